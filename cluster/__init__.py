@@ -1,0 +1,1 @@
+"""The machine in motion: the trunk, the only room that imports the others."""

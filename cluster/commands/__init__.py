@@ -1,0 +1,1 @@
+"""The command line: one small lazy module per command."""

@@ -1,0 +1,1 @@
+"""What the machine costs: arrays in, arrays out; no time, no files."""

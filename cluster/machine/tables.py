@@ -1,0 +1,96 @@
+"""The words between pricing, the serving engines and accounting: price tables and the step log."""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Integers: TypeAlias = npt.NDArray[np.int64]
+Records: TypeAlias = npt.NDArray[Any]
+
+BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
+"""What can set the time of an operation, in the order of every ``by_bound`` axis."""
+
+ATTENTION_CLASSES = 2
+"""Layers with full context, and layers that see a window of it (absent: zero layers)."""
+
+STEP = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "start_ps",  # when the first stage took the batch
+            "end_ps",  # when the last stage finished it: its tokens reach their users
+            "replica",
+            "slot",
+            "tokens",  # scheduled in this step: decode rows and prefill tokens
+            "prefill_tokens",
+            "emitted",  # rows that went through the LM head
+            "finished",  # requests whose last token this step emits
+            "running",  # members of the slot after scheduling
+            "waiting",  # requests queued at the slot after scheduling
+            "used_blocks",  # KV blocks of the replica referenced after scheduling
+            "decode_blocks",  # sum over decode rows of 64-token KV blocks, full layers
+            "prefill_passes",  # sum over chunks of blocks x tile passes, full layers
+            "decode_blocks_windowed",  # the same two over windowed layers
+            "prefill_passes_windowed",
+        )
+    ]
+)
+"""One row of the step log: one batch of one slot, on its way through all stages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTables:
+    """Every duration that a serving step can need, in int64 picoseconds.
+
+    ``c`` runs over price classes (stages that cost the same share one), ``t`` over scheduled tokens
+    0..max_num_batched_tokens, ``s`` over emitting rows 0..max_num_seqs. Entry 0 is 0 everywhere.
+
+    The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
+
+        max(floor_ps[c, t],
+            linear_ps[c, t] + collective_ps[c, t] + head_ps[c, emitted]
+            + attention_ps(attention[c], decode_blocks, prefill_passes))
+
+    and the next stage may begin ``send_ps[c, t]`` after its end.
+    """
+
+    linear_ps: Integers
+    """[c, t] linear layers, vector work and every dispatch of the stage."""
+    collective_ps: Integers
+    """[c, t] all collectives of the stage, the all-gather of received activations included."""
+    floor_ps: Integers
+    """[c, t] the LPDDR stream that the stage cannot outrun; 0 where weights lie in SRAM."""
+    send_ps: Integers
+    """[c, t] from the end of this stage to the earliest start of the next; 0 at the last."""
+    head_ps: Integers
+    """[c, s] LM head and sampling; 0 but at the last stage."""
+    attention: Records
+    """[c, 2] shape of the attention work (``cluster.machine.attention.SHAPE``)."""
+    linear_by_bound_ps: Integers
+    """[c, t, 6] the split of ``linear_ps`` in the order of BOUNDS."""
+    head_by_bound_ps: Integers
+    """[c, s, 6]"""
+    collective_bytes: Integers
+    """[c, t, tier] bytes that each card of the group puts on each tier of the class's group."""
+    send_bytes: Integers
+    """[c, t] bytes that each card sends on to its peer in the next stage."""
+    stage_class: Integers
+    """[replica, stage] which class prices this stage."""
+    return_ps: Integers
+    """[replica] from the last stage's end to the slot's next turn: the sampled token's way back and
+    the host overhead of a slot-step."""
+    clocks_per_query: int
+    """Clocks that one token's queries of one KV head keep a tile busy (heads per KV head on a card
+    x clocks per vector); a chunk of q tokens takes ``ceil(q * clocks_per_query / 64)`` passes."""
+    window_tokens: int
+    """The window of the windowed layers, 0 where there are none."""
+
+    @property
+    def stages(self) -> int:
+        return int(self.stage_class.shape[1])
+
+    @property
+    def replicas(self) -> int:
+        return int(self.stage_class.shape[0])

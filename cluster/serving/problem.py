@@ -1,0 +1,94 @@
+"""What both engines are given and what both give back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol, TypeAlias
+
+from cluster.machine.tables import Integers, Records
+
+ROUTERS = ("round_robin", "random", "least_outstanding", "least_kv")
+NEVER = -1
+"""In any ``*_ps`` column: it did not happen."""
+
+
+class Status(IntEnum):
+    """What became of a request."""
+
+    COMPLETED = 0
+    TOO_LONG = 1
+    """prompt + output exceed max_model_len."""
+    NO_ROOM = 2
+    """Its KV would not fit an empty replica."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The settings of the scheduler and the size of the KV pool. Names as vLLM has them."""
+
+    max_num_seqs: int
+    """Per replica, split over its slots (the first slots take the remainder)."""
+    max_num_batched_tokens: int
+    """Per step of a slot."""
+    block_size: int
+    """Tokens of a KV block."""
+    blocks: int
+    """KV blocks of one replica."""
+    max_model_len: int
+    router: str = "least_outstanding"
+    concurrency: int = 0
+    """Users of a closed loop; 0 means open loop: arrivals as given."""
+    prefix_caching: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """The requests as the engines see them; row order is arrival order and identity."""
+
+    arrival_ps: Integers
+    """[n] non-decreasing; ignored in a closed loop."""
+    prompt_tokens: Integers
+    output_tokens: Integers
+    """At least 1 each."""
+    router_choice: Integers
+    """[n] replica drawn for each request (used by ``random`` only; may be empty otherwise)."""
+    key_offsets: Integers
+    """[n + 1] into ``keys``; all zero without prefix caching."""
+    keys: Integers
+    """Dense ids of the prompt's full KV blocks, chained: equal id means equal prefix."""
+    key_count: int
+    """Ids lie in 0..key_count-1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One row per request, in the order of the arrivals; times in picoseconds, NEVER where not."""
+
+    arrival_ps: Integers
+    first_scheduled_ps: Integers
+    first_token_ps: Integers
+    finish_ps: Integers
+    replica: Integers
+    preemptions: Integers
+    cached_tokens: Integers
+    """Prompt tokens found in the prefix cache at first admission."""
+    status: Integers
+    itl_count: Integers
+    """[bins] histogram of inter-token latencies, edges as in cluster.serving.histogram."""
+    end_ps: int
+    """End of the last step."""
+
+
+class Observer(Protocol):
+    """Watches a run from outside, between windows; a run is the same with it or without."""
+
+    def started(self, total_requests: int) -> None: ...
+
+    def advanced(self, now_ps: int, done: int, tokens: int) -> None: ...
+
+    def finished(self) -> None: ...
+
+
+OnSteps: TypeAlias = Callable[[Records], None]
+"""Receives each window of the step log (dtype STEP, in start order per replica); it must copy what
+it keeps."""

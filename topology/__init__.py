@@ -1,0 +1,1 @@
+"""The map: which hardware there is and how it is joined. No time passes here."""

@@ -1,0 +1,1 @@
+"""The traffic: what is asked of the machine, naming no machine."""
