@@ -1,0 +1,54 @@
+"""What every command prints: JSON for machines, tidy text for people, notes beside them."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+
+
+def show(payload: Mapping[str, object], text: str, *, as_json: bool, quiet: bool = False) -> None:
+    """Print a command's answer on stdout: ``payload`` as JSON on request, else ``text``."""
+    if as_json:
+        sys.stdout.write(json.dumps(payload, allow_nan=False) + "\n")
+    elif not quiet:
+        sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def note(text: str) -> None:
+    """Tell the person at the terminal something that is not the answer (stderr)."""
+    sys.stderr.write(text.rstrip("\n") + "\n")
+
+
+def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lay out rows under headers: numbers flush right, words flush left."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
+    right = [
+        bool(rows) and all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        for i in range(len(headers))
+    ]
+
+    def laid(line: Sequence[str]) -> str:
+        parts = [
+            text.rjust(width) if flush else text.ljust(width)
+            for text, width, flush in zip(line, widths, right, strict=True)
+        ]
+        return "  ".join(parts).rstrip()
+
+    rule = ["-" * width for width in widths]
+    return "\n".join(laid(line) for line in [list(headers), rule, *cells])
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)
