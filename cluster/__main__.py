@@ -1,0 +1,7 @@
+"""``python -m cluster`` is ``corsair-sim``."""
+
+import sys
+
+from cluster.commands.app import main
+
+sys.exit(main())

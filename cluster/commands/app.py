@@ -1,0 +1,105 @@
+"""The ``corsair-sim`` command: finds the one module that is asked for, and speaks of errors."""
+
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib import import_module
+
+import typer
+
+from cluster.commands import terminal
+
+COMMANDS = {
+    "serve": "Replay a request trace and write a run.",
+    "init": "Write a commented scenario to start from.",
+    "check": "Does a scenario fit, and how long will it take?",
+    "scenario": "The scenario's JSON Schema, for editors.",
+    "hardware": "Every hardware figure with its source.",
+    "topology": "Show, draw and export the map.",
+    "models": "List and show model shapes.",
+    "trace": "Describe, convert, generate request traces.",
+    "export": "A run as vLLM bench JSON or CSV.",
+    "validate": "Published figures against simulated ones.",
+}
+EPILOG = "Start with `corsair-sim serve`: it replays a bundled hour of chat."
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; return 0 done, 1 our fault, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    try:
+        command = typer.main.get_command(_application(words))
+        code = command.main(words, prog_name="corsair-sim", standalone_mode=False)
+    except (KeyboardInterrupt, typer.Abort):
+        terminal.note("stopped; nothing was written")
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader of our stdout has gone: nobody is left to tell
+        return 0
+    except Exception as error:
+        return _report(error, as_json="--json" in words)
+    return code if isinstance(code, int) else 0
+
+
+def _application(words: Sequence[str]) -> typer.Typer:
+    """The command tree, with only the chosen command's module imported: ``--help`` stays fast."""
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    root = typer.Typer(
+        add_completion=False,
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        epilog=EPILOG,
+    )
+    root.callback()(_root)
+    for name, summary in COMMANDS.items():
+        if name != chosen:
+            root.command(name, help=summary)(_not_chosen)
+            continue
+        app: typer.Typer = import_module(f"cluster.commands.{name}").app
+        if len(app.registered_commands) == 1 and not app.registered_callback:
+            only = app.registered_commands[0]
+            if only.callback is not None:
+                root.command(name, help=only.help or only.callback.__doc__)(only.callback)
+        else:
+            root.add_typer(app, name=name, help=summary)
+    return root
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib import metadata
+
+        sys.stdout.write(f"corsair-sim {metadata.version('corsair-sim')}\n")
+        raise typer.Exit
+
+
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Print the version and stop."
+    ),
+) -> None:
+    """Simulate d-Matrix Corsair inference racks: latency, throughput, and what sets them."""
+    del version
+
+
+def _not_chosen() -> None:
+    """Stand for a command in the list of ``--help``; the parser picks the chosen one only."""
+
+
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Say in one line what is wrong; with ``--json`` as an object on stdout."""
+    code = getattr(error, "exit_code", None)
+    if isinstance(error, OSError) and code is None:
+        code = 2
+    if code is None:
+        traceback.print_exception(error)
+        message = f"this is a fault of corsair-sim, not yours: {type(error).__name__}: {error}"
+        code = 1
+    else:
+        formatted = getattr(error, "format_message", None)
+        message = str(formatted()) if callable(formatted) else str(error)
+    if as_json:
+        terminal.show({"error": message, "exit_code": code}, "", as_json=True)
+    terminal.note(f"corsair-sim: error: {message}")
+    return int(code)

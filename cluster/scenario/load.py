@@ -1,0 +1,190 @@
+"""From a YAML file, ``--set`` words and keyword overrides to a checked scenario."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from cluster.scenario.model import Scenario
+from topology.document import Document, parse_document, read_document
+
+BUNDLED = "chat"
+Keys = tuple[str | int, ...]
+
+
+class ScenarioError(ValueError):
+    """Raised when a scenario says something that no run can mean."""
+
+    exit_code: ClassVar[int] = 2
+
+
+def load(
+    source: str | Path | Mapping[str, Any] | None = None,
+    *,
+    sets: Sequence[str] = (),
+    **overrides: object,
+) -> Scenario:
+    """Read, override and check a scenario.
+
+    Parameters
+    ----------
+    source
+        A YAML file, a mapping of the same shape, or None for the bundled example. Paths inside are
+        taken relative to the file's folder (to the current folder for a mapping).
+    sets
+        ``"path.to.key=value"`` words; the value is read as YAML.
+    overrides
+        Keys of the scenario; mappings are merged into what the file says.
+
+    Raises
+    ------
+    ScenarioError
+        With every breach: file and line, key, what was found, what is allowed.
+    """
+    document, folder = _document(source)
+    data = _merged(document.data, overrides)
+    origin: dict[Keys, str] = {}
+    for word in sets:
+        keys, value = _assignment(word)
+        _assign(data, keys, value, word)
+        origin[keys] = f"--set {word}"
+    try:
+        scenario = Scenario.model_validate(data)
+    except ValidationError as error:
+        lines = [_breach(found, document, origin) for found in error.errors()]
+        raise ScenarioError("\n  ".join(lines)) from None
+    return _anchored(scenario, folder)
+
+
+def bundled_text() -> str:
+    """The bundled example scenario, as it stands in the package."""
+    return (resources.files("cluster") / "bundled" / f"{BUNDLED}.yaml").read_text("utf-8")
+
+
+def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, Path]:
+    if source is None:
+        return parse_document(bundled_text(), f"{BUNDLED}.yaml (bundled)"), Path.cwd()
+    if isinstance(source, Mapping):
+        return Document(name="scenario", data=dict(source), lines={}), Path.cwd()
+    path = Path(source)
+    document = read_document(path)
+    if not isinstance(document.data, dict):
+        raise ScenarioError(
+            f"{path}: a scenario is a mapping of keys, found a {_kind(document.data)}"
+        )
+    return document, path.resolve().parent
+
+
+def _merged(base: Any, extra: Mapping[str, object]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in extra.items():
+        both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = _merged(merged[key], value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _assignment(word: str) -> tuple[Keys, object]:
+    path, equals, text = word.partition("=")
+    if not equals or not path.strip():
+        raise ScenarioError(f"--set {word}: expected path.to.key=value")
+    # Figures of the catalogue have dots in their own names, so what follows hardware_set is one key.
+    head, _, rest = path.strip().partition(".")
+    keys: Keys = (head, rest) if head == "hardware_set" and rest else tuple(path.strip().split("."))
+    return keys, parse_document(text, f"--set {word}").data
+
+
+def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
+    *parents, last = keys
+    here: Any = data
+    for key in parents:
+        if isinstance(here, dict):
+            child = here.get(key)
+            here[key] = dict(child) if isinstance(child, Mapping) else (child or {})
+            here = here[key]
+        elif isinstance(here, list) and str(key).isdigit() and int(key) < len(here):
+            here = here[int(key)]
+        else:
+            raise ScenarioError(f"--set {word}: there is nothing below {key!r} to set")
+    if not isinstance(here, dict):
+        raise ScenarioError(f"--set {word}: {'.'.join(map(str, parents))} is no mapping")
+    here[last] = value
+
+
+def _breach(found: Any, document: Document, origin: Mapping[Keys, str]) -> str:
+    """One line of one breach: where, which key, what was found, what is allowed."""
+    keys: Keys = tuple(key for key in found["loc"] if _names(key))
+    where = next(
+        (text for at, text in origin.items() if keys[: len(at)] == at),
+        None,
+    )
+    if where is None:
+        where = _place(document, keys)
+    name = ".".join(map(str, keys)) or "scenario"
+    if found["type"] == "extra_forbidden":
+        known = _known_keys(keys[:-1])
+        near = get_close_matches(str(keys[-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(sorted(known))}"
+        return f"{where}: unknown key {name!r}; {hint}"
+    if found["type"] == "missing":
+        return f"{where}: {name} is missing"
+    if found["type"] == "literal_error":
+        near = get_close_matches(str(found["input"]), found["ctx"]["expected"].split("'"), n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        return f"{where}: {name} is {found['input']!r}; allowed: {found['ctx']['expected']}{hint}"
+    message = str(found["msg"]).removeprefix("Value error, ")
+    value = "" if isinstance(found["input"], Mapping) else f" is {found['input']!r};"
+    return f"{where}: {name}{value} {message[0].lower()}{message[1:]}"
+
+
+def _place(document: Document, keys: Keys) -> str:
+    for length in range(len(keys), 0, -1):
+        line = document.line_of(keys[:length])
+        if line is not None:
+            return f"{document.name}:{line}"
+    return document.name
+
+
+def _names(key: str | int) -> bool:
+    """Whether a step of pydantic's path is a key of the file (and not a branch of a union)."""
+    return isinstance(key, int) or not (key in {"int", "float", "str", "bool"} or "[" in key)
+
+
+def _known_keys(keys: Keys) -> list[str]:
+    model: type[BaseModel] = Scenario
+    for key in keys:
+        if isinstance(key, int):
+            continue
+        annotation = model.model_fields[key].annotation
+        model = next(_models_in(annotation), model)
+    return list(model.model_fields)
+
+
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from _models_in(inner)
+
+
+def _anchored(scenario: Scenario, folder: Path) -> Scenario:
+    """The same scenario with the paths of its inputs made absolute."""
+
+    def anchor(name: str) -> str:
+        looks_like_path = "/" in name or "\\" in name or name.endswith((".json", ".yaml", ".yml"))
+        return str(folder / name) if looks_like_path or (folder / name).is_file() else name
+
+    changes: dict[str, object] = {
+        "hardware": anchor(scenario.hardware),
+        "model": anchor(scenario.model),
+    }
+    workload = scenario.workload
+    if workload.trace is not None:
+        changes["workload"] = workload.model_copy(update={"trace": str(folder / workload.trace)})
+    return scenario.model_copy(update=changes)
+
+
+def _kind(value: object) -> str:
+    return {list: "list", str: "text", type(None): "nothing"}.get(type(value), type(value).__name__)
