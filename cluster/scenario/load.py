@@ -64,6 +64,11 @@ def bundled_text() -> str:
     return (resources.files("cluster") / "bundled" / f"{BUNDLED}.yaml").read_text("utf-8")
 
 
+def template_text() -> str:
+    """The commented scenario that ``corsair-sim init`` writes."""
+    return (resources.files("cluster") / "bundled" / "template.yaml").read_text("utf-8")
+
+
 def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, Path]:
     if source is None:
         return parse_document(bundled_text(), f"{BUNDLED}.yaml (bundled)"), Path.cwd()
@@ -90,7 +95,7 @@ def _assignment(word: str) -> tuple[Keys, object]:
     path, equals, text = word.partition("=")
     if not equals or not path.strip():
         raise ScenarioError(f"--set {word}: expected path.to.key=value")
-    # Figures of the catalogue have dots in their own names, so what follows hardware_set is one key.
+    # A figure of the catalogue has dots in its own name: what follows hardware_set is one key.
     head, _, rest = path.strip().partition(".")
     keys: Keys = (head, rest) if head == "hardware_set" and rest else tuple(path.strip().split("."))
     return keys, parse_document(text, f"--set {word}").data
@@ -187,4 +192,6 @@ def _anchored(scenario: Scenario, folder: Path) -> Scenario:
 
 
 def _kind(value: object) -> str:
-    return {list: "list", str: "text", type(None): "nothing"}.get(type(value), type(value).__name__)
+    return {list: "a list", str: "text", type(None): "nothing"}.get(
+        type(value), type(value).__name__
+    )

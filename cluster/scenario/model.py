@@ -1,4 +1,4 @@
-"""The scenario as a value: every key, its type and its bounds. Names follow vLLM where it has one."""
+"""The scenario as a value: every key, its type and its bounds; vLLM's names where it has one."""
 
 from typing import Annotated, Literal, TypeAlias, TypeVar
 

@@ -1,0 +1,23 @@
+"""``corsair-sim scenario``: what a scenario may say."""
+
+import json
+
+import typer
+
+from cluster.commands import terminal
+
+app = typer.Typer(help="What a scenario may say.", no_args_is_help=True)
+
+
+@app.callback()
+def scenario() -> None:
+    """Describe the scenario file."""
+
+
+@app.command()
+def schema(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
+    """Print the JSON Schema of scenarios, for editors that check YAML while one types."""
+    from cluster.scenario.model import Scenario
+
+    found = Scenario.model_json_schema()
+    terminal.show(found, json.dumps(found, indent=2), as_json=as_json, quiet=quiet)

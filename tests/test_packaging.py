@@ -1,0 +1,64 @@
+"""The four rooms stand side by side, and nobody else claims their names."""
+
+import importlib
+import subprocess
+import sys
+import time
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("cluster", "results", "topology", "workloads")
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_imported_from_this_tree(room: str) -> None:
+    module = importlib.import_module(room)
+
+    assert module.__file__ is not None
+    assert Path(module.__file__).parent == ROOT / room
+    assert (ROOT / room / "py.typed").is_file()
+
+
+def test_no_other_distribution_claims_our_names() -> None:
+    claims = metadata.packages_distributions()
+
+    for room in ROOMS:
+        assert set(claims.get(room, ["corsair-sim"])) <= {"corsair-sim"}, room
+
+
+def test_constraints_pin_every_direct_dependency_by_name_and_version_only() -> None:
+    pins = dict(
+        line.split("==")
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    )
+    required = metadata.requires("corsair-sim") or []
+    names = {
+        requirement.split(">=")[0].strip().lower()
+        for requirement in required
+        if "extra == 'dev'" not in requirement and 'extra == "dev"' not in requirement
+    }
+
+    assert {name.split(";")[0].strip() for name in names} <= {name.lower() for name in pins}
+    assert all(version.strip().replace(".", "").isalnum() for version in pins.values())
+
+
+def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from cluster.commands.app import main; main(['--help']);"
+        "heavy = {'numpy', 'pyarrow', 'networkx', 'numba', 'ray', 'pydantic.main'} & set(sys.modules);"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    began = time.perf_counter()
+    answer = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    seconds = time.perf_counter() - began
+
+    assert answer.returncode == 0, answer.stderr
+    assert "serve" in answer.stdout
+    # The promise is half a second; a loaded machine gets slack, a heavy import is caught above.
+    assert seconds < 2.5
