@@ -3,16 +3,25 @@
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from importlib import resources
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
-from cluster.scenario.model import Scenario
+from cluster.scenario.model import Arrivals, Lengths, Scenario
 from topology.document import Document, parse_document, read_document
 
 BUNDLED = "chat"
 Keys = tuple[str | int, ...]
+
+RIVALS = {
+    "workload": frozenset({"trace", "synthetic"}),
+    "arrivals": frozenset(Arrivals.model_fields),
+    "prompt_tokens": frozenset(Lengths.model_fields),
+    "output_tokens": frozenset(Lengths.model_fields),
+}
+"""Keys of which a mapping holds exactly one: to set one from outside replaces the other."""
 
 
 class ScenarioError(ValueError):
@@ -45,18 +54,19 @@ def load(
         With every breach: file and line, key, what was found, what is allowed.
     """
     document, folder = _document(source)
-    data = _merged(document.data, overrides)
-    origin: dict[Keys, str] = {}
+    data = _merged(document.mapping(), overrides)
+    origin: dict[Keys, str] = dict.fromkeys(_leaves(overrides), "override")
     for word in sets:
         keys, value = _assignment(word)
         _assign(data, keys, value, word)
         origin[keys] = f"--set {word}"
+    _drop_rivals(data, origin)
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
         lines = [_breach(found, document, origin) for found in error.errors()]
-        raise ScenarioError("\n  ".join(lines)) from None
-    return _anchored(scenario, folder)
+        raise ScenarioError("\n  ".join(dict.fromkeys(lines))) from None
+    return _anchored(scenario, folder, origin)
 
 
 def bundled_text() -> str:
@@ -74,13 +84,7 @@ def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, 
         return parse_document(bundled_text(), f"{BUNDLED}.yaml (bundled)"), Path.cwd()
     if isinstance(source, Mapping):
         return Document(name="scenario", data=dict(source), lines={}), Path.cwd()
-    path = Path(source)
-    document = read_document(path)
-    if not isinstance(document.data, dict):
-        raise ScenarioError(
-            f"{path}: a scenario is a mapping of keys, found a {_kind(document.data)}"
-        )
-    return document, path.resolve().parent
+    return read_document(source), Path(source).resolve().parent
 
 
 def _merged(base: Any, extra: Mapping[str, object]) -> dict[str, Any]:
@@ -89,6 +93,27 @@ def _merged(base: Any, extra: Mapping[str, object]) -> dict[str, Any]:
         both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = _merged(merged[key], value) if both else value  # type: ignore[arg-type]
     return merged
+
+
+def _leaves(tree: Mapping[str, object], above: Keys = ()) -> Iterator[Keys]:
+    for key, value in tree.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key)
+
+
+def _drop_rivals(data: dict[str, Any], given: Mapping[Keys, str]) -> None:
+    """Where the caller set one of several exclusive keys, forget the file's choice."""
+    for keys in given:
+        here: Any = data
+        for parent, key in pairwise(keys):
+            here = here[parent] if isinstance(here, dict) else None
+            if not isinstance(here, dict) or key not in RIVALS.get(str(parent), ()):
+                continue
+            for rival in RIVALS[str(parent)] & here.keys() - {key}:
+                if not any(str(rival) in other for other in given):
+                    del here[rival]
 
 
 def _assignment(word: str) -> tuple[Keys, object]:
@@ -126,7 +151,7 @@ def _breach(found: Any, document: Document, origin: Mapping[Keys, str]) -> str:
         None,
     )
     if where is None:
-        where = _place(document, keys)
+        where = document.where(keys) if document.lines else document.name
     name = ".".join(map(str, keys)) or "scenario"
     if found["type"] == "extra_forbidden":
         known = _known_keys(keys[:-1])
@@ -140,21 +165,14 @@ def _breach(found: Any, document: Document, origin: Mapping[Keys, str]) -> str:
         hint = f"; did you mean {near[0]!r}?" if near else ""
         return f"{where}: {name} is {found['input']!r}; allowed: {found['ctx']['expected']}{hint}"
     message = str(found["msg"]).removeprefix("Value error, ")
-    value = "" if isinstance(found["input"], Mapping) else f" is {found['input']!r};"
+    value = ":" if isinstance(found["input"], Mapping) else f" is {found['input']!r};"
     return f"{where}: {name}{value} {message[0].lower()}{message[1:]}"
-
-
-def _place(document: Document, keys: Keys) -> str:
-    for length in range(len(keys), 0, -1):
-        line = document.line_of(keys[:length])
-        if line is not None:
-            return f"{document.name}:{line}"
-    return document.name
 
 
 def _names(key: str | int) -> bool:
     """Whether a step of pydantic's path is a key of the file (and not a branch of a union)."""
-    return isinstance(key, int) or not (key in {"int", "float", "str", "bool"} or "[" in key)
+    branch = key in {"int", "float", "str", "bool"} if isinstance(key, str) else False
+    return isinstance(key, int) or not (branch or "[" in key or "-" in key)
 
 
 def _known_keys(keys: Keys) -> list[str]:
@@ -174,24 +192,26 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
         yield from _models_in(inner)
 
 
-def _anchored(scenario: Scenario, folder: Path) -> Scenario:
-    """The same scenario with the paths of its inputs made absolute."""
+def _anchored(scenario: Scenario, folder: Path, given: Mapping[Keys, str]) -> Scenario:
+    """The same scenario with its inputs' paths made absolute.
 
-    def anchor(name: str) -> str:
+    What the file names lies beside the file; what the caller names, in the current folder.
+    """
+
+    def base(*keys: str) -> Path:
+        return Path.cwd() if any(keys == at[: len(keys)] for at in given) else folder
+
+    def anchor(name: str, key: str) -> str:
         looks_like_path = "/" in name or "\\" in name or name.endswith((".json", ".yaml", ".yml"))
-        return str(folder / name) if looks_like_path or (folder / name).is_file() else name
+        path = base(key) / name
+        return str(path) if looks_like_path or path.is_file() else name
 
     changes: dict[str, object] = {
-        "hardware": anchor(scenario.hardware),
-        "model": anchor(scenario.model),
+        "hardware": anchor(scenario.hardware, "hardware"),
+        "model": anchor(scenario.model, "model"),
     }
     workload = scenario.workload
     if workload.trace is not None:
-        changes["workload"] = workload.model_copy(update={"trace": str(folder / workload.trace)})
+        path = str(base("workload", "trace") / workload.trace)
+        changes["workload"] = workload.model_copy(update={"trace": path})
     return scenario.model_copy(update=changes)
-
-
-def _kind(value: object) -> str:
-    return {list: "a list", str: "text", type(None): "nothing"}.get(
-        type(value), type(value).__name__
-    )

@@ -1,0 +1,54 @@
+"""A progress bar on stderr, fed between the engine's windows."""
+
+import sys
+from types import TracebackType
+from typing import Any
+
+
+class Bar:
+    """Shows requests done, simulated time and speed; draws nothing where nobody looks."""
+
+    def __init__(self, *, shown: bool) -> None:
+        self._shown = shown and sys.stderr.isatty()
+        self._progress: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.finished()
+
+    def started(self, total_requests: int) -> None:
+        if not self._shown:
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeRemainingColumn as Remaining
+
+        self._progress = Progress(
+            TextColumn("requests"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[clock]}"),
+            Remaining(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task("", total=total_requests, clock="")
+
+    def advanced(self, now_ps: int, done: int, tokens: int) -> None:
+        if self._progress is not None:
+            clock = f"simulated {now_ps / 1e12:,.1f} s, {tokens:,} tokens"
+            self._progress.update(self._task, completed=done, clock=clock)
+
+    def finished(self) -> None:
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None

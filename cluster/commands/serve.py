@@ -1,0 +1,41 @@
+"""``corsair-sim serve``: replay a request trace, print what happened, leave a run."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.commands import terminal
+
+app = typer.Typer()
+
+
+@app.command()
+def serve(
+    scenario: Annotated[
+        Path | None, typer.Argument(help="A scenario file; the bundled chat example without one.")
+    ] = None,
+    sets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="path.to.key=value; may be given many times.", metavar="KEY=VAL"
+        ),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
+    ] = Path("results/runs"),
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Replay a request trace on simulated cards and write a run."""
+    from cluster import load, simulate
+    from cluster.commands.progress import Bar
+    from cluster.commands.summary import lines
+
+    asked = load(scenario, sets=sets or ())
+    with Bar(shown=not (quiet or as_json)) as bar:
+        run = simulate(asked, observer=bar, out=out)
+    payload = {**run.summary, "run_id": run.run_id, "run_dir": str(run.run_dir)}
+    terminal.show(payload, lines(asked, run), as_json=as_json, quiet=quiet)
+    for flag in run.summary["flags"]:
+        terminal.note(f"note: {flag}")

@@ -1,0 +1,137 @@
+"""The scenario file: what it may say, and what is said to who got it wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from cluster.scenario.load import ScenarioError, load, template_text
+from cluster.scenario.model import Scenario
+from topology.document import DocumentError, parse_document
+
+MINIMAL = "model: llama-3.1-8b\nworkload: {trace: t.csv}\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "s.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_the_bundled_example_loads() -> None:
+    assert load().name == "chat-on-one-server"
+
+
+def test_the_template_shows_every_key_and_loads() -> None:
+    text = template_text()
+
+    assert Scenario.model_validate(parse_document(text).data).name == "my-scenario"
+    for part in Scenario.model_fields.values():
+        fields = getattr(part.annotation, "model_fields", {})
+        assert all(name in text for name in fields)
+    assert all(name in text for name in Scenario.model_fields)
+
+
+def test_a_minimal_scenario_takes_the_defaults(tmp_path: Path) -> None:
+    scenario = load(write(tmp_path, MINIMAL))
+
+    assert scenario.scheduler.max_num_batched_tokens == 512
+    assert scenario.plan.replicas == "auto"
+
+
+def test_paths_in_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
+    scenario = load(write(tmp_path, MINIMAL))
+
+    assert scenario.workload.trace == str(tmp_path / "t.csv")
+
+
+def test_paths_from_outside_are_relative_to_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, MINIMAL)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+
+    assert load(path, sets=["workload.trace=u.csv"]).workload.trace == str(elsewhere / "u.csv")
+
+
+def test_set_reaches_nested_keys_and_reads_yaml(tmp_path: Path) -> None:
+    scenario = load(
+        write(tmp_path, MINIMAL),
+        sets=["scheduler.max_num_seqs=8", "slo={ttft_s: 0.5}", "hardware_set.card.clock_hz=8.0e8"],
+    )
+
+    assert scenario.scheduler.max_num_seqs == 8
+    assert scenario.slo.ttft_s == 0.5
+    assert scenario.hardware_set == {"card.clock_hz": 8.0e8}
+
+
+def test_keyword_overrides_are_merged(tmp_path: Path) -> None:
+    scenario = load(write(tmp_path, MINIMAL), scheduler={"max_num_seqs": 32}, seed=7)
+
+    assert (scenario.scheduler.max_num_seqs, scenario.scheduler.block_size) == (32, 64)
+    assert scenario.seed == 7
+
+
+def test_setting_one_of_two_exclusive_keys_replaces_the_other() -> None:
+    scenario = load(sets=["workload.trace=t.csv"])
+
+    assert scenario.workload.synthetic is None
+
+
+def test_later_set_words_win(tmp_path: Path) -> None:
+    assert load(write(tmp_path, MINIMAL), sets=["seed=1", "seed=2"]).seed == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("modle: x\n" + MINIMAL, "s.yaml:1: unknown key 'modle'; did you mean 'model'?"),
+        (
+            MINIMAL + "seed: -1\n",
+            "s.yaml:3: seed is -1; input should be greater than or equal to 0",
+        ),
+        (MINIMAL + "seed: 1.5\n", "s.yaml:3: seed is 1.5"),
+        (MINIMAL + "warmup_s: .nan\n", "s.yaml:3: warmup_s is nan"),
+        (MINIMAL + "router: leest_kv\n", "did you mean 'least_kv'?"),
+        (MINIMAL + "scheduler:\n  max_num_seqs: 0\n", "s.yaml:4: scheduler.max_num_seqs is 0"),
+        (MINIMAL + "scheduler:\n  max_num_sqes: 1\n", "did you mean 'max_num_seqs'?"),
+        ("workload: {trace: t}\n", "model is missing"),
+        ("model: m\nworkload: {}\n", "s.yaml:2: workload: give exactly one of trace and synthetic"),
+        (MINIMAL + "hardware_set: {a.b: .inf}\n", "s.yaml:3: hardware_set.a.b is inf"),
+        (
+            "model: m\nworkload:\n  synthetic:\n    requests: 2\n",
+            "give a preset, or all of arrivals, prompt_tokens and output_tokens",
+        ),
+    ],
+)
+def test_a_wrong_key_is_named_with_its_line_and_what_is_allowed(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, text))
+
+    assert said in str(caught.value)
+    assert caught.value.exit_code == 2
+
+
+def test_all_breaches_are_named_at_once(tmp_path: Path) -> None:
+    with pytest.raises(ScenarioError) as caught:
+        load(write(tmp_path, MINIMAL + "seed: -1\nrouter: nobody\n"))
+
+    assert "seed" in str(caught.value)
+    assert "router" in str(caught.value)
+
+
+def test_a_bad_set_word_is_named_as_such() -> None:
+    with pytest.raises(ScenarioError, match=r"--set plan\.tensor_parallel_size=0: .* is 0"):
+        load(sets=["plan.tensor_parallel_size=0"])
+    with pytest.raises(ScenarioError, match=r"expected path\.to\.key=value"):
+        load(sets=["seed"])
+
+
+def test_a_missing_file_and_a_list_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DocumentError, match="no such file"):
+        load(tmp_path / "none.yaml")
+    with pytest.raises(DocumentError, match="expected keys with values"):
+        load(write(tmp_path, "- 1\n"))
