@@ -1,14 +1,171 @@
-"""The only door to numba: ``@compiled`` functions, and where their machine code is kept."""
+"""The only door to numba: ``@compiled`` functions, and where their machine code is kept.
 
-from collections.abc import Callable
+numba's disk cache looks only at the file of the function itself, so an edited helper, or an edited
+constant, would go on giving old results. The cache folder is therefore named by a digest of every
+source that compiled code can come from, of the numba and NumPy versions and of the flags.
+"""
+
+import functools
+import hashlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numba
+import numpy as np
+from numba.core import event
 
 Function = TypeVar("Function", bound=Callable[..., Any])
+
+CACHE_VARIABLE = "CORSAIR_SIM_CACHE"
+"""Environment variable: the folder that holds the machine code."""
+BOUNDS_VARIABLE = "CORSAIR_SIM_BOUNDSCHECK"
+"""Environment variable: ``1`` compiles every array access with a check (slow, for tests)."""
+
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+(cluster(?:\.\w+)*)", re.MULTILINE)
 
 
 def compiled(function: Function) -> Function:
     """Compile ``function`` on its first call and keep the machine code on disk."""
-    wrapped: Function = numba.njit(cache=False)(function)
-    return wrapped
+    folder = cache_folder()
+    compile_with: Any = functools.partial(numba.njit, boundscheck=bounds_checked())
+    if folder is None:
+        plain: Function = compile_with(cache=False)(function)
+        return plain
+    settings: Any = numba.config
+    others = settings.CACHE_DIR
+    settings.CACHE_DIR = str(folder)  # read when the function is decorated, not later
+    try:
+        kept: Function = compile_with(cache=True)(function)
+    finally:
+        settings.CACHE_DIR = others
+    return kept
+
+
+def bounds_checked() -> bool:
+    """Whether the environment asks for a check of every array access."""
+    return os.environ.get(BOUNDS_VARIABLE, "0") not in ("", "0")
+
+
+@contextmanager
+def announced() -> Iterator[None]:
+    """Say on stderr, once, that something is being compiled, if anything is, while this is open."""
+    with event.install_listener("numba:compile", _Notice()):
+        yield
+
+
+class _Notice(event.Listener):
+    """Prints one line when the first compilation starts."""
+
+    def __init__(self) -> None:
+        self.silent = False
+
+    def on_start(self, _event: Any) -> None:
+        if not self.silent:
+            self.silent = True
+            print("compiling the engine, once, about 10 s", file=sys.stderr)  # noqa: T201
+
+    def on_end(self, _event: Any) -> None:
+        """Nothing to say."""
+
+
+@functools.cache
+def cache_folder() -> Path | None:
+    """Where machine code of exactly these sources is kept; None where no folder can be written."""
+    name = source_digest()
+    for root in _roots():
+        folder = root / name
+        if _writable(folder):
+            return folder
+    print(  # noqa: T201
+        f"no folder for compiled code can be written (set {CACHE_VARIABLE}): "
+        "the engine is compiled anew in every process",
+        file=sys.stderr,
+    )
+    return None
+
+
+def source_digest() -> str:
+    """Sixteen letters that change with any source that compiled code is made from."""
+    digest = hashlib.sha256()
+    for part in (numba.__version__, np.__version__, sys.version, f"bounds={bounds_checked()}"):
+        digest.update(part.encode() + b"\0")
+    package = Path(__file__).resolve().parent
+    for name, text in sorted(_kernel_sources(package).items()):
+        digest.update(f"{name}\0{len(text)}\0{text}".encode())
+    return digest.hexdigest()[:16]
+
+
+def _kernel_sources(package: Path) -> dict[str, str]:
+    """Modules that use ``compiled`` and all of ours that they import: their constants are baked in.
+
+    Keyed by dotted name; empty where the package is not made of files.
+    """
+    texts = {}
+    for path in package.rglob("*.py"):
+        parts = (package.name, *path.relative_to(package).with_suffix("").parts)
+        texts[".".join(part for part in parts if part != "__init__")] = path.read_text("utf-8")
+    imports = {name: _IMPORT.findall(text) for name, text in texts.items()}
+    wanted = [name for name, used in imports.items() if f"{package.name}.compiled" in used]
+    found: dict[str, str] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in texts and name not in found:
+            found[name] = texts[name]
+            wanted.extend(imports[name])
+    return found
+
+
+def _roots() -> Iterator[Path]:
+    """Candidate folders, best first."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        yield Path(chosen).expanduser()
+    user = _user_cache()
+    if user is not None:
+        yield user / "corsair-sim"
+    private = _private_temporary()
+    if private is not None:
+        yield private
+
+
+def _user_cache() -> Path | None:
+    """The platform's folder for caches of this user."""
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        value = os.environ.get(variable)
+        if value and Path(value).is_absolute():
+            return Path(value)
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home is known for this user
+        return None
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
+
+
+def _private_temporary() -> Path | None:
+    """A folder in the temporary one that nobody else can write: machine code is loaded from it."""
+    try:
+        if not hasattr(os, "getuid"):
+            return Path(tempfile.mkdtemp(prefix="corsair-sim-"))
+        folder = Path(tempfile.gettempdir()) / f"corsair-sim-{os.getuid()}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError:
+        return None
+    mine = status.st_uid == os.getuid() and status.st_mode & 0o077 == 0
+    return folder if mine and not folder.is_symlink() else None
+
+
+def _writable(folder: Path) -> bool:
+    """Make ``folder`` and try to write in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
