@@ -1,0 +1,112 @@
+"""A small map by hand: eight cards a server, four bridged pairs, two PCIe switches, four NICs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+FIGURES = {
+    "card.clock_hz": 1.0e9,
+    "card.packages": 2.0,
+    "card.package_link_bandwidth_bytes_per_s": 64e9,
+    "card.package_link_latency_s": 400e-9,
+    "chiplet.slices": 16.0,
+    "chiplet.sram_bytes": 256e6,
+    "chiplet.usable_sram_fraction": 0.9,
+    "chiplet.lpddr_bytes": 32e9,
+    "links.chunk_overhead_s": 0.0,
+    "links.efficiency": 1.0,
+    "package.chiplets": 4.0,
+    "package.d2d_bandwidth_bytes_per_s": 128e9,
+    "package.d2d_latency_s": 115e-9,
+    "package.d2d_total_bytes_per_s": 1e12,
+    "simd.add_clocks": 0.0,
+    "simd.lanes": 64.0,
+}
+
+
+@dataclass(frozen=True)
+class HandMap:
+    """Links of card c: up c, down c, bridge c; two a server between switches, NICs."""
+
+    cards: int
+    scaled: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def card_id(self) -> list[str]:
+        return [f"s{c // 8}.c{c % 8}" for c in range(self.cards)]
+
+    def _index(self, per: int) -> npt.NDArray[np.int32]:
+        return (np.arange(self.cards) // per).astype(np.int32)
+
+    @property
+    def pair(self) -> npt.NDArray[np.int32]:
+        return self._index(2)
+
+    @property
+    def switch(self) -> npt.NDArray[np.int32]:
+        return self._index(4)
+
+    @property
+    def server(self) -> npt.NDArray[np.int32]:
+        return self._index(8)
+
+    @property
+    def rack(self) -> npt.NDArray[np.int32]:
+        return self._index(64)
+
+    @property
+    def link_name(self) -> list[str]:
+        names = [f"{kind}{c}" for kind in ("up", "down", "bridge") for c in range(self.cards)]
+        servers = -(-self.cards // 8)
+        names += [f"between{s}.{way}" for s in range(servers) for way in (0, 1)]
+        return names + [
+            f"nic{s}.{n}.{way}" for s in range(servers) for n in range(4) for way in "oi"
+        ]
+
+    @property
+    def link_bandwidth_bytes_per_s(self) -> npt.NDArray[np.float64]:
+        rates = {"up": 64e9, "down": 64e9, "bridge": 256e9, "between": 128e9, "nic": 50e9}
+        return np.array(
+            [
+                next(rate for kind, rate in rates.items() if name.startswith(kind))
+                * self.scaled.get(name, 1.0)
+                for name in self.link_name
+            ]
+        )
+
+    def path(self, src: int, dst: int) -> npt.NDArray[np.int32]:
+        if src // 2 == dst // 2:
+            names = [f"bridge{src}"]
+        elif src // 4 == dst // 4:
+            names = [f"up{src}", f"down{dst}"]
+        elif src // 8 == dst // 8:
+            names = [f"up{src}", f"between{src // 8}.{src // 4 % 2}", f"down{dst}"]
+        else:
+            out, into = f"nic{src // 8}.{src % 8 // 2}.o", f"nic{dst // 8}.{dst % 8 // 2}.i"
+            names = [f"up{src}", out, into, f"down{dst}"]
+        known = self.link_name
+        return np.array([known.index(name) for name in names], np.int32)
+
+    def latency_ps(
+        self, src: npt.NDArray[np.int64], dst: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.int64]:
+        source, destination = np.asarray(src), np.asarray(dst)
+        ps = np.full(source.shape, 2_000_000, np.int64)
+        for per, latency_ps in ((8, 765_000), (4, 650_000), (2, 400_000), (1, 0)):
+            ps[source // per == destination // per] = latency_ps
+        return ps
+
+
+@pytest.fixture
+def figures() -> dict[str, float]:
+    """Round figures: 1 GHz, no link overhead, free additions."""
+    return dict(FIGURES)
+
+
+@pytest.fixture
+def hand_map() -> Callable[..., HandMap]:
+    """``hand_map(cards, scaled={link name: factor})``."""
+    return HandMap
