@@ -1,0 +1,100 @@
+"""What a step costs: its measures, its way across the stages, and its row in the log."""
+
+from dataclasses import dataclass
+
+from cluster.machine.attention import attention_ps
+from cluster.machine.tables import PriceTables
+from cluster.serving.reference.blocks import ceil_div
+from cluster.serving.reference.replica import Replica, Step
+
+ATTENTION_BLOCK_TOKENS = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measures:
+    """All that the price of a step depends on."""
+
+    tokens: int
+    prefill_tokens: int
+    emitted: int
+    finished: int
+    decode_blocks: int
+    prefill_passes: int
+    decode_blocks_windowed: int
+    prefill_passes_windowed: int
+
+
+class Prices:
+    """The price tables as plain lists of integers."""
+
+    def __init__(self, tables: PriceTables) -> None:
+        self.stage_class: list[list[int]] = tables.stage_class.tolist()
+        self.return_ps: list[int] = tables.return_ps.tolist()
+        self._linear_ps: list[list[int]] = tables.linear_ps.tolist()
+        self._collective_ps: list[list[int]] = tables.collective_ps.tolist()
+        self._floor_ps: list[list[int]] = tables.floor_ps.tolist()
+        self._send_ps: list[list[int]] = tables.send_ps.tolist()
+        self._head_ps: list[list[int]] = tables.head_ps.tolist()
+        self._attention = tables.attention
+        self._clocks_per_query = tables.clocks_per_query
+        self._window_tokens = tables.window_tokens
+
+    def measure(self, step: Step) -> Measures:
+        """Sums over the rows of ``step``, whose tokens are counted as computed already."""
+        decode, decode_windowed, passes, passes_windowed = 0, 0, 0, 0
+        for request, tokens in step.rows.items():
+            blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
+            seen = self._windowed(blocks, tokens)
+            if request in step.decoding:
+                decode += blocks
+                decode_windowed += seen
+            else:
+                chunk_passes = ceil_div(tokens * self._clocks_per_query, ATTENTION_BLOCK_TOKENS)
+                passes += blocks * chunk_passes
+                passes_windowed += seen * chunk_passes
+        emitting = [request for request in step.rows if request.remaining == 0]
+        return Measures(
+            tokens=sum(step.rows.values()),
+            prefill_tokens=sum(n for row, n in step.rows.items() if row not in step.decoding),
+            emitted=len(emitting),
+            finished=sum(request.done_output + 1 == request.output for request in emitting),
+            decode_blocks=decode,
+            prefill_passes=passes,
+            decode_blocks_windowed=decode_windowed,
+            prefill_passes_windowed=passes_windowed,
+        )
+
+    def cross(self, replica: Replica, step: Measures, now_ps: int) -> int:
+        """Take ``step`` through all stages of ``replica``; when the last one has done it."""
+        earliest_ps = end_ps = now_ps
+        for stage, price_class in enumerate(self.stage_class[replica.number]):
+            start_ps = max(earliest_ps, replica.free_ps[stage])
+            end_ps = start_ps + self._work_ps(price_class, step)
+            replica.free_ps[stage] = end_ps
+            earliest_ps = end_ps + self._send_ps[price_class][step.tokens]
+        return end_ps
+
+    def _windowed(self, blocks: int, tokens: int) -> int:
+        """Those of ``blocks`` that the queries of ``tokens`` see through the window."""
+        if not self._window_tokens:
+            return 0
+        reach = self._window_tokens + tokens - 1
+        return min(blocks, ceil_div(reach, ATTENTION_BLOCK_TOKENS) + 1)
+
+    def _work_ps(self, price_class: int, step: Measures) -> int:
+        attention = int(
+            attention_ps(
+                self._attention[price_class],
+                step.decode_blocks,
+                step.prefill_passes,
+                step.decode_blocks_windowed,
+                step.prefill_passes_windowed,
+            )
+        )
+        busy_ps = (
+            self._linear_ps[price_class][step.tokens]
+            + self._collective_ps[price_class][step.tokens]
+            + self._head_ps[price_class][step.emitted]
+            + attention
+        )
+        return max(self._floor_ps[price_class][step.tokens], busy_ps)

@@ -1,0 +1,80 @@
+"""One request on its way from arrival to last token."""
+
+from dataclasses import dataclass, field
+
+from cluster.serving.problem import NEVER, Arrivals, Status
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class Request:
+    """What is asked, how far it has come, and when things happened to it."""
+
+    number: int
+    prompt: int
+    output: int
+    keys: list[int]
+    """Of the prompt's full blocks; empty where prefixes are not cached."""
+    arrival_ps: int
+    router_choice: int
+
+    computed: int = 0
+    """Tokens whose KV exists once the steps scheduled so far have run."""
+    done_output: int = 0
+    blocks: list[int] = field(default_factory=list)
+    """Names of the KV blocks it holds, in the order of its tokens."""
+
+    replica: int = -1
+    slot: int = -1
+    status: Status = Status.COMPLETED
+    first_scheduled_ps: int = NEVER
+    first_token_ps: int = NEVER
+    last_token_ps: int = NEVER
+    finish_ps: int = NEVER
+    preemptions: int = 0
+    cached_tokens: int = NEVER
+
+    @property
+    def known(self) -> int:
+        """Tokens that it has: its prompt and what it has been answered."""
+        return self.prompt + self.done_output
+
+    @property
+    def remaining(self) -> int:
+        """Known tokens still without KV."""
+        return self.known - self.computed
+
+    @property
+    def decoding(self) -> bool:
+        """Only the newest of its own tokens is still to be fed back."""
+        return self.done_output >= 1 and self.remaining == 1
+
+    @property
+    def most_kv_tokens(self) -> int:
+        """The last token is never fed back."""
+        return self.prompt + self.output - 1
+
+
+def read_requests(arrivals: Arrivals, *, prefix_caching: bool) -> list[Request]:
+    """The rows of the arrivals as requests."""
+    choices = arrivals.router_choice.tolist() or [0] * len(arrivals.prompt_tokens)
+    offsets = arrivals.key_offsets.tolist()
+    columns = zip(
+        arrivals.arrival_ps.tolist(),
+        arrivals.prompt_tokens.tolist(),
+        arrivals.output_tokens.tolist(),
+        choices,
+        strict=True,
+    )
+    return [
+        Request(
+            number=number,
+            prompt=prompt,
+            output=output,
+            keys=arrivals.keys[offsets[number] : offsets[number + 1]].tolist()
+            if prefix_caching
+            else [],
+            arrival_ps=arrival_ps,
+            router_choice=choice,
+        )
+        for number, (arrival_ps, prompt, output, choice) in enumerate(columns)
+    ]
