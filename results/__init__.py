@@ -1,1 +1,23 @@
 """The ledger: what a run leaves behind, and how to read it again."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from results.api import Run, open_run
+    from results.errors import ResultsError
+else:
+
+    def __getattr__(name):
+        """Load the reading side when it is first asked for, since it brings pyarrow along."""
+        if name in ("Run", "open_run"):
+            from results import api
+
+            return getattr(api, name)
+        if name == "ResultsError":
+            from results.errors import ResultsError
+
+            return ResultsError
+        raise AttributeError(f"module 'results' has no attribute {name!r}")
+
+
+__all__ = ["ResultsError", "Run", "open_run"]

@@ -1,0 +1,162 @@
+"""Read a run again: ``open_run("results/runs/<run_id>").requests``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.atomic import standing
+from results.errors import ResultsError
+from results.provenance import read_manifest
+from results.store import MANIFEST
+from results.summary import Summary, nest
+
+DEFAULT_ROOT = Path("results/runs")
+"""Where runs land, under the current folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A finished run. Tables are read when asked for, and then kept."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    _read: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def run_id(self) -> str:
+        return str(self.manifest["run_id"])
+
+    @property
+    def tables(self) -> tuple[str, ...]:
+        """Names of the tables that this run left."""
+        return tuple(self.manifest["tables"])
+
+    @property
+    def summary(self) -> Summary:
+        """The run in numbers; None where a number is undefined."""
+        rows = self.table("summary").to_pylist()
+        if len(rows) != 1:
+            raise ResultsError(f"{self.file('summary')}: holds {len(rows)} rows, not one")
+        return nest(rows[0])
+
+    @property
+    def requests(self) -> pa.Table:
+        return self.table("requests")
+
+    @property
+    def steps(self) -> pa.Table:
+        return self.table("steps")
+
+    @property
+    def cards(self) -> pa.Table:
+        return self.table("cards")
+
+    @property
+    def links(self) -> pa.Table:
+        return self.table("links")
+
+    @property
+    def nodes(self) -> pa.Table:
+        return self.table("nodes")
+
+    @property
+    def edges(self) -> pa.Table:
+        return self.table("edges")
+
+    @property
+    def placement(self) -> pa.Table:
+        return self.table("placement")
+
+    def file(self, name: str) -> Path:
+        """The Parquet file of a table, for whatever else reads Parquet.
+
+        Raises
+        ------
+        ResultsError
+            This run has no such table.
+        """
+        if name not in self.tables:
+            near = get_close_matches(name, self.tables, n=1)
+            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.tables)}"
+            raise ResultsError(f"{self.path}: this run has no table {name!r}; {hint}")
+        return self.path / f"{name}.parquet"
+
+    def table(self, name: str) -> pa.Table:
+        """A whole table, with unit and meaning on each field.
+
+        Raises
+        ------
+        ResultsError
+            This run has no such table, or its file is missing or damaged.
+        """
+        if name not in self._read:
+            path = self.file(name)
+            try:
+                self._read[name] = pq.ParquetFile(path, page_checksum_verification=True).read()
+            except (OSError, pa.ArrowException) as error:
+                raise ResultsError(f"{path}: cannot read the table: {error}") from error
+        return self._read[name]
+
+    def pandas(self, name: str) -> Any:
+        """A table as a ``pandas.DataFrame``, units and meanings in its ``attrs``."""
+        pandas = _optional("pandas")
+        self.table(name)  # says clearly what is wrong with the file, if anything is
+        return pandas.read_parquet(self.file(name))
+
+    def polars(self, name: str) -> Any:
+        """A table as a ``polars.DataFrame``."""
+        return _optional("polars").from_arrow(self.table(name))
+
+
+def open_run(path: str | Path, run_id: str | None = None) -> Run:
+    """Open a run by its folder, by a folder of runs and an id, or by a bare id.
+
+    A bare id is looked up in ``results/runs`` under the current folder.
+
+    Raises
+    ------
+    ResultsError
+        There is no such run, its manifest is missing, damaged or of a newer version, or one of its
+        files is missing or cut short.
+    """
+    folder = _folder(Path(path) if run_id is None else Path(path) / run_id)
+    run = Run(path=folder, manifest=read_manifest(folder / MANIFEST))
+    for name, described in run.manifest["tables"].items():
+        file = folder / f"{name}.parquet"
+        if not file.is_file():
+            raise ResultsError(f"{file}: missing, though the manifest names it")
+        wanted = described.get("bytes") if isinstance(described, dict) else None
+        if file.stat().st_size != wanted:
+            raise ResultsError(
+                f"{file}: {file.stat().st_size} bytes, but the manifest says {wanted}: cut short"
+                " or replaced"
+            )
+    return run
+
+
+def _folder(path: Path) -> Path:
+    """The folder of a run, wherever it was meant to be looked for."""
+    for place in (path, DEFAULT_ROOT / path):
+        found = standing(place.parent, place.name)
+        if found is not None and (found / MANIFEST).is_file():
+            return found
+    root = path if path.is_dir() else path.parent if path.parent.is_dir() else DEFAULT_ROOT
+    runs = sorted(file.parent.name for file in root.glob(f"*/{MANIFEST}"))
+    near = get_close_matches(path.name, runs, n=1)
+    known = f"nearest: {near[0]}" if near else f"{root} holds {', '.join(runs[:5]) or 'no runs'}"
+    what = f"has no {MANIFEST}" if path.is_dir() else "no such run"
+    raise ResultsError(f"{path}: {what}; {known}")
+
+
+def _optional(package: str) -> ModuleType:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ResultsError(f"{package} is not installed: pip install {package}") from error

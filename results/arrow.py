@@ -1,0 +1,158 @@
+"""Columns of NumPy arrays to Arrow tables, as the schema declares them."""
+
+import json
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from results.schema import SCHEMA_VERSION, Column, Table
+
+Scalar: TypeAlias = str | int | float | np.generic | None
+Values: TypeAlias = npt.ArrayLike | Scalar
+"""An array (masked where null), a list, or one value that holds for every row."""
+
+Columns: TypeAlias = Mapping[str, Values]
+
+_TYPES = {
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float64": pa.float64(),
+    "string": pa.string(),
+    "category": pa.dictionary(pa.int32(), pa.string()),
+    "strings": pa.list_(pa.string()),
+}
+
+
+def arrow_schema(table: Table) -> pa.Schema:
+    """The table's Arrow schema, with unit and meaning on each field.
+
+    They are given three times over, since readers look in different places: on the fields (Arrow),
+    as one JSON in the file's key-values (DuckDB, Polars), and as ``DataFrame.attrs`` (pandas).
+    """
+    fields = [
+        pa.field(
+            column.name,
+            _TYPES[column.type],
+            nullable=column.nullable,
+            metadata={"unit": column.unit, "meaning": column.meaning},
+        )
+        for column in table.columns
+    ]
+    words = {c.name: {"unit": c.unit, "meaning": c.meaning} for c in table.columns}
+    metadata = {
+        "corsair_sim.schema_version": str(SCHEMA_VERSION),
+        "corsair_sim.table": table.name,
+        "corsair_sim.meaning": table.meaning,
+        "corsair_sim.columns": json.dumps(words),
+        "PANDAS_ATTRS": json.dumps(
+            {
+                "meaning": table.meaning,
+                "units": {c.name: c.unit for c in table.columns},
+                "meanings": {c.name: c.meaning for c in table.columns},
+            }
+        ),
+    }
+    return pa.schema(fields, metadata=metadata)
+
+
+def arrow_table(table: Table, columns: Columns) -> pa.Table:
+    """One part of ``table``.
+
+    Nullable columns may be left out. Masked entries, None and NaN are null. Arrays are copied, so
+    that the caller may reuse its buffers.
+
+    Raises
+    ------
+    ValueError
+        An unknown or missing column, unequal lengths, a value that its column cannot hold, or a
+        null where none may be. These are faults of the program, not of its input.
+    """
+    _check_names(table, columns)
+    rows = _rows(table, columns)
+    arrays = [_array(table, column, columns.get(column.name), rows) for column in table.columns]
+    return pa.Table.from_arrays(arrays, schema=arrow_schema(table))
+
+
+def _check_names(table: Table, columns: Columns) -> None:
+    declared = [column.name for column in table.columns]
+    for name in columns:
+        if name not in declared:
+            near = get_close_matches(name, declared, n=1)
+            hint = f"; nearest: {near[0]}" if near else ""
+            raise ValueError(f"table {table.name} has no column {name!r}{hint}")
+    missing = [c.name for c in table.columns if not c.nullable and c.name not in columns]
+    if missing:
+        raise ValueError(f"table {table.name} lacks {', '.join(missing)}")
+
+
+def _is_scalar(column: Column, values: Values) -> bool:
+    if column.type == "strings":
+        return True
+    return values is None or isinstance(values, str) or np.ndim(values) == 0
+
+
+def _rows(table: Table, columns: Columns) -> int:
+    lengths = {
+        column.name: len(np.ma.asanyarray(columns[column.name]))
+        for column in table.columns
+        if column.name in columns and not _is_scalar(column, columns[column.name])
+    }
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"columns of {table.name} differ in length: {lengths}")
+    return next(iter(lengths.values()), 1)
+
+
+def _array(table: Table, column: Column, values: Values, rows: int) -> pa.Array:
+    where = f"{table.name}.{column.name}"
+    try:
+        if _is_scalar(column, values):
+            array = _repeated(column, values, rows)
+        else:
+            array = _converted(column, np.ma.asanyarray(values))
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise ValueError(
+            f"{where} ({column.type}) cannot hold what it was given: {error}"
+        ) from error
+    if array.null_count and not column.nullable:
+        raise ValueError(f"{where} holds {array.null_count} nulls and may hold none")
+    return array
+
+
+def _repeated(column: Column, value: object, rows: int) -> pa.Array:
+    kind = _TYPES[column.type]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or value != value:
+        return pa.nulls(rows, kind)
+    if column.type == "category":
+        dictionary = pa.array([value], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), dictionary)
+    return pa.array([value] * rows, kind)
+
+
+def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:
+    mask = np.ma.getmaskarray(values)
+    data = np.array(np.ma.getdata(values))
+    if column.categories and data.dtype.kind in "iu":
+        return _coded(column, data, mask)
+    if data.dtype.kind == "f":
+        mask = mask | np.isnan(data)
+    if data.dtype.kind in "fiub" and column.type in ("string", "category"):
+        raise TypeError(f"{data.dtype} for words")
+    if column.type == "category":
+        return pa.array(data, pa.string(), mask=mask).dictionary_encode()
+    if data.dtype.kind == "f" and column.type in ("int32", "int64"):
+        raise TypeError(f"{data.dtype} for whole numbers")
+    return pa.array(data, _TYPES[column.type], mask=mask)
+
+
+def _coded(column: Column, codes: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_]) -> pa.Array:
+    known = np.isin(codes, np.arange(len(column.categories))) | mask
+    if not known.all():
+        raise TypeError(f"code {codes[~known][0]}, allowed are 0..{len(column.categories) - 1}")
+    indices = pa.array(codes, pa.int32(), mask=mask)
+    return pa.DictionaryArray.from_arrays(indices, pa.array(column.categories, pa.string()))

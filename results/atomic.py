@@ -1,0 +1,155 @@
+"""Files and folders that appear whole or not at all, whatever happens meanwhile. POSIX only.
+
+A folder is built under a hidden name that its process holds locked: a lock dies with its process,
+even across containers that share a disk, where process numbers say nothing.
+"""
+
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import BinaryIO
+
+from results.errors import ResultsError
+
+_HIDDEN = re.compile(r"\.(?P<what>tmp|old)-(?P<name>.+)-\d+(\.\d+)?")
+
+
+@contextmanager
+def explained(path: Path, deed: str) -> Iterator[None]:
+    """Turn a failure of the file system into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ResultsError(f"{path}: cannot {deed}: {reason}") from error
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that replaces ``path`` at the end, or leaves no trace if the block fails."""
+    path = Path(path)
+    part = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    with explained(path, "write"):
+        if path.is_dir():
+            raise ResultsError(f"{path}: cannot write: it is a folder")
+        try:
+            with part.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        sync(path.parent)
+
+
+def sync(path: Path) -> None:
+    """Have a file or folder on the disk before going on."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def hidden_folder(root: Path, name: str) -> tuple[Path, int]:
+    """Make ``.tmp-<name>-<pid>`` under ``root`` and lock it; also the lock, to be closed at last.
+
+    A second one of the same process gets a number behind a dot.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    for path in _free_names(root, "tmp", name):
+        try:
+            path.mkdir()
+        except FileExistsError:
+            continue
+        with suppress(FileNotFoundError):  # a sweep was faster than our lock
+            lock = os.open(path, os.O_RDONLY)
+            if _locked(lock) is not False and path.exists():
+                return path, lock
+            os.close(lock)
+    raise AssertionError("the names never end")
+
+
+def publish(folder: Path, name: str) -> Path:
+    """Rename a finished folder to ``name`` beside it; what stood there before is replaced.
+
+    Two renames, since no portable call swaps folders. A crash between them leaves the old folder
+    set aside under a hidden name, where ``standing`` finds it and ``sweep`` brings it back.
+    """
+    root, target = folder.parent, folder.with_name(name)
+    aside = None
+    while True:
+        try:
+            folder.rename(target)
+            break
+        except OSError:
+            if not target.is_dir():
+                raise
+        aside = next(path for path in _free_names(root, "old", name) if not path.exists())
+        with suppress(FileNotFoundError):  # another writer of the same name set it aside
+            target.rename(aside)
+    sync(root)
+    if aside is not None:
+        shutil.rmtree(aside, ignore_errors=True)
+    return target
+
+
+def standing(root: Path, name: str) -> Path | None:
+    """The folder of that name, or the one set aside by a crash in ``publish``; None if neither."""
+    if (root / name).is_dir():
+        return root / name
+    aside = [path for path, what, whose in _hidden(root) if what == "old" and whose == name]
+    return aside[0] if aside else None
+
+
+def sweep(root: Path) -> None:
+    """Clear what crashed writers left under ``root``; living ones are not disturbed."""
+    for path, what, name in _hidden(root):
+        if what == "old" and not (root / name).exists():
+            with suppress(OSError):
+                path.rename(root / name)
+        elif what == "old" or _abandoned(path):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def _hidden(root: Path) -> Iterator[tuple[Path, str, str]]:
+    if not root.is_dir():
+        return
+    for path in sorted(root.iterdir()):
+        match = _HIDDEN.fullmatch(path.name)
+        if match is not None and path.is_dir():
+            yield path, match["what"], match["name"]
+
+
+def _free_names(root: Path, what: str, name: str) -> Iterator[Path]:
+    yield root / f".{what}-{name}-{os.getpid()}"
+    for number in count(1):
+        yield root / f".{what}-{name}-{os.getpid()}.{number}"
+
+
+def _locked(descriptor: int) -> bool | None:
+    """Whether the lock is ours now; None where the file system knows no locks."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _abandoned(path: Path) -> bool:
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return _locked(descriptor) is True
+    finally:
+        os.close(descriptor)

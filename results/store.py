@@ -1,0 +1,172 @@
+"""Arrow in, Parquet out, whole or not at all.
+
+A run is built in a hidden folder, its manifest last, and then renamed to its run_id: no manifest,
+no run. The same columns give the same bytes, whatever the sizes of the parts they came in.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from hashlib import file_digest
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.arrow import Columns, arrow_schema, arrow_table
+from results.atomic import explained, hidden_folder, publish, sweep, sync
+from results.errors import ResultsError
+from results.provenance import manifest_json
+from results.schema import TABLES, Table
+
+ROWS_PER_GROUP = 131_072
+MANIFEST = "manifest.json"
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+
+def write_run(
+    root: Path,
+    manifest: Mapping[str, object],
+    tables: Mapping[str, Columns | Iterable[Columns]],
+) -> Path:
+    """Write a whole run and return its folder; a run of the same id is replaced.
+
+    ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
+    part per card). ``manifest`` is that of ``results.provenance.manifest``.
+
+    Raises
+    ------
+    ResultsError
+        The folder cannot be written. Nothing half-written is left.
+    """
+    with RunWriter(root, str(manifest["run_id"])) as writer:
+        for name, parts in tables.items():
+            for part in [parts] if isinstance(parts, Mapping) else parts:
+                writer.append(name, part)
+        return writer.commit(manifest)
+
+
+class RunWriter:
+    """A run that is being written, part by part; gone without a trace unless committed.
+
+    >>> with RunWriter(root, run_id) as writer:               # doctest: +SKIP
+    ...     writer.append("steps", {"start_ps": starts, ...})  # as often as there is something
+    ...     folder = writer.commit(manifest)
+    """
+
+    def __init__(self, root: Path, run_id: str) -> None:
+        if not _RUN_ID.fullmatch(run_id):
+            raise ResultsError(f"{run_id!r} cannot be a run's name: letters, digits, '_', '-', '.'")
+        self._root = Path(root)
+        self._run_id = run_id
+        self._files: dict[str, _TableFile] = {}
+        self._committed = False
+        with explained(self._root, "keep runs here"):
+            sweep(self._root)
+            self._folder, self._lock = hidden_folder(self._root, run_id)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not self._committed:  # afterwards the hidden name may be another writer's
+            for file in self._files.values():
+                file.abandon()
+            shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._lock)
+
+    def append(self, table: str, columns: Columns) -> None:
+        """Add rows to a table. They are copied: the caller may reuse its arrays at once.
+
+        Raises
+        ------
+        ValueError
+            The columns are not those of the table.
+        ResultsError
+            They cannot be written.
+        """
+        part = arrow_table(TABLES[table], columns)
+        with explained(self._root / self._run_id, "write the run"):
+            if table not in self._files:
+                self._files[table] = _TableFile(TABLES[table], self._folder)
+            self._files[table].append(part)
+
+    def commit(self, manifest: Mapping[str, object]) -> Path:
+        """Finish every table, write the manifest and make the run visible under its id."""
+        if manifest["run_id"] != self._run_id:
+            raise ValueError(f"manifest of {manifest['run_id']!r} for a run {self._run_id!r}")
+        with explained(self._root / self._run_id, "write the run"):
+            tables = {name: file.finish() for name, file in sorted(self._files.items())}
+            path = self._folder / MANIFEST
+            path.write_text(manifest_json({**manifest, "tables": tables}), encoding="utf-8")
+            sync(path)
+            sync(self._folder)
+            target = publish(self._folder, self._run_id)
+            self._committed = True
+        return target
+
+
+class _TableFile:
+    """One Parquet file that grows by row groups."""
+
+    def __init__(self, table: Table, folder: Path) -> None:
+        self._table = table
+        self._path = folder / f"{table.name}.parquet"
+        self._rows = 0
+        self._waiting: list[pa.Table] = []
+        self._waiting_rows = 0
+        self._closing = ExitStack()
+        # Page checksums let a reader notice damage; all else is fixed so that bytes repeat.
+        writer = pq.ParquetWriter(
+            self._path,
+            arrow_schema(table),
+            version="2.6",
+            compression="zstd",
+            compression_level=3,
+            data_page_version="1.0",
+            write_page_checksum=True,
+        )
+        self._writer = self._closing.enter_context(writer)
+
+    def append(self, part: pa.Table) -> None:
+        self._rows += part.num_rows
+        if self._table.group_per_part:
+            self._writer.write_table(part, row_group_size=max(part.num_rows, 1))
+            return
+        self._waiting.append(part)
+        self._waiting_rows += part.num_rows
+        if self._waiting_rows >= ROWS_PER_GROUP:
+            self._flush(self._waiting_rows - self._waiting_rows % ROWS_PER_GROUP)
+
+    def finish(self) -> dict[str, object]:
+        """Close the file and describe it for the manifest."""
+        self._flush(self._waiting_rows)
+        self._closing.close()
+        sync(self._path)
+        with self._path.open("rb") as file:
+            digest = file_digest(file, "sha256").hexdigest()
+        return {"rows": self._rows, "bytes": self._path.stat().st_size, "sha256": digest}
+
+    def abandon(self) -> None:
+        """Let go of the file; what is in it no longer matters."""
+        try:
+            self._closing.close()
+        except OSError:
+            return
+
+    def _flush(self, rows: int) -> None:
+        if not rows:
+            return
+        whole = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
+        self._writer.write_table(whole.slice(0, rows), row_group_size=ROWS_PER_GROUP)
+        self._waiting = [whole.slice(rows)]
+        self._waiting_rows -= rows

@@ -1,0 +1,236 @@
+"""A run in numbers: vLLM's ``bench serve`` keys and our own, from columns of whole picoseconds.
+
+Pure functions; what is undefined is None, never NaN. Latencies of requests are those of completed
+ones, as in vLLM; one-token answers have no TPOT, and count as 0 against its SLO, as there.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from results.columns import PS_PER_S, Floats, Integers
+from results.histogram import BINS, deviation_ps, percentiles_ps
+from results.schema import BOUNDS, METRICS, PERCENTILES, STATUSES, summary_statistics
+
+Summary: TypeAlias = dict[str, object]
+
+SLOS = ("ttft_s", "tpot_s", "e2e_s")
+_COMPLETED = STATUSES.index("completed")
+_PS_PER_MS = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The machine's side of a run, which requests do not tell; None where it was not measured."""
+
+    cards: int
+    mean_batch_size: float | None = None
+    """Mean number of requests in a step of a slot."""
+    peak_kv_fraction: float | None = None
+    max_output_tokens_per_s: float | None = None
+    """Most tokens that left within one second."""
+    prefix_caching: bool = False
+    busy_ps: Sequence[int] | None = None
+    """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
+    energy_j: float | None = None
+    mean_power_w: float | None = None
+    peak_power_w: float | None = None
+
+
+def summarise(
+    requests: Mapping[str, Integers],
+    *,
+    machine: Machine,
+    itl_count: Integers | None = None,
+    slo: Mapping[str, float | None] | None = None,
+    warmup_s: float = 0.0,
+    flags: Sequence[str] = (),
+) -> Summary:
+    """The summary of a run, but for its run_id and model_version.
+
+    Parameters
+    ----------
+    requests:
+        As for ``results.columns.request_columns``.
+    itl_count:
+        Counts in the bins of ``results.histogram``; without it the spread of ITL is None.
+    slo:
+        Seconds by ``ttft_s``, ``tpot_s``, ``e2e_s``; None or absent is no objective.
+    warmup_s:
+        Requests that arrived before it are left out. ITL's percentiles still hold their tokens.
+    flags:
+        Sentences that a reader should see beside the numbers.
+
+    Raises
+    ------
+    ValueError
+        An SLO that is none of SLOS or no number above zero; a histogram of other bins.
+    """
+    if itl_count is not None and itl_count.shape != (BINS,):
+        raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
+    counted = _where(requests, requests["arrival_ps"] >= round(warmup_s * PS_PER_S))
+    done = _where(counted, counted["status"] == _COMPLETED)
+    duration_s = _duration_s(counted)
+    input_tokens, output_tokens = int(done["prompt_tokens"].sum()), int(done["output_tokens"].sum())
+    completed, arrived = len(done["status"]), len(counted["status"])
+    good = _good(done, slo or {})
+    latencies = _latencies(done, itl_count)
+    notes = list(flags)
+    if warmup_s > 0 and itl_count is not None:
+        notes.append("itl percentiles include the warm-up")
+    return {
+        "completed": completed,
+        "failed": arrived - completed,
+        "duration": duration_s,
+        "total_input_tokens": input_tokens,
+        "total_output_tokens": output_tokens,
+        "request_throughput": _ratio(completed, duration_s),
+        "request_goodput": _ratio(good, duration_s),
+        "output_throughput": _ratio(output_tokens, duration_s),
+        "total_token_throughput": _ratio(input_tokens + output_tokens, duration_s),
+        "max_output_tokens_per_s": machine.max_output_tokens_per_s,
+        "max_concurrent_requests": _peak_concurrency(done),
+        **latencies,
+        "goodput": _ratio(good, duration_s),
+        "slo_attainment": _ratio(good, arrived),
+        "output_tokens_per_s_per_user": _ratio(1e3, latencies["mean_tpot_ms"]),
+        "output_tokens_per_s_per_card": _ratio(
+            output_tokens, None if duration_s is None else duration_s * machine.cards
+        ),
+        "preemptions": int(counted["preemptions"].sum()),
+        "rejected": arrived - completed,
+        **_machine_side(machine, done, output_tokens),
+        "flags": notes,
+    }
+
+
+def flatten(summary: Mapping[str, object]) -> dict[str, object]:
+    """Nested keys as dotted ones: the one row of the table ``summary``."""
+    row: dict[str, object] = {}
+    for key, value in summary.items():
+        if isinstance(value, Mapping):
+            row.update({f"{key}.{inner}": each for inner, each in value.items()})
+        else:
+            row[key] = value
+    return row
+
+
+def nest(row: Mapping[str, object]) -> Summary:
+    """The inverse of ``flatten``."""
+    summary: Summary = {}
+    for key, value in row.items():
+        if key.startswith("bound_share."):
+            shares = summary.setdefault("bound_share", {})
+            if isinstance(shares, dict):
+                shares[key.removeprefix("bound_share.")] = value
+        else:
+            summary[key] = value
+    return summary
+
+
+def _where(requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]) -> dict[str, Integers]:
+    return {name: column[chosen] for name, column in requests.items()}
+
+
+def _ratio(part: float | None, whole: float | None) -> float | None:
+    return part / whole if part is not None and whole else None
+
+
+def _duration_s(counted: Mapping[str, Integers]) -> float | None:
+    """From the first arrival to the last arrival or finish."""
+    arrival, finish = counted["arrival_ps"], counted["finish_ps"]
+    if not len(arrival):
+        return None
+    return (max(int(arrival.max()), int(finish.max())) - int(arrival.min())) / PS_PER_S
+
+
+def _good(done: Mapping[str, Integers], slo: Mapping[str, float | None]) -> int | None:
+    """How many completed requests meet every objective; None if there is none."""
+    limits_ps: dict[str, int] = {}
+    for name, limit_s in slo.items():
+        if name not in SLOS:
+            raise ValueError(f"unknown SLO {name!r}, allowed are {', '.join(SLOS)}")
+        if limit_s is None:
+            continue
+        if not 0 < limit_s < np.inf:
+            raise ValueError(f"SLO {name} must be a number above zero, got {limit_s!r}")
+        limits_ps[name] = round(limit_s * PS_PER_S)
+    if not limits_ps:
+        return None
+    spent_ps = {
+        "ttft_s": done["first_token_ps"] - done["arrival_ps"],
+        "e2e_s": done["finish_ps"] - done["arrival_ps"],
+        "tpot_s": -(
+            (done["first_token_ps"] - done["finish_ps"]) // np.maximum(done["output_tokens"] - 1, 1)
+        ),
+    }
+    met = [spent_ps[name] <= limit for name, limit in limits_ps.items()]
+    return int(np.logical_and.reduce(met).sum())
+
+
+def _peak_concurrency(done: Mapping[str, Integers]) -> int:
+    """Most completed requests in the system at once, each from its arrival until its finish."""
+    arrivals, finishes = np.sort(done["arrival_ps"]), np.sort(done["finish_ps"])
+    here = np.arange(1, len(arrivals) + 1) - np.searchsorted(finishes, arrivals, side="right")
+    return int(here.max(initial=0))
+
+
+def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict[str, float | None]:
+    arrival, first, finish = done["arrival_ps"], done["first_token_ps"], done["finish_ps"]
+    later = done["output_tokens"] - 1
+    decode = finish - first
+    samples = {
+        "ttft": first - arrival,
+        "tpot": decode[later > 0] / later[later > 0],
+        "e2el": finish - arrival,
+        "queue": done["first_scheduled_ps"] - arrival,
+    }
+    table = {metric: _of_sample(np.asarray(ps, np.float64)) for metric, ps in samples.items()}
+    table["itl"] = _of_histogram(
+        _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
+    )
+    return {
+        key: None if ps is None else ps / _PS_PER_MS
+        for metric in METRICS
+        for (key, _), ps in zip(summary_statistics(metric), table[metric], strict=True)
+    }
+
+
+def _of_sample(ps: Floats) -> list[float | None]:
+    """Mean, median, deviation and percentiles."""
+    if not len(ps):
+        return [None] * (3 + len(PERCENTILES))
+    return [
+        float(ps.mean()),
+        float(np.median(ps)),
+        float(ps.std()),
+        *(float(value) for value in np.percentile(ps, PERCENTILES)),
+    ]
+
+
+def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float | None]:
+    """The same for ITL. Its mean is exact: a request's gaps sum to finish - first token."""
+    spread = None if counts is None else percentiles_ps(counts, [50.0, *PERCENTILES])
+    if counts is None or spread is None:
+        return [mean_ps] + [None] * (2 + len(PERCENTILES))
+    return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
+
+
+def _machine_side(machine: Machine, done: Mapping[str, Integers], output_tokens: int) -> Summary:
+    busy_ps = machine.busy_ps or [0] * len(BOUNDS)
+    total_ps = sum(busy_ps)
+    cached, prompts = int(done["cached_tokens"].sum()), int(done["prompt_tokens"].sum())
+    return {
+        "mean_batch_size": machine.mean_batch_size,
+        "peak_kv_fraction": machine.peak_kv_fraction,
+        "prefix_hit_rate": _ratio(cached, prompts) if machine.prefix_caching else None,
+        "bound_share": {
+            bound: _ratio(ps, total_ps) for bound, ps in zip(BOUNDS, busy_ps, strict=True)
+        },
+        "joules_per_output_token": _ratio(machine.energy_j, output_tokens),
+        "mean_power_w": machine.mean_power_w,
+        "peak_power_w": machine.peak_power_w,
+    }
