@@ -1,0 +1,24 @@
+"""A transformer's shape: what it multiplies, what it keeps per token, what it weighs."""
+
+from workloads.model.errors import ModelError
+from workloads.model.layers import Attention, Layer, Mlp
+from workloads.model.load import list_models, load_model, parse_config
+from workloads.model.shape import Model
+from workloads.model.size import kv_bytes_per_token, tensor_bytes, weight_bytes
+from workloads.model.tensors import Product, Tensor
+
+__all__ = [
+    "Attention",
+    "Layer",
+    "Mlp",
+    "Model",
+    "ModelError",
+    "Product",
+    "Tensor",
+    "kv_bytes_per_token",
+    "list_models",
+    "load_model",
+    "parse_config",
+    "tensor_bytes",
+    "weight_bytes",
+]

@@ -1,0 +1,227 @@
+"""Strict reading of a config's fields: every value checked, none guessed, none overlooked."""
+
+import difflib
+import math
+from collections.abc import Mapping, Sequence
+
+from workloads.model.errors import ModelError
+
+LARGEST = 2**31 - 1
+"""No width, count or vocabulary is larger; products of three such numbers are whole in Python."""
+
+SHAPELESS = frozenset(
+    [
+        "_name_or_path",
+        "architectures",
+        "attention_dropout",
+        "auto_map",
+        "aux_loss_alpha",
+        "beta_fast",
+        "attn_implementation",
+        "attn_scale",
+        "attn_temperature_tuning",
+        "bos_token_id",
+        "chunk_size_feed_forward",
+        "dtype",
+        "embd_pdrop",
+        "embedding_dropout",
+        "eos_token_id",
+        "ep_size",
+        "expert_capacity_factor",
+        "floor_scale",
+        "for_llm_compressor",
+        "initial_context_length",
+        "initializer_range",
+        "layernorm_epsilon",
+        "max_window_layers",
+        "n_group",
+        "norm_topk_prob",
+        "num_nextn_predict_layers",
+        "output_attentions",
+        "output_hidden_states",
+        "output_router_logits",
+        "pad_token_id",
+        "partial_rotary_factor",
+        "pretraining_tp",
+        "qk_rope_head_dim_scale",
+        "quantization_config",
+        "resid_pdrop",
+        "rms_norm_eps",
+        "rope_parameters",
+        "rope_scaling",
+        "rope_theta",
+        "rope_theta_local",
+        "routed_scaling_factor",
+        "router_aux_loss_coef",
+        "router_jitter_noise",
+        "scoring_func",
+        "seq_aux",
+        "swiglu_limit",
+        "torch_dtype",
+        "transformers_version",
+        "topk_group",
+        "topk_method",
+        "use_cache",
+        "use_qk_norm",
+        "vision_config",
+    ]
+)
+"""Fields that are known to say nothing of the shape (positions, training, sampling, routing)."""
+
+SHAPELY = [
+    "attention",
+    "attn",
+    "bias",
+    "channel",
+    "chunk",
+    "conv",
+    "depth",
+    "dim",
+    "embd",
+    "expert",
+    "gate",
+    "head",
+    "hidden",
+    "index",
+    "intermediate",
+    "interleave",
+    "interval",
+    "kernel",
+    "kv",
+    "layer",
+    "lora",
+    "mlp",
+    "moe",
+    "n_",
+    "norm",
+    "num_",
+    "rank",
+    "shared",
+    "size",
+    "sliding",
+    "sparse",
+    "state",
+    "window",
+]
+"""Parts of a name by which an unknown field might well say something of the shape."""
+
+
+class Fields:
+    """One config (or one of its sections), read field by field; remembers what was read."""
+
+    def __init__(self, config: Mapping[str, object], where: str) -> None:
+        self.config = config
+        self.where = where
+        self._read: set[str] = set()
+
+    def integer(self, key: str, *aliases: str, default: int | None = None, least: int = 1) -> int:
+        """Return a whole number of at least ``least``; ``default`` where absent or null."""
+        found, value = self._find(key, aliases)
+        if value is None:
+            if default is None:
+                raise self._missing(key)
+            return default
+        if not (type(value) is int and least <= value <= LARGEST):
+            raise self.wrong(found, f"a whole number from {least} to {LARGEST}")
+        return value
+
+    def flag(self, key: str, *, default: bool | None = None) -> bool:
+        """Return true or false; ``default`` where absent or null."""
+        value = self._find(key, ())[1]
+        if value is None and default is not None:
+            return default
+        if value is None:
+            raise self._missing(key)
+        if not isinstance(value, bool):
+            raise self.wrong(key, "true or false")
+        return value
+
+    def word(self, key: str, allowed: Sequence[str], default: str | None = None) -> str:
+        """Return one of the allowed words; ``default`` where absent or null."""
+        value = self._find(key, ())[1]
+        if value is None and default is not None:
+            return default
+        if value is None:
+            raise self._missing(key)
+        if value not in allowed:
+            hint = _nearest(str(value), allowed)
+            raise self.wrong(key, f"one of {', '.join(allowed)}{hint}")
+        return str(value)
+
+    def words(self, key: str, allowed: Sequence[str], length: int) -> tuple[str, ...] | None:
+        """Return a list of ``length`` allowed words, one per layer; None where absent or null."""
+        value = self._find(key, ())[1]
+        if value is None:
+            return None
+        if not (isinstance(value, list) and len(value) == length):
+            raise self.wrong(key, f"a list of {length}, one word per layer")
+        for index, item in enumerate(value):
+            if item not in allowed:
+                hint = _nearest(str(item), allowed)
+                raise ModelError(
+                    f"{self.where}: {key}[{index}] is {item!r}; allowed: {', '.join(allowed)}{hint}"
+                )
+        return tuple(value)
+
+    def integers(self, key: str, below: int) -> tuple[int, ...] | None:
+        """Return a list of whole numbers in 0..below-1; None where absent, null or empty."""
+        value = self._find(key, ())[1]
+        if value is None or value == []:
+            return None
+        whole = isinstance(value, list) and all(
+            type(item) is int and 0 <= item < below for item in value
+        )
+        if not (whole and isinstance(value, list)):
+            raise self.wrong(key, f"a list of whole numbers from 0 to {below - 1}")
+        return tuple(value)
+
+    def section(self, key: str) -> "Fields":
+        """Return a nested object as fields of their own."""
+        value = self._find(key, ())[1]
+        if value is None:
+            raise self._missing(key)
+        if not isinstance(value, Mapping):
+            raise self.wrong(key, "an object")
+        return Fields(value, f"{self.where}: {key}")
+
+    def has(self, key: str) -> bool:
+        """Whether the field is there and not null; does not count as reading it."""
+        return self.config.get(key) is not None
+
+    def wrong(self, key: str, allowed: str) -> ModelError:
+        return ModelError(f"{self.where}: {key} is {self.config.get(key)!r}; allowed: {allowed}")
+
+    def finish(self) -> None:
+        """Refuse a field that nobody read and whose name says that it may change the shape."""
+        for key, value in self.config.items():
+            idle = key in self._read or key in SHAPELESS or value in (None, False, 0, "", [], {})
+            if not idle and any(part in key for part in SHAPELY):
+                raise ModelError(
+                    f"{self.where}: {key} = {_short(value)} is not understood for "
+                    f"model_type {self.config.get('model_type')!r} and may change the shape"
+                    f"{_nearest(key, sorted(self._read - set(self.config)))}"
+                )
+
+    def _find(self, key: str, aliases: Sequence[str]) -> tuple[str, object]:
+        self._read.update((key, *aliases))
+        for name in (key, *aliases):
+            value = self.config.get(name)
+            if isinstance(value, float) and not math.isfinite(value):
+                raise self.wrong(name, "a finite number")
+            if value is not None:
+                return name, value
+        return key, None
+
+    def _missing(self, key: str) -> ModelError:
+        unread = [name for name in self.config if name not in self._read]
+        return ModelError(f"{self.where}: {key} is missing{_nearest(key, unread)}")
+
+
+def _nearest(word: str, among: Sequence[str]) -> str:
+    near = difflib.get_close_matches(word, among, n=1, cutoff=0.75)
+    return f"; nearest is {near[0]!r}" if near else ""
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

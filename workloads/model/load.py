@@ -1,0 +1,101 @@
+"""From a Hugging Face config.json, its folder, or a bundled name to a model's shape."""
+
+import difflib
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+
+from workloads.model.architectures.table import read_architecture
+from workloads.model.errors import ModelError
+from workloads.model.shape import Model
+
+MOST_BYTES = 16 * 2**20
+"""No config is larger; a file of weights named by mistake is."""
+
+
+def list_models() -> tuple[str, ...]:
+    """Return the names of the bundled models, in order."""
+    folder = resources.files("workloads") / "models"
+    names = (item.name for item in folder.iterdir())
+    return tuple(sorted(name.removesuffix(".json") for name in names if name.endswith(".json")))
+
+
+def load_model(name_or_path: str | Path) -> Model:
+    """Return the shape of a bundled model, or of a config.json, named itself or by its folder.
+
+    Raises ModelError where there is no such model, or where the config is not understood.
+    """
+    word = str(name_or_path)
+    if word.lower() in list_models():
+        return _bundled(word.lower())
+    path = Path(name_or_path)
+    file = path / "config.json" if path.is_dir() else path
+    if not file.is_file():
+        raise ModelError(_absent(word, path, file))
+    name = path.resolve().name if path.is_dir() else _stem(path)
+    return read_architecture(_decode(_read(file), str(file)), name, str(file))
+
+
+def parse_config(config: Mapping[str, object], name: str) -> Model:
+    """Return the shape that the fields of a config describe."""
+    return read_architecture(config, name, name)
+
+
+@cache
+def _bundled(name: str) -> Model:
+    file = resources.files("workloads") / "models" / f"{name}.json"
+    config = _decode(file.read_text(encoding="utf-8"), f"{name}.json")
+    return read_architecture(config, name, f"bundled model {name}")
+
+
+def _stem(path: Path) -> str:
+    return path.resolve().parent.name if path.name == "config.json" else path.stem
+
+
+def _absent(word: str, path: Path, file: Path) -> str:
+    if path.is_dir():
+        return f"there is no {file}: a model's folder must hold its config.json"
+    near = difflib.get_close_matches(word.lower(), list_models(), n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return (
+        f"model {word!r} is neither a file nor a bundled name{hint} "
+        f"(bundled: {', '.join(list_models())})"
+    )
+
+
+def _read(file: Path) -> str:
+    try:
+        if file.stat().st_size > MOST_BYTES:
+            raise ModelError(f"{file} is larger than any config.json (16 MiB)")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{file} is not UTF-8 text: byte {error.start}") from None
+    except OSError as error:
+        raise ModelError(f"{file} cannot be read: {error.strerror}") from None
+
+
+def _decode(text: str, where: str) -> Mapping[str, object]:
+    def constant(word: str) -> object:
+        raise ModelError(f"{where}: {word} is no number; allowed: finite numbers")
+
+    def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
+        found = dict(items)
+        if len(found) != len(items):
+            keys = [key for key, _ in items]
+            twice = next(key for key in keys if keys.count(key) > 1)
+            raise ModelError(f"{where}: {twice} stands there twice")
+        return found
+
+    try:
+        config = json.loads(text, parse_constant=constant, object_pairs_hook=pairs)
+    except json.JSONDecodeError as error:
+        raise ModelError(
+            f"{where}, line {error.lineno}: not valid JSON: {error.msg} (column {error.colno})"
+        ) from None
+    except RecursionError:
+        raise ModelError(f"{where}: nested too deeply for a config") from None
+    if not isinstance(config, dict):
+        raise ModelError(f"{where}: a config is a JSON object, found {type(config).__name__}")
+    return config

@@ -1,0 +1,90 @@
+"""The whole model: layers, embeddings, and what follows from them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from workloads.model.errors import ModelError
+from workloads.model.layers import Layer, require_positive
+from workloads.model.tensors import Product, Tensor, layer_tensors, merge_products, outer_tensors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """A decoder-only transformer as its config describes it."""
+
+    name: str
+    architecture: str
+    """The config's ``model_type``."""
+    hidden: int
+    vocab: int
+    layers: tuple[Layer, ...]
+    tied_embeddings: bool
+    """The head multiplies by the embedding table: one tensor, not two."""
+    max_context: int
+    """Most positions that the config allows."""
+    quantization: str = ""
+    """How the published weights are stored ("" for 16-bit floats); not counted as parameters."""
+    notes: tuple[str, ...] = ()
+    """What the config describes and this shape leaves out, in words."""
+
+    def __post_init__(self) -> None:
+        require_positive(self, "hidden", "vocab", "max_context")
+        if not self.layers:
+            raise ModelError(f"{self.name} has no layers")
+
+    def layer_tensors(self, layer: int) -> tuple[Tensor, ...]:
+        """Every weight of one layer."""
+        shape = self.layers[layer]
+        return layer_tensors(shape.attention, shape.mlp, self.hidden, layer)
+
+    def layer_products(self, layer: int) -> tuple[Product, ...]:
+        """The matrix products of one layer, in order; weights that share an input are one."""
+        return merge_products(self.layer_tensors(layer))
+
+    @property
+    def head_product(self) -> Product:
+        """From the last hidden state to the logits."""
+        return Product(
+            name="head", role="head", k=self.hidden, n=self.vocab, count=1, split="column"
+        )
+
+    def outer_tensors(self) -> tuple[Tensor, ...]:
+        """Embedding, final norm and head; a tied head is the embedding and not listed."""
+        return outer_tensors(self.hidden, self.vocab, tied=self.tied_embeddings)
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Every weight, layer by layer, then those outside; elements sum to the parameters."""
+        return tuple(self._tensors())
+
+    @property
+    def parameters(self) -> int:
+        """All weights, norms and biases included."""
+        return sum(tensor.elements for tensor in self._tensors())
+
+    @property
+    def active_parameters(self) -> int:
+        """Those that work on one token: all but the routed experts that are not chosen."""
+        return self.parameters - sum(
+            tensor.elements // tensor.count * (tensor.count - self._chosen(tensor.layer))
+            for tensor in self._tensors()
+            if tensor.role == "expert"
+        )
+
+    @property
+    def kv_elements_per_token(self) -> int:
+        """Cache elements that a new token adds over all layers, before any window drops it."""
+        return sum(layer.attention.kv_elements_per_token for layer in self.layers)
+
+    @property
+    def irregular(self) -> tuple[str, ...]:
+        """Names of the attention forms that a price must know about or refuse, each once."""
+        names = {layer.attention.irregular for layer in self.layers} - {""}
+        return tuple(sorted(names))
+
+    def _chosen(self, layer: int) -> int:
+        return self.layers[layer].mlp.experts_per_token
+
+    def _tensors(self) -> Iterator[Tensor]:
+        for layer in range(len(self.layers)):
+            yield from self.layer_tensors(layer)
+        yield from self.outer_tensors()

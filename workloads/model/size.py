@@ -1,0 +1,25 @@
+"""Bytes of a model's weights and cache in given number formats."""
+
+from workloads.formats import Format, get_format
+from workloads.model.shape import Model
+from workloads.model.tensors import Tensor
+
+VECTOR_FORMAT = "fp16"
+"""Norms, biases and convolution taps are read by the vector units, whose operands are FP16."""
+
+
+def tensor_bytes(tensor: Tensor, weights: Format) -> int:
+    """Bytes of one tensor: matrices and tables in ``weights``, blocks along k; vectors in FP16."""
+    matrix = bool(tensor.product) or tensor.role == "embedding"
+    kept = weights if matrix else get_format(VECTOR_FORMAT)
+    return tensor.count * kept.matrix_bytes(tensor.k, tensor.n)
+
+
+def weight_bytes(model: Model, weights: Format) -> int:
+    """Bytes of all weights, each held once."""
+    return sum(tensor_bytes(tensor, weights) for tensor in model.tensors())
+
+
+def kv_bytes_per_token(model: Model, kv: Format) -> int:
+    """Bytes that a new token adds to the cache over all layers, full blocks assumed."""
+    return kv.bytes_of(model.kv_elements_per_token)

@@ -1,0 +1,127 @@
+"""Who holds which slice of which tensor: one tensor on one card, or a whole replica as columns."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from workloads.model import Model, Tensor
+from workloads.plan import Plan, check_plan, cut, stage_layers
+
+Integers: TypeAlias = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slice:
+    """What one card holds of one tensor: ranges of its matrices (``count``) and of each one's
+    rows and columns. Empty where it holds nothing."""
+
+    count: range
+    k: range
+    n: range
+
+    @property
+    def elements(self) -> int:
+        return len(self.count) * len(self.k) * len(self.n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slices:
+    """One row for each tensor and each rank of a replica that holds some of it; ends excluded."""
+
+    tensors: tuple[Tensor, ...]
+    """What the column ``tensor`` counts."""
+    rank: Integers
+    """``stage * tensor_parallel_size + position``"""
+    tensor: Integers
+    count_start: Integers
+    count_stop: Integers
+    k_start: Integers
+    k_stop: Integers
+    n_start: Integers
+    n_stop: Integers
+
+    @property
+    def elements(self) -> Integers:
+        """Of each row."""
+        counts, rows = self.count_stop - self.count_start, self.k_stop - self.k_start
+        elements: Integers = counts * rows * (self.n_stop - self.n_start)
+        return elements
+
+
+def tensor_slice(tensor: Tensor, plan: Plan, position: int) -> Slice:
+    """Return what the card at ``position`` of a tensor group holds of ``tensor``.
+
+    Experts go to subgroups as wholes and are then sliced over the subgroup's cards; a row-split
+    tensor's bias and whatever is ``replicated`` is held by every card.
+    """
+    parts = plan.tensor_parallel_size
+    count, k, n = range(tensor.count), range(tensor.k), range(tensor.n)
+    if tensor.role == "expert":
+        parts = plan.cards_per_expert
+        count = cut(tensor.count, plan.expert_parallel_size, 1)[position // parts]
+        position %= parts
+    if tensor.split in ("column", "vocabulary"):
+        n = _share(tensor.n, parts, tensor.unit, position)
+    elif tensor.split == "row":
+        k = _share(tensor.k, parts, tensor.unit, position)
+    elif tensor.split == "head":
+        count = _share(tensor.count, parts, 1, position)
+    return Slice(count=count, k=k, n=n)
+
+
+def stage_tensors(model: Model, plan: Plan) -> tuple[tuple[Tensor, ...], ...]:
+    """Tensors of each stage: its layers', the embedding at the first, norm and head at the last.
+
+    A tied head is the embedding: where the last stage is not the first, both hold the table.
+    """
+    embedding, *tail = model.outer_tensors()
+    stages = stage_layers(plan, model)
+    last = len(stages) - 1
+    if model.tied_embeddings and last > 0:
+        tail.append(embedding)
+    return tuple(
+        (
+            *((embedding,) if stage == 0 else ()),
+            *(tensor for layer in layers for tensor in model.layer_tensors(layer)),
+            *(tail if stage == last else ()),
+        )
+        for stage, layers in enumerate(stages)
+    )
+
+
+def slices(model: Model, plan: Plan) -> Slices:
+    """Return what every rank of one replica holds; other replicas hold the same.
+
+    Raises PlanError where the plan cannot cut the model.
+    """
+    check_plan(plan, model)
+    tensors = model.tensors()
+    number = {tensor: index for index, tensor in enumerate(tensors)}
+    rows = np.array(list(_rows(model, plan, number)), dtype=np.int64)
+    names = ("rank", "tensor", "count_start", "count_stop", "k_start", "k_stop", "n_start")
+    columns = dict(zip((*names, "n_stop"), rows.T, strict=True))
+    return Slices(tensors=tensors, **columns)
+
+
+def _rows(model: Model, plan: Plan, number: dict[Tensor, int]) -> Iterator[tuple[int, ...]]:
+    group = plan.tensor_parallel_size
+    for stage, tensors in enumerate(stage_tensors(model, plan)):
+        for tensor in tensors:
+            for position in range(group):
+                held = tensor_slice(tensor, plan, position)
+                ranges = (held.count, held.k, held.n)
+                edges = [edge for part in ranges for edge in (part.start, part.stop)]
+                if held.elements:
+                    yield (stage * group + position, number[tensor], *edges)
+
+
+def _share(length: int, parts: int, unit: int, position: int) -> range:
+    """Return one part in whole units; fewer units than parts (KV heads) are replicated."""
+    units = -(-length // unit)
+    if units >= parts:
+        return cut(length, parts, unit)[position]
+    start = position * units // parts * unit
+    return range(start, min(length, start + unit))
