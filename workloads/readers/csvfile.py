@@ -1,0 +1,56 @@
+"""CSV files of requests, through Arrow's parser: only the columns that count are kept."""
+
+import csv
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.csv
+
+from workloads.columns import TraceError
+from workloads.readers.faults import check_columns, first_fault
+from workloads.readers.form import Form, Rows
+from workloads.readers.table import rows_of
+
+
+def read_csv(path: Path, form: Form) -> Rows:
+    """Read the rows of a CSV file; TraceError names the first line that is wrong."""
+    header, first = head(path)
+    check_columns(path, form, header)
+    zone = form.time_unit == "wall" and _has_zone(first, header.index(form.time))
+    number = pa.timestamp("ns", "UTC" if zone else None)
+    time = number if form.time_unit == "wall" else pa.float64()
+    types = {form.time: time, form.prompt: pa.int64(), form.output: pa.int64()}
+    try:
+        table = pyarrow.csv.read_csv(
+            path,
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=types,
+                include_columns=list(types),
+                null_values=[],
+                strings_can_be_null=False,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise first_fault(path, form, zone=zone, otherwise=str(error)) from None
+    rows = rows_of(table, form)
+    if rows is None:
+        raise first_fault(path, form, zone=zone, otherwise="holds a value out of range")
+    return rows
+
+
+def head(path: Path) -> tuple[list[str], list[str]]:
+    """Split the header and the first line after it into cells."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.reader(file)
+            return next(lines, []), next((line for line in lines if line), [])
+    except UnicodeDecodeError as error:
+        raise TraceError(f"{path}:1: not UTF-8 text ({error.reason})") from None
+    except csv.Error as error:
+        raise TraceError(f"{path}:1: not a CSV file ({error})") from None
+
+
+def _has_zone(cells: list[str], column: int) -> bool:
+    """See whether a time of day says its offset from UTC, as ``+00:00`` or ``Z``."""
+    clock = cells[column][10:] if column < len(cells) else ""
+    return "+" in clock or "-" in clock or clock.endswith("Z")

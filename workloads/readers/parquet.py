@@ -1,0 +1,109 @@
+"""Our own request files: Parquet with the columns of ``workloads.columns``, units included."""
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from workloads.columns import REQUEST_COLUMNS, Integers, Requests, TraceError
+from workloads.readers.faults import check_columns
+from workloads.readers.form import Form, Rows
+from workloads.readers.table import rows_of
+
+PARQUET = Form(
+    name="parquet",
+    container="parquet",
+    time="arrival_ps",
+    time_unit="ps",
+    prompt="prompt_tokens",
+    output="output_tokens",
+    hash_ids="hash_ids",
+)
+_TYPES = {"int64": pa.int64(), "list<int64>": pa.list_(pa.int64())}
+_BLOCK_KEY = b"hash_block_tokens"
+_ROW_GROUP = 1 << 18
+
+
+def read_parquet(path: Path) -> Rows:
+    """Read a file of our own kind; TraceError names the first row that is wrong, counted from 0."""
+    try:
+        schema = pq.read_schema(path)
+        check_columns(path, PARQUET, schema.names)
+        has_ids = PARQUET.hash_ids in schema.names
+        names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
+        table = pq.read_table(path, columns=names)
+    except pa.ArrowInvalid as error:
+        raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
+    block_tokens = _block_tokens(path, schema) if has_ids else 0
+    typed = pa.table({name: _typed(path, table[name], name) for name in names})
+    rows = rows_of(typed, PARQUET, block_tokens=block_tokens)
+    if rows is None:
+        raise _first_fault(path, typed, block_tokens)
+    return rows
+
+
+def write_parquet(path: Path, requests: Requests) -> None:
+    """Write requests to ``path`` (not atomically: ``trace.write_trace`` is the way to do that)."""
+    arrays = [
+        pa.array(requests.arrival_ps),
+        pa.array(requests.prompt_tokens),
+        pa.array(requests.output_tokens),
+    ]
+    metadata = {}
+    if requests.hash_ids is not None:
+        arrays.append(pa.ListArray.from_arrays(requests.hash_offsets, requests.hash_ids))
+        metadata[_BLOCK_KEY] = str(requests.hash_block_tokens).encode()
+    fields = [
+        pa.field(
+            column.name,
+            _TYPES[column.type],
+            nullable=False,
+            metadata={"unit": column.unit, "meaning": column.meaning},
+        )
+        for column in REQUEST_COLUMNS[: len(arrays)]
+    ]
+    table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
+    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+
+
+def _block_tokens(path: Path, schema: Any) -> int:
+    found = (schema.metadata or {}).get(_BLOCK_KEY, b"")
+    if not found.isdigit() or int(found) < 1:
+        raise TraceError(
+            f"{path}: column 'hash_ids' needs the key 'hash_block_tokens' (a whole number, at "
+            f"least 1) in the file's metadata, found {found.decode(errors='replace')!r}"
+        )
+    return int(found)
+
+
+def _typed(path: Path, column: Any, name: str) -> Any:
+    wanted = pa.list_(pa.int64()) if name == PARQUET.hash_ids else pa.int64()
+    inner = column.type.value_type if pa.types.is_list(column.type) else column.type
+    if pa.types.is_list(column.type) != pa.types.is_list(wanted) or not pa.types.is_integer(inner):
+        raise TraceError(f"{path}: column {name!r}: found {column.type}; {wanted} is needed")
+    try:
+        return column.cast(wanted)
+    except pa.ArrowInvalid as error:
+        raise TraceError(f"{path}: column {name!r}: {error}") from None
+
+
+def _first_fault(path: Path, table: Any, block_tokens: int) -> TraceError:
+    for name, least in zip(PARQUET.needed, (0, 1, 1), strict=True):
+        values = table[name].to_pylist()
+        for row, value in enumerate(values):
+            if value is None or value < least:
+                found = "an empty value" if value is None else value
+                return TraceError(
+                    f"{path}: row {row}: column {name!r}: found {found}; at least {least} is needed"
+                )
+    prompts: Integers = table[PARQUET.prompt].to_numpy()
+    for row, ids in enumerate(table[PARQUET.hash_ids].to_pylist()):
+        full, started = prompts[row] // block_tokens, -(-prompts[row] // block_tokens)
+        if ids is None or None in ids or not full <= len(ids) <= started:
+            found = "an empty value" if ids is None or None in ids else f"{len(ids)} ids"
+            return TraceError(
+                f"{path}: row {row}: column 'hash_ids': found {found}; {prompts[row]} tokens in "
+                f"blocks of {block_tokens} need {full} to {started}"
+            )
+    return TraceError(f"{path}: holds a value out of range")

@@ -1,0 +1,15 @@
+"""SplitwiseSim's CSV (github.com/Mutinifni/splitwise-sim): seconds, prompt and token sizes.
+
+Request type, application and batch size steer that simulator, not the traffic, and are not read.
+"""
+
+from workloads.readers.form import Form
+
+SPLITWISE = Form(
+    name="splitwise",
+    container="csv",
+    time="arrival_timestamp",
+    time_unit="s",
+    prompt="prompt_size",
+    output="token_size",
+)

@@ -1,0 +1,12 @@
+"""Vidur's trace replay CSV (github.com/microsoft/vidur): seconds and two token counts."""
+
+from workloads.readers.form import Form
+
+VIDUR = Form(
+    name="vidur",
+    container="csv",
+    time="arrived_at",
+    time_unit="s",
+    prompt="num_prefill_tokens",
+    output="num_decode_tokens",
+)
