@@ -1,0 +1,224 @@
+import pickle
+import re
+from pathlib import Path
+
+import pytest
+
+from topology.catalog import CONFIDENCES, Hardware, list_hardware, load_hardware
+from topology.parts import TopologyError
+
+UNIT_OF_SUFFIX = {
+    "_bytes_per_s": "B/s", "_bytes_per_clock": "B/clk", "_bytes": "B", "_hz": "Hz", "_w": "W",
+    "_m2": "m2", "_j_per_bit": "J/bit", "_usd_per_j": "USD/J", "_usd": "USD", "_clocks": "clk",
+    "_fraction": "fraction", "efficiency": "fraction", "_j": "J", "_s": "s",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corsair() -> Hardware:
+    return load_hardware("corsair")
+
+
+def card_flop_per_s(hardware: Hardware, format: str) -> float:
+    macs_per_clock = (
+        hardware["dimc.rows"]
+        * hardware[f"dimc.columns_{format}"]
+        / hardware[f"dimc.clocks_per_vector_{format}"]
+    )
+    return 2 * cores_per_card(hardware) * macs_per_clock * hardware["card.clock_hz"]
+
+
+def cores_per_card(hardware: Hardware) -> float:
+    return chiplets_per_card(hardware) * hardware["chiplet.dimc_cores"]
+
+
+def chiplets_per_card(hardware: Hardware) -> float:
+    return hardware["card.packages"] * hardware["package.chiplets"]
+
+
+@pytest.mark.parametrize(
+    ("format", "flop_per_s"), [("int8", 2.4e15), ("int4", 9.6e15), ("int16", 0.6e15)]
+)
+def test_a_card_reaches_its_published_peak(
+    corsair: Hardware, format: str, flop_per_s: float
+) -> None:
+    assert card_flop_per_s(corsair, format) == pytest.approx(flop_per_s, rel=1e-12)
+
+
+def test_sram_streams_150_tb_per_s_on_a_card_and_9_6_pb_per_s_on_a_rack(corsair: Hardware) -> None:
+    card = (
+        cores_per_card(corsair) * corsair["dimc.stream_bytes_per_clock"] * corsair["card.clock_hz"]
+    )
+    rack = card * corsair["server.cards"] * corsair["rack.servers"]
+
+    assert card == pytest.approx(150e12, rel=1e-12)
+    assert rack == pytest.approx(9.6e15, rel=1e-12)
+
+
+def test_memory_adds_up_from_card_to_rack(corsair: Hardware) -> None:
+    chiplets = chiplets_per_card(corsair)
+    cards = corsair.count("server.cards") * corsair.count("rack.servers")
+
+    assert cards == 64
+    assert chiplets * corsair["chiplet.sram_bytes"] == 2.048e9
+    assert chiplets * corsair["chiplet.lpddr_bytes"] == 256e9
+    assert chiplets * corsair["chiplet.lpddr_bandwidth_bytes_per_s"] == 400e9
+    assert cards * 400e9 == 25.6e12
+    assert cards * cores_per_card(corsair) == 131_072
+
+
+@pytest.mark.parametrize("name", list_hardware())
+def test_every_bundled_figure_has_the_unit_of_its_name_and_a_known_source(name: str) -> None:
+    hardware = load_hardware(name)
+
+    for figure in hardware.figures.values():
+        suffixes = [unit for suffix, unit in UNIT_OF_SUFFIX.items() if figure.name.endswith(suffix)]
+        if suffixes:
+            assert figure.unit == suffixes[0], figure.name
+        else:
+            assert figure.unit in ("count", "clk", "ratio"), figure.name
+        if figure.confidence in ("published", "secondary"):
+            assert any(key in figure.source for key in hardware.sources), figure.name
+
+
+@pytest.mark.parametrize("name", list_hardware())
+def test_bundled_hardware_gives_the_same_figures_in_si_and_can_be_pickled(name: str) -> None:
+    hardware = load_hardware(name)
+
+    assert set(hardware.figures) == set(load_hardware("corsair").figures)
+    assert {figure.confidence for figure in hardware.figures.values()} <= set(CONFIDENCES)
+    assert pickle.loads(pickle.dumps(hardware)) == hardware
+
+
+def test_a_number_of_a_datasheet_becomes_the_nearest_float_in_si(corsair: Hardware) -> None:
+    assert corsair["package.d2d_latency_s"] == 115e-9
+    assert corsair["server.nic_bandwidth_bytes_per_s"] == 50e9
+    assert corsair["energy.mac_int8_j"] == 0.053e-12
+    assert corsair.figures["package.d2d_latency_s"].in_datasheet_unit() == (115, 115, 115)
+
+
+def test_an_unknown_figure_is_answered_with_the_nearest(corsair: Hardware) -> None:
+    with pytest.raises(
+        TopologyError, match=r"no figure 'card\.clock'; did you mean 'card\.clock_hz'"
+    ):
+        corsair["card.clock"]
+
+
+def test_an_unknown_name_is_answered_with_the_bundled_ones() -> None:
+    with pytest.raises(TopologyError, match=r"no hardware 'corsiar'; did you mean 'corsair'"):
+        load_hardware("corsiar")
+
+
+def test_an_override_moves_the_figure_and_widens_its_range() -> None:
+    figure = load_hardware("corsair", {"card.clock_hz": 1.5e9}).figures["card.clock_hz"]
+
+    assert (figure.value, figure.low, figure.high) == (1.5e9, 0.8e9, 1.5e9)
+    assert (figure.source, figure.confidence) == ("hardware_set", "assumed")
+
+
+def test_every_wrong_override_is_named_at_once() -> None:
+    with pytest.raises(TopologyError) as caught:
+        load_hardware(
+            "corsair",
+            {"card.clok_hz": 1.0, "card.tdp_w": float("nan"), "server.nics": 2.5,
+             "links.efficiency": 1.2, "card.clock_hz": True},
+        )  # fmt: skip
+
+    assert str(caught.value).splitlines() == [
+        "hardware_set: corsair has no figure 'card.clok_hz'; did you mean 'card.clock_hz'?",
+        "hardware_set: card.tdp_w must be finite, found nan",
+        "hardware_set: server.nics must be a whole number, found 2.5",
+        "hardware_set: links.efficiency must be at most 1, found 1.2",
+        "hardware_set: card.clock_hz must be a number in Hz, found True",
+    ]
+
+
+def test_figures_that_contradict_each_other_are_refused() -> None:
+    with pytest.raises(TopologyError, match=r"rack\.network_latency_s .* must cover"):
+        load_hardware("corsair", {"rack.network_latency_s": 1e-6})
+
+
+USERS = """\
+name: mine
+base: corsair
+figures:
+  card:
+    tdp_w: {value: 0.45, unit: kW, source: my lab, confidence: published, low: 0.4, high: 0.5}
+  card.clock_hz: {value: 1, unit: GHz, source: my lab, confidence: published, low: 1, high: 1}
+"""
+
+
+def test_a_users_file_may_change_a_few_figures_of_a_base(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(USERS)
+    mine = load_hardware(tmp_path / "mine.yaml")
+
+    assert (mine.name, mine["card.tdp_w"], mine["card.clock_hz"]) == ("mine", 450.0, 1e9)
+    assert mine["server.nics"] == 4
+
+
+def test_a_base_may_be_a_file_beside(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(USERS)
+    (tmp_path / "yours.yaml").write_text("base: mine.yaml\n")
+
+    assert load_hardware(tmp_path / "yours.yaml")["card.tdp_w"] == 450.0
+
+
+def test_bases_in_a_circle_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("base: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("name: b\nbase: a.yaml\n")
+
+    with pytest.raises(TopologyError, match=r"b\.yaml:2: base 'a\.yaml' leads back"):
+        load_hardware(tmp_path / "a.yaml")
+
+
+WRONG = """\
+name: wrong
+base: corsair
+colour: red
+figures:
+  card:
+    tdp_w: {value: 600, unit: V, source: x, confidence: published, low: 600, high: 600}
+    clok_hz: {value: 1, unit: GHz, source: x, confidence: published, low: 1, high: 1}
+    clock_hz: {value: 1, unit: ns, source: x, confidence: published, low: 1, high: 1}
+    static_w: {value: 60, unit: W, source: x, confidence: guessed, low: 40}
+    dispatch_s: {value: 1, unit: us, source: x, confidence: assumed, low: 2, high: 3}
+    packages: {value: 2, unit: count, source: x, confidence: assumed, low: .nan, high: 2}
+  server:
+    nics: {value: -4, unit: count, source: x, confidence: assumed, low: -4, high: 4}
+    host_w: {value: much, unit: W, source: '', confidence: assumed, low: 1, high: 2, colour: red}
+    switch_w: 50
+"""
+
+
+def test_every_breach_of_a_file_is_named_at_once_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "wrong.yaml").write_text(WRONG)
+    with pytest.raises(TopologyError) as caught:
+        load_hardware(tmp_path / "wrong.yaml")
+
+    said = [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()]
+    expected = [
+        "wrong.yaml:3: unknown key 'colour'",
+        "wrong.yaml:6: card.tdp_w: unknown unit 'V'",
+        "wrong.yaml:7: card.clok_hz: unknown figure 'card.clok_hz'; did you mean 'card.clock_hz'?",
+        "wrong.yaml:8: card.clock_hz: unit 'ns' measures s, this figure is in Hz (as 'GHz')",
+        "wrong.yaml:9: card.static_w: misses high",
+        "wrong.yaml:9: card.static_w: unknown confidence 'guessed'",
+        "wrong.yaml:10: card.dispatch_s: low 2e-06 is above the value 1e-06 (in s)",
+        "wrong.yaml:11: card.packages: low must be finite, found nan",
+        "wrong.yaml:13: server.nics: value must be above 0, found -4",
+        "wrong.yaml:13: server.nics: low must be above 0, found -4",
+        "wrong.yaml:14: server.host_w: unknown field 'colour'",
+        "wrong.yaml:14: server.host_w: value must be a number, found 'much'",
+        "wrong.yaml:14: server.host_w: source must say where the number comes from",
+        "wrong.yaml:15: server.switch_w: expected {value, unit, source",
+    ]
+    assert len(said) == len(expected)
+    for line, start in zip(said, expected, strict=True):
+        assert re.match(re.escape(start), line), line
+
+
+def test_a_file_without_a_base_must_give_every_figure(tmp_path: Path) -> None:
+    (tmp_path / "bare.yaml").write_text(USERS.replace("base: corsair\n", ""))
+
+    with pytest.raises(TopologyError, match=r"bare\.yaml:2: misses dimc\.rows, .*or name a base"):
+        load_hardware(tmp_path / "bare.yaml")

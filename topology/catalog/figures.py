@@ -1,0 +1,153 @@
+"""One figure of a datasheet with its provenance, and the rules that a figure must keep."""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from topology.parts import TopologyError
+from topology.units import UNITS, from_si, to_si
+
+FIELDS = ("value", "unit", "source", "confidence", "low", "high")
+CONFIDENCES = ("published", "secondary", "derived", "assumed")
+_NUMBERS = ("value", "low", "high")
+_ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "count", "fraction", "ratio"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A number, what stands behind it and how far it may be off. Numbers are SI."""
+
+    name: str
+    value: float
+    low: float
+    high: float
+    unit: str
+    """The SI unit of the three numbers (``s``, ``B/s``, ``count``, ...)."""
+    datasheet_unit: str
+    """The unit that the hardware file uses, and that people read."""
+    source: str
+    confidence: str
+    """One of CONFIDENCES."""
+
+    def in_datasheet_unit(self) -> tuple[float, float, float]:
+        """Value, low and high as the datasheet writes them."""
+        value, low, high = (
+            from_si(number, self.datasheet_unit) for number in (self.value, self.low, self.high)
+        )
+        return value, low, high
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hardware:
+    """Everything known of one machine: ``hardware["card.clock_hz"]`` is a float in SI."""
+
+    name: str
+    title: str
+    sources: Mapping[str, str]
+    """What the short names in the figures' sources stand for."""
+    figures: Mapping[str, Figure]
+
+    def __getitem__(self, name: str) -> float:
+        try:
+            return self.figures[name].value
+        except KeyError:
+            raise TopologyError(
+                f"{self.name} has no figure {nearest(name, self.figures)}"
+            ) from None
+
+    def count(self, name: str) -> int:
+        """A figure that is a whole number of things."""
+        return int(self[name])
+
+
+def nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
+    """``name`` quoted, with the most similar known name where there is one."""
+    close = get_close_matches(name, list(known), n=1)
+    return f"{name!r}; did you mean {close[0]!r}?" if close else f"{name!r}"
+
+
+def breaches_of_fields(given: object) -> Iterator[str]:
+    """What is wrong with one figure as a file gives it, before its numbers mean anything."""
+    if not isinstance(given, dict):
+        yield f"expected {{{', '.join(FIELDS)}}}, found {given!r}"
+        return
+    if missing := [field for field in FIELDS if field not in given]:
+        yield f"misses {', '.join(missing)}"
+    for field in given:
+        if field not in FIELDS:
+            yield f"unknown field {nearest(field, FIELDS)} (allowed: {', '.join(FIELDS)})"
+    for field in _NUMBERS:
+        if field in given and not _is_number(given[field]):
+            yield f"{field} must be a number, found {given[field]!r}"
+    if "unit" in given and given["unit"] not in UNITS:
+        yield f"unknown unit {nearest(str(given['unit']), tuple(UNITS))}"
+    if "confidence" in given and given["confidence"] not in CONFIDENCES:
+        word = nearest(str(given["confidence"]), CONFIDENCES)
+        yield f"unknown confidence {word} (allowed: {', '.join(CONFIDENCES)})"
+    if "source" in given and not (isinstance(given["source"], str) and given["source"].strip()):
+        yield f"source must say where the number comes from, found {given['source']!r}"
+
+
+def breaches_of_numbers(figure: Figure) -> Iterator[str]:
+    """What is wrong with the numbers of a figure."""
+    for field in _NUMBERS:
+        if wrong := breach_of_value(getattr(figure, field), figure.unit):
+            yield f"{field} {wrong}"
+    if figure.low > figure.value:
+        yield f"low {figure.low:g} is above the value {figure.value:g} (in {figure.unit})"
+    if figure.high < figure.value:
+        yield f"high {figure.high:g} is below the value {figure.value:g} (in {figure.unit})"
+
+
+def breach_of_value(value: float, unit: str) -> str:
+    """What makes ``value`` impossible in the SI ``unit``; empty where nothing does."""
+    if not math.isfinite(value):
+        return f"must be finite, found {value!r}"
+    if value < 0 or (value == 0 and unit in _ABOVE_ZERO):
+        least = "above 0" if unit in _ABOVE_ZERO else "0 or more"
+        return f"must be {least}, found {value:g}"
+    if unit == "count" and value != int(value):
+        return f"must be a whole number, found {value:g}"
+    if unit == "fraction" and value > 1:
+        return f"must be at most 1, found {value:g}"
+    return ""
+
+
+def read_figure(name: str, given: Mapping[str, Any]) -> Figure:
+    """A figure from a file's fields, which have no breach; its numbers become SI."""
+    unit = str(given["unit"])
+    value, low, high = (to_si(given[field], unit) for field in _NUMBERS)
+    return Figure(
+        name=name,
+        value=value,
+        low=low,
+        high=high,
+        unit=UNITS[unit].si,
+        datasheet_unit=unit,
+        source=str(given["source"]),
+        confidence=str(given["confidence"]),
+    )
+
+
+def breaches_of_machine(hardware: Hardware) -> Iterator[str]:
+    """Figures that are possible alone and impossible together."""
+    for whole, part in (
+        ("chiplet.slices", "chiplet.quads"),
+        ("chiplet.dimc_cores", "chiplet.slices"),
+    ):
+        if hardware.count(whole) % hardware.count(part):
+            yield f"{whole} ({hardware[whole]:g}) must be a multiple of {part} ({hardware[part]:g})"
+    if hardware.count("pair.cards") != 2:
+        yield f"pair.cards must be 2 (a bridge joins two), found {hardware['pair.cards']:g}"
+    inside_s = hardware["server.pcie_latency_s"] + hardware["rack.leaf_latency_s"]
+    if hardware["rack.network_latency_s"] < inside_s:
+        yield (
+            f"rack.network_latency_s ({hardware['rack.network_latency_s']:g} s) must cover "
+            f"server.pcie_latency_s + rack.leaf_latency_s ({inside_s:g} s), which it contains"
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

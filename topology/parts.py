@@ -1,0 +1,82 @@
+"""The vocabulary of the map: kinds of nodes and links, the graph's type, the room's error."""
+
+from dataclasses import asdict, dataclass
+from enum import IntEnum, StrEnum
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+    Graph: TypeAlias = "nx.DiGraph[str]"
+
+
+class TopologyError(ValueError):
+    """A map or a hardware file that says something impossible; names every breach."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class NodeKind(StrEnum):
+    """What a node is. The last five only hold others (``within``) and carry no links."""
+
+    SLICE = "slice"
+    CHIPLET = "chiplet"
+    CARD = "card"
+    PCIE_SWITCH = "pcie_switch"
+    HOST = "host"
+    NIC = "nic"
+    LEAF = "leaf"
+    SPINE = "spine"
+    PACKAGE = "package"
+    """Holds chiplets; its capacity is what all D2D links of the package carry together."""
+    BRIDGE = "bridge"
+    """Holds two bridged cards; its capacity is what the bridge carries both ways together."""
+    SERVER = "server"
+    RACK = "rack"
+    QUAD = "quad"
+
+
+CONTAINERS = frozenset(
+    {NodeKind.QUAD, NodeKind.PACKAGE, NodeKind.BRIDGE, NodeKind.SERVER, NodeKind.RACK}
+)
+
+INSIDE_CARD = frozenset({NodeKind.SLICE, NodeKind.QUAD, NodeKind.CHIPLET, NodeKind.PACKAGE})
+
+
+class LinkKind(IntEnum):
+    """What a link is, from the inside of a chiplet outwards. The numbers stand in route tables."""
+
+    NOC = 0
+    """Slice to the middle of its chiplet."""
+    D2D = 1
+    """Chiplet to chiplet in a package."""
+    PACKAGE = 2
+    """Package to package on a card (between one chiplet of each)."""
+    PORT = 3
+    """Chiplet to the edge of its card: no time of its own, published latencies contain it."""
+    BRIDGE = 4
+    """Card to card of a pair (DMX Bridge)."""
+    PCIE = 5
+    """Card to PCIe switch: the card's x16."""
+    INTER_SWITCH = 6
+    HOST = 7
+    NIC = 8
+    """PCIe switch to NIC."""
+    ETHERNET = 9
+    """NIC to leaf."""
+    SPINE = 10
+    """Leaf to spine."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """One direction of a cable, bridge or lane group."""
+
+    kind: LinkKind
+    bandwidth_bytes_per_s: float
+    latency_ps: int
+    energy_j_per_bit: float = 0.0
+
+    def attributes(self) -> dict[str, object]:
+        """As the attributes of an edge."""
+        return asdict(self)
