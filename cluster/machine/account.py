@@ -1,0 +1,289 @@
+"""What every stage did when: the step log and the prices, summed into time bins."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cluster.compiled import compiled
+from cluster.machine.attention import attention_by_bound
+from cluster.machine.collective import TIERS
+from cluster.machine.tables import BOUNDS, STEP, Integers, PriceTables, Records
+
+FIRST_BIN_PS = 1_000_000_000
+"""1 ms; bins double from there whenever the run outgrows them."""
+
+ROWS_AT_ONCE = 1 << 16
+"""Log rows whose attention is priced together."""
+
+_BOUNDS, _TIERS = len(BOUNDS), len(TIERS)
+_LPDDR, _NETWORK = BOUNDS.index("lpddr"), BOUNDS.index("network")
+
+# Columns of the price rows: the bounds, then these and the bytes by tier.
+_FLOOR, _SEND_PS, _SEND_BYTES, _TIER_BYTES = range(_BOUNDS, _BOUNDS + 4)
+# Columns of the books: busy time by bound, bytes by tier, then these; the last two at stage 0 only.
+_TIER = _BOUNDS
+_SENT, _TOKENS, _STEPS, _BLOCK_NS, _PEAK = range(_TIER + _TIERS, _TIER + _TIERS + 5)
+_COLUMNS = _PEAK + 1
+
+STAGE = np.dtype(
+    [
+        ("price_class", np.int64),
+        ("free_ps", np.int64),  # when the stage has done all work so far
+        ("held_since_ps", np.int64),  # the replica's KV blocks have been as many since then
+        ("held_blocks", np.int64),
+    ]
+)
+"""State of a stage between log windows; the KV fields of a replica are those of its stage 0."""
+
+
+class AccountError(RuntimeError):
+    """The step log and the prices disagree: a fault of the engine or of the accounts."""
+
+    exit_code: ClassVar[int] = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bins:
+    """Sums per replica, stage and bin; bin b spans ``[b bin_ps, (b + 1) bin_ps)``."""
+
+    bin_ps: int
+    busy_ps: Integers
+    """[replica, stage, bin, 6] by bound; what is missing to ``bin_ps`` was idle."""
+    tokens: Integers
+    """[replica, stage, bin] of the steps that the stage began in the bin."""
+    steps: Integers
+    """[replica, stage, bin] begun in the bin."""
+    tier_bytes: Integers
+    """[replica, stage, bin, tier] bytes that each card of the stage put on each tier."""
+    send_bytes: Integers
+    """[replica, stage, bin] bytes that each card sent on; in the bin in which the work ended."""
+    kv_block_ns: Integers
+    """[replica, bin] KV blocks x nanoseconds: divided by the bin's length, the mean occupancy."""
+    peak_blocks: Integers
+    """[replica, bin]"""
+
+
+class Account:
+    """Takes the step log window by window; the sums do not depend on where windows are cut.
+
+    A step occupies each stage in turn, ``start[k] = max(end[k-1] + send, free[k])``. Work that
+    crosses a bin's edge is split so that each bound's parts sum to the whole and each bin's parts
+    to the time in it: up to a share x/w of the work, the bounds 0..k together have had
+    ``floor(total of 0..k * x / w)``, and every bound is the difference of two such sums.
+
+    A bin's edges are whole multiples of its length, so two bins joined hold what one of twice the
+    length would have been given. KV blocks count as held from a step's start to the replica's next
+    start, or to the end of its last step in flight, whichever is sooner.
+    """
+
+    def __init__(self, prices: PriceTables, *, max_bins: int = 1000) -> None:
+        if not 2 <= max_bins <= 1000:
+            raise ValueError(f"max_bins is 2 to 1000, got {max_bins!r}")
+        self._prices = prices
+        self._by_tokens = _price_rows(prices)
+        self._head = np.ascontiguousarray(prices.head_by_bound_ps)
+        self._stages = np.zeros(prices.stage_class.shape, STAGE)
+        self._stages["price_class"] = prices.stage_class
+        self._books = np.zeros((*prices.stage_class.shape, max_bins // 2 * 2, _COLUMNS), np.int64)
+        self._bin_ps = FIRST_BIN_PS
+        self._end_ps = 0
+
+    def add(self, steps: Records) -> None:
+        """Account for one window of the log (dtype STEP, in start order per replica).
+
+        Raises
+        ------
+        AccountError
+            A step starts before its stage is free, or ends at another time than the prices say.
+        """
+        for first in range(0, len(steps), ROWS_AT_ONCE):
+            self._add(steps[first : first + ROWS_AT_ONCE])
+
+    def bins(self) -> Bins:
+        """Return everything so far; more may be added afterwards."""
+        books = self._books.copy()
+        stages = self._stages.copy()
+        for replica in range(len(stages)):
+            _hold(stages[replica], books[replica, 0], self._end_ps, self._bin_ps)
+        used = max(1, -(-self._end_ps // self._bin_ps))
+        books = books[:, :, :used]
+        return Bins(
+            bin_ps=self._bin_ps,
+            busy_ps=books[..., :_BOUNDS],
+            tokens=books[..., _TOKENS],
+            steps=books[..., _STEPS],
+            tier_bytes=books[..., _TIER : _TIER + _TIERS],
+            send_bytes=books[..., _SENT],
+            kv_block_ns=books[:, 0, :, _BLOCK_NS],
+            peak_blocks=books[:, 0, :, _PEAK],
+        )
+
+    def _add(self, steps: Records) -> None:
+        self._end_ps = max(self._end_ps, int(steps["end_ps"].max()))
+        while self._end_ps // self._bin_ps >= self._books.shape[2]:
+            self._double()
+        rows = np.ascontiguousarray(steps, STEP)
+        attention = _attention(self._prices, rows)
+        bad = _walk(
+            rows,
+            self._by_tokens,
+            self._head,
+            attention,
+            self._stages,
+            self._books,
+            self._bin_ps,
+        )
+        if bad >= 0:
+            raise AccountError(
+                "the step log does not agree with the prices: "
+                + ", ".join(f"{name} {rows[bad][name]}" for name in STEP.names or ())
+                + f"; stages are free at {self._stages[rows[bad]['replica']]['free_ps'].tolist()}"
+            )
+
+    def _double(self) -> None:
+        """Join neighbouring bins; the peaks are the higher of two."""
+        books, half = self._books, self._books.shape[2] // 2
+        peaks = np.maximum(books[:, :, 0::2, _PEAK], books[:, :, 1::2, _PEAK])
+        joined = books[:, :, 0::2] + books[:, :, 1::2]
+        joined[..., _PEAK] = peaks
+        books[:, :, :half], books[:, :, half:] = joined, 0
+        self._bin_ps *= 2
+
+
+def _price_rows(prices: PriceTables) -> Integers:
+    """[class, tokens, 16] all that a step of so many tokens needs, side by side in memory."""
+    classes, tokens = prices.linear_ps.shape
+    rows = np.zeros((classes, tokens, _TIER_BYTES + _TIERS), np.int64)
+    rows[..., :_BOUNDS] = prices.linear_by_bound_ps
+    rows[..., _NETWORK] += prices.collective_ps
+    rows[..., _FLOOR] = prices.floor_ps
+    rows[..., _SEND_PS] = prices.send_ps
+    rows[..., _SEND_BYTES] = prices.send_bytes
+    rows[..., _TIER_BYTES:] = prices.collective_bytes
+    return rows
+
+
+def _attention(prices: PriceTables, rows: Records) -> Integers:
+    """[class, row, 6] classes with the same shape are priced once."""
+    names = (
+        "decode_blocks",
+        "prefill_passes",
+        "decode_blocks_windowed",
+        "prefill_passes_windowed",
+    )
+    measures = np.stack([rows[name] for name in names], axis=1)
+    priced: dict[bytes, Integers] = {}
+    for shapes in prices.attention:
+        if shapes.tobytes() not in priced:
+            priced[shapes.tobytes()] = attention_by_bound(shapes, measures)
+    return np.stack([priced[shapes.tobytes()] for shapes in prices.attention])
+
+
+@compiled
+def _walk(
+    rows: Any, by_tokens: Any, head: Any, attention: Any, stages: Any, books: Any, bin_ps: int
+) -> int:
+    """Book every row; the index of the first that does not agree with the prices, else -1."""
+    parts = np.zeros(_BOUNDS, np.int64)
+    for i in range(len(rows)):
+        row = rows[i]
+        replica, ready_ps = row["replica"], row["start_ps"]
+        if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > row["end_ps"]:
+            return i
+        _hold(stages[replica], books[replica, 0], ready_ps, bin_ps)
+        stages[replica, 0]["held_blocks"] = row["used_blocks"]
+        end_ps = ready_ps
+        for k in range(stages.shape[1]):
+            stage = stages[replica, k]
+            kind = stage["price_class"]
+            price = by_tokens[kind, row["tokens"]]
+            work_ps = _work(price, head[kind, row["emitted"]], attention[kind, i], parts)
+            start_ps = max(ready_ps, stage["free_ps"])
+            end_ps = start_ps + work_ps
+            if end_ps > row["end_ps"]:
+                return i
+            _book(books[replica, k], price, parts, start_ps, end_ps, bin_ps)
+            books[replica, k, start_ps // bin_ps, _TOKENS] += row["tokens"]
+            stage["free_ps"] = end_ps
+            ready_ps = end_ps + price[_SEND_PS]
+        if end_ps != row["end_ps"]:
+            return i
+    return -1
+
+
+@compiled
+def _work(price: Any, head: Any, attention: Any, parts: Any) -> int:
+    """Fill ``parts`` with the step's time by bound and return their sum."""
+    work_ps = 0
+    for bound in range(_BOUNDS):
+        parts[bound] = price[bound] + head[bound] + attention[bound]
+        work_ps += parts[bound]
+    if price[_FLOOR] > work_ps:
+        parts[_LPDDR] += price[_FLOOR] - work_ps
+        work_ps = price[_FLOOR]
+    return work_ps
+
+
+@compiled
+def _book(books: Any, price: Any, parts: Any, start_ps: int, end_ps: int, bin_ps: int) -> None:
+    """Add one piece of work to ``books[bin]``, split where it crosses an edge."""
+    first = start_ps // bin_ps
+    last = max(first, (end_ps - 1) // bin_ps)
+    books[first, _STEPS] += 1
+    books[last, _SENT] += price[_SEND_BYTES]
+    if first == last:
+        for bound in range(_BOUNDS):
+            books[first, bound] += parts[bound]
+        for tier in range(_TIERS):
+            books[first, _TIER + tier] += price[_TIER_BYTES + tier]
+        return
+    work_ps = end_ps - start_ps
+    before_ps = 0
+    for b in range(first, last + 1):
+        until_ps = min((b + 1) * bin_ps, end_ps) - start_ps
+        taken = 0
+        total = 0
+        for bound in range(_BOUNDS):
+            total += parts[bound]
+            share = _part(total, until_ps, work_ps) - _part(total, before_ps, work_ps)
+            books[b, bound] += share - taken
+            taken = share
+        for tier in range(_TIERS):
+            moved = price[_TIER_BYTES + tier]
+            books[b, _TIER + tier] += _part(moved, until_ps, work_ps) - _part(
+                moved, before_ps, work_ps
+            )
+        before_ps = until_ps
+
+
+@compiled
+def _part(total: int, until_ps: int, work_ps: int) -> int:
+    """Of ``total``, what the first ``until_ps`` of ``work_ps`` have had: whole and non-decreasing.
+
+    The product overflows int64 beyond 3 ms, so it is made in float64, where rounding keeps order;
+    the ends, and the whole of the work itself, come out exactly.
+    """
+    if until_ps >= work_ps:
+        return total
+    if until_ps == 0:
+        return 0
+    if total == work_ps:
+        return until_ps
+    share = int(total * (until_ps / work_ps))
+    return min(share, until_ps) if total < work_ps else share
+
+
+@compiled
+def _hold(stages: Any, books: Any, now_ps: int, bin_ps: int) -> None:
+    """Book the KV blocks that a replica has held until now, or until its last step ended."""
+    held = stages[0]["held_blocks"]
+    at_ps = stages[0]["held_since_ps"]
+    until_ps = min(now_ps, stages[len(stages) - 1]["free_ps"])
+    while at_ps < until_ps:
+        b = at_ps // bin_ps
+        edge_ps = min((b + 1) * bin_ps, until_ps)
+        books[b, _BLOCK_NS] += held * (edge_ps // 1000 - at_ps // 1000)
+        books[b, _PEAK] = max(books[b, _PEAK], held)
+        at_ps = edge_ps
+    stages[0]["held_since_ps"] = now_ps
