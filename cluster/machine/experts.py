@@ -1,0 +1,85 @@
+"""Mixture-of-experts routing: which experts a batch wakes, and how loaded the hottest rank is.
+
+Every count 0..max_tokens is enumerated, none interpolated: a draw routes max_tokens tokens one
+after another, and the first m of them are the batch of m. So the load of the busiest rank never
+falls as the batch grows. Limits on a rank's tokens and group-limited routing are not modelled.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from cluster.machine.chiplet import Floats
+from cluster.machine.tables import Integers
+
+DRAWS = 8
+"""Independent batches that a table averages over."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """How tokens find experts."""
+
+    experts: int
+    top_k: int
+    ranks: int
+    """Expert-parallel ranks, each with as many neighbouring experts."""
+    max_tokens: int
+    ridge: int
+    """Vectors that hide the loading of the next tile: a tile with fewer still takes as long."""
+    skew: float = 0.0
+    """Exponent of a Zipf law over experts in a random order; 0 is uniform."""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpertTable:
+    """The hottest rank with a batch of m tokens: means over the draws, rounded half-even."""
+
+    active: Integers
+    """[m] experts with at least one token."""
+    rows: Integers
+    """[m] token-expert pairs."""
+    busy: Integers
+    """[m] vectors that its experts' tiles wait for: sum over active experts of max(ridge, rows)."""
+
+
+@lru_cache(maxsize=32)
+def expert_table(routing: Routing) -> ExpertTable:
+    """Draw DRAWS batches and tabulate the rank whose experts are busy longest, for every m."""
+    rng = np.random.default_rng(np.random.SeedSequence([routing.seed, 0x4D6F45]))
+    total = np.zeros((3, routing.max_tokens + 1))
+    for _ in range(DRAWS):
+        total += _hottest(routing, _choices(routing, rng))
+    active, rows, busy = np.rint(total / DRAWS).astype(np.int64)
+    for column in (active, rows, busy):
+        column.flags.writeable = False
+    return ExpertTable(active=active, rows=rows, busy=busy)
+
+
+def _choices(routing: Routing, rng: np.random.Generator) -> Integers:
+    """[token, top_k] distinct experts of each token: the top of log weight + Gumbel noise."""
+    rank = rng.permutation(routing.experts) + 1.0
+    noise = rng.gumbel(size=(routing.max_tokens, routing.experts))
+    scores = noise - routing.skew * np.log(rank)
+    top = np.argpartition(-scores, routing.top_k - 1, axis=1)[:, : routing.top_k]
+    return top.astype(np.int64)
+
+
+def _hottest(routing: Routing, choices: Integers) -> Floats:
+    """[3, m]: active experts, rows and busy vectors of the hottest rank after each token."""
+    per_rank = -(-routing.experts // routing.ranks)
+    hits = np.zeros((routing.max_tokens + 1, per_rank * routing.ranks), np.int32)
+    np.put_along_axis(hits[1:], choices, 1, axis=1)
+    rows = np.cumsum(hits, axis=0, dtype=np.int32)
+    busy = np.where(rows > 0, np.maximum(rows, routing.ridge), 0)
+    by_rank = (len(rows), routing.ranks, per_rank)
+    busy_of_rank = busy.reshape(by_rank).sum(axis=2)
+    hottest = np.argmax(busy_of_rank, axis=1)[:, None]
+    columns = (
+        (rows > 0).reshape(by_rank).sum(axis=2),
+        rows.reshape(by_rank).sum(axis=2),
+        busy_of_rank,
+    )
+    return np.array([np.take_along_axis(column, hottest, axis=1)[:, 0] for column in columns])

@@ -1,0 +1,126 @@
+"""From a model on cards to price tables: find the distinct stages and price each once."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cluster.machine.collective import TIERS, Cost, Group, send
+from cluster.machine.price.exchanges import Wires, wires_of
+from cluster.machine.price.inputs import PriceInputs, check_inputs
+from cluster.machine.price.operations import Bench, bench_of
+from cluster.machine.price.stage import StagePrice, stage_of, stage_price
+from cluster.machine.tables import Integers, PriceTables
+from workloads.plan import stage_layers
+
+
+def price_tables(inputs: PriceInputs) -> PriceTables:
+    """Tabulate every duration that a serving step can need.
+
+    Stages with the same kinds of layers, on groups and sends of the same links, share a class.
+
+    Raises
+    ------
+    PriceError
+        Layers or formats that are not modelled.
+    """
+    check_inputs(inputs)
+    bench = bench_of(inputs)
+    classes = _Classes()
+    replicas, stages, _ = inputs.cards.shape
+    stage_class = np.zeros((replicas, stages), np.int64)
+    for replica in range(replicas):
+        for stage in range(stages):
+            stage_class[replica, stage] = _classify(inputs, bench, classes, (replica, stage))
+    prices, sends = list(classes.prices), list(classes.sends)
+    linear = np.stack([price.linear_by_bound_ps for price in prices])
+    head = np.stack([price.head_by_bound_ps for price in prices])
+    return PriceTables(
+        linear_ps=linear.sum(axis=-1),
+        collective_ps=np.stack([price.collective_ps for price in prices]),
+        floor_ps=np.stack([price.floor_ps for price in prices]),
+        send_ps=np.stack([cost.ps for cost in sends]),
+        head_ps=head.sum(axis=-1),
+        attention=np.stack([price.attention for price in prices]),
+        linear_by_bound_ps=linear,
+        head_by_bound_ps=head,
+        collective_bytes=np.stack([price.collective_bytes for price in prices]),
+        send_bytes=np.stack([cost.tier_bytes.sum(axis=-1) for cost in sends]),
+        stage_class=stage_class,
+        return_ps=_return_ps(inputs),
+        clocks_per_query=bench.kv_mode.clocks_per_vector
+        * inputs.queries_per_kv_head(inputs.model.layers[0]),
+        window_tokens=inputs.window,
+    )
+
+
+@dataclass(slots=True)
+class _Classes:
+    """Classes found so far, by what makes them equal; groups cost alike when their links do."""
+
+    index: dict[tuple[object, ...], int] = field(default_factory=dict)
+    prices: list[StagePrice] = field(default_factory=list)
+    sends: list[Cost] = field(default_factory=list)
+    priced: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
+
+
+def _classify(inputs: PriceInputs, bench: Bench, classes: _Classes, where: tuple[int, int]) -> int:
+    """The class of one stage of one replica; priced when it is new."""
+    replica, number = where
+    cards = inputs.cards[replica]
+    last = number == len(cards) - 1
+    layers = stage_layers(inputs.plan, inputs.model)[number]
+    stage = stage_of(inputs, layers, first=number == 0, last=last)
+    sent = _nothing(inputs) if last else _send(inputs, cards[number], cards[number + 1])
+    wires = wires_of(inputs, cards[number])
+    own = (stage, *_links(wires))
+    key = (*own, sent.ps.tobytes(), sent.tier_bytes.tobytes())
+    if key not in classes.index:
+        if own not in classes.priced:
+            classes.priced[own] = stage_price(inputs, bench, wires, stage)
+        classes.index[key] = len(classes.prices)
+        classes.prices.append(classes.priced[own])
+        classes.sends.append(sent)
+    return classes.index[key]
+
+
+def _links(wires: Wires) -> tuple[bytes, ...]:
+    """All that the cost of a stage's collectives depends on, as far as stages differ."""
+
+    def key(group: Group) -> bytes:
+        fabric = group.fabric
+        parts = (
+            fabric.card_latency_s,
+            fabric.card_tier,
+            fabric.link_s_per_byte,
+            fabric.crossing_pair,
+            fabric.crossing_link,
+        )
+        return b"|".join(part.tobytes() for part in parts)
+
+    return key(wires.stage), key(wires.expert)
+
+
+def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
+    """Each card passes its part of the residual stream to its peer in the next stage."""
+    tokens = np.arange(inputs.max_tokens + 1)
+    payload = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
+    return send(inputs.hardware, inputs.routes, sources.tolist(), destinations.tolist(), payload)
+
+
+def _nothing(inputs: PriceInputs) -> Cost:
+    rows = inputs.max_tokens + 1
+    return Cost(
+        ps=np.zeros(rows, np.int64),
+        tier_bytes=np.zeros((rows, len(TIERS)), np.int64),
+        algorithm=np.zeros(rows, np.int8),
+        chunks=np.zeros(rows, np.int64),
+    )
+
+
+def _return_ps(inputs: PriceInputs) -> Integers:
+    """[replica] latency of the longest path from last stage to first, and the host's share."""
+    first, last = inputs.cards[:, 0], inputs.cards[:, -1]
+    latency = np.asarray(inputs.routes.latency_ps(last.ravel(), first.ravel()), np.int64)
+    host_ps = round(inputs.hardware["host.overhead_s"] * 1e12)
+    back_ps: Integers = latency.reshape(first.shape).max(axis=1) + host_ps
+    return back_ps

@@ -1,0 +1,115 @@
+"""What pricing is given, and what it refuses."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from cluster.machine.tables import Integers
+from cluster.machine.views import Figures, RouteTables
+from workloads.formats import Format
+from workloads.model import Layer, Model
+from workloads.plan import Plan
+
+
+class PriceError(ValueError):
+    """Work that these cards cannot do, or that is not modelled; names it."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formats:
+    """Number formats of weights, of what enters the matrix engine, of the cache and of the wire."""
+
+    weights: Format
+    activations: Format
+    kv: Format
+    wire: Format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceInputs:
+    """A model cut by a plan and laid on cards; checked by ``check_inputs``."""
+
+    hardware: Figures
+    routes: RouteTables
+    model: Model
+    plan: Plan
+    formats: Formats
+    cards: Integers
+    """[replica, stage, position] the card (index into the routes) of every rank."""
+    max_tokens: int
+    """Most tokens of one step of a slot."""
+    max_rows: int
+    """Most rows of one step that emit a token."""
+    max_context: int
+    """Most tokens of a sequence (max_model_len)."""
+    memory_mode: Literal["performance", "capacity"] = "performance"
+    all_reduce: str = "auto"
+    """Algorithm of every all-reduce."""
+    chunks: int | Literal["auto"] = "auto"
+    """Chunks that every all-reduce is cut into; 1 is unpipelined."""
+    expert_skew: float = 0.0
+    """Zipf exponent of the routing over experts; 0 is uniform."""
+    seed: int = 0
+
+    @property
+    def window(self) -> int:
+        """Tokens that windowed layers see; 0 where there are none."""
+        return max(layer.attention.window for layer in self.model.layers)
+
+    def queries_per_kv_head(self, layer: Layer) -> int:
+        """Query heads that meet the same keys on one card."""
+        attention = layer.attention
+        return attention.heads // self.plan.tensor_parallel_size // self.kv_heads(layer)
+
+    def kv_heads(self, layer: Layer) -> int:
+        """KV heads on one card; MLA keeps one latent for all heads."""
+        if layer.attention.kind == "mla":
+            return 1
+        return max(1, layer.attention.kv_heads // self.plan.tensor_parallel_size)
+
+
+def check_inputs(inputs: PriceInputs) -> None:
+    """Refuse by name what is not modelled.
+
+    Raises
+    ------
+    PriceError
+        Linear or sparse attention, attention in chunks shorter than the context, several windows
+        or several ratios of query to KV heads in one model, a format the matrix engine lacks.
+    """
+    breaches = [*_attention(inputs), *_formats(inputs.formats)]
+    if breaches:
+        raise PriceError(f"{inputs.model.name} cannot be priced: " + "; ".join(breaches))
+
+
+def _attention(inputs: PriceInputs) -> list[str]:
+    kinds = {layer.attention: layer for layer in inputs.model.layers}
+    breaches = []
+    if any(attention.kind == "linear" for attention in kinds):
+        breaches.append("linear attention is not modelled")
+    if any(attention.index_heads for attention in kinds):
+        breaches.append("sparse attention with an indexer is not modelled")
+    chunk = min((attention.chunk for attention in kinds if attention.chunk), default=0)
+    if 0 < chunk < inputs.max_context:
+        breaches.append(
+            f"attention in chunks of {chunk} tokens is modelled up to that context only,"
+            f" got max_model_len {inputs.max_context}"
+        )
+    windows = sorted({attention.window for attention in kinds} - {0})
+    if len(windows) > 1:
+        breaches.append(f"one window is modelled, got windows of {windows} tokens")
+    regular = [layer for attention, layer in kinds.items() if attention.kind != "linear"]
+    ratios = sorted({inputs.queries_per_kv_head(layer) for layer in regular})
+    if len(ratios) > 1:
+        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}")
+    return breaches
+
+
+def _formats(formats: Formats) -> list[str]:
+    named = {"weights": formats.weights, "activations": formats.activations, "kv": formats.kv}
+    return [
+        f"the matrix engine does not run {what} in {chosen.name}"
+        for what, chosen in named.items()
+        if chosen.columns is None
+    ]

@@ -1,0 +1,161 @@
+"""One operation on the fullest chiplet of a tensor group, priced for every count of rows."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from cluster.machine.chiplet import (
+    LPDDR,
+    SIMD,
+    Chiplet,
+    Floats,
+    Mode,
+    Product,
+    chiplet_of,
+    lpddr_ps,
+    mode_of,
+    picoseconds,
+    product_clocks,
+    shard,
+    vector_clocks,
+)
+from cluster.machine.price.inputs import PriceInputs
+from cluster.machine.tables import Integers
+from cluster.machine.views import Figures
+from workloads.formats import Format
+
+WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
+"""Bits of the operands that each DIMC column mode takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """Where operations are priced: a chiplet, the widths of its operands, and its peers."""
+
+    figures: Figures
+    chiplet: Chiplet
+    weights: Format
+    activations: Format
+    wire: Format
+    mode: Mode
+    """Weights stationary."""
+    kv_mode: Mode
+    """Keys and values stationary."""
+    tail_mode: Mode
+    """V's last block until its 64 tokens are full: FP16, multiplied as 16-bit integers."""
+    chiplets: int
+    """Of a card."""
+    cards: int
+    """Of the tensor group."""
+    expert_ranks: int
+    memory: Literal["sram", "prefetched", "on_demand"]
+    """Where weights come from: SRAM; LPDDR ahead of use, so that a stage waits for whichever is
+    slower; or LPDDR when the operation starts, so that each operation does."""
+
+    @property
+    def ranks(self) -> int:
+        """Chiplets of the group."""
+        return self.cards * self.chiplets
+
+    @property
+    def dispatch_ps(self) -> int:
+        return round(self.figures["card.dispatch_s"] * 1e12)
+
+    def simd(self, *names: str) -> float:
+        """Clocks per element of these kinds of vector work, one after the other."""
+        return sum(self.figures[f"simd.{name}_clocks"] for name in names)
+
+    def of_group(self, size: int) -> int:
+        """The largest shard over all chiplets of the group."""
+        return shard(size, self.ranks)
+
+    def of_card(self, size: int) -> int:
+        """The largest shard over the chiplets of one card."""
+        return shard(size, self.chiplets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What one dispatch does, by count of rows."""
+
+    name: str
+    ps: Integers
+    """[row count] without its dispatch."""
+    bound: Integers
+    """[row count] position in BOUNDS of what sets its time."""
+    lpddr_ps: Integers
+    """[row count] time to bring its weights from LPDDR, where they live there."""
+    dispatches: int = 1
+
+
+def bench_of(inputs: PriceInputs) -> Bench:
+    """Read the figures; formats must have been checked."""
+    figures, formats = inputs.hardware, inputs.formats
+    activation_bytes = float(formats.activations.bits_per_element) / 8
+    width = WIDTHS[formats.activations.columns or "int8"]
+
+    def stationary(chosen: Format) -> Mode:
+        return mode_of(
+            figures,
+            weight_width=WIDTHS[chosen.columns or "int8"],
+            activation_width=width,
+            activation_bytes=activation_bytes,
+        )
+
+    ahead = figures["chiplet.prefetch_bytes"] > 0
+    return Bench(
+        figures=figures,
+        chiplet=chiplet_of(figures),
+        weights=formats.weights,
+        activations=formats.activations,
+        wire=formats.wire,
+        mode=stationary(formats.weights),
+        kv_mode=stationary(formats.kv),
+        tail_mode=mode_of(figures, weight_width=16, activation_width=16, activation_bytes=2.0),
+        chiplets=int(figures["card.packages"]) * int(figures["package.chiplets"]),
+        cards=inputs.plan.tensor_parallel_size,
+        expert_ranks=inputs.plan.expert_parallel_size,
+        memory="sram"
+        if inputs.memory_mode == "performance"
+        else ("prefetched" if ahead else "on_demand"),
+    )
+
+
+def matmul(bench: Bench, name: str, product: Product) -> Operation:
+    """A product with weights of the fullest chiplet; k and n are its shard of them."""
+    clocks, bound = product_clocks(bench.chiplet, bench.mode, product)
+    ps = picoseconds(bench.chiplet, clocks)
+    stream_ps = np.zeros_like(ps)
+    if bench.memory != "sram":
+        stored = bench.weights.matrix_bytes(int(product.k), int(product.n))
+        moved = np.where(ps > 0, stored * np.asarray(product.copies, np.float64), 0.0)
+        stream_ps = lpddr_ps(bench.chiplet, moved)
+    if bench.memory == "on_demand":
+        bound = np.where(stream_ps > ps, LPDDR, bound)
+        ps = np.maximum(ps, stream_ps)
+    return Operation(name=name, ps=ps, bound=bound, lpddr_ps=stream_ps)
+
+
+def vector(bench: Bench, name: str, *work: tuple[Integers, float]) -> Operation:
+    """Element-wise work: pairs of elements on the fullest chiplet and clocks of each."""
+    clocks: Floats = np.sum([vector_clocks(bench.chiplet, *pair) for pair in work], axis=0)
+    ps = picoseconds(bench.chiplet, clocks)
+    return Operation(name=name, ps=ps, bound=np.full(ps.shape, SIMD), lpddr_ps=np.zeros_like(ps))
+
+
+def elsewhere(name: str, rows: Integers) -> Operation:
+    """A dispatch whose work is priced in another table: attention, or the network."""
+    nothing = np.zeros_like(rows)
+    return Operation(name=name, ps=nothing, bound=nothing, lpddr_ps=nothing)
+
+
+def by_bound(bench: Bench, operations: Iterable[Operation], rows: Integers) -> Integers:
+    """[row count, 6] the operations one after another, with their dispatches."""
+    total = np.zeros((len(rows), 6), np.int64)
+    row = np.arange(len(rows))
+    for operation in operations:
+        total[row, operation.bound] += operation.ps
+        total[:, 5] += operation.dispatches * bench.dispatch_ps * (rows > 0)
+    return total

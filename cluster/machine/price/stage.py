@@ -1,0 +1,170 @@
+"""One price class: a run of layers on one tensor group, with what its first or last stage adds."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.machine.attention import SHAPE, shape_of
+from cluster.machine.chiplet import Product
+from cluster.machine.collective import Cost, all_gather
+from cluster.machine.price.attention_layer import attention_operations, heads_of
+from cluster.machine.price.exchanges import (
+    Wires,
+    attention_exchanges,
+    mlp_exchanges,
+    total,
+)
+from cluster.machine.price.inputs import PriceInputs
+from cluster.machine.price.mlp_layer import mlp_operations, routed
+from cluster.machine.price.operations import (
+    Bench,
+    Operation,
+    by_bound,
+    elsewhere,
+    matmul,
+    vector,
+)
+from cluster.machine.tables import ATTENTION_CLASSES, BOUNDS, Integers, Records
+from workloads.model import Layer
+
+CANDIDATES = 64
+"""Logits that each chiplet hands to the sampler: its top k."""
+
+CANDIDATE_BYTES = 6
+"""A logit in FP16 and a 32-bit token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a stage holds; equal stages on equal links share a price."""
+
+    layers: tuple[tuple[Layer, int], ...]
+    """Kinds of layers and how many of each."""
+    first: bool
+    last: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePrice:
+    """The rows of PriceTables that belong to one class, but for its send."""
+
+    linear_by_bound_ps: Integers
+    collective_ps: Integers
+    collective_bytes: Integers
+    floor_ps: Integers
+    head_by_bound_ps: Integers
+    attention: Records
+
+
+def stage_of(inputs: PriceInputs, layers: range, *, first: bool, last: bool) -> Stage:
+    """Count the kinds of layers of one stage."""
+    kinds = Counter(inputs.model.layers[layer] for layer in layers)
+    return Stage(layers=tuple(kinds.items()), first=first, last=last)
+
+
+def stage_price(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -> StagePrice:
+    """Price every count of tokens and of emitting rows."""
+    tokens = np.arange(inputs.max_tokens + 1)
+    outer, outer_costs = _outer(inputs, bench, wires, stage, tokens)
+    linear = by_bound(bench, outer, tokens)
+    floor_ps = np.zeros_like(tokens)
+    costs = [(cost, 1) for cost in outer_costs]
+    for layer, count in stage.layers:
+        operations = layer_operations(inputs, bench, layer, tokens)
+        linear += count * by_bound(bench, operations, tokens)
+        floor_ps += count * sum(operation.lpddr_ps for operation in operations)
+        costs += [(cost, count) for cost in layer_exchanges(inputs, bench, wires, layer, tokens)]
+    collective_ps, collective_bytes = total(costs, len(tokens))
+    return StagePrice(
+        linear_by_bound_ps=linear,
+        collective_ps=collective_ps,
+        collective_bytes=collective_bytes,
+        floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
+        head_by_bound_ps=head_by_bound(inputs, bench, wires, stage),
+        attention=_attention(inputs, bench, stage),
+    )
+
+
+def layer_operations(
+    inputs: PriceInputs, bench: Bench, layer: Layer, tokens: Integers
+) -> list[Operation]:
+    """Every dispatch of one layer, in order."""
+    hidden = inputs.model.hidden
+    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    table = routed(inputs, bench, layer.mlp)
+    return [
+        *attention_operations(bench, layer.attention, heads, hidden, tokens),
+        *mlp_operations(bench, layer.mlp, hidden, tokens, table),
+    ]
+
+
+def layer_exchanges(
+    inputs: PriceInputs, bench: Bench, wires: Wires, layer: Layer, tokens: Integers
+) -> list[Cost]:
+    """Every collective of one layer."""
+    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    table = routed(inputs, bench, layer.mlp)
+    return [
+        *attention_exchanges(bench, wires, layer.attention, heads, tokens),
+        *mlp_exchanges(bench, wires, layer.mlp, inputs.model.hidden, tokens, table),
+    ]
+
+
+def _outer(
+    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, tokens: Integers
+) -> tuple[list[Operation], list[Cost]]:
+    """Before the first layer: look the tokens up, or gather what the stage before has sent.
+
+    The table is cut by vocabulary: each chiplet writes the rows that it holds (all, at worst), cast
+    to FP16, and an all-reduce joins them.
+    """
+    hidden = inputs.model.hidden
+    whole = bench.wire.bytes_of(tokens * hidden)
+    if not stage.first:
+        return [elsewhere("receive gather", tokens)], [all_gather(wires.stage, whole)]
+    look_up = vector(bench, "embedding", (tokens * hidden, bench.simd("quantize")))
+    return [look_up, elsewhere("embedding all-reduce", tokens)], [wires.reduce_all(whole)]
+
+
+def head_by_bound(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -> Integers:
+    """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
+
+    In ``capacity`` mode the head's weights stream when it runs: whichever is slower counts.
+    """
+    rows = np.arange(inputs.max_rows + 1)
+    if not stage.last:
+        return np.zeros((len(rows), len(BOUNDS)), np.int64)
+    hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
+    depth = math.ceil(math.log2(CANDIDATES))
+    head = matmul(bench, "LM head", Product(m=rows, k=hidden, n=vocab))
+    gathered = all_gather(wires.stage, rows * (bench.ranks * CANDIDATES * CANDIDATE_BYTES))
+    operations = [
+        vector(bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize"))),
+        head,
+        vector(bench, "top-k", (rows * vocab, depth * bench.simd("compare"))),
+        elsewhere("sample", rows),
+    ]
+    split = by_bound(bench, operations, rows)
+    split[:, BOUNDS.index("network")] += gathered.ps
+    if bench.memory == "prefetched":
+        split[:, BOUNDS.index("lpddr")] += np.maximum(0, head.lpddr_ps - head.ps)
+    return split
+
+
+def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
+    """[2] full layers and windowed layers, if the stage has any."""
+    shapes = np.zeros(ATTENTION_CLASSES, SHAPE)
+    for layer, count in stage.layers:
+        heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+        index = int(layer.attention.window > 0)
+        shapes[index] = shape_of(
+            bench.chiplet,
+            bench.kv_mode,
+            heads,
+            chiplets=bench.chiplets,
+            layers=count + int(shapes[index]["layers"]),
+            softmax_clocks=bench.simd("softmax"),
+        )
+    return shapes
