@@ -3,13 +3,14 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workloads.columns import REQUEST_COLUMNS, Integers, Requests, TraceError
 from workloads.readers.faults import check_columns
 from workloads.readers.form import Form, Rows
-from workloads.readers.table import rows_of
+from workloads.readers.table import as_numpy, rows_of
 
 PARQUET = Form(
     name="parquet",
@@ -23,6 +24,7 @@ PARQUET = Form(
 _TYPES = {"int64": pa.int64(), "list<int64>": pa.list_(pa.int64())}
 _BLOCK_KEY = b"hash_block_tokens"
 _ROW_GROUP = 1 << 18
+_MOST_IDS = 2**31 - 1  # Arrow's lists count in 32 bits
 
 
 def read_parquet(path: Path) -> Rows:
@@ -36,7 +38,7 @@ def read_parquet(path: Path) -> Rows:
     except pa.ArrowInvalid as error:
         raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
     block_tokens = _block_tokens(path, schema) if has_ids else 0
-    typed = pa.table({name: _typed(path, table[name], name) for name in names})
+    typed = pa.Table.from_arrays([_typed(path, table[name], name) for name in names], names)
     rows = rows_of(typed, PARQUET, block_tokens=block_tokens)
     if rows is None:
         raise _first_fault(path, typed, block_tokens)
@@ -46,13 +48,12 @@ def read_parquet(path: Path) -> Rows:
 def write_parquet(path: Path, requests: Requests) -> None:
     """Write requests to ``path`` (not atomically: ``trace.write_trace`` is the way to do that)."""
     arrays = [
-        pa.array(requests.arrival_ps),
-        pa.array(requests.prompt_tokens),
-        pa.array(requests.output_tokens),
+        _as_arrow(column)
+        for column in (requests.arrival_ps, requests.prompt_tokens, requests.output_tokens)
     ]
     metadata = {}
-    if requests.hash_ids is not None:
-        arrays.append(pa.ListArray.from_arrays(requests.hash_offsets, requests.hash_ids))
+    if requests.hash_ids is not None and requests.hash_offsets is not None:
+        arrays.append(_as_lists(requests.hash_offsets, requests.hash_ids))
         metadata[_BLOCK_KEY] = str(requests.hash_block_tokens).encode()
     fields = [
         pa.field(
@@ -65,6 +66,20 @@ def write_parquet(path: Path, requests: Requests) -> None:
     ]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
     pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+
+
+def _as_arrow(column: Integers) -> Any:
+    """Wrap the memory as it lies (``pa.array`` would import pandas, for a third of a second)."""
+    whole = np.ascontiguousarray(column)
+    return pa.Array.from_buffers(pa.int64(), len(whole), [None, pa.py_buffer(whole)])
+
+
+def _as_lists(offsets: Integers, ids: Integers) -> Any:
+    if len(ids) > _MOST_IDS:
+        raise TraceError(f"{len(ids)} block ids, one file holds at most {_MOST_IDS}")
+    narrow = pa.py_buffer(offsets.astype(np.int32))
+    kind = pa.list_(pa.field("item", pa.int64()))
+    return pa.Array.from_buffers(kind, len(offsets) - 1, [None, narrow], children=[_as_arrow(ids)])
 
 
 def _block_tokens(path: Path, schema: Any) -> int:
@@ -97,7 +112,7 @@ def _first_fault(path: Path, table: Any, block_tokens: int) -> TraceError:
                 return TraceError(
                     f"{path}: row {row}: column {name!r}: found {found}; at least {least} is needed"
                 )
-    prompts: Integers = table[PARQUET.prompt].to_numpy()
+    prompts: Integers = as_numpy(table[PARQUET.prompt])
     for row, ids in enumerate(table[PARQUET.hash_ids].to_pylist()):
         full, started = prompts[row] // block_tokens, -(-prompts[row] // block_tokens)
         if ids is None or None in ids or not full <= len(ids) <= started:

@@ -29,8 +29,8 @@ def rows_of(table: Any, form: Form, *, block_tokens: int = 0) -> Rows | None:
     rows = Rows(
         ticks=ticks,
         ticks_per_s=_TICKS_PER_S[form.time_unit],
-        prompt_tokens=table[form.prompt].to_numpy(),
-        output_tokens=table[form.output].to_numpy(),
+        prompt_tokens=as_numpy(table[form.prompt]),
+        output_tokens=as_numpy(table[form.output]),
         hash_offsets=offsets,
         hash_ids=ids,
         hash_block_tokens=0 if ids is None else block_tokens or form.hash_block_tokens,
@@ -40,12 +40,17 @@ def rows_of(table: Any, form: Form, *, block_tokens: int = 0) -> Rows | None:
     return rows if _in_range(rows) else None
 
 
+def as_numpy(column: Any) -> Any:
+    """Give a column without nulls as one array; ``to_numpy`` would import pandas for it."""
+    return np.from_dlpack(column.combine_chunks())
+
+
 def _ticks(column: Any, form: Form) -> Integers | None:
     """Give the ticks from the trace's start: nanoseconds, or the file's own picoseconds."""
     if form.time_unit == "wall":
-        moments: Integers = column.cast(pa.int64()).to_numpy()
+        moments: Integers = as_numpy(column.cast(pa.int64()))
         return moments - moments.min() if len(moments) else moments
-    times = column.to_numpy()
+    times = as_numpy(column)
     if form.time_unit in {"ns", "ps"}:
         return np.asarray(times, dtype=np.int64)
     times = times * _NS[form.time_unit]
@@ -59,11 +64,11 @@ def _ids(table: Any, form: Form) -> tuple[Integers | None, Integers | None]:
     if not form.hash_ids or form.hash_ids not in table.column_names:
         return None, None
     lists = table[form.hash_ids]
-    counts = pc.list_value_length(lists).to_numpy().astype(np.int64)
+    counts = as_numpy(pc.list_value_length(lists)).astype(np.int64)
     ids = pc.list_flatten(lists)
-    if ids.null_count:  # a count that fits no prompt leads the search to the list with the null
-        counts = np.full_like(counts, -1)
-    return np.concatenate(([0], np.cumsum(counts))), ids.to_numpy(zero_copy_only=False)
+    if ids.null_count:  # counts that fit no prompt send the search for the list with the null
+        return np.full(len(counts) + 1, -1), np.empty(0, dtype=np.int64)
+    return np.concatenate(([0], np.cumsum(counts))), as_numpy(ids)
 
 
 def _without_failures(rows: Rows) -> Rows:

@@ -1,0 +1,82 @@
+"""What a trace is like, in a few numbers."""
+
+import numpy as np
+
+from workloads.columns import Integers, Requests
+
+_PS_PER_S = 1e12
+_MINUTE_PS = 60 * 10**12
+_QUANTILES = (50, 90, 99)
+
+
+def describe(requests: Requests) -> dict[str, float | int | None]:
+    """Measure count, rate, burstiness, lengths and ideal prefix hits.
+
+    ``interarrival_cv`` is the standard deviation of the gaps between arrivals over their mean: 1
+    for Poisson, more for bursts. ``dispersion_per_minute`` is the variance of the arrivals per whole
+    minute over their mean, 1 for Poisson too; it sees slow swings that the first does not.
+    ``ideal_prefix_hit_rate`` is the share of the trace's prompt blocks that came before: what an
+    endless cache would find. What a trace cannot tell is None: rates of one request or of requests
+    that all arrive at once, hits without block ids.
+    """
+    prompt, output = requests.prompt_tokens, requests.output_tokens
+    return {
+        "requests": len(requests),
+        "skipped": requests.skipped,
+        "reordered": requests.reordered,
+        **_rates(requests.arrival_ps),
+        **_lengths("prompt", prompt),
+        **_lengths("output", output),
+        "total_prompt_tokens": int(prompt.sum()),
+        "total_output_tokens": int(output.sum()),
+        "hash_block_tokens": requests.hash_block_tokens,
+        "ideal_prefix_hit_rate": ideal_prefix_hit_rate(requests),
+    }
+
+
+def ideal_prefix_hit_rate(requests: Requests) -> float | None:
+    """Give the share of prompt blocks, partial ones included, that an earlier prompt had."""
+    ids = requests.hash_ids
+    if ids is None or not len(ids):
+        return None
+    return 1 - len(np.unique(ids)) / len(ids)
+
+
+def _rates(arrival_ps: Integers) -> dict[str, float | int | None]:
+    span_ps = int(arrival_ps[-1] - arrival_ps[0])
+    rates: dict[str, float | int | None] = {
+        "first_arrival_s": int(arrival_ps[0]) / _PS_PER_S,
+        "duration_s": span_ps / _PS_PER_S,
+        "mean_rate_per_s": None,
+        "peak_rate_per_minute": None,
+        "interarrival_cv": None,
+        "dispersion_per_minute": None,
+    }
+    if span_ps:
+        gaps = np.diff(arrival_ps).astype(np.float64)
+        rates["mean_rate_per_s"] = len(gaps) / (span_ps / _PS_PER_S)
+        rates["interarrival_cv"] = float(gaps.std() / gaps.mean())
+        minutes = (arrival_ps - arrival_ps[0]) // _MINUTE_PS
+        per_minute = np.unique(minutes, return_counts=True)[1]
+        rates["peak_rate_per_minute"] = int(per_minute.max())
+        rates["dispersion_per_minute"] = _dispersion(minutes, span_ps // _MINUTE_PS)
+    return rates
+
+
+def _dispersion(minutes: Integers, whole: int) -> float | None:
+    """Give variance over mean of counts in ``whole`` minutes, silent ones included."""
+    counts = np.unique(minutes[minutes < whole], return_counts=True)[1].astype(np.float64)
+    if whole < 2:
+        return None
+    mean = float(counts.sum()) / whole
+    variance = float((counts**2).sum()) / whole - mean**2
+    return variance / mean
+
+
+def _lengths(name: str, tokens: Integers) -> dict[str, float | int | None]:
+    quantiles = np.percentile(tokens, _QUANTILES)
+    return {
+        f"mean_{name}_tokens": float(tokens.mean()),
+        **{f"p{q}_{name}_tokens": float(at) for q, at in zip(_QUANTILES, quantiles, strict=True)},
+        f"max_{name}_tokens": int(tokens.max()),
+    }

@@ -1,0 +1,89 @@
+"""Which prompts begin alike: a trace's block ids as keys of KV blocks."""
+
+import numpy as np
+
+from workloads.columns import Integers, Requests, TraceError
+
+START = -1
+"""The predecessor of a first block."""
+
+
+def block_keys(requests: Requests, block_size: int) -> tuple[Integers, Integers, int]:
+    """Name the full KV blocks of every prompt so that equal name means equal prefix.
+
+    Returns (offsets [n + 1], keys [m], key_count): request i's keys are
+    ``keys[offsets[i] : offsets[i + 1]]``, one for each of its ``prompt // block_size`` full blocks.
+    All lie in 0..key_count-1 and each of those is used. A trace without ids gives no keys.
+
+    The trace's blocks (g tokens) and the KV blocks (b tokens) need not be equal, but one must
+    divide the other, else TraceError. With g >= b a KV block is a piece of a trace block; with
+    b > g its last trace block names it, which is enough since names stand for whole prefixes. A
+    partial last block of the trace has a hash of its own, so its full KV blocks match only prompts
+    that end alike: hits are then undercounted, never invented.
+    """
+    if block_size < 1:
+        raise TraceError(f"block_size must be at least 1, got {block_size}")
+    offsets, ids, size = requests.hash_offsets, requests.hash_ids, requests.hash_block_tokens
+    if offsets is None or ids is None:
+        return np.zeros(len(requests) + 1, dtype=np.int64), np.empty(0, dtype=np.int64), 0
+    if size % block_size and block_size % size:
+        raise TraceError(
+            f"block_size {block_size} does not fit the trace's blocks of {size} tokens: one must "
+            "divide the other"
+        )
+    counts = requests.prompt_tokens // block_size
+    starts = np.concatenate(([0], np.cumsum(counts)))
+    block = np.arange(starts[-1]) - np.repeat(starts[:-1], counts)
+    first = np.repeat(offsets[:-1], counts)
+    chained = chain(offsets, ids)
+    if size >= block_size:
+        pieces = size // block_size
+        keys = chained[first + block // pieces] * pieces + block % pieces
+    else:
+        keys = chained[first + (block + 1) * (block_size // size) - 1]
+    dense, key_count = _dense(keys)
+    return starts, dense, key_count
+
+
+def chain(offsets: Integers, ids: Integers) -> Integers:
+    """Rename ids so that equal name means equal content of this and all blocks before it.
+
+    Most traces hash like that already (an id has the same predecessor wherever it stands), and then
+    this only makes the names dense. Else the names are built block by block.
+    """
+    if not len(ids):
+        return ids
+    _, plain = np.unique(ids, return_inverse=True)
+    dense = plain.astype(np.int64)
+    before = np.concatenate(([START], dense[:-1]))
+    before[offsets[:-1][np.diff(offsets) > 0]] = START
+    usual = np.empty(int(dense.max()) + 1, dtype=np.int64)
+    usual[dense] = before
+    if np.array_equal(usual[dense], before):
+        return dense
+    return _chain_by_depth(offsets, dense)
+
+
+def _chain_by_depth(offsets: Integers, ids: Integers) -> Integers:
+    """Name (name of the block before, id) pairs, for all first blocks, all second ones, and on."""
+    counts = np.diff(offsets)
+    names = np.empty_like(ids)
+    span = int(ids.max()) + 1
+    used = 0
+    for depth in range(int(counts.max())):
+        at = offsets[:-1][counts > depth] + depth
+        before = names[at - 1] if depth else np.full(len(at), START, dtype=np.int64)
+        pairs, inverse = np.unique((before + 1) * span + ids[at], return_inverse=True)
+        names[at] = used + inverse
+        used += len(pairs)
+    return names
+
+
+def _dense(keys: Integers) -> tuple[Integers, int]:
+    """Close the gaps in non-negative keys, in time that grows with their number only."""
+    if not len(keys):
+        return keys, 0
+    used = np.zeros(int(keys.max()) + 1, dtype=np.bool_)
+    used[keys] = True
+    rank: Integers = np.cumsum(used, dtype=np.int64) - 1
+    return rank[keys], int(rank[-1]) + 1
