@@ -222,3 +222,15 @@ def test_a_file_without_a_base_must_give_every_figure(tmp_path: Path) -> None:
 
     with pytest.raises(TopologyError, match=r"bare\.yaml:2: misses dimc\.rows, .*or name a base"):
         load_hardware(tmp_path / "bare.yaml")
+
+
+def test_raptor_streams_what_its_paper_measured() -> None:
+    raptor = load_hardware("raptor")
+    cores = cores_per_card(raptor)
+
+    assert cores * raptor["dimc.stream_bytes_per_clock"] * raptor["card.clock_hz"] == pytest.approx(
+        104.8576e12, rel=1e-12
+    )
+    assert card_flop_per_s(raptor, "int4") == pytest.approx(10e15, rel=0.01)
+    assert chiplets_per_card(raptor) * raptor["chiplet.sram_bytes"] == 32e9
+    assert 4096 / raptor["dimc.stream_bytes_per_clock"] == 96
