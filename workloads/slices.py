@@ -1,13 +1,14 @@
 """Who holds which slice of which tensor: one tensor on one card, or a whole replica as columns."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from workloads.model import Model, Tensor
+from workloads.model import Model, Product, Tensor
+from workloads.model.tensors import merge_products
 from workloads.plan import Plan, check_plan, cut, stage_layers
 
 Integers: TypeAlias = npt.NDArray[np.int64]
@@ -15,8 +16,7 @@ Integers: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """What one card holds of one tensor: ranges of its matrices (``count``) and of each one's
-    rows and columns. Empty where it holds nothing."""
+    """What one card holds of a tensor: which matrices, and which rows and columns of each."""
 
     count: range
     k: range
@@ -70,6 +70,21 @@ def tensor_slice(tensor: Tensor, plan: Plan, position: int) -> Slice:
     elif tensor.split == "head":
         count = _share(tensor.count, parts, 1, position)
     return Slice(count=count, k=k, n=n)
+
+
+def card_products(model: Model, layer: int, plan: Plan) -> tuple[Product, ...]:
+    """Return a layer's products as the fullest card of a tensor group does them.
+
+    That is the first card: parts that cannot be equal give it the remainder. An expert product
+    counts the experts that the card holds, each with whatever tokens are routed to it.
+    """
+    return merge_products(
+        [
+            replace(tensor, k=len(held.k), n=len(held.n), count=len(held.count))
+            for tensor in model.layer_tensors(layer)
+            for held in (tensor_slice(tensor, plan, 0),)
+        ]
+    )
 
 
 def stage_tensors(model: Model, plan: Plan) -> tuple[tuple[Tensor, ...], ...]:

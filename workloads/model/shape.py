@@ -22,6 +22,8 @@ class Model:
     """The head multiplies by the embedding table: one tensor, not two."""
     max_context: int
     """Most positions that the config allows."""
+    embedding_active: bool = True
+    """Whether the publisher counts the embedding's rows among a token's active parameters."""
     quantization: str = ""
     """How the published weights are stored ("" for 16-bit floats); not counted as parameters."""
     notes: tuple[str, ...] = ()
@@ -63,17 +65,28 @@ class Model:
 
     @property
     def active_parameters(self) -> int:
-        """Those that work on one token: all but the routed experts that are not chosen."""
-        return self.parameters - sum(
+        """Those that work on one token: all but the routed experts that are not chosen.
+
+        Publishers differ on the embedding, of which a token reads one row: Mistral, Qwen and Meta
+        count it whole, OpenAI and DeepSeek do not, and each model follows its own publisher.
+        """
+        idle = sum(
             tensor.elements // tensor.count * (tensor.count - self._chosen(tensor.layer))
             for tensor in self._tensors()
             if tensor.role == "expert"
         )
+        looked_up = 0 if self.embedding_active or self.tied_embeddings else self.hidden * self.vocab
+        return self.parameters - idle - looked_up
 
     @property
     def kv_elements_per_token(self) -> int:
         """Cache elements that a new token adds over all layers, before any window drops it."""
         return sum(layer.attention.kv_elements_per_token for layer in self.layers)
+
+    @property
+    def state_elements_per_sequence(self) -> int:
+        """Elements that a sequence keeps whatever its length (linear attention only)."""
+        return sum(layer.attention.state_elements for layer in self.layers)
 
     @property
     def irregular(self) -> tuple[str, ...]:

@@ -40,7 +40,7 @@ def gpt_oss(fields: Fields, name: str) -> Model:
         router_bias=True,
     )
     layers = [Layer(attention=sliding if kind == SLIDING else full, mlp=mlp) for kind in kinds]
-    return finish_model(fields, name, layers)
+    return finish_model(fields, name, layers, embedding_active=False)
 
 
 def llama4(fields: Fields, name: str) -> Model:

@@ -66,7 +66,12 @@ def experts_per_token(fields: Fields, key: str, experts: int, *aliases: str) -> 
 
 
 def finish_model(
-    fields: Fields, name: str, layers: Sequence[Layer], *, notes: Sequence[str] = ()
+    fields: Fields,
+    name: str,
+    layers: Sequence[Layer],
+    *,
+    notes: Sequence[str] = (),
+    embedding_active: bool = True,
 ) -> Model:
     """Read what lies outside the layers and close the config."""
     fields.word("hidden_act", ("silu", "swish"), default="silu")
@@ -79,6 +84,7 @@ def finish_model(
         layers=tuple(layers),
         tied_embeddings=fields.flag("tie_word_embeddings", default=False),
         max_context=fields.integer("max_position_embeddings"),
+        embedding_active=embedding_active,
         quantization=quantization,
         notes=(*notes, *said),
     )

@@ -36,7 +36,7 @@ def _deepseek(fields: Fields, name: str, attention: Attention) -> Model:
     ]
     ahead = fields.integer("num_nextn_predict_layers", default=0, least=0)
     notes = ("multi-token prediction layers are not counted",) if ahead else ()
-    return finish_model(fields, name, layers, notes=notes)
+    return finish_model(fields, name, layers, notes=notes, embedding_active=False)
 
 
 def _attention(fields: Fields, *, sparse: bool) -> Attention:
