@@ -4,6 +4,7 @@ A folder is built under a hidden name that its process holds locked: a lock dies
 even across containers that share a disk, where process numbers say nothing.
 """
 
+import errno
 import fcntl
 import os
 import re
@@ -63,17 +64,16 @@ def hidden_folder(root: Path, name: str) -> tuple[Path, int]:
     A second one of the same process gets a number behind a dot.
     """
     root.mkdir(parents=True, exist_ok=True)
-    for path in _free_names(root, "tmp", name):
+    names = _free_names(root, "tmp", name)
+    while True:
+        path = next(names)
         try:
             path.mkdir()
         except FileExistsError:
             continue
-        with suppress(FileNotFoundError):  # a sweep was faster than our lock
-            lock = os.open(path, os.O_RDONLY)
-            if _locked(lock) is not False and path.exists():
-                return path, lock
-            os.close(lock)
-    raise AssertionError("the names never end")
+        lock = _lock_of(path)
+        if lock is not None:
+            return path, lock
 
 
 def publish(folder: Path, name: str) -> Path:
@@ -83,20 +83,15 @@ def publish(folder: Path, name: str) -> Path:
     set aside under a hidden name, where ``standing`` finds it and ``sweep`` brings it back.
     """
     root, target = folder.parent, folder.with_name(name)
-    aside = None
-    while True:
-        try:
-            folder.rename(target)
-            break
-        except OSError:
-            if not target.is_dir():
-                raise
-        aside = next(path for path in _free_names(root, "old", name) if not path.exists())
+    aside: list[Path] = []
+    while not _renamed(folder, target):
+        place = next(path for path in _free_names(root, "old", name) if not path.exists())
         with suppress(FileNotFoundError):  # another writer of the same name set it aside
-            target.rename(aside)
+            if _renamed(target, place):
+                aside.append(place)
     sync(root)
-    if aside is not None:
-        shutil.rmtree(aside, ignore_errors=True)
+    for place in aside:
+        shutil.rmtree(place, ignore_errors=True)
     return target
 
 
@@ -111,11 +106,24 @@ def standing(root: Path, name: str) -> Path | None:
 def sweep(root: Path) -> None:
     """Clear what crashed writers left under ``root``; living ones are not disturbed."""
     for path, what, name in _hidden(root):
-        if what == "old" and not (root / name).exists():
+        if what == "tmp":
+            _remove_if_abandoned(path)
+        elif (root / name).exists():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             with suppress(OSError):
                 path.rename(root / name)
-        elif what == "old" or _abandoned(path):
-            shutil.rmtree(path, ignore_errors=True)
+
+
+def _renamed(source: Path, target: Path) -> bool:
+    """Whether the rename went through; False where a folder is in the way."""
+    try:
+        source.rename(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            return False
+        raise
+    return True
 
 
 def _hidden(root: Path) -> Iterator[tuple[Path, str, str]]:
@@ -144,12 +152,23 @@ def _locked(descriptor: int) -> bool | None:
     return True
 
 
-def _abandoned(path: Path) -> bool:
-    try:
+def _lock_of(path: Path) -> int | None:
+    """Our lock on a new folder; None if a sweep took it for abandoned before we had one."""
+    with suppress(FileNotFoundError):
+        lock = os.open(path, os.O_RDONLY)
+        with suppress(FileNotFoundError):
+            if _locked(lock) is not False and os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        os.close(lock)
+    return None
+
+
+def _remove_if_abandoned(path: Path) -> None:
+    """Remove a folder whose writer has gone, holding its lock so that nobody starts in it."""
+    with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        return _locked(descriptor) is True
-    finally:
-        os.close(descriptor)
+        try:
+            if _locked(descriptor) is True:
+                shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(descriptor)
