@@ -1,0 +1,190 @@
+"""Problems for the serving engines: tables made by hand, and random ones for hypothesis."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from cluster.machine.tables import BOUNDS, STEP, Integers, PriceTables, Records
+from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
+
+Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
+Engine: TypeAlias = Callable[..., Served]
+
+
+@pytest.fixture(scope="session")
+def linear_tables() -> Callable[[Integers, int], PriceTables]:
+    """One stage on one replica, whose work of ``t`` tokens lasts ``linear_ps[t]`` and no more."""
+    return lambda linear_ps, max_num_seqs: blank_tables(
+        linear_ps[np.newaxis, :], max_num_seqs, np.zeros((1, 1), np.int64)
+    )
+
+
+@pytest.fixture(scope="session")
+def constant_tables() -> Callable[..., PriceTables]:
+    """Stage k works ``stage_ps[k]`` on a step of 1 to 16 tokens, whatever is in it."""
+
+    def build(stage_ps: list[int], replicas: int = 1) -> PriceTables:
+        linear_ps = np.array(stage_ps, np.int64)[:, np.newaxis] * (np.arange(17) > 0)
+        return blank_tables(linear_ps, 9, np.tile(np.arange(len(stage_ps)), (replicas, 1)))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def serving_problems() -> st.SearchStrategy[Problem]:
+    """Traffic, tables and limits that bring every rule of serving into play."""
+    return problems()
+
+
+def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:
+    """Tables in which only linear layers take time."""
+    from cluster.machine.attention import SHAPE  # compiled: only for those who serve
+
+    classes, entries = linear_ps.shape
+    nothing = np.zeros((classes, entries), np.int64)
+    return PriceTables(
+        linear_ps=linear_ps,
+        collective_ps=nothing,
+        floor_ps=nothing,
+        send_ps=nothing,
+        head_ps=np.zeros((classes, max_num_seqs + 1), np.int64),
+        attention=np.zeros((classes, 2), SHAPE),
+        linear_by_bound_ps=np.zeros((classes, entries, len(BOUNDS)), np.int64),
+        head_by_bound_ps=np.zeros((classes, max_num_seqs + 1, len(BOUNDS)), np.int64),
+        collective_bytes=np.zeros((classes, entries, 1), np.int64),
+        send_bytes=nothing,
+        stage_class=stage_class,
+        return_ps=np.zeros(len(stage_class), np.int64),
+        clocks_per_query=8,
+        window_tokens=0,
+    )
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    """Draw sizes and requests (they shrink well), and the tables from a seed (they need not)."""
+    limits = draw(limit_choices())
+    requests = draw(
+        st.lists(request_choices(limits), min_size=draw(st.sampled_from([1, 10])), max_size=24)
+    )
+    stages, replicas = draw(st.integers(1, 4)), draw(st.integers(1, 4))
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    tables = random_tables(rng, limits, stages, replicas)
+    arrivals = lay_out(requests, limits, replicas)
+    needs = -(-(arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size)
+    spare = draw(st.sampled_from([-1, 0, 0, 1, 2, 3, 8, 1000]))
+    return arrivals, tables, replace(limits, blocks=max(1, int(needs.max()) + spare))
+
+
+@st.composite
+def limit_choices(draw: st.DrawFn) -> Limits:
+    """Everything but the size of the pool, which hangs on the requests."""
+    return Limits(
+        max_num_seqs=draw(st.integers(1, 9)),
+        max_num_batched_tokens=draw(st.integers(1, 8) | st.sampled_from([20, 64, 150, 300])),
+        block_size=draw(st.sampled_from([1, 2, 3, 4, 5, 16, 64])),
+        blocks=1,
+        max_model_len=draw(st.sampled_from([1000, 1000, 1000, 20])),
+        router=draw(st.sampled_from(ROUTERS)),
+        concurrency=draw(st.sampled_from([0, 0, 1, 3, 50])),
+        prefix_caching=draw(st.booleans()),
+    )
+
+
+def request_choices(limits: Limits) -> st.SearchStrategy[tuple[int, ...]]:
+    """Gap to the one before, prompt, output, replica, and whose prefix is shared how far."""
+    longest = min(300, 8 * limits.max_num_batched_tokens)
+    return st.tuples(
+        st.sampled_from([0, 0, 0, 1, 7, 50, 400]),
+        st.integers(1, longest) | st.integers(1, min(longest, 8)),
+        st.integers(1, 10) | st.just(1),
+        st.integers(0, 3),
+        st.integers(0, 1),
+        st.integers(0, 6),
+        st.integers(0, 1),
+    )
+
+
+def lay_out(requests: list[tuple[int, ...]], limits: Limits, replicas: int) -> Arrivals:
+    """Columns of the requests; a key stands for a whole prefix: a family's, then a branch's."""
+    gap, prompt, output, choice, family, split, branch = np.array(requests, np.int64).T
+    ids: dict[tuple[int, ...], int] = {}
+    keys: list[int] = []
+    offsets = [0]
+    for tokens, *tree in zip(prompt.tolist(), family, split, branch, strict=True):
+        for block in range(tokens // limits.block_size):
+            own = (tree[0], block) if block < tree[1] else (*tree, block)
+            keys.append(ids.setdefault(tuple(map(int, own)), len(ids)))
+        offsets.append(len(keys))
+    return Arrivals(
+        arrival_ps=np.cumsum(gap),
+        prompt_tokens=prompt,
+        output_tokens=output,
+        router_choice=choice % replicas,
+        key_offsets=np.array(offsets, np.int64),
+        keys=np.array(keys, np.int64),
+        key_count=len(ids),
+    )
+
+
+def random_tables(
+    rng: np.random.Generator, limits: Limits, stages: int, replicas: int
+) -> PriceTables:
+    """Small integers everywhere, so that many things happen at one time.
+
+    Classes 0 and 1 price last stages (LM head, nothing to send), 2 and 3 those before.
+    """
+    shape = (4, limits.max_num_batched_tokens + 1)
+    last = np.arange(4)[:, np.newaxis] < 2
+    stage_class = rng.integers(2, 4, (replicas, stages))
+    stage_class[:, -1] = rng.integers(0, 2, replicas)
+
+    def small(size: tuple[int, ...]) -> Integers:
+        drawn = rng.integers(0, rng.choice([1, 2, 4, 40]), size)
+        drawn[..., 0] = 0
+        return drawn
+
+    linear_ps = small(shape)
+    linear_ps[:, 1:] += 1
+    head_ps = np.where(last, small((4, limits.max_num_seqs + 1)), 0)
+    return replace(
+        blank_tables(linear_ps, limits.max_num_seqs, stage_class),
+        collective_ps=small(shape),
+        floor_ps=small(shape),
+        send_ps=np.where(last, 0, small(shape)),
+        head_ps=head_ps,
+        attention=random_attention(rng),
+        return_ps=rng.integers(0, rng.choice([1, 20]), replicas),
+        clocks_per_query=int(rng.choice([1, 8, 32, 100])),
+        window_tokens=int(rng.choice([0, 1, 64, 100])),
+    )
+
+
+def random_attention(rng: np.random.Generator) -> Records:
+    """Layers with full and windowed context, of which either kind may be absent."""
+    from cluster.machine.attention import SHAPE
+
+    attention = np.zeros((4, 2), SHAPE)
+    for name in SHAPE.names or ():
+        attention[name] = rng.integers(1, 6, attention.shape)
+    attention["layers"] = rng.integers(0, 3, attention.shape)
+    attention["decode_bound"] = 0
+    attention["ps_per_clock"] = rng.choice([0.25, 1.0, 1e12 / 1.1444e9 / 1000])
+    return attention
+
+
+@pytest.fixture(scope="session")
+def run_and_log() -> Callable[[Engine, Problem], tuple[Served, Records]]:
+    """Run an engine; its columns, and its step log sorted by replica and start."""
+
+    def run(engine: Engine, problem: Problem) -> tuple[Served, Records]:
+        windows: list[Records] = []
+        served = engine(*problem, on_steps=lambda window: windows.append(window.copy()))
+        steps = np.concatenate([np.zeros(0, STEP), *windows])
+        return served, steps[np.argsort(steps["replica"], kind="stable")]
+
+    return run
