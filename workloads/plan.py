@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar
 
-from workloads.model import Attention, Mlp, Model
+from workloads.model import Attention, Model
 from workloads.model.tensors import BLOCK
 
 
@@ -63,7 +63,10 @@ class Plan:
 
 
 def check_plan(plan: Plan, model: Model) -> None:
-    """Refuse a plan by which ``model`` cannot be cut, naming every breach at once."""
+    """Refuse a plan by which ``model`` cannot be cut, naming every breach at once.
+
+    Widths need not divide: they are cut in blocks, and a card beyond the blocks idles.
+    """
     breaches = list(dict.fromkeys(_breaches(plan, model)))
     if breaches:
         raise PlanError(f"{model.name} cannot be cut by this plan: " + "; ".join(breaches))
@@ -117,11 +120,14 @@ def _breaches(plan: Plan, model: Model) -> Iterator[str]:
         yield _too_many_stages(plan, model)
     for layer in dict.fromkeys(model.layers):
         yield from _attention_breaches(plan, layer.attention)
-        yield from _mlp_breaches(plan, layer.mlp)
+        experts = layer.mlp.experts
+        if experts % plan.expert_parallel_size:
+            yield (
+                f"{experts} experts do not divide over "
+                f"expert_parallel_size {plan.expert_parallel_size}"
+            )
     if plan.expert_parallel_size > 1 and not any(layer.mlp.experts for layer in model.layers):
         yield f"expert_parallel_size {plan.expert_parallel_size}, but the model has no experts"
-    if -(-model.vocab // BLOCK) < plan.tensor_parallel_size:
-        yield _too_narrow("vocabulary", model.vocab, plan.tensor_parallel_size)
 
 
 def _attention_breaches(plan: Plan, attention: Attention) -> Iterator[str]:
@@ -135,27 +141,6 @@ def _attention_breaches(plan: Plan, attention: Attention) -> Iterator[str]:
         yield f"{heads} key heads of linear attention do not divide over {cards} cards"
     elif heads % cards and cards % heads:
         yield f"{heads} KV heads and tensor_parallel_size {cards} do not divide one another"
-
-
-def _mlp_breaches(plan: Plan, mlp: Mlp) -> Iterator[str]:
-    cards = plan.tensor_parallel_size
-    if mlp.kind == "dense":
-        if -(-mlp.intermediate // BLOCK) < cards:
-            yield _too_narrow("MLP", mlp.intermediate, cards)
-        return
-    if mlp.experts % plan.expert_parallel_size:
-        yield (
-            f"{mlp.experts} experts do not divide over "
-            f"expert_parallel_size {plan.expert_parallel_size}"
-        )
-    if -(-mlp.intermediate // BLOCK) < plan.cards_per_expert:
-        yield _too_narrow("expert", mlp.intermediate, plan.cards_per_expert)
-    if mlp.shared_intermediate and -(-mlp.shared_intermediate // BLOCK) < cards:
-        yield _too_narrow("shared expert", mlp.shared_intermediate, cards)
-
-
-def _too_narrow(what: str, width: int, cards: int) -> str:
-    return f"a {what} of width {width} has too few blocks of {BLOCK} for {cards} cards"
 
 
 def _too_many_stages(plan: Plan, model: Model) -> str:

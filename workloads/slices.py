@@ -64,11 +64,13 @@ def tensor_slice(tensor: Tensor, plan: Plan, position: int) -> Slice:
         count = cut(tensor.count, plan.expert_parallel_size, 1)[position // parts]
         position %= parts
     if tensor.split in ("column", "vocabulary"):
-        n = _share(tensor.n, parts, tensor.unit, position)
+        n = cut(tensor.n, parts, tensor.unit)[position]
+    elif tensor.split == "kv_head":
+        n = _kv_heads(tensor, parts, position)
     elif tensor.split == "row":
-        k = _share(tensor.k, parts, tensor.unit, position)
+        k = cut(tensor.k, parts, tensor.unit)[position]
     elif tensor.split == "head":
-        count = _share(tensor.count, parts, 1, position)
+        count = cut(tensor.count, parts, 1)[position]
     return Slice(count=count, k=k, n=n)
 
 
@@ -133,10 +135,10 @@ def _rows(model: Model, plan: Plan, number: dict[Tensor, int]) -> Iterator[tuple
                     yield (stage * group + position, number[tensor], *edges)
 
 
-def _share(length: int, parts: int, unit: int, position: int) -> range:
-    """Return one part in whole units; fewer units than parts (KV heads) are replicated."""
-    units = -(-length // unit)
-    if units >= parts:
-        return cut(length, parts, unit)[position]
-    start = position * units // parts * unit
-    return range(start, min(length, start + unit))
+def _kv_heads(tensor: Tensor, parts: int, position: int) -> range:
+    """Return the columns of a card's KV heads; neighbours share one where there are too few."""
+    heads = tensor.n // tensor.unit
+    if heads >= parts:
+        return cut(tensor.n, parts, tensor.unit)[position]
+    start = position * heads // parts * tensor.unit
+    return range(start, start + tensor.unit)

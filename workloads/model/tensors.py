@@ -1,7 +1,7 @@
 """A layer's weights, one by one, and the matrix products that they make."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from workloads.model.layers import Attention, Mlp
@@ -9,7 +9,7 @@ from workloads.model.layers import Attention, Mlp
 Role: TypeAlias = Literal[
     "attention", "mlp", "expert", "shared_expert", "router", "embedding", "head", "norm", "other"
 ]
-Split: TypeAlias = Literal["column", "row", "head", "replicated", "vocabulary"]
+Split: TypeAlias = Literal["column", "kv_head", "row", "head", "vocabulary", "replicated"]
 
 BLOCK = 64
 """Widths are cut in whole blocks: of a block format, and of the rows of a weight tile."""
@@ -31,8 +31,9 @@ class Tensor:
     count: int = 1
     """Experts, or heads that each have a matrix of their own (MLA's absorbed projections)."""
     split: Split = "replicated"
-    """How a tensor group shares it: ``column`` cuts n, ``row`` cuts k, ``head`` cuts the count,
-    ``vocabulary`` cuts n by vocabulary; ``replicated`` is whole on every card."""
+    """How a tensor group shares it: ``column`` and ``vocabulary`` cut n, ``row`` cuts k, ``head``
+    cuts the count; ``kv_head`` cuts n, fewer heads than cards being replicated; ``replicated`` is
+    whole on every card."""
     product: str = ""
     """The matrix product that it belongs to (weights that share an input share a product); "" for
     norms, biases, tables and other vector work."""
@@ -113,16 +114,17 @@ def outer_tensors(hidden: int, vocab: int, *, tied: bool) -> tuple[Tensor, ...]:
 
 def _gqa(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
     queries = a.head_dim * (2 if a.output_gate else 1)
-    columns = (
-        ("q", a.heads, queries),
-        ("k", a.kv_heads, a.head_dim),
-        ("v", a.kv_heads, a.value_dim),
+    columns: tuple[tuple[str, int, int, Split], ...] = (
+        ("q", a.heads, queries, "column"),
+        ("k", a.kv_heads, a.head_dim, "kv_head"),
+        ("v", a.kv_heads, a.value_dim, "kv_head"),
     )
-    for name, heads, width in columns:
-        yield _column(name, layer, "attention", hidden, heads * width, product="qkv", unit=width)
-    if a.qkv_bias:
-        for name, heads, width in columns:
-            yield _column(f"{name}_bias", layer, "attention", 1, heads * width, unit=width)
+    for name, heads, width, split in columns:
+        tensor = _column(name, layer, "attention", hidden, heads * width, unit=width)
+        yield replace(tensor, split=split, product="qkv")
+    for name, heads, width, split in columns if a.qkv_bias else ():
+        bias = _column(f"{name}_bias", layer, "attention", 1, heads * width, unit=width)
+        yield replace(bias, split=split)
     if a.qk_norm:
         yield Tensor(name="q_norm", layer=layer, role="norm", k=1, n=a.head_dim)
         yield Tensor(name="k_norm", layer=layer, role="norm", k=1, n=a.head_dim)

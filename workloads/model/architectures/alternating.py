@@ -56,7 +56,7 @@ def llama4_text(fields: Fields, name: str) -> Model:
     kinds = _llama4_kinds(fields)
     bias = fields.flag("attention_bias", default=False)
     full = plain_attention(fields, qkv_bias=bias, output_bias=bias)
-    chunk = fields.integer("attention_chunk_size") if CHUNKED in kinds else 0
+    chunk = fields.integer("attention_chunk_size", default=None if CHUNKED in kinds else 0)
     chunked = replace(full, chunk=chunk)
     mlps = _llama4_mlps(fields)
     layers = [

@@ -11,64 +11,30 @@ LARGEST = 2**31 - 1
 
 SHAPELESS = frozenset(
     [
+        "_attn_implementation",
+        "_attn_implementation_autoset",
         "_name_or_path",
-        "architectures",
-        "attention_dropout",
-        "auto_map",
-        "aux_loss_alpha",
-        "beta_fast",
         "attn_implementation",
-        "attn_scale",
         "attn_temperature_tuning",
-        "bos_token_id",
         "chunk_size_feed_forward",
-        "dtype",
-        "embd_pdrop",
-        "embedding_dropout",
-        "eos_token_id",
         "ep_size",
-        "expert_capacity_factor",
-        "floor_scale",
-        "for_llm_compressor",
         "initial_context_length",
-        "initializer_range",
-        "layernorm_epsilon",
         "max_window_layers",
         "n_group",
         "norm_topk_prob",
+        "num_beam_groups",
+        "num_beams",
         "num_nextn_predict_layers",
+        "num_return_sequences",
         "output_attentions",
         "output_hidden_states",
-        "output_router_logits",
-        "pad_token_id",
-        "partial_rotary_factor",
-        "pretraining_tp",
-        "qk_rope_head_dim_scale",
         "quantization_config",
-        "resid_pdrop",
-        "rms_norm_eps",
-        "rope_parameters",
-        "rope_scaling",
-        "rope_theta",
-        "rope_theta_local",
-        "routed_scaling_factor",
-        "router_aux_loss_coef",
-        "router_jitter_noise",
-        "scoring_func",
-        "seq_aux",
-        "swiglu_limit",
-        "torch_dtype",
-        "transformers_version",
-        "topk_group",
-        "topk_method",
-        "use_cache",
         "use_qk_norm",
-        "vision_config",
     ]
 )
-"""Fields that are known to say nothing of the shape (positions, training, sampling, routing)."""
+"""Fields that sound like shape and are known to say nothing of it (training, sampling, routing)."""
 
-SHAPELY = [
+SHAPELY = (
     "attention",
     "attn",
     "bias",
@@ -77,7 +43,6 @@ SHAPELY = [
     "conv",
     "depth",
     "dim",
-    "embd",
     "expert",
     "gate",
     "head",
@@ -92,7 +57,6 @@ SHAPELY = [
     "lora",
     "mlp",
     "moe",
-    "n_",
     "norm",
     "num_",
     "rank",
@@ -102,7 +66,7 @@ SHAPELY = [
     "sparse",
     "state",
     "window",
-]
+)
 """Parts of a name by which an unknown field might well say something of the shape."""
 
 
@@ -192,10 +156,14 @@ class Fields:
         return ModelError(f"{self.where}: {key} is {self.config.get(key)!r}; allowed: {allowed}")
 
     def finish(self) -> None:
-        """Refuse a field that nobody read and whose name says that it may change the shape."""
+        """Refuse a field that nobody read and whose name says that it may change the shape.
+
+        Absent, empty and zero switch nothing on, and fractions are no widths: they pass.
+        """
         for key, value in self.config.items():
-            idle = key in self._read or key in SHAPELESS or value in (None, False, 0, "", [], {})
-            if not idle and any(part in key for part in SHAPELY):
+            if key in self._read or key in SHAPELESS or not value or isinstance(value, float):
+                continue
+            if key.startswith("n_") or any(part in key for part in SHAPELY):
                 raise ModelError(
                     f"{self.where}: {key} = {_short(value)} is not understood for "
                     f"model_type {self.config.get('model_type')!r} and may change the shape"

@@ -46,6 +46,9 @@ def _attention(fields: Fields, *, sparse: bool) -> Attention:
     if fields.flag("attention_bias", default=False):
         raise fields.wrong("attention_bias", "false")
     nope, rope = fields.integer("qk_nope_head_dim"), fields.integer("qk_rope_head_dim")
+    for key, width in (("head_dim", rope), ("qk_head_dim", nope + rope)):
+        if fields.integer(key, default=width) != width:
+            raise fields.wrong(key, f"{width}, as the other widths say")
     rank = fields.integer("q_lora_rank", default=0)
     if sparse and not rank:
         raise ModelError(f"{fields.where}: q_lora_rank is missing; the indexer reads it")

@@ -1,0 +1,136 @@
+"""Published parameter counts against those counted from unmodified configs."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from workloads.model import list_models, load_model
+
+MODELS = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "models"
+
+HUB = "total of the safetensors on the Hugging Face hub"
+CARD = "the publisher's model card"
+
+
+class Published(NamedTuple):
+    """One row of the table: what was published, and where."""
+
+    folder: str
+    parameters: int
+    source: str
+
+
+PUBLISHED = (
+    Published("CodeLlama-34b-Instruct-hf", 33_743_970_304, HUB),
+    Published("DeepSeek-R1", 671_000_000_000, "README_WEIGHTS.md of DeepSeek-V3: main model"),
+    Published("DeepSeek-V2-Lite", 15_706_484_224, HUB),
+    Published("DeepSeek-V3", 671_000_000_000, "README_WEIGHTS.md: main model, without MTP"),
+    Published("DeepSeek-V3.2", 671_000_000_000, CARD + " of V3.2-Exp, without MTP"),
+    Published("Llama-2-7b-hf", 6_738_415_616, HUB),
+    Published("Llama-3.1-405B", 405_853_388_800, HUB),
+    Published("Llama-3.1-70B", 70_553_706_496, HUB),
+    Published("Llama-3.1-70B-Instruct", 70_553_706_496, HUB),
+    Published("Llama-3.1-70B-Instruct-FP8", 70_553_706_496, HUB + ", of the unquantised model"),
+    Published("Llama-3.1-8B", 8_030_261_248, HUB),
+    Published("Llama-3.1-8B-Instruct", 8_030_261_248, HUB),
+    Published("Llama-4-Maverick-17B-128E-Instruct", 400_710_000_000, "llama.cpp, text alone"),
+    Published("Llama-4-Scout-17B-16E-Instruct", 107_770_000_000, "llama.cpp, text alone"),
+    Published("Mistral-Nemo-Instruct-2407", 12_247_782_400, HUB),
+    Published("Mixtral-8x22B-v0.1", 140_620_634_112, HUB),
+    Published("Mixtral-8x7B-v0.1", 46_702_792_704, HUB),
+    Published("Qwen2.5-7B-Instruct", 7_615_616_512, HUB),
+    Published("Qwen3-14B", 14_768_307_200, HUB),
+    Published("Qwen3-235B-A22B", 235_093_634_560, HUB),
+    Published("Qwen3-235B-A22B-FP8", 235_093_634_560, HUB + ", of the unquantised model"),
+    Published("Qwen3-30B-A3B", 30_532_122_624, HUB),
+    Published("Qwen3-30B-A3B-Instruct-2507", 30_532_122_624, HUB),
+    Published("Qwen3-32B", 32_762_123_264, HUB),
+    Published("Qwen3-32B-FP8", 32_762_123_264, HUB + ", of the unquantised model"),
+    Published("Qwen3-8B", 8_190_735_360, HUB),
+    Published("Qwen3-Next-80B-A3B", 79_674_391_296, HUB + ", of Qwen3-Coder-Next (no MTP)"),
+    Published("gpt-oss-120b", 116_829_156_672, HUB + "; model card: 116.83B"),
+    Published("gpt-oss-20b", 20_914_757_184, HUB + "; model card: 20.91B"),
+)
+
+ACTIVE = (
+    ("DeepSeek-V2-Lite", 2.4e9, "paper: 2.4B"),
+    ("DeepSeek-V3", 36.7e9, "README_WEIGHTS.md: 36.7B"),
+    ("Llama-4-Maverick-17B-128E-Instruct", 17e9, CARD),
+    ("Llama-4-Scout-17B-16E-Instruct", 17e9, CARD),
+    ("Mixtral-8x22B-v0.1", 39e9, CARD),
+    ("Mixtral-8x7B-v0.1", 12.9e9, CARD),
+    ("Qwen3-235B-A22B", 22e9, CARD),
+    ("Qwen3-30B-A3B", 3.3e9, CARD),
+    ("gpt-oss-120b", 5.13e9, CARD),
+    ("gpt-oss-20b", 3.61e9, CARD),
+)
+
+TWINS = {
+    "deepseek-v3": "DeepSeek-V3",
+    "gpt-oss-120b": "gpt-oss-120b",
+    "gpt-oss-20b": "gpt-oss-20b",
+    "llama-3.1-405b": "Llama-3.1-405B",
+    "llama-3.1-70b": "Llama-3.1-70B",
+    "llama-3.1-8b": "Llama-3.1-8B",
+    "llama-3.3-70b": "Llama-3.1-70B",  # the same fields of architecture
+    "mixtral-8x7b": "Mixtral-8x7B-v0.1",
+    "qwen3-235b-a22b": "Qwen3-235B-A22B",
+    "qwen3-30b-a3b": "Qwen3-30B-A3B",
+    "qwen3-32b": "Qwen3-32B",
+    "qwen3-8b": "Qwen3-8B",
+}
+
+needs_data = pytest.mark.skipif(not MODELS.is_dir(), reason="the real configs are not here")
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda row: row.folder)
+def test_parameters_agree_with_the_published_count_to_half_a_percent(row: Published) -> None:
+    model = load_model(MODELS / row.folder)
+
+    assert model.parameters == pytest.approx(row.parameters, rel=0.005)
+    if row.source.startswith(HUB):
+        assert model.parameters == row.parameters
+
+
+@pytest.mark.data
+@needs_data
+def test_no_config_is_left_out_of_the_table() -> None:
+    folders = {path.parent.name for path in MODELS.glob("*/config.json")}
+
+    assert folders == {row.folder for row in PUBLISHED}
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(("folder", "active", "source"), ACTIVE)
+def test_active_parameters_agree_with_the_published_figure(
+    folder: str, active: float, source: str
+) -> None:
+    tolerance = 0.025  # most are published with two digits
+
+    assert load_model(MODELS / folder).active_parameters == pytest.approx(active, rel=tolerance), (
+        source
+    )
+
+
+@pytest.mark.data
+@needs_data
+@pytest.mark.parametrize(("bundled", "folder"), TWINS.items())
+def test_a_bundled_shape_equals_the_published_config(bundled: str, folder: str) -> None:
+    ours, theirs = load_model(bundled), load_model(MODELS / folder / "config.json")
+
+    assert theirs.name == folder
+    for field in ("hidden", "vocab", "layers", "tied_embeddings", "max_context", "architecture"):
+        assert getattr(ours, field) == getattr(theirs, field)
+    assert (ours.active_parameters, ours.quantization, ours.notes) == (
+        theirs.active_parameters,
+        theirs.quantization,
+        theirs.notes,
+    )
+
+
+def test_every_bundled_model_has_its_twin_named() -> None:
+    assert set(list_models()) == set(TWINS)
