@@ -90,7 +90,7 @@ def test_the_youngest_makes_room_and_computes_again_without_emitting_twice(
     #    0  both prompts (2 + 1 tokens, 3 blocks); both emit at 10
     #   10  request 0 takes the fourth block; request 1 finds none, is the youngest: preempted
     #   20  request 0 takes the block that it left; request 1 needs two: it waits
-    #   30  request 0 is done; request 1 computes its prompt and its first token again, in one chunk,
+    #   30  request 0 is done; request 1 computes its prompt and first token again, in one chunk,
     #   40  has its second token, and its third at 50
     limits = replace(ROOMY, block_size=1, blocks=4)
     problem = (asked((0, 2, 3), (0, 1, 3)), constant_tables(stage_ps=[10]), limits)
