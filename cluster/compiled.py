@@ -31,9 +31,14 @@ _IMPORT = re.compile(r"^\s*(?:from|import)\s+(cluster(?:\.\w+)*)", re.MULTILINE)
 
 
 def compiled(function: Function) -> Function:
-    """Compile ``function`` on its first call and keep the machine code on disk."""
+    """Compile ``function`` on its first call and keep the machine code on disk.
+
+    It may allocate nothing: arrays come in as arguments.
+    """
     folder = cache_folder()
-    compile_with: Any = functools.partial(numba.njit, boundscheck=bounds_checked())
+    # Reference counts of arrays are off: kernels own no memory, and counting costs them 7x (atomics
+    # on every call). A function that allocates an array does not compile.
+    compile_with: Any = functools.partial(numba.njit, boundscheck=bounds_checked(), _nrt=False)
     if folder is None:
         plain: Function = compile_with(cache=False)(function)
         return plain

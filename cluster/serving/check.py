@@ -1,0 +1,105 @@
+"""What the serving engines refuse: each function raises ValueError naming what is wrong."""
+
+import difflib
+
+import numpy as np
+
+from cluster.machine.tables import Integers, PriceTables
+from cluster.serving.kernel.state import LAST_PS
+from cluster.serving.problem import ROUTERS, Arrivals, Limits
+
+MOST_TOKENS = 2**40
+"""Of one request; more would overflow nothing yet, but is certainly a mistake."""
+LONGEST_STEP_PS = 10**16
+"""Of all tables together; keeps a step's end inside int64."""
+
+
+def check_limits(limits: Limits) -> None:
+    """Every number at least 1, a known router."""
+    for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "blocks", "max_model_len"):
+        if not getattr(limits, name) >= 1:
+            raise ValueError(f"{name} must be at least 1, got {getattr(limits, name)!r}")
+    if not limits.concurrency >= 0:
+        raise ValueError(f"concurrency must be 0 (open loop) or more, got {limits.concurrency!r}")
+    if limits.router not in ROUTERS:
+        near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ValueError(f"unknown router {limits.router!r}, one of {', '.join(ROUTERS)}{hint}")
+
+
+def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
+    """Columns of one length, times in order, tokens positive, router choices that exist."""
+    requests = len(arrivals.arrival_ps)
+    for name in ("arrival_ps", "prompt_tokens", "output_tokens"):
+        _check_column(name, getattr(arrivals, name), requests)
+    for name in ("prompt_tokens", "output_tokens"):
+        _check_range(name, getattr(arrivals, name), 1, MOST_TOKENS)
+    if limits.concurrency == 0:
+        _check_range("arrival_ps", arrivals.arrival_ps, 0, LAST_PS)
+        early = np.flatnonzero(np.diff(arrivals.arrival_ps) < 0)
+        if len(early):
+            raise ValueError(f"arrival_ps: request {early[0] + 1} arrives before the one before it")
+    if limits.router == "random":
+        _check_column("router_choice", arrivals.router_choice, requests)
+        _check_range("router_choice", arrivals.router_choice, 0, replicas - 1)
+    if limits.prefix_caching:
+        _check_keys(arrivals, limits.block_size)
+
+
+def _check_keys(arrivals: Arrivals, block_size: int) -> None:
+    """Offsets in order from 0 to the end of the keys, no more keys than full prompt blocks."""
+    offsets, keys = arrivals.key_offsets, arrivals.keys
+    _check_column("key_offsets", offsets, len(arrivals.arrival_ps) + 1)
+    _check_column("keys", keys, len(keys))
+    counts = np.diff(offsets)
+    if offsets[0] != 0 or offsets[-1] != len(keys) or (counts < 0).any():
+        raise ValueError(f"key_offsets must rise from 0 to the {len(keys)} keys")
+    many = np.flatnonzero(counts > arrivals.prompt_tokens // block_size)
+    if len(many):
+        row = many[0]
+        raise ValueError(
+            f"request {row} has {counts[row]} keys, but only "
+            f"{arrivals.prompt_tokens[row] // block_size} full blocks of {block_size} tokens"
+        )
+    _check_range("keys", keys, 0, arrivals.key_count - 1)
+
+
+def check_prices(prices: PriceTables, limits: Limits) -> None:
+    """Tables long enough for the limits, nothing negative, no step that leaves int64."""
+    classes, tokens = prices.linear_ps.shape[0], limits.max_num_batched_tokens
+    longest = 0
+    for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):
+        table: Integers = getattr(prices, name)
+        needed = min(limits.max_num_seqs, tokens) if name == "head_ps" else tokens
+        if table.ndim != 2 or table.shape[0] != classes or table.shape[1] <= needed:
+            raise ValueError(
+                f"{name} has shape {table.shape}, but ({classes}, {needed + 1}) is needed"
+            )
+        _check_range(name, table, 0, LONGEST_STEP_PS)
+        longest += int(table.max(axis=1)[prices.stage_class].sum(axis=1).max(initial=0))
+    if longest > LONGEST_STEP_PS:
+        raise ValueError(f"a step could last {longest} ps, more than {LONGEST_STEP_PS} ps")
+    if prices.attention.shape != (classes, 2):
+        raise ValueError(f"attention has shape {prices.attention.shape}, not ({classes}, 2)")
+    if prices.stage_class.ndim != 2 or 0 in prices.stage_class.shape:
+        raise ValueError(
+            f"stage_class has shape {prices.stage_class.shape}, not (replicas, stages)"
+        )
+    _check_range("stage_class", prices.stage_class, 0, classes - 1)
+    _check_column("return_ps", prices.return_ps, prices.replicas)
+    _check_range("return_ps", prices.return_ps, 0, LONGEST_STEP_PS)
+
+
+def _check_column(name: str, column: Integers, length: int) -> None:
+    if column.ndim != 1 or len(column) != length or column.dtype.kind != "i":
+        raise ValueError(
+            f"{name} must be {length} integers, got {column.dtype} of shape {column.shape}"
+        )
+
+
+def _check_range(name: str, column: Integers, least: int, most: int) -> None:
+    """Every entry within least..most."""
+    wrong = (column < least) | (column > most)
+    if wrong.any():
+        place = tuple(int(i) for i in np.argwhere(wrong)[0])
+        raise ValueError(f"{name}{list(place)} is {column[place]}, allowed is {least} to {most}")

@@ -1,0 +1,113 @@
+"""The serving engine's door: requests and prices in, times out, watched from outside."""
+
+import time
+from typing import ClassVar
+
+import numpy as np
+
+from cluster.compiled import announced
+from cluster.machine.tables import STEP, Integers, PriceTables
+from cluster.serving.check import check_arrivals, check_limits, check_prices
+from cluster.serving.kernel.advance import advance
+from cluster.serving.kernel.build import build
+from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
+from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
+
+WINDOW_STEPS = 1 << 15
+"""Rows of the log buffer, and so the most steps between two looks at the clock."""
+WINDOW_S = 0.05
+
+
+class RunTooLongError(RuntimeError):
+    """The run would pass the end of int64 picoseconds."""
+
+    exit_code: ClassVar[int] = 3
+
+
+def serve(
+    arrivals: Arrivals,
+    prices: PriceTables,
+    limits: Limits,
+    *,
+    observer: Observer | None = None,
+    on_steps: OnSteps | None = None,
+) -> Served:
+    """Replay ``arrivals`` by the rules of DESIGN.md.
+
+    Raises ValueError for input that makes no sense, RunTooLongError past 106 simulated days.
+    """
+    check_limits(limits)
+    check_prices(prices, limits)
+    check_arrivals(arrivals, limits, prices.replicas)
+    state = build(arrivals, prices, limits)
+    if observer is not None:
+        observer.started(len(state.requests))
+    run(state, observer=observer, on_steps=on_steps)
+    if observer is not None:
+        observer.finished()
+    return _served(state)
+
+
+def run(
+    state: State,
+    *,
+    observer: Observer | None = None,
+    on_steps: OnSteps | None = None,
+    window_steps: int = WINDOW_STEPS,
+) -> None:
+    """Advance ``state`` to its end in windows of at most ``window_steps`` steps and about 50 ms."""
+    log = np.zeros(window_steps, STEP)
+    control = state.control[0]
+    steps = min(window_steps, 256)
+    with announced():
+        advance(state, log[:0])  # compiled or loaded here, outside the first window's time
+    while control["status"] == RUNNING:
+        began_s = time.perf_counter()
+        rows = advance(state, log[:steps])
+        steps = _next_window(steps, window_steps, time.perf_counter() - began_s)
+        if on_steps is not None and rows > 0:
+            on_steps(log[:rows])
+        if observer is not None:
+            now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
+            observer.advanced(now_ps, done, tokens)
+    _check_end(state)
+
+
+def _next_window(steps: int, most: int, took_s: float) -> int:
+    """More steps after a short window, fewer after a long one."""
+    if took_s > 2 * WINDOW_S:
+        return max(1, steps // 2)
+    return min(most, 2 * steps) if took_s < WINDOW_S else steps
+
+
+def _check_end(state: State) -> None:
+    control = state.control[0]
+    day = int(control["now_ps"]) / (86_400 * 10**12)
+    if control["status"] == LATE:
+        raise RunTooLongError(
+            f"on day {day:.1f} of simulated time {control['done']} of {control['requests']} "
+            "requests are done; a run may last 106 days: use fewer requests or more cards"
+        )
+    if control["status"] == STUCK:
+        raise RuntimeError(
+            f"nothing advances on day {day:.6f} of simulated time with {control['done']} of "
+            f"{control['requests']} requests done: a fault of the engine, please report it"
+        )
+
+
+def _served(state: State) -> Served:
+    def column(name: str) -> Integers:
+        return np.ascontiguousarray(state.requests[name])
+
+    return Served(
+        arrival_ps=column("arrival_ps"),
+        first_scheduled_ps=column("first_scheduled_ps"),
+        first_token_ps=column("first_token_ps"),
+        finish_ps=column("finish_ps"),
+        replica=column("replica"),
+        preemptions=column("preemptions"),
+        cached_tokens=column("cached_tokens"),
+        status=column("status"),
+        itl_count=state.itl_count,
+        end_ps=int(state.control["end_ps"][0]),
+    )

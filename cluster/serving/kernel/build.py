@@ -1,0 +1,156 @@
+"""The kernel's records at the start of a run, copied from what the engine was given."""
+
+import numpy as np
+
+from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.serving.histogram import BINS
+from cluster.serving.kernel.state import (
+    BLOCK,
+    CONTROL,
+    FOREVER,
+    MEMBER,
+    NONE,
+    RATE,
+    REPLICA,
+    REQUEST,
+    SLOT,
+    STAGE,
+    WORK,
+    State,
+)
+from cluster.serving.problem import NEVER, ROUTERS, Arrivals, Limits
+
+
+def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
+    """Make the state of a run in which nothing has happened yet.
+
+    Everything is owned, writable and contiguous, so that the kernel is compiled for one type only.
+    """
+    tables = _tables(arrivals, prices, limits)
+    return State(
+        control=_control(arrivals, prices, limits),
+        requests=_requests(arrivals, limits),
+        replicas=_replicas(prices, limits),
+        slots=_slots(prices, limits),
+        stages=_stages(prices),
+        members=_members(prices, limits),
+        pool=_pool(prices, limits),
+        tables=tables,
+        keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
+        rates=_rates(prices, limits),
+        attention=_attention(prices),
+        works=np.zeros(len(prices.linear_ps), WORK),
+        itl_count=np.zeros(BINS, np.int64),
+    )
+
+
+def seats(stages: int, max_num_seqs: int) -> Integers:
+    """Seats of each slot of a replica: the first slots take the remainder."""
+    return max_num_seqs // stages + (np.arange(stages) < max_num_seqs % stages).astype(np.int64)
+
+
+def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records:
+    control = np.zeros(1, CONTROL)
+    requests = len(arrivals.arrival_ps)
+    control["requests"], control["replicas"] = requests, prices.replicas
+    for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "blocks", "max_model_len"):
+        control[name] = getattr(limits, name)
+    control["router"] = ROUTERS.index(limits.router)
+    control["closed_loop"] = limits.concurrency > 0
+    control["due"] = min(limits.concurrency, requests)
+    control["prefix_caching"] = limits.prefix_caching
+    control["clocks_per_query"] = prices.clocks_per_query
+    control["window_tokens"] = prices.window_tokens
+    control["barren_limit"] = 1000 + 8 * limits.max_num_seqs * (_longest(arrivals, limits) + 1)
+    return control
+
+
+def _longest(arrivals: Arrivals, limits: Limits) -> int:
+    """Most tokens of KV that any accepted request can come to hold."""
+    goals = arrivals.prompt_tokens + arrivals.output_tokens
+    return int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+
+
+def _requests(arrivals: Arrivals, limits: Limits) -> Records:
+    requests = np.zeros(len(arrivals.arrival_ps), REQUEST)
+    requests["arrival_ps"] = arrivals.arrival_ps
+    requests["prompt"] = requests["known"] = arrivals.prompt_tokens
+    requests["goal"] = arrivals.prompt_tokens + arrivals.output_tokens
+    if limits.router == "random":
+        requests["choice"] = arrivals.router_choice
+    if limits.prefix_caching:
+        requests["first_key"] = arrivals.key_offsets[:-1]
+        requests["key_count"] = np.diff(arrivals.key_offsets)
+    requests["next"] = requests["replica"] = NONE
+    for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
+        requests[name] = NEVER
+    return requests
+
+
+def _replicas(prices: PriceTables, limits: Limits) -> Records:
+    replicas = np.zeros(prices.replicas, REPLICA)
+    replicas["heap"] = replicas["place"] = np.arange(prices.replicas)
+    replicas["event_ps"] = FOREVER
+    replicas["return_ps"] = prices.return_ps
+    replicas["short_for"] = NONE
+    replicas["free_tail"] = limits.blocks - 1
+    return replicas
+
+
+def _slots(prices: PriceTables, limits: Limits) -> Records:
+    slots = np.zeros((prices.replicas, prices.stages), SLOT)
+    slots["seats"] = seats(prices.stages, limits.max_num_seqs)
+    slots["head"] = slots["tail"] = NONE
+    slots["finished_ps"] = NEVER
+    return slots
+
+
+def _stages(prices: PriceTables) -> Records:
+    stages = np.zeros((prices.replicas, prices.stages), STAGE)
+    stages["price_class"] = prices.stage_class
+    return stages
+
+
+def _members(prices: PriceTables, limits: Limits) -> Records:
+    most = int(seats(prices.stages, limits.max_num_seqs).max())
+    members = np.zeros((prices.replicas, prices.stages, most), MEMBER)
+    if limits.prefix_caching:
+        members["seat"] = np.arange(members.size).reshape(members.shape)
+    return members
+
+
+def _pool(prices: PriceTables, limits: Limits) -> Records:
+    blocks = limits.blocks if limits.prefix_caching else 1
+    pool = np.zeros((prices.replicas, blocks), BLOCK)
+    pool["key"] = pool["chain"] = pool["bucket"] = NONE
+    pool["before"] = np.arange(blocks) - 1
+    pool["after"] = np.arange(blocks) + 1
+    pool["after"][:, -1] = NONE
+    return pool
+
+
+def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers:
+    """Room for the longest request in every seat; pages that are never touched cost nothing."""
+    if not limits.prefix_caching:
+        return np.zeros((1, 1), np.int64)
+    longest = -(-_longest(arrivals, limits) // limits.block_size)
+    total = prices.replicas * prices.stages * int(seats(prices.stages, limits.max_num_seqs).max())
+    return np.zeros((total, max(1, min(longest, limits.blocks))), np.int64)
+
+
+def _rates(prices: PriceTables, limits: Limits) -> Records:
+    """One row per token count; no step emits more rows than it has tokens."""
+    columns = limits.max_num_batched_tokens + 1
+    rates = np.zeros((len(prices.linear_ps), columns), RATE)
+    rates["work_ps"] = prices.linear_ps[:, :columns] + prices.collective_ps[:, :columns]
+    rates["floor_ps"] = prices.floor_ps[:, :columns]
+    rates["send_ps"] = prices.send_ps[:, :columns]
+    heads = min(columns, prices.head_ps.shape[1])
+    rates["head_ps"][:, :heads] = prices.head_ps[:, :heads]
+    return rates
+
+
+def _attention(prices: PriceTables) -> Records:
+    """A copy whose rows know their fields as attributes, with and without compilation."""
+    owned = np.array(prices.attention, order="C")
+    return owned.view(np.dtype((np.record, owned.dtype)))

@@ -1,0 +1,73 @@
+"""Which replica acts next: a binary heap of replicas by (time, kind of event, number)."""
+
+from cluster.compiled import compiled
+from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, READY, START, State
+
+
+@compiled
+def reschedule(state: State, r: int) -> None:
+    """Find the next event of replica ``r`` anew and put the replica where it belongs."""
+    finish_ps = FOREVER
+    ready_ps = FOREVER
+    for s in range(state.slots.shape[1]):
+        slot = state.slots[r, s]
+        if slot["state"] == FLIGHT:
+            finish_ps = min(finish_ps, slot["at_ps"])
+        elif slot["state"] == READY:
+            ready_ps = min(ready_ps, slot["at_ps"])
+    start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])
+    replica = state.replicas[r]
+    replica["event"] = FINISH if finish_ps <= start_ps else START
+    replica["event_ps"] = min(finish_ps, start_ps)
+    sink(state, rise(state, replica["place"]))
+
+
+@compiled
+def earlier(state: State, one: int, other: int) -> bool:
+    """Whether replica ``one`` acts before ``other``."""
+    a, b = state.replicas[one], state.replicas[other]
+    if a["event_ps"] != b["event_ps"]:
+        return bool(a["event_ps"] < b["event_ps"])
+    if a["event"] != b["event"]:
+        return bool(a["event"] < b["event"])
+    return one < other
+
+
+@compiled
+def rise(state: State, place: int) -> int:
+    """Move the replica at this place of the heap up as far as it goes; return its new place."""
+    replicas = state.replicas
+    moving = replicas[place]["heap"]
+    while place > 0:
+        parent = (place - 1) >> 1
+        above = replicas[parent]["heap"]
+        if not earlier(state, moving, above):
+            break
+        replicas[place]["heap"] = above
+        replicas[above]["place"] = place
+        place = parent
+    replicas[place]["heap"] = moving
+    replicas[moving]["place"] = place
+    return place
+
+
+@compiled
+def sink(state: State, place: int) -> None:
+    """Move the replica at this place of the heap down as far as it goes."""
+    replicas = state.replicas
+    moving = replicas[place]["heap"]
+    child = 2 * place + 1
+    while child < len(replicas):
+        if child + 1 < len(replicas) and earlier(
+            state, replicas[child + 1]["heap"], replicas[child]["heap"]
+        ):
+            child += 1
+        below = replicas[child]["heap"]
+        if not earlier(state, below, moving):
+            break
+        replicas[place]["heap"] = below
+        replicas[below]["place"] = place
+        place = child
+        child = 2 * place + 1
+    replicas[place]["heap"] = moving
+    replicas[moving]["place"] = place
