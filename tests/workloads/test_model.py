@@ -196,3 +196,82 @@ def test_an_attention_that_cannot_be_is_refused(values: tuple[int, int, int, int
 def test_more_experts_per_token_than_experts_are_refused() -> None:
     with pytest.raises(ModelError, match="out of only 2"):
         Mlp(kind="moe", intermediate=4, experts=2, experts_per_token=3)
+
+
+ALTERNATING: dict[str, object] = {
+    "model_type": "llama4_text",
+    "num_hidden_layers": 4,
+    "num_local_experts": 8,
+    "num_experts_per_tok": 1,
+    "intermediate_size_mlp": 24,
+    "interleave_moe_layer_step": 2,
+    "attention_chunk_size": 16,
+}
+
+
+def test_every_fourth_llama_4_layer_sees_beyond_its_chunk() -> None:
+    model = tiny(**ALTERNATING)
+
+    assert [layer.attention.chunk for layer in model.layers] == [16, 16, 16, 0]
+    assert [layer.mlp.kind for layer in model.layers] == ["dense", "moe", "dense", "moe"]
+    assert [layer.mlp.intermediate for layer in model.layers] == [24, 16, 24, 16]
+    assert model.irregular == ("chunked attention",)
+
+
+def test_llama_4_may_list_its_layers() -> None:
+    model = tiny(**ALTERNATING | {"no_rope_layers": [1, 0, 0, 0], "moe_layers": [0]})
+
+    assert [layer.attention.chunk for layer in model.layers] == [16, 0, 0, 0]
+    assert [layer.mlp.kind for layer in model.layers] == ["moe", "dense", "dense", "dense"]
+
+
+LATENT: dict[str, object] = {
+    "model_type": "deepseek_v3",
+    "num_key_value_heads": 4,
+    "moe_intermediate_size": 4,
+    "n_routed_experts": 8,
+    "n_shared_experts": 2,
+    "num_experts_per_tok": 2,
+    "first_k_dense_replace": 1,
+    "topk_method": "noaux_tc",
+    "q_lora_rank": 6,
+    "kv_lora_rank": 5,
+    "qk_nope_head_dim": 3,
+    "qk_rope_head_dim": 2,
+    "v_head_dim": 3,
+}
+
+
+def test_a_latent_layer_is_counted_by_hand() -> None:
+    tensors = tiny(**LATENT).layer_tensors(0)
+    queries = 8 * 6 + 6 * (4 * 5)  # down to the latent, up to four heads of 3 + 2
+    keys_and_values = 8 * (5 + 2) + 4 * (3 * 5) + 4 * (5 * 3)
+    output = 4 * 3 * 8
+
+    assert sum(t.elements for t in tensors if t.role == "attention") == (
+        queries + keys_and_values + output
+    )
+    assert sum(t.elements for t in tensors if t.role == "norm") == 2 * 8 + 6 + 5
+
+
+def test_the_sparse_indexer_is_counted_and_cached() -> None:
+    sparse = tiny(
+        **LATENT
+        | {"model_type": "deepseek_v32", "index_n_heads": 3, "index_head_dim": 7, "index_topk": 9}
+    )
+    indexer = 6 * (3 * 7) + 8 * 7 + 8 * 3 + 2 * 7  # queries, key, weights, norm with bias
+
+    assert sparse.parameters == tiny(**LATENT).parameters + 2 * indexer
+    assert sparse.kv_elements_per_token == 2 * (5 + 2 + 7)
+    assert sparse.irregular == ("sparse attention",)
+
+
+def test_all_shared_experts_stand_as_one() -> None:
+    mlps = [layer.mlp for layer in tiny(**LATENT).layers]
+
+    assert [mlp.shared_intermediate for mlp in mlps] == [0, 2 * 4]
+
+
+def test_a_latent_model_with_contradicting_widths_is_refused() -> None:
+    with pytest.raises(ModelError, match="qk_head_dim is 6; allowed: 5"):
+        tiny(**LATENT | {"qk_head_dim": 6})
