@@ -148,6 +148,12 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
         load_model(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a" * 5000, "x\0y", "no/such/folder"])
+def test_a_name_that_can_be_no_file_is_refused(name: str) -> None:
+    with pytest.raises(ModelError, match="^model '"):
+        load_model(name)
+
+
 def test_a_name_that_is_nearly_right_is_pointed_at() -> None:
     with pytest.raises(ModelError, match=r"did you mean 'llama-3\.1-8b'"):
         load_model("llama-3-8b")

@@ -31,10 +31,15 @@ def load_model(name_or_path: str | Path) -> Model:
     if word.lower() in list_models():
         return _bundled(word.lower())
     path = Path(name_or_path)
-    file = path / "config.json" if path.is_dir() else path
-    if not file.is_file():
-        raise ModelError(_absent(word, path, file))
-    name = path.resolve().name if path.is_dir() else _stem(path)
+    try:
+        folder = path.is_dir()
+        file = path / "config.json" if folder else path
+        found = file.is_file()
+    except OSError as error:
+        raise ModelError(f"model {word[:60]!r} cannot be looked up: {error.strerror}") from None
+    if not found:
+        raise ModelError(_absent(word, path, folder=folder))
+    name = path.resolve().name if folder else _stem(path)
     return read_architecture(_decode(_read(file), str(file)), name, str(file))
 
 
@@ -54,9 +59,9 @@ def _stem(path: Path) -> str:
     return path.resolve().parent.name if path.name == "config.json" else path.stem
 
 
-def _absent(word: str, path: Path, file: Path) -> str:
-    if path.is_dir():
-        return f"there is no {file}: a model's folder must hold its config.json"
+def _absent(word: str, path: Path, *, folder: bool) -> str:
+    if folder:
+        return f"there is no {path / 'config.json'}: a model's folder must hold its config.json"
     near = difflib.get_close_matches(word.lower(), list_models(), n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return (
