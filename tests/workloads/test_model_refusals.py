@@ -150,7 +150,7 @@ def test_a_folder_without_a_config_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a" * 5000, "x\0y", "no/such/folder"])
 def test_a_name_that_can_be_no_file_is_refused(name: str) -> None:
-    with pytest.raises(ModelError, match="^model '"):
+    with pytest.raises(ModelError, match=r"^model '"):
         load_model(name)
 
 
