@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from difflib import get_close_matches
+from functools import cache
 from typing import TypeAlias
 
 import numpy as np
@@ -27,6 +28,7 @@ _TYPES = {
 }
 
 
+@cache
 def arrow_schema(table: Table) -> pa.Schema:
     """The table's Arrow schema, with unit and meaning on each field.
 

@@ -1,11 +1,10 @@
-"""Files and folders that appear whole or not at all, whatever happens meanwhile. POSIX only.
+"""Files and folders that appear whole or not at all, whatever happens meanwhile. Writing is for POSIX.
 
 A folder is built under a hidden name that its process holds locked: a lock dies with its process,
 even across containers that share a disk, where process numbers say nothing.
 """
 
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -143,6 +142,8 @@ def _free_names(root: Path, what: str, name: str) -> Iterator[Path]:
 
 def _locked(descriptor: int) -> bool | None:
     """Whether the lock is ours now; None where the file system knows no locks."""
+    import fcntl  # POSIX's alone, and reading runs shall work elsewhere too
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -166,7 +166,7 @@ CARDS = Table(
             )
         ),
         _float("idle_s", "s", "Time of the bin in which the card had no work."),
-        _int("steps", "steps", "Steps that ended in the bin.", True),
+        _int("steps", "steps", "Steps that its stage began in the bin.", True),
         _int("tokens", "tokens", "Tokens of those steps.", True),
         _float("kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True),
         _float("kv_fraction", "1", "kv_blocks over the blocks that there are.", True),
