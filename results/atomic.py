@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, whatever happens meanwhile. Writing is for POSIX.
+"""Files and folders that appear whole or not at all, whatever happens. Writing is for POSIX.
 
 A folder is built under a hidden name that its process holds locked: a lock dies with its process,
 even across containers that share a disk, where process numbers say nothing.
