@@ -13,8 +13,9 @@ def describe(requests: Requests) -> dict[str, float | int | None]:
     """Measure count, rate, burstiness, lengths and ideal prefix hits.
 
     ``interarrival_cv`` is the standard deviation of the gaps between arrivals over their mean: 1
-    for Poisson, more for bursts. ``dispersion_per_minute`` is the variance of the arrivals per whole
-    minute over their mean, 1 for Poisson too; it sees slow swings that the first does not.
+    for Poisson, more for bursts. ``dispersion_per_minute`` is the variance of the arrivals per
+    whole minute over their mean, 1 for Poisson too; it sees slow swings that the first does not.
+    ``peak_rate_per_minute`` counts the busiest of the minutes that begin with the first arrival.
     ``ideal_prefix_hit_rate`` is the share of the trace's prompt blocks that came before: what an
     endless cache would find. What a trace cannot tell is None: rates of one request or of requests
     that all arrive at once, hits without block ids.

@@ -1,5 +1,7 @@
 """Which prompts begin alike: a trace's block ids as keys of KV blocks."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from workloads.columns import Integers, Requests, TraceError
@@ -87,3 +89,57 @@ def _dense(keys: Integers) -> tuple[Integers, int]:
     used[keys] = True
     rank: Integers = np.cumsum(used, dtype=np.int64) - 1
     return rank[keys], int(rank[-1]) + 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SharedPrefix:
+    """How synthetic prompts begin alike: one common start, and chats that go on.
+
+    Every prompt begins with the same ``common_blocks`` blocks. With probability ``followup`` a
+    prompt continues an earlier one: of ``choice`` prompts drawn from the last ``memory`` it takes
+    the longest that is not longer than itself, and begins with all full blocks of that.
+    """
+
+    block_tokens: int
+    common_blocks: int
+    followup: float
+    choice: int
+    memory: int
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("block_tokens", 1),
+            ("common_blocks", 0),
+            ("choice", 1),
+            ("memory", 1),
+        ):
+            if not getattr(self, name) >= least:
+                raise TraceError(f"{name} must be at least {least}, got {getattr(self, name)}")
+        if not 0 <= self.followup <= 1:
+            raise TraceError(f"followup must lie between 0 and 1, got {self.followup}")
+
+
+def share_prefixes(
+    spec: SharedPrefix, prompt_tokens: Integers, rng: np.random.Generator
+) -> tuple[Integers, Integers]:
+    """Draw block ids (offsets [n + 1], ids) for prompts of these lengths."""
+    n = len(prompt_tokens)
+    counts = -(-prompt_tokens // spec.block_tokens)
+    full = prompt_tokens // spec.block_tokens
+    offsets = np.concatenate(([0], np.cumsum(counts)))
+    follows = rng.random(n) < spec.followup
+    back = 1 + rng.integers(0, spec.memory, (n, spec.choice))
+    ids = np.arange(offsets[-1]) + spec.common_blocks
+    for i in range(n):
+        start = offsets[i]
+        common = min(spec.common_blocks, int(full[i]))
+        ids[start : start + common] = np.arange(common)
+        if not follows[i]:
+            continue
+        parents = i - back[i][back[i] <= i]
+        parents = parents[prompt_tokens[parents] <= prompt_tokens[i]]
+        if len(parents):
+            parent = parents[np.argmax(prompt_tokens[parents])]
+            shared = int(full[parent])
+            ids[start : start + shared] = ids[offsets[parent] : offsets[parent] + shared]
+    return offsets, ids

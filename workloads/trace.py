@@ -83,7 +83,8 @@ def write_trace(requests: Requests, path: str | Path) -> None:
             os.fsync(file.fileno())
         part.replace(path)
     except OSError as error:
-        raise TraceError(f"cannot write {path}: {error.strerror or error}") from None
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise TraceError(f"cannot write {path}: {why}") from None
     finally:
         with contextlib.suppress(OSError):  # what is to be reported is why the write failed
             part.unlink()
