@@ -1,1 +1,23 @@
 """The machine in motion: the trunk, the only room that imports the others."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cluster.run import Run, simulate
+    from cluster.scenario.load import load
+else:
+
+    def __getattr__(name):
+        """Open the Python door when it is first asked for; the command line starts without it."""
+        if name == "load":
+            from cluster.scenario.load import load
+
+            return load
+        if name in ("Run", "simulate"):
+            from cluster import run
+
+            return getattr(run, name)
+        raise AttributeError(f"module 'cluster' has no attribute {name!r}")
+
+
+__all__ = ["Run", "load", "simulate"]

@@ -146,6 +146,7 @@ class Empirical(Part):
 
     trace: str
     format: str = "auto"
+    column: Literal["prompt_tokens", "output_tokens"]
 
 
 class Lengths(Part):

@@ -1,0 +1,178 @@
+"""One run: a resolved scenario becomes numbers. No files, no globals, no clock but the engine's."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.machine.account import Account, Bins
+from cluster.machine.memory import Fit, MemorySettings, fit
+from cluster.machine.place import place
+from cluster.machine.price import Formats, PriceInputs, price_tables
+from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.scenario.resolve import Resolved
+from cluster.serving.engine import serve
+from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
+from topology.build import build_pod, scale_links
+from topology.route import Routes, compile_routes
+from workloads.prefix import block_keys
+
+if TYPE_CHECKING:
+    from topology.parts import Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The hardware of a run with the model laid on it and every step priced."""
+
+    graph: "Graph"
+    routes: Routes
+    cards: Integers
+    """[replica, stage, position] card of every rank."""
+    fit: Fit
+    prices: PriceTables
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one run gives, in picoseconds and whole numbers."""
+
+    served: Served
+    bins: Bins
+    steps: int
+    members: int
+    """Sum over steps of the members of their slot."""
+    peak_blocks: int
+
+
+def assemble(resolved: Resolved) -> Machine:
+    """Build the map, place the model, check that it fits, and price it.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit, PriceError
+        It cannot run; all carry ``exit_code`` 3.
+    """
+    scenario, plan = resolved.scenario, resolved.plan
+    size = scenario.cluster
+    graph = build_pod(
+        resolved.hardware,
+        racks=size.racks,
+        servers_per_rack=size.servers_per_rack,
+        cards_per_server=size.cards_per_server,
+    )
+    for link in scenario.links:
+        scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
+    routes = compile_routes(graph)
+    cards = place(
+        routes,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        pipeline_parallel_size=plan.pipeline_parallel_size,
+        replicas=plan.replicas,
+    )
+    scheduler = scenario.scheduler
+    fitted = fit(
+        resolved.model,
+        plan,
+        resolved.hardware,
+        MemorySettings(
+            weights=resolved.formats.weights,
+            kv=resolved.formats.kv,
+            mode=scenario.memory.mode,
+            block_size=scheduler.block_size,
+            max_num_seqs=scheduler.max_num_seqs,
+        ),
+    )
+    inputs = PriceInputs(
+        hardware=resolved.hardware,
+        routes=routes,
+        model=resolved.model,
+        plan=plan,
+        formats=Formats(**{use: getattr(resolved.formats, use) for use in Formats.__slots__}),
+        cards=cards.astype(np.int64),
+        max_tokens=scheduler.max_num_batched_tokens,
+        max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
+        max_context=resolved.max_model_len,
+        memory_mode=scenario.memory.mode,
+        all_reduce=scenario.collectives.all_reduce,
+        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
+        seed=scenario.seed,
+    )
+    limits = Limits(
+        max_num_seqs=scheduler.max_num_seqs,
+        max_num_batched_tokens=scheduler.max_num_batched_tokens,
+        block_size=scheduler.block_size,
+        blocks=fitted.blocks,
+        max_model_len=resolved.max_model_len,
+        router=scenario.router,
+        concurrency=resolved.concurrency,
+        prefix_caching=resolved.prefix_caching,
+    )
+    return Machine(
+        graph=graph,
+        routes=routes,
+        cards=cards.astype(np.int64),
+        fit=fitted,
+        prices=price_tables(inputs),
+        limits=limits,
+    )
+
+
+def play(
+    resolved: Resolved,
+    machine: Machine,
+    *,
+    observer: Observer | None = None,
+    on_steps: OnSteps | None = None,
+) -> Outcome:
+    """Serve the requests on the machine and account for every step."""
+    bins = resolved.scenario.store.bins
+    account = Account(machine.prices, max_bins=1000 if bins == "auto" else bins)
+    steps = members = peak_blocks = 0
+
+    def taken(window: Records) -> None:
+        nonlocal steps, members, peak_blocks
+        account.add(window)
+        steps += len(window)
+        members += int(window["running"].sum())
+        peak_blocks = max(peak_blocks, int(window["used_blocks"].max()))
+        if on_steps is not None:
+            on_steps(window)
+
+    served = serve(
+        arrivals_of(resolved),
+        machine.prices,
+        machine.limits,
+        observer=observer,
+        on_steps=taken,
+    )
+    return Outcome(
+        served=served, bins=account.bins(), steps=steps, members=members, peak_blocks=peak_blocks
+    )
+
+
+def arrivals_of(resolved: Resolved) -> Arrivals:
+    """The requests as the engines take them, with the random router's draws and prefix keys."""
+    requests, scenario = resolved.requests, resolved.scenario
+    count = len(requests)
+    draws = np.empty(0, np.int64)
+    if scenario.router == "random":
+        rng = np.random.default_rng([scenario.seed, ROUTER_STREAM])
+        draws = rng.integers(resolved.plan.replicas, size=count)
+    offsets, keys, key_count = np.zeros(count + 1, np.int64), np.empty(0, np.int64), 0
+    if resolved.prefix_caching:
+        offsets, keys, key_count = block_keys(requests, scenario.scheduler.block_size)
+    return Arrivals(
+        arrival_ps=requests.arrival_ps,
+        prompt_tokens=requests.prompt_tokens,
+        output_tokens=requests.output_tokens,
+        router_choice=draws,
+        key_offsets=offsets,
+        keys=keys,
+        key_count=key_count,
+    )
+
+
+ROUTER_STREAM = 1
+"""Separates the router's draws from those of the traffic, which share the scenario's seed."""

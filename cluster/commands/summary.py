@@ -1,0 +1,92 @@
+"""A run in a few lines of plain text: what was asked, what came out, what set the time."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from cluster.commands.terminal import table
+
+LATENCIES = (
+    ("TTFT", "ttft"),
+    ("TPOT", "tpot"),
+    ("ITL", "itl"),
+    ("end to end", "e2el"),
+    ("queueing", "queue"),
+)
+WORDS = {
+    "stream": "streaming weights and KV from SRAM",
+    "mac": "multiply-accumulate",
+    "simd": "vector work",
+    "lpddr": "LPDDR",
+    "network": "collectives",
+    "dispatch": "dispatching operations",
+}
+
+
+def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> str:
+    """Lay out a summary; ``title`` and ``machine`` head it, ``foot`` says where the run lies."""
+    rows = [
+        [f"{name}, ms", *(summary[f"{part}_{key}_ms"] for part in ("mean", "median", "p90", "p99"))]
+        for name, key in LATENCIES
+    ]
+    parts = [
+        title,
+        machine,
+        "",
+        _counts(summary),
+        _rates(summary),
+        "",
+        table(("", "mean", "p50", "p90", "p99"), rows),
+        "",
+        *_extras(summary),
+        _bounds(summary["bound_share"]),
+        "",
+        foot,
+    ]
+    return "\n".join(parts)
+
+
+def _counts(summary: Mapping[str, Any]) -> str:
+    return (
+        f"{summary['completed']:,} requests completed, {summary['rejected']:,} refused, "
+        f"{summary['preemptions']:,} preemptions in {_duration(summary['duration'])} of traffic"
+    )
+
+
+def _rates(summary: Mapping[str, Any]) -> str:
+    if not summary["duration"]:
+        return "no time passed"
+    return (
+        f"{summary['request_throughput']:,.2f} requests/s, "
+        f"{summary['output_throughput']:,.0f} output tokens/s, "
+        f"{summary['total_token_throughput']:,.0f} tokens/s in all"
+    )
+
+
+def _extras(summary: Mapping[str, Any]) -> list[str]:
+    lines = []
+    if summary["goodput"] is not None:
+        share = (summary["slo_attainment"] or 0) * 100
+        lines.append(f"goodput {summary['goodput']:,.2f} requests/s: {share:.1f} % meet the SLO")
+    if summary["mean_batch_size"] is not None:
+        lines.append(
+            f"mean batch {summary['mean_batch_size']:.2f}, "
+            f"peak KV {100 * (summary['peak_kv_fraction'] or 0):.1f} % of the blocks"
+        )
+    if summary["prefix_hit_rate"] is not None:
+        lines.append(f"prefix cache: {100 * summary['prefix_hit_rate']:.1f} % of prompt tokens hit")
+    return lines
+
+
+def _bounds(shares: Mapping[str, float | None]) -> str:
+    known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
+    said = [f"{100 * share:.1f} % {WORDS[name]}" for share, name in known if share >= 0.0005]
+    return "busy time: " + (", ".join(said) or "none")
+
+
+def _duration(seconds: float | None) -> str:
+    if seconds is None:
+        return "no time"
+    if seconds < 120:
+        return f"{seconds:,.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes:,} min {rest} s"

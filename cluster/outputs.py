@@ -1,0 +1,135 @@
+"""From what an engine counted to the columns of a run's tables."""
+
+from collections.abc import Iterator
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from cluster.machine.account import Bins
+from cluster.machine.loads import link_loads
+from cluster.machine.tables import Integers
+from cluster.scenario.resolve import Resolved
+from cluster.assembly import Machine, Outcome
+from results.columns import card_columns, link_columns
+from results.summary import Machine as Measured
+from topology.records import edge_records, node_records
+
+Columns: TypeAlias = dict[str, Any]
+
+PS_PER_NS = 1000
+
+
+def request_ps(resolved: Resolved, outcome: Outcome) -> dict[str, Integers]:
+    """The requests' columns in whole picoseconds, as ``results.columns`` takes them."""
+    served = outcome.served
+    return {
+        "arrival_ps": served.arrival_ps,
+        "first_scheduled_ps": served.first_scheduled_ps,
+        "first_token_ps": served.first_token_ps,
+        "finish_ps": served.finish_ps,
+        "prompt_tokens": resolved.requests.prompt_tokens,
+        "output_tokens": resolved.requests.output_tokens,
+        "replica": served.replica,
+        "preemptions": served.preemptions,
+        "cached_tokens": served.cached_tokens,
+        "status": served.status,
+    }
+
+
+def measured(resolved: Resolved, machine: Machine, outcome: Outcome) -> Measured:
+    """The machine's side of the summary: all cards, also those that had nothing to do."""
+    bins = outcome.bins
+    cards_per_stage = machine.cards.shape[2]
+    by_bound = bins.busy_ps.sum(axis=2, dtype=np.int64)  # a stage's busy time fits: it is elapsed
+    busy = [
+        cards_per_stage * sum(int(stage) for stage in by_bound[..., bound].ravel())
+        for bound in range(by_bound.shape[-1])
+    ]
+    return Measured(
+        cards=len(machine.routes.card_id),
+        mean_batch_size=outcome.members / outcome.steps if outcome.steps else None,
+        peak_kv_fraction=outcome.peak_blocks / machine.fit.blocks,
+        prefix_caching=resolved.prefix_caching,
+        busy_ps=busy,
+    )
+
+
+def edges_ps(bins: Bins) -> Integers:
+    """[bins + 1] edges of the time bins."""
+    return np.arange(bins.busy_ps.shape[2] + 1) * np.int64(bins.bin_ps)
+
+
+def card_parts(machine: Machine, outcome: Outcome) -> Iterator[Columns]:
+    """One part per card, in card order; spare cards are idle throughout."""
+    bins, routes = outcome.bins, machine.routes
+    edges = edges_ps(bins)
+    where = _positions(machine)
+    for card, name in enumerate(routes.card_id.tolist()):
+        replica, stage = where.get(card, (None, None))
+        busy = (
+            np.zeros_like(bins.busy_ps[0, 0]) if replica is None else bins.busy_ps[replica, stage]
+        )
+        part: Columns = {
+            "card": card,
+            "card_name": name,
+            "server": int(routes.server[card]),
+            "replica": replica,
+            "stage": stage,
+            **card_columns(edges, busy),
+        }
+        if replica is not None:
+            held = bins.kv_block_ns[replica] * PS_PER_NS / bins.bin_ps
+            part |= {
+                "steps": bins.steps[replica, stage],
+                "tokens": bins.tokens[replica, stage],
+                "kv_blocks": held,
+                "kv_fraction": held / machine.fit.blocks,
+            }
+        yield part
+
+
+def link_parts(machine: Machine, outcome: Outcome) -> Iterator[Columns]:
+    """One part per link that carried anything, in link order."""
+    edges = edges_ps(outcome.bins)
+    for load in link_loads(machine.routes, machine.cards, outcome.bins):
+        yield {
+            "link": load.link,
+            "link_name": load.name,
+            "kind": load.kind,
+            **link_columns(edges, load.sent_bytes, load.busy_ps),
+        }
+
+
+def map_tables(machine: Machine) -> dict[str, Columns]:
+    """Nodes with their places in the picture, and the links between them."""
+    routes = machine.routes
+    ids = {name: card for card, name in enumerate(routes.card_id.tolist())}
+    nodes = node_records(machine.graph)
+    card = np.array([ids.get(name, -1) for name in nodes["name"]])
+    nodes["card"] = np.ma.masked_less(card, 0)
+    nodes["server"] = np.ma.masked_less(np.where(card >= 0, routes.server[card], -1), 0)
+    nodes["rack"] = np.ma.masked_less(np.where(card >= 0, routes.rack[card], -1), 0)
+    return {"nodes": nodes, "edges": edge_records(machine.graph)}
+
+
+def placement_table(machine: Machine) -> Columns:
+    """What lies where: a row per card and class of tensors."""
+    names = machine.routes.card_id
+    rows: list[tuple[int, str, int, int, str, str, int]] = []
+    for card, (replica, stage) in sorted(_positions(machine).items()):
+        position = int(np.flatnonzero(machine.cards[replica, stage] == card)[0])
+        rows += [
+            (card, str(names[card]), replica, stage, held.tensor_class, held.where, held.size_bytes)
+            for held in machine.fit.holdings[stage][position]
+        ]
+    columns = ("card", "card_name", "replica", "stage", "tensor_class", "where", "bytes")
+    return {
+        name: np.array(values)
+        for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    }
+
+
+def _positions(machine: Machine) -> dict[int, tuple[int, int]]:
+    return {
+        int(card): (replica, stage) for (replica, stage, _), card in np.ndenumerate(machine.cards)
+    }

@@ -1,0 +1,176 @@
+"""The Python door: ask, get numbers, keep them if you like."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.machine.tables import Records
+from cluster.outputs import (
+    card_parts,
+    link_parts,
+    map_tables,
+    measured,
+    placement_table,
+    request_ps,
+)
+from cluster.scenario.identity import MODEL_VERSION
+from cluster.scenario.load import load
+from cluster.scenario.model import Scenario
+from cluster.scenario.resolve import Resolved, resolve
+from cluster.serving.problem import Observer
+from cluster.assembly import Machine, Outcome, assemble, play
+from results.columns import request_columns
+from results.summary import flatten, summarise
+
+RUNS = Path("results/runs")
+"""Where runs land unless told otherwise, under the current folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """One run: its summary and its requests; ``save`` leaves the whole of it on disk."""
+
+    scenario: Scenario
+    resolved: Resolved
+    machine: Machine
+    outcome: Outcome
+    summary: dict[str, Any]
+    """Keys of vLLM's bench serve and our own; nested under ``bound_share``."""
+    times: tuple[datetime, datetime]
+    run_dir: Path | None = None
+    """Where the run lies, once saved."""
+
+    @property
+    def run_id(self) -> str:
+        return self.resolved.run_id
+
+    @property
+    def requests(self) -> dict[str, npt.ArrayLike]:
+        """Columns of requests.parquet (seconds; NaN where it did not happen)."""
+        return request_columns(request_ps(self.resolved, self.outcome))
+
+    def save(self, root: str | Path = RUNS) -> Path:
+        """Write the run under ``root`` and return its folder; the same run is replaced.
+
+        The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
+        """
+        from results.store import RunWriter
+
+        with RunWriter(Path(root), self.run_id) as writer:
+            return _commit(self, writer)
+
+
+def simulate(
+    scenario: Scenario | str | Path | Mapping[str, Any] | None = None,
+    *,
+    observer: Observer | None = None,
+    out: str | Path | None = None,
+) -> Run:
+    """Run a scenario (a value, a file, a mapping, or None for the bundled example).
+
+    With ``out`` the run is also written there, the step log streamed to disk where the scenario
+    asks for it.
+
+    Raises
+    ------
+    ValueError
+        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+    """
+    asked = scenario if isinstance(scenario, Scenario) else load(scenario)
+    if out is None:
+        return _run(asked, observer, None)
+    from results.store import RunWriter
+
+    resolved = resolve(asked)
+    with RunWriter(Path(out), resolved.run_id) as writer:
+        return _run(asked, observer, writer, resolved)
+
+
+def _run(
+    asked: Scenario, observer: Observer | None, writer: Any, resolved: Resolved | None = None
+) -> Run:
+    started = datetime.now(UTC)
+    resolved = resolved or resolve(asked)
+    machine = assemble(resolved)
+
+    def keep(window: Records) -> None:
+        writer.append("steps", {name: window[name] for name in window.dtype.names or ()})
+
+    streaming = writer is not None and asked.store.steps
+    outcome = play(resolved, machine, observer=observer, on_steps=keep if streaming else None)
+    run = Run(
+        scenario=asked,
+        resolved=resolved,
+        machine=machine,
+        outcome=outcome,
+        summary=_summary(resolved, machine, outcome),
+        times=(started, datetime.now(UTC)),
+    )
+    return run if writer is None else replace(run, run_dir=_commit(run, writer))
+
+
+def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
+    scenario = resolved.scenario
+    summary = summarise(
+        request_ps(resolved, outcome),
+        machine=measured(resolved, machine, outcome),
+        itl_count=outcome.served.itl_count,
+        slo=scenario.slo.model_dump(),
+        warmup_s=scenario.warmup_s,
+        flags=_flags(resolved, outcome),
+    )
+    return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary}
+
+
+def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
+    """What a reader of the numbers should beware of."""
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    flags = []
+    refused = int(np.count_nonzero(outcome.served.status))
+    if refused:
+        flags.append(f"{refused} requests were refused: requests.parquet says why (status)")
+    if requests.skipped:
+        flags.append(f"{requests.skipped} failed requests of the trace were left out")
+    if requests.reordered:
+        flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
+    if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:
+        flags.append("prefix caching has nothing to find: the requests carry no block hashes")
+    idle = len(resolved.requests) and outcome.steps == 0
+    if idle:
+        flags.append("no step was run")
+    return flags
+
+
+def _commit(run: Run, writer: Any) -> Path:
+    """Hand every table to the writer; the run appears when the last is whole."""
+    from results.provenance import manifest
+
+    machine, outcome = run.machine, run.outcome
+    writer.append("requests", run.requests)
+    writer.append("summary", flatten(run.summary))
+    for part in card_parts(machine, outcome):
+        writer.append("cards", part)
+    for part in link_parts(machine, outcome):
+        writer.append("links", part)
+    for name, columns in map_tables(machine).items():
+        writer.append(name, columns)
+    writer.append("placement", placement_table(machine))
+    figures = run.resolved.hardware.figures
+    folder: Path = writer.commit(
+        manifest(
+            run_id=run.run_id,
+            model_version=MODEL_VERSION,
+            scenario=run.scenario.model_dump(mode="json"),
+            inputs=run.resolved.inputs,
+            hardware={name: asdict(figure) for name, figure in figures.items()},
+            times=run.times,
+            command=sys.argv,
+        )
+    )
+    return folder

@@ -1,0 +1,147 @@
+"""From names to content: hardware, model, formats, plan and requests, and the run's identity.
+
+The only opener of inputs: whatever comes after it depends on values alone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import file_digest
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.scenario.identity import run_id
+from cluster.scenario.model import Scenario
+from cluster.scenario.traffic import traffic
+from topology.catalog import Hardware, load_hardware
+from workloads.formats import Format, get_format
+from workloads.model import Model, load_model
+from workloads.plan import Plan, check_plan
+
+if TYPE_CHECKING:
+    from workloads.columns import Requests
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Formats:
+    """Number formats by what they are used for."""
+
+    weights: Format
+    activations: Format
+    kv: Format
+    wire: Format
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved:
+    """A scenario with everything that its names stood for."""
+
+    scenario: Scenario
+    hardware: Hardware
+    model: Model
+    formats: Formats
+    plan: Plan
+    """With ``replicas`` counted: ``auto`` has become as many as the cluster holds, at least 1."""
+    requests: "Requests"
+    concurrency: int
+    """Users of a closed loop; 0 for arrivals as given."""
+    max_model_len: int
+    prefix_caching: bool
+    inputs: tuple[Mapping[str, object], ...]
+    """Files that were read: what for, name, sha256, bytes."""
+    run_id: str
+
+
+def resolve(scenario: Scenario) -> Resolved:
+    """Open what the scenario names and give the run its identity.
+
+    Raises
+    ------
+    ModelError, FormatError, PlanError, TraceError, TopologyError, DocumentError
+        From the room that knows the input; all carry ``exit_code`` 2.
+    """
+    hardware = load_hardware(scenario.hardware, scenario.hardware_set)
+    model = load_model(scenario.model)
+    formats = Formats(**{use: get_format(name) for use, name in scenario.formats})
+    plan = _plan(scenario)
+    check_plan(plan, model)
+    requests, concurrency = traffic(scenario.workload, scenario.seed)
+    wanted = scenario.scheduler.enable_prefix_caching
+    max_model_len = scenario.scheduler.max_model_len or model.max_context
+    prefix_caching = requests.hash_ids is not None and wanted in (True, "auto")
+    content: dict[str, object] = {
+        "hardware": {name: figure.value for name, figure in sorted(hardware.figures.items())},
+        "cluster": scenario.cluster.model_dump(),
+        "links": [link.model_dump() for link in scenario.links],
+        "model": {**asdict(model), "name": "", "notes": ()},
+        "formats": {use: {**asdict(each), "name": ""} for use, each in _items(formats)},
+        "plan": asdict(plan),
+        "memory": scenario.memory.model_dump(),
+        "scheduler": {
+            **scenario.scheduler.model_dump(),
+            "max_model_len": max_model_len,
+            "enable_prefix_caching": prefix_caching,
+        },
+        "collectives": scenario.collectives.model_dump(),
+        "experts": scenario.experts.model_dump(),
+        "router": scenario.router,
+        "requests": requests.digest,
+        "concurrency": concurrency,
+        "slo": scenario.slo.model_dump(),
+        "warmup_s": scenario.warmup_s,
+        "seed": scenario.seed,
+    }
+    return Resolved(
+        scenario=scenario,
+        hardware=hardware,
+        model=model,
+        formats=formats,
+        plan=plan,
+        requests=requests,
+        concurrency=concurrency,
+        max_model_len=max_model_len,
+        prefix_caching=prefix_caching,
+        inputs=tuple(_inputs(scenario)),
+        run_id=run_id(content),
+    )
+
+
+def _items(formats: Formats) -> list[tuple[str, Format]]:
+    return [(use, getattr(formats, use)) for use in ("weights", "activations", "kv", "wire")]
+
+
+def _plan(scenario: Scenario) -> Plan:
+    wanted, size = scenario.plan, scenario.cluster
+    cards = size.racks * size.servers_per_rack * size.cards_per_server
+    per_replica = wanted.tensor_parallel_size * wanted.pipeline_parallel_size
+    replicas = max(1, cards // per_replica) if wanted.replicas == "auto" else wanted.replicas
+    return Plan(
+        tensor_parallel_size=wanted.tensor_parallel_size,
+        pipeline_parallel_size=wanted.pipeline_parallel_size,
+        expert_parallel_size=wanted.expert_parallel_size,
+        replicas=replicas,
+    )
+
+
+def _inputs(scenario: Scenario) -> list[dict[str, object]]:
+    synthetic = scenario.workload.synthetic
+    lengths = (synthetic.prompt_tokens, synthetic.output_tokens) if synthetic else ()
+    named = {
+        "hardware": scenario.hardware,
+        "model": scenario.model,
+        "trace": scenario.workload.trace,
+    }
+    for use, length in zip(("prompt_tokens", "output_tokens"), lengths, strict=False):
+        if length is not None and length.empirical is not None:
+            named[use] = length.empirical.trace
+    return [
+        _described(use, Path(name))
+        for use, name in named.items()
+        if name is not None and Path(name).exists()
+    ]
+
+
+def _described(use: str, path: Path) -> dict[str, object]:
+    file = path / "config.json" if path.is_dir() else path
+    with file.open("rb") as content:
+        digest = file_digest(content, "sha256").hexdigest()
+    return {"use": use, "name": file.name, "sha256": digest, "bytes": file.stat().st_size}

@@ -1,0 +1,97 @@
+"""The scenario's workload as request columns: a trace read, or a generator run."""
+
+from typing import Any
+
+import numpy as np
+
+from cluster.scenario.model import Arrivals, Lengths, Synthetic, Workload
+from workloads import synthetic as generators
+from workloads.columns import Requests, TraceError
+from workloads.presets import Preset, get_preset
+from workloads.trace import read_trace, scale_rate
+
+TRAFFIC_STREAM = 0
+"""Separates the traffic's draws from others that share the scenario's seed."""
+
+
+def traffic(workload: Workload, seed: int) -> tuple[Requests, int]:
+    """The requests, and the users of a closed loop (0 in an open one).
+
+    Raises
+    ------
+    TraceError
+        The trace is wrong, or the generator is asked for something impossible.
+    """
+    if workload.synthetic is None:
+        requests = read_trace(
+            str(workload.trace),
+            workload.format,
+            limit=workload.limit,
+            start_s=workload.start_s,
+            duration_s=workload.duration_s,
+            rate_scale=workload.rate_scale,
+        )
+        return requests, 0
+    if workload.start_s or workload.duration_s is not None or workload.limit is not None:
+        raise TraceError(
+            "workload.limit, start_s and duration_s cut a trace; for synthetic traffic say how "
+            "many requests there are"
+        )
+    return _generated(workload.synthetic, workload.rate_scale, seed)
+
+
+def _generated(asked: Synthetic, rate_scale: float, seed: int) -> tuple[Requests, int]:
+    preset: Preset | None = get_preset(asked.preset) if asked.preset else None
+    concurrency = asked.arrivals.concurrency or 0 if asked.arrivals else 0
+    drawn = generators.generate(
+        asked.requests,
+        _arrivals(asked.arrivals) if asked.arrivals else _of(preset).arrivals,
+        _lengths(asked.prompt_tokens) if asked.prompt_tokens else _of(preset).prompt_tokens,
+        _lengths(asked.output_tokens) if asked.output_tokens else _of(preset).output_tokens,
+        np.random.default_rng([seed, TRAFFIC_STREAM]),
+        preset.shared_prefix if preset else None,
+    )
+    if rate_scale == 1:
+        return drawn, concurrency
+    scaled = Requests(
+        arrival_ps=scale_rate(drawn.arrival_ps, rate_scale),
+        prompt_tokens=drawn.prompt_tokens,
+        output_tokens=drawn.output_tokens,
+        hash_offsets=drawn.hash_offsets,
+        hash_ids=drawn.hash_ids,
+        hash_block_tokens=drawn.hash_block_tokens,
+    )
+    return scaled, concurrency
+
+
+def _of(preset: Preset | None) -> Preset:
+    if preset is None:  # the scenario's model refuses this earlier
+        raise TraceError("synthetic traffic needs a preset or arrivals and lengths of its own")
+    return preset
+
+
+def _arrivals(asked: Arrivals) -> generators.Arrivals:
+    if asked.poisson is not None:
+        return generators.Poisson(rate_per_s=asked.poisson.rate_per_s)
+    if asked.gamma is not None:
+        return generators.Gamma(
+            rate_per_s=asked.gamma.rate_per_s, burstiness=asked.gamma.burstiness
+        )
+    if asked.constant is not None:
+        return generators.Constant(rate_per_s=asked.constant.rate_per_s)
+    return generators.Closed(concurrency=asked.concurrency or 1)
+
+
+def _lengths(asked: Lengths) -> generators.Lengths:
+    if asked.fixed is not None:
+        return generators.Fixed(tokens=asked.fixed)
+    if asked.uniform is not None:
+        return generators.Uniform(low=asked.uniform.low, high=asked.uniform.high)
+    if asked.lognormal is not None:
+        given: dict[str, Any] = asked.lognormal.model_dump()
+        return generators.Lognormal(**given)
+    if asked.empirical is None:
+        raise TraceError("lengths need one of fixed, uniform, lognormal and empirical")
+    source = read_trace(asked.empirical.trace, asked.empirical.format)
+    values = getattr(source, asked.empirical.column)
+    return generators.Empirical(values=values)
