@@ -1,0 +1,109 @@
+"""The one free constant: fitted on Llama-3-8B, tested untouched on Llama-3-70B."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cluster.machine.calibrate import (
+    BATCH,
+    EIGHT_B,
+    SEVENTY_B,
+    Choices,
+    Point,
+    fit_dispatch_s,
+    point_tables,
+    predict,
+)
+from cluster.machine.price import steady_decode
+from cluster.machine.tables import Records
+from cluster.serving.problem import Arrivals, Limits
+from cluster.serving.reference.simulation import serve_reference
+from topology.catalog import load_hardware
+from workloads.plan import Plan
+
+
+def test_the_catalogue_holds_the_fitted_dispatch() -> None:
+    dispatch = load_hardware("corsair").figures["card.dispatch_s"]
+
+    assert fit_dispatch_s() == pytest.approx(dispatch.value, rel=1e-3)
+    assert dispatch.confidence == "derived"
+    assert 0.2e-6 <= dispatch.value <= 3e-6
+
+
+def test_8b_on_one_server_runs_at_its_published_point() -> None:
+    steady = predict(EIGHT_B)
+
+    assert steady.tpot_s == pytest.approx(1.0e-3, rel=1e-3)
+    assert steady.tokens_per_s == pytest.approx(60_000, rel=1e-3)
+
+
+def test_70b_on_a_rack_is_predicted_within_15_percent() -> None:
+    steady = predict(SEVENTY_B)
+
+    assert steady.tpot_s == pytest.approx(2.0e-3, rel=0.15)
+    assert steady.tokens_per_s == pytest.approx(30_000, rel=0.15)
+
+
+def test_a_fit_hits_its_target() -> None:
+    point = replace(EIGHT_B, tpot_s=1.5e-3)
+    fitted_s = fit_dispatch_s(point)
+
+    assert fitted_s is not None
+    assert predict(point, fitted_s).tpot_s == pytest.approx(1.5e-3, abs=1e-9)
+
+
+def test_no_dispatch_fits_where_all_else_is_too_slow_already() -> None:
+    assert fit_dispatch_s(choices=Choices(all_reduce="ring")) is None
+
+
+@pytest.mark.parametrize("point", [EIGHT_B, SEVENTY_B], ids=["8B", "70B"])
+def test_steady_decode_is_what_the_reference_engine_serves(point: Point) -> None:
+    # Prompts of one token and 63 answers see one block throughout: steady from the first step.
+    tables = point_tables(point)
+    steady = steady_decode(tables, batch=BATCH, context=64)
+    log = _served(point, BATCH)
+
+    for slot in range(tables.stages):
+        ends = log["end_ps"][log["slot"] == slot]
+        assert ends[-1] - ends[-2] == steady.cycle_ps
+
+
+def test_a_pipeline_that_is_not_full_waits_for_its_own_loop() -> None:
+    # Four sequences in sixteen slots: each is alone in its slot and never queues.
+    tables = point_tables(SEVENTY_B)
+    steady = steady_decode(tables, batch=4, context=64)
+    log = _served(SEVENTY_B, 4)
+    ends = log["end_ps"][log["slot"] == 0]
+
+    assert steady.cycle_ps == steady.loop_ps == ends[-1] - ends[-2]
+
+
+def test_a_plan_of_one_stage_is_its_own_loop() -> None:
+    steady = predict(replace(EIGHT_B, plan=Plan(tensor_parallel_size=8)), 0.0)
+
+    assert steady.cycle_ps == steady.loop_ps == steady.slowest_stage_ps
+
+
+def _served(point: Point, requests: int) -> Records:
+    """The step log of a closed batch of one-token prompts with 63 answers each."""
+    tables = point_tables(point)
+    windows: list[Records] = []
+    arrivals = Arrivals(
+        arrival_ps=np.zeros(requests, np.int64),
+        prompt_tokens=np.ones(requests, np.int64),
+        output_tokens=np.full(requests, 63),
+        router_choice=np.zeros(requests, np.int64),
+        key_offsets=np.zeros(requests + 1, np.int64),
+        keys=np.zeros(0, np.int64),
+        key_count=0,
+    )
+    limits = Limits(
+        max_num_seqs=BATCH,
+        max_num_batched_tokens=BATCH,
+        block_size=64,
+        blocks=requests,
+        max_model_len=64,
+    )
+    serve_reference(arrivals, tables, limits, on_steps=lambda window: windows.append(window.copy()))
+    return np.concatenate(windows)
