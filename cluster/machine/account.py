@@ -165,7 +165,7 @@ def _price_rows(prices: PriceTables) -> Integers:
 
 
 def _attention(prices: PriceTables, rows: Records) -> Integers:
-    """[class, row, 6] classes with the same shape are priced once."""
+    """[class + 1, row, 6] classes of the same shape are priced once; the last is scratch."""
     names = (
         "decode_blocks",
         "prefill_passes",
@@ -177,7 +177,8 @@ def _attention(prices: PriceTables, rows: Records) -> Integers:
     for shapes in prices.attention:
         if shapes.tobytes() not in priced:
             priced[shapes.tobytes()] = attention_by_bound(shapes, measures)
-    return np.stack([priced[shapes.tobytes()] for shapes in prices.attention])
+    room = np.zeros((len(rows), _BOUNDS), np.int64)
+    return np.stack([*(priced[shapes.tobytes()] for shapes in prices.attention), room])
 
 
 @compiled
@@ -185,9 +186,8 @@ def _walk(
     rows: Any, by_tokens: Any, head: Any, attention: Any, stages: Any, books: Any, bin_ps: int
 ) -> int:
     """Book every row; the index of the first that does not agree with the prices, else -1."""
-    parts = np.zeros(_BOUNDS, np.int64)
     for i in range(len(rows)):
-        row = rows[i]
+        row, parts = rows[i], attention[len(attention) - 1, i]
         replica, ready_ps = row["replica"], row["start_ps"]
         if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > row["end_ps"]:
             return i
