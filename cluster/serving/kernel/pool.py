@@ -6,11 +6,11 @@ that carry a key also stand in a hash table, chained through ``bucket`` and ``ch
 
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import inlined
 from cluster.serving.kernel.state import NONE, State
 
 
-@compiled
+@inlined
 def find(pool: Any, key: int) -> int:
     """The block that carries ``key``, or NONE."""
     block = pool[key % len(pool)]["bucket"]
@@ -19,7 +19,7 @@ def find(pool: Any, key: int) -> int:
     return block
 
 
-@compiled
+@inlined
 def carry(pool: Any, block: int, key: int) -> None:
     """Let ``block`` carry ``key``, which nobody carries."""
     bucket = key % len(pool)
@@ -28,7 +28,7 @@ def carry(pool: Any, block: int, key: int) -> None:
     pool[bucket]["bucket"] = block
 
 
-@compiled
+@inlined
 def forget(pool: Any, block: int) -> None:
     """Take the key of ``block`` away, if it has one."""
     key = pool[block]["key"]
@@ -46,7 +46,7 @@ def forget(pool: Any, block: int) -> None:
     pool[block]["key"] = NONE
 
 
-@compiled
+@inlined
 def unlink(replica: Any, pool: Any, block: int) -> None:
     """Take ``block`` out of the free list."""
     before, after = pool[block]["before"], pool[block]["after"]
@@ -60,7 +60,7 @@ def unlink(replica: Any, pool: Any, block: int) -> None:
         pool[after]["before"] = before
 
 
-@compiled
+@inlined
 def append(replica: Any, pool: Any, block: int) -> None:
     """Put ``block`` at the tail of the free list."""
     tail = replica["free_tail"]
@@ -73,7 +73,7 @@ def append(replica: Any, pool: Any, block: int) -> None:
     replica["free_tail"] = block
 
 
-@compiled
+@inlined
 def take(replica: Any, pool: Any, table: Any, held: int, count: int) -> None:
     """Put ``count`` blocks from the head of the free list into ``table`` behind ``held`` others."""
     for i in range(held, held + count):
@@ -84,7 +84,7 @@ def take(replica: Any, pool: Any, table: Any, held: int, count: int) -> None:
         table[i] = block
 
 
-@compiled
+@inlined
 def grow(state: State, r: int, member: Any, count: int) -> None:
     """Give ``member`` of replica ``r`` ``count`` more blocks; they must be there."""
     control, replica = state.control[0], state.replicas[r]
@@ -95,7 +95,7 @@ def grow(state: State, r: int, member: Any, count: int) -> None:
     member["capacity"] += count * control["block_size"]
 
 
-@compiled
+@inlined
 def release(state: State, r: int, member: Any) -> None:
     """Drop all references of ``member``, its last block first."""
     control, replica = state.control[0], state.replicas[r]
@@ -113,7 +113,7 @@ def release(state: State, r: int, member: Any) -> None:
             append(replica, pool, block)
 
 
-@compiled
+@inlined
 def look_up(state: State, r: int, request: Any, seat: int) -> int:
     """How many blocks of ``request`` are cached; names them in the table of ``seat``."""
     pool, table, keys = state.pool[r], state.tables[seat], state.keys
@@ -127,7 +127,7 @@ def look_up(state: State, r: int, request: Any, seat: int) -> int:
     return limit
 
 
-@compiled
+@inlined
 def unreferenced(pool: Any, table: Any, hits: int) -> int:
     """How many of the first ``hits`` blocks of ``table`` stand in the free list."""
     count = 0
@@ -137,7 +137,7 @@ def unreferenced(pool: Any, table: Any, hits: int) -> int:
     return count
 
 
-@compiled
+@inlined
 def claim(replica: Any, pool: Any, table: Any, hits: int) -> None:
     """Add a reference to each of the first ``hits`` blocks of ``table``."""
     for i in range(hits):
@@ -148,7 +148,7 @@ def claim(replica: Any, pool: Any, table: Any, hits: int) -> None:
         pool[block]["references"] += 1
 
 
-@compiled
+@inlined
 def name_filled(state: State, r: int, member: Any, before: int) -> None:
     """Let the blocks that fill as ``before`` computed tokens become ``computed`` take their keys.
 

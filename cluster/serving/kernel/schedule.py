@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import inlined
 from cluster.serving.kernel.pool import claim, grow, look_up, name_filled, release, unreferenced
 from cluster.serving.kernel.state import NONE, State
 from cluster.serving.problem import NEVER
 
 
-@compiled
+@inlined
 def schedule(state: State, r: int, s: int) -> None:
     """Fill the next step of slot ``s`` of replica ``r``: ``scheduled`` and ``computed`` of members.
 
@@ -24,7 +24,7 @@ def schedule(state: State, r: int, s: int) -> None:
         admit(state, r, s)
 
 
-@compiled
+@inlined
 def continue_decoding(state: State, r: int, s: int) -> None:
     """Phase 1: one token for each decoding member while budget is left.
 
@@ -47,7 +47,7 @@ def continue_decoding(state: State, r: int, s: int) -> None:
     control["budget"] = budget
 
 
-@compiled
+@inlined
 def continue_prefilling(state: State, r: int, s: int) -> None:
     """Phase 2: a chunk for each prefilling member while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
@@ -64,7 +64,7 @@ def continue_prefilling(state: State, r: int, s: int) -> None:
         place += 1
 
 
-@compiled
+@inlined
 def admit(state: State, r: int, s: int) -> None:
     """Phase 3: requests from the head of the queue, as long as their blocks can be had."""
     control, slot = state.control[0], state.slots[r, s]
@@ -84,7 +84,7 @@ def admit(state: State, r: int, s: int) -> None:
         slot["members"] += 1
 
 
-@compiled
+@inlined
 def seat(state: State, r: int, member: Any, number: int, hits: int) -> bool:
     """Let request ``number`` take its first tokens in a free seat; False if its blocks are short.
 
@@ -111,7 +111,7 @@ def seat(state: State, r: int, member: Any, number: int, hits: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def take_chunk(state: State, r: int, member: Any, tokens: int) -> None:
     """Schedule ``tokens`` tokens, whose blocks are there."""
     control = state.control[0]
@@ -123,7 +123,7 @@ def take_chunk(state: State, r: int, member: Any, tokens: int) -> None:
         name_filled(state, r, member, before)
 
 
-@compiled
+@inlined
 def missing_blocks(control: Any, member: Any, tokens: int) -> int:
     """Blocks that ``member`` needs besides its own to take ``tokens`` more."""
     over = member["computed"] + tokens - member["capacity"]
@@ -132,7 +132,7 @@ def missing_blocks(control: Any, member: Any, tokens: int) -> int:
     return (over + control["block_size"] - 1) // control["block_size"]
 
 
-@compiled
+@inlined
 def secure(state: State, r: int, s: int, place: int, count: int) -> bool:
     """Give the member at ``place`` ``count`` more blocks, at the cost of the youngest ones.
 
@@ -152,14 +152,14 @@ def secure(state: State, r: int, s: int, place: int, count: int) -> bool:
     return True
 
 
-@compiled
+@inlined
 def settle_shortage(replica: Any, member: Any) -> None:
     """The member takes tokens: if the replica was short for it, it is no longer."""
     if replica["short_for"] == member["request"]:
         replica["short_for"] = NONE
 
 
-@compiled
+@inlined
 def oldest(state: State, r: int) -> int:
     """The lowest-numbered running member of the replica; there is one."""
     lowest = NONE
@@ -171,7 +171,7 @@ def oldest(state: State, r: int) -> int:
     return lowest
 
 
-@compiled
+@inlined
 def preempt(state: State, r: int, s: int) -> None:
     """Send the youngest member of the slot back to the front of its queue."""
     control, slot = state.control[0], state.slots[r, s]

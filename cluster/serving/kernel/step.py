@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import inlined
 from cluster.machine.attention import BLOCK_TOKENS, attention_ps
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.pool import release
 from cluster.serving.kernel.state import COMPLETED, State
 
 
-@compiled
+@inlined
 def measure(state: State, r: int, s: int, row: Any) -> None:
     """Write the scheduled tokens of slot ``s`` and their attention into the log row."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
@@ -47,7 +47,7 @@ def measure(state: State, r: int, s: int, row: Any) -> None:
     row["prefill_passes_windowed"] = passes_windowed if window > 0 else 0
 
 
-@compiled
+@inlined
 def cross(state: State, r: int, row: Any) -> int:
     """Send a step, already measured, through all stages from now on; return its end."""
     control = state.control[0]
@@ -65,7 +65,7 @@ def cross(state: State, r: int, row: Any) -> int:
     return int(end_ps)
 
 
-@compiled
+@inlined
 def work_ps(state: State, price_class: int, row: Any) -> int:
     """Picoseconds that a stage of this class works on the step; worked out once per class."""
     work, rates = state.works[price_class], state.rates
@@ -84,7 +84,7 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
     return int(work["work_ps"])
 
 
-@compiled
+@inlined
 def finish(state: State, r: int, s: int) -> None:
     """Emit the tokens of the step in flight; members with their last token leave."""
     slot, rows = state.slots[r, s], state.members[r, s]
@@ -120,7 +120,7 @@ def finish(state: State, r: int, s: int) -> None:
     state.control[0]["tokens"] += tokens
 
 
-@compiled
+@inlined
 def leave(state: State, r: int, member: Any) -> None:
     """A request has its last token: it frees its blocks and makes room for the next user."""
     control, request = state.control[0], state.requests[member["request"]]
@@ -132,7 +132,7 @@ def leave(state: State, r: int, member: Any) -> None:
     control["due"] += control["closed_loop"]
 
 
-@compiled
+@inlined
 def move(rows: Any, source: int, target: int) -> None:
     """Let a member close the gap at ``target``, whose seat becomes free in its place."""
     free = rows[target]["seat"]
