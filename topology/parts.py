@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, TypeAlias
 if TYPE_CHECKING:
     import networkx as nx
 
-    Graph: TypeAlias = "nx.DiGraph[str]"
+Graph: TypeAlias = "nx.DiGraph[str]"
 
 
 class TopologyError(ValueError):
@@ -17,7 +17,7 @@ class TopologyError(ValueError):
 
 
 class NodeKind(StrEnum):
-    """What a node is. The last five only hold others (``within``) and carry no links."""
+    """What a node is; the members of CONTAINERS only hold others."""
 
     SLICE = "slice"
     CHIPLET = "chiplet"
@@ -39,8 +39,10 @@ class NodeKind(StrEnum):
 CONTAINERS = frozenset(
     {NodeKind.QUAD, NodeKind.PACKAGE, NodeKind.BRIDGE, NodeKind.SERVER, NodeKind.RACK}
 )
+"""Kinds that only hold others and carry no links."""
 
 INSIDE_CARD = frozenset({NodeKind.SLICE, NodeKind.QUAD, NodeKind.CHIPLET, NodeKind.PACKAGE})
+"""Kinds below the card: pictures and exports show them, routes do not."""
 
 
 class LinkKind(IntEnum):

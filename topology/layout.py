@@ -1,0 +1,225 @@
+"""Where things stand in a picture: ``place`` gives every node of a map an x and a y.
+
+One unit is about the width of a card; y grows upwards. Positions depend only on what holds what
+(``within``) and on the order of the nodes, so a user's own map is placed like ours.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from topology.parts import Graph, NodeKind
+
+SIZES: Mapping[NodeKind, tuple[float, float]] = {
+    NodeKind.SLICE: (1.0, 0.8),
+    NodeKind.CHIPLET: (1.2, 0.9),
+    NodeKind.CARD: (1.0, 0.7),
+    NodeKind.PCIE_SWITCH: (2.6, 0.6),
+    NodeKind.HOST: (1.2, 0.6),
+    NodeKind.NIC: (1.2, 0.6),
+    NodeKind.LEAF: (3.0, 0.7),
+    NodeKind.SPINE: (3.0, 0.6),
+}
+"""Width and height of a node's box; leaf and spine are stretched over what they join."""
+
+CARD_BAR = 0.6
+"""Height of a card drawn as the bar above its chiplets."""
+_CHIPLET_STEP = (2.4, 1.9)
+_TIERS: Mapping[NodeKind, float] = {
+    NodeKind.CARD: 0.0,
+    NodeKind.PCIE_SWITCH: 1.7,
+    NodeKind.NIC: 3.3,
+    NodeKind.HOST: 3.3,
+}
+_LEAF_GAP = 1.8
+_SERVER_GAP = 1.6
+_RACK_GAP = 3.0
+_SPINE_STEP = 1.2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """Places of some nodes about an origin of their own, and the room that they take."""
+
+    places: dict[str, tuple[float, float]]
+    width: float
+    height: float
+
+
+def place(graph: Graph) -> Graph:
+    """Give every node ``x`` and ``y`` in place, and return the graph."""
+    members = _members(graph)
+    tops = members[""]
+    racks = [_rack(graph, members, name) for name in _of_kind(graph, tops, NodeKind.RACK)]
+    if not racks:
+        racks = [_loose(graph, members, tops)]
+    places: dict[str, tuple[float, float]] = {}
+    left = 0.0
+    for block in racks:
+        places |= {name: (x + left, y) for name, (x, y) in block.places.items()}
+        left += block.width + _RACK_GAP
+    height = max(block.height for block in racks)
+    for index, spine in enumerate(_of_kind(graph, list(graph.nodes), NodeKind.SPINE)):
+        places[spine] = ((left - _RACK_GAP) / 2, height + (index + 1) * _SPINE_STEP)
+    for name, data in graph.nodes(data=True):
+        x, y = places.get(name, (0.0, 0.0))
+        data["x"], data["y"] = round(x, 4), round(y, 4)
+    _centre_holders(graph, members)
+    return graph
+
+
+def _loose(graph: Graph, members: Mapping[str, list[str]], tops: Sequence[str]) -> _Block:
+    """A map without racks: its servers in a rack's order, or what stands alone in a row."""
+    if _of_kind(graph, tops, NodeKind.SERVER):
+        return _rack(graph, members, "")
+    if chiplets := _of_kind(graph, tops, NodeKind.CHIPLET):
+        return _chiplet(graph, members, chiplets[0])
+    return _server(graph, members, "")
+
+
+def _rack(graph: Graph, members: Mapping[str, list[str]], rack: str) -> _Block:
+    """Servers in two rows that face the leaf between them; one or two hang in one row."""
+    servers = _of_kind(graph, members[rack], NodeKind.SERVER)
+    blocks = [_server(graph, members, name) for name in servers]
+    columns = len(blocks) if len(blocks) <= 2 else -(-len(blocks) // 2)
+    step = max((block.width for block in blocks), default=0.0) + _SERVER_GAP
+    tallest = max((block.height for block in blocks), default=0.0)
+    leaf_y = tallest + _LEAF_GAP
+    places: dict[str, tuple[float, float]] = {}
+    for index, block in enumerate(blocks):
+        above = len(blocks) > 2 and index < columns
+        left = (index % columns) * step
+        for name, (x, y) in block.places.items():
+            places[name] = (x + left, 2 * leaf_y - y if above else y)
+    width = columns * step - _SERVER_GAP
+    leaves = _of_kind(graph, members[rack], NodeKind.LEAF)
+    for index, leaf in enumerate(leaves):
+        places[leaf] = (width * (2 * index + 1) / (2 * len(leaves)), leaf_y)
+    return _Block(
+        places=places, width=width, height=2 * leaf_y if len(blocks) > 2 else leaf_y + 1.0
+    )
+
+
+def _server(graph: Graph, members: Mapping[str, list[str]], server: str) -> _Block:
+    """Cards below, their switches above them, then NICs with the host in the middle."""
+    places, width = _cards(graph, members, server)
+    switches = _of_kind(graph, members[server], NodeKind.PCIE_SWITCH)
+    nics = _of_kind(graph, members[server], NodeKind.NIC)
+    hosts = _of_kind(graph, members[server], NodeKind.HOST)
+    width = max(width, 3.0 * len(switches), 1.5 * (len(nics) + len(hosts)))
+    for kind, names in (
+        (NodeKind.PCIE_SWITCH, switches),
+        (NodeKind.NIC, _with_gap(nics, hosts)),
+    ):
+        for index, name in enumerate(names):
+            if name:
+                x = width * (2 * index + 1) / (2 * len(names))
+                places[name] = (x, _TIERS[kind])
+    for index, name in enumerate(hosts):
+        x = width * (index + 1) / (len(hosts) + 1)
+        places[name] = (x, _TIERS[NodeKind.HOST])
+    height = _TIERS[NodeKind.NIC] if switches else 0.0
+    return _Block(places=places, width=width, height=height)
+
+
+def _with_gap(nics: Sequence[str], hosts: Sequence[str]) -> list[str]:
+    """NICs in their order, with room in the middle for the hosts."""
+    half = len(nics) // 2
+    return [*nics[:half], *("" for _ in hosts), *nics[half:]]
+
+
+def _cards(
+    graph: Graph, members: Mapping[str, list[str]], server: str
+) -> tuple[dict[str, tuple[float, float]], float]:
+    """Places of a server's cards and what they hold, and the width; bridged ones stand close."""
+    groups = [
+        _of_kind(graph, members[name], NodeKind.CARD)
+        if graph.nodes[name]["kind"] == NodeKind.BRIDGE
+        else [name]
+        for name in members[server]
+        if graph.nodes[name]["kind"] in (NodeKind.BRIDGE, NodeKind.CARD)
+    ]
+    places: dict[str, tuple[float, float]] = {}
+    left = 0.0
+    for group in groups:
+        for card in group:
+            block = _card(graph, members, card)
+            places |= {name: (x + left, y) for name, (x, y) in block.places.items()}
+            left += block.width + 0.5
+        left += 0.3
+    return places, max(0.0, left - 0.8)
+
+
+def _card(graph: Graph, members: Mapping[str, list[str]], card: str) -> _Block:
+    """A bare card is a box; in detail it is a bar over packages whose chiplets form rings."""
+    packages = _of_kind(graph, members[card], NodeKind.PACKAGE)
+    if not packages:
+        width, height = SIZES[NodeKind.CARD]
+        return _Block(places={card: (width / 2, 0.0)}, width=width, height=height)
+    step_x, step_y = _CHIPLET_STEP
+    places: dict[str, tuple[float, float]] = {}
+    left, rows = 0.0, 1
+    for package in packages:
+        chiplets = _of_kind(graph, members[package], NodeKind.CHIPLET)
+        rows = max(rows, -(-len(chiplets) // 2))
+        for index, chiplet in enumerate(chiplets):
+            column, row = _ring(index, len(chiplets))
+            places[chiplet] = (left + 0.9 + column * step_x, -row * step_y)
+        left += step_x + 2.6
+    width = left - 0.8
+    places = {name: (x, y - 1.6) for name, (x, y) in places.items()}
+    places[card] = (width / 2, 0.0)
+    return _Block(places=places, width=width, height=CARD_BAR)
+
+
+def _ring(index: int, count: int) -> tuple[int, int]:
+    """Column and row that lead down the left side and up the right one."""
+    rows = -(-count // 2)
+    return (0, index) if index < rows else (1, rows - 1 - (index - rows))
+
+
+def _chiplet(graph: Graph, members: Mapping[str, list[str]], chiplet: str) -> _Block:
+    """The network on chip in the middle, quads in two rows about it, slices in squares."""
+    quads = _of_kind(graph, members[chiplet], NodeKind.QUAD)
+    columns = -(-len(quads) // 2)
+    places: dict[str, tuple[float, float]] = {}
+    side = 1
+    for index, quad in enumerate(quads):
+        slices = _of_kind(graph, members[quad], NodeKind.SLICE)
+        side = max(1, round(len(slices) ** 0.5))
+        left = (index % columns) * (side * 1.4 + 1.6)
+        sign = 1 if index < columns else -1
+        for number, name in enumerate(slices):
+            row, column = divmod(number, side)
+            places[name] = (left + 0.5 + column * 1.4, sign * (1.6 + row * 1.2))
+    width = columns * (side * 1.4 + 1.6) - 2.0
+    places[chiplet] = (width / 2, 0.0)
+    return _Block(places=places, width=width, height=2.0)
+
+
+def _members(graph: Graph) -> dict[str, list[str]]:
+    """Names of what each holder holds directly; the empty name holds what stands free."""
+    found: dict[str, list[str]] = defaultdict(list)
+    for name, data in graph.nodes(data=True):
+        found[data["within"]].append(name)
+    return found
+
+
+def _of_kind(graph: Graph, names: Sequence[str], kind: NodeKind) -> list[str]:
+    return [name for name in names if graph.nodes[name]["kind"] == kind]
+
+
+def _centre_holders(graph: Graph, members: Mapping[str, list[str]]) -> None:
+    """A holder stands in the middle of what it holds; inner ones are seen to first."""
+    for kind in (
+        NodeKind.QUAD,
+        NodeKind.PACKAGE,
+        NodeKind.BRIDGE,
+        NodeKind.SERVER,
+        NodeKind.RACK,
+    ):
+        for name in _of_kind(graph, list(graph.nodes), kind):
+            held = [graph.nodes[member] for member in members[name]]
+            if held:
+                graph.nodes[name]["x"] = round(sum(node["x"] for node in held) / len(held), 4)
+                graph.nodes[name]["y"] = round(sum(node["y"] for node in held) / len(held), 4)
