@@ -26,25 +26,24 @@ from cluster.machine.tables import BOUNDS, Integers, Records
 
 BLOCK_TOKENS = 64
 
-SHAPE = np.dtype(
-    [
-        ("layers", np.int64),  # 0: the class is absent
-        ("parts", np.float64),  # chiplets that share a head's context
-        ("qk_decode", np.float64),  # tile passes of one decode block on a chiplet, its heads summed
-        ("qk_prefill", np.float64),  # the same for one block and one pass of a chunk
-        ("pv_decode", np.float64),
-        ("pv_prefill", np.float64),
-        ("softmax_decode", np.float64),  # elements of one decode block, a chiplet's heads summed
-        ("softmax_prefill", np.float64),  # elements of one block and one pass of a chunk
-        ("decode_bound", np.int64),  # MAC where a decode row fills its passes, else STREAM
-        ("cores", np.float64),
-        ("lanes", np.float64),
-        ("fixed_clocks", np.float64),  # first tile and fill
-        ("tile_clocks", np.float64),  # one pass
-        ("softmax_clocks", np.float64),  # per element
-        ("ps_per_clock", np.float64),
-    ]
-)
+_FIELDS = [
+    ("layers", np.int64),  # 0: the class is absent
+    ("parts", np.float64),  # chiplets that share a head's context
+    ("qk_decode", np.float64),  # tile passes of one decode block on a chiplet, its heads summed
+    ("qk_prefill", np.float64),  # the same for one block and one pass of a chunk
+    ("pv_decode", np.float64),
+    ("pv_prefill", np.float64),
+    ("softmax_decode", np.float64),  # elements of one decode block, a chiplet's heads summed
+    ("softmax_prefill", np.float64),  # elements of one block and one pass of a chunk
+    ("decode_bound", np.int64),  # MAC where a decode row fills its passes, else STREAM
+    ("cores", np.float64),
+    ("lanes", np.float64),
+    ("fixed_clocks", np.float64),  # first tile and fill
+    ("tile_clocks", np.float64),  # one pass
+    ("softmax_clocks", np.float64),  # per element
+    ("ps_per_clock", np.float64),
+]
+SHAPE = np.dtype((np.record, _FIELDS))  # fields are attributes, compiled or not
 """One class of layers. Halves of tiles (4-bit KV: 128 tokens a tile) are exact in float64."""
 
 

@@ -38,7 +38,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         tables=tables,
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
         rates=_rates(prices, limits),
-        attention=_attention(prices),
+        attention=np.array(prices.attention, order="C"),
         works=np.zeros(len(prices.linear_ps), WORK),
         itl_count=np.zeros(BINS, np.int64),
     )
@@ -148,9 +148,3 @@ def _rates(prices: PriceTables, limits: Limits) -> Records:
     heads = min(columns, prices.head_ps.shape[1])
     rates["head_ps"][:, :heads] = prices.head_ps[:, :heads]
     return rates
-
-
-def _attention(prices: PriceTables) -> Records:
-    """A copy whose rows know their fields as attributes, with and without compilation."""
-    owned = np.array(prices.attention, order="C")
-    return owned.view(np.dtype((np.record, owned.dtype)))
