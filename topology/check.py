@@ -92,7 +92,7 @@ def _wrong_ends(graph: Graph) -> Iterator[str]:
         allowed = _ENDS[kind]
         if ends not in (allowed, allowed[::-1]):
             yield (
-                f"{source}>{target}: a {kind.name.lower()} link joins {allowed[0]} and "
+                f"{source}>{target}: a link of kind {kind.name.lower()} joins {allowed[0]} and "
                 f"{allowed[1]}, found {ends[0]} and {ends[1]}"
             )
 
@@ -192,7 +192,7 @@ def _across_servers(graph: Graph) -> Iterator[str]:
         here, there = (holder_of(graph, name, NodeKind.SERVER) for name in (source, target))
         if here != there:
             yield (
-                f"{source}>{target}: a {kind.name.lower()} link stays in one server, "
+                f"{source}>{target}: a link of kind {kind.name.lower()} stays in one server, "
                 f"found {here or 'none'} and {there or 'none'}"
             )
 

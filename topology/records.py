@@ -9,7 +9,7 @@ PS_PER_S = 1e12
 
 def node_records(graph: Graph) -> dict[str, Any]:
     """``name, kind, x, y`` of every node, in the order of the graph."""
-    nodes: list[tuple[str, dict[str, Any]]] = [*graph.nodes(data=True)]
+    nodes = [(name, data) for name, data in graph.nodes(data=True)]
     return {
         "name": [name for name, _ in nodes],
         "kind": [str(NodeKind(data["kind"]).value) for _, data in nodes],
@@ -20,7 +20,7 @@ def node_records(graph: Graph) -> dict[str, Any]:
 
 def edge_records(graph: Graph) -> dict[str, Any]:
     """``src, dst, kind, bandwidth_bytes_per_s, latency_s, energy_j_per_bit`` of every direction."""
-    edges: list[tuple[str, str, dict[str, Any]]] = [*graph.edges(data=True)]
+    edges = [(src, dst, data) for src, dst, data in graph.edges(data=True)]
     return {
         "src": [src for src, _, _ in edges],
         "dst": [dst for _, dst, _ in edges],
