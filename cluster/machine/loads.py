@@ -49,7 +49,7 @@ def link_loads(
             for tier, shares in _group_shares(routes, here).items():
                 _add(carried, shares, bins.tier_bytes[replica, stage, :, tier])
             if stage + 1 < stages:
-                shares = _send_shares(routes, here, cards[replica, stage + 1])
+                shares = _shares(routes, here, cards[replica, stage + 1], 1.0)
                 _add(carried, shares, bins.send_bytes[replica, stage])
     for link, sent in sorted(carried.items()):
         if not sent.any():
@@ -68,7 +68,9 @@ def _add(carried: dict[int, Floats], shares: dict[int, float], sent: Integers) -
     if not sent.any():
         return
     for link, share in shares.items():
-        carried[link] = carried.get(link, 0.0) + share * sent
+        if link not in carried:
+            carried[link] = np.zeros(sent.shape)
+        carried[link] += share * sent
 
 
 def _group_shares(routes: Routes, cards: Integers) -> dict[int, dict[int, float]]:
@@ -83,14 +85,10 @@ def _group_shares(routes: Routes, cards: Integers) -> dict[int, dict[int, float]
     return shares
 
 
-def _send_shares(routes: Routes, sources: Integers, destinations: Integers) -> dict[int, float]:
-    """Bytes on each link for one byte that each card passes to its peer."""
-    return _shares(routes, sources, destinations, 1.0)
-
-
 def _shares(
     routes: Routes, sources: Integers, destinations: Integers, each: float
 ) -> dict[int, float]:
+    """Bytes on each link when each source sends ``each`` to the destination of its position."""
     shares: dict[int, float] = {}
     for source, destination in zip(sources.tolist(), destinations.tolist(), strict=True):
         for link in routes.path(source, destination).tolist():
