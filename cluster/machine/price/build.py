@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.machine.collective import TIERS, Cost, Group, send
-from cluster.machine.price.exchanges import Wires, wires_of
+from cluster.machine.collective import TIERS, Cost, send
+from cluster.machine.collective.fabric import fabric_of
+from cluster.machine.price.exchanges import wires_of
 from cluster.machine.price.inputs import PriceInputs, check_inputs
 from cluster.machine.price.operations import Bench, bench_of
 from cluster.machine.price.stage import StagePrice, stage_of, stage_price
@@ -71,11 +72,11 @@ def _classify(inputs: PriceInputs, bench: Bench, classes: _Classes, where: tuple
     layers = stage_layers(inputs.plan, inputs.model)[number]
     stage = stage_of(inputs, layers, first=number == 0, last=last)
     sent = _nothing(inputs) if last else _send(inputs, cards[number], cards[number + 1])
-    wires = wires_of(inputs, cards[number])
-    own = (stage, *_links(wires))
+    own = (stage, _links(inputs, cards[number]))
     key = (*own, sent.ps.tobytes(), sent.tier_bytes.tobytes())
     if key not in classes.index:
         if own not in classes.priced:
+            wires = wires_of(inputs, cards[number])
             classes.priced[own] = stage_price(inputs, bench, wires, stage)
         classes.index[key] = len(classes.prices)
         classes.prices.append(classes.priced[own])
@@ -83,21 +84,17 @@ def _classify(inputs: PriceInputs, bench: Bench, classes: _Classes, where: tuple
     return classes.index[key]
 
 
-def _links(wires: Wires) -> tuple[bytes, ...]:
+def _links(inputs: PriceInputs, cards: Integers) -> bytes:
     """All that the cost of a stage's collectives depends on, as far as stages differ."""
-
-    def key(group: Group) -> bytes:
-        fabric = group.fabric
-        parts = (
-            fabric.card_latency_s,
-            fabric.card_tier,
-            fabric.link_s_per_byte,
-            fabric.crossing_pair,
-            fabric.crossing_link,
-        )
-        return b"|".join(part.tobytes() for part in parts)
-
-    return key(wires.stage), key(wires.expert)
+    fabric = fabric_of(inputs.hardware, inputs.routes, cards)
+    parts = (
+        fabric.card_latency_s,
+        fabric.card_tier,
+        fabric.link_s_per_byte,
+        fabric.crossing_pair,
+        fabric.crossing_link,
+    )
+    return b"|".join(part.tobytes() for part in parts)
 
 
 def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
