@@ -82,6 +82,26 @@ def send(
             f"a send needs as many destinations as sources, got {source.size} and"
             f" {destination.size}"
         )
+    slope = _slowest_s_per_byte(hardware, routes, source, destination) / source.size
+    if slope == 0.0:
+        return _free(payload.size)
+    latency_s = float(np.max(routes.latency_ps(source, destination))) * 1e-12
+    seconds = latency_s + hardware["links.chunk_overhead_s"] + slope * payload
+    ends = card_tiers(routes, np.concatenate([source, destination]))
+    flows = np.bincount(np.diagonal(ends, source.size), minlength=len(TIERS))
+    tier_bytes = payload[:, None] / source.size * (flows / source.size)
+    return Cost(
+        ps=_picoseconds(seconds, payload),
+        tier_bytes=np.rint(tier_bytes).astype(np.int64),
+        algorithm=np.where(payload > 0, ALGORITHMS.index("direct"), 0).astype(np.int8),
+        chunks=(payload > 0).astype(np.int64),
+    )
+
+
+def _slowest_s_per_byte(
+    hardware: Figures, routes: RouteTables, source: Integers, destination: Integers
+) -> float:
+    """Seconds of the busiest link when each source sends one byte; 0 where none leaves its card."""
     paths = [
         np.asarray(routes.path(int(a), int(b)), np.int64)
         for a, b in zip(source, destination, strict=True)
@@ -89,22 +109,7 @@ def send(
     ]
     rates = np.asarray(routes.link_bandwidth_bytes_per_s) * hardware["links.efficiency"]
     flows = np.bincount(np.concatenate([np.zeros(0, np.int64), *paths]), minlength=rates.size)
-    slope = float((flows / rates).max(initial=0.0)) / source.size
-    latency_s = float(np.max(routes.latency_ps(source, destination))) * 1e-12
-    seconds = latency_s + hardware["links.chunk_overhead_s"] + slope * payload
-    tier_bytes = np.zeros((payload.size, len(TIERS)))
-    both = np.concatenate([source, destination])
-    tiers = card_tiers(routes, both)[np.arange(source.size), source.size + np.arange(source.size)]
-    for tier in tiers:
-        tier_bytes[:, tier] += payload / source.size**2
-    if not paths:
-        return _free(payload.size)
-    return Cost(
-        ps=_picoseconds(seconds, payload),
-        tier_bytes=np.rint(tier_bytes).astype(np.int64),
-        algorithm=np.where(payload > 0, ALGORITHMS.index("direct"), 0).astype(np.int8),
-        chunks=(payload > 0).astype(np.int64),
-    )
+    return float((flows / rates).max(initial=0.0))
 
 
 def _cost(

@@ -268,6 +268,10 @@ def test_a_send_over_the_bridge_needs_no_switch(figures: Figures, hand_map: Maps
     assert cost.ps[0] == 400_000 + transfer_ps(BYTES, 256e9)
 
 
+def test_a_send_that_stays_on_its_card_is_free(figures: Figures, hand_map: Maps) -> None:
+    assert send(figures, hand_map(2), [1], [1], np.array([BYTES])).ps.tolist() == [0]
+
+
 @pytest.mark.parametrize(
     ("cards", "message"),
     [
