@@ -83,8 +83,8 @@ def _headline() -> Iterator[str]:
         rate = BATCH / point.tpot_s
         yield (
             f"| {name} | {steady.tpot_s * 1e3:.3f} | {point.tpot_s * 1e3:.1f}"
-            f" | {steady.tpot_s / point.tpot_s - 1:+.1%} | {steady.tokens_per_s:,.0f}"
-            f" | {rate:,.0f} | {steady.tokens_per_s / rate - 1:+.1%} |"
+            f" | {_off(steady.tpot_s, point.tpot_s)} | {steady.tokens_per_s:,.0f}"
+            f" | {rate:,.0f} | {_off(steady.tokens_per_s, rate)} |"
         )
     yield "\nMicroseconds a layer in a slot's loop (embedding, head, sends and the way back shared"
     yield "out over the layers; the last two are network):\n"
@@ -92,6 +92,10 @@ def _headline() -> Iterator[str]:
     yield "|---|" + "---|" * (len(BOUNDS) + 3)
     for name, point in (("8B", EIGHT_B), ("70B", SEVENTY_B)):
         yield f"| {name} | " + " | ".join(_per_layer(point, predict(point, fitted_s))) + " |"
+
+
+def _off(predicted: float, published: float) -> str:
+    return f"{round(predicted / published - 1, 4) + 0.0:+.1%}"
 
 
 def _per_layer(point: Point, steady: SteadyDecode) -> list[str]:
@@ -143,8 +147,8 @@ def _matrix() -> Iterator[str]:
     designed = header.index("70B 4x16")
     fitted = [row for row in rows if row[4] != "none"]
     near = [row for row in fitted if row[designed].startswith("**")]
-    yield f"Of {len(rows)} choices {len(fitted)} can be fitted at all; {len(near)} of those put 70B,"
-    yield "TP 4 x PP 16, within 15 % of its published point.\n"
+    yield f"Of {len(rows)} choices {len(fitted)} can be fitted at all, and {len(near)} of those put"
+    yield "70B, TP 4 x PP 16, within 15 % of its published point.\n"
     yield _line(header)
     yield "|" + "---|" * len(header)
     yield from map(_line, rows)
