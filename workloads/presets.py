@@ -104,13 +104,18 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
 )
 
 
+def get_preset(name: str) -> Preset:
+    """The preset of that name; TraceError with the nearest one if there is none."""
+    if name in PRESETS:
+        return PRESETS[name]
+    near = difflib.get_close_matches(name, PRESETS, n=1)
+    hint = f"; is it {near[0]!r}?" if near else ""
+    raise TraceError(f"unknown preset {name!r}{hint} (known: {', '.join(PRESETS)})")
+
+
 def generate_preset(name: str, rng: np.random.Generator, requests: int | None = None) -> Requests:
     """Draw from a preset, as many requests as its trace has unless told otherwise."""
-    if name not in PRESETS:
-        near = difflib.get_close_matches(name, PRESETS, n=1)
-        hint = f"; is it {near[0]!r}?" if near else ""
-        raise TraceError(f"unknown preset {name!r}{hint} (known: {', '.join(PRESETS)})")
-    preset = PRESETS[name]
+    preset = get_preset(name)
     return generate(
         preset.requests if requests is None else requests,
         preset.arrivals,

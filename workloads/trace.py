@@ -59,8 +59,9 @@ def read_trace(
     reordered = int(np.count_nonzero(np.maximum.accumulate(rows.ticks) > rows.ticks))
     order, start = _cut(path, rows, np.argsort(rows.ticks, kind="stable"), start_s, duration_s)
     kept = take(rows, order[:limit])
+    ps_per_tick = Fraction(PS_PER_S, rows.ticks_per_s)
     return Requests(
-        arrival_ps=_rescaled(kept.ticks - start, Fraction(PS_PER_S, rows.ticks_per_s) / rate),
+        arrival_ps=_rescaled(kept.ticks - start, ps_per_tick / rate, str(path)),
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         hash_offsets=kept.hash_offsets,
@@ -116,7 +117,8 @@ def scale_rate(arrival_ps: Integers, rate_scale: float) -> Integers:
 
     The factor is the decimal that it prints as: 1.3 is 13/10.
     """
-    return _rescaled(arrival_ps, 1 / _exact("rate_scale", rate_scale, positive=True))
+    rate = _exact("rate_scale", rate_scale, positive=True)
+    return _rescaled(arrival_ps, 1 / rate, f"at rate_scale {rate_scale}")
 
 
 def _read(path: Path, format: str) -> Rows:
@@ -207,12 +209,12 @@ def _cut(
     return kept, round(start)
 
 
-def _rescaled(times: Integers, factor: Fraction) -> Integers:
+def _rescaled(times: Integers, factor: Fraction, whose: str) -> Integers:
     """Multiply sorted, non-negative times by an exact factor, halves to even."""
     last = int(times[-1]) * factor.numerator // factor.denominator
     if last >= _INT64_MAX:
         raise TraceError(
-            f"the last request arrives {last // PS_PER_S} s after the start, a run holds "
+            f"{whose}: the last request arrives {last // PS_PER_S} s after the start, a run holds "
             f"{LONGEST_S} s (106 days): cut the trace with start_s and duration_s"
         )
     over, under = factor.numerator, factor.denominator

@@ -1,13 +1,11 @@
 """CSV files of requests, through Arrow's parser: only the columns that count are kept."""
 
-import csv
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.csv
 
-from workloads.columns import TraceError
-from workloads.readers.faults import check_columns, first_fault
+from workloads.readers.faults import cells_of, check_columns, first_fault, text_lines
 from workloads.readers.form import Form, Rows
 from workloads.readers.table import rows_of
 
@@ -40,14 +38,9 @@ def read_csv(path: Path, form: Form) -> Rows:
 
 def head(path: Path) -> tuple[list[str], list[str]]:
     """Split the header and the first line after it into cells."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.reader(file)
-            return next(lines, []), next((line for line in lines if line), [])
-    except UnicodeDecodeError as error:
-        raise TraceError(f"{path}:1: not UTF-8 text ({error.reason})") from None
-    except csv.Error as error:
-        raise TraceError(f"{path}:1: not a CSV file ({error})") from None
+    lines = text_lines(path)
+    header, first = next(lines, (1, "")), next(lines, (2, ""))
+    return cells_of(path, *header), cells_of(path, *first)
 
 
 def _has_zone(cells: list[str], column: int) -> bool:

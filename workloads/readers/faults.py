@@ -11,12 +11,12 @@ from pathlib import Path
 from workloads.columns import TraceError
 from workloads.readers.form import Form
 
-_WHOLE = re.compile(r"-?\d+")
+_WHOLE = re.compile(r"-?[0-9]+")
 _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d([ T]\d\d:\d\d(:\d\d(\.\d{1,9})?)?)?(?P<zone>Z|[+-]\d\d:?\d\d)?"
 )
 _INT64 = 2**63
-_INT64_DIGITS = 19
+_DIGITS = 100  # more than any number has; Python refuses thousands
 _SHOWN = 60
 
 
@@ -42,16 +42,24 @@ def first_fault(path: Path, form: Form, *, zone: bool = False, otherwise: str) -
     every line looks right on its own.
     """
     lines = _csv_lines(path, form) if form.container == "csv" else _json_lines(path)
+    with_ids: bool | None = None
     for number, values in lines:
         for name, why in _wrong(form, values, zone):
             return TraceError(f"{path}:{number}: column {name!r}: {why}")
+        has_ids = values.get(form.hash_ids) is not None
+        with_ids = has_ids if with_ids is None else with_ids
+        if has_ids != with_ids:
+            why = "is missing" if with_ids else "found ids"
+            return TraceError(
+                f"{path}:{number}: column {form.hash_ids!r}: {why}; all lines or none must have it"
+            )
     return TraceError(f"{path}: {otherwise}")
 
 
 def _csv_lines(path: Path, form: Form) -> Iterator[tuple[int, Mapping[str, object]]]:
     header: list[str] = []
     for number, line in text_lines(path):
-        cells = next(csv.reader([line]))
+        cells = cells_of(path, number, line)
         if not header:
             header = cells
             continue
@@ -61,6 +69,14 @@ def _csv_lines(path: Path, form: Form) -> Iterator[tuple[int, Mapping[str, objec
                 f"{path}:{number}: found {len(cells)} values, the header has {len(header)}{last}"
             )
         yield number, {name: cells[header.index(name)] for name in form.needed}
+
+
+def cells_of(path: Path, number: int, line: str) -> list[str]:
+    """Split one line of a CSV file, or say why it is none."""
+    try:
+        return next(csv.reader([line]), [])
+    except csv.Error as error:
+        raise TraceError(f"{path}:{number}: not a line of a CSV file ({error})") from None
 
 
 def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
@@ -106,8 +122,8 @@ def _wrong(form: Form, values: Mapping[str, object], zone: bool) -> Iterator[tup
         (form.prompt, _count_fault(prompt, 0 if failed else 1)),
     )
     yield from ((name, why) for name, why in checks if why)
-    if form.hash_ids and form.hash_ids in values and not any(why for _, why in checks):
-        why = _ids_fault(values[form.hash_ids], int(str(prompt)), form.hash_block_tokens)
+    if values.get(form.hash_ids) is not None and not any(why for _, why in checks):
+        why = _ids_fault(values[form.hash_ids], _whole(prompt) or 0, form.hash_block_tokens)
         if why:
             yield form.hash_ids, why
 
@@ -131,14 +147,12 @@ def _time_fault(value: object, form: Form, zone: bool) -> str:
 
 
 def _count_fault(value: object, least: int) -> str:
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    if isinstance(value, str):
-        whole = bool(_WHOLE.fullmatch(value.strip()))
-    if not whole:
+    number = _whole(value)
+    if number is None:
         return f"found {_shown(value)}; a whole number is needed"
-    if len(str(value).strip(" -")) > _INT64_DIGITS or not -_INT64 <= int(str(value)) < _INT64:
+    if not -_INT64 <= number < _INT64:
         return f"found {_shown(value)}; a whole number of 64 bits is needed"
-    if int(str(value)) < least:
+    if number < least:
         return f"found {_shown(value)}; at least {least} is needed"
     return ""
 
@@ -151,6 +165,13 @@ def _ids_fault(value: object, prompt: int, block_tokens: int) -> str:
         need = str(full) if full == started else f"{full} or {started}"
         return f"found {len(value)} ids; {prompt} tokens in blocks of {block_tokens} need {need}"
     return ""
+
+
+def _whole(value: object) -> int | None:
+    """Read a whole number as the parsers do, whatever its size; None if it is none."""
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
+        return int(value) if len(value) < _DIGITS else _INT64
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
 def _number(value: object) -> float | None:

@@ -22,7 +22,7 @@ def read_jsonl(path: Path, form: Form) -> Rows:
         (form.prompt, pa.int64()),
         (form.output, pa.int64()),
     ]
-    if form.hash_ids in keys:
+    if form.hash_ids:
         schema.append((form.hash_ids, pa.list_(pa.int64())))
     try:
         table = pyarrow.json.read_json(

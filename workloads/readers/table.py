@@ -20,12 +20,16 @@ def rows_of(table: Any, form: Form, *, block_tokens: int = 0) -> Rows | None:
     The checks are whole-column ones; which value it was is for ``faults.first_fault`` to find.
     ``block_tokens`` stands in for the format's own where each file has another.
     """
+    table = _without_empty_ids(table, form)
     if any(column.null_count for column in table.columns):
         return None
     ticks = _ticks(table[form.time], form)
     if ticks is None:
         return None
-    offsets, ids = _ids(table, form)
+    found = _ids(table, form)
+    if found is None:
+        return None
+    offsets, ids = found
     rows = Rows(
         ticks=ticks,
         ticks_per_s=_TICKS_PER_S[form.time_unit],
@@ -60,14 +64,22 @@ def _ticks(column: Any, form: Form) -> Integers | None:
     return nanoseconds
 
 
-def _ids(table: Any, form: Form) -> tuple[Integers | None, Integers | None]:
-    if not form.hash_ids or form.hash_ids not in table.column_names:
+def _without_empty_ids(table: Any, form: Form) -> Any:
+    """Drop the column of block ids if no row has any: then the file simply came without."""
+    if form.hash_ids not in table.column_names or not len(table):
+        return table
+    empty = table[form.hash_ids].null_count == len(table)
+    return table.drop_columns([form.hash_ids]) if empty else table
+
+
+def _ids(table: Any, form: Form) -> tuple[Integers | None, Integers | None] | None:
+    if form.hash_ids not in table.column_names:
         return None, None
     lists = table[form.hash_ids]
     counts = as_numpy(pc.list_value_length(lists)).astype(np.int64)
     ids = pc.list_flatten(lists)
-    if ids.null_count:  # counts that fit no prompt send the search for the list with the null
-        return np.full(len(counts) + 1, -1), np.empty(0, dtype=np.int64)
+    if ids.null_count:
+        return None
     return np.concatenate(([0], np.cumsum(counts))), as_numpy(ids)
 
 
