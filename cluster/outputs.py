@@ -1,15 +1,17 @@
 """From what an engine counted to the columns of a run's tables."""
 
 from collections.abc import Iterator
+from dataclasses import astuple
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from cluster.assembly import Machine, Outcome
 from cluster.machine.account import Bins
+from cluster.machine.card import cards_of
 from cluster.machine.loads import link_loads
 from cluster.machine.tables import Integers
 from cluster.scenario.resolve import Resolved
-from cluster.assembly import Machine, Outcome
 from results.columns import card_columns, link_columns
 from results.summary import Machine as Measured
 from topology.records import edge_records, node_records
@@ -63,7 +65,10 @@ def card_parts(machine: Machine, outcome: Outcome) -> Iterator[Columns]:
     """One part per card, in card order; spare cards are idle throughout."""
     bins, routes = outcome.bins, machine.routes
     edges = edges_ps(bins)
-    where = _positions(machine)
+    where = {
+        card.index: (card.replica, card.stage)
+        for card in cards_of(machine.routes, machine.cards, machine.fit)
+    }
     for card, name in enumerate(routes.card_id.tolist()):
         replica, stage = where.get(card, (None, None))
         busy = (
@@ -88,10 +93,11 @@ def card_parts(machine: Machine, outcome: Outcome) -> Iterator[Columns]:
         yield part
 
 
-def link_parts(machine: Machine, outcome: Outcome) -> Iterator[Columns]:
+def link_parts(resolved: Resolved, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
     """One part per link that carried anything, in link order."""
     edges = edges_ps(outcome.bins)
-    for load in link_loads(machine.routes, machine.cards, outcome.bins):
+    efficiency = resolved.hardware["links.efficiency"]
+    for load in link_loads(machine.routes, machine.cards, outcome.bins, efficiency=efficiency):
         yield {
             "link": load.link,
             "link_name": load.name,
@@ -114,22 +120,13 @@ def map_tables(machine: Machine) -> dict[str, Columns]:
 
 def placement_table(machine: Machine) -> Columns:
     """What lies where: a row per card and class of tensors."""
-    names = machine.routes.card_id
-    rows: list[tuple[int, str, int, int, str, str, int]] = []
-    for card, (replica, stage) in sorted(_positions(machine).items()):
-        position = int(np.flatnonzero(machine.cards[replica, stage] == card)[0])
-        rows += [
-            (card, str(names[card]), replica, stage, held.tensor_class, held.where, held.size_bytes)
-            for held in machine.fit.holdings[stage][position]
-        ]
+    rows = [
+        (card.index, card.name, card.replica, card.stage, *astuple(held))
+        for card in cards_of(machine.routes, machine.cards, machine.fit)
+        for held in card.holdings
+    ]
     columns = ("card", "card_name", "replica", "stage", "tensor_class", "where", "bytes")
     return {
         name: np.array(values)
         for name, values in zip(columns, zip(*rows, strict=True), strict=True)
-    }
-
-
-def _positions(machine: Machine) -> dict[int, tuple[int, int]]:
-    return {
-        int(card): (replica, stage) for (replica, stage, _), card in np.ndenumerate(machine.cards)
     }

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cluster.assembly import Machine, Outcome, assemble, play
 from cluster.machine.tables import Records
 from cluster.outputs import (
     card_parts,
@@ -24,7 +25,6 @@ from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.problem import Observer
-from cluster.assembly import Machine, Outcome, assemble, play
 from results.columns import request_columns
 from results.summary import flatten, summarise
 
@@ -156,7 +156,7 @@ def _commit(run: Run, writer: Any) -> Path:
     writer.append("summary", flatten(run.summary))
     for part in card_parts(machine, outcome):
         writer.append("cards", part)
-    for part in link_parts(machine, outcome):
+    for part in link_parts(run.resolved, machine, outcome):
         writer.append("links", part)
     for name, columns in map_tables(machine).items():
         writer.append(name, columns)
