@@ -66,40 +66,64 @@ def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) 
 
 @st.composite
 def problems(draw: st.DrawFn) -> Problem:
-    """Draw sizes and requests (they shrink well), and the tables from a seed (they need not)."""
-    limits = draw(limit_choices())
+    """Draw sizes and requests (they shrink well), and the tables from a seed (they need not).
+
+    Every other problem is crowded: few seats are free, and fewer blocks.
+    """
+    crowded = draw(st.booleans())
+    limits = draw(crowded_limits() if crowded else any_limits())
     requests = draw(
-        st.lists(request_choices(limits), min_size=draw(st.sampled_from([1, 10])), max_size=24)
+        st.lists(
+            request_choices(16 if crowded else min(300, 8 * limits.max_num_batched_tokens)),
+            min_size=draw(st.sampled_from([4, 10, 20] if crowded else [1, 8, 16])),
+            max_size=24,
+        )
     )
-    stages, replicas = draw(st.integers(1, 4)), draw(st.integers(1, 4))
-    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
-    tables = random_tables(rng, limits, stages, replicas)
+    sizes = st.integers(1, 2 if crowded else 4)
+    stages, replicas = draw(sizes), draw(sizes)
+    tables = random_tables(
+        np.random.default_rng(draw(st.integers(0, 2**16))), limits, stages, replicas
+    )
     arrivals = lay_out(requests, limits, replicas)
     needs = -(-(arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size)
-    spare = draw(st.sampled_from([-1, 0, 0, 1, 2, 3, 8, 1000]))
+    spare = draw(st.integers(-1, 8) if crowded else st.sampled_from([-1, 0, 2, 30, 1000]))
     return arrivals, tables, replace(limits, blocks=max(1, int(needs.max()) + spare))
 
 
-@st.composite
-def limit_choices(draw: st.DrawFn) -> Limits:
+def any_limits() -> st.SearchStrategy[Limits]:
     """Everything but the size of the pool, which hangs on the requests."""
-    return Limits(
-        max_num_seqs=draw(st.integers(1, 9)),
-        max_num_batched_tokens=draw(st.integers(1, 8) | st.sampled_from([20, 64, 150, 300])),
-        block_size=draw(st.sampled_from([1, 2, 3, 4, 5, 16, 64])),
-        blocks=1,
-        max_model_len=draw(st.sampled_from([1000, 1000, 1000, 20])),
-        router=draw(st.sampled_from(ROUTERS)),
-        concurrency=draw(st.sampled_from([0, 0, 1, 3, 50])),
-        prefix_caching=draw(st.booleans()),
+    return st.builds(
+        Limits,
+        max_num_seqs=st.integers(1, 8) | st.sampled_from([12, 20]),
+        max_num_batched_tokens=st.integers(1, 8) | st.sampled_from([20, 64, 150, 300]),
+        block_size=st.sampled_from([1, 2, 3, 4, 5, 16, 64]),
+        blocks=st.just(1),
+        max_model_len=st.sampled_from([1000, 1000, 1000, 20]),
+        router=st.sampled_from(ROUTERS),
+        concurrency=st.sampled_from([0, 0, 1, 3, 50]),
+        prefix_caching=st.booleans(),
     )
 
 
-def request_choices(limits: Limits) -> st.SearchStrategy[tuple[int, ...]]:
+def crowded_limits() -> st.SearchStrategy[Limits]:
+    """Small blocks and a small budget, and seats for more than both will serve."""
+    return st.builds(
+        Limits,
+        max_num_seqs=st.integers(4, 16),
+        max_num_batched_tokens=st.integers(2, 12),
+        block_size=st.integers(1, 3),
+        blocks=st.just(1),
+        max_model_len=st.just(1000),
+        router=st.sampled_from(ROUTERS),
+        concurrency=st.sampled_from([0, 0, 20]),
+        prefix_caching=st.booleans(),
+    )
+
+
+def request_choices(longest: int) -> st.SearchStrategy[tuple[int, ...]]:
     """Gap to the one before, prompt, output, replica, and whose prefix is shared how far."""
-    longest = min(300, 8 * limits.max_num_batched_tokens)
     return st.tuples(
-        st.sampled_from([0, 0, 0, 1, 7, 50, 400]),
+        st.sampled_from([0, 0, 0, 0, 1, 7, 50, 400]),
         st.integers(1, longest) | st.integers(1, min(longest, 8)),
         st.integers(1, 10) | st.just(1),
         st.integers(0, 3),

@@ -60,6 +60,15 @@ class Replica:
     def unfinished(self) -> int:
         return sum(slot.unfinished for slot in self.slots)
 
+    @property
+    def owed(self) -> int:
+        """Blocks that running members were promised at their admission and do not hold yet."""
+        return sum(
+            max(0, member.target_blocks - len(member.blocks))
+            for slot in self.slots
+            for member in slot.members
+        )
+
     def is_oldest(self, request: Request) -> bool:
         """Does no running member of any slot have a lower number?"""
         return all(request.number <= other.number for slot in self.slots for other in slot.members)

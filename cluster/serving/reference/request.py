@@ -20,6 +20,8 @@ class Request:
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""
     done_output: int = 0
+    target_blocks: int = 0
+    """Blocks for all that it knew when it was admitted last."""
     blocks: list[int] = field(default_factory=list)
     """Names of the KV blocks it holds, in the order of its tokens."""
 

@@ -30,7 +30,8 @@ def _extend(replica: Replica, slot: Slot, step: Step, member: Request) -> None:
         if youngest is member and replica.is_oldest(member):
             replica.short_for = member
             return
-        _preempt(replica, slot, step, youngest)
+        _preempt(replica, slot, youngest)
+        step.preempted = True
         if youngest is member:
             return
     if replica.short_for is member:
@@ -38,29 +39,28 @@ def _extend(replica: Replica, slot: Slot, step: Step, member: Request) -> None:
     _give(replica, step, member, tokens)
 
 
-def _preempt(replica: Replica, slot: Slot, step: Step, member: Request) -> None:
-    """Send ``member`` back to the queue without its KV."""
+def _preempt(replica: Replica, slot: Slot, member: Request) -> None:
+    """Send ``member`` back to the queue without its KV; it has no tokens in this step yet."""
     replica.pool.release(member)
     slot.members.remove(member)
     slot.queue.appendleft(member)
     member.computed = 0
     member.preemptions += 1
-    step.preempted = True
-    step.budget += step.rows.pop(member, 0)
-    step.decoding.discard(member)
 
 
 def _admit(replica: Replica, slot: Slot, step: Step) -> None:
-    """Seat requests from the queue, first come first served."""
+    """Seat requests from the queue, first come first served, if all they know has room."""
     pool = replica.pool
     while slot.queue and len(slot.members) < slot.seats and step.budget:
         request = slot.queue[0]
         hits = pool.cached_prefix(request)
         cached_tokens = len(hits) * pool.block_size
         tokens = min(request.known - cached_tokens, step.budget)
-        if not pool.has_room(pool.blocks_for(cached_tokens + tokens) - len(hits), hits):
+        target = pool.blocks_for(request.known)
+        if not pool.has_room(target - len(hits) + replica.owed, hits):
             return
         slot.members.append(slot.queue.popleft())
+        request.target_blocks = target
         pool.share(request, hits)
         if request.cached_tokens == NEVER:
             request.cached_tokens = cached_tokens

@@ -103,7 +103,7 @@ class Simulation:
     def _finish_step(self, replica: Replica, slot: Slot, now_ps: int) -> None:
         step, slot.in_flight = slot.in_flight, None
         emitting = [] if step is None else [row for row in step.rows if row.remaining == 0]
-        for request in sorted(emitting, key=lambda request: request.number):
+        for request in emitting:
             self._emit(request, now_ps)
             if request.done_output == request.output:
                 self._leave(request, replica, slot, now_ps)

@@ -108,6 +108,24 @@ def test_the_youngest_makes_room_and_computes_again_without_emitting_twice(
 
 
 @both_engines
+@pytest.mark.parametrize(("blocks", "second_starts_ps"), [(9, 40), (10, 10)])
+def test_a_newcomer_needs_its_whole_prompt_beside_what_others_are_owed(
+    engine: Engine, constant_tables: ConstantTables, blocks: int, second_starts_ps: int
+) -> None:
+    # Blocks of one token, chunks of four, two stages of 10. Request 0 (prompt 6) holds four blocks
+    # from 0 and is owed two; request 1 (prompt 4, other slot) needs four: ten in all at 10.
+    # With nine it waits; request 0 is done at 40.
+    limits = replace(ROOMY, max_num_batched_tokens=4, block_size=1, blocks=blocks)
+    problem = (asked((0, 6, 1), (0, 4, 1)), constant_tables(stage_ps=[10, 10]), limits)
+
+    served = engine(*problem)
+
+    assert served.first_scheduled_ps.tolist() == [0, second_starts_ps]
+    assert served.finish_ps[0] == 40
+    assert served.preemptions.tolist() == [0, 0]
+
+
+@both_engines
 def test_a_prefix_is_found_again_but_for_the_last_token_of_a_prompt(
     engine: Engine, constant_tables: ConstantTables, run_and_log: RunAndLog
 ) -> None:
