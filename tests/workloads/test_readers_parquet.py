@@ -1,8 +1,12 @@
+import contextlib
+import tempfile
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from workloads.columns import REQUEST_COLUMNS, TraceError
 from workloads.trace import read_trace, write_trace
@@ -88,3 +92,15 @@ def test_another_table_and_a_broken_file_are_refused(tmp_path: Path) -> None:
         read_trace(tmp_path / "a.parquet")
     with pytest.raises(TraceError, match="not a readable Parquet file"):
         read_trace(tmp_path / "b.parquet")
+
+
+@given(start=st.integers(0, 2_000), piece=st.binary(min_size=1, max_size=30))
+@settings(max_examples=100, deadline=None)
+def test_a_torn_file_is_read_or_refused(start: int, piece: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = write(Path(folder) / "a.parquet", {})
+        whole = path.read_bytes()
+        start %= len(whole)
+        path.write_bytes(whole[:start] + piece + whole[start + len(piece) :])
+        with contextlib.suppress(TraceError):
+            assert len(read_trace(path, "parquet")) == 2

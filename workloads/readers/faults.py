@@ -130,7 +130,7 @@ def _wrong(form: Form, values: Mapping[str, object], zone: bool) -> Iterator[tup
 
 def _time_fault(value: object, form: Form, zone: bool) -> str:
     if form.time_unit == "wall":
-        match = _MOMENT.fullmatch(str(value).strip())
+        match = _MOMENT.fullmatch(str(value).strip(" \t"))
         if not match:
             return f"found {_shown(value)}; a time like 2023-11-16 18:15:46.6805900 is needed"
         if bool(match["zone"]) != zone:
@@ -169,8 +169,8 @@ def _ids_fault(value: object, prompt: int, block_tokens: int) -> str:
 
 def _whole(value: object) -> int | None:
     """Read a whole number as the parsers do, whatever its size; None if it is none."""
-    if isinstance(value, str) and _WHOLE.fullmatch(value.strip()):
-        return int(value) if len(value) < _DIGITS else _INT64
+    if isinstance(value, str) and _WHOLE.fullmatch(value.strip(" \t")):
+        return int(value.strip(" \t")) if len(value) < _DIGITS else _INT64
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 

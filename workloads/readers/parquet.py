@@ -1,5 +1,7 @@
 """Our own request files: Parquet with the columns of ``workloads.columns``, units included."""
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,14 +31,11 @@ _MOST_IDS = 2**31 - 1  # Arrow's lists count in 32 bits
 
 def read_parquet(path: Path) -> Rows:
     """Read a file of our own kind; TraceError names the first row that is wrong, counted from 0."""
-    try:
-        schema = pq.read_schema(path)
-        check_columns(path, PARQUET, schema.names)
-        has_ids = PARQUET.hash_ids in schema.names
-        names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
-        table = pq.read_table(path, columns=names)
-    except pa.ArrowInvalid as error:
-        raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
+    schema = _opened(path, pq.read_schema)
+    check_columns(path, PARQUET, schema.names)
+    has_ids = PARQUET.hash_ids in schema.names
+    names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
+    table = _opened(path, partial(pq.read_table, columns=names))
     block_tokens = _block_tokens(path, schema) if has_ids else 0
     typed = pa.Table.from_arrays([_typed(path, table[name], name) for name in names], names)
     rows = rows_of(typed, PARQUET, block_tokens=block_tokens)
@@ -66,6 +65,13 @@ def write_parquet(path: Path, requests: Requests) -> None:
     ]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
     pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+
+
+def _opened(path: Path, read: Callable[[Path], Any]) -> Any:
+    try:
+        return read(path)
+    except (pa.ArrowException, OSError, ValueError) as error:  # a torn file raises any of them
+        raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
 
 
 def _as_arrow(column: Integers) -> Any:
