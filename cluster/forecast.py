@@ -1,0 +1,105 @@
+"""What a run will be like, from its prices alone: memory, speed, load, and how long it takes."""
+
+from typing import Any
+
+import numpy as np
+
+from cluster.assembly import Machine
+from cluster.machine.price import steady_decode
+from cluster.machine.tables import PriceTables
+from cluster.scenario.resolve import Resolved
+from workloads.plan import stage_layers
+
+MB = 1e6
+START_S = 1.5
+"""Imports, reading and writing; measured on a two-core machine, as are the two below."""
+STEP_STAGE_S = 0.35e-6
+"""To simulate and account for one step at one stage."""
+ROW_S = 10e-9
+"""To simulate one row of a step."""
+
+
+def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
+    """Plain values for ``corsair-sim check``; speeds are of one replica."""
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    context = max(1, int(np.mean(requests.prompt_tokens + requests.output_tokens // 2)))
+    tokens = machine.fit.blocks * scheduler.block_size
+    batch = max(1, min(scheduler.max_num_seqs, tokens // context))
+    steady = steady_decode(machine.prices, batch=batch, context=context)
+    alone = steady_decode(machine.prices, batch=1, context=context)
+    prefill = _prefill_tokens_per_s(machine.prices)
+    rate = _rate_per_s(resolved)
+    needed_s = (
+        requests.prompt_tokens.mean() / prefill
+        + requests.output_tokens.mean() / steady.tokens_per_s
+    )
+    load = None if rate is None else float(rate * needed_s / resolved.plan.replicas)
+    output = int(requests.output_tokens.sum())
+    rows = _rows_per_step(resolved, machine, batch, rate, alone.tpot_s)
+    steps = output / rows + int(requests.prompt_tokens.sum()) / scheduler.max_num_batched_tokens
+    return {
+        "run_id": resolved.run_id,
+        "cards": len(machine.routes.card_id),
+        "spare_cards": len(machine.routes.card_id) - machine.cards.size,
+        "stages": _stages(resolved, machine),
+        "kv_blocks": machine.fit.blocks,
+        "kv_tokens_per_seq": tokens // scheduler.max_num_seqs,
+        "context": context,
+        "decode_batch": batch,
+        "decode_tpot_ms": steady.tpot_s * 1e3,
+        "decode_tokens_per_s": steady.tokens_per_s,
+        "prefill_tokens_per_s": prefill,
+        "utilisation": load,
+        "requests": len(requests),
+        "output_tokens": output,
+        "seconds": START_S + steps * machine.prices.stages * STEP_STAGE_S + output * ROW_S,
+    }
+
+
+def _stages(resolved: Resolved, machine: Machine) -> list[dict[str, Any]]:
+    layers = stage_layers(resolved.plan, resolved.model)
+    left = machine.fit.headroom_bytes
+    return [
+        {
+            "stage": number,
+            "layers": len(layers[number]),
+            "weights_mb": stage.weight_bytes / MB,
+            "where": "LPDDR" if stage.lpddr_bytes else "SRAM",
+            "sram_mb": stage.sram_bytes / MB,
+            "kv_blocks": stage.blocks,
+            "left_mb": left[number] / MB,
+        }
+        for number, stage in enumerate(machine.fit.stages)
+    ]
+
+
+def _prefill_tokens_per_s(prices: PriceTables) -> float:
+    """Full steps of prompt tokens, one after the other at the slowest stage; attention left out."""
+    tokens = prices.linear_ps.shape[1] - 1
+    work_ps = np.maximum(
+        prices.floor_ps[:, tokens], prices.linear_ps[:, tokens] + prices.collective_ps[:, tokens]
+    )
+    slowest_ps = int(work_ps[prices.stage_class[0]].max())
+    return float(tokens / (slowest_ps * 1e-12))
+
+
+def _rate_per_s(resolved: Resolved) -> float | None:
+    """Requests a second, None in a closed loop or where all arrive at once."""
+    arrival = resolved.requests.arrival_ps
+    span_ps = int(arrival[-1] - arrival[0])
+    if resolved.concurrency or not span_ps:
+        return None
+    return (len(arrival) - 1) / (span_ps * 1e-12)
+
+
+def _rows_per_step(
+    resolved: Resolved, machine: Machine, batch: int, rate: float | None, tpot_s: float
+) -> float:
+    """How many sequences a step of a slot holds, by Little's law where the load is light."""
+    stages = machine.prices.stages
+    if rate is None:
+        users = float(resolved.concurrency or batch)
+    else:
+        users = rate * float(resolved.requests.output_tokens.mean()) * tpot_s
+    per_replica = users / resolved.plan.replicas
+    return min(max(1.0, per_replica / stages), max(1.0, batch / stages))
