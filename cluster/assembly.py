@@ -8,7 +8,7 @@ import numpy as np
 from cluster.machine.account import Account, Bins
 from cluster.machine.memory import Fit, MemorySettings, fit
 from cluster.machine.place import place
-from cluster.machine.price import Formats, PriceInputs, price_tables
+from cluster.machine.price import PriceInputs, price_tables
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.engine import serve
@@ -89,7 +89,7 @@ def assemble(resolved: Resolved) -> Machine:
         routes=routes,
         model=resolved.model,
         plan=plan,
-        formats=Formats(**{use: getattr(resolved.formats, use) for use in Formats.__slots__}),
+        formats=resolved.formats,
         cards=cards.astype(np.int64),
         max_tokens=scheduler.max_num_batched_tokens,
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),

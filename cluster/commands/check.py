@@ -39,7 +39,8 @@ def check(
     text = "\n".join(
         [
             f"{asked.name} (run {resolved.run_id})",
-            f"{resolved.model.name} on {found['cards']} cards: {shape}, {found['spare_cards']} spare",
+            f"{resolved.model.name} on {found['cards']} cards: {shape}, "
+            f"{found['spare_cards']} spare",
             "",
             "Memory of the fullest chiplet of each stage:",
             terminal.table(

@@ -15,13 +15,13 @@ from types import MappingProxyType
 import numpy as np
 
 from cluster.machine.price import (
-    Formats,
     PriceInputs,
     SteadyDecode,
     price_tables,
     steady_decode,
 )
 from cluster.machine.tables import PriceTables
+from cluster.scenario.formats import Formats
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
 from topology.route import Routes, compile_routes

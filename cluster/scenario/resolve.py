@@ -9,26 +9,17 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cluster.scenario.formats import Formats
 from cluster.scenario.identity import run_id
 from cluster.scenario.model import Scenario
 from cluster.scenario.traffic import traffic
 from topology.catalog import Hardware, load_hardware
-from workloads.formats import Format, get_format
+from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
 
 if TYPE_CHECKING:
     from workloads.columns import Requests
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Formats:
-    """Number formats by what they are used for."""
-
-    weights: Format
-    activations: Format
-    kv: Format
-    wire: Format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +64,7 @@ def resolve(scenario: Scenario) -> Resolved:
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
         "model": {**asdict(model), "name": "", "notes": ()},
-        "formats": {use: {**asdict(each), "name": ""} for use, each in _items(formats)},
+        "formats": {use: {**each, "name": ""} for use, each in asdict(formats).items()},
         "plan": asdict(plan),
         "memory": scenario.memory.model_dump(),
         "scheduler": {
@@ -103,10 +94,6 @@ def resolve(scenario: Scenario) -> Resolved:
         inputs=tuple(_inputs(scenario)),
         run_id=run_id(content),
     )
-
-
-def _items(formats: Formats) -> list[tuple[str, Format]]:
-    return [(use, getattr(formats, use)) for use in ("weights", "activations", "kv", "wire")]
 
 
 def _plan(scenario: Scenario) -> Plan:

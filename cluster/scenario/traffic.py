@@ -1,5 +1,6 @@
 """The scenario's workload as request columns: a trace read, or a generator run."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -51,17 +52,9 @@ def _generated(asked: Synthetic, rate_scale: float, seed: int) -> tuple[Requests
         np.random.default_rng([seed, TRAFFIC_STREAM]),
         preset.shared_prefix if preset else None,
     )
-    if rate_scale == 1:
-        return drawn, concurrency
-    scaled = Requests(
-        arrival_ps=scale_rate(drawn.arrival_ps, rate_scale),
-        prompt_tokens=drawn.prompt_tokens,
-        output_tokens=drawn.output_tokens,
-        hash_offsets=drawn.hash_offsets,
-        hash_ids=drawn.hash_ids,
-        hash_block_tokens=drawn.hash_block_tokens,
-    )
-    return scaled, concurrency
+    if rate_scale != 1:
+        drawn = replace(drawn, arrival_ps=scale_rate(drawn.arrival_ps, rate_scale))
+    return drawn, concurrency
 
 
 def _of(preset: Preset | None) -> Preset:

@@ -1,11 +1,10 @@
 """Price tables: what a step of any size costs at any stage, tabulated once over the integers."""
 
 from cluster.machine.price.build import price_tables
-from cluster.machine.price.inputs import Formats, PriceError, PriceInputs
+from cluster.machine.price.inputs import PriceError, PriceInputs
 from cluster.machine.price.steady import SteadyDecode, steady_decode
 
 __all__ = [
-    "Formats",
     "PriceError",
     "PriceInputs",
     "SteadyDecode",

@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures, RouteTables
-from workloads.formats import Format
+from cluster.scenario.formats import Formats
 from workloads.model import Layer, Model
 from workloads.plan import Plan
 
@@ -14,16 +14,6 @@ class PriceError(ValueError):
     """Work that these cards cannot do, or that is not modelled; names it."""
 
     exit_code: ClassVar[int] = 3
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Formats:
-    """Number formats of weights, of what enters the matrix engine, of the cache and of the wire."""
-
-    weights: Format
-    activations: Format
-    kv: Format
-    wire: Format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from cluster.machine.price import (
-    Formats,
     PriceError,
     PriceInputs,
     price_tables,
@@ -15,6 +14,7 @@ from cluster.machine.price import (
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import layer_operations
 from cluster.machine.tables import BOUNDS, PriceTables
+from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
