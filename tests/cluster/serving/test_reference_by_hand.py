@@ -178,20 +178,25 @@ def test_each_router_looks_at_what_its_name_says(
 
 
 @both_engines
-def test_two_slots_do_not_hand_the_oldest_ones_blocks_to_each_other_for_ever(
+def test_nobody_is_admitted_before_the_oldest_has_the_block_that_it_lacks(
     engine: Engine, constant_tables: ConstantTables
 ) -> None:
-    # Request 2 (slot 2) comes to need a fourth block while 3 and 4, too big to finish beside it,
-    # are preempted in turn; each would wake the other first.
+    # Six blocks of one token, three slots on three stages of 10; request 3 queues behind 0.
+    #   30  requests 0, 1 and 2 hold 3 + 2 + 1 blocks; 0 needs another and, oldest, is left out
+    #   40  request 1 needs another: preempted; 0 goes on to its end at 70
+    #   70  request 3 is admitted with 4 blocks beside the 2 of request 2
+    #   80  request 2, now the oldest, is left out
+    #  100  request 3 needs another: preempted. Slot 1 could admit request 1 (3 of 4 free blocks),
+    #       and its turn comes before slot 2's; but request 2 takes its block first, to end at 130
     limits = Limits(
-        max_num_seqs=6, max_num_batched_tokens=2, block_size=1, blocks=5, max_model_len=99
+        max_num_seqs=6, max_num_batched_tokens=4, block_size=1, blocks=6, max_model_len=99
     )
-    arrivals = asked((0, 2, 1), (0, 1, 1), (0, 1, 4), (0, 5, 1), (0, 4, 1))
+    arrivals = asked((0, 3, 2), (0, 2, 3), (0, 1, 3), (0, 4, 2))
 
     served = engine(arrivals, constant_tables(stage_ps=[10, 10, 10]), limits)
 
-    assert np.all(served.finish_ps > 0)
-    assert served.preemptions[:3].tolist() == [0, 0, 0]
+    assert served.finish_ps.tolist() == [70, 250, 130, 190]
+    assert served.preemptions.tolist() == [0, 1, 0, 1]
 
 
 @pytest.mark.parametrize("value", [0, 255, 256, 511, 512, 513, 10**9 + 7, 2**40 - 1, 2**63 - 1])
