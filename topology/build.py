@@ -10,52 +10,36 @@ also shows packages and chiplets, for pictures and export).
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 
 import networkx as nx
 
 from topology.catalog import Hardware
 from topology.layout import place
-from topology.legs import Cable, cables, spine_cable
+from topology.legs import cables, spine_cable
 from topology.parts import Graph, LinkKind, NodeKind, TopologyError
+from topology.site import Site, add_card, add_cards, describe
 
 DETAILS = ("card", "chiplet")
 LEVELS = ("chiplet", "card", "pair", "server", "rack", "pod")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Site:
-    """What every part of one build shares."""
-
-    graph: Graph
-    hardware: Hardware
-    cables: dict[LinkKind, Cable]
-    detail: str
-
-    def add(self, name: str, kind: NodeKind, within: str = "", capacity: float = 0.0) -> None:
-        self.graph.add_node(name, kind=kind, within=within, capacity_bytes_per_s=capacity)
-
-    def join(self, inner: str, outer: str, kind: LinkKind) -> None:
-        self.lay(inner, outer, self.cables[kind])
-
-    def lay(self, inner: str, outer: str, cable: Cable) -> None:
-        self.graph.add_edge(inner, outer, **cable.out.attributes())
-        self.graph.add_edge(outer, inner, **cable.back.attributes())
+_ANY_SIZE: Mapping[str, int | None] = MappingProxyType({})
 
 
 def build_chiplet(hardware: Hardware) -> Graph:
     """One chiplet: its slices, in quads, around the network on chip."""
     site = _begin(hardware, "chiplet", "chiplet")
-    site.add("k0", NodeKind.CHIPLET)
+    site.add("k0", NodeKind.CHIPLET, about=describe(hardware, 1))
     quads = hardware.count("chiplet.quads")
     for quad in range(quads):
         site.add(f"k0.q{quad}", NodeKind.QUAD, "k0")
-    per_quad = hardware.count("chiplet.slices") // quads
-    for index in range(hardware.count("chiplet.slices")):
-        site.add(f"k0.sl{index}", NodeKind.SLICE, f"k0.q{index // per_quad}")
+    slices = hardware.count("chiplet.slices")
+    per_quad = slices // quads
+    cores = f"{hardware.count('chiplet.dimc_cores') // slices} cores"
+    for index in range(slices):
+        site.add(f"k0.sl{index}", NodeKind.SLICE, f"k0.q{index // per_quad}", about=cores)
         site.join(f"k0.sl{index}", "k0", LinkKind.NOC)
     return place(site.graph)
 
@@ -63,14 +47,14 @@ def build_chiplet(hardware: Hardware) -> Graph:
 def build_card(hardware: Hardware, *, detail: str = "chiplet") -> Graph:
     """One card; in detail its packages and chiplets."""
     site = _begin(hardware, "card", detail)
-    _add_card(site, "c0", "")
+    add_card(site, "c0", "")
     return place(site.graph)
 
 
 def build_pair(hardware: Hardware, *, detail: str = "chiplet") -> Graph:
     """Two cards and the bridge between them."""
     site = _begin(hardware, "pair", detail)
-    _add_cards(site, "", "", 2)
+    add_cards(site, "", "", 2)
     return place(site.graph)
 
 
@@ -128,6 +112,33 @@ def build_pod(
     return place(site.graph)
 
 
+def build_level(
+    hardware: Hardware, level: str, sizes: Mapping[str, int | None] = _ANY_SIZE
+) -> Graph:
+    """The map of one of LEVELS, as large as ``sizes`` says.
+
+    ``sizes`` may give ``racks`` (of a pod), ``servers_per_rack`` and ``cards_per_server``; what is
+    None is the hardware's own.
+    """
+    racks, servers, cards = (
+        sizes.get(name) for name in ("racks", "servers_per_rack", "cards_per_server")
+    )
+    if level not in LEVELS:
+        raise TopologyError(f"level must be one of {', '.join(LEVELS)}, found {level!r}")
+    if level == "pod":
+        racks = hardware.count("pod.racks") if racks is None else racks
+        return build_pod(hardware, racks=racks, servers_per_rack=servers, cards_per_server=cards)
+    if racks not in (None, 1):
+        raise TopologyError(f"a {level} has no {racks} racks; the level for that is pod")
+    if level == "rack":
+        return build_rack(hardware, servers_per_rack=servers, cards_per_server=cards)
+    if level == "server":
+        return build_server(hardware, cards_per_server=cards)
+    small: dict[str, Callable[[Hardware], Graph]]
+    small = {"chiplet": build_chiplet, "card": build_card, "pair": build_pair}
+    return small[level](hardware)
+
+
 def scale_links(
     graph: Graph, match: str, bandwidth_scale: float, latency_scale: float = 1.0
 ) -> Graph:
@@ -160,11 +171,11 @@ def scale_links(
     return changed
 
 
-def _begin(hardware: Hardware, level: str, detail: str) -> _Site:
+def _begin(hardware: Hardware, level: str, detail: str) -> Site:
     if detail not in DETAILS:
         raise TopologyError(f"detail must be one of {', '.join(DETAILS)}, found {detail!r}")
     graph: Graph = nx.DiGraph(name=hardware.name, level=level, detail=detail)
-    return _Site(graph=graph, hardware=hardware, cables=cables(hardware), detail=detail)
+    return Site(graph=graph, hardware=hardware, cables=cables(hardware), detail=detail)
 
 
 def _cards(hardware: Hardware, given: int | None) -> int:
@@ -183,7 +194,7 @@ def _within(name: str, given: int | None, hardware: Hardware, figure: str) -> in
     return given
 
 
-def _add_rack(site: _Site, index: int, spines: Sequence[str], size: tuple[int, int]) -> None:
+def _add_rack(site: Site, index: int, spines: Sequence[str], size: tuple[int, int]) -> None:
     servers, cards = size
     rack = f"r{index}"
     prefix = f"{rack}." if spines else ""
@@ -201,7 +212,7 @@ def _add_rack(site: _Site, index: int, spines: Sequence[str], size: tuple[int, i
             site.lay(leaf, spine, cable)
 
 
-def _add_server(site: _Site, name: str, rack: str, cards: int) -> None:
+def _add_server(site: Site, name: str, rack: str, cards: int) -> None:
     """Cards in order under the switches, as many under each as a full server has."""
     site.add(name, NodeKind.SERVER, rack)
     switches = [f"{name}.sw{i}" for i in range(site.hardware.count("server.pcie_switches"))]
@@ -218,47 +229,5 @@ def _add_server(site: _Site, name: str, rack: str, cards: int) -> None:
         site.add(nic, NodeKind.NIC, name)
         site.join(switches[index * len(switches) // nics], nic, LinkKind.NIC)
     per_switch = -(-site.hardware.count("server.cards") // len(switches))
-    for index, card in enumerate(_add_cards(site, f"{name}.", name, cards)):
+    for index, card in enumerate(add_cards(site, f"{name}.", name, cards)):
         site.join(card, switches[index // per_switch], LinkKind.PCIE)
-
-
-def _add_cards(site: _Site, prefix: str, within: str, cards: int) -> list[str]:
-    """Cards two by two, each two with a bridge; an odd last card stands alone."""
-    names = [f"{prefix}c{index}" for index in range(cards)]
-    both_ways = 2 * site.hardware["pair.bridge_bandwidth_bytes_per_s"]
-    for index in range(0, cards, 2):
-        two = names[index : index + 2]
-        holder = f"{prefix}b{index // 2}" if len(two) == 2 else within
-        if len(two) == 2:
-            site.add(holder, NodeKind.BRIDGE, within, both_ways)
-        for name in two:
-            _add_card(site, name, holder)
-        if len(two) == 2:
-            site.join(two[0], two[1], LinkKind.BRIDGE)
-    return names
-
-
-def _add_card(site: _Site, name: str, within: str) -> None:
-    """A card; its capacity is the x16 that sends, NIC traffic and collectives share."""
-    site.add(name, NodeKind.CARD, within, site.hardware["card.pcie_bandwidth_bytes_per_s"])
-    if site.detail == "card":
-        return
-    per_package = site.hardware.count("package.chiplets")
-    last_of_previous = ""
-    for package in range(site.hardware.count("card.packages")):
-        holder = f"{name}.p{package}"
-        total = site.hardware["package.d2d_total_bytes_per_s"]
-        site.add(holder, NodeKind.PACKAGE, name, total)
-        first = package * per_package
-        chiplets = [f"{name}.k{index}" for index in range(first, first + per_package)]
-        for index, chiplet in enumerate(chiplets):
-            site.add(chiplet, NodeKind.CHIPLET, holder)
-            for other in chiplets[:index]:
-                site.join(other, chiplet, LinkKind.D2D)
-        # assumed: the first and last chiplet of a package own the card's outer ports, which
-        # makes four on a card, as many as the bridge's 256 GB/s need
-        for chiplet in dict.fromkeys((chiplets[0], chiplets[-1])):
-            site.join(chiplet, name, LinkKind.PORT)
-        if last_of_previous:
-            site.join(last_of_previous, chiplets[0], LinkKind.PACKAGE)
-        last_of_previous = chiplets[-1]

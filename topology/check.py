@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx as nx
 
-from topology.parts import CONTAINERS, Graph, LinkKind, NodeKind, TopologyError
+from topology.parts import CONTAINERS, LINK_ENDS, Graph, LinkKind, NodeKind, TopologyError
 
 _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.SLICE: (NodeKind.QUAD, NodeKind.CHIPLET),
@@ -25,20 +25,6 @@ _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.RACK: (),
 }
 """What may hold what; each may also stand free."""
-
-_ENDS: Mapping[LinkKind, tuple[NodeKind, NodeKind]] = {
-    LinkKind.NOC: (NodeKind.SLICE, NodeKind.CHIPLET),
-    LinkKind.D2D: (NodeKind.CHIPLET, NodeKind.CHIPLET),
-    LinkKind.PACKAGE: (NodeKind.CHIPLET, NodeKind.CHIPLET),
-    LinkKind.PORT: (NodeKind.CHIPLET, NodeKind.CARD),
-    LinkKind.BRIDGE: (NodeKind.CARD, NodeKind.CARD),
-    LinkKind.PCIE: (NodeKind.CARD, NodeKind.PCIE_SWITCH),
-    LinkKind.INTER_SWITCH: (NodeKind.PCIE_SWITCH, NodeKind.PCIE_SWITCH),
-    LinkKind.HOST: (NodeKind.HOST, NodeKind.PCIE_SWITCH),
-    LinkKind.NIC: (NodeKind.PCIE_SWITCH, NodeKind.NIC),
-    LinkKind.ETHERNET: (NodeKind.NIC, NodeKind.LEAF),
-    LinkKind.SPINE: (NodeKind.LEAF, NodeKind.SPINE),
-}
 
 _IN_ONE_SERVER = frozenset(
     {LinkKind.BRIDGE, LinkKind.PCIE, LinkKind.INTER_SWITCH, LinkKind.HOST, LinkKind.NIC}
@@ -89,7 +75,7 @@ def _wrong_ends(graph: Graph) -> Iterator[str]:
     for source, target, link in graph.edges(data=True):
         kind: LinkKind = link["kind"]
         ends = (graph.nodes[source]["kind"], graph.nodes[target]["kind"])
-        allowed = _ENDS[kind]
+        allowed = LINK_ENDS[kind]
         if ends not in (allowed, allowed[::-1]):
             yield (
                 f"{source}>{target}: a link of kind {kind.name.lower()} joins {allowed[0]} and "

@@ -12,8 +12,8 @@ from topology.parts import Graph, NodeKind
 
 SIZES: Mapping[NodeKind, tuple[float, float]] = {
     NodeKind.SLICE: (1.0, 0.8),
-    NodeKind.CHIPLET: (1.2, 0.9),
-    NodeKind.CARD: (1.0, 0.7),
+    NodeKind.CHIPLET: (1.5, 1.0),
+    NodeKind.CARD: (1.1, 0.8),
     NodeKind.PCIE_SWITCH: (2.6, 0.6),
     NodeKind.HOST: (1.2, 0.6),
     NodeKind.NIC: (1.2, 0.6),
@@ -24,13 +24,14 @@ SIZES: Mapping[NodeKind, tuple[float, float]] = {
 
 CARD_BAR = 0.6
 """Height of a card drawn as the bar above its chiplets."""
-_CHIPLET_STEP = (2.4, 1.9)
+_CHIPLET_STEP = (2.6, 2.0)
 _TIERS: Mapping[NodeKind, float] = {
     NodeKind.CARD: 0.0,
     NodeKind.PCIE_SWITCH: 1.7,
     NodeKind.NIC: 3.3,
     NodeKind.HOST: 3.3,
 }
+_SWITCH_GAP = 0.8
 _LEAF_GAP = 1.8
 _SERVER_GAP = 1.6
 _RACK_GAP = 3.0
@@ -101,37 +102,35 @@ def _rack(graph: Graph, members: Mapping[str, list[str]], rack: str) -> _Block:
 
 
 def _server(graph: Graph, members: Mapping[str, list[str]], server: str) -> _Block:
-    """Cards below, their switches above them, then NICs with the host in the middle."""
-    places, width = _cards(graph, members, server)
+    """Cards below, each switch over its own cards, its NICs over it, hosts between switches."""
     switches = _of_kind(graph, members[server], NodeKind.PCIE_SWITCH)
-    nics = _of_kind(graph, members[server], NodeKind.NIC)
-    hosts = _of_kind(graph, members[server], NodeKind.HOST)
-    width = max(width, 3.0 * len(switches), 1.5 * (len(nics) + len(hosts)))
-    for kind, names in (
-        (NodeKind.PCIE_SWITCH, switches),
-        (NodeKind.NIC, _with_gap(nics, hosts)),
-    ):
-        for index, name in enumerate(names):
-            if name:
-                x = width * (2 * index + 1) / (2 * len(names))
-                places[name] = (x, _TIERS[kind])
-    for index, name in enumerate(hosts):
-        x = width * (index + 1) / (len(hosts) + 1)
-        places[name] = (x, _TIERS[NodeKind.HOST])
-    height = _TIERS[NodeKind.NIC] if switches else 0.0
-    return _Block(places=places, width=width, height=height)
-
-
-def _with_gap(nics: Sequence[str], hosts: Sequence[str]) -> list[str]:
-    """NICs in their order, with room in the middle for the hosts."""
-    half = len(nics) // 2
-    return [*nics[:half], *("" for _ in hosts), *nics[half:]]
+    places, spans = _cards(graph, members, server)
+    right = max((end for _, end in spans.values()), default=0.0)
+    for switch in switches:
+        if switch not in spans:
+            left = right + _SWITCH_GAP if spans else 0.0
+            spans[switch] = (left, left + _least_width(graph, switch))
+            right = spans[switch][1]
+        left, end = spans[switch]
+        places[switch] = ((left + end) / 2, _TIERS[NodeKind.PCIE_SWITCH])
+        nics = _joined(graph, switch, NodeKind.NIC)
+        for index, nic in enumerate(nics):
+            x = left + (end - left) * (2 * index + 1) / (2 * len(nics))
+            places[nic] = (x, _TIERS[NodeKind.NIC])
+    between = right - 0.6
+    if len(switches) > 1:
+        between = (spans[switches[0]][1] + spans[switches[1]][0]) / 2
+    elif switches:
+        between = right = right + _SWITCH_GAP
+    for index, host in enumerate(_of_kind(graph, members[server], NodeKind.HOST)):
+        places[host] = (between, _TIERS[NodeKind.HOST] + index)
+    return _Block(places=places, width=right, height=_TIERS[NodeKind.NIC] if switches else 0.0)
 
 
 def _cards(
     graph: Graph, members: Mapping[str, list[str]], server: str
-) -> tuple[dict[str, tuple[float, float]], float]:
-    """Places of a server's cards and what they hold, and the width; bridged ones stand close."""
+) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
+    """Places of a server's cards and what they hold, and from where to where each switch's are."""
     groups = [
         _of_kind(graph, members[name], NodeKind.CARD)
         if graph.nodes[name]["kind"] == NodeKind.BRIDGE
@@ -140,14 +139,29 @@ def _cards(
         if graph.nodes[name]["kind"] in (NodeKind.BRIDGE, NodeKind.CARD)
     ]
     places: dict[str, tuple[float, float]] = {}
+    spans: dict[str, tuple[float, float]] = {}
     left = 0.0
     for group in groups:
+        switch = next(iter(_joined(graph, group[0], NodeKind.PCIE_SWITCH)), "")
+        if switch not in spans:
+            left = max((end for _, end in spans.values()), default=-_SWITCH_GAP) + _SWITCH_GAP
+            spans[switch] = (left, left + (_least_width(graph, switch) if switch else 0.0))
         for card in group:
             block = _card(graph, members, card)
             places |= {name: (x + left, y) for name, (x, y) in block.places.items()}
-            left += block.width + 0.5
+            spans[switch] = (spans[switch][0], max(spans[switch][1], left + block.width))
+            left += block.width + (0.5 if block.width < 2 else 2.4)
         left += 0.3
-    return places, max(0.0, left - 0.8)
+    return places, spans
+
+
+def _least_width(graph: Graph, switch: str) -> float:
+    """Room for the NICs of a switch side by side, with a host beside them."""
+    return max(2.6, 1.4 * len(_joined(graph, switch, NodeKind.NIC)) + 1.4)
+
+
+def _joined(graph: Graph, name: str, kind: NodeKind) -> list[str]:
+    return _of_kind(graph, list(graph.successors(name)), kind)
 
 
 def _card(graph: Graph, members: Mapping[str, list[str]], card: str) -> _Block:
@@ -179,20 +193,17 @@ def _ring(index: int, count: int) -> tuple[int, int]:
 
 
 def _chiplet(graph: Graph, members: Mapping[str, list[str]], chiplet: str) -> _Block:
-    """The network on chip in the middle, quads in two rows about it, slices in squares."""
+    """The network on chip in the middle, quads above and below it, slices in rows."""
     quads = _of_kind(graph, members[chiplet], NodeKind.QUAD)
     columns = -(-len(quads) // 2)
+    longest = max((len(members[quad]) for quad in quads), default=1)
     places: dict[str, tuple[float, float]] = {}
-    side = 1
     for index, quad in enumerate(quads):
-        slices = _of_kind(graph, members[quad], NodeKind.SLICE)
-        side = max(1, round(len(slices) ** 0.5))
-        left = (index % columns) * (side * 1.4 + 1.6)
-        sign = 1 if index < columns else -1
-        for number, name in enumerate(slices):
-            row, column = divmod(number, side)
-            places[name] = (left + 0.5 + column * 1.4, sign * (1.6 + row * 1.2))
-    width = columns * (side * 1.4 + 1.6) - 2.0
+        left = (index % columns) * (longest * 1.3 + 0.6)
+        y = 1.9 if index < columns else -1.9
+        for number, name in enumerate(_of_kind(graph, members[quad], NodeKind.SLICE)):
+            places[name] = (left + 0.5 + number * 1.3, y)
+    width = columns * (longest * 1.3 + 0.6) - 0.9
     places[chiplet] = (width / 2, 0.0)
     return _Block(places=places, width=width, height=2.0)
 

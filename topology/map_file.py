@@ -12,7 +12,8 @@
       - {from: s0.c0, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns}
       - {from: s0.c1, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns, energy: 7 pJ/bit}
 
-A link is joined both ways alike, unless it says ``one_way: true``.
+A node may have ``about``, a few words for pictures. A link is joined both ways alike, unless it
+says ``one_way: true``.
 """
 
 import json
@@ -31,7 +32,7 @@ from topology.parts import Graph, Link, LinkKind, NodeKind, TopologyError
 from topology.units import UNITS, to_si
 
 _TOP_KEYS = ("name", "nodes", "links")
-_NODE_KEYS = ("kind", "within", "capacity")
+_NODE_KEYS = ("kind", "within", "capacity", "about")
 _LINK_KEYS = ("from", "to", "kind", "bandwidth", "latency", "energy", "one_way")
 _LINK_NEEDS = ("from", "to", "kind", "bandwidth", "latency")
 _NODE_KINDS = tuple(kind.value for kind in NodeKind)
@@ -70,6 +71,8 @@ def write_map(graph: Graph) -> str:
             fields.append(f"within: {json.dumps(data['within'])}")
         if data["capacity_bytes_per_s"]:
             fields.append(f"capacity: {data['capacity_bytes_per_s']!r} B/s")
+        if data["about"]:
+            fields.append(f"about: {json.dumps(data['about'])}")
         lines.append(f"  {json.dumps(name)}: {{{', '.join(fields)}}}")
     lines.append("links:" if graph.number_of_edges() else "links: []")
     for source, target, data in graph.edges(data=True):
@@ -101,7 +104,10 @@ def _filled(graph: Graph, document: Document) -> Iterator[str]:
         if not wrong:
             within = str(given.get("within") or "")
             kind = NodeKind(given["kind"])
-            graph.add_node(name, kind=kind, within=within, capacity_bytes_per_s=capacity)
+            about = str(given.get("about") or "")
+            graph.add_node(
+                name, kind=kind, within=within, capacity_bytes_per_s=capacity, about=about
+            )
     for index, given in enumerate(links):
         for breach in _laid(graph, given, nodes):
             yield f"{document.where(('links', index))}: {breach}"

@@ -1,5 +1,6 @@
 """The vocabulary of the map: kinds of nodes and links, the graph's type, the room's error."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -68,6 +69,42 @@ class LinkKind(IntEnum):
     """NIC to leaf."""
     SPINE = 10
     """Leaf to spine."""
+
+    @property
+    def label(self) -> str:
+        """As people call it."""
+        return _LABELS[self]
+
+
+_LABELS: Mapping[LinkKind, str] = {
+    LinkKind.NOC: "network on chip",
+    LinkKind.D2D: "die to die",
+    LinkKind.PACKAGE: "package link",
+    LinkKind.PORT: "chiplet port",
+    LinkKind.BRIDGE: "DMX bridge",
+    LinkKind.PCIE: "card x16",
+    LinkKind.INTER_SWITCH: "inter-switch",
+    LinkKind.HOST: "host x16",
+    LinkKind.NIC: "NIC x16",
+    LinkKind.ETHERNET: "Ethernet",
+    LinkKind.SPINE: "leaf to spine",
+}
+
+
+LINK_ENDS: Mapping[LinkKind, tuple[NodeKind, NodeKind]] = {
+    LinkKind.NOC: (NodeKind.SLICE, NodeKind.CHIPLET),
+    LinkKind.D2D: (NodeKind.CHIPLET, NodeKind.CHIPLET),
+    LinkKind.PACKAGE: (NodeKind.CHIPLET, NodeKind.CHIPLET),
+    LinkKind.PORT: (NodeKind.CHIPLET, NodeKind.CARD),
+    LinkKind.BRIDGE: (NodeKind.CARD, NodeKind.CARD),
+    LinkKind.PCIE: (NodeKind.CARD, NodeKind.PCIE_SWITCH),
+    LinkKind.INTER_SWITCH: (NodeKind.PCIE_SWITCH, NodeKind.PCIE_SWITCH),
+    LinkKind.HOST: (NodeKind.HOST, NodeKind.PCIE_SWITCH),
+    LinkKind.NIC: (NodeKind.PCIE_SWITCH, NodeKind.NIC),
+    LinkKind.ETHERNET: (NodeKind.NIC, NodeKind.LEAF),
+    LinkKind.SPINE: (NodeKind.LEAF, NodeKind.SPINE),
+}
+"""What a link of each kind joins: the inner end, then the outer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
