@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from cluster.machine.attention import SHAPE
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.serving.histogram import BINS
 from cluster.serving.kernel.state import (
@@ -38,7 +39,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         tables=tables,
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
         rates=_rates(prices, limits),
-        attention=np.array(prices.attention, order="C"),
+        attention=np.array(prices.attention, SHAPE, order="C"),
         works=np.zeros(len(prices.linear_ps), WORK),
         itl_count=np.zeros(BINS, np.int64),
     )

@@ -93,12 +93,17 @@ def grow(state: State, r: int, member: Any, count: int) -> None:
         take(replica, state.pool[r], state.tables[member["seat"]], held, count)
     replica["used_blocks"] += count
     member["capacity"] += count * control["block_size"]
+    paid = min(member["owed"], count)
+    member["owed"] -= paid
+    replica["owed"] -= paid
 
 
 @inlined
 def release(state: State, r: int, member: Any) -> None:
-    """Drop all references of ``member``, its last block first."""
+    """Drop all references of ``member``, its last block first, and what it is owed."""
     control, replica = state.control[0], state.replicas[r]
+    replica["owed"] -= member["owed"]
+    member["owed"] = 0
     held = member["capacity"] // control["block_size"]
     member["capacity"] = 0
     if not control["prefix_caching"]:

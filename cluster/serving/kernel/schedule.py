@@ -26,10 +26,7 @@ def schedule(state: State, r: int, s: int) -> None:
 
 @inlined
 def continue_decoding(state: State, r: int, s: int) -> None:
-    """Phase 1: one token for each decoding member while budget is left.
-
-    The budget can be counted here, since nobody who gives tokens back has any yet.
-    """
+    """Phase 1: one token for each decoding member while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
     budget = control["budget"]
     place = 0
@@ -49,24 +46,23 @@ def continue_decoding(state: State, r: int, s: int) -> None:
 
 @inlined
 def continue_prefilling(state: State, r: int, s: int) -> None:
-    """Phase 2: a chunk for each prefilling member while budget is left."""
-    control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
-    place = 0
-    while place < slot["members"] and control["budget"] > 0:
-        member = rows[place]
-        rest = member["known"] - member["computed"]
-        if rest > 1 or member["known"] == member["prompt"]:
-            tokens = min(rest, control["budget"])
-            if not secure(state, r, s, place, missing_blocks(control, member, tokens)):
-                return  # it was the youngest
+    """Phase 2: the next chunk of the youngest member, the only one that can be prefilling."""
+    control, slot = state.control[0], state.slots[r, s]
+    place = slot["members"] - 1
+    if place < 0:
+        return
+    member = state.members[r, s, place]
+    rest = member["known"] - member["computed"]
+    if rest > 1 or member["known"] == member["prompt"]:
+        tokens = min(rest, control["budget"])
+        if secure(state, r, s, place, missing_blocks(control, member, tokens)):
             take_chunk(state, r, member, tokens)
             settle_shortage(state.replicas[r], member)
-        place += 1
 
 
 @inlined
 def admit(state: State, r: int, s: int) -> None:
-    """Phase 3: requests from the head of the queue, as long as their blocks can be had."""
+    """Phase 3: requests from the head of the queue, as long as all their blocks can be had."""
     control, slot = state.control[0], state.slots[r, s]
     while slot["queued"] > 0 and slot["members"] < slot["seats"] and control["budget"] > 0:
         request = state.requests[slot["head"]]
@@ -86,23 +82,25 @@ def admit(state: State, r: int, s: int) -> None:
 
 @inlined
 def seat(state: State, r: int, member: Any, number: int, hits: int) -> bool:
-    """Let request ``number`` take its first tokens in a free seat; False if its blocks are short.
+    """Let request ``number`` take its first tokens in a free seat.
 
-    ``hits`` blocks of its prefix are cached and named in the seat's table.
+    ``hits`` blocks of its prefix are cached and named in the seat's table. False if the blocks of
+    its whole sequence are not to be had beside what the running members are owed.
     """
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
     pool, table = state.pool[r], state.tables[member["seat"]]
-    computed = hits * control["block_size"]
     member["known"] = request["known"]
-    member["computed"] = computed
-    member["capacity"] = computed
-    tokens = min(request["known"] - computed, control["budget"])
-    count = missing_blocks(control, member, tokens)
-    free = control["blocks"] - replica["used_blocks"]
-    if count > free - unreferenced(pool, table, hits):
+    member["computed"] = member["capacity"] = hits * control["block_size"]
+    rest = member["known"] - member["computed"]
+    whole = missing_blocks(control, member, rest)
+    free = control["blocks"] - replica["used_blocks"] - replica["owed"]
+    if whole > free - unreferenced(pool, table, hits):
         return False
     claim(replica, pool, table, hits)
-    grow(state, r, member, count)
+    member["owed"] = whole
+    replica["owed"] += whole
+    tokens = min(rest, control["budget"])
+    grow(state, r, member, missing_blocks(control, member, tokens))
     member["request"] = number
     member["prompt"] = request["prompt"]
     member["goal"] = request["goal"]
@@ -173,13 +171,11 @@ def oldest(state: State, r: int) -> int:
 
 @inlined
 def preempt(state: State, r: int, s: int) -> None:
-    """Send the youngest member of the slot back to the front of its queue."""
+    """Send the youngest member of the slot, which has no tokens yet, back to its queue's front."""
     control, slot = state.control[0], state.slots[r, s]
     slot["members"] -= 1
     member = state.members[r, s, slot["members"]]
-    control["budget"] += member["scheduled"]
     control["preempted"] += 1
-    member["scheduled"] = 0
     release(state, r, member)
     request = state.requests[member["request"]]
     request["known"] = member["known"]

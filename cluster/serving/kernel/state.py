@@ -86,6 +86,7 @@ MEMBER = _record(
     "known",
     "goal",
     "capacity",  # tokens that its blocks can hold
+    "owed",  # blocks that its sequence as of its admission still lacks
     "scheduled",  # tokens of the step in flight
     "emitted_ps",
     "seat",  # row of ``tables``; members beyond the last one hold the free seats
@@ -112,6 +113,7 @@ REPLICA = _record(
     "return_ps",
     "outstanding",
     "used_blocks",
+    "owed",  # sum over its members
     "short_for",  # the oldest member while it has been left out, else NONE
     "barren",
     "free_head",
