@@ -2,14 +2,17 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TypeAlias
 
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cluster.assembly import arrivals_of, assemble
 from cluster.machine.tables import PriceTables, Records
+from cluster.scenario.load import load
+from cluster.scenario.resolve import resolve
 from cluster.serving.engine import serve
 from cluster.serving.problem import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
@@ -36,6 +39,34 @@ def test_the_kernel_and_the_reference_agree_on_every_column_and_every_step(
 ) -> None:
     problem = data.draw(serving_problems)
 
+    assert_agreement(problem, run_and_log)
+
+
+def test_they_agree_on_an_overloaded_pipeline_with_real_prices(run_and_log: RunAndLog) -> None:
+    scenario = load(
+        {
+            "name": "overload",
+            "model": "llama-3.1-8b",
+            "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+            "scheduler": {"max_num_seqs": 16},
+            "workload": {
+                "synthetic": {
+                    "requests": 80,
+                    "arrivals": {"poisson": {"rate_per_s": 300}},
+                    "prompt_tokens": {"uniform": {"low": 1, "high": 1500}},
+                    "output_tokens": {"uniform": {"low": 1, "high": 60}},
+                }
+            },
+        }
+    )
+    resolved = resolve(scenario)
+    machine = assemble(resolved)
+    tight = replace(machine.limits, blocks=120)  # less than 16 such sequences want
+
+    assert_agreement((arrivals_of(resolved), machine.prices, tight), run_and_log)
+
+
+def assert_agreement(problem: Problem, run_and_log: RunAndLog) -> None:
     served, steps = run_and_log(serve, problem)
     expected, expected_steps = run_and_log(serve_reference, problem)
 
