@@ -63,7 +63,7 @@ def assemble(resolved: Resolved) -> Machine:
         cards_per_server=size.cards_per_server,
     )
     for link in scenario.links:
-        scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
+        graph = scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
     routes = compile_routes(graph)
     cards = place(
         routes,
