@@ -27,7 +27,9 @@ CACHE_VARIABLE = "CORSAIR_SIM_CACHE"
 BOUNDS_VARIABLE = "CORSAIR_SIM_BOUNDSCHECK"
 """Environment variable: ``1`` compiles every array access with a check (slow, for tests)."""
 
-_IMPORT = re.compile(r"^\s*(?:from|import)\s+(cluster(?:\.\w+)*)", re.MULTILINE)
+_IMPORT = re.compile(
+    r"^\s*(?:from|import)\s+(cluster[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?", re.MULTILINE
+)
 
 
 def compiled(function: Function) -> Function:
@@ -129,7 +131,7 @@ def _kernel_sources(package: Path) -> dict[str, str]:
     for path in package.rglob("*.py"):
         parts = (package.name, *path.relative_to(package).with_suffix("").parts)
         texts[".".join(part for part in parts if part != "__init__")] = path.read_text("utf-8")
-    imports = {name: _IMPORT.findall(text) for name, text in texts.items()}
+    imports = {name: _imports(text) for name, text in texts.items()}
     wanted = [name for name, used in imports.items() if f"{package.name}.compiled" in used]
     found: dict[str, str] = {}
     while wanted:
@@ -137,6 +139,15 @@ def _kernel_sources(package: Path) -> dict[str, str]:
         if name in texts and name not in found:
             found[name] = texts[name]
             wanted.extend(imports[name])
+    return found
+
+
+def _imports(text: str) -> list[str]:
+    """Dotted names that ``text`` may import, of modules and of what is taken from them."""
+    found = []
+    for module, names in _IMPORT.findall(text):
+        found.append(module)
+        found.extend(f"{module}.{name}" for name in re.findall(r"\w+", names))
     return found
 
 

@@ -100,10 +100,16 @@ def test_the_same_source_runs_uncompiled(small_package: Path) -> None:
 def test_the_digest_covers_kernels_and_what_they_import_but_no_stranger(
     small_package: Path,
 ) -> None:
+    (small_package / "other.py").write_text("from cluster import (\n    compiled, second\n)\n")
+    (small_package / "second.py").write_text("OTHER = 2\n")
+
     assert set(door._kernel_sources(small_package)) == {
+        "cluster",
         "cluster.compiled",
         "cluster.helper",
         "cluster.kernel",
+        "cluster.other",
+        "cluster.second",
     }
 
 
