@@ -1,0 +1,64 @@
+"""Published figures as data: what was claimed, by whom, on what conditions, how near is near."""
+
+from importlib import resources
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from topology.document import parse_document
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Part(BaseModel):
+    """A frozen piece of the file that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Beside(Part):
+    """One simulated figure that is set beside a claim."""
+
+    label: str
+    fitted: bool = False
+    """The claim set a figure of the catalogue; agreement is no evidence."""
+    tolerance: Positive | None = None
+    """Largest relative deviation that counts as agreement; None: reported only."""
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> "Beside":
+        if self.fitted and self.tolerance is not None:
+            raise ValueError("a fitted figure has no tolerance: it is no evidence")
+        return self
+
+
+class Claim(Part):
+    """One published figure."""
+
+    section: str
+    value: Positive
+    unit: str
+    source: str
+    """Short names, as in ``Published.sources``, with commas between."""
+    confidence: Literal["published", "secondary", "derived", "assumed"]
+    conditions: str
+    rows: dict[str, Beside]
+    """By the name of the simulated figure."""
+
+
+class Published(Part):
+    """All claims, in the order in which they are shown."""
+
+    sources: dict[str, str]
+    claims: Annotated[tuple[Claim, ...], Field(strict=False)]
+
+    def value(self, row: str) -> float:
+        """The published value that the simulated figure ``row`` stands beside."""
+        return next(claim.value for claim in self.claims if row in claim.rows)
+
+
+def load_published() -> Published:
+    """Read the published figures of the package."""
+    path = resources.files("cluster") / "bundled" / "published.yaml"
+    text = path.read_text("utf-8")
+    return Published.model_validate(parse_document(text, "published.yaml").mapping())
