@@ -1,0 +1,67 @@
+"""How far attention priced by a batch's total lies from every sequence kept apart, as a table.
+
+Run as ``python benchmarks/attention_totals.py``. The engines know a step by its sum of KV blocks
+and deal it evenly over the chiplets that share a head; in the exact model each sequence begins on a
+chiplet of its own (in turn, or drawn at random) and the fullest chiplet counts.
+"""
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from cluster.machine.attention import BLOCK_TOKENS, attention_ps, exact_ps
+from cluster.machine.calibrate import BATCH, EIGHT_B, SEVENTY_B, Point, point_tables
+from cluster.machine.price import steady_decode
+from cluster.machine.tables import Integers
+
+BATCHES = 2000
+CONTEXTS = {"1,024 each": (1024, 1024), "512 to 1,536": (512, 1536), "1 to 2,048": (1, 2048)}
+FIRST: Mapping[str, Callable[[np.random.Generator, int, int], Integers]] = MappingProxyType(
+    {
+        "in turn": lambda _, size, parts: np.arange(size) % parts,
+        "at random": lambda rng, size, parts: rng.integers(0, parts, size),
+    }
+)
+
+
+def main() -> None:
+    """Print a row for each point, spread of contexts and choice of first chiplet."""
+    print(
+        f"{'point':<6} {'batch':>5}  {'contexts':<13} {'first':<10}"
+        f" {'mean off':>9} {'worst':>9} {'of TPOT':>9}"
+    )
+    for name, point in (("8B", EIGHT_B), ("70B", SEVENTY_B)):
+        for contexts in CONTEXTS:
+            for first in FIRST:
+                print(f"{name:<6} {_row(point, contexts, first)}")
+
+
+def _row(point: Point, contexts: str, first: str) -> str:
+    """One slot's batch at the first stage, ``BATCHES`` times with the same seed."""
+    tables = point_tables(point)
+    shapes, size = tables.attention[tables.stage_class[0, 0]], -(-BATCH // tables.stages)
+    parts = int(shapes[0]["parts"])
+    rng = np.random.default_rng(0)
+    low, high = CONTEXTS[contexts]
+    given, exact = np.zeros((2, BATCHES))
+    for batch in range(BATCHES):
+        blocks = -(-rng.integers(low, high + 1, size) // BLOCK_TOKENS)
+        given[batch] = attention_ps(shapes, int(blocks.sum()), 0, 0, 0)
+        begins = FIRST[first](rng, size, parts)
+        exact[batch] = exact_ps(shapes[0], blocks, np.zeros_like(blocks), begins)
+    off = given / exact - 1
+    cycle_ps = steady_decode(tables, batch=BATCH, context=1024).cycle_ps
+    of_cycle = (given - exact).mean() * tables.stages / cycle_ps
+    return (
+        f"{size:>5}  {contexts:<13} {first:<10}"
+        f" {_percent(off.mean(), 1)} {_percent(off.min(), 1)} {_percent(of_cycle, 2)}"
+    )
+
+
+def _percent(part: float, digits: int) -> str:
+    return f"{100 * round(part, digits + 2) + 0.0:>8.{digits}f}%"
+
+
+if __name__ == "__main__":
+    main()
