@@ -10,6 +10,10 @@ import numpy.typing as npt
 Integers: TypeAlias = npt.NDArray[np.int64]
 
 
+MOST_TOKENS = 2**40
+"""Of a prompt or an output: no model reads as much, and sums stay far inside int64."""
+
+
 class TraceError(ValueError):
     """A trace, or the wish for one, that is wrong: says what was found, where, and what may be."""
 
@@ -130,6 +134,11 @@ def _check_rows(requests: Requests) -> None:
         if column.min() < 1:
             row = int(column.argmin())
             raise TraceError(f"{name} of request {row} is {column[row]}, at least 1 is needed")
+        if column.max() > MOST_TOKENS:
+            row = int(column.argmax())
+            raise TraceError(
+                f"{name} of request {row} is {column[row]}, at most {MOST_TOKENS} is allowed"
+            )
     if requests.arrival_ps[0] < 0:
         raise TraceError(f"the first arrival is {requests.arrival_ps[0]} ps, before the trace")
     back = np.flatnonzero(requests.arrival_ps[1:] < requests.arrival_ps[:-1])

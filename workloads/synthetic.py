@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from workloads.columns import Integers, Requests, TraceError
+from workloads.columns import MOST_TOKENS, Integers, Requests, TraceError
 from workloads.prefix import SharedPrefix, share_prefixes
 
 PS_PER_S = 1e12
@@ -117,7 +117,7 @@ class Fixed:
     tokens: int
 
     def __post_init__(self) -> None:
-        _whole("tokens", self.tokens, 1)
+        _whole("tokens", self.tokens, 1, MOST_TOKENS)
 
     def draw(self, requests: int, rng: np.random.Generator) -> Integers:  # noqa: ARG002
         return np.full(requests, self.tokens, dtype=np.int64)
@@ -131,8 +131,8 @@ class Uniform:
     high: int
 
     def __post_init__(self) -> None:
-        _whole("low", self.low, 1)
-        _whole("high", self.high, self.low)
+        _whole("low", self.low, 1, MOST_TOKENS)
+        _whole("high", self.high, self.low, MOST_TOKENS)
 
     def draw(self, requests: int, rng: np.random.Generator) -> Integers:
         return rng.integers(self.low, self.high, requests, dtype=np.int64, endpoint=True)
@@ -157,7 +157,7 @@ class Lognormal:
                 f"a lognormal's mean is at least its median: mean {self.mean}, p50 {self.p50}"
             )
         if self.maximum is not None:
-            _whole("maximum", self.maximum, 1)
+            _whole("maximum", self.maximum, 1, MOST_TOKENS)
 
     @property
     def sigma(self) -> float:
@@ -247,7 +247,7 @@ def generate(
 
 
 def _tokens(lengths: Floats, maximum: int | None) -> Integers:
-    return np.clip(np.rint(lengths), 1, maximum or 2.0**53).astype(np.int64)
+    return np.clip(np.rint(lengths), 1, maximum or MOST_TOKENS).astype(np.int64)
 
 
 def _positive(name: str, value: float) -> None:
@@ -255,6 +255,8 @@ def _positive(name: str, value: float) -> None:
         raise TraceError(f"{name} must be positive and finite, got {value}")
 
 
-def _whole(name: str, value: int, least: int) -> None:
+def _whole(name: str, value: int, least: int, most: int | None = None) -> None:
     if not (isinstance(value, int) and value >= least):
         raise TraceError(f"{name} must be a whole number of at least {least}, got {value!r}")
+    if most is not None and value > most:
+        raise TraceError(f"{name} must be at most {most}, got {value!r}")

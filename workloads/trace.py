@@ -8,6 +8,7 @@ import contextlib
 import difflib
 import math
 import os
+from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
 
@@ -214,8 +215,8 @@ def _rescaled(times: Integers, factor: Fraction, whose: str) -> Integers:
     last = int(times[-1]) * factor.numerator // factor.denominator
     if last >= _INT64_MAX:
         raise TraceError(
-            f"{whose}: the last request arrives {last // PS_PER_S} s after the start, a run holds "
-            f"{LONGEST_S} s (106 days): cut the trace with start_s and duration_s"
+            f"{whose}: the last request arrives {Decimal(last // PS_PER_S):.7g} s after the start, "
+            f"a run holds {LONGEST_S} s (106 days): cut the trace with start_s and duration_s"
         )
     over, under = factor.numerator, factor.denominator
     # A factor of many digits would overflow int64: the same lines then run on Python's integers.

@@ -92,6 +92,8 @@ def _report(error: Exception, *, as_json: bool) -> int:
     code = getattr(error, "exit_code", None)
     if isinstance(error, OSError) and code is None:
         code = 2
+    if isinstance(error, MemoryError):
+        code, error = 3, MemoryError(f"out of memory; {error or 'ask for less at once'}")
     if code is None:
         traceback.print_exception(error)
         message = f"this is a fault of corsair-sim, not yours: {type(error).__name__}: {error}"

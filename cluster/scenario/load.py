@@ -1,19 +1,18 @@
 """From a YAML file, ``--set`` words and keyword overrides to a checked scenario."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from cluster.scenario.breaches import Keys, explain
 from cluster.scenario.model import Arrivals, Lengths, Scenario
 from topology.document import Document, parse_document, read_document
 
 BUNDLED = "chat"
-Keys = tuple[str | int, ...]
 
 RIVALS = {
     "workload": frozenset({"trace", "synthetic"}),
@@ -59,13 +58,13 @@ def load(
     for word in sets:
         keys, value = _assignment(word)
         _assign(data, keys, value, word)
+        origin = {at: text for at, text in origin.items() if at[: len(keys)] != keys}
         origin[keys] = f"--set {word}"
     _drop_rivals(data, origin)
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
-        lines = [_breach(found, document, origin) for found in error.errors()]
-        raise ScenarioError("\n  ".join(dict.fromkeys(lines))) from None
+        raise ScenarioError(explain(error, document, origin)) from None
     return _anchored(scenario, folder, origin)
 
 
@@ -118,7 +117,7 @@ def _drop_rivals(data: dict[str, Any], given: Mapping[Keys, str]) -> None:
 
 def _assignment(word: str) -> tuple[Keys, object]:
     path, equals, text = word.partition("=")
-    if not equals or not path.strip():
+    if not equals or not all(path.strip().split(".")):
         raise ScenarioError(f"--set {word}: expected path.to.key=value")
     # A figure of the catalogue has dots in its own name: what follows hardware_set is one key.
     head, _, rest = path.strip().partition(".")
@@ -141,55 +140,6 @@ def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
     if not isinstance(here, dict):
         raise ScenarioError(f"--set {word}: {'.'.join(map(str, parents))} is no mapping")
     here[last] = value
-
-
-def _breach(found: Any, document: Document, origin: Mapping[Keys, str]) -> str:
-    """One line of one breach: where, which key, what was found, what is allowed."""
-    keys: Keys = tuple(key for key in found["loc"] if _names(key))
-    where = next(
-        (text for at, text in origin.items() if keys[: len(at)] == at),
-        None,
-    )
-    if where is None:
-        where = document.where(keys) if document.lines else document.name
-    name = ".".join(map(str, keys)) or "scenario"
-    if found["type"] == "extra_forbidden":
-        known = _known_keys(keys[:-1])
-        near = get_close_matches(str(keys[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(sorted(known))}"
-        return f"{where}: unknown key {name!r}; {hint}"
-    if found["type"] == "missing":
-        return f"{where}: {name} is missing"
-    if found["type"] == "literal_error":
-        near = get_close_matches(str(found["input"]), found["ctx"]["expected"].split("'"), n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        return f"{where}: {name} is {found['input']!r}; allowed: {found['ctx']['expected']}{hint}"
-    message = str(found["msg"]).removeprefix("Value error, ")
-    value = ":" if isinstance(found["input"], Mapping) else f" is {found['input']!r};"
-    return f"{where}: {name}{value} {message[0].lower()}{message[1:]}"
-
-
-def _names(key: str | int) -> bool:
-    """Whether a step of pydantic's path is a key of the file (and not a branch of a union)."""
-    branch = key in {"int", "float", "str", "bool"} if isinstance(key, str) else False
-    return isinstance(key, int) or not (branch or "[" in key or "-" in key)
-
-
-def _known_keys(keys: Keys) -> list[str]:
-    model: type[BaseModel] = Scenario
-    for key in keys:
-        if isinstance(key, int):
-            continue
-        annotation = model.model_fields[key].annotation
-        model = next(_models_in(annotation), model)
-    return list(model.model_fields)
-
-
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from _models_in(inner)
 
 
 def _anchored(scenario: Scenario, folder: Path, given: Mapping[Keys, str]) -> Scenario:

@@ -5,8 +5,13 @@ from typing import Annotated, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+Tokens: TypeAlias = Annotated[int, Field(ge=1, le=2**40)]
+Table: TypeAlias = Annotated[int, Field(ge=1, le=2**17)]
+"""Prices are tabulated up to here: longer tables would only eat memory."""
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Scale: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+MOST_CARDS = 2**14
 Algorithm: TypeAlias = Literal["auto", "ring", "direct", "halving_doubling", "tree", "hierarchical"]
 
 
@@ -23,13 +28,20 @@ class Cluster(Part):
     servers_per_rack: Count = 1
     cards_per_server: Count = 8
 
+    @model_validator(mode="after")
+    def _of_a_size(self) -> "Cluster":
+        cards = self.racks * self.servers_per_rack * self.cards_per_server
+        if cards > MOST_CARDS:
+            raise ValueError(f"{cards:,} cards are too many: at most {MOST_CARDS:,} are simulated")
+        return self
+
 
 class Link(Part):
     """A cable that is worse (or better) than its datasheet, matched by name, ``*`` allowed."""
 
     match: str
-    bandwidth_scale: Positive = 1.0
-    latency_scale: Positive = 1.0
+    bandwidth_scale: Scale = 1.0
+    latency_scale: Scale = 1.0
 
 
 class Formats(Part):
@@ -59,10 +71,10 @@ class Memory(Part):
 class Scheduler(Part):
     """Continuous batching, as vLLM v1 has it."""
 
-    max_num_seqs: Count = 60
-    max_num_batched_tokens: Count = 512
-    block_size: Count = 64
-    max_model_len: Count | None = None
+    max_num_seqs: Table = 60
+    max_num_batched_tokens: Table = 512
+    block_size: Table = 64
+    max_model_len: Tokens | None = None
     enable_prefix_caching: bool | Literal["auto"] = "auto"
 
 
@@ -79,6 +91,9 @@ class Experts(Part):
     skew: NotNegative = 1.0
 
 
+LONGEST_S = 9.2e6
+"""A run holds 106 days."""
+
 Choice = TypeVar("Choice", bound="Arrivals | Lengths")
 
 
@@ -92,7 +107,7 @@ class Gamma(Part):
     """Gamma-distributed gaps; burstiness is the shape (1 = Poisson, less = burstier)."""
 
     rate_per_s: Positive
-    burstiness: Positive
+    burstiness: Annotated[float, Field(ge=1e-6, le=1e9)]
 
 
 class Constant(Part):
@@ -107,7 +122,7 @@ class Arrivals(Part):
     poisson: Poisson | None = None
     gamma: Gamma | None = None
     constant: Constant | None = None
-    concurrency: Count | None = None
+    concurrency: Annotated[int, Field(ge=1, le=2**31)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> "Arrivals":
@@ -117,8 +132,8 @@ class Arrivals(Part):
 class Uniform(Part):
     """Whole numbers from low to high, both included."""
 
-    low: Count
-    high: Count
+    low: Tokens
+    high: Tokens
 
     @model_validator(mode="after")
     def _ordered(self) -> "Uniform":
@@ -132,7 +147,7 @@ class Lognormal(Part):
 
     mean: Positive
     p50: Positive
-    maximum: Count | None = None
+    maximum: Tokens | None = None
 
     @model_validator(mode="after")
     def _skewed(self) -> "Lognormal":
@@ -152,7 +167,7 @@ class Empirical(Part):
 class Lengths(Part):
     """How many tokens; exactly one of the keys."""
 
-    fixed: Count | None = None
+    fixed: Tokens | None = None
     uniform: Uniform | None = None
     lognormal: Lognormal | None = None
     empirical: Empirical | None = None
@@ -165,7 +180,7 @@ class Lengths(Part):
 class Synthetic(Part):
     """Seeded traffic: a preset, or arrivals and lengths of one's own."""
 
-    requests: Count
+    requests: Annotated[int, Field(ge=1, le=10**8)]
     preset: str | None = None
     arrivals: Arrivals | None = None
     prompt_tokens: Lengths | None = None
@@ -186,7 +201,7 @@ class Workload(Part):
     format: str = "auto"
     synthetic: Synthetic | None = None
     limit: Count | None = None
-    rate_scale: Positive = 1.0
+    rate_scale: Annotated[float, Field(ge=1e-9, le=1e9)] = 1.0
     start_s: NotNegative = 0.0
     duration_s: Positive | None = None
 
@@ -230,7 +245,7 @@ class Scenario(Part):
     router: Literal["round_robin", "random", "least_outstanding", "least_kv"] = "least_outstanding"
     workload: Workload
     slo: Slo = Slo()
-    warmup_s: NotNegative = 0.0
+    warmup_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 0.0
     store: Store = Store()
     seed: Annotated[int, Field(ge=0)] = 0
 

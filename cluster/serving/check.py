@@ -1,6 +1,7 @@
 """What the serving engines refuse: each function raises ValueError naming what is wrong."""
 
 import difflib
+from typing import ClassVar
 
 import numpy as np
 
@@ -12,6 +13,12 @@ MOST_TOKENS = 2**40
 """Of one request; more would overflow nothing yet, but is certainly a mistake."""
 LONGEST_STEP_PS = 10**16
 """Of all tables together; keeps a step's end inside int64."""
+
+
+class StepTooLongError(ValueError):
+    """Hardware so slow, or batches so large, that one step would last for hours."""
+
+    exit_code: ClassVar[int] = 3
 
 
 def check_limits(limits: Limits) -> None:
@@ -67,7 +74,7 @@ def _check_keys(arrivals: Arrivals, block_size: int) -> None:
 def check_prices(prices: PriceTables, limits: Limits) -> None:
     """Tables long enough for the limits, nothing negative, no step that leaves int64."""
     classes, tokens = prices.linear_ps.shape[0], limits.max_num_batched_tokens
-    longest = 0
+    longest_ps = 0.0
     for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):
         table: Integers = getattr(prices, name)
         needed = min(limits.max_num_seqs, tokens) if name == "head_ps" else tokens
@@ -75,10 +82,15 @@ def check_prices(prices: PriceTables, limits: Limits) -> None:
             raise ValueError(
                 f"{name} has shape {table.shape}, but ({classes}, {needed + 1}) is needed"
             )
-        _check_range(name, table, 0, LONGEST_STEP_PS)
-        longest += int(table.max(axis=1)[prices.stage_class].sum(axis=1).max(initial=0))
-    if longest > LONGEST_STEP_PS:
-        raise ValueError(f"a step could last {longest} ps, more than {LONGEST_STEP_PS} ps")
+        _check_range(name, table, 0, LAST_PS)
+        slowest = table.max(axis=1)[prices.stage_class].astype(np.float64)
+        longest_ps += float(slowest.sum(axis=1).max(initial=0.0))
+    if longest_ps > LONGEST_STEP_PS:
+        raise StepTooLongError(
+            f"a step of {tokens} tokens could last {longest_ps * 1e-12:,.0f} s, at most "
+            f"{LONGEST_STEP_PS * 1e-12:,.0f} s are simulated: the hardware is too slow, or "
+            "max_num_batched_tokens too large"
+        )
     if prices.attention.shape != (classes, 2):
         raise ValueError(f"attention has shape {prices.attention.shape}, not ({classes}, 2)")
     if prices.stage_class.ndim != 2 or 0 in prices.stage_class.shape:

@@ -12,6 +12,8 @@ from topology.units import UNITS, from_si, to_si
 FIELDS = ("value", "unit", "source", "confidence", "low", "high")
 CONFIDENCES = ("published", "secondary", "derived", "assumed")
 _NUMBERS = ("value", "low", "high")
+_SENSIBLE = {"Hz": (1e6, 1e12), "B/s": (1e6, 1e18), "s": (0.0, 1.0), "clk": (0.0, 1e6)}
+"""Lowest and highest of a unit, far outside of any machine: times in picoseconds stay in int64."""
 _ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "count", "fraction", "ratio"})
 
 
@@ -141,12 +143,20 @@ def breaches_of_machine(hardware: Hardware) -> Iterator[str]:
             yield f"{whole} ({hardware[whole]:g}) must be a multiple of {part} ({hardware[part]:g})"
     if hardware.count("pair.cards") != 2:
         yield f"pair.cards must be 2 (a bridge joins two), found {hardware['pair.cards']:g}"
+    yield from _breaches_of_sense(hardware)
     inside_s = hardware["server.pcie_latency_s"] + hardware["rack.leaf_latency_s"]
     if hardware["rack.network_latency_s"] < inside_s:
         yield (
             f"rack.network_latency_s ({hardware['rack.network_latency_s']:g} s) must cover "
             f"server.pcie_latency_s + rack.leaf_latency_s ({inside_s:g} s), which it contains"
         )
+
+
+def _breaches_of_sense(hardware: Hardware) -> Iterator[str]:
+    for name, figure in hardware.figures.items():
+        low, high = _SENSIBLE.get(figure.unit, (0.0, math.inf))
+        if not low <= figure.value <= high and not name.startswith("cost."):
+            yield f"{name} must lie in {low:g} to {high:g} {figure.unit}, found {figure.value:g}"
 
 
 def _is_number(value: object) -> bool:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from workloads.columns import TraceError
+from workloads.columns import MOST_TOKENS, TraceError
 from workloads.readers.form import Form
 
 _WHOLE = re.compile(r"-?[0-9]+")
@@ -118,8 +118,8 @@ def _wrong(form: Form, values: Mapping[str, object], zone: bool) -> Iterator[tup
     failed = form.zero_output_fails and _number(output) == 0
     checks = (
         (form.time, _time_fault(time, form, zone)),
-        (form.output, _count_fault(output, form.least_output)),
-        (form.prompt, _count_fault(prompt, 0 if failed else 1)),
+        (form.output, _count_fault(output, form.least_output, MOST_TOKENS)),
+        (form.prompt, _count_fault(prompt, 0 if failed else 1, MOST_TOKENS)),
     )
     yield from ((name, why) for name, why in checks if why)
     if values.get(form.hash_ids) is not None and not any(why for _, why in checks):
@@ -146,7 +146,7 @@ def _time_fault(value: object, form: Form, zone: bool) -> str:
     return ""
 
 
-def _count_fault(value: object, least: int) -> str:
+def _count_fault(value: object, least: int, most: int = _INT64 - 1) -> str:
     number = _whole(value)
     if number is None:
         return f"found {_shown(value)}; a whole number is needed"
@@ -154,6 +154,8 @@ def _count_fault(value: object, least: int) -> str:
         return f"found {_shown(value)}; a whole number of 64 bits is needed"
     if number < least:
         return f"found {_shown(value)}; at least {least} is needed"
+    if number > most:
+        return f"found {_shown(value)}; at most {most} is allowed"
     return ""
 
 

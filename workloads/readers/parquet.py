@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workloads.columns import REQUEST_COLUMNS, Integers, Requests, TraceError
+from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Integers, Requests, TraceError
 from workloads.readers.faults import check_columns
 from workloads.readers.form import Form, Rows
 from workloads.readers.table import as_numpy, rows_of
@@ -117,6 +117,11 @@ def _first_fault(path: Path, table: Any, block_tokens: int) -> TraceError:
                 found = "an empty value" if value is None else value
                 return TraceError(
                     f"{path}: row {row}: column {name!r}: found {found}; at least {least} is needed"
+                )
+            if name != PARQUET.time and value > MOST_TOKENS:
+                return TraceError(
+                    f"{path}: row {row}: column {name!r}: found {value}; at most {MOST_TOKENS} is "
+                    "allowed"
                 )
     prompts: Integers = as_numpy(table[PARQUET.prompt])
     for row, ids in enumerate(table[PARQUET.hash_ids].to_pylist()):

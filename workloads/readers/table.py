@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workloads.columns import Integers, ids_fit
+from workloads.columns import MOST_TOKENS, Integers, ids_fit
 from workloads.readers.form import Form, Rows, take
 
 _TICKS_PER_S = {"s": 10**9, "ms": 10**9, "ns": 10**9, "wall": 10**9, "ps": 10**12}
@@ -100,6 +100,8 @@ def _in_range(rows: Rows) -> bool:
         return True
     columns = (rows.ticks, rows.prompt_tokens - 1, rows.output_tokens - 1)
     if any(column.min() < 0 for column in columns):
+        return False
+    if max(rows.prompt_tokens.max(), rows.output_tokens.max()) > MOST_TOKENS:
         return False
     if rows.hash_offsets is None:
         return True

@@ -15,6 +15,9 @@ from cluster.machine.views import Figures, RouteTables
 CHUNKS = (1, 2, 4, 8, 16)
 """The chunk counts that ``auto`` tries."""
 
+LONGEST_S = 1000.0
+"""Of one exchange; sums over layers then stay far inside int64."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Cost:
@@ -157,6 +160,11 @@ def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
 
 def _picoseconds(seconds: Floats, payload: Floats) -> Integers:
     """Half-even, as every price; any work takes at least 1 ps."""
+    if payload.size and not seconds.max() <= LONGEST_S:
+        raise CollectiveError(
+            f"moving {int(payload[np.argmax(seconds)]):,} bytes would take {seconds.max():.3g} s; "
+            f"at most {LONGEST_S:g} s are simulated: a link is too slow"
+        )
     ps = np.maximum(np.rint(seconds * 1e12), 1.0)
     return np.where(payload > 0, ps, 0.0).astype(np.int64)
 

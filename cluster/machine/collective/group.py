@@ -62,7 +62,8 @@ def group_of(
     """The group of the ``cards`` (indices into the routes); FP16 on the wire unless told.
 
     Levels whose nodes hold unequal numbers of the cards are joined with the level above: six cards
-    on two PCIe switches (four and two) form pairs, and three pairs exchange directly.
+    on two PCIe switches (four and two) form pairs, and three pairs exchange directly. So is a level
+    whose nodes cut through those of the level below (a bridged pair on two switches).
 
     Raises
     ------
@@ -111,7 +112,8 @@ def _nesting(
         parent = np.asarray(key)[cards]
         first = np.unique(unit, return_index=True)[1]
         counts = np.unique(parent[first], return_counts=True)[1]
-        if np.unique(counts).size == 1:
+        whole = np.unique(np.stack([unit, parent]), axis=1).shape[1] == first.size
+        if whole and np.unique(counts).size == 1:
             nesting.append((name, int(counts[0])))
             unit = parent
     return [(name, members) for name, members in nesting if members > 1]

@@ -89,7 +89,7 @@ def test_later_set_words_win(tmp_path: Path) -> None:
         ("modle: x\n" + MINIMAL, "s.yaml:1: unknown key 'modle'; did you mean 'model'?"),
         (
             MINIMAL + "seed: -1\n",
-            "s.yaml:3: seed is -1; input should be greater than or equal to 0",
+            "s.yaml:3: seed is -1; must be at least 0",
         ),
         (MINIMAL + "seed: 1.5\n", "s.yaml:3: seed is 1.5"),
         (MINIMAL + "warmup_s: .nan\n", "s.yaml:3: warmup_s is nan"),
