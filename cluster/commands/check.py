@@ -1,8 +1,6 @@
 """``corsair-sim check``: does it fit, what will it be like, how long will the simulation take."""
 
 from itertools import groupby
-from pathlib import Path
-from typing import Annotated
 
 import typer
 
@@ -13,15 +11,8 @@ app = typer.Typer()
 
 @app.command()
 def check(
-    scenario: Annotated[
-        Path | None, typer.Argument(help="A scenario file; the bundled chat example without one.")
-    ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="path.to.key=value; may be given many times.", metavar="KEY=VAL"
-        ),
-    ] = None,
+    scenario: terminal.ScenarioFile = None,
+    sets: terminal.Sets = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:

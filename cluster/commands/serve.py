@@ -12,15 +12,8 @@ app = typer.Typer()
 
 @app.command()
 def serve(
-    scenario: Annotated[
-        Path | None, typer.Argument(help="A scenario file; the bundled chat example without one.")
-    ] = None,
-    sets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set", help="path.to.key=value; may be given many times.", metavar="KEY=VAL"
-        ),
-    ] = None,
+    scenario: terminal.ScenarioFile = None,
+    sets: terminal.Sets = None,
     out: Annotated[
         Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
     ] = Path("results/runs"),

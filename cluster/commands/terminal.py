@@ -3,11 +3,19 @@
 import json
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")]
+ScenarioFile = Annotated[
+    Path | None, typer.Argument(help="A scenario file; the bundled chat example without one.")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="path.to.key=value; may be given many times.", metavar="KEY=VAL"),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
 
 
