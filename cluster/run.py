@@ -134,7 +134,8 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     flags = []
     refused = int(np.count_nonzero(outcome.served.status))
     if refused:
-        flags.append(f"{refused} requests were refused: requests.parquet says why (status)")
+        were = "request was" if refused == 1 else "requests were"
+        flags.append(f"{refused:,} {were} refused: requests.parquet says why (status)")
     if requests.skipped:
         flags.append(f"{requests.skipped} failed requests of the trace were left out")
     if requests.reordered:

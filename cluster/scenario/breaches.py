@@ -80,7 +80,8 @@ def _breach(keys: Keys, found: Any) -> tuple[str, str]:
     message = str(found["msg"]).removeprefix("Value error, ")
     allowed = f"{message[0].lower()}{message[1:]}"
     if kind in ALLOWED:
-        allowed = ALLOWED[kind].format(**found.get("ctx", {}))
+        context = found.get("ctx", {})
+        allowed = ALLOWED[kind].format(**{name: _plain(bound) for name, bound in context.items()})
     if kind == "literal_error":
         near = get_close_matches(str(value), found["ctx"]["expected"].split("'"), n=1)
         allowed += f"; did you mean {near[0]!r}?" if near else ""
@@ -93,6 +94,11 @@ def _shown(value: object) -> str:
     text = json.dumps(value, default=str) if value is None or isinstance(value, bool) else ""
     text = text or repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+def _plain(bound: object) -> object:
+    """A bound as one would write it: 0 and not 0.0."""
+    return f"{bound:g}" if isinstance(bound, float) else bound
 
 
 def _names(key: str | int) -> bool:

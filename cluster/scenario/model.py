@@ -9,7 +9,7 @@ Tokens: TypeAlias = Annotated[int, Field(ge=1, le=2**40)]
 Table: TypeAlias = Annotated[int, Field(ge=1, le=2**17)]
 """Prices are tabulated up to here: longer tables would only eat memory."""
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Scale: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6)]
+Scale: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 MOST_CARDS = 2**14
 Algorithm: TypeAlias = Literal["auto", "ring", "direct", "halving_doubling", "tree", "hierarchical"]
@@ -107,7 +107,7 @@ class Gamma(Part):
     """Gamma-distributed gaps; burstiness is the shape (1 = Poisson, less = burstier)."""
 
     rate_per_s: Positive
-    burstiness: Annotated[float, Field(ge=1e-6, le=1e9)]
+    burstiness: Annotated[float, Field(ge=1e-6, le=1e9, allow_inf_nan=False)]
 
 
 class Constant(Part):
@@ -201,7 +201,7 @@ class Workload(Part):
     format: str = "auto"
     synthetic: Synthetic | None = None
     limit: Count | None = None
-    rate_scale: Annotated[float, Field(ge=1e-9, le=1e9)] = 1.0
+    rate_scale: Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)] = 1.0
     start_s: NotNegative = 0.0
     duration_s: Positive | None = None
 
@@ -245,7 +245,7 @@ class Scenario(Part):
     router: Literal["round_robin", "random", "least_outstanding", "least_kv"] = "least_outstanding"
     workload: Workload
     slo: Slo = Slo()
-    warmup_s: Annotated[float, Field(ge=0, le=LONGEST_S)] = 0.0
+    warmup_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
     store: Store = Store()
     seed: Annotated[int, Field(ge=0)] = 0
 
