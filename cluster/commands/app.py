@@ -93,7 +93,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
     if isinstance(error, OSError) and code is None:
         code = 2
     if isinstance(error, MemoryError):
-        code, error = 3, MemoryError(f"out of memory; {error or 'ask for less at once'}")
+        code, error = 3, MemoryError(f"out of memory: {str(error) or 'ask for less'}")
     if code is None:
         traceback.print_exception(error)
         message = f"this is a fault of corsair-sim, not yours: {type(error).__name__}: {error}"

@@ -13,7 +13,7 @@ from cluster.serving.kernel.state import NONE, State
 @inlined
 def find(pool: Any, key: int) -> int:
     """The block that carries ``key``, or NONE."""
-    block = pool[key % len(pool)]["bucket"]
+    block: int = pool[key % len(pool)]["bucket"]
     while block != NONE and pool[block]["key"] != key:
         block = pool[block]["chain"]
     return block
@@ -123,7 +123,7 @@ def look_up(state: State, r: int, request: Any, seat: int) -> int:
     """How many blocks of ``request`` are cached; names them in the table of ``seat``."""
     pool, table, keys = state.pool[r], state.tables[seat], state.keys
     most = (request["known"] - 1) // state.control[0]["block_size"]
-    limit = min(most, request["key_count"])
+    limit: int = min(most, request["key_count"])
     for i in range(limit):
         block = find(pool, keys[request["first_key"] + i])
         if block == NONE:

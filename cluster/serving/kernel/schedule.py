@@ -127,7 +127,8 @@ def missing_blocks(control: Any, member: Any, tokens: int) -> int:
     over = member["computed"] + tokens - member["capacity"]
     if over <= 0:
         return 0
-    return (over + control["block_size"] - 1) // control["block_size"]
+    missing: int = (over + control["block_size"] - 1) // control["block_size"]
+    return missing
 
 
 @inlined
