@@ -17,11 +17,11 @@ from cluster.machine.collective import (
     reduce_scatter,
 )
 from cluster.machine.collective.fabric import step_of
-from cluster.machine.experts import ExpertTable
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import Bench
 from cluster.machine.tables import Integers
 from workloads.model import Attention, Mlp
+from workloads.routing import ExpertTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -16,11 +16,11 @@ import math
 import numpy as np
 
 from cluster.machine.chiplet import Product, ridge_rows, shard
-from cluster.machine.experts import ExpertTable, Routing, expert_table
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import Bench, Operation, elsewhere, matmul, vector
 from cluster.machine.tables import Integers
 from workloads.model import Mlp
+from workloads.routing import ExpertTable, Routing, expert_table
 
 
 def routed(inputs: PriceInputs, bench: Bench, mlp: Mlp) -> ExpertTable | None:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.experts import ExpertTable, Routing, expert_table
+from workloads.routing import ExpertTable, Routing, expert_table
 
 ONE_RANK = Routing(experts=128, top_k=8, ranks=1, max_tokens=512, ridge=8)
 

@@ -7,11 +7,13 @@ falls as the batch grows. Limits on a rank's tokens and group-limited routing ar
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.machine.chiplet import Floats
-from cluster.machine.tables import Integers
+Integers: TypeAlias = npt.NDArray[np.int64]
+Floats: TypeAlias = npt.NDArray[np.float64]
 
 DRAWS = 8
 """Independent batches that a table averages over."""
