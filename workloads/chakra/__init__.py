@@ -1,0 +1,1 @@
+"""MLCommons Chakra execution traces: folders of NAME.<rank>.et in and out (docs/chakra.md)."""

@@ -1,0 +1,158 @@
+"""A Chakra trace as columns: every node of every rank, and what waits for what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import IntEnum
+from typing import ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Integers: TypeAlias = npt.NDArray[np.int64]
+Indices: TypeAlias = npt.NDArray[np.int32]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+PS_PER_MICROSECOND = 1_000_000
+NOT_RECORDED = -1
+"""Stands where a node says nothing; no such quantity is negative."""
+
+
+class ChakraError(ValueError):
+    """A Chakra trace that is wrong: which file, which node, what was found and what may be."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class NodeType(IntEnum):
+    """What a node does; files may hold other numbers, which are kept and counted."""
+
+    INVALID = 0
+    METADATA = 1
+    MEM_LOAD = 2
+    MEM_STORE = 3
+    COMPUTE = 4
+    SEND = 5
+    RECV = 6
+    COLLECTIVE = 7
+
+
+KNOWN_TYPES = frozenset(NodeType) - {NodeType.INVALID}
+
+COLLECTIVES = (
+    "all_reduce",
+    "reduce",
+    "all_gather",
+    "gather",
+    "scatter",
+    "broadcast",
+    "all_to_all",
+    "reduce_scatter",
+    "reduce_scatter_block",
+    "barrier",
+)
+"""Names of the codes of ``comm_type``, 0 first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What a reader found and could not use: counted, so that nothing is lost in silence."""
+
+    unknown_types: Mapping[int, int] = field(default_factory=dict)
+    """Node type -> nodes of it. They keep their time and dependencies and do nothing else."""
+    unused_attributes: Mapping[str, int] = field(default_factory=dict)
+    """Attribute or field -> how often it was there and played no part."""
+    unknown_fields: int = 0
+    """Protobuf fields that the schema 0.0.4 does not have."""
+    launches: int = 0
+    """Communication on the CPU: it starts another node's, and takes its recorded time."""
+    unsized: int = 0
+    """Collectives that name neither kind nor size: they take their recorded time."""
+    control_left_out: int = 0
+    """Control dependencies that are not followed."""
+    control_reason: str = ""
+
+    def lines(self) -> tuple[str, ...]:
+        """One sentence for each kind of finding; empty when everything was understood."""
+        found = []
+        for code, count in sorted(self.unknown_types.items()):
+            found.append(f"{count} nodes of unknown type {code} only take their recorded time")
+        if self.launches:
+            found.append(
+                f"{self.launches} communication nodes on the CPU are launches, taken as compute"
+            )
+        if self.unsized:
+            found.append(f"{self.unsized} collectives without kind and size take recorded time")
+        if self.control_left_out:
+            found.append(
+                f"{self.control_left_out} control dependencies are left out: {self.control_reason}"
+            )
+        if self.unknown_fields:
+            found.append(f"{self.unknown_fields} unknown protobuf fields are skipped")
+        if self.unused_attributes:
+            named = ", ".join(f"{name} ({n})" for name, n in sorted(self.unused_attributes.items()))
+            found.append(f"attributes and fields that play no part: {named}")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ChakraTrace:
+    """n nodes of all ranks, rank after rank; a rank's nodes never stand before what they wait for.
+
+    Within that rule a rank's nodes stand in the order of their ids. NOT_RECORDED stands where a
+    node says nothing. Two traces are equal when all columns, names and groups are.
+    """
+
+    ranks: int
+    rank: Indices
+    node: Integers
+    """[n] the node's id in its file"""
+    type: Indices
+    """[n] NodeType, or a number that has no meaning here"""
+    name: Indices
+    """[n] index into ``names``"""
+    names: tuple[str, ...]
+    on_cpu: Flags
+    duration_ps: Integers
+    """[n] recorded; a recorded zero cannot be told from none"""
+    flop: Integers
+    """[n] ``num_ops``"""
+    memory_bytes: Integers
+    """[n] ``tensor_size``"""
+    comm_bytes: Integers
+    """[n] ``comm_size``: of an all-gather what one rank gives, else what one rank holds"""
+    collective: Indices
+    """[n] index into COLLECTIVES, -1 for all nodes that are no collectives between ranks"""
+    group: Indices
+    """[n] index into ``groups``, -1 likewise"""
+    peer: Indices
+    """[n] the other rank of a send or receive, else -1"""
+    tag: Integers
+    groups: tuple[tuple[int, ...], ...]
+    """Ranks of each group, in the order of the group"""
+    group_names: tuple[str, ...]
+    """``pg_name``; the empty name is the group of all ranks"""
+    dep_offsets: Integers
+    """[n + 1] where each node's dependencies begin in ``deps``"""
+    deps: Integers
+    """[m] row numbers of what must end first, in this table"""
+    dep_is_control: Flags
+    """[m] whether it was a control dependency (else data)"""
+    notes: Notes = field(default_factory=Notes)
+
+    def __len__(self) -> int:
+        return len(self.rank)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all columns are the same; notes are about the file, not about the trace."""
+        if not isinstance(other, ChakraTrace):
+            return NotImplemented
+        names = [each.name for each in fields(self) if each.name != "notes"]
+        return all(_same(getattr(self, name), getattr(other, name)) for name in names)
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def _same(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and bool(np.array_equal(one, other))
+    return one == other

@@ -1,0 +1,144 @@
+"""A trace becomes a folder that Chakra's other readers accept, whole or not at all."""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from workloads.chakra.columns import (
+    PS_PER_MICROSECOND,
+    ChakraError,
+    ChakraTrace,
+    NodeType,
+)
+from workloads.chakra.read import GROUP_FILE
+from workloads.chakra.schema import messages
+
+SCHEMA_VERSION = "0.0.4"
+
+
+def write_chakra(trace: ChakraTrace, folder: str | Path, *, name: str | None = None) -> Path:
+    """Write NAME.<rank>.et for every rank, and the process groups; returns the folder.
+
+    ``name`` is the folder's own unless given. A folder of that name is replaced if it holds a
+    Chakra trace and nothing else.
+
+    Raises
+    ------
+    ChakraError
+        A time that is no whole microsecond (the format has none), a folder that holds other
+        things, or one that cannot be written.
+    """
+    target = Path(folder).absolute()
+    name = name or target.name
+    _check_durations(trace, target)
+    _check_target(target)
+    beside = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    try:
+        beside.mkdir(parents=True)
+        for rank in range(trace.ranks):
+            _write_file(beside / f"{name}.{rank}.et", _file(trace, rank))
+        if any(trace.group_names):
+            pairs = zip(trace.group_names, trace.groups, strict=True)
+            named = {each: list(ranks) for each, ranks in pairs if each}
+            _write_file(beside / GROUP_FILE, (json.dumps(named, indent=1) + "\n").encode())
+        _put_in_place(beside, target)
+    except OSError as error:
+        raise ChakraError(f"{target}: cannot be written ({error.strerror})") from None
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return target
+
+
+def _check_durations(trace: ChakraTrace, target: Path) -> None:
+    recorded = trace.duration_ps
+    split = np.flatnonzero((recorded > 0) & (recorded % PS_PER_MICROSECOND != 0))
+    if split.size:
+        row = split[0]
+        raise ChakraError(
+            f"{target}: rank {trace.rank[row]}, node {trace.node[row]} takes {recorded[row]} ps; "
+            "Chakra counts whole microseconds"
+        )
+
+
+def _check_target(target: Path) -> None:
+    if not target.exists():
+        return
+    others = [
+        path.name
+        for path in (target.iterdir() if target.is_dir() else [target])
+        if path.suffix != ".et" and path.name != GROUP_FILE
+    ]
+    if others:
+        raise ChakraError(f"{target}: holds {others[0]!r}, which is no Chakra trace; not replaced")
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _put_in_place(beside: Path, target: Path) -> None:
+    if not target.exists():
+        beside.rename(target)
+        return
+    old = target.with_name(f".{target.name}.old-{os.getpid()}")
+    target.rename(old)
+    beside.rename(target)
+    shutil.rmtree(old)
+
+
+def _file(trace: ChakraTrace, rank: int) -> bytes:
+    from google.protobuf.proto import (  # type: ignore[import-untyped]
+        serialize_length_prefixed,
+    )
+
+    out = io.BytesIO()
+    serialize_length_prefixed(messages().metadata(version=SCHEMA_VERSION), out)
+    for row in np.flatnonzero(trace.rank == rank).tolist():
+        serialize_length_prefixed(_node(trace, row), out)
+    return out.getvalue()
+
+
+def _node(trace: ChakraTrace, row: int) -> Any:
+    begin, end = trace.dep_offsets[row : row + 2]
+    ids = trace.node[trace.deps[begin:end]]
+    is_control = trace.dep_is_control[begin:end]
+    node = messages().node(
+        id=int(trace.node[row]),
+        name=trace.names[trace.name[row]],
+        type=int(trace.type[row]),
+        ctrl_deps=ids[is_control].tolist(),
+        data_deps=ids[~is_control].tolist(),
+        duration_micros=max(0, int(trace.duration_ps[row])) // PS_PER_MICROSECOND,
+    )
+    for name, field, value in _attributes(trace, row):
+        node.attr.add(name=name, **{field: value})
+    return node
+
+
+def _attributes(trace: ChakraTrace, row: int) -> Iterator[tuple[str, str, object]]:
+    """Name, field and value of each attribute, in the types that the known writers use."""
+    yield "is_cpu_op", "bool_val", bool(trace.on_cpu[row])
+    if trace.collective[row] >= 0:
+        yield "comm_type", "int64_val", int(trace.collective[row])
+        if group := trace.group_names[trace.group[row]]:
+            yield "pg_name", "string_val", group
+    if trace.comm_bytes[row] >= 0:
+        yield "comm_size", "int64_val", int(trace.comm_bytes[row])
+    if trace.peer[row] >= 0:
+        peer = "comm_dst" if trace.type[row] == NodeType.SEND else "comm_src"
+        yield peer, "int32_val", int(trace.peer[row])
+        tag = int(trace.tag[row])
+        yield "comm_tag", "int32_val" if abs(tag) < 1 << 31 else "int64_val", tag
+    if trace.flop[row] >= 0:
+        yield "num_ops", "int64_val", int(trace.flop[row])
+    if trace.memory_bytes[row] >= 0:
+        yield "tensor_size", "uint64_val", int(trace.memory_bytes[row])
