@@ -217,11 +217,14 @@ def _work(price: Any, head: Any, attention: Any, parts: Any) -> int:
     """Fill ``parts`` with the step's time by bound and return their sum."""
     work_ps = 0
     for bound in range(_BOUNDS):
-        parts[bound] = price[bound] + head[bound] + attention[bound]
+        parts[bound] = price[bound] + attention[bound]
         work_ps += parts[bound]
     if price[_FLOOR] > work_ps:
         parts[_LPDDR] += price[_FLOOR] - work_ps
         work_ps = price[_FLOOR]
+    for bound in range(_BOUNDS):
+        parts[bound] += head[bound]
+        work_ps += head[bound]
     return work_ps
 
 

@@ -50,8 +50,9 @@ class PriceTables:
     The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
 
         max(floor_ps[c, t],
-            linear_ps[c, t] + collective_ps[c, t] + head_ps[c, emitted]
+            linear_ps[c, t] + collective_ps[c, t]
             + attention_ps(attention[c], decode_blocks, prefill_passes))
+        + head_ps[c, emitted]
 
     and the next stage may begin ``send_ps[c, t]`` after its end.
     """

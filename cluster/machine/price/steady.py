@@ -44,8 +44,11 @@ def steady_decode(
     stages = prices.stages
     sizes = [batch // stages + (slot < batch % stages) for slot in range(stages)]
     splits = {size: _split(prices, size, context, replica) for size in set(sizes) if size}
+    classes = prices.stage_class[replica]
+    heads = {size: prices.head_by_bound_ps[classes, size].sum(axis=-1) for size in splits}
     work = {
-        size: np.maximum(split.sum(axis=1), _floor(prices, size, replica))
+        size: np.maximum(split.sum(axis=1) - heads[size], _floor(prices, size, replica))
+        + heads[size]
         for size, split in splits.items()
     }
     between = {size: _between(prices, size, replica) for size in splits}

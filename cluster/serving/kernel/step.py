@@ -79,7 +79,7 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
             row["prefill_passes_windowed"],
         )
         head_ps = rates[price_class, row["emitted"]]["head_ps"]
-        work["work_ps"] = max(rate["floor_ps"], rate["work_ps"] + head_ps + attention)
+        work["work_ps"] = max(rate["floor_ps"], rate["work_ps"] + attention) + head_ps
         work["serial"] = state.control[0]["serial"]
     return int(work["work_ps"])
 

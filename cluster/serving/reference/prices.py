@@ -94,7 +94,7 @@ class Prices:
         busy_ps = (
             self._linear_ps[price_class][step.tokens]
             + self._collective_ps[price_class][step.tokens]
-            + self._head_ps[price_class][step.emitted]
             + attention
         )
-        return max(self._floor_ps[price_class][step.tokens], busy_ps)
+        layers_ps = max(self._floor_ps[price_class][step.tokens], busy_ps)
+        return layers_ps + self._head_ps[price_class][step.emitted]

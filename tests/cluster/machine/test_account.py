@@ -54,10 +54,9 @@ def work_ps(prices: PriceTables, kind: int, row: Any) -> int:
     parts = (
         prices.linear_ps[kind, tokens]
         + prices.collective_ps[kind, tokens]
-        + prices.head_ps[kind, row["emitted"]]
         + attention_ps(prices.attention[kind], row["decode_blocks"], row["prefill_passes"], 0, 0)
     )
-    return int(max(prices.floor_ps[kind, tokens], parts))
+    return int(max(prices.floor_ps[kind, tokens], parts) + prices.head_ps[kind, row["emitted"]])
 
 
 def logged(prices: PriceTables, steps: int, seed: int = 0, pause_ps: int = 10**8) -> Records:
@@ -192,7 +191,8 @@ def test_time_that_only_the_floor_explains_is_bound_by_lpddr() -> None:
     row = logged(slow, 1)
 
     other = work_ps(replace(prices, floor_ps=0 * prices.floor_ps), 1, row[0])
-    expected = slow.floor_ps[1, row["tokens"][0]] - other
+    layers_ps = other - prices.head_ps[1, row["emitted"][0]]
+    expected = slow.floor_ps[1, row["tokens"][0]] - layers_ps
     priced_lpddr = (
         prices.linear_by_bound_ps[1, row["tokens"][0], lpddr]
         + prices.head_by_bound_ps[1, row["emitted"][0], lpddr]
