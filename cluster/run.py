@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.assembly import Machine, Outcome, assemble, play
-from cluster.machine.tables import Records
+from cluster.machine.tables import STEP, Records
 from cluster.outputs import (
     card_parts,
     link_parts,
@@ -24,7 +24,7 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.serving.problem import Observer
+from cluster.serving.problem import Observer, OnSteps
 from results.columns import request_columns
 from results.summary import flatten, summarise
 
@@ -82,37 +82,45 @@ def simulate(
     ValueError
         In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
     """
-    asked = scenario if isinstance(scenario, Scenario) else load(scenario)
+    started = datetime.now(UTC)
+    resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    machine = assemble(resolved)
     if out is None:
-        return _run(asked, observer, None)
+        return _run(resolved, machine, started, observer)
     from results.store import RunWriter
 
-    resolved = resolve(asked)
-    with RunWriter(Path(out), resolved.run_id) as writer:
-        return _run(asked, observer, writer, resolved)
+    with RunWriter(Path(out), resolved.run_id) as writer:  # not before there is a run to write
+        on_steps = _keeper(writer) if resolved.scenario.store.steps else None
+        run = _run(resolved, machine, started, observer, on_steps)
+        return replace(run, run_dir=_commit(run, writer))
+
+
+def _keeper(writer: Any) -> OnSteps:
+    """Stream the step log to disk; a run without steps has a table without rows."""
+
+    def keep(window: Records) -> None:
+        writer.append("steps", {name: window[name] for name in STEP.names or ()})
+
+    keep(np.empty(0, STEP))
+    return keep
 
 
 def _run(
-    asked: Scenario, observer: Observer | None, writer: Any, resolved: Resolved | None = None
+    resolved: Resolved,
+    machine: Machine,
+    started: datetime,
+    observer: Observer | None,
+    on_steps: OnSteps | None = None,
 ) -> Run:
-    started = datetime.now(UTC)
-    resolved = resolved or resolve(asked)
-    machine = assemble(resolved)
-
-    def keep(window: Records) -> None:
-        writer.append("steps", {name: window[name] for name in window.dtype.names or ()})
-
-    streaming = writer is not None and asked.store.steps
-    outcome = play(resolved, machine, observer=observer, on_steps=keep if streaming else None)
-    run = Run(
-        scenario=asked,
+    outcome = play(resolved, machine, observer=observer, on_steps=on_steps)
+    return Run(
+        scenario=resolved.scenario,
         resolved=resolved,
         machine=machine,
         outcome=outcome,
         summary=_summary(resolved, machine, outcome),
         times=(started, datetime.now(UTC)),
     )
-    return run if writer is None else replace(run, run_dir=_commit(run, writer))
 
 
 def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:

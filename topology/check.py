@@ -50,7 +50,7 @@ def check_map(graph: Graph) -> None:
 def breaches_of(graph: Graph) -> Iterator[str]:
     """Every breach of every rule, in the order of RULES."""
     if not any(data["kind"] not in CONTAINERS for _, data in graph.nodes(data=True)):
-        yield "holds no nodes"
+        yield "holds no nodes that a link could join"
         return
     for rule in RULES:
         yield from rule(graph)

@@ -35,6 +35,8 @@ _TOP_KEYS = ("name", "nodes", "links")
 _NODE_KEYS = ("kind", "within", "capacity", "about")
 _LINK_KEYS = ("from", "to", "kind", "bandwidth", "latency", "energy", "one_way")
 _LINK_NEEDS = ("from", "to", "kind", "bandwidth", "latency")
+_LONGEST_S = 1000.0
+"""Of one link; picoseconds of many then stay in int64."""
 _NODE_KINDS = tuple(kind.value for kind in NodeKind)
 _LINK_KINDS = tuple(kind.name.lower() for kind in LinkKind)
 
@@ -124,6 +126,9 @@ def _laid(graph: Graph, given: Any, nodes: dict[str, Any]) -> Iterator[str]:
         yield from breaches
         return
     source, target = str(given["from"]), str(given["to"])
+    if source == target:
+        yield f"{source} is joined to itself"
+        return
     link = Link(
         kind=LinkKind[given["kind"].upper()],
         bandwidth_bytes_per_s=bandwidth,
@@ -180,4 +185,7 @@ def _quantity(given: Any, field: str, si: str, wrong: list[str]) -> tuple[float,
         ]
     if not 0 <= value < float("inf"):
         return 0.0, [f"{field} must be finite and 0 or more, found {given[field]!r}"]
-    return to_si(value, unit.strip()), []
+    found = to_si(value, unit.strip())
+    if si == "s" and found > _LONGEST_S:
+        return 0.0, [f"{field} must be at most {_LONGEST_S:g} s, found {given[field]!r}"]
+    return found, []

@@ -101,6 +101,9 @@ def _report(error: Exception, *, as_json: bool) -> int:
     else:
         formatted = getattr(error, "format_message", None)
         message = str(formatted()) if callable(formatted) else str(error)
+    if message.startswith("Usage: "):  # a command that needs words got none: this is its help
+        terminal.note(message)
+        return int(code)
     if as_json:
         terminal.show({"error": message, "exit_code": code}, "", as_json=True)
     terminal.note(f"corsair-sim: error: {message}")

@@ -43,7 +43,7 @@ def show(
     from topology.tiers import distances, tiers_of
 
     sizes = {"racks": racks, "servers_per_rack": servers, "cards_per_server": cards}
-    graph, hardware = _map(name, "pod" if (racks or 1) > 1 else "rack", sizes)
+    graph, hardware = _map(name, "rack" if racks in (None, 1) else "pod", sizes)
     counts = {str(kind): count for kind, count in count_nodes(graph).items()}
     tiers, ways = tiers_of(graph, hardware), distances(compile_routes(graph))
     payload = {
@@ -92,7 +92,7 @@ def export(  # noqa: PLR0913 - each is an option
     from topology.export import export_map
 
     sizes = {"racks": racks, "servers_per_rack": servers, "cards_per_server": cards}
-    graph, _ = _map(name, "pod" if (racks or 1) > 1 else level, sizes)
+    graph, _ = _map(name, level if racks in (None, 1) else "pod", sizes)
     export_map(graph, out)
     counts = {"nodes": graph.number_of_nodes(), "edges": graph.number_of_edges()}
     text = f"wrote {out}: {counts['nodes']:,} nodes, {counts['edges']:,} directed links"

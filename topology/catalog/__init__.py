@@ -27,6 +27,7 @@ _FOLDER = Path(__file__).parent
 _REFERENCE = "corsair"
 """Its figures are the names that every hardware file must use."""
 _TOP_KEYS = ("name", "title", "sources", "base", "figures")
+_MOST_NAMED = 12
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -82,6 +83,10 @@ def _load(path: Path, above: tuple[Path, ...]) -> Hardware:
 def _read(path: Path, above: tuple[Path, ...]) -> Hardware:
     document = read_document(path)
     data = document.mapping()
+    if {"nodes", "links"} & set(data):
+        raise TopologyError(
+            f"{document.name}: holds a map (nodes and links), not the figures of hardware"
+        )
     base = _base(document, path, above)
     is_reference = path == _FOLDER / f"{_REFERENCE}.yaml"
     reference = {} if is_reference else _bundled(_REFERENCE).figures
@@ -97,9 +102,11 @@ def _read(path: Path, above: tuple[Path, ...]) -> Hardware:
             figures[name] = figure
         breaches += [f"{document.name}:{line}: {name}: {what}" for what in wrong]
     given_names = {name for name, _, _ in _entries(document)} | set(figures)
-    if missing := [name for name in reference if name not in given_names]:
+    missing = [name for name in reference if name not in given_names]
+    if missing and "figures" in data:
+        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
         breaches.append(
-            f"{document.where(('figures',))}: misses {', '.join(missing)} "
+            f"{document.where(('figures',))}: misses {', '.join(missing[:_MOST_NAMED])}{more} "
             "(give every figure, or name a base)"
         )
     if breaches:
@@ -141,7 +148,7 @@ def _breaches_of_top(document: Document) -> Iterator[str]:
         if not isinstance(text, str):
             yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
     if "figures" not in data and "base" not in data:
-        yield f"{document.where()}: misses figures"
+        yield f"{document.where()}: misses figures (give every figure, or name a base)"
 
 
 def _entries(document: Document) -> Iterator[tuple[str, int, Any]]:
