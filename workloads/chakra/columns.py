@@ -8,6 +8,8 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from workloads.program.words import COMPUTE, MEMORY, NETWORK, RECEIVE, SEND
+
 Integers: TypeAlias = npt.NDArray[np.int64]
 Indices: TypeAlias = npt.NDArray[np.int32]
 Flags: TypeAlias = npt.NDArray[np.bool_]
@@ -36,7 +38,18 @@ class NodeType(IntEnum):
     COLLECTIVE = 7
 
 
+HOST = 5
+"""The stream of what runs on the CPU; it stands behind those of ``workloads.program.words``."""
+
 KNOWN_TYPES = frozenset(NodeType) - {NodeType.INVALID}
+
+_STREAMS: Mapping[int, int] = {
+    NodeType.MEM_LOAD: MEMORY,
+    NodeType.MEM_STORE: MEMORY,
+    NodeType.SEND: SEND,
+    NodeType.RECV: RECEIVE,
+    NodeType.COLLECTIVE: NETWORK,
+}
 
 COLLECTIVES = (
     "all_reduce",
@@ -51,6 +64,13 @@ COLLECTIVES = (
     "barrier",
 )
 """Names of the codes of ``comm_type``, 0 first."""
+
+
+def stream_of(type: int, *, on_cpu: bool) -> int:
+    """The queue in which a node of this type waits, unless it names another."""
+    if on_cpu or type == NodeType.METADATA:
+        return HOST
+    return _STREAMS.get(type, COMPUTE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +132,8 @@ class ChakraTrace:
     """[n] index into ``names``"""
     names: tuple[str, ...]
     on_cpu: Flags
+    stream: Indices
+    """[n] queue of its rank: ``stream_of`` its type, or what its attribute ``stream`` says"""
     duration_ps: Integers
     """[n] recorded; a recorded zero cannot be told from none"""
     flop: Integers

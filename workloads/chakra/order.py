@@ -60,10 +60,10 @@ def ordered(file: RankFile, control: str) -> Ordered:
         raise file.refusal(unknown[0][0], f"data dependency on unknown node {unknown[0][1]}")
     called, reason = _control_edges(file, ids, records, control)
     both = _joined(data, called)
-    order = _run_order(len(records), both)
+    order = run_order(len(records), both)
     if len(order) < len(records) and control == "auto" and called.deps.size:
         called, both, reason = _NONE, data, "with the data dependencies they go in a circle"
-        order = _run_order(len(records), both)
+        order = run_order(len(records), both)
     if len(order) < len(records):
         raise file.refusal(*_circle(ids, both, order))
     left_out = sum(len(record.control_deps) for record in records) - called.deps.size
@@ -122,7 +122,7 @@ def _joined(one: Edges, other: Edges) -> Edges:
     )
 
 
-def _run_order(count: int, edges: Edges) -> list[int]:
+def run_order(count: int, edges: Edges) -> list[int]:
     """Places in the order of running, the least that is free first; without those never free."""
     if bool(np.all(edges.deps < edges.waits)):
         return list(range(count))

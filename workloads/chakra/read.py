@@ -16,6 +16,7 @@ from workloads.chakra.columns import (
     ChakraTrace,
     NodeType,
     Notes,
+    stream_of,
 )
 from workloads.chakra.et_file import read_et
 from workloads.chakra.json_file import read_json
@@ -125,9 +126,8 @@ def _trace(
         name=np.array([names[each.name] for each in records], np.int32),
         names=tuple(names),
         on_cpu=np.array([each.on_cpu for each in records], np.bool_),
-        duration_ps=_longs(
-            [each.duration_us * PS_PER_MICROSECOND or NOT_RECORDED for each in records],
-        ),
+        stream=np.array([_stream(each) for each in records], np.int32),
+        duration_ps=_longs([_duration_ps(each) for each in records]),
         flop=_longs([each.flop for each in records]),
         memory_bytes=_longs([each.memory_bytes for each in records]),
         comm_bytes=_longs([each.comm_bytes for each in records]),
@@ -151,6 +151,18 @@ def _trace(
 
 def _longs(values: Sequence[int]) -> np.ndarray:
     return np.array(values, np.int64)
+
+
+def _stream(record: Record) -> int:
+    if record.stream >= 0:
+        return record.stream
+    return stream_of(record.type, on_cpu=record.on_cpu)
+
+
+def _duration_ps(record: Record) -> int:
+    if record.duration_ps >= 0:
+        return record.duration_ps
+    return record.duration_us * PS_PER_MICROSECOND or NOT_RECORDED
 
 
 def _peer(record: Record) -> int:

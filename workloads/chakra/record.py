@@ -17,8 +17,12 @@ INTEGER_ATTRIBUTES = {
     "comm_tag": "tag",
     "num_ops": "flop",
     "tensor_size": "memory_bytes",
+    "stream": "stream",
+    "duration_ps": "duration_ps",
 }
-"""Attribute -> field of Record. The others that are used are is_cpu_op, pg_name, involved_dim."""
+"""Attribute -> field of Record. The last two are our own: other readers pass over them. Used too
+are is_cpu_op, pg_name and involved_dim."""
+_LARGEST = {"comm_src": 2**31 - 1, "comm_dst": 2**31 - 1, "stream": 127}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,6 +44,9 @@ class Record:
     flop: int = NOT_RECORDED
     memory_bytes: int = NOT_RECORDED
     group_name: str = ""
+    stream: int = NOT_RECORDED
+    duration_ps: int = NOT_RECORDED
+    """Where the duration is no whole number of microseconds."""
 
     @property
     def is_collective(self) -> bool:
@@ -73,7 +80,7 @@ def take_attribute(file: RankFile, record: Record, name: str, value: object) -> 
     """Put one attribute where it belongs, or count it as unused."""
     if name in INTEGER_ATTRIBUTES:
         least = 0 if name != "comm_tag" else -_MOST
-        most = 2**31 - 1 if name in ("comm_src", "comm_dst") else _MOST
+        most = _LARGEST.get(name, _MOST)
         number = whole(file, record.id, name, value, least=least, most=most)
         setattr(record, INTEGER_ATTRIBUTES[name], number)
     elif name == "is_cpu_op":

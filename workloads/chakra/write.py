@@ -15,6 +15,7 @@ from workloads.chakra.columns import (
     ChakraError,
     ChakraTrace,
     NodeType,
+    stream_of,
 )
 from workloads.chakra.read import GROUP_FILE
 from workloads.chakra.schema import messages
@@ -26,17 +27,16 @@ def write_chakra(trace: ChakraTrace, folder: str | Path, *, name: str | None = N
     """Write NAME.<rank>.et for every rank, and the process groups; returns the folder.
 
     ``name`` is the folder's own unless given. A folder of that name is replaced if it holds a
-    Chakra trace and nothing else.
+    Chakra trace and nothing else. A duration that is no whole number of microseconds is rounded up
+    for other readers and kept exactly in an attribute of our own, ``duration_ps``.
 
     Raises
     ------
     ChakraError
-        A time that is no whole microsecond (the format has none), a folder that holds other
-        things, or one that cannot be written.
+        A folder that holds other things, or one that cannot be written.
     """
     target = Path(folder).absolute()
     name = name or target.name
-    _check_durations(trace, target)
     _check_target(target)
     beside = target.with_name(f".{target.name}.tmp-{os.getpid()}")
     try:
@@ -53,17 +53,6 @@ def write_chakra(trace: ChakraTrace, folder: str | Path, *, name: str | None = N
     finally:
         shutil.rmtree(beside, ignore_errors=True)
     return target
-
-
-def _check_durations(trace: ChakraTrace, target: Path) -> None:
-    recorded = trace.duration_ps
-    split = np.flatnonzero((recorded > 0) & (recorded % PS_PER_MICROSECOND != 0))
-    if split.size:
-        row = split[0]
-        raise ChakraError(
-            f"{target}: rank {trace.rank[row]}, node {trace.node[row]} takes {recorded[row]} ps; "
-            "Chakra counts whole microseconds"
-        )
 
 
 def _check_target(target: Path) -> None:
@@ -117,7 +106,7 @@ def _node(trace: ChakraTrace, row: int) -> Any:
         type=int(trace.type[row]),
         ctrl_deps=ids[is_control].tolist(),
         data_deps=ids[~is_control].tolist(),
-        duration_micros=max(0, int(trace.duration_ps[row])) // PS_PER_MICROSECOND,
+        duration_micros=-(-max(0, int(trace.duration_ps[row])) // PS_PER_MICROSECOND),
     )
     for name, field, value in _attributes(trace, row):
         node.attr.add(name=name, **{field: value})
@@ -127,6 +116,11 @@ def _node(trace: ChakraTrace, row: int) -> Any:
 def _attributes(trace: ChakraTrace, row: int) -> Iterator[tuple[str, str, object]]:
     """Name, field and value of each attribute, in the types that the known writers use."""
     yield "is_cpu_op", "bool_val", bool(trace.on_cpu[row])
+    duration_ps, stream = int(trace.duration_ps[row]), int(trace.stream[row])
+    if duration_ps == 0 or (duration_ps > 0 and duration_ps % PS_PER_MICROSECOND):
+        yield "duration_ps", "int64_val", duration_ps
+    if stream != stream_of(int(trace.type[row]), on_cpu=bool(trace.on_cpu[row])):
+        yield "stream", "int32_val", stream
     if trace.collective[row] >= 0:
         yield "comm_type", "int64_val", int(trace.collective[row])
         if group := trace.group_names[trace.group[row]]:
