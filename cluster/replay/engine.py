@@ -1,0 +1,117 @@
+"""The replay engine's door: operations and transfers in, times and link loads out."""
+
+import time
+
+import numpy as np
+
+from cluster.compiled import announced
+from cluster.machine.fabric import Transfers
+from cluster.machine.tables import Integers
+from cluster.replay.check import check_operations, check_transfers
+from cluster.replay.deadlock import explain
+from cluster.replay.kernel.advance import advance
+from cluster.replay.kernel.build import build
+from cluster.replay.kernel.state import ENDED, LATE, RUNNING, STUCK, THERE, State
+from cluster.replay.pair import Meetings, pair
+from cluster.replay.problem import (
+    MOST_BINS,
+    DeadlockError,
+    Observer,
+    Operations,
+    Replayed,
+    RunTooLongError,
+)
+
+WINDOW_EVENTS = 1 << 18
+WINDOW_S = 0.05
+
+
+def replay(
+    operations: Operations,
+    transfers: Transfers,
+    *,
+    contended: bool = True,
+    most_bins: int = MOST_BINS,
+    observer: Observer | None = None,
+) -> Replayed:
+    """Run ``operations`` by the rules of DESIGN.md.
+
+    Raises
+    ------
+    ReplayError, FabricError
+        Input that makes no sense.
+    DeadlockError
+        Operations that wait for each other for ever.
+    RunTooLongError
+        More than 106 simulated days.
+    """
+    check_transfers(transfers)
+    check_operations(operations, transfers, most_bins)
+    meetings = pair(operations)
+    state = build(operations, meetings, transfers, contended=contended, most_bins=most_bins)
+    if observer is not None:
+        observer.started(len(operations.rank))
+    run(state, observer=observer)
+    _check_end(state, operations, meetings)
+    if observer is not None:
+        observer.finished()
+    return _replayed(state, meetings)
+
+
+def run(
+    state: State, *, observer: Observer | None = None, window_events: int = WINDOW_EVENTS
+) -> None:
+    """Advance ``state`` to its end in windows of at most ``window_events`` and about 50 ms."""
+    control = state.control[0]
+    events = min(window_events, 4096)
+    with announced():
+        advance(state, 0)  # compiled or loaded here, outside the first window's time
+    while control["status"] == RUNNING:
+        began_s = time.perf_counter()
+        advance(state, events)
+        events = _next_window(events, window_events, time.perf_counter() - began_s)
+        if observer is not None:
+            observer.advanced(int(control["now_ps"]), int(control["done"]))
+
+
+def _next_window(events: int, most: int, took_s: float) -> int:
+    """More events after a short window, fewer after a long one."""
+    if took_s > 2 * WINDOW_S:
+        return max(1, events // 2)
+    return min(most, 2 * events) if took_s < WINDOW_S else events
+
+
+def _check_end(state: State, operations: Operations, meetings: Meetings) -> None:
+    control = state.control[0]
+    if control["status"] == LATE:
+        day = int(control["now_ps"]) / (86_400 * 10**12)
+        raise RunTooLongError(
+            f"on day {day:.1f} of simulated time {control['done']} of {control['operations']} "
+            "operations are done; a run may last 106 days: replay fewer operations"
+        )
+    if control["status"] == STUCK:
+        pending = state.operations["pending"][:-1]
+        raise DeadlockError(explain(operations, meetings, pending == THERE, pending == ENDED))
+
+
+def _replayed(state: State, meetings: Meetings) -> Replayed:
+    end_ps = int(state.control["end_ps"][0])
+    bin_ps, loads = int(state.control["bin_ps"][0]), state.loads
+    while end_ps > len(loads) * bin_ps:
+        joined = loads[0::2] + loads[1::2]
+        loads = np.concatenate([joined, np.zeros_like(joined)])
+        bin_ps *= 2
+    return Replayed(
+        start_ps=_column(state.operations["start_ps"]),
+        end_ps=_column(state.operations["end_ps"]),
+        meeting=meetings.of,
+        begin_ps=_column(state.meetings["begin_ps"]),
+        finish_ps=_column(state.meetings["finish_ps"]),
+        bin_ps=bin_ps,
+        load_bytes=loads[: max(1, -(-end_ps // bin_ps))].copy(),
+    )
+
+
+def _column(records: Integers) -> Integers:
+    """All but the last row, which only closes the list."""
+    return np.ascontiguousarray(records[:-1])

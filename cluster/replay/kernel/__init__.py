@@ -1,0 +1,1 @@
+"""The compiled engine: plain functions over structured arrays, resumable after any event."""

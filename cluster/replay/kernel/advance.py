@@ -1,0 +1,44 @@
+"""The loop: all that follows from what is known, then the next time at which legs come or go."""
+
+from cluster.compiled import compiled
+from cluster.replay.kernel.clock import take_first
+from cluster.replay.kernel.fabric import enter, leave
+from cluster.replay.kernel.flow import start
+from cluster.replay.kernel.share import settle
+from cluster.replay.kernel.state import COMING, DONE, LATE, NONE, RUNNING, STUCK, State
+from cluster.replay.problem import LAST_PS
+
+
+@compiled
+def advance(state: State, events: int) -> int:
+    """Run on for at most so many starts, entries, leaves and settlements; return those left.
+
+    The control record says how things stand then: RUNNING, DONE, LATE (something would end after
+    LAST_PS) or STUCK (operations are left, but they wait for each other).
+    """
+    control = state.control[0]
+    while control["status"] == RUNNING and events > 0:
+        events -= 1
+        if control["ready"] != NONE:
+            o = control["ready"]
+            control["ready"] = state.operations[o]["next"]
+            start(state, o)
+            continue
+        next_ps = control["now_ps"]
+        if control["queued"] > 0:
+            next_ps = state.slots[state.slots[0]["heap"]]["event_ps"]
+        if control["queued"] > 0 and next_ps == control["now_ps"]:
+            s = take_first(state)
+            if state.slots[s]["state"] == COMING:
+                enter(state, s)
+            else:
+                leave(state, s)
+        elif control["dirty"] > 0:
+            settle(state)
+        elif control["queued"] > 0:
+            control["now_ps"] = next_ps
+            if next_ps > LAST_PS:
+                control["status"] = LATE
+        else:
+            control["status"] = DONE if control["done"] == control["operations"] else STUCK
+    return events

@@ -1,0 +1,90 @@
+"""Why nothing can happen any more: who waits for what, which calls nobody makes, and a cycle."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+
+from cluster.replay.problem import Kind
+from cluster.replay.reference.meetings import Meeting
+from cluster.replay.reference.operation import Operation
+
+MOST_NAMED = 8
+"""Of each sort; of more, the rest is counted."""
+
+
+def explain(operations: Sequence[Operation], meetings: Sequence[Meeting]) -> str:
+    """Say it in one line. ``operations`` are all, ended or not."""
+    meeting_of = {member: meeting for meeting in meetings for member in meeting.members}
+    waiting = [operation for operation in operations if operation.end_ps is None]
+    by_rank = groupby(sorted(waiting, key=lambda o: (o.rank, o.row)), key=lambda o: o.rank)
+    ranks = [
+        f"rank {rank}: " + _listed([_waits(operation, meeting_of) for operation in rows])
+        for rank, rows in by_rank
+    ]
+    unmade = [
+        f"{meeting.call} is never made by rank {rank}"
+        for meeting in meetings
+        for rank in meeting.missing
+    ]
+    cycle = find_cycle(waiting, meeting_of)
+    return "; ".join(
+        [
+            f"deadlock: {len(waiting)} of {len(operations)} operations wait for ever",
+            *([_listed(unmade)] if unmade else []),
+            *(["a cycle: " + " waits for ".join(map(_name, cycle))] if cycle else []),
+            _listed(ranks, "; "),
+        ]
+    )
+
+
+def find_cycle(
+    waiting: Sequence[Operation], meeting_of: dict[Operation, Meeting]
+) -> list[Operation]:
+    """Operations of which each waits for the next, the first also at the end; empty if none do."""
+    seen: set[Operation] = set()
+    for root in waiting:
+        if root in seen:
+            continue
+        seen.add(root)
+        path = {root: awaited_by(root, meeting_of)}
+        while path:
+            operation, following = next(reversed(path.items()))
+            other = next(following, None)
+            if other is None:
+                del path[operation]
+            elif other in path:
+                way = list(path)
+                return [*way[way.index(other) :], other]
+            elif other not in seen:
+                seen.add(other)
+                path[other] = awaited_by(other, meeting_of)
+    return []
+
+
+def awaited_by(operation: Operation, meeting_of: dict[Operation, Meeting]) -> Iterator[Operation]:
+    """The rows without which ``operation`` can go no further."""
+    if operation.start_ps is None:
+        before = [] if operation.before is None else [operation.before]
+        yield from (other for other in [*before, *operation.deps] if other.end_ps is None)
+    else:
+        drivers = meeting_of[operation].drivers
+        yield from (driver for driver in drivers if driver.there_ps is None)
+
+
+def _waits(operation: Operation, meeting_of: dict[Operation, Meeting]) -> str:
+    if operation.start_ps is None:
+        awaited = [_name(other) for other in awaited_by(operation, meeting_of)]
+        return f"{_name(operation)} waits for {_listed(awaited)}"
+    meeting = meeting_of[operation]
+    ranks = {driver.rank for driver in awaited_by(operation, meeting_of)} | {*meeting.missing}
+    absent = _listed([str(rank) for rank in sorted(ranks)])
+    return f"{_name(operation)} waits in {meeting.call} for rank {absent}"
+
+
+def _name(operation: Operation) -> str:
+    kind = "" if operation.kind == Kind.WORK else f" ({operation.kind.name.lower()})"
+    return f"row {operation.row}{kind}"
+
+
+def _listed(words: Sequence[str], between: str = ", ") -> str:
+    more = [f"and {len(words) - MOST_NAMED} more"] if len(words) > MOST_NAMED else []
+    return between.join([*words[:MOST_NAMED], *more])

@@ -1,0 +1,47 @@
+"""All legs that share the fabric at a time."""
+
+from collections.abc import Sequence
+
+from cluster.replay.reference.fairness import fair_speeds
+from cluster.replay.reference.legs import Flow
+
+
+class Fabric:
+    """Knows who is active; finds speeds when it is told that a time is over."""
+
+    def __init__(self, *, contended: bool) -> None:
+        self.contended = contended
+        self.active: dict[int, Flow] = {}
+        """By meeting, which has one leg under way at a time."""
+        self.flows: list[Flow] = []
+        """All that ever were."""
+        self._changed = False
+
+    def enter(self, flow: Flow) -> None:
+        self.active[flow.meeting] = flow
+        self.flows.append(flow)
+        self._changed = True
+
+    def next_leave_ps(self) -> int | None:
+        """When the next flow leaves, of those that have a speed."""
+        times = [flow.leave_ps for flow in self.active.values() if flow.leave_ps is not None]
+        return min(times, default=None)
+
+    def take_leaving(self, now_ps: int) -> Sequence[Flow]:
+        """Remove the flows whose time has come."""
+        leaving = [flow for flow in self.active.values() if flow.leave_ps == now_ps]
+        for flow in leaving:
+            del self.active[flow.meeting]
+        self._changed |= bool(leaving)
+        return leaving
+
+    def find_speeds(self, now_ps: int) -> Sequence[Flow]:
+        """Give every flow the speed that suits those who are active; return them all."""
+        if not self._changed:
+            return ()
+        self._changed = False
+        flows = list(self.active.values())
+        speeds = fair_speeds(flows) if self.contended else dict.fromkeys(flows, 1.0)
+        for flow, speed in speeds.items():
+            flow.go_on(speed, now_ps)
+        return flows

@@ -1,0 +1,206 @@
+"""The course of events: whatever happens at one instant, then new speeds, then the next instant."""
+
+from enum import IntEnum
+from heapq import heappop, heappush
+
+import numpy as np
+
+from cluster.machine.fabric import Transfers
+from cluster.machine.tables import Integers
+from cluster.replay.problem import (
+    LAST_PS,
+    MOST_BINS,
+    DeadlockError,
+    Kind,
+    Observer,
+    Operations,
+    Replayed,
+    RunTooLongError,
+)
+from cluster.replay.reference.deadlock import explain
+from cluster.replay.reference.fabric import Fabric
+from cluster.replay.reference.legs import Flow, read_legs
+from cluster.replay.reference.loads import bin_width_ps, link_loads
+from cluster.replay.reference.meetings import Meeting, pair
+from cluster.replay.reference.operation import Operation, read_operations
+
+WINDOW = 4096
+"""Ends of operations between two looks from outside."""
+
+
+class Event(IntEnum):
+    """What can happen, but for leaving the fabric, of which the fabric itself keeps the time.
+
+    Simultaneous events need no order; they get one so that any heap will do.
+    """
+
+    LEAVE = 0
+    """A meeting's leg that shares nothing is over."""
+    ENTER = 1
+    """A meeting's leg is past its latency."""
+    THERE = 2
+    """A row is prepared to meet the others."""
+    END = 3
+    """A row is over."""
+
+
+def replay_reference(
+    operations: Operations,
+    transfers: Transfers,
+    *,
+    contended: bool = True,
+    most_bins: int = MOST_BINS,
+    observer: Observer | None = None,
+) -> Replayed:
+    """Run all operations and say when each started and ended, and what links carried.
+
+    Raises
+    ------
+    ReplayError
+        If calls cannot be paired, or partners name different transfers.
+    DeadlockError
+        If operations wait for each other for ever.
+    RunTooLongError
+        If the end would lie past ``LAST_PS``.
+    """
+    simulation = Simulation(operations, transfers, contended=contended, observer=observer)
+    if observer is not None:
+        observer.started(len(simulation.operations))
+    simulation.run()
+    if observer is not None:
+        observer.finished()
+    return simulation.replayed(transfers.resources, most_bins)
+
+
+class Simulation:
+    """The rows, their meetings, and the fabric between them."""
+
+    def __init__(
+        self,
+        columns: Operations,
+        transfers: Transfers,
+        *,
+        contended: bool,
+        observer: Observer | None,
+    ) -> None:
+        self.operations = read_operations(columns)
+        self.meetings = pair(self.operations, columns)
+        self.meeting_of = {
+            member: meeting for meeting in self.meetings for member in meeting.members
+        }
+        self.legs = read_legs(transfers)
+        self.fabric = Fabric(contended=contended)
+        self.agenda: list[tuple[int, Event, int, int]] = []
+        """A heap of (time, what, number of the row or meeting, leg)."""
+        self.observer = observer
+        self.done = 0
+
+    def run(self) -> None:
+        now_ps = 0
+        for operation in self.operations:
+            if operation.waits_for == 0:
+                self._start(operation, now_ps)
+        while (next_ps := self._next_event_ps()) is not None:
+            now_ps = next_ps
+            while self._next_event_ps() == now_ps:
+                self._live_through(now_ps)
+            for flow in self.fabric.find_speeds(now_ps):
+                self._refuse_late(flow.leave_ps)
+        self._look(now_ps)
+        if self.done < len(self.operations):
+            raise DeadlockError(explain(self.operations, self.meetings))
+
+    def replayed(self, resources: int, most_bins: int) -> Replayed:
+        """The outcome as columns."""
+        end_ps = max((operation.end_ps or 0 for operation in self.operations), default=0)
+        bin_ps = bin_width_ps(end_ps, most_bins)
+        meeting_of = [self.meeting_of.get(operation) for operation in self.operations]
+        return Replayed(
+            start_ps=_times([operation.start_ps for operation in self.operations]),
+            end_ps=_times([operation.end_ps for operation in self.operations]),
+            meeting=_times([-1 if met is None else met.number for met in meeting_of]),
+            begin_ps=_times([meeting.begin_ps for meeting in self.meetings]),
+            finish_ps=_times([meeting.finish_ps for meeting in self.meetings]),
+            bin_ps=bin_ps,
+            load_bytes=link_loads(self.fabric.flows, resources, end_ps, bin_ps),
+        )
+
+    def _next_event_ps(self) -> int | None:
+        times = [self.fabric.next_leave_ps(), self.agenda[0][0] if self.agenda else None]
+        return min((time for time in times if time is not None), default=None)
+
+    def _live_through(self, now_ps: int) -> None:
+        """Let everything happen that is due now; what follows from it may be due now as well."""
+        for flow in self.fabric.take_leaving(now_ps):
+            self._go_on(self.meetings[flow.meeting], flow.leg.then, now_ps)
+        while self.agenda and self.agenda[0][0] == now_ps:
+            _, event, number, leg = heappop(self.agenda)
+            match event:
+                case Event.LEAVE:
+                    self._go_on(self.meetings[number], self.legs[leg].then, now_ps)
+                case Event.ENTER:
+                    home = self.meetings[number].home
+                    self.fabric.enter(Flow(number, home, self.legs[leg]))
+                case Event.THERE:
+                    self._be_there(self.operations[number], now_ps)
+                case Event.END:
+                    self._end(self.operations[number], now_ps)
+
+    def _start(self, operation: Operation, now_ps: int) -> None:
+        operation.start_ps = now_ps
+        event = Event.END if operation.kind == Kind.WORK else Event.THERE
+        self._plan(now_ps + operation.duration_ps, event, operation.row)
+
+    def _be_there(self, operation: Operation, now_ps: int) -> None:
+        operation.there_ps = now_ps
+        meeting = self.meeting_of[operation]
+        if meeting.finish_ps is not None:
+            self._plan(now_ps, Event.END, operation.row)
+        elif not operation.passive:
+            meeting.awaited -= 1
+            if meeting.awaited == 0:
+                meeting.begin_ps = now_ps
+                self._go_on(meeting, meeting.transfer, now_ps)
+
+    def _go_on(self, meeting: Meeting, leg: int, now_ps: int) -> None:
+        """Begin ``leg``, or finish where there is none."""
+        if leg < 0:
+            self._finish(meeting, now_ps)
+        elif self.legs[leg].shares:
+            self._plan(now_ps + self.legs[leg].latency_ps, Event.ENTER, meeting.number, leg)
+        else:
+            alone_ps = self.legs[leg].latency_ps + self.legs[leg].work_ps
+            self._plan(now_ps + alone_ps, Event.LEAVE, meeting.number, leg)
+
+    def _finish(self, meeting: Meeting, now_ps: int) -> None:
+        meeting.finish_ps = now_ps
+        for member in meeting.members:
+            if member.there_ps is not None:
+                self._plan(now_ps, Event.END, member.row)
+
+    def _end(self, operation: Operation, now_ps: int) -> None:
+        operation.end_ps = now_ps
+        for follower in operation.followers:
+            follower.waits_for -= 1
+            if follower.waits_for == 0:
+                self._start(follower, now_ps)
+        self.done += 1
+        if self.done % WINDOW == 0:
+            self._look(now_ps)
+
+    def _plan(self, time_ps: int, event: Event, number: int, leg: int = -1) -> None:
+        self._refuse_late(time_ps)
+        heappush(self.agenda, (time_ps, event, number, leg))
+
+    def _refuse_late(self, time_ps: int | None) -> None:
+        if time_ps is not None and time_ps > LAST_PS:
+            days = LAST_PS // (86_400 * 10**12)
+            raise RunTooLongError(f"the run goes on for more than {days} days, which is the most")
+
+    def _look(self, now_ps: int) -> None:
+        if self.observer is not None:
+            self.observer.advanced(now_ps, self.done)
+
+
+def _times(values: list[int | None] | list[int]) -> Integers:
+    return np.array(values, np.int64)
