@@ -1,12 +1,21 @@
 """Operation programs: what every card does, in which order, and what it waits for."""
 
+from workloads.program.batch import Batch, decode_steps, mixed_steps, prefill_steps
 from workloads.program.columns import Operations, Program, program_of
+from workloads.program.generate import generate_program
+from workloads.program.rows import ProgramInputs
 from workloads.program.words import PROGRAM_COLUMNS, ProgramError
 
 __all__ = [
     "PROGRAM_COLUMNS",
+    "Batch",
     "Operations",
     "Program",
     "ProgramError",
+    "ProgramInputs",
+    "decode_steps",
+    "generate_program",
+    "mixed_steps",
+    "prefill_steps",
     "program_of",
 ]

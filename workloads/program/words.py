@@ -20,9 +20,9 @@ WEIGHT_CLASSES = (
 )
 """What kind of weights an operation reads; ``kv`` is the cache, "" is none."""
 
-COMPUTE, NETWORK, MEMORY, SEND, RECEIVE = range(5)
+COMPUTE, NETWORK, MEMORY, SEND, RECEIVE, HOST = range(6)
 """Streams: operations of one rank and one stream run one after another, in the order of rows.
-Sends and receives have streams of their own, so that they never wait for each other."""
+Sends, receives and the host have streams of their own, so that they hold up nobody else."""
 
 VOCABULARIES = {"kind": KINDS, "phase": PHASES, "collective": COLLECTIVES}
 """Columns whose words are fixed, and their words."""
@@ -48,8 +48,8 @@ PROGRAM_COLUMNS = (
         "stream",
         "int8",
         "1",
-        "Queue of the rank: 0 compute, 1 network, 2 memory, 3 sends, 4 receives; others are free. "
-        "A queue runs its operations one after another in the order of rows.",
+        "Queue of the rank: 0 compute, 1 network, 2 memory, 3 sends, 4 receives, 5 host; others "
+        "are free. A queue runs its operations one after another in the order of rows.",
     ),
     _column("kind", "dictionary", "1", f"One of {', '.join(KINDS)}.", optional=False),
     _column("name", "dictionary", "1", "What it is called; equal names, equal kind of work."),
@@ -84,7 +84,7 @@ PROGRAM_COLUMNS = (
         "int64",
         "1",
         "Equal products done at once, each with weights of its own; attention: KV heads of the "
-        "rank.",
+        "rank; an exchange inside the rank: equal ones side by side.",
     ),
     _column(
         "context_tokens",
@@ -109,8 +109,8 @@ PROGRAM_COLUMNS = (
         "int64",
         "bytes",
         "What goes on the wire, in the wire's format. send and recv: of this rank; all_reduce, "
-        "reduce_scatter, all_gather, broadcast: the whole vector; all_to_all: all that one rank "
-        "gives away.",
+        "reduce_scatter, all_gather, broadcast: the whole vector; all_to_all: what one rank shares "
+        "out, its own part included.",
     ),
     _column("collective", "dictionary", "1", f"Of a collective: {', '.join(COLLECTIVES)}."),
     _column(

@@ -1,0 +1,143 @@
+"""The attention half of a layer as rows of a program, in order, under the names of its prices.
+
+Grouped-query attention: norm+quant, QKV, RoPE, QK^T, softmax, PV, V tail, merge, O. MLA has latent
+down, latent gather, latent norm+quant, query up and absorb K in place of QKV, and absorb V after
+the merge. Where chiplets share a head's context by blocks they first gather its queries (query
+gather) and at last reduce their partial softmaxes (partial reduce).
+"""
+
+from dataclasses import dataclass, replace
+
+from workloads.model import Attention
+from workloads.program.batch import Batch
+from workloads.program.rows import ProgramInputs, Row, exchange, matmul, vector
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardHeads:
+    """What a card holds of an attention."""
+
+    kv_heads: int
+    """Replicated ones count once; MLA keeps one latent for all heads."""
+    heads: int
+    key_dim: int
+    """Width of the dot product (MLA: latent and rotary part)."""
+    value_dim: int
+    """Width of what is summed (MLA: the latent)."""
+
+
+def card_heads(inputs: ProgramInputs, a: Attention) -> CardHeads:
+    """Cut an attention over the cards of a stage."""
+    latent = a.kind == "mla"
+    return CardHeads(
+        kv_heads=1 if latent else max(1, a.kv_heads // inputs.cards),
+        heads=a.heads // inputs.cards,
+        key_dim=a.kv_lora_rank + a.rope_dim if latent else a.head_dim,
+        value_dim=a.kv_lora_rank if latent else a.value_dim,
+    )
+
+
+def attention_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
+    """All operations from the first norm to O."""
+    tokens, hidden = batch.tokens, inputs.model.hidden
+    heads = card_heads(inputs, a)
+    projections = _latent if a.kind == "mla" else _grouped
+    gather, reduce = _context(inputs, heads, tokens)
+    return [
+        vector("norm+quant", tokens, m=tokens, n=hidden),
+        *projections(inputs, a, heads, tokens),
+        *gather,
+        *cache_rows(inputs, a, batch),
+        Row(name="V tail", kind="attention", tokens=tokens, count=heads.kv_heads),
+        *reduce,
+        *_output(inputs, a, heads, tokens),
+    ]
+
+
+def _grouped(inputs: ProgramInputs, a: Attention, heads: CardHeads, tokens: int) -> list[Row]:
+    cached = heads.kv_heads * (a.head_dim + a.value_dim)
+    columns = heads.heads * a.head_dim + cached
+    gates = heads.heads * a.head_dim if a.output_gate else 0
+    written = inputs.formats.kv.bytes_of(tokens * cached)
+    hidden = inputs.model.hidden
+    return [
+        matmul(inputs, "QKV", "attention", tokens, m=tokens, k=hidden, n=columns + gates),
+        vector("RoPE", tokens, m=tokens, n=columns, write_bytes=written),
+    ]
+
+
+def _latent(inputs: ProgramInputs, a: Attention, heads: CardHeads, tokens: int) -> list[Row]:
+    hidden, latents = inputs.model.hidden, a.q_lora_rank + a.kv_lora_rank
+    gathered = inputs.formats.wire.bytes_of(tokens * (latents + a.rope_dim))
+    turned = heads.heads * (a.head_dim + heads.key_dim) + a.rope_dim
+    written = inputs.formats.kv.bytes_of(tokens * heads.key_dim)
+
+    def product(name: str, k: int, n: int, count: int = 1) -> Row:
+        return matmul(inputs, name, "attention", tokens, m=tokens, k=k, n=n, count=count)
+
+    return [
+        product("latent down", hidden, latents + a.rope_dim),
+        exchange("latent gather", "all_gather", tokens, gathered, "card"),
+        vector("latent norm+quant", tokens, m=tokens, n=latents),
+        product("query up", a.q_lora_rank or hidden, heads.heads * a.head_dim),
+        vector("RoPE", tokens, m=tokens, n=turned, write_bytes=written),
+        product("absorb K", a.nope_dim, a.kv_lora_rank, heads.heads),
+    ]
+
+
+def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
+    """QK^T, softmax and PV over the cache; they vary as contexts grow."""
+    heads = card_heads(inputs, a)
+    decode, chunks = batch.met(a.window)
+    met = decode + batch.chunk_tokens * chunks  # pairs of a query and a key, for each head
+
+    def over_cache(name: str, width: int, flop: int, *, reads: bool = True) -> Row:
+        elements = (decode + chunks) * heads.kv_heads * width
+        return Row(
+            name=name,
+            kind="attention",
+            tokens=batch.tokens,
+            m=batch.chunk_tokens,
+            k=width,
+            n=chunks,
+            count=heads.kv_heads,
+            context_tokens=decode + chunks,
+            weight_class="kv" if reads else "",
+            weight_format=inputs.formats.kv.name if reads else "",
+            activation_format=inputs.formats.activations.name if reads else "",
+            flop=flop * heads.heads * met,
+            read_bytes=inputs.formats.kv.bytes_of(elements) if reads else 0,
+            slot=(a, name),
+        )
+
+    return [
+        over_cache("QK^T", heads.key_dim, 2 * heads.key_dim),
+        over_cache("softmax", 0, 1, reads=False),
+        over_cache("PV", heads.value_dim, 2 * heads.value_dim),
+    ]
+
+
+def _context(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> tuple[list[Row], list[Row]]:
+    """Before and after attention: what the chiplets that share each KV head's context exchange."""
+    if inputs.chiplets // heads.kv_heads <= 1:
+        return [], []
+    queries = tokens * heads.heads // heads.kv_heads
+    gathered = inputs.formats.activations.bytes_of(queries * heads.key_dim)
+    partial = inputs.formats.wire.bytes_of(queries * (heads.value_dim + 2))
+    gather = exchange("query gather", "all_gather", tokens, gathered, "card")
+    reduce = exchange("partial reduce", "reduce_scatter", tokens, partial, "card")
+    count = heads.kv_heads
+    return [replace(gather, count=count)], [replace(reduce, count=count)]
+
+
+def _output(inputs: ProgramInputs, a: Attention, heads: CardHeads, tokens: int) -> list[Row]:
+    absorb = []
+    if a.kind == "mla":
+        sizes = {"m": tokens, "k": a.kv_lora_rank, "n": a.value_dim, "count": heads.heads}
+        absorb = [matmul(inputs, "absorb V", "attention", tokens, **sizes)]
+    wide = heads.heads * a.value_dim
+    return [
+        vector("merge", tokens, m=tokens, n=heads.heads * heads.value_dim),
+        *absorb,
+        matmul(inputs, "O", "attention", tokens, m=tokens, k=wide, n=inputs.model.hidden),
+    ]

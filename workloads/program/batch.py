@@ -1,0 +1,158 @@
+"""What the slots of a pipeline work on in each step: sequences that decode, chunks of prompts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from workloads.program.words import ProgramError
+
+KV_BLOCK_TOKENS = 64
+"""Keys and values are read in whole blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """One microbatch in one step. Contexts count the new tokens, too."""
+
+    decode_contexts: tuple[int, ...] = ()
+    """Tokens in the cache of each sequence that decodes one more."""
+    chunk_tokens: int = 0
+    """New tokens of each chunk of a prompt."""
+    chunk_contexts: tuple[int, ...] = ()
+    """Tokens in the cache of each chunk's sequence when the chunk is done."""
+    last_chunks: int = 0
+    """How many of the chunks end their prompt and emit its first token."""
+
+    def __post_init__(self) -> None:
+        least = min(self.decode_contexts, default=1)
+        if not least >= 1:
+            raise ProgramError(
+                f"a decoding sequence has at least 1 token in its cache, got {least}"
+            )
+        if bool(self.chunk_contexts) != bool(self.chunk_tokens):
+            raise ProgramError("chunk_tokens and chunk_contexts go together or not at all")
+        if not 0 <= self.chunk_tokens <= min(self.chunk_contexts, default=0):
+            raise ProgramError(
+                f"chunks of {self.chunk_tokens} tokens cannot end with"
+                f" {min(self.chunk_contexts, default=0)} tokens in the cache"
+            )
+        if not 0 <= self.last_chunks <= len(self.chunk_contexts):
+            raise ProgramError(
+                f"last_chunks is 0 to {len(self.chunk_contexts)}, got {self.last_chunks}"
+            )
+
+    @property
+    def tokens(self) -> int:
+        """That run through the layers."""
+        return len(self.decode_contexts) + self.chunk_tokens * len(self.chunk_contexts)
+
+    @property
+    def emitted(self) -> int:
+        """Rows that run through the head."""
+        return len(self.decode_contexts) + self.last_chunks
+
+    @property
+    def phase(self) -> str:
+        if not self.chunk_contexts:
+            return "decode"
+        return "mixed" if self.decode_contexts else "prefill"
+
+    def met(self, window: int) -> tuple[int, int]:
+        """KV tokens that decode rows and chunks meet, in whole blocks; ``window`` 0 sees all.
+
+        A windowed row meets the blocks that its tokens' windows touch, one more for their offset.
+        """
+        decode = sum(_blocks(context, 1, window) for context in self.decode_contexts)
+        chunks = sum(_blocks(c, self.chunk_tokens, window) for c in self.chunk_contexts)
+        return decode * KV_BLOCK_TOKENS, chunks * KV_BLOCK_TOKENS
+
+
+Steps: TypeAlias = Sequence[Sequence[Batch | None]]
+"""[step][slot] what each slot works on; None where it has nothing."""
+
+
+def decode_steps(
+    *, batch: int, context: int, steps: int, slots: int, growing: bool = True
+) -> Steps:
+    """``batch`` sequences over ``slots``, the first taking the remainder, one token each a step.
+
+    Each sequence has ``context`` tokens in its cache in the first step, its new one among them, and
+    one more in each later step unless ``growing`` is false.
+    """
+    _at_least_one(batch=batch, context=context, steps=steps, slots=slots)
+    sizes = _shares(batch, slots)
+    return [
+        [_decode(size, context + (step if growing else 0)) for size in sizes]
+        for step in range(steps)
+    ]
+
+
+def prefill_steps(*, prompts: int, prompt_tokens: int, chunk_tokens: int, slots: int) -> Steps:
+    """Equal prompts over ``slots``, each cut into chunks of ``chunk_tokens``, the last shorter."""
+    _at_least_one(
+        prompts=prompts, prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens, slots=slots
+    )
+    sizes = _shares(prompts, slots)
+    ends = [*range(chunk_tokens, prompt_tokens, chunk_tokens), prompt_tokens]
+    starts = [0, *ends[:-1]]
+    return [
+        [
+            Batch(
+                chunk_tokens=end - start,
+                chunk_contexts=(end,) * size,
+                last_chunks=size if end == prompt_tokens else 0,
+            )
+            if size
+            else None
+            for size in sizes
+        ]
+        for start, end in zip(starts, ends, strict=True)
+    ]
+
+
+def mixed_steps(
+    *, batch: int, context: int, prompt_tokens: int, chunk_tokens: int, slots: int
+) -> Steps:
+    """``batch`` decoding sequences over ``slots``, and one prompt a slot that is prefilled beside.
+
+    There are as many steps as the prompt has chunks; the last chunk emits its first token.
+    """
+    _at_least_one(batch=batch, context=context)
+    prefill = prefill_steps(
+        prompts=slots, prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens, slots=slots
+    )
+    sizes = _shares(batch, slots)
+    return [
+        [
+            Batch(
+                decode_contexts=(context + step,) * size,
+                chunk_tokens=chunk.chunk_tokens,
+                chunk_contexts=chunk.chunk_contexts,
+                last_chunks=chunk.last_chunks,
+            )
+            for size, chunk in zip(sizes, chunks, strict=True)
+            if chunk is not None
+        ]
+        for step, chunks in enumerate(prefill)
+    ]
+
+
+def _blocks(context: int, tokens: int, window: int) -> int:
+    blocks = -(-context // KV_BLOCK_TOKENS)
+    if not window:
+        return blocks
+    return min(blocks, -(-(window + tokens - 1) // KV_BLOCK_TOKENS) + 1)
+
+
+def _decode(size: int, context: int) -> Batch | None:
+    return Batch(decode_contexts=(context,) * size) if size else None
+
+
+def _shares(total: int, slots: int) -> list[int]:
+    return [total // slots + (slot < total % slots) for slot in range(slots)]
+
+
+def _at_least_one(**counts: int) -> None:
+    for name, count in counts.items():
+        if not count >= 1:
+            raise ProgramError(f"{name} must be at least 1, got {count}")

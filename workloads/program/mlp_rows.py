@@ -1,0 +1,108 @@
+"""The rest of a layer as rows of a program, in order, under the names of its prices.
+
+Dense: all-reduce, residual+norm+quant, gate/up, activation x mul, down, all-reduce+residual and
+residual (the additions of the dispatch before it). A mixture of experts adds router, router top-k
+and expert combine, and shared experts theirs. With expert parallelism the all-reduces become
+reduce-scatter, dispatch all-to-all, combine all-to-all and all-gather+residual.
+"""
+
+from workloads.model import Mlp
+from workloads.program.rows import ProgramInputs, Row, Scope, exchange, matmul, vector
+
+
+def mlp_rows(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
+    """All operations after O."""
+    hidden = inputs.model.hidden
+    whole = inputs.formats.wire.bytes_of(tokens * hidden)
+    parted = mlp.kind == "moe" and inputs.expert_ranks > 1
+    own = -(-tokens // inputs.cards) if parted else tokens
+    settle = vector("residual+norm+quant", tokens, m=own, n=hidden)
+    if mlp.kind == "dense":
+        middle = gated(inputs, "", "mlp", mlp.intermediate, tokens)
+    else:
+        middle = [
+            *_router(inputs, mlp, own, tokens),
+            *_shared(inputs, mlp, tokens, parted=parted),
+            *(_parted(inputs, mlp, tokens) if parted else _experts(inputs, mlp, tokens)),
+        ]
+    begin, end = ("reduce-scatter", "all-gather") if parted else ("all-reduce", "all-reduce")
+    return [
+        exchange(begin, begin.replace("-", "_"), tokens, whole, "stage"),
+        settle,
+        *middle,
+        exchange(f"{end}+residual", end.replace("-", "_"), tokens, whole, "stage"),
+        vector("residual", tokens, m=tokens, n=hidden),
+    ]
+
+
+def gated(
+    inputs: ProgramInputs, prefix: str, weight_class: str, intermediate: int, tokens: int
+) -> list[Row]:
+    """Gate and up by columns, their product, down by rows, over the cards of the stage."""
+    width, hidden = inputs.width(intermediate), inputs.model.hidden
+    up = {"m": tokens, "k": hidden, "n": 2 * width}
+    down = {"m": tokens, "k": width, "n": hidden}
+    return [
+        matmul(inputs, f"{prefix}gate/up", weight_class, tokens, **up),
+        vector(f"{prefix}activation x mul", tokens, m=tokens, n=width),
+        matmul(inputs, f"{prefix}down", weight_class, tokens, **down),
+    ]
+
+
+def _router(inputs: ProgramInputs, mlp: Mlp, own: int, tokens: int) -> list[Row]:
+    sizes = {"m": own, "k": inputs.model.hidden, "n": mlp.experts}
+    return [
+        matmul(inputs, "router", "router", tokens, **sizes),
+        vector("router top-k", tokens, m=own, n=mlp.experts),
+    ]
+
+
+def _shared(inputs: ProgramInputs, mlp: Mlp, tokens: int, *, parted: bool) -> list[Row]:
+    if not mlp.shared_intermediate:
+        return []
+    work = gated(inputs, "shared ", "shared_expert", mlp.shared_intermediate, tokens)
+    if not parted:
+        return work
+    whole = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
+    return [
+        exchange("shared gather", "all_gather", tokens, whole, "stage"),
+        *work,
+        exchange("shared reduce", "reduce_scatter", tokens, whole, "stage"),
+    ]
+
+
+def _parted(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
+    """Tokens go to the ranks of their experts and back; an expert is sliced over its cards."""
+    hidden, wire = inputs.model.hidden, inputs.formats.wire
+    copies = min(mlp.experts_per_token, inputs.expert_ranks)
+    chiplets = inputs.cards * inputs.chiplets
+    crossing = inputs.chiplets * wire.bytes_of(-(-tokens * copies // chiplets) * hidden)
+    pairs = int(inputs.routed(mlp).rows[tokens])
+    present = wire.bytes_of(min(tokens, pairs) * hidden)
+    scope: Scope = "expert" if inputs.plan.cards_per_expert > 1 else "card"
+    return [
+        exchange("dispatch all-to-all", "all_to_all", tokens, crossing, "stage"),
+        exchange("expert gather", "all_gather", tokens, present, scope),
+        *_experts(inputs, mlp, tokens),
+        exchange("expert reduce", "reduce_scatter", tokens, present, scope),
+        exchange("combine all-to-all", "all_to_all", tokens, crossing, "stage"),
+    ]
+
+
+def _experts(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
+    """The hottest rank's active experts, with the mean of their tokens as m."""
+    table, hidden = inputs.routed(mlp), inputs.model.hidden
+    active, pairs = int(table.active[tokens]), int(table.rows[tokens])
+    width = inputs.width(mlp.intermediate, inputs.plan.cards_per_expert)
+    m = -(-pairs // max(1, active))
+
+    def product(name: str, k: int, n: int) -> Row:
+        sizes = {"m": m, "k": k, "n": n, "count": active, "rows": pairs}
+        return matmul(inputs, name, "expert", tokens, **sizes)
+
+    return [
+        product("expert gate/up", hidden, 2 * width),
+        vector("expert activation x mul", tokens, m=pairs, n=width),
+        product("expert down", width, hidden),
+        vector("expert combine", tokens, m=pairs, n=hidden),
+    ]

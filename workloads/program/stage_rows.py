@@ -1,0 +1,84 @@
+"""What one batch does at one stage of the pipeline: all rows in order, but sends and receives."""
+
+from dataclasses import dataclass, replace
+
+from workloads.plan import stage_layers
+from workloads.program.attention_rows import attention_rows
+from workloads.program.batch import Batch
+from workloads.program.mlp_rows import mlp_rows
+from workloads.program.rows import ProgramInputs, Row, exchange, matmul, vector
+from workloads.program.words import MEMORY
+
+CANDIDATES = 64
+"""Logits that each chiplet hands to the sampler."""
+
+CANDIDATE_BYTES = 6
+"""A logit in FP16 and a 32-bit token."""
+
+STREAM_NAME = "weight stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRows:
+    """Rows of one batch at one stage, each with the layer that it belongs to."""
+
+    rows: tuple[Row, ...]
+    """One after the other; the first may be the load of the stage's weights, beside them all."""
+    layers: tuple[int, ...]
+
+    @property
+    def streamed(self) -> bool:
+        return self.rows[0].name == STREAM_NAME
+
+
+def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
+    """All rows of ``batch`` at ``stage``: what comes before its layers, these, and the head."""
+    layers = stage_layers(inputs.plan, inputs.model)[stage]
+    placed = [(row, -1) for row in _outer(inputs, stage, batch.tokens)]
+    for number in layers:
+        layer = inputs.model.layers[number]
+        placed += [(row, number) for row in attention_rows(inputs, layer.attention, batch)]
+        placed += [(row, number) for row in mlp_rows(inputs, layer.mlp, batch.tokens)]
+    if stage == inputs.plan.pipeline_parallel_size - 1 and batch.emitted:
+        placed += [(row, -1) for row in head_rows(inputs, batch.emitted)]
+    if inputs.streamed:
+        placed.insert(0, (_stream([row for row, _ in placed], batch.tokens), -1))
+    return StageRows(
+        rows=tuple(row for row, _ in placed), layers=tuple(layer for _, layer in placed)
+    )
+
+
+def _outer(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
+    """Look the tokens up and join what each chiplet found, or gather what the last stage sent."""
+    hidden = inputs.model.hidden
+    whole = inputs.formats.wire.bytes_of(tokens * hidden)
+    if stage > 0:
+        return [exchange("receive gather", "all_gather", tokens, whole, "stage")]
+    read = tokens * inputs.formats.weights.matrix_bytes(hidden, 1)
+    look_up = replace(
+        vector("embedding", tokens, m=tokens, n=hidden),
+        weight_class="embedding",
+        weight_format=inputs.formats.weights.name,
+        read_bytes=read,
+    )
+    return [look_up, exchange("embedding all-reduce", "all_reduce", tokens, whole, "stage")]
+
+
+def head_rows(inputs: ProgramInputs, emitted: int) -> list[Row]:
+    """Final norm, LM head, each chiplet's best candidates, and the gather that samples."""
+    hidden, vocab = inputs.model.hidden, inputs.width(inputs.model.vocab)
+    chiplets = inputs.cards * inputs.chiplets
+    candidates = emitted * chiplets * CANDIDATES * CANDIDATE_BYTES
+    sizes = {"m": emitted, "k": hidden, "n": vocab}
+    return [
+        vector("final norm+quant", emitted, m=emitted, n=hidden),
+        matmul(inputs, "LM head", "head", emitted, **sizes),
+        vector("top-k", emitted, m=emitted, n=vocab),
+        exchange("sample", "all_gather", emitted, candidates, "stage"),
+    ]
+
+
+def _stream(rows: list[Row], tokens: int) -> Row:
+    """One load of all weights that the rows of the layers multiply; the head loads its own."""
+    read = sum(row.read_bytes for row in rows if row.kind == "matmul" and row.name != "LM head")
+    return Row(name=STREAM_NAME, kind="load", tokens=tokens, stream=MEMORY, read_bytes=read)
