@@ -163,6 +163,22 @@ def attention_by_bound(shapes: Records, measures: Integers) -> Integers:
     return out
 
 
+@compiled
+def _parts(shape: Any, measures: Any, out: Any) -> None:
+    for row in range(len(measures)):
+        blocks = math.ceil(measures[row, 0] / shape.parts)
+        passes = math.ceil(measures[row, 1] / shape.parts)
+        if blocks + passes > 0:
+            out[row, 0], out[row, 1], out[row, 2] = _layer_ps(shape, float(blocks), float(passes))
+
+
+def attention_parts(shape: Records, measures: Integers) -> Integers:
+    """[n, 3] QK^T, softmax and PV of one layer with ``measures[n, 2]`` (blocks and passes)."""
+    out = np.zeros((len(measures), 3), np.int64)
+    _parts(shape, np.ascontiguousarray(measures, np.int64), out)
+    return out
+
+
 def exact_ps(shape: Records, blocks: Integers, passes: Integers, first: Integers) -> int:
     """The same class with every sequence kept apart.
 

@@ -16,6 +16,8 @@ CANDIDATE_BYTES = 6
 """A logit in FP16 and a 32-bit token."""
 
 STREAM_NAME = "weight stream"
+HEAD_NAME = "final norm+quant"
+"""The head's weights come after those of the layers, so the head starts when both are done."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,10 +27,6 @@ class StageRows:
     rows: tuple[Row, ...]
     """One after the other; the first may be the load of the stage's weights, beside them all."""
     layers: tuple[int, ...]
-
-    @property
-    def streamed(self) -> bool:
-        return self.rows[0].name == STREAM_NAME
 
 
 def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
@@ -71,7 +69,7 @@ def head_rows(inputs: ProgramInputs, emitted: int) -> list[Row]:
     candidates = emitted * chiplets * CANDIDATES * CANDIDATE_BYTES
     sizes = {"m": emitted, "k": hidden, "n": vocab}
     return [
-        vector("final norm+quant", emitted, m=emitted, n=hidden),
+        vector(HEAD_NAME, emitted, m=emitted, n=hidden),
         matmul(inputs, "LM head", "head", emitted, **sizes),
         vector("top-k", emitted, m=emitted, n=vocab),
         exchange("sample", "all_gather", emitted, candidates, "stage"),

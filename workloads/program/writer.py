@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from workloads.program.batch import Batch, Steps
 from workloads.program.rows import ProgramInputs, Row, vector
-from workloads.program.stage_rows import StageRows, stage_rows
+from workloads.program.stage_rows import HEAD_NAME, STREAM_NAME, StageRows, stage_rows
 from workloads.program.words import HOST, RECEIVE, SEND
 
 Slots: TypeAlias = dict[tuple[int, Hashable], int]
@@ -104,9 +104,11 @@ class Writer:
         waits = (*arrived, *self.before.stage.get(here.stage, ()))
         beside: tuple[int, ...] = ()
         for row, layer in zip(work.rows, work.layers, strict=True):
+            if row.name == HEAD_NAME:
+                waits, beside = (*waits, *beside), ()
             unit = replace(here, row=row, layer=layer, deps=waits, varies=self._varies(here, row))
             number = self._append(unit)
-            if work.streamed and not beside:
+            if row.name == STREAM_NAME:
                 beside = number
             else:
                 waits = number

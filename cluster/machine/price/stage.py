@@ -124,8 +124,13 @@ def _outer(
     whole = bench.wire.bytes_of(tokens * hidden)
     if not stage.first:
         return [elsewhere("receive gather", tokens)], [all_gather(wires.stage, whole)]
-    look_up = vector(bench, "embedding", (tokens * hidden, bench.simd("quantize")))
-    return [look_up, elsewhere("embedding all-reduce", tokens)], [wires.reduce_all(whole)]
+    outer = [embedding(inputs, bench, tokens), elsewhere("embedding all-reduce", tokens)]
+    return outer, [wires.reduce_all(whole)]
+
+
+def embedding(inputs: PriceInputs, bench: Bench, tokens: Integers) -> Operation:
+    """Look the tokens up, cast to FP16."""
+    return vector(bench, "embedding", (tokens * inputs.model.hidden, bench.simd("quantize")))
 
 
 def head_by_bound(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -> Integers:
@@ -136,21 +141,26 @@ def head_by_bound(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage)
     rows = np.arange(inputs.max_rows + 1)
     if not stage.last:
         return np.zeros((len(rows), len(BOUNDS)), np.int64)
-    hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
-    depth = math.ceil(math.log2(CANDIDATES))
-    head = matmul(bench, "LM head", Product(m=rows, k=hidden, n=vocab))
+    operations = head_operations(inputs, bench, rows)
+    head = operations[1]
     gathered = all_gather(wires.stage, rows * (bench.ranks * CANDIDATES * CANDIDATE_BYTES))
-    operations = [
-        vector(bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize"))),
-        head,
-        vector(bench, "top-k", (rows * vocab, depth * bench.simd("compare"))),
-        elsewhere("sample", rows),
-    ]
     split = by_bound(bench, operations, rows)
     split[:, BOUNDS.index("network")] += gathered.ps
     if bench.memory == "prefetched":
         split[:, BOUNDS.index("lpddr")] += np.maximum(0, head.lpddr_ps - head.ps)
     return split
+
+
+def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[Operation]:
+    """Every dispatch behind the last layer, in order."""
+    hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
+    depth = math.ceil(math.log2(CANDIDATES))
+    return [
+        vector(bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize"))),
+        matmul(bench, "LM head", Product(m=rows, k=hidden, n=vocab)),
+        vector(bench, "top-k", (rows * vocab, depth * bench.simd("compare"))),
+        elsewhere("sample", rows),
+    ]
 
 
 def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
