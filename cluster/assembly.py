@@ -8,7 +8,7 @@ import numpy as np
 from cluster.machine.account import Account, Bins
 from cluster.machine.memory import Fit, MemorySettings, fit
 from cluster.machine.place import place
-from cluster.machine.price import PriceInputs, price_tables
+from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.engine import serve
@@ -19,6 +19,19 @@ from workloads.prefix import block_keys
 
 if TYPE_CHECKING:
     from topology.parts import Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The hardware of a run with the model laid on it; nothing is priced yet."""
+
+    graph: "Graph"
+    routes: Routes
+    cards: Integers
+    """[replica, stage, position] card of every rank."""
+    fit: Fit
+    inputs: PriceInputs
+    limits: Limits
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +59,22 @@ class Outcome:
     peak_blocks: int
 
 
+@dataclass(slots=True, kw_only=True)
+class Tally:
+    """Counts over the windows of the step log."""
+
+    steps: int = 0
+    members: int = 0
+    peak_blocks: int = 0
+    end_ps: int = 0
+
+    def add(self, window: Records) -> None:
+        self.steps += len(window)
+        self.members += int(window["running"].sum())
+        self.peak_blocks = max(self.peak_blocks, int(window["used_blocks"].max(initial=0)))
+        self.end_ps = max(self.end_ps, int(window["end_ps"].max(initial=0)))
+
+
 def assemble(resolved: Resolved) -> Machine:
     """Build the map, place the model, check that it fits, and price it.
 
@@ -53,6 +82,29 @@ def assemble(resolved: Resolved) -> Machine:
     ------
     PlacementError, DoesNotFit, PriceError
         It cannot run; all carry ``exit_code`` 3.
+    """
+    return priced(lay_out(resolved))
+
+
+def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
+    """Price every step that the cards can be given."""
+    return Machine(
+        graph=layout.graph,
+        routes=layout.routes,
+        cards=layout.cards,
+        fit=layout.fit,
+        prices=price_tables(layout.inputs, pricing),
+        limits=layout.limits,
+    )
+
+
+def lay_out(resolved: Resolved) -> Layout:
+    """Build the map, place the model and check that it fits.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit
+        It cannot run; both carry ``exit_code`` 3.
     """
     scenario, plan = resolved.scenario, resolved.plan
     size = scenario.cluster
@@ -109,13 +161,8 @@ def assemble(resolved: Resolved) -> Machine:
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
     )
-    return Machine(
-        graph=graph,
-        routes=routes,
-        cards=cards.astype(np.int64),
-        fit=fitted,
-        prices=price_tables(inputs),
-        limits=limits,
+    return Layout(
+        graph=graph, routes=routes, cards=inputs.cards, fit=fitted, inputs=inputs, limits=limits
     )
 
 
@@ -127,16 +174,12 @@ def play(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests on the machine and account for every step."""
-    bins = resolved.scenario.store.bins
-    account = Account(machine.prices, max_bins=1000 if bins == "auto" else bins)
-    steps = members = peak_blocks = 0
+    account = Account(machine.prices, max_bins=max_bins(resolved))
+    tally = Tally()
 
     def taken(window: Records) -> None:
-        nonlocal steps, members, peak_blocks
         account.add(window)
-        steps += len(window)
-        members += int(window["running"].sum())
-        peak_blocks = max(peak_blocks, int(window["used_blocks"].max()))
+        tally.add(window)
         if on_steps is not None:
             on_steps(window)
 
@@ -147,9 +190,24 @@ def play(
         observer=observer,
         on_steps=taken,
     )
+    return outcome_of(served, account.bins(), tally)
+
+
+def outcome_of(served: Served, bins: Bins, tally: Tally) -> Outcome:
+    """Put together what the engine, the accounts and the counts say."""
     return Outcome(
-        served=served, bins=account.bins(), steps=steps, members=members, peak_blocks=peak_blocks
+        served=served,
+        bins=bins,
+        steps=tally.steps,
+        members=tally.members,
+        peak_blocks=tally.peak_blocks,
     )
+
+
+def max_bins(resolved: Resolved) -> int:
+    """Most time bins that the run's tables may have."""
+    bins = resolved.scenario.store.bins
+    return 1000 if bins == "auto" else bins
 
 
 def arrivals_of(resolved: Resolved) -> Arrivals:

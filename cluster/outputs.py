@@ -1,6 +1,6 @@
 """From what an engine counted to the columns of a run's tables."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from typing import Any, TypeAlias
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster.assembly import Machine, Outcome
 from cluster.machine.account import Bins
-from cluster.machine.card import cards_of
+from cluster.machine.card import Card, cards_of
 from cluster.machine.loads import link_loads
 from cluster.machine.tables import Integers
 from cluster.scenario.resolve import Resolved
@@ -61,36 +61,44 @@ def edges_ps(bins: Bins) -> Integers:
     return np.arange(bins.busy_ps.shape[2] + 1) * np.int64(bins.bin_ps)
 
 
-def card_parts(machine: Machine, outcome: Outcome) -> Iterator[Columns]:
-    """One part per card, in card order; spare cards are idle throughout."""
+def card_parts(
+    machine: Machine, outcome: Outcome, worked: Callable[[Card], Columns] | None = None
+) -> Iterator[Columns]:
+    """One part per card, in card order; spare cards are idle throughout.
+
+    ``worked`` gives the columns of a card that has a rank, if somebody has them ready.
+    """
     bins, routes = outcome.bins, machine.routes
-    edges = edges_ps(bins)
-    where = {
-        card.index: (card.replica, card.stage)
-        for card in cards_of(machine.routes, machine.cards, machine.fit)
-    }
-    for card, name in enumerate(routes.card_id.tolist()):
-        replica, stage = where.get(card, (None, None))
-        busy = (
-            np.zeros_like(bins.busy_ps[0, 0]) if replica is None else bins.busy_ps[replica, stage]
-        )
+    cards = cards_of(machine.routes, machine.cards, machine.fit)
+    ranks = {card.index: card for card in cards}
+    idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]))
+    for index, name in enumerate(routes.card_id.tolist()):
+        card = ranks.get(index)
         part: Columns = {
-            "card": card,
+            "card": index,
             "card_name": name,
-            "server": int(routes.server[card]),
-            "replica": replica,
-            "stage": stage,
-            **card_columns(edges, busy),
+            "server": int(routes.server[index]),
+            "replica": None if card is None else card.replica,
+            "stage": None if card is None else card.stage,
         }
-        if replica is not None:
-            held = bins.kv_block_ns[replica] * PS_PER_NS / bins.bin_ps
-            part |= {
-                "steps": bins.steps[replica, stage],
-                "tokens": bins.tokens[replica, stage],
-                "kv_blocks": held,
-                "kv_fraction": held / machine.fit.blocks,
-            }
-        yield part
+        if card is None:
+            yield part | idle
+        elif worked is not None:
+            yield part | worked(card)
+        else:
+            yield part | rank_columns(bins, card.replica, card.stage, machine.fit.blocks)
+
+
+def rank_columns(bins: Bins, replica: int, stage: int, blocks: int) -> Columns:
+    """Columns of ``cards`` that all cards of one stage of one replica share."""
+    held = bins.kv_block_ns[replica] * PS_PER_NS / bins.bin_ps
+    return {
+        **card_columns(edges_ps(bins), bins.busy_ps[replica, stage]),
+        "steps": bins.steps[replica, stage],
+        "tokens": bins.tokens[replica, stage],
+        "kv_blocks": held,
+        "kv_fraction": held / blocks,
+    }
 
 
 def link_parts(resolved: Resolved, machine: Machine, outcome: Outcome) -> Iterator[Columns]:

@@ -92,13 +92,21 @@ class Account:
     def add(self, steps: Records) -> None:
         """Account for one window of the log (dtype STEP, in start order per replica).
 
+        A window without rows changes nothing (but makes sure that all is compiled).
+
         Raises
         ------
         AccountError
             A step starts before its stage is free, or ends at another time than the prices say.
         """
-        for first in range(0, len(steps), ROWS_AT_ONCE):
+        for first in range(0, max(1, len(steps)), ROWS_AT_ONCE):
             self._add(steps[first : first + ROWS_AT_ONCE])
+
+    def reach(self, end_ps: int) -> None:
+        """Make room up to ``end_ps``: where the whole ends of which these replicas are a part."""
+        self._end_ps = max(self._end_ps, end_ps)
+        while self._end_ps // self._bin_ps >= self._books.shape[2]:
+            self._double()
 
     def bins(self) -> Bins:
         """Return everything so far; more may be added afterwards."""
@@ -120,9 +128,7 @@ class Account:
         )
 
     def _add(self, steps: Records) -> None:
-        self._end_ps = max(self._end_ps, int(steps["end_ps"].max()))
-        while self._end_ps // self._bin_ps >= self._books.shape[2]:
-            self._double()
+        self.reach(int(steps["end_ps"].max(initial=0)))
         rows = np.ascontiguousarray(steps, STEP)
         attention = _attention(self._prices, rows)
         bad = _walk(

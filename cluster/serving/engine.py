@@ -45,7 +45,7 @@ def serve(
     run(state, observer=observer, on_steps=on_steps)
     if observer is not None:
         observer.finished()
-    return _served(state)
+    return served_of(state)
 
 
 def run(
@@ -70,7 +70,7 @@ def run(
         if observer is not None:
             now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
             observer.advanced(now_ps, done, tokens)
-    _check_end(state)
+    check_end(state)
 
 
 def _next_window(steps: int, most: int, took_s: float) -> int:
@@ -80,7 +80,8 @@ def _next_window(steps: int, most: int, took_s: float) -> int:
     return min(most, 2 * steps) if took_s < WINDOW_S else steps
 
 
-def _check_end(state: State) -> None:
+def check_end(state: State) -> None:
+    """Raise where a run has stopped short of its end."""
     control = state.control[0]
     day = int(control["now_ps"]) / (86_400 * 10**12)
     if control["status"] == LATE:
@@ -95,7 +96,9 @@ def _check_end(state: State) -> None:
         )
 
 
-def _served(state: State) -> Served:
+def served_of(state: State) -> Served:
+    """Copy the requests' columns out of a finished state."""
+
     def column(name: str) -> Integers:
         return np.ascontiguousarray(state.requests[name])
 

@@ -1,6 +1,8 @@
 """From a model on cards to price tables: find the distinct stages and price each once."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -8,13 +10,32 @@ from cluster.machine.collective import TIERS, Cost, send
 from cluster.machine.collective.fabric import fabric_of
 from cluster.machine.price.exchanges import wires_of
 from cluster.machine.price.inputs import PriceInputs, check_inputs
-from cluster.machine.price.operations import Bench, bench_of
-from cluster.machine.price.stage import StagePrice, stage_of, stage_price
+from cluster.machine.price.operations import bench_of
+from cluster.machine.price.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.machine.tables import Integers, PriceTables
 from workloads.plan import stage_layers
 
 
-def price_tables(inputs: PriceInputs) -> PriceTables:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageJob:
+    """A distinct stage to price, on one of the tensor groups that hold such a one."""
+
+    stage: Stage
+    cards: Integers
+    """[position]"""
+
+
+Pricing: TypeAlias = Callable[[PriceInputs, Sequence[StageJob]], Sequence[StagePrice]]
+"""Prices each of the jobs, in their order."""
+
+
+def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
+    """Price distinct stages one after the other."""
+    bench = bench_of(inputs)
+    return [stage_price(inputs, bench, wires_of(inputs, job.cards), job.stage) for job in jobs]
+
+
+def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceTables:
     """Tabulate every duration that a serving step can need.
 
     Stages with the same kinds of layers, on groups and sends of the same links, share a class.
@@ -25,14 +46,14 @@ def price_tables(inputs: PriceInputs) -> PriceTables:
         Layers or formats that are not modelled.
     """
     check_inputs(inputs)
-    bench = bench_of(inputs)
     classes = _Classes()
     replicas, stages, _ = inputs.cards.shape
     stage_class = np.zeros((replicas, stages), np.int64)
     for replica in range(replicas):
         for stage in range(stages):
-            stage_class[replica, stage] = _classify(inputs, bench, classes, (replica, stage))
-    prices, sends = list(classes.prices), list(classes.sends)
+            stage_class[replica, stage] = _classify(inputs, classes, (replica, stage))
+    priced = pricing(inputs, list(classes.jobs.values()))
+    prices, sends = [priced[job] for job in classes.priced_as], classes.sends
     linear = np.stack([price.linear_by_bound_ps for price in prices])
     head = np.stack([price.head_by_bound_ps for price in prices])
     return PriceTables(
@@ -48,7 +69,7 @@ def price_tables(inputs: PriceInputs) -> PriceTables:
         send_bytes=np.stack([cost.tier_bytes.sum(axis=-1) for cost in sends]),
         stage_class=stage_class,
         return_ps=_return_ps(inputs),
-        clocks_per_query=bench.kv_mode.clocks_per_vector
+        clocks_per_query=bench_of(inputs).kv_mode.clocks_per_vector
         * inputs.queries_per_kv_head(inputs.model.layers[0]),
         window_tokens=inputs.window,
     )
@@ -59,13 +80,14 @@ class _Classes:
     """Classes found so far, by what makes them equal; groups cost alike when their links do."""
 
     index: dict[tuple[object, ...], int] = field(default_factory=dict)
-    prices: list[StagePrice] = field(default_factory=list)
     sends: list[Cost] = field(default_factory=list)
-    priced: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
+    priced_as: list[int] = field(default_factory=list)
+    """[class] its job; classes that differ only in what they send share one."""
+    jobs: dict[tuple[object, ...], StageJob] = field(default_factory=dict)
 
 
-def _classify(inputs: PriceInputs, bench: Bench, classes: _Classes, where: tuple[int, int]) -> int:
-    """The class of one stage of one replica; priced when it is new."""
+def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) -> int:
+    """The class of one stage of one replica; a job to price when it is new."""
     replica, number = where
     cards = inputs.cards[replica]
     last = number == len(cards) - 1
@@ -75,11 +97,9 @@ def _classify(inputs: PriceInputs, bench: Bench, classes: _Classes, where: tuple
     own = (stage, _links(inputs, cards[number]))
     key = (*own, sent.ps.tobytes(), sent.tier_bytes.tobytes())
     if key not in classes.index:
-        if own not in classes.priced:
-            wires = wires_of(inputs, cards[number])
-            classes.priced[own] = stage_price(inputs, bench, wires, stage)
-        classes.index[key] = len(classes.prices)
-        classes.prices.append(classes.priced[own])
+        classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))
+        classes.index[key] = len(classes.sends)
+        classes.priced_as.append(list(classes.jobs).index(own))
         classes.sends.append(sent)
     return classes.index[key]
 
