@@ -33,16 +33,26 @@ def schedules(group: Group, collective: str, algorithm: str) -> list[Schedule]:
     CollectiveError
         The collective has no such algorithm.
     """
+    return [
+        schedule_of(group, ALGORITHMS.index(name), phases)
+        for name, phases in patterns(group, collective, algorithm)
+    ]
+
+
+def patterns(group: Group, collective: str, algorithm: str) -> list[tuple[str, list[Phase]]]:
+    """(algorithm, phases) of every schedule, in the order of ``schedules``.
+
+    Raises
+    ------
+    CollectiveError
+        The collective has no such algorithm.
+    """
     known = AVAILABLE[collective]
     if algorithm not in (*known, "auto"):
         allowed = ", ".join(("auto", *known))
         raise CollectiveError(f"{collective} has no algorithm {algorithm!r}; it has {allowed}")
     names = known if algorithm == "auto" else (algorithm,)
-    return [
-        schedule_of(group, ALGORITHMS.index(name), phases)
-        for name in names
-        for phases in _CANDIDATES[name](group, collective)
-    ]
+    return [(name, phases) for name in names for phases in _CANDIDATES[name](group, collective)]
 
 
 def _halves(collective: str, scatter: list[Phase], gather: list[Phase]) -> list[Phase]:

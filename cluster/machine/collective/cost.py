@@ -9,6 +9,7 @@ import numpy.typing as npt
 from cluster.machine.collective.algorithms import schedules
 from cluster.machine.collective.fabric import TIERS, Floats, card_tiers
 from cluster.machine.collective.group import ALGORITHMS, CollectiveError, Group
+from cluster.machine.collective.schedule import Schedule
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures, RouteTables
 
@@ -94,7 +95,7 @@ def send(
     flows = np.bincount(np.diagonal(ends, source.size), minlength=len(TIERS))
     tier_bytes = payload[:, None] / source.size * (flows / source.size)
     return Cost(
-        ps=_picoseconds(seconds, payload),
+        ps=picoseconds(seconds, payload),
         tier_bytes=np.rint(tier_bytes).astype(np.int64),
         algorithm=np.where(payload > 0, ALGORITHMS.index("direct"), 0).astype(np.int8),
         chunks=(payload > 0).astype(np.int64),
@@ -120,27 +121,34 @@ def _cost(
 ) -> Cost:
     """The cheapest of the allowed schedules and chunk counts for each payload."""
     payload = _payload(payload_bytes)
-    counts = _chunk_counts(chunks)
     if not group.tiers:
         return _free(payload.size)
-    best_s = np.full(payload.size, np.inf)
-    which = np.zeros(payload.size, np.int64)
-    count = np.zeros(payload.size, np.int64)
     candidates = schedules(group, collective, algorithm)
-    for index, schedule in enumerate(candidates):
-        for parts in counts:
-            seconds = schedule.seconds(payload, parts)
-            better = seconds < best_s
-            best_s[better], which[better], count[better] = seconds[better], index, parts
+    best_s, which, count = cheapest(candidates, payload, chunks)
     moved = payload > 0
     tier_share = np.stack([schedule.tier_bytes for schedule in candidates])
     names = np.array([schedule.algorithm for schedule in candidates], np.int8)
     return Cost(
-        ps=_picoseconds(best_s, payload),
+        ps=picoseconds(best_s, payload),
         tier_bytes=np.rint(tier_share[which] * payload[:, None]).astype(np.int64),
         algorithm=np.where(moved, names[which], 0).astype(np.int8),
         chunks=np.where(moved, count, 0),
     )
+
+
+def cheapest(
+    candidates: Sequence[Schedule], payload: Floats, chunks: int | str
+) -> tuple[Floats, Integers, Integers]:
+    """[n] seconds of the cheapest candidate for each payload, which it is, and its chunks."""
+    best_s = np.full(payload.size, np.inf)
+    which = np.zeros(payload.size, np.int64)
+    count = np.zeros(payload.size, np.int64)
+    for index, schedule in enumerate(candidates):
+        for parts in _chunk_counts(chunks):
+            seconds = schedule.seconds(payload, parts)
+            better = seconds < best_s
+            best_s[better], which[better], count[better] = seconds[better], index, parts
+    return best_s, which, count
 
 
 def _payload(payload_bytes: Integers) -> Floats:
@@ -158,7 +166,7 @@ def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
     return (chunks,)
 
 
-def _picoseconds(seconds: Floats, payload: Floats) -> Integers:
+def picoseconds(seconds: Floats, payload: Floats) -> Integers:
     """Half-even, as every price; any work takes at least 1 ps."""
     if payload.size and not seconds.max() <= LONGEST_S:
         raise CollectiveError(

@@ -76,6 +76,8 @@ class Step:
     """[resource] how long each link or shared capacity is busy."""
     tier_bytes: Floats
     """[tier] bytes that a card puts on each tier, averaged over the cards."""
+    card_bytes: Floats
+    """[card, card] sent from each card to each other."""
 
     @property
     def slowest_s_per_byte(self) -> float:
@@ -173,4 +175,5 @@ def step_of(fabric: Fabric, flows: Floats) -> Step:
         messages=int((flows > 0).sum(axis=1).max(initial=0)),
         busy_s_per_byte=busy,
         tier_bytes=tier_bytes / cards,
+        card_bytes=between_cards,
     )

@@ -1,0 +1,89 @@
+"""Legs one by one, and the list that turns them into the engine's tables."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.machine.collective.fabric import Floats
+from cluster.machine.fabric.resources import Resources
+from cluster.machine.fabric.transfers import FULL, Transfers
+from cluster.machine.tables import Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Leg:
+    """One leg of a transfer: alone it takes ``latency_ps + work_ps``."""
+
+    latency_ps: int
+    work_ps: int
+    resource: Integers
+    """[u] rising."""
+    moved_bytes: Integers
+    """[u] at least 1 each."""
+    peak_bytes: int
+    """On its most loaded link (or, of a leg that crosses none, its most loaded capacity)."""
+
+
+def leg_of(resources: Resources, alone_ps: int, latency_ps: int, moved: Floats) -> Leg:
+    """A leg that takes ``alone_ps`` in all and moves ``moved[r]`` bytes over each resource.
+
+    The latency gives way where nothing would be left to move the bytes in.
+    """
+    rounded = np.rint(moved).astype(np.int64)
+    used = np.flatnonzero(rounded)
+    first_ps = min(latency_ps, alone_ps - 1) if used.size else alone_ps
+    links = rounded[: resources.links]
+    return Leg(
+        latency_ps=first_ps,
+        work_ps=alone_ps - first_ps,
+        resource=used,
+        moved_bytes=rounded[used],
+        peak_bytes=int(links.max(initial=0) or rounded.max(initial=0)),
+    )
+
+
+class TransferList:
+    """Collects transfers; equal ones share their legs."""
+
+    def __init__(self, resources: Resources) -> None:
+        self._resources = resources
+        self._legs: list[Leg] = []
+        self._then: list[int] = []
+        self._known: dict[tuple[object, ...], int] = {}
+
+    def add(self, legs: Sequence[Leg]) -> int:
+        """Add a transfer and return its number, that of its first leg."""
+        key = tuple(
+            (leg.latency_ps, leg.work_ps, leg.resource.tobytes(), leg.moved_bytes.tobytes())
+            for leg in legs
+        )
+        if key not in self._known:
+            first = len(self._legs)
+            self._known[key] = first
+            self._legs.extend(legs)
+            self._then.extend([*range(first + 1, first + len(legs)), -1])
+        return self._known[key]
+
+    def table(self) -> Transfers:
+        """Everything added so far."""
+        legs, none = self._legs, np.zeros(0, np.int64)
+        sizes = np.array([leg.resource.size for leg in legs], np.int64)
+        work_ps = np.array([leg.work_ps for leg in legs], np.int64)
+        resource = np.concatenate([none, *(leg.resource for leg in legs)])
+        moved = np.concatenate([none, *(leg.moved_bytes for leg in legs)])
+        capacity = self._resources.capacity_bytes_per_s
+        part = moved / (np.repeat(work_ps, sizes) * 1e-12 * capacity[resource])
+        peak = np.array([leg.peak_bytes for leg in legs], np.float64) / np.maximum(work_ps, 1)
+        return Transfers(
+            latency_ps=np.array([leg.latency_ps for leg in legs], np.int64),
+            work_ps=work_ps,
+            peak=np.where(sizes > 0, peak, 1.0),
+            then=np.array(self._then, np.int64),
+            use_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
+            use_resource=resource,
+            use_share=np.clip(np.floor(part * FULL), 1, FULL).astype(np.int64),
+            use_bytes=moved,
+            resource_name=self._resources.name,
+            capacity_bytes_per_s=capacity,
+        )
