@@ -1,6 +1,7 @@
 """The legs of transfers, and a leg on its way through the fabric."""
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 from math import ceil, floor
 from typing import NamedTuple
 
@@ -73,7 +74,7 @@ def read_legs(transfers: Transfers) -> list[Leg]:
     resources = transfers.use_resource.tolist()
     shares = transfers.use_share.tolist()
     sizes = transfers.use_bytes.tolist()
-    uses = [slice(low, high) for low, high in zip(offsets, offsets[1:], strict=False)]
+    uses = [slice(low, high) for low, high in pairwise(offsets)]
     return [
         Leg(
             latency_ps=latency_ps,

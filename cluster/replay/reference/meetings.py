@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import TypeAlias
 
 from cluster.replay.problem import Kind, Operations, ReplayError
@@ -74,7 +75,7 @@ def pair(operations: list[Operation], columns: Operations) -> list[Meeting]:
 
 def _groups(columns: Operations) -> list[list[int]]:
     offsets, ranks = columns.group_offsets.tolist(), columns.group_ranks.tolist()
-    return [ranks[low:high] for low, high in zip(offsets, offsets[1:], strict=False)]
+    return [ranks[low:high] for low, high in pairwise(offsets)]
 
 
 def _key(operation: Operation) -> Key:

@@ -1,0 +1,288 @@
+"""Programs and fabrics for the replay engines: made by hand, and random ones for hypothesis."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from cluster.machine.fabric import FULL, Transfers
+from cluster.machine.tables import Integers
+from cluster.replay.problem import MOST_BINS, Kind, Operations
+
+Row: TypeAlias = dict[str, Any]
+"""Some columns of an operation; what it leaves out is as in ``BLANK``."""
+
+BLANK: Row = {
+    "rank": 0,
+    "stream": 0,
+    "kind": Kind.WORK,
+    "duration_ps": 0,
+    "transfer": -1,
+    "group": -1,
+    "peer": -1,
+    "tag": 0,
+    "passive": 0,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Problem:
+    """All that an engine is given."""
+
+    operations: Operations
+    transfers: Transfers
+    contended: bool = True
+    most_bins: int = MOST_BINS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """A row of ``Transfers``, with its (share, bytes) of every resource that it uses."""
+
+    latency_ps: int = 0
+    work_ps: int = 1
+    peak: float = 1.0
+    then: int = -1
+    uses: Mapping[int, tuple[int, int]]
+
+
+@pytest.fixture(scope="session")
+def program() -> Callable[..., Operations]:
+    """Operations from rows; a row may name ``deps``."""
+    return lay_out
+
+
+@pytest.fixture(scope="session")
+def wires() -> Callable[..., Transfers]:
+    """Legs that need the whole of links that carry a byte a picosecond, or of faster ones.
+
+    Each is a dict of ``links`` (numbers), ``size_bytes``, ``latency_ps`` and ``then``.
+    """
+    return lambda *legs: tabulate([wire(**leg) for leg in legs])
+
+
+@pytest.fixture(scope="session")
+def shared_legs() -> Callable[..., Transfers]:
+    """Legs of any kind: dicts of the columns, ``uses`` being {resource: (share, bytes)}."""
+    return lambda *legs: tabulate([Leg(**leg) for leg in legs])
+
+
+@pytest.fixture(scope="session")
+def replay_problems() -> st.SearchStrategy[Problem]:
+    """Programs and fabrics that bring every rule of replay into play."""
+    return problems()
+
+
+def lay_out(rows: Sequence[Row], groups: Sequence[Sequence[int]] = ()) -> Operations:
+    """Columns of ``rows``, in their order."""
+    deps = [list(row.get("deps", ())) for row in rows]
+    columns: dict[str, Integers] = {
+        name: np.array([row.get(name, blank) for row in rows], np.int64)
+        for name, blank in BLANK.items()
+    }
+    return Operations(
+        **columns,
+        dep_offsets=offsets_of(deps),
+        deps=np.array([dep for waited in deps for dep in waited], np.int64),
+        group_offsets=offsets_of(groups),
+        group_ranks=np.array([rank for group in groups for rank in group], np.int64),
+    )
+
+
+def wire(
+    *, links: Sequence[int] = (0,), size_bytes: int, latency_ps: int = 0, then: int = -1
+) -> Leg:
+    return Leg(
+        latency_ps=latency_ps,
+        work_ps=size_bytes,
+        then=then,
+        uses=dict.fromkeys(links, (FULL, size_bytes)),
+    )
+
+
+def tabulate(legs: Sequence[Leg]) -> Transfers:
+    """Columns of ``legs``, over as many resources as they name."""
+    uses = [(resource, *use) for leg in legs for resource, use in sorted(leg.uses.items())]
+    resource, share, size_bytes = np.array(uses, np.int64).reshape(-1, 3).T.copy()
+    resources = int(resource.max(initial=-1)) + 1
+    return Transfers(
+        latency_ps=np.array([leg.latency_ps for leg in legs], np.int64),
+        work_ps=np.array([leg.work_ps for leg in legs], np.int64),
+        peak=np.array([leg.peak for leg in legs], np.float64),
+        then=np.array([leg.then for leg in legs], np.int64),
+        use_offsets=offsets_of([list(leg.uses) for leg in legs]),
+        use_resource=resource,
+        use_share=share,
+        use_bytes=size_bytes,
+        resource_name=np.array([f"link {number}" for number in range(resources)]),
+        capacity_bytes_per_s=np.full(resources, 1e12),
+    )
+
+
+def offsets_of(lists: Sequence[Sequence[int]]) -> Integers:
+    return np.cumsum([0, *map(len, lists)]).astype(np.int64)
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> Problem:
+    """Draw what the ranks do (it shrinks well), and the fabric from a seed (it need not).
+
+    Rows stand in an order that can be carried out, until every other problem is spoilt: two rows
+    of a rank change places, one is lost, or one waits for a later one.
+    """
+    ranks = draw(st.sampled_from([1, 2, 4, 6, 8]))
+    groups = draw(
+        st.lists(st.sets(st.integers(0, ranks - 1), min_size=1).map(sorted), min_size=1, max_size=4)
+    )
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    legs = random_legs(
+        rng, draw(st.sampled_from([1, 3, 12])), draw(st.sampled_from([1, 2, 3, 4, 8]))
+    )
+    acts = draw(st.lists(act_choices(), min_size=draw(st.sampled_from([1, 8, 20])), max_size=40))
+    rows = [row for act in acts for row in enact(act, ranks, groups, len(legs))]
+    rows = add_deps(rng, interleave(rng, rows), draw(st.sampled_from([0, 0, 5, 20])))
+    spoil = draw(st.sampled_from([None, None, None, swapped, shortened, tangled]))
+    if spoil is not None:
+        rows = spoil(rng, rows)
+    return Problem(
+        operations=lay_out(rows, groups),
+        transfers=tabulate(legs),
+        contended=draw(st.sampled_from([True, True, True, False])),
+        most_bins=draw(st.sampled_from([2, 6, MOST_BINS])),
+    )
+
+
+def act_choices() -> st.SearchStrategy[tuple[int, ...]]:
+    """Kind of act, rank, peer or group, stream, partner's stream, duration, leg, tag, passive."""
+    return st.tuples(
+        st.sampled_from([0, 1, 1, 1, 2]),
+        st.integers(0, 7),
+        st.integers(0, 7),
+        st.integers(0, 4),
+        st.integers(0, 4),
+        st.sampled_from([0, 0, 0, 1, 2, 7, 40]),
+        st.integers(-1, 11),
+        st.sampled_from([0, 0, 1, -5]),
+        st.integers(0, 3),
+    )
+
+
+def enact(act: tuple[int, ...], ranks: int, groups: list[list[int]], legs: int) -> list[Row]:
+    """One to a few rows: some work, both ends of a message, or a collective of a group."""
+    what, first, second, stream, other_stream, duration_ps, leg, tag, passive = act
+    rank, peer = first % ranks, second % ranks
+    base: Row = {
+        "stream": stream,
+        "duration_ps": duration_ps,
+        "tag": tag,
+        "transfer": min(leg, legs - 1),
+    }
+    if what == 0:
+        return [{"rank": rank, "stream": stream, "duration_ps": duration_ps}]
+    if what == 2:
+        return collective(base, second % len(groups), groups[second % len(groups)], act)
+    if rank == peer and stream == other_stream:
+        other_stream += 1
+    send = {**base, "rank": rank, "peer": peer, "kind": Kind.SEND}
+    receive = {
+        **base,
+        "rank": peer,
+        "peer": rank,
+        "kind": Kind.RECV,
+        "stream": other_stream,
+        "passive": passive % 2,
+    }
+    receive["transfer"] = receive["transfer"] if first % 2 else -1
+    return [send, receive]
+
+
+def collective(base: Row, group: int, members: list[int], act: tuple[int, ...]) -> list[Row]:
+    """A row of every member, each in its own time; all but one may be passive."""
+    rows = [
+        {
+            **base,
+            "rank": rank,
+            "kind": Kind.COLLECTIVE,
+            "group": group,
+            "duration_ps": base["duration_ps"] * (rank % 3),
+            "passive": int(act[-1] == 3 and position != act[1] % len(members)),
+        }
+        for position, rank in enumerate(members)
+    ]
+    if act[4] == 1:
+        rows[-1]["transfer"] = -1
+    return rows if len(rows) > 1 or act[4] != 1 else [{**rows[0], "transfer": -1}]
+
+
+def random_legs(rng: np.random.Generator, count: int, resources: int) -> list[Leg]:
+    """Times small enough to coincide, or long enough for many bins; shares that divide badly."""
+    longest = int(rng.choice([3, 20, 60, 1000, 10**6, 2 * 10**8]))
+    peaks = rng.choice([1.0, 0.5, 0.1, 1 / 3, 2.75, float(rng.random()) + 1e-3], 3)
+    legs = []
+    for leg in range(count):
+        used = np.flatnonzero(rng.random(resources) < rng.choice([0.4, 0.7, 1.0]))
+        shares = rng.choice([FULL, FULL, FULL // 2, FULL // 3, FULL - 1, 1, 0], len(used))
+        shares = np.where(shares == 0, rng.integers(1, FULL + 1, len(used)), shares)
+        sizes = rng.choice([0, 1, 3, 1000, 10**9 + 7], len(used))
+        later = int(rng.integers(leg + 1, count)) if leg + 1 < count else -1
+        legs.append(
+            Leg(
+                latency_ps=int(rng.choice([0, 0, 1, 2, longest])),
+                work_ps=int(rng.integers(1 if len(used) else 0, longest + 1)),
+                peak=float(rng.choice(peaks)),
+                then=later if rng.random() < 0.3 else -1,
+                uses={
+                    int(resource): (int(share), int(size))
+                    for resource, share, size in zip(used, shares, sizes, strict=True)
+                },
+            )
+        )
+    return legs
+
+
+def interleave(rng: np.random.Generator, rows: list[Row]) -> list[Row]:
+    """The rows of each rank in their order, those of different ranks in any."""
+    mixed = rng.permutation([row["rank"] for row in rows]).tolist()
+    queues = {rank: iter([row for row in rows if row["rank"] == rank]) for rank in mixed}
+    place = {id(row): number for number, row in enumerate(rows)}
+    return [{**row, "place": place[id(row)]} for row in (next(queues[rank]) for rank in mixed)]
+
+
+def add_deps(rng: np.random.Generator, rows: list[Row], count: int) -> list[Row]:
+    """Let ``count`` rows wait for others that come before them in the order that works.
+
+    Rows of one act stand side by side in that order and may not wait for each other.
+    """
+    linked = [{**row, "deps": []} for row in rows]
+    for _ in range(count):
+        one, other = rng.integers(0, len(rows), 2)
+        if rows[one]["place"] + 6 < rows[other]["place"]:
+            linked[other]["deps"].append(int(one))
+    return linked
+
+
+def swapped(rng: np.random.Generator, rows: list[Row]) -> list[Row]:
+    """Two rows of one rank change places."""
+    rank = rng.choice([row["rank"] for row in rows])
+    one, other = rng.choice([number for number, row in enumerate(rows) if row["rank"] == rank], 2)
+    changed = list(rows)
+    changed[one], changed[other] = rows[other], rows[one]
+    return changed
+
+
+def shortened(rng: np.random.Generator, rows: list[Row]) -> list[Row]:
+    """A row becomes work: its call is never made."""
+    lost = int(rng.integers(0, len(rows)))
+    work = {name: rows[lost][name] for name in ("rank", "stream", "duration_ps", "deps")}
+    return [*rows[:lost], work, *rows[lost + 1 :]]
+
+
+def tangled(rng: np.random.Generator, rows: list[Row]) -> list[Row]:
+    """A row waits for any other, or for itself."""
+    one, other = rng.integers(0, len(rows), 2)
+    changed = list(rows)
+    changed[one] = {**rows[one], "deps": [*rows[one]["deps"], int(other)]}
+    return changed
