@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stderr.close()  # the reader of our stdout has gone: nobody is left to tell
         return 0
     except Exception as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # numba lost it on the way
+            terminal.note("stopped; nothing was written")
+            return 130
         return _report(error, as_json="--json" in words)
     return code if isinstance(code, int) else 0
 

@@ -11,7 +11,11 @@ Table: TypeAlias = Annotated[int, Field(ge=1, le=2**17)]
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Scale: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+LONGEST_S = 9.2e6
+"""A run holds 106 days."""
 MOST_CARDS = 2**14
+
+Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 Algorithm: TypeAlias = Literal["auto", "ring", "direct", "halving_doubling", "tree", "hierarchical"]
 
 
@@ -90,9 +94,6 @@ class Experts(Part):
     routing: Literal["uniform", "zipf"] = "uniform"
     skew: NotNegative = 1.0
 
-
-LONGEST_S = 9.2e6
-"""A run holds 106 days."""
 
 Choice = TypeVar("Choice", bound="Arrivals | Lengths")
 
@@ -215,9 +216,9 @@ class Workload(Part):
 class Slo(Part):
     """What counts as good service; a request must meet every bound that is given."""
 
-    ttft_s: Positive | None = None
-    tpot_s: Positive | None = None
-    e2e_s: Positive | None = None
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    e2e_s: Seconds | None = None
 
 
 class Store(Part):

@@ -12,8 +12,16 @@ from topology.units import UNITS, from_si, to_si
 FIELDS = ("value", "unit", "source", "confidence", "low", "high")
 CONFIDENCES = ("published", "secondary", "derived", "assumed")
 _NUMBERS = ("value", "low", "high")
-_SENSIBLE = {"Hz": (1e6, 1e12), "B/s": (1e6, 1e18), "s": (0.0, 1.0), "clk": (0.0, 1e6)}
+_SENSIBLE = {
+    "Hz": (1e6, 1e12),
+    "B/s": (1e6, 1e18),
+    "s": (0.0, 1.0),
+    "clk": (0.0, 1e6),
+    "count": (1.0, 4096.0),
+}
 """Lowest and highest of a unit, far outside of any machine: times in picoseconds stay in int64."""
+_MOST = {"package": 64.0, "card": 64.0, "server": 256.0}
+"""Things inside: a graph or a group of ranks would outgrow memory."""
 _ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "count", "fraction", "ratio"})
 
 
@@ -155,7 +163,12 @@ def breaches_of_machine(hardware: Hardware) -> Iterator[str]:
 def _breaches_of_sense(hardware: Hardware) -> Iterator[str]:
     for name, figure in hardware.figures.items():
         low, high = _SENSIBLE.get(figure.unit, (0.0, math.inf))
-        if not low <= figure.value <= high and not name.startswith("cost."):
+        section = name.partition(".")[0]
+        if figure.unit == "count":
+            high = _MOST.get(section, high)
+        if "clocks_per_vector" in name and figure.value != max(1, int(figure.value)):
+            yield f"{name} must be a whole number of at least 1, found {figure.value:g}"
+        if not low <= figure.value <= high and section != "cost":
             yield f"{name} must lie in {low:g} to {high:g} {figure.unit}, found {figure.value:g}"
 
 
