@@ -164,7 +164,8 @@ def attention_by_bound(shapes: Records, measures: Integers) -> Integers:
 
 
 @compiled
-def _parts(shape: Any, measures: Any, out: Any) -> None:
+def _parts(shapes: Any, measures: Any, out: Any) -> None:
+    shape = shapes[0]
     for row in range(len(measures)):
         blocks = math.ceil(measures[row, 0] / shape.parts)
         passes = math.ceil(measures[row, 1] / shape.parts)
@@ -175,7 +176,7 @@ def _parts(shape: Any, measures: Any, out: Any) -> None:
 def attention_parts(shape: Records, measures: Integers) -> Integers:
     """[n, 3] QK^T, softmax and PV of one layer with ``measures[n, 2]`` (blocks and passes)."""
     out = np.zeros((len(measures), 3), np.int64)
-    _parts(shape, np.ascontiguousarray(measures, np.int64), out)
+    _parts(np.atleast_1d(shape), np.ascontiguousarray(measures, np.int64), out)
     return out
 
 

@@ -32,7 +32,7 @@ class StageRows:
 def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
     """All rows of ``batch`` at ``stage``: what comes before its layers, these, and the head."""
     layers = stage_layers(inputs.plan, inputs.model)[stage]
-    placed = [(row, -1) for row in _outer(inputs, stage, batch.tokens)]
+    placed = [(row, -1) for row in outer_rows(inputs, stage, batch.tokens)]
     for number in layers:
         layer = inputs.model.layers[number]
         placed += [(row, number) for row in attention_rows(inputs, layer.attention, batch)]
@@ -46,7 +46,7 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
     )
 
 
-def _outer(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
+def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
     """Look the tokens up and join what each chiplet found, or gather what the last stage sent."""
     hidden = inputs.model.hidden
     whole = inputs.formats.wire.bytes_of(tokens * hidden)
