@@ -9,13 +9,14 @@ from typing import Any, ClassVar
 from pydantic import ValidationError
 
 from cluster.scenario.breaches import Keys, explain
-from cluster.scenario.model import Arrivals, Lengths, Scenario
+from cluster.scenario.model import Scenario
+from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
 from topology.document import Document, parse_document, read_document
 
 BUNDLED = "chat"
 
 RIVALS = {
-    "workload": frozenset({"trace", "synthetic"}),
+    "workload": frozenset(SOURCES),
     "arrivals": frozenset(Arrivals.model_fields),
     "prompt_tokens": frozenset(Lengths.model_fields),
     "output_tokens": frozenset(Lengths.model_fields),
@@ -156,12 +157,26 @@ def _anchored(scenario: Scenario, folder: Path, given: Mapping[Keys, str]) -> Sc
         path = base(key) / name
         return str(path) if looks_like_path or path.is_file() else name
 
-    changes: dict[str, object] = {
-        "hardware": anchor(scenario.hardware, "hardware"),
-        "model": anchor(scenario.model, "model"),
-    }
-    workload = scenario.workload
-    if workload.trace is not None:
-        path = str(base("workload", "trace") / workload.trace)
-        changes["workload"] = workload.model_copy(update={"trace": path})
+    changes: dict[str, object] = {"hardware": anchor(scenario.hardware, "hardware")}
+    if scenario.model is not None:
+        changes["model"] = anchor(scenario.model, "model")
+    if scenario.network is not None:
+        changes["network"] = str(base("network") / scenario.network)
+    changes["workload"] = scenario.workload.model_copy(
+        update={
+            key: _beside(getattr(scenario.workload, key), base("workload", key))
+            for key in ("trace", "program", "chakra")
+        }
+    )
     return scenario.model_copy(update=changes)
+
+
+def _beside(source: object, folder: Path) -> object:
+    """The same source of traffic with its paths below ``folder``."""
+    if isinstance(source, str):
+        return str(folder / source)
+    if isinstance(source, ChakraFolder):
+        groups = None if source.groups is None else str(folder / source.groups)
+        paths = {"folder": str(folder / source.folder), "groups": groups}
+        return source.model_copy(update=paths)
+    return source

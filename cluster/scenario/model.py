@@ -1,28 +1,24 @@
 """The scenario as a value: every key, its type and its bounds; vLLM's names where it has one."""
 
-from typing import Annotated, Literal, TypeAlias, TypeVar
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count: TypeAlias = Annotated[int, Field(ge=1)]
-Tokens: TypeAlias = Annotated[int, Field(ge=1, le=2**40)]
-Table: TypeAlias = Annotated[int, Field(ge=1, le=2**17)]
-"""Prices are tabulated up to here: longer tables would only eat memory."""
-Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-Scale: TypeAlias = Annotated[float, Field(ge=1e-6, le=1e6, allow_inf_nan=False)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-LONGEST_S = 9.2e6
-"""A run holds 106 days."""
-MOST_CARDS = 2**14
+from cluster.scenario.part import (
+    LONGEST_S,
+    Count,
+    NotNegative,
+    Part,
+    Positive,
+    Scale,
+    Seconds,
+    Table,
+    Tokens,
+)
+from cluster.scenario.workload import ProgramSteps, Workload
 
-Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=False)]
 Algorithm: TypeAlias = Literal["auto", "ring", "direct", "halving_doubling", "tree", "hierarchical"]
-
-
-class Part(BaseModel):
-    """A frozen piece of a scenario that refuses keys it does not know."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+MOST_CARDS = 2**14
 
 
 class Cluster(Part):
@@ -88,129 +84,26 @@ class Collectives(Part):
     all_reduce: Algorithm = "auto"
 
 
+class Fabric(Part):
+    """How transfers of a replay share links: coflows, or a leg for each step of an algorithm."""
+
+    contention: bool = True
+    collectives: Literal["coflow", "steps"] = "coflow"
+    forwarding: Literal["cut_through", "store_and_forward"] = "cut_through"
+
+
+class EndpointRates(Part):
+    """What a bare endpoint computes and moves in a second: prices nodes without a duration."""
+
+    flop_per_s: Positive
+    bytes_per_s: Positive
+
+
 class Experts(Part):
     """How tokens choose experts: uniformly, or skewed with Zipf's exponent."""
 
     routing: Literal["uniform", "zipf"] = "uniform"
     skew: NotNegative = 1.0
-
-
-Choice = TypeVar("Choice", bound="Arrivals | Lengths")
-
-
-class Poisson(Part):
-    """Exponential gaps."""
-
-    rate_per_s: Positive
-
-
-class Gamma(Part):
-    """Gamma-distributed gaps; burstiness is the shape (1 = Poisson, less = burstier)."""
-
-    rate_per_s: Positive
-    burstiness: Annotated[float, Field(ge=1e-6, le=1e9, allow_inf_nan=False)]
-
-
-class Constant(Part):
-    """Equal gaps."""
-
-    rate_per_s: Positive
-
-
-class Arrivals(Part):
-    """When requests come; exactly one of the keys."""
-
-    poisson: Poisson | None = None
-    gamma: Gamma | None = None
-    constant: Constant | None = None
-    concurrency: Annotated[int, Field(ge=1, le=2**31)] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "Arrivals":
-        return _exactly_one(self)
-
-
-class Uniform(Part):
-    """Whole numbers from low to high, both included."""
-
-    low: Tokens
-    high: Tokens
-
-    @model_validator(mode="after")
-    def _ordered(self) -> "Uniform":
-        if self.high < self.low:
-            raise ValueError(f"high ({self.high}) must not be below low ({self.low})")
-        return self
-
-
-class Lognormal(Part):
-    """Log-normal with the given mean and median, cut at ``maximum`` where one is given."""
-
-    mean: Positive
-    p50: Positive
-    maximum: Tokens | None = None
-
-    @model_validator(mode="after")
-    def _skewed(self) -> "Lognormal":
-        if self.mean < self.p50:
-            raise ValueError(f"mean ({self.mean}) must not be below p50 ({self.p50})")
-        return self
-
-
-class Empirical(Part):
-    """The lengths of a trace, drawn with replacement."""
-
-    trace: str
-    format: str = "auto"
-    column: Literal["prompt_tokens", "output_tokens"]
-
-
-class Lengths(Part):
-    """How many tokens; exactly one of the keys."""
-
-    fixed: Tokens | None = None
-    uniform: Uniform | None = None
-    lognormal: Lognormal | None = None
-    empirical: Empirical | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> "Lengths":
-        return _exactly_one(self)
-
-
-class Synthetic(Part):
-    """Seeded traffic: a preset, or arrivals and lengths of one's own."""
-
-    requests: Annotated[int, Field(ge=1, le=10**8)]
-    preset: str | None = None
-    arrivals: Arrivals | None = None
-    prompt_tokens: Lengths | None = None
-    output_tokens: Lengths | None = None
-
-    @model_validator(mode="after")
-    def _whole(self) -> "Synthetic":
-        own = (self.arrivals, self.prompt_tokens, self.output_tokens)
-        if self.preset is None and None in own:
-            raise ValueError("give a preset, or all of arrivals, prompt_tokens and output_tokens")
-        return self
-
-
-class Workload(Part):
-    """The traffic: a trace file or a generator, cut and scaled."""
-
-    trace: str | None = None
-    format: str = "auto"
-    synthetic: Synthetic | None = None
-    limit: Count | None = None
-    rate_scale: Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)] = 1.0
-    start_s: NotNegative = 0.0
-    duration_s: Positive | None = None
-
-    @model_validator(mode="after")
-    def _one_source(self) -> "Workload":
-        if (self.trace is None) == (self.synthetic is None):
-            raise ValueError("give exactly one of trace and synthetic")
-        return self
 
 
 class Slo(Part):
@@ -233,15 +126,20 @@ class Scenario(Part):
 
     name: str = "unnamed"
     hardware: str = "corsair"
-    hardware_set: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = {}
+    hardware_set: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
     cluster: Cluster = Cluster()
     links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
-    model: str
+    network: str | None = None
+    endpoint: EndpointRates | None = None
+    model: str | None = None
     formats: Formats = Formats()
     plan: PlanSettings = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
     collectives: Collectives = Collectives()
+    fabric: Fabric = Fabric()
     experts: Experts = Experts()
     router: Literal["round_robin", "random", "least_outstanding", "least_kv"] = "least_outstanding"
     workload: Workload
@@ -250,10 +148,24 @@ class Scenario(Part):
     store: Store = Store()
     seed: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _whole(self) -> "Scenario":
+        replayed = self.workload.is_replayed
+        generated = isinstance(self.workload.program, ProgramSteps)
+        if not replayed and (self.network is not None or self.endpoint is not None):
+            key = "endpoint" if self.network is None else "network"
+            raise ValueError(f"{key} is for operation traces: workload.program or workload.chakra")
+        if self.network is not None:
+            strange = sorted(self.model_fields_set & {*RACKS})
+            if generated or strange:
+                found = strange[0] if strange else "a generated workload.program"
+                raise ValueError(
+                    f"network stands in place of {', '.join(RACKS)}; found both it and {found}"
+                )
+        elif self.model is None and self.workload.chakra is None:
+            raise ValueError("model is missing")
+        return self
 
-def _exactly_one(choice: Choice) -> Choice:
-    given = [name for name in type(choice).model_fields if getattr(choice, name) is not None]
-    if len(given) != 1:
-        allowed = ", ".join(type(choice).model_fields)
-        raise ValueError(f"give exactly one of {allowed}; found {', '.join(given) or 'none'}")
-    return choice
+
+RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory")
+"""Keys that say what racks there are and what lies in them; a plain network has none of it."""

@@ -5,12 +5,13 @@ The only opener of inputs: whatever comes after it depends on values alone.
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from hashlib import file_digest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.scenario.formats import Formats
 from cluster.scenario.identity import run_id
+from cluster.scenario.inputs import described
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
 from cluster.scenario.traffic import traffic
 from topology.catalog import Hardware, load_hardware
@@ -47,13 +48,18 @@ def resolve(scenario: Scenario) -> Resolved:
 
     Raises
     ------
-    ModelError, FormatError, PlanError, TraceError, TopologyError, DocumentError
+    ScenarioError, ModelError, FormatError, PlanError, TraceError, TopologyError, DocumentError
         From the room that knows the input; all carry ``exit_code`` 2.
     """
+    if scenario.workload.is_replayed or scenario.model is None:
+        raise ScenarioError(
+            "the workload is an operation trace (program or chakra), and this takes requests "
+            "(trace or synthetic): use corsair-sim replay"
+        )
     hardware = load_hardware(scenario.hardware, scenario.hardware_set)
     model = load_model(scenario.model)
-    formats = Formats(**{use: get_format(name) for use, name in scenario.formats})
-    plan = _plan(scenario)
+    formats = formats_of(scenario)
+    plan = plan_of(scenario)
     check_plan(plan, model)
     requests, concurrency = traffic(scenario.workload, scenario.seed)
     wanted = scenario.scheduler.enable_prefix_caching
@@ -96,7 +102,13 @@ def resolve(scenario: Scenario) -> Resolved:
     )
 
 
-def _plan(scenario: Scenario) -> Plan:
+def formats_of(scenario: Scenario) -> Formats:
+    """The number formats by their names."""
+    return Formats(**{use: get_format(name) for use, name in scenario.formats})
+
+
+def plan_of(scenario: Scenario) -> Plan:
+    """The plan with its replicas counted."""
     wanted, size = scenario.plan, scenario.cluster
     cards = size.racks * size.servers_per_rack * size.cards_per_server
     per_replica = wanted.tensor_parallel_size * wanted.pipeline_parallel_size
@@ -121,14 +133,7 @@ def _inputs(scenario: Scenario) -> list[dict[str, object]]:
         if length is not None and length.empirical is not None:
             named[use] = length.empirical.trace
     return [
-        _described(use, Path(name))
+        described(use, Path(name))
         for use, name in named.items()
         if name is not None and Path(name).exists()
     ]
-
-
-def _described(use: str, path: Path) -> dict[str, object]:
-    file = path / "config.json" if path.is_dir() else path
-    with file.open("rb") as content:
-        digest = file_digest(content, "sha256").hexdigest()
-    return {"use": use, "name": file.name, "sha256": digest, "bytes": file.stat().st_size}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.scenario.model import Arrivals, Lengths, Synthetic, Workload
+from cluster.scenario.workload import Arrivals, Lengths, Synthetic, Workload
 from workloads import synthetic as generators
 from workloads.columns import Requests, TraceError
 from workloads.presets import Preset, get_preset

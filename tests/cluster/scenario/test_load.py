@@ -6,6 +6,7 @@ import pytest
 
 from cluster.scenario.load import ScenarioError, load, template_text
 from cluster.scenario.model import Scenario
+from cluster.scenario.workload import ChakraFolder
 from topology.document import DocumentError, parse_document
 
 MINIMAL = "model: llama-3.1-8b\nworkload: {trace: t.csv}\n"
@@ -42,6 +43,15 @@ def test_paths_in_the_file_are_relative_to_the_file(tmp_path: Path) -> None:
     scenario = load(write(tmp_path, MINIMAL))
 
     assert scenario.workload.trace == str(tmp_path / "t.csv")
+
+
+def test_paths_of_operation_traces_are_relative_to_the_file_too(tmp_path: Path) -> None:
+    program = load(write(tmp_path, "model: m\nworkload: {program: p.parquet}\n"))
+    chakra = load(write(tmp_path, "network: n.yml\nworkload: {chakra: {folder: et}}\n"))
+
+    assert program.workload.program == str(tmp_path / "p.parquet")
+    assert chakra.network == str(tmp_path / "n.yml")
+    assert chakra.workload.chakra == ChakraFolder(folder=str(tmp_path / "et"))
 
 
 def test_paths_from_outside_are_relative_to_the_current_folder(
@@ -97,8 +107,23 @@ def test_later_set_words_win(tmp_path: Path) -> None:
         (MINIMAL + "scheduler:\n  max_num_seqs: 0\n", "s.yaml:4: scheduler.max_num_seqs is 0"),
         (MINIMAL + "scheduler:\n  max_num_sqes: 1\n", "did you mean 'max_num_seqs'?"),
         ("workload: {trace: t}\n", "model is missing"),
-        ("model: m\nworkload: {}\n", "s.yaml:2: workload: give exactly one of trace and synthetic"),
+        (
+            "model: m\nworkload: {}\n",
+            "s.yaml:2: workload: give exactly one of trace, synthetic, program",
+        ),
         (MINIMAL + "hardware_set: {a.b: .inf}\n", "s.yaml:3: hardware_set.a.b is inf"),
+        (
+            "model: m\nworkload: {program: {phase: decode, batch: 4}}\n",
+            "workload.program: phase decode needs context",
+        ),
+        (
+            "model: m\nworkload: {program: {phase: decode, batch: 4, context: 9, chunk_tokens: 2}}",
+            "chunk_tokens means nothing in phase decode; it has context, steps, growing",
+        ),
+        ("model: m\nworkload: {chakra: {foldr: x}}\n", "did you mean 'folder'?"),
+        ("model: m\nworkload: {chakra: x, limit: 4}\n", "limit is for request traces"),
+        ("network: n.yml\nworkload: {trace: t}\n", "network is for operation traces"),
+        ("model: m\nnetwork: n.yml\nworkload: {chakra: x}\n", "found both it and model"),
         (
             "model: m\nworkload:\n  synthetic:\n    requests: 2\n",
             "give a preset, or all of arrivals, prompt_tokens and output_tokens",

@@ -1,0 +1,12 @@
+"""Files that a run was made from, as its manifest tells of them."""
+
+from hashlib import file_digest
+from pathlib import Path
+
+
+def described(use: str, path: Path) -> dict[str, object]:
+    """What a file is read for, its name, sha256 and bytes; of a model's folder, its config."""
+    file = path / "config.json" if path.is_dir() else path
+    with file.open("rb") as content:
+        digest = file_digest(content, "sha256").hexdigest()
+    return {"use": use, "name": file.name, "sha256": digest, "bytes": file.stat().st_size}
