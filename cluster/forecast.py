@@ -24,7 +24,8 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     context = max(1, int(np.mean(requests.prompt_tokens + requests.output_tokens // 2)))
     tokens = machine.fit.blocks * scheduler.block_size
-    batch = max(1, min(scheduler.max_num_seqs, tokens // context))
+    rows = machine.prices.stages * scheduler.max_num_batched_tokens  # of all slots at once
+    batch = max(1, min(scheduler.max_num_seqs, tokens // context, rows))
     steady = steady_decode(machine.prices, batch=batch, context=context)
     alone = steady_decode(machine.prices, batch=1, context=context)
     prefill = _prefill_tokens_per_s(machine.prices)
@@ -35,8 +36,11 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     )
     load = None if rate is None else float(rate * needed_s / resolved.plan.replicas)
     output = int(requests.output_tokens.sum())
-    rows = _rows_per_step(resolved, machine, batch, rate, alone.tpot_s)
-    steps = output / rows + int(requests.prompt_tokens.sum()) / scheduler.max_num_batched_tokens
+    rows_per_step = _rows_per_step(resolved, machine, batch, rate, alone.tpot_s)
+    steps = (
+        output / rows_per_step
+        + int(requests.prompt_tokens.sum()) / scheduler.max_num_batched_tokens
+    )
     return {
         "run_id": resolved.run_id,
         "cards": len(machine.routes.card_id),

@@ -12,7 +12,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.tables import BOUNDS, Integers
+from cluster.machine.tables import BOUNDS, LONGEST_PS, Integers, TooSlowError
 from cluster.machine.views import Figures
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -184,7 +184,19 @@ def lpddr_ps(chiplet: Chiplet, moved_bytes: Floats) -> Integers:
 
 
 def whole(time_ps: Floats) -> Integers:
-    """Round half to even, at least 1 for any work."""
+    """Round half to even, at least 1 for any work.
+
+    Raises
+    ------
+    TooSlowError
+        An operation that would last for more than a quarter of an hour.
+    """
+    longest_ps = float(np.max(time_ps, initial=0.0))
+    if not longest_ps <= LONGEST_PS:
+        raise TooSlowError(
+            f"one operation would last {longest_ps * 1e-12:,.0f} s, at most "
+            f"{LONGEST_PS * 1e-12:,.0f} s are simulated: the chiplet is too slow for so much"
+        )
     return np.where(time_ps > 0, np.maximum(1, np.rint(time_ps)), 0).astype(np.int64)
 
 

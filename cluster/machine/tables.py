@@ -1,7 +1,7 @@
 """The words between pricing, the serving engines and accounting: price tables and the step log."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,16 @@ Records: TypeAlias = npt.NDArray[Any]
 
 BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
 """What can set the time of an operation, in the order of every ``by_bound`` axis."""
+
+LONGEST_PS = 10**15
+"""Of one operation or exchange, a quarter of an hour: sums over layers stay in int64."""
+
+
+class TooSlowError(ValueError):
+    """Hardware so slow, or work so large, that its time leaves what is simulated."""
+
+    exit_code: ClassVar[int] = 3
+
 
 ATTENTION_CLASSES = 2
 """Layers with full context, and layers that see a window of it (absent: zero layers)."""

@@ -1,11 +1,10 @@
 """What the serving engines refuse: each function raises ValueError naming what is wrong."""
 
 import difflib
-from typing import ClassVar
 
 import numpy as np
 
-from cluster.machine.tables import Integers, PriceTables
+from cluster.machine.tables import Integers, PriceTables, TooSlowError
 from cluster.serving.kernel.state import LAST_PS
 from cluster.serving.problem import ROUTERS, Arrivals, Limits
 
@@ -13,12 +12,6 @@ MOST_TOKENS = 2**40
 """Of one request; more would overflow nothing yet, but is certainly a mistake."""
 LONGEST_STEP_PS = 10**16
 """Of all tables together; keeps a step's end inside int64."""
-
-
-class StepTooLongError(ValueError):
-    """Hardware so slow, or batches so large, that one step would last for hours."""
-
-    exit_code: ClassVar[int] = 3
 
 
 def check_limits(limits: Limits) -> None:
@@ -86,7 +79,7 @@ def check_prices(prices: PriceTables, limits: Limits) -> None:
         slowest = table.max(axis=1)[prices.stage_class].astype(np.float64)
         longest_ps += float(slowest.sum(axis=1).max(initial=0.0))
     if longest_ps > LONGEST_STEP_PS:
-        raise StepTooLongError(
+        raise TooSlowError(
             f"a step of {tokens} tokens could last {longest_ps * 1e-12:,.0f} s, at most "
             f"{LONGEST_STEP_PS * 1e-12:,.0f} s are simulated: the hardware is too slow, or "
             "max_num_batched_tokens too large"

@@ -10,14 +10,11 @@ from cluster.machine.collective.algorithms import schedules
 from cluster.machine.collective.fabric import TIERS, Floats, card_tiers
 from cluster.machine.collective.group import ALGORITHMS, CollectiveError, Group
 from cluster.machine.collective.schedule import Schedule
-from cluster.machine.tables import Integers
+from cluster.machine.tables import LONGEST_PS, Integers, TooSlowError
 from cluster.machine.views import Figures, RouteTables
 
 CHUNKS = (1, 2, 4, 8, 16)
 """The chunk counts that ``auto`` tries."""
-
-LONGEST_S = 1000.0
-"""Of one exchange; sums over layers then stay far inside int64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -168,10 +165,11 @@ def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
 
 def picoseconds(seconds: Floats, payload: Floats) -> Integers:
     """Half-even, as every price; any work takes at least 1 ps."""
-    if payload.size and not seconds.max() <= LONGEST_S:
-        raise CollectiveError(
-            f"moving {int(payload[np.argmax(seconds)]):,} bytes would take {seconds.max():.3g} s; "
-            f"at most {LONGEST_S:g} s are simulated: a link is too slow"
+    longest_s = float(seconds.max(initial=0.0))
+    if not longest_s * 1e12 <= LONGEST_PS:
+        raise TooSlowError(
+            f"one exchange of {payload.max():,.0f} bytes would last {longest_s:,.0f} s, at most "
+            f"{LONGEST_PS * 1e-12:,.0f} s are simulated: a link is too slow for so much"
         )
     ps = np.maximum(np.rint(seconds * 1e12), 1.0)
     return np.where(payload > 0, ps, 0.0).astype(np.int64)
