@@ -11,6 +11,7 @@ from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.scenario.resolve import Resolved
+from cluster.serving.check import check_prices
 from cluster.serving.engine import serve
 from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
 from topology.build import build_pod, scale_links
@@ -74,6 +75,13 @@ class Tally:
         self.peak_blocks = max(self.peak_blocks, int(window["used_blocks"].max(initial=0)))
         self.end_ps = max(self.end_ps, int(window["end_ps"].max(initial=0)))
 
+    def join(self, other: "Tally") -> None:
+        """Add the counts of another part of the run."""
+        self.steps += other.steps
+        self.members += other.members
+        self.peak_blocks = max(self.peak_blocks, other.peak_blocks)
+        self.end_ps = max(self.end_ps, other.end_ps)
+
 
 def assemble(resolved: Resolved) -> Machine:
     """Build the map, place the model, check that it fits, and price it.
@@ -87,13 +95,21 @@ def assemble(resolved: Resolved) -> Machine:
 
 
 def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
-    """Price every step that the cards can be given."""
+    """Price every step that the cards can be given.
+
+    Raises
+    ------
+    PriceError, TooSlowError
+        A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
+    """
+    prices = price_tables(layout.inputs, pricing)
+    check_prices(prices, layout.limits)
     return Machine(
         graph=layout.graph,
         routes=layout.routes,
         cards=layout.cards,
         fit=layout.fit,
-        prices=price_tables(layout.inputs, pricing),
+        prices=prices,
         limits=layout.limits,
     )
 

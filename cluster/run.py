@@ -1,11 +1,12 @@
 """The Python door: ask, get numbers, keep them if you like."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from cluster.assembly import Machine, Outcome, assemble, play
 from cluster.machine.tables import STEP, Records
 from cluster.outputs import (
+    Columns,
     card_parts,
     link_parts,
     map_tables,
@@ -28,8 +30,35 @@ from cluster.serving.problem import Observer, OnSteps
 from results.columns import request_columns
 from results.summary import flatten, summarise
 
+EngineName: TypeAlias = Literal["local", "ray"]
+
 RUNS = Path("results/runs")
 """Where runs land unless told otherwise, under the current folder."""
+
+
+class Engine(Protocol):
+    """Who carries a run out; the results are the same to the bit."""
+
+    def assemble(self, resolved: Resolved) -> Machine: ...
+
+    def play(
+        self,
+        resolved: Resolved,
+        machine: Machine,
+        *,
+        observer: Observer | None = None,
+        on_steps: OnSteps | None = None,
+    ) -> Outcome: ...
+
+    def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]: ...
+
+
+class LocalEngine:
+    """Everything in this process."""
+
+    assemble = staticmethod(assemble)
+    play = staticmethod(play)
+    card_parts = staticmethod(card_parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +92,7 @@ class Run:
         from results.store import RunWriter
 
         with RunWriter(Path(root), self.run_id) as writer:
-            return _commit(self, writer)
+            return _commit(self, writer, LocalEngine())
 
 
 def simulate(
@@ -71,11 +100,17 @@ def simulate(
     *,
     observer: Observer | None = None,
     out: str | Path | None = None,
+    engine: EngineName = "local",
+    cards_per_actor: int | Literal["auto"] = "auto",
+    ray_address: str | None = None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """Run a scenario (a value, a file, a mapping, or None for the bundled example).
 
     With ``out`` the run is also written there, the step log streamed to disk where the scenario
-    asks for it.
+    asks for it. With ``engine="ray"`` every card is a Ray actor (or so many cards are one): on the
+    Ray at ``ray_address`` (``auto``: one that runs on this machine), else on one of our own;
+    ``notice`` is told what is done there.
 
     Raises
     ------
@@ -84,15 +119,33 @@ def simulate(
     """
     started = datetime.now(UTC)
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
-    machine = assemble(resolved)
-    if out is None:
-        return _run(resolved, machine, started, observer)
-    from results.store import RunWriter
+    with _engine(engine, cards_per_actor, ray_address, notice) as runner:
+        machine = runner.assemble(resolved)
+        if out is None:
+            return _run(resolved, machine, started, runner.play, observer)
+        from results.store import RunWriter
 
-    with RunWriter(Path(out), resolved.run_id) as writer:  # not before there is a run to write
-        on_steps = _keeper(writer) if resolved.scenario.store.steps else None
-        run = _run(resolved, machine, started, observer, on_steps)
-        return replace(run, run_dir=_commit(run, writer))
+        with RunWriter(Path(out), resolved.run_id) as writer:  # not before there is a run to write
+            on_steps = _keeper(writer) if resolved.scenario.store.steps else None
+            run = _run(resolved, machine, started, runner.play, observer, on_steps)
+            return replace(run, run_dir=_commit(run, writer, runner))
+
+
+@contextmanager
+def _engine(
+    name: EngineName,
+    cards_per_actor: int | Literal["auto"],
+    ray_address: str | None,
+    notice: Callable[[str], None],
+) -> Iterator[Engine]:
+    """Open the engine of that name; Ray is imported only by who asks for it."""
+    if name == "local":
+        yield LocalEngine()
+        return
+    from cluster.actors.engine import RayEngine
+
+    with RayEngine(ray_address, cards_per_actor=cards_per_actor, notice=notice) as engine:
+        yield engine
 
 
 def _keeper(writer: Any) -> OnSteps:
@@ -109,6 +162,7 @@ def _run(
     resolved: Resolved,
     machine: Machine,
     started: datetime,
+    play: Callable[..., Outcome],
     observer: Observer | None,
     on_steps: OnSteps | None = None,
 ) -> Run:
@@ -156,14 +210,14 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     return flags
 
 
-def _commit(run: Run, writer: Any) -> Path:
+def _commit(run: Run, writer: Any, engine: Engine) -> Path:
     """Hand every table to the writer; the run appears when the last is whole."""
     from results.provenance import manifest
 
     machine, outcome = run.machine, run.outcome
     writer.append("requests", run.requests)
     writer.append("summary", flatten(run.summary))
-    for part in card_parts(machine, outcome):
+    for part in engine.card_parts(machine, outcome):
         writer.append("cards", part)
     for part in link_parts(run.resolved, machine, outcome):
         writer.append("links", part)

@@ -1,0 +1,231 @@
+"""The actors of a run: made from their cards, kept together by server, made anew when lost."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any, ClassVar, TypeAlias
+
+import ray
+from ray.exceptions import (
+    NodeDiedError,
+    ObjectLostError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
+from ray.util.placement_group import placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from cluster.actors.packing import Packing
+from cluster.actors.share import Share
+from cluster.machine.card import Card
+from cluster.machine.price import PriceInputs, StageJob, StagePrice
+
+Ref: TypeAlias = Any
+"""``ray.ObjectRef``, whose stubs know nothing of what it refers to."""
+
+SLOW_S = 1.5
+"""Who has to wait longer than this is told why."""
+
+REBUILDS = 3
+"""So often a card's actor is made anew; the next loss ends the run."""
+
+PLACING_S = 120.0
+"""Longest wait for a node that can take an actor."""
+
+BUNDLE = {"CPU": 0.001}
+"""A bundle must ask for something; the actors themselves ask for nothing."""
+
+LOSSES = (RayActorError, ObjectLostError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
+
+
+class CardLostError(RuntimeError):
+    """The process of some card is lost again and again."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class CrewError(RuntimeError):
+    """The Ray cluster cannot host the cards; says why."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class Lost(Exception):  # noqa: N818 - no error: work that has to be done again
+    """A process or an object on the way has gone; what was asked for must be asked again."""
+
+
+class CardActor(Share):
+    """The shell around the share of some cards."""
+
+    def node(self) -> str:
+        return str(ray.get_runtime_context().get_node_id())
+
+
+def fetch(ref: Ref) -> Any:
+    """Wait for an answer.
+
+    Raises
+    ------
+    Lost
+        It cannot come any more.
+    Exception
+        Whatever the work itself has raised.
+    """
+    try:
+        return ray.get(ref)
+    except RayTaskError as error:
+        if isinstance(error.cause, LOSSES):
+            raise Lost from error
+        raise error.cause from None
+    except LOSSES as error:
+        raise Lost from error
+
+
+class Crew:
+    """All actors of a run."""
+
+    def __init__(
+        self,
+        packing: Packing,
+        cards: Mapping[int, Card],
+        notice: Callable[[str], None],
+        *,
+        at_once: int,
+    ) -> None:
+        self.packing = packing
+        self.cards = [tuple(cards[card] for card in hosted) for hosted in packing.actors]
+        """By actor."""
+        self.at_once = at_once
+        """Parts of a run that are worth running at the same time."""
+        self._notice = notice
+        self._rebuilt = [0] * len(self.cards)
+        self._group = placement_group([BUNDLE] * (1 + max(packing.bundles)), strategy="SPREAD")
+        self._actors: list[Any] = []
+        self._leaders: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.cards)
+
+    def hire(self) -> int:
+        """Start all actors; return on how many nodes, when every one has answered."""
+        if not self._group.wait(PLACING_S):
+            raise CrewError(
+                f"the Ray cluster has no room for {self._group.bundle_count} servers of cards: no "
+                f"node with a free CPU within {PLACING_S:.0f} s"
+            )
+        self._actors = [self._make(actor) for actor in range(len(self))]
+        self.mend()
+        nodes = self._all("node")
+        versions = self._all("version")
+        own = Share([]).version()
+        strangers = sorted({node for node, v in zip(nodes, versions, strict=True) if v != own})
+        if strangers:
+            raise CrewError(
+                f"another version of corsair-sim runs on node {strangers[0]}: install the same one "
+                "on all nodes of the Ray cluster"
+            )
+        self._leaders = [nodes.index(node) for node in dict.fromkeys(nodes)]
+        return len(self._leaders)
+
+    def lead(self, method: str, *args: object) -> None:
+        """Have one actor of each node do something before the others; it may be slow."""
+        refs = [self.ask(actor, method, *args) for actor in self._leaders]
+        _, slow = ray.wait(refs, num_returns=len(refs), timeout=SLOW_S)
+        if slow:
+            self._notice("compiling the engine, once per node, about 10 s")
+        for ref in refs:
+            with suppress(Lost):  # the others then compile for themselves
+                fetch(ref)
+
+    def ask(self, actor: int, method: str, *args: object, answers: int = 1) -> Any:
+        """Have an actor do something; the reference of its answer, or of several."""
+        return getattr(self._actors[actor], method).options(num_returns=answers).remote(*args)
+
+    def price(self, inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
+        """Have each distinct stage priced by the actor of a card that holds it, once."""
+        shared = ray.put(inputs)
+        done: dict[int, StagePrice] = {}
+        while len(done) < len(jobs):
+            refs = {
+                number: self.ask(self.actor_of(int(job.cards[0])), "price", shared, [job])
+                for number, job in enumerate(jobs)
+                if number not in done
+            }
+            for number, ref in refs.items():
+                with suppress(Lost):
+                    done[number] = fetch(ref)[0]
+            if len(done) < len(jobs):
+                self.mend()
+        return [done[number] for number in range(len(jobs))]
+
+    def actor_of(self, card: int) -> int:
+        """The actor that hosts a card (its index in the map)."""
+        return self.packing.handles[card].actor
+
+    def mend(self) -> set[int]:
+        """Make every lost actor anew; return which they were.
+
+        Raises
+        ------
+        CardLostError
+            One has been lost too often.
+        """
+        mended: set[int] = set()
+        waiting = set(range(len(self)))
+        while waiting:
+            refs = {actor: self.ask(actor, "node") for actor in waiting}
+            self._await(list(refs.values()))
+            waiting = {actor for actor, ref in refs.items() if not _answers(ref)}
+            for actor in sorted(waiting):
+                self._remake(actor)
+            mended |= waiting
+        return mended
+
+    def dismiss(self) -> None:
+        """Let the actors and their bundles go."""
+        for actor in self._actors:
+            with suppress(Exception):
+                ray.kill(actor, no_restart=True)
+        with suppress(Exception):
+            remove_placement_group(self._group)
+
+    def _all(self, method: str) -> list[Any]:
+        return [fetch(self.ask(actor, method)) for actor in range(len(self))]
+
+    def _await(self, refs: list[Ref]) -> None:
+        _, late = ray.wait(refs, num_returns=len(refs), timeout=PLACING_S)
+        if late:
+            raise CrewError(
+                f"{len(late)} of {len(self)} actors have found no node within {PLACING_S:.0f} s"
+            )
+
+    def _make(self, actor: int) -> Any:
+        place = PlacementGroupSchedulingStrategy(
+            placement_group=self._group,
+            placement_group_bundle_index=self.packing.bundles[actor],
+        )
+        remote: Any = ray.remote(num_cpus=0, max_restarts=0)(CardActor)
+        return remote.options(scheduling_strategy=place, name=None).remote(self.cards[actor])
+
+    def _remake(self, actor: int) -> None:
+        cards = self.cards[actor]
+        names = cards[0].name + (f" (and {len(cards) - 1} more)" if len(cards) > 1 else "")
+        if self._rebuilt[actor] == REBUILDS:
+            raise CardLostError(
+                f"the process of card {names} was lost {REBUILDS + 1} times: look for the reason "
+                "in Ray's logs on its node (out of memory?)"
+            )
+        self._rebuilt[actor] += 1
+        self._notice(f"ray: card {names} was lost; its work is done again")
+        with suppress(Exception):
+            ray.kill(self._actors[actor], no_restart=True)
+        self._actors[actor] = self._make(actor)
+
+
+def _answers(ref: Ref) -> bool:
+    try:
+        fetch(ref)
+    except Lost:
+        return False
+    return True

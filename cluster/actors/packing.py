@@ -1,0 +1,106 @@
+"""Which actor hosts which cards. Results are per card: nobody sees the packing in them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, TypeAlias
+
+CardsPerActor: TypeAlias = int | Literal["auto"]
+
+FEW_ACTORS = 8
+"""So many actors start in seconds on any machine."""
+
+ACTORS_PER_CPU = 4
+"""More than this, and starting processes takes longer than what they do (measured: 64 actors on
+two CPUs take half a minute)."""
+
+
+class PackingError(ValueError):
+    """A number of cards per actor that makes no sense."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardHandle:
+    """Where a card is to be found."""
+
+    card: int
+    """Index in the map."""
+    actor: int
+    index: int
+    """Among the cards of its actor."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """Cards to actors, actors to bundles; a bundle stays together on one node."""
+
+    cards_per_actor: int
+    actors: tuple[tuple[int, ...], ...]
+    """The cards of each actor; actor after actor they stand in the order of the map."""
+    bundles: tuple[int, ...]
+    """[actor] the bundle that it belongs to: that of the server of its first card."""
+    handles: dict[int, CardHandle]
+    """By card."""
+
+
+def auto_cards_per_actor(cards: int, cpus: float) -> int:
+    """1 while the actors are not too many for ``cpus``, else the smallest power of 2 that is.
+
+    >>> auto_cards_per_actor(8, cpus=2), auto_cards_per_actor(64, cpus=2)
+    (1, 8)
+    """
+    most = max(FEW_ACTORS, ACTORS_PER_CPU * int(cpus))
+    each = 1
+    while -(-cards // each) > most:
+        each *= 2
+    return each
+
+
+def pack(servers: Mapping[int, int], cards_per_actor: CardsPerActor, *, cpus: float) -> Packing:
+    """Give consecutive cards to one actor; ``servers`` says of each card where it stands.
+
+    An actor that is smaller than a server stays inside it.
+
+    Raises
+    ------
+    PackingError
+        ``cards_per_actor`` is neither ``auto`` nor at least 1.
+    """
+    check_cards_per_actor(cards_per_actor)
+    asked = cards_per_actor
+    each = auto_cards_per_actor(len(servers), cpus) if asked == "auto" else asked
+    largest = max(Counter(servers.values()).values(), default=0)
+    actors: list[list[int]] = []
+    for card, server in servers.items():
+        last = actors[-1] if actors else []
+        full = len(last) == each
+        elsewhere = bool(last) and each < largest and servers[last[0]] != server
+        if not last or full or elsewhere:
+            actors.append([])
+        actors[-1].append(card)
+    homes = [servers[cards[0]] for cards in actors]
+    numbers = {server: bundle for bundle, server in enumerate(dict.fromkeys(homes))}
+    return Packing(
+        cards_per_actor=each,
+        actors=tuple(tuple(cards) for cards in actors),
+        bundles=tuple(numbers[home] for home in homes),
+        handles={
+            card: CardHandle(card=card, actor=actor, index=index)
+            for actor, cards in enumerate(actors)
+            for index, card in enumerate(cards)
+        },
+    )
+
+
+def check_cards_per_actor(cards_per_actor: CardsPerActor) -> None:
+    """Refuse what is neither ``auto`` nor at least 1.
+
+    Raises
+    ------
+    PackingError
+        Names it.
+    """
+    if cards_per_actor != "auto" and not cards_per_actor >= 1:
+        raise PackingError(f"cards_per_actor is auto or at least 1, got {cards_per_actor!r}")

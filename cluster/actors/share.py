@@ -1,0 +1,212 @@
+"""What an actor does for the cards it hosts: price, run, account. Plain, and testable as such."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.actors.parts import Part, prices_of, problem_of
+from cluster.assembly import Tally
+from cluster.compiled import source_digest
+from cluster.machine.account import Account, Bins
+from cluster.machine.card import Card
+from cluster.machine.price import PriceInputs, StageJob, StagePrice, price_stages
+from cluster.machine.tables import STEP, Integers, PriceTables, Records
+from cluster.outputs import Columns, rank_columns
+from cluster.scenario.identity import MODEL_VERSION
+from cluster.serving.engine import check_end, served_of
+from cluster.serving.kernel.advance import advance
+from cluster.serving.kernel.build import build
+from cluster.serving.kernel.state import RUNNING
+from cluster.serving.problem import Arrivals, Limits, Served
+
+Place = tuple[int, int]
+"""A stage of a replica: its cards do the same."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How far the run of a part has come."""
+
+    now_ps: int
+    done: int
+    tokens: int
+    running: bool
+
+
+class Ledger:
+    """The accounts of those replicas of a part that an actor has cards of."""
+
+    def __init__(self, prices: PriceTables, replicas: Sequence[int], max_bins: int) -> None:
+        self._local = np.full(prices.replicas, -1, np.int64)
+        self._local[list(replicas)] = np.arange(len(replicas))
+        own = prices_of(prices, np.array(replicas, np.int64))
+        self._account = Account(own, max_bins=max_bins)
+        self._bins: Bins | None = None
+        self.add(np.zeros(0, STEP))
+
+    def add(self, window: Records) -> None:
+        """Book the rows of these replicas; the window may be read-only."""
+        local = self._local[window["replica"]]
+        rows = window[local >= 0]
+        rows["replica"] = local[local >= 0]
+        self._account.add(rows)
+
+    def close(self, end_ps: int) -> None:
+        """Bring the bins to the length that they have in the whole run, which ends then."""
+        self._account.reach(end_ps)
+        self._bins = self._account.bins()
+
+    def bins_of(self, place: Place) -> tuple[Bins, int]:
+        """The closed bins, and the number that the place's replica has in them."""
+        if self._bins is None:
+            raise RuntimeError(f"the account of replica {place[0]} is still open")
+        return self._bins, int(self._local[place[0]])
+
+
+class PartRun:
+    """The run of one independent part, advanced from outside."""
+
+    def __init__(self, part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits) -> None:
+        self._replica = int(part.replicas[0])
+        self._state = build(*problem_of(part, arrivals, prices, limits))
+        self.tally = Tally()
+
+    def advance(self, rows: int) -> tuple[Progress, Records]:
+        """At most ``rows`` further steps of the log, with the replica's number in the whole run."""
+        log = np.zeros(rows, STEP)
+        log = log[: advance(self._state, log)]
+        log["replica"] = self._replica
+        self.tally.add(log)
+        control = self._state.control[0]
+        running = bool(control["status"] == RUNNING)
+        if not running:
+            check_end(self._state)
+        now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
+        return Progress(now_ps=now_ps, done=done, tokens=tokens, running=running), log
+
+    def served(self) -> Served:
+        return served_of(self._state)
+
+
+class Share:
+    """Some cards of the machine, and the work that is theirs.
+
+    Nothing is kept that cannot be had again from the cards and the arguments: where an actor is
+    lost, another one is made from the same cards and given its work anew.
+    """
+
+    def __init__(self, cards: Sequence[Card]) -> None:
+        self._cards = tuple(cards)
+        self._places = {(card.replica, card.stage) for card in cards}
+        self._ledgers: dict[int, Ledger] = {}
+        self._runs: dict[int, PartRun] = {}
+        self._part_of: dict[int, int] = {}
+
+    def version(self) -> tuple[int, str]:
+        """What must be equal in all processes of a run for its bits to be so."""
+        return MODEL_VERSION, source_digest()
+
+    def price(self, inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
+        """Price distinct stages that these cards hold."""
+        return price_stages(inputs, jobs)
+
+    def warm(self, prices: PriceTables, arrivals: Arrivals, limits: Limits, apart: bool) -> None:
+        """Compile all that is needed, so that the machine code lies on this node's disk."""
+        Ledger(prices, [0], max_bins=2)
+        if apart:
+            nobody = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
+            PartRun(nobody, arrivals, prices, limits).advance(0)
+
+    def begin(
+        self, number: int, part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits
+    ) -> tuple[Progress, Records]:
+        """Make ready to run a part; return as ``advance`` does, with no step done."""
+        self._runs[number] = PartRun(part, arrivals, prices, limits)
+        return self.advance(number, 0)
+
+    def advance(self, number: int, rows: int) -> tuple[Progress, Records]:
+        """Run a part on; return where it stands and the next window of its log."""
+        return self._runs[number].advance(rows)
+
+    def served(self, number: int) -> tuple[Served, Tally]:
+        """What became of a part's requests, and the counts of its log; it is forgotten then."""
+        run = self._runs.pop(number)
+        return run.served(), run.tally
+
+    def open(self, number: int, replicas: Integers, prices: PriceTables, max_bins: int) -> None:
+        """Open the accounts of a part's replicas, new and empty."""
+        mine = sorted({replica for replica, _ in self._places} & set(replicas.tolist()))
+        self._ledgers[number] = Ledger(prices, mine, max_bins)
+        self._part_of |= dict.fromkeys(mine, number)
+
+    def account(self, number: int, window: Records) -> None:
+        """Book a window of a part's log."""
+        self._ledgers[number].add(window)
+
+    def close(self, end_ps: int, places: Sequence[Place]) -> list["StageBooks"]:
+        """Close all accounts, since the whole run ended at ``end_ps``; return some of them."""
+        for ledger in self._ledgers.values():
+            ledger.close(end_ps)
+        return [_books(*self._bins_of(place), place[1]) for place in places]
+
+    def columns(self, blocks: int) -> dict[Place, Columns]:
+        """Columns of the table ``cards`` for each stage here: equal cards, equal columns."""
+        return {
+            place: rank_columns(*self._bins_of(place), place[1], blocks)
+            for place in sorted(self._places)
+        }
+
+    def _bins_of(self, place: Place) -> tuple[Bins, int]:
+        return self._ledgers[self._part_of[place[0]]].bins_of(place)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageBooks:
+    """``Bins`` of one stage of one replica; the KV columns are the replica's."""
+
+    bin_ps: int
+    busy_ps: Integers
+    tokens: Integers
+    steps: Integers
+    tier_bytes: Integers
+    send_bytes: Integers
+    kv_block_ns: Integers
+    peak_blocks: Integers
+
+
+def _books(bins: Bins, replica: int, stage: int) -> StageBooks:
+    at = (replica, stage)
+    return StageBooks(
+        bin_ps=bins.bin_ps,
+        busy_ps=bins.busy_ps[at],
+        tokens=bins.tokens[at],
+        steps=bins.steps[at],
+        tier_bytes=bins.tier_bytes[at],
+        send_bytes=bins.send_bytes[at],
+        kv_block_ns=bins.kv_block_ns[replica],
+        peak_blocks=bins.peak_blocks[replica],
+    )
+
+
+def bins_of(books: dict[Place, StageBooks]) -> Bins:
+    """The bins of the whole run from those of all its stages."""
+    replicas, stages = (1 + max(place[axis] for place in books) for axis in (0, 1))
+
+    def every(name: str) -> Integers:
+        rows = [
+            np.stack([getattr(books[replica, stage], name) for stage in range(stages)])
+            for replica in range(replicas)
+        ]
+        return np.stack(rows)
+
+    return Bins(
+        bin_ps=books[0, 0].bin_ps,
+        busy_ps=every("busy_ps"),
+        tokens=every("tokens"),
+        steps=every("steps"),
+        tier_bytes=every("tier_bytes"),
+        send_bytes=every("send_bytes"),
+        kv_block_ns=every("kv_block_ns")[:, 0],
+        peak_blocks=every("peak_blocks")[:, 0],
+    )
