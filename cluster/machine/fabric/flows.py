@@ -24,7 +24,7 @@ def flows(
     ways: Ways,
     sources: Sequence[int],
     destinations: Sequence[int],
-    payload_bytes: int,
+    payload_bytes: float,
     message_s: float = 0.0,
 ) -> tuple[Leg, ...]:
     """One leg in which each source sends an equal part of the payload to its destination.

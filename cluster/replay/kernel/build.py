@@ -42,7 +42,7 @@ def build(
     control["operations"], control["contended"] = len(queue), contended
     control["bin_ps"], control["ready"] = FIRST_BIN_PS, NONE
     rows = _operations(operations, meetings)
-    successors = np.empty(len(queue) + len(operations.deps), np.int64)
+    successors = np.zeros(len(queue) + len(operations.deps), np.int64)
     offsets, deps = (np.array(column, np.int64) for column in _deps(operations))
     link(control, rows, queue, np.empty(len(slots), np.int64), offsets, deps, successors)
     resources = np.zeros(transfers.resources, RESOURCE)

@@ -25,6 +25,9 @@ def start(state: State, o: int) -> None:
         return
     operation["pending"] = THERE
     operation["end_ps"] = there_ps
+    if there_ps > LAST_PS:
+        state.control[0]["status"] = LATE
+        return
     if operation["passive"] == 0:
         meeting["missing"] -= 1
         meeting["begin_ps"] = max(meeting["begin_ps"], there_ps)

@@ -1,0 +1,198 @@
+"""Collectives as many messages, each in the way of others link by link.
+
+A call becomes an entry and an exit on its own stream and, between them, round by round, sends and
+receives on streams of their own, so that those of one round are under way together. A rank begins
+a round when its own messages of its round before have come and gone.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.machine.fabric import Messages
+from cluster.machine.tables import Integers
+from cluster.replay.pair import Meetings, pair
+from cluster.replay.problem import Kind, Operations, ReplayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Expanded:
+    """The longer program, and where the rows of the shorter one are in it."""
+
+    operations: Operations
+    entry: Integers
+    """[n] where the operation starts now."""
+    exit: Integers
+    """[n] where it ends."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """The rows of one position in a plan, from its entry to its exit."""
+
+    position: int
+    kind: Integers
+    lane: Integers
+    """Stream beside the call's own, from 1; 0 is its own."""
+    peer: Integers
+    """Position, -1 for none."""
+    round: Integers
+    transfer: Integers
+    dep_counts: Integers
+    deps: Integers
+    """Rows of the part."""
+
+
+def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
+    """Replace every collective whose transfer is in ``plans`` by the messages of its plan.
+
+    Raises
+    ------
+    ReplayError
+        Calls do not pair, or a group's call is not made by all of its ranks, none of them passive.
+    """
+    meetings = pair(operations)
+    parts, part_of = _parts(operations, meetings, plans)
+    sizes = np.ones(len(part_of), np.int64)
+    for number, part in enumerate(parts):
+        sizes[part_of == number] = len(part.kind)
+    first = np.cumsum(sizes) - sizes
+    offsets, deps = _dependencies(operations, parts, part_of, first, sizes)
+    longer = Operations(
+        **_columns(operations, meetings, parts, part_of, first, sizes),
+        dep_offsets=offsets,
+        deps=deps,
+        group_offsets=operations.group_offsets,
+        group_ranks=operations.group_ranks,
+    )
+    return Expanded(operations=longer, entry=first, exit=first + sizes - 1)
+
+
+def _parts(
+    operations: Operations, meetings: Meetings, plans: Mapping[int, Messages]
+) -> tuple[list[_Part], Integers]:
+    """The parts of all plans that are used, and [n] which of them each row plays, -1 for none."""
+    part_of = np.full(len(operations.rank), -1, np.int64)
+    transfer_of = np.where(meetings.of >= 0, meetings.transfer[meetings.of], -1)
+    parts: list[_Part] = []
+    for transfer in np.intersect1d(transfer_of, np.array(list(plans), np.int64)):
+        rows = np.flatnonzero((transfer_of == transfer) & (operations.kind == Kind.COLLECTIVE))
+        _check_complete(operations, meetings, rows)
+        place = _positions(operations, rows)
+        for position in np.unique(place):
+            part_of[rows[place == position]] = len(parts)
+            parts.append(_part(plans[int(transfer)], int(position)))
+    return parts, part_of
+
+
+def _check_complete(operations: Operations, meetings: Meetings, rows: Integers) -> None:
+    sizes = np.diff(operations.group_offsets)[operations.group[rows]]
+    present = np.diff(meetings.member_offsets)[meetings.of[rows]]
+    wrong = (sizes != present) | (operations.passive[rows] == 1)
+    if wrong.any():
+        row = int(rows[np.argmax(wrong)])
+        raise ReplayError(
+            f"the call of operation {row} (rank {operations.rank[row]}) cannot become messages: "
+            "every rank of its group must make it, and none passively"
+        )
+
+
+def _positions(operations: Operations, rows: Integers) -> Integers:
+    """Where the rank of each row stands in its group."""
+    beyond = int(max(operations.rank.max(), operations.group_ranks.max())) + 1
+    sizes = np.diff(operations.group_offsets)
+    known = np.repeat(np.arange(len(sizes)), sizes) * beyond + operations.group_ranks
+    group = operations.group[rows]
+    place: Integers = np.searchsorted(known, group * beyond + operations.rank[rows])
+    return place - operations.group_offsets[group]
+
+
+def _part(plan: Messages, position: int) -> _Part:
+    """Entry; for each round receives, sends and a row that waits for them; exit."""
+    entry = (int(Kind.WORK), 0, -1, 0, -1)
+    rows = [entry]
+    deps: list[list[int]] = [[]]
+    joined = 0
+    for number in np.unique(plan.round).tolist():
+        now = plan.round == number
+        begun = len(rows)
+        received = plan.source[now & (plan.target == position)].tolist()
+        rows.extend((int(Kind.RECV), 1, source, number, -1) for source in received)
+        for lane, message in enumerate(np.flatnonzero(now & (plan.source == position)), 2):
+            transfer = int(plan.transfer[message])
+            rows.append((int(Kind.SEND), lane, int(plan.target[message]), number, transfer))
+        if len(rows) > begun:
+            deps += [[joined] for _ in range(begun, len(rows))]
+            deps.append(list(range(begun, len(rows))))
+            joined = len(rows)
+            rows.append((int(Kind.WORK), 1, -1, number, -1))
+    rows.append(entry)
+    deps.append([joined])
+    kind, lane, peer, turn, transfer = np.array(rows, np.int64).T
+    return _Part(
+        position=position,
+        kind=kind,
+        lane=lane,
+        peer=peer,
+        round=turn,
+        transfer=transfer,
+        dep_counts=np.array([len(waited) for waited in deps], np.int64),
+        deps=np.array([dep for waited in deps for dep in waited], np.int64),
+    )
+
+
+def _columns(
+    operations: Operations,
+    meetings: Meetings,
+    parts: list[_Part],
+    part_of: Integers,
+    first: Integers,
+    sizes: Integers,
+) -> dict[str, Integers]:
+    """All columns but the dependencies; tags beyond all others keep calls and rounds apart."""
+    names = ("rank", "stream", "kind", "duration_ps", "transfer", "group", "peer", "tag", "passive")
+    owner = np.repeat(np.arange(len(sizes)), sizes)
+    columns: dict[str, Integers] = {name: getattr(operations, name)[owner] for name in names}
+    lanes = 1 + max((int(part.lane.max()) for part in parts), default=0)
+    rounds = 1 + max((int(part.round.max()) for part in parts), default=0)
+    streams = int(operations.stream.max(initial=0)) + 1
+    tags = int(operations.tag.max(initial=0)) + 1
+    for number, part in enumerate(parts):
+        calls = np.flatnonzero(part_of == number)
+        at = first[calls][:, None] + np.arange(len(part.kind))
+        peers = operations.group_offsets[operations.group[calls]][:, None] + part.peer
+        lane = streams + operations.stream[calls][:, None] * lanes + part.lane
+        columns["kind"][at] = part.kind
+        columns["transfer"][at] = part.transfer
+        columns["group"][at] = -1
+        columns["peer"][at] = np.where(part.peer >= 0, operations.group_ranks[peers], -1)
+        columns["duration_ps"][at[:, 1:]] = 0
+        columns["passive"][at] = part.kind == Kind.RECV
+        columns["tag"][at] = tags + meetings.of[calls][:, None] * rounds + part.round
+        columns["stream"][at] = np.where(part.lane > 0, lane, columns["stream"][at])
+    return columns
+
+
+def _dependencies(
+    operations: Operations,
+    parts: list[_Part],
+    part_of: Integers,
+    first: Integers,
+    sizes: Integers,
+) -> tuple[Integers, Integers]:
+    """What a row waited for its entry waits for now, until the exits of those rows."""
+    own = np.diff(operations.dep_offsets)
+    counts = np.zeros(int(sizes.sum()), np.int64)
+    counts[first] = own
+    for number, part in enumerate(parts):
+        at = first[part_of == number][:, None] + np.arange(1, len(part.kind))
+        counts[at] = part.dep_counts[1:]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    deps = np.empty(int(offsets[-1]), np.int64)
+    shift = np.repeat(offsets[first] - operations.dep_offsets[:-1], own)
+    deps[np.arange(len(operations.deps)) + shift] = (first + sizes - 1)[operations.deps]
+    for number, part in enumerate(parts):
+        entries = first[part_of == number][:, None]
+        deps[offsets[entries + 1] + np.arange(len(part.deps))] = entries + part.deps
+    return offsets, deps
