@@ -182,9 +182,10 @@ def program_of(
 ) -> Program:
     """Make a program of whatever columns there are; the others take their defaults.
 
-    Words may be given as they are (a sequence of str, "" or None for none) or, for columns of fixed
-    words, as codes. ``deps`` is a sequence of sequences, or a pair of arrays (offsets, values).
-    Nothing is checked but names, lengths and words: ``workloads.program.check`` does the rest.
+    Words may be given as they are (a list of str, "" or None for none), as a tuple of a dictionary
+    and codes into it (-1 for none), or, for columns of fixed words, as codes. ``deps`` is a
+    sequence of sequences, or a pair of arrays (offsets, values). Nothing is checked but names,
+    lengths and words: ``workloads.program.check`` does the rest.
 
     Raises
     ------
@@ -205,7 +206,7 @@ def program_of(
         elif values is None:
             made[name] = np.full(rows, DEFAULTS.get(name, 0), dtype_of(name))
         else:
-            made[name] = np.asarray(values).astype(dtype_of(name))
+            made[name] = np.asarray(values).astype(dtype_of(name), copy=False)
         if len(made[name]) != rows:
             raise ProgramError(f"{name} has {len(made[name])} rows, rank has {rows}")
     offsets, deps = _lists(columns.get("deps"), rows)
@@ -233,6 +234,8 @@ def _coded(name: str, values: Any, rows: int) -> tuple[Any, tuple[str, ...]]:
         return np.full(rows, nothing, dtype_of(name)), fixed or ("",)
     if isinstance(values, np.ndarray) and values.dtype.kind == "i" and fixed is not None:
         return values.astype(dtype_of(name)), fixed
+    if isinstance(values, tuple):
+        return _recoded(name, *values)
     listed = ["" if value is None else str(value) for value in values]
     own = fixed or tuple(dict.fromkeys(listed))
     index = {word: code for code, word in enumerate(own)}
@@ -246,11 +249,20 @@ def _coded(name: str, values: Any, rows: int) -> tuple[Any, tuple[str, ...]]:
     return np.array([index[word] for word in listed], dtype_of(name)), own
 
 
+def _recoded(
+    name: str, words: Sequence[str], codes: Integers
+) -> tuple[npt.NDArray[Any], tuple[str, ...]]:
+    """Codes of words given as a dictionary and codes, -1 for none."""
+    nothing = [""] if len(codes) and codes.min() < 0 else []
+    table, own = _coded(name, [*words, *nothing], 0)
+    return table[codes], own
+
+
 def _lists(deps: Any, rows: int) -> tuple[Integers, Integers]:
     if deps is None:
         return np.zeros(rows + 1, np.int64), np.zeros(0, np.int64)
     if isinstance(deps, tuple) and len(deps) == 2 and isinstance(deps[0], np.ndarray):
-        return deps[0].astype(np.int64), np.asarray(deps[1], np.int64)
+        return np.asarray(deps[0], np.int64), np.asarray(deps[1], np.int64)
     if len(deps) != rows:
         raise ProgramError(f"deps has {len(deps)} rows, rank has {rows}")
     counts = [len(each) for each in deps]
