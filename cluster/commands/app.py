@@ -1,8 +1,10 @@
 """The ``corsair-sim`` command: finds the one module that is asked for, and speaks of errors."""
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import typer
@@ -21,27 +23,38 @@ COMMANDS = {
     "export": "A run as vLLM bench JSON or CSV.",
     "validate": "Published figures against simulated ones.",
 }
+STOPPED = 130
 EPILOG = "Start with `corsair-sim serve`: it replays a bundled hour of chat."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 our fault, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
+    as_json = "--json" in words
     try:
         command = typer.main.get_command(_application(words))
         code = command.main(words, prog_name="corsair-sim", standalone_mode=False)
-    except (KeyboardInterrupt, typer.Abort):
-        terminal.note("stopped; nothing was written")
-        return 130
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of our stdout has gone: nobody is left to tell
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # which typer makes of the former
+        _hang_up()
         return 0
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
     except Exception as error:
-        if isinstance(error.__context__, KeyboardInterrupt):  # numba lost it on the way
-            terminal.note("stopped; nothing was written")
-            return 130
-        return _report(error, as_json="--json" in words)
+        if not isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one on the way
+            return _report(error, as_json=as_json)
+        code = STOPPED
+    if code == STOPPED:
+        _say("stopped; nothing was written", STOPPED, as_json=as_json)
     return code if isinstance(code, int) else 0
+
+
+def _hang_up() -> None:
+    """The reader of our stdout has gone: what is still in its buffer goes nowhere, quietly."""
+    with suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _application(words: Sequence[str]) -> typer.Typer:
@@ -107,7 +120,13 @@ def _report(error: Exception, *, as_json: bool) -> int:
     if message.startswith("Usage: "):  # a command that needs words got none: this is its help
         terminal.note(message)
         return int(code)
-    if as_json:
-        terminal.show({"error": message, "exit_code": code}, "", as_json=True)
-    terminal.note(f"corsair-sim: error: {message}")
+    _say(f"corsair-sim: error: {message}", int(code), as_json=as_json)
     return int(code)
+
+
+def _say(message: str, code: int, *, as_json: bool) -> None:
+    """Tell a person on stderr, and with ``--json`` a program on stdout."""
+    if as_json:
+        plain = message.removeprefix("corsair-sim: error: ")
+        terminal.show({"error": plain, "exit_code": code}, "", as_json=True)
+    terminal.note(message)
