@@ -182,6 +182,13 @@ def _varying(program: Program) -> Iterator[Fault]:
         for row in rows[unequal][:1]:
             found = str(getattr(own, column)[row])
             yield Fault(int(row), column, found, "the first of its varying values is another")
+    _, first, which = np.unique(own.varies[rows], return_index=True, return_inverse=True)
+    for column in ("kind", "name", "tokens", "m", "k", "count"):
+        values = getattr(own, column)
+        for row in rows[values[rows] != values[rows[first][which]]][:1]:
+            other = rows[first][which][np.flatnonzero(rows == row)[0]]
+            found = str(values[row])
+            yield Fault(int(row), column, found, f"row {other}, which varies alike, has another")
     if program.varying.size and program.varying.min() < 0:
         yield Fault(int(rows[0]) if len(rows) else 0, "varies", "a value below 0", "0 or more")
 

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +69,7 @@ def read_program(path: str | Path) -> Program:
     path = Path(path)
     schema = _opened(path, pq.read_schema)
     _check_names(path, schema.names)
-    table = _opened(path, partial(pq.read_table, partitioning=None))
+    table = _opened(path, _whole_table)
     rows = table.num_rows
     columns = {name: _column(path, table[name].combine_chunks(), name) for name in schema.names}
     numbers = columns.pop("op", None)
@@ -84,6 +83,11 @@ def read_program(path: str | Path) -> Program:
         program = _with_varying(path, program, known[b"varying"])
     check_program(program, str(path))
     return program
+
+
+def _whole_table(path: Path) -> Any:
+    with pq.ParquetFile(path) as file:  # pq.read_table would import pandas
+        return file.read()
 
 
 def _check_names(path: Path, names: list[str]) -> None:

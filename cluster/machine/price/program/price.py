@@ -40,8 +40,8 @@ class ProgramPrice:
     """[n] what of it is dispatch; of communication, what the rank does before it."""
     bound: npt.NDArray[np.int8]
     """[n] position in BOUNDS of what sets the rest; RECORDED where the duration was given."""
-    modelled: npt.NDArray[np.bool_]
-    """[n] whether it was priced as work of the model; else by its columns."""
+    by_columns: npt.NDArray[np.bool_]
+    """[n] whether it is work of no row of the model, and priced by its columns."""
     tier_bytes: Integers
     """[n, tier] bytes that the card puts on each tier."""
     varying_ps: Integers
@@ -96,7 +96,7 @@ def price_program(program: Program, inputs: PriceInputs) -> ProgramPrice:
             found = model.price(request)
             work = found or column_price(bench, request)
             priced.set(index, work.ps, work.bound, work.dispatches * bench.dispatch_ps)
-            priced.modelled[index] = found is not None
+            priced.by_columns[index] = found is None
     recorded = program.operations.duration_ps >= 0
     durations = np.where(recorded, program.operations.duration_ps, priced.duration_ps[which])
     bound = np.where(recorded, RECORDED, priced.bound[which]).astype(np.int8)
@@ -104,7 +104,7 @@ def price_program(program: Program, inputs: PriceInputs) -> ProgramPrice:
         duration_ps=durations,
         dispatch_ps=np.where(recorded, 0, priced.dispatch_ps[which]),
         bound=bound,
-        modelled=priced.modelled[which] & ~recorded,
+        by_columns=priced.by_columns[which] & ~recorded,
         tier_bytes=priced.tier_bytes[which],
         varying_ps=_varying_ps(program, model, bench, requests, which),
     )
@@ -117,7 +117,7 @@ class _Prices:
     duration_ps: Integers
     dispatch_ps: Integers
     bound: Integers
-    modelled: npt.NDArray[np.bool_]
+    by_columns: npt.NDArray[np.bool_]
     tier_bytes: Integers
 
     @classmethod
@@ -126,7 +126,7 @@ class _Prices:
             duration_ps=np.zeros(rows, np.int64),
             dispatch_ps=np.zeros(rows, np.int64),
             bound=np.zeros(rows, np.int64),
-            modelled=np.zeros(rows, np.bool_),
+            by_columns=np.zeros(rows, np.bool_),
             tier_bytes=np.zeros((rows, len(TIERS)), np.int64),
         )
 
