@@ -73,7 +73,7 @@ class TransferList:
         resource = np.concatenate([none, *(leg.resource for leg in legs)])
         moved = np.concatenate([none, *(leg.moved_bytes for leg in legs)])
         capacity = self._resources.capacity_bytes_per_s
-        part = moved / (np.repeat(work_ps, sizes) * 1e-12 * capacity[resource])
+        part = moved * 1e12 / (np.repeat(work_ps, sizes) * capacity[resource])
         peak = np.array([leg.peak_bytes for leg in legs], np.float64) / np.maximum(work_ps, 1)
         return Transfers(
             latency_ps=np.array([leg.latency_ps for leg in legs], np.int64),
