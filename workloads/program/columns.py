@@ -182,10 +182,11 @@ def program_of(
 ) -> Program:
     """Make a program of whatever columns there are; the others take their defaults.
 
-    Words may be given as they are (a list of str, "" or None for none), as a tuple of a dictionary
-    and codes into it (-1 for none), or, for columns of fixed words, as codes. ``deps`` is a
-    sequence of sequences, or a pair of arrays (offsets, values). Nothing is checked but names,
-    lengths and words: ``workloads.program.check`` does the rest.
+    Numbers are arrays or sequences, in which None stands for the default. Words may be given as
+    they are (a list of str, "" or None for none), as a tuple of a dictionary and codes into it (-1
+    for none), or, for columns of fixed words, as codes. ``deps`` is a sequence of sequences, or a
+    pair of arrays (offsets, values). Nothing is checked but names, lengths and words:
+    ``workloads.program.check`` does the rest.
 
     Raises
     ------
@@ -206,7 +207,7 @@ def program_of(
         elif values is None:
             made[name] = np.full(rows, DEFAULTS.get(name, 0), dtype_of(name))
         else:
-            made[name] = np.asarray(values).astype(dtype_of(name), copy=False)
+            made[name] = _numbers(name, values)
         if len(made[name]) != rows:
             raise ProgramError(f"{name} has {len(made[name])} rows, rank has {rows}")
     offsets, deps = _lists(columns.get("deps"), rows)
@@ -224,6 +225,14 @@ def dtype_of(name: str) -> type[np.signedinteger[Any]]:
     if name in _CODES:
         return np.int8
     return np.int32 if name in _NARROW else np.int64
+
+
+def _numbers(name: str, values: Any) -> npt.NDArray[Any]:
+    if not isinstance(values, np.ndarray):
+        nothing = DEFAULTS.get(name, 0)
+        values = np.array([nothing if value is None else value for value in values])
+    narrow: npt.NDArray[Any] = values.astype(dtype_of(name), copy=False)
+    return narrow
 
 
 def _coded(name: str, values: Any, rows: int) -> tuple[Any, tuple[str, ...]]:
