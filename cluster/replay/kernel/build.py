@@ -1,5 +1,7 @@
 """The kernel's records at the start of a run, copied from what the engine was given."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cluster.compiled import compiled
@@ -22,6 +24,18 @@ from cluster.replay.pair import Meetings
 from cluster.replay.problem import FIRST_BIN_PS, Operations
 
 
+class Program(NamedTuple):
+    """What compiled code reads of the operations."""
+
+    queue: Integers
+    """[n] number of each one's (rank, stream)."""
+    dep_offsets: Integers
+    deps: Integers
+    duration_ps: Integers
+    meeting: Integers
+    passive: Integers
+
+
 def build(
     operations: Operations,
     meetings: Meetings,
@@ -34,17 +48,13 @@ def build(
 
     Everything is owned, writable and contiguous, so that the kernel is compiled for one type only.
     """
-    streams = int(operations.stream.max(initial=0)) + 1
-    queue = operations.rank * streams + operations.stream
-    homes = _homes(operations, meetings, queue)
-    slots, entries = _slots(transfers, meetings, homes, int(queue.max(initial=0)) + 1)
+    program = _program(operations, meetings)
+    homes = _homes(operations, meetings, program.queue)
+    slots, entries = _slots(transfers, meetings, homes, int(program.queue.max(initial=0)) + 1)
     control = np.zeros(1, CONTROL)
-    control["operations"], control["contended"] = len(queue), contended
+    control["operations"], control["contended"] = len(program.queue), contended
     control["bin_ps"], control["ready"] = FIRST_BIN_PS, NONE
-    rows = _operations(operations, meetings)
-    successors = np.zeros(len(queue) + len(operations.deps), np.int64)
-    offsets, deps = (np.array(column, np.int64) for column in _deps(operations))
-    link(control, rows, queue, np.empty(len(slots), np.int64), offsets, deps, successors)
+    rows, successors = _linked(program, control, len(slots))
     resources = np.zeros(transfers.resources, RESOURCE)
     resources["head"] = NONE
     return State(
@@ -65,61 +75,92 @@ def build(
     )
 
 
+def _program(operations: Operations, meetings: Meetings) -> Program:
+    """The columns as compiled code wants them; copied only where they are not so already."""
+
+    def owned(column: Integers) -> Integers:
+        return np.require(column, np.int64, ["C", "W"])
+
+    streams = int(operations.stream.max(initial=0)) + 1
+    return Program(
+        queue=operations.rank * streams + operations.stream,
+        dep_offsets=owned(operations.dep_offsets),
+        deps=owned(operations.deps),
+        duration_ps=owned(operations.duration_ps),
+        meeting=owned(meetings.of),
+        passive=owned(operations.passive),
+    )
+
+
+def _linked(program: Program, control: Records, queues: int) -> tuple[Records, Integers]:
+    """Operations that know who waits for them, and those who wait."""
+    total = len(program.queue)
+    rows = np.zeros(total + 1, OPERATION)
+    firsts = np.zeros(total + 1, np.int64)
+    successors = np.zeros(total + len(program.deps), np.int64)
+    last = np.empty(queues, np.int64)
+    count(program, last, firsts)
+    firsts.cumsum(out=firsts)
+    succeed(program, last, firsts, successors)
+    lay_out(program, last, firsts, rows, control)
+    return rows, successors
+
+
 @compiled
-def link(
-    control: Records,
-    rows: Records,
-    queue: Integers,
-    last: Integers,
-    offsets: Integers,
-    deps: Integers,
-    successors: Integers,
+def count(program: Program, last: Integers, firsts: Integers) -> None:
+    """Count who waits for each operation: the next of its queue, and those with it in deps."""
+    last[:] = NONE
+    for o in range(len(program.queue)):
+        before = last[program.queue[o]]
+        last[program.queue[o]] = o
+        if before != NONE:
+            firsts[before] += 1
+        for place in range(program.dep_offsets[o], program.dep_offsets[o + 1]):
+            firsts[program.deps[place]] += 1
+
+
+@compiled
+def succeed(program: Program, last: Integers, firsts: Integers, successors: Integers) -> None:
+    """Write them down from the end of each operation's part to its start, where ``firsts`` ends."""
+    last[:] = NONE
+    for o in range(len(program.queue)):
+        before = last[program.queue[o]]
+        last[program.queue[o]] = o
+        if before != NONE:
+            firsts[before] -= 1
+            successors[firsts[before]] = o
+        for place in range(program.dep_offsets[o], program.dep_offsets[o + 1]):
+            other = program.deps[place]
+            firsts[other] -= 1
+            successors[firsts[other]] = o
+
+
+@compiled
+def lay_out(
+    program: Program, last: Integers, firsts: Integers, rows: Records, control: Records
 ) -> None:
-    """Turn dependencies and queues round: who waits for each operation, and who for nobody.
-
-    Successors are counted, then written from the end of each operation's own part to its start.
-    """
+    """Fill the records in one go, and chain those that wait for nobody, the lowest first."""
     last[:] = NONE
-    for o in range(len(queue)):
-        before = last[queue[o]]
-        last[queue[o]] = o
-        rows[o]["pending"] = offsets[o + 1] - offsets[o]
-        if before != NONE:
-            rows[o]["pending"] += 1
-            rows[before]["first"] += 1
-        for place in range(offsets[o], offsets[o + 1]):
-            rows[deps[place]]["first"] += 1
-    total = 0
-    for o in range(len(rows)):
-        total += rows[o]["first"]
-        rows[o]["first"] = total
-    last[:] = NONE
-    for o in range(len(queue)):
-        before = last[queue[o]]
-        last[queue[o]] = o
-        if before != NONE:
-            rows[before]["first"] -= 1
-            successors[rows[before]["first"]] = o
-        for place in range(offsets[o], offsets[o + 1]):
-            row = rows[deps[place]]
-            row["first"] -= 1
-            successors[row["first"]] = o
-    for o in range(len(queue) - 1, -1, -1):
-        if rows[o]["pending"] == 0:
-            rows[o]["next"] = control[0]["ready"]
-            control[0]["ready"] = o
-
-
-def _deps(operations: Operations) -> tuple[Integers, Integers]:
-    return operations.dep_offsets, operations.deps
-
-
-def _operations(operations: Operations, meetings: Meetings) -> Records:
-    rows = np.zeros(len(operations.rank) + 1, OPERATION)
-    rows["meeting"][:-1] = meetings.of
-    rows["duration_ps"][:-1] = operations.duration_ps
-    rows["passive"][:-1] = operations.passive
-    return rows
+    tail = NONE
+    for o in range(len(program.queue)):
+        row = rows[o]
+        row["duration_ps"] = program.duration_ps[o]
+        row["meeting"] = program.meeting[o]
+        row["passive"] = program.passive[o]
+        row["first"] = firsts[o]
+        row["next"] = NONE
+        pending = program.dep_offsets[o + 1] - program.dep_offsets[o]
+        if last[program.queue[o]] != NONE:
+            pending += 1
+        last[program.queue[o]] = o
+        row["pending"] = pending
+        if pending == 0:
+            if tail == NONE:
+                control[0]["ready"] = o
+            else:
+                rows[tail]["next"] = o
+            tail = o
+    rows[len(program.queue)]["first"] = firsts[len(program.queue)]
 
 
 def _homes(operations: Operations, meetings: Meetings, queue: Integers) -> Integers:
