@@ -12,6 +12,7 @@ from cluster.machine.price.program import (
     ProgramPrice,
     price_program,
     program_inputs,
+    work_counts,
 )
 from cluster.machine.tables import Integers, PriceTables
 from cluster.scenario.formats import Formats
@@ -294,3 +295,31 @@ def test_more_ranks_than_cards_are_refused(inputs: Inputs) -> None:
 
     with pytest.raises(PriceError, match="3 ranks, the plan 2"):
         price_program(program, inputs(tensor=2, pipeline=1))
+
+
+def test_a_decode_step_multiplies_every_weight_of_the_model_once_per_token(inputs: Inputs) -> None:
+    given = inputs(LLAMA, 4, 2)
+    program = written(given, [[Batch(decode_contexts=(64,) * 3)]])
+    own = program.operations
+
+    counts = work_counts(program, own, given)
+
+    # Llama-3.1-8B: 32 layers of q, k, v, o (2 x 4096 + 2 x 1024 wide) and three of 14,336; the head
+    layer = 4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336
+    weights = 32 * layer + 4096 * 128256
+    cached = 32 * 2 * 32 * 128 * 64  # keys and values, 32 query heads, one block of 64 tokens
+    assert counts.macs.sum() == 3 * (weights + cached)
+    assert counts.sram_bytes[own.kind == 0].sum() == weights * 65 // 64
+    assert counts.lpddr_bytes.sum() == 0
+
+
+@pytest.mark.parametrize("prefetch", [0.0, 8e6])
+def test_weights_in_lpddr_are_read_from_there_once(inputs: Inputs, prefetch: float) -> None:
+    figures = {"chiplet.prefetch_bytes": prefetch}
+    given = inputs(LLAMA, 2, 1, memory_mode="capacity", figures=figures)
+    program = written(given, [[DECODE]])
+    own = program.operations
+
+    counts = work_counts(program, own, given)
+
+    assert counts.lpddr_bytes.sum() == own.read_bytes[own.kind == 0].sum()

@@ -1,5 +1,6 @@
 """What every operation of a program costs by itself, with the arithmetic of the price tables."""
 
+from cluster.machine.price.program.counts import WorkCounts, work_counts
 from cluster.machine.price.program.price import (
     RECORDED,
     ProgramPrice,
@@ -7,4 +8,11 @@ from cluster.machine.price.program.price import (
     program_inputs,
 )
 
-__all__ = ["RECORDED", "ProgramPrice", "price_program", "program_inputs"]
+__all__ = [
+    "RECORDED",
+    "ProgramPrice",
+    "WorkCounts",
+    "price_program",
+    "program_inputs",
+    "work_counts",
+]
