@@ -253,3 +253,25 @@ def test_an_empty_file_holds_no_operations(tmp_path: Path) -> None:
 
     with pytest.raises(ProgramError, match="holds no operations"):
         read_program(saved(tmp_path, empty, groups=[]))
+
+
+def test_the_example_of_the_manual_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    manual = Path(__file__).resolve().parents[2] / "docs" / "program-format.md"
+    example = manual.read_text(encoding="utf-8").split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+
+    exec(compile(example, str(manual), "exec"), {})
+
+    program = read_program("program.parquet")
+    own = program.operations
+    assert (len(program), program.ranks, program.groups) == (6, 2, ((0, 1),))
+    assert own.flop[0] == 2 * own.m[0] * own.k[0] * own.n[0]
+
+
+def test_the_manual_names_every_column() -> None:
+    manual = Path(__file__).resolve().parents[2] / "docs" / "program-format.md"
+    lines = manual.read_text(encoding="utf-8").splitlines()
+
+    named = [line.split("`")[1] for line in lines if line.startswith("| `")]
+
+    assert named == [column.name for column in PROGRAM_COLUMNS]
