@@ -10,11 +10,15 @@ from cluster.machine.memory import Fit, MemorySettings, fit
 from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
 from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.machine.tally import Tally
+from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
+from cluster.scenario.resolve_replay import Planned
 from cluster.serving.check import check_prices
 from cluster.serving.engine import serve
 from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
 from topology.build import build_pod, scale_links
+from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
 from workloads.prefix import block_keys
 
@@ -60,29 +64,6 @@ class Outcome:
     peak_blocks: int
 
 
-@dataclass(slots=True, kw_only=True)
-class Tally:
-    """Counts over the windows of the step log."""
-
-    steps: int = 0
-    members: int = 0
-    peak_blocks: int = 0
-    end_ps: int = 0
-
-    def add(self, window: Records) -> None:
-        self.steps += len(window)
-        self.members += int(window["running"].sum())
-        self.peak_blocks = max(self.peak_blocks, int(window["used_blocks"].max(initial=0)))
-        self.end_ps = max(self.end_ps, int(window["end_ps"].max(initial=0)))
-
-    def join(self, other: "Tally") -> None:
-        """Add the counts of another part of the run."""
-        self.steps += other.steps
-        self.members += other.members
-        self.peak_blocks = max(self.peak_blocks, other.peak_blocks)
-        self.end_ps = max(self.end_ps, other.end_ps)
-
-
 def assemble(resolved: Resolved) -> Machine:
     """Build the map, place the model, check that it fits, and price it.
 
@@ -114,7 +95,21 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
     )
 
 
-def lay_out(resolved: Resolved) -> Layout:
+def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
+    """Build the racks, with the links that the scenario has changed, and compile their routes."""
+    size = scenario.cluster
+    graph = build_pod(
+        hardware,
+        racks=size.racks,
+        servers_per_rack=size.servers_per_rack,
+        cards_per_server=size.cards_per_server,
+    )
+    for link in scenario.links:
+        graph = scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
+    return graph, compile_routes(graph)
+
+
+def lay_out(resolved: Resolved | Planned) -> Layout:
     """Build the map, place the model and check that it fits.
 
     Raises
@@ -123,16 +118,7 @@ def lay_out(resolved: Resolved) -> Layout:
         It cannot run; both carry ``exit_code`` 3.
     """
     scenario, plan = resolved.scenario, resolved.plan
-    size = scenario.cluster
-    graph = build_pod(
-        resolved.hardware,
-        racks=size.racks,
-        servers_per_rack=size.servers_per_rack,
-        cards_per_server=size.cards_per_server,
-    )
-    for link in scenario.links:
-        graph = scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
-    routes = compile_routes(graph)
+    graph, routes = map_of(scenario, resolved.hardware)
     cards = place(
         routes,
         tensor_parallel_size=plan.tensor_parallel_size,

@@ -2,26 +2,28 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from cluster.assembly import Machine, Outcome
 from cluster.machine.account import Bins
 from cluster.machine.card import Card, cards_of
 from cluster.machine.loads import link_loads
 from cluster.machine.tables import Integers
-from cluster.scenario.resolve import Resolved
 from results.columns import card_columns, link_columns
 from results.summary import Machine as Measured
 from topology.records import edge_records, node_records
+
+if TYPE_CHECKING:  # actors want columns of cards, not all that assembles a run
+    from cluster.assembly import Machine, Outcome
+    from cluster.scenario.resolve import Resolved
 
 Columns: TypeAlias = dict[str, Any]
 
 PS_PER_NS = 1000
 
 
-def request_ps(resolved: Resolved, outcome: Outcome) -> dict[str, Integers]:
+def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Integers]:
     """The requests' columns in whole picoseconds, as ``results.columns`` takes them."""
     served = outcome.served
     return {
@@ -38,7 +40,7 @@ def request_ps(resolved: Resolved, outcome: Outcome) -> dict[str, Integers]:
     }
 
 
-def measured(resolved: Resolved, machine: Machine, outcome: Outcome) -> Measured:
+def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Measured:
     """The machine's side of the summary: all cards, also those that had nothing to do."""
     bins = outcome.bins
     cards_per_stage = machine.cards.shape[2]
@@ -62,7 +64,7 @@ def edges_ps(bins: Bins) -> Integers:
 
 
 def card_parts(
-    machine: Machine, outcome: Outcome, worked: Callable[[Card], Columns] | None = None
+    machine: "Machine", outcome: "Outcome", worked: Callable[[Card], Columns] | None = None
 ) -> Iterator[Columns]:
     """One part per card, in card order; spare cards are idle throughout.
 
@@ -101,7 +103,7 @@ def rank_columns(bins: Bins, replica: int, stage: int, blocks: int) -> Columns:
     }
 
 
-def link_parts(resolved: Resolved, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
+def link_parts(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
     """One part per link that carried anything, in link order."""
     edges = edges_ps(outcome.bins)
     efficiency = resolved.hardware["links.efficiency"]
@@ -114,7 +116,7 @@ def link_parts(resolved: Resolved, machine: Machine, outcome: Outcome) -> Iterat
         }
 
 
-def map_tables(machine: Machine) -> dict[str, Columns]:
+def map_tables(machine: "Machine") -> dict[str, Columns]:
     """Nodes with their places in the picture, and the links between them."""
     routes = machine.routes
     ids = {name: card for card, name in enumerate(routes.card_id.tolist())}
@@ -126,7 +128,7 @@ def map_tables(machine: Machine) -> dict[str, Columns]:
     return {"nodes": nodes, "edges": edge_records(machine.graph)}
 
 
-def placement_table(machine: Machine) -> Columns:
+def placement_table(machine: "Machine") -> Columns:
     """What lies where: a row per card and class of tensors."""
     rows = [
         (card.index, card.name, card.replica, card.stage, *astuple(held))

@@ -3,7 +3,7 @@
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -54,7 +54,7 @@ def connected(address: str | None = None) -> Iterator[Session]:
     RayStartError
         There is no such Ray, or ours does not start.
     """
-    with _environment(_QUIET if address else _QUIET | _PRIVATE):
+    with _environment(_QUIET) if address else private_environment():
         import ray
 
         ours = not ray.is_initialized()
@@ -108,6 +108,11 @@ def _reason(error: BaseException) -> str:
     """Return the first line of what Ray says, or what sort of error it is."""
     lines = str(error).strip().splitlines()
     return f"{lines[0] if lines else 'no reason given'} ({type(error).__name__})"
+
+
+def private_environment() -> AbstractContextManager[None]:
+    """Variables for a Ray of our own: on loopback only, and quiet."""
+    return _environment(_QUIET | _PRIVATE)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The actors of a run: made from their cards, kept together by server, made anew when lost."""
 
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, ClassVar, TypeAlias
 
@@ -32,6 +33,9 @@ REBUILDS = 3
 
 PLACING_S = 120.0
 """Longest wait for a node that can take an actor."""
+
+RETRY_S = 0.5
+"""Pause before an actor that did not come up is started again."""
 
 BUNDLE = {"CPU": 0.001}
 """A bundle must ask for something; the actors themselves ask for nothing."""
@@ -103,6 +107,7 @@ class Crew:
         self._group = placement_group([BUNDLE] * (1 + max(packing.bundles)), strategy="SPREAD")
         self._actors: list[Any] = []
         self._leaders: list[int] = []
+        self._homes: list[str] = []
 
     def __len__(self) -> int:
         return len(self.cards)
@@ -125,8 +130,13 @@ class Crew:
                 f"another version of corsair-sim runs on node {strangers[0]}: install the same one "
                 "on all nodes of the Ray cluster"
             )
+        self._homes = nodes
         self._leaders = [nodes.index(node) for node in dict.fromkeys(nodes)]
         return len(self._leaders)
+
+    def home(self, actor: int) -> str:
+        """The node on which an actor was started."""
+        return self._homes[actor]
 
     def lead(self, method: str, *args: object) -> None:
         """Have one actor of each node do something before the others; it may be slow."""
@@ -170,17 +180,23 @@ class Crew:
         ------
         CardLostError
             One has been lost too often.
+        CrewError
+            There is no room for one any more.
         """
-        mended: set[int] = set()
-        waiting = set(range(len(self)))
-        while waiting:
-            refs = {actor: self.ask(actor, "node") for actor in waiting}
-            self._await(list(refs.values()))
-            waiting = {actor for actor, ref in refs.items() if not _answers(ref)}
+        lost = self._silent(range(len(self)))
+        for actor in sorted(lost):
+            self._count(actor)
+            self._replace(actor)
+        deadline = time.monotonic() + PLACING_S
+        waiting = self._silent(lost)
+        while waiting:  # started on a node that has gone, of which Ray did not know yet
+            if time.monotonic() > deadline:
+                raise CrewError(self._homeless(len(waiting)))
+            time.sleep(RETRY_S)
             for actor in sorted(waiting):
-                self._remake(actor)
-            mended |= waiting
-        return mended
+                self._replace(actor)
+            waiting = self._silent(waiting)
+        return lost
 
     def dismiss(self) -> None:
         """Let the actors and their bundles go."""
@@ -193,12 +209,18 @@ class Crew:
     def _all(self, method: str) -> list[Any]:
         return [fetch(self.ask(actor, method)) for actor in range(len(self))]
 
-    def _await(self, refs: list[Ref]) -> None:
-        _, late = ray.wait(refs, num_returns=len(refs), timeout=PLACING_S)
+    def _silent(self, actors: Iterable[int]) -> set[int]:
+        """Those of the actors that are lost; waits for those that are starting."""
+        refs = {actor: self.ask(actor, "node") for actor in actors}
+        if not refs:
+            return set()
+        _, late = ray.wait(list(refs.values()), num_returns=len(refs), timeout=PLACING_S)
         if late:
-            raise CrewError(
-                f"{len(late)} of {len(self)} actors have found no node within {PLACING_S:.0f} s"
-            )
+            raise CrewError(self._homeless(len(late)))
+        return {actor for actor, ref in refs.items() if not _answers(ref)}
+
+    def _homeless(self, actors: int) -> str:
+        return f"{actors} of {len(self)} actors have found no node within {PLACING_S:.0f} s"
 
     def _make(self, actor: int) -> Any:
         place = PlacementGroupSchedulingStrategy(
@@ -208,7 +230,8 @@ class Crew:
         remote: Any = ray.remote(num_cpus=0, max_restarts=0)(CardActor)
         return remote.options(scheduling_strategy=place, name=None).remote(self.cards[actor])
 
-    def _remake(self, actor: int) -> None:
+    def _count(self, actor: int) -> None:
+        """Note that an actor is lost, and give up if it was so too often."""
         cards = self.cards[actor]
         names = cards[0].name + (f" (and {len(cards) - 1} more)" if len(cards) > 1 else "")
         if self._rebuilt[actor] == REBUILDS:
@@ -218,6 +241,8 @@ class Crew:
             )
         self._rebuilt[actor] += 1
         self._notice(f"ray: card {names} was lost; its work is done again")
+
+    def _replace(self, actor: int) -> None:
         with suppress(Exception):
             ray.kill(self._actors[actor], no_restart=True)
         self._actors[actor] = self._make(actor)

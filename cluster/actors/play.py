@@ -14,8 +14,9 @@ from cluster.actors.flight import Flight
 from cluster.actors.lane import BATCH_ROWS, Batches, Lane
 from cluster.actors.parts import independent_parts, joined
 from cluster.actors.share import Place, StageBooks, bins_of
-from cluster.assembly import Machine, Outcome, Tally, outcome_of
+from cluster.assembly import Machine, Outcome, outcome_of
 from cluster.machine.tables import Records
+from cluster.machine.tally import Tally
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.engine import serve
 from cluster.serving.problem import Arrivals, Observer, OnSteps, Served

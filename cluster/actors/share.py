@@ -6,12 +6,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.actors.parts import Part, prices_of, problem_of
-from cluster.assembly import Tally
 from cluster.compiled import source_digest
 from cluster.machine.account import Account, Bins
 from cluster.machine.card import Card
 from cluster.machine.price import PriceInputs, StageJob, StagePrice, price_stages
 from cluster.machine.tables import STEP, Integers, PriceTables, Records
+from cluster.machine.tally import Tally
 from cluster.outputs import Columns, rank_columns
 from cluster.scenario.identity import MODEL_VERSION
 from cluster.serving.engine import check_end, served_of
@@ -98,7 +98,7 @@ class Share:
 
     def __init__(self, cards: Sequence[Card]) -> None:
         self._cards = tuple(cards)
-        self._places = {(card.replica, card.stage) for card in cards}
+        self.places: set[Place] = {(card.replica, card.stage) for card in cards}
         self._ledgers: dict[int, Ledger] = {}
         self._runs: dict[int, PartRun] = {}
         self._part_of: dict[int, int] = {}
@@ -136,7 +136,7 @@ class Share:
 
     def open(self, number: int, replicas: Integers, prices: PriceTables, max_bins: int) -> None:
         """Open the accounts of a part's replicas, new and empty."""
-        mine = sorted({replica for replica, _ in self._places} & set(replicas.tolist()))
+        mine = sorted({replica for replica, _ in self.places} & set(replicas.tolist()))
         self._ledgers[number] = Ledger(prices, mine, max_bins)
         self._part_of |= dict.fromkeys(mine, number)
 
@@ -154,7 +154,7 @@ class Share:
         """Columns of the table ``cards`` for each stage here: equal cards, equal columns."""
         return {
             place: rank_columns(*self._bins_of(place), place[1], blocks)
-            for place in sorted(self._places)
+            for place in sorted(self.places)
         }
 
     def _bins_of(self, place: Place) -> tuple[Bins, int]:

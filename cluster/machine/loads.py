@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +11,9 @@ from cluster.machine.account import Bins
 from cluster.machine.collective.fabric import IN_CARD_TIERS, TIERS, card_tiers
 from cluster.machine.tables import Integers
 from topology.parts import LinkKind
-from topology.route import Routes
+
+if TYPE_CHECKING:
+    from topology.route import Routes
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
@@ -32,7 +34,7 @@ class LinkLoad:
 
 
 def link_loads(
-    routes: Routes, cards: Integers, bins: Bins, *, efficiency: float = 1.0
+    routes: "Routes", cards: Integers, bins: Bins, *, efficiency: float = 1.0
 ) -> Iterator[LinkLoad]:
     """Loads of the links that carried anything, in link order.
 
@@ -73,7 +75,7 @@ def _add(carried: dict[int, Floats], shares: dict[int, float], sent: Integers) -
         carried[link] += share * sent
 
 
-def _group_shares(routes: Routes, cards: Integers) -> dict[int, dict[int, float]]:
+def _group_shares(routes: "Routes", cards: Integers) -> dict[int, dict[int, float]]:
     """By tier: bytes on each link for one byte that each card puts on the tier."""
     tiers = card_tiers(routes, cards)
     shares = {}
@@ -86,7 +88,7 @@ def _group_shares(routes: Routes, cards: Integers) -> dict[int, dict[int, float]
 
 
 def _shares(
-    routes: Routes, sources: Integers, destinations: Integers, each: float
+    routes: "Routes", sources: Integers, destinations: Integers, each: float
 ) -> dict[int, float]:
     """Bytes on each link when each source sends ``each`` to the destination of its position."""
     shares: dict[int, float] = {}

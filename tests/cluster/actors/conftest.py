@@ -1,0 +1,79 @@
+"""One Ray for all tests that need one, and scenarios whose replicas may be run apart."""
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from cluster import Run, load, simulate
+from results import open_run
+
+SMALL: Mapping[str, Any] = {
+    "model": "llama-3.1-8b",
+    "cluster": {"servers_per_rack": 2},
+    "formats": {"weights": "mxint4"},
+    "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 1},
+    "scheduler": {"max_num_seqs": 8},
+    "router": "round_robin",
+    "workload": {"synthetic": {"requests": 160, "preset": "mooncake-conversation"}},
+}
+
+
+@pytest.fixture(scope="session")
+def four_replicas() -> Mapping[str, Any]:
+    """Four replicas on sixteen cards of two servers; prompts share prefixes."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[Any]:
+    """A Ray of one node on this machine, to which tests may add others."""
+    from cluster.actors.connect import private_environment
+
+    with private_environment():
+        import ray
+        from ray.cluster_utils import Cluster
+
+        cluster = Cluster(
+            initialize_head=True,
+            connect=True,
+            head_node_args={
+                "num_cpus": 2,
+                "include_dashboard": False,
+                "_system_config": {
+                    "health_check_period_ms": 500,
+                    "health_check_initial_delay_ms": 0,
+                },
+            },
+        )
+        yield cluster
+        ray.shutdown()
+        cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="session")
+def digests() -> Callable[[Run], dict[str, str]]:
+    """SHA-256 of every table of a run that lies on disk."""
+
+    def of(run: Run) -> dict[str, str]:
+        assert run.run_dir is not None
+        tables = open_run(run.run_dir).manifest["tables"]
+        return {name: table["sha256"] for name, table in tables.items()}
+
+    return of
+
+
+@pytest.fixture(scope="session")
+def local_run(
+    tmp_path_factory: pytest.TempPathFactory, four_replicas: Mapping[str, Any]
+) -> Callable[..., Run]:
+    """Run the scenario in this process, with these keys of it changed; each only once."""
+    root, runs = tmp_path_factory.mktemp("local"), dict[str, Run]()
+
+    def run(**overrides: Any) -> Run:
+        name = str(sorted(overrides.items()))
+        if name not in runs:
+            runs[name] = simulate(load(four_replicas, **overrides), out=root)
+        return runs[name]
+
+    return run

@@ -1,0 +1,149 @@
+"""The same bits on a real Ray, whatever happens to its processes."""
+
+import os
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import psutil
+import pytest
+
+from cluster import Run, load, simulate
+
+pytestmark = [
+    pytest.mark.ray,
+    pytest.mark.usefixtures("ray_cluster"),
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of Ray's own processes and sockets
+]
+
+Digests: TypeAlias = Callable[[Run], dict[str, str]]
+Blow: TypeAlias = Callable[[Any], None]
+LEAST = {"router": "least_outstanding"}
+STEPS = {"router": "random", "store": {"steps": True, "bins": 16}}
+
+
+@pytest.fixture
+def on_ray(tmp_path: Path, four_replicas: Mapping[str, Any]) -> Callable[..., Run]:
+    """Run the scenario on the tests' Ray, with these keys of it changed."""
+
+    def run(cards_per_actor: int, notices: list[str] | None = None, **overrides: Any) -> Run:
+        return simulate(
+            load(four_replicas, **overrides),
+            out=tmp_path,
+            engine="ray",
+            cards_per_actor=cards_per_actor,
+            notice=print if notices is None else notices.append,
+        )
+
+    return run
+
+
+@pytest.fixture
+def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
+    """Have a blow fall on the crew at each of the first so many windows; tells how many fell."""
+
+    def prepare(blow: Blow, times: int) -> list[int]:
+        from cluster.actors import play
+        from cluster.actors.lane import Lane
+
+        push, fallen = Lane.push, [0]
+
+        def push_and_strike(lane: Lane, window: Any) -> None:
+            push(lane, window)
+            if fallen[0] < times:
+                fallen[0] += 1
+                blow(lane._crew)
+
+        monkeypatch.setattr(play, "BATCH_ROWS", 200)
+        monkeypatch.setattr(Lane, "push", push_and_strike)
+        return fallen
+
+    return prepare
+
+
+def kill_an_actor(_crew: Any) -> None:
+    """``kill -9`` of the first actor's process, if there is one just now."""
+    actors = [p for p in psutil.process_iter(["name"]) if "CardActor" in (p.info["name"] or "")]
+    for pid in sorted(process.pid for process in actors)[:1]:
+        os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize(
+    ("cards_per_actor", "overrides"),
+    [(16, {}), (8, STEPS), (2, {})],
+    ids=["one-actor", "two-actors-and-steps", "eight-actors"],
+)
+def test_actors_give_the_bits_of_one_process(
+    cards_per_actor: int,
+    overrides: dict[str, Any],
+    on_ray: Callable[..., Run],
+    local_run: Callable[..., Run],
+    digests: Digests,
+) -> None:
+    local, notices = local_run(**overrides), list[str]()
+    run = on_ray(cards_per_actor, notices, **overrides)
+
+    assert run.requests["cached_tokens"].sum() > 0  # type: ignore[union-attr]
+    assert digests(run) == digests(local)
+    assert run.summary == local.summary
+    assert f"16 cards in {16 // cards_per_actor} actors ({cards_per_actor} per" in notices[0]
+
+
+@pytest.mark.parametrize("overrides", [LEAST, {}], ids=["one-part", "parts"])
+def test_an_actor_killed_mid_run_changes_nothing(
+    overrides: dict[str, Any],
+    on_ray: Callable[..., Run],
+    local_run: Callable[..., Run],
+    strike: Callable[[Blow, int], list[int]],
+    digests: Digests,
+) -> None:
+    notices: list[str] = []
+    fallen = strike(kill_an_actor, 1)
+    run = on_ray(8, notices, **overrides)
+
+    assert fallen == [1]
+    assert sum("was lost; its work is done again" in notice for notice in notices) == 1
+    assert digests(run) == digests(local_run(**overrides))
+
+
+def test_a_card_that_is_lost_again_and_again_is_named(
+    on_ray: Callable[..., Run],
+    strike: Callable[[Blow, int], list[int]],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    monkeypatch.setattr("cluster.actors.crew.REBUILDS", 1)
+    strike(kill_an_actor, 1000)
+
+    with pytest.raises(RuntimeError, match=r"card \S* \(and 15 more\) was lost 2") as caught:
+        on_ray(16, **LEAST)
+    assert caught.value.exit_code == 1  # type: ignore[attr-defined]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_node_removed_mid_run_changes_nothing(
+    ray_cluster: Any,
+    on_ray: Callable[..., Run],
+    local_run: Callable[..., Run],
+    strike: Callable[[Blow, int], list[int]],
+    digests: Digests,
+) -> None:
+    nodes = [ray_cluster.add_node(num_cpus=1) for _ in range(2)]
+
+    def remove(crew: Any) -> None:
+        homes = {crew.home(actor) for actor in range(len(crew))}
+        node = next(node for node in nodes if node.node_id in homes)
+        nodes.remove(node)
+        ray_cluster.remove_node(node, allow_graceful=False)
+
+    notices: list[str] = []
+    strike(remove, 1)
+    run = on_ray(8, notices, **LEAST)
+    for node in nodes:
+        ray_cluster.remove_node(node)
+
+    assert "on 2 nodes" in notices[0]
+    assert len(nodes) == 1
+    assert sum("was lost" in notice for notice in notices) == 1
+    assert digests(run) == digests(local_run(**LEAST))
