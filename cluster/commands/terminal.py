@@ -24,7 +24,9 @@ def show(payload: Mapping[str, object], text: str, *, as_json: bool, quiet: bool
     if as_json:
         sys.stdout.write(json.dumps(payload, allow_nan=False) + "\n")
     elif not quiet:
-        sys.stdout.write(text.rstrip("\n") + "\n")
+        encoding = sys.stdout.encoding or "utf-8"
+        plain = text.encode(encoding, "backslashreplace").decode(encoding)  # as stderr does it
+        sys.stdout.write(plain.rstrip("\n") + "\n")
 
 
 def note(text: str) -> None:

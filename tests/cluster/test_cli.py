@@ -115,6 +115,17 @@ def test_people_read_a_report_of_the_same_numbers(
     assert f"{said['output_throughput']:,.0f} output tokens/s" in out
 
 
+def test_a_terminal_without_the_letters_of_a_name_still_shows_the_report(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "serve", "--out", str(tmp_path), "--set", "name=Zürich", *SHORT],
+        capture_output=True,
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        check=True,
+    )
+
+    assert done.stdout.startswith(rb"Z\xfcrich (run ")
+
+
 def started(root: Path) -> "subprocess.Popen[str]":
     """A long run, under way: its hidden folder stands and its engine has begun."""
     process = subprocess.Popen(
