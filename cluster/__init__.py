@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cluster.replay_run import ReplayRun, replay_trace
     from cluster.run import Run, simulate
     from cluster.scenario.load import load
 else:
@@ -17,7 +18,11 @@ else:
             from cluster import run
 
             return getattr(run, name)
+        if name in ("ReplayRun", "replay_trace"):
+            from cluster import replay_run
+
+            return getattr(replay_run, name)
         raise AttributeError(f"module 'cluster' has no attribute {name!r}")
 
 
-__all__ = ["Run", "load", "simulate"]
+__all__ = ["ReplayRun", "Run", "load", "replay_trace", "simulate"]

@@ -41,9 +41,10 @@ class Run:
     @property
     def summary(self) -> Summary:
         """The run in numbers; None where a number is undefined."""
-        rows = self.table("summary").to_pylist()
+        name = "replay" if "replay" in self.tables else "summary"
+        rows = self.table(name).to_pylist()
         if len(rows) != 1:
-            raise ResultsError(f"{self.file('summary')}: holds {len(rows)} rows, not one")
+            raise ResultsError(f"{self.file(name)}: holds {len(rows)} rows, not one")
         return nest(rows[0])
 
     @property
@@ -61,6 +62,10 @@ class Run:
     @property
     def links(self) -> pa.Table:
         return self.table("links")
+
+    @property
+    def ops(self) -> pa.Table:
+        return self.table("ops")
 
     @property
     def nodes(self) -> pa.Table:

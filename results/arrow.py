@@ -10,11 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from results.columns import Coded
 from results.schema import SCHEMA_VERSION, Column, Table
 
 Scalar: TypeAlias = str | int | float | np.generic | None
-Values: TypeAlias = npt.ArrayLike | Scalar
-"""An array (masked where null), a list, or one value that holds for every row."""
+Values: TypeAlias = npt.ArrayLike | Coded | Scalar
+"""An array (masked where null), a list, coded words, or one value that holds for every row."""
 
 Columns: TypeAlias = Mapping[str, Values]
 
@@ -94,12 +95,18 @@ def _check_names(table: Table, columns: Columns) -> None:
 def _is_scalar(column: Column, values: Values) -> bool:
     if column.type == "strings":
         return True
+    if isinstance(values, Coded):
+        return False
     return values is None or isinstance(values, str) or np.ndim(values) == 0
+
+
+def _length(values: Values) -> int:
+    return len(values) if isinstance(values, Coded) else len(np.ma.asanyarray(values))
 
 
 def _rows(table: Table, columns: Columns) -> int:
     lengths = {
-        column.name: len(np.ma.asanyarray(columns[column.name]))
+        column.name: _length(columns[column.name])
         for column in table.columns
         if column.name in columns and not _is_scalar(column, columns[column.name])
     }
@@ -113,6 +120,8 @@ def _array(table: Table, column: Column, values: Values, rows: int) -> pa.Array:
     try:
         if _is_scalar(column, values):
             array = _repeated(column, values, rows)
+        elif isinstance(values, Coded):
+            array = _dictionary(column, values)
         else:
             array = _converted(column, np.ma.asanyarray(values))
     except (pa.ArrowException, TypeError, OverflowError) as error:
@@ -150,6 +159,13 @@ def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:
     if data.dtype.kind == "f" and column.type in ("int32", "int64"):
         raise TypeError(f"{data.dtype} for whole numbers")
     return pa.array(data, _TYPES[column.type], mask=mask)
+
+
+def _dictionary(column: Column, values: Coded) -> pa.Array:
+    if column.type != "category":
+        raise TypeError("coded words")
+    indices = pa.array(values.codes, pa.int32())
+    return pa.DictionaryArray.from_arrays(indices, pa.array(values.words, pa.string()))
 
 
 def _coded(column: Column, codes: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_]) -> pa.Array:

@@ -1,7 +1,8 @@
 """From the engines' whole picoseconds to columns of tables: subtracted first, converted once."""
 
-from collections.abc import Mapping
-from typing import TypeAlias
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,17 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 PS_PER_S = 1e12
 NEVER = -1
 """In a column of picoseconds: it did not happen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Coded:
+    """A column of words as positions in a list of them."""
+
+    codes: npt.NDArray[np.signedinteger[Any]]
+    words: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
 
 
 def seconds(ps: Integers) -> Floats:

@@ -17,6 +17,8 @@ from results.schema import BOUNDS, METRICS, PERCENTILES, STATUSES, summary_stati
 
 Summary: TypeAlias = dict[str, object]
 
+NESTED = ("bound_share", "critical_share")
+"""Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
 SLOS = ("ttft_s", "tpot_s", "e2e_s")
 _COMPLETED = STATUSES.index("completed")
 _PS_PER_MS = 1e9
@@ -122,10 +124,10 @@ def nest(row: Mapping[str, object]) -> Summary:
     """The inverse of ``flatten``."""
     summary: Summary = {}
     for key, value in row.items():
-        if key.startswith("bound_share."):
-            shares = summary.setdefault("bound_share", {})
-            if isinstance(shares, dict):
-                shares[key.removeprefix("bound_share.")] = value
+        outer, _, inner = key.partition(".")
+        shares = summary.setdefault(outer, {}) if outer in NESTED else None
+        if isinstance(shares, dict):
+            shares[inner] = value
         else:
             summary[key] = value
     return summary

@@ -13,6 +13,7 @@ from cluster.commands import terminal
 
 COMMANDS = {
     "serve": "Replay a request trace and write a run.",
+    "replay": "Replay an operation trace and write a run.",
     "init": "Write a commented scenario to start from.",
     "check": "Does a scenario fit, and how long will it take?",
     "scenario": "The scenario's JSON Schema, for editors.",

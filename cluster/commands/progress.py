@@ -6,9 +6,10 @@ from typing import Any
 
 
 class Bar:
-    """Shows requests done, simulated time and speed; draws nothing where nobody looks."""
+    """Shows what is done and simulated time; draws nothing where nobody looks."""
 
-    def __init__(self, *, shown: bool) -> None:
+    def __init__(self, *, shown: bool, what: str = "requests") -> None:
+        self._what = what
         self._shown = shown and sys.stderr.isatty()
         self._progress: Any = None
         self._task: Any = None
@@ -24,7 +25,7 @@ class Bar:
     ) -> None:
         self.finished()
 
-    def started(self, total_requests: int) -> None:
+    def started(self, total: int, /) -> None:
         if not self._shown:
             return
         from rich.console import Console
@@ -32,7 +33,7 @@ class Bar:
         from rich.progress import TimeRemainingColumn as Remaining
 
         self._progress = Progress(
-            TextColumn("requests"),
+            TextColumn(self._what),
             BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[clock]}"),
@@ -41,11 +42,12 @@ class Bar:
             transient=True,
         )
         self._progress.start()
-        self._task = self._progress.add_task("", total=total_requests, clock="")
+        self._task = self._progress.add_task("", total=total, clock="")
 
-    def advanced(self, now_ps: int, done: int, tokens: int) -> None:
+    def advanced(self, now_ps: int, done: int, tokens: int | None = None) -> None:
         if self._progress is not None:
-            clock = f"simulated {now_ps / 1e12:,.1f} s, {tokens:,} tokens"
+            clock = f"simulated {now_ps / 1e12:,.3g} s"
+            clock += "" if tokens is None else f", {tokens:,} tokens"
             self._progress.update(self._task, completed=done, clock=clock)
 
     def finished(self) -> None:

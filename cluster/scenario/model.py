@@ -85,10 +85,10 @@ class Collectives(Part):
 
 
 class Fabric(Part):
-    """How transfers of a replay share links: coflows, or a leg for each step of an algorithm."""
+    """How a replay runs transfers: a leg for each collective, for each step of it, or message."""
 
     contention: bool = True
-    collectives: Literal["coflow", "steps"] = "coflow"
+    collectives: Literal["coflow", "steps", "messages"] = "coflow"
     forwarding: Literal["cut_through", "store_and_forward"] = "cut_through"
 
 

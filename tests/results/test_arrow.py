@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from results.arrow import Columns, arrow_schema, arrow_table
+from results.columns import Coded
 from results.schema import TABLES, Column, Table
 
 SMALL = Table(
@@ -36,6 +37,13 @@ def test_nan_masked_and_left_out_are_null() -> None:
 def test_codes_and_words_make_the_same_category() -> None:
     assert made(word=np.array([1, 0]))["word"].to_pylist() == ["b", "a"]
     assert made(word=["b", "a"])["word"].to_pylist() == ["b", "a"]
+    coded = Coded(codes=np.array([1, 0], np.int8), words=("z", "y"))
+    assert made(word=coded)["word"].to_pylist() == ["y", "z"]
+
+
+def test_coded_words_are_refused_where_numbers_belong() -> None:
+    with pytest.raises(ValueError, match=r"small\.number \(int32\) cannot hold"):
+        made(number=Coded(codes=np.array([0, 0]), words=("z",)))
 
 
 def test_one_value_holds_for_every_row() -> None:

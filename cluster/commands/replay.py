@@ -1,0 +1,91 @@
+"""``corsair-sim replay``: run an operation trace, say what its time went into, leave a run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cluster.commands import terminal
+
+app = typer.Typer()
+
+MOST_PLACES = 5
+"""Switches and links that the summary tells of."""
+
+
+@app.command()
+def replay(
+    scenario: Annotated[Path, typer.Argument(help="A scenario file with an operation trace.")],
+    sets: terminal.Sets = None,
+    out: Annotated[
+        Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
+    ] = Path("results/runs"),
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Replay an operation trace operation by operation and write a run."""
+    from cluster import load, replay_trace
+    from cluster.commands.progress import Bar
+
+    asked = load(scenario, sets=sets or ())
+    with Bar(shown=not (quiet or as_json), what="operations") as bar:
+        run = replay_trace(asked, observer=bar, out=out)
+    payload = {
+        **run.summary,
+        "run_id": run.run_id,
+        "run_dir": str(run.run_dir),
+        "waits": run.waits,
+    }
+    head = f"{asked.name} (run {run.run_id})"
+    text = report(head, run.summary, run.waits, f"wrote {run.run_dir}")
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)
+    for flag in run.summary["flags"]:
+        terminal.note(f"note: {flag}")
+
+
+def report(head: str, summary: Mapping[str, Any], places: Mapping[str, float], foot: str) -> str:
+    """Lay out the summary of a replay."""
+    causes = sorted(summary["critical_share"].items(), key=lambda one: -one[1])
+    said = [f"{100 * share:.1f} % {name}" for name, share in causes if share >= 0.0005]
+    waits = [
+        f"  {100 * share:.1f} % of the run waits on {name}"
+        for name, share in list(places.items())[:MOST_PLACES]
+    ]
+    return "\n".join(
+        [
+            head,
+            f"{summary['operations']:,} operations of {summary['ranks']:,} ranks in "
+            f"{_time(summary['makespan_s'])}",
+            _steps(summary),
+            "",
+            f"critical path: {', '.join(said) or 'nothing'}",
+            *waits,
+            f"cards compute {_percent(summary['compute_share'])} of the time, communicate "
+            f"{_percent(summary['communication_share'])} "
+            f"({_percent(summary['overlap_share'] or 0.0)} of that hidden by compute), idle "
+            f"{_percent(summary['bubble_share'])}",
+            "",
+            foot,
+        ]
+    )
+
+
+def _steps(summary: Mapping[str, Any]) -> str:
+    if summary["steady_step_s"] is None:
+        return "one step"
+    return (
+        f"{summary['steps']:,} steps, {_time(summary['mean_step_s'])} each, "
+        f"{_time(summary['steady_step_s'])} after the first"
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _time(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
+        if seconds >= size:
+            return f"{seconds / size:,.3f} {unit}"
+    return f"{seconds * 1e12:,.0f} ps"

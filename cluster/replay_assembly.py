@@ -1,0 +1,282 @@
+"""One replay: a resolved operation trace becomes times. No files, no globals, no own clock."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.assembly import lay_out, map_of
+from cluster.machine.fabric import Resources, TransferList, plain_resources, resources_of
+from cluster.machine.memory import DoesNotFit
+from cluster.machine.place import PlacementError
+from cluster.machine.price import PriceInputs
+from cluster.machine.price.program import price_program, program_inputs
+from cluster.machine.tables import Integers
+from cluster.replay.calls import Calls, calls_of
+from cluster.replay.engine import replay
+from cluster.replay.expand import expand
+from cluster.replay.problem import Observer, Operations, Replayed, ReplayError
+from cluster.replay.translate import operations_of
+from cluster.replay.wires import Options, PlainWires, RackWires
+from cluster.replay.work import Work, bare_work
+from cluster.scenario.resolve_replay import Planned, ResolvedReplay
+from cluster.scenario.workload import ProgramSteps
+from topology.astra import Network
+from topology.route import Routes
+from workloads.formats import get_format
+from workloads.program import (
+    Program,
+    decode_steps,
+    generate_program,
+    mixed_steps,
+    prefill_steps,
+)
+from workloads.program.batch import Steps
+
+if TYPE_CHECKING:
+    from topology.parts import Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Racks:
+    """The cards that a replay runs on."""
+
+    graph: "Graph"
+    routes: Routes
+    card_of: Integers
+    """[rank] card of each rank, in the order of the map."""
+    stages: int
+    """Of a replica; 0 where the ranks are no pipeline that we know of."""
+    stage_of: Integers
+    """[rank] replica x stages + stage; -1 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayMachine:
+    """A program on a machine, every operation priced and every call with its transfer."""
+
+    program: Program
+    work: Work
+    calls: Calls
+    resources: Resources
+    racks: Racks | None
+    network: Network | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayOutcome:
+    """What was run and when it happened; the engine may have more rows than the program."""
+
+    operations: Operations
+    replayed: Replayed
+    entry: Integers
+    """[op] row in which an operation of the program starts."""
+    exit: Integers
+    """[op] row in which it ends."""
+
+
+def assemble_replay(resolved: ResolvedReplay) -> ReplayMachine:
+    """Generate what is to be generated, price it and route its calls.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit, PriceError
+        It cannot run; all carry ``exit_code`` 3.
+    ProgramError, ReplayError, FabricError, CollectiveError
+        The program is wrong; all carry ``exit_code`` 2.
+    """
+    if resolved.network is not None:
+        return _on_network(resolved, resolved.network)
+    if resolved.planned is not None:
+        return _on_plan(resolved, resolved.planned)
+    return _on_cards(resolved)
+
+
+def play_replay(
+    resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
+) -> ReplayOutcome:
+    """Run the program.
+
+    Raises
+    ------
+    ReplayError, FabricError, DeadlockError
+        Operations that make no sense or wait for each other for ever.
+    RunTooLongError
+        More than 106 simulated days.
+    """
+    bins = resolved.scenario.store.bins
+    operations = operations_of(machine.program, machine.work, machine.calls)
+    rows = np.arange(len(operations.rank))
+    entry, leave = rows, rows
+    if machine.calls.plans:
+        longer = expand(operations, machine.calls.plans)
+        operations, entry, leave = longer.operations, longer.entry, longer.exit
+    replayed = replay(
+        operations,
+        machine.calls.transfers,
+        contended=resolved.scenario.fabric.contention,
+        most_bins=1000 if bins == "auto" else bins - bins % 2,
+        observer=observer,
+    )
+    return ReplayOutcome(operations=operations, replayed=replayed, entry=entry, exit=leave)
+
+
+def _on_plan(resolved: ResolvedReplay, planned: Planned) -> ReplayMachine:
+    """A model's program on the cards of its plan."""
+    layout = lay_out(planned)
+    program = resolved.program
+    if program is None:
+        steps = _steps(planned)
+        _check_room(planned, steps, layout.fit.blocks)
+        program = generate_program(program_inputs(layout.inputs), steps)
+    work = price_program(program, layout.inputs)
+    stages, size = planned.plan.pipeline_parallel_size, planned.plan.tensor_parallel_size
+    racks = Racks(
+        graph=layout.graph,
+        routes=layout.routes,
+        card_of=layout.inputs.cards.ravel()[: program.ranks],
+        stages=stages,
+        stage_of=np.arange(program.ranks) // size,
+    )
+    return _on_racks(resolved, program, work, racks, layout.inputs)
+
+
+def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
+    """A recorded trace on cards in the order of the map, rank by rank."""
+    program, hardware = _read(resolved), resolved.hardware
+    if hardware is None:
+        raise ReplayError("neither hardware nor a network is named")
+    graph, routes = map_of(resolved.scenario, hardware)
+    cards = len(routes.card_id)
+    if program.ranks > cards:
+        raise PlacementError(
+            f"the trace has {program.ranks} ranks and the cluster {cards} cards; cluster: {{racks, "
+            "servers_per_rack, cards_per_server} says how many there are"
+        )
+    racks = Racks(
+        graph=graph,
+        routes=routes,
+        card_of=np.arange(program.ranks),
+        stages=0,
+        stage_of=np.full(program.ranks, -1),
+    )
+    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
+    work = bare_work(program, resolved.endpoint, dispatch_ps)
+    return _on_racks(resolved, program, work, racks, None)
+
+
+def _on_racks(
+    resolved: ResolvedReplay,
+    program: Program,
+    work: Work,
+    racks: Racks,
+    inputs: PriceInputs | None,
+) -> ReplayMachine:
+    hardware = resolved.hardware
+    if hardware is None:
+        raise ReplayError("racks without hardware")
+    wire = inputs.formats.wire if inputs else get_format(resolved.scenario.formats.wire)
+    resources = resources_of(hardware, racks.routes)
+    wires = RackWires(
+        hardware=hardware,
+        routes=racks.routes,
+        resources=resources,
+        card_of=racks.card_of.astype(np.int64),
+        wire_bits=float(wire.bits_per_element),
+        options=_options(resolved),
+    )
+    return ReplayMachine(
+        program=program,
+        work=work,
+        calls=calls_of(program, work, wires, TransferList(resources)),
+        resources=resources,
+        racks=racks,
+        network=None,
+    )
+
+
+def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
+    program = _read(resolved)
+    if program.ranks > network.ranks:
+        raise PlacementError(
+            f"the trace has {program.ranks} ranks and {network.name} only {network.ranks}"
+        )
+    work = bare_work(program, resolved.endpoint)
+    resources = plain_resources(network)
+    wires = PlainWires(network=network, resources=resources, options=_options(resolved))
+    return ReplayMachine(
+        program=program,
+        work=work,
+        calls=calls_of(program, work, wires, TransferList(resources)),
+        resources=resources,
+        racks=None,
+        network=network,
+    )
+
+
+def _read(resolved: ResolvedReplay) -> Program:
+    if resolved.program is None:
+        raise ReplayError("a generated program needs a model and hardware")
+    return resolved.program
+
+
+def _options(resolved: ResolvedReplay) -> Options:
+    scenario = resolved.scenario
+    return Options(
+        all_reduce=scenario.collectives.all_reduce,
+        collectives=scenario.fabric.collectives,
+        stored=scenario.fabric.forwarding == "store_and_forward",
+    )
+
+
+def _steps(planned: Planned) -> Steps:
+    """What the slots do in each step, as the scenario asks for it."""
+    asked, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
+    if not isinstance(asked, ProgramSteps):
+        raise ReplayError("the program is not generated")
+    slots = planned.plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
+    share = -(-asked.batch // slots)
+    if asked.phase == "decode":
+        return decode_steps(
+            batch=asked.batch,
+            context=asked.context or 1,
+            steps=asked.steps or 1,
+            slots=slots,
+            growing=asked.growing is not False,
+        )
+    prompt = asked.prompt_tokens or 1
+    most = scheduler.max_num_batched_tokens
+    if asked.phase == "prefill":
+        chunk = asked.chunk_tokens or max(1, most // share)
+        return prefill_steps(
+            prompts=asked.batch, prompt_tokens=prompt, chunk_tokens=chunk, slots=slots
+        )
+    return mixed_steps(
+        batch=asked.batch,
+        context=asked.context or 1,
+        prompt_tokens=prompt,
+        chunk_tokens=asked.chunk_tokens or max(1, most - share),
+        slots=slots,
+    )
+
+
+def _check_room(planned: Planned, steps: Steps, blocks: int) -> None:
+    """Refuse sequences that are longer than the model's, or than the KV pool has room for."""
+    size = planned.scenario.scheduler.block_size
+    contexts = [
+        context
+        for batch in steps[-1]
+        if batch is not None
+        for context in (*batch.decode_contexts, *batch.chunk_contexts)
+    ]
+    longest, needed = max(contexts), sum(-(-context // size) for context in contexts)
+    if longest > planned.max_model_len:
+        raise DoesNotFit(
+            f"sequences grow to {longest:,} tokens; {planned.model.name} takes "
+            f"{planned.max_model_len:,} (scheduler.max_model_len)"
+        )
+    if needed > blocks:
+        raise DoesNotFit(
+            f"the sequences need {needed:,} KV blocks of {size} tokens, a replica has {blocks:,}: "
+            "a smaller batch or context, more cards per replica, or a smaller KV format would fit"
+        )

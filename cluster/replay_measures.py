@@ -1,0 +1,152 @@
+"""What a replay's times amount to: critical path, waits, overlap, bubbles and steps."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cluster.machine.tables import Integers
+from cluster.replay.causes import CAUSES, INSIDE, Causes, Ledger, Rows, causes_of
+from cluster.replay.critical import critical_path
+from cluster.replay.usage import Usage, usage_of
+from cluster.replay_assembly import ReplayMachine, ReplayOutcome
+
+PS_PER_S = 1e12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measures:
+    """What is worked out of the times of a replay."""
+
+    usage: Usage
+    causes: Causes
+    step_start_ps: Integers
+    """[step]"""
+    step_end_ps: Integers
+    """[step] of its last operation; at least that of the step before."""
+
+
+def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
+    """Walk the critical path, join intervals, and find where steps end."""
+    replayed, program = outcome.replayed, machine.program
+    path = critical_path(outcome.operations, replayed)
+    op = np.searchsorted(outcome.entry, path.row, "right") - 1
+    row = op % max(1, len(program.operations))
+    rows = Rows(
+        step=program.operations.step[row]
+        + op // len(program.operations) * program.steps_per_repeat,
+        bound=machine.work.bound[row].astype(np.int64),
+        dispatch_ps=machine.work.dispatch_ps[row],
+    )
+    ledger = Ledger(
+        transfers=machine.calls.transfers,
+        latency_ps=_latencies(machine),
+        moved_bytes=replayed.load_bytes.sum(axis=0),
+    )
+    start_ps, end_ps = _steps(machine, outcome)
+    return Measures(
+        usage=usage_of(outcome.operations, replayed),
+        causes=causes_of(path, rows, outcome.operations, replayed, ledger),
+        step_start_ps=start_ps,
+        step_end_ps=end_ps,
+    )
+
+
+def _latencies(machine: ReplayMachine) -> Integers:
+    """[r] of the links; what is no link passes at once.
+
+    A link that leaves a switch (or NIC, or leaf) counts with the longest one into it, so that a way
+    through a switch is compared as a whole with a bridge.
+    """
+    ways = machine.racks.routes if machine.racks else machine.network
+    found = np.zeros(len(machine.resources.capacity_bytes_per_s), np.int64)
+    if ways is None:
+        return found
+    longest: dict[str, int] = {}
+    ends = [str(name).split(">", 1) for name in ways.link_name]
+    for (_, target), latency in zip(ends, ways.link_latency_ps.tolist(), strict=True):
+        longest[target] = max(longest.get(target, 0), latency)
+    endpoints = _endpoints(machine)
+    found[: machine.resources.links] = [
+        latency + (0 if source in endpoints else longest.get(source, 0))
+        for (source, _), latency in zip(ends, ways.link_latency_ps.tolist(), strict=True)
+    ]
+    return found
+
+
+def _endpoints(machine: ReplayMachine) -> set[str]:
+    """Names of all cards, or of the ranks of a plain network."""
+    if machine.racks is not None:
+        return set(machine.racks.routes.card_id.tolist())
+    return {str(rank) for rank in range(machine.network.ranks if machine.network else 0)}
+
+
+def waits(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> dict[str, float]:
+    """Share of the critical path by the place that it waits for, the largest first.
+
+    A place is the switch (NIC, leaf, spine) that a link leaves, or the link itself where it leaves
+    a card; inside cards it is the capacity.
+    """
+    endpoints, elapsed_by = _endpoints(machine), Counter[str]()
+    makespan = max(1, outcome.replayed.makespan_ps)
+    causes = measures.causes
+    for link, elapsed in zip(causes.resource.tolist(), causes.elapsed_ps.tolist(), strict=True):
+        if link != INSIDE:
+            name = str(machine.resources.name[link])
+            source, joined, _ = name.partition(">")
+            place = source if joined and source not in endpoints else name
+            elapsed_by[place] += elapsed
+    ranked = sorted(elapsed_by.items(), key=lambda one: (-one[1], one[0]))
+    return {place: elapsed / makespan for place, elapsed in ranked}
+
+
+def _steps(machine: ReplayMachine, outcome: ReplayOutcome) -> tuple[Integers, Integers]:
+    """[step] first start and last end."""
+    program = machine.program
+    shape = (program.repeats, len(program.operations))
+    start = outcome.replayed.start_ps[outcome.entry].reshape(shape)
+    end = outcome.replayed.end_ps[outcome.exit].reshape(shape)
+    each = program.steps_per_repeat
+    starts = np.full((program.repeats, each), np.iinfo(np.int64).max)
+    ends = np.zeros((program.repeats, each), np.int64)
+    step = np.broadcast_to(program.operations.step, shape)
+    repeat = np.broadcast_to(np.arange(program.repeats)[:, None], shape)
+    np.minimum.at(starts, (repeat, step), start)
+    np.maximum.at(ends, (repeat, step), end)
+    last = np.maximum.accumulate(ends.ravel())
+    return np.minimum(starts.ravel(), last), last
+
+
+def replay_summary(
+    machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
+) -> dict[str, Any]:
+    """The replay in numbers, but for its identity and flags."""
+    makespan = outcome.replayed.makespan_ps
+    usage, ends = measures.usage, measures.step_end_ps
+    whole = makespan * max(1, machine.program.ranks)
+    communication = int(usage.communication_ps.sum())
+    totals = np.zeros(len(CAUSES), np.int64)
+    np.add.at(totals, measures.causes.cause, measures.causes.elapsed_ps)
+
+    def share(part: int, of: int) -> float:
+        return part / of if of else 0.0
+
+    return {
+        "makespan_s": makespan / PS_PER_S,
+        "operations": len(machine.program),
+        "ranks": machine.program.ranks,
+        "steps": len(ends),
+        "mean_step_s": makespan / len(ends) / PS_PER_S,
+        "steady_step_s": int(ends[-1] - ends[0]) / (len(ends) - 1) / PS_PER_S
+        if len(ends) > 1
+        else None,
+        "operations_per_s": len(machine.program) / (makespan / PS_PER_S) if makespan else None,
+        "compute_share": share(int(usage.compute_ps.sum()), whole),
+        "communication_share": share(communication, whole),
+        "overlap_share": int(usage.overlap_ps.sum()) / communication if communication else None,
+        "bubble_share": share(int(usage.idle_ps.sum()), whole),
+        "critical_share": {
+            name: share(int(total), makespan) for name, total in zip(CAUSES, totals, strict=True)
+        },
+    }

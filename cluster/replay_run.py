@@ -1,0 +1,136 @@
+"""The Python door of operation traces: ask, get times, keep them if you like."""
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cluster.replay.problem import Observer
+from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
+from cluster.replay_measures import Measures, measures_of, replay_summary, waits
+from cluster.replay_outputs import (
+    Columns,
+    card_time_columns,
+    critical_columns,
+    load_parts,
+    op_parts,
+    replay_map,
+    step_columns,
+)
+from cluster.scenario.identity import MODEL_VERSION
+from cluster.scenario.load import load
+from cluster.scenario.model import Scenario
+from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from results.summary import flatten
+
+RUNS = Path("results/runs")
+"""Where runs land unless told otherwise, under the current folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayRun:
+    """One replay: its summary and its times; ``save`` leaves the whole of it on disk."""
+
+    scenario: Scenario
+    resolved: ResolvedReplay
+    machine: ReplayMachine
+    outcome: ReplayOutcome
+    measures: Measures
+    summary: dict[str, Any]
+    """As the table ``replay`` has it; nested under ``critical_share``."""
+    times: tuple[datetime, datetime]
+    run_dir: Path | None = None
+    """Where the run lies, once saved."""
+
+    @property
+    def run_id(self) -> str:
+        return self.resolved.run_id
+
+    @property
+    def steps(self) -> Columns:
+        """Columns of step_times.parquet."""
+        return step_columns(self.measures)
+
+    @property
+    def critical(self) -> Columns:
+        """Columns of critical.parquet."""
+        return critical_columns(self.machine, self.outcome, self.measures)
+
+    @property
+    def waits(self) -> dict[str, float]:
+        """Share of the critical path by switch or link that it waits for, the largest first."""
+        return waits(self.machine, self.outcome, self.measures)
+
+    def save(self, root: str | Path = RUNS) -> Path:
+        """Write the run under ``root`` and return its folder; the same run is replaced."""
+        from results.store import RunWriter
+
+        with RunWriter(Path(root), self.run_id) as writer:
+            return _commit(self, writer)
+
+
+def replay_trace(
+    scenario: Scenario | str | Path | Mapping[str, Any],
+    *,
+    observer: Observer | None = None,
+    out: str | Path | None = None,
+) -> ReplayRun:
+    """Replay a scenario's operation trace; with ``out`` the run is also written there.
+
+    Raises
+    ------
+    ValueError
+        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+    """
+    started = datetime.now(UTC)
+    resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
+    machine = assemble_replay(resolved)
+    outcome = play_replay(resolved, machine, observer=observer)
+    measures = measures_of(machine, outcome)
+    run = ReplayRun(
+        scenario=resolved.scenario,
+        resolved=resolved,
+        machine=machine,
+        outcome=outcome,
+        measures=measures,
+        summary={
+            "run_id": resolved.run_id,
+            "model_version": MODEL_VERSION,
+            **replay_summary(machine, outcome, measures),
+            "flags": list(resolved.notes),
+        },
+        times=(started, datetime.now(UTC)),
+    )
+    return run if out is None else replace(run, run_dir=run.save(out))
+
+
+def _commit(run: ReplayRun, writer: Any) -> Path:
+    """Hand every table to the writer; the run appears when the last is whole."""
+    from results.provenance import manifest
+
+    machine, outcome, measures = run.machine, run.outcome, run.measures
+    writer.append("replay", flatten(run.summary))
+    for part in op_parts(machine, outcome):
+        writer.append("ops", part)
+    for part in load_parts(machine, outcome):
+        writer.append("links", part)
+    writer.append("step_times", step_columns(measures))
+    writer.append("card_times", card_time_columns(machine, measures))
+    writer.append("critical", run.critical)
+    for name, columns in replay_map(machine).items():
+        writer.append(name, columns)
+    figures = run.resolved.hardware.figures if run.resolved.hardware else {}
+    folder: Path = writer.commit(
+        manifest(
+            run_id=run.run_id,
+            model_version=MODEL_VERSION,
+            scenario=run.scenario.model_dump(mode="json"),
+            inputs=run.resolved.inputs,
+            hardware={name: asdict(figure) for name, figure in figures.items()},
+            times=run.times,
+            command=sys.argv,
+        )
+    )
+    return folder

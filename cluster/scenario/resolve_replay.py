@@ -1,0 +1,221 @@
+"""From names to content for an operation trace: what runs on what, and the run's identity."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster.scenario.formats import Formats
+from cluster.scenario.identity import run_id
+from cluster.scenario.inputs import described
+from cluster.scenario.load import ScenarioError
+from cluster.scenario.model import Scenario
+from cluster.scenario.resolve import formats_of, plan_of
+from cluster.scenario.workload import ChakraFolder, ProgramSteps
+from topology.astra import Network, read_network
+from topology.catalog import Hardware, load_hardware
+from workloads.model import Model, load_model
+from workloads.plan import Plan, check_plan
+
+if TYPE_CHECKING:
+    from workloads.chakra.program import Endpoint
+    from workloads.program import Program
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """A model to be laid on racks of cards."""
+
+    scenario: Scenario
+    hardware: Hardware
+    model: Model
+    formats: Formats
+    plan: Plan
+    max_model_len: int
+    concurrency: int = 0
+    prefix_caching: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedReplay:
+    """A replay with everything that its names stood for."""
+
+    scenario: Scenario
+    program: "Program | None"
+    """As read; None where it is generated, which takes the machine's own figures."""
+    network: Network | None
+    """A plain network in place of racks."""
+    hardware: Hardware | None
+    """Of the racks."""
+    planned: Planned | None
+    """The model on the racks, where one is named."""
+    endpoint: "Endpoint | None"
+    notes: tuple[str, ...]
+    """What a reader of the trace could not use."""
+    inputs: tuple[Mapping[str, object], ...]
+    """Files that were read: what for, name, sha256, bytes."""
+    run_id: str
+
+
+def resolve_replay(scenario: Scenario) -> ResolvedReplay:
+    """Open what the scenario names and give the run its identity.
+
+    Raises
+    ------
+    ScenarioError, ProgramError, ChakraError, ModelError, FormatError, PlanError, TopologyError,
+    DocumentError
+        From the room that knows the input; all carry ``exit_code`` 2.
+    """
+    workload = scenario.workload
+    if not workload.is_replayed:
+        raise ScenarioError(
+            "the workload is a request trace (trace or synthetic), and this takes operations "
+            "(program or chakra): use corsair-sim serve"
+        )
+    endpoint = _endpoint(scenario)
+    network = read_network(scenario.network) if scenario.network else None
+    if network is None and scenario.fabric.collectives == "messages":
+        raise ScenarioError(
+            "fabric.collectives is messages, which are between the ranks of a plain network; on "
+            "racks the chiplets are the ranks: coflow or steps"
+        )
+    hardware = None
+    if network is None:
+        hardware = load_hardware(scenario.hardware, scenario.hardware_set)
+    planned = _planned(scenario, hardware)
+    program, notes = _program(scenario, endpoint)
+    inputs = tuple(_inputs(scenario))
+    content: dict[str, object] = {
+        "replay": workload.model_dump(include={"program", "chakra"}, mode="json")
+        if program is None
+        else [entry["sha256"] for entry in inputs if entry["use"] in ("program", "chakra")],
+        "reading": _reading(scenario),
+        "network": None if network is None else _network_content(network),
+        "hardware": _figures(hardware),
+        "cluster": scenario.cluster.model_dump(),
+        "links": [link.model_dump() for link in scenario.links],
+        **_planned_content(planned),
+        "endpoint": None if endpoint is None else asdict(endpoint),
+        "collectives": scenario.collectives.model_dump(),
+        "fabric": scenario.fabric.model_dump(),
+    }
+    return ResolvedReplay(
+        scenario=scenario,
+        program=program,
+        network=network,
+        hardware=hardware,
+        planned=planned,
+        endpoint=endpoint,
+        notes=notes,
+        inputs=inputs,
+        run_id=run_id(content),
+    )
+
+
+def _endpoint(scenario: Scenario) -> "Endpoint | None":
+    from workloads.chakra.program import Endpoint
+
+    rates = scenario.endpoint
+    if rates is None:
+        return None
+    return Endpoint(flop_per_s=rates.flop_per_s, bytes_per_s=rates.bytes_per_s)
+
+
+def _planned(scenario: Scenario, hardware: Hardware | None) -> Planned | None:
+    if hardware is None or scenario.model is None or scenario.workload.chakra is not None:
+        return None
+    model = load_model(scenario.model)
+    plan = plan_of(scenario)
+    check_plan(plan, model)
+    return Planned(
+        scenario=scenario,
+        hardware=hardware,
+        model=model,
+        formats=formats_of(scenario),
+        plan=plan,
+        max_model_len=scenario.scheduler.max_model_len or model.max_context,
+    )
+
+
+def _program(
+    scenario: Scenario, endpoint: "Endpoint | None"
+) -> "tuple[Program | None, tuple[str, ...]]":
+    """The program where it is read, and what is to be said about it."""
+    workload = scenario.workload
+    if isinstance(workload.program, ProgramSteps):
+        return None, ()
+    if workload.program is not None:
+        from workloads.program.file import read_program
+
+        return read_program(workload.program), ()
+    from workloads.chakra.program import to_program
+    from workloads.chakra.read import read_chakra
+
+    asked = _folder(scenario)
+    trace = read_chakra(
+        asked.folder, control=asked.control, groups=asked.groups, copies=asked.copies
+    )
+    return to_program(trace, endpoint), trace.notes.lines()
+
+
+def _folder(scenario: Scenario) -> ChakraFolder:
+    asked = scenario.workload.chakra
+    return asked if isinstance(asked, ChakraFolder) else ChakraFolder(folder=str(asked))
+
+
+def _reading(scenario: Scenario) -> dict[str, object]:
+    """How a Chakra folder is read, but not where it lies."""
+    if scenario.workload.chakra is None:
+        return {}
+    return _folder(scenario).model_dump(include={"control", "copies"})
+
+
+def _network_content(network: Network) -> list[dict[str, object]]:
+    return [asdict(dimension) for dimension in network.dimensions]
+
+
+def _figures(hardware: Hardware | None) -> dict[str, float]:
+    if hardware is None:
+        return {}
+    return {name: figure.value for name, figure in sorted(hardware.figures.items())}
+
+
+def _planned_content(planned: Planned | None) -> dict[str, object]:
+    """All that the work of a model depends on, and nothing that only serving knows."""
+    if planned is None:
+        return {}
+    scenario = planned.scenario
+    scheduler = scenario.scheduler
+    return {
+        "model": {**asdict(planned.model), "name": "", "notes": ()},
+        "formats": {use: {**each, "name": ""} for use, each in asdict(planned.formats).items()},
+        "plan": asdict(planned.plan),
+        "memory": scenario.memory.model_dump(),
+        "scheduler": {
+            "max_num_seqs": scheduler.max_num_seqs,
+            "max_num_batched_tokens": scheduler.max_num_batched_tokens,
+            "block_size": scheduler.block_size,
+            "max_model_len": planned.max_model_len,
+        },
+        "experts": scenario.experts.model_dump(),
+        "seed": scenario.seed,
+    }
+
+
+def _inputs(scenario: Scenario) -> list[dict[str, object]]:
+    workload = scenario.workload
+    named: list[tuple[str, Path]] = []
+    if scenario.network is not None:
+        named.append(("network", Path(scenario.network)))
+    else:
+        named.append(("hardware", Path(scenario.hardware)))
+    if scenario.model is not None:
+        named.append(("model", Path(scenario.model)))
+    if isinstance(workload.program, str):
+        named.append(("program", Path(workload.program)))
+    if workload.chakra is not None:
+        asked = _folder(scenario)
+        files = sorted(Path(asked.folder).iterdir())
+        named += [("chakra", file) for file in files if file.is_file()]
+        named += [("chakra", Path(asked.groups))] if asked.groups else []
+    return [described(use, path) for use, path in named if path.exists()]

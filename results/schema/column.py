@@ -1,0 +1,62 @@
+"""What a column and a table are, and the columns that tables share."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
+"""What sets the time of a card, in the order of every split by bound."""
+
+TypeName: TypeAlias = Literal["int32", "int64", "float64", "string", "category", "strings"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of one table."""
+
+    name: str
+    type: TypeName
+    unit: str
+    """SI, or what is counted; empty for names and codes."""
+    meaning: str
+    nullable: bool = False
+    categories: tuple[str, ...] = ()
+    """Where given, an integer array is a column of positions in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """One Parquet file of a run."""
+
+    name: str
+    meaning: str
+    columns: tuple[Column, ...]
+    group_per_part: bool = False
+    """Each part that is written becomes one row group; else groups have a fixed number of rows."""
+
+
+def whole(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
+    """A column of whole numbers."""
+    return Column(name=name, type="int64", unit=unit, meaning=meaning, nullable=nullable)
+
+
+def index(name: str, meaning: str, nullable: bool = False) -> Column:
+    """A column of positions and codes."""
+    return Column(name=name, type="int32", unit="", meaning=meaning, nullable=nullable)
+
+
+def real(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
+    """A column of float64."""
+    return Column(name=name, type="float64", unit=unit, meaning=meaning, nullable=nullable)
+
+
+def word(name: str, meaning: str, categories: tuple[str, ...] = ()) -> Column:
+    """A column of words, each kept once."""
+    return Column(name=name, type="category", unit="", meaning=meaning, categories=categories)
+
+
+BIN = (
+    index("bin", "Position of the time bin, from 0."),
+    real("start_s", "s", "Start of the bin."),
+    real("end_s", "s", "End of the bin."),
+)
+"""Of tables with a row per time bin."""

@@ -1,0 +1,105 @@
+"""Tables of a run of ``replay``."""
+
+from collections.abc import Iterator
+
+from results.schema.column import BOUNDS, Column, Table, index, real, whole, word
+
+CAUSES = (*BOUNDS, "latency", "contention", "recorded")
+"""What the critical path waits for; the position is the code that the engine gives."""
+
+OPS = Table(
+    name="ops",
+    meaning="One row per operation, a row group per card in card order, in the order of the"
+    " program. On a plain network a card is a rank.",
+    group_per_part=True,
+    columns=(
+        whole("op", "", "Number of the operation in the program."),
+        index("card", "Position of the card that runs it, from 0."),
+        word("card_name", "Name of the card in the topology."),
+        index("server", "Server that the card sits in."),
+        index("rank", "Rank of the program."),
+        index("stream", "0 compute, 1 network, 2 memory, 3 sends, 4 receives, 5 host, others."),
+        word("name", "What it is called."),
+        word("kind", "matmul, attention, vector, load, store, send, recv or collective."),
+        word("phase", "prefill, decode or mixed."),
+        index("step", "Pass over the model."),
+        index("layer", "Layer of the model.", True),
+        index("microbatch", "Slot of the pipeline whose batch it works on."),
+        word("bound", "What sets its time: a bound, or recorded.", CAUSES),
+        real("start_s", "s", "When it started."),
+        real("begin_s", "s", "When the last rank that it waits for was there.", True),
+        real("end_s", "s", "When it ended."),
+        whole("flop", "1", "Multiplications and additions."),
+        whole("read_bytes", "B", "Weights and KV read from memory."),
+        whole("write_bytes", "B", "KV written to memory."),
+        whole("payload_bytes", "B", "What it puts on the wire."),
+    ),
+)
+
+STEP_TIMES = Table(
+    name="step_times",
+    meaning="One row per step of the program.",
+    columns=(
+        index("step", "Pass over the model."),
+        real("start_s", "s", "When its first operation started."),
+        real("end_s", "s", "When its last operation ended."),
+        real("step_s", "s", "From the end of the step before (the start, for the first) to its."),
+    ),
+)
+
+CARD_TIMES = Table(
+    name="card_times",
+    meaning="One row per rank: how its card spends the run. Intervals are joined, so no time"
+    " counts twice; compute + communication - overlap + idle = makespan.",
+    columns=(
+        index("rank", "Rank of the program."),
+        index("card", "Position of the card, from 0."),
+        word("card_name", "Name of the card in the topology."),
+        index("server", "Server that the card sits in."),
+        index("replica", "Copy of the model that it serves.", True),
+        index("stage", "Pipeline stage that it serves.", True),
+        real("compute_s", "s", "At work, or preparing to communicate."),
+        real("communication_s", "s", "In a transfer that is under way; waiting is none."),
+        real("overlap_s", "s", "Both at once."),
+        real("idle_s", "s", "Neither: the bubble."),
+    ),
+)
+
+CRITICAL = Table(
+    name="critical",
+    meaning="The critical path taken apart: one row per step, cause and link. Times add up to the"
+    " makespan.",
+    columns=(
+        index("step", "Step of the operation that is waited for."),
+        word("cause", "A bound, latency, contention with others, or a recorded time.", CAUSES),
+        word("link_name", "Link or capacity that is waited for; empty where none is."),
+        real("time_s", "s", "Time of the path."),
+        real("share", "1", "time_s over the makespan."),
+    ),
+)
+
+
+def _replay_columns() -> Iterator[Column]:
+    yield Column(name="run_id", type="string", unit="", meaning="Identity of the run's content.")
+    yield whole("model_version", "", "Version of the model of the machine.")
+    yield real("makespan_s", "s", "From the start to the end of the last operation.")
+    yield whole("operations", "", "Operations replayed.")
+    yield whole("ranks", "", "Ranks of the program.")
+    yield whole("steps", "", "Passes over the model.")
+    yield real("mean_step_s", "s", "makespan_s / steps.")
+    yield real("steady_step_s", "s", "Mean step_s of all steps but the first.", True)
+    yield real("operations_per_s", "1/s", "operations / makespan_s: of simulated time.", True)
+    yield real("compute_share", "1", "Mean part of the run that a card computes.")
+    yield real("communication_share", "1", "Mean part of the run that a card communicates.")
+    yield real("overlap_share", "1", "Part of the communication that is hidden by compute.", True)
+    yield real("bubble_share", "1", "Mean part of the run that a card is idle.")
+    for cause in CAUSES:
+        yield real(f"critical_share.{cause}", "1", f"Share of the critical path: {cause}.", True)
+    yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
+
+
+REPLAY = Table(
+    name="replay",
+    meaning="One row: the replay in numbers.",
+    columns=tuple(_replay_columns()),
+)

@@ -1,0 +1,176 @@
+"""Tables of a run of ``serve``."""
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+
+from results.schema.column import BIN, BOUNDS, Column, Table, index, real, whole, word
+
+STATUSES = ("completed", "rejected_too_long", "rejected_no_room")
+"""What became of a request; the position is the code that the engines give."""
+
+PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)
+METRICS: Mapping[str, str] = MappingProxyType(
+    {
+        "ttft": "time to first token, from the request's arrival",
+        "tpot": "time per output token after the first, per request of two tokens or more",
+        "itl": "inter-token latency, over all pairs of consecutive tokens",
+        "e2el": "end-to-end latency, from arrival to the last token",
+        "queue": "wait from arrival to the first step that holds the request",
+    }
+)
+"""The latencies of the summary, by vLLM's short names (``queue`` is ours)."""
+
+
+def percentile_word(percentile: float) -> str:
+    """``p99`` or ``p99.9``, as vLLM writes them."""
+    return f"p{percentile:g}"
+
+
+def summary_statistics(metric: str) -> Iterator[tuple[str, str]]:
+    """Key and words of each statistic of a latency, e.g. ``("mean_ttft_ms", "mean")``."""
+    for name in ("mean", "median", "std"):
+        yield f"{name}_{metric}_ms", {"std": "standard deviation"}.get(name, name)
+    for percentile in PERCENTILES:
+        yield f"{percentile_word(percentile)}_{metric}_ms", f"{percentile:g}th percentile"
+
+
+REQUESTS = Table(
+    name="requests",
+    meaning="One row per request, in order of request_id. Null where it did not happen.",
+    columns=(
+        whole("request_id", "", "Position in the order of arrival, from 0."),
+        real("arrival_s", "s", "When it arrived, from the start of the simulation."),
+        real("first_scheduled_s", "s", "Start of the first step that holds it.", True),
+        real("first_token_s", "s", "When its first token left.", True),
+        real("finish_s", "s", "When its last token left.", True),
+        whole("prompt_tokens", "tokens", "Length of the prompt."),
+        whole("output_tokens", "tokens", "Length of the answer that it asks for."),
+        index("replica", "Copy of the model that it was routed to.", True),
+        whole("preemptions", "times", "How often it lost its KV and had to recompute."),
+        whole("cached_tokens", "tokens", "Prompt tokens found in the prefix cache when admitted."),
+        word("status", "What became of it.", STATUSES),
+        real("ttft_s", "s", "first_token - arrival.", True),
+        real("tpot_s", "s", "(finish - first_token) / (output_tokens - 1); null for one.", True),
+        real("e2e_s", "s", "finish - arrival.", True),
+        real("queue_s", "s", "first_scheduled - arrival.", True),
+    ),
+)
+
+STEPS = Table(
+    name="steps",
+    meaning="One row per batch of a slot on its way through all stages, in order of start per"
+    " replica; whole picoseconds, so that sums are exact.",
+    columns=(
+        whole("start_ps", "ps", "When the first stage took the batch."),
+        whole("end_ps", "ps", "When the last stage finished it and its tokens left."),
+        whole("replica", "", "Copy of the model."),
+        whole("slot", "", "Slot of the replica's pipeline."),
+        whole("tokens", "tokens", "Scheduled in this step: decode rows and prefill tokens."),
+        whole("prefill_tokens", "tokens", "Those of them that belong to prompts."),
+        whole("emitted", "tokens", "Rows that went through the LM head."),
+        whole("finished", "requests", "Requests whose last token this step emits."),
+        whole("running", "requests", "Members of the slot after scheduling."),
+        whole("waiting", "requests", "Requests queued at the slot after scheduling."),
+        whole("used_blocks", "blocks", "KV blocks of the replica in use after scheduling."),
+        whole("decode_blocks", "blocks", "KV blocks that decode rows attend to, full layers."),
+        whole("prefill_passes", "passes", "KV blocks x tile passes of prefill, full layers."),
+        whole("decode_blocks_windowed", "blocks", "decode_blocks of windowed layers."),
+        whole("prefill_passes_windowed", "passes", "prefill_passes of windowed layers."),
+    ),
+)
+
+CARDS = Table(
+    name="cards",
+    meaning="One row per card and time bin, a row group per card; busy times and idle_s add up to"
+    " the bin's length (exactly in whole picoseconds).",
+    group_per_part=True,
+    columns=(
+        index("card", "Position of the card, from 0."),
+        word("card_name", "Name of the card in the topology."),
+        index("server", "Server that it sits in."),
+        index("replica", "Copy of the model that it serves; null for a spare card.", True),
+        index("stage", "Pipeline stage that it serves; null for a spare card.", True),
+        *BIN,
+        *(
+            real(f"busy_{bound}_s", "s", f"Time of the bin bound by {what}.")
+            for bound, what in zip(
+                BOUNDS,
+                (
+                    "streaming weights or KV from SRAM into the DIMC arrays",
+                    "multiply-accumulate in the DIMC arrays",
+                    "vector work",
+                    "LPDDR",
+                    "the network: collectives that the card takes part in",
+                    "dispatching operations",
+                ),
+                strict=True,
+            )
+        ),
+        real("idle_s", "s", "Time of the bin in which the card had no work."),
+        whole("steps", "steps", "Steps that its stage began in the bin.", True),
+        whole("tokens", "tokens", "Tokens of those steps.", True),
+        real("kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True),
+        real("kv_fraction", "1", "kv_blocks over the blocks that there are.", True),
+    ),
+)
+
+PLACEMENT = Table(
+    name="placement",
+    meaning="What lies where: one row per card and class of tensors.",
+    columns=(
+        index("card", "Position of the card, from 0."),
+        word("card_name", "Name of the card in the topology."),
+        index("replica", "Copy of the model that it serves.", True),
+        index("stage", "Pipeline stage that it serves.", True),
+        word("tensor_class", "Weights of one kind, KV cache, activations, ..."),
+        word("where", "Memory that holds it: sram or lpddr."),
+        whole("bytes", "B", "Size on this card."),
+    ),
+)
+
+
+def _summary_columns() -> Iterator[Column]:
+    yield Column(name="run_id", type="string", unit="", meaning="Identity of the run's content.")
+    yield whole("model_version", "", "Version of the model of the machine.")
+    yield whole("completed", "requests", "Requests that got their whole answer.")
+    yield whole("failed", "requests", "Requests that did not: those refused.")
+    yield real("duration", "s", "From the first counted arrival to the last event.", True)
+    yield whole("total_input_tokens", "tokens", "Prompt tokens of completed requests.")
+    yield whole("total_output_tokens", "tokens", "Output tokens of completed requests.")
+    for name, unit, meaning in (
+        ("request_throughput", "requests/s", "completed / duration."),
+        ("request_goodput", "requests/s", "Requests that met every SLO / duration."),
+        ("output_throughput", "tokens/s", "total_output_tokens / duration."),
+        ("total_token_throughput", "tokens/s", "Input and output tokens / duration."),
+        ("max_output_tokens_per_s", "tokens/s", "Most tokens that left in one second."),
+    ):
+        yield real(name, unit, meaning, True)
+    yield whole("max_concurrent_requests", "requests", "Most requests in the system at a time.")
+    for metric, meaning in METRICS.items():
+        for key, words in summary_statistics(metric):
+            yield real(key, "ms", f"{words.capitalize()} of the {meaning}.", True)
+    for name, unit, meaning in (
+        ("goodput", "requests/s", "request_goodput by its short name."),
+        ("slo_attainment", "1", "Share of all counted requests that met every SLO."),
+        ("output_tokens_per_s_per_user", "tokens/s", "1 / mean TPOT."),
+        ("output_tokens_per_s_per_card", "tokens/s", "output_throughput / cards."),
+        ("mean_batch_size", "requests", "Mean number of requests in a step of a slot."),
+        ("peak_kv_fraction", "1", "Largest share of a replica's KV blocks in use."),
+    ):
+        yield real(name, unit, meaning, True)
+    yield whole("preemptions", "times", "Preemptions of all counted requests.")
+    yield whole("rejected", "requests", "Requests refused: too long, or no room for their KV.")
+    yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
+    for bound in BOUNDS:
+        yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
+    yield real("joules_per_output_token", "J/token", "Energy / total_output_tokens.", True)
+    yield real("mean_power_w", "W", "Mean power of the cluster.", True)
+    yield real("peak_power_w", "W", "Highest power of the cluster in a time bin.", True)
+    yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
+
+
+SUMMARY = Table(
+    name="summary",
+    meaning="One row: the run in numbers. Keys of vLLM's bench serve, then our own.",
+    columns=tuple(_summary_columns()),
+)

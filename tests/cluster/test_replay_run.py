@@ -1,0 +1,273 @@
+"""The door of operation traces, end to end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from cluster import load, replay_trace
+from cluster.assembly import lay_out
+from cluster.commands.app import main
+from cluster.machine.price import price_tables, steady_decode
+from results import open_run
+from workloads.program import program_of
+from workloads.program.file import write_program
+
+MIB = 1 << 20
+GB = 1 << 30
+DECODE = {"phase": "decode", "batch": 4, "context": 1024, "steps": 3, "slots": 1, "growing": False}
+ON_ONE_SERVER: dict[str, Any] = {
+    "model": "llama-3.1-8b",
+    "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+    "workload": {"program": DECODE},
+}
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Path:
+    """Eight ranks on a ring: 50 GB/s and 500 ns a link."""
+    path = tmp_path / "ring.yml"
+    path.write_text(
+        "topology: [Ring]\nnpus_count: [8]\nbandwidth: [50.0]\nlatency: [500.0]\n", "utf-8"
+    )
+    return path
+
+
+def written(folder: Path, **columns: Any) -> str:
+    """A program file of all-reduces over ranks 0 to 7, unless other columns are given."""
+    made: dict[str, Any] = {
+        "rank": list(range(8)),
+        "kind": ["collective"] * 8,
+        "stream": [1] * 8,
+        "collective": ["all_reduce"] * 8,
+        "group": [0] * 8,
+        "payload_bytes": [MIB] * 8,
+        "phase": ["decode"] * 8,
+    }
+    path = folder / "program.parquet"
+    write_program(path, program_of(made | columns, [range(8)]))
+    return str(path)
+
+
+def on_ring(ring: Path, **more: Any) -> dict[str, Any]:
+    program = written(ring.parent, **more.pop("columns", {}))
+    return {"network": str(ring), "workload": {"program": program}, **more}
+
+
+def test_a_ring_all_reduce_takes_its_alpha_beta_time(ring: Path) -> None:
+    run = replay_trace(on_ring(ring, collectives={"all_reduce": "ring"}))
+    step_ps = 500_000 + MIB / 8 / (50 * GB) * 1e12
+
+    assert run.outcome.replayed.makespan_ps == pytest.approx(14 * step_ps, abs=14)
+    assert run.outcome.replayed.load_bytes.sum(axis=0)[::2].tolist() == [14 * MIB // 8] * 8
+    assert run.waits == {"0>1": 1.0}
+
+
+def test_messages_one_by_one_take_as_long_as_rounds_where_nobody_is_in_the_way(
+    ring: Path,
+) -> None:
+    runs = [
+        replay_trace(on_ring(ring, collectives={"all_reduce": "ring"}, fabric={"collectives": how}))
+        for how in ("coflow", "messages")
+    ]
+
+    assert runs[0].outcome.replayed.makespan_ps == runs[1].outcome.replayed.makespan_ps
+    assert runs[0].run_id != runs[1].run_id
+
+
+def test_work_on_bare_endpoints_takes_the_longer_of_flop_and_bytes(ring: Path) -> None:
+    columns = {
+        "kind": ["matmul"] * 8,
+        "stream": [0] * 8,
+        "collective": [""] * 8,
+        "group": [-1] * 8,
+        "payload_bytes": [0] * 8,
+        "flop": [4_000_000] * 8,
+        "read_bytes": [1000] * 8,
+    }
+    endpoint = {"flop_per_s": 1e12, "bytes_per_s": 1e9}
+    run = replay_trace(on_ring(ring, columns=columns, endpoint=endpoint))
+
+    assert run.outcome.replayed.makespan_ps == 4_000_000
+    assert run.summary["critical_share"]["mac"] == 1.0
+
+
+@pytest.mark.parametrize("plan", [(4, 2), (2, 4), (1, 8)])
+def test_one_slot_in_flight_takes_the_loop_of_the_serving_prices(plan: tuple[int, int]) -> None:
+    tensor, pipeline = plan
+    sizes = {"tensor_parallel_size": tensor, "pipeline_parallel_size": pipeline}
+    run = replay_trace({**ON_ONE_SERVER, "plan": sizes})
+    planned = run.resolved.planned
+    assert planned is not None
+    prices = price_tables(lay_out(planned).inputs)
+    alone = steady_decode(prices, batch=4 * pipeline, context=1024)
+
+    assert np.diff(run.measures.step_end_ps, prepend=0).tolist() == [alone.loop_ps] * 3
+
+
+def test_the_parts_of_a_run_add_up() -> None:
+    program = {**DECODE, "batch": 5, "slots": 2}
+    run = replay_trace({**ON_ONE_SERVER, "workload": {"program": program}})
+    makespan = run.outcome.replayed.makespan_ps
+    usage = run.measures.usage
+
+    assert int(run.measures.causes.elapsed_ps.sum()) == makespan
+    assert sum(run.summary["critical_share"].values()) == pytest.approx(1.0)
+    joined = usage.compute_ps + usage.communication_ps - usage.overlap_ps + usage.idle_ps
+    assert set(joined.tolist()) == {makespan}
+    assert (usage.idle_ps >= 0).all()
+    assert float(np.sum(run.steps["step_s"])) == pytest.approx(makespan / 1e12)
+
+
+def test_a_run_leaves_a_row_group_of_operations_per_card_in_card_order(tmp_path: Path) -> None:
+    run = replay_trace(ON_ONE_SERVER, out=tmp_path)
+    opened = open_run(tmp_path, run.run_id)
+    file = pq.ParquetFile(opened.file("ops"))
+    cards = [set(file.read_row_group(k, ["card"])["card"].to_pylist()) for k in range(8)]
+
+    assert file.num_row_groups == 8
+    assert cards == [{card} for card in range(8)]
+    assert opened.ops.num_rows == run.summary["operations"]
+    assert max(opened.ops["end_s"].to_pylist()) == run.summary["makespan_s"]
+    assert opened.summary["critical_share"] == run.summary["critical_share"]
+    assert sum(opened.links["bytes"].to_pylist()) == run.outcome.replayed.load_bytes.sum()
+
+
+def test_the_same_scenario_leaves_the_same_bytes(tmp_path: Path) -> None:
+    folders = [replay_trace(ON_ONE_SERVER, out=tmp_path / name).run_dir for name in "ab"]
+    assert folders[0] is not None
+    assert folders[1] is not None
+    names = sorted(path.name for path in folders[0].glob("*.parquet"))
+
+    assert "ops.parquet" in names
+    for name in names:
+        assert (folders[0] / name).read_bytes() == (folders[1] / name).read_bytes()
+
+
+def test_two_replicas_that_share_a_leaf_are_no_quicker_than_one() -> None:
+    four_servers = {"racks": 1, "servers_per_rack": 4, "cards_per_server": 8}
+    sizes = {"tensor_parallel_size": 8, "pipeline_parallel_size": 2}
+    program = {"phase": "prefill", "batch": 4, "prompt_tokens": 256, "chunk_tokens": 128}
+
+    def makespan(replicas: int) -> int:
+        scenario = {
+            "model": "llama-3.1-8b",
+            "cluster": four_servers,
+            "plan": {**sizes, "replicas": replicas},
+            "workload": {"program": program},
+        }
+        return replay_trace(scenario).outcome.replayed.makespan_ps
+
+    assert makespan(2) >= makespan(1)
+
+
+def said(code: int, words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([*words, "--json"]) == code
+    return str(json.loads(capsys.readouterr().out)["error"])
+
+
+def scenario_file(folder: Path, scenario: dict[str, Any]) -> str:
+    path = folder / "s.yaml"
+    path.write_text(json.dumps(scenario), "utf-8")  # JSON is YAML
+    return str(path)
+
+
+def test_the_command_says_what_it_did(
+    ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = scenario_file(tmp_path, on_ring(ring))
+    code = main(["replay", path, "--out", str(tmp_path / "runs"), "--json"])
+    answer = json.loads(capsys.readouterr().out)
+
+    assert code == 0
+    assert answer["operations"] == 8
+    assert answer["makespan_s"] > 0
+    assert Path(answer["run_dir"]).is_dir()
+    assert main(["replay", path, "--out", str(tmp_path / "runs")]) == 0
+    assert "critical path: " in capsys.readouterr().out
+
+
+def test_operations_that_wait_for_each_other_are_explained(
+    ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nine = {
+        "rank": [*range(8), 0],
+        "kind": ["collective"] * 8 + ["vector"],
+        "stream": [1] * 9,
+        "collective": ["all_reduce"] * 8 + [""],
+        "group": [0] * 8 + [-1],
+        "payload_bytes": [MIB] * 8 + [0],
+        "phase": ["decode"] * 9,
+        "deps": [[8], *[[]] * 8],
+    }
+    path = scenario_file(tmp_path, on_ring(ring, columns=nine))
+    error = said(2, ["replay", path, "--out", str(tmp_path / "runs")], capsys)
+
+    assert "deadlock" in error
+    assert "rank 0" in error
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("command", "scenario", "code", "words"),
+    [
+        ("serve", ON_ONE_SERVER, 2, "use corsair-sim replay"),
+        ("replay", {"model": "llama-3.1-8b", "workload": {"trace": "t"}}, 2, "corsair-sim serve"),
+        (
+            "replay",
+            {**ON_ONE_SERVER, "workload": {"program": {**DECODE, "context": 200_000}}},
+            3,
+            "sequences grow to 200,000 tokens; llama-3.1-8b takes 131,072",
+        ),
+        (
+            "replay",
+            {**ON_ONE_SERVER, "workload": {"program": {**DECODE, "batch": 400, "context": 9000}}},
+            3,
+            "KV blocks of 64 tokens, a replica has",
+        ),
+        (
+            "replay",
+            {**ON_ONE_SERVER, "fabric": {"collectives": "messages"}},
+            2,
+            "on racks the chiplets are the ranks: coflow or steps",
+        ),
+    ],
+)
+def test_what_cannot_be_run_is_said_in_one_line(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    scenario: dict[str, Any],
+    code: int,
+    words: str,
+) -> None:
+    path = scenario_file(tmp_path, scenario)
+
+    assert words in said(code, [command, path, "--out", str(tmp_path / "runs")], capsys)
+
+
+def test_more_ranks_than_the_network_has_are_refused(
+    ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = tmp_path / "small.yml"
+    small.write_text(
+        "topology: [Switch]\nnpus_count: [4]\nbandwidth: [50.0]\nlatency: [500.0]\n", "utf-8"
+    )
+    path = scenario_file(tmp_path, {**on_ring(ring), "network": str(small)})
+
+    assert "8 ranks and small only 4" in said(3, ["replay", path], capsys)
+
+
+def test_two_scenarios_that_differ_in_what_runs_are_two_runs() -> None:
+    one = load(ON_ONE_SERVER)
+    ids = [
+        replay_trace(load(ON_ONE_SERVER, **more)).run_id
+        for more in ({}, {"name": "other"}, {"fabric": {"contention": False}})
+    ]
+
+    assert one.workload.is_replayed
+    assert ids[0] == ids[1]
+    assert ids[0] != ids[2]
