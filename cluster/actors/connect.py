@@ -16,6 +16,8 @@ STORE_BYTES = 256 * 2**20
 
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning about accelerators per actor
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # a lost answer that nobody needs any more
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # else Ray writes about lost workers to our stdout
 }
 _PRIVATE = {
     # Ray listens on all interfaces unless its "clusters" are off; read when ray is imported.

@@ -1,8 +1,12 @@
 """One Ray for all tests that need one, and scenarios whose replicas may be run apart."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster import Run, load, simulate
@@ -49,6 +53,21 @@ def ray_cluster() -> Iterator[Any]:
         yield cluster
         ray.shutdown()
         cluster.shutdown()  # type: ignore[no-untyped-call]
+
+
+@pytest.fixture(scope="session")
+def kill_an_actor() -> Callable[[], None]:
+    """``kill -9`` of the first actor's process under this one, if there is one just now."""
+
+    def kill() -> None:
+        actors = []
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                actors += [process.pid] if "CardActor" in process.name() else []
+        for pid in sorted(actors)[:1]:
+            os.kill(pid, signal.SIGKILL)
+
+    return kill
 
 
 @pytest.fixture(scope="session")

@@ -105,19 +105,29 @@ def test_ctrl_c_stops_all_that_was_started(serve: Callable[..., list[str]], tmp_
     assert list((tmp_path / "runs").glob("*")) == []
 
 
-def test_a_ray_that_runs_is_joined_and_goes_on_running(
+def test_a_ray_that_runs_is_joined_and_only_our_own_words_are_heard(
     ray_cluster: Any,
+    kill_an_actor: Callable[[], None],
     four_replicas: Mapping[str, Any],
     local_run: Callable[..., Run],
     digests: Callable[[Run], dict[str, str]],
     tmp_path: Path,
 ) -> None:
     (tmp_path / "scenario.yaml").write_text(json.dumps(four_replicas))
-    command = [sys.executable, "-m", "cluster", "serve", "scenario.yaml", "--json", "--quiet"]
+    command = [sys.executable, "-m", "cluster", "serve", "scenario.yaml", "--json"]
     command += ["--engine", "ray", "--ray-address", ray_cluster.address, "--cards-per-actor", "8"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as running:
+        assert running.stderr is not None
+        started = running.stderr.readline()
+        kill_an_actor()
+        answer, said = running.communicate(timeout=60)
 
-    tables = open_run(tmp_path / json.loads(done.stdout)["run_dir"]).manifest["tables"]
+    tables = open_run(tmp_path / json.loads(answer)["run_dir"]).manifest["tables"]
     assert {name: table["sha256"] for name, table in tables.items()} == digests(local_run())
+    assert started == "ray: 16 cards in 2 actors (8 per actor) on 1 node of the Ray cluster\n"
+    lost, *flags = said.splitlines()
+    assert lost.endswith("(and 7 more) was lost; its work is done again")
+    assert all(line.startswith("note: ") for line in flags)
     assert ray_cluster.head_node.any_processes_alive()
-    assert "ray" not in done.stderr.lower()

@@ -1,12 +1,9 @@
 """The same bits on a real Ray, whatever happens to its processes."""
 
-import os
-import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import psutil
 import pytest
 
 from cluster import Run, load, simulate
@@ -62,13 +59,6 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
     return prepare
 
 
-def kill_an_actor(_crew: Any) -> None:
-    """``kill -9`` of the first actor's process, if there is one just now."""
-    actors = [p for p in psutil.process_iter(["name"]) if "CardActor" in (p.info["name"] or "")]
-    for pid in sorted(process.pid for process in actors)[:1]:
-        os.kill(pid, signal.SIGKILL)
-
-
 @pytest.mark.parametrize(
     ("cards_per_actor", "overrides"),
     [(16, {}), (8, STEPS), (2, {})],
@@ -96,10 +86,11 @@ def test_an_actor_killed_mid_run_changes_nothing(
     on_ray: Callable[..., Run],
     local_run: Callable[..., Run],
     strike: Callable[[Blow, int], list[int]],
+    kill_an_actor: Callable[[], None],
     digests: Digests,
 ) -> None:
     notices: list[str] = []
-    fallen = strike(kill_an_actor, 1)
+    fallen = strike(lambda _: kill_an_actor(), 1)
     run = on_ray(8, notices, **overrides)
 
     assert fallen == [1]
@@ -110,11 +101,12 @@ def test_an_actor_killed_mid_run_changes_nothing(
 def test_a_card_that_is_lost_again_and_again_is_named(
     on_ray: Callable[..., Run],
     strike: Callable[[Blow, int], list[int]],
+    kill_an_actor: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("cluster.actors.crew.REBUILDS", 1)
-    strike(kill_an_actor, 1000)
+    strike(lambda _: kill_an_actor(), 1000)
 
     with pytest.raises(RuntimeError, match=r"card \S* \(and 15 more\) was lost 2") as caught:
         on_ray(16, **LEAST)
