@@ -22,6 +22,7 @@ COMMANDS = {
     "models": "List and show model shapes.",
     "trace": "Describe, convert, generate request traces.",
     "export": "A run as vLLM bench JSON or CSV.",
+    "timeline": "A replay as a Chrome/Perfetto trace.",
     "validate": "Published figures against simulated ones.",
 }
 STOPPED = 130

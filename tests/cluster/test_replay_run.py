@@ -190,6 +190,24 @@ def test_the_command_says_what_it_did(
     assert "critical path: " in capsys.readouterr().out
 
 
+def test_a_replay_becomes_a_trace_with_a_process_per_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    two = {"racks": 1, "servers_per_rack": 2, "cards_per_server": 4}
+    run = replay_trace({**ON_ONE_SERVER, "cluster": two}, out=tmp_path)
+    out = tmp_path / "trace.json"
+    code = main(["timeline", str(run.run_dir), "--out", str(out), "--json"])
+    found = json.loads(out.read_text())["traceEvents"]
+    slices = [event for event in found if event["ph"] == "X"]
+
+    assert (code, json.loads(capsys.readouterr().out)["events"]) == (0, len(found))
+    assert {event["pid"] for event in slices} == {0, 1}
+    assert len(slices) == run.summary["operations"]
+    assert max(event["ts"] + event["dur"] for event in slices) == pytest.approx(
+        run.summary["makespan_s"] * 1e6
+    )
+
+
 def test_operations_that_wait_for_each_other_are_explained(
     ring: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

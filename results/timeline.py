@@ -1,0 +1,176 @@
+"""A replay as a trace for Perfetto and chrome://tracing.
+
+One process per server, one thread per card and stream, and the load of every link as a counter of a
+process of its own. Times are microseconds, as those tools want, exact to the picosecond.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from results.api import Run
+from results.atomic import explained, replacing
+from results.errors import ResultsError
+
+LIMIT = 1_000_000
+"""Most events unless told otherwise: viewers become slow beyond."""
+LINKS_PID = 1_000_000
+"""The process of the links' counters; servers have their own numbers."""
+STREAMS = ("compute", "network", "memory", "sends", "receives", "host")
+_STREAM_ROOM = 1000
+_OP_COLUMNS = (
+    *("op", "card", "card_name", "server", "rank", "stream", "name", "kind", "step", "layer"),
+    *("microbatch", "bound", "start_s", "begin_s", "end_s", "payload_bytes"),
+)
+_ARGUMENTS = ("op", "rank", "step", "layer", "microbatch", "bound", "payload_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """The part of a run that is wanted, in its own seconds."""
+
+    from_s: float = 0.0
+    until_s: float = math.inf
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.from_s < self.until_s:
+            raise ResultsError(
+                f"a window goes from 0 or more to something later, got {self.from_s:g} to "
+                f"{self.until_s:g} s"
+            )
+
+    def holds(self, table: Any) -> Any:
+        """[row] whether any of it lies inside; what has no length lies where it starts."""
+        touches = pc.and_(
+            pc.less(table["start_s"], self.until_s), pc.greater(table["end_s"], self.from_s)
+        )
+        point = pc.and_(
+            pc.equal(table["start_s"], table["end_s"]), pc.equal(table["start_s"], self.from_s)
+        )
+        return pc.or_(touches, point)
+
+
+@dataclass(slots=True)
+class _Writer:
+    """Appends events to a file as one JSON object."""
+
+    file: BinaryIO
+    events: int = 0
+    named: set[tuple[int, int]] = field(default_factory=set)
+
+    def add(self, event: dict[str, object]) -> None:
+        self.file.write(b",\n" if self.events else b'{"displayTimeUnit": "ns", "traceEvents": [\n')
+        self.file.write(json.dumps(event, allow_nan=False).encode())
+        self.events += 1
+
+    def name(self, pid: int, tid: int, process: str, thread: str = "") -> None:
+        """Say once what a process, or one of its threads, is called."""
+        for key, kind, name in (((pid, -1), "process_name", process), ((pid, tid), "", thread)):
+            if name and key not in self.named:
+                self.named.add(key)
+                event = {"ph": "M", "pid": pid, "name": kind or "thread_name"}
+                place = {} if kind else {"tid": tid}
+                self.add({**event, **place, "args": {"name": name}})
+
+
+def write_timeline(run: Run, out: Path, *, window: Window | None = None, limit: int = LIMIT) -> int:
+    """Write the operations and link loads of a replay; return how many events went in.
+
+    Raises
+    ------
+    ResultsError
+        The run has no operations (it is none of ``replay``), the window holds none or more than
+        ``limit`` events, or the file cannot be written.
+    """
+    chosen = window or Window()
+    ops, links = _parts(run, "ops", _OP_COLUMNS), run.table("links")
+    found = sum(int(pc.sum(chosen.holds(part)).as_py() or 0) for part in ops)
+    loads = links.filter(chosen.holds(links))
+    if not found:
+        raise ResultsError(f"{run.path}: no operation between {_said(chosen)}")
+    if found + loads.num_rows > limit:
+        raise ResultsError(
+            f"{run.path}: {found:,} operations and {loads.num_rows:,} link loads between "
+            f"{_said(chosen)}, at most {limit:,} are written: choose less with --from and --until, "
+            "or more with --limit"
+        )
+    with replacing(out) as file:
+        writer = _Writer(file)
+        for part in _parts(run, "ops", _OP_COLUMNS):
+            _write_ops(writer, part.filter(chosen.holds(part)))
+        _write_loads(writer, loads)
+        file.write(b"\n]}\n")
+    return writer.events
+
+
+def _said(window: Window) -> str:
+    until = "the end" if math.isinf(window.until_s) else f"{window.until_s:g} s"
+    return f"{window.from_s:g} s and {until}"
+
+
+def _parts(run: Run, name: str, columns: tuple[str, ...]) -> Iterator[Any]:
+    """The table, row group by row group."""
+    path = run.file(name)
+    with explained(path, "read the table"):
+        try:
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group, columns=list(columns))
+        except pa.ArrowException as error:
+            raise ResultsError(f"{path}: cannot read the table: {error}") from error
+
+
+def _write_ops(writer: _Writer, table: Any) -> None:
+    start, end = (_microseconds(table[name]) for name in ("start_s", "end_s"))
+    begin = _microseconds(table["begin_s"].fill_null(0.0))
+    for index, row in enumerate(table.select(_OP_COLUMNS).to_pylist()):
+        pid, stream = row["server"], row["stream"]
+        tid = row["card"] * _STREAM_ROOM + stream
+        kind = STREAMS[stream] if stream < len(STREAMS) else f"stream {stream}"
+        writer.name(pid, tid, f"server {pid}", f"{row['card_name']} {kind}")
+        arguments = {name: row[name] for name in _ARGUMENTS if row[name] is not None}
+        if row["begin_s"] is not None:
+            waited = max(0.0, begin[index] - start[index])
+            arguments["waited_us"] = round(waited, 6)
+        writer.add(
+            {
+                "ph": "X",
+                "pid": pid,
+                "tid": tid,
+                "ts": start[index],
+                "dur": round(end[index] - start[index], 6),
+                "name": row["name"] or row["kind"],
+                "cat": row["kind"],
+                "args": arguments,
+            }
+        )
+
+
+def _write_loads(writer: _Writer, table: Any) -> None:
+    """A counter holds its value until the next: it is told where it changes, and a zero at last."""
+    start, end = (_microseconds(table[name]) for name in ("start_s", "end_s"))
+    names, shares = (table[name].to_pylist() for name in ("link_name", "utilisation"))
+    last = ("", 0.0)
+    for index, here in enumerate(zip(names, shares, strict=True)):
+        writer.name(LINKS_PID, 0, "links")
+        counter = {"ph": "C", "pid": LINKS_PID, "name": here[0]}
+        if here != last:
+            writer.add({**counter, "ts": start[index], "args": {"utilisation": here[1]}})
+        if index + 1 == len(names) or names[index + 1] != here[0]:
+            writer.add({**counter, "ts": end[index], "args": {"utilisation": 0}})
+        last = here
+
+
+def _microseconds(column: Any) -> list[float]:
+    values: npt.NDArray[np.float64] = column.to_numpy()
+    microseconds: list[float] = (np.rint(values * 1e12) / 1e6).tolist()
+    return microseconds
