@@ -118,6 +118,20 @@ def _steps(machine: ReplayMachine, outcome: ReplayOutcome) -> tuple[Integers, In
     return np.minimum(starts.ravel(), last), last
 
 
+def stage_bubbles(
+    machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
+) -> list[float]:
+    """Part of the run that the cards of each pipeline stage are idle, all replicas together."""
+    racks = machine.racks
+    if racks is None or not racks.stages:
+        return []
+    stage = racks.stage_of % racks.stages
+    idle = np.bincount(stage, weights=measures.usage.idle_ps, minlength=racks.stages)
+    makespan = max(1, outcome.replayed.makespan_ps)
+    shares: list[float] = (idle / np.bincount(stage, minlength=racks.stages) / makespan).tolist()
+    return shares
+
+
 def replay_summary(
     machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
 ) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.replay.problem import Observer
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
-from cluster.replay_measures import Measures, measures_of, replay_summary, waits
+from cluster.replay_measures import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay_outputs import (
     Columns,
     card_time_columns,
@@ -62,6 +62,11 @@ class ReplayRun:
     def waits(self) -> dict[str, float]:
         """Share of the critical path by switch or link that it waits for, the largest first."""
         return waits(self.machine, self.outcome, self.measures)
+
+    @property
+    def stage_bubbles(self) -> list[float]:
+        """Part of the run that each pipeline stage is idle; empty where there are no stages."""
+        return stage_bubbles(self.machine, self.outcome, self.measures)
 
     def save(self, root: str | Path = RUNS) -> Path:
         """Write the run under ``root`` and return its folder; the same run is replaced."""

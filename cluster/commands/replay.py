@@ -1,6 +1,6 @@
 """``corsair-sim replay``: run an operation trace, say what its time went into, leave a run."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,21 +36,29 @@ def replay(
         "run_id": run.run_id,
         "run_dir": str(run.run_dir),
         "waits": run.waits,
+        "stage_bubble_share": run.stage_bubbles,
     }
     head = f"{asked.name} (run {run.run_id})"
-    text = report(head, run.summary, run.waits, f"wrote {run.run_dir}")
+    text = report(head, run.summary, run.waits, run.stage_bubbles, f"wrote {run.run_dir}")
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:
         terminal.note(f"note: {flag}")
 
 
-def report(head: str, summary: Mapping[str, Any], places: Mapping[str, float], foot: str) -> str:
+def report(
+    head: str,
+    summary: Mapping[str, Any],
+    places: Mapping[str, float],
+    bubbles: Sequence[float],
+    foot: str,
+) -> str:
     """Lay out the summary of a replay."""
     causes = sorted(summary["critical_share"].items(), key=lambda one: -one[1])
     said = [f"{100 * share:.1f} % {name}" for name, share in causes if share >= 0.0005]
     waits = [
         f"  {100 * share:.1f} % of the run waits on {name}"
         for name, share in list(places.items())[:MOST_PLACES]
+        if share >= 0.0005
     ]
     return "\n".join(
         [
@@ -64,7 +72,7 @@ def report(head: str, summary: Mapping[str, Any], places: Mapping[str, float], f
             f"cards compute {_percent(summary['compute_share'])} of the time, communicate "
             f"{_percent(summary['communication_share'])} "
             f"({_percent(summary['overlap_share'] or 0.0)} of that hidden by compute), idle "
-            f"{_percent(summary['bubble_share'])}",
+            f"{_percent(summary['bubble_share'])}{_bubbles(bubbles)}",
             "",
             foot,
         ]
@@ -78,6 +86,14 @@ def _steps(summary: Mapping[str, Any]) -> str:
         f"{summary['steps']:,} steps, {_time(summary['mean_step_s'])} each, "
         f"{_time(summary['steady_step_s'])} after the first"
     )
+
+
+def _bubbles(bubbles: Sequence[float]) -> str:
+    """The stages between which the bubbles lie."""
+    if len(bubbles) < 2:
+        return ""
+    least, most = (pick(range(len(bubbles)), key=bubbles.__getitem__) for pick in (min, max))
+    return f" (stage {least} {_percent(bubbles[least])}, stage {most} {_percent(bubbles[most])})"
 
 
 def _percent(share: float) -> str:

@@ -120,6 +120,7 @@ def test_the_parts_of_a_run_add_up() -> None:
     assert set(joined.tolist()) == {makespan}
     assert (usage.idle_ps >= 0).all()
     assert float(np.sum(run.steps["step_s"])) == pytest.approx(makespan / 1e12)
+    assert np.mean(run.stage_bubbles) == pytest.approx(run.summary["bubble_share"])
 
 
 def test_a_run_leaves_a_row_group_of_operations_per_card_in_card_order(tmp_path: Path) -> None:
