@@ -12,7 +12,8 @@ REACHABLE_S = 5.0
 then end the process."""
 
 STORE_BYTES = 256 * 2**20
-"""Object store of a private Ray: a few windows of the step log are in flight, never more."""
+STORE_BYTES_PER_CPU = 32 * 2**20
+"""Object store of a private Ray: three windows of the log of each part that runs, never more."""
 
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning about accelerators per actor
@@ -83,7 +84,7 @@ def _initialise(ray: Any, address: str | None) -> None:
     own = {
         "address": "local",  # even where RAY_ADDRESS names another, or another runs here
         "include_dashboard": False,
-        "object_store_memory": STORE_BYTES,
+        "object_store_memory": STORE_BYTES + STORE_BYTES_PER_CPU * (os.cpu_count() or 1),
     }
     try:
         _check_reachable(address)

@@ -32,7 +32,7 @@ REBUILDS = 3
 """So often a card's actor is made anew; the next loss ends the run."""
 
 PLACING_S = 120.0
-"""Longest wait for a node that can take an actor."""
+"""If no actor comes up within this, there is no node that can take one."""
 
 RETRY_S = 0.5
 """Pause before an actor that did not come up is started again."""
@@ -73,6 +73,8 @@ def fetch(ref: Ref) -> Any:
     ------
     Lost
         It cannot come any more.
+    CrewError
+        The actor cannot even be made: corsair-sim is not installed there, most likely.
     Exception
         Whatever the work itself has raised.
     """
@@ -82,6 +84,11 @@ def fetch(ref: Ref) -> Any:
         if isinstance(error.cause, LOSSES):
             raise Lost from error
         raise error.cause from None
+    except RayActorError as error:
+        if "creation task" in str(error):
+            reason = str(error).strip().splitlines()[-1].strip()
+            raise CrewError(f"a card's actor cannot be made on its node: {reason}") from error
+        raise Lost from error
     except LOSSES as error:
         raise Lost from error
 
@@ -214,9 +221,11 @@ class Crew:
         refs = {actor: self.ask(actor, "node") for actor in actors}
         if not refs:
             return set()
-        _, late = ray.wait(list(refs.values()), num_returns=len(refs), timeout=PLACING_S)
-        if late:
-            raise CrewError(self._homeless(len(late)))
+        late = list(refs.values())
+        while late:  # many actors may take minutes, but one after the other comes up
+            come, late = ray.wait(late, num_returns=1, timeout=PLACING_S)
+            if not come:
+                raise CrewError(self._homeless(len(late)))
         return {actor for actor, ref in refs.items() if not _answers(ref)}
 
     def _homeless(self, actors: int) -> str:

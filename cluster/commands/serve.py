@@ -42,6 +42,8 @@ def serve(  # noqa: PLR0913 - each is an option
     quiet: terminal.Quiet = False,
 ) -> None:
     """Replay a request trace on simulated cards and write a run."""
+    if engine is Engine.local and (ray_address is not None or cards_per_actor != "auto"):
+        raise typer.BadParameter("--ray-address and --cards-per-actor need --engine ray")
     from cluster import load, simulate
     from cluster.commands.progress import Bar
     from cluster.commands.summary import report

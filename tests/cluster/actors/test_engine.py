@@ -114,6 +114,19 @@ def test_a_card_that_is_lost_again_and_again_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
+    from cluster.actors.crew import Crew, CrewError
+    from cluster.actors.packing import pack
+
+    nothing: Any = {0: None}  # instead of a card: its actor fails in the making
+    crew = Crew(pack({0: 0}, 1, cpus=1), nothing, print, at_once=1)
+    with pytest.raises(CrewError, match="cannot be made on its node: AttributeError: ") as caught:
+        crew.hire()
+    crew.dismiss()
+
+    assert caught.value.exit_code == 3
+
+
 def test_a_node_removed_mid_run_changes_nothing(
     ray_cluster: Any,
     on_ray: Callable[..., Run],
