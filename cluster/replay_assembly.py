@@ -1,17 +1,17 @@
 """One replay: a resolved operation trace becomes times. No files, no globals, no own clock."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cluster.assembly import lay_out, map_of
 from cluster.machine.fabric import Resources, TransferList, plain_resources, resources_of
-from cluster.machine.memory import DoesNotFit
 from cluster.machine.place import PlacementError
 from cluster.machine.price import PriceInputs
 from cluster.machine.price.program import price_program, program_inputs
 from cluster.machine.tables import Integers
+from cluster.replay.asked import check_room, steps_of
 from cluster.replay.calls import Calls, calls_of
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
@@ -20,21 +20,22 @@ from cluster.replay.translate import operations_of
 from cluster.replay.wires import Options, PlainWires, RackWires
 from cluster.replay.work import Work, bare_work
 from cluster.scenario.resolve_replay import Planned, ResolvedReplay
-from cluster.scenario.workload import ProgramSteps
 from topology.astra import Network
 from topology.route import Routes
 from workloads.formats import get_format
-from workloads.program import (
-    Program,
-    decode_steps,
-    generate_program,
-    mixed_steps,
-    prefill_steps,
-)
-from workloads.program.batch import Steps
+from workloads.program import Program, generate_program
 
 if TYPE_CHECKING:
     from topology.parts import Graph
+
+
+MOST_OPERATIONS = 10**8
+
+
+class ProgramTooLongError(ValueError):
+    """More operations than a run has memory for."""
+
+    exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -101,10 +102,15 @@ def play_replay(
     ------
     ReplayError, FabricError, DeadlockError
         Operations that make no sense or wait for each other for ever.
-    RunTooLongError
-        More than 106 simulated days.
+    ProgramTooLongError, RunTooLongError
+        More operations than memory holds, or more than 106 simulated days.
     """
     bins = resolved.scenario.store.bins
+    if len(machine.program) > MOST_OPERATIONS:
+        raise ProgramTooLongError(
+            f"the program has {len(machine.program):,} operations; at most {MOST_OPERATIONS:,} are "
+            "replayed, each takes about 200 bytes of memory: fewer steps"
+        )
     operations = operations_of(machine.program, machine.work, machine.calls)
     rows = np.arange(len(operations.rank))
     entry, leave = rows, rows
@@ -126,8 +132,8 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned) -> ReplayMachine:
     layout = lay_out(planned)
     program = resolved.program
     if program is None:
-        steps = _steps(planned)
-        _check_room(planned, steps, layout.fit.blocks)
+        steps = steps_of(planned)
+        check_room(planned, steps, layout.fit.blocks)
         program = generate_program(program_inputs(layout.inputs), steps)
     work = price_program(program, layout.inputs)
     stages, size = planned.plan.pipeline_parallel_size, planned.plan.tensor_parallel_size
@@ -227,56 +233,3 @@ def _options(resolved: ResolvedReplay) -> Options:
         collectives=scenario.fabric.collectives,
         stored=scenario.fabric.forwarding == "store_and_forward",
     )
-
-
-def _steps(planned: Planned) -> Steps:
-    """What the slots do in each step, as the scenario asks for it."""
-    asked, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
-    if not isinstance(asked, ProgramSteps):
-        raise ReplayError("the program is not generated")
-    slots = planned.plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
-    share = -(-asked.batch // slots)
-    if asked.phase == "decode":
-        return decode_steps(
-            batch=asked.batch,
-            context=asked.context or 1,
-            steps=asked.steps or 1,
-            slots=slots,
-            growing=asked.growing is not False,
-        )
-    prompt = asked.prompt_tokens or 1
-    most = scheduler.max_num_batched_tokens
-    if asked.phase == "prefill":
-        chunk = asked.chunk_tokens or max(1, most // share)
-        return prefill_steps(
-            prompts=asked.batch, prompt_tokens=prompt, chunk_tokens=chunk, slots=slots
-        )
-    return mixed_steps(
-        batch=asked.batch,
-        context=asked.context or 1,
-        prompt_tokens=prompt,
-        chunk_tokens=asked.chunk_tokens or max(1, most - share),
-        slots=slots,
-    )
-
-
-def _check_room(planned: Planned, steps: Steps, blocks: int) -> None:
-    """Refuse sequences that are longer than the model's, or than the KV pool has room for."""
-    size = planned.scenario.scheduler.block_size
-    contexts = [
-        context
-        for batch in steps[-1]
-        if batch is not None
-        for context in (*batch.decode_contexts, *batch.chunk_contexts)
-    ]
-    longest, needed = max(contexts), sum(-(-context // size) for context in contexts)
-    if longest > planned.max_model_len:
-        raise DoesNotFit(
-            f"sequences grow to {longest:,} tokens; {planned.model.name} takes "
-            f"{planned.max_model_len:,} (scheduler.max_model_len)"
-        )
-    if needed > blocks:
-        raise DoesNotFit(
-            f"the sequences need {needed:,} KV blocks of {size} tokens, a replica has {blocks:,}: "
-            "a smaller batch or context, more cards per replica, or a smaller KV format would fit"
-        )

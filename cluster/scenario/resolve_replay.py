@@ -128,13 +128,25 @@ def _planned(scenario: Scenario, hardware: Hardware | None) -> Planned | None:
     plan = plan_of(scenario)
     check_plan(plan, model)
     return Planned(
-        scenario=scenario,
+        scenario=_seated(scenario, plan),
         hardware=hardware,
         model=model,
         formats=formats_of(scenario),
         plan=plan,
         max_model_len=scenario.scheduler.max_model_len or model.max_context,
     )
+
+
+def _seated(scenario: Scenario, plan: Plan) -> Scenario:
+    """The scenario with seats for all sequences of a generated program: they are all there."""
+    asked = scenario.workload.program
+    if not isinstance(asked, ProgramSteps):
+        return scenario
+    slots = plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
+    sequences = asked.batch + (slots if asked.phase == "mixed" else 0)
+    seats = max(scenario.scheduler.max_num_seqs, sequences)
+    scheduler = scenario.scheduler.model_copy(update={"max_num_seqs": seats})
+    return scenario.model_copy(update={"scheduler": scheduler})
 
 
 def _program(

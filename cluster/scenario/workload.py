@@ -112,7 +112,7 @@ class ProgramSteps(Part):
     phase: Literal["decode", "prefill", "mixed"]
     batch: Annotated[int, Field(ge=1, le=2**17)]
     context: Tokens | None = None
-    steps: Annotated[int, Field(ge=1, le=10**6)] | None = None
+    steps: Annotated[int, Field(ge=1, le=10**5)] | None = None
     growing: bool | None = None
     prompt_tokens: Tokens | None = None
     chunk_tokens: Tokens | None = None

@@ -12,6 +12,7 @@ from cluster import load, replay_trace
 from cluster.assembly import lay_out
 from cluster.commands.app import main
 from cluster.machine.price import price_tables, steady_decode
+from cluster.replay_assembly import ProgramTooLongError
 from results import open_run
 from workloads.program import program_of
 from workloads.program.file import write_program
@@ -243,6 +244,12 @@ def test_operations_that_wait_for_each_other_are_explained(
         ),
         (
             "replay",
+            {**ON_ONE_SERVER, "workload": {"program": {**DECODE, "batch": 513, "context": 10}}},
+            2,
+            "a slot has 513 tokens in one step, scheduler.max_num_batched_tokens is 512",
+        ),
+        (
+            "replay",
             {**ON_ONE_SERVER, "workload": {"program": {**DECODE, "batch": 400, "context": 9000}}},
             3,
             "KV blocks of 64 tokens, a replica has",
@@ -278,6 +285,13 @@ def test_more_ranks_than_the_network_has_are_refused(
     path = scenario_file(tmp_path, {**on_ring(ring), "network": str(small)})
 
     assert "8 ranks and small only 4" in said(3, ["replay", path], capsys)
+
+
+def test_a_program_that_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cluster.replay_assembly.MOST_OPERATIONS", 7000)
+
+    with pytest.raises(ProgramTooLongError, match=r"7,056 operations; at most 7,000 are replayed"):
+        replay_trace(ON_ONE_SERVER)
 
 
 def test_two_scenarios_that_differ_in_what_runs_are_two_runs() -> None:

@@ -1,0 +1,68 @@
+"""What a scenario asks to be generated, and whether the replica has room for it."""
+
+from cluster.machine.memory import DoesNotFit
+from cluster.replay.problem import ReplayError
+from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.workload import ProgramSteps
+from workloads.program import decode_steps, mixed_steps, prefill_steps
+from workloads.program.batch import Steps
+
+
+def steps_of(planned: Planned) -> Steps:
+    """What the slots do in each step, as the scenario asks for it."""
+    asked, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
+    if not isinstance(asked, ProgramSteps):
+        raise ReplayError("the program is not generated")
+    slots = planned.plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
+    share = -(-asked.batch // slots)
+    if asked.phase == "decode":
+        return decode_steps(
+            batch=asked.batch,
+            context=asked.context or 1,
+            steps=asked.steps or 1,
+            slots=slots,
+            growing=asked.growing is not False,
+        )
+    prompt = asked.prompt_tokens or 1
+    most = scheduler.max_num_batched_tokens
+    if asked.phase == "prefill":
+        chunk = asked.chunk_tokens or max(1, most // share)
+        return prefill_steps(
+            prompts=asked.batch, prompt_tokens=prompt, chunk_tokens=chunk, slots=slots
+        )
+    return mixed_steps(
+        batch=asked.batch,
+        context=asked.context or 1,
+        prompt_tokens=prompt,
+        chunk_tokens=asked.chunk_tokens or max(1, most - share),
+        slots=slots,
+    )
+
+
+def check_room(planned: Planned, steps: Steps, blocks: int) -> None:
+    """Refuse sequences that are longer than the model's, or than the KV pool has room for."""
+    size = planned.scenario.scheduler.block_size
+    most = planned.scenario.scheduler.max_num_batched_tokens
+    tokens = max(batch.tokens for step in steps for batch in step if batch is not None)
+    if tokens > most:
+        raise ReplayError(
+            f"a slot has {tokens:,} tokens in one step, scheduler.max_num_batched_tokens is "
+            f"{most:,}: shorter workload.program.chunk_tokens, more slots, or a higher bound"
+        )
+    contexts = [
+        context
+        for batch in steps[-1]
+        if batch is not None
+        for context in (*batch.decode_contexts, *batch.chunk_contexts)
+    ]
+    longest, needed = max(contexts), sum(-(-context // size) for context in contexts)
+    if longest > planned.max_model_len:
+        raise DoesNotFit(
+            f"sequences grow to {longest:,} tokens; {planned.model.name} takes "
+            f"{planned.max_model_len:,} (scheduler.max_model_len)"
+        )
+    if needed > blocks:
+        raise DoesNotFit(
+            f"the sequences need {needed:,} KV blocks of {size} tokens, a replica has {blocks:,}: "
+            "a smaller batch or context, more cards per replica, or a smaller KV format would fit"
+        )
