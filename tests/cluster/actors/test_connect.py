@@ -103,9 +103,9 @@ def test_ctrl_c_stops_all_that_was_started(serve: Callable[..., list[str]], tmp_
         }
         running.send_signal(signal.SIGINT)
         said = running.stderr.read()
-        code = running.wait(timeout=30)
+        code = running.wait(timeout=60)
 
-    _, left = psutil.wait_procs(family, timeout=5)
+    _, left = psutil.wait_procs(family, timeout=15)
     assert code == 130
     assert said.strip().endswith("stopped; nothing was written")
     assert left == []
