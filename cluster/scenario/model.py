@@ -164,6 +164,8 @@ class Scenario(Part):
                 )
         elif self.model is None and self.workload.chakra is None:
             raise ValueError("model is missing")
+        elif self.endpoint is not None and self.workload.chakra is None:
+            raise ValueError("endpoint prices bare ranks; with a model the cards have prices")
         return self
 
 

@@ -14,6 +14,7 @@ from cluster.scenario.resolve import formats_of, plan_of
 from cluster.scenario.workload import ChakraFolder, ProgramSteps
 from topology.astra import Network, read_network
 from topology.catalog import Hardware, load_hardware
+from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
 
@@ -86,7 +87,7 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
     program, notes = _program(scenario, endpoint)
     inputs = tuple(_inputs(scenario))
     content: dict[str, object] = {
-        "replay": workload.model_dump(include={"program", "chakra"}, mode="json")
+        "replay": _asked_content(planned)
         if program is None
         else [entry["sha256"] for entry in inputs if entry["use"] in ("program", "chakra")],
         "reading": _reading(scenario),
@@ -95,6 +96,7 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
         **_planned_content(planned),
+        "wire": {**asdict(get_format(scenario.formats.wire)), "name": ""} if hardware else None,
         "endpoint": None if endpoint is None else asdict(endpoint),
         "collectives": scenario.collectives.model_dump(),
         "fabric": scenario.fabric.model_dump(),
@@ -167,12 +169,28 @@ def _program(
     trace = read_chakra(
         asked.folder, control=asked.control, groups=asked.groups, copies=asked.copies
     )
-    return to_program(trace, endpoint), trace.notes.lines()
+    notes = trace.notes.lines()
+    if scenario.model is not None:
+        notes = (*notes, "model and plan play no part: a Chakra trace brings its own operations")
+    return to_program(trace, endpoint), notes
 
 
 def _folder(scenario: Scenario) -> ChakraFolder:
     asked = scenario.workload.chakra
     return asked if isinstance(asked, ChakraFolder) else ChakraFolder(folder=str(asked))
+
+
+def _asked_content(planned: Planned | None) -> dict[str, object]:
+    """A generated program, its defaults filled in."""
+    asked = planned.scenario.workload.program if planned else None
+    if planned is None or not isinstance(asked, ProgramSteps):
+        return {}
+    content = asked.model_dump(mode="json")
+    if asked.slots == "auto":
+        content["slots"] = planned.plan.pipeline_parallel_size
+    if asked.phase == "decode":
+        content |= {"steps": asked.steps or 1, "growing": asked.growing is not False}
+    return content
 
 
 def _reading(scenario: Scenario) -> dict[str, object]:

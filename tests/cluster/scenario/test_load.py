@@ -122,6 +122,10 @@ def test_later_set_words_win(tmp_path: Path) -> None:
         ),
         ("model: m\nworkload: {chakra: {foldr: x}}\n", "did you mean 'folder'?"),
         ("model: m\nworkload: {chakra: x, limit: 4}\n", "limit is for request traces"),
+        (
+            "model: m\nendpoint: {flop_per_s: 1.0, bytes_per_s: 1.0}\nworkload: {program: p}\n",
+            "endpoint prices bare ranks",
+        ),
         ("network: n.yml\nworkload: {trace: t}\n", "network is for operation traces"),
         ("model: m\nnetwork: n.yml\nworkload: {chakra: x}\n", "found both it and model"),
         (
