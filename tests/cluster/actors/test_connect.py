@@ -87,6 +87,7 @@ def test_what_only_ray_understands_needs_ray(option: str, serve: Callable[..., l
     assert "need --engine ray" in said
 
 
+@pytest.mark.soak
 def test_ctrl_c_stops_all_that_was_started(serve: Callable[..., list[str]], tmp_path: Path) -> None:
     long = ["--set", "workload.synthetic.requests=60000"]
     with subprocess.Popen(
@@ -113,6 +114,7 @@ def test_ctrl_c_stops_all_that_was_started(serve: Callable[..., list[str]], tmp_
     assert list((tmp_path / "runs").glob("*")) == []
 
 
+@pytest.mark.soak
 def test_a_ray_that_runs_is_joined_and_only_our_own_words_are_heard(
     ray_cluster: Any,
     kill_an_actor: Callable[[], None],
@@ -135,7 +137,7 @@ def test_a_ray_that_runs_is_joined_and_only_our_own_words_are_heard(
     tables = open_run(tmp_path / json.loads(answer)["run_dir"]).manifest["tables"]
     assert {name: table["sha256"] for name, table in tables.items()} == digests(local_run())
     assert started == "ray: 16 cards in 2 actors (8 per actor) on 1 node of the Ray cluster\n"
-    lost, *flags = said.splitlines()
-    assert lost.endswith("(and 7 more) was lost; its work is done again")
-    assert all(line.startswith("note: ") for line in flags)
+    ours = [line for line in said.splitlines() if not line.startswith(("note: ", "compiling "))]
+    assert len(ours) == 1
+    assert ours[0].endswith("(and 7 more) was lost; its work is done again")
     assert ray_cluster.head_node.any_processes_alive()

@@ -80,7 +80,9 @@ def test_actors_give_the_bits_of_one_process(
     assert f"16 cards in {16 // cards_per_actor} actors ({cards_per_actor} per" in notices[0]
 
 
-@pytest.mark.parametrize("overrides", [LEAST, {}], ids=["one-part", "parts"])
+@pytest.mark.parametrize(
+    "overrides", [LEAST, pytest.param({}, marks=pytest.mark.soak)], ids=["one-part", "parts"]
+)
 def test_an_actor_killed_mid_run_changes_nothing(
     overrides: dict[str, Any],
     on_ray: Callable[..., Run],
@@ -98,6 +100,7 @@ def test_an_actor_killed_mid_run_changes_nothing(
     assert digests(run) == digests(local_run(**overrides))
 
 
+@pytest.mark.soak
 def test_a_card_that_is_lost_again_and_again_is_named(
     on_ray: Callable[..., Run],
     strike: Callable[[Blow, int], list[int]],
@@ -127,6 +130,7 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
     assert caught.value.exit_code == 3
 
 
+@pytest.mark.soak
 def test_a_node_removed_mid_run_changes_nothing(
     ray_cluster: Any,
     on_ray: Callable[..., Run],
