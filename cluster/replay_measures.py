@@ -104,18 +104,16 @@ def waits(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) ->
 def _steps(machine: ReplayMachine, outcome: ReplayOutcome) -> tuple[Integers, Integers]:
     """[step] first start and last end."""
     program = machine.program
-    shape = (program.repeats, len(program.operations))
-    start = outcome.replayed.start_ps[outcome.entry].reshape(shape)
-    end = outcome.replayed.end_ps[outcome.exit].reshape(shape)
+    start = outcome.replayed.start_ps[outcome.entry]
+    end = outcome.replayed.end_ps[outcome.exit]
     each = program.steps_per_repeat
-    starts = np.full((program.repeats, each), np.iinfo(np.int64).max)
-    ends = np.zeros((program.repeats, each), np.int64)
-    step = np.broadcast_to(program.operations.step, shape)
-    repeat = np.broadcast_to(np.arange(program.repeats)[:, None], shape)
-    np.minimum.at(starts, (repeat, step), start)
-    np.maximum.at(ends, (repeat, step), end)
-    last = np.maximum.accumulate(ends.ravel())
-    return np.minimum(starts.ravel(), last), last
+    step = (np.arange(program.repeats)[:, None] * each + program.operations.step).ravel()
+    starts = np.full(program.steps, np.iinfo(np.int64).max)
+    ends = np.zeros(program.steps, np.int64)
+    np.minimum.at(starts, step, start)
+    np.maximum.at(ends, step, end)
+    last = np.maximum.accumulate(ends)
+    return np.minimum(starts, last), last
 
 
 def stage_bubbles(

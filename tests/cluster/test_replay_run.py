@@ -109,6 +109,16 @@ def test_one_slot_in_flight_takes_the_loop_of_the_serving_prices(plan: tuple[int
     assert np.diff(run.measures.step_end_ps, prepend=0).tolist() == [alone.loop_ps] * 3
 
 
+def test_a_full_pipeline_steps_in_the_cycle_of_the_serving_prices() -> None:
+    program = {**DECODE, "batch": 8, "slots": 2, "steps": 5}
+    run = replay_trace({**ON_ONE_SERVER, "workload": {"program": program}})
+    planned = run.resolved.planned
+    assert planned is not None
+    cycle = steady_decode(price_tables(lay_out(planned).inputs), batch=8, context=1024).cycle_ps
+
+    assert np.diff(run.measures.step_end_ps)[2:].tolist() == [cycle] * 2
+
+
 def test_the_parts_of_a_run_add_up() -> None:
     program = {**DECODE, "batch": 5, "slots": 2}
     run = replay_trace({**ON_ONE_SERVER, "workload": {"program": program}})
