@@ -26,7 +26,7 @@ COMMANDS = {
     "validate": "Published figures against simulated ones.",
 }
 STOPPED = 130
-EPILOG = "Start with `corsair-sim serve`: it replays a bundled hour of chat."
+EPILOG = "Start with `corsair-sim serve`: it replays a bundled example of chat traffic."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
