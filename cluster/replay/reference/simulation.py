@@ -102,8 +102,7 @@ class Simulation:
                 self._start(operation, now_ps)
         while (next_ps := self._next_event_ps()) is not None:
             now_ps = next_ps
-            while self._next_event_ps() == now_ps:
-                self._live_through(now_ps)
+            self._live_through(now_ps)
             for flow in self.fabric.find_speeds(now_ps):
                 self._refuse_late(flow.leave_ps)
         self._look(now_ps)
@@ -130,7 +129,10 @@ class Simulation:
         return min((time for time in times if time is not None), default=None)
 
     def _live_through(self, now_ps: int) -> None:
-        """Let everything happen that is due now; what follows from it may be due now as well."""
+        """Let everything happen that is due now, and what follows from it at once.
+
+        Nothing that follows leaves the fabric at once: whoever enters stays for a picosecond.
+        """
         for flow in self.fabric.take_leaving(now_ps):
             self._go_on(self.meetings[flow.meeting], flow.leg.then, now_ps)
         while self.agenda and self.agenda[0][0] == now_ps:

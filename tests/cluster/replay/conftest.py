@@ -239,19 +239,20 @@ def collective(act: Act, base: Row, members: list[int]) -> list[Row]:
 
 def random_legs(rng: np.random.Generator, count: int, resources: int) -> list[Leg]:
     """Times small enough to coincide, or long enough for many bins; shares that divide badly."""
-    longest = int(rng.choice([3, 20, 60, 1000, 10**6, 2 * 10**8, 8 * 10**15]))
+    longest = int(rng.choice([3, 20, 60, 1000, 10**6, 2 * 10**8, 8 * 10**15, 8 * 10**15]))
     peaks = rng.choice([1.0, 0.5, 0.1, 1 / 3, 2.75, float(rng.random()) + 1e-3], 3)
     legs = []
     for leg in range(count):
         used = np.flatnonzero(rng.random(resources) < rng.choice([0.5, 0.8, 1.0]))
         shares = rng.choice([FULL, FULL, FULL // 2, FULL // 3, FULL - 1, 1, 0], len(used))
         shares = np.where(shares == 0, rng.integers(1, FULL + 1, len(used)), shares)
-        sizes = rng.choice([0, 1, 3, 1000, 10**9 + 7], len(used))
+        sizes = rng.choice([0, 1, 3, 1000, 10**9 + 7, 2**52 - 1], len(used))
+        least = 1 if len(used) else 0
         later = int(rng.integers(leg + 1, count)) if leg + 1 < count else -1
         legs.append(
             Leg(
                 latency_ps=int(rng.choice([0, 0, 1, 2, longest])),
-                work_ps=int(rng.integers(1 if len(used) else 0, longest + 1)),
+                work_ps=longest if rng.random() < 0.5 else int(rng.integers(least, longest + 1)),
                 peak=float(rng.choice(peaks)),
                 then=later if rng.random() < 0.3 else -1,
                 uses={

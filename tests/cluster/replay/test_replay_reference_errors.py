@@ -176,3 +176,20 @@ def test_an_operation_may_end_with_the_last_picosecond(
     replayed = engine(program(busy(LAST_PS)), wires({"size_bytes": 1}))
 
     assert replayed.makespan_ps == LAST_PS
+
+
+@both_engines
+def test_a_leg_too_slow_for_now_is_refused_though_the_other_would_leave_soon(
+    engine: Engine, program: Program, shared_legs: Wires
+) -> None:
+    # Equal rates, of which the first leg at full speed has 10,000 times more than the second: the
+    # first would take 10^4 x 10^15 ps, past the end of time, if the second stayed.
+    legs = shared_legs(
+        {"work_ps": 10**15, "peak": 1e4, "uses": {0: (FULL, 1)}},
+        {"work_ps": 1, "peak": 1.0, "uses": {0: (FULL, 1)}},
+    )
+    rows = [collective(0, transfer=leg, stream=leg, tag=leg) for leg in (0, 1)]
+
+    assert engine(program(rows[:1], [(0,)]), legs).makespan_ps == 10**15
+    with pytest.raises(RunTooLongError):
+        engine(program(rows, [(0,)]), legs)

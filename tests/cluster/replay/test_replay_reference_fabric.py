@@ -75,6 +75,22 @@ def test_a_change_of_rate_costs_at_most_a_picosecond_of_rounding(
 
 
 @both_engines
+def test_what_rounding_has_made_late_by_a_picosecond_is_not_made_late_twice(
+    engine: Engine, program: Program, wires: Wires
+) -> None:
+    # 5 / (1 / 49) is just above 245 in float64, so that 49 flows of 5 bytes leave at 246. At 245
+    # nothing remains of them; yet the one who comes then shares that picosecond with them, moves
+    # 1/50 of a byte in it, and its other 4.98 bytes alone.
+    flows = 49
+    rows = [local(rank, 0) for rank in range(flows)] + [local(flows, 0, after_ps=245)]
+
+    replayed = engine(program(rows, [(rank,) for rank in range(50)]), wires({"size_bytes": 5}))
+
+    assert set(replayed.end_ps[:flows]) == {246}
+    assert replayed.end_ps[flows] == 251
+
+
+@both_engines
 def test_a_flow_slows_when_another_comes_and_recovers_when_it_goes(
     engine: Engine, program: Program, wires: Wires
 ) -> None:
@@ -223,6 +239,15 @@ def test_bins_hold_what_moved_up_to_and_with_their_end(
     assert fine.load_bytes[:, 0].tolist() == [500_000, 10**6, 10**6, 500_000]
     assert coarse.bin_ps == 2 * 10**6
     assert coarse.load_bytes[:, 0].tolist() == [1_500_000, 1_500_000]
+
+
+@both_engines
+def test_an_end_on_the_edge_of_the_last_bin_needs_no_wider_bins(
+    engine: Engine, program: Program, wires: Wires
+) -> None:
+    replayed = engine(program([local(0, 0)], ALONE), wires({"size_bytes": 2 * 10**6}), most_bins=2)
+
+    assert replayed.load_bytes.tolist() == [[10**6], [10**6]]
 
 
 @both_engines
