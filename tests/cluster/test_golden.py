@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cluster import Run, load, simulate
+from cluster import ReplayRun, Run, load, replay_trace, simulate
 from cluster.outputs import card_parts
 from cluster.scenario.identity import MODEL_VERSION
 
@@ -67,6 +67,25 @@ SCENARIOS: Mapping[str, dict[str, Any]] = {
 }
 
 
+REPLAYS: Mapping[str, dict[str, Any]] = {
+    "decode, all slots": {"workload": {"program": {"phase": "decode", "batch": 5, "context": 700}}},
+    "prompts of two replicas that share NICs": {
+        "memory": {"mode": "capacity"},
+        "cluster": {"servers_per_rack": 8, "cards_per_server": 2},
+        "workload": {"program": {"phase": "prefill", "batch": 3, "prompt_tokens": 200}},
+    },
+    "experts, mixed steps": {
+        "model": "gpt-oss-20b",
+        "cluster": {"servers_per_rack": 2},
+        "plan": {"pipeline_parallel_size": 4, "expert_parallel_size": 2},
+        "formats": {"weights": "mxint4"},
+        "workload": {
+            "program": {"phase": "mixed", "batch": 6, "context": 300, "prompt_tokens": 500}
+        },
+    },
+}
+
+
 def digest(columns: Iterable[Mapping[str, npt.ArrayLike]]) -> str:
     """Twelve letters of all values of a table that comes in parts; missing ones count as such."""
     sha = hashlib.sha256()
@@ -85,8 +104,24 @@ def digests(run: Run) -> dict[str, str]:
     return {"requests": digest([run.requests]), "cards": digest(busy)}
 
 
+def replay_digests(run: ReplayRun) -> dict[str, str]:
+    replayed = run.outcome.replayed
+    times = {"start_ps": replayed.start_ps, "end_ps": replayed.end_ps}
+    critical = {name: run.critical[name] for name in ("step", "cause", "time_s")}
+    loads = {"load_bytes": replayed.load_bytes}
+    return {"ops": digest([times]), "links": digest([loads]), "critical": digest([critical])}
+
+
 def runs() -> dict[str, Run]:
     return {name: simulate(load(BASE, **changes)) for name, changes in SCENARIOS.items()}
+
+
+def replays() -> dict[str, dict[str, str]]:
+    base = {**BASE, "workload": {}}
+    return {
+        name: replay_digests(replay_trace(load(base, **changes)))
+        for name, changes in REPLAYS.items()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -96,7 +131,7 @@ def fresh() -> dict[str, Run]:
 
 def test_results_have_not_moved(fresh: dict[str, Run]) -> None:
     stored = json.loads(STORED.read_text(encoding="utf-8"))
-    found = {name: digests(run) for name, run in fresh.items()}
+    found = {name: digests(run) for name, run in fresh.items()} | replays()
     moved = [name for name, each in found.items() if stored["digests"].get(name) != each]
     told = stored["model_version"] == MODEL_VERSION
 
@@ -117,6 +152,6 @@ def test_the_tiny_runs_bring_the_rules_into_play(fresh: dict[str, Run]) -> None:
 if __name__ == "__main__":
     content = {
         "model_version": MODEL_VERSION,
-        "digests": {name: digests(run) for name, run in runs().items()},
+        "digests": {name: digests(run) for name, run in runs().items()} | replays(),
     }
     STORED.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

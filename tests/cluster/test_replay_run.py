@@ -96,15 +96,33 @@ def test_work_on_bare_endpoints_takes_the_longer_of_flop_and_bytes(ring: Path) -
     assert run.summary["critical_share"]["mac"] == 1.0
 
 
-@pytest.mark.parametrize("plan", [(4, 2), (2, 4), (1, 8)])
-def test_one_slot_in_flight_takes_the_loop_of_the_serving_prices(plan: tuple[int, int]) -> None:
-    tensor, pipeline = plan
-    sizes = {"tensor_parallel_size": tensor, "pipeline_parallel_size": pipeline}
-    run = replay_trace({**ON_ONE_SERVER, "plan": sizes})
+@pytest.mark.parametrize(
+    ("model", "plan"),
+    [
+        ("llama-3.1-8b", (4, 2, 1)),
+        ("llama-3.1-8b", (2, 4, 1)),
+        ("llama-3.1-8b", (1, 8, 1)),
+        ("qwen3-30b-a3b", (4, 2, 4)),
+        ("gpt-oss-20b", (4, 2, 2)),
+    ],
+)
+def test_one_slot_in_flight_takes_the_loop_of_the_serving_prices(
+    model: str, plan: tuple[int, int, int]
+) -> None:
+    names = ("tensor_parallel_size", "pipeline_parallel_size", "expert_parallel_size")
+    mode = "performance" if model == "llama-3.1-8b" else "capacity"
+    run = replay_trace(
+        {
+            **ON_ONE_SERVER,
+            "model": model,
+            "memory": {"mode": mode},
+            "plan": dict(zip(names, plan, strict=True)),
+        }
+    )
     planned = run.resolved.planned
     assert planned is not None
     prices = price_tables(lay_out(planned).inputs)
-    alone = steady_decode(prices, batch=4 * pipeline, context=1024)
+    alone = steady_decode(prices, batch=4 * plan[1], context=1024)
 
     assert np.diff(run.measures.step_end_ps, prepend=0).tolist() == [alone.loop_ps] * 3
 

@@ -3,12 +3,21 @@
 from typing import Any
 
 import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
-from cluster.machine.fabric import FULL, Transfers
+from cluster.machine.fabric import FULL, FabricError, Transfers
 from cluster.replay.causes import CAUSES, INSIDE, Ledger, Rows, causes_of
 from cluster.replay.critical import Phase, critical_path
 from cluster.replay.engine import replay
-from cluster.replay.problem import Kind, Operations, Replayed
+from cluster.replay.problem import (
+    DeadlockError,
+    Kind,
+    Operations,
+    Replayed,
+    ReplayError,
+    RunTooLongError,
+)
 from cluster.replay.usage import usage_of
 
 WORK, SEND, RECV = int(Kind.WORK), int(Kind.SEND), int(Kind.RECV)
@@ -130,3 +139,26 @@ def test_a_program_of_nothing_has_no_path() -> None:
     operations = program([(0, 0, WORK, 0, -1, -1, [])])
 
     assert critical_path(operations, replay(operations, transfers())).row.size == 0
+
+
+@settings(max_examples=60, derandomize=True, database=None, deadline=None)
+@given(data=st.data())
+def test_the_path_lies_end_to_end_from_the_start_to_the_makespan(
+    data: st.DataObject, replay_problems: st.SearchStrategy[Any]
+) -> None:
+    problem = data.draw(replay_problems)
+    try:
+        replayed = replay(problem.operations, problem.transfers, contended=problem.contended)
+    except (DeadlockError, ReplayError, FabricError, RunTooLongError):
+        assume(False)
+        return
+    path = critical_path(problem.operations, replayed)
+    usage = usage_of(problem.operations, replayed)
+    joined = usage.compute_ps + usage.communication_ps - usage.overlap_ps + usage.idle_ps
+
+    assert path.until_ps.max(initial=0) == replayed.makespan_ps
+    assert path.until_ps[1:].tolist() == path.from_ps[:-1].tolist()
+    assert path.from_ps[-1:].tolist() in ([], [0])
+    assert set(joined.tolist()) == {replayed.makespan_ps}
+    assert (usage.idle_ps >= 0).all()
+    assert (usage.overlap_ps >= 0).all()
