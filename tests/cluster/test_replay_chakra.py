@@ -4,9 +4,12 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cluster import ReplayRun, replay_trace
+from workloads.chakra.read import read_chakra
+from workloads.chakra.write import write_chakra
 
 CHAKRA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "chakra"
 MICRO = CHAKRA / "astra-sim" / "microbenchmarks"
@@ -59,6 +62,16 @@ def test_the_custom_ring_takes_its_messages_and_its_recorded_work(tmp_path: Path
     assert run.summary["operations"] == 280
     assert work_ps == pytest.approx(7 * 7_000_000, abs=14)
     assert run.outcome.replayed.load_bytes.sum() == 8 * 14 * MIB // 8
+
+
+def test_a_folder_that_we_write_gives_the_same_run(tmp_path: Path) -> None:
+    folder = CHAKRA / "astra-sim" / "custom_ring_allreduce_8npus_1MB"
+    written = write_chakra(read_chakra(folder), tmp_path / "ours")
+    theirs, ours = replayed(folder, tmp_path), replayed(written, tmp_path)
+
+    for name in ("start_ps", "end_ps", "load_bytes"):
+        one, other = (getattr(run.outcome.replayed, name) for run in (theirs, ours))
+        np.testing.assert_array_equal(one, other, err_msg=name)
 
 
 def test_the_microbenchmarks_run_on_a_server_of_cards(tmp_path: Path) -> None:
