@@ -7,6 +7,7 @@ import numpy as np
 
 from cluster.machine.tables import Integers
 from cluster.replay.causes import GIVEN
+from cluster.replay.translate import repeated
 from cluster.replay.work import RECORDED
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
 from cluster.replay_measures import Measures
@@ -34,7 +35,7 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
         bound = np.where(machine.work.bound == RECORDED, GIVEN, machine.work.bound)
 
         def tiled(column: Any, row: Any = row) -> Any:
-            return np.tile(column[row], program.repeats)
+            return repeated(column[row], program.repeats)
 
         layer = tiled(own.layer)
         yield {
@@ -62,7 +63,8 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 def _varied(machine: ReplayMachine, row: Integers, name: str, values: Any) -> Integers:
     """A column of the rows of one rank over all repeats."""
     program = machine.program
-    column = np.tile(getattr(program.operations, name)[row], (program.repeats, 1))
+    column = repeated(getattr(program.operations, name)[row], program.repeats)
+    column = column.reshape(program.repeats, -1).copy()
     varies = program.operations.varies[row]
     if values is not None and (varies >= 0).any():
         column[:, varies >= 0] = values[:, varies[varies >= 0], VARYING.index(name)]

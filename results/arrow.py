@@ -142,7 +142,9 @@ def _repeated(column: Column, value: object, rows: int) -> pa.Array:
     if column.type == "category":
         dictionary = pa.array([value], pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(np.zeros(rows, np.int32)), dictionary)
-    return pa.array([value] * rows, kind)
+    if column.type == "strings":
+        return pa.array([value] * rows, kind)
+    return pa.repeat(pa.scalar(value, kind), rows)
 
 
 def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:

@@ -27,7 +27,7 @@ def operations_of(program: Program, work: Work, calls: Calls) -> Operations:
     collective, message = kind == Kind.COLLECTIVE, (kind == Kind.SEND) | (kind == Kind.RECV)
 
     def tiled(column: npt.NDArray[Any]) -> Integers:
-        return np.tile(column.astype(np.int64), repeats)
+        return repeated(column.astype(np.int64), repeats)
 
     offsets, deps = repeated_deps(program)
     groups = [sorted(ranks) for ranks in program.groups]
@@ -49,24 +49,33 @@ def operations_of(program: Program, work: Work, calls: Calls) -> Operations:
     )
 
 
+def repeated(column: npt.NDArray[Any], times: int) -> npt.NDArray[Any]:
+    """``np.tile`` of one dimension, several times as quick."""
+    return np.broadcast_to(column, (times, len(column))).reshape(-1)
+
+
 def repeated_deps(program: Program) -> tuple[Integers, Integers]:
     """Offsets and rows of all repeats; what would lie before the first is left out."""
-    own, rows = program.operations, len(program.operations)
-    deps = (own.deps[None, :] + np.arange(program.repeats)[:, None] * rows).ravel()
-    counts = np.tile(np.diff(own.dep_offsets), program.repeats)
-    if own.deps.size:
-        owner = np.repeat(np.arange(rows), np.diff(own.dep_offsets))
-        before = own.deps < 0
-        np.subtract.at(counts, owner[before], 1)
-        first = deps[: own.deps.size]
-        deps = np.concatenate([first[~before], deps[own.deps.size :]])
-    return np.concatenate([[0], np.cumsum(counts)]).astype(np.int64), deps
+    own, rows, repeats = program.operations, len(program.operations), program.repeats
+    within = own.deps >= 0
+    counts = np.diff(own.dep_offsets)
+    owner = np.repeat(np.arange(rows), counts)
+    first = np.bincount(owner[within], minlength=rows)
+    offsets = np.zeros(rows * repeats + 1, np.int64)
+    np.cumsum(first, out=offsets[1 : rows + 1])
+    later = own.dep_offsets[1:] + len(own.deps) * np.arange(repeats - 1)[:, None]
+    np.add(later, offsets[rows], out=offsets[rows + 1 :].reshape(repeats - 1, rows))
+    deps = np.empty(int(offsets[-1]), np.int64)
+    deps[: offsets[rows]] = own.deps[within]
+    moved = deps[offsets[rows] :].reshape(repeats - 1, len(own.deps))
+    np.add(own.deps, np.arange(1, repeats)[:, None] * rows, out=moved)
+    return offsets, deps
 
 
 def _durations(program: Program, work: Work, alone_ps: Integers) -> Integers:
     """[repeats x n] with what varies from repeat to repeat."""
     varies = program.operations.varies
     varied = varies >= 0
-    durations = np.tile(alone_ps, (program.repeats, 1))
+    durations = repeated(alone_ps, program.repeats).reshape(program.repeats, -1).copy()
     durations[:, varied] = work.varying_ps[:, varies[varied]]
     return durations.ravel()
