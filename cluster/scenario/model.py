@@ -156,7 +156,12 @@ class Scenario(Part):
             key = "endpoint" if self.network is None else "network"
             raise ValueError(f"{key} is for operation traces: workload.program or workload.chakra")
         if self.network is not None:
-            strange = sorted(self.model_fields_set & {*RACKS})
+            fields = type(self).model_fields
+            strange = [
+                name
+                for name in RACKS
+                if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+            ]
             if generated or strange:
                 found = strange[0] if strange else "a generated workload.program"
                 raise ValueError(

@@ -89,6 +89,13 @@ def test_setting_one_of_two_exclusive_keys_replaces_the_other() -> None:
     assert scenario.workload.synthetic is None
 
 
+def test_a_network_may_take_the_place_of_a_files_racks(tmp_path: Path) -> None:
+    path = write(tmp_path, MINIMAL + "cluster: {racks: 1}\n")
+    words = ["network=n.yml", "model=null", "workload.chakra=et"]
+
+    assert load(path, sets=words).network is not None
+
+
 def test_later_set_words_win(tmp_path: Path) -> None:
     assert load(write(tmp_path, MINIMAL), sets=["seed=1", "seed=2"]).seed == 2
 
