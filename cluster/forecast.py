@@ -12,8 +12,11 @@ from workloads.plan import stage_layers
 
 MB = 1e6
 START_S = 1.5
-"""Imports, reading and writing; measured on a two-core machine, as are the two below."""
-STEP_STAGE_S = 0.35e-6
+"""Imports, reading and writing. This and the three below were fitted by eye to five runs on a
+two-core machine (2.5 to 7.1 s), of which they tell the length to about a third."""
+STEP_S = 0.4e-6
+"""To simulate one step."""
+STAGE_S = 0.06e-6
 """To simulate and account for one step at one stage."""
 ROW_S = 10e-9
 """To simulate one row of a step."""
@@ -36,7 +39,8 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     )
     load = None if rate is None else float(rate * needed_s / resolved.plan.replicas)
     output = int(requests.output_tokens.sum())
-    rows_per_step = _rows_per_step(resolved, machine, batch, rate, alone.tpot_s)
+    stay_s = alone.tpot_s / max(0.05, 1 - (load or 0.0))  # users stay longer, as in a queue
+    rows_per_step = _rows_per_step(resolved, machine, batch, rate, stay_s)
     steps = (
         output / rows_per_step
         + int(requests.prompt_tokens.sum()) / scheduler.max_num_batched_tokens
@@ -56,7 +60,7 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
         "utilisation": load,
         "requests": len(requests),
         "output_tokens": output,
-        "seconds": START_S + steps * machine.prices.stages * STEP_STAGE_S + output * ROW_S,
+        "seconds": START_S + steps * (STEP_S + machine.prices.stages * STAGE_S) + output * ROW_S,
     }
 
 
