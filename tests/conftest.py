@@ -15,6 +15,14 @@ Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Spread over processes by file; all that needs a Ray in one of them, and that one first."""
+    for item in items:
+        ray = item.get_closest_marker("ray") is not None
+        item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
 @pytest.fixture(scope="session")
 def linear_tables() -> Callable[[Integers, int], PriceTables]:
     """One stage on one replica, whose work of ``t`` tokens lasts ``linear_ps[t]`` and no more."""
