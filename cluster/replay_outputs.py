@@ -1,90 +1,63 @@
 """From what a replay measured to the columns of its tables."""
 
-from collections.abc import Iterator
-from typing import Any, TypeAlias
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from cluster.machine.tables import Integers
+from cluster.machine.views import RouteTables
 from cluster.replay.causes import GIVEN
-from cluster.replay.translate import repeated
 from cluster.replay.work import RECORDED
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
 from cluster.replay_measures import Measures
-from results.columns import PS_PER_S, Coded, link_columns
+from cluster.replay_ops import NO_MEETING, CardOps, Columns, Seat, op_columns, template_of
+from results.columns import PS_PER_S, link_columns
 from topology.parts import LinkKind
 from topology.records import edge_records, node_records
-from workloads.program.words import KINDS, PHASES, VARYING
-
-Columns: TypeAlias = dict[str, Any]
 
 
 def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns]:
     """One part per card that has a rank, in card order."""
+    seats = seats_of(machine)
+    for rank in by_card(seats):
+        yield op_columns(seats[rank], card_ops(machine, outcome, rank))
+
+
+def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
+    """All that the part of one card is made of."""
     program, replayed = machine.program, outcome.replayed
-    own, rows = program.operations, len(program.operations)
-    meeting = replayed.meeting[outcome.exit]
-    names = program.words["name"]
-    for rank, where in sorted(_seats(machine).items(), key=lambda seat: seat[1]["card"]):
-        row = np.flatnonzero(own.rank == rank)
-        op = (np.arange(program.repeats)[:, None] * rows + row).ravel()
-        step = own.step[row] + np.arange(program.repeats)[:, None] * program.steps_per_repeat
-        met = meeting[op]
-        values = program.varying if program.varying.shape[1] else None
-        begin_ps = np.where(met >= 0, np.append(replayed.begin_ps, 0)[met], 0)
-        bound = np.where(machine.work.bound == RECORDED, GIVEN, machine.work.bound)
-
-        def tiled(column: Any, row: Any = row) -> Any:
-            return repeated(column[row], program.repeats)
-
-        layer = tiled(own.layer)
-        yield {
-            "op": op,
-            **where,
-            "rank": rank,
-            "stream": tiled(own.stream),
-            "name": Coded(codes=tiled(own.name), words=names),
-            "kind": Coded(codes=tiled(own.kind), words=KINDS),
-            "phase": Coded(codes=tiled(own.phase), words=PHASES),
-            "step": step.ravel(),
-            "layer": np.ma.masked_less(layer, 0),
-            "microbatch": tiled(own.microbatch),
-            "bound": tiled(bound),
-            "start_s": replayed.start_ps[outcome.entry[op]] / PS_PER_S,
-            "begin_s": np.ma.masked_array(begin_ps / PS_PER_S, met < 0),
-            "end_s": replayed.end_ps[outcome.exit[op]] / PS_PER_S,
-            "flop": _varied(machine, row, "flop", values),
-            "read_bytes": _varied(machine, row, "read_bytes", values),
-            "write_bytes": tiled(own.write_bytes),
-            "payload_bytes": tiled(own.payload_bytes),
-        }
+    bound = np.where(machine.work.bound == RECORDED, GIVEN, machine.work.bound)
+    template = template_of(program, rank, bound)
+    first = np.arange(program.repeats)[:, None] * len(program.operations)
+    op = (first + template["row"]).ravel()
+    met = replayed.meeting[outcome.exit[op]]
+    return CardOps(
+        **template,
+        start_ps=replayed.start_ps[outcome.entry[op]],
+        begin_ps=np.where(met >= 0, np.append(replayed.begin_ps, 0)[met], NO_MEETING),
+        end_ps=replayed.end_ps[outcome.exit[op]],
+    )
 
 
-def _varied(machine: ReplayMachine, row: Integers, name: str, values: Any) -> Integers:
-    """A column of the rows of one rank over all repeats."""
-    program = machine.program
-    column = repeated(getattr(program.operations, name)[row], program.repeats)
-    column = column.reshape(program.repeats, -1).copy()
-    varies = program.operations.varies[row]
-    if values is not None and (varies >= 0).any():
-        column[:, varies >= 0] = values[:, varies[varies >= 0], VARYING.index(name)]
-    return column.ravel()
+def by_card(seats: Sequence[Seat]) -> list[int]:
+    """Ranks in the order of their cards."""
+    return sorted(range(len(seats)), key=lambda rank: seats[rank].index)
 
 
-def _seats(machine: ReplayMachine) -> dict[int, Columns]:
-    """Where each rank sits: its card, the card's name and its server."""
+def seats_of(machine: ReplayMachine) -> list[Seat]:
+    """Where each rank sits."""
     racks, ranks = machine.racks, range(machine.program.ranks)
     if racks is None:
-        return {rank: {"card": rank, "card_name": str(rank), "server": 0} for rank in ranks}
-    routes = racks.routes
-    return {
-        rank: {
-            "card": int(card),
-            "card_name": str(routes.card_id[card]),
-            "server": int(routes.server[card]),
-        }
-        for rank, card in zip(ranks, racks.card_of, strict=True)
-    }
+        return [Seat(index=rank, name=str(rank), server=0) for rank in ranks]
+    return seats_on(racks.routes, racks.card_of)
+
+
+def seats_on(routes: RouteTables, cards: Integers) -> list[Seat]:
+    """Seats of these cards of the map."""
+    return [
+        Seat(index=card, name=str(routes.card_id[card]), server=int(routes.server[card]))
+        for card in cards.tolist()
+    ]
 
 
 def step_columns(measures: Measures) -> Columns:
@@ -101,14 +74,14 @@ def step_columns(measures: Measures) -> Columns:
 def card_time_columns(machine: ReplayMachine, measures: Measures) -> Columns:
     """Columns of card_times, rank by rank."""
     usage, racks = measures.usage, machine.racks
-    seats = _seats(machine)
+    seats = seats_of(machine)
     stage = np.full(len(seats), -1) if racks is None else racks.stage_of
     stages = max(1, racks.stages if racks else 0)
     return {
         "rank": np.arange(len(seats)),
-        "card": [seat["card"] for seat in seats.values()],
-        "card_name": [seat["card_name"] for seat in seats.values()],
-        "server": [seat["server"] for seat in seats.values()],
+        "card": [seat.index for seat in seats],
+        "card_name": [seat.name for seat in seats],
+        "server": [seat.server for seat in seats],
         "replica": np.ma.masked_array(stage // stages, stage < 0),
         "stage": np.ma.masked_array(stage % stages, stage < 0),
         "compute_s": usage.compute_ps / PS_PER_S,

@@ -10,8 +10,8 @@ from typing import Any
 from cluster.replay.problem import Observer
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
 from cluster.replay_measures import Measures, measures_of, replay_summary, stage_bubbles, waits
+from cluster.replay_ops import Columns
 from cluster.replay_outputs import (
-    Columns,
     card_time_columns,
     critical_columns,
     load_parts,
