@@ -21,6 +21,7 @@ COMMANDS = {
     "topology": "Show, draw and export the map.",
     "models": "List and show model shapes.",
     "trace": "Describe, convert, generate request traces.",
+    "compare": "Runs side by side, with what was asked differently.",
     "export": "A run as vLLM bench JSON or CSV.",
     "timeline": "A replay as a Chrome/Perfetto trace.",
     "validate": "Published figures against simulated ones.",

@@ -45,8 +45,9 @@ def serve(  # noqa: PLR0913 - each is an option
     if engine is Engine.local and (ray_address is not None or cards_per_actor != "auto"):
         raise typer.BadParameter("--ray-address and --cards-per-actor need --engine ray")
     from cluster import load, simulate
+    from cluster.commands import sparks
     from cluster.commands.progress import Bar
-    from cluster.commands.summary import report
+    from cluster.commands.summary import pictures, report
 
     asked = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json)) as bar:
@@ -67,6 +68,8 @@ def serve(  # noqa: PLR0913 - each is an option
         f"(TP {plan.tensor_parallel_size} x PP {plan.pipeline_parallel_size})"
     )
     text = report(f"{asked.name} (run {run.run_id})", machine, run.summary, f"wrote {run.run_dir}")
+    if sparks.shown():
+        text = f"{text}\n\n{pictures(run.requests)}"
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:
         terminal.note(f"note: {flag}")

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from cluster.commands.sparks import spread
 from cluster.commands.terminal import table
 
 LATENCIES = (
@@ -43,6 +46,18 @@ def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> s
         foot,
     ]
     return "\n".join(parts)
+
+
+def pictures(requests: Mapping[str, Any]) -> str:
+    """How TTFT and TPOT spread over requests, a line each; the slowest hundredth is cut off."""
+    lines = []
+    for name, column in (("TTFT", "ttft_s"), ("TPOT", "tpot_s")):
+        known_ms = 1e3 * np.asarray(requests[column], np.float64)
+        known_ms = known_ms[np.isfinite(known_ms)]
+        if len(known_ms):
+            usual = known_ms[known_ms <= np.percentile(known_ms, 99)]
+            lines.append(f"{name}, ms (to p99)  {spread(usual.tolist())}")
+    return "\n".join(lines)
 
 
 def _counts(summary: Mapping[str, Any]) -> str:

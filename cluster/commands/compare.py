@@ -1,0 +1,87 @@
+"""``corsair-sim compare``: runs side by side, with what was asked differently."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cluster.commands import terminal
+
+if TYPE_CHECKING:
+    from results.compare import Difference, Metric
+
+app = typer.Typer()
+
+LONGEST = 28
+"""Letters of a setting's value that are shown."""
+
+
+@app.command(no_args_is_help=True)
+def compare(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            help="Two runs or more: folders, or ids in results/runs. The first is base."
+        ),
+    ],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every number of the summaries, not just the usual.")
+    ] = False,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Show runs side by side: what differs in the asking, and what came of it."""
+    from results import open_run
+    from results.compare import differences, metrics
+
+    opened = [open_run(name) for name in runs]
+    asked, found = differences(opened), metrics(opened, everything=everything)
+    ids = [run.run_id for run in opened]
+    payload = {
+        "runs": ids,
+        "settings": {row.key: list(row.values) for row in asked},
+        "metrics": {
+            row.key: {"unit": row.unit, "values": list(row.values), "changes": list(row.changes)}
+            for row in found
+        },
+    }
+    names = [str(run.manifest["scenario"].get("name", "")) for run in opened]
+    heads = [f"{name} {run_id}".strip() for name, run_id in zip(names, ids, strict=True)]
+    text = "\n\n".join([_heading(heads), _settings(asked, ids), _metrics(found, ids)])
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _heading(heads: Sequence[str]) -> str:
+    base, *others = heads
+    return "\n".join([f"base: {base}", *(f"then: {other}" for other in others)])
+
+
+def _settings(rows: "Sequence[Difference]", ids: Sequence[str]) -> str:
+    if not rows:
+        return "nothing was asked differently"
+    cells = [[row.key, *(_short(value) for value in row.values)] for row in rows]
+    return terminal.table(("asked differently", *ids), cells)
+
+
+def _metrics(rows: "Sequence[Metric]", ids: Sequence[str]) -> str:
+    headers = ["metric", "unit", ids[0]]
+    for run_id in ids[1:]:
+        headers += [run_id, "change", ""]
+    cells = []
+    for row in rows:
+        line: list[object] = [row.key, row.unit, row.values[0]]
+        for run in range(1, len(ids)):
+            line += [row.values[run], _percent(row.changes[run]), row.verdict(run)]
+        cells.append(line)
+    return terminal.table(headers, cells)
+
+
+def _percent(change: float | None) -> str:
+    if change is None:
+        return "-"
+    return "=" if change == 0 else f"{100 * change:+,.1f} %"
+
+
+def _short(value: object) -> str:
+    text = "-" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= LONGEST else f"...{text[3 - LONGEST :]}"
