@@ -129,7 +129,8 @@ def crowded_limits() -> st.SearchStrategy[Limits]:
 
 
 def request_choices(longest: int) -> st.SearchStrategy[tuple[int, ...]]:
-    """Gap to the one before, prompt, output, replica, and whose prefix is shared how far."""
+    """Gap to the one before, prompt, output, replica, whose prefix is shared how far, and tokens
+    whose KV it brings (cut to all but the last of its prompt)."""
     return st.tuples(
         st.sampled_from([0, 0, 0, 0, 1, 7, 50, 400]),
         st.integers(1, longest) | st.integers(1, min(longest, 8)),
@@ -138,12 +139,13 @@ def request_choices(longest: int) -> st.SearchStrategy[tuple[int, ...]]:
         st.integers(0, 1),
         st.integers(0, 6),
         st.integers(0, 1),
+        st.sampled_from([0, 0, 1, 5, 10**6]),
     )
 
 
 def lay_out(requests: list[tuple[int, ...]], limits: Limits, replicas: int) -> Arrivals:
     """Columns of the requests; a key stands for a whole prefix: a family's, then a branch's."""
-    gap, prompt, output, choice, family, split, branch = np.array(requests, np.int64).T
+    gap, prompt, output, choice, family, split, branch, brought = np.array(requests, np.int64).T
     ids: dict[tuple[int, ...], int] = {}
     keys: list[int] = []
     offsets = [0]
@@ -160,6 +162,7 @@ def lay_out(requests: list[tuple[int, ...]], limits: Limits, replicas: int) -> A
         key_offsets=np.array(offsets, np.int64),
         keys=np.array(keys, np.int64),
         key_count=len(ids),
+        carried_tokens=np.minimum(brought, prompt - 1),
     )
 
 

@@ -84,6 +84,9 @@ def problem_of(
         router_choice=np.empty(0, np.int64),
         key_offsets=offsets,
         keys=arrivals.keys[first + np.arange(offsets[-1])],
+        carried_tokens=arrivals.carried_tokens[rows]
+        if len(arrivals.carried_tokens)
+        else arrivals.carried_tokens,
     )
     return own, prices_of(prices, part.replicas), replace(limits, router="round_robin")
 

@@ -44,6 +44,21 @@ def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
         _check_range("router_choice", arrivals.router_choice, 0, replicas - 1)
     if limits.prefix_caching:
         _check_keys(arrivals, limits.block_size)
+    if len(arrivals.carried_tokens):
+        _check_carried(arrivals)
+
+
+def _check_carried(arrivals: Arrivals) -> None:
+    """At least the last token of every prompt is left to compute."""
+    carried = arrivals.carried_tokens
+    _check_column("carried_tokens", carried, len(arrivals.arrival_ps))
+    wrong = np.flatnonzero((carried < 0) | (carried >= arrivals.prompt_tokens))
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(
+            f"carried_tokens[{row}] is {carried[row]}, allowed is 0 to "
+            f"{arrivals.prompt_tokens[row] - 1}: the last token of a prompt is always computed"
+        )
 
 
 def _check_keys(arrivals: Arrivals, block_size: int) -> None:

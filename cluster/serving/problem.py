@@ -1,9 +1,11 @@
 """What both engines are given and what both give back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol, TypeAlias
+
+import numpy as np
 
 from cluster.machine.tables import Integers, Records
 
@@ -58,6 +60,8 @@ class Arrivals:
     """Dense ids of the prompt's full KV blocks, chained: equal id means equal prefix."""
     key_count: int
     """Ids lie in 0..key_count-1."""
+    carried_tokens: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] prompt tokens whose KV comes with the request, fewer than its prompt; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

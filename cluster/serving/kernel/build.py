@@ -77,6 +77,8 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
     requests["arrival_ps"] = arrivals.arrival_ps
     requests["prompt"] = requests["known"] = arrivals.prompt_tokens
     requests["goal"] = arrivals.prompt_tokens + arrivals.output_tokens
+    if len(arrivals.carried_tokens):
+        requests["carried"] = arrivals.carried_tokens
     if limits.router == "random":
         requests["choice"] = arrivals.router_choice
     if limits.prefix_caching:

@@ -99,14 +99,29 @@ def seat(state: State, r: int, member: Any, number: int, hits: int) -> bool:
     claim(replica, pool, table, hits)
     member["owed"] = whole
     replica["owed"] += whole
-    tokens = min(rest, control["budget"])
-    grow(state, r, member, missing_blocks(control, member, tokens))
     member["request"] = number
     member["prompt"] = request["prompt"]
     member["goal"] = request["goal"]
     member["emitted_ps"] = request["emitted_ps"]
+    unpack(state, r, member, request)
+    tokens = min(member["known"] - member["computed"], control["budget"])
+    grow(state, r, member, missing_blocks(control, member, tokens))
     take_chunk(state, r, member, tokens)
     return True
+
+
+@inlined
+def unpack(state: State, r: int, member: Any, request: Any) -> None:
+    """Put the KV that has come with ``request``, beyond what is cached, into blocks: only once."""
+    control = state.control[0]
+    before, carried = member["computed"], request["carried"]
+    request["carried"] = 0
+    if carried <= before:
+        return
+    grow(state, r, member, missing_blocks(control, member, carried - before))
+    member["computed"] = carried
+    if control["prefix_caching"]:
+        name_filled(state, r, member, before)
 
 
 @inlined

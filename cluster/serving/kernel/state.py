@@ -63,6 +63,7 @@ REQUEST = _record(
     "arrival_ps",
     "prompt",
     "goal",  # prompt + output
+    "carried",  # tokens whose KV has come with it; 0 once it has been admitted
     "known",  # prompt + done output; kept here while the request is no member
     "emitted_ps",  # its last token, likewise
     "choice",  # replica drawn for it

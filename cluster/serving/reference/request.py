@@ -16,6 +16,8 @@ class Request:
     """Of the prompt's full blocks; empty where prefixes are not cached."""
     arrival_ps: int
     router_choice: int
+    carried: int = 0
+    """Tokens of its prompt whose KV has come with it; 0 once it has been admitted."""
 
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""
@@ -59,12 +61,14 @@ class Request:
 def read_requests(arrivals: Arrivals, *, prefix_caching: bool) -> list[Request]:
     """The rows of the arrivals as requests."""
     choices = arrivals.router_choice.tolist() or [0] * len(arrivals.prompt_tokens)
+    carried = arrivals.carried_tokens.tolist() or [0] * len(arrivals.prompt_tokens)
     offsets = arrivals.key_offsets.tolist()
     columns = zip(
         arrivals.arrival_ps.tolist(),
         arrivals.prompt_tokens.tolist(),
         arrivals.output_tokens.tolist(),
         choices,
+        carried,
         strict=True,
     )
     return [
@@ -77,6 +81,7 @@ def read_requests(arrivals: Arrivals, *, prefix_caching: bool) -> list[Request]:
             else [],
             arrival_ps=arrival_ps,
             router_choice=choice,
+            carried=brought,
         )
-        for number, (arrival_ps, prompt, output, choice) in enumerate(columns)
+        for number, (arrival_ps, prompt, output, choice, brought) in enumerate(columns)
     ]

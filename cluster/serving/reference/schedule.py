@@ -54,8 +54,6 @@ def _admit(replica: Replica, slot: Slot, step: Step) -> None:
     while slot.queue and len(slot.members) < slot.seats and step.budget:
         request = slot.queue[0]
         hits = pool.cached_prefix(request)
-        cached_tokens = len(hits) * pool.block_size
-        tokens = min(request.known - cached_tokens, step.budget)
         target = pool.blocks_for(request.known)
         if not pool.has_room(target - len(hits) + replica.owed, hits):
             return
@@ -63,8 +61,11 @@ def _admit(replica: Replica, slot: Slot, step: Step) -> None:
         request.target_blocks = target
         pool.share(request, hits)
         if request.cached_tokens == NEVER:
-            request.cached_tokens = cached_tokens
-        _give(replica, step, request, tokens)
+            request.cached_tokens = request.computed
+        if request.carried > request.computed:
+            pool.compute(request, request.carried - request.computed)
+        request.carried = 0
+        _give(replica, step, request, min(request.remaining, step.budget))
 
 
 def _give(replica: Replica, step: Step, member: Request, tokens: int) -> None:

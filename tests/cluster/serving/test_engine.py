@@ -190,6 +190,7 @@ def test_nothing_to_do_is_done_at_once(tables: PriceTables) -> None:
             {"keys": np.array([0]), "key_offsets": np.array([0, 0, 1]), "key_count": 1},
             "request 1 has 1 keys, but only 0 full blocks of 2 tokens",
         ),
+        ({}, {"carried_tokens": np.array([2, 1])}, r"carried_tokens\[1\] is 1, allowed is 0 to 0"),
     ],
 )
 def test_senseless_input_is_refused_by_name(

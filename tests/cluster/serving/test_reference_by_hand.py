@@ -141,6 +141,47 @@ def test_a_prefix_is_found_again_but_for_the_last_token_of_a_prompt(
 
 
 @both_engines
+def test_carried_tokens_are_in_blocks_at_once_and_lost_with_the_first_preemption(
+    engine: Engine, constant_tables: ConstantTables, run_and_log: RunAndLog
+) -> None:
+    # Nine blocks of one token; a step lasts 10. Both requests bring all but the last token of
+    # their prompts of 4 (answers of 4 and 2).
+    #    0  both are admitted, 4 blocks each, one token each; both emit at 10
+    #   10  request 0 takes the ninth block, request 1 has none left: preempted
+    #   20  request 0 goes on to its end at 40; 4 + 1 blocks are not there before
+    #   40  request 1 computes all 5 tokens that it knows, and ends at 50
+    limits = replace(ROOMY, block_size=1, blocks=9)
+    arrivals = replace(asked((0, 4, 4), (0, 4, 2)), carried_tokens=np.array([3, 3]))
+
+    served, steps = run_and_log(engine, (arrivals, constant_tables(stage_ps=[10]), limits))
+
+    assert served.first_token_ps.tolist() == [10, 10]
+    assert served.finish_ps.tolist() == [40, 50]
+    assert served.preemptions.tolist() == [0, 1]
+    assert served.cached_tokens.tolist() == [0, 0]
+    assert steps["tokens"].tolist() == [2, 1, 1, 1, 5]
+    assert steps["used_blocks"].tolist() == [8, 5, 6, 7, 5]
+
+
+@both_engines
+def test_blocks_that_came_with_a_request_are_found_by_the_next(
+    engine: Engine, constant_tables: ConstantTables, run_and_log: RunAndLog
+) -> None:
+    # Blocks of two. Request 0 brings its first 4 tokens of 5; request 1 shares both blocks and
+    # brings as much, so 3 blocks of its own 3 are 2 shared and 1 new: 3 + 1 in use.
+    limits = replace(ROOMY, prefix_caching=True)
+    arrivals = replace(
+        asked((0, 5, 9), (10, 5, 1), keys=((0, 1), (0, 1))), carried_tokens=np.array([4, 4])
+    )
+
+    served, steps = run_and_log(engine, (arrivals, constant_tables(stage_ps=[10]), limits))
+
+    assert served.cached_tokens.tolist() == [0, 4]
+    assert steps["tokens"].tolist()[:3] == [1, 2, 1]
+    assert steps["used_blocks"].tolist()[:2] == [3, 4]
+
+
+@both_engines
 def test_a_user_of_a_closed_loop_asks_again_when_answered_or_refused(
     engine: Engine, constant_tables: ConstantTables
 ) -> None:

@@ -81,7 +81,8 @@ def test_nothing_is_computed_twice_unless_somebody_was_preempted(
 
     done = served.status == Status.COMPLETED
     both = problem[0].prompt_tokens + problem[0].output_tokens
-    needed = int((both - 1 - served.cached_tokens)[done].sum())
+    there = np.maximum(served.cached_tokens, problem[0].carried_tokens)
+    needed = int((both - 1 - there)[done].sum())
     if served.preemptions.any():
         # Lost work is done again, but for what the prefix cache still holds.
         assert steps["tokens"].sum() >= needed - served.preemptions @ both
