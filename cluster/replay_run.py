@@ -89,12 +89,18 @@ def replay_trace(
     ValueError
         In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
     """
-    started = datetime.now(UTC)
     resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
+    run = replay_resolved(resolved, observer=observer)
+    return run if out is None else replace(run, run_dir=run.save(out))
+
+
+def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
+    """Replay an operation trace that is already opened."""
+    started = datetime.now(UTC)
     machine = assemble_replay(resolved)
     outcome = play_replay(resolved, machine, observer=observer)
     measures = measures_of(machine, outcome)
-    run = ReplayRun(
+    return ReplayRun(
         scenario=resolved.scenario,
         resolved=resolved,
         machine=machine,
@@ -108,7 +114,6 @@ def replay_trace(
         },
         times=(started, datetime.now(UTC)),
     )
-    return run if out is None else replace(run, run_dir=run.save(out))
 
 
 def _commit(run: ReplayRun, writer: Any) -> Path:

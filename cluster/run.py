@@ -131,6 +131,11 @@ def simulate(
             return replace(run, run_dir=_commit(run, writer, runner))
 
 
+def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
+    """Run a resolved scenario in this process on a machine that was assembled for its like."""
+    return _run(resolved, machine, datetime.now(UTC), play, observer)
+
+
 @contextmanager
 def _engine(
     name: EngineName,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from results.api import Run, open_run
     from results.errors import ResultsError
+    from results.sweep import Sweep, open_sweep
 else:
 
     def __getattr__(name):
@@ -13,6 +14,10 @@ else:
             from results import api
 
             return getattr(api, name)
+        if name in ("Sweep", "open_sweep"):
+            from results import sweep
+
+            return getattr(sweep, name)
         if name == "ResultsError":
             from results.errors import ResultsError
 
@@ -20,4 +25,4 @@ else:
         raise AttributeError(f"module 'results' has no attribute {name!r}")
 
 
-__all__ = ["ResultsError", "Run", "open_run"]
+__all__ = ["ResultsError", "Run", "Sweep", "open_run", "open_sweep"]

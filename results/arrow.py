@@ -19,10 +19,11 @@ Values: TypeAlias = npt.ArrayLike | Coded | Scalar
 
 Columns: TypeAlias = Mapping[str, Values]
 
-_TYPES = {
+TYPES = {
     "int32": pa.int32(),
     "int64": pa.int64(),
     "float64": pa.float64(),
+    "bool": pa.bool_(),
     "string": pa.string(),
     "category": pa.dictionary(pa.int32(), pa.string()),
     "strings": pa.list_(pa.string()),
@@ -39,7 +40,7 @@ def arrow_schema(table: Table) -> pa.Schema:
     fields = [
         pa.field(
             column.name,
-            _TYPES[column.type],
+            TYPES[column.type],
             nullable=column.nullable,
             metadata={"unit": column.unit, "meaning": column.meaning},
         )
@@ -134,7 +135,7 @@ def _array(table: Table, column: Column, values: Values, rows: int) -> pa.Array:
 
 
 def _repeated(column: Column, value: object, rows: int) -> pa.Array:
-    kind = _TYPES[column.type]
+    kind = TYPES[column.type]
     if isinstance(value, np.generic):
         value = value.item()
     if value is None or value != value:
@@ -160,7 +161,7 @@ def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:
         return pa.array(data, pa.string(), mask=mask).dictionary_encode()
     if data.dtype.kind == "f" and column.type in ("int32", "int64"):
         raise TypeError(f"{data.dtype} for whole numbers")
-    return pa.array(data, _TYPES[column.type], mask=mask)
+    return pa.array(data, TYPES[column.type], mask=mask)
 
 
 def _dictionary(column: Column, values: Coded) -> pa.Array:

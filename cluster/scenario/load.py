@@ -61,12 +61,41 @@ def load(
         _assign(data, keys, value, word)
         origin = {at: text for at, text in origin.items() if at[: len(keys)] != keys}
         origin[keys] = f"--set {word}"
+    return _checked(data, origin, document, (folder, Path.cwd()))
+
+
+def load_variant(
+    document: Document,
+    overrides: Mapping[str, object],
+    *,
+    origin: str,
+    folders: tuple[Path, Path],
+) -> Scenario:
+    """One of many scenarios of the same document; errors name ``origin`` for what it changes.
+
+    ``folders`` are those that paths in the document, and paths in the overrides, start from.
+
+    Raises
+    ------
+    ScenarioError
+        As ``load``.
+    """
+    data = _merged(document.mapping(), overrides)
+    return _checked(data, dict.fromkeys(_leaves(overrides), origin), document, folders)
+
+
+def _checked(
+    data: dict[str, Any],
+    origin: Mapping[Keys, str],
+    document: Document,
+    folders: tuple[Path, Path],
+) -> Scenario:
     _drop_rivals(data, origin)
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
         raise ScenarioError(explain(error, document, origin)) from None
-    return _anchored(scenario, folder, origin)
+    return _anchored(scenario, folders, origin)
 
 
 def bundled_text() -> str:
@@ -143,14 +172,17 @@ def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
     here[last] = value
 
 
-def _anchored(scenario: Scenario, folder: Path, given: Mapping[Keys, str]) -> Scenario:
+def _anchored(
+    scenario: Scenario, folders: tuple[Path, Path], given: Mapping[Keys, str]
+) -> Scenario:
     """The same scenario with its inputs' paths made absolute.
 
-    What the file names lies beside the file; what the caller names, in the current folder.
+    What the file names lies in the first folder, beside the file; what the caller names, in the
+    second, the current one.
     """
 
     def base(*keys: str) -> Path:
-        return Path.cwd() if any(keys == at[: len(keys)] for at in given) else folder
+        return folders[any(keys == at[: len(keys)] for at in given)]
 
     def anchor(name: str, key: str) -> str:
         looks_like_path = "/" in name or "\\" in name or name.endswith((".json", ".yaml", ".yml"))

@@ -3,21 +3,22 @@
 The only opener of inputs: whatever comes after it depends on values alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from cluster.scenario.formats import Formats
 from cluster.scenario.identity import run_id
 from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
-from cluster.scenario.traffic import traffic
+from cluster.scenario.traffic import Reader, traffic
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
+from workloads.trace import read_trace
 
 if TYPE_CHECKING:
     from workloads.columns import Requests
@@ -41,9 +42,40 @@ class Resolved:
     inputs: tuple[Mapping[str, object], ...]
     """Files that were read: what for, name, sha256, bytes."""
     run_id: str
+    machine_id: str
+    """The same for runs that differ in their traffic only: they share layout and prices."""
 
 
-def resolve(scenario: Scenario) -> Resolved:
+OF_TRAFFIC = ("requests", "slo", "warmup_s")
+"""Of a run's content, what changes neither layout nor prices."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Openers:
+    """Who opens what a scenario names; whoever resolves many keeps what was opened."""
+
+    hardware: Callable[[str, Mapping[str, float]], Hardware]
+    model: Callable[[str], Model]
+    model_content: Callable[[Model], Mapping[str, Any]]
+    trace: Reader
+    described: Callable[[str, Path], dict[str, object]]
+
+
+def model_content(model: Model) -> dict[str, Any]:
+    """The model as plain values, without what it is called."""
+    return {**asdict(model), "name": "", "notes": ()}
+
+
+FROM_DISK = Openers(
+    hardware=load_hardware,
+    model=load_model,
+    model_content=model_content,
+    trace=read_trace,
+    described=described,
+)
+
+
+def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     """Open what the scenario names and give the run its identity.
 
     Raises
@@ -56,12 +88,12 @@ def resolve(scenario: Scenario) -> Resolved:
             "the workload is an operation trace (program or chakra), and this takes requests "
             "(trace or synthetic): use corsair-sim replay"
         )
-    hardware = load_hardware(scenario.hardware, scenario.hardware_set)
-    model = load_model(scenario.model)
+    hardware = openers.hardware(scenario.hardware, scenario.hardware_set)
+    model = openers.model(scenario.model)
     formats = formats_of(scenario)
     plan = plan_of(scenario)
     check_plan(plan, model)
-    requests, concurrency = traffic(scenario.workload, scenario.seed)
+    requests, concurrency = traffic(scenario.workload, scenario.seed, openers.trace)
     wanted = scenario.scheduler.enable_prefix_caching
     max_model_len = scenario.scheduler.max_model_len or model.max_context
     prefix_caching = requests.hash_ids is not None and wanted in (True, "auto")
@@ -69,7 +101,7 @@ def resolve(scenario: Scenario) -> Resolved:
         "hardware": {name: figure.value for name, figure in sorted(hardware.figures.items())},
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
-        "model": {**asdict(model), "name": "", "notes": ()},
+        "model": openers.model_content(model),
         "formats": {use: {**each, "name": ""} for use, each in asdict(formats).items()},
         "plan": asdict(plan),
         "memory": scenario.memory.model_dump(),
@@ -97,9 +129,17 @@ def resolve(scenario: Scenario) -> Resolved:
         concurrency=concurrency,
         max_model_len=max_model_len,
         prefix_caching=prefix_caching,
-        inputs=tuple(_inputs(scenario)),
+        inputs=tuple(_inputs(scenario, openers)),
         run_id=run_id(content),
+        machine_id=_machine_id(content, model),
     )
+
+
+def _machine_id(content: Mapping[str, object], model: Model) -> str:
+    """The identity of layout and prices; the seed matters where tokens are dealt to experts."""
+    routed = any(layer.mlp.experts for layer in model.layers)
+    dropped = OF_TRAFFIC if routed else (*OF_TRAFFIC, "seed")
+    return run_id({key: value for key, value in content.items() if key not in dropped})
 
 
 def formats_of(scenario: Scenario) -> Formats:
@@ -121,7 +161,7 @@ def plan_of(scenario: Scenario) -> Plan:
     )
 
 
-def _inputs(scenario: Scenario) -> list[dict[str, object]]:
+def _inputs(scenario: Scenario, openers: Openers) -> list[dict[str, object]]:
     synthetic = scenario.workload.synthetic
     lengths = (synthetic.prompt_tokens, synthetic.output_tokens) if synthetic else ()
     named = {
@@ -133,7 +173,7 @@ def _inputs(scenario: Scenario) -> list[dict[str, object]]:
         if length is not None and length.empirical is not None:
             named[use] = length.empirical.trace
     return [
-        described(use, Path(name))
+        openers.described(use, Path(name))
         for use, name in named.items()
         if name is not None and Path(name).exists()
     ]

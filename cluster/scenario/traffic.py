@@ -1,7 +1,8 @@
 """The scenario's workload as request columns: a trace read, or a generator run."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,7 +16,11 @@ TRAFFIC_STREAM = 0
 """Separates the traffic's draws from others that share the scenario's seed."""
 
 
-def traffic(workload: Workload, seed: int) -> tuple[Requests, int]:
+Reader: TypeAlias = Callable[..., Requests]
+"""``workloads.trace.read_trace``, or what stands for it."""
+
+
+def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[Requests, int]:
     """The requests, and the users of a closed loop (0 in an open one).
 
     Raises
@@ -24,7 +29,7 @@ def traffic(workload: Workload, seed: int) -> tuple[Requests, int]:
         The trace is wrong, or the generator is asked for something impossible.
     """
     if workload.synthetic is None:
-        requests = read_trace(
+        requests = read(
             str(workload.trace),
             workload.format,
             limit=workload.limit,
@@ -38,17 +43,19 @@ def traffic(workload: Workload, seed: int) -> tuple[Requests, int]:
             "workload.limit, start_s and duration_s cut a trace; for synthetic traffic say how "
             "many requests there are"
         )
-    return _generated(workload.synthetic, workload.rate_scale, seed)
+    return _generated(workload.synthetic, workload.rate_scale, seed, read)
 
 
-def _generated(asked: Synthetic, rate_scale: float, seed: int) -> tuple[Requests, int]:
+def _generated(
+    asked: Synthetic, rate_scale: float, seed: int, read: Reader
+) -> tuple[Requests, int]:
     preset: Preset | None = get_preset(asked.preset) if asked.preset else None
     concurrency = asked.arrivals.concurrency or 0 if asked.arrivals else 0
     drawn = generators.generate(
         asked.requests,
         _arrivals(asked.arrivals) if asked.arrivals else _of(preset).arrivals,
-        _lengths(asked.prompt_tokens) if asked.prompt_tokens else _of(preset).prompt_tokens,
-        _lengths(asked.output_tokens) if asked.output_tokens else _of(preset).output_tokens,
+        _lengths(asked.prompt_tokens, read) if asked.prompt_tokens else _of(preset).prompt_tokens,
+        _lengths(asked.output_tokens, read) if asked.output_tokens else _of(preset).output_tokens,
         np.random.default_rng([seed, TRAFFIC_STREAM]),
         preset.shared_prefix if preset else None,
     )
@@ -75,7 +82,7 @@ def _arrivals(asked: Arrivals) -> generators.Arrivals:
     return generators.Closed(concurrency=asked.concurrency or 1)
 
 
-def _lengths(asked: Lengths) -> generators.Lengths:
+def _lengths(asked: Lengths, read: Reader) -> generators.Lengths:
     if asked.fixed is not None:
         return generators.Fixed(tokens=asked.fixed)
     if asked.uniform is not None:
@@ -85,6 +92,6 @@ def _lengths(asked: Lengths) -> generators.Lengths:
         return generators.Lognormal(**given)
     if asked.empirical is None:
         raise TraceError("lengths need one of fixed, uniform, lognormal and empirical")
-    source = read_trace(asked.empirical.trace, asked.empirical.format)
+    source = read(asked.empirical.trace, asked.empirical.format)
     values = getattr(source, asked.empirical.column)
     return generators.Empirical(values=values)

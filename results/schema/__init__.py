@@ -7,7 +7,7 @@ No pyarrow here: a column's type is Arrow's own name for it (``category`` is dic
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from results.schema.column import BOUNDS, Column, Table
+from results.schema.column import BOUNDS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
 from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
 from results.schema.serving import (
@@ -21,6 +21,7 @@ from results.schema.serving import (
     SUMMARY,
     summary_statistics,
 )
+from results.schema.sweep import POINT_STATUSES, SPECIAL, sweep_table
 
 SCHEMA_VERSION = 1
 """Raised when a column changes its name, type, unit or meaning."""
@@ -40,12 +41,16 @@ __all__ = [
     "CAUSES",
     "METRICS",
     "PERCENTILES",
+    "POINT_STATUSES",
     "SCHEMA_VERSION",
+    "SPECIAL",
     "STATUSES",
     "STEPS",
     "SUMMARY",
     "TABLES",
     "Column",
     "Table",
+    "TypeName",
     "summary_statistics",
+    "sweep_table",
 ]

@@ -6,7 +6,7 @@ from typing import Literal, TypeAlias
 BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
 """What sets the time of a card, in the order of every split by bound."""
 
-TypeName: TypeAlias = Literal["int32", "int64", "float64", "string", "category", "strings"]
+TypeName: TypeAlias = Literal["int32", "int64", "float64", "bool", "string", "category", "strings"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,214 @@
+"""Read a sweep: ``open_sweep("results/sweeps/<name>").best("output_throughput")``."""
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from importlib import import_module
+from pathlib import Path
+from statistics import fmean, stdev
+from types import ModuleType
+from typing import Any, cast
+
+import pyarrow as pa
+
+from results.compare import BETTER
+from results.errors import ResultsError
+from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
+from results.student import quantile_975
+from results.sweep_store import SWEEP, parts, read_part, read_sweep_manifest
+
+SWEEPS = Path("results/sweeps")
+"""Where sweeps land unless told otherwise, under the current folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sweep:
+    """A sweep as it stood when its points were first asked for; it may still be running."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+    _read: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["name"])
+
+    @property
+    def total(self) -> int:
+        """Points that the sweep has, done or not."""
+        return int(self.manifest["points"])
+
+    @property
+    def axes(self) -> tuple[str, ...]:
+        """Dotted paths of the scenario that differ from point to point."""
+        return tuple(self.manifest["axes"])
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the numbers that every completed point has."""
+        return tuple(self.manifest["metrics"])
+
+    @property
+    def table(self) -> Table:
+        """Columns with units and meanings; ``status`` beside them comes from the folders."""
+        return table_of(self.manifest)
+
+    @property
+    def points(self) -> pa.Table:
+        """A row per point that is done, in the order of their numbers, ``status`` included.
+
+        Raises
+        ------
+        ResultsError
+            A part is damaged, cut short, or of another sweep.
+        """
+        if "points" not in self._read:
+            self._read["points"] = _points(self.path, self.table)
+        return self._read["points"]
+
+    @property
+    def status_counts(self) -> dict[str, int]:
+        """Points by status, and those that are yet to be computed as ``pending``."""
+        counts = Counter(self.points.column("status").to_pylist())
+        done = {status: counts[status] for status in POINT_STATUSES}
+        return {**done, "pending": max(0, self.total - self.points.num_rows)}
+
+    def best(self, metric: str, count: int = 1, *, lowest: bool | None = None) -> list[Any]:
+        """Rows of the completed points with the best values of ``metric``, best first.
+
+        ``lowest`` says which end is good, for metrics of which we do not know it.
+
+        Raises
+        ------
+        ResultsError
+            There is no such metric, or which end of it is good is unknown and not said.
+        """
+        self._check(metric)
+        direction = BETTER.get(metric, _direction(metric))
+        if lowest is None and not direction:
+            raise ResultsError(
+                f"{metric} is neither good nor bad by itself: say whether the lowest or the highest"
+                " is wanted"
+            )
+        rows = [
+            row
+            for row in self.points.to_pylist()
+            if row["status"] == "completed" and row[metric] is not None
+        ]
+        falling = direction > 0 if lowest is None else not lowest
+        rows.sort(key=lambda row: (-row[metric] if falling else row[metric], row["point"]))
+        return rows[:count]
+
+    def intervals(self, metric: str) -> list[dict[str, Any]]:
+        """Mean of ``metric`` over the seeds of each setting, with its 95 % confidence interval.
+
+        A row per setting of the axes other than ``seed``: these axes, ``count``, ``mean``, ``low``
+        and ``high`` (None where one seed alone says nothing of the spread). Student's t.
+        """
+        self._check(metric)
+        axes = [axis for axis in self.axes if axis != "seed"]
+        samples: defaultdict[tuple[Any, ...], list[float]] = defaultdict(list)
+        for row in self.points.to_pylist():
+            if row["status"] == "completed" and row[metric] is not None:
+                samples[tuple(row[axis] for axis in axes)].append(float(row[metric]))
+        return [
+            {**dict(zip(axes, setting, strict=True)), **_interval(values)}
+            for setting, values in samples.items()
+        ]
+
+    def pandas(self) -> Any:
+        """The points as a ``pandas.DataFrame``."""
+        _optional("pandas")
+        return self.points.to_pandas()
+
+    def polars(self) -> Any:
+        """The points as a ``polars.DataFrame``."""
+        return _optional("polars").from_arrow(self.points)
+
+    def _check(self, metric: str) -> None:
+        if metric not in self.metrics:
+            near = get_close_matches(metric, self.metrics, n=1)
+            hint = f"nearest: {near[0]}" if near else f"it has {', '.join(self.metrics[:8])}, ..."
+            raise ResultsError(f"{self.path}: this sweep has no metric {metric!r}; {hint}")
+
+
+def open_sweep(path: str | Path) -> Sweep:
+    """Open a sweep by its folder, or by its name in ``results/sweeps``; it may be running.
+
+    Raises
+    ------
+    ResultsError
+        There is no such sweep, or its manifest is damaged or of a newer version.
+    """
+    folder = Path(path)
+    if not (folder / SWEEP).is_file() and (SWEEPS / folder / SWEEP).is_file():
+        folder = SWEEPS / folder
+    if not folder.is_dir():
+        known = sorted(file.parent.name for file in SWEEPS.glob(f"*/{SWEEP}"))
+        near = get_close_matches(folder.name, known, n=1)
+        listed = ", ".join(known[:5]) or "no sweeps"
+        hint = f"nearest: {near[0]}" if near else f"{SWEEPS} holds {listed}"
+        raise ResultsError(f"{path}: no such sweep; {hint}")
+    return Sweep(path=folder, manifest=read_sweep_manifest(folder))
+
+
+def table_of(manifest: Mapping[str, Any]) -> Table:
+    """The table of the points that a manifest declares."""
+    axes = {path: cast(TypeName, type_) for path, type_ in manifest["axes"].items()}
+    return sweep_table(axes, metric_columns(str(manifest["kind"]), manifest["metrics"]))
+
+
+def metric_columns(kind: str, names: Sequence[str]) -> list[Column]:
+    """Columns of the table ``kind`` (``summary`` or ``replay``) that have these names.
+
+    Raises
+    ------
+    ResultsError
+        It has no such column, as when the sweep is of another version.
+    """
+    known = {column.name: column for column in TABLES[kind].columns}
+    strange = [name for name in names if name not in known]
+    if strange:
+        raise ResultsError(f"this corsair-sim knows no metric {strange[0]!r}: another wrote it")
+    return [known[name] for name in names]
+
+
+def _points(folder: Path, table: Table) -> pa.Table:
+    """All parts in one table; where a point is there twice, the later row holds."""
+    read = []
+    for file, status, _ in parts(folder):
+        part = read_part(file, table)
+        where = part.schema.get_field_index("run_id") + 1
+        read.append(part.add_column(where, "status", pa.array([status] * part.num_rows)))
+    if not read:
+        empty = pa.table({column.name: [] for column in table.columns})
+        return empty.add_column(2, "status", pa.array([], pa.string()))
+    whole = pa.concat_tables(read).combine_chunks()
+    last = {point: row for row, point in enumerate(whole.column("point").to_pylist())}
+    return whole.take([last[point] for point in sorted(last)])
+
+
+def _direction(metric: str) -> int:
+    """Which end of a metric is good, by the words of its name; 0 where they do not tell."""
+    if metric.startswith(("cost_", "energy_j", "joules_")) or metric.endswith(("_ms", "_power_w")):
+        return -1
+    if "throughput" in metric or metric.endswith(("_per_s", "_per_w", "_per_user", "_per_card")):
+        return 1
+    return 0
+
+
+def _interval(values: Sequence[float]) -> dict[str, Any]:
+    count, mean = len(values), fmean(values)
+    if count < 2:
+        return {"count": count, "mean": mean, "low": None, "high": None}
+    half = quantile_975(count - 1) * stdev(values) / math.sqrt(count)
+    return {"count": count, "mean": mean, "low": mean - half, "high": mean + half}
+
+
+def _optional(package: str) -> ModuleType:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ResultsError(f"{package} is not installed: pip install {package}") from error

@@ -1,0 +1,212 @@
+"""A sweep's dataset on disk: parts that appear whole, a manifest, one writer at a time.
+
+``points/status=completed/part-000001.parquet`` and so on: Hive partitions, which pandas, Polars and
+DuckDB read without help, also while the sweep runs.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeAlias
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from results.arrow import TYPES, arrow_schema
+from results.atomic import explained, hidden_folder, publish, replacing, standing, sweep, sync
+from results.errors import ResultsError
+from results.provenance import manifest_json
+from results.schema import POINT_STATUSES, SCHEMA_VERSION, Table
+
+Row: TypeAlias = Mapping[str, Any]
+
+SWEEP = "sweep.json"
+POINTS = "points"
+_PART = re.compile(r"part-(?P<number>\d+)\.parquet")
+
+
+class SweepWriter:
+    """The one writer of a sweep's folder; others are refused while it is open."""
+
+    def __init__(self, folder: str | Path, table: Table) -> None:
+        self.folder = Path(folder)
+        self._table = table
+        with explained(self.folder, "keep a sweep here"):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self._lock = os.open(self.folder, os.O_RDONLY)
+            _take(self._lock, self.folder)
+            sweep(self.folder)
+            _clear(self.folder / POINTS)
+        self._next = 1 + max((number for _, _, number in parts(self.folder)), default=0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        os.close(self._lock)
+
+    def write_manifest(self, content: Mapping[str, object]) -> None:
+        """Put ``sweep.json`` in place, whole."""
+        with replacing(self.folder / SWEEP) as file:
+            file.write(manifest_json({"schema_version": SCHEMA_VERSION, **content}).encode())
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows as one part per status; each holds ``status`` and columns of the table.
+
+        Raises
+        ------
+        ResultsError
+            A part cannot be written (a full disk, say); those before it are intact.
+        """
+        self._write(self.folder / POINTS, rows)
+
+    def rewrite(self, rows: Iterable[Row]) -> None:
+        """Put these rows in place of all that are there, at one stroke."""
+        with explained(self.folder, "rewrite the points"):
+            hidden, lock = hidden_folder(self.folder, POINTS)
+            try:
+                self._write(hidden, sorted(rows, key=lambda row: int(row["point"])))
+                for part in hidden.iterdir():
+                    sync(part)
+                publish(hidden, POINTS)
+            finally:
+                os.close(lock)
+                shutil.rmtree(hidden, ignore_errors=True)
+
+    def _write(self, points: Path, rows: Sequence[Row]) -> None:
+        by_status: defaultdict[str, list[Row]] = defaultdict(list)
+        for row in rows:
+            by_status[row["status"]].append(row)
+        for status in POINT_STATUSES:
+            if status not in by_status:
+                continue
+            place = points / f"status={status}"
+            content = _encoded(self._table, by_status[status])
+            with explained(place, "write a part"):
+                place.mkdir(parents=True, exist_ok=True)
+            with replacing(place / f"part-{self._next:06d}.parquet") as file:
+                file.write(content)
+        self._next += 1
+
+
+def parts(folder: Path) -> Iterator[tuple[Path, str, int]]:
+    """Every part of a sweep in the order of writing: its file, status and number.
+
+    Raises
+    ------
+    ResultsError
+        A file lies among the parts that is none.
+    """
+    points = standing(folder, POINTS)
+    found = []
+    for file in points.rglob("*") if points else ():
+        if file.is_dir() or file.name.startswith("."):
+            continue
+        name, status = _PART.fullmatch(file.name), file.parent.name.removeprefix("status=")
+        if name is None or status not in POINT_STATUSES:
+            raise ResultsError(
+                f"{file}: no part of a sweep; points/ holds status=<status>/part-<number>.parquet"
+                " and nothing else: take the file away"
+            )
+        found.append((file, status, int(name["number"])))
+    yield from sorted(found, key=lambda each: (each[2], each[1]))
+
+
+def read_part(file: Path, table: Table) -> pa.Table:
+    """The rows of one part, as the table of the sweep declares them.
+
+    Raises
+    ------
+    ResultsError
+        The file is damaged or cut short, or is of another sweep.
+    """
+    remedy = "delete it and resume the sweep: its points are then computed again"
+    try:
+        read = pq.ParquetFile(file, page_checksum_verification=True).read()
+    except (OSError, pa.ArrowException) as error:
+        first = str(error).splitlines()[0]
+        raise ResultsError(f"{file}: damaged or cut short ({first}); {remedy}") from error
+    wanted = arrow_schema(table)
+    if read.schema.remove_metadata() != wanted.remove_metadata():
+        strange = sorted(set(read.column_names) ^ set(wanted.names)) or ["the types of columns"]
+        raise ResultsError(f"{file}: of another sweep (differs in {', '.join(strange)}); {remedy}")
+    return read
+
+
+def read_sweep_manifest(folder: Path) -> dict[str, Any]:
+    """What ``sweep.json`` says.
+
+    Raises
+    ------
+    ResultsError
+        There is none, it is damaged, or of a newer version.
+    """
+    path = folder / SWEEP
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ResultsError(f"{folder}: no sweep: it has no {SWEEP}") from None
+    except OSError as error:
+        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ResultsError(f"{path}: not a sweep's manifest, or a damaged one: {error}") from error
+    missing = [name for name in FIELDS if not isinstance(content, dict) or name not in content]
+    if missing:
+        raise ResultsError(f"{path}: the manifest lacks {', '.join(missing)}")
+    if content["schema_version"] > SCHEMA_VERSION:
+        raise ResultsError(
+            f"{path}: written by a newer corsair-sim (schema {content['schema_version']}); this one"
+            f" reads schemas up to {SCHEMA_VERSION}"
+        )
+    return content
+
+
+FIELDS = ("schema_version", "name", "points", "digest", "axes", "metrics", "kind", "definition")
+"""What a sweep's manifest must hold."""
+
+
+def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
+    """One part as Parquet, in memory: a disk that is full then meets one plain write."""
+    arrays = [
+        pa.array([row.get(column.name) for row in rows], TYPES[column.type])
+        for column in table.columns
+    ]
+    buffer = BytesIO()
+    pq.write_table(
+        pa.Table.from_arrays(arrays, schema=arrow_schema(table)),
+        buffer,
+        version="2.6",
+        compression="zstd",
+        write_page_checksum=True,
+    )
+    return buffer.getvalue()
+
+
+def _take(lock: int, folder: Path) -> None:
+    """Lock the folder for this process, as long as it lives."""
+    import fcntl
+
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        raise ResultsError(f"{folder}: another process is at work on this sweep") from None
+    except OSError:  # a file system without locks
+        return
+
+
+def _clear(points: Path) -> None:
+    """Remove what a killed writer left half-written."""
+    for file in points.glob("status=*/.tmp-*"):
+        file.unlink(missing_ok=True)

@@ -1,0 +1,25 @@
+from typing import Any
+
+from cluster import load
+from cluster.scenario.resolve import resolve
+
+BASE: dict[str, Any] = {
+    "model": "llama-3.1-8b",
+    "workload": {"synthetic": {"requests": 3, "preset": "azure-conv-2023"}},
+}
+
+
+def machine_id(**overrides: Any) -> str:
+    return resolve(load(BASE, **overrides)).machine_id
+
+
+def test_runs_that_differ_in_traffic_only_share_a_machine() -> None:
+    assert machine_id() == machine_id(workload={"rate_scale": 2.0})
+    assert machine_id() == machine_id(slo={"ttft_s": 1.0}, warmup_s=1.0)
+    assert machine_id() != machine_id(scheduler={"max_num_seqs": 3})
+    assert machine_id() != machine_id(hardware_set={"card.clock_hz": 1e9})
+
+
+def test_the_seed_is_of_the_machine_only_where_tokens_are_dealt_to_experts() -> None:
+    assert machine_id(seed=0) == machine_id(seed=1)
+    assert machine_id(model="gpt-oss-20b", seed=0) != machine_id(model="gpt-oss-20b", seed=1)
