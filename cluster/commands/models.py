@@ -11,7 +11,15 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="Look at model shapes.", no_args_is_help=True)
 
-WEIGHT_FORMATS = ("mxint4", "mxint8", "mxint16", "sbfp12_16", "fp8_e4m3", "bf16")
+WEIGHT_FORMATS = (
+    "mxint4",
+    "mxint8",
+    "mxint16",
+    "sbfp12_16",
+    "sbfp12_16+4:8",
+    "fp8_e4m3",
+    "bf16",
+)
 
 
 @app.command("list")

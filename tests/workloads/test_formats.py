@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.formats import ALIASES, FORMATS, Format, FormatError, get_format
+from workloads.formats import ALIASES, FORMATS, GROUP, Format, FormatError, block_format, get_format
 
-formats = st.sampled_from(list(FORMATS.values()))
+SPARSE = ("sbfp12_16+4:8", "sbfp12_16+2:8", "mxint8+4:8", "fp16+2:8")
+formats = st.sampled_from([*FORMATS.values(), *map(get_format, SPARSE)])
 counts = st.integers(0, 2**40)
 
 
@@ -17,7 +18,11 @@ counts = st.integers(0, 2**40)
         ("mxint4", Fraction(33, 8)),  # 4.125
         ("mxint8", Fraction(65, 8)),  # 8.125
         ("mxint16", Fraction(129, 8)),  # 16.125
+        ("mxint4_k32", Fraction(17, 4)),  # 4.25
+        ("mxint8_k32", Fraction(33, 4)),  # 8.25
+        ("mxint16_k32", Fraction(65, 4)),  # 16.25
         ("bfp12_64", Fraction(33, 8)),
+        ("bfp12_16", Fraction(9, 2)),  # 4.5
         ("bfp16_64", Fraction(65, 8)),
         ("bfp24_64", Fraction(129, 8)),
         ("sbfp12_16", Fraction(9, 2)),  # 4.5
@@ -33,7 +38,7 @@ def test_bits_per_element_are_exact_with_shared_exponents(name: str, bits: Fract
 
 
 def test_the_table_above_names_every_format() -> None:
-    assert len(FORMATS) == 12
+    assert len(FORMATS) == 16
 
 
 @pytest.mark.parametrize("vendor", ["bfp12_64", "bfp16_64", "bfp24_64"])
@@ -55,10 +60,64 @@ def test_the_matrix_engine_runs_integers_only() -> None:
     assert floats == {"fp8_e4m3", "fp8_e5m2", "fp16", "bf16", "fp32"}
 
 
-def test_compressed_storage_is_multiplied_as_eight_bits() -> None:
-    stored = get_format("sbfp12_16")
+@pytest.mark.parametrize(
+    ("name", "wide"),
+    [
+        ("sbfp12_16", "bfp16_64"),
+        ("bfp12_16", "bfp16_64"),
+        ("mxint4_k32", "bfp16_64"),
+        ("mxint8_k32", "bfp16_64"),
+        ("mxint16_k32", "bfp24_64"),
+        ("sbfp12_16+4:8", "bfp16_64"),
+    ],
+)
+def test_blocks_smaller_than_the_cores_rows_are_expanded(name: str, wide: str) -> None:
+    stored = get_format(name)
 
-    assert stored.columns == get_format(stored.arithmetic).columns == "int8"
+    assert stored.is_storage
+    assert stored.arithmetic == wide
+    assert stored.columns == get_format(wide).columns
+
+
+@pytest.mark.parametrize("name", ["bfp12_128", "mxint8_k256", "mxint16"])
+def test_blocks_of_whole_tiles_are_multiplied_as_they_are(name: str) -> None:
+    stored = get_format(name)
+
+    assert not stored.is_storage
+    assert stored.columns == f"int{stored.element_bits}"
+
+
+@pytest.mark.parametrize(
+    ("name", "bits"),
+    [
+        ("sbfp12_16+4:8", Fraction(13, 4)),  # (4 + 8/16) / 2 + 1, the published 5x: 16 / 3.25 = 4.9
+        ("sbfp12_16+2:8", Fraction(17, 8)),
+        ("mxint8+4:8", Fraction(81, 16)),
+        ("MXINT4_K64+2:8", Fraction(65, 32)),
+        ("fp8+4:8", Fraction(5)),
+    ],
+)
+def test_sparsity_halves_or_quarters_what_is_stored_and_adds_a_mask(
+    name: str, bits: Fraction
+) -> None:
+    assert get_format(name).bits_per_element == bits
+
+
+def test_a_begun_group_keeps_what_it_can() -> None:
+    half = get_format("mxint8+4:8")
+
+    # 19 elements: 2 x 4 + 3 kept under one exponent, and 19 bits of mask: 88 + 8 + 19 = 115
+    assert half.stored(19) == 11
+    assert half.bytes_of(19) == 15
+    assert half.matrix_bytes(19, 2) == 29  # 230 bits
+    assert half.bytes_of(256) * 8 == 128 * 8 + 2 * 8 + 256  # blocks of 64 kept
+
+
+def test_sparsity_changes_storage_and_nothing_else() -> None:
+    dense, sparse = get_format("sbfp12_16"), get_format("sbfp12_16+4:8")
+
+    assert (sparse.columns, sparse.arithmetic) == (dense.columns, dense.arithmetic)
+    assert sparse.name == "sbfp12_16+4:8"
 
 
 def test_a_begun_block_pays_its_whole_scale() -> None:
@@ -85,7 +144,7 @@ def test_storing_apart_is_never_cheaper(item: Format, first: int, second: int) -
 
 @given(formats, st.integers(0, 2**30))
 def test_whole_blocks_cost_exactly_their_bits(item: Format, blocks: int) -> None:
-    elements = blocks * item.block
+    elements = blocks * item.block * GROUP
 
     assert item.bytes_of(elements) * 8 == elements * item.bits_per_element
 
@@ -118,3 +177,22 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
 def test_an_amount_that_cannot_be_is_refused(amount: object) -> None:
     with pytest.raises(FormatError):
         get_format("mxint8").bytes_of(amount)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("bfp12_65", "'bfp12_65' has blocks of 65; there are 16, 32, 64, 128 or 256"),
+        ("mxint8+3:8", "'mxint8\\+3:8' ends in a sparsity of '3:8'; there are 4:8 and 2:8"),
+        ("mxint8+", "sparsity of ''"),
+        ("mxint5", "unknown number format 'mxint5'"),
+    ],
+)
+def test_a_malformed_name_is_refused_with_what_there_is(name: str, words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        get_format(name)
+
+
+def test_block_formats_of_other_widths_are_refused() -> None:
+    with pytest.raises(FormatError, match="4, 8 or 16 mantissa bits"):
+        block_format(5, 64)

@@ -66,7 +66,7 @@ def check_inputs(inputs: PriceInputs) -> None:
     ------
     PriceError
         Linear or sparse attention, attention in chunks shorter than the context, several windows
-        or several ratios of query to KV heads in one model, a format the matrix engine lacks.
+        or several ratios of query to KV heads in one model, a format that cannot be used so.
     """
     breaches = [*_attention(inputs), *_formats(inputs.formats)]
     if breaches:
@@ -97,9 +97,26 @@ def _attention(inputs: PriceInputs) -> list[str]:
 
 
 def _formats(formats: Formats) -> list[str]:
-    named = {"weights": formats.weights, "activations": formats.activations, "kv": formats.kv}
-    return [
-        f"the matrix engine does not run {what} in {chosen.name}"
-        for what, chosen in named.items()
-        if chosen.columns is None
+    """What lies in memory may be expanded on its way to the matrix engine; what is made on the way
+    (activations, and what crosses a wire) may not, and only weights are pruned ahead of time."""
+    used = {name: getattr(formats, name) for name in ("weights", "activations", "kv", "wire")}
+    breaches = [
+        f"the matrix engine does not run {use} in {chosen.name}"
+        for use, chosen in used.items()
+        if chosen.columns is None and use != "wire"
     ]
+    if breaches:
+        breaches.append("it multiplies integers: mxint8, mxint4, mxint16 and their kin")
+    breaches += [
+        f"formats.{use} is {chosen.name}, and only weights are stored sparse"
+        for use, chosen in used.items()
+        if chosen.is_sparse and use != "weights"
+    ]
+    given = formats.activations
+    if given.arithmetic and not given.is_sparse:
+        breaches.append(
+            f"formats.activations is {given.name}, which is for storage and expanded to"
+            f" {given.arithmetic} before it is multiplied: say formats.activations:"
+            f" {given.arithmetic}"
+        )
+    return breaches

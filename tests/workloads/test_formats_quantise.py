@@ -1,0 +1,383 @@
+"""The quantisers against their definitions, in fractions, element by element."""
+
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from workloads.formats import FORMATS, Format, FormatError, decode, encode, get_format, quantize
+from workloads.formats.shared_scale import usual_bias
+
+BLOCK_FORMATS = (
+    "mxint4",
+    "mxint8",
+    "mxint16",
+    "mxint4_k32",
+    "mxint8_k32",
+    "bfp12_16",
+    "bfp16_64",
+    "bfp24_64",
+)
+FLOATS = ("fp8_e4m3", "fp8_e5m2", "fp16", "bf16", "fp32")
+SPARSE = ("sbfp12_16+4:8", "mxint8+2:8", "fp8_e4m3+4:8")
+EVERY = (*FORMATS, *SPARSE)
+LARGEST = {"fp8_e4m3": 448, "fp8_e5m2": 57344, "fp16": 65504}
+EXPONENT_BITS = {"fp8_e4m3": 4, "fp8_e5m2": 5, "fp16": 5, "bf16": 8, "fp32": 8}
+
+
+def binade(x: Fraction) -> int:
+    """Floor of the binary logarithm."""
+    e = x.numerator.bit_length() - x.denominator.bit_length()
+    return e if x >= Fraction(2) ** e else e - 1
+
+
+def oracle_exponent(block: list[Fraction], bits: int) -> list[Fraction]:
+    top = max(map(abs, block))
+    e = min(127, max(-127, binade(top))) if top else -127
+    step = Fraction(2) ** (e - (bits - 2))
+    most = 2 ** (bits - 1) - 1
+    return [step * min(most, max(-most, round(x / step))) for x in block]  # round: ties to even
+
+
+def oracle_scale(block: list[Fraction], bias: int) -> list[Fraction]:
+    top = max(map(abs, block))
+    if not top or binade(top / 7) < 1 - bias:
+        return [Fraction(0)] * len(block)
+    unit = Fraction(2) ** (binade(top / 7) - 4)
+    scale = min(unit * round(top / 7 / unit), Fraction(31, 16) * Fraction(2) ** (15 - bias))
+    return [round(7 * x / top) * scale for x in block]
+
+
+def oracle_float(x: Fraction, name: str) -> Fraction:
+    fraction, exponents = FORMATS[name].mantissa_bits, EXPONENT_BITS[name]
+    bias = 2 ** (exponents - 1) - 1
+    ieee = (2 - Fraction(2) ** -fraction) * Fraction(2) ** bias
+    largest = Fraction(LARGEST.get(name, ieee))
+    e = max(binade(abs(x)), 1 - bias) if x else 0
+    step = Fraction(2) ** (e - fraction)
+    return min(largest, max(-largest, step * round(x / step)))
+
+
+def oracle(x: list[float], item: Format, bias: int = 7) -> list[float]:
+    """One row, blocks from its beginning."""
+    exact = [Fraction(value) for value in x]
+    if not item.is_block:
+        return [float(oracle_float(value, item.name)) for value in exact]
+    found: list[Fraction] = []
+    for first in range(0, len(exact), item.block):
+        block = exact[first : first + item.block]
+        if item.scale == "e4m4":
+            found += oracle_scale(block, bias)
+        else:
+            found += oracle_exponent(block, item.mantissa_bits)
+    return [float(value) for value in found]
+
+
+def rows(dtype: npt.DTypeLike, most: float) -> st.SearchStrategy[npt.NDArray[Any]]:
+    """Rows of plain numbers, of ties on a grid, of subnormals and of the largest there are."""
+    width = 32 if np.dtype(dtype) == np.float32 else 64
+    numbers = st.one_of(
+        st.floats(-most, most, width=width),  # type: ignore[arg-type]
+        st.integers(-512, 512).map(lambda n: n / 256),
+        st.integers(-(2**24), 2**24).map(lambda n: n * 2.0**-149),
+        st.sampled_from([0.0, -0.0, most, -most, 448.0, 464.0, 2.0**-9, 2.0**-10]),
+    )
+    return hnp.arrays(dtype, st.integers(1, 150), elements=numbers)
+
+
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+
+
+@pytest.mark.parametrize("name", [*BLOCK_FORMATS, *FLOATS])
+@settings(max_examples=15)
+@given(data=st.data())
+def test_float32_is_quantised_exactly_as_defined(name: str, data: st.DataObject) -> None:
+    x = data.draw(rows(np.float32, LARGEST_FLOAT32))
+
+    found = quantize(x, name)
+    assert found.dtype == np.float32
+    assert found.tolist() == oracle(x.tolist(), get_format(name))
+
+
+@pytest.mark.parametrize("name", ["mxint4", "mxint8", "bfp24_64", *FLOATS])
+@settings(max_examples=10)
+@given(data=st.data())
+def test_float64_is_quantised_exactly_as_defined(name: str, data: st.DataObject) -> None:
+    x = data.draw(rows(np.float64, 1.7e308))
+
+    found = quantize(x, name)
+    assert found.dtype == np.float64
+    assert found.tolist() == oracle(x.tolist(), get_format(name))
+
+
+@settings(max_examples=60)
+@given(x=rows(np.float32, 3000.0), bias=st.integers(-20, 30))
+def test_scaled_blocks_are_quantised_exactly_as_defined(
+    x: npt.NDArray[np.float32], bias: int
+) -> None:
+    item = get_format("sbfp12_16")
+
+    assert quantize(x, item, scale_bias=bias).tolist() == oracle(x.tolist(), item, bias)
+
+
+@pytest.mark.parametrize("name", EVERY)
+@settings(max_examples=8)
+@given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
+def test_what_is_stored_stands_for_what_quantising_leaves(
+    name: str, data: st.DataObject, dtype: Any
+) -> None:
+    x = data.draw(rows(dtype, LARGEST_FLOAT32))
+
+    stored = encode(x, name)
+    assert decode(stored).tobytes() == quantize(x, name).tobytes()  # the signs of zeros too
+    assert (stored.stored_bits + 7) // 8 == get_format(name).bytes_of(len(x))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_quantising_twice_changes_nothing_more(name: str) -> None:
+    x = np.random.default_rng(1).standard_normal((3, 200)).astype(np.float32)
+
+    once = quantize(x, name)
+    if "sbfp" not in name:  # there the largest is 7 rounded scales, a seventh of which may round
+        assert quantize(once, name).tobytes() == once.tobytes()
+    assert not np.array_equal(once, x) or name == "fp32"
+
+
+@pytest.mark.parametrize("name", ["mxint8", "sbfp12_16", "fp16", "sbfp12_16+4:8"])
+@pytest.mark.parametrize("shape", [(300, 5), (3, 130, 4), (2, 3, 4, 70), (150,), (0, 64), (64, 0)])
+def test_any_axis_is_quantised_like_the_last(name: str, shape: tuple[int, ...]) -> None:
+    x = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+
+    for axis in range(-len(shape), len(shape)):
+        turned = np.ascontiguousarray(np.moveaxis(x, axis, -1))
+        found = quantize(x, name, axis=axis)
+        assert found.shape == shape
+        np.testing.assert_array_equal(np.moveaxis(found, axis, -1), quantize(turned, name))
+        assert decode(encode(x, name, axis=axis)).tobytes() == found.tobytes()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_large_arrays_are_cut_into_pieces_without_a_trace(name: str) -> None:
+    x = np.random.default_rng(3).standard_normal((2, 70_001)).astype(np.float32)
+
+    ends = slice(69_888, None)  # whole blocks and groups before it; bias 7 holds all scales
+    np.testing.assert_array_equal(quantize(x, name)[:, ends], quantize(x[:, ends], name))
+
+
+def test_a_block_takes_the_exponent_of_its_largest() -> None:
+    x = np.zeros(70, np.float32)
+    x[0], x[1], x[64] = 1.0, 0.3, 0.3
+
+    stored = encode(x, "mxint8")  # steps 2^-6 in the first block, 2^-8 in the short second
+    assert stored.scales is not None
+    assert stored.scales.tolist() == [127, 125]
+    assert stored.elements[[0, 1, 64]].tolist() == [64, 19, 77]  # 19.2 and 76.8
+    assert decode(stored)[[0, 1, 64]].tolist() == [1.0, 19 / 64, 77 / 256]
+
+
+def test_halves_go_to_the_even_step() -> None:
+    x = np.array([1.0, 0.5 / 64, 1.5 / 64, 2.5 / 64, -0.5 / 64, -3.5 / 64], np.float32)
+
+    assert encode(x, "bfp16_64").elements.tolist() == [64, 0, 2, 2, 0, -4]
+
+
+def test_what_rounds_up_to_the_next_binade_is_clipped() -> None:
+    x = np.array([1.9999, -1.9999], np.float32)  # 127.99 steps: the clip is 1.984375 x 2^e
+
+    assert quantize(x, "bfp16_64").tolist() == [1.984375, -1.984375]
+    assert quantize(x, "bfp12_64").tolist() == [1.75, -1.75]
+
+
+def test_small_numbers_beside_a_large_one_become_plain_zeros() -> None:
+    found = quantize(np.array([1.0, -1e-4, -0.0], np.float32), "mxint8")
+
+    assert found.tolist() == [1.0, 0.0, 0.0]
+    assert not np.signbit(found).any()
+
+
+def test_shared_exponents_end_where_eight_bits_do() -> None:
+    tiny = np.array([2.0**-127, 2.0**-128, 2.0**-134, 2.0**-149], np.float32)
+    below = np.array([2.0**-140], np.float32)
+
+    stored = encode(tiny, "mxint8")  # exponent -127, steps of 2^-133; 2^-134 is half a step
+    assert stored.scales is not None
+    assert stored.scales.tolist() == [0]
+    assert stored.elements.tolist() == [64, 32, 0, 0]
+    assert quantize(below, "mxint8").tolist() == [0.0]
+    assert quantize(below, "mxint16").tolist() == [2.0**-140]  # steps of 2^-141
+    assert quantize(np.array([1e300, 1e30]), "mxint8").tolist() == [127 * 2.0**121, 0.0]
+
+
+def test_zeros_have_code_zero() -> None:
+    stored = encode(np.zeros((2, 64), np.float32), "mxint8")
+
+    assert stored.scales is not None
+    assert stored.scales.tolist() == [[0], [0]]
+    assert not decode(stored).any()
+
+
+def test_a_scaled_block_stores_a_seventh_of_its_largest_in_five_bits() -> None:
+    x = np.array([1.0, -0.5, 0.25, 0.1, 0.0714], np.float32)
+
+    stored = encode(x, "sbfp12_16", scale_bias=7)
+    # 1/7 = 1.142857 x 2^-3, to 5 bits 18/16 x 2^-3; field -3 + 7 = 4, fraction 2
+    assert stored.scales is not None
+    assert stored.scales.tolist() == [4 * 16 + 2]
+    assert stored.elements.tolist() == [7, -4, 2, 1, 0]  # 7, -3.5, 1.75, 0.7, 0.4998
+    assert decode(stored).tolist() == [m * 18 / 128 for m in (7, -4, 2, 1, 0)]
+
+
+def test_scales_below_the_smallest_are_flushed_and_above_the_largest_clipped() -> None:
+    small = np.array([7 * 2.0**-6, *[0.0] * 15, 6.9 * 2.0**-6], np.float32)
+    large = np.array([7 * 1000.0], np.float32)
+
+    assert quantize(small, "sbfp12_16", scale_bias=7).tolist() == [7 * 2.0**-6, *[0.0] * 16]
+    assert quantize(large, "sbfp12_16", scale_bias=7).tolist() == [7 * 496.0]
+
+
+def test_the_bias_moves_only_as_far_as_an_array_needs() -> None:
+    def bias_of(*largest: float) -> int:
+        return usual_bias(np.array(largest, np.float32))
+
+    assert bias_of(7 * 0.25, 0.0) == 7
+    assert bias_of(7 * 2.0**-6) == 7
+    assert bias_of(7 * 2.0**-7) == 8  # field 1
+    assert bias_of(7 * 300.0) == 7  # field 15
+    assert bias_of(7 * 511.0) == 6  # rounds up to 512, field 16
+    assert bias_of(7 * 2.0**-20, 7 * 2.0**10) == 5  # the largest goes first
+    assert bias_of(0.0) == 7
+
+
+def test_weights_that_the_usual_bias_would_flush_survive() -> None:
+    x = np.random.default_rng(4).normal(0, 0.02, 4096).astype(np.float32)
+
+    assert not quantize(x, "sbfp12_16", scale_bias=7).any()
+    assert np.abs(quantize(x, "sbfp12_16") - x).max() < 0.02 * 4.5 / 7
+
+
+def test_fp8_codes_are_those_of_ocp() -> None:
+    e4m3 = np.array([448, 1e9, -448, 1.0, 2.0**-6, 2.0**-9, 2.0**-10, 1.5 * 2.0**-9, -0.0])
+    e5m2 = np.array([57344, 1e9, -57344, 1.0, 2.0**-14, 2.0**-16, 2.0**-17, 1.5 * 2.0**-16, -0.0])
+
+    assert encode(e4m3, "fp8_e4m3").elements.tolist() == [
+        0x7E, 0x7E, 0xFE, 0x38, 0x08, 0x01, 0x00, 0x02, 0x80
+    ]  # fmt: skip
+    assert encode(e5m2, "fp8_e5m2").elements.tolist() == [
+        0x7B, 0x7B, 0xFB, 0x3C, 0x04, 0x01, 0x00, 0x02, 0x80
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "not_finite"), [("fp8_e4m3", 2), ("fp8_e5m2", 8)])
+def test_every_code_of_eight_bits_is_a_number_that_has_that_code(
+    name: str, not_finite: int
+) -> None:
+    codes = np.arange(256, dtype=np.uint8)
+    numbers = decode(every_code(name, codes))
+
+    finite = np.isfinite(numbers)
+    assert (~finite).sum() == not_finite
+    assert np.isnan(numbers[0x7F])
+    assert np.isinf(numbers).sum() == (0 if name == "fp8_e4m3" else 2)
+    assert encode(numbers[finite], name).elements.tolist() == codes[finite].tolist()
+
+
+def every_code(name: str, codes: npt.NDArray[Any]) -> Any:
+    return replace(encode(np.zeros(len(codes), np.float32), name), elements=codes)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_half_precision_is_numpys(dtype: Any) -> None:
+    bits = np.random.default_rng(5).integers(0, 2**16, 4096, dtype=np.uint16)
+    half = bits.view(np.float16)[np.isfinite(bits.view(np.float16))]
+    x = (half.astype(np.float64) * (1 + 2.0**-11)).astype(dtype)  # beside the ties
+    x = x[np.abs(x) <= 65504]
+
+    assert quantize(x, "fp16").tobytes() == x.astype(np.float16).astype(dtype).tobytes()
+    assert encode(x, "fp16").elements.tobytes() == x.astype(np.float16).tobytes()
+
+
+def test_bf16_is_the_upper_half_of_float32() -> None:
+    x = np.array([1.0, 1 + 2.0**-8, 1 + 3 * 2.0**-8, -3.4e38, 2.0**-133, -0.0], np.float32)
+
+    # ties to even: 1 + 2^-8 goes down, 1 + 3 x 2^-8 up; 2^-133 is the smallest subnormal
+    assert encode(x, "bf16").elements.tolist() == [0x3F80, 0x3F80, 0x3F82, 0xFF7F, 0x0001, 0x8000]
+
+
+def test_sparsity_keeps_the_largest_of_every_eight() -> None:
+    x = np.array([1, -8, 2, 7, -3, 6, 4, 5, 0, 0, 0, 0, 0, -1, 0, 0, 9, 9, 9], np.float32)
+
+    half, quarter = quantize(x, "fp16+4:8"), quantize(x, "fp16+2:8")
+    assert half.tolist() == [0, -8, 0, 7, 0, 6, 0, 5, 0, 0, 0, 0, 0, -1, 0, 0, 9, 9, 9]
+    assert quarter.tolist() == [0, -8, 0, 7, *[0] * 9, -1, 0, 0, 9, 9, 0]
+
+
+def test_of_equals_the_first_are_kept() -> None:
+    stored = encode(np.ones(8, np.float32), "mxint8+4:8")
+
+    assert stored.mask is not None
+    assert stored.mask.tolist() == [True] * 4 + [False] * 4
+
+
+@settings(max_examples=30)
+@given(rows(np.float32, 1e6))
+def test_a_sparse_format_is_its_dense_one_on_what_is_kept(x: npt.NDArray[np.float32]) -> None:
+    stored = encode(x, "sbfp12_16+4:8", scale_bias=7)
+
+    assert stored.mask is not None
+    kept = x[stored.mask]
+    for first in range(0, len(x), 8):
+        group, held = np.abs(x[first : first + 8]), stored.mask[first : first + 8]
+        assert held.sum() == min(4, len(group))
+        assert not held.all() or len(group) <= 4
+        assert group[~held].max(initial=0) <= group[held].min()
+    dense = encode(kept, "sbfp12_16", scale_bias=7)
+    assert dense.elements.tolist() == stored.elements.tolist()
+    assert dense.scales is not None
+    assert stored.scales is not None
+    assert dense.scales.tolist() == stored.scales.tolist()
+    assert (
+        quantize(x, "sbfp12_16+4:8", scale_bias=7)[stored.mask].tolist() == decode(dense).tolist()
+    )
+
+
+@pytest.mark.parametrize("bad", [np.inf, -np.inf, np.nan])
+@pytest.mark.parametrize("name", ["mxint8", "sbfp12_16", "fp8_e4m3", "sbfp12_16+4:8"])
+def test_what_is_not_finite_is_refused_with_its_place(name: str, bad: float) -> None:
+    x = np.ones((3, 70, 2), np.float32)
+    x[2, 65, 1] = bad
+
+    with pytest.raises(FormatError, match=rf"there is {bad} at index \[2, 65, 1\] \(1 such"):
+        quantize(x, name, axis=1)
+    with pytest.raises(FormatError, match="only finite numbers"):
+        encode(x, name, axis=1)
+
+
+@pytest.mark.parametrize(
+    ("x", "arguments", "words"),
+    [
+        (np.ones(3, np.int64), {}, "float32 or float64, got int64"),
+        (np.ones(3, np.float16), {}, "got float16"),
+        (np.float32(1), {}, "axis -1 is not one of the 0"),
+        (np.ones((2, 2)), {"axis": 2}, "axis 2 is not one of the 2"),
+        (np.ones(3), {"scale_bias": 128}, "between -112 and 127, got 128"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(x: Any, arguments: Any, words: str) -> None:
+    with pytest.raises(FormatError, match=words):
+        quantize(x, "sbfp12_16", **arguments)
+
+
+@settings(max_examples=25)
+@given(x=rows(np.float32, 2.0**100))
+def test_more_mantissa_bits_are_never_farther_off(x: npt.NDArray[np.float32]) -> None:
+    def error(name: str) -> Any:
+        return np.abs(quantize(x, name).astype(np.float64) - x)
+
+    for finer, coarser in (("mxint8", "mxint4"), ("mxint16", "mxint8"), ("fp32", "bf16")):
+        assert (error(finer) <= error(coarser)).all()

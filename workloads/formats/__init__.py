@@ -1,0 +1,28 @@
+"""Number formats: how many bits an element costs, exactly, what quantising to it does to numbers,
+and which DIMC mode multiplies it.
+
+Block formats share one exponent or scale among ``block`` neighbours along the contraction. Their
+bits follow the vendor's published compressor (BFP16_64 is 8-bit mantissas under an 8-bit exponent
+per 64, so 8.125 bits; "MXINT8" is the same arithmetic at block 64, and MXINT4 and MXINT16 are the
+vendor's words, not OCP's). The matrix engine runs 4-, 8- and 16-bit integers and no floats.
+"""
+
+from workloads.formats.kinds import GROUP, Columns, Format, FormatError, Integers
+from workloads.formats.names import ALIASES, FORMATS, block_format, get_format
+from workloads.formats.quantise import Encoded, decode, encode, quantize
+
+__all__ = [
+    "ALIASES",
+    "FORMATS",
+    "GROUP",
+    "Columns",
+    "Encoded",
+    "Format",
+    "FormatError",
+    "Integers",
+    "block_format",
+    "decode",
+    "encode",
+    "get_format",
+    "quantize",
+]

@@ -1,0 +1,221 @@
+"""Arrays into number formats and back, bit for bit as each format is defined."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from workloads.formats.floats import float_codes, float_values, rounded
+from workloads.formats.kinds import Format, FormatError
+from workloads.formats.names import get_format
+from workloads.formats.pieces import (
+    Piece,
+    Reals,
+    as_rows,
+    from_rows,
+    pieces,
+    refuse_not_finite,
+    rows_of,
+)
+from workloads.formats.shared_exponent import (
+    Codes,
+    Mantissas,
+    exponent_codes,
+    exponent_mantissas,
+    exponent_values,
+)
+from workloads.formats.shared_scale import (
+    LEAST_BIAS,
+    MOST_BIAS,
+    scale_codes,
+    scale_mantissas,
+    scale_values,
+    usual_bias,
+)
+from workloads.formats.sparsity import Mask, pruned, spread
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Encoded:
+    """An array as a format stores it."""
+
+    format: Format
+    shape: tuple[int, ...]
+    axis: int
+    """Along which blocks and groups were cut."""
+    dtype: np.dtype[Any]
+    """Of the array: float32 or float64."""
+    elements: npt.NDArray[Any]
+    """Signed mantissas of a block format (int8 or int16), or bits of floats (uint8, 16 or 32), in
+    the array's shape; along ``axis`` only the kept ones of a sparse format."""
+    scales: Codes | None = None
+    """One code for each block along ``axis``: exponent + 127, or field and fraction of a scale."""
+    scale_bias: int = 0
+    """Of all scales of 4 exponent bits."""
+    mask: Mask | None = None
+    """Which elements a sparse format keeps, in the array's shape."""
+
+    @property
+    def stored_bits(self) -> int:
+        """Of elements, scales and mask together."""
+        bits = self.elements.size * self.format.element_bits
+        bits += 0 if self.scales is None else self.scales.size * self.format.scale_bits
+        return bits + (0 if self.mask is None else self.mask.size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Blocks:
+    """What the blocks of a matrix share."""
+
+    item: Format
+    codes: Codes
+    """[row, block]"""
+    largest: Reals
+    """[row, block] magnitudes."""
+    bias: int
+
+    def mantissas(self, piece: Piece, matrix: Reals) -> Mantissas:
+        codes, numbers = piece.shared(self.codes), piece.of(matrix)
+        if self.item.scale == "e4m4":
+            return scale_mantissas(numbers, codes, piece.shared(self.largest))
+        return exponent_mantissas(numbers, codes, self.item.mantissa_bits)
+
+    def values(self, piece: Piece, mantissas: npt.NDArray[Any], dtype: npt.DTypeLike) -> Reals:
+        codes = piece.shared(self.codes)
+        if self.item.scale == "e4m4":
+            return scale_values(mantissas, codes, self.bias, dtype)
+        return exponent_values(mantissas, codes, self.item.mantissa_bits, dtype)
+
+
+def quantize(
+    x: npt.ArrayLike, fmt: str | Format, axis: int = -1, scale_bias: int | None = None
+) -> Reals:
+    """Return the numbers that are left of ``x`` (float32 or float64) once stored in ``fmt``.
+
+    Blocks and groups are cut along ``axis``, the contracted one. ``scale_bias`` fixes the exponent
+    bias of the scales of SBFP, which is else chosen for the array (``usual_bias``).
+
+    Raises
+    ------
+    FormatError
+        An unknown format, a number that is not finite (says where), a wrong axis, dtype or bias.
+
+    >>> quantize([1.0, 0.3, -0.0078125], "bfp16_64").tolist()
+    [1.0, 0.296875, 0.0]
+    """
+    item = _format(fmt, scale_bias)
+    array, matrix = as_rows(x, axis)
+    dense, matrix, _ = _pruned(array, matrix, item)
+    found = np.empty_like(matrix)
+    blocks = _shared(array, matrix, dense, scale_bias)
+    for piece in pieces(matrix.shape, dense.block):
+        if blocks is None:
+            piece.put(found, rounded(piece.of(matrix), dense))
+        else:
+            piece.put(found, blocks.values(piece, blocks.mantissas(piece, matrix), array.dtype))
+    return from_rows(found, array.shape, axis)
+
+
+def encode(
+    x: npt.ArrayLike, fmt: str | Format, axis: int = -1, scale_bias: int | None = None
+) -> Encoded:
+    """What is stored of ``x`` in ``fmt``; arguments and errors as for ``quantize``."""
+    item = _format(fmt, scale_bias)
+    array, matrix = as_rows(x, axis)
+    dense, matrix, mask = _pruned(array, matrix, item)
+    elements: npt.NDArray[Any] = np.empty(matrix.shape, _element_type(dense))
+    blocks = _shared(array, matrix, dense, scale_bias)
+    for piece in pieces(matrix.shape, dense.block):
+        if blocks is None:
+            piece.put(elements, float_codes(rounded(piece.of(matrix), dense), dense))
+        else:
+            piece.put(elements, blocks.mantissas(piece, matrix))
+    if mask is not None:
+        elements = elements[mask].reshape(len(matrix), item.stored(matrix.shape[1]))
+    return Encoded(
+        format=item,
+        shape=array.shape,
+        axis=axis,
+        dtype=array.dtype,
+        elements=from_rows(elements, array.shape, axis),
+        scales=None if blocks is None else from_rows(blocks.codes, array.shape, axis),
+        scale_bias=0 if blocks is None else blocks.bias,
+        mask=None if mask is None else from_rows(mask, array.shape, axis),
+    )
+
+
+def decode(encoded: Encoded) -> Reals:
+    """Return the numbers that are stored: what ``quantize`` gave, to the bit."""
+    item, axis = spread(encoded.format), encoded.axis
+    elements = _unpacked(encoded)
+    found = np.empty(elements.shape, encoded.dtype)
+    blocks = None
+    if encoded.scales is not None:
+        codes = rows_of(encoded.scales, axis)
+        blocks = _Blocks(item, codes, codes.astype(encoded.dtype), encoded.scale_bias)
+    for piece in pieces(elements.shape, item.block):
+        part = piece.of(elements)
+        if blocks is None:
+            piece.put(found, float_values(part, item, encoded.dtype))
+        else:
+            piece.put(found, blocks.values(piece, part, encoded.dtype))
+    return from_rows(found, encoded.shape, axis)
+
+
+def _format(fmt: str | Format, scale_bias: int | None) -> Format:
+    item = get_format(fmt) if isinstance(fmt, str) else fmt
+    if scale_bias is not None and not LEAST_BIAS <= scale_bias <= MOST_BIAS:
+        raise FormatError(
+            f"scale_bias lies between {LEAST_BIAS} and {MOST_BIAS}, got {scale_bias!r}"
+        )
+    return item
+
+
+def _element_type(item: Format) -> npt.DTypeLike:
+    if item.is_block:
+        return np.int16 if item.mantissa_bits > 8 else np.int8
+    return {8: np.uint8, 16: np.uint16, 32: np.uint32}[item.element_bits]
+
+
+def _unpacked(encoded: Encoded) -> npt.NDArray[Any]:
+    """[row, j] stored elements, with zeros where a sparse format keeps none."""
+    packed = rows_of(encoded.elements, encoded.axis)
+    if encoded.mask is None:
+        return packed
+    mask = rows_of(encoded.mask, encoded.axis)
+    whole: npt.NDArray[Any] = np.zeros(mask.shape, packed.dtype)
+    whole[mask] = packed.ravel()
+    return whole
+
+
+def _pruned(array: Reals, matrix: Reals, item: Format) -> tuple[Format, Reals, Mask | None]:
+    """A sparse format's zeros put in, and the dense format of what is left."""
+    if not item.is_sparse:
+        return item, matrix, None
+    _check_finite(array, matrix)
+    return spread(item), *pruned(matrix, item.kept)
+
+
+def _shared(array: Reals, matrix: Reals, item: Format, scale_bias: int | None) -> _Blocks | None:
+    """Exponents or scales of all blocks; None for floats. Refuses what is not finite."""
+    if not item.is_block:
+        _check_finite(array, matrix)
+        return None
+    rows, k = matrix.shape
+    largest = np.zeros((rows, -(-k // item.block)), array.dtype)
+    for piece in pieces(matrix.shape, item.block):
+        magnitudes = np.abs(piece.of(matrix)).ravel()
+        tops = np.maximum.reduceat(magnitudes, np.arange(0, magnitudes.size, piece.width))
+        largest[piece.rows, piece.blocks] = tops.reshape(piece.rows.stop - piece.rows.start, -1)
+    if not np.isfinite(largest).all():
+        refuse_not_finite(array)
+    if item.scale != "e4m4":
+        return _Blocks(item, exponent_codes(largest), largest, 0)
+    bias = usual_bias(largest) if scale_bias is None else scale_bias
+    return _Blocks(item, scale_codes(largest, bias), largest, bias)
+
+
+def _check_finite(array: Reals, matrix: Reals) -> None:
+    if not all(np.isfinite(piece.of(matrix)).all() for piece in pieces(matrix.shape, 1)):
+        refuse_not_finite(array)
