@@ -66,14 +66,30 @@ class ReplayMachine:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplayOutcome:
-    """What was run and when it happened; the engine may have more rows than the program."""
+    """What was run and when it happened; the engine may have more rows than the program.
+
+    Where repeats had to be written out, the program's template is the whole of it here.
+    """
 
     operations: Operations
     replayed: Replayed
     entry: Integers
-    """[op] row in which an operation of the program starts."""
+    """[row of the template] row in which it starts."""
     exit: Integers
-    """[op] row in which it ends."""
+    """[row of the template] row in which it ends."""
+
+    def moments(self, op: Integers) -> tuple[Integers, Integers, Integers]:
+        """[k] start, begin and end of operations of the program; begin is -1 without a meeting."""
+        replayed = self.replayed
+        repeat, row = np.divmod(op, max(1, len(self.entry)))
+        first = repeat * self.operations.rows
+        met = replayed.meeting[self.exit[row]]
+        begin_ps = np.append(replayed.begin_ps, -1)
+        return (
+            replayed.start_ps[first + self.entry[row]],
+            begin_ps[np.where(met >= 0, met + repeat * replayed.meetings, -1)],
+            replayed.end_ps[first + self.exit[row]],
+        )
 
 
 def assemble_replay(resolved: ResolvedReplay) -> ReplayMachine:
@@ -109,10 +125,10 @@ def play_replay(
     if len(machine.program) > MOST_OPERATIONS:
         raise ProgramTooLongError(
             f"the program has {len(machine.program):,} operations; at most {MOST_OPERATIONS:,} are "
-            "replayed, each takes about 200 bytes of memory: fewer steps"
+            "replayed, each takes about 40 bytes of memory: fewer steps"
         )
     operations = operations_of(machine.program, machine.work, machine.calls)
-    rows = np.arange(len(operations.rank))
+    rows = np.arange(operations.rows)
     entry, leave = rows, rows
     if machine.calls.plans:
         longer = expand(operations, machine.calls.plans)

@@ -9,7 +9,8 @@ import numpy as np
 from cluster.machine.tables import Integers
 from cluster.replay.causes import CAUSES, INSIDE, Causes, Ledger, Rows, causes_of
 from cluster.replay.critical import critical_path
-from cluster.replay.usage import Usage, usage_of
+from cluster.replay.kernel.past import Past, bound_steps, past_of
+from cluster.replay.usage import Usage, usage_of, work_of
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
 
 PS_PER_S = 1e12
@@ -29,13 +30,15 @@ class Measures:
 
 def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
     """Walk the critical path, join intervals, and find where steps end."""
-    replayed, program = outcome.replayed, machine.program
-    path = critical_path(outcome.operations, replayed)
-    op = np.searchsorted(outcome.entry, path.row, "right") - 1
-    row = op % max(1, len(program.operations))
+    replayed, program, operations = outcome.replayed, machine.program, outcome.operations
+    past = past_of(operations, replayed, work_of(operations))
+    path = critical_path(operations, replayed, past)
+    repeat, own = np.divmod(path.operation, max(1, operations.rows))
+    written, row = np.divmod(
+        np.searchsorted(outcome.entry, own, "right") - 1, max(1, len(program.operations))
+    )
     rows = Rows(
-        step=program.operations.step[row]
-        + op // len(program.operations) * program.steps_per_repeat,
+        step=program.operations.step[row] + (repeat + written) * program.steps_per_repeat,
         bound=machine.work.bound[row].astype(np.int64),
         dispatch_ps=machine.work.dispatch_ps[row],
     )
@@ -44,10 +47,10 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
         latency_ps=_latencies(machine),
         moved_bytes=replayed.load_bytes.sum(axis=0),
     )
-    start_ps, end_ps = _steps(machine, outcome)
+    start_ps, end_ps = _steps(machine, outcome, past)
     return Measures(
-        usage=usage_of(outcome.operations, replayed),
-        causes=causes_of(path, rows, outcome.operations, replayed, ledger),
+        usage=usage_of(operations, replayed, past),
+        causes=causes_of(path, rows, operations, replayed, ledger),
         step_start_ps=start_ps,
         step_end_ps=end_ps,
     )
@@ -101,19 +104,18 @@ def waits(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) ->
     return {place: elapsed / makespan for place, elapsed in ranked}
 
 
-def _steps(machine: ReplayMachine, outcome: ReplayOutcome) -> tuple[Integers, Integers]:
+def _steps(machine: ReplayMachine, outcome: ReplayOutcome, past: Past) -> tuple[Integers, Integers]:
     """[step] first start and last end."""
     program = machine.program
-    start = outcome.replayed.start_ps[outcome.entry]
-    end = outcome.replayed.end_ps[outcome.exit]
-    each = program.steps_per_repeat
-    step = (np.arange(program.repeats)[:, None] * each + program.operations.step).ravel()
-    starts = np.full(program.steps, np.iinfo(np.int64).max)
-    ends = np.zeros(program.steps, np.int64)
-    np.minimum.at(starts, step, start)
-    np.maximum.at(ends, step, end)
-    last = np.maximum.accumulate(ends)
-    return np.minimum(starts, last), last
+    each, template = program.steps_per_repeat, program.operations.step.astype(np.int64)
+    written = program.repeats // outcome.operations.repeats
+    step = (np.arange(written)[:, None] * each + template).ravel()
+    bounds = np.zeros((2, program.steps), np.int64)
+    bounds[0] = np.iinfo(np.int64).max
+    if outcome.operations.total:
+        bound_steps(past, np.stack([outcome.entry, outcome.exit, step]), written * each, bounds)
+    last = np.maximum.accumulate(bounds[1])
+    return np.minimum(bounds[0], last), last
 
 
 def stage_bubbles(

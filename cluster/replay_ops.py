@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.machine.tables import Integers
-from cluster.replay.translate import repeated
+from cluster.replay.repeats import repeated
 from results.columns import PS_PER_S, Coded
 from workloads.program import Program
 from workloads.program.words import KINDS, PHASES, VARYING

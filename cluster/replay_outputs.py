@@ -10,7 +10,7 @@ from cluster.replay.causes import GIVEN
 from cluster.replay.work import RECORDED
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
 from cluster.replay_measures import Measures
-from cluster.replay_ops import NO_MEETING, CardOps, Columns, Seat, op_columns, template_of
+from cluster.replay_ops import CardOps, Columns, Seat, op_columns, template_of
 from results.columns import PS_PER_S, link_columns
 from topology.parts import LinkKind
 from topology.records import edge_records, node_records
@@ -25,18 +25,12 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
     """All that the part of one card is made of."""
-    program, replayed = machine.program, outcome.replayed
+    program = machine.program
     bound = np.where(machine.work.bound == RECORDED, GIVEN, machine.work.bound)
     template = template_of(program, rank, bound)
     first = np.arange(program.repeats)[:, None] * len(program.operations)
-    op = (first + template["row"]).ravel()
-    met = replayed.meeting[outcome.exit[op]]
-    return CardOps(
-        **template,
-        start_ps=replayed.start_ps[outcome.entry[op]],
-        begin_ps=np.where(met >= 0, np.append(replayed.begin_ps, 0)[met], NO_MEETING),
-        end_ps=replayed.end_ps[outcome.exit[op]],
-    )
+    start_ps, begin_ps, end_ps = outcome.moments((first + template["row"]).ravel())
+    return CardOps(**template, start_ps=start_ps, begin_ps=begin_ps, end_ps=end_ps)
 
 
 def by_card(seats: Sequence[Seat]) -> list[int]:

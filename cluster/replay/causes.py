@@ -70,7 +70,8 @@ def causes_of(
     latency, contention = zero.copy(), zero.copy()
     links = np.tile(none, (3, 1))
     if moved.any():
-        first = _transfer(operations, replayed)[replayed.meeting[path.row[moved]]]
+        met = replayed.meeting[path.operation[moved] % operations.rows]
+        first = _transfer(operations, replayed)[met]
         latency[moved], contention[moved], links[:, moved] = _transferred(
             first, elapsed[moved], ledger
         )
@@ -84,8 +85,8 @@ def causes_of(
 
 
 def _transfer(operations: Operations, replayed: Replayed) -> Integers:
-    """[meeting] its first leg, -1 where the meeting is all that happens."""
-    found = np.full(len(replayed.begin_ps), -1, np.int64)
+    """[meeting of a repeat] its first leg, -1 where the meeting is all that happens."""
+    found = np.full(replayed.meetings, -1, np.int64)
     rows = np.flatnonzero(operations.transfer >= 0)
     found[replayed.meeting[rows]] = operations.transfer[rows]
     return found
@@ -129,8 +130,14 @@ def _facts(leg: int, ledger: Ledger) -> tuple[int, int, int, int, int]:
 def _summed(step: Integers, cause: Integers, resource: Integers, elapsed: Integers) -> Causes:
     """Equal parts joined, empty ones left out."""
     some = elapsed > 0
-    keys = np.stack([step[some], cause[some], resource[some]], axis=1)
-    kinds, which = np.unique(keys, axis=0, return_inverse=True)
+    places = int(resource.max(initial=INSIDE)) - INSIDE + 1
+    key = (step[some] * len(CAUSES) + cause[some]) * places + resource[some] - INSIDE
+    kinds, which = np.unique(key, return_inverse=True)
     total = np.zeros(len(kinds), np.int64)
-    np.add.at(total, which.ravel(), elapsed[some])
-    return Causes(step=kinds[:, 0], cause=kinds[:, 1], resource=kinds[:, 2], elapsed_ps=total)
+    np.add.at(total, which, elapsed[some])
+    return Causes(
+        step=kinds // places // len(CAUSES),
+        cause=kinds // places % len(CAUSES),
+        resource=kinds % places + INSIDE,
+        elapsed_ps=total,
+    )

@@ -10,6 +10,7 @@ from cluster.replay.problem import Kind, Operations, ReplayError
 
 MOST_QUEUES = 1 << 24
 """Ranks times streams; more is certainly a mistake."""
+MOST_REPEATS = 1 << 31
 MOST_BYTES = 1 << 53
 """Over one resource by one leg: exact as a float64."""
 
@@ -18,7 +19,7 @@ def check_operations(operations: Operations, transfers: Transfers, most_bins: in
     """Columns of one length, ranges, and references that exist."""
     if most_bins < 2 or most_bins % 2:
         raise ReplayError(f"most_bins is an even number of at least 2, got {most_bins!r}")
-    rows = len(operations.rank)
+    rows = operations.rows
     names = ("rank", "stream", "kind", "duration_ps", "transfer", "group", "peer", "tag", "passive")
     for name in names:
         _check_column(name, getattr(operations, name), rows)
@@ -35,9 +36,26 @@ def check_operations(operations: Operations, transfers: Transfers, most_bins: in
     _check_range("passive", operations.passive, 0, 1)
     _check_offsets("dep_offsets", operations.dep_offsets, rows, len(operations.deps))
     _check_column("deps", operations.deps, len(operations.deps))
-    _check_range("deps", operations.deps, 0, rows - 1)
+    _check_range("deps", operations.deps, -rows if operations.repeats > 1 else 0, rows - 1)
+    _check_repeats(operations)
     _check_groups(operations)
     _check_kinds(operations, ranks)
+
+
+def _check_repeats(operations: Operations) -> None:
+    repeats, varies, values = operations.repeats, operations.varies, operations.varying_ps
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise ReplayError(f"repeats are 1 to {MOST_REPEATS}, got {repeats!r}")
+    if not len(varies):
+        return
+    if values.ndim != 2 or len(values) != repeats or values.dtype != np.int64:
+        raise ReplayError(
+            f"varying_ps must be int64 values for {repeats} repeats, got {values.dtype} of shape "
+            f"{values.shape}"
+        )
+    _check_range("varying_ps", values.ravel(), 0, LONGEST_PS)
+    _check_column("varies", varies, operations.rows)
+    _check_range("varies", varies, -1, values.shape[1] - 1)
 
 
 def _check_groups(operations: Operations) -> None:

@@ -6,7 +6,6 @@ import numpy as np
 
 from cluster.compiled import announced
 from cluster.machine.fabric import Transfers
-from cluster.machine.tables import Integers
 from cluster.replay.check import check_operations, check_transfers
 from cluster.replay.deadlock import explain
 from cluster.replay.kernel.advance import advance
@@ -19,8 +18,10 @@ from cluster.replay.problem import (
     Observer,
     Operations,
     Replayed,
+    ReplayError,
     RunTooLongError,
 )
+from cluster.replay.repeats import alike, written_out
 
 WINDOW_EVENTS = 1 << 18
 WINDOW_S = 0.05
@@ -39,7 +40,7 @@ def replay(
     Raises
     ------
     ReplayError, FabricError
-        Input that makes no sense.
+        Input that makes no sense, or repeats that do not pair alike.
     DeadlockError
         Operations that wait for each other for ever.
     RunTooLongError
@@ -48,11 +49,13 @@ def replay(
     check_transfers(transfers)
     check_operations(operations, transfers, most_bins)
     meetings = pair(operations)
+    if operations.repeats > 1 and not alike(meetings):
+        raise ReplayError("calls of one repeat meet those of another: write the repeats out")
     state = build(operations, meetings, transfers, contended=contended, most_bins=most_bins)
     if observer is not None:
-        observer.started(len(operations.rank))
+        observer.started(operations.total)
     run(state, observer=observer)
-    _check_end(state, operations, meetings)
+    _check_end(state, operations)
     if observer is not None:
         observer.finished()
     return _replayed(state, meetings)
@@ -81,7 +84,7 @@ def _next_window(events: int, most: int, took_s: float) -> int:
     return min(most, 2 * events) if took_s < WINDOW_S else events
 
 
-def _check_end(state: State, operations: Operations, meetings: Meetings) -> None:
+def _check_end(state: State, operations: Operations) -> None:
     control = state.control[0]
     if control["status"] == LATE:
         day = int(control["now_ps"]) / (86_400 * 10**12)
@@ -90,8 +93,9 @@ def _check_end(state: State, operations: Operations, meetings: Meetings) -> None
             "operations are done; a run may last 106 days: replay fewer operations"
         )
     if control["status"] == STUCK:
-        pending = state.operations["pending"][:-1]
-        raise DeadlockError(explain(operations, meetings, pending == THERE, pending == ENDED))
+        whole = written_out(operations)
+        seen = state.seen
+        raise DeadlockError(explain(whole, pair(whole), seen == THERE, seen == ENDED))
 
 
 def _replayed(state: State, meetings: Meetings) -> Replayed:
@@ -102,16 +106,13 @@ def _replayed(state: State, meetings: Meetings) -> Replayed:
         loads = np.concatenate([joined, np.zeros_like(joined)])
         bin_ps *= 2
     return Replayed(
-        start_ps=_column(state.operations["start_ps"]),
-        end_ps=_column(state.operations["end_ps"]),
+        start_ps=state.start_ps,
+        end_ps=state.end_ps,
         meeting=meetings.of,
-        begin_ps=_column(state.meetings["begin_ps"]),
-        finish_ps=_column(state.meetings["finish_ps"]),
+        meetings=len(meetings),
+        begin_ps=np.ascontiguousarray(state.met["begin_ps"]),
+        finish_ps=np.ascontiguousarray(state.met["finish_ps"]),
+        makespan_ps=end_ps,
         bin_ps=bin_ps,
         load_bytes=loads[: max(1, -(-end_ps // bin_ps))].copy(),
     )
-
-
-def _column(records: Integers) -> Integers:
-    """All but the last row, which only closes the list."""
-    return np.ascontiguousarray(records[:-1])

@@ -65,6 +65,9 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
         deps=deps,
         group_offsets=operations.group_offsets,
         group_ranks=operations.group_ranks,
+        repeats=operations.repeats,
+        varies=_varies(operations, first, sizes),
+        varying_ps=operations.varying_ps,
     )
     return Expanded(operations=longer, entry=first, exit=first + sizes - 1)
 
@@ -174,6 +177,15 @@ def _columns(
     return columns
 
 
+def _varies(operations: Operations, first: Integers, sizes: Integers) -> Integers:
+    """What differs by repeat is the preparation, which stands at the entry."""
+    if not len(operations.varies):
+        return operations.varies
+    varies = np.full(int(sizes.sum()), -1, np.int64)
+    varies[first] = operations.varies
+    return varies
+
+
 def _dependencies(
     operations: Operations,
     parts: list[_Part],
@@ -191,7 +203,9 @@ def _dependencies(
     offsets = np.concatenate([[0], np.cumsum(counts)])
     deps = np.empty(int(offsets[-1]), np.int64)
     shift = np.repeat(offsets[first] - operations.dep_offsets[:-1], own)
-    deps[np.arange(len(operations.deps)) + shift] = (first + sizes - 1)[operations.deps]
+    leave = (first + sizes - 1)[operations.deps]  # below 0 it counts from the end, as it should
+    leave[operations.deps < 0] -= len(counts)
+    deps[np.arange(len(operations.deps)) + shift] = leave
     for number, part in enumerate(parts):
         entries = first[part_of == number][:, None]
         deps[offsets[entries + 1] + np.arange(len(part.deps))] = entries + part.deps

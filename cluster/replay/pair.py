@@ -10,10 +10,12 @@ from cluster.replay.problem import Kind, Operations, ReplayError
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Meetings:
-    """Numbered by their lowest row."""
+    """Of one repeat, numbered by their lowest row."""
 
     of: Integers
-    """[n] the meeting of each operation, -1 for work."""
+    """[n] the meeting of each row, -1 for work."""
+    key: Integers
+    """[m] a number for what calls must share to meet."""
     transfer: Integers
     """[m] first leg, -1 where the meeting is all that happens."""
     drivers: Integers
@@ -28,7 +30,7 @@ class Meetings:
 
 
 def pair(operations: Operations) -> Meetings:
-    """Pair the calls by row order, as DESIGN.md says; partners may be missing.
+    """Pair the calls of one repeat by row order, as DESIGN.md says; partners may be missing.
 
     Raises
     ------
@@ -45,6 +47,7 @@ def pair(operations: Operations) -> Meetings:
     of[members] = number
     return Meetings(
         of=of,
+        key=key[firsts],
         transfer=_transfers(operations, members, offsets),
         drivers=_drivers(operations, members, offsets),
         member_offsets=offsets,

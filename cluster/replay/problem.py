@@ -1,8 +1,10 @@
 """What both engines are given and what both give back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import ClassVar, Protocol
+
+import numpy as np
 
 from cluster.machine.tables import Integers
 
@@ -44,9 +46,10 @@ class RunTooLongError(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Operations:
-    """The program of all ranks; one row per operation, int64 columns of one length.
+    """The program of all ranks: n rows, int64 columns of one length, run ``repeats`` times over.
 
-    Rows may stand in any order; those of one (rank, stream) run in the order in which they stand.
+    Row i of repeat r is operation ``r * n + i``. Rows may stand in any order; those of one (rank,
+    stream) run in the order in which they stand, and before those of the next repeat.
     """
 
     rank: Integers
@@ -72,11 +75,28 @@ class Operations:
     dep_offsets: Integers
     """[n + 1] into ``deps``."""
     deps: Integers
-    """Rows that must end before this one starts."""
+    """Rows that must end before this one starts; below 0 they lie in the repeat before, and in the
+    first repeat they do not exist."""
     group_offsets: Integers
     """[groups + 1] into ``group_ranks``."""
     group_ranks: Integers
     """Rising within a group."""
+    repeats: int = 1
+    """1 or more; with more, the calls of a repeat meet those of the same repeat only
+    (``repeats.even``)."""
+    varies: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] column of ``varying_ps`` that a row takes its duration from, -1 for none; or empty."""
+    varying_ps: Integers = field(default_factory=lambda: np.zeros((1, 0), np.int64))
+    """[repeats, column]"""
+
+    @property
+    def rows(self) -> int:
+        return len(self.rank)
+
+    @property
+    def total(self) -> int:
+        """How many operations there are."""
+        return len(self.rank) * self.repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,22 +104,23 @@ class Replayed:
     """When everything happened."""
 
     start_ps: Integers
-    """[n] per operation."""
+    """[repeats x n] per operation."""
     end_ps: Integers
-    """[n]"""
+    """[repeats x n]"""
     meeting: Integers
-    """[n] which meeting the operation belonged to, -1 for work."""
+    """[n] which meeting each row belonged to in the first repeat, -1 for work; in each further
+    repeat it is ``meetings`` more."""
+    meetings: int
+    """Of one repeat."""
     begin_ps: Integers
-    """[meetings] when its last driver was there."""
+    """[repeats x meetings] when its last driver was there."""
     finish_ps: Integers
-    """[meetings] when its last leg left."""
+    """[repeats x meetings] when its last leg left."""
+    makespan_ps: int
+    """The last of ``end_ps``."""
     bin_ps: int
     load_bytes: Integers
     """[bin, resource] bytes moved in each bin."""
-
-    @property
-    def makespan_ps(self) -> int:
-        return int(self.end_ps.max(initial=0))
 
 
 class Observer(Protocol):

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.machine.tables import Integers
+from cluster.replay.kernel.build import queues_of
+from cluster.replay.kernel.past import COMPUTES, MOVES, Past, join, past_of
 from cluster.replay.problem import Kind, Operations, Replayed
 from workloads.program.words import HOST, NETWORK
 
@@ -23,32 +25,41 @@ class Usage:
     """[rank] neither: the bubble."""
 
 
-def usage_of(operations: Operations, replayed: Replayed) -> Usage:
-    """Measure every rank from 0 to the makespan. The host's time is none of the card's."""
-    ranks = int(operations.rank.max(initial=-1)) + 1
+def work_of(operations: Operations) -> Integers:
+    """[n] what each row does while it lasts: COMPUTES and MOVES. The host's time is neither."""
     work = operations.kind == Kind.WORK
-    there = replayed.start_ps + operations.duration_ps
-    computes = np.where(work, (operations.stream != NETWORK) & (operations.stream != HOST), True)
-    computes &= there > replayed.start_ps
-    begin, finish = replayed.start_ps.copy(), replayed.end_ps.copy()
-    begin[~work] = replayed.begin_ps[replayed.meeting[~work]]
-    finish[~work] = replayed.finish_ps[replayed.meeting[~work]]
-    moves = (~work | (operations.stream == NETWORK)) & (finish > begin)
-    busy = np.zeros((ranks, 3), np.int64)
-    order = np.argsort(_narrow(operations.rank), kind="stable")
-    offsets = np.searchsorted(operations.rank[order], np.arange(ranks + 1))
-    for rank in range(ranks):
-        rows = order[offsets[rank] : offsets[rank + 1]]
-        own, sent = rows[computes[rows]], rows[moves[rows]]
-        busy[rank] = (
-            covered(replayed.start_ps[own], there[own]),
-            covered(begin[sent], finish[sent]),
-            covered(
-                np.concatenate([replayed.start_ps[own], begin[sent]]),
-                np.concatenate([there[own], finish[sent]]),
-            ),
+    network = operations.stream == NETWORK
+    computes = ~work | ~(network | (operations.stream == HOST))
+    does: Integers = computes * COMPUTES + (~work | network) * MOVES
+    return does
+
+
+def usage_of(operations: Operations, replayed: Replayed, past: Past | None = None) -> Usage:
+    """Measure every rank from 0 to the makespan.
+
+    ``past`` is ``past_of`` the same run and its ``work_of``, where it is at hand already.
+    """
+    past = past or past_of(operations, replayed, work_of(operations))
+    ranks = int(operations.rank.max(initial=-1)) + 1
+    queue = queues_of(operations)
+    order = np.argsort(queue, kind="stable")
+    heads = np.flatnonzero(np.diff(queue[order], prepend=-1))
+    longest = int(np.diff(heads, append=len(order)).max(initial=0))
+    scratch = np.empty((2, longest * operations.repeats), np.int64)
+    spent: list[dict[int, list[Integers]]] = [{COMPUTES: [], MOVES: []} for _ in range(ranks)]
+    for rows in np.split(order, heads[1:]) if heads.size else []:
+        for what, found in spent[int(operations.rank[rows[0]])].items():
+            count = join(past, rows, what, scratch)
+            found.append(scratch[:, :count].copy())
+    none = np.zeros((2, 0), np.int64)
+    compute, communication, either = (
+        np.array([covered(*np.concatenate([none, *found], axis=1)) for found in lists], np.int64)
+        for lists in (
+            [own[COMPUTES] for own in spent],
+            [own[MOVES] for own in spent],
+            [own[COMPUTES] + own[MOVES] for own in spent],
         )
-    compute, communication, either = busy.T
+    )
     return Usage(
         compute_ps=compute,
         communication_ps=communication,
@@ -60,6 +71,8 @@ def usage_of(operations: Operations, replayed: Replayed) -> Usage:
 def covered(start: Integers, end: Integers) -> int:
     """How much time lies in at least one of the intervals.
 
+    Nobody is under way between the k-th end and the start after the k-th, where that is later.
+
     Examples
     --------
     >>> covered(np.array([0, 5, 20]), np.array([10, 7, 21]))
@@ -67,12 +80,6 @@ def covered(start: Integers, end: Integers) -> int:
     """
     if not start.size:
         return 0
-    order = np.argsort(start, kind="stable")
-    start, reach = start[order], np.maximum.accumulate(end[order])
-    gaps = np.maximum(0, start[1:] - reach[:-1])
-    return int(reach[-1] - start[0] - gaps.sum())
-
-
-def _narrow(rank: Integers) -> np.ndarray:
-    """Small numbers are sorted by radix, which is much quicker."""
-    return rank.astype(np.int16) if rank.max(initial=0) < np.iinfo(np.int16).max else rank
+    start, end = (np.sort(one, kind="stable") for one in (start, end))
+    gaps = np.maximum(0, start[1:] - end[:-1])
+    return int(end[-1] - start[0] - gaps.sum())

@@ -106,7 +106,16 @@ class Writer:
         for row, layer in zip(work.rows, work.layers, strict=True):
             if row.name == HEAD_NAME:
                 waits, beside = (*waits, *beside), ()
-            unit = replace(here, row=row, layer=layer, deps=waits, varies=self._varies(here, row))
+            unit = Unit(  # ten times as quick as replace, and nearly all units are made here
+                row=row,
+                step=here.step,
+                slot=here.slot,
+                stage=here.stage,
+                phase=here.phase,
+                layer=layer,
+                varies=self._varies(here, row),
+                deps=waits,
+            )
             number = self._append(unit)
             if row.name == STREAM_NAME:
                 beside = number

@@ -5,7 +5,7 @@ from cluster.replay.kernel.clock import take_first
 from cluster.replay.kernel.fabric import enter, leave
 from cluster.replay.kernel.flow import start
 from cluster.replay.kernel.share import settle
-from cluster.replay.kernel.state import COMING, DONE, LATE, NONE, RUNNING, STUCK, State
+from cluster.replay.kernel.state import COMING, DONE, LATE, RUNNING, STUCK, State
 from cluster.replay.problem import LAST_PS
 
 
@@ -19,10 +19,10 @@ def advance(state: State, events: int) -> int:
     control = state.control[0]
     while control["status"] == RUNNING and events > 0:
         events -= 1
-        if control["ready"] != NONE:
-            o = control["ready"]
-            control["ready"] = state.operations[o]["next"]
-            start(state, o)
+        if control["ready"] > 0:
+            control["ready"] -= 1
+            ready = state.ready[control["ready"]]
+            start(state, ready["operation"], ready["row"])
             continue
         next_ps = control["now_ps"]
         if control["queued"] > 0:

@@ -3,19 +3,23 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.compiled import compiled
+from cluster.compiled import compiled, inlined
 from cluster.machine.fabric import Transfers
 from cluster.machine.tables import Integers, Records
 from cluster.replay.kernel.state import (
     CONTROL,
     ENTRY,
+    FOLLOWER,
     LEG,
     MEETING,
+    MET,
     NEVER,
     NONE,
-    OPERATION,
+    READY,
     RESOURCE,
+    ROW,
     SLOT,
     USE,
     State,
@@ -25,15 +29,12 @@ from cluster.replay.problem import FIRST_BIN_PS, Operations
 
 
 class Program(NamedTuple):
-    """What compiled code reads of the operations."""
+    """What compiled code reads of the operations: the rows of one repeat."""
 
     queue: Integers
     """[n] number of each one's (rank, stream)."""
     dep_offsets: Integers
     deps: Integers
-    duration_ps: Integers
-    meeting: Integers
-    passive: Integers
 
 
 def build(
@@ -48,20 +49,30 @@ def build(
 
     Everything is owned, writable and contiguous, so that the kernel is compiled for one type only.
     """
-    program = _program(operations, meetings)
-    homes = _homes(operations, meetings, program.queue)
-    slots, entries = _slots(transfers, meetings, homes, int(program.queue.max(initial=0)) + 1)
+    queue = queues_of(operations)
+    queues = int(queue.max(initial=0)) + 1
+    homes = _homes(operations, meetings, queue)
+    slots, entries = _slots(transfers, meetings, homes, queues)
     control = np.zeros(1, CONTROL)
-    control["operations"], control["contended"] = len(program.queue), contended
-    control["bin_ps"], control["ready"] = FIRST_BIN_PS, NONE
-    rows, successors = _linked(program, control, len(slots))
+    control["operations"], control["rows"] = operations.total, operations.rows
+    control["meetings"] = len(meetings)
+    control["contended"], control["bin_ps"] = contended, FIRST_BIN_PS
+    seen, ready = np.zeros(operations.total, np.int32), np.zeros(queues, READY)
+    rows, followers = _linked(operations, meetings, queue, seen)
+    _stack(rows, seen, ready, control)
     resources = np.zeros(transfers.resources, RESOURCE)
     resources["head"] = NONE
     return State(
         control=control,
-        operations=rows,
-        successors=successors,
+        rows=rows,
+        followers=followers,
+        varying_ps=np.array(operations.varying_ps, np.int64, order="C"),
+        start_ps=np.zeros(operations.total, np.int64),
+        end_ps=np.zeros(operations.total, np.int64),
+        seen=seen,
+        ready=ready,
         meetings=_meetings(meetings, homes),
+        met=_met(meetings, operations.repeats),
         members=np.array(meetings.members, np.int64),
         legs=_legs(transfers),
         uses=_uses(transfers),
@@ -75,92 +86,101 @@ def build(
     )
 
 
-def _program(operations: Operations, meetings: Meetings) -> Program:
-    """The columns as compiled code wants them; copied only where they are not so already."""
-
-    def owned(column: Integers) -> Integers:
-        return np.require(column, np.int64, ["C", "W"])
-
+def queues_of(operations: Operations) -> Integers:
+    """[n] a number for each row's (rank, stream), in their order."""
     streams = int(operations.stream.max(initial=0)) + 1
-    return Program(
-        queue=operations.rank * streams + operations.stream,
-        dep_offsets=owned(operations.dep_offsets),
-        deps=owned(operations.deps),
-        duration_ps=owned(operations.duration_ps),
-        meeting=owned(meetings.of),
-        passive=owned(operations.passive),
+    return operations.rank * streams + operations.stream
+
+
+def _linked(
+    operations: Operations, meetings: Meetings, queue: Integers, seen: npt.NDArray[np.int32]
+) -> tuple[Records, Records]:
+    """Rows that know who waits for them, and those who wait; ``seen`` as the first repeat begins.
+
+    What the first repeat would wait for in the one before counts as seen.
+    """
+    total = operations.rows
+    program = Program(
+        queue=queue,
+        dep_offsets=np.require(operations.dep_offsets, np.int64, ["C", "W"]),
+        deps=np.require(operations.deps, np.int64, ["C", "W"]),
     )
+    rows = np.zeros(total + 1, ROW)
+    varies = operations.varies if len(operations.varies) else np.full(total, NONE)
+    rows["varies"][:-1] = varies
+    rows["duration_ps"][:-1] = np.where(varies >= 0, 0, operations.duration_ps)
+    rows["meeting"][:-1] = meetings.of
+    rows["passive"][:-1] = operations.passive
+    last = np.empty((int(queue.max(initial=0)) + 1, 2), np.int64)
+    followers = np.zeros(total + len(operations.deps), FOLLOWER)
+    count(program, last, rows, seen)
+    rows["first"].cumsum(out=rows["first"])
+    follow(program, last, rows, followers)
+    return rows, followers
 
 
-def _linked(program: Program, control: Records, queues: int) -> tuple[Records, Integers]:
-    """Operations that know who waits for them, and those who wait."""
+@compiled
+def count(program: Program, last: Integers, rows: Records, seen: npt.NDArray[np.int32]) -> None:
+    """Count who waits for each row: the next of its queue, and those with it in deps."""
+    last[:] = NONE
     total = len(program.queue)
-    rows = np.zeros(total + 1, OPERATION)
-    firsts = np.zeros(total + 1, np.int64)
-    successors = np.zeros(total + len(program.deps), np.int64)
-    last = np.empty(queues, np.int64)
-    count(program, last, firsts)
-    firsts.cumsum(out=firsts)
-    succeed(program, last, firsts, successors)
-    lay_out(program, last, firsts, rows, control)
-    return rows, successors
-
-
-@compiled
-def count(program: Program, last: Integers, firsts: Integers) -> None:
-    """Count who waits for each operation: the next of its queue, and those with it in deps."""
-    last[:] = NONE
-    for o in range(len(program.queue)):
-        before = last[program.queue[o]]
-        last[program.queue[o]] = o
-        if before != NONE:
-            firsts[before] += 1
-        for place in range(program.dep_offsets[o], program.dep_offsets[o + 1]):
-            firsts[program.deps[place]] += 1
-
-
-@compiled
-def succeed(program: Program, last: Integers, firsts: Integers, successors: Integers) -> None:
-    """Write them down from the end of each operation's part to its start, where ``firsts`` ends."""
-    last[:] = NONE
-    for o in range(len(program.queue)):
-        before = last[program.queue[o]]
-        last[program.queue[o]] = o
-        if before != NONE:
-            firsts[before] -= 1
-            successors[firsts[before]] = o
-        for place in range(program.dep_offsets[o], program.dep_offsets[o + 1]):
+    for row in range(total):
+        queue = program.queue[row]
+        if last[queue, 1] == NONE:
+            last[queue, 0] = row
+            seen[row] += 1
+        else:
+            rows[last[queue, 1]]["first"] += 1
+        last[queue, 1] = row
+        wanted = 1
+        for place in range(program.dep_offsets[row], program.dep_offsets[row + 1]):
             other = program.deps[place]
-            firsts[other] -= 1
-            successors[firsts[other]] = o
+            wanted += 1
+            if other < 0:
+                other += total
+                seen[row] += 1
+            rows[other]["first"] += 1
+        rows[row]["wanted"] = wanted
+    for place in range(len(last)):
+        if last[place, 1] != NONE:
+            rows[last[place, 1]]["first"] += 1
 
 
 @compiled
-def lay_out(
-    program: Program, last: Integers, firsts: Integers, rows: Records, control: Records
-) -> None:
-    """Fill the records in one go, and chain those that wait for nobody, the lowest first."""
-    last[:] = NONE
-    tail = NONE
-    for o in range(len(program.queue)):
-        row = rows[o]
-        row["duration_ps"] = program.duration_ps[o]
-        row["meeting"] = program.meeting[o]
-        row["passive"] = program.passive[o]
-        row["first"] = firsts[o]
-        row["next"] = NONE
-        pending = program.dep_offsets[o + 1] - program.dep_offsets[o]
-        if last[program.queue[o]] != NONE:
-            pending += 1
-        last[program.queue[o]] = o
-        row["pending"] = pending
-        if pending == 0:
-            if tail == NONE:
-                control[0]["ready"] = o
+def follow(program: Program, last: Integers, rows: Records, followers: Records) -> None:
+    """Write them down from the end of each row's part to its start, where ``first`` ends."""
+    total = len(program.queue)
+    for place in range(len(last)):
+        if last[place, 1] != NONE:  # the first of the next repeat follows the last of this one
+            write(rows, followers, last[place, 1], last[place, 0], total)
+            last[place, 1] = NONE
+    for row in range(total):
+        queue = program.queue[row]
+        if last[queue, 1] != NONE:
+            write(rows, followers, last[queue, 1], row, 0)
+        last[queue, 1] = row
+        for place in range(program.dep_offsets[row], program.dep_offsets[row + 1]):
+            other = program.deps[place]
+            if other < 0:
+                write(rows, followers, other + total, row, total)
             else:
-                rows[tail]["next"] = o
-            tail = o
-    rows[len(program.queue)]["first"] = firsts[len(program.queue)]
+                write(rows, followers, other, row, 0)
+
+
+@inlined
+def write(rows: Records, followers: Records, row: int, later: int, further: int) -> None:
+    """One more follower of a row; ``further`` operations lie between their repeats."""
+    rows[row]["first"] -= 1
+    follower = followers[rows[row]["first"]]
+    follower["row"] = later
+    follower["further"] = later - row + further
+
+
+def _stack(rows: Records, seen: npt.NDArray[np.int32], ready: Records, control: Records) -> None:
+    """Operations of the first repeat that wait for nothing, the lowest on top."""
+    first = np.flatnonzero(seen[: len(rows) - 1] == rows["wanted"][:-1])[::-1]
+    control["ready"] = len(first)
+    ready["operation"][: len(first)] = ready["row"][: len(first)] = first
 
 
 def _homes(operations: Operations, meetings: Meetings, queue: Integers) -> Integers:
@@ -195,11 +215,17 @@ def _slots(
 def _meetings(meetings: Meetings, homes: Integers) -> Records:
     rows = np.zeros(len(meetings) + 1, MEETING)
     rows["leg"][:-1] = meetings.transfer
-    rows["missing"][:-1] = meetings.drivers
+    rows["drivers"][:-1] = meetings.drivers
     rows["home"][:-1] = homes
     rows["first"] = meetings.member_offsets
-    rows["finish_ps"] = NEVER
     return rows
+
+
+def _met(meetings: Meetings, repeats: int) -> Records:
+    met = np.zeros((repeats, len(meetings)), MET)
+    met["missing"] = meetings.drivers
+    met["finish_ps"] = NEVER
+    return met.ravel()
 
 
 def _legs(transfers: Transfers) -> Records:

@@ -11,66 +11,70 @@ from cluster.replay.problem import LAST_PS
 
 
 @inlined
-def start(state: State, o: int) -> None:
-    """Start an operation that waits for no row any more."""
-    operation = state.operations[o]
-    there_ps = operation["start_ps"] + operation["duration_ps"]
-    m = operation["meeting"]
-    if m == NONE:
-        end(state, o, there_ps)
+def start(state: State, o: int, row: int) -> None:
+    """Start operation ``o``, which waits for no other any more; ``row`` is its row."""
+    control, own = state.control[0], state.rows[row]
+    there_ps = state.start_ps[o] + own["duration_ps"]
+    if own["varies"] != NONE:
+        there_ps += state.varying_ps[o // control["rows"], own["varies"]]
+    if own["meeting"] == NONE:
+        end(state, o, row, there_ps)
         return
-    meeting = state.meetings[m]
-    if meeting["finish_ps"] != NEVER:
-        end(state, o, max(there_ps, meeting["finish_ps"]))
+    m = o // control["rows"] * control["meetings"] + own["meeting"]
+    met = state.met[m]
+    if met["finish_ps"] != NEVER:
+        end(state, o, row, max(there_ps, met["finish_ps"]))
         return
-    operation["pending"] = THERE
-    operation["end_ps"] = there_ps
+    state.seen[o] = THERE
+    state.end_ps[o] = there_ps
     if there_ps > LAST_PS:
-        state.control[0]["status"] = LATE
+        control["status"] = LATE
         return
-    if operation["passive"] == 0:
-        meeting["missing"] -= 1
-        meeting["begin_ps"] = max(meeting["begin_ps"], there_ps)
-        if meeting["missing"] == 0:
-            go_on(state, m, meeting["leg"], meeting["begin_ps"])
+    if own["passive"] == 0:
+        met["missing"] -= 1
+        met["begin_ps"] = max(met["begin_ps"], there_ps)
+        if met["missing"] == 0:
+            go_on(state, m, state.meetings[own["meeting"]]["leg"], met["begin_ps"])
 
 
 @inlined
-def end(state: State, o: int, end_ps: int) -> None:
+def end(state: State, o: int, row: int, end_ps: int) -> None:
     """End an operation; what waited for nothing else can start."""
-    control, operations = state.control[0], state.operations
-    operation = operations[o]
-    operation["end_ps"] = end_ps
-    operation["pending"] = ENDED
+    control = state.control[0]
+    state.end_ps[o] = end_ps
+    state.seen[o] = ENDED
     control["done"] += 1
     if end_ps > control["end_ps"]:
         control["end_ps"] = end_ps
         if end_ps > LAST_PS:
             control["status"] = LATE
-    for place in range(operation["first"], operations[o + 1]["first"]):
-        successor = state.successors[place]
-        other = operations[successor]
-        other["start_ps"] = max(other["start_ps"], end_ps)
-        other["pending"] -= 1
-        if other["pending"] == 0:
-            other["next"] = control["ready"]
-            control["ready"] = successor
+    for place in range(state.rows[row]["first"], state.rows[row + 1]["first"]):
+        follower = state.followers[place]
+        other = o + follower["further"]
+        if other < control["operations"]:
+            state.start_ps[other] = max(state.start_ps[other], end_ps)
+            state.seen[other] += 1
+            if state.seen[other] == state.rows[follower["row"]]["wanted"]:
+                ready = state.ready[control["ready"]]
+                ready["operation"] = other
+                ready["row"] = follower["row"]
+                control["ready"] += 1
 
 
 @inlined
 def go_on(state: State, m: int, leg: int, at_ps: int) -> None:
     """Begin ``leg`` of a meeting; legs that use nothing pass at once, the last one ends it."""
-    legs = state.legs
+    control, legs = state.control[0], state.legs
     while leg != NONE and legs[leg]["first"] == legs[leg + 1]["first"]:
         at_ps += legs[leg]["latency_ps"] + legs[leg]["work_ps"]
         leg = legs[leg]["then"]
         if at_ps > LAST_PS:
-            state.control[0]["status"] = LATE
+            control["status"] = LATE
             return
     if leg == NONE:
         finish(state, m, at_ps)
         return
-    s = state.meetings[m]["home"]
+    s = state.meetings[m % control["meetings"]]["home"]
     slot = state.slots[s]
     slot["state"] = COMING
     slot["meeting"] = m
@@ -81,9 +85,13 @@ def go_on(state: State, m: int, leg: int, at_ps: int) -> None:
 @inlined
 def finish(state: State, m: int, at_ps: int) -> None:
     """End a meeting and all its members that are there."""
-    meeting = state.meetings[m]
-    meeting["finish_ps"] = at_ps
-    for place in range(meeting["first"], state.meetings[m + 1]["first"]):
-        o = state.members[place]
-        if state.operations[o]["pending"] == THERE:
-            end(state, o, max(state.operations[o]["end_ps"], at_ps))
+    control = state.control[0]
+    state.met[m]["finish_ps"] = at_ps
+    repeat = m // control["meetings"]
+    meeting = m - repeat * control["meetings"]
+    first = repeat * control["rows"]
+    for place in range(state.meetings[meeting]["first"], state.meetings[meeting + 1]["first"]):
+        row = state.members[place]
+        o = first + row
+        if state.seen[o] == THERE:
+            end(state, o, row, max(state.end_ps[o], at_ps))

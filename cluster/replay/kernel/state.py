@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.machine.tables import Integers, Records
 
@@ -16,7 +17,7 @@ LONGEST_PS = 9 * 10**15
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """How things stand after a window."""
 THERE, ENDED = -1, -2
-"""Values of an operation's ``pending`` once nothing keeps it from starting."""
+"""Values of an operation's ``seen`` once nothing keeps it from starting."""
 COMING, ACTIVE = 0, 1
 """What the leg of a slot will do next: enter, or leave."""
 
@@ -26,7 +27,9 @@ def _record(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[np.void]:
 
 
 CONTROL = _record(
-    "operations",
+    "operations",  # in all
+    "rows",  # of one repeat
+    "meetings",  # of one repeat
     "contended",
     "bin_ps",
     # where the run stands
@@ -34,7 +37,7 @@ CONTROL = _record(
     "end_ps",
     "done",
     "status",
-    "ready",  # first of the chain of operations that can start
+    "ready",  # operations on the stack of those that can start
     "queued",  # slots in the heap
     "dirty",  # resources whose legs may need other speeds
     # scratch of the component being filled
@@ -44,26 +47,26 @@ CONTROL = _record(
     "free",
 )
 
-OPERATION = _record(
+ROW = _record(
     "duration_ps",
-    "meeting",
+    "varies",  # column of the durations that differ by repeat, or NONE
+    "meeting",  # in the first repeat
     "passive",
-    "pending",  # rows that it still waits for, or THERE, or ENDED
-    "first",  # of its successors; the next operation's is one past the last
-    "next",  # in the chain of those that can start
-    "start_ps",  # latest end so far of what it waits for, until it starts
-    "end_ps",  # when it was there, until its meeting ends
+    "wanted",  # ends that it waits for in every repeat but the first
+    "first",  # of its followers; the next row's is one past the last
 )
-"""One cache line each; one more than there are operations."""
+"""A row of the program; one more than there are."""
 
-MEETING = _record(
-    "leg",
-    "missing",  # drivers that are not there yet
-    "home",  # slot
-    "first",  # of its members
-    "begin_ps",
-    "finish_ps",
-)
+FOLLOWER = _record("row", "further")
+"""A row that waits for another, and by how many operations it comes later."""
+
+READY = _record("operation", "row")
+
+MEETING = _record("leg", "drivers", "home", "first")
+"""Of one repeat; one more than there are. ``first`` is that of its members."""
+
+MET = _record("missing", "begin_ps", "finish_ps")
+"""How far a meeting of some repeat has come."""
 
 LEG = _record("latency_ps", "work_ps", "then", "first", floats=("peak",))
 
@@ -104,12 +107,24 @@ class State(NamedTuple):
 
     control: Records
     """[1]"""
-    operations: Records
+    rows: Records
     """[n + 1]"""
-    successors: Integers
-    """Operations that wait for each operation: the next of its queue, and those with it in deps."""
+    followers: Records
+    """Of each row: the next of its queue, and those with it in deps."""
+    varying_ps: Integers
+    """[repeats, column]"""
+    start_ps: Integers
+    """[operation] latest end so far of what it waits for, until it starts."""
+    end_ps: Integers
+    """[operation] when it was there, until its meeting ends."""
+    seen: npt.NDArray[np.int32]
+    """[operation] ends of those that it waits for that have come, or THERE, or ENDED."""
+    ready: Records
+    """[queue] a stack: the operations that can start, at most one of a queue."""
     meetings: Records
     """[m + 1]"""
+    met: Records
+    """[repeats x m]"""
     members: Integers
     legs: Records
     """[t + 1]"""

@@ -47,44 +47,11 @@ class Operation:
 
 
 def read_operations(columns: Operations) -> list[Operation]:
-    """The rows, each knowing the row before it on its stream and the rows it depends on."""
+    """All repeats, each operation knowing the one before it on its stream and its dependencies."""
     operations = [
-        Operation(
-            row=row,
-            rank=rank,
-            stream=stream,
-            kind=Kind(kind),
-            duration_ps=duration_ps,
-            transfer=transfer,
-            group=group,
-            peer=peer,
-            tag=tag,
-            passive=passive == 1,
-        )
-        for row, (
-            rank,
-            stream,
-            kind,
-            duration_ps,
-            transfer,
-            group,
-            peer,
-            tag,
-            passive,
-        ) in enumerate(
-            zip(
-                columns.rank.tolist(),
-                columns.stream.tolist(),
-                columns.kind.tolist(),
-                columns.duration_ps.tolist(),
-                columns.transfer.tolist(),
-                columns.group.tolist(),
-                columns.peer.tolist(),
-                columns.tag.tolist(),
-                columns.passive.tolist(),
-                strict=True,
-            )
-        )
+        _operation(columns, repeat, row)
+        for repeat in range(columns.repeats)
+        for row in range(len(columns.rank))
     ]
     last: dict[Queue, Operation] = {}
     offsets, deps = columns.dep_offsets.tolist(), columns.deps.tolist()
@@ -93,7 +60,28 @@ def read_operations(columns: Operations) -> list[Operation]:
         last[operation.queue] = operation
         if operation.before is not None:
             operation.must_follow(operation.before)
-        for dep in deps[offsets[operation.row] : offsets[operation.row + 1]]:
-            operation.deps.append(operations[dep])
-            operation.must_follow(operations[dep])
+        repeat, row = divmod(operation.row, len(columns.rank))
+        for dep in deps[offsets[row] : offsets[row + 1]]:
+            other = repeat * len(columns.rank) + dep
+            if other >= 0:
+                operation.deps.append(operations[other])
+                operation.must_follow(operations[other])
     return operations
+
+
+def _operation(columns: Operations, repeat: int, row: int) -> Operation:
+    duration_ps = columns.duration_ps[row]
+    if len(columns.varies) and columns.varies[row] >= 0:
+        duration_ps = columns.varying_ps[repeat, columns.varies[row]]
+    return Operation(
+        row=repeat * len(columns.rank) + row,
+        rank=int(columns.rank[row]),
+        stream=int(columns.stream[row]),
+        kind=Kind(int(columns.kind[row])),
+        duration_ps=int(duration_ps),
+        transfer=int(columns.transfer[row]),
+        group=int(columns.group[row]),
+        peer=int(columns.peer[row]),
+        tag=int(columns.tag[row]),
+        passive=int(columns.passive[row]) == 1,
+    )

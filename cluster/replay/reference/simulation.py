@@ -84,6 +84,7 @@ class Simulation:
         observer: Observer | None,
     ) -> None:
         self.operations = read_operations(columns)
+        self.repeats = columns.repeats
         self.meetings = pair(self.operations, columns)
         self.meeting_of = {
             member: meeting for meeting in self.meetings for member in meeting.members
@@ -113,13 +114,16 @@ class Simulation:
         """The outcome as columns."""
         end_ps = max((operation.end_ps or 0 for operation in self.operations), default=0)
         bin_ps = bin_width_ps(end_ps, most_bins)
-        meeting_of = [self.meeting_of.get(operation) for operation in self.operations]
+        first = self.operations[: len(self.operations) // self.repeats]
+        meeting_of = [self.meeting_of.get(operation) for operation in first]
         return Replayed(
             start_ps=_times([operation.start_ps for operation in self.operations]),
             end_ps=_times([operation.end_ps for operation in self.operations]),
             meeting=_times([-1 if met is None else met.number for met in meeting_of]),
+            meetings=len(self.meetings) // self.repeats,
             begin_ps=_times([meeting.begin_ps for meeting in self.meetings]),
             finish_ps=_times([meeting.finish_ps for meeting in self.meetings]),
+            makespan_ps=end_ps,
             bin_ps=bin_ps,
             load_bytes=link_loads(self.fabric.flows, resources, end_ps, bin_ps),
         )

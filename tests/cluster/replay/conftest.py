@@ -79,7 +79,7 @@ def replay_problems() -> st.SearchStrategy[Problem]:
 def lay_out(rows: Sequence[Row], groups: Sequence[Sequence[int]] = ()) -> Operations:
     """Columns of ``rows``, in their order."""
     deps = [list(row.get("deps", ())) for row in rows]
-    columns: dict[str, Integers] = {
+    columns: dict[str, Any] = {
         name: np.array([row.get(name, blank) for row in rows], np.int64)
         for name, blank in BLANK.items()
     }

@@ -64,7 +64,7 @@ def program(rows: list[tuple[int, int, int, int, int, int, list[int]]]) -> Opera
 def told(operations: Operations, replayed: Replayed, **rows: Any) -> dict[tuple[str, int], int]:
     """Time of the path by cause and resource."""
     path = critical_path(operations, replayed)
-    zero = np.zeros(len(path.row), np.int64)
+    zero = np.zeros(len(path.operation), np.int64)
     facts = {"step": zero, "bound": zero, "dispatch_ps": zero, **rows}
     ledger = Ledger(
         transfers=transfers(),
@@ -91,7 +91,7 @@ def test_the_path_goes_through_the_send_to_its_sender() -> None:
     replayed = replay(operations, transfers())
     path = critical_path(operations, replayed)
 
-    assert path.row.tolist() == [4, 2, 1, 0]
+    assert path.operation.tolist() == [4, 2, 1, 0]
     assert path.phase.tolist() == [Phase.WORK, Phase.TRANSFER, Phase.PREPARE, Phase.WORK]
     assert path.until_ps.tolist() == [185, 165, 55, 50]
     assert path.from_ps.tolist() == [165, 55, 50, 0]
@@ -138,7 +138,7 @@ def test_time_counts_once_in_each_ranks_usage() -> None:
 def test_a_program_of_nothing_has_no_path() -> None:
     operations = program([(0, 0, WORK, 0, -1, -1, [])])
 
-    assert critical_path(operations, replay(operations, transfers())).row.size == 0
+    assert critical_path(operations, replay(operations, transfers())).operation.size == 0
 
 
 @settings(max_examples=60, derandomize=True, database=None, deadline=None)

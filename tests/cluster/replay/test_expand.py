@@ -63,7 +63,8 @@ def test_everything_that_is_not_in_a_plan_stays_as_it_was(
 
     assert expanded.entry.tolist() == expanded.exit.tolist() == [0, 1, 2, 3, 4]
     for name in Operations.__slots__:
-        assert (getattr(expanded.operations, name) == getattr(operations, name)).all(), name
+        before, after = getattr(operations, name), getattr(expanded.operations, name)
+        np.testing.assert_array_equal(after, before, err_msg=name)
 
 
 def test_calls_of_two_streams_do_not_hold_each_other_up(program: Program, links: Transfers) -> None:

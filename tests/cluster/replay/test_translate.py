@@ -8,6 +8,7 @@ import pytest
 
 from cluster import ReplayRun, load, replay_trace
 from cluster.replay.problem import Kind, ReplayError
+from cluster.replay.repeats import written_out
 from cluster.replay.translate import operations_of
 from cluster.replay.work import RECORDED, bare_work
 from cluster.replay_assembly import assemble_replay
@@ -55,9 +56,10 @@ def one_message(folder: Path, **fabric: str) -> ReplayRun:
 def test_repeats_are_written_out_as_the_program_itself_would() -> None:
     machine = assemble_replay(resolve_replay(load(DECODE)))
     whole = machine.program.block(0, 4)
-    made = operations_of(machine.program, machine.work, machine.calls)
+    template = operations_of(machine.program, machine.work, machine.calls)
+    made = written_out(template)
 
-    assert machine.program.repeats == 4
+    assert machine.program.repeats == template.repeats == 4
     np.testing.assert_array_equal(made.rank, whole.rank)
     np.testing.assert_array_equal(made.stream, whole.stream)
     np.testing.assert_array_equal(made.dep_offsets, whole.dep_offsets)
