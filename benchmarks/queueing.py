@@ -11,6 +11,7 @@ import time
 import numpy as np
 
 from cluster.machine.attention import SHAPE
+from cluster.machine.energy.counts import COUNTS
 from cluster.machine.tables import BOUNDS, Integers, PriceTables
 from cluster.serving.engine import serve
 from cluster.serving.problem import Arrivals, Limits
@@ -43,6 +44,9 @@ def tables() -> PriceTables:
         head_by_bound_ps=np.zeros((1, 2, len(BOUNDS)), np.int64),
         collective_bytes=np.zeros((*linear_ps.shape, 1), np.int64),
         send_bytes=nothing,
+        token_counts=np.zeros((*linear_ps.shape, len(COUNTS)), np.int64),
+        head_counts=np.zeros((1, 2, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((1, 4, len(COUNTS)), np.int64),
         stage_class=np.zeros((1, 1), np.int64),
         return_ps=np.zeros(1, np.int64),
         clocks_per_query=8,

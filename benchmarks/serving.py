@@ -12,6 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cluster.machine.attention import SHAPE
+from cluster.machine.energy.counts import COUNTS
 from cluster.machine.tables import PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.problem import Arrivals, Limits, Served
@@ -44,6 +45,9 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
         head_by_bound_ps=np.zeros((2, len(rows), 6), np.int64),
         collective_bytes=np.zeros((2, len(tokens), 1), np.int64),
         send_bytes=np.zeros((2, len(tokens)), np.int64),
+        token_counts=np.zeros((2, len(tokens), len(COUNTS)), np.int64),
+        head_counts=np.zeros((2, len(rows), len(COUNTS)), np.int64),
+        attention_counts=np.zeros((2, 4, len(COUNTS)), np.int64),
         stage_class=np.tile(np.minimum(np.arange(stages), 1), (replicas, 1)),
         return_ps=np.full(replicas, 1_100_000),
         clocks_per_query=32,

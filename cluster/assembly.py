@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.machine.account import Account, Bins
+from cluster.machine.energy.facility import Facility, facility_of
+from cluster.machine.energy.joules import Joules, joules_of
 from cluster.machine.memory import Fit, MemorySettings, fit
 from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
@@ -50,6 +52,8 @@ class Machine:
     fit: Fit
     prices: PriceTables
     limits: Limits
+    joules: Joules
+    facility: Facility
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,8 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
         fit=layout.fit,
         prices=prices,
         limits=layout.limits,
+        joules=joules_of(layout.inputs.hardware, layout.routes, layout.cards),
+        facility=facility_of(layout.inputs.hardware, layout.routes),
     )
 
 

@@ -8,9 +8,13 @@ import numpy as np
 
 from cluster.machine.account import Bins
 from cluster.machine.card import Card, cards_of
+from cluster.machine.energy.facility import Facility
+from cluster.machine.energy.joules import card_joules, idle_joules
+from cluster.machine.energy.totals import Spent, facility_w, spent
 from cluster.machine.loads import link_loads
 from cluster.machine.tables import Integers
-from results.columns import card_columns, link_columns
+from results.columns import card_columns, energy_columns, link_columns
+from results.summary import Energy
 from results.summary import Machine as Measured
 from topology.records import edge_records, node_records
 
@@ -55,6 +59,31 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
         peak_kv_fraction=outcome.peak_blocks / machine.fit.blocks,
         prefix_caching=resolved.prefix_caching,
         busy_ps=busy,
+        energy=_energy(machine, outcome),
+    )
+
+
+def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
+    """What all cards have spent, and the facility around them."""
+    energy = spent(
+        machine.joules,
+        outcome.bins,
+        cards_per_stage=machine.cards.shape[2],
+        cards=len(machine.routes.card_id),
+        end_ps=outcome.served.end_ps,
+    )
+    return energy_measured(energy, machine.facility)
+
+
+def energy_measured(energy: Spent, facility: Facility) -> Energy:
+    """Joules and watts as the summary takes them."""
+    power = facility_w(facility, energy)
+    return Energy(
+        parts_j=energy.parts_j.tolist(),
+        mean_power_w=energy.mean_w,
+        peak_power_w=energy.peak_w,
+        facility_energy_j=None if power is None else power[1] * energy.end_s,
+        facility_power_w=None if power is None else power[0],
     )
 
 
@@ -74,6 +103,7 @@ def card_parts(
     cards = cards_of(machine.routes, machine.cards, machine.fit)
     ranks = {card.index: card for card in cards}
     idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]))
+    idle |= energy_columns(idle_joules(machine.joules, bins, outcome.served.end_ps))
     for index, name in enumerate(routes.card_id.tolist()):
         card = ranks.get(index)
         part: Columns = {
@@ -86,9 +116,17 @@ def card_parts(
         if card is None:
             yield part | idle
         elif worked is not None:
-            yield part | worked(card)
+            yield part | worked(card) | _spent(machine, outcome, card)
         else:
-            yield part | rank_columns(bins, card.replica, card.stage, machine.fit.blocks)
+            own = rank_columns(bins, card.replica, card.stage, machine.fit.blocks)
+            yield part | own | _spent(machine, outcome, card)
+
+
+def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
+    """Columns of a card's energy: constants times what it has counted."""
+    place = (card.replica, card.stage)
+    spent_j = card_joules(machine.joules, outcome.bins, place, outcome.served.end_ps)
+    return energy_columns(spent_j)
 
 
 def rank_columns(bins: Bins, replica: int, stage: int, blocks: int) -> Columns:

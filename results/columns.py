@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from results.schema import BOUNDS
+from results.schema import BOUNDS, PARTS
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -98,6 +98,11 @@ def card_columns(edges_ps: Integers, busy_ps: Integers) -> dict[str, npt.ArrayLi
         **{f"busy_{bound}_s": busy_ps[:, i] / PS_PER_S for i, bound in enumerate(BOUNDS)},
         "idle_s": idle_ps / PS_PER_S,
     }
+
+
+def energy_columns(spent_j: Floats) -> dict[str, npt.ArrayLike]:
+    """One card's energy in the table ``cards``; ``spent_j`` is [bins, 10] in the order of PARTS."""
+    return {f"energy_{part}_j": spent_j[:, i] for i, part in enumerate(PARTS)}
 
 
 def link_columns(

@@ -13,15 +13,40 @@ import numpy.typing as npt
 
 from results.columns import PS_PER_S, Floats, Integers
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import BOUNDS, METRICS, PERCENTILES, STATUSES, summary_statistics
+from results.schema import (
+    BOUNDS,
+    FACILITY_PARTS,
+    METRICS,
+    PARTS,
+    PERCENTILES,
+    STATUSES,
+    summary_statistics,
+)
 
 Summary: TypeAlias = dict[str, object]
 
-NESTED = ("bound_share", "critical_share")
+NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
 SLOS = ("ttft_s", "tpot_s", "e2e_s")
 _COMPLETED = STATUSES.index("completed")
 _PS_PER_MS = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Energy:
+    """What the cards and their facility spent over the whole run."""
+
+    parts_j: Sequence[float]
+    """Of all cards, in the order of PARTS."""
+    mean_power_w: float | None
+    peak_power_w: float | None
+    facility_energy_j: float | None
+    facility_power_w: Mapping[str, float] | None
+    """By FACILITY_PARTS."""
+
+    @property
+    def total_j(self) -> float:
+        return float(sum(self.parts_j))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,9 +62,7 @@ class Machine:
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
     """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
-    energy_j: float | None = None
-    mean_power_w: float | None = None
-    peak_power_w: float | None = None
+    energy: "Energy | None" = None
 
 
 def summarise(
@@ -83,6 +106,7 @@ def summarise(
     notes = list(flags)
     if warmup_s > 0 and itl_count is not None:
         notes.append("itl percentiles include the warm-up")
+    every = requests["output_tokens"][requests["status"] == _COMPLETED]
     return {
         "completed": completed,
         "failed": arrived - completed,
@@ -104,7 +128,8 @@ def summarise(
         ),
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": arrived - completed,
-        **_machine_side(machine, done, output_tokens),
+        **_machine_side(machine, done),
+        **energy_side(machine.energy, int(every.sum())),
         "flags": notes,
     }
 
@@ -221,7 +246,28 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
     return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
 
 
-def _machine_side(machine: Machine, done: Mapping[str, Integers], output_tokens: int) -> Summary:
+def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
+    """Keys of a summary that tell of energy; ``output_tokens`` of the whole run, warm-up too."""
+    total_j = None if energy is None else energy.total_j
+    parts = [None] * len(PARTS) if energy is None else energy.parts_j
+    facility_j = None if energy is None else energy.facility_energy_j
+    facility_w = (energy.facility_power_w if energy else None) or {}
+    return {
+        "energy_j": total_j,
+        "joules_per_output_token": _ratio(total_j, output_tokens),
+        "mean_power_w": None if energy is None else energy.mean_power_w,
+        "peak_power_w": None if energy is None else energy.peak_power_w,
+        "output_tokens_per_s_per_w": _ratio(output_tokens, total_j),
+        "energy_share": {
+            part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)
+        },
+        "facility_energy_j": facility_j,
+        "facility_joules_per_output_token": _ratio(facility_j, output_tokens),
+        "facility_power_w": {part: facility_w.get(part) for part in FACILITY_PARTS},
+    }
+
+
+def _machine_side(machine: Machine, done: Mapping[str, Integers]) -> Summary:
     busy_ps = machine.busy_ps or [0] * len(BOUNDS)
     total_ps = sum(busy_ps)
     cached, prompts = int(done["cached_tokens"].sum()), int(done["prompt_tokens"].sum())
@@ -232,7 +278,4 @@ def _machine_side(machine: Machine, done: Mapping[str, Integers], output_tokens:
         "bound_share": {
             bound: _ratio(ps, total_ps) for bound, ps in zip(BOUNDS, busy_ps, strict=True)
         },
-        "joules_per_output_token": _ratio(machine.energy_j, output_tokens),
-        "mean_power_w": machine.mean_power_w,
-        "peak_power_w": machine.peak_power_w,
     }

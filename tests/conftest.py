@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
+from cluster.machine.energy.counts import COUNTS
 from cluster.machine.tables import BOUNDS, STEP, Integers, PriceTables, Records
 from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
 
@@ -65,6 +66,9 @@ def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) 
         head_by_bound_ps=np.zeros((classes, max_num_seqs + 1, len(BOUNDS)), np.int64),
         collective_bytes=np.zeros((classes, entries, 1), np.int64),
         send_bytes=nothing,
+        token_counts=np.zeros((classes, entries, len(COUNTS)), np.int64),
+        head_counts=np.zeros((classes, max_num_seqs + 1, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((classes, 4, len(COUNTS)), np.int64),
         stage_class=stage_class,
         return_ps=np.zeros(len(stage_class), np.int64),
         clocks_per_query=8,

@@ -171,6 +171,7 @@ class StageBooks:
     steps: Integers
     tier_bytes: Integers
     send_bytes: Integers
+    counts: Integers
     kv_block_ns: Integers
     peak_blocks: Integers
 
@@ -184,6 +185,7 @@ def _books(bins: Bins, replica: int, stage: int) -> StageBooks:
         steps=bins.steps[at],
         tier_bytes=bins.tier_bytes[at],
         send_bytes=bins.send_bytes[at],
+        counts=bins.counts[at],
         kv_block_ns=bins.kv_block_ns[replica],
         peak_blocks=bins.peak_blocks[replica],
     )
@@ -207,6 +209,7 @@ def bins_of(books: dict[Place, StageBooks]) -> Bins:
         steps=every("steps"),
         tier_bytes=every("tier_bytes"),
         send_bytes=every("send_bytes"),
+        counts=every("counts"),
         kv_block_ns=every("kv_block_ns")[:, 0],
         peak_blocks=every("peak_blocks")[:, 0],
     )

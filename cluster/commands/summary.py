@@ -42,6 +42,7 @@ def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> s
         "",
         *_extras(summary),
         _bounds(summary["bound_share"]),
+        *energy_lines(summary),
         "",
         foot,
     ]
@@ -96,6 +97,25 @@ def _bounds(shares: Mapping[str, float | None]) -> str:
     known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
     said = [f"{100 * share:.1f} % {WORDS[name]}" for share, name in known if share >= 0.0005]
     return "busy time: " + (", ".join(said) or "none")
+
+
+def energy_lines(summary: Mapping[str, Any]) -> list[str]:
+    """What the cards drew and what it went into; nothing where no time passed."""
+    if not summary["energy_j"]:
+        return []
+    token = summary["joules_per_output_token"]
+    each = "" if token is None else f", {token:.3g} J per output token"
+    around = summary["facility_joules_per_output_token"]
+    whole = "" if around is None else f" ({around:.3g} J with hosts, NICs, switches and cooling)"
+    shares = sorted(
+        ((share, part) for part, share in summary["energy_share"].items()), reverse=True
+    )
+    said = [f"{100 * share:.1f} % {part}" for share, part in shares if share >= 0.0005]
+    return [
+        f"cards draw {summary['mean_power_w']:,.0f} W in the mean, "
+        f"{summary['peak_power_w']:,.0f} W at most{each}{whole}",
+        "energy: " + ", ".join(said),
+    ]
 
 
 def _duration(seconds: float | None) -> str:

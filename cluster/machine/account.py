@@ -8,7 +8,8 @@ import numpy as np
 from cluster.compiled import compiled
 from cluster.machine.attention import attention_by_bound
 from cluster.machine.collective import TIERS
-from cluster.machine.tables import BOUNDS, STEP, Integers, PriceTables, Records
+from cluster.machine.energy.counts import COUNTS
+from cluster.machine.tables import BOUNDS, MEASURES, STEP, Integers, PriceTables, Records
 
 FIRST_BIN_PS = 1_000_000_000
 """1 ms; bins double from there whenever the run outgrows them."""
@@ -19,11 +20,15 @@ ROWS_AT_ONCE = 1 << 16
 _BOUNDS, _TIERS = len(BOUNDS), len(TIERS)
 _LPDDR, _NETWORK = BOUNDS.index("lpddr"), BOUNDS.index("network")
 
-# Columns of the price rows: the bounds, then these and the bytes by tier.
+# What a piece of work moves and counts, in this order: bytes by tier, counts, attention measures.
+_COUNTED, _MEASURED = len(COUNTS), len(MEASURES)
+_LOADS = _TIERS + _COUNTED + _MEASURED
+# Columns of the price rows: the bounds, then these, the bytes by tier and the counts.
 _FLOOR, _SEND_PS, _SEND_BYTES, _TIER_BYTES = range(_BOUNDS, _BOUNDS + 4)
-# Columns of the books: busy time by bound, bytes by tier, then these; the last two at stage 0 only.
+_COUNT = _TIER_BYTES + _TIERS
+# Columns of the books: busy time by bound, loads, then these; the last two at stage 0 only.
 _TIER = _BOUNDS
-_SENT, _TOKENS, _STEPS, _BLOCK_NS, _PEAK = range(_TIER + _TIERS, _TIER + _TIERS + 5)
+_SENT, _TOKENS, _STEPS, _BLOCK_NS, _PEAK = range(_TIER + _LOADS, _TIER + _LOADS + 5)
 _COLUMNS = _PEAK + 1
 
 STAGE = np.dtype(
@@ -58,6 +63,8 @@ class Bins:
     """[replica, stage, bin, tier] bytes that each card of the stage put on each tier."""
     send_bytes: Integers
     """[replica, stage, bin] bytes that each card sent on; in the bin in which the work ended."""
+    counts: Integers
+    """[replica, stage, bin, COUNTS] of each card of the stage (``cluster.machine.energy``)."""
     kv_block_ns: Integers
     """[replica, bin] KV blocks x nanoseconds: divided by the bin's length, the mean occupancy."""
     peak_blocks: Integers
@@ -82,7 +89,9 @@ class Account:
             raise ValueError(f"max_bins is 2 to 1000, got {max_bins!r}")
         self._prices = prices
         self._by_tokens = _price_rows(prices)
-        self._head = np.ascontiguousarray(prices.head_by_bound_ps)
+        self._head = np.ascontiguousarray(
+            np.concatenate([prices.head_by_bound_ps, prices.head_counts], axis=-1)
+        )
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._books = np.zeros((*prices.stage_class.shape, max_bins // 2 * 2, _COLUMNS), np.int64)
@@ -123,19 +132,33 @@ class Account:
             steps=books[..., _STEPS],
             tier_bytes=books[..., _TIER : _TIER + _TIERS],
             send_bytes=books[..., _SENT],
+            counts=self._counts(books),
             kv_block_ns=books[:, 0, :, _BLOCK_NS],
             peak_blocks=books[:, 0, :, _PEAK],
         )
 
+    def _counts(self, books: Integers) -> Integers:
+        """[replica, stage, bin, COUNTS] attention's share is so much for each of its measures."""
+        counted = _TIER + _TIERS
+        counts = books[..., counted : counted + _COUNTED].copy()
+        measured = books[..., counted + _COUNTED : counted + _COUNTED + _MEASURED]
+        each = self._prices.attention_counts[self._prices.stage_class]
+        for measure in range(_MEASURED):
+            counts += measured[..., measure, None] * each[:, :, None, measure]
+        return counts
+
     def _add(self, steps: Records) -> None:
         self.reach(int(steps["end_ps"].max(initial=0)))
         rows = np.ascontiguousarray(steps, STEP)
-        attention = _attention(self._prices, rows)
+        measures = np.stack([rows[name] for name in MEASURES], axis=1)
+        attention = _attention(self._prices, measures)
         bad = _walk(
             rows,
             self._by_tokens,
             self._head,
             attention,
+            measures,
+            np.zeros(_BOUNDS + _LOADS, np.int64),
             self._stages,
             self._books,
             self._bin_ps,
@@ -158,42 +181,47 @@ class Account:
 
 
 def _price_rows(prices: PriceTables) -> Integers:
-    """[class, tokens, 16] all that a step of so many tokens needs, side by side in memory."""
+    """[class, tokens, 28] all that a step of so many tokens needs, side by side in memory."""
     classes, tokens = prices.linear_ps.shape
-    rows = np.zeros((classes, tokens, _TIER_BYTES + _TIERS), np.int64)
+    rows = np.zeros((classes, tokens, _COUNT + _COUNTED), np.int64)
     rows[..., :_BOUNDS] = prices.linear_by_bound_ps
     rows[..., _NETWORK] += prices.collective_ps
     rows[..., _FLOOR] = prices.floor_ps
     rows[..., _SEND_PS] = prices.send_ps
     rows[..., _SEND_BYTES] = prices.send_bytes
-    rows[..., _TIER_BYTES:] = prices.collective_bytes
+    rows[..., _TIER_BYTES:_COUNT] = prices.collective_bytes
+    rows[..., _COUNT:] = prices.token_counts
     return rows
 
 
-def _attention(prices: PriceTables, rows: Records) -> Integers:
-    """[class + 1, row, 6] classes of the same shape are priced once; the last is scratch."""
-    names = (
-        "decode_blocks",
-        "prefill_passes",
-        "decode_blocks_windowed",
-        "prefill_passes_windowed",
-    )
-    measures = np.stack([rows[name] for name in names], axis=1)
+def _attention(prices: PriceTables, measures: Integers) -> Integers:
+    """[class, row, 6] classes of the same shape are priced once."""
     priced: dict[bytes, Integers] = {}
     for shapes in prices.attention:
         if shapes.tobytes() not in priced:
             priced[shapes.tobytes()] = attention_by_bound(shapes, measures)
-    room = np.zeros((len(rows), _BOUNDS), np.int64)
-    return np.stack([*(priced[shapes.tobytes()] for shapes in prices.attention), room])
+    return np.stack([priced[shapes.tobytes()] for shapes in prices.attention])
 
 
 @compiled
-def _walk(
-    rows: Any, by_tokens: Any, head: Any, attention: Any, stages: Any, books: Any, bin_ps: int
+def _walk(  # noqa: PLR0913 - a compiled loop takes arrays
+    rows: Any,
+    by_tokens: Any,
+    head: Any,
+    attention: Any,
+    measures: Any,
+    room: Any,
+    stages: Any,
+    books: Any,
+    bin_ps: int,
 ) -> int:
-    """Book every row; the index of the first that does not agree with the prices, else -1."""
+    """Book every row; the index of the first that does not agree with the prices, else -1.
+
+    ``room`` is scratch for one piece of work.
+    """
+    parts, loads = room[:_BOUNDS], room[_BOUNDS:]
     for i in range(len(rows)):
-        row, parts = rows[i], attention[len(attention) - 1, i]
+        row = rows[i]
         replica, ready_ps = row["replica"], row["start_ps"]
         if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > row["end_ps"]:
             return i
@@ -204,12 +232,15 @@ def _walk(
             stage = stages[replica, k]
             kind = stage["price_class"]
             price = by_tokens[kind, row["tokens"]]
-            work_ps = _work(price, head[kind, row["emitted"]], attention[kind, i], parts)
+            last = head[kind, row["emitted"]]
+            work_ps = _work(price, last, attention[kind, i], parts)
+            _load(price, last, measures[i], loads)
             start_ps = max(ready_ps, stage["free_ps"])
             end_ps = start_ps + work_ps
             if end_ps > row["end_ps"]:
                 return i
-            _book(books[replica, k], price, parts, start_ps, end_ps, bin_ps)
+            sent_bin = _book(books[replica, k], loads, parts, start_ps, end_ps, bin_ps)
+            books[replica, k, sent_bin, _SENT] += price[_SEND_BYTES]
             books[replica, k, start_ps // bin_ps, _TOKENS] += row["tokens"]
             stage["free_ps"] = end_ps
             ready_ps = end_ps + price[_SEND_PS]
@@ -235,18 +266,28 @@ def _work(price: Any, head: Any, attention: Any, parts: Any) -> int:
 
 
 @compiled
-def _book(books: Any, price: Any, parts: Any, start_ps: int, end_ps: int, bin_ps: int) -> None:
-    """Add one piece of work to ``books[bin]``, split where it crosses an edge."""
+def _load(price: Any, head: Any, measures: Any, loads: Any) -> None:
+    """Fill ``loads`` with what the step moves and counts."""
+    for i in range(_TIERS + _COUNTED):
+        loads[i] = price[_TIER_BYTES + i]
+    for i in range(_COUNTED):
+        loads[_TIERS + i] += head[_BOUNDS + i]
+    for i in range(_MEASURED):
+        loads[_TIERS + _COUNTED + i] = measures[i]
+
+
+@compiled
+def _book(books: Any, loads: Any, parts: Any, start_ps: int, end_ps: int, bin_ps: int) -> int:
+    """Add one piece of work to ``books[bin]``, split where it crosses an edge; its last bin."""
     first = start_ps // bin_ps
     last = max(first, (end_ps - 1) // bin_ps)
     books[first, _STEPS] += 1
-    books[last, _SENT] += price[_SEND_BYTES]
     if first == last:
         for bound in range(_BOUNDS):
             books[first, bound] += parts[bound]
-        for tier in range(_TIERS):
-            books[first, _TIER + tier] += price[_TIER_BYTES + tier]
-        return
+        for i in range(_LOADS):
+            books[first, _TIER + i] += loads[i]
+        return int(last)
     work_ps = end_ps - start_ps
     before_ps = 0
     for b in range(first, last + 1):
@@ -258,12 +299,13 @@ def _book(books: Any, price: Any, parts: Any, start_ps: int, end_ps: int, bin_ps
             share = _part(total, until_ps, work_ps) - _part(total, before_ps, work_ps)
             books[b, bound] += share - taken
             taken = share
-        for tier in range(_TIERS):
-            moved = price[_TIER_BYTES + tier]
-            books[b, _TIER + tier] += _part(moved, until_ps, work_ps) - _part(
-                moved, before_ps, work_ps
+        for i in range(_LOADS):
+            whole = loads[i]
+            books[b, _TIER + i] += _part(whole, until_ps, work_ps) - _part(
+                whole, before_ps, work_ps
             )
         before_ps = until_ps
+    return int(last)
 
 
 @compiled

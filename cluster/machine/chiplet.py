@@ -67,6 +67,8 @@ class Product:
     """Products with weights of their own that share the cores (experts, heads)."""
     x_rows: Integers | None = None
     """Vectors of length k that a slice must receive, where that is not m."""
+    vectors: Integers | None = None
+    """Vectors that all copies together multiply, where that is not m x copies."""
     tile_clocks: Floats | None = None
     """Mean clocks that a tile is held where copies see unequal m; default max(load, m x clocks)."""
 
@@ -118,8 +120,26 @@ def ridge_rows(chiplet: Chiplet, mode: Mode) -> int:
     return -(-chiplet.load_clocks // mode.clocks_per_vector)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What one chiplet does for each product, K split over the best number of cores."""
+
+    clocks: Floats
+    bound: Integers
+    tiles: Integers
+    """Tiles streamed, once each."""
+    network_bytes: Floats
+    """x into every slice that needs it, and partial sums between slices."""
+
+
 def product_clocks(chiplet: Chiplet, mode: Mode, product: Product) -> tuple[Floats, Integers]:
-    """Clocks of each product on all cores of one chiplet, and what bounds it.
+    """Clocks of each product on all cores of one chiplet, and what bounds it (``product_work``)."""
+    done = product_work(chiplet, mode, product)
+    return done.clocks, done.bound
+
+
+def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> Done:
+    """What each product takes on all cores of one chiplet.
 
     K may be split over ``s`` cores, s a power of two; the best s is taken. A slice has
     cores / slices cores (16). Up to that many cores share a column inside one slice, where adders
@@ -127,8 +147,8 @@ def product_clocks(chiplet: Chiplet, mode: Mode, product: Product) -> tuple[Floa
     only its share of x, and all but one send their 32-bit partial sums over the chip's network, at
     bytes / (slices x noc_bytes_per_clock).
 
-    Returns clocks[...] and bound[...] (MAC where the vectors outlast the loading of a tile, else
-    STREAM; waiting for x or for partial sums to cross the chip is STREAM too).
+    The bound is MAC where the vectors outlast the loading of a tile, else STREAM; waiting for x or
+    for partial sums to cross the chip is STREAM too.
     """
     m, k, n, copies = np.broadcast_arrays(
         np.asarray(product.m, np.int64), product.k, product.n, product.copies
@@ -148,17 +168,23 @@ def product_clocks(chiplet: Chiplet, mode: Mode, product: Product) -> tuple[Floa
     slices_per_column = np.maximum(1, splits * chiplet.slices // chiplet.cores)
     k_of_slice = -(-tiles_k // slices_per_column) * chiplet.rows
     x_rows = m if product.x_rows is None else product.x_rows
-    broadcast = x_rows * k_of_slice * mode.activation_bytes / chiplet.noc_bytes_per_clock
-    sums = m * tiles_n * mode.columns * (slices_per_column - 1.0)
-    reduce = sums * PARTIAL_SUM_BYTES / (chiplet.slices * chiplet.noc_bytes_per_clock)
+    into_slice = x_rows * k_of_slice * mode.activation_bytes
+    sums = m * tiles_n * mode.columns * (slices_per_column - 1.0) * PARTIAL_SUM_BYTES
 
-    moved = np.maximum(broadcast, reduce)
+    rate = chiplet.noc_bytes_per_clock
+    moved = np.maximum(into_slice / rate, sums / (chiplet.slices * rate))
+    sent = into_slice * chiplet.slices + sums
     best = np.argmin(np.maximum(busy, moved), axis=0)[None]
-    busy, moved = (np.take_along_axis(part, best, axis=0)[0] for part in (busy, moved))
+    busy, moved, sent = (np.take_along_axis(part, best, axis=0)[0] for part in (busy, moved, sent))
     clocks = chiplet.load_clocks + np.maximum(busy, moved) + chiplet.fill_clocks
     full = busy_clocks >= chiplet.load_clocks
-    bound = np.where(full & (busy >= moved), MAC, STREAM)
-    return np.where(m * tiles_n * tiles_k > 0, clocks, 0.0), bound
+    works = m * tiles_n * tiles_k > 0
+    return Done(
+        clocks=np.where(works, clocks, 0.0),
+        bound=np.where(full & (busy >= moved), MAC, STREAM),
+        tiles=np.where(works, tiles_n * tiles_k, 0),
+        network_bytes=np.where(works, sent, 0.0),
+    )
 
 
 def _splits(chiplet: Chiplet, dimensions: int) -> Integers:

@@ -25,6 +25,14 @@ class TooSlowError(ValueError):
 ATTENTION_CLASSES = 2
 """Layers with full context, and layers that see a window of it (absent: zero layers)."""
 
+MEASURES = (
+    "decode_blocks",
+    "prefill_passes",
+    "decode_blocks_windowed",
+    "prefill_passes_windowed",
+)
+"""The sums by which attention knows a step."""
+
 STEP = np.dtype(
     [
         (name, np.int64)
@@ -87,6 +95,13 @@ class PriceTables:
     """[c, t, tier] bytes that each card of the group puts on each tier of the class's group."""
     send_bytes: Integers
     """[c, t] bytes that each card sends on to its peer in the next stage."""
+    token_counts: Integers
+    """[c, t, COUNTS] what the linear layers of the stage count on each of its cards
+    (``cluster.machine.energy.counts``)."""
+    head_counts: Integers
+    """[c, s, COUNTS]"""
+    attention_counts: Integers
+    """[c, 4, COUNTS] of one unit of each of MEASURES."""
     stage_class: Integers
     """[replica, stage] which class prices this stage."""
     return_ps: Integers

@@ -7,7 +7,7 @@ No pyarrow here: a column's type is Arrow's own name for it (``category`` is dic
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from results.schema.column import BOUNDS, Column, Table, TypeName
+from results.schema.column import BOUNDS, FACILITY_PARTS, PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
 from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
 from results.schema.serving import (
@@ -39,7 +39,9 @@ TABLES: Mapping[str, Table] = MappingProxyType(
 __all__ = [
     "BOUNDS",
     "CAUSES",
+    "FACILITY_PARTS",
     "METRICS",
+    "PARTS",
     "PERCENTILES",
     "POINT_STATUSES",
     "SCHEMA_VERSION",

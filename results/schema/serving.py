@@ -3,7 +3,18 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from results.schema.column import BIN, BOUNDS, Column, Table, index, real, whole, word
+from results.schema.column import (
+    BIN,
+    BOUNDS,
+    FACILITY_PARTS,
+    PARTS,
+    Column,
+    Table,
+    index,
+    real,
+    whole,
+    word,
+)
 
 STATUSES = ("completed", "rejected_too_long", "rejected_no_room")
 """What became of a request; the position is the code that the engines give."""
@@ -79,6 +90,27 @@ STEPS = Table(
     ),
 )
 
+PART_WORDS: Mapping[str, str] = MappingProxyType(
+    dict(
+        zip(
+            PARTS,
+            (
+                "multiply-accumulate in the DIMC arrays",
+                "reading and writing SRAM",
+                "LPDDR",
+                "the network on each chiplet",
+                "vector work",
+                "links between chiplets of a package",
+                "PCIe: package links, switches and NICs' ports",
+                "bridges between two cards",
+                "Ethernet switches, per bit",
+                "static power: leakage, clocks, controllers, also while idle",
+            ),
+            strict=True,
+        )
+    )
+)
+
 CARDS = Table(
     name="cards",
     meaning="One row per card and time bin, a row group per card; busy times and idle_s add up to"
@@ -111,6 +143,10 @@ CARDS = Table(
         whole("tokens", "tokens", "Tokens of those steps.", True),
         real("kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True),
         real("kv_fraction", "1", "kv_blocks over the blocks that there are.", True),
+        *(
+            real(f"energy_{part}_j", "J", f"Energy of the card in the bin: {what}.", True)
+            for part, what in PART_WORDS.items()
+        ),
     ),
 )
 
@@ -127,6 +163,27 @@ PLACEMENT = Table(
         whole("bytes", "B", "Size on this card."),
     ),
 )
+
+
+def energy_columns() -> Iterator[Column]:
+    """Of a summary: the cards' energy, the warm-up included, and the facility's."""
+    for name, unit, meaning in (
+        ("energy_j", "J", "Energy of all cards, spare ones too, from the start to the last event."),
+        ("joules_per_output_token", "J/token", "energy_j / output tokens of completed requests."),
+        ("mean_power_w", "W", "energy_j over the time: all cards together."),
+        ("peak_power_w", "W", "Highest mean power of all cards in a time bin."),
+        ("output_tokens_per_s_per_w", "tokens/J", "Output tokens per second and watt of cards."),
+    ):
+        yield real(name, unit, meaning, True)
+    for part, what in PART_WORDS.items():
+        yield real(f"energy_share.{part}", "1", f"Share of energy_j: {what}.", True)
+    for name, unit, meaning in (
+        ("facility_energy_j", "J", "Cards, NICs, switches and hosts, times PUE."),
+        ("facility_joules_per_output_token", "J/token", "facility_energy_j / output tokens."),
+    ):
+        yield real(name, unit, meaning, True)
+    for part in FACILITY_PARTS:
+        yield real(f"facility_power_w.{part}", "W", f"Mean power of the facility's {part}.", True)
 
 
 def _summary_columns() -> Iterator[Column]:
@@ -163,9 +220,7 @@ def _summary_columns() -> Iterator[Column]:
     yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
     for bound in BOUNDS:
         yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
-    yield real("joules_per_output_token", "J/token", "Energy / total_output_tokens.", True)
-    yield real("mean_power_w", "W", "Mean power of the cluster.", True)
-    yield real("peak_power_w", "W", "Highest power of the cluster in a time bin.", True)
+    yield from energy_columns()
     yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from results.columns import Integers
 from results.histogram import BINS, itl_edges_ps
 from results.schema import TABLES
-from results.summary import Machine, flatten, nest, summarise
+from results.summary import Energy, Machine, flatten, nest, summarise
 
 MS = 10**9
 TWO_CARDS = Machine(cards=2)
@@ -185,7 +185,17 @@ def test_concurrency_is_that_of_counting_at_every_instant(spans: list[tuple[int,
 
 def test_the_machines_side_is_passed_on_and_shared_out(requests: dict[str, Integers]) -> None:
     machine = Machine(
-        cards=2, busy_ps=[1, 1, 0, 0, 0, 2], prefix_caching=True, mean_batch_size=7.5, energy_j=18.0
+        cards=2,
+        busy_ps=[1, 1, 0, 0, 0, 2],
+        prefix_caching=True,
+        mean_batch_size=7.5,
+        energy=Energy(
+            parts_j=[2.0, 4.0, *[0.0] * 7, 12.0],
+            mean_power_w=9.0,
+            peak_power_w=10.0,
+            facility_energy_j=36.0,
+            facility_power_w={"cards": 9.0, "hosts": 9.0},
+        ),
     )
     summary = summarise(requests, machine=machine)
 
@@ -194,6 +204,8 @@ def test_the_machines_side_is_passed_on_and_shared_out(requests: dict[str, Integ
     assert summary["prefix_hit_rate"] == 64 / 350
     assert summary["mean_batch_size"] == 7.5
     assert summary["joules_per_output_token"] == 2.0
+    assert summary["facility_joules_per_output_token"] == 4.0
+    assert flatten(summary)["energy_share.sram"] == 4 / 18
 
 
 def test_busy_time_may_pass_what_int64_holds(requests: dict[str, Integers]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from cluster.machine.attention import Heads
 from cluster.machine.chiplet import MAC, STREAM, Mode, Product, picoseconds
+from cluster.machine.price.counted import tail_counts
 from cluster.machine.price.operations import Bench, Operation, elsewhere, matmul, vector
 from cluster.machine.tables import Integers
 from workloads.model import Attention
@@ -35,7 +36,9 @@ def attention_operations(
     """All dispatches from the first norm to O."""
     projections = _latent if attention.kind == "mla" else _grouped
     return [
-        vector(bench, "norm+quant", (tokens * hidden, bench.simd("norm", "quantize"))),
+        vector(
+            bench, "norm+quant", (tokens * hidden, bench.simd("norm", "quantize")), normed=tokens
+        ),
         *projections(bench, attention, heads, hidden, tokens),
         elsewhere("QK^T", tokens),
         elsewhere("softmax", tokens),
@@ -74,7 +77,12 @@ def _latent(
     return [
         matmul(bench, "latent down", Product(m=tokens, k=hidden, n=down)),
         elsewhere("latent gather", tokens),
-        vector(bench, "latent norm+quant", (tokens * latents, bench.simd("norm", "quantize"))),
+        vector(
+            bench,
+            "latent norm+quant",
+            (tokens * latents, bench.simd("norm", "quantize")),
+            normed=tokens,
+        ),
         matmul(bench, "query up", Product(m=tokens, k=a.q_lora_rank or hidden, n=queries)),
         vector(
             bench,
@@ -98,7 +106,7 @@ def _output(
         here = -(-queries // bench.chiplets)
         cast += here * a.value_dim
         absorb = [_per_head(bench, "absorb V", (a.kv_lora_rank, a.value_dim), here, tokens)]
-    gate = bench.simd("activation") if a.output_gate else 0.0
+    gate = bench.simd("activation") if a.output_gate else bench.simd()
     return [
         vector(bench, "merge", (tokens * cast, bench.simd("quantize")), (tokens * merged, gate)),
         *absorb,
@@ -137,6 +145,9 @@ def value_tail(bench: Bench, heads: Heads, tokens: Integers) -> Operation:
         ps=ps,
         bound=np.full(ps.shape, MAC if full else STREAM),
         lpddr_ps=np.zeros_like(ps),
+        counts=tail_counts(
+            bench.figures, bench.chiplets, bench.tail_mode, heads, rows * extra, tokens
+        ),
         dispatches=0,
     )
 

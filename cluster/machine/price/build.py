@@ -67,6 +67,9 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         head_by_bound_ps=head,
         collective_bytes=np.stack([price.collective_bytes for price in prices]),
         send_bytes=np.stack([cost.tier_bytes.sum(axis=-1) for cost in sends]),
+        token_counts=np.stack([price.token_counts for price in prices]),
+        head_counts=np.stack([price.head_counts for price in prices]),
+        attention_counts=np.stack([price.attention_counts for price in prices]),
         stage_class=stage_class,
         return_ps=_return_ps(inputs),
         clocks_per_query=bench_of(inputs).kv_mode.clocks_per_vector

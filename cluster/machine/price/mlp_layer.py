@@ -49,7 +49,7 @@ def mlp_operations(
     if table is None:
         return [
             elsewhere("all-reduce", tokens),
-            vector(bench, "residual+norm+quant", (tokens * hidden, settle)),
+            vector(bench, "residual+norm+quant", (tokens * hidden, settle), normed=tokens),
             *gated(bench, "", mlp.intermediate, hidden, tokens),
             vector(bench, "all-reduce+residual", (tokens * hidden, residual)),
         ]
@@ -60,7 +60,7 @@ def mlp_operations(
     last = "all-gather+residual" if parted else "all-reduce+residual"
     return [
         elsewhere("reduce-scatter" if parted else "all-reduce", tokens),
-        vector(bench, "residual+norm+quant", (own * hidden, settle)),
+        vector(bench, "residual+norm+quant", (own * hidden, settle), normed=own),
         *_router(bench, mlp, hidden, own),
         *shared,
         *([elsewhere("dispatch all-to-all", tokens)] if parted else []),
@@ -90,7 +90,7 @@ def _router(bench: Bench, mlp: Mlp, hidden: int, rows: Integers) -> list[Operati
     depth = max(1, math.ceil(math.log2(mlp.experts_per_token)))
     return [
         matmul(bench, "router", Product(m=rows, k=hidden, n=mlp.experts)),
-        vector(bench, "router top-k", (rows * mlp.experts, depth * bench.simd("compare"))),
+        vector(bench, "router top-k", (rows * mlp.experts, bench.simd("compare", times=depth))),
     ]
 
 
@@ -106,7 +106,13 @@ def _experts(
 
     def product(name: str, k: int, n: int, x_rows: Integers) -> Operation:
         shape = Product(
-            m=-(-pairs // awake), k=k, n=n, copies=active, x_rows=x_rows, tile_clocks=held
+            m=-(-pairs // awake),
+            k=k,
+            n=n,
+            copies=active,
+            x_rows=x_rows,
+            vectors=pairs,
+            tile_clocks=held,
         )
         return matmul(bench, name, shape)
 

@@ -17,10 +17,12 @@ from cluster.machine.chiplet import (
     lpddr_ps,
     mode_of,
     picoseconds,
-    product_clocks,
+    product_work,
     shard,
     vector_clocks,
 )
+from cluster.machine.energy.counts import COUNTS, Recipe
+from cluster.machine.price.counted import product_counts, recipe, vector_counts
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures
@@ -63,9 +65,9 @@ class Bench:
     def dispatch_ps(self) -> int:
         return round(self.figures["card.dispatch_s"] * 1e12)
 
-    def simd(self, *names: str) -> float:
-        """Clocks per element of these kinds of vector work, one after the other."""
-        return sum(self.figures[f"simd.{name}_clocks"] for name in names)
+    def simd(self, *names: str, times: int = 1) -> Recipe:
+        """These kinds of vector work on one element, one after the other, so many times."""
+        return recipe(self.figures, *names, times=times)
 
     def of_group(self, size: int) -> int:
         """The largest shard over all chiplets of the group."""
@@ -87,6 +89,8 @@ class Operation:
     """[row count] position in BOUNDS of what sets its time."""
     lpddr_ps: Integers
     """[row count] time to bring its weights from LPDDR, where they live there."""
+    counts: Integers
+    """[row count, COUNTS] of a card."""
     dispatches: int = 1
 
 
@@ -125,30 +129,44 @@ def bench_of(inputs: PriceInputs) -> Bench:
 
 def matmul(bench: Bench, name: str, product: Product) -> Operation:
     """A product with weights of the fullest chiplet; k and n are its shard of them."""
-    clocks, bound = product_clocks(bench.chiplet, bench.mode, product)
-    ps = picoseconds(bench.chiplet, clocks)
-    stream_ps = np.zeros_like(ps)
+    done = product_work(bench.chiplet, bench.mode, product)
+    bound, ps = done.bound, picoseconds(bench.chiplet, done.clocks)
+    stream_ps, moved = np.zeros_like(ps), np.zeros(ps.shape)
     if bench.memory != "sram":
         stored = bench.weights.matrix_bytes(int(product.k), int(product.n))
         moved = np.where(ps > 0, stored * np.asarray(product.copies, np.float64), 0.0)
         stream_ps = lpddr_ps(bench.chiplet, moved)
+    counts = product_counts(bench.figures, bench.chiplets, bench.mode, product, done, moved)
     if bench.memory == "on_demand":
         bound = np.where(stream_ps > ps, LPDDR, bound)
         ps = np.maximum(ps, stream_ps)
-    return Operation(name=name, ps=ps, bound=bound, lpddr_ps=stream_ps)
+    return Operation(name=name, ps=ps, bound=bound, lpddr_ps=stream_ps, counts=counts)
 
 
-def vector(bench: Bench, name: str, *work: tuple[Integers, float]) -> Operation:
-    """Element-wise work: pairs of elements on the fullest chiplet and clocks of each."""
-    clocks: Floats = np.sum([vector_clocks(bench.chiplet, *pair) for pair in work], axis=0)
+def vector(
+    bench: Bench, name: str, *work: tuple[Integers, Recipe], normed: Integers | int = 0
+) -> Operation:
+    """Element-wise work: pairs of elements on the fullest chiplet and what is done to each.
+
+    Of ``normed`` rows a norm takes the root.
+    """
+    parts = [vector_clocks(bench.chiplet, elements, made.clocks) for elements, made in work]
+    clocks: Floats = np.sum(parts, axis=0)
     ps = picoseconds(bench.chiplet, clocks)
-    return Operation(name=name, ps=ps, bound=np.full(ps.shape, SIMD), lpddr_ps=np.zeros_like(ps))
+    return Operation(
+        name=name,
+        ps=ps,
+        bound=np.full(ps.shape, SIMD),
+        lpddr_ps=np.zeros_like(ps),
+        counts=vector_counts(bench.chiplets, work, np.asarray(normed, np.int64)),
+    )
 
 
 def elsewhere(name: str, rows: Integers) -> Operation:
     """A dispatch whose work is priced in another table: attention, or the network."""
     nothing = np.zeros_like(rows)
-    return Operation(name=name, ps=nothing, bound=nothing, lpddr_ps=nothing)
+    counts = np.zeros((*rows.shape, len(COUNTS)), np.int64)
+    return Operation(name=name, ps=nothing, bound=nothing, lpddr_ps=nothing, counts=counts)
 
 
 def by_bound(bench: Bench, operations: Iterable[Operation], rows: Integers) -> Integers:
@@ -159,3 +177,11 @@ def by_bound(bench: Bench, operations: Iterable[Operation], rows: Integers) -> I
         total[row, operation.bound] += operation.ps
         total[:, 5] += operation.dispatches * bench.dispatch_ps * (rows > 0)
     return total
+
+
+def counted(operations: Iterable[Operation], rows: Integers) -> Integers:
+    """[row count, COUNTS] the operations together; none where there are no rows."""
+    total = np.zeros((len(rows), len(COUNTS)), np.int64)
+    for operation in operations:
+        total += operation.counts
+    return np.where((rows > 0)[:, None], total, 0)

@@ -9,7 +9,9 @@ import numpy as np
 from cluster.machine.attention import SHAPE, shape_of
 from cluster.machine.chiplet import Product
 from cluster.machine.collective import Cost, all_gather
+from cluster.machine.energy.counts import COUNTS
 from cluster.machine.price.attention_layer import attention_operations, heads_of
+from cluster.machine.price.counted import attention_counts
 from cluster.machine.price.exchanges import (
     Wires,
     attention_exchanges,
@@ -22,11 +24,12 @@ from cluster.machine.price.operations import (
     Bench,
     Operation,
     by_bound,
+    counted,
     elsewhere,
     matmul,
     vector,
 )
-from cluster.machine.tables import ATTENTION_CLASSES, BOUNDS, Integers, Records
+from cluster.machine.tables import ATTENTION_CLASSES, BOUNDS, MEASURES, Integers, Records
 from workloads.model import Layer
 
 CANDIDATES = 64
@@ -56,6 +59,9 @@ class StagePrice:
     floor_ps: Integers
     head_by_bound_ps: Integers
     attention: Records
+    token_counts: Integers
+    head_counts: Integers
+    attention_counts: Integers
 
 
 def stage_of(inputs: PriceInputs, layers: range, *, first: bool, last: bool) -> Stage:
@@ -69,11 +75,13 @@ def stage_price(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -
     tokens = np.arange(inputs.max_tokens + 1)
     outer, outer_costs = _outer(inputs, bench, wires, stage, tokens)
     linear = by_bound(bench, outer, tokens)
+    token_counts = counted(outer, tokens)
     floor_ps = np.zeros_like(tokens)
     costs = [(cost, 1) for cost in outer_costs]
     for layer, count in stage.layers:
         operations = layer_operations(inputs, bench, layer, tokens)
         linear += count * by_bound(bench, operations, tokens)
+        token_counts += count * counted(operations, tokens)
         floor_ps += count * sum(operation.lpddr_ps for operation in operations)
         costs += [(cost, count) for cost in layer_exchanges(inputs, bench, wires, layer, tokens)]
     collective_ps, collective_bytes = total(costs, len(tokens))
@@ -84,6 +92,9 @@ def stage_price(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -
         floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
         head_by_bound_ps=head_by_bound(inputs, bench, wires, stage),
         attention=_attention(inputs, bench, stage),
+        token_counts=token_counts,
+        head_counts=_head_counts(inputs, bench, stage),
+        attention_counts=_attention_counts(inputs, bench, stage),
     )
 
 
@@ -151,14 +162,22 @@ def head_by_bound(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage)
     return split
 
 
+def _head_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
+    """[s, COUNTS]"""
+    rows = np.arange(inputs.max_rows + 1)
+    return counted(head_operations(inputs, bench, rows) if stage.last else [], rows)
+
+
 def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[Operation]:
     """Every dispatch behind the last layer, in order."""
     hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
     depth = math.ceil(math.log2(CANDIDATES))
     return [
-        vector(bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize"))),
+        vector(
+            bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize")), normed=rows
+        ),
         matmul(bench, "LM head", Product(m=rows, k=hidden, n=vocab)),
-        vector(bench, "top-k", (rows * vocab, depth * bench.simd("compare"))),
+        vector(bench, "top-k", (rows * vocab, bench.simd("compare", times=depth))),
         elsewhere("sample", rows),
     ]
 
@@ -175,6 +194,22 @@ def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
             heads,
             chiplets=bench.chiplets,
             layers=count + int(shapes[index]["layers"]),
-            softmax_clocks=bench.simd("softmax"),
+            softmax_clocks=bench.simd("softmax").clocks,
         )
     return shapes
+
+
+def _attention_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
+    """[4, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
+    counts = np.zeros((len(MEASURES), len(COUNTS)), np.int64)
+    for layer, count in stage.layers:
+        first = 2 * int(layer.attention.window > 0)
+        counts[first : first + 2] += count * layer_attention_counts(inputs, bench, layer)
+    return counts
+
+
+def layer_attention_counts(inputs: PriceInputs, bench: Bench, layer: Layer) -> Integers:
+    """[2, COUNTS] of one block of a decode row, and of one block and tile pass of a chunk."""
+    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    softmax = bench.simd("softmax")
+    return attention_counts(bench.figures, bench.chiplet, bench.kv_mode, heads, softmax)

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from cluster.machine.account import FIRST_BIN_PS, Account, AccountError, Bins
 from cluster.machine.attention import SHAPE, attention_ps
-from cluster.machine.tables import BOUNDS, STEP, Integers, PriceTables, Records
+from cluster.machine.energy.counts import COUNTS
+from cluster.machine.tables import BOUNDS, MEASURES, STEP, Integers, PriceTables, Records
 
 TOKENS, SEQS, CLASSES, TIERS = 8, 4, 2, 7
 
@@ -42,6 +43,9 @@ def priced(
         head_by_bound_ps=head,
         collective_bytes=drawn(CLASSES, TOKENS + 1, TIERS, high=10**6),
         send_bytes=drawn(CLASSES, TOKENS + 1, high=10**6),
+        token_counts=drawn(CLASSES, TOKENS + 1, len(COUNTS), high=10**6),
+        head_counts=drawn(CLASSES, SEQS + 1, len(COUNTS), high=10**6),
+        attention_counts=rng.integers(0, 1000, (CLASSES, 4, len(COUNTS))),
         stage_class=stage_class,
         return_ps=np.zeros(replicas, np.int64),
         clocks_per_query=32,
@@ -140,6 +144,11 @@ def test_the_totals_are_the_sums_of_the_steps(
         assert bins.send_bytes[replica, stage].sum() == sent
         moved = prices.collective_bytes[kind, mine["tokens"]].sum(axis=0)
         assert bins.tier_bytes[replica, stage].sum(axis=0).tolist() == moved.tolist()
+        counted = prices.token_counts[kind, mine["tokens"]].sum(axis=0)
+        counted += prices.head_counts[kind, mine["emitted"]].sum(axis=0)
+        for measure, each in zip(MEASURES, prices.attention_counts[kind], strict=True):
+            counted += mine[measure].sum() * each
+        assert bins.counts[replica, stage].sum(axis=0).tolist() == counted.tolist()
     assert (bins.busy_ps >= 0).all()
     assert (bins.busy_ps.sum(axis=-1) <= bins.bin_ps).all()
 

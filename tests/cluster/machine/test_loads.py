@@ -3,6 +3,7 @@ import pytest
 
 from cluster.machine.account import Bins
 from cluster.machine.collective import TIERS
+from cluster.machine.energy.counts import COUNTS
 from cluster.machine.loads import LinkLoad, link_loads
 from topology.build import build_pod
 from topology.catalog import load_hardware
@@ -32,6 +33,7 @@ def bins_of(stages: int, *, tier: str = "", send: int = 0) -> Bins:
         steps=none,
         tier_bytes=tier_bytes,
         send_bytes=send_bytes,
+        counts=np.zeros((1, stages, 2, len(COUNTS)), np.int64),
         kv_block_ns=none[:, 0],
         peak_blocks=none[:, 0],
     )

@@ -157,7 +157,7 @@ class ModelRows:
                 heads_of(layer.attention, kv_heads, queries),
                 chiplets=self.bench.chiplets,
                 layers=1,
-                softmax_clocks=self.bench.simd("softmax"),
+                softmax_clocks=self.bench.simd("softmax").clocks,
             )
             self._shapes[number] = shape
         return self._shapes[number]

@@ -1,0 +1,53 @@
+"""Around the cards: NICs, PCIe switches, hosts, leaves, spines, and what cooling adds to all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.machine.views import Figures
+
+if TYPE_CHECKING:
+    from topology.route import Routes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facility:
+    """What draws the same at any load, and the factor on everything."""
+
+    constant_w: Mapping[str, float]
+    """NICs, PCIe switches, hosts, leaves and spines of the whole cluster."""
+    pue: float
+    """Of the building: all power over that of the machines."""
+
+
+def facility_of(figures: Figures, routes: "Routes") -> Facility:
+    """Count what stands around the cards.
+
+    A single server needs no leaf; spines join racks where there are several.
+    """
+    servers = len(np.unique(np.asarray(routes.server)))
+    racks = len(np.unique(np.asarray(routes.rack)))
+    watts = {
+        "nics": servers * figures["server.nics"] * figures["server.nic_w"],
+        "pcie_switches": servers * figures["server.pcie_switches"] * figures["server.switch_w"],
+        "hosts": servers * figures["server.host_w"],
+        "leaves": (racks if servers > 1 else 0) * figures["rack.leaf_w"],
+        "spines": (figures["pod.spines"] if racks > 1 else 0) * figures["pod.spine_w"],
+    }
+    return Facility(constant_w=watts, pue=figures["cost.pue"])
+
+
+def facility_power_w(
+    facility: Facility, cards_w: float, ethernet_w: float
+) -> tuple[dict[str, float], float]:
+    """Watts of each part, cooling last, and all together.
+
+    What the cards' bytes cost in leaves and spines is in those switches' own constant power, and
+    is taken off the cards here, so that it counts once.
+    """
+    parts = {"cards": cards_w - ethernet_w, **facility.constant_w}
+    machines_w = sum(parts.values())
+    parts["cooling"] = (facility.pue - 1) * machines_w
+    return parts, machines_w + parts["cooling"]

@@ -1,0 +1,69 @@
+"""The energy of all cards together, by part and over time."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.machine.account import Bins
+from cluster.machine.energy.facility import Facility, facility_power_w
+from cluster.machine.energy.joules import (
+    PARTS,
+    PS_PER_S,
+    Floats,
+    Joules,
+    bin_seconds,
+    card_joules,
+    idle_joules,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spent:
+    """Joules of the cards of a run, from its start to its last event."""
+
+    parts_j: Floats
+    """[PARTS]"""
+    bin_j: Floats
+    """[bin]"""
+    bin_s: Floats
+    """[bin] the last one ends with the run."""
+    end_s: float
+
+    @property
+    def energy_j(self) -> float:
+        return float(self.parts_j.sum())
+
+    @property
+    def mean_w(self) -> float | None:
+        return self.energy_j / self.end_s if self.end_s else None
+
+    @property
+    def peak_w(self) -> float | None:
+        """Mean power of the bin that has the highest."""
+        if not self.end_s:
+            return None
+        return float(np.max(self.bin_j[self.bin_s > 0] / self.bin_s[self.bin_s > 0]))
+
+
+def spent(joules: Joules, bins: Bins, *, cards_per_stage: int, cards: int, end_ps: int) -> Spent:
+    """Sum over ``cards``, of which those that have no rank only wait."""
+    replicas, stages = bins.counts.shape[:2]
+    spare = cards - replicas * stages * cards_per_stage
+    total = spare * idle_joules(joules, bins, end_ps)
+    for replica in range(replicas):
+        for stage in range(stages):
+            total += cards_per_stage * card_joules(joules, bins, (replica, stage), end_ps)
+    return Spent(
+        parts_j=total.sum(axis=0),
+        bin_j=total.sum(axis=1),
+        bin_s=bin_seconds(bins, end_ps),
+        end_s=end_ps / PS_PER_S,
+    )
+
+
+def facility_w(facility: Facility, energy: Spent) -> tuple[dict[str, float], float] | None:
+    """Mean watts of the facility by part, and all together; None where no time passes."""
+    if energy.mean_w is None:
+        return None
+    ethernet_w = float(energy.parts_j[PARTS.index("ethernet")]) / energy.end_s
+    return facility_power_w(facility, energy.mean_w, ethernet_w)
