@@ -172,7 +172,7 @@ def energy_columns() -> Iterator[Column]:
         ("joules_per_output_token", "J/token", "energy_j / output tokens of completed requests."),
         ("mean_power_w", "W", "energy_j over the time: all cards together."),
         ("peak_power_w", "W", "Highest mean power of all cards in a time bin."),
-        ("output_tokens_per_s_per_w", "tokens/J", "Output tokens per second and watt of cards."),
+        ("output_tokens_per_s_per_w", "tokens/s/W", "Output tokens per second and watt of cards."),
     ):
         yield real(name, unit, meaning, True)
     for part, what in PART_WORDS.items():
