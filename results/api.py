@@ -115,6 +115,18 @@ class Run:
         self.table(name)  # says clearly what is wrong with the file, if anything is
         return pandas.read_parquet(self.file(name))
 
+    def draw(self, name: str) -> Any:
+        """A figure of this run as an Altair chart, by its name in ``results.figures.FIGURES``.
+
+        Raises
+        ------
+        ResultsError
+            There is no such figure, or this run has not what it shows.
+        """
+        from results.figures import draw
+
+        return draw(self, name)
+
     def polars(self, name: str) -> Any:
         """A table as a ``polars.DataFrame``."""
         return _optional("polars").from_arrow(self.table(name))

@@ -1,0 +1,59 @@
+"""Figures of runs and studies: functions from what was left behind to a chart.
+
+``FIGURES`` lists those of one run by name; ``draw`` makes one; ``save`` writes a chart as SVG, PNG,
+JSON (Vega-Lite) or HTML. The plot stack is brought in when the first chart is made.
+"""
+
+from collections.abc import Callable, Mapping
+from difflib import get_close_matches
+from types import MappingProxyType
+from typing import Any
+
+from results.api import Run
+from results.errors import ResultsError
+from results.figures.cards import card_bounds, card_utilisation, stage_shares
+from results.figures.energy import energy_by_part
+from results.figures.gantt import critical_path, stage_gantt
+from results.figures.latency import latency_cdf, latency_over_time
+from results.figures.links import hot_links, link_map
+from results.figures.picture import save
+from results.figures.studies import front_of, pareto, tornado
+from results.figures.traffic import load_over_time
+
+FIGURES: Mapping[str, Callable[[Run], Any]] = MappingProxyType(
+    {
+        figure.__name__: figure
+        for figure in (
+            latency_cdf,
+            latency_over_time,
+            load_over_time,
+            stage_shares,
+            card_utilisation,
+            card_bounds,
+            link_map,
+            hot_links,
+            energy_by_part,
+            critical_path,
+            stage_gantt,
+        )
+    }
+)
+"""Every figure of a run, by name, in the order of a report."""
+
+
+def draw(run: Run, name: str) -> Any:
+    """One figure of a run.
+
+    Raises
+    ------
+    ResultsError
+        There is no such figure, or the run has not what it shows.
+    """
+    if name not in FIGURES:
+        near = get_close_matches(name, FIGURES, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FIGURES)}"
+        raise ResultsError(f"no figure is called {name!r}; {hint}")
+    return FIGURES[name](run)
+
+
+__all__ = ["FIGURES", "draw", "front_of", "pareto", "save", "tornado"]

@@ -1,0 +1,151 @@
+"""Cards over time: how busy, with what; and the stages of a pipeline with their bubbles."""
+
+from collections.abc import Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from results.api import Run
+from results.errors import ResultsError
+from results.figures.series import MOST_BINS, Floats, codes, numbers, words
+from results.figures.theme import BOUND_COLOURS, HEAT, WIDTH, altair, colour, finished, plot
+from results.schema import BOUNDS
+
+Grid: TypeAlias = tuple[list[str], Floats, Floats]
+
+MOST_ROWS = 64
+"""Rows of a heat map: where there are more cards, servers stand for their cards."""
+
+
+def card_utilisation(run: Run) -> Any:
+    """Heat map of cards by time: the share of each bin in which the card had work."""
+    names, starts, busy = _grid(run)
+    share = busy[:, :, :-1].sum(axis=2) / np.maximum(busy.sum(axis=2), 1e-30)
+    rows = [
+        {"card": name, "s": at, "end": until, "share": float(share[i, j])}
+        for i, name in enumerate(names)
+        for j, (at, until) in enumerate(_spans(starts))
+    ]
+    plots = altair()
+    shade = plots.Color(
+        "share:Q",
+        title="busy",
+        scale=plots.Scale(scheme=HEAT, domain=[0, 1]),
+        legend=plots.Legend(format="%"),
+    )
+    chart = _cells(rows, names).encode(
+        color=shade, tooltip=["card:N", _seconds(), plots.Tooltip("share:Q", format=".1%")]
+    )
+    return finished(chart, "How busy the cards are", "share of time with work in hand")
+
+
+def card_bounds(run: Run) -> Any:
+    """Heat map of cards by time: what bound most of each bin's work; the fainter, the idler."""
+    names, starts, busy = _grid(run)
+    work = busy[:, :, :-1]
+    share = work.sum(axis=2) / np.maximum(busy.sum(axis=2), 1e-30)
+    most = work.argmax(axis=2)
+    rows = [
+        {
+            "card": name,
+            "s": at,
+            "end": until,
+            "share": float(share[i, j]),
+            "series": BOUNDS[most[i, j]] if share[i, j] > 0 else "idle",
+        }
+        for i, name in enumerate(names)
+        for j, (at, until) in enumerate(_spans(starts))
+    ]
+    plots = altair()
+    chart = _cells(rows, names).encode(
+        color=colour("mostly", [*BOUNDS, "idle"], BOUND_COLOURS),
+        opacity=plots.Opacity("share:Q", scale=plots.Scale(range=[0.25, 1.0]), legend=None),
+        tooltip=["card:N", _seconds(), "series:N", plots.Tooltip("share:Q", format=".1%")],
+    )
+    return finished(chart, "What the cards' time goes into", "fainter: idler")
+
+
+def stage_shares(run: Run) -> Any:
+    """What each stage's time goes into over the whole run; what is idle is its bubble."""
+    replica, stage = codes(run, "cards", "replica"), codes(run, "cards", "stage")
+    busy = _busy(run)
+    rows = []
+    for number in np.unique(stage[stage >= 0]):
+        here = busy[(stage == number) & (replica >= 0)].sum(axis=0)
+        total = max(float(here.sum()), 1e-30)
+        rows += [
+            {"stage": f"stage {number}", "series": name, "share": float(value) / total, "at": order}
+            for order, (name, value) in enumerate(zip((*BOUNDS, "idle"), here, strict=True))
+        ]
+    if not rows:
+        raise ResultsError(f"{run.path}: no card serves a stage")
+    plots = altair()
+    order = [f"stage {number}" for number in np.unique(stage[stage >= 0])]
+    chart = (
+        plot(rows)
+        .mark_bar()
+        .encode(
+            y=plots.Y("stage:N", sort=order, title=None),
+            x=plots.X("share:Q", title="share of the run", axis=plots.Axis(format="%")),
+            color=colour("", [*BOUNDS, "idle"], BOUND_COLOURS),
+            order="at:O",
+            tooltip=["stage:N", "series:N", plots.Tooltip("share:Q", format=".1%")],
+        )
+        .properties(width=WIDTH, height=plots.Step(22))
+    )
+    return finished(chart, "What the stages' time goes into", "mean over replicas; idle: bubble")
+
+
+def _busy(run: Run) -> Floats:
+    """[row, 7] seconds by bound, and idle."""
+    columns = [*(f"busy_{bound}_s" for bound in BOUNDS), "idle_s"]
+    return np.stack([numbers(run, "cards", column) for column in columns], axis=1)
+
+
+def _grid(run: Run) -> Grid:
+    """Names of rows, starts of bins and the end, and [row, bin, 7] seconds."""
+    card, place = codes(run, "cards", "card"), codes(run, "cards", "bin")
+    if not len(card):
+        raise ResultsError(f"{run.path}: the table of cards is empty")
+    bins = int(place.max()) + 1
+    starts = np.append(
+        np.unique(numbers(run, "cards", "start_s")), numbers(run, "cards", "end_s").max()
+    )
+    labels, row = _rows_of(run, card)
+    join = -(-bins // MOST_BINS)
+    grid = np.zeros((len(labels), -(-bins // join), len(BOUNDS) + 1))
+    np.add.at(grid, (row, place // join), _busy(run))
+    return labels, np.append(starts[:-1][::join], starts[-1]), grid
+
+
+def _rows_of(run: Run, card: npt.NDArray[np.int64]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """A row for each card, or for each server where there are too many cards."""
+    if int(card.max()) < MOST_ROWS:
+        first = np.unique(card, return_index=True)[1]
+        names = words(run, "cards", "card_name")[first]
+        return names.tolist(), card
+    server = codes(run, "cards", "server")
+    return [f"server {number}" for number in range(int(server.max()) + 1)], server
+
+
+def _spans(starts: Floats) -> list[tuple[float, float]]:
+    return list(zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True))
+
+
+def _cells(rows: list[dict[str, Any]], names: Sequence[str]) -> Any:
+    plots = altair()
+    return (
+        plot(rows)
+        .mark_rect()
+        .encode(
+            x=plots.X("s:Q", title="time, s", scale=plots.Scale(nice=False)),
+            x2="end:Q",
+            y=plots.Y("card:N", sort=list(names), title=None),
+        )
+        .properties(width=WIDTH, height=plots.Step(max(8, min(18, 480 // len(names)))))
+    )
+
+
+def _seconds() -> Any:
+    return altair().Tooltip("s:Q", title="s", format=",.4~g")

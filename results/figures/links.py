@@ -1,0 +1,156 @@
+"""Which cable is hot: loads on the drawn map, and the busiest links in a row."""
+
+from typing import Any
+
+import numpy as np
+
+from results.api import Run
+from results.errors import ResultsError
+from results.figures.series import Floats, codes, numbers, words
+from results.figures.theme import WIDTH, altair, finished, plot
+
+WARM = ("#dddddd", "#e6c35c", "#d55e00", "#7a0403")
+"""From cold to hot: grey to dark red, ever darker."""
+SHOWN = 15
+"""Links of the bar chart."""
+DOTS = {
+    "card": ("#0072b2", "square"),
+    "pcie_switch": ("#d55e00", "diamond"),
+    "host": ("#999999", "triangle-up"),
+    "nic": ("#56b4e9", "circle"),
+    "leaf": ("#009e73", "square"),
+    "spine": ("#cc79a7", "square"),
+}
+"""Nodes that are drawn, which links may join; boxes around them are left out."""
+
+
+def link_use(run: Run) -> tuple[list[str], list[str], Floats, Floats, Floats]:
+    """Names, kinds, [link] mean and highest utilisation over the run's bins, and bytes."""
+    link = codes(run, "links", "link")
+    if not len(link):
+        raise ResultsError(f"{run.path}: no link carried anything in this run")
+    ids, first, where = np.unique(link, return_index=True, return_inverse=True)
+    length = numbers(run, "links", "end_s") - numbers(run, "links", "start_s")
+    busy = np.bincount(where, numbers(run, "links", "busy_s"))
+    whole = np.bincount(where, length)
+    most = np.zeros(len(ids))
+    np.maximum.at(most, where, numbers(run, "links", "utilisation"))
+    carried = np.bincount(where, numbers(run, "links", "bytes")).astype(np.float64)
+    names = words(run, "links", "link_name")[first].tolist()
+    kinds = words(run, "links", "kind")[first].tolist()
+    return names, kinds, busy / np.maximum(whole, 1e-30), most, carried
+
+
+def hot_links(run: Run) -> Any:
+    """The busiest links: mean over the run as a bar, the busiest time bin as a tick."""
+    names, kinds, mean, most, carried = link_use(run)
+    order = np.argsort(-mean, kind="stable")[:SHOWN]
+    rows = [
+        {
+            "link": names[i],
+            "kind": kinds[i],
+            "mean": float(mean[i]),
+            "most": float(most[i]),
+            "gigabytes": float(carried[i]) / 1e9,
+        }
+        for i in order
+    ]
+    plots = altair()
+    y = plots.Y("link:N", sort=[row["link"] for row in rows], title=None)
+    axis = plots.Axis(format="%")
+    told = [
+        "link:N",
+        "kind:N",
+        plots.Tooltip("mean:Q", format=".2%"),
+        plots.Tooltip("most:Q", format=".2%", title="busiest bin"),
+        plots.Tooltip("gigabytes:Q", format=",.4~g", title="GB"),
+    ]
+    bars = plot(rows).mark_bar(color="#0072b2")
+    bars = bars.encode(x=plots.X("mean:Q", title="utilisation", axis=axis), y=y, tooltip=told)
+    ticks = plot(rows).mark_tick(color="#d55e00", thickness=3).encode(x="most:Q", y=y, tooltip=told)
+    chart = plots.layer(bars, ticks).properties(width=WIDTH, height=plots.Step(20))
+    return finished(chart, "The busiest links", "bar: mean over the run; tick: busiest time bin")
+
+
+def link_map(run: Run) -> Any:
+    """The map with each link in the colour of its load; hot cables stand out wide and bright."""
+    names, _, mean, most, _ = link_use(run)
+    load = {name: (float(mean[i]), float(most[i])) for i, name in enumerate(names)}
+    places = _places(run)
+    ends = zip(words(run, "edges", "src"), words(run, "edges", "dst"), strict=True)
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for src, dst in ends:
+        if src not in places or dst not in places:
+            continue
+        here = load.get(f"{src}>{dst}", (0.0, 0.0))
+        known = lines.get((dst, src))
+        if known is None or here[0] > known["mean"]:  # of two directions, the busier is drawn
+            lines.pop((dst, src), None)
+            (x, y, _), (x2, y2, _) = places[src], places[dst]
+            spot = {"x": x, "y": y, "x2": x2, "y2": y2}
+            lines[src, dst] = {"link": f"{src}>{dst}", "mean": here[0], "most": here[1], **spot}
+    if not lines:
+        raise ResultsError(f"{run.path}: the map has no links between places that can be drawn")
+    rows = sorted(lines.values(), key=lambda row: float(row["mean"]))  # the hottest on top
+    return _drawn(rows, places)
+
+
+def _places(run: Run) -> dict[str, tuple[float, float, str]]:
+    """Where each node stands, and its kind."""
+    x, y = numbers(run, "nodes", "x"), numbers(run, "nodes", "y")
+    named = zip(words(run, "nodes", "name"), words(run, "nodes", "kind"), strict=True)
+    return {
+        str(name): (float(x[i]), float(y[i]), str(kind))
+        for i, (name, kind) in enumerate(named)
+        if kind in DOTS and np.isfinite(x[i]) and np.isfinite(y[i])
+    }
+
+
+def _drawn(rows: list[dict[str, Any]], places: dict[str, tuple[float, float, str]]) -> Any:
+    plots = altair()
+    axes = {
+        "x": plots.X("x:Q", axis=None, scale=plots.Scale(zero=False, padding=16)),
+        "y": plots.Y("y:Q", axis=None, scale=plots.Scale(zero=False, padding=16)),
+    }
+    hottest = max(1e-6, *(row["mean"] for row in rows))
+    heat = plots.Scale(range=list(WARM), domain=[0, hottest / 3, 2 * hottest / 3, hottest])
+    legend = plots.Legend(format="%", gradientLength=110)
+    lines = plot(rows).mark_rule()
+    lines = lines.encode(
+        **axes,
+        x2="x2",
+        y2="y2",
+        color=plots.Color("mean:Q", title="utilisation", scale=heat, legend=legend),
+        strokeWidth=plots.StrokeWidth(
+            "mean:Q", scale=plots.Scale(domain=[0, hottest], range=[1, 6]), legend=None
+        ),
+        tooltip=[
+            "link:N",
+            plots.Tooltip("mean:Q", format=".2%", title="utilisation, mean"),
+            plots.Tooltip("most:Q", format=".2%", title="in the busiest bin"),
+        ],
+    )
+    dots = [{"name": name, "x": x, "y": y, "kind": kind} for name, (x, y, kind) in places.items()]
+    kinds = [kind for kind in DOTS if any(dot["kind"] == kind for dot in dots)]
+    size = max(12.0, min(130.0, 6000.0 / len(dots)))
+    points = plot(dots).mark_point(filled=True, size=size, opacity=1.0)
+    points = points.encode(
+        **axes,
+        color=plots.Color(
+            "kind:N",
+            title="node",
+            scale=plots.Scale(domain=kinds, range=[DOTS[kind][0] for kind in kinds]),
+        ),
+        shape=plots.Shape(
+            "kind:N",
+            title="node",
+            scale=plots.Scale(domain=kinds, range=[DOTS[kind][1] for kind in kinds]),
+        ),
+        tooltip=["name:N", "kind:N"],
+    )
+    chart = plots.layer(lines, points).resolve_scale(color="independent", shape="independent")
+    wide = max(x for x, _, _ in places.values()) - min(x for x, _, _ in places.values())
+    tall = max(y for _, y, _ in places.values()) - min(y for _, y, _ in places.values())
+    height = min(420.0, max(200.0, WIDTH * tall / max(wide, 1e-9)))
+    chart = chart.properties(width=WIDTH, height=height)
+    return finished(chart, "Which cable is hot", "busier direction of each link, mean over the run")

@@ -1,0 +1,48 @@
+"""A chart as a file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from results.atomic import replacing
+from results.errors import ResultsError
+
+ENDINGS = (".svg", ".png", ".json", ".html")
+PIXELS_PER_POINT = 2
+"""Of a PNG, for screens that have them."""
+
+
+def save(chart: Any, path: str | Path) -> Path:
+    """Write a chart whole or not at all; the ending says as what. Needs no browser.
+
+    Raises
+    ------
+    ResultsError
+        Another ending than ENDINGS, the packages for it are not there, or it cannot be written.
+    """
+    target = Path(path)
+    ending = target.suffix.lower()
+    if ending not in ENDINGS:
+        raise ResultsError(f"{target}: the ending must be one of {', '.join(ENDINGS)}")
+    content = picture(chart, ending)
+    with replacing(target) as file:
+        file.write(content)
+    return target
+
+
+def picture(chart: Any, ending: str) -> bytes:
+    """The bytes of such a file."""
+    spec = chart.to_dict()
+    if ending == ".json":
+        return json.dumps(spec).encode()
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise ResultsError(
+            f"pictures need the package {error.name}: pip install corsair-sim[draw]"
+        ) from None
+    if ending == ".svg":
+        return str(vl_convert.vegalite_to_svg(spec)).encode()
+    if ending == ".html":
+        return str(vl_convert.vegalite_to_html(spec, bundle=True)).encode()
+    return bytes(vl_convert.vegalite_to_png(spec, scale=PIXELS_PER_POINT))

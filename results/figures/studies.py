@@ -1,0 +1,122 @@
+"""Figures over many runs: what can be had at what price, and which assumption matters."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from results.errors import ResultsError
+from results.figures.theme import WIDTH, altair, colour, finished, plot
+
+USER, CARD = "output_tokens_per_s_per_user", "output_tokens_per_s_per_card"
+
+
+def pareto(
+    points: Sequence[Mapping[str, Any]],
+    *,
+    x: str = USER,
+    y: str = CARD,
+    series: str | None = None,
+) -> Any:
+    """Points of a sweep or candidates of a plan, with the front that nothing beats in both.
+
+    ``x`` and ``y`` are keys of the points, more of either being better; ``series`` is the key
+    that colours them. Points that lack a number are left out.
+    """
+    known = [
+        {"x": float(point[x]), "y": float(point[y]), "series": _word(point, series), **_told(point)}
+        for point in points
+        if _is_number(point.get(x)) and _is_number(point.get(y))
+    ]
+    if not known:
+        raise ResultsError(f"no point has both {x} and {y}")
+    front = front_of(known)
+    plots = altair()
+    axes = {
+        "x": plots.X("x:Q", title=x.replace("_", " ")),
+        "y": plots.Y("y:Q", title=y.replace("_", " ")),
+    }
+    told = [
+        "series:N",
+        *(f"{name}:N" for name in sorted({key for row in known for key in row} - {"series"})),
+    ]
+    dots = plot(known).mark_circle(size=42, opacity=0.55)
+    names = sorted({row["series"] for row in known})
+    dots = dots.encode(**axes, color=colour(series or "", names), tooltip=told[:12])
+    line = plot(front).mark_line(color="#333333", strokeWidth=1.5, interpolate="step-before")
+    line = line.encode(**axes, order="x:Q")
+    chart = plots.layer(line, dots).properties(width=WIDTH, height=360)
+    return finished(
+        chart, "What can be had", f"line: nothing is better in both; {len(known)} points"
+    )
+
+
+def front_of(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The points that none other matches in one of ``x`` and ``y`` and beats in the other.
+
+    Examples
+    --------
+    >>> [p["x"] for p in front_of([{"x": 1, "y": 3}, {"x": 2, "y": 2}, {"x": 1, "y": 1}])]
+    [1, 2]
+    """
+    best, front = float("-inf"), []
+    for point in sorted(points, key=lambda one: (-one["x"], -one["y"])):
+        if point["y"] > best:
+            best = point["y"]
+            front.append(dict(point))
+    return front[::-1]
+
+
+def tornado(
+    rows: Sequence[Mapping[str, Any]], *, metric: str = "mean_tpot_ms", most: int = 20
+) -> Any:
+    """What each assumption, moved from its low to its high, does to a metric.
+
+    ``rows`` hold ``figure``, ``low``, ``high`` (the metric there) and ``base`` (as it is); the
+    widest come first.
+    """
+    known = [
+        row for row in rows if all(_is_number(row.get(key)) for key in ("low", "high", "base"))
+    ]
+    if not known:
+        raise ResultsError(f"no figure moves {metric}")
+    known = sorted(known, key=lambda row: -abs(float(row["high"]) - float(row["low"])))[:most]
+    base = float(known[0]["base"])
+    bars = [
+        {"figure": row["figure"], "from": base, "to": float(row[end]), "series": f"at its {end}"}
+        for row in known
+        for end in ("low", "high")
+    ]
+    plots = altair()
+    y = plots.Y("figure:N", sort=[row["figure"] for row in known], title=None)
+    chart = (
+        plot(bars)
+        .mark_bar(opacity=0.85)
+        .encode(
+            y=y,
+            x=plots.X("from:Q", title=metric.replace("_", " "), scale=plots.Scale(zero=False)),
+            x2="to:Q",
+            color=colour("figure", ["at its low", "at its high"]),
+            tooltip=["figure:N", "series:N", plots.Tooltip("to:Q", format=",.4~g", title=metric)],
+        )
+        .properties(width=WIDTH - 100, height=plots.Step(20))
+    )
+    rule = plot([{"x": base}]).mark_rule(color="#333333").encode(x="x:Q")
+    return finished(
+        plots.layer(chart, rule), "Which assumption matters", f"line: {base:.4g} as it is"
+    )
+
+
+def _word(point: Mapping[str, Any], series: str | None) -> str:
+    return "all" if series is None else str(point.get(series))
+
+
+def _told(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader may want to know of a point: its short words and whole numbers."""
+    return {
+        key.replace(".", " "): value
+        for key, value in point.items()
+        if isinstance(value, str | int) and key not in ("x", "y", "series") and "hash" not in key
+    }
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value

@@ -1,0 +1,79 @@
+"""How all figures look: colours that most colour-blind eyes tell apart, sizes, and the plot stack.
+
+Colours are those of Okabe and Ito; a colour means the same thing in every figure.
+"""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any, TypeAlias
+
+from results.errors import ResultsError
+
+Rows: TypeAlias = list[dict[str, Any]]
+
+WIDTH, HEIGHT = 640, 240
+PANEL_HEIGHT = 120
+"""Of one panel among several below one another."""
+
+BOUND_COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "stream": "#0072b2",
+        "mac": "#009e73",
+        "simd": "#56b4e9",
+        "lpddr": "#e69f00",
+        "network": "#d55e00",
+        "dispatch": "#cc79a7",
+        "idle": "#e4e4e4",
+    }
+)
+SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
+"""Of things that have no colour of their own, in order."""
+HEAT = "viridis"
+"""Of shares from 0 to 1: even in brightness, so it survives grey print and colour-blind eyes."""
+
+
+def altair() -> Any:
+    """The plot stack, brought in when somebody draws.
+
+    Raises
+    ------
+    ResultsError
+        It is not installed.
+    """
+    try:
+        import altair as plots
+    except ImportError as error:
+        raise ResultsError(
+            f"figures need the package {error.name}: pip install corsair-sim[draw]"
+        ) from None
+    return plots
+
+
+def plot(rows: Iterable[Mapping[str, Any]]) -> Any:
+    """A chart of rows that stand in the specification itself: no file, no frame, no limit."""
+    plots = altair()
+    return plots.Chart(plots.Data(values=list(rows)))
+
+
+def colour(title: str, names: Iterable[str], colours: Mapping[str, str] | None = None) -> Any:
+    """A colour for each name, the names in this order in the legend."""
+    domain = list(names)
+    known = colours or {}
+    spare = iter(SERIES_COLOURS * (1 + len(domain) // len(SERIES_COLOURS)))
+    shades = [known[name] if name in known else next(spare) for name in domain]
+    plots = altair()
+    scale = plots.Scale(domain=domain, range=shades)
+    return plots.Color("series:N", title=title, scale=scale)
+
+
+def finished(chart: Any, title: str, subtitle: str = "") -> Any:
+    """The chart with its title, and the same letters and lines as all others."""
+    plots = altair()
+    text = plots.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, offset=12)
+    return (
+        chart.properties(title=text)
+        .configure(background="white", font="sans-serif")
+        .configure_view(stroke="#cccccc")
+        .configure_axis(gridColor="#ececec", labelFontSize=11, titleFontSize=12, titlePadding=8)
+        .configure_legend(labelFontSize=11, titleFontSize=12, symbolStrokeWidth=3)
+    )
