@@ -60,6 +60,7 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
         prefix_caching=resolved.prefix_caching,
         busy_ps=busy,
         energy=_energy(machine, outcome),
+        clock_hz=resolved.hardware["card.clock_hz"],
     )
 
 

@@ -63,6 +63,7 @@ class Machine:
     busy_ps: Sequence[int] | None = None
     """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
     energy: "Energy | None" = None
+    clock_hz: float | None = None
 
 
 def summarise(
@@ -129,6 +130,7 @@ def summarise(
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": arrived - completed,
         **_machine_side(machine, done),
+        "clock_hz": machine.clock_hz,
         **energy_side(machine.energy, int(every.sum())),
         "flags": notes,
     }

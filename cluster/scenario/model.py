@@ -62,6 +62,13 @@ class PlanSettings(Part):
     replicas: Count | Literal["auto"] = "auto"
 
 
+class Power(Part):
+    """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock."""
+
+    clock_hz: Positive | None = None
+    cap_w: Positive | None = None
+
+
 class Memory(Part):
     """Where weights live: SRAM (performance) or LPDDR (capacity). KV lives in SRAM."""
 
@@ -137,6 +144,7 @@ class Scenario(Part):
     formats: Formats = Formats()
     plan: PlanSettings = PlanSettings()
     memory: Memory = Memory()
+    power: Power = Power()
     scheduler: Scheduler = Scheduler()
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
@@ -174,5 +182,5 @@ class Scenario(Part):
         return self
 
 
-RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory")
+RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory", "power")
 """Keys that say what racks there are and what lies in them; a plain network has none of it."""

@@ -13,6 +13,7 @@ from cluster.scenario.identity import run_id
 from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
+from cluster.scenario.power import clocked_hardware
 from cluster.scenario.traffic import Reader, traffic
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
@@ -88,7 +89,7 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
             "the workload is an operation trace (program or chakra), and this takes requests "
             "(trace or synthetic): use corsair-sim replay"
         )
-    hardware = openers.hardware(scenario.hardware, scenario.hardware_set)
+    hardware = clocked_hardware(scenario, openers.hardware)
     model = openers.model(scenario.model)
     formats = formats_of(scenario)
     plan = plan_of(scenario)

@@ -10,6 +10,7 @@ from cluster.scenario.identity import run_id
 from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
+from cluster.scenario.power import clocked_hardware
 from cluster.scenario.resolve import formats_of, plan_of
 from cluster.scenario.workload import ChakraFolder, ProgramSteps
 from topology.astra import Network, read_network
@@ -82,7 +83,7 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
         )
     hardware = None
     if network is None:
-        hardware = load_hardware(scenario.hardware, scenario.hardware_set)
+        hardware = clocked_hardware(scenario, load_hardware)
     planned = _planned(scenario, hardware)
     program, notes = _program(scenario, endpoint)
     inputs = tuple(_inputs(scenario))

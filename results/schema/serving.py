@@ -165,6 +165,9 @@ PLACEMENT = Table(
 )
 
 
+CLOCK = real("clock_hz", "Hz", "Clock of the cards: as asked, or as the power cap leaves it.", True)
+
+
 def energy_columns() -> Iterator[Column]:
     """Of a summary: the cards' energy, the warm-up included, and the facility's."""
     for name, unit, meaning in (
@@ -220,6 +223,7 @@ def _summary_columns() -> Iterator[Column]:
     yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
     for bound in BOUNDS:
         yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
+    yield CLOCK
     yield from energy_columns()
     yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
 

@@ -13,11 +13,12 @@ from cluster.machine.collective import TIERS
 from cluster.machine.energy.counts import COUNTS, KMAC, LPDDR, SIMD, SRAM
 from cluster.machine.energy.facility import facility_of, facility_power_w
 from cluster.machine.energy.joules import PARTS, Joules, card_joules, count_joules, joules_of
-from cluster.machine.energy.law import clock_at, energy_scale, full_load_w, lpddr_w
+from cluster.machine.energy.law import energy_scale, lpddr_w
 from cluster.machine.energy.totals import spent
 from cluster.machine.price.counted import attention_counts, product_counts, recipe, vector_counts
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
+from topology.power import clock_at, full_load_w
 from topology.route import Routes, compile_routes
 
 INT8 = COUNTS.index("mac_int8_kmac")
