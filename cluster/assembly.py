@@ -1,7 +1,8 @@
 """One run: a resolved scenario becomes numbers. No files, no globals, no clock but the engine's."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -68,15 +69,17 @@ class Outcome:
     peak_blocks: int
 
 
-def assemble(resolved: Resolved) -> Machine:
+def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
     """Build the map, place the model, check that it fits, and price it.
+
+    ``mapped`` gives the map to who has it already.
 
     Raises
     ------
     PlacementError, DoesNotFit, PriceError
         It cannot run; all carry ``exit_code`` 3.
     """
-    return priced(lay_out(resolved))
+    return priced(lay_out(resolved, mapped))
 
 
 def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
@@ -115,7 +118,11 @@ def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
     return graph, compile_routes(graph)
 
 
-def lay_out(resolved: Resolved | Planned) -> Layout:
+MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
+"""``map_of``, or what stands for it."""
+
+
+def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout:
     """Build the map, place the model and check that it fits.
 
     Raises
@@ -124,7 +131,7 @@ def lay_out(resolved: Resolved | Planned) -> Layout:
         It cannot run; both carry ``exit_code`` 3.
     """
     scenario, plan = resolved.scenario, resolved.plan
-    graph, routes = map_of(scenario, resolved.hardware)
+    graph, routes = (mapped or map_of)(scenario, resolved.hardware)
     cards = place(
         routes,
         tensor_parallel_size=plan.tensor_parallel_size,

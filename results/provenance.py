@@ -61,10 +61,7 @@ def manifest(
         "run_id": run_id,
         "model_version": model_version,
         "corsair_sim": _version("corsair-sim"),
-        "versions": {
-            "python": machine.python_version(),
-            **{package: _version(package) for package in PACKAGES},
-        },
+        "versions": versions(),
         "platform": {
             "system": machine.system(),
             "release": machine.release(),
@@ -78,6 +75,14 @@ def manifest(
         "finished_utc": finished.isoformat(),
         "seconds": (finished - started).total_seconds(),
         "command": list(command),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result may depend on."""
+    return {
+        "python": machine.python_version(),
+        **{package: _version(package) for package in PACKAGES},
     }
 
 

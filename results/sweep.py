@@ -17,7 +17,7 @@ from results.compare import BETTER
 from results.errors import ResultsError
 from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
 from results.student import quantile_975
-from results.sweep_store import SWEEP, parts, read_part, read_sweep_manifest
+from results.sweep_store import SWEEP, read_points, read_sweep_manifest
 
 SWEEPS = Path("results/sweeps")
 """Where sweeps land unless told otherwise, under the current folder."""
@@ -65,7 +65,7 @@ class Sweep:
             A part is damaged, cut short, or of another sweep.
         """
         if "points" not in self._read:
-            self._read["points"] = _points(self.path, self.table)
+            self._read["points"] = read_points(self.path, self.table)
         return self._read["points"]
 
     @property
@@ -173,21 +173,6 @@ def metric_columns(kind: str, names: Sequence[str]) -> list[Column]:
     if strange:
         raise ResultsError(f"this corsair-sim knows no metric {strange[0]!r}: another wrote it")
     return [known[name] for name in names]
-
-
-def _points(folder: Path, table: Table) -> pa.Table:
-    """All parts in one table; where a point is there twice, the later row holds."""
-    read = []
-    for file, status, _ in parts(folder):
-        part = read_part(file, table)
-        where = part.schema.get_field_index("run_id") + 1
-        read.append(part.add_column(where, "status", pa.array([status] * part.num_rows)))
-    if not read:
-        empty = pa.table({column.name: [] for column in table.columns})
-        return empty.add_column(2, "status", pa.array([], pa.string()))
-    whole = pa.concat_tables(read).combine_chunks()
-    last = {point: row for row, point in enumerate(whole.column("point").to_pylist())}
-    return whole.take([last[point] for point in sorted(last)])
 
 
 def _direction(metric: str) -> int:

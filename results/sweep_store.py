@@ -72,7 +72,10 @@ class SweepWriter:
         self._write(self.folder / POINTS, rows)
 
     def rewrite(self, rows: Iterable[Row]) -> None:
-        """Put these rows in place of all that are there, at one stroke."""
+        """Put these rows in place of all that are there, at one stroke, in order of their points.
+
+        A reader that is just reading may have to look again.
+        """
         with explained(self.folder, "rewrite the points"):
             hidden, lock = hidden_folder(self.folder, POINTS)
             try:
@@ -83,6 +86,12 @@ class SweepWriter:
             finally:
                 os.close(lock)
                 shutil.rmtree(hidden, ignore_errors=True)
+
+    def compact(self) -> None:
+        """Join the parts of each status into one; of a point that is there twice, the later row."""
+        found = list(parts(self.folder))
+        if len(found) > len({status for _, status, _ in found}):
+            self.rewrite(read_points(self.folder, self._table).to_pylist())
 
     def _write(self, points: Path, rows: Sequence[Row]) -> None:
         by_status: defaultdict[str, list[Row]] = defaultdict(list)
@@ -131,17 +140,70 @@ def read_part(file: Path, table: Table) -> pa.Table:
     ResultsError
         The file is damaged or cut short, or is of another sweep.
     """
-    remedy = "delete it and resume the sweep: its points are then computed again"
-    try:
-        read = pq.ParquetFile(file, page_checksum_verification=True).read()
-    except (OSError, pa.ArrowException) as error:
-        first = str(error).splitlines()[0]
-        raise ResultsError(f"{file}: damaged or cut short ({first}); {remedy}") from error
+    read = _opened(file)
     wanted = arrow_schema(table)
     if read.schema.remove_metadata() != wanted.remove_metadata():
         strange = sorted(set(read.column_names) ^ set(wanted.names)) or ["the types of columns"]
-        raise ResultsError(f"{file}: of another sweep (differs in {', '.join(strange)}); {remedy}")
+        raise ResultsError(f"{file}: of another sweep (differs in {', '.join(strange)}); {REMEDY}")
     return read
+
+
+REMEDY = "delete it and resume the sweep: its points are then computed again"
+
+
+def _opened(file: Path) -> pa.Table:
+    try:
+        return pq.ParquetFile(file, page_checksum_verification=True).read()
+    except (OSError, pa.ArrowException) as error:
+        first = str(error).splitlines()[0]
+        raise ResultsError(f"{file}: damaged or cut short ({first}); {REMEDY}") from error
+
+
+def read_points(folder: Path, table: Table) -> pa.Table:
+    """All parts in one table, in order of their points, ``status`` beside ``run_id``.
+
+    Where a point is there twice, the later row holds. Raises ResultsError as ``read_part``.
+    """
+    read = []
+    for file, status, _ in parts(folder):
+        part = read_part(file, table)
+        where = part.schema.get_field_index("run_id") + 1
+        read.append(part.add_column(where, "status", pa.array([status] * part.num_rows)))
+    if not read:
+        empty = arrow_schema(table).empty_table()
+        return empty.add_column(2, "status", pa.array([], pa.string()))
+    whole = pa.concat_tables(read).combine_chunks()
+    last = {point: row for row, point in enumerate(whole.column("point").to_pylist())}
+    return whole.take(pa.array([last[point] for point in sorted(last)], pa.int64()))
+
+
+def identities(folder: Path, table: Table) -> dict[int, tuple[str | None, str]] | None:
+    """run_id and status by point; None where the parts are of a sweep with other columns."""
+    wanted = arrow_schema(table).remove_metadata()
+    found: dict[int, tuple[str | None, str]] = {}
+    for file, status, _ in parts(folder):
+        part = _opened(file)
+        if part.schema.remove_metadata() != wanted:
+            return None
+        pairs = zip(part["point"].to_pylist(), part["run_id"].to_pylist(), strict=True)
+        found.update({point: (run_id, status) for point, run_id in pairs})
+    return found
+
+
+def loose_rows(folder: Path) -> Iterator[dict[str, Any]]:
+    """Every row of every part with ``status``, whatever else its columns are; later ones last.
+
+    Raises
+    ------
+    ResultsError
+        A part is damaged, or is no table of points at all.
+    """
+    for file, status, _ in parts(folder):
+        part = _opened(file)
+        if not {"point", "run_id"} <= set(part.column_names):
+            raise ResultsError(f"{file}: no part of a sweep: it has no point and run_id; {REMEDY}")
+        for row in part.to_pylist():
+            yield {**row, "status": status}
 
 
 def read_sweep_manifest(folder: Path) -> dict[str, Any]:

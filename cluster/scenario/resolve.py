@@ -14,12 +14,12 @@ from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
 from cluster.scenario.power import clocked_hardware
-from cluster.scenario.traffic import Reader, traffic
+from cluster.scenario.traffic import traffic
+from cluster.scenario.workload import Workload
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
-from workloads.trace import read_trace
 
 if TYPE_CHECKING:
     from workloads.columns import Requests
@@ -58,7 +58,7 @@ class Openers:
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
     model_content: Callable[[Model], Mapping[str, Any]]
-    trace: Reader
+    traffic: Callable[[Workload, int], tuple["Requests", int]]
     described: Callable[[str, Path], dict[str, object]]
 
 
@@ -71,7 +71,7 @@ FROM_DISK = Openers(
     hardware=load_hardware,
     model=load_model,
     model_content=model_content,
-    trace=read_trace,
+    traffic=traffic,
     described=described,
 )
 
@@ -94,7 +94,7 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     formats = formats_of(scenario)
     plan = plan_of(scenario)
     check_plan(plan, model)
-    requests, concurrency = traffic(scenario.workload, scenario.seed, openers.trace)
+    requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     wanted = scenario.scheduler.enable_prefix_caching
     max_model_len = scenario.scheduler.max_model_len or model.max_context
     prefix_caching = requests.hash_ids is not None and wanted in (True, "auto")

@@ -1,0 +1,193 @@
+"""Ray tasks with bounded flight: work that may be lost, answered in whatever order it comes.
+
+What the work is, is the caller's: a function that workers can import, and its arguments. Ray is
+imported late, as everywhere here: it reads its environment when it is imported.
+"""
+
+import time
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
+
+from cluster.actors.connect import Session, connected
+from cluster.compiled import source_digest
+from cluster.scenario.identity import MODEL_VERSION
+
+Key = TypeVar("Key", bound=Hashable)
+Ref: TypeAlias = Any
+"""``ray.ObjectRef``, whose stubs know nothing of what it refers to."""
+
+COUNTED_S = 5.0
+"""How long a count of the cluster's CPUs is believed: nodes come and go."""
+NO_NODE_S = 120.0
+"""If the cluster has no CPU for so long, nobody will take the work."""
+
+
+class TaskError(RuntimeError):
+    """The Ray cluster cannot take the work; says why."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer(Generic[Key]):
+    """What came of a task: its value and a reference to what it shares, or why it was lost."""
+
+    key: Key
+    value: Any = None
+    shared: Ref = None
+    """Stays in the object store; may be handed to later tasks."""
+    lost: str | None = None
+    """Why there is no value: the process died, memory ran out, a node went, time ran out."""
+
+
+@dataclass(slots=True)
+class _Flight:
+    shared: Ref
+    end_s: float | None
+    overdue: bool = False
+
+
+class TaskPool(Generic[Key]):
+    """Tasks of one function; the caller submits as many as ``room`` allows and waits for some.
+
+    ``work(*args)`` gives two objects: the answer, which comes to the driver, and what is shared.
+    """
+
+    def __init__(self, work: Callable[..., tuple[Any, Any]], address: str | None = None) -> None:
+        self._work = work
+        self._address = address
+        self._open = ExitStack()
+        self._flights: dict[Ref, tuple[Key, _Flight]] = {}
+        self._counted = (0.0, 1)
+        self.session: Session | None = None
+
+    def __enter__(self) -> Self:
+        self.session = self._open.enter_context(connected(self._address))
+        import ray
+
+        # Lost work is handed out again by the caller, who knows which part of it to suspect.
+        self._remote: Any = ray.remote(num_cpus=1, num_returns=2, max_retries=0)(_checked)
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        import ray
+
+        for ref in self._flights:
+            with suppress(Exception):
+                ray.cancel(ref, force=True)
+        self._open.close()
+
+    def __len__(self) -> int:
+        """Tasks in flight."""
+        return len(self._flights)
+
+    @property
+    def workers(self) -> int:
+        """CPUs of the cluster, counted anew every few seconds.
+
+        Raises
+        ------
+        TaskError
+            It has had none for two minutes.
+        """
+        ray: Any = import_module("ray")
+        counted_s, cpus = self._counted
+        began_s = time.monotonic()
+        if began_s - counted_s < COUNTED_S:
+            return cpus
+        while (cpus := int(ray.cluster_resources().get("CPU", 0))) < 1:
+            if time.monotonic() - began_s > NO_NODE_S:
+                raise TaskError(f"the Ray cluster has had no CPU for {NO_NODE_S:.0f} s")
+            time.sleep(1.0)
+        self._counted = (time.monotonic(), cpus)
+        return cpus
+
+    def put(self, value: object) -> Ref:
+        """Hold a value in the object store, for as long as somebody holds the reference."""
+        import ray
+
+        return ray.put(value)
+
+    def submit(self, key: Key, *args: object, end_after_s: float | None = None) -> None:
+        """Hand out work; references among the arguments become what they refer to.
+
+        After ``end_after_s`` its process is killed.
+        """
+        version = (MODEL_VERSION, source_digest())
+        answer, shared = self._remote.remote(self._work, version, *args)
+        end_s = None if end_after_s is None else time.monotonic() + end_after_s
+        self._flights[answer] = (key, _Flight(shared, end_s))
+
+    def answers(self, timeout_s: float) -> Iterator[Answer[Key]]:
+        """What has come within ``timeout_s``; the first one ends the wait.
+
+        Raises
+        ------
+        Exception
+            Whatever the work itself has raised.
+        """
+        import ray
+
+        self._end_overdue()
+        come, _ = ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
+        if come:
+            more, _ = ray.wait(list(self._flights), num_returns=len(self._flights), timeout=0)
+            come = list(dict.fromkeys([*come, *more]))
+        for ref in come:
+            key, flight = self._flights.pop(ref)
+            yield self._answer(ref, key, flight)
+
+    def _answer(self, ref: Ref, key: Key, flight: _Flight) -> Answer[Key]:
+        import ray
+        from ray.exceptions import RayTaskError, TaskCancelledError
+
+        from cluster.actors.crew import LOSSES
+
+        losses = (*LOSSES, TaskCancelledError)
+        try:
+            return Answer(key=key, value=ray.get(ref), shared=flight.shared)
+        except RayTaskError as error:
+            if not isinstance(error.cause, losses):
+                raise error.cause from None
+            return Answer(key=key, lost=_why(error.cause, flight))
+        except losses as error:
+            return Answer(key=key, lost=_why(error, flight))
+
+    def _end_overdue(self) -> None:
+        """Kill the processes of tasks whose time is over."""
+        import ray
+
+        now_s = time.monotonic()
+        for ref, (_, flight) in self._flights.items():
+            if flight.end_s is not None and now_s > flight.end_s and not flight.overdue:
+                flight.overdue = True
+                with suppress(Exception):
+                    ray.cancel(ref, force=True)
+
+
+def _checked(
+    work: Callable[..., tuple[Any, Any]], version: tuple[int, str], *args: object
+) -> tuple[Any, Any]:
+    """Run the work, if this node has the driver's version of it."""
+    if (MODEL_VERSION, source_digest()) != version:
+        raise TaskError(
+            "another version of corsair-sim runs on a node: install the same one on all nodes of"
+            " the Ray cluster"
+        )
+    return work(*args)
+
+
+_REASONS: Mapping[str, str] = {
+    "OutOfMemoryError": "the node ran out of memory",
+    "NodeDiedError": "its node has gone",
+    "ObjectLostError": "what it needs was on a node that has gone",
+}
+
+
+def _why(error: BaseException, flight: _Flight) -> str:
+    if flight.overdue:
+        return "it did not come back in time and was killed"
+    return _REASONS.get(type(error).__name__, "its process died")

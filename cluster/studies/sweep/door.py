@@ -1,0 +1,246 @@
+"""The Python door of sweeps: ask, watch, read; go on with what was stopped."""
+
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from json import dumps
+from pathlib import Path
+from typing import Any
+
+from cluster.scenario.identity import MODEL_VERSION
+from cluster.scenario.model import Scenario
+from cluster.scenario.resolve import Resolved
+from cluster.studies.sweep.adopt import adopt
+from cluster.studies.sweep.definition import Definition, of_content, read_definition
+from cluster.studies.sweep.engines import EngineName, Outcomes, RayEngine, run_here
+from cluster.studies.sweep.library import Library
+from cluster.studies.sweep.points import (
+    Planned,
+    Point,
+    content_of,
+    metric_names,
+    plan_points,
+    scenario_of,
+)
+from cluster.studies.sweep.rows import Collector, RowMaker
+from cluster.studies.sweep.schedule import Chunk
+from cluster.studies.sweep.watch import NOBODY, SweepObserver
+from cluster.studies.sweep.work import Terms
+from results import open_sweep
+from results.provenance import versions
+from results.schema import sweep_table
+from results.sweep import Sweep, metric_columns
+from results.sweep_store import SweepWriter
+
+SWEEPS = Path("results/sweeps")
+"""Where sweeps land unless told otherwise, each in a folder of its name."""
+RUNS = "runs"
+"""Folder of whole runs inside a sweep's, where they are kept."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manner:
+    """How a sweep is carried out; the points do not depend on it."""
+
+    engine: EngineName = "local"
+    ray_address: str | None = None
+    limit: int | None = None
+    """Stop after so many points; the rest is for another time."""
+    drop: bool = False
+    """Let go of computed points that the sweep does not ask for any more."""
+    retry_failed: bool = False
+    observer: SweepObserver = NOBODY
+
+
+def sweep(
+    source: str | Path | Mapping[str, Any],
+    *,
+    out: str | Path | None = None,
+    engine: EngineName = "local",
+    ray_address: str | None = None,
+    limit: int | None = None,
+    drop: bool = False,
+    observer: SweepObserver | None = None,
+) -> Sweep:
+    """Carry out a sweep (a file, or a mapping of its shape) and open what it left.
+
+    What the folder already holds is kept, by the run_id of every point; so a sweep that was
+    stopped or extended goes on where it was. With ``engine="ray"`` points are tasks on the Ray at
+    ``ray_address`` (``auto``: one that runs on this machine), else on one of our own. ``limit``
+    stops after so many points; ``drop`` lets computed points go that are not asked for any more.
+
+    Raises
+    ------
+    ValueError
+        In its classes with ``exit_code`` 2: the sweep file is wrong, or not one point is right.
+    ResultsError
+        The folder cannot be written, is in use, or holds something damaged.
+    """
+    definition = read_definition(source)
+    folder = SWEEPS / definition.name if out is None else Path(out)
+    manner = Manner(
+        engine=engine,
+        ray_address=ray_address,
+        limit=limit,
+        drop=drop,
+        observer=observer or NOBODY,
+    )
+    return carry_out(definition, folder, manner)
+
+
+def resume(
+    path: str | Path,
+    *,
+    engine: EngineName = "local",
+    ray_address: str | None = None,
+    limit: int | None = None,
+    retry_failed: bool = False,
+    observer: SweepObserver | None = None,
+) -> Sweep:
+    """Go on with a sweep by its folder, as its own manifest defines it.
+
+    ``retry_failed`` computes failed points again. Raises as ``sweep``.
+    """
+    found = open_sweep(path)
+    definition = of_content(found.manifest["definition"], found.name)
+    manner = Manner(
+        engine=engine,
+        ray_address=ray_address,
+        limit=limit,
+        retry_failed=retry_failed,
+        observer=observer or NOBODY,
+    )
+    return carry_out(definition, found.path, manner)
+
+
+def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
+    """Plan the points, keep what is there, run the rest, leave the dataset whole."""
+    library, watcher = Library(), manner.observer
+    total = len(definition.grid)
+    planned = plan_points(definition, library, lambda done: watcher.planned(done, total))
+    names = metric_names(definition, planned.kind)
+    types = definition.grid.types
+    table = sweep_table(types, metric_columns(planned.kind, names))
+    maker = RowMaker(definition=definition, types=types, metrics=names)
+    with SweepWriter(folder, table) as writer:
+        adopted = adopt(
+            writer,
+            planned.points,
+            maker,
+            table,
+            drop=manner.drop,
+            retry_failed=manner.retry_failed,
+        )
+        manifest = _manifest(definition, planned, names)
+        writer.write_manifest(manifest)
+        watcher.started(total, len(adopted.done))
+        ahead = _Ahead(planned.points, adopted.done, manner.limit)
+        with _collecting(writer) as collector:
+            for point in ahead.unrun:
+                collector.add(_told(watcher, maker.unrun(point)))
+            contents = _contents(definition, library)
+            terms = Terms(
+                metrics=names,
+                timeout_s=definition.timeout_s,
+                runs=str((folder / RUNS).resolve()) if definition.store == "runs" else None,
+            )
+            for point, result in _outcomes(ahead.pending, contents, terms, definition, manner):
+                row = maker.of(point, result)
+                collector.add(_told(watcher, row))
+                for twin in ahead.twins.get(str(point.run_id), ()):
+                    collector.add(_told(watcher, maker.twin(twin, row)))
+        if ahead.is_last:
+            writer.compact()
+            writer.write_manifest({**manifest, "finished_utc": datetime.now(UTC).isoformat()})
+    return open_sweep(folder)
+
+
+class _Ahead:
+    """What is left to do: rows without a run, runs, and points that are the same runs."""
+
+    def __init__(self, points: Sequence[Point], done: frozenset[int], limit: int | None) -> None:
+        left = [point for point in points if point.number not in done]
+        self.unrun = [point for point in left if point.status is not None]
+        self.twins: dict[str, list[Point]] = {}
+        first: dict[str, Point] = {}
+        for point in left:
+            if point.status is not None:
+                continue
+            own = str(point.run_id)
+            if first.setdefault(own, point) is not point:
+                self.twins.setdefault(own, []).append(point)
+        runs = list(first.values())
+        self.pending = runs if limit is None else runs[:limit]
+        self.is_last = len(self.pending) == len(runs)
+
+
+@contextmanager
+def _collecting(writer: SweepWriter) -> Iterator[Collector]:
+    """Write what has been collected, also when the block is left early."""
+    collector = Collector(writer)
+    try:
+        yield collector
+    finally:
+        collector.flush()
+
+
+def _told(watcher: SweepObserver, row: dict[str, Any]) -> dict[str, Any]:
+    watcher.advanced(row)
+    return row
+
+
+def _contents(definition: Definition, library: Library) -> Any:
+    def contents(point: Point) -> Resolved | Scenario:
+        return content_of(scenario_of(definition, point.number), library)
+
+    return contents
+
+
+def _outcomes(
+    pending: Sequence[Point],
+    contents: Any,
+    terms: Terms,
+    definition: Definition,
+    manner: Manner,
+) -> Outcomes:
+    if manner.engine == "local" or not pending:
+        yield from run_here(pending, contents, terms, definition.retries)
+        return
+    from cluster.actors.tasks import TaskPool
+    from cluster.studies.sweep.engines import run_chunk
+
+    pool: TaskPool[Chunk]
+    with TaskPool(run_chunk, manner.ray_address) as pool:
+        cpus = pool.workers
+        where = "a private Ray" if pool.session and pool.session.private else "the Ray cluster"
+        manner.observer.noted(f"ray: {cpus} workers on {where}")
+        engine = RayEngine(
+            pool, contents, terms, retries=definition.retries, notice=manner.observer.noted
+        )
+        yield from engine.run(pending)
+
+
+def _manifest(definition: Definition, planned: Planned, names: Sequence[str]) -> dict[str, object]:
+    content = definition.content
+    asked = dumps([content["sweep"], MODEL_VERSION], sort_keys=True, default=str)
+    return {
+        "name": definition.name,
+        "kind": planned.kind,
+        "points": len(planned.points),
+        "axes": definition.grid.types,
+        "metrics": list(names),
+        "store": definition.store,
+        "repeat": definition.repeat,
+        "digest": sha256(asked.encode()).hexdigest(),
+        "model_version": MODEL_VERSION,
+        "versions": versions(),
+        "platform": {"system": platform.system(), "machine": platform.machine()},
+        "command": sys.argv,
+        "started_utc": datetime.now(UTC).isoformat(),
+        "finished_utc": None,
+        "definition": content,
+    }

@@ -1,0 +1,168 @@
+"""From a definition to points: overrides, conditions, scenario, content, identity."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal, TypeAlias
+
+from pydantic import BaseModel
+
+from cluster.scenario.load import load_variant
+from cluster.scenario.model import Scenario
+from cluster.scenario.resolve import Resolved, resolve
+from cluster.scenario.resolve_replay import resolve_replay
+from cluster.studies.sweep.axes import keys_of, leaves, nested
+from cluster.studies.sweep.definition import Definition
+from cluster.studies.sweep.errors import SweepError, nearest
+from cluster.studies.sweep.library import Library
+from results.schema import SPECIAL, TABLES
+
+Kind: TypeAlias = Literal["summary", "replay"]
+"""The table that a point's metrics come from: requests are served, operations replayed."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Point:
+    """One point before it is run; ``status`` is set where it will not be."""
+
+    number: int
+    run_id: str | None = None
+    machine_id: str = ""
+    """Points with the same one share layout and prices; empty: nothing is shared."""
+    status: Literal["skipped", "failed"] | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """All points of a sweep, looked at."""
+
+    points: Sequence[Point]
+    kind: Kind
+
+
+def plan_points(
+    definition: Definition, library: Library, looked_at: Callable[[int], None] = lambda _: None
+) -> Planned:
+    """Look at every point: is it skipped, is its input right, and which run is it.
+
+    Raises
+    ------
+    SweepError
+        A condition is wrong, or not one point is right; the first one says why.
+    """
+    points = []
+    kinds: list[Kind] = []
+    for number in range(len(definition.grid)):
+        points.append(_looked_at(definition, library, number, kinds))
+        looked_at(number + 1)
+    if not kinds:
+        _refuse(definition, points)
+    return Planned(points=points, kind=kinds[0])
+
+
+def scenario_of(definition: Definition, number: int) -> Scenario:
+    """The scenario of a point; raises ScenarioError for one that is wrong."""
+    values = definition.grid[number]
+    return load_variant(
+        definition.base,
+        nested(values),
+        origin=f"{definition.source.name}: point {number}",
+        folders=definition.folders,
+    )
+
+
+def content_of(scenario: Scenario, library: Library) -> Resolved | Scenario:
+    """What a point is run from: requests resolved, operation traces as they are named."""
+    return scenario if scenario.workload.is_replayed else resolve(scenario, library.openers)
+
+
+def metric_names(definition: Definition, kind: Kind) -> list[str]:
+    """The metrics to keep, in the order of the schema.
+
+    Raises
+    ------
+    SweepError
+        The file names one that there is not.
+    """
+    known = [column.name for column in TABLES[kind].columns if column.name not in SPECIAL]
+    if not definition.metrics:
+        return known
+    for number, pattern in enumerate(definition.metrics):
+        if not any(fnmatchcase(name, pattern) for name in known):
+            where = definition.source.where(("metrics", number))
+            raise SweepError(f"{where}: no metric {_near(pattern, known)}")
+    return [
+        name for name in known if any(fnmatchcase(name, pattern) for pattern in definition.metrics)
+    ]
+
+
+def _near(name: str, known: list[str]) -> str:
+    found = nearest(name, known)
+    return found if "did you mean" in found else f"{name!r}; see `corsair-sim serve --json`"
+
+
+def _looked_at(definition: Definition, library: Library, number: int, kinds: list[Kind]) -> Point:
+    values = definition.grid[number]
+    for condition in definition.skip:
+        if condition.holds(lambda name: _look(definition, values, name)):
+            reason = f"skip: {condition.text}"
+            return Point(number=number, status="skipped", reason=reason)
+    try:
+        scenario = scenario_of(definition, number)
+        kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
+        if kind not in (kinds or [kind]):
+            raise SweepError("requests and operation traces do not go into one sweep")
+        if kind == "replay":
+            point = Point(number=number, run_id=resolve_replay(scenario).run_id)
+        else:
+            resolved = resolve(scenario, library.openers)
+            point = Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)
+    except Exception as error:
+        if getattr(error, "exit_code", None) is None and not isinstance(error, OSError):
+            raise
+        return Point(number=number, status="failed", reason=str(error))
+    if not kinds:
+        kinds.append(kind)
+    return point
+
+
+def _refuse(definition: Definition, points: Sequence[Point]) -> None:
+    failed = [point for point in points if point.status == "failed"]
+    name = definition.source.name
+    if not failed:
+        raise SweepError(f"{name}: every one of the {len(points):,} points is skipped")
+    raise SweepError(
+        f"{name}: not one of the {len(points):,} points is right; the first:\n  {failed[0].reason}"
+    )
+
+
+def _look(definition: Definition, values: dict[str, Any], name: str) -> Any:
+    """A value of the point: of its axes, of the base, or what it is by default."""
+    if name in values:
+        return values[name]
+    here: Any = definition.base.data
+    for key in keys_of(name):
+        here = here.get(key, _ABSENT) if isinstance(here, dict) else _ABSENT
+    if here is not _ABSENT:
+        return here
+    default: Any = Scenario
+    for key in keys_of(name):
+        default = _default(default, key)
+    if default is _ABSENT or isinstance(default, type):
+        known = [*values, *(path for path, _ in leaves(definition.base.data))]
+        raise SweepError(f"unknown name {nearest(name, known)}")
+    return default
+
+
+_ABSENT = object()
+
+
+def _default(owner: Any, key: str) -> Any:
+    """The default of a field of a model, or of a model's value."""
+    fields = getattr(owner, "model_fields", None) if isinstance(owner, type) else None
+    if isinstance(owner, BaseModel):
+        return getattr(owner, key, _ABSENT)
+    if not fields or key not in fields or fields[key].is_required():
+        return _ABSENT
+    return fields[key].get_default(call_default_factory=True)

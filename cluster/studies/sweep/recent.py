@@ -1,0 +1,51 @@
+"""A bounded memory of what was made last."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
+
+
+class Recent(Generic[Value]):
+    """Keeps what was used last: at most ``count`` values and ``weight`` bytes, one at least."""
+
+    def __init__(
+        self, count: int, weight: int = 2**62, weigh: Callable[[Value], int] = lambda _: 0
+    ) -> None:
+        self._count = count
+        self._weight = weight
+        self._weigh = weigh
+        self._held: OrderedDict[Hashable, Value] = OrderedDict()
+        self._total = 0
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def find(self, key: Hashable) -> Value | None:
+        """The value of a key, which is now the last used; None if it is not here."""
+        if key not in self._held:
+            return None
+        self._held.move_to_end(key)
+        return self._held[key]
+
+    def keep(self, key: Hashable, value: Value) -> Value:
+        """Remember a value, and forget those that were used longest ago."""
+        if key in self._held:
+            self._total -= self._weigh(self._held.pop(key))
+        self._held[key] = value
+        self._total += self._weigh(value)
+        while len(self._held) > 1 and (len(self._held) > self._count or self._total > self._weight):
+            _, dropped = self._held.popitem(last=False)
+            self._total -= self._weigh(dropped)
+        return value
+
+    def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
+        """The value of a key, made if it is not here."""
+        found = self.find(key)
+        return self.keep(key, make()) if found is None else found
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._held.clear()
+        self._total = 0

@@ -1,0 +1,73 @@
+"""Seeded samples of several axes at once: independent draws, or a Latin hypercube."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+from zlib import crc32
+
+import numpy as np
+import numpy.typing as npt
+
+Method: TypeAlias = Literal["random", "latin_hypercube"]
+METHODS: tuple[Method, ...] = ("random", "latin_hypercube")
+
+SWEEP_STREAM = 5
+"""Separates the sampled axes' draws from those of runs that may share the seed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Range:
+    """Numbers from low to high, both included; whole ones where both ends are."""
+
+    low: float
+    high: float
+    log: bool = False
+    """Even in the logarithm."""
+
+    def at(self, share: float) -> float:
+        """The value that a share (0 to 1) of the range lies below."""
+        whole = isinstance(self.low, int) and isinstance(self.high, int)
+        low, high = self.low, self.high + 1 if whole else self.high
+        if self.log:
+            value = math.exp(math.log(low) + share * (math.log(high) - math.log(low)))
+        else:
+            value = low + share * (high - low)
+        value = min(max(value, self.low), self.high)
+        return math.floor(value) if whole else value
+
+
+Spread: TypeAlias = Range | tuple[Any, ...]
+"""A range, or choices that are equally likely."""
+
+
+def sample(
+    spreads: Mapping[str, Spread], count: int, method: Method, seed: int
+) -> list[tuple[Any, ...]]:
+    """``count`` rows of one value per spread.
+
+    Each axis draws from a generator of its own, so that a further axis leaves the others' values
+    as they are. With ``random``, so does a higher count.
+    """
+    columns = []
+    for name, spread in spreads.items():
+        rng = np.random.default_rng([seed, SWEEP_STREAM, crc32(name.encode())])
+        shares = rng.random(count) if method == "random" else _strata(count, rng)
+        columns.append([_at(spread, float(share)) for share in shares])
+    return list(zip(*columns, strict=True))
+
+
+def _strata(count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+    """One share from each of ``count`` equal parts of 0 to 1, in random order."""
+    shares: npt.NDArray[np.float64] = (rng.permutation(count) + rng.random(count)) / count
+    return shares
+
+
+def _at(spread: Spread, share: float) -> Any:
+    if isinstance(spread, Range):
+        return spread.at(share)
+    return _chosen(spread, share)
+
+
+def _chosen(choices: Sequence[Any], share: float) -> Any:
+    return choices[min(int(share * len(choices)), len(choices) - 1)]
