@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from cluster.replay_run import ReplayRun, replay_trace
     from cluster.run import Run, simulate
     from cluster.scenario.load import load
+    from cluster.studies.sweep import sweep
 else:
 
     def __getattr__(name):
@@ -22,7 +23,11 @@ else:
             from cluster import replay_run
 
             return getattr(replay_run, name)
+        if name == "sweep":
+            from cluster.studies.sweep import sweep
+
+            return sweep
         raise AttributeError(f"module 'cluster' has no attribute {name!r}")
 
 
-__all__ = ["ReplayRun", "Run", "load", "replay_trace", "simulate"]
+__all__ = ["ReplayRun", "Run", "load", "replay_trace", "simulate", "sweep"]

@@ -14,6 +14,7 @@ from cluster.commands import terminal
 COMMANDS = {
     "serve": "Replay a request trace and write a run.",
     "replay": "Replay an operation trace and write a run.",
+    "sweep": "A scenario in thousands of variants.",
     "init": "Write a commented scenario to start from.",
     "check": "Does a scenario fit, and how long will it take?",
     "scenario": "The scenario's JSON Schema, for editors.",
@@ -34,6 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 our fault, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
+    stopped = "stopped; nothing was written"
     try:
         command = typer.main.get_command(_application(words))
         code = command.main(words, prog_name="corsair-sim", standalone_mode=False)
@@ -41,14 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit):  # which typer makes of the former
         _hang_up()
         return 0
-    except (KeyboardInterrupt, typer.Abort):
-        code = STOPPED
+    except (KeyboardInterrupt, typer.Abort) as stop:
+        code, stopped = STOPPED, str(stop) or stopped
     except Exception as error:
         if not isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one on the way
             return _report(error, as_json=as_json)
         code = STOPPED
     if code == STOPPED:
-        _say("stopped; nothing was written", STOPPED, as_json=as_json)
+        _say(stopped, STOPPED, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 

@@ -139,9 +139,9 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
         writer.write_manifest(manifest)
         watcher.started(total, len(adopted.done))
         ahead = _Ahead(planned.points, adopted.done, manner.limit)
-        with _collecting(writer) as collector:
+        with _collecting(writer, watcher) as collector:
             for point in ahead.unrun:
-                collector.add(_told(watcher, maker.unrun(point)))
+                collector.add(maker.unrun(point))
             contents = _contents(definition, library)
             terms = Terms(
                 metrics=names,
@@ -150,9 +150,9 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
             )
             for point, result in _outcomes(ahead.pending, contents, terms, definition, manner):
                 row = maker.of(point, result)
-                collector.add(_told(watcher, row))
+                collector.add(row)
                 for twin in ahead.twins.get(str(point.run_id), ()):
-                    collector.add(_told(watcher, maker.twin(twin, row)))
+                    collector.add(maker.twin(twin, row))
         if ahead.is_last:
             writer.compact()
             writer.write_manifest({**manifest, "finished_utc": datetime.now(UTC).isoformat()})
@@ -179,18 +179,13 @@ class _Ahead:
 
 
 @contextmanager
-def _collecting(writer: SweepWriter) -> Iterator[Collector]:
+def _collecting(writer: SweepWriter, watcher: SweepObserver) -> Iterator[Collector]:
     """Write what has been collected, also when the block is left early."""
-    collector = Collector(writer)
+    collector = Collector(writer, watcher)
     try:
         yield collector
     finally:
         collector.flush()
-
-
-def _told(watcher: SweepObserver, row: dict[str, Any]) -> dict[str, Any]:
-    watcher.advanced(row)
-    return row
 
 
 def _contents(definition: Definition, library: Library) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 from cluster.studies.sweep.axes import cell
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.points import Point
+from cluster.studies.sweep.watch import SweepObserver
 from cluster.studies.sweep.work import Result
 from results.errors import ResultsError
 from results.schema import TypeName
@@ -56,8 +57,9 @@ class RowMaker:
 class Collector:
     """Hands rows to the writer, a part every two seconds; what is left at the end, at once."""
 
-    def __init__(self, writer: SweepWriter) -> None:
+    def __init__(self, writer: SweepWriter, watcher: SweepObserver) -> None:
         self._writer = writer
+        self._watcher = watcher
         self._rows: list[dict[str, Any]] = []
         self._flushed_s = time.monotonic()
 
@@ -67,6 +69,7 @@ class Collector:
         late = time.monotonic() - self._flushed_s > FLUSH_S
         if late or len(self._rows) >= FLUSH_ROWS:
             self.flush()
+        self._watcher.advanced(row)
 
     def flush(self) -> None:
         """Write what has been collected.
@@ -76,14 +79,15 @@ class Collector:
         ResultsError
             It cannot be written (a full disk, say); what was written before is intact.
         """
-        rows, self._rows = self._rows, []
         self._flushed_s = time.monotonic()
-        if not rows:
+        if not self._rows:
             return
         try:
-            self._writer.append(rows)
+            self._writer.append(self._rows)
         except ResultsError as error:
+            self._rows = []
             raise ResultsError(
                 f"{error}; parts written before are intact: when it can be written again, go on"
                 f" with `corsair-sim sweep resume {self._writer.folder}`"
             ) from error
+        self._rows = []  # not before: a Ctrl-C meanwhile leaves them for the last flush

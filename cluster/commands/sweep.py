@@ -1,0 +1,171 @@
+"""``corsair-sim sweep``: a scenario in thousands of variants: run, gone on with, looked at."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cluster.commands import terminal
+from cluster.commands.first_word import FirstWord
+
+if TYPE_CHECKING:
+    from results.sweep import Sweep
+
+app = typer.Typer(cls=FirstWord, no_args_is_help=True)
+
+SHOWN = 10
+
+
+class Engine(StrEnum):
+    """Who runs the points."""
+
+    local = "local"
+    ray = "ray"
+
+
+class End(StrEnum):
+    """Which end of a metric is good."""
+
+    lowest = "lowest"
+    highest = "highest"
+
+
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="Where points run; the results are the same.")
+]
+AddressOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Join this Ray (auto: the one running here) instead of starting one.",
+        metavar="auto|HOST:PORT",
+    ),
+]
+LimitOption = Annotated[
+    int | None, typer.Option(min=1, help="Stop after so many points; resume does the rest.")
+]
+SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, or its name.")]
+
+
+@app.command()
+def run(  # noqa: PLR0913 - each is an option
+    file: Annotated[Path, typer.Argument(help="A sweep file.", metavar="SWEEP")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The sweep's folder [results/sweeps/<its name>].", show_default=False),
+    ] = None,
+    engine: EngineOption = Engine.local,
+    ray_address: AddressOption = None,
+    limit: LimitOption = None,
+    drop: Annotated[
+        bool, typer.Option("--drop", help="Let computed points go that are no longer asked for.")
+    ] = False,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Carry out a sweep file (the default); what its folder holds already is kept."""
+    from cluster import sweep
+
+    _check(engine, ray_address)
+    with _watched(as_json=as_json, quiet=quiet) as progress:
+        done = sweep(
+            file,
+            out=out,
+            engine=engine.value,
+            ray_address=ray_address,
+            limit=limit,
+            drop=drop,
+            observer=progress,
+        )
+    _tell(done, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def resume(
+    folder: SweepFolder,
+    engine: EngineOption = Engine.local,
+    ray_address: AddressOption = None,
+    limit: LimitOption = None,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Compute failed points again.")
+    ] = False,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Go on with a sweep that was stopped or killed."""
+    from cluster.studies.sweep import resume as go_on
+
+    _check(engine, ray_address)
+    with _watched(as_json=as_json, quiet=quiet) as progress:
+        done = go_on(
+            folder,
+            engine=engine.value,
+            ray_address=ray_address,
+            limit=limit,
+            retry_failed=retry_failed,
+            observer=progress,
+        )
+    _tell(done, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def status(
+    folder: SweepFolder, as_json: terminal.Json = False, quiet: terminal.Quiet = False
+) -> None:
+    """Say how far a sweep is; it may be running."""
+    from results import open_sweep
+
+    _tell(open_sweep(folder), as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def show(
+    folder: SweepFolder,
+    metric: Annotated[
+        str | None, typer.Option("--sort", help="Metric to rank points by.", show_default=False)
+    ] = None,
+    best: Annotated[
+        End | None, typer.Option(help="Which end of the metric is good.", show_default=False)
+    ] = None,
+    count: Annotated[int, typer.Option("--top", min=1, help="Points to show.")] = SHOWN,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Show the best points, and confidence intervals where points were repeated."""
+    from cluster.commands.sweep_text import default_metric, intervals_text, ranking_text
+    from results import open_sweep
+
+    opened = open_sweep(folder)
+    chosen = metric or default_metric(opened.metrics)
+    lowest = None if best is None else best is End.lowest
+    rows = opened.best(chosen, count, lowest=lowest)
+    repeated = int(opened.manifest.get("repeat", 1)) > 1
+    intervals = opened.intervals(chosen) if repeated else []
+    payload = {"metric": chosen, "points": rows, "intervals": intervals}
+    text = ranking_text(opened, chosen, rows)
+    if repeated:
+        text += "\n\n" + intervals_text(chosen, intervals, count)
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _check(engine: Engine, ray_address: str | None) -> None:
+    if engine is Engine.local and ray_address is not None:
+        raise typer.BadParameter("--ray-address needs --engine ray")
+
+
+def _watched(*, as_json: bool, quiet: bool) -> Any:
+    from cluster.commands.sweep_progress import SweepProgress
+
+    return SweepProgress(shown=not (as_json or quiet), notes=not quiet)
+
+
+def _tell(sweep: "Sweep", *, as_json: bool, quiet: bool) -> None:
+    from cluster.commands.sweep_text import status_text
+
+    payload: dict[str, object] = {
+        "name": sweep.name,
+        "sweep_dir": str(sweep.path),
+        "total": sweep.total,
+        **sweep.status_counts,
+    }
+    terminal.show(payload, status_text(sweep), as_json=as_json, quiet=quiet)
