@@ -29,7 +29,7 @@ class Point:
     run_id: str | None = None
     machine_id: str = ""
     """Points with the same one share layout and prices; empty: nothing is shared."""
-    status: Literal["skipped", "failed"] | None = None
+    status: Literal["skipped", "failed", "infeasible"] | None = None
     reason: str | None = None
 
 
@@ -113,18 +113,24 @@ def _looked_at(definition: Definition, library: Library, number: int, kinds: lis
         kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
         if kind not in (kinds or [kind]):
             raise SweepError("requests and operation traces do not go into one sweep")
-        if kind == "replay":
-            point = Point(number=number, run_id=resolve_replay(scenario).run_id)
-        else:
-            resolved = resolve(scenario, library.openers)
-            point = Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)
+        point = _named(scenario, library, number)
     except Exception as error:
-        if getattr(error, "exit_code", None) is None and not isinstance(error, OSError):
+        code = 2 if isinstance(error, OSError) else getattr(error, "exit_code", None)
+        if code not in (2, 3):
             raise
-        return Point(number=number, status="failed", reason=str(error))
-    if not kinds:
+        status: Literal["failed", "infeasible"] = "failed" if code == 2 else "infeasible"
+        point = Point(number=number, status=status, reason=str(error))
+    if not kinds and point.status != "failed":
         kinds.append(kind)
     return point
+
+
+def _named(scenario: Scenario, library: Library, number: int) -> Point:
+    """A point that is right, with the identity of its run."""
+    if scenario.workload.is_replayed:
+        return Point(number=number, run_id=resolve_replay(scenario).run_id)
+    resolved = resolve(scenario, library.openers)
+    return Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)
 
 
 def _refuse(definition: Definition, points: Sequence[Point]) -> None:
