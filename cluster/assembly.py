@@ -1,7 +1,7 @@
 """One run: a resolved scenario becomes numbers. No files, no globals, no clock but the engine's."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -12,6 +12,9 @@ from cluster.machine.energy.joules import Joules, joules_of
 from cluster.machine.memory import Fit, MemorySettings, fit
 from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
+from cluster.machine.residency.choose import choose
+from cluster.machine.residency.expected import traffic_of
+from cluster.machine.residency.places import Pins
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.machine.tally import Tally
 from cluster.scenario.model import Scenario
@@ -139,18 +142,8 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         replicas=plan.replicas,
     )
     scheduler = scenario.scheduler
-    fitted = fit(
-        resolved.model,
-        plan,
-        resolved.hardware,
-        MemorySettings(
-            weights=resolved.formats.weights,
-            kv=resolved.formats.kv,
-            mode=scenario.memory.mode,
-            block_size=scheduler.block_size,
-            max_num_seqs=scheduler.max_num_seqs,
-        ),
-    )
+    settings = memory_settings(resolved)
+    fitted = fit(resolved.model, plan, resolved.hardware, settings)
     inputs = PriceInputs(
         hardware=resolved.hardware,
         routes=routes,
@@ -161,11 +154,15 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         max_tokens=scheduler.max_num_batched_tokens,
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
-        memory_mode=scenario.memory.mode,
+        residency=fitted.residency,
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
     )
+    if settings.mode == "auto":
+        placed = choose(inputs, settings, traffic_of(resolved))
+        fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
+        inputs = replace(inputs, residency=placed)
     limits = Limits(
         max_num_seqs=scheduler.max_num_seqs,
         max_num_batched_tokens=scheduler.max_num_batched_tokens,
@@ -178,6 +175,19 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     )
     return Layout(
         graph=graph, routes=routes, cards=inputs.cards, fit=fitted, inputs=inputs, limits=limits
+    )
+
+
+def memory_settings(resolved: Resolved | Planned) -> MemorySettings:
+    """What a scenario says of memory."""
+    scheduler, memory = resolved.scenario.scheduler, resolved.scenario.memory
+    return MemorySettings(
+        weights=resolved.formats.weights,
+        kv=resolved.formats.kv,
+        mode=memory.mode,
+        block_size=scheduler.block_size,
+        max_num_seqs=scheduler.max_num_seqs,
+        pins=Pins(**memory.pin.model_dump()),
     )
 
 

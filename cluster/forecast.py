@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 
 from cluster.assembly import Machine
+from cluster.machine.memory import StageMemory
 from cluster.machine.price import steady_decode
 from cluster.machine.tables import PriceTables
 from cluster.scenario.resolve import Resolved
 from workloads.plan import stage_layers
 
 MB = 1e6
+SOME = 0.05
+"""Of the weights in SRAM: less is but norms."""
 START_S = 1.5
 """Imports, reading and writing. This and the three below were fitted by eye to five runs on a
 two-core machine (2.5 to 7.1 s), of which they tell the length to about a third."""
@@ -72,13 +75,21 @@ def _stages(resolved: Resolved, machine: Machine) -> list[dict[str, Any]]:
             "stage": number,
             "layers": len(layers[number]),
             "weights_mb": stage.weight_bytes / MB,
-            "where": "LPDDR" if stage.lpddr_bytes else "SRAM",
+            "where": _where(stage),
             "sram_mb": stage.sram_bytes / MB,
             "kv_blocks": stage.blocks,
             "left_mb": left[number] / MB,
         }
         for number, stage in enumerate(machine.fit.stages)
     ]
+
+
+def _where(stage: StageMemory) -> str:
+    """Where the weights of a stage lie; norms and the like are in SRAM everywhere."""
+    if not stage.lpddr_weight_bytes:
+        return "SRAM"
+    share = stage.sram_weight_bytes / stage.weight_bytes
+    return f"LPDDR, {100 * share:.0f} % SRAM" if share >= SOME else "LPDDR"
 
 
 def _prefill_tokens_per_s(prices: PriceTables) -> float:

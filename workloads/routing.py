@@ -53,20 +53,60 @@ def expert_table(routing: Routing) -> ExpertTable:
     rng = np.random.default_rng(np.random.SeedSequence([routing.seed, 0x4D6F45]))
     total = np.zeros((3, routing.max_tokens + 1))
     for _ in range(DRAWS):
-        total += _hottest(routing, _choices(routing, rng))
+        total += _hottest(routing, _choices(routing, rng)[0])
     active, rows, busy = np.rint(total / DRAWS).astype(np.int64)
     for column in (active, rows, busy):
         column.flags.writeable = False
     return ExpertTable(active=active, rows=rows, busy=busy)
 
 
-def _choices(routing: Routing, rng: np.random.Generator) -> Integers:
-    """[token, top_k] distinct experts of each token: the top of log weight + Gumbel noise."""
-    rank = rng.permutation(routing.experts) + 1.0
+def cold_experts(routing: Routing, hot: Integers, tokens: Integers) -> Integers:
+    """[hot, tokens] experts awake beside each rank's ``hot`` most popular ones; the worst rank.
+
+    Means over the draws, rounded half-even, for these numbers of hot experts and of tokens: what a
+    batch needs of experts that do not stay at hand. Never more with more hot ones.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence([routing.seed, 0x4D6F45]))
+    per_rank = -(-routing.experts // routing.ranks)
+    total = np.zeros((len(hot), len(tokens)))
+    for _ in range(DRAWS):
+        choices, rank = _choices(routing, rng)
+        first = np.full(per_rank * routing.ranks, routing.max_tokens + 1)
+        token = np.repeat(np.arange(1, routing.max_tokens + 1), routing.top_k)
+        np.minimum.at(first, choices.ravel(), token)
+        popular = np.full(len(first), np.inf)
+        popular[: routing.experts] = rank
+        by_rank = (routing.ranks, per_rank)
+        order = np.argsort(popular.reshape(by_rank), axis=1)
+        woken = np.take_along_axis(first.reshape(by_rank), order, axis=1)
+        for row, count in enumerate(hot.tolist()):
+            cold = np.sort(woken[:, count:], axis=1)
+            total[row] += np.max(
+                [np.searchsorted(each, tokens, side="right") for each in cold], axis=0
+            )
+    means: Integers = np.rint(total / DRAWS).astype(np.int64)
+    return means
+
+
+@lru_cache(maxsize=256)
+def cold_table(routing: Routing, hot: int) -> Integers:
+    """[m] ``cold_experts`` for every count of tokens."""
+    tokens = np.arange(routing.max_tokens + 1)
+    table: Integers = cold_experts(routing, np.array([hot]), tokens)[0]
+    table.flags.writeable = False
+    return table
+
+
+def _choices(routing: Routing, rng: np.random.Generator) -> tuple[Integers, Floats]:
+    """[token, top_k] distinct experts of each token: the top of log weight + Gumbel noise.
+
+    And [expert] its place in the order of popularity, from 1.
+    """
+    rank: Floats = rng.permutation(routing.experts).astype(np.float64) + 1.0
     noise = rng.gumbel(size=(routing.max_tokens, routing.experts))
     scores = noise - routing.skew * np.log(rank)
     top = np.argpartition(-scores, routing.top_k - 1, axis=1)[:, : routing.top_k]
-    return top.astype(np.int64)
+    return top.astype(np.int64), rank
 
 
 def _hottest(routing: Routing, choices: Integers) -> Floats:

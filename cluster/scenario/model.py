@@ -18,6 +18,8 @@ from cluster.scenario.part import (
 from cluster.scenario.workload import ProgramSteps, Workload
 
 Algorithm: TypeAlias = Literal["auto", "ring", "direct", "halving_doubling", "tree", "hierarchical"]
+Place: TypeAlias = Literal["sram", "lpddr"]
+Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
 
 
@@ -69,10 +71,25 @@ class Power(Part):
     cap_w: Positive | None = None
 
 
-class Memory(Part):
-    """Where weights live: SRAM (performance) or LPDDR (capacity). KV lives in SRAM."""
+class Pins(Part):
+    """What lies where, whatever the mode says: of matrices sram or lpddr, and of KV also spill."""
 
-    mode: Literal["performance", "capacity"] = "performance"
+
+    attention: Place | Layers | None = None
+    """A number: the first so many layers of each stage have it in SRAM."""
+    mlp: Place | Layers | None = None
+    experts: Place | Layers | None = None
+    """A number: so many of each layer's experts, the most popular ones, lie in SRAM."""
+    embedding: Place | None = None
+    head: Place | None = None
+    kv: Literal["sram", "lpddr", "spill"] = "sram"
+
+
+class Memory(Part):
+    """Where weights and KV live: all weights in SRAM, all in LPDDR, or each as it pays."""
+
+    mode: Literal["performance", "capacity", "auto"] = "performance"
+    pin: Pins = Pins()
 
 
 class Scheduler(Part):

@@ -183,7 +183,7 @@ def test_two_replicas_that_share_a_leaf_are_slower_than_one() -> None:
         replay_trace(
             {
                 "model": "llama-3.1-8b",
-                "memory": {"mode": "capacity"},
+                "memory": {"mode": "performance"},
                 "cluster": {"servers_per_rack": 8, "cards_per_server": 2},
                 "plan": {
                     "tensor_parallel_size": 4,

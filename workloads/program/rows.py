@@ -1,6 +1,6 @@
 """One kind of operation as a card runs it: its sizes, its arithmetic and its bytes."""
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -47,6 +47,8 @@ class ProgramInputs:
     seed: int = 0
     streamed: bool = False
     """Weights are loaded for every batch, ahead of use, beside the stage's work."""
+    loads: "Callable[[Row, int], int] | None" = None
+    """Bytes that a product of a layer loads so; None where it is all that it reads."""
 
     @property
     def cards(self) -> int:

@@ -40,7 +40,7 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
     if stage == inputs.plan.pipeline_parallel_size - 1 and batch.emitted:
         placed += [(row, -1) for row in head_rows(inputs, batch.emitted)]
     if inputs.streamed:
-        placed.insert(0, (_stream([row for row, _ in placed], batch.tokens), -1))
+        placed.insert(0, (_stream(inputs, placed, batch.tokens), -1))
     return StageRows(
         rows=tuple(row for row, _ in placed), layers=tuple(layer for _, layer in placed)
     )
@@ -76,7 +76,11 @@ def head_rows(inputs: ProgramInputs, emitted: int) -> list[Row]:
     ]
 
 
-def _stream(rows: list[Row], tokens: int) -> Row:
+def _stream(inputs: ProgramInputs, placed: list[tuple[Row, int]], tokens: int) -> Row:
     """One load of all weights that the rows of the layers multiply; the head loads its own."""
-    read = sum(row.read_bytes for row in rows if row.kind == "matmul" and row.name != "LM head")
+    read = sum(
+        row.read_bytes if inputs.loads is None else inputs.loads(row, layer)
+        for row, layer in placed
+        if row.kind == "matmul" and row.name != "LM head"
+    )
     return Row(name=STREAM_NAME, kind="load", tokens=tokens, stream=MEMORY, read_bytes=read)

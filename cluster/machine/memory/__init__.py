@@ -2,10 +2,9 @@
 
 from cluster.machine.memory.fit import DoesNotFit, Fit, Holding, fit
 from cluster.machine.memory.shard import MemoryInputError
-from cluster.machine.memory.stage import MODES, MemorySettings, StageMemory, stage_memory
+from cluster.machine.memory.stage import MemorySettings, StageMemory, stage_memory
 
 __all__ = [
-    "MODES",
     "DoesNotFit",
     "Fit",
     "Holding",

@@ -108,11 +108,12 @@ def _worst(stages: Sequence[StageMemory]) -> str:
     index = max(range(len(stages)), key=lambda number: lacks[number][0])
     (lack, where), stage = lacks[index], stages[index]
     need, have = stage.sram_needed_bytes, stage.sram_bytes
+    weights = stage.sram_weight_bytes if where == "SRAM" else stage.lpddr_weight_bytes
     if where == "LPDDR":
         need, have = stage.lpddr_needed_bytes, stage.lpddr_bytes
     return (
         f"stage {index} needs {_size(need)} of {where} on its fullest chiplet"
-        f" (weights {_size(stage.weight_bytes)}, one KV block {_size(float(stage.block_bytes))}),"
+        f" (weights {_size(weights)}, one KV block {_size(float(stage.block_bytes))}),"
         f" has {_size(have)}, short by {_size(lack)}"
     )
 
@@ -123,6 +124,8 @@ def _other_ways(
     if settings.mode == "performance":
         does = _fits(model, plan, hardware, replace(settings, mode="capacity"))
         yield f"memory.mode: capacity would {'do' if does else 'not do either'}"
+        if does and settings.pins.kv == "sram":
+            yield "memory.mode: auto would keep in SRAM what fits"
     smaller = get_format(SMALLER_FORMAT)
     if smaller.bits_per_element < settings.weights.bits_per_element:
         does = _fits(model, plan, hardware, replace(settings, weights=smaller))

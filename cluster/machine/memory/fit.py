@@ -10,14 +10,17 @@ from cluster.machine.attention import BLOCK_TOKENS
 from cluster.machine.memory.advice import shortfall
 from cluster.machine.memory.shard import KvBlock, shard
 from cluster.machine.memory.stage import (
+    Held,
     MemorySettings,
     StageMemory,
     chiplets_of,
+    matrices,
     stage_contents,
     stage_memory,
 )
+from cluster.machine.residency.places import Residency, uniform
 from cluster.machine.views import Figures
-from workloads.model import Model, Tensor
+from workloads.model import Model
 from workloads.plan import Plan, check_plan
 
 
@@ -46,6 +49,9 @@ class Fit:
     block_size: int
     blocks: int
     """KV blocks of the replica: as many as its tightest stage has room for."""
+    sram_blocks: int
+    """Of these, how many fit in SRAM in every stage."""
+    residency: Residency
     stages: tuple[StageMemory, ...]
     holdings: tuple[tuple[tuple[Holding, ...], ...], ...]
     """[stage][position]"""
@@ -54,16 +60,25 @@ class Fit:
     def headroom_bytes(self) -> tuple[int, ...]:
         """[stage] usable SRAM of the fullest chiplet that is left when the pool is full."""
         return tuple(
-            stage.sram_bytes - stage.reserved_bytes - math.ceil(self.blocks * stage.block_bytes)
+            stage.sram_bytes
+            - stage.reserved_bytes
+            - math.ceil(min(self.blocks, self.sram_blocks) * stage.block_bytes)
             for stage in self.stages
         )
 
 
-def fit(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -> Fit:
+def fit(
+    model: Model,
+    plan: Plan,
+    hardware: Figures,
+    settings: MemorySettings,
+    residency: Residency | None = None,
+) -> Fit:
     """Lay a replica's weights and KV on its chiplets.
 
     The blocks of a sequence are dealt in turn to the chiplets that share a head, each sequence
-    starting one further on; over the pool they count as evenly spread.
+    starting one further on; over the pool they count as evenly spread. Without a residency all of a
+    class lies alike, by the mode and the pins of ``settings``.
 
     Raises
     ------
@@ -73,14 +88,16 @@ def fit(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -
         A stage lacks room for its weights and one KV block; says what would do.
     """
     check_plan(plan, model)
-    stages = stage_memory(model, plan, hardware, settings)
+    placed = residency or uniform(settings.mode, model, plan, settings.pins)
+    stages = stage_memory(model, plan, hardware, settings, placed)
     if not all(stage.fits for stage in stages):
         raise DoesNotFit(shortfall(model, plan, hardware, settings, stages))
     blocks = min(stage.blocks for stage in stages)
+    sram_blocks = min(blocks, *(stage.sram_blocks for stage in stages))
     chiplets = chiplets_of(hardware)
     holdings = []
-    for kinds, kv in stage_contents(model, plan, chiplets, settings.kv):
-        cache = tuple(_cache(kv, settings, blocks))
+    for kinds, kv in stage_contents(model, plan, chiplets, settings.kv, placed):
+        cache = tuple(_cache(kv, settings, blocks, sram_blocks))
         holdings.append(
             tuple(
                 (*_weights(kinds, plan, position, chiplets, settings), *cache)
@@ -91,26 +108,36 @@ def fit(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -
         mode=settings.mode,
         block_size=settings.block_size,
         blocks=blocks,
+        sram_blocks=sram_blocks,
+        residency=placed,
         stages=stages,
         holdings=tuple(holdings),
     )
 
 
 def _weights(
-    kinds: Counter[Tensor], plan: Plan, position: int, chiplets: int, settings: MemorySettings
+    kinds: Counter[Held], plan: Plan, position: int, chiplets: int, settings: MemorySettings
 ) -> Iterator[Holding]:
-    """Weights of one card by role, copies on several chiplets counted."""
-    sizes: Counter[str] = Counter()
-    for tensor, times in kinds.items():
-        sizes[tensor.role] += times * shard(tensor, plan, position, chiplets, settings.weights).card
-    where = "lpddr" if settings.mode == "capacity" else "sram"
-    for role, size_bytes in sorted(sizes.items()):
-        yield Holding(tensor_class=role, where=where, size_bytes=size_bytes)
+    """Weights of one card by role and place, copies on several chiplets counted."""
+    sizes: Counter[tuple[str, str]] = Counter()
+    for held, times in kinds.items():
+        whole = shard(held.tensor, plan, position, chiplets, settings.weights).card
+        count = matrices(held.tensor, plan, position)
+        hot = min(held.hot, count)
+        sizes[held.tensor.role, "sram"] += times * whole * hot // count
+        sizes[held.tensor.role, "lpddr"] += times * whole * (count - hot) // count
+    for (role, where), size_bytes in sorted(sizes.items()):
+        if size_bytes:
+            yield Holding(tensor_class=role, where=where, size_bytes=size_bytes)
 
 
-def _cache(kv: KvBlock, settings: MemorySettings, blocks: int) -> Iterator[Holding]:
+def _cache(
+    kv: KvBlock, settings: MemorySettings, blocks: int, sram_blocks: int
+) -> Iterator[Holding]:
     """The pool and its tails, the same on every card of a group."""
-    pool = blocks * settings.block_size * kv.card // BLOCK_TOKENS
-    yield Holding(tensor_class="kv", where="sram", size_bytes=pool)
+    for where, count in (("sram", sram_blocks), ("lpddr", blocks - sram_blocks)):
+        if count:
+            pool = count * settings.block_size * kv.card // BLOCK_TOKENS
+            yield Holding(tensor_class="kv", where=where, size_bytes=pool)
     tails = settings.max_num_seqs * kv.tail_card
     yield Holding(tensor_class="kv_tail", where="sram", size_bytes=tails)

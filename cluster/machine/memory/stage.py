@@ -8,14 +8,23 @@ from fractions import Fraction
 
 from cluster.machine.attention import BLOCK_TOKENS
 from cluster.machine.memory.shard import KvBlock, MemoryInputError, kv_block, shard
+from cluster.machine.residency.places import (
+    KV_PLACES,
+    MODES,
+    NO_PINS,
+    Mode,
+    Pins,
+    Residency,
+    StagePlaces,
+    class_of,
+    hot_matrices,
+    uniform,
+)
 from cluster.machine.views import Figures
 from workloads.formats import Format
 from workloads.model import Model, Tensor
 from workloads.plan import Plan, stage_layers
-from workloads.slices import stage_tensors
-
-MODES = ("performance", "capacity")
-"""Weights in SRAM, or in LPDDR and streamed; KV in SRAM either way."""
+from workloads.slices import stage_tensors, tensor_slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,16 +33,23 @@ class MemorySettings:
 
     weights: Format
     kv: Format
-    mode: str = "performance"
+    mode: Mode = "performance"
     """One of MODES."""
     block_size: int = BLOCK_TOKENS
     """Tokens of a KV block of the scheduler; a multiple or a divisor of 64."""
     max_num_seqs: int = 1
     """Sequences of a replica, each of which keeps an FP16 tail."""
+    pins: Pins = NO_PINS
+    lpddr_taken_bytes: int = 0
+    """On every card, by other models that wait there."""
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise MemoryInputError(f"memory mode is {' or '.join(MODES)}, got {self.mode!r}")
+        for what, known, value in (
+            ("memory mode", MODES, self.mode),
+            ("the place of KV", KV_PLACES, self.pins.kv),
+        ):
+            if value not in known:
+                raise MemoryInputError(f"{what} is one of {', '.join(known)}, got {value!r}")
         size = self.block_size
         if not (size >= 1 and (size % BLOCK_TOKENS == 0 or BLOCK_TOKENS % size == 0)):
             raise MemoryInputError(
@@ -45,29 +61,59 @@ class MemorySettings:
 class StageMemory:
     """The fullest chiplet of a stage, in bytes."""
 
-    weight_bytes: int
+    sram_weight_bytes: int
+    """Weights that lie in its SRAM."""
+    lpddr_weight_bytes: int
+    """Its share of what lies in the card's LPDDR: matrices are striped over all its chiplets."""
     sram_bytes: int
     """Usable for weights, KV and streaming."""
-    reserved_bytes: int
-    """SRAM of what is no KV block: weights or their stream's buffer, and the FP16 tails."""
+    buffer_bytes: int
+    """Kept in SRAM for what streams in; 0 where nothing does."""
+    tail_bytes: int
+    """The FP16 tails of V."""
     lpddr_bytes: int
-    """There is for weights; 0 where they lie in SRAM."""
+    """There is for weights and KV, beside what other models take."""
     block_bytes: Fraction
     """Of one scheduler block of KV."""
+    kv: str = "sram"
+    """Where KV blocks may lie: sram, lpddr, or spill (either)."""
 
     @property
-    def blocks(self) -> int:
-        """Scheduler blocks that fit beside the rest."""
+    def weight_bytes(self) -> int:
+        return self.sram_weight_bytes + self.lpddr_weight_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """SRAM of what is no KV block."""
+        return self.sram_weight_bytes + self.buffer_bytes + self.tail_bytes
+
+    @property
+    def sram_blocks(self) -> int:
+        """Scheduler blocks that fit in SRAM beside the rest."""
+        if self.kv == "lpddr":
+            return 0
         return max(0, int((self.sram_bytes - self.reserved_bytes) // self.block_bytes))
 
     @property
+    def lpddr_blocks(self) -> int:
+        """Scheduler blocks that fit in LPDDR beside the weights there."""
+        if self.kv == "sram":
+            return 0
+        return max(0, int((self.lpddr_bytes - self.lpddr_weight_bytes) // self.block_bytes))
+
+    @property
+    def blocks(self) -> int:
+        return self.sram_blocks + self.lpddr_blocks
+
+    @property
     def sram_needed_bytes(self) -> int:
-        """With room for one block."""
-        return self.reserved_bytes + math.ceil(self.block_bytes)
+        """With room for one block, where blocks lie there."""
+        return self.reserved_bytes + (math.ceil(self.block_bytes) if self.kv == "sram" else 0)
 
     @property
     def lpddr_needed_bytes(self) -> int:
-        return self.weight_bytes if self.lpddr_bytes else 0
+        one = 0 if self.kv == "sram" else math.ceil(self.block_bytes)
+        return self.lpddr_weight_bytes + one
 
     @property
     def fits(self) -> bool:
@@ -77,30 +123,71 @@ class StageMemory:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Equal tensors of a stage that lie alike."""
+
+    tensor: Tensor
+    """With layer 0, whichever its own is."""
+    hot: int
+    """Of the equal matrices that a card holds of it, how many lie in SRAM; more where all do."""
+
+    @property
+    def tensor_class(self) -> str:
+        return class_of(self.tensor)
+
+
 def stage_memory(
-    model: Model, plan: Plan, hardware: Figures, settings: MemorySettings
+    model: Model,
+    plan: Plan,
+    hardware: Figures,
+    settings: MemorySettings,
+    residency: Residency | None = None,
 ) -> tuple[StageMemory, ...]:
-    """Return what each stage's fullest chiplet has and needs, whether it fits or not."""
+    """Return what each stage's fullest chiplet has and needs, whether it fits or not.
+
+    Without a residency all of a class lies alike, by mode and pins; ``auto`` counts as capacity
+    then, which is the least that it needs.
+    """
     chiplets = chiplets_of(hardware)
-    in_lpddr = settings.mode == "capacity"
+    placed = residency or uniform(settings.mode, model, plan, settings.pins)
     usable = hardware["chiplet.sram_bytes"] * hardware["chiplet.usable_sram_fraction"]
+    lpddr = int(hardware["chiplet.lpddr_bytes"]) - -(-settings.lpddr_taken_bytes // chiplets)
     stages = []
-    for kinds, kv in stage_contents(model, plan, chiplets, settings.kv):
-        weight_bytes = sum(
-            times * shard(tensor, plan, 0, chiplets, settings.weights).chiplet
-            for tensor, times in kinds.items()
-        )
-        kept = int(hardware["chiplet.prefetch_bytes"]) if in_lpddr else weight_bytes
+    contents = stage_contents(model, plan, chiplets, settings.kv, placed)
+    for kinds, kv in contents:
+        in_sram, in_lpddr = _split(kinds, plan, chiplets, settings.weights)
+        streams = in_lpddr > 0 or placed.kv != "sram"
         stages.append(
             StageMemory(
-                weight_bytes=weight_bytes,
+                sram_weight_bytes=in_sram,
+                lpddr_weight_bytes=in_lpddr,
                 sram_bytes=int(usable),
-                reserved_bytes=kept + math.ceil(settings.max_num_seqs * kv.tail_chiplet),
-                lpddr_bytes=int(hardware["chiplet.lpddr_bytes"]) if in_lpddr else 0,
+                buffer_bytes=int(hardware["chiplet.prefetch_bytes"]) if streams else 0,
+                tail_bytes=math.ceil(settings.max_num_seqs * kv.tail_chiplet),
+                lpddr_bytes=lpddr,
                 block_bytes=kv.chiplet * Fraction(settings.block_size, BLOCK_TOKENS),
+                kv=placed.kv,
             )
         )
     return tuple(stages)
+
+
+def _split(kinds: Counter[Held], plan: Plan, chiplets: int, weights: Format) -> tuple[int, int]:
+    """Bytes in SRAM on the fullest chiplet, and its share of those in the card's LPDDR."""
+    in_sram = in_lpddr = 0
+    for held, times in kinds.items():
+        whole = shard(held.tensor, plan, 0, chiplets, weights)
+        count = matrices(held.tensor, plan)
+        hot = min(held.hot, count)
+        in_sram += times * whole.chiplet * hot // count
+        in_lpddr += times * whole.card * (count - hot) // count
+    return in_sram, -(-in_lpddr // chiplets)
+
+
+def matrices(tensor: Tensor, plan: Plan, position: int = 0) -> int:
+    """Equal matrices of ``tensor`` on the card at ``position``, at least 1."""
+    return max(1, len(tensor_slice(tensor, plan, position).count))
 
 
 def chiplets_of(hardware: Figures) -> int:
@@ -109,14 +196,23 @@ def chiplets_of(hardware: Figures) -> int:
 
 
 def stage_contents(
-    model: Model, plan: Plan, chiplets: int, kv: Format
-) -> Iterator[tuple[Counter[Tensor], KvBlock]]:
+    model: Model, plan: Plan, chiplets: int, kv: Format, residency: Residency
+) -> Iterator[tuple[Counter[Held], KvBlock]]:
     """For each stage: how often each kind of tensor stands there, and 64 tokens of its KV."""
     each = {
         attention: kv_block(attention, plan, chiplets, kv)
         for attention in {layer.attention for layer in model.layers}
     }
-    stages = zip(stage_tensors(model, plan), stage_layers(plan, model), strict=True)
-    for tensors, layers in stages:
+    stages = zip(
+        stage_tensors(model, plan), stage_layers(plan, model), residency.stages, strict=True
+    )
+    for tensors, layers, places in stages:
         first, *others = (each[model.layers[layer].attention] for layer in layers)
-        yield Counter(replace(tensor, layer=0) for tensor in tensors), sum(others, first)
+        yield Counter(_held(tensors, places, layers.start)), sum(others, first)
+
+
+def _held(tensors: tuple[Tensor, ...], places: StagePlaces, first: int) -> Iterator[Held]:
+    for tensor in tensors:
+        alike = replace(tensor, layer=0)
+        hot = hot_matrices(tensor, places, tensor.layer - first)
+        yield Held(tensor=alike, hot=hot)

@@ -14,7 +14,15 @@ import numpy as np
 from cluster.machine.attention import Heads
 from cluster.machine.chiplet import MAC, STREAM, Mode, Product, picoseconds
 from cluster.machine.price.counted import tail_counts
-from cluster.machine.price.operations import Bench, Operation, elsewhere, matmul, vector
+from cluster.machine.price.operations import (
+    UNIT,
+    Bench,
+    Kept,
+    Operation,
+    elsewhere,
+    matmul,
+    vector,
+)
 from cluster.machine.tables import Integers
 from workloads.model import Attention
 
@@ -57,7 +65,7 @@ def _grouped(
     gates = queries * a.head_dim if a.output_gate else 0
     turned = bench.simd("rope", "norm") if a.qk_norm else bench.simd("rope")
     return [
-        matmul(bench, "QKV", Product(m=tokens, k=hidden, n=bench.of_card(columns + gates))),
+        _columns(bench, "QKV", tokens, hidden, columns + gates),
         vector(
             bench,
             "RoPE",
@@ -72,10 +80,9 @@ def _latent(
 ) -> list[Operation]:
     here = -(-heads.queries_per_kv_head // bench.chiplets)
     latents = a.q_lora_rank + a.kv_lora_rank
-    down = bench.of_card(latents + a.rope_dim)
-    queries = bench.of_card(heads.queries_per_kv_head * a.head_dim)
+    queries = heads.queries_per_kv_head * a.head_dim
     return [
-        matmul(bench, "latent down", Product(m=tokens, k=hidden, n=down)),
+        _columns(bench, "latent down", tokens, hidden, latents + a.rope_dim),
         elsewhere("latent gather", tokens),
         vector(
             bench,
@@ -83,14 +90,16 @@ def _latent(
             (tokens * latents, bench.simd("norm", "quantize")),
             normed=tokens,
         ),
-        matmul(bench, "query up", Product(m=tokens, k=a.q_lora_rank or hidden, n=queries)),
+        _columns(bench, "query up", tokens, a.q_lora_rank or hidden, queries),
         vector(
             bench,
             "RoPE",
             (tokens * (here + 1) * a.rope_dim, bench.simd("rope")),
             (tokens * here * (a.head_dim + heads.key_dim), bench.simd("quantize")),
         ),
-        _per_head(bench, "absorb K", (a.nope_dim, a.kv_lora_rank), here, tokens),
+        _per_head(
+            bench, "absorb K", (a.nope_dim, a.kv_lora_rank), heads.queries_per_kv_head, tokens
+        ),
     ]
 
 
@@ -105,22 +114,31 @@ def _output(
     if a.kind == "mla":
         here = -(-queries // bench.chiplets)
         cast += here * a.value_dim
-        absorb = [_per_head(bench, "absorb V", (a.kv_lora_rank, a.value_dim), here, tokens)]
+        absorb = [_per_head(bench, "absorb V", (a.kv_lora_rank, a.value_dim), queries, tokens)]
     gate = bench.simd("activation") if a.output_gate else bench.simd()
+    rows = queries * a.value_dim
+    o = Product(m=tokens, k=bench.of_card(rows), n=hidden)
     return [
         vector(bench, "merge", (tokens * cast, bench.simd("quantize")), (tokens * merged, gate)),
         *absorb,
-        matmul(bench, "O", Product(m=tokens, k=bench.of_card(queries * a.value_dim), n=hidden)),
+        matmul(bench, "O", o, Kept(k=rows, n=hidden, units=-(-rows // UNIT))),
     ]
+
+
+def _columns(bench: Bench, name: str, tokens: Integers, k: int, n: int) -> Operation:
+    """A product whose n columns the chiplets of a card share."""
+    product = Product(m=tokens, k=k, n=bench.of_card(n))
+    return matmul(bench, name, product, Kept(k=k, n=n, units=-(-n // UNIT)))
 
 
 def _per_head(
     bench: Bench, name: str, shape: tuple[int, int], heads: int, tokens: Integers
 ) -> Operation:
-    """A product for each head, each with its own x; a slice works for few of them."""
-    sharing = -(-heads // bench.chiplet.slices)
-    product = Product(m=tokens, k=shape[0], n=shape[1], copies=heads, x_rows=tokens * sharing)
-    return matmul(bench, name, product)
+    """A product for each head of a card, each with its own x; a slice works for few of them."""
+    here = -(-heads // bench.chiplets)
+    sharing = -(-here // bench.chiplet.slices)
+    product = Product(m=tokens, k=shape[0], n=shape[1], copies=here, x_rows=tokens * sharing)
+    return matmul(bench, name, product, Kept(k=shape[0], n=shape[1], units=heads, copies=heads))
 
 
 def value_tail(bench: Bench, heads: Heads, tokens: Integers) -> Operation:

@@ -13,7 +13,6 @@ from cluster.machine.price.inputs import PriceInputs, check_inputs
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.machine.tables import Integers, PriceTables
-from workloads.plan import stage_layers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +93,9 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
     replica, number = where
     cards = inputs.cards[replica]
     last = number == len(cards) - 1
-    layers = stage_layers(inputs.plan, inputs.model)[number]
-    stage = stage_of(inputs, layers, first=number == 0, last=last)
+    stage = stage_of(inputs, number)
     sent = _nothing(inputs) if last else _send(inputs, cards[number], cards[number + 1])
-    own = (stage, _links(inputs, cards[number]))
+    own = (stage, links_of(inputs, cards[number]))
     key = (*own, sent.ps.tobytes(), sent.tier_bytes.tobytes())
     if key not in classes.index:
         classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))
@@ -107,7 +105,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
     return classes.index[key]
 
 
-def _links(inputs: PriceInputs, cards: Integers) -> bytes:
+def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
     """All that the cost of a stage's collectives depends on, as far as stages differ."""
     fabric = fabric_of(inputs.hardware, inputs.routes, cards)
     parts = (

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from cluster.machine.residency.places import Residency, StagePlaces, uniform
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures, RouteTables
 from cluster.scenario.formats import Formats
@@ -34,6 +35,8 @@ class PriceInputs:
     max_context: int
     """Most tokens of a sequence (max_model_len)."""
     memory_mode: Literal["performance", "capacity"] = "performance"
+    """Where all weights lie, unless a residency says more."""
+    residency: Residency | None = None
     all_reduce: str = "auto"
     """Algorithm of every all-reduce."""
     chunks: int | Literal["auto"] = "auto"
@@ -41,6 +44,14 @@ class PriceInputs:
     expert_skew: float = 0.0
     """Zipf exponent of the routing over experts; 0 is uniform."""
     seed: int = 0
+
+    @property
+    def placed(self) -> Residency:
+        """Where the weights of each stage lie."""
+        return self.residency or uniform(self.memory_mode, self.model, self.plan)
+
+    def places(self, stage: int) -> StagePlaces:
+        return self.placed.stages[stage]
 
     @property
     def window(self) -> int:

@@ -12,56 +12,90 @@ shared gather and shared reduce. Biases and the shared expert's gate ride on the
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 
 from cluster.machine.chiplet import Product, ridge_rows, shard
 from cluster.machine.price.inputs import PriceInputs
-from cluster.machine.price.operations import Bench, Operation, elsewhere, matmul, vector
+from cluster.machine.price.operations import (
+    UNIT,
+    Bench,
+    Kept,
+    Operation,
+    elsewhere,
+    matmul,
+    vector,
+)
+from cluster.machine.residency.places import LayerPlaces
 from cluster.machine.tables import Integers
 from workloads.model import Mlp
-from workloads.routing import ExpertTable, Routing, expert_table
+from workloads.plan import cut
+from workloads.routing import ExpertTable, Routing, cold_table, expert_table
 
 
-def routed(inputs: PriceInputs, bench: Bench, mlp: Mlp) -> ExpertTable | None:
-    """Who wakes which experts; nothing for a dense layer."""
-    if mlp.kind == "dense":
-        return None
-    return expert_table(
-        Routing(
-            experts=mlp.experts,
-            top_k=mlp.experts_per_token,
-            ranks=bench.expert_ranks,
-            max_tokens=inputs.max_tokens,
-            ridge=ridge_rows(bench.chiplet, bench.mode),
-            skew=inputs.expert_skew,
-            seed=inputs.seed,
-        )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """Who wakes which experts, for every count of tokens."""
+
+    table: ExpertTable
+    cold: Integers
+    """[m] experts awake that do not lie in SRAM."""
+
+
+def routing_of(inputs: PriceInputs, bench: Bench, mlp: Mlp) -> Routing:
+    """How tokens find the experts of this layer."""
+    return Routing(
+        experts=mlp.experts,
+        top_k=mlp.experts_per_token,
+        ranks=bench.expert_ranks,
+        max_tokens=inputs.max_tokens,
+        ridge=ridge_rows(bench.chiplet, bench.mode),
+        skew=inputs.expert_skew,
+        seed=inputs.seed,
     )
 
 
+def routed(inputs: PriceInputs, bench: Bench, mlp: Mlp, places: LayerPlaces) -> Routed | None:
+    """Who wakes which experts; nothing for a dense layer."""
+    if mlp.kind == "dense":
+        return None
+    routing = routing_of(inputs, bench, mlp)
+    per_rank = mlp.experts // bench.expert_ranks
+    table = expert_table(routing)
+    if places.hot_experts >= per_rank:
+        return Routed(table=table, cold=np.zeros_like(table.active))
+    return Routed(table=table, cold=cold_table(routing, places.hot_experts))
+
+
 def mlp_operations(
-    bench: Bench, mlp: Mlp, hidden: int, tokens: Integers, table: ExpertTable | None
+    bench: Bench,
+    mlp: Mlp,
+    hidden: int,
+    tokens: Integers,
+    found: Routed | None,
+    places: LayerPlaces,
 ) -> list[Operation]:
     """All dispatches after O."""
+    plain = bench.holding(places.mlp)
     residual = bench.simd("residual")
     settle = bench.simd("residual", "norm", "quantize")
-    if table is None:
+    if found is None:
         return [
             elsewhere("all-reduce", tokens),
             vector(bench, "residual+norm+quant", (tokens * hidden, settle), normed=tokens),
-            *gated(bench, "", mlp.intermediate, hidden, tokens),
+            *gated(plain, "", mlp.intermediate, hidden, tokens),
             vector(bench, "all-reduce+residual", (tokens * hidden, residual)),
         ]
     parted = bench.expert_ranks > 1
     own = -(-tokens // bench.ranks) if parted else tokens
-    shared = _shared(bench, mlp, hidden, tokens) if mlp.shared_intermediate else []
-    experts = _experts(bench, mlp, hidden, tokens, table)
+    shared = _shared(plain, mlp, hidden, tokens) if mlp.shared_intermediate else []
+    experts = _experts(bench, mlp, hidden, tokens, found)
     last = "all-gather+residual" if parted else "all-reduce+residual"
     return [
         elsewhere("reduce-scatter" if parted else "all-reduce", tokens),
         vector(bench, "residual+norm+quant", (own * hidden, settle), normed=own),
-        *_router(bench, mlp, hidden, own),
+        *_router(plain, mlp, hidden, own),
         *shared,
         *([elsewhere("dispatch all-to-all", tokens)] if parted else []),
         *([elsewhere("expert gather", tokens)] if parted else []),
@@ -76,35 +110,56 @@ def gated(
     bench: Bench, prefix: str, intermediate: int, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """Gate and up by columns, their product, down by rows, over all chiplets of the group."""
-    width = bench.of_group(intermediate)
+    width, card = bench.of_group(intermediate), len(cut(intermediate, bench.cards)[0])
     activate = bench.simd("activation", "quantize")
+    up, down = _kept(hidden, card)
     return [
-        matmul(bench, prefix + "gate/up", Product(m=tokens, k=hidden, n=2 * width)),
+        matmul(bench, prefix + "gate/up", Product(m=tokens, k=hidden, n=2 * width), up),
         vector(bench, prefix + "activation x mul", (tokens * width, activate)),
-        matmul(bench, prefix + "down", Product(m=tokens, k=width, n=hidden)),
+        matmul(bench, prefix + "down", Product(m=tokens, k=width, n=hidden), down),
     ]
+
+
+def _kept(hidden: int, width: int, copies: Integers | int = 1) -> tuple[Kept, Kept]:
+    """Gate and up, and down, of ``width`` on a card."""
+    units = -(-width // UNIT)
+    return (
+        Kept(k=hidden, n=2 * width, units=units, copies=copies),
+        Kept(k=width, n=hidden, units=units, copies=copies),
+    )
 
 
 def _router(bench: Bench, mlp: Mlp, hidden: int, rows: Integers) -> list[Operation]:
     """Every chiplet routes its tokens itself; each score sinks through a heap of the top k."""
     depth = max(1, math.ceil(math.log2(mlp.experts_per_token)))
     return [
-        matmul(bench, "router", Product(m=rows, k=hidden, n=mlp.experts)),
+        matmul(
+            bench,
+            "router",
+            Product(m=rows, k=hidden, n=mlp.experts),
+            Kept(k=hidden, n=mlp.experts, units=bench.chiplets),
+        ),
         vector(bench, "router top-k", (rows * mlp.experts, bench.simd("compare", times=depth))),
     ]
 
 
 def _experts(
-    bench: Bench, mlp: Mlp, hidden: int, tokens: Integers, table: ExpertTable
+    bench: Bench, mlp: Mlp, hidden: int, tokens: Integers, found: Routed
 ) -> list[Operation]:
-    """The hottest rank's active experts, rounds running over the union of their tiles."""
+    """The hottest rank's active experts, rounds running over the union of their tiles.
+
+    Those that lie in LPDDR stream: of the rank with most of them awake.
+    """
+    table = found.table
     active, pairs = table.active[tokens], table.rows[tokens]
     awake = np.maximum(active, 1)
     width = shard(mlp.intermediate, bench.ranks // bench.expert_ranks)
+    card = len(cut(mlp.intermediate, bench.cards // bench.expert_ranks)[0])
+    up, down = _kept(hidden, card, found.cold[tokens])
     held = table.busy[tokens] * float(bench.mode.clocks_per_vector) / awake
     present = np.minimum(tokens, pairs)
 
-    def product(name: str, k: int, n: int, x_rows: Integers) -> Operation:
+    def product(name: str, k: int, n: int, x_rows: Integers, kept: Kept) -> Operation:
         shape = Product(
             m=-(-pairs // awake),
             k=k,
@@ -114,13 +169,13 @@ def _experts(
             vectors=pairs,
             tile_clocks=held,
         )
-        return matmul(bench, name, shape)
+        return matmul(bench, name, shape, kept)
 
     activate = bench.simd("activation", "quantize")
     return [
-        product("expert gate/up", hidden, 2 * width, present),
+        product("expert gate/up", hidden, 2 * width, present, up),
         vector(bench, "expert activation x mul", (pairs * width, activate)),
-        product("expert down", width, hidden, pairs),
+        product("expert down", width, hidden, pairs, down),
         vector(bench, "expert combine", (pairs * hidden, bench.simd("residual"))),
     ]
 

@@ -1,7 +1,7 @@
 """One operation on the fullest chiplet of a tensor group, priced for every count of rows."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,6 +27,9 @@ from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures
 from workloads.formats import Format
+
+UNIT = 64
+"""Rows or columns of weights that are never parted between chiplets."""
 
 WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
 """Bits of the operands that each DIMC column mode takes."""
@@ -69,6 +72,10 @@ class Bench:
         """These kinds of vector work on one element, one after the other, so many times."""
         return recipe(self.figures, *names, times=times)
 
+    def holding(self, in_sram: bool) -> "Bench":
+        """The same bench for work whose weights lie in SRAM, or not."""
+        return replace(self, memory="sram") if in_sram else self
+
     def of_group(self, size: int) -> int:
         """The largest shard over all chiplets of the group."""
         return shard(size, self.ranks)
@@ -76,6 +83,23 @@ class Bench:
     def of_card(self, size: int) -> int:
         """The largest shard over the chiplets of one card."""
         return shard(size, self.chiplets)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A card's part of a product's weights, as they lie in LPDDR: striped over its chiplets."""
+
+    k: int
+    n: int
+    units: int
+    """Equal shares in which its chiplets use them, dealt to the packages in turn."""
+    copies: Integers | int = 1
+    """Matrices that are read, by count of rows."""
+
+    def bytes_of(self, weights: Format) -> Floats:
+        """[row count] or one number: bytes of the whole card."""
+        each = weights.matrix_bytes(self.k, self.n)
+        return np.asarray(self.copies, np.float64) * each
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,26 +145,49 @@ def bench_of(inputs: PriceInputs) -> Bench:
         chiplets=int(figures["card.packages"]) * int(figures["package.chiplets"]),
         cards=inputs.plan.tensor_parallel_size,
         expert_ranks=inputs.plan.expert_parallel_size,
-        memory="sram"
-        if inputs.memory_mode == "performance"
-        else ("prefetched" if ahead else "on_demand"),
+        memory=("prefetched" if ahead else "on_demand") if inputs.placed.streams else "sram",
     )
 
 
-def matmul(bench: Bench, name: str, product: Product) -> Operation:
-    """A product with weights of the fullest chiplet; k and n are its shard of them."""
+def matmul(bench: Bench, name: str, product: Product, kept: Kept | None = None) -> Operation:
+    """A product with weights of the fullest chiplet; k and n are its shard of them.
+
+    ``kept`` is what the whole card has of them; without it every chiplet has as much as this one.
+    """
     done = product_work(bench.chiplet, bench.mode, product)
     bound, ps = done.bound, picoseconds(bench.chiplet, done.clocks)
     stream_ps, moved = np.zeros_like(ps), np.zeros(ps.shape)
     if bench.memory != "sram":
-        stored = bench.weights.matrix_bytes(int(product.k), int(product.n))
-        moved = np.where(ps > 0, stored * np.asarray(product.copies, np.float64), 0.0)
-        stream_ps = lpddr_ps(bench.chiplet, moved)
+        whole_card = kept or Kept(
+            k=int(product.k),
+            n=int(product.n) * bench.chiplets,
+            units=bench.chiplets,
+            copies=product.copies,
+        )
+        stream_ps = np.where(ps > 0, stream_of(bench, whole_card), 0)
+        moved = np.where(ps > 0, whole_card.bytes_of(bench.weights) / bench.chiplets, 0.0)
     counts = product_counts(bench.figures, bench.chiplets, bench.mode, product, done, moved)
     if bench.memory == "on_demand":
         bound = np.where(stream_ps > ps, LPDDR, bound)
         ps = np.maximum(ps, stream_ps)
     return Operation(name=name, ps=ps, bound=bound, lpddr_ps=stream_ps, counts=counts)
+
+
+def stream_of(bench: Bench, kept: Kept) -> Integers:
+    """Time in which the card's LPDDR gives ``kept``, to whichever chiplets use it.
+
+    All chiplets read an equal stripe and pass it on, inside a package over links that are faster
+    than LPDDR. Where the packages use unequal parts, the fuller one cannot have more than its own
+    LPDDR and the link between the packages bring.
+    """
+    figures, packages = bench.figures, int(bench.figures["card.packages"])
+    rate = bench.chiplet.lpddr_bytes_per_s
+    link = figures["card.package_link_bandwidth_bytes_per_s"] * figures["links.efficiency"]
+    fuller = -(-kept.units // packages) / max(1, kept.units)
+    share = 1 / bench.chiplets
+    if packages > 1:
+        share = max(share, fuller * rate / (bench.chiplets / packages * rate + link))
+    return lpddr_ps(bench.chiplet, kept.bytes_of(bench.weights) * share)
 
 
 def vector(

@@ -2,12 +2,13 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
 from cluster.machine.attention import SHAPE, shape_of
-from cluster.machine.chiplet import Product
+from cluster.machine.chiplet import LPDDR, Product, lpddr_ps
 from cluster.machine.collective import Cost, all_gather
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.price.attention_layer import attention_operations, heads_of
@@ -21,7 +22,9 @@ from cluster.machine.price.exchanges import (
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.mlp_layer import mlp_operations, routed
 from cluster.machine.price.operations import (
+    UNIT,
     Bench,
+    Kept,
     Operation,
     by_bound,
     counted,
@@ -29,8 +32,13 @@ from cluster.machine.price.operations import (
     matmul,
     vector,
 )
+from cluster.machine.residency.places import ALL_IN_SRAM, LayerPlaces
 from cluster.machine.tables import ATTENTION_CLASSES, BOUNDS, MEASURES, Integers, Records
 from workloads.model import Layer
+from workloads.plan import cut, stage_layers
+
+Sizes: TypeAlias = tuple[Integers, Integers]
+"""Counts of scheduled tokens and of emitting rows, of any order."""
 
 CANDIDATES = 64
 """Logits that each chiplet hands to the sampler: its top k."""
@@ -40,13 +48,22 @@ CANDIDATE_BYTES = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class OuterPlaces:
+    """Whether these lie in SRAM; True where the stage has none."""
+
+    embedding: bool
+    head: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """What a stage holds; equal stages on equal links share a price."""
 
-    layers: tuple[tuple[Layer, int], ...]
-    """Kinds of layers and how many of each."""
+    layers: tuple[tuple[Layer, LayerPlaces, int], ...]
+    """Kinds of layers, where their weights lie, and how many of each."""
     first: bool
     last: bool
+    places: OuterPlaces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,50 +81,70 @@ class StagePrice:
     attention_counts: Integers
 
 
-def stage_of(inputs: PriceInputs, layers: range, *, first: bool, last: bool) -> Stage:
+def stage_of(inputs: PriceInputs, number: int) -> Stage:
     """Count the kinds of layers of one stage."""
-    kinds = Counter(inputs.model.layers[layer] for layer in layers)
-    return Stage(layers=tuple(kinds.items()), first=first, last=last)
+    layers, places = stage_layers(inputs.plan, inputs.model)[number], inputs.places(number)
+    first, last = number == 0, number == inputs.plan.pipeline_parallel_size - 1
+    shapes = (inputs.model.layers[layer] for layer in layers)
+    kinds = Counter(zip(shapes, places.layers, strict=True))
+    return Stage(
+        layers=tuple((layer, where, count) for (layer, where), count in kinds.items()),
+        first=first,
+        last=last,
+        places=OuterPlaces(embedding=not first or places.embedding, head=not last or places.head),
+    )
 
 
-def stage_price(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -> StagePrice:
-    """Price every count of tokens and of emitting rows."""
-    tokens = np.arange(inputs.max_tokens + 1)
+def stage_price(
+    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, sizes: Sizes | None = None
+) -> StagePrice:
+    """Price every count of tokens and of emitting rows, or only those of ``sizes``."""
+    tokens, rows = sizes or (np.arange(inputs.max_tokens + 1), np.arange(inputs.max_rows + 1))
     outer, outer_costs = _outer(inputs, bench, wires, stage, tokens)
     linear = by_bound(bench, outer, tokens)
     token_counts = counted(outer, tokens)
     floor_ps = np.zeros_like(tokens)
     costs = [(cost, 1) for cost in outer_costs]
-    for layer, count in stage.layers:
-        operations = layer_operations(inputs, bench, layer, tokens)
+    for layer, places, count in stage.layers:
+        operations = layer_operations(inputs, bench, layer, places, tokens)
         linear += count * by_bound(bench, operations, tokens)
         token_counts += count * counted(operations, tokens)
         floor_ps += count * sum(operation.lpddr_ps for operation in operations)
-        costs += [(cost, count) for cost in layer_exchanges(inputs, bench, wires, layer, tokens)]
+    for layer, count in _counted(stage).items():  # wherever its weights lie
+        exchanges = layer_exchanges(inputs, bench, wires, layer, tokens)
+        costs += [(cost, count) for cost in exchanges]
     collective_ps, collective_bytes = total(costs, len(tokens))
     return StagePrice(
         linear_by_bound_ps=linear,
         collective_ps=collective_ps,
         collective_bytes=collective_bytes,
         floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
-        head_by_bound_ps=head_by_bound(inputs, bench, wires, stage),
+        head_by_bound_ps=head_by_bound(inputs, bench, wires, stage, rows),
         attention=_attention(inputs, bench, stage),
         token_counts=token_counts,
-        head_counts=_head_counts(inputs, bench, stage),
+        head_counts=_head_counts(inputs, bench, stage, rows),
         attention_counts=_attention_counts(inputs, bench, stage),
     )
 
 
+def _counted(stage: Stage) -> Counter[Layer]:
+    counts: Counter[Layer] = Counter()
+    for layer, _, count in stage.layers:
+        counts[layer] += count
+    return counts
+
+
 def layer_operations(
-    inputs: PriceInputs, bench: Bench, layer: Layer, tokens: Integers
+    inputs: PriceInputs, bench: Bench, layer: Layer, places: LayerPlaces, tokens: Integers
 ) -> list[Operation]:
-    """Every dispatch of one layer, in order."""
+    """Every dispatch of one layer whose weights lie in these places, in order."""
     hidden = inputs.model.hidden
     heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
-    table = routed(inputs, bench, layer.mlp)
+    found = routed(inputs, bench, layer.mlp, places)
+    own = bench.holding(places.attention)
     return [
-        *attention_operations(bench, layer.attention, heads, hidden, tokens),
-        *mlp_operations(bench, layer.mlp, hidden, tokens, table),
+        *attention_operations(own, layer.attention, heads, hidden, tokens),
+        *mlp_operations(bench, layer.mlp, hidden, tokens, found, places),
     ]
 
 
@@ -116,7 +153,8 @@ def layer_exchanges(
 ) -> list[Cost]:
     """Every collective of one layer."""
     heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
-    table = routed(inputs, bench, layer.mlp)
+    found = routed(inputs, bench, layer.mlp, ALL_IN_SRAM)
+    table = None if found is None else found.table
     return [
         *attention_exchanges(bench, wires, layer.attention, heads, tokens),
         *mlp_exchanges(bench, wires, layer.mlp, inputs.model.hidden, tokens, table),
@@ -135,21 +173,41 @@ def _outer(
     whole = bench.wire.bytes_of(tokens * hidden)
     if not stage.first:
         return [elsewhere("receive gather", tokens)], [all_gather(wires.stage, whole)]
-    outer = [embedding(inputs, bench, tokens), elsewhere("embedding all-reduce", tokens)]
+    table = bench.holding(stage.places.embedding)
+    outer = [embedding(inputs, table, tokens), elsewhere("embedding all-reduce", tokens)]
     return outer, [wires.reduce_all(whole)]
 
 
 def embedding(inputs: PriceInputs, bench: Bench, tokens: Integers) -> Operation:
-    """Look the tokens up, cast to FP16."""
-    return vector(bench, "embedding", (tokens * inputs.model.hidden, bench.simd("quantize")))
+    """Look the tokens up, cast to FP16.
+
+    Rows of a table in LPDDR are known only when the step starts, so nothing hides their reading:
+    all lie on one chiplet, at worst.
+    """
+    hidden = inputs.model.hidden
+    found = vector(bench, "embedding", (tokens * hidden, bench.simd("quantize")))
+    if bench.memory == "sram":
+        return found
+    rows = np.asarray(tokens, np.float64) * bench.weights.matrix_bytes(hidden, 1)
+    read_ps = lpddr_ps(bench.chiplet, rows)
+    counts = found.counts.copy()
+    counts[..., COUNTS.index("lpddr_bytes")] += np.rint(rows).astype(np.int64)
+    return replace(
+        found,
+        counts=counts,
+        ps=np.maximum(found.ps, read_ps),
+        bound=np.where(read_ps > found.ps, LPDDR, found.bound),
+    )
 
 
-def head_by_bound(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage) -> Integers:
+def head_by_bound(
+    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, rows: Integers
+) -> Integers:
     """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
 
-    In ``capacity`` mode the head's weights stream when it runs: whichever is slower counts.
+    Where the head lies in LPDDR it streams when it runs: whichever is slower counts.
     """
-    rows = np.arange(inputs.max_rows + 1)
+    bench = bench.holding(stage.places.head)
     if not stage.last:
         return np.zeros((len(rows), len(BOUNDS)), np.int64)
     operations = head_operations(inputs, bench, rows)
@@ -162,21 +220,27 @@ def head_by_bound(inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage)
     return split
 
 
-def _head_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
+def _head_counts(inputs: PriceInputs, bench: Bench, stage: Stage, rows: Integers) -> Integers:
     """[s, COUNTS]"""
-    rows = np.arange(inputs.max_rows + 1)
-    return counted(head_operations(inputs, bench, rows) if stage.last else [], rows)
+    own = bench.holding(stage.places.head)
+    return counted(head_operations(inputs, own, rows) if stage.last else [], rows)
 
 
 def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[Operation]:
     """Every dispatch behind the last layer, in order."""
     hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
+    card = len(cut(inputs.model.vocab, bench.cards)[0])
     depth = math.ceil(math.log2(CANDIDATES))
     return [
         vector(
             bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize")), normed=rows
         ),
-        matmul(bench, "LM head", Product(m=rows, k=hidden, n=vocab)),
+        matmul(
+            bench,
+            "LM head",
+            Product(m=rows, k=hidden, n=vocab),
+            Kept(k=hidden, n=card, units=-(-card // UNIT)),
+        ),
         vector(bench, "top-k", (rows * vocab, bench.simd("compare", times=depth))),
         elsewhere("sample", rows),
     ]
@@ -185,7 +249,7 @@ def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[O
 def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
     """[2] full layers and windowed layers, if the stage has any."""
     shapes = np.zeros(ATTENTION_CLASSES, SHAPE)
-    for layer, count in stage.layers:
+    for layer, _, count in stage.layers:
         heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
         index = int(layer.attention.window > 0)
         shapes[index] = shape_of(
@@ -202,7 +266,7 @@ def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
 def _attention_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
     """[4, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
     counts = np.zeros((len(MEASURES), len(COUNTS)), np.int64)
-    for layer, count in stage.layers:
+    for layer, count in _counted(stage).items():
         first = 2 * int(layer.attention.window > 0)
         counts[first : first + 2] += count * layer_attention_counts(inputs, bench, layer)
     return counts

@@ -67,18 +67,19 @@ def steady_decode(
     )
 
 
-def _measures(prices: PriceTables, size: int, context: int) -> tuple[int, int, int, int]:
+def measures_of(window: int, size: int, context: int) -> tuple[int, int, int, int]:
+    """What ``size`` decoding rows of one context see: the arguments of ``attention_ps``."""
     blocks = -(-context // BLOCK_TOKENS)
-    if not prices.window_tokens:
+    if not window:
         return size * blocks, 0, 0, 0
-    windowed = min(blocks, -(-prices.window_tokens // BLOCK_TOKENS) + 1)
+    windowed = min(blocks, -(-window // BLOCK_TOKENS) + 1)
     return size * blocks, 0, size * windowed, 0
 
 
 def _split(prices: PriceTables, size: int, context: int, replica: int) -> Integers:
     """[stage, 6] work of one slot's step, before the LPDDR floor."""
     classes = prices.stage_class[replica]
-    measures = np.array([_measures(prices, size, context)])
+    measures = np.array([measures_of(prices.window_tokens, size, context)])
     split: Integers = prices.linear_by_bound_ps[classes, size].copy()
     split += prices.head_by_bound_ps[classes, size]
     split[:, BOUNDS.index("network")] += prices.collective_ps[classes, size]

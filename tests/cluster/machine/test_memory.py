@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from typing import Any, cast
 
 import pytest
 
@@ -172,10 +173,12 @@ def test_capacity_mode_keeps_weights_in_lpddr_and_kv_in_sram(hardware: dict[str,
 
     assert {each.where for each in result.holdings[0][0] if each.tensor_class == "mlp"} == {"lpddr"}
     assert {each.where for each in result.holdings[0][0] if each.tensor_class == "kv"} == {"sram"}
-    # 230.4 MB less the 8 MB prefetch buffer and one tail, in blocks of 40 layers on 32 chiplets.
+    # 230.4 MB less the 8 MB prefetch buffer, 80 norms of 8,192 FP16 and one tail, in blocks of 40
+    # layers on 32 chiplets.
     stage = result.stages[0]
     assert result.blocks == (230_400_000 - stage.reserved_bytes) // stage.block_bytes
-    assert stage.reserved_bytes == pytest.approx(8e6, rel=0.02)
+    norms = 80 * 8192 * 2
+    assert stage.reserved_bytes == pytest.approx(8e6 + norms, rel=0.02)
 
 
 def test_what_does_not_fit_is_told_what_would(hardware: dict[str, float]) -> None:
@@ -218,7 +221,7 @@ def test_a_model_beyond_every_cluster_says_so(hardware: dict[str, float]) -> Non
 def test_lpddr_can_fall_short_too(hardware: dict[str, float]) -> None:
     small = hardware | {"chiplet.lpddr_bytes": 1e8}
 
-    with pytest.raises(DoesNotFit, match=r"264\.1 MB of LPDDR .* short by 164\.1 MB"):
+    with pytest.raises(DoesNotFit, match=r"254\.9 MB of LPDDR .* short by 154\.9 MB"):
         fit(load_model("llama-3.1-8b"), plan_of(4, 1), small, replace(SETTINGS, mode="capacity"))
 
 
@@ -229,8 +232,8 @@ def test_a_block_is_a_multiple_or_a_divisor_of_64(size: int) -> None:
 
 
 def test_an_unknown_mode_is_refused() -> None:
-    with pytest.raises(MemoryInputError, match="performance or capacity, got 'auto'"):
-        replace(SETTINGS, mode="auto")
+    with pytest.raises(MemoryInputError, match="performance, capacity, auto, got 'quick'"):
+        replace(SETTINGS, mode=cast("Any", "quick"))
 
 
 def test_linear_attention_is_refused() -> None:

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import bench_of
+from cluster.machine.price.program.resident import layer_places
+from cluster.machine.residency.places import ALL, OF_ROLE
 from cluster.machine.tables import Integers
 from workloads.program import Operations, Program
 from workloads.program.words import KINDS
@@ -30,6 +33,7 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
     the head, or, where there is no prefetch, with every product.
     """
     memory = bench_of(inputs).memory
+    in_lpddr = _in_lpddr(program, operations, inputs)
     kind, stationary = operations.kind, operations.weight_class
     classes = program.words["weight_class"]
     product = kind == KINDS.index("matmul")
@@ -37,9 +41,9 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
     loads = np.isin(kind, (KINDS.index("load"), KINDS.index("store")))
     streamed = loads
     if memory == "prefetched":
-        streamed = loads | (product & np.isin(stationary, _codes(classes, "head")))
+        streamed = loads | (product & in_lpddr & np.isin(stationary, _codes(classes, "head")))
     elif memory == "on_demand":
-        streamed = loads | product
+        streamed = loads | (product & in_lpddr)
     moved = operations.read_bytes + operations.write_bytes
     multiplies = product | cached
     return WorkCounts(
@@ -48,6 +52,28 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
         sram_bytes=np.where(loads, 0, moved),
         lpddr_bytes=np.where(streamed, moved, 0),
     )
+
+
+def _in_lpddr(
+    program: Program, operations: Operations, inputs: PriceInputs
+) -> npt.NDArray[np.bool_]:
+    """[n] whether the weights of a row lie in LPDDR; experts of which some do, count so."""
+    layers = layer_places(inputs)
+    classes = program.words["weight_class"]
+    outside = {"embedding": inputs.places(0).embedding, "head": inputs.placed.stages[-1].head}
+    found = np.zeros(len(operations.kind), np.bool_)
+    for code, word in enumerate(classes):
+        if word in outside:
+            found |= (operations.weight_class == code) & (not outside[word])
+        elif word in OF_ROLE:
+            chosen = OF_ROLE[word]
+            cold = [
+                each.hot_experts < ALL if chosen == "experts" else not getattr(each, chosen)
+                for each in layers
+            ]
+            own = (operations.weight_class == code) & (operations.layer >= 0)
+            found[own] = np.array(cold)[operations.layer[own]]
+    return found
 
 
 def _codes(words: tuple[str, ...], word: str) -> list[int]:

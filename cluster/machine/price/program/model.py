@@ -11,7 +11,9 @@ from cluster.machine.price.attention_layer import heads_of
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import Bench, Operation
 from cluster.machine.price.program.distinct import Request
+from cluster.machine.price.program.resident import layer_places
 from cluster.machine.price.stage import embedding, head_operations, layer_operations
+from cluster.machine.residency.places import LayerPlaces
 from cluster.machine.tables import Integers, Records
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
@@ -52,6 +54,12 @@ class ModelRows:
     _rows: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
     _operations: dict[tuple[int, int], dict[str, Operation]] = field(default_factory=dict)
     _shapes: dict[int, Records] = field(default_factory=dict)
+    _places: tuple[LayerPlaces, ...] = ()
+    _head_bench: Bench = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = layer_places(self.inputs)
+        self._head_bench = self.bench.holding(self.inputs.placed.stages[-1].head)
 
     def price(self, request: Request) -> WorkPrice | None:
         """The work of a row, or None where the model has no such row."""
@@ -110,7 +118,7 @@ class ModelRows:
         if found is None:
             return None
         ps, bound = int(found.ps[0]), int(found.bound[0])
-        if name == "LM head" and self.bench.memory == "prefetched":
+        if name == "LM head" and self._head_bench.memory == "prefetched":
             extra = max(0, int(found.lpddr_ps[0]) - ps)
             ps, bound = ps + extra, LPDDR if extra else bound
         return WorkPrice(ps=ps, bound=bound, dispatches=int(request.name not in FUSED))
@@ -120,11 +128,12 @@ class ModelRows:
         if key not in self._operations:
             rows = np.array([tokens], np.int64)
             if number < 0:
-                outside = embedding(self.inputs, self.bench, rows)
-                found = [outside, *head_operations(self.inputs, self.bench, rows)]
+                table = self.bench.holding(self.inputs.placed.stages[0].embedding)
+                outside = embedding(self.inputs, table, rows)
+                found = [outside, *head_operations(self.inputs, self._head_bench, rows)]
             else:
-                layer = self.inputs.model.layers[number]
-                found = layer_operations(self.inputs, self.bench, layer, rows)
+                layer, places = self.inputs.model.layers[number], self._places[number]
+                found = layer_operations(self.inputs, self.bench, layer, places, rows)
             self._operations[key] = {operation.name: operation for operation in found}
         return self._operations[key]
 
@@ -168,12 +177,10 @@ class ModelRows:
             return 0
         plan = self.inputs.plan
         stage = request.rank // plan.tensor_parallel_size % plan.pipeline_parallel_size
-        first = {
-            layer: number for number, layer in reversed([*enumerate(self.inputs.model.layers)])
-        }
+        kinds = [*zip(self.inputs.model.layers, self._places, strict=True)]
         total = 0
         for number in stage_layers(plan, self.inputs.model)[stage]:
-            same = first[self.inputs.model.layers[number]]
+            same = kinds.index(kinds[number])
             operations = self._priced(same, request.tokens).values()
             total += sum(int(operation.lpddr_ps[0]) for operation in operations)
         return total

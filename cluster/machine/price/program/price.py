@@ -19,6 +19,8 @@ from cluster.machine.price.program.columns import column_price
 from cluster.machine.price.program.distinct import Request, distinct
 from cluster.machine.price.program.model import OVER_CACHE, ModelRows
 from cluster.machine.price.program.network import PASSED, NetworkRows
+from cluster.machine.price.program.resident import layer_places, loads_of
+from cluster.machine.residency.places import LayerPlaces
 from cluster.machine.tables import Integers
 from workloads.model import Layer
 from workloads.program import Program, ProgramInputs
@@ -68,6 +70,7 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
         expert_skew=inputs.expert_skew,
         seed=inputs.seed,
         streamed=bench.memory == "prefetched",
+        loads=loads_of(inputs, bench),
     )
 
 
@@ -137,9 +140,9 @@ class _Prices:
 
 
 def _layer_kinds(inputs: PriceInputs) -> Integers:
-    """[layer] the first layer like it."""
-    first: dict[Layer, int] = {}
-    layers = inputs.model.layers
+    """[layer] the first layer like it, whose weights lie alike."""
+    first: dict[tuple[Layer, LayerPlaces], int] = {}
+    layers = zip(inputs.model.layers, layer_places(inputs), strict=True)
     return np.array([first.setdefault(layer, number) for number, layer in enumerate(layers)])
 
 

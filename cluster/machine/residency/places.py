@@ -1,0 +1,179 @@
+"""Where each class of weights of each layer lies, as values.
+
+Classes: ``attention``, ``mlp`` (dense, shared expert, router), ``experts``, ``embedding``, ``head``
+and ``vectors``. Vectors (norms, biases, taps) are operands of the vector units and always lie in
+SRAM: they are few, and whole rows of them stand on every chiplet.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from workloads.model import Layer, Model, Tensor
+from workloads.plan import Plan, stage_layers
+
+Mode: TypeAlias = Literal["performance", "capacity", "auto"]
+Place: TypeAlias = Literal["sram", "lpddr"]
+KvPlace: TypeAlias = Literal["sram", "lpddr", "spill"]
+
+MODES = ("performance", "capacity", "auto")
+"""All weights in SRAM; all in LPDDR and streamed; or as the choice for the traffic at hand has it.
+"""
+KV_PLACES = ("sram", "lpddr", "spill")
+
+OF_ROLE = {
+    "attention": "attention",
+    "mlp": "mlp",
+    "shared_expert": "mlp",
+    "router": "mlp",
+    "expert": "experts",
+    "embedding": "embedding",
+    "head": "head",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What the user has placed; None where the mode decides."""
+
+    attention: Place | int | None = None
+    """A number: in so many layers of each stage, the first ones, it lies in SRAM."""
+    mlp: Place | int | None = None
+    experts: Place | int | None = None
+    """A number: so many of each layer's experts, the most popular ones, lie in SRAM."""
+    embedding: Place | None = None
+    head: Place | None = None
+    kv: KvPlace = "sram"
+
+
+NO_PINS = Pins()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traffic:
+    """What serving is expected to ask of a replica: what ``auto`` places weights for."""
+
+    batch: int = 1
+    """Sequences that decode at the same time."""
+    context: int = 1024
+    """Tokens of a sequence, on average over its decoding."""
+    prompt_share: float = 1.0
+    """Prompt tokens to be computed for each token of output."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerPlaces:
+    """One layer's weights."""
+
+    attention: bool
+    """Whether they lie in SRAM; in LPDDR otherwise."""
+    mlp: bool
+    hot_experts: int
+    """Of each expert rank, the most popular ones, which lie in SRAM; ALL in a dense layer."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlaces:
+    """The weights of one stage."""
+
+    layers: tuple[LayerPlaces, ...]
+    """In the order of its layers."""
+    embedding: bool
+    """Whether it lies in SRAM, where the stage has it."""
+    head: bool
+
+    @property
+    def streams(self) -> bool:
+        """Whether some matrix of a layer, the table or the head lies in LPDDR."""
+        whole = all(each == ALL_IN_SRAM for each in self.layers)
+        return not (whole and self.embedding and self.head)
+
+
+ALL = 1 << 30
+"""More experts than any rank has."""
+
+ALL_IN_SRAM = LayerPlaces(attention=True, mlp=True, hot_experts=ALL)
+ALL_IN_LPDDR = LayerPlaces(attention=False, mlp=False, hot_experts=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Residency:
+    """Where everything of a replica lies."""
+
+    mode: Mode
+    stages: tuple[StagePlaces, ...]
+    kv: KvPlace = "sram"
+
+    @property
+    def streams(self) -> bool:
+        """Whether some matrix of a layer or the head lies in LPDDR."""
+        return any(stage.streams for stage in self.stages)
+
+
+def class_of(tensor: Tensor) -> str:
+    """The class that a tensor is placed with."""
+    if not tensor.product and tensor.role != "embedding":
+        return "vectors"
+    return OF_ROLE.get(tensor.role, "mlp")
+
+
+def hot_matrices(tensor: Tensor, stage: StagePlaces, layer: int) -> int:
+    """Of the equal matrices of ``tensor`` on a card, how many lie in SRAM; ALL where all do.
+
+    ``layer`` counts within the stage; whatever it is for tensors outside of layers.
+    """
+    chosen = class_of(tensor)
+    if chosen == "vectors":
+        return ALL
+    if chosen in ("embedding", "head"):
+        return ALL if getattr(stage, chosen) else 0
+    places = stage.layers[layer]
+    if chosen == "experts":
+        return places.hot_experts
+    return ALL if getattr(places, chosen) else 0
+
+
+def uniform(mode: Mode, model: Model, plan: Plan, pins: Pins = NO_PINS) -> Residency:
+    """All of a class alike: in SRAM in performance mode, else in LPDDR, but for the pins.
+
+    A table that is both embedding and head lies where the head is pinned, else the embedding.
+    """
+    in_sram = mode == "performance"
+    head, table = pins.head, pins.embedding
+    if model.tied_embeddings:
+        head = table = head or table
+    stages = tuple(
+        StagePlaces(
+            layers=tuple(
+                LayerPlaces(
+                    attention=_pinned(pins.attention, in_sram, index),
+                    mlp=_pinned(pins.mlp, in_sram, index),
+                    hot_experts=hot_experts(pins.experts, plan, model.layers[layer], in_sram),
+                )
+                for index, layer in enumerate(layers)
+            ),
+            embedding=_pinned(table, in_sram, 0),
+            head=_pinned(head, in_sram, 0),
+        )
+        for layers in stage_layers(plan, model)
+    )
+    return Residency(mode=mode, stages=stages, kv=pins.kv)
+
+
+def experts_per_rank(plan: Plan, layer: Layer) -> int:
+    """Experts that each expert rank holds; 0 in a dense layer."""
+    return layer.mlp.experts // plan.expert_parallel_size
+
+
+def hot_experts(pin: Place | int | None, plan: Plan, layer: Layer, in_sram: bool) -> int:
+    """Experts of each rank in SRAM: as pinned, else all or none."""
+    each = experts_per_rank(plan, layer)
+    wanted = each if pin == "sram" or (pin is None and in_sram) else 0
+    if isinstance(pin, int):
+        wanted = pin // plan.expert_parallel_size
+    return ALL if wanted >= each else wanted
+
+
+def _pinned(pin: Place | int | None, in_sram: bool, index: int) -> bool:
+    if isinstance(pin, int):
+        return index < pin
+    return pin == "sram" or (pin is None and in_sram)
