@@ -12,7 +12,6 @@ from cluster.machine.memory import MemorySettings, stage_memory
 from cluster.machine.price import PriceError, price_tables
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import layer_operations
-from cluster.machine.residency import ALL_IN_SRAM
 from cluster.scenario.resolve import resolve
 
 NORMS = 65 * 4096
@@ -40,7 +39,7 @@ def operations(layout: Layout) -> dict[str, Any]:
     """The first layer's operations by name, for 0 to 64 tokens."""
     given = layout.inputs
     listed = layer_operations(
-        given, bench_of(given), given.model.layers[0], ALL_IN_SRAM, np.arange(65)
+        given, bench_of(given), given.model.layers[0], given.places(0).layers[0], np.arange(65)
     )
     return {item.name: item for item in listed}
 
