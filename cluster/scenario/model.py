@@ -74,7 +74,6 @@ class Power(Part):
 class Pins(Part):
     """What lies where, whatever the mode says: of matrices sram or lpddr, and of KV also spill."""
 
-
     attention: Place | Layers | None = None
     """A number: the first so many layers of each stage have it in SRAM."""
     mlp: Place | Layers | None = None

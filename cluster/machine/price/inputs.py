@@ -34,9 +34,8 @@ class PriceInputs:
     """Most rows of one step that emit a token."""
     max_context: int
     """Most tokens of a sequence (max_model_len)."""
-    memory_mode: Literal["performance", "capacity"] = "performance"
-    """Where all weights lie, unless a residency says more."""
     residency: Residency | None = None
+    """Where weights lie; all in SRAM where nothing is said."""
     all_reduce: str = "auto"
     """Algorithm of every all-reduce."""
     chunks: int | Literal["auto"] = "auto"
@@ -48,7 +47,7 @@ class PriceInputs:
     @property
     def placed(self) -> Residency:
         """Where the weights of each stage lie."""
-        return self.residency or uniform(self.memory_mode, self.model, self.plan)
+        return self.residency or uniform("performance", self.model, self.plan)
 
     def places(self, stage: int) -> StagePlaces:
         return self.placed.stages[stage]

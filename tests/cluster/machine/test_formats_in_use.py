@@ -38,9 +38,9 @@ def weight_bytes(layout: Layout) -> int:
 def operations(layout: Layout) -> dict[str, Any]:
     """The first layer's operations by name, for 0 to 64 tokens."""
     given = layout.inputs
-    listed = layer_operations(
-        given, bench_of(given), given.model.layers[0], given.places(0).layers[0], np.arange(65)
-    )
+    places = given.places(0).layers[0]
+    layer = given.model.layers[0]
+    listed = layer_operations(given, bench_of(given), layer, places, np.arange(65))
     return {item.name: item for item in listed}
 
 
@@ -96,7 +96,7 @@ def test_in_sram_storage_costs_the_clocks_of_what_it_is_expanded_to(
 ) -> None:
     given = laid_out("capacity").inputs  # in which everything fits; priced as if in SRAM
     ours, theirs = (
-        price_tables(replace(given, memory_mode="performance", formats=formats_of(weights)))
+        price_tables(replace(given, residency=None, formats=formats_of(weights)))
         for weights in (storage, multiplied_as)
     )
 

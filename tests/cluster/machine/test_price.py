@@ -13,7 +13,7 @@ from cluster.machine.price import (
 )
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import layer_operations
-from cluster.machine.residency import ALL_IN_SRAM
+from cluster.machine.residency import ALL_IN_SRAM, uniform
 from cluster.machine.tables import BOUNDS, PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware
@@ -69,7 +69,8 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
             max_rows=16,
             max_context=8192,
         )
-        return replace(given, **more)
+        mode = more.pop("memory_mode", "performance")
+        return replace(given, residency=uniform(mode, given.model, given.plan), **more)
 
     return build
 

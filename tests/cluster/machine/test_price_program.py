@@ -14,6 +14,7 @@ from cluster.machine.price.program import (
     program_inputs,
     work_counts,
 )
+from cluster.machine.residency import uniform
 from cluster.machine.tables import Integers, PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware
@@ -41,7 +42,8 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
         cards = replicas * tensor * pipeline
         names = {"weights": "mxint8", "activations": "mxint8", "kv": "mxint8", "wire": "fp16"}
         formats = names | more.pop("formats", {})
-        return PriceInputs(
+        mode = more.pop("memory_mode", "performance")
+        given = PriceInputs(
             hardware=figures | more.pop("figures", {}),
             routes=hand_map(cards),
             model=load_model(model),
@@ -58,6 +60,7 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
             max_context=8192,
             **more,
         )
+        return replace(given, residency=uniform(mode, given.model, given.plan))
 
     return build
 
