@@ -140,6 +140,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         tensor_parallel_size=plan.tensor_parallel_size,
         pipeline_parallel_size=plan.pipeline_parallel_size,
         replicas=plan.replicas,
+        within=resolved.cards if isinstance(resolved, Resolved) else None,
     )
     scheduler = scenario.scheduler
     settings = memory_settings(resolved)
@@ -195,10 +196,11 @@ def play(
     resolved: Resolved,
     machine: Machine,
     *,
+    arrivals: Arrivals | None = None,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
 ) -> Outcome:
-    """Serve the requests on the machine and account for every step."""
+    """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
     account = Account(machine.prices, max_bins=max_bins(resolved))
     tally = Tally()
 
@@ -209,7 +211,7 @@ def play(
             on_steps(window)
 
     served = serve(
-        arrivals_of(resolved),
+        arrivals_of(resolved) if arrivals is None else arrivals,
         machine.prices,
         machine.limits,
         observer=observer,

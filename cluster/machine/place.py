@@ -20,20 +20,23 @@ def place(
     tensor_parallel_size: int,
     pipeline_parallel_size: int,
     replicas: int | str = "auto",
+    within: range | None = None,
 ) -> npt.NDArray[np.int32]:
     """[replica, stage, position] card of every rank; ``auto`` makes as many replicas as fit.
 
     Groups are placed one after the other, stage by stage, replica by replica. Each goes to the
     tightest level (pair, PCIe switch, server, rack, everything) of which some unit has enough free
     cards, and there to the first such unit, so that stages follow each other along the map and
-    replicas fill servers in order.
+    replicas fill servers in order. ``within`` are the cards that may be used (None: all).
 
     Raises
     ------
     PlacementError
         There are too few cards.
     """
-    available = len(routes.card_id)
+    total = len(routes.card_id)
+    usable = range(total) if within is None else within
+    available = len(usable)
     per_replica = tensor_parallel_size * pipeline_parallel_size
     if not per_replica >= 1:
         raise PlacementError(
@@ -45,11 +48,13 @@ def place(
         raise PlacementError(
             f"the plan needs {max(count, 1) * per_replica} cards ({max(count, 1)} x"
             f" pipeline_parallel_size {pipeline_parallel_size} x tensor_parallel_size"
-            f" {tensor_parallel_size}), the cluster has {available}"
+            f" {tensor_parallel_size}), the {'cluster' if within is None else 'pool'} has"
+            f" {available}"
         )
     levels = _levels(routes)
-    order = np.lexsort(np.stack([np.arange(available), *levels[:-1]]))
-    free = np.ones(available, np.bool_)
+    order = np.lexsort(np.stack([np.arange(total), *levels[:-1]]))
+    free = np.zeros(total, np.bool_)
+    free[usable] = True
     cards = np.empty((count * pipeline_parallel_size, tensor_parallel_size), np.int32)
     for group in cards:
         group[:] = _tightest(levels, order, free, tensor_parallel_size)

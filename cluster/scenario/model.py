@@ -101,6 +101,36 @@ class Scheduler(Part):
     enable_prefix_caching: bool | Literal["auto"] = "auto"
 
 
+Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv"]
+
+
+class Pool(Part):
+    """Some of the cluster's cards, which only prefill or only decode.
+
+    What it leaves out it takes over from the scenario, key by key; but a decode pool's router is
+    ``round_robin`` unless it names one, and it has no prefix cache unless it asks for one.
+    """
+
+    cards: Count
+    plan: PlanSettings = PlanSettings()
+    memory: Memory = Memory()
+    scheduler: Scheduler = Scheduler()
+    router: Router | None = None
+
+
+class Pools(Part):
+    """Disaggregated serving: the first cards prefill, the next ones decode."""
+
+    prefill: Pool
+    decode: Pool
+
+
+class Transfer(Part):
+    """How a prompt's KV goes from pool to pool: after its prefill, or layer by layer with it."""
+
+    mode: Literal["whole", "layerwise"] = "whole"
+
+
 class Collectives(Part):
     """Which algorithm to use; ``auto`` takes the cheapest for each size."""
 
@@ -165,7 +195,9 @@ class Scenario(Part):
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
     experts: Experts = Experts()
-    router: Literal["round_robin", "random", "least_outstanding", "least_kv"] = "least_outstanding"
+    router: Router = "least_outstanding"
+    pools: Pools | None = None
+    transfer: Transfer | None = None
     workload: Workload
     slo: Slo = Slo()
     warmup_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
@@ -174,6 +206,7 @@ class Scenario(Part):
 
     @model_validator(mode="after")
     def _whole(self) -> "Scenario":
+        self._check_pools()
         replayed = self.workload.is_replayed
         generated = isinstance(self.workload.program, ProgramSteps)
         if not replayed and (self.network is not None or self.endpoint is not None):
@@ -196,6 +229,29 @@ class Scenario(Part):
         elif self.endpoint is not None and self.workload.chakra is None:
             raise ValueError("endpoint prices bare ranks; with a model the cards have prices")
         return self
+
+    def _check_pools(self) -> None:
+        """Pools take requests in an open loop, and no more cards than there are."""
+        if self.pools is None:
+            if self.transfer is not None:
+                raise ValueError("transfer is between pools, and there are none: give pools")
+            return
+        if self.workload.is_replayed:
+            raise ValueError("pools serve requests (workload.trace or workload.synthetic)")
+        synthetic = self.workload.synthetic
+        if synthetic and synthetic.arrivals and synthetic.arrivals.concurrency is not None:
+            raise ValueError(
+                "pools need arrivals that do not wait for answers (poisson, gamma, constant, a "
+                "trace); found workload.synthetic.arrivals.concurrency, a closed loop"
+            )
+        size = self.cluster
+        cards = size.racks * size.servers_per_rack * size.cards_per_server
+        wanted = self.pools.prefill.cards, self.pools.decode.cards
+        if sum(wanted) > cards:
+            raise ValueError(
+                f"pools.prefill.cards {wanted[0]} and pools.decode.cards {wanted[1]} are "
+                f"{sum(wanted)} cards, the cluster has {cards}"
+            )
 
 
 RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory", "power")

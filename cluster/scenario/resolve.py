@@ -4,7 +4,7 @@ The only opener of inputs: whatever comes after it depends on values alone.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +12,15 @@ from cluster.scenario.formats import Formats
 from cluster.scenario.identity import run_id
 from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import Scenario
+from cluster.scenario.model import Pool, Pools, Scenario, Transfer
+from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
-from workloads.plan import Plan, check_plan
+from workloads.plan import Plan, PlanError, check_plan
 
 if TYPE_CHECKING:
     from workloads.columns import Requests
@@ -45,6 +46,10 @@ class Resolved:
     run_id: str
     machine_id: str
     """The same for runs that differ in their traffic only: they share layout and prices."""
+    cards: range | None = None
+    """The cards of the map that it may use; None: all."""
+    pools: "tuple[Resolved, Resolved] | None" = None
+    """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
 
 
 OF_TRAFFIC = ("requests", "slo", "warmup_s")
@@ -89,11 +94,13 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
             "the workload is an operation trace (program or chakra), and this takes requests "
             "(trace or synthetic): use corsair-sim replay"
         )
+    scenario = completed(scenario)
     hardware = clocked_hardware(scenario, openers.hardware)
     model = openers.model(scenario.model)
     formats = formats_of(scenario)
     plan = plan_of(scenario)
-    check_plan(plan, model)
+    if scenario.pools is None:
+        check_plan(plan, model)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     wanted = scenario.scheduler.enable_prefix_caching
     max_model_len = scenario.scheduler.max_model_len or model.max_context
@@ -120,7 +127,11 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         "warmup_s": scenario.warmup_s,
         "seed": scenario.seed,
     }
-    return Resolved(
+    if scenario.pools is not None:
+        content = {name: content[name] for name in content if name not in (*INHERITED, "router")}
+        content["pools"] = scenario.pools.model_dump()
+        content["transfer"] = (scenario.transfer or Transfer()).model_dump()
+    whole = Resolved(
         scenario=scenario,
         hardware=hardware,
         model=model,
@@ -133,6 +144,41 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         inputs=tuple(_inputs(scenario, openers)),
         run_id=run_id(content),
         machine_id=_machine_id(content, model),
+    )
+    return whole if scenario.pools is None else _divided(whole, scenario.pools)
+
+
+def _divided(whole: Resolved, asked: Pools) -> Resolved:
+    """The run with its pools, each of which is a run on cards of its own."""
+    prefill = _pool(whole, "prefill", asked.prefill, 0)
+    decode = _pool(whole, "decode", asked.decode, asked.prefill.cards)
+    router = asked.decode.router
+    if decode.plan.replicas > 1 and router not in ("round_robin", "random"):
+        raise ScenarioError(
+            f"pools.decode.router is {router!r}; must be 'round_robin' or 'random' for "
+            f"{decode.plan.replicas} replicas: KV is sent to a replica before it is known how busy "
+            "that will be when the KV arrives"
+        )
+    return replace(whole, plan=prefill.plan, pools=(prefill, decode))
+
+
+def _pool(whole: Resolved, name: str, pool: Pool, first: int) -> Resolved:
+    """One pool, on ``pool.cards`` cards from the ``first`` on."""
+    scenario = pool_scenario(whole.scenario, pool)
+    plan = plan_of(scenario, pool.cards)
+    try:
+        check_plan(plan, whole.model)
+    except PlanError as error:
+        raise PlanError(f"pools.{name}: {error}") from None
+    wanted = pool.scheduler.enable_prefix_caching
+    return replace(
+        whole,
+        scenario=scenario,
+        plan=plan,
+        max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
+        prefix_caching=whole.requests.hash_ids is not None and wanted in (True, "auto"),
+        machine_id=f"{whole.machine_id}-{name}",
+        cards=range(first, first + pool.cards),
     )
 
 
@@ -148,10 +194,11 @@ def formats_of(scenario: Scenario) -> Formats:
     return Formats(**{use: get_format(name) for use, name in scenario.formats})
 
 
-def plan_of(scenario: Scenario) -> Plan:
-    """The plan with its replicas counted."""
+def plan_of(scenario: Scenario, cards: int | None = None) -> Plan:
+    """The plan with its replicas counted, on so many cards (None: all of the cluster)."""
     wanted, size = scenario.plan, scenario.cluster
-    cards = size.racks * size.servers_per_rack * size.cards_per_server
+    if cards is None:
+        cards = size.racks * size.servers_per_rack * size.cards_per_server
     per_replica = wanted.tensor_parallel_size * wanted.pipeline_parallel_size
     replicas = max(1, cards // per_replica) if wanted.replicas == "auto" else wanted.replicas
     return Plan(

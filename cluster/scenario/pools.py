@@ -1,0 +1,42 @@
+"""The pools of a scenario as scenarios of their own, with what they take over from the whole."""
+
+from typing import TypeVar
+
+from cluster.scenario.model import Pool, Pools, Router, Scenario
+from cluster.scenario.part import Part
+
+Settings = TypeVar("Settings", bound=Part)
+
+POOLS = ("prefill", "decode")
+"""In the order of their cards and of their replicas."""
+INHERITED = ("plan", "memory", "scheduler")
+
+
+def completed(scenario: Scenario) -> Scenario:
+    """The same scenario with every key of its pools filled in."""
+    if scenario.pools is None:
+        return scenario
+    prefill, decode = scenario.pools.prefill, scenario.pools.decode
+    shared = decode.scheduler.enable_prefix_caching is True
+    decode = _filled(scenario, decode, "round_robin")
+    decode = decode.model_copy(
+        update={"scheduler": decode.scheduler.model_copy(update={"enable_prefix_caching": shared})}
+    )
+    pools = Pools(prefill=_filled(scenario, prefill, scenario.router), decode=decode)
+    return scenario.model_copy(update={"pools": pools})
+
+
+def pool_scenario(scenario: Scenario, pool: Pool) -> Scenario:
+    """What the cards of one pool are asked, as if there were no others."""
+    changes = {name: getattr(pool, name) for name in (*INHERITED, "router")}
+    return scenario.model_copy(update={**changes, "pools": None, "transfer": None})
+
+
+def _filled(scenario: Scenario, pool: Pool, router: Router) -> Pool:
+    parts = {name: _over(getattr(scenario, name), getattr(pool, name)) for name in INHERITED}
+    return pool.model_copy(update={**parts, "router": pool.router or router})
+
+
+def _over(base: Settings, own: Settings) -> Settings:
+    """``base`` with the keys that ``own`` was given."""
+    return base.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})
