@@ -17,6 +17,7 @@ from cluster.machine.residency.expected import traffic_of
 from cluster.machine.residency.places import Pins
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.machine.tally import Tally
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.resolve_replay import Planned
@@ -132,7 +133,11 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     ------
     PlacementError, DoesNotFit
         It cannot run; both carry ``exit_code`` 3.
+    ScenarioError
+        It is divided into pools, each of which is laid out by itself.
     """
+    if isinstance(resolved, Resolved) and resolved.pools is not None:
+        raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
     scenario, plan = resolved.scenario, resolved.plan
     graph, routes = (mapped or map_of)(scenario, resolved.hardware)
     cards = place(

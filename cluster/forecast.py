@@ -25,8 +25,11 @@ ROW_S = 10e-9
 """To simulate one row of a step."""
 
 
-def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
-    """Plain values for ``corsair-sim check``; speeds are of one replica."""
+def forecast(resolved: Resolved, machine: Machine, pool: str | None = None) -> dict[str, Any]:
+    """Plain values for ``corsair-sim check``; speeds are of one replica.
+
+    A ``prefill`` pool has prompts to do, a ``decode`` pool answers, an undivided machine both.
+    """
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     context = max(1, int(np.mean(requests.prompt_tokens + requests.output_tokens // 2)))
     tokens = machine.fit.blocks * scheduler.block_size
@@ -36,22 +39,18 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     alone = steady_decode(machine.prices, batch=1, context=context)
     prefill = _prefill_tokens_per_s(machine.prices)
     rate = _rate_per_s(resolved)
-    needed_s = (
-        requests.prompt_tokens.mean() / prefill
-        + requests.output_tokens.mean() / steady.tokens_per_s
-    )
+    prompts = 0 if pool == "decode" else int(requests.prompt_tokens.sum())
+    output = 0 if pool == "prefill" else int(requests.output_tokens.sum())
+    needed_s = (prompts / prefill + output / steady.tokens_per_s) / len(requests)
     load = None if rate is None else float(rate * needed_s / resolved.plan.replicas)
-    output = int(requests.output_tokens.sum())
     stay_s = alone.tpot_s / max(0.05, 1 - (load or 0.0))  # users stay longer, as in a queue
     rows_per_step = _rows_per_step(resolved, machine, batch, rate, stay_s)
-    steps = (
-        output / rows_per_step
-        + int(requests.prompt_tokens.sum()) / scheduler.max_num_batched_tokens
-    )
+    steps = output / rows_per_step + prompts / scheduler.max_num_batched_tokens
+    cards = len(machine.routes.card_id if resolved.cards is None else resolved.cards)
     return {
         "run_id": resolved.run_id,
-        "cards": len(machine.routes.card_id),
-        "spare_cards": len(machine.routes.card_id) - machine.cards.size,
+        "cards": cards,
+        "spare_cards": cards - machine.cards.size,
         "stages": _stages(resolved, machine),
         "kv_blocks": machine.fit.blocks,
         "kv_tokens_per_seq": tokens // scheduler.max_num_seqs,

@@ -11,17 +11,12 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from cluster import outputs
 from cluster.assembly import Machine, Outcome, assemble, play
 from cluster.machine.tables import STEP, Records
-from cluster.outputs import (
-    Columns,
-    card_parts,
-    link_parts,
-    map_tables,
-    measured,
-    placement_table,
-    request_ps,
-)
+from cluster.outputs import Columns, card_parts
+from cluster.pools import outputs as pool_outputs
+from cluster.pools.engine import PooledEngine
 from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
@@ -37,20 +32,17 @@ RUNS = Path("results/runs")
 
 
 class Engine(Protocol):
-    """Who carries a run out; the results are the same to the bit."""
+    """Who carries a run out; the results are the same to the bit.
 
-    def assemble(self, resolved: Resolved) -> Machine: ...
+    A machine is whatever the engine has assembled, an outcome whatever it has played.
+    """
 
-    def play(
-        self,
-        resolved: Resolved,
-        machine: Machine,
-        *,
-        observer: Observer | None = None,
-        on_steps: OnSteps | None = None,
-    ) -> Outcome: ...
+    def assemble(self, resolved: Resolved) -> Any: ...
 
-    def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]: ...
+    @property
+    def play(self) -> Callable[..., Any]: ...
+
+    def card_parts(self, machine: Any, outcome: Any) -> Iterator[Columns]: ...
 
 
 class LocalEngine:
@@ -59,6 +51,10 @@ class LocalEngine:
     assemble = staticmethod(assemble)
     play = staticmethod(play)
     card_parts = staticmethod(card_parts)
+
+    def beside(self) -> "LocalEngine":
+        """Another one, for the other pool of a disaggregated run."""
+        return self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,7 +78,7 @@ class Run:
     @property
     def requests(self) -> dict[str, npt.ArrayLike]:
         """Columns of requests.parquet (seconds; NaN where it did not happen)."""
-        return request_columns(request_ps(self.resolved, self.outcome))
+        return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
 
     def save(self, root: str | Path = RUNS) -> Path:
         """Write the run under ``root`` and return its folder; the same run is replaced.
@@ -92,7 +88,7 @@ class Run:
         from results.store import RunWriter
 
         with RunWriter(Path(root), self.run_id) as writer:
-            return _commit(self, writer, LocalEngine())
+            return _commit(self, writer, _of_pools(LocalEngine(), self.resolved))
 
 
 def simulate(
@@ -119,7 +115,8 @@ def simulate(
     """
     started = datetime.now(UTC)
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
-    with _engine(engine, cards_per_actor, ray_address, notice) as runner:
+    with _engine(engine, cards_per_actor, ray_address, notice) as opened:
+        runner = _of_pools(opened, resolved)
         machine = runner.assemble(resolved)
         if out is None:
             return _run(resolved, machine, started, runner.play, observer)
@@ -133,7 +130,24 @@ def simulate(
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
     """Run a resolved scenario in this process on a machine that was assembled for its like."""
-    return _run(resolved, machine, datetime.now(UTC), play, observer)
+    runner = _of_pools(LocalEngine(), resolved)
+    return _run(resolved, machine, datetime.now(UTC), runner.play, observer)
+
+
+def assemble_any(resolved: Resolved) -> Machine:
+    """The machine of a run, whether divided into pools or not."""
+    machine: Machine = _of_pools(LocalEngine(), resolved).assemble(resolved)
+    return machine
+
+
+def _of_pools(engine: Any, resolved: Resolved) -> Engine:
+    """The engine itself, or for a disaggregated run two of its kind."""
+    return engine if resolved.pools is None else PooledEngine(engine, engine.beside())
+
+
+def _tables(resolved: Resolved) -> Any:
+    """The module that makes the run's tables; both have the same functions."""
+    return outputs if resolved.pools is None else pool_outputs
 
 
 @contextmanager
@@ -142,7 +156,7 @@ def _engine(
     cards_per_actor: int | Literal["auto"],
     ray_address: str | None,
     notice: Callable[[str], None],
-) -> Iterator[Engine]:
+) -> Iterator[Any]:
     """Open the engine of that name; Ray is imported only by who asks for it."""
     if name == "local":
         yield LocalEngine()
@@ -183,14 +197,17 @@ def _run(
 
 
 def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
-    scenario = resolved.scenario
+    scenario, tables = resolved.scenario, _tables(resolved)
+    flags = _flags(resolved, outcome)
+    if resolved.pools is not None:
+        flags += tables.flags(machine, outcome)
     summary = summarise(
-        request_ps(resolved, outcome),
-        machine=measured(resolved, machine, outcome),
+        tables.request_ps(resolved, outcome),
+        machine=tables.measured(resolved, machine, outcome),
         itl_count=outcome.served.itl_count,
         slo=scenario.slo.model_dump(),
         warmup_s=scenario.warmup_s,
-        flags=_flags(resolved, outcome),
+        flags=flags,
     )
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary}
 
@@ -219,16 +236,16 @@ def _commit(run: Run, writer: Any, engine: Engine) -> Path:
     """Hand every table to the writer; the run appears when the last is whole."""
     from results.provenance import manifest
 
-    machine, outcome = run.machine, run.outcome
+    machine, outcome, tables = run.machine, run.outcome, _tables(run.resolved)
     writer.append("requests", run.requests)
     writer.append("summary", flatten(run.summary))
     for part in engine.card_parts(machine, outcome):
         writer.append("cards", part)
-    for part in link_parts(run.resolved, machine, outcome):
+    for part in tables.link_parts(run.resolved, machine, outcome):
         writer.append("links", part)
-    for name, columns in map_tables(machine).items():
+    for name, columns in tables.map_tables(machine).items():
         writer.append(name, columns)
-    writer.append("placement", placement_table(machine))
+    writer.append("placement", tables.placement_table(machine))
     figures = run.resolved.hardware.figures
     folder: Path = writer.commit(
         manifest(

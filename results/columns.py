@@ -43,7 +43,8 @@ def request_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike
 
     ``requests`` holds ``arrival_ps, first_scheduled_ps, first_token_ps, finish_ps`` (NEVER where
     it did not happen), ``prompt_tokens, output_tokens, replica`` (-1: none), ``preemptions,
-    cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``).
+    cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``); of a disaggregated run
+    also ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
     """
     arrival, finish = requests["arrival_ps"], requests["finish_ps"]
     first_token, output = requests["first_token_ps"], requests["output_tokens"]
@@ -67,6 +68,17 @@ def request_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike
         "tpot_s": tpot_s,
         "e2e_s": seconds(elapsed_ps(arrival, finish)),
         "queue_s": seconds(elapsed_ps(arrival, requests["first_scheduled_ps"])),
+        **(_transfer_columns(requests) if "kv_transfer_ps" in requests else {}),
+    }
+
+
+def _transfer_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike]:
+    """What a disaggregated run knows of each request beside the rest."""
+    refused = requests["kv_transfer_ps"] == NEVER
+    return {
+        "decode_replica": np.ma.masked_less(requests["decode_replica"], 0),
+        "kv_transfer_s": seconds(requests["kv_transfer_ps"]),
+        "kv_transfer_bytes": np.ma.masked_where(refused, requests["kv_transfer_bytes"]),
     }
 
 

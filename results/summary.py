@@ -129,6 +129,7 @@ def summarise(
         ),
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": arrived - completed,
+        **_transfers(done),
         **_machine_side(machine, done),
         "clock_hz": machine.clock_hz,
         **energy_side(machine.energy, int(every.sum())),
@@ -246,6 +247,21 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
     if counts is None or spread is None:
         return [mean_ps] + [None] * (2 + len(PERCENTILES))
     return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
+
+
+def _transfers(done: Mapping[str, Integers]) -> Summary:
+    """Of a disaggregated run: how long requests waited for their KV to change pools."""
+    moved = done.get("kv_transfer_ps")
+    if moved is None or not len(moved):
+        names = ("mean_kv_transfer_ms", "p99_kv_transfer_ms")
+        return dict.fromkeys((*names, "kv_transfer_bytes", "kv_transfer_share_of_ttft"))
+    waited_ps = float((done["first_token_ps"] - done["arrival_ps"]).sum(dtype=np.float64))
+    return {
+        "mean_kv_transfer_ms": float(moved.mean()) / _PS_PER_MS,
+        "p99_kv_transfer_ms": float(np.percentile(moved, 99)) / _PS_PER_MS,
+        "kv_transfer_bytes": int(done["kv_transfer_bytes"].sum()),
+        "kv_transfer_share_of_ttft": _ratio(float(moved.sum(dtype=np.float64)), waited_ps),
+    }
 
 
 def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:

@@ -14,7 +14,7 @@ from cluster.assembly import Layout, Machine, Outcome, arrivals_of, lay_out, max
 from cluster.machine.card import cards_of
 from cluster.outputs import Columns, card_parts
 from cluster.scenario.resolve import Resolved
-from cluster.serving.problem import Observer, OnSteps
+from cluster.serving.problem import Arrivals, Observer, OnSteps
 
 if TYPE_CHECKING:
     from cluster.actors.crew import Crew
@@ -36,6 +36,8 @@ class RayEngine:
         self._notice = notice
         self._open = ExitStack()
         self._crew: Crew | None = None
+        self._session: Session | None = None
+        self._leader: RayEngine | None = None
         self._closed: set[int] = set()
 
     def __enter__(self) -> Self:
@@ -44,11 +46,16 @@ class RayEngine:
     def __exit__(self, *failure: object) -> None:
         self._open.close()
 
+    def beside(self) -> "RayEngine":
+        """Another one on the same Ray, for the other pool; it is closed with this one."""
+        other = RayEngine(self._address, cards_per_actor=self._cards_per_actor, notice=self._notice)
+        other._leader = self
+        return other
+
     def assemble(self, resolved: Resolved) -> Machine:
         """Lay the machine out, hire an actor for every card that has a rank, and price it."""
         layout = lay_out(resolved)  # what does not fit is refused before anything is started
-        session = self._open.enter_context(connected(self._address))
-        self._crew = self._hire(layout, session)
+        self._crew = self._hire(layout, self._connected())
         return priced(layout, self._crew.price)
 
     def play(
@@ -56,6 +63,7 @@ class RayEngine:
         resolved: Resolved,
         machine: Machine,
         *,
+        arrivals: Arrivals | None = None,
         observer: Observer | None = None,
         on_steps: OnSteps | None = None,
     ) -> Outcome:
@@ -65,7 +73,7 @@ class RayEngine:
         play = Play(
             self._hired(),
             machine,
-            arrivals_of(resolved),
+            arrivals_of(resolved) if arrivals is None else arrivals,
             max_bins=max_bins(resolved),
             observer=observer,
             on_steps=on_steps,
@@ -80,6 +88,16 @@ class RayEngine:
 
         source = ColumnSource(self._hired(), self._closed, machine, outcome)
         return card_parts(machine, outcome, source.of)
+
+    def _connected(self) -> Session:
+        """The Ray of this engine, or of the one that it stands beside."""
+        if self._leader is not None:
+            session = self._leader._connected()
+            self._leader._open.callback(self._open.close)  # before the Ray that it needs
+            return session
+        if self._session is None:
+            self._session = self._open.enter_context(connected(self._address))
+        return self._session
 
     def _hire(self, layout: Layout, session: Session) -> "Crew":
         from cluster.actors.crew import Crew

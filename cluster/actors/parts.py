@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from cluster.machine.tables import Integers, PriceTables
-from cluster.serving.problem import NEVER, Arrivals, Limits, Served
+from cluster.serving.problem import NEVER, Arrivals, Limits, Served, chosen
 
 SEPARABLE = ("round_robin", "random")
 """Routers that look at no replica's state."""
@@ -72,22 +72,7 @@ def problem_of(
     part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits
 ) -> tuple[Arrivals, PriceTables, Limits]:
     """Return what an engine needs to run one part of one replica alone."""
-    rows = part.requests
-    counts = np.diff(arrivals.key_offsets)[rows]
-    offsets = np.concatenate([[0], np.cumsum(counts)])
-    first = np.repeat(arrivals.key_offsets[:-1][rows] - offsets[:-1], counts)
-    own = replace(
-        arrivals,
-        arrival_ps=arrivals.arrival_ps[rows],
-        prompt_tokens=arrivals.prompt_tokens[rows],
-        output_tokens=arrivals.output_tokens[rows],
-        router_choice=np.empty(0, np.int64),
-        key_offsets=offsets,
-        keys=arrivals.keys[first + np.arange(offsets[-1])],
-        carried_tokens=arrivals.carried_tokens[rows]
-        if len(arrivals.carried_tokens)
-        else arrivals.carried_tokens,
-    )
+    own = replace(chosen(arrivals, part.requests), router_choice=np.empty(0, np.int64))
     return own, prices_of(prices, part.replicas), replace(limits, router="round_robin")
 
 

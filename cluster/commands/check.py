@@ -1,10 +1,14 @@
 """``corsair-sim check``: does it fit, what will it be like, how long will the simulation take."""
 
 from itertools import groupby
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from cluster.commands import terminal
+
+if TYPE_CHECKING:
+    from cluster.scenario.resolve import Resolved
 
 app = typer.Typer()
 
@@ -18,39 +22,70 @@ def check(
 ) -> None:
     """Check a scenario without running it; exit 3 with the shortfall if it does not fit."""
     from cluster import load
-    from cluster.assembly import assemble
-    from cluster.forecast import forecast
     from cluster.scenario.resolve import resolve
 
     asked = load(scenario, sets=sets or ())
     resolved = resolve(asked)
-    found = forecast(resolved, assemble(resolved))
-    plan = resolved.plan
-    shape = f"{plan.replicas} x (TP {plan.tensor_parallel_size} x PP {plan.pipeline_parallel_size})"
-    text = "\n".join(
-        [
-            f"{asked.name} (run {resolved.run_id})",
-            f"{resolved.model.name} on {found['cards']} cards: {shape}, "
-            f"{found['spare_cards']} spare",
-            "",
-            "Memory of the fullest chiplet of each stage:",
-            terminal.table(
-                ("stage", "layers", "weights MB", "in", "SRAM MB", "KV blocks", "left over MB"),
-                _rows(found["stages"]),
-            ),
-            "",
-            f"KV: {found['kv_blocks']:,} blocks of {asked.scheduler.block_size} tokens a replica, "
-            f"{found['kv_tokens_per_seq']:,} tokens for each of {asked.scheduler.max_num_seqs} "
-            "sequences",
-            f"Full decode at a context of {found['context']:,}: {found['decode_tpot_ms']:.3f} ms "
-            f"between tokens, {found['decode_tokens_per_s']:,.0f} tokens/s a replica",
-            f"Prefill: {found['prefill_tokens_per_s']:,.0f} tokens/s a replica",
-            _load(found),
-            f"The simulation will take about {found['seconds']:.0f} s "
-            f"({found['requests']:,} requests, {found['output_tokens']:,} output tokens)",
-        ]
-    )
+    if resolved.pools is None:
+        found, lines = _one(resolved)
+    else:
+        found, lines = _two(resolved)
+    text = "\n".join([f"{asked.name} (run {resolved.run_id})", *lines])
     terminal.show(found, text, as_json=as_json, quiet=quiet)
+
+
+def _one(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
+    from cluster.assembly import assemble
+    from cluster.forecast import forecast
+
+    found = forecast(resolved, assemble(resolved))
+    lines = _lines(resolved, found)
+    lines.append(
+        f"The simulation will take about {found['seconds']:.0f} s "
+        f"({found['requests']:,} requests, {found['output_tokens']:,} output tokens)"
+    )
+    return found, lines
+
+
+def _two(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
+    """Each pool as a machine of its own."""
+    from cluster.assembly import assemble
+    from cluster.forecast import forecast
+    from cluster.pools.machine import assemble_pools
+    from cluster.scenario.pools import POOLS
+
+    machine = assemble_pools(resolved, (assemble, assemble))
+    lines, found = list[str](), dict[str, Any]()
+    for name, pool, own in zip(POOLS, resolved.pools or (), machine.pools, strict=True):
+        found[name] = forecast(pool, own, name)
+        lines += ["", f"pools.{name}:", *_lines(pool, found[name])]
+    seconds = sum(each["seconds"] for each in found.values())
+    lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]
+    return {"run_id": resolved.run_id, "seconds": seconds, "pools": found}, lines
+
+
+def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
+    from cluster.commands.summary import plan_words
+
+    scheduler = resolved.scenario.scheduler
+    return [
+        f"{resolved.model.name} on {found['cards']} cards: {plan_words(resolved.plan)}, "
+        f"{found['spare_cards']} spare",
+        "",
+        "Memory of the fullest chiplet of each stage:",
+        terminal.table(
+            ("stage", "layers", "weights MB", "in", "SRAM MB", "KV blocks", "left over MB"),
+            _rows(found["stages"]),
+        ),
+        "",
+        f"KV: {found['kv_blocks']:,} blocks of {scheduler.block_size} tokens a replica, "
+        f"{found['kv_tokens_per_seq']:,} tokens for each of {scheduler.max_num_seqs} "
+        "sequences",
+        f"Full decode at a context of {found['context']:,}: {found['decode_tpot_ms']:.3f} ms "
+        f"between tokens, {found['decode_tokens_per_s']:,.0f} tokens/s a replica",
+        f"Prefill: {found['prefill_tokens_per_s']:,.0f} tokens/s a replica",
+        _load(found),
+    ]
 
 
 def _rows(stages: list[dict[str, object]]) -> list[list[object]]:

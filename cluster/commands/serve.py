@@ -47,7 +47,7 @@ def serve(  # noqa: PLR0913 - each is an option
     from cluster import load, simulate
     from cluster.commands import sparks
     from cluster.commands.progress import Bar
-    from cluster.commands.summary import pictures, report
+    from cluster.commands.summary import machine_lines, pictures, report
 
     asked = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json)) as bar:
@@ -61,12 +61,7 @@ def serve(  # noqa: PLR0913 - each is an option
             notice=_silent if quiet else terminal.note,
         )
     payload = {**run.summary, "run_id": run.run_id, "run_dir": str(run.run_dir)}
-    plan, formats = run.resolved.plan, asked.formats
-    machine = (
-        f"{run.resolved.model.name}, weights {formats.weights}, on "
-        f"{len(run.machine.routes.card_id)} cards: {plan.replicas} x "
-        f"(TP {plan.tensor_parallel_size} x PP {plan.pipeline_parallel_size})"
-    )
+    machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
     text = report(f"{asked.name} (run {run.run_id})", machine, run.summary, f"wrote {run.run_dir}")
     if sparks.shown():
         text = f"{text}\n\n{pictures(run.requests)}"

@@ -1,12 +1,17 @@
 """A run in a few lines of plain text: what was asked, what came out, what set the time."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cluster.commands.sparks import spread
 from cluster.commands.terminal import table
+from cluster.scenario.pools import POOLS
+
+if TYPE_CHECKING:
+    from cluster.scenario.resolve import Resolved
+    from workloads.plan import Plan
 
 LATENCIES = (
     ("TTFT", "ttft"),
@@ -61,6 +66,24 @@ def pictures(requests: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def machine_lines(resolved: "Resolved", cards: int) -> str:
+    """What the run was carried out on, pool by pool where there are some."""
+    head = f"{resolved.model.name}, weights {resolved.scenario.formats.weights}, on {cards} cards"
+    if resolved.pools is None:
+        return f"{head}: {plan_words(resolved.plan)}"
+    lines = [
+        f"  {name}: {len(pool.cards or ())} cards, {plan_words(pool.plan)}, "
+        f"{pool.scenario.memory.mode} mode"
+        for name, pool in zip(POOLS, resolved.pools, strict=True)
+    ]
+    return "\n".join([f"{head} in two pools", *lines])
+
+
+def plan_words(plan: "Plan") -> str:
+    """``2 x (TP 4 x PP 2)``"""
+    return f"{plan.replicas} x (TP {plan.tensor_parallel_size} x PP {plan.pipeline_parallel_size})"
+
+
 def _counts(summary: Mapping[str, Any]) -> str:
     return (
         f"{summary['completed']:,} requests completed, {summary['rejected']:,} refused, "
@@ -87,6 +110,12 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
         lines.append(
             f"mean batch {summary['mean_batch_size']:.2f}, "
             f"peak KV {100 * (summary['peak_kv_fraction'] or 0):.1f} % of the blocks"
+        )
+    if summary["mean_kv_transfer_ms"] is not None:
+        lines.append(
+            f"KV from pool to pool: {summary['kv_transfer_bytes'] / 1e9:,.2f} GB, mean "
+            f"{summary['mean_kv_transfer_ms']:.3g} ms, p99 {summary['p99_kv_transfer_ms']:.3g} ms, "
+            f"{100 * (summary['kv_transfer_share_of_ttft'] or 0):.1f} % of the TTFT"
         )
     if summary["prefix_hit_rate"] is not None:
         lines.append(f"prefix cache: {100 * summary['prefix_hit_rate']:.1f} % of prompt tokens hit")

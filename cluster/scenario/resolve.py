@@ -89,12 +89,12 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     ScenarioError, ModelError, FormatError, PlanError, TraceError, TopologyError, DocumentError
         From the room that knows the input; all carry ``exit_code`` 2.
     """
+    scenario = completed(scenario)
     if scenario.workload.is_replayed or scenario.model is None:
         raise ScenarioError(
             "the workload is an operation trace (program or chakra), and this takes requests "
             "(trace or synthetic): use corsair-sim replay"
         )
-    scenario = completed(scenario)
     hardware = clocked_hardware(scenario, openers.hardware)
     model = openers.model(scenario.model)
     formats = formats_of(scenario)

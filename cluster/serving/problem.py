@@ -1,7 +1,7 @@
 """What both engines are given and what both give back."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Protocol, TypeAlias
 
@@ -62,6 +62,27 @@ class Arrivals:
     """Ids lie in 0..key_count-1."""
     carried_tokens: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """[n] prompt tokens whose KV comes with the request, fewer than its prompt; empty: none."""
+
+
+def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
+    """These rows of the arrivals, in this order, as a problem of their own."""
+    counts = np.diff(arrivals.key_offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    first = np.repeat(arrivals.key_offsets[:-1][rows] - offsets[:-1], counts)
+
+    def of(column: Integers) -> Integers:
+        return column[rows] if len(column) else column
+
+    return replace(
+        arrivals,
+        arrival_ps=of(arrivals.arrival_ps),
+        prompt_tokens=of(arrivals.prompt_tokens),
+        output_tokens=of(arrivals.output_tokens),
+        router_choice=of(arrivals.router_choice),
+        key_offsets=offsets,
+        keys=arrivals.keys[first + np.arange(offsets[-1])],
+        carried_tokens=of(arrivals.carried_tokens),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

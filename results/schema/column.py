@@ -66,9 +66,18 @@ def real(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
     return Column(name=name, type="float64", unit=unit, meaning=meaning, nullable=nullable)
 
 
-def word(name: str, meaning: str, categories: tuple[str, ...] = ()) -> Column:
+def word(
+    name: str, meaning: str, categories: tuple[str, ...] = (), nullable: bool = False
+) -> Column:
     """A column of words, each kept once."""
-    return Column(name=name, type="category", unit="", meaning=meaning, categories=categories)
+    return Column(
+        name=name,
+        type="category",
+        unit="",
+        meaning=meaning,
+        categories=categories,
+        nullable=nullable,
+    )
 
 
 BIN = (

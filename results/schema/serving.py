@@ -60,6 +60,9 @@ REQUESTS = Table(
         whole("preemptions", "times", "How often it lost its KV and had to recompute."),
         whole("cached_tokens", "tokens", "Prompt tokens found in the prefix cache when admitted."),
         word("status", "What became of it.", STATUSES),
+        index("decode_replica", "Of a disaggregated run: the replica that decoded it.", True),
+        real("kv_transfer_s", "s", "From the end of its prefill until its KV had arrived.", True),
+        whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True),
         real("ttft_s", "s", "first_token - arrival.", True),
         real("tpot_s", "s", "(finish - first_token) / (output_tokens - 1); null for one.", True),
         real("e2e_s", "s", "finish - arrival.", True),
@@ -122,6 +125,7 @@ CARDS = Table(
         index("server", "Server that it sits in."),
         index("replica", "Copy of the model that it serves; null for a spare card.", True),
         index("stage", "Pipeline stage that it serves; null for a spare card.", True),
+        word("pool", "prefill or decode; null in an undivided run.", nullable=True),
         *BIN,
         *(
             real(f"busy_{bound}_s", "s", f"Time of the bin bound by {what}.")
@@ -223,6 +227,13 @@ def _summary_columns() -> Iterator[Column]:
     yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
     for bound in BOUNDS:
         yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
+    for name, unit, meaning in (
+        ("mean_kv_transfer_ms", "ms", "Mean time from the end of a prefill to the KV's arrival."),
+        ("p99_kv_transfer_ms", "ms", "99th percentile of that time."),
+        ("kv_transfer_share_of_ttft", "1", "Its time over all times to first token."),
+    ):
+        yield real(name, unit, meaning, True)
+    yield whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True)
     yield CLOCK
     yield from energy_columns()
     yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")

@@ -114,6 +114,23 @@ def idle_joules(joules: Joules, bins: Bins, end_ps: int) -> Floats:
     return spent
 
 
+def message_joules(
+    figures: Figures, routes: "Routes", link_bytes: Integers, sent_bytes: Integers
+) -> Floats:
+    """[bin, PARTS] of messages between cards: links, and SRAM read and written at the ends.
+
+    ``link_bytes[bin, link]`` on every link on the way, ``sent_bytes[bin]`` by the cards.
+    """
+    spent = np.zeros((len(link_bytes), len(PARTS)))
+    spent[:, PARTS.index("sram")] = 2 * _sram_j(figures) * sent_bytes
+    for link in np.flatnonzero(link_bytes.any(axis=0)).tolist():
+        part = _PART_OF_LINK.get(LinkKind(int(routes.link_kind[link])))
+        if part is not None:
+            per_bit = float(routes.link_energy_j_per_bit[link])
+            spent[:, PARTS.index(part)] += link_bytes[:, link] * (BYTE_BITS * per_bit)
+    return spent
+
+
 def bin_seconds(bins: Bins, end_ps: int) -> Floats:
     """[bin] how much of each bin lies before the end of the run."""
     edges = np.arange(bins.counts.shape[2] + 1) * np.int64(bins.bin_ps)

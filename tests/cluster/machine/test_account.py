@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cluster.machine.account import FIRST_BIN_PS, Account, AccountError, Bins
 from cluster.machine.attention import SHAPE, attention_ps
 from cluster.machine.energy.counts import COUNTS
+from cluster.machine.stretch import stretched
 from cluster.machine.tables import BOUNDS, MEASURES, STEP, Integers, PriceTables, Records
 
 TOKENS, SEQS, CLASSES, TIERS = 8, 4, 2, 7
@@ -181,6 +182,22 @@ def test_joined_bins_hold_what_bins_of_twice_the_length_would() -> None:
     joined = padded.reshape(2, 2, -1, factor, len(BOUNDS)).sum(axis=3)
     assert np.array_equal(joined, coarse.busy_ps)
     assert coarse.peak_blocks.max() == fine.peak_blocks.max()
+
+
+@given(st.integers(0, 10**6), st.integers(2, 30), st.integers(0, 4 * 10**11))
+@settings(max_examples=30, deadline=None)
+def test_bins_stretched_to_a_later_end_are_those_of_an_account_that_reaches_it(
+    seed: int, max_bins: int, later_ps: int
+) -> None:
+    prices = priced(replicas=2, stages=2, seed=seed)
+    steps = logged(prices, 40, seed=seed)
+    account = Account(prices, max_bins=max_bins)
+    account.add(steps)
+    end_ps = int(steps["end_ps"].max()) + later_ps
+    short = account.bins()
+    account.reach(end_ps)
+
+    assert equal(stretched(short, end_ps, max_bins), account.bins())
 
 
 def test_the_bins_are_never_more_than_asked_for() -> None:
