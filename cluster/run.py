@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, TypeAlias
 
@@ -12,11 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster import outputs
-from cluster.assembly import Machine, Outcome, assemble, play
+from cluster.assembly import Machine, MapOf, Outcome, assemble, play
 from cluster.machine.tables import STEP, Records
 from cluster.outputs import Columns, card_parts
 from cluster.pools import outputs as pool_outputs
 from cluster.pools.engine import PooledEngine
+from cluster.pools.machine import assemble_pools
 from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
@@ -134,10 +136,10 @@ def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | No
     return _run(resolved, machine, datetime.now(UTC), runner.play, observer)
 
 
-def assemble_any(resolved: Resolved) -> Machine:
-    """The machine of a run, whether divided into pools or not."""
-    machine: Machine = _of_pools(LocalEngine(), resolved).assemble(resolved)
-    return machine
+def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
+    """The machine of a run in this process, whether it is divided into pools or not."""
+    alone = partial(assemble, mapped=mapped)
+    return alone(resolved) if resolved.pools is None else assemble_pools(resolved, (alone, alone))
 
 
 def _of_pools(engine: Any, resolved: Resolved) -> Engine:

@@ -41,7 +41,24 @@ def test_a_difference_keeps_its_picoseconds_late_in_a_long_run(
 def test_a_request_gives_exactly_the_declared_columns(requests: dict[str, Integers]) -> None:
     declared = {column.name for column in TABLES["requests"].columns}
 
-    assert set(request_columns(requests)) == declared
+    assert declared - set(request_columns(requests)) == OF_POOLS
+
+
+def test_a_request_of_a_disaggregated_run_gives_its_transfer_too(
+    requests: dict[str, Integers],
+) -> None:
+    moved = np.array([5_000_000_000, 0, 7, -1])
+    own = {"decode_replica": moved, "kv_transfer_ps": moved, "kv_transfer_bytes": moved}
+    declared = {column.name for column in TABLES["requests"].columns}
+
+    columns = request_columns(requests | own)
+
+    assert set(columns) == declared
+    np.testing.assert_array_equal(columns["kv_transfer_s"], [0.005, 0, 7e-12, np.nan])
+    assert np.ma.getmaskarray(columns["kv_transfer_bytes"]).tolist() == [*[False] * 3, True]
+
+
+OF_POOLS = {"decode_replica", "kv_transfer_s", "kv_transfer_bytes"}
 
 
 @given(st.integers(0, 8_192 * 10**12))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from cluster.assembly import Machine, assemble, map_of
+from cluster.assembly import Machine, map_of
 from cluster.replay_run import replay_resolved
-from cluster.run import simulate_on
+from cluster.run import assemble_any, simulate_on
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.resolve_replay import resolve_replay
@@ -119,7 +119,7 @@ class Workshop:
         if refusal is not None:
             raise InfeasibleError(refusal)
         try:
-            return assemble(content, mapped=self._map_of)
+            return assemble_any(content, self._map_of)
         except Exception as error:
             if getattr(error, "exit_code", None) == 3:
                 self._refusals.keep(content.machine_id, str(error))
