@@ -23,6 +23,7 @@ COMMANDS = {
     "models": "List and show model shapes.",
     "trace": "Describe, convert, generate request traces.",
     "compare": "Runs side by side, with what was asked differently.",
+    "report": "Runs as one HTML page that says what limits them.",
     "export": "A run as vLLM bench JSON or CSV.",
     "timeline": "A replay as a Chrome/Perfetto trace.",
     "validate": "Published figures against simulated ones.",

@@ -1,0 +1,39 @@
+"""``corsair-sim report``: runs as one HTML page that explains itself."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cluster.commands import terminal
+
+app = typer.Typer()
+
+
+@app.command(no_args_is_help=True)
+def report(
+    runs: Annotated[
+        list[str], typer.Argument(help="Runs, side by side: folders, or ids in results/runs.")
+    ],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="File to write; replaced if it exists.")
+    ] = Path("report.html"),
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Write one HTML file, needing no network: what limits, numbers, figures, assumptions."""
+    from results import open_run
+    from results.report import findings, write_report
+
+    opened = [open_run(name) for name in runs]
+    write_report(opened, out)
+    limits = {run.run_id: [one.what for one in findings(run)] for run in opened}
+    first = [findings(run)[:1] for run in opened]
+    lines = [
+        f"{run.run_id}: {found[0].headline}" if found else f"{run.run_id}: nothing was done"
+        for run, found in zip(opened, first, strict=True)
+    ]
+    size_bytes = out.stat().st_size
+    text = "\n".join([*lines, f"wrote {out} ({size_bytes / 1e6:.1f} MB)"])
+    payload = {"out": str(out), "bytes": size_bytes, "limits": limits}
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)

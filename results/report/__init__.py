@@ -1,0 +1,177 @@
+"""A report: one HTML file for a run or several, needing no network; first of all what limits."""
+
+import shlex
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from results.api import Run
+from results.atomic import replacing
+from results.compare import differences, metrics
+from results.errors import ResultsError
+from results.figures import FIGURES
+from results.report.html import bullets, figure, page, table
+from results.report.trust import assumed_figures, provenance, warnings
+from results.report.verdict import Finding, findings
+
+__all__ = ["Finding", "findings", "report_html", "write_report"]
+
+
+def write_report(runs: Sequence[Run], path: str | Path) -> Path:
+    """Write the report of the runs, whole or not at all.
+
+    Raises
+    ------
+    ResultsError
+        There is no run, or the file cannot be written.
+    """
+    target = Path(path)
+    content = report_html(runs).encode()
+    with replacing(target) as file:
+        file.write(content)
+    return target
+
+
+def report_html(runs: Sequence[Run]) -> str:
+    """The page: verdicts, metrics, figures, what it rests on, and how to make it again."""
+    if not runs:
+        raise ResultsError("a report is of at least one run")
+    title = " and ".join(dict.fromkeys(_name(run) for run in runs))
+    parts = [f"<h1>{escape(title)}</h1>"]
+    if len(runs) > 1:
+        parts += _side_by_side(runs)
+    for run in runs:
+        parts += _of_one(run, alone=len(runs) == 1)
+    return page(title, parts, plots=True)
+
+
+def _name(run: Run) -> str:
+    return str(run.manifest["scenario"].get("name") or run.run_id)
+
+
+def _side_by_side(runs: Sequence[Run]) -> Iterator[str]:
+    ids = [run.run_id for run in runs]
+    links = "".join(
+        f'<a href="#run-{run.run_id}">{escape(_name(run))} {run.run_id}</a>' for run in runs
+    )
+    yield f"<nav>{links}</nav>"
+    asked = differences(runs)
+    yield "<h2>What was asked differently</h2>"
+    rows = [[row.key, *(_word(value) for value in row.values)] for row in asked]
+    yield table(["setting", *ids], rows) if asked else "<p>Nothing.</p>"
+    yield "<h2>What came of it</h2>"
+    headers = ["metric", "unit", ids[0]]
+    for run_id in ids[1:]:
+        headers += [run_id, "change, %", "verdict"]
+    lines = []
+    for metric in metrics(runs):
+        line: list[object] = [metric.key, metric.unit, metric.values[0]]
+        for at in range(1, len(runs)):
+            change = metric.changes[at]
+            line += [metric.values[at], None if change is None else 100 * change]
+            line.append(metric.verdict(at))
+        lines.append(line)
+    yield table(headers, lines)
+
+
+def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
+    head = "" if alone else f"<h2>{escape(_name(run))}</h2>"
+    yield f'<section id="run-{run.run_id}">{head}<p class="soft">{escape(_machine(run))}</p>'
+    yield _verdict(findings(run))
+    said = warnings(run)
+    if said:
+        yield f'<div class="warnings"><strong>Beware</strong>{bullets(said)}</div>'
+    if alone:
+        yield "<h2>In numbers</h2>"
+        yield _numbers(run)
+    yield "<h2>Figures</h2>"
+    yield from _figures(run)
+    yield "<h2>What it rests on</h2>"
+    yield _rests_on(run)
+    yield "<h2>Make it again</h2>"
+    yield _again(run)
+    yield "</section>"
+
+
+def _machine(run: Run) -> str:
+    scenario = run.manifest["scenario"]
+    plan, size = scenario.get("plan") or {}, scenario.get("cluster") or {}
+    cards = size.get("racks", 1) * size.get("servers_per_rack", 1) * size.get("cards_per_server", 8)
+    model = Path(str(scenario.get("model") or scenario.get("network") or "operations")).name
+    return (
+        f"{model} on {cards} cards, tensor parallel {plan.get('tensor_parallel_size', 1)}, "
+        f"pipeline parallel {plan.get('pipeline_parallel_size', 1)}, replicas "
+        f"{plan.get('replicas', 'auto')}; run {run.run_id}, {run.manifest['finished_utc'][:16]} UTC"
+    )
+
+
+def _verdict(found: Sequence[Finding]) -> str:
+    if not found:
+        return '<div class="verdict"><p class="headline">Nothing was done in this run.</p></div>'
+    first, *others = found
+    more = bullets(f"{one.headline} ({one.evidence})" for one in others)
+    also = f'<div class="small"><p>Also:</p>{more}</div>' if others else ""
+    return (
+        f'<div class="verdict" data-limit="{escape(first.what)}">'
+        f'<p class="headline">{escape(first.headline)}</p><p>{escape(first.evidence)}.</p>'
+        f"<p><strong>What to change:</strong> {escape(first.remedy)}.</p>{also}</div>"
+    )
+
+
+def _numbers(run: Run) -> str:
+    rows = [(metric.key, metric.values[0], metric.unit) for metric in metrics([run, run])]
+    return table(("metric", "value", "unit"), rows)
+
+
+def _figures(run: Run) -> Iterator[str]:
+    """Those that the run has what to show for."""
+    for name, draw in FIGURES.items():
+        try:
+            spec: dict[str, Any] = draw(run).to_dict()
+        except ResultsError:
+            continue
+        yield figure(f"{run.run_id}-{name}", spec)
+
+
+def _rests_on(run: Run) -> str:
+    counts = ", ".join(f"{row['figures']} {row['confidence']}" for row in provenance(run))
+    rows = [list(row.values()) for row in assumed_figures(run)]
+    heads = ("behind", "figure", "value (SI)", "low", "high", "unit", "source")
+    listed = table(heads, rows) if rows else "<p>No assumed figure is behind what matters here.</p>"
+    return (
+        f"<p>Hardware figures by provenance: {counts}. Assumed figures behind at least 15 % of the "
+        f"busy time, with the range in which they may lie:</p>{listed}"
+    )
+
+
+def _again(run: Run) -> str:
+    words = [Path(run.manifest["command"][0]).name, *run.manifest["command"][1:]]
+    command = shlex.join(words) if run.manifest["command"] else "from Python"
+    inputs = [f"{entry['name']} (sha256 {entry['sha256']})" for entry in run.manifest["inputs"]]
+    asked = _yaml(run.manifest["scenario"])
+    files = f"<p>Inputs:</p>{bullets(inputs)}" if inputs else ""
+    version = f"corsair-sim {run.manifest['corsair_sim']}, model {run.manifest['model_version']}"
+    return (
+        f"<p>{escape(version)}:</p><pre>{escape(command)}</pre>{files}"
+        f"<details><summary>The scenario, with every default</summary><pre>{escape(asked)}</pre>"
+        "</details>"
+    )
+
+
+def _yaml(tree: object, depth: int = 0) -> str:
+    """The scenario as YAML: mappings in blocks, all else as JSON, which YAML holds too."""
+    import json
+
+    if not isinstance(tree, dict) or not tree:
+        return json.dumps(tree)
+    lines = []
+    for key, value in tree.items():
+        text = _yaml(value, depth + 1)
+        joint = "\n" if isinstance(value, dict) and value else " "
+        lines.append(f"{'  ' * depth}{key}:{joint}{text}")
+    return "\n".join(lines)
+
+
+def _word(value: object) -> object:
+    return value if value is None or isinstance(value, int | float | str) else str(value)

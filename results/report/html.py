@@ -1,0 +1,92 @@
+"""Pieces of a page: escaped words, sortable tables, figures, and the whole with all it needs."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from typing import Any
+
+from results.errors import ResultsError
+
+EMBED = "window.vegaEmbed = vegaEmbed;"
+"""All that the page's script asks of the plot library."""
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table that sorts by any of its columns; numbers flush right, None as a dash."""
+    heads = "".join(
+        f'<th scope="col"><button type="button">{escape(head)}</button></th>' for head in headers
+    )
+    body = "\n".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
+    return (
+        f'<div class="scroll"><table><thead><tr>{heads}</tr></thead>'
+        f"<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return '<td class="number" data-value="">-</td>'
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        mark = f' class="{value}"' if value in ("better", "worse") else ""
+        return f'<td{mark} data-value="">{escape(str(value))}</td>'
+    return f'<td class="number" data-value="{value!r}">{number(value)}</td>'
+
+
+def number(value: float) -> str:
+    """A number as people write it: four figures, thousands apart."""
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
+
+
+def figure(name: str, spec: Mapping[str, Any]) -> str:
+    """A chart's specification, drawn by the page's script when it comes into view."""
+    text = json.dumps(spec, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
+    return (
+        f'<div class="figure" id="figure-{escape(name)}"><div class="plot"></div>'
+        f'<script type="application/json">{text}</script></div>'
+    )
+
+
+def bullets(lines: Iterable[str]) -> str:
+    """A list of sentences."""
+    return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+
+def page(title: str, parts: Iterable[str], *, plots: bool) -> str:
+    """One file that needs nothing else: style, script and, with ``plots``, the plot library.
+
+    Raises
+    ------
+    ResultsError
+        The plot library is not installed.
+    """
+    here = files("results.report")
+    scripts = [_plot_library()] if plots else []
+    scripts.append((here / "script.js").read_text("utf-8"))
+    style = (here / "style.css").read_text("utf-8")
+    body = "\n".join(parts)
+    code = "\n".join(f"<script>{_inside(script)}</script>" for script in scripts)
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<link rel="icon" href="data:,">'
+        f"<title>{escape(title)}</title><style>{style}</style></head>\n"
+        f"<body><main>\n{body}\n</main>\n{code}\n</body></html>\n"
+    )
+
+
+def _plot_library() -> str:
+    try:
+        import vl_convert
+    except ImportError as error:
+        raise ResultsError(
+            f"reports need the package {error.name}: pip install corsair-sim[draw]"
+        ) from None
+    return f"{{{vl_convert.javascript_bundle(EMBED)}}}"
+
+
+def _inside(script: str) -> str:
+    """A script that may stand in a page: nothing in it ends the element."""
+    return script.replace("</script", "<\\/script")

@@ -1,0 +1,173 @@
+"""What limits a run, in words: rules over what the run left, each with its evidence and a remedy.
+
+The first that holds is the verdict; the others that hold are told after it. A queue hides what is
+behind it, so what causes a queue comes first.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from results.api import Run
+from results.figures.links import link_use
+from results.figures.series import codes, count_at, numbers, time_edges, words
+from results.summary import flatten
+
+REMEDIES: Mapping[str, str] = {
+    "stream": "more cards per tensor group, narrower weights (mxint4), or larger batches, which "
+    "use each streamed weight more often",
+    "mac": "narrower formats or more cards: the rare case in which the arrays are the limit",
+    "simd": "more cards per tensor group share softmax and activations; norms are replicated",
+    "lpddr": "keep more in SRAM (memory.mode performance or auto, more cards), or narrower weights",
+    "network": "smaller or tighter tensor groups (the four cards under one PCIe switch), a "
+    "narrower wire format, or larger batches, which spread a collective's latency over more tokens",
+    "dispatch": "larger batches, or plans with fewer operations in a row: each operation pays to "
+    "be dispatched, however little it does",
+}
+"""What helps when most busy time is bound so."""
+WORDS: Mapping[str, str] = {
+    "stream": "streaming weights and KV from SRAM",
+    "mac": "multiplying",
+    "simd": "vector work",
+    "lpddr": "LPDDR",
+    "network": "collectives on the network",
+    "dispatch": "dispatching operations",
+}
+ORDER = ("memory", "link", "queueing")
+"""Of findings that are no bound: what causes a queue stands before the queue."""
+QUEUE_SHARE = 0.5
+"""Of the mean TTFT: a wait that is longer than the work itself."""
+FULL = 0.95
+"""KV blocks or seats that count as taken."""
+SLOWER = 0.6
+"""Of the bandwidth of its like: a cable that is worse than its datasheet."""
+BUSY = 0.02
+"""Mean utilisation from which such a cable matters."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """One thing that limits a run."""
+
+    what: str
+    """memory, queueing, link, or one of BOUNDS."""
+    headline: str
+    evidence: str
+    remedy: str
+
+
+def findings(run: Run) -> list[Finding]:
+    """All that limits the run, the verdict first; empty where nothing was done."""
+    found = list(_bad_links(run))
+    if "requests" in run.tables:
+        found += _queue(run)
+    return [*sorted(found, key=lambda one: ORDER.index(one.what)), *_bounds(run)]
+
+
+def _queue(run: Run) -> Iterator[Finding]:
+    """Refused for want of room, or waiting: for KV blocks, or for a seat and a turn."""
+    summary = flatten(run.summary)
+    status = run.table("requests")["status"].to_numpy(zero_copy_only=False)
+    no_room = int(np.count_nonzero(status == "rejected_no_room"))
+    if no_room:
+        yield Finding(
+            what="memory",
+            headline="Memory: requests were refused because their KV can never fit.",
+            evidence=f"{no_room:,} of {len(status):,} requests need more KV blocks than there are",
+            remedy="more cards per replica, narrower weights or KV, or shorter contexts",
+        )
+    wait, ttft = summary.get("mean_queue_ms"), summary.get("mean_ttft_ms")
+    if not isinstance(wait, float) or not isinstance(ttft, float) or wait < QUEUE_SHARE * ttft:
+        return
+    evidence = f"requests wait {wait:,.4g} ms of {ttft:,.4g} ms mean TTFT before their first step"
+    held = _kv_while_waiting(run)
+    if held >= FULL:
+        yield Finding(
+            what="memory",
+            headline="Memory: there are too few KV blocks for the requests at hand.",
+            evidence=f"{evidence}; meanwhile {100 * held:.0f} % of the KV blocks are taken, "
+            f"{summary.get('preemptions', 0):,} preemptions",
+            remedy="room for KV: more cards per replica or replicas, narrower weights or KV, or KV "
+            "that may spill to LPDDR",
+        )
+        return
+    yield Finding(
+        what="queueing",
+        headline="Queueing: more is asked than the replicas can answer.",
+        evidence=f"{evidence}; KV blocks are not the reason ({100 * held:.0f} % taken meanwhile)",
+        remedy="more replicas, a lower rate, or a plan with more throughput (corsair-sim plan)",
+    )
+
+
+def _kv_while_waiting(run: Run) -> float:
+    """Mean share of KV blocks in use over the bins in which somebody waits."""
+    stage, held = codes(run, "cards", "stage"), numbers(run, "cards", "kv_fraction")
+    begin, end = numbers(run, "cards", "start_s"), numbers(run, "cards", "end_s")
+    chosen = (stage == 0) & np.isfinite(held)
+    edges = time_edges(run, bins=1000)
+    status = run.table("requests")["status"].to_numpy(zero_copy_only=False)
+    arrival = np.where(status == "completed", numbers(run, "requests", "arrival_s"), np.nan)
+    waits = count_at(arrival, edges) - count_at(
+        numbers(run, "requests", "first_scheduled_s"), edges
+    )
+    upto = np.concatenate([[0.0], np.cumsum(waits)])
+    first = np.searchsorted(edges, begin[chosen])
+    last = np.searchsorted(edges, end[chosen])
+    weight = upto[last] - upto[first]
+    if not weight.sum() > 0:
+        return 0.0
+    return float(np.average(held[chosen], weights=weight))
+
+
+def _bad_links(run: Run) -> Iterator[Finding]:
+    """Cables that are slower than others of their kind and carry something, the busiest first."""
+    if not run.table("links").num_rows:
+        return
+    kinds, rates = words(run, "edges", "kind"), numbers(run, "edges", "bandwidth_bytes_per_s")
+    ends = zip(words(run, "edges", "src"), words(run, "edges", "dst"), strict=True)
+    names = [f"{src}>{dst}" for src, dst in ends]
+    usual = {kind: float(np.median(rates[kinds == kind])) for kind in set(kinds.tolist())}
+    slow = {
+        name: rates[i] / usual[kinds[i]]
+        for i, name in enumerate(names)
+        if rates[i] < SLOWER * usual[kinds[i]]
+    }
+    found, _, mean, most, _ = link_use(run)
+    busiest = sorted(
+        (i for i, name in enumerate(found) if name in slow and mean[i] >= BUSY),
+        key=lambda i: -float(mean[i]),
+    )
+    if busiest:
+        worst = busiest[0]
+        others = f"; so are {', '.join(found[i] for i in busiest[1:4])}" if busiest[1:] else ""
+        yield Finding(
+            what="link",
+            headline=f"A cable: {found[worst]} is the bottleneck.",
+            evidence=f"it has {100 * slow[found[worst]]:.0f} % of the bandwidth of its like and is "
+            f"busy {100 * mean[worst]:.0f} % of the time, {100 * most[worst]:.0f} % at its busiest"
+            f"{others}",
+            remedy="replace the cable, or place the groups that cross it elsewhere",
+        )
+
+
+def _bounds(run: Run) -> Iterator[Finding]:
+    """What most of the busy time (of a replay: of the critical path) goes into."""
+    summary: Mapping[str, Any] = run.summary
+    shares = summary.get("bound_share") or summary.get("critical_share") or {}
+    known = {
+        name: share for name, share in shares.items() if isinstance(share, float) and share > 0
+    }
+    if not known:
+        return
+    order = sorted(known, key=lambda name: -known[name])
+    most = order[0]
+    rest = ", ".join(f"{100 * known[name]:.0f} % {name}" for name in order[1:4])
+    whole = "busy time" if "bound_share" in summary else "critical path"
+    yield Finding(
+        what=most,
+        headline=f"Most of the {whole} goes into {WORDS.get(most, most)}.",
+        evidence=f"{100 * known[most]:.0f} % {most}" + (f"; then {rest}" if rest else ""),
+        remedy=REMEDIES.get(most, "replay one step and look at its critical path"),
+    )
