@@ -9,7 +9,16 @@ import numpy.typing as npt
 from results.api import Run
 from results.errors import ResultsError
 from results.figures.series import MOST_BINS, Floats, codes, numbers, words
-from results.figures.theme import BOUND_COLOURS, HEAT, WIDTH, altair, colour, finished, plot
+from results.figures.theme import (
+    BOUND_COLOURS,
+    HEAT,
+    WIDTH,
+    altair,
+    colour,
+    finished,
+    plot,
+    zoomable,
+)
 from results.schema import BOUNDS
 
 Grid: TypeAlias = tuple[list[str], Floats, Floats]
@@ -37,7 +46,9 @@ def card_utilisation(run: Run) -> Any:
     chart = _cells(rows, names).encode(
         color=shade, tooltip=["card:N", _seconds(), plots.Tooltip("share:Q", format=".1%")]
     )
-    return finished(chart, "How busy the cards are", "share of time with work in hand")
+    return finished(
+        zoomable(chart, "x"), "How busy the cards are", "share of time with work in hand"
+    )
 
 
 def card_bounds(run: Run) -> Any:
@@ -63,7 +74,7 @@ def card_bounds(run: Run) -> Any:
         opacity=plots.Opacity("share:Q", scale=plots.Scale(range=[0.25, 1.0]), legend=None),
         tooltip=["card:N", _seconds(), "series:N", plots.Tooltip("share:Q", format=".1%")],
     )
-    return finished(chart, "What the cards' time goes into", "fainter: idler")
+    return finished(zoomable(chart, "x"), "What the cards' time goes into", "fainter: idler")
 
 
 def stage_shares(run: Run) -> Any:

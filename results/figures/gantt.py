@@ -7,7 +7,7 @@ import numpy as np
 from results.api import Run
 from results.errors import ResultsError
 from results.figures.series import codes, numbers, words
-from results.figures.theme import BOUND_COLOURS, WIDTH, altair, colour, finished, plot
+from results.figures.theme import BOUND_COLOURS, WIDTH, altair, colour, finished, plot, zoomable
 
 MOST_ROWS = 32
 """Cards of the Gantt: one of each stage, the first ones where there are more."""
@@ -120,7 +120,7 @@ def stage_gantt(run: Run) -> Any:
     shown = f"steps {middle} to {min(middle + STEPS - 1, int(step.max()))}; gaps are bubbles"
     if len(batches) > MOST_NAMED:
         shown += f"; {len(batches)} batches, their colours repeat"
-    return finished(chart, "Who works on which batch, when", shown)
+    return finished(zoomable(chart, "x"), "Who works on which batch, when", shown)
 
 
 def _one_of_each_stage(run: Run) -> dict[int, str]:

@@ -13,7 +13,16 @@ from results.figures.series import (
     quantiles,
     time_edges,
 )
-from results.figures.theme import HEIGHT, PANEL_HEIGHT, WIDTH, altair, colour, finished, plot
+from results.figures.theme import (
+    HEIGHT,
+    PANEL_HEIGHT,
+    WIDTH,
+    altair,
+    colour,
+    finished,
+    plot,
+    zoomable,
+)
 
 LATENCIES = (
     ("TTFT", "ttft_s", "ttft_s"),
@@ -52,7 +61,9 @@ def latency_cdf(run: Run) -> Any:
             tooltip=["series:N", _number("ms:Q", "ms"), plots.Tooltip("share:Q", format=".1%")],
         )
     )
-    chart = plots.layer(lines, *_objectives(run)).properties(width=WIDTH, height=HEIGHT)
+    chart = plots.layer(zoomable(lines, "x"), *_objectives(run)).properties(
+        width=WIDTH, height=HEIGHT
+    )
     return finished(chart, "How latencies spread", "dashed: the SLO" if _objectives(run) else "")
 
 
@@ -117,7 +128,7 @@ def _queue(run: Run, edges: Any) -> Any:
 def _panel(rows: list[dict[str, Any]], y: str, title: str, legend: str) -> Any:
     plots = altair()
     names = list(dict.fromkeys(row["series"] for row in rows))
-    return (
+    panel = (
         plot(rows)
         .mark_line(strokeWidth=1.5)
         .encode(
@@ -128,6 +139,7 @@ def _panel(rows: list[dict[str, Any]], y: str, title: str, legend: str) -> Any:
         )
         .properties(width=WIDTH, height=PANEL_HEIGHT)
     )
+    return zoomable(panel, "x", name=title)
 
 
 def _number(field: str, title: str) -> Any:

@@ -7,7 +7,7 @@ import numpy as np
 from results.api import Run
 from results.errors import ResultsError
 from results.figures.series import Floats, codes, numbers, words
-from results.figures.theme import WIDTH, altair, finished, plot
+from results.figures.theme import WIDTH, altair, finished, plot, zoomable
 
 WARM = ("#dddddd", "#e6c35c", "#d55e00", "#7a0403")
 """From cold to hot: grey to dark red, ever darker."""
@@ -148,7 +148,9 @@ def _drawn(rows: list[dict[str, Any]], places: dict[str, tuple[float, float, str
         ),
         tooltip=["name:N", "kind:N"],
     )
-    chart = plots.layer(lines, points).resolve_scale(color="independent", shape="independent")
+    chart = plots.layer(zoomable(lines, "x", "y"), points).resolve_scale(
+        color="independent", shape="independent"
+    )
     wide = max(x for x, _, _ in places.values()) - min(x for x, _, _ in places.values())
     tall = max(y for _, y, _ in places.values()) - min(y for _, y, _ in places.values())
     height = min(420.0, max(200.0, WIDTH * tall / max(wide, 1e-9)))

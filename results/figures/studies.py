@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.errors import ResultsError
-from results.figures.theme import WIDTH, altair, colour, finished, plot
+from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
 
 USER, CARD = "output_tokens_per_s_per_user", "output_tokens_per_s_per_card"
 
@@ -43,7 +43,7 @@ def pareto(
     dots = dots.encode(**axes, color=colour(series or "", names), tooltip=told[:12])
     line = plot(front).mark_line(color="#333333", strokeWidth=1.5, interpolate="step-before")
     line = line.encode(**axes, order="x:Q")
-    chart = plots.layer(line, dots).properties(width=WIDTH, height=360)
+    chart = plots.layer(line, zoomable(dots, "x", "y")).properties(width=WIDTH, height=360)
     return finished(
         chart, "What can be had", f"line: nothing is better in both; {len(known)} points"
     )

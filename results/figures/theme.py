@@ -66,6 +66,24 @@ def colour(title: str, names: Iterable[str], colours: Mapping[str, str] | None =
     return plots.Color("series:N", title=title, scale=scale)
 
 
+def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:
+    """The chart, which shift and the wheel zoom and shift and dragging move along ``axes``.
+
+    Without shift the wheel is left to the page that the chart stands in. Panels that stand together
+    need names of their own.
+    """
+    plots = altair()
+    return chart.add_params(
+        plots.selection_interval(
+            name="".join(filter(str.isalnum, name)),
+            bind="scales",
+            encodings=list(axes),
+            zoom="wheel![event.shiftKey]",
+            translate="[pointerdown[event.shiftKey], window:pointerup] > window:pointermove!",
+        )
+    )
+
+
 def finished(chart: Any, title: str, subtitle: str = "") -> Any:
     """The chart with its title, and the same letters and lines as all others."""
     plots = altair()

@@ -14,7 +14,7 @@ from results.figures.series import (
     spread_at,
     time_edges,
 )
-from results.figures.theme import PANEL_HEIGHT, WIDTH, altair, colour, finished, plot
+from results.figures.theme import PANEL_HEIGHT, WIDTH, altair, colour, finished, plot, zoomable
 
 
 def load_over_time(run: Run) -> Any:
@@ -86,7 +86,7 @@ def _panel(rows: list[dict[str, Any]], title: str, *, share: bool = False) -> An
     plots = altair()
     names = list(dict.fromkeys(row["series"] for row in rows))
     axis = plots.Axis(format="%") if share else plots.Axis(format="~s")
-    return (
+    panel = (
         plot(rows)
         .mark_line(strokeWidth=1.5)
         .encode(
@@ -101,3 +101,4 @@ def _panel(rows: list[dict[str, Any]], title: str, *, share: bool = False) -> An
         )
         .properties(width=WIDTH, height=PANEL_HEIGHT)
     )
+    return zoomable(panel, "x", name=title)

@@ -18,6 +18,9 @@ from results.report.verdict import Finding, findings
 __all__ = ["Finding", "findings", "report_html", "write_report"]
 
 
+HOW_TO_LOOK = "Hover for values; hold shift and turn the wheel to zoom, or drag to move."
+
+
 def write_report(runs: Sequence[Run], path: str | Path) -> Path:
     """Write the report of the runs, whole or not at all.
 
@@ -86,6 +89,7 @@ def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
         yield "<h2>In numbers</h2>"
         yield _numbers(run)
     yield "<h2>Figures</h2>"
+    yield f'<p class="soft small">{HOW_TO_LOOK}</p>'
     yield from _figures(run)
     yield "<h2>What it rests on</h2>"
     yield _rests_on(run)
@@ -138,7 +142,11 @@ def _rests_on(run: Run) -> str:
     counts = ", ".join(f"{row['figures']} {row['confidence']}" for row in provenance(run))
     rows = [list(row.values()) for row in assumed_figures(run)]
     heads = ("behind", "figure", "value (SI)", "low", "high", "unit", "source")
-    listed = table(heads, rows) if rows else "<p>No assumed figure is behind what matters here.</p>"
+    listed = (
+        f'<div class="rests">{table(heads, rows)}</div>'
+        if rows
+        else "<p>No assumed figure is behind what matters here.</p>"
+    )
     return (
         f"<p>Hardware figures by provenance: {counts}. Assumed figures behind at least 15 % of the "
         f"busy time, with the range in which they may lie:</p>{listed}"
@@ -146,8 +154,10 @@ def _rests_on(run: Run) -> str:
 
 
 def _again(run: Run) -> str:
-    words = [Path(run.manifest["command"][0]).name, *run.manifest["command"][1:]]
-    command = shlex.join(words) if run.manifest["command"] else "from Python"
+    words = list(run.manifest["command"])
+    if words and Path(words[0]).name in ("__main__.py", "corsair-sim"):
+        words[0] = "corsair-sim"
+    command = shlex.join(words) if words else "from Python"
     inputs = [f"{entry['name']} (sha256 {entry['sha256']})" for entry in run.manifest["inputs"]]
     asked = _yaml(run.manifest["scenario"])
     files = f"<p>Inputs:</p>{bullets(inputs)}" if inputs else ""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from html import escape
 from importlib.resources import files
 from typing import Any
@@ -77,6 +78,7 @@ def page(title: str, parts: Iterable[str], *, plots: bool) -> str:
     )
 
 
+@cache
 def _plot_library() -> str:
     try:
         import vl_convert

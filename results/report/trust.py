@@ -44,7 +44,8 @@ def assumed_figures(run: Run) -> list[Row]:
     rows = []
     for bound, share in _sizeable(run):
         for name, figure in run.manifest["hardware"].items():
-            if figure.get("confidence") == "assumed" and name.startswith(BEHIND[bound]):
+            behind = name.startswith(BEHIND[bound]) and not name.endswith("_w")
+            if behind and figure.get("confidence") == "assumed":
                 rows.append(
                     {
                         "behind": f"{bound} ({100 * share:.0f} %)",

@@ -39,8 +39,9 @@ ORDER = ("memory", "link", "queueing")
 """Of findings that are no bound: what causes a queue stands before the queue."""
 QUEUE_SHARE = 0.5
 """Of the mean TTFT: a wait that is longer than the work itself."""
-FULL = 0.95
-"""KV blocks or seats that count as taken."""
+FULL = 0.75
+"""Share of KV blocks that are taken while somebody waits, from which on they are why: a newcomer is
+let in only when its whole prompt has room beside what others still need, so few runs reach 1."""
 SLOWER = 0.6
 """Of the bandwidth of its like: a cable that is worse than its datasheet."""
 BUSY = 0.02
@@ -123,7 +124,7 @@ def _kv_while_waiting(run: Run) -> float:
 
 def _bad_links(run: Run) -> Iterator[Finding]:
     """Cables that are slower than others of their kind and carry something, the busiest first."""
-    if not run.table("links").num_rows:
+    if "links" not in run.tables or not run.table("links").num_rows:
         return
     kinds, rates = words(run, "edges", "kind"), numbers(run, "edges", "bandwidth_bytes_per_s")
     ends = zip(words(run, "edges", "src"), words(run, "edges", "dst"), strict=True)

@@ -1,0 +1,94 @@
+"""The page of a report: what stands in it, and that nothing in a run can break out of it."""
+
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from results import ResultsError, open_run
+from results.report import report_html, write_report
+from results.report.html import number, table
+from results.store import write_run
+
+
+class Tags(HTMLParser):
+    """Collects tags and what they refer to; void elements need no end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.refers: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "br"):
+            self.open.append(tag)
+        self.refers += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_a_page_is_well_formed_and_refers_to_nothing_outside(run_folder: Path) -> None:
+    tags = Tags()
+    tags.feed(report_html([open_run(run_folder)]))
+
+    assert tags.open == []
+    assert all(reference.startswith(("#", "data:")) for reference in tags.refers)
+
+
+def test_it_says_first_what_limits_then_numbers_figures_assumptions_and_the_command(
+    run_folder: Path,
+) -> None:
+    text = report_html([open_run(run_folder)])
+    order = ['class="verdict"', "In numbers", "Figures", "What it rests on", "Make it again"]
+
+    assert [text.index(mark) for mark in order] == sorted(text.index(mark) for mark in order)
+    assert "corsair-sim serve" in text
+
+
+def test_words_of_a_run_cannot_become_tags(
+    tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
+) -> None:
+    evil = "</script><script>alert(1)</script>"
+    run = open_run(write_run(tmp_path, make_manifest("evil", evil), tables))
+
+    assert evil not in report_html([run])
+    assert "&lt;/script&gt;" in report_html([run])
+
+
+def test_two_runs_stand_side_by_side_with_their_changes(
+    tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
+) -> None:
+    parts = list(tables["cards"])
+    folders = [
+        write_run(tmp_path, make_manifest(name), {**tables, "cards": iter(parts)})
+        for name in ("first1", "second")
+    ]
+    text = report_html([open_run(folder) for folder in folders])
+
+    assert "What was asked differently" in text
+    assert set(re.findall(r'href="#run-(\w+)"', text)) == {"first1", "second"}
+
+
+def test_no_run_makes_no_report(tmp_path: Path) -> None:
+    with pytest.raises(ResultsError, match="at least one"):
+        write_report([], tmp_path / "none.html")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_cell_keeps_the_number_that_it_sorts_by() -> None:
+    text = table(("what", "value"), [("a", 12345.678), ("b", None)])
+
+    assert 'data-value="12345.678">12,346<' in text
+    assert 'data-value="">-<' in text
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [(0.0, "0"), (3, "3"), (12345, "12,345"), (0.123456, "0.1235"), (1e5, "100,000")],
+)
+def test_numbers_have_four_figures(value: float, said: str) -> None:
+    assert number(value) == said
