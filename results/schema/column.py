@@ -49,6 +49,8 @@ class Table:
     columns: tuple[Column, ...]
     group_per_part: bool = False
     """Each part that is written becomes one row group; else groups have a fixed number of rows."""
+    distinct: tuple[str, ...] = ()
+    """Columns whose values hardly repeat: a file keeps no dictionary of them."""
 
 
 def whole(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:

@@ -12,6 +12,7 @@ OPS = Table(
     meaning="One row per operation, a row group per card in card order, in the order of the"
     " program. On a plain network a card is a rank.",
     group_per_part=True,
+    distinct=("op", "start_s", "begin_s", "end_s"),
     columns=(
         whole("op", "", "Number of the operation in the program."),
         index("card", "Position of the card that runs it, from 0."),
