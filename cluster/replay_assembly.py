@@ -122,17 +122,14 @@ def play_replay(
         More operations than memory holds, or more than 106 simulated days.
     """
     bins = resolved.scenario.store.bins
-    if len(machine.program) > MOST_OPERATIONS:
-        raise ProgramTooLongError(
-            f"the program has {len(machine.program):,} operations; at most {MOST_OPERATIONS:,} are "
-            "replayed, each takes about 40 bytes of memory: fewer steps"
-        )
+    _check_length(len(machine.program), "")
     operations = operations_of(machine.program, machine.work, machine.calls)
     rows = np.arange(operations.rows)
     entry, leave = rows, rows
     if machine.calls.plans:
         longer = expand(operations, machine.calls.plans)
         operations, entry, leave = longer.operations, longer.entry, longer.exit
+        _check_length(operations.total, ", with its collectives as messages")
     replayed = replay(
         operations,
         machine.calls.transfers,
@@ -141,6 +138,14 @@ def play_replay(
         observer=observer,
     )
     return ReplayOutcome(operations=operations, replayed=replayed, entry=entry, exit=leave)
+
+
+def _check_length(operations: int, how: str) -> None:
+    if operations > MOST_OPERATIONS:
+        raise ProgramTooLongError(
+            f"the program has {operations:,} operations{how}; at most {MOST_OPERATIONS:,} are "
+            "replayed, each takes about 40 bytes of memory: fewer steps"
+        )
 
 
 def _on_plan(resolved: ResolvedReplay, planned: Planned) -> ReplayMachine:

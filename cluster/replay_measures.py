@@ -34,13 +34,12 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
     past = past_of(operations, replayed, work_of(operations))
     path = critical_path(operations, replayed, past)
     repeat, own = np.divmod(path.operation, max(1, operations.rows))
-    written, row = np.divmod(
-        np.searchsorted(outcome.entry, own, "right") - 1, max(1, len(program.operations))
-    )
+    op = np.searchsorted(outcome.entry, own, "right") - 1
+    written, row = np.divmod(op, max(1, len(program.operations)))
     rows = Rows(
         step=program.operations.step[row] + (repeat + written) * program.steps_per_repeat,
         bound=machine.work.bound[row].astype(np.int64),
-        dispatch_ps=machine.work.dispatch_ps[row],
+        dispatch_ps=np.where(outcome.entry[op] == own, machine.work.dispatch_ps[row], 0),
     )
     ledger = Ledger(
         transfers=machine.calls.transfers,

@@ -86,8 +86,8 @@ def calls_of(program: Program, work: Work, wires: Wires, empty: TransferList) ->
     plans: dict[int, Messages] = {}
     numbers = np.zeros(len(kinds), np.int64)
     for index, call in enumerate(_calls(program, kinds)):
-        numbers[index] = empty.add(wires.legs(call))
         planned = None if call.recorded or not call.collective else wires.messages(call, empty)
+        numbers[index] = empty.add(wires.legs(call), own=planned is not None)
         if planned is not None:
             plans[int(numbers[index])] = planned
     transfer = np.full(len(own), -1, np.int64)

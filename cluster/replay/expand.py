@@ -42,6 +42,7 @@ class _Part:
     dep_counts: Integers
     deps: Integers
     """Rows of the part."""
+    duration_ps: Integers
 
 
 def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
@@ -53,14 +54,14 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
         Calls do not pair, or a group's call is not made by all of its ranks, none of them passive.
     """
     meetings = pair(operations)
-    parts, part_of = _parts(operations, meetings, plans)
-    sizes = np.ones(len(part_of), np.int64)
-    for number, part in enumerate(parts):
-        sizes[part_of == number] = len(part.kind)
+    parts, calls = _parts(operations, meetings, plans)
+    sizes = np.ones(operations.rows, np.int64)
+    for part, rows in zip(parts, calls, strict=True):
+        sizes[rows] = len(part.kind)
     first = np.cumsum(sizes) - sizes
-    offsets, deps = _dependencies(operations, parts, part_of, first, sizes)
+    offsets, deps = _dependencies(operations, parts, calls, first, sizes)
     longer = Operations(
-        **_columns(operations, meetings, parts, part_of, first, sizes),
+        **_columns(operations, meetings, parts, calls, first, sizes),
         dep_offsets=offsets,
         deps=deps,
         group_offsets=operations.group_offsets,
@@ -74,19 +75,18 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
 
 def _parts(
     operations: Operations, meetings: Meetings, plans: Mapping[int, Messages]
-) -> tuple[list[_Part], Integers]:
-    """The parts of all plans that are used, and [n] which of them each row plays, -1 for none."""
-    part_of = np.full(len(operations.rank), -1, np.int64)
-    transfer_of = np.where(meetings.of >= 0, meetings.transfer[meetings.of], -1)
-    parts: list[_Part] = []
-    for transfer in np.intersect1d(transfer_of, np.array(list(plans), np.int64)):
-        rows = np.flatnonzero((transfer_of == transfer) & (operations.kind == Kind.COLLECTIVE))
-        _check_complete(operations, meetings, rows)
-        place = _positions(operations, rows)
-        for position in np.unique(place):
-            part_of[rows[place == position]] = len(parts)
-            parts.append(_part(plans[int(transfer)], int(position)))
-    return parts, part_of
+) -> tuple[list[_Part], list[Integers]]:
+    """The parts of all plans that are used, and the rows that play each."""
+    joint = np.flatnonzero(operations.kind == Kind.COLLECTIVE)
+    transfer_of = meetings.transfer[meetings.of[joint]]
+    joint = joint[np.isin(transfer_of, np.array(list(plans), np.int64))]
+    _check_complete(operations, meetings, joint)
+    transfer_of, place = meetings.transfer[meetings.of[joint]], _positions(operations, joint)
+    order = np.lexsort([place, transfer_of])
+    kinds = np.stack([transfer_of, place], axis=1)[order]
+    heads = np.flatnonzero(np.diff(kinds, axis=0, prepend=-1).any(axis=1))
+    parts = [_part(plans[transfer], position) for transfer, position in kinds[heads].tolist()]
+    return parts, np.split(joint[order], heads[1:]) if parts else []
 
 
 def _check_complete(operations: Operations, meetings: Meetings, rows: Integers) -> None:
@@ -103,7 +103,7 @@ def _check_complete(operations: Operations, meetings: Meetings, rows: Integers) 
 
 def _positions(operations: Operations, rows: Integers) -> Integers:
     """Where the rank of each row stands in its group."""
-    beyond = int(max(operations.rank.max(), operations.group_ranks.max())) + 1
+    beyond = int(max(operations.rank.max(initial=0), operations.group_ranks.max(initial=0))) + 1
     sizes = np.diff(operations.group_offsets)
     known = np.repeat(np.arange(len(sizes)), sizes) * beyond + operations.group_ranks
     group = operations.group[rows]
@@ -113,7 +113,7 @@ def _positions(operations: Operations, rows: Integers) -> Integers:
 
 def _part(plan: Messages, position: int) -> _Part:
     """Entry; for each round receives, sends and a row that waits for them; exit."""
-    entry = (int(Kind.WORK), 0, -1, 0, -1)
+    entry = (int(Kind.WORK), 0, -1, 0, -1, 0)
     rows = [entry]
     deps: list[list[int]] = [[]]
     joined = 0
@@ -121,18 +121,19 @@ def _part(plan: Messages, position: int) -> _Part:
         now = plan.round == number
         begun = len(rows)
         received = plan.source[now & (plan.target == position)].tolist()
-        rows.extend((int(Kind.RECV), 1, source, number, -1) for source in received)
+        rows.extend((int(Kind.RECV), 1, source, number, -1, 0) for source in received)
         for lane, message in enumerate(np.flatnonzero(now & (plan.source == position)), 2):
             transfer = int(plan.transfer[message])
-            rows.append((int(Kind.SEND), lane, int(plan.target[message]), number, transfer))
+            rows.append((int(Kind.SEND), lane, int(plan.target[message]), number, transfer, 0))
         if len(rows) > begun:
             deps += [[joined] for _ in range(begun, len(rows))]
             deps.append(list(range(begun, len(rows))))
             joined = len(rows)
-            rows.append((int(Kind.WORK), 1, -1, number, -1))
+            after_ps = int(plan.after_ps[number]) if received else 0
+            rows.append((int(Kind.WORK), 1, -1, number, -1, after_ps))
     rows.append(entry)
     deps.append([joined])
-    kind, lane, peer, turn, transfer = np.array(rows, np.int64).T
+    kind, lane, peer, turn, transfer, duration_ps = np.array(rows, np.int64).T
     return _Part(
         position=position,
         kind=kind,
@@ -142,6 +143,7 @@ def _part(plan: Messages, position: int) -> _Part:
         transfer=transfer,
         dep_counts=np.array([len(waited) for waited in deps], np.int64),
         deps=np.array([dep for waited in deps for dep in waited], np.int64),
+        duration_ps=duration_ps,
     )
 
 
@@ -149,7 +151,7 @@ def _columns(
     operations: Operations,
     meetings: Meetings,
     parts: list[_Part],
-    part_of: Integers,
+    calls: list[Integers],
     first: Integers,
     sizes: Integers,
 ) -> dict[str, Integers]:
@@ -161,18 +163,17 @@ def _columns(
     rounds = 1 + max((int(part.round.max()) for part in parts), default=0)
     streams = int(operations.stream.max(initial=0)) + 1
     tags = int(operations.tag.max(initial=0)) + 1
-    for number, part in enumerate(parts):
-        calls = np.flatnonzero(part_of == number)
-        at = first[calls][:, None] + np.arange(len(part.kind))
-        peers = operations.group_offsets[operations.group[calls]][:, None] + part.peer
-        lane = streams + operations.stream[calls][:, None] * lanes + part.lane
+    for part, made in zip(parts, calls, strict=True):
+        at = first[made][:, None] + np.arange(len(part.kind))
+        peers = operations.group_offsets[operations.group[made]][:, None] + part.peer
+        lane = streams + operations.stream[made][:, None] * lanes + part.lane
         columns["kind"][at] = part.kind
         columns["transfer"][at] = part.transfer
         columns["group"][at] = -1
         columns["peer"][at] = np.where(part.peer >= 0, operations.group_ranks[peers], -1)
-        columns["duration_ps"][at[:, 1:]] = 0
+        columns["duration_ps"][at[:, 1:]] = part.duration_ps[1:]
         columns["passive"][at] = part.kind == Kind.RECV
-        columns["tag"][at] = tags + meetings.of[calls][:, None] * rounds + part.round
+        columns["tag"][at] = tags + meetings.of[made][:, None] * rounds + part.round
         columns["stream"][at] = np.where(part.lane > 0, lane, columns["stream"][at])
     return columns
 
@@ -189,7 +190,7 @@ def _varies(operations: Operations, first: Integers, sizes: Integers) -> Integer
 def _dependencies(
     operations: Operations,
     parts: list[_Part],
-    part_of: Integers,
+    calls: list[Integers],
     first: Integers,
     sizes: Integers,
 ) -> tuple[Integers, Integers]:
@@ -197,8 +198,8 @@ def _dependencies(
     own = np.diff(operations.dep_offsets)
     counts = np.zeros(int(sizes.sum()), np.int64)
     counts[first] = own
-    for number, part in enumerate(parts):
-        at = first[part_of == number][:, None] + np.arange(1, len(part.kind))
+    for part, made in zip(parts, calls, strict=True):
+        at = first[made][:, None] + np.arange(1, len(part.kind))
         counts[at] = part.dep_counts[1:]
     offsets = np.concatenate([[0], np.cumsum(counts)])
     deps = np.empty(int(offsets[-1]), np.int64)
@@ -206,7 +207,7 @@ def _dependencies(
     leave = (first + sizes - 1)[operations.deps]  # below 0 it counts from the end, as it should
     leave[operations.deps < 0] -= len(counts)
     deps[np.arange(len(operations.deps)) + shift] = leave
-    for number, part in enumerate(parts):
-        entries = first[part_of == number][:, None]
+    for part, made in zip(parts, calls, strict=True):
+        entries = first[made][:, None]
         deps[offsets[entries + 1] + np.arange(len(part.deps))] = entries + part.deps
     return offsets, deps

@@ -15,6 +15,7 @@ from cluster.machine.fabric import (
     Round,
     TransferList,
     algorithms_of,
+    card_messages,
     coflows,
     flows,
     hops,
@@ -105,21 +106,34 @@ class RackWires:
             return (lasting(call.alone_ps),)
         if not call.collective:
             return self._send(call)
-        name = LIKE.get(call.collective, call.collective)
-        algorithm = self.options.all_reduce if name == "all_reduce" else "auto"
-        payload = 0 if call.collective == "barrier" else call.payload_bytes
-        if name == "all_to_all":  # of a card; its chiplets share it
-            chiplets = int(self.hardware["card.packages"] * self.hardware["package.chiplets"])
-            payload = -(-payload // chiplets)
+        name, payload, algorithm = self._exchange(call)
         group = self._group(call.ranks)
         if self.options.collectives == "steps":
             return steps(self.resources, group, name, payload, algorithm)
         return coflows(self.resources, group, name, np.array([payload]), algorithm)[0]
 
     def messages(self, call: Call, transfers: TransferList) -> Messages | None:
-        """None: what cards say to each other hangs on the chiplets inside."""
-        del call, transfers
-        return None
+        """Every message between cards on its own way, where that is asked for."""
+        name, payload, algorithm = self._exchange(call)
+        group = self._group(call.ranks)
+        if self.options.collectives != "messages" or not payload or not group.tiers:
+            return None
+        sent = card_messages(
+            transfers, self.resources, self.routes, group, name, payload, algorithm
+        )
+        cards = self.card_of[np.sort(call.ranks)]  # the engine counts a group's ranks upward
+        place = np.argsort(cards)[np.searchsorted(np.sort(cards), group.cards)]
+        return replace(sent, source=place[sent.source], target=place[sent.target])
+
+    def _exchange(self, call: Call) -> tuple[str, int, str]:
+        """The collective that the cards run, its payload and the algorithm asked for."""
+        name = LIKE.get(call.collective, call.collective)
+        algorithm = self.options.all_reduce if name == "all_reduce" else "auto"
+        payload = 0 if call.collective == "barrier" else call.payload_bytes
+        if name == "all_to_all":  # of a card; its chiplets share it
+            chiplets = int(self.hardware["card.packages"] * self.hardware["package.chiplets"])
+            payload = -(-payload // chiplets)
+        return name, payload, algorithm
 
     def _group(self, ranks: tuple[int, ...]) -> Group:
         if ranks not in self.groups:

@@ -76,11 +76,6 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
         )
     endpoint = _endpoint(scenario)
     network = read_network(scenario.network) if scenario.network else None
-    if network is None and scenario.fabric.collectives == "messages":
-        raise ScenarioError(
-            "fabric.collectives is messages, which are between the ranks of a plain network; on "
-            "racks the chiplets are the ranks: coflow or steps"
-        )
     hardware = None
     if network is None:
         hardware = clocked_hardware(scenario, load_hardware)

@@ -299,12 +299,6 @@ def test_operations_that_wait_for_each_other_are_explained(
             3,
             "KV blocks of 64 tokens, a replica has",
         ),
-        (
-            "replay",
-            {**ON_ONE_SERVER, "fabric": {"collectives": "messages"}},
-            2,
-            "on racks the chiplets are the ranks: coflow or steps",
-        ),
     ],
 )
 def test_what_cannot_be_run_is_said_in_one_line(

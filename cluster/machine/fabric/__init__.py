@@ -1,5 +1,6 @@
 """What transfers ask of links that others use too."""
 
+from cluster.machine.fabric.card_messages import card_messages
 from cluster.machine.fabric.coflows import coflows, steps
 from cluster.machine.fabric.flows import flows, hops
 from cluster.machine.fabric.legs import Leg, TransferList
@@ -18,6 +19,7 @@ __all__ = [
     "TransferList",
     "Transfers",
     "algorithms_of",
+    "card_messages",
     "coflows",
     "flows",
     "hops",

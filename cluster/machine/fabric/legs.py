@@ -52,12 +52,17 @@ class TransferList:
         self._then: list[int] = []
         self._known: dict[tuple[object, ...], int] = {}
 
-    def add(self, legs: Sequence[Leg]) -> int:
-        """Add a transfer and return its number, that of its first leg."""
-        key = tuple(
+    def add(self, legs: Sequence[Leg], *, own: bool = False) -> int:
+        """Add a transfer and return its number, that of its first leg.
+
+        With ``own`` it gets a number that no other transfer has, however equal.
+        """
+        key: tuple[object, ...] = tuple(
             (leg.latency_ps, leg.work_ps, leg.resource.tobytes(), leg.moved_bytes.tobytes())
             for leg in legs
         )
+        if own:
+            key = (*key, len(self._legs))
         if key not in self._known:
             first = len(self._legs)
             self._known[key] = first

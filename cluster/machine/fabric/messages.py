@@ -23,6 +23,8 @@ class Messages:
     target: Integers
     transfer: Integers
     """[f] what each message does, in the ``Transfers`` of the run."""
+    after_ps: Integers
+    """[rounds] what a rank that received in a round does before its next one: adding."""
 
 
 def round_steps(
@@ -72,4 +74,5 @@ def messages(
         source=np.concatenate([none, *(one.source for one in rounds)]),
         target=np.concatenate([none, *(one.target for one in rounds)]),
         transfer=np.array(numbers, np.int64),
+        after_ps=np.zeros(len(rounds), np.int64),
     )

@@ -19,6 +19,7 @@ SWAP = Messages(
     source=np.array([0, 1, 0]),
     target=np.array([1, 0, 1]),
     transfer=np.array([0, 1, 2]),
+    after_ps=np.zeros(2, np.int64),
 )
 """Both send at once, then the first once more."""
 

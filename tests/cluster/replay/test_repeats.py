@@ -155,6 +155,7 @@ def test_collectives_become_messages_in_every_repeat(program: Program, wires: Wi
         source=np.array([0, 1, 0]),
         target=np.array([1, 0, 1]),
         transfer=np.array([0, 1, 2]),
+        after_ps=np.zeros(2, np.int64),
     )
     told = replace(program(rows, groups=[[0, 1]]), repeats=3)
     short, long = (expand(each, {3: swap}) for each in (told, written_out(told)))
