@@ -5,14 +5,24 @@ from cluster.machine.price.program.price import (
     RECORDED,
     ProgramPrice,
     price_program,
+)
+from cluster.machine.price.program.rows import (
+    RowJob,
+    RowPrice,
+    RowPricing,
+    price_rows,
     program_inputs,
 )
 
 __all__ = [
     "RECORDED",
     "ProgramPrice",
+    "RowJob",
+    "RowPrice",
+    "RowPricing",
     "WorkCounts",
     "price_program",
+    "price_rows",
     "program_inputs",
     "work_counts",
 ]

@@ -1,7 +1,7 @@
 """Rows that communicate: collectives by their group and payload, sends by their path."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,7 +45,8 @@ class NetworkRows:
 
     inputs: PriceInputs
     bench: Bench
-    groups: tuple[tuple[int, ...], ...]
+    groups: Mapping[int, tuple[int, ...]]
+    """Ranks by number of the group."""
     _made: dict[tuple[int, ...], Group] = field(default_factory=dict)
 
     def price(self, requests: Sequence[Request]) -> list[WirePrice]:

@@ -6,30 +6,27 @@ to the picosecond. Any other work is priced by its own columns, and so is all th
 recorded duration wins over any price.
 """
 
-from dataclasses import dataclass, replace
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.chiplet import DISPATCH, NETWORK, ridge_rows
 from cluster.machine.collective import TIERS
 from cluster.machine.price.inputs import PriceError, PriceInputs, check_inputs
-from cluster.machine.price.operations import Bench, bench_of
-from cluster.machine.price.program.columns import column_price
-from cluster.machine.price.program.distinct import Request, distinct
-from cluster.machine.price.program.model import OVER_CACHE, ModelRows
-from cluster.machine.price.program.network import PASSED, NetworkRows
-from cluster.machine.price.program.resident import layer_places, loads_of
+from cluster.machine.price.program.distinct import distinct
+from cluster.machine.price.program.network import PASSED
+from cluster.machine.price.program.resident import layer_places
+from cluster.machine.price.program.rows import WIRED, RowJob, RowPrice, RowPricing, price_rows
 from cluster.machine.residency.places import LayerPlaces
 from cluster.machine.tables import Integers
 from workloads.model import Layer
-from workloads.program import Program, ProgramInputs
-from workloads.program.words import KINDS, VARYING
+from workloads.program import Program
+from workloads.program.words import KINDS
 
 RECORDED = -1
 """The bound of an operation whose duration was recorded."""
-
-WIRED = ("send", "recv", "collective")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,24 +54,9 @@ class ProgramPrice:
         return whole.ravel()
 
 
-def program_inputs(inputs: PriceInputs) -> ProgramInputs:
-    """Return what the program of this model on these cards is to be generated with."""
-    bench = bench_of(inputs)
-    return ProgramInputs(
-        model=inputs.model,
-        plan=inputs.plan,
-        formats=inputs.formats,
-        max_tokens=inputs.max_tokens,
-        chiplets=bench.chiplets,
-        ridge_rows=ridge_rows(bench.chiplet, bench.mode),
-        expert_skew=inputs.expert_skew,
-        seed=inputs.seed,
-        streamed=bench.memory == "prefetched",
-        loads=loads_of(inputs, bench),
-    )
-
-
-def price_program(program: Program, inputs: PriceInputs) -> ProgramPrice:
+def price_program(
+    program: Program, inputs: PriceInputs, pricing: RowPricing = price_rows
+) -> ProgramPrice:
     """Price every operation; rank r runs on card ``inputs.cards.ravel()[r]``.
 
     Raises
@@ -85,58 +67,34 @@ def price_program(program: Program, inputs: PriceInputs) -> ProgramPrice:
     check_inputs(inputs)
     if program.ranks > inputs.cards.size:
         raise PriceError(f"the program has {program.ranks} ranks, the plan {inputs.cards.size}")
-    bench = bench_of(inputs)
-    model = ModelRows(inputs, program_inputs(inputs), bench)
     requests, which = distinct(program, _layer_kinds(inputs), _where(program, inputs))
-    priced = _Prices.of(len(requests))
-    wired = [index for index, request in enumerate(requests) if request.kind in WIRED]
-    network = NetworkRows(inputs, bench, program.groups)
-    for index, price in zip(wired, network.price([requests[i] for i in wired]), strict=True):
-        priced.set(index, price.ps, NETWORK, price.dispatches * bench.dispatch_ps)
-        priced.tier_bytes[index] = price.tier_bytes
-    for index, request in enumerate(requests):
-        if request.kind not in WIRED:
-            found = model.price(request)
-            work = found or column_price(bench, request)
-            priced.set(index, work.ps, work.bound, work.dispatches * bench.dispatch_ps)
-            priced.by_columns[index] = found is None
-    recorded = program.operations.duration_ps >= 0
-    durations = np.where(recorded, program.operations.duration_ps, priced.duration_ps[which])
-    bound = np.where(recorded, RECORDED, priced.bound[which]).astype(np.int8)
-    return ProgramPrice(
-        duration_ps=durations,
-        dispatch_ps=np.where(recorded, 0, priced.dispatch_ps[which]),
-        bound=bound,
-        by_columns=priced.by_columns[which] & ~recorded,
-        tier_bytes=priced.tier_bytes[which],
-        varying_ps=_varying_ps(program, model, bench, requests, which),
+    slots = _slots(program, which)
+    priced = pricing(
+        inputs,
+        [
+            RowJob(
+                request=request,
+                ranks=program.groups[request.group] if request.group >= 0 else (request.rank,),
+                varying=np.moveaxis(program.varying[:, slots.get(index, [])], 0, 1),
+            )
+            for index, request in enumerate(requests)
+        ],
     )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Prices:
-    """Prices of the distinct rows, to be filled in."""
-
-    duration_ps: Integers
-    dispatch_ps: Integers
-    bound: Integers
-    by_columns: npt.NDArray[np.bool_]
-    tier_bytes: Integers
-
-    @classmethod
-    def of(cls, rows: int) -> "_Prices":
-        return cls(
-            duration_ps=np.zeros(rows, np.int64),
-            dispatch_ps=np.zeros(rows, np.int64),
-            bound=np.zeros(rows, np.int64),
-            by_columns=np.zeros(rows, np.bool_),
-            tier_bytes=np.zeros((rows, len(TIERS)), np.int64),
-        )
-
-    def set(self, index: int, ps: int, bound: int, dispatch_ps: int) -> None:
-        self.duration_ps[index] = ps + dispatch_ps
-        self.dispatch_ps[index] = dispatch_ps
-        self.bound[index] = bound if ps else DISPATCH
+    own = program.operations
+    recorded = own.duration_ps >= 0
+    dispatch_ps = np.array([price.dispatch_ps for price in priced], np.int64)
+    duration_ps = dispatch_ps + [price.ps for price in priced]
+    bound = np.array([price.bound for price in priced], np.int64)
+    by_columns = np.array([price.by_columns for price in priced], np.bool_)
+    tier_bytes = np.array([price.tier_bytes for price in priced], np.int64)
+    return ProgramPrice(
+        duration_ps=np.where(recorded, own.duration_ps, duration_ps[which]),
+        dispatch_ps=np.where(recorded, 0, dispatch_ps[which]),
+        bound=np.where(recorded, RECORDED, bound[which]).astype(np.int8),
+        by_columns=by_columns[which] & ~recorded,
+        tier_bytes=tier_bytes.reshape(-1, len(TIERS))[which],
+        varying_ps=_varying_ps(program, slots, priced),
+    )
 
 
 def _layer_kinds(inputs: PriceInputs) -> Integers:
@@ -165,30 +123,30 @@ def _where(program: Program, inputs: PriceInputs) -> Integers:
     )
 
 
+def _slots(program: Program, which: Integers) -> dict[int, list[int]]:
+    """By kind of row: the columns of the varying values that are such a row's, as it is asked."""
+    slots: dict[int, list[int]] = defaultdict(list)
+    for slot, row in _varying_rows(program):
+        if program.operations.duration_ps[row] < 0:
+            slots[int(which[row])].append(slot)
+    return slots
+
+
+def _varying_rows(program: Program) -> list[tuple[int, int]]:
+    """Every column of the varying values that has a row, and the first such row."""
+    varies = program.operations.varies
+    rows = np.flatnonzero(varies >= 0)
+    slots, first = np.unique(varies[rows], return_index=True)
+    return list(zip(slots.tolist(), rows[first].tolist(), strict=True))
+
+
 def _varying_ps(
-    program: Program, model: ModelRows, bench: Bench, requests: list[Request], which: Integers
+    program: Program, slots: Mapping[int, list[int]], priced: Sequence[RowPrice]
 ) -> Integers:
     """[repeats, varies] durations with their dispatch."""
-    own, varying = program.operations, program.varying
-    durations = np.zeros(varying.shape[:2], np.int64)
-    rows = np.flatnonzero(own.varies >= 0)
-    for slot, first in zip(*np.unique(own.varies[rows], return_index=True), strict=True):
-        row = rows[first]
-        request = requests[which[row]]
-        values = dict(zip(VARYING, varying[:, slot].T, strict=True))
-        if own.duration_ps[row] >= 0:
-            durations[:, slot] = own.duration_ps[row]
-        elif request.name in OVER_CACHE and model.price(request):
-            cached = model.cache_ps(request, values["context_tokens"], values["n"])
-            durations[:, slot] = cached + bench.dispatch_ps
-        else:
-            durations[:, slot] = [
-                _by_columns(bench, replace(request, **{k: int(v[r]) for k, v in values.items()}))
-                for r in range(program.repeats)
-            ]
+    durations = np.zeros(program.varying.shape[:2], np.int64)
+    for slot, row in _varying_rows(program):
+        durations[:, slot] = program.operations.duration_ps[row]
+    for index, own in slots.items():
+        durations[:, own] = priced[index].varying_ps.T
     return durations
-
-
-def _by_columns(bench: Bench, request: Request) -> int:
-    work = column_price(bench, request)
-    return work.ps + work.dispatches * bench.dispatch_ps
