@@ -9,7 +9,12 @@ from cluster.assembly import lay_out, map_of
 from cluster.machine.fabric import Resources, TransferList, plain_resources, resources_of
 from cluster.machine.place import PlacementError
 from cluster.machine.price import PriceInputs
-from cluster.machine.price.program import price_program, program_inputs
+from cluster.machine.price.program import (
+    RowPricing,
+    price_program,
+    price_rows,
+    program_inputs,
+)
 from cluster.machine.tables import Integers
 from cluster.replay.asked import check_room, steps_of
 from cluster.replay.calls import Calls, calls_of
@@ -92,8 +97,10 @@ class ReplayOutcome:
         )
 
 
-def assemble_replay(resolved: ResolvedReplay) -> ReplayMachine:
+def assemble_replay(resolved: ResolvedReplay, pricing: RowPricing = price_rows) -> ReplayMachine:
     """Generate what is to be generated, price it and route its calls.
+
+    ``pricing`` prices a model's program; recorded traces bring times or sizes along.
 
     Raises
     ------
@@ -105,7 +112,7 @@ def assemble_replay(resolved: ResolvedReplay) -> ReplayMachine:
     if resolved.network is not None:
         return _on_network(resolved, resolved.network)
     if resolved.planned is not None:
-        return _on_plan(resolved, resolved.planned)
+        return _on_plan(resolved, resolved.planned, pricing)
     return _on_cards(resolved)
 
 
@@ -148,7 +155,7 @@ def _check_length(operations: int, how: str) -> None:
         )
 
 
-def _on_plan(resolved: ResolvedReplay, planned: Planned) -> ReplayMachine:
+def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) -> ReplayMachine:
     """A model's program on the cards of its plan."""
     layout = lay_out(planned)
     program = resolved.program
@@ -156,7 +163,7 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned) -> ReplayMachine:
         steps = steps_of(planned)
         check_room(planned, steps, layout.fit.blocks)
         program = generate_program(program_inputs(layout.inputs), steps)
-    work = price_program(program, layout.inputs)
+    work = price_program(program, layout.inputs, pricing)
     stages, size = planned.plan.pipeline_parallel_size, planned.plan.tensor_parallel_size
     racks = Racks(
         graph=layout.graph,

@@ -1,11 +1,12 @@
 """The Python door of operation traces: ask, get times, keep them if you like."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from cluster.replay.problem import Observer
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
@@ -25,8 +26,33 @@ from cluster.scenario.model import Scenario
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
 from results.summary import flatten
 
+if TYPE_CHECKING:
+    from results.parts import Encoded
+
 RUNS = Path("results/runs")
 """Where runs land unless told otherwise, under the current folder."""
+
+
+class ReplayEngine(Protocol):
+    """Who carries a replay out; the results are the same to the bit."""
+
+    def assemble(self, resolved: ResolvedReplay) -> ReplayMachine: ...
+
+    def play(
+        self, resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
+    ) -> ReplayOutcome: ...
+
+    def op_parts(
+        self, machine: ReplayMachine, outcome: ReplayOutcome
+    ) -> "Iterator[Columns] | Iterator[Encoded]": ...
+
+
+class LocalReplayEngine:
+    """Everything in this process."""
+
+    assemble = staticmethod(assemble_replay)
+    play = staticmethod(play_replay)
+    op_parts = staticmethod(op_parts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -73,7 +99,7 @@ class ReplayRun:
         from results.store import RunWriter
 
         with RunWriter(Path(root), self.run_id) as writer:
-            return _commit(self, writer)
+            return _commit(self, writer, LocalReplayEngine())
 
 
 def replay_trace(
@@ -81,24 +107,66 @@ def replay_trace(
     *,
     observer: Observer | None = None,
     out: str | Path | None = None,
+    engine: Literal["local", "ray"] = "local",
+    cards_per_actor: int | Literal["auto"] = "auto",
+    ray_address: str | None = None,
+    notice: Callable[[str], None] = lambda _: None,
 ) -> ReplayRun:
     """Replay a scenario's operation trace; with ``out`` the run is also written there.
+
+    With ``engine="ray"`` every card that has a rank is a Ray actor (or so many cards are one) and
+    prices and encodes its operations: on the Ray at ``ray_address`` (``auto``: one that runs on
+    this machine), else on one of our own; ``notice`` is told what is done there.
 
     Raises
     ------
     ValueError
         In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
     """
+    started = datetime.now(UTC)
     resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
-    run = replay_resolved(resolved, observer=observer)
-    return run if out is None else replace(run, run_dir=run.save(out))
+    with _engine(engine, cards_per_actor, ray_address, notice) as runner:
+        machine = runner.assemble(resolved)
+        if out is None:
+            return _run(resolved, machine, started, runner, observer)
+        from results.store import RunWriter
+
+        with RunWriter(Path(out), resolved.run_id) as writer:  # not before there is a run to write
+            run = _run(resolved, machine, started, runner, observer)
+            return replace(run, run_dir=_commit(run, writer, runner))
 
 
 def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
-    """Replay an operation trace that is already opened."""
-    started = datetime.now(UTC)
-    machine = assemble_replay(resolved)
-    outcome = play_replay(resolved, machine, observer=observer)
+    """Replay an operation trace that is already opened, in this process."""
+    started, engine = datetime.now(UTC), LocalReplayEngine()
+    return _run(resolved, engine.assemble(resolved), started, engine, observer)
+
+
+@contextmanager
+def _engine(
+    name: Literal["local", "ray"],
+    cards_per_actor: int | Literal["auto"],
+    ray_address: str | None,
+    notice: Callable[[str], None],
+) -> Iterator[ReplayEngine]:
+    """Open the engine of that name; Ray is imported only by who asks for it."""
+    if name == "local":
+        yield LocalReplayEngine()
+        return
+    from cluster.actors.replay_engine import RayReplayEngine
+
+    with RayReplayEngine(ray_address, cards_per_actor=cards_per_actor, notice=notice) as engine:
+        yield engine
+
+
+def _run(
+    resolved: ResolvedReplay,
+    machine: ReplayMachine,
+    started: datetime,
+    engine: ReplayEngine,
+    observer: Observer | None,
+) -> ReplayRun:
+    outcome = engine.play(resolved, machine, observer=observer)
     measures = measures_of(machine, outcome)
     return ReplayRun(
         scenario=resolved.scenario,
@@ -116,13 +184,13 @@ def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = Non
     )
 
 
-def _commit(run: ReplayRun, writer: Any) -> Path:
+def _commit(run: ReplayRun, writer: Any, engine: ReplayEngine) -> Path:
     """Hand every table to the writer; the run appears when the last is whole."""
     from results.provenance import manifest
 
     machine, outcome, measures = run.machine, run.outcome, run.measures
     writer.append("replay", flatten(run.summary))
-    for part in op_parts(machine, outcome):
+    for part in engine.op_parts(machine, outcome):
         writer.append("ops", part)
     for part in load_parts(machine, outcome):
         writer.append("links", part)

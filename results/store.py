@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 from results.arrow import Columns, arrow_schema, arrow_table
 from results.atomic import explained, hidden_folder, publish, sweep, sync
 from results.errors import ResultsError
+from results.parts import Encoded, decoded
 from results.provenance import manifest_json
 from results.schema import TABLES, Table
 
@@ -84,8 +85,10 @@ class RunWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
-    def append(self, table: str, columns: Columns) -> None:
+    def append(self, table: str, columns: Columns | Encoded) -> None:
         """Add rows to a table. They are copied: the caller may reuse its arrays at once.
+
+        What ``results.parts.encoded`` has made of columns in another process will do as well.
 
         Raises
         ------
@@ -94,7 +97,10 @@ class RunWriter:
         ResultsError
             They cannot be written.
         """
-        part = arrow_table(TABLES[table], columns)
+        if isinstance(columns, Mapping):
+            part = arrow_table(TABLES[table], columns)
+        else:
+            part = decoded(table, columns)
         with explained(self._root / self._run_id, "write the run"):
             if table not in self._files:
                 self._files[table] = _TableFile(TABLES[table], self._folder)

@@ -1,9 +1,10 @@
 """The actors of a run: made from their cards, kept together by server, made anew when lost."""
 
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, ClassVar, Protocol, TypeAlias
 
 import ray
 from ray.exceptions import (
@@ -18,9 +19,6 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from cluster.actors.packing import Packing
-from cluster.actors.share import Share
-from cluster.machine.card import Card
-from cluster.machine.price import PriceInputs, StageJob, StagePrice
 
 Ref: TypeAlias = Any
 """``ray.ObjectRef``, whose stubs know nothing of what it refers to."""
@@ -59,11 +57,29 @@ class Lost(Exception):  # noqa: N818 - no error: work that has to be done again
     """A process or an object on the way has gone; what was asked for must be asked again."""
 
 
-class CardActor(Share):
+class Worker(Protocol):
+    """A share of some cards: what is asked of it is one of its methods."""
+
+    def version(self) -> str:
+        """What must be equal in all processes of a run for its bits to be so."""
+
+
+Share: TypeAlias = Callable[[Sequence[Any]], Worker]
+"""Makes the share of some cards from their descriptions, of which the crew reads only ``name``."""
+
+
+class CardActor:
     """The shell around the share of some cards."""
+
+    def __init__(self, share: Share, cards: Sequence[Any]) -> None:
+        self._share = share(cards)
 
     def node(self) -> str:
         return str(ray.get_runtime_context().get_node_id())
+
+    def do(self, method: str, *args: object) -> Any:
+        """Have the share do something."""
+        return getattr(self._share, method)(*args)
 
 
 def fetch(ref: Ref) -> Any:
@@ -99,13 +115,17 @@ class Crew:
     def __init__(
         self,
         packing: Packing,
-        cards: Mapping[int, Card],
+        share: Share,
+        cards: Mapping[int, Any],
         notice: Callable[[str], None],
         *,
         at_once: int,
     ) -> None:
         self.packing = packing
-        self.cards = [tuple(cards[card] for card in hosted) for hosted in packing.actors]
+        self._share = share
+        self.cards: list[tuple[Any, ...]] = [
+            tuple(cards[card] for card in hosted) for hosted in packing.actors
+        ]
         """By actor."""
         self.at_once = at_once
         """Parts of a run that are worth running at the same time."""
@@ -128,9 +148,9 @@ class Crew:
             )
         self._actors = [self._make(actor) for actor in range(len(self))]
         self.mend()
-        nodes = self._all("node")
-        versions = self._all("version")
-        own = Share([]).version()
+        nodes = [fetch(actor.node.remote()) for actor in self._actors]
+        versions = [fetch(self.ask(actor, "version")) for actor in range(len(self))]
+        own = self._share([]).version()
         strangers = sorted({node for node, v in zip(nodes, versions, strict=True) if v != own})
         if strangers:
             raise CrewError(
@@ -157,22 +177,25 @@ class Crew:
 
     def ask(self, actor: int, method: str, *args: object, answers: int = 1) -> Any:
         """Have an actor do something; the reference of its answer, or of several."""
-        return getattr(self._actors[actor], method).options(num_returns=answers).remote(*args)
+        return self._actors[actor].do.options(num_returns=answers).remote(method, *args)
 
-    def price(self, inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
-        """Have each distinct stage priced by the actor of a card that holds it, once."""
+    def price(self, inputs: object, jobs: Sequence[Any], cards: Sequence[int]) -> list[Any]:
+        """Have each job priced by the actor of the card beside it, which has such work, once."""
         shared = ray.put(inputs)
-        done: dict[int, StagePrice] = {}
-        while len(done) < len(jobs):
+        todo: dict[int, list[int]] = defaultdict(list)
+        for number, card in enumerate(cards):
+            todo[self.actor_of(card)].append(number)
+        done: dict[int, Any] = {}
+        while todo:
             refs = {
-                number: self.ask(self.actor_of(int(job.cards[0])), "price", shared, [job])
-                for number, job in enumerate(jobs)
-                if number not in done
+                actor: self.ask(actor, "price", shared, [jobs[number] for number in numbers])
+                for actor, numbers in todo.items()
             }
-            for number, ref in refs.items():
+            for actor, ref in refs.items():
                 with suppress(Lost):
-                    done[number] = fetch(ref)[0]
-            if len(done) < len(jobs):
+                    done |= zip(todo[actor], fetch(ref), strict=True)
+                    del todo[actor]
+            if todo:
                 self.mend()
         return [done[number] for number in range(len(jobs))]
 
@@ -213,12 +236,9 @@ class Crew:
         with suppress(Exception):
             remove_placement_group(self._group)
 
-    def _all(self, method: str) -> list[Any]:
-        return [fetch(self.ask(actor, method)) for actor in range(len(self))]
-
     def _silent(self, actors: Iterable[int]) -> set[int]:
         """Those of the actors that are lost; waits for those that are starting."""
-        refs = {actor: self.ask(actor, "node") for actor in actors}
+        refs = {actor: self._actors[actor].node.remote() for actor in actors}
         if not refs:
             return set()
         late = list(refs.values())
@@ -237,7 +257,9 @@ class Crew:
             placement_group_bundle_index=self.packing.bundles[actor],
         )
         remote: Any = ray.remote(num_cpus=0, max_restarts=0)(CardActor)
-        return remote.options(scheduling_strategy=place, name=None).remote(self.cards[actor])
+        return remote.options(scheduling_strategy=place, name=None).remote(
+            self._share, self.cards[actor]
+        )
 
     def _count(self, actor: int) -> None:
         """Note that an actor is lost, and give up if it was so too often."""

@@ -6,14 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.actors.parts import Part, prices_of, problem_of
-from cluster.compiled import source_digest
+from cluster.actors.sources import code_version
 from cluster.machine.account import Account, Bins
 from cluster.machine.card import Card
 from cluster.machine.price import PriceInputs, StageJob, StagePrice, price_stages
 from cluster.machine.tables import STEP, Integers, PriceTables, Records
 from cluster.machine.tally import Tally
 from cluster.outputs import Columns, rank_columns
-from cluster.scenario.identity import MODEL_VERSION
 from cluster.serving.engine import check_end, served_of
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
@@ -103,9 +102,8 @@ class Share:
         self._runs: dict[int, PartRun] = {}
         self._part_of: dict[int, int] = {}
 
-    def version(self) -> tuple[int, str]:
-        """What must be equal in all processes of a run for its bits to be so."""
-        return MODEL_VERSION, source_digest()
+    def version(self) -> str:
+        return code_version()
 
     def price(self, inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
         """Price distinct stages that these cards hold."""

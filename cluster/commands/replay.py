@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import terminal
+from cluster.commands import engines, terminal
 
 app = typer.Typer()
 
@@ -15,22 +15,28 @@ MOST_PLACES = 5
 
 
 @app.command()
-def replay(
+def replay(  # noqa: PLR0913 - each is an option
     scenario: Annotated[Path, typer.Argument(help="A scenario file with an operation trace.")],
     sets: terminal.Sets = None,
     out: Annotated[
         Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
     ] = Path("results/runs"),
+    engine: engines.EngineOption = engines.Engine.local,
+    cards_per_actor: engines.CardsPerActor = "auto",
+    ray_address: engines.RayAddress = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Replay an operation trace operation by operation and write a run."""
+    carried_out = engines.checked(engine, cards_per_actor, ray_address)
     from cluster import load, replay_trace
     from cluster.commands.progress import Bar
 
     asked = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json), what="operations") as bar:
-        run = replay_trace(asked, observer=bar, out=out)
+        run = replay_trace(
+            asked, observer=bar, out=out, notice=engines.notice(quiet=quiet), **carried_out
+        )
     payload = {
         **run.summary,
         "run_id": run.run_id,

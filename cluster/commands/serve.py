@@ -1,21 +1,13 @@
 """``corsair-sim serve``: replay a request trace, print what happened, leave a run."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from cluster.commands import terminal
+from cluster.commands import engines, terminal
 
 app = typer.Typer()
-
-
-class Engine(StrEnum):
-    """Who carries a run out."""
-
-    local = "local"
-    ray = "ray"
 
 
 @app.command()
@@ -25,25 +17,14 @@ def serve(  # noqa: PLR0913 - each is an option
     out: Annotated[
         Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
     ] = Path("results/runs"),
-    engine: Annotated[
-        Engine, typer.Option("--engine", help="Where it runs; the results are the same.")
-    ] = Engine.local,
-    cards_per_actor: Annotated[
-        str, typer.Option(help="Cards that one Ray actor hosts.", metavar="auto|N")
-    ] = "auto",
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            help="Join this Ray (auto: the one running here) instead of starting one.",
-            metavar="auto|HOST:PORT",
-        ),
-    ] = None,
+    engine: engines.EngineOption = engines.Engine.local,
+    cards_per_actor: engines.CardsPerActor = "auto",
+    ray_address: engines.RayAddress = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Replay a request trace on simulated cards and write a run."""
-    if engine is Engine.local and (ray_address is not None or cards_per_actor != "auto"):
-        raise typer.BadParameter("--ray-address and --cards-per-actor need --engine ray")
+    carried_out = engines.checked(engine, cards_per_actor, ray_address)
     from cluster import load, simulate
     from cluster.commands import sparks
     from cluster.commands.progress import Bar
@@ -55,10 +36,8 @@ def serve(  # noqa: PLR0913 - each is an option
             asked,
             observer=bar,
             out=out,
-            engine=engine.value,
-            cards_per_actor=_number(cards_per_actor),
-            ray_address=ray_address,
-            notice=_silent if quiet else terminal.note,
+            notice=engines.notice(quiet=quiet),
+            **carried_out,
         )
     payload = {**run.summary, "run_id": run.run_id, "run_dir": str(run.run_dir)}
     machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
@@ -68,18 +47,3 @@ def serve(  # noqa: PLR0913 - each is an option
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:
         terminal.note(f"note: {flag}")
-
-
-def _number(cards_per_actor: str) -> int | Literal["auto"]:
-    if cards_per_actor == "auto":
-        return "auto"
-    if not cards_per_actor.isdecimal() or int(cards_per_actor) < 1:
-        raise typer.BadParameter(
-            f"--cards-per-actor is auto or a number of at least 1, got {cards_per_actor!r}"
-        )
-    return int(cards_per_actor)
-
-
-def _silent(text: str) -> None:
-    """Tell nobody."""
-    del text

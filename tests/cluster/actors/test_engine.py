@@ -120,9 +120,10 @@ def test_a_card_that_is_lost_again_and_again_is_named(
 def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
     from cluster.actors.crew import Crew, CrewError
     from cluster.actors.packing import pack
+    from cluster.actors.share import Share
 
     nothing: Any = {0: None}  # instead of a card: its actor fails in the making
-    crew = Crew(pack({0: 0}, 1, cpus=1), nothing, print, at_once=1)
+    crew = Crew(pack({0: 0}, 1, cpus=1), Share, nothing, print, at_once=1)
     with pytest.raises(CrewError, match="cannot be made on its node: AttributeError: ") as caught:
         crew.hire()
     crew.dismiss()

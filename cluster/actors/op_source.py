@@ -1,0 +1,58 @@
+"""Operations as columns, from the cards' actors to the writer."""
+
+from collections import deque
+from collections.abc import Iterator
+
+from cluster.actors.crew import Crew, CrewError, Lost, Ref, fetch
+from cluster.replay_assembly import ReplayMachine, ReplayOutcome
+from cluster.replay_outputs import by_card, card_ops, seats_of
+from results.parts import Encoded
+
+AHEAD = 2
+"""Cards whose operations are on their way at one time, to their actor or back from it."""
+
+FRUITLESS = 3
+"""So often something may be lost though no actor is."""
+
+
+class OpSource:
+    """Asks for parts a little before they are written; the order is that of the cards.
+
+    A part hangs on nothing but what is sent along, so a lost one is simply asked for again.
+    """
+
+    def __init__(self, crew: Crew, machine: ReplayMachine, outcome: ReplayOutcome) -> None:
+        self._crew = crew
+        self._machine = machine
+        self._outcome = outcome
+        self._seats = seats_of(machine)
+
+    def __iter__(self) -> Iterator[Encoded]:
+        """One part per card that has a rank, in card order."""
+        ranks = deque(by_card(self._seats))
+        coming: deque[tuple[int, Ref]] = deque()
+        while ranks or coming:
+            while ranks and len(coming) < AHEAD:
+                rank = ranks.popleft()
+                coming.append((rank, self._ask(rank)))
+            yield self._fetch(*coming.popleft())
+
+    def _ask(self, rank: int) -> Ref:
+        card = self._seats[rank].index
+        ops = card_ops(self._machine, self._outcome, rank)
+        return self._crew.ask(self._crew.actor_of(card), "encode", card, ops)
+
+    def _fetch(self, rank: int, ref: Ref) -> Encoded:
+        fruitless = 0
+        while True:
+            try:
+                part: Encoded = fetch(ref)
+            except Lost:
+                fruitless = 0 if self._crew.mend() else fruitless + 1
+                if fruitless > FRUITLESS:
+                    raise CrewError(
+                        "Ray loses objects again and again: look into its logs"
+                    ) from None
+                ref = self._ask(rank)
+            else:
+                return part

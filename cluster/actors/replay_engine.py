@@ -1,0 +1,70 @@
+"""The engine of ``replay --engine ray``: cards price and account, the shared network is one part.
+
+Nothing here imports Ray before it is connected to (see ``hiring``).
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Self
+
+from cluster.actors.hiring import Hiring
+from cluster.actors.packing import CardsPerActor
+from cluster.actors.replay_share import ReplayShare
+from cluster.machine.price import PriceInputs
+from cluster.machine.price.program import RowJob, RowPrice
+from cluster.replay.problem import Observer
+from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
+from cluster.replay_ops import Seat
+from cluster.replay_outputs import seats_of, seats_on
+from cluster.scenario.resolve_replay import ResolvedReplay
+from results.parts import Encoded
+
+
+class RayReplayEngine:
+    """Prices and accounts on actors; each method gives what its local counterpart gives."""
+
+    def __init__(
+        self,
+        address: str | None = None,
+        *,
+        cards_per_actor: CardsPerActor = "auto",
+        notice: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._hiring = Hiring(address, cards_per_actor, notice)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self._hiring.__exit__(*failure)
+
+    def assemble(self, resolved: ResolvedReplay) -> ReplayMachine:
+        """Lay the machine out, hire an actor for every card that has a rank, and price it.
+
+        What cannot be laid out is refused before anything is started.
+        """
+        machine = assemble_replay(resolved, self._price)
+        if resolved.planned is None:  # its operations bring their times or sizes along
+            self._hire(seats_of(machine))
+        return machine
+
+    def play(
+        self, resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
+    ) -> ReplayOutcome:
+        """Run the program here: everybody shares one network, so that all is one part."""
+        return play_replay(resolved, machine, observer=observer)
+
+    def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Encoded]:
+        """One part per card that has a rank, in card order, from the card's own actor."""
+        from cluster.actors.op_source import OpSource
+
+        return iter(OpSource(self._hiring.crew, machine, outcome))
+
+    def _price(self, inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
+        self._hire(seats_on(inputs.routes, inputs.cards.ravel()))
+        self._hiring.crew.lead("warm")
+        return self._hiring.crew.price(inputs, jobs, [job.card(inputs) for job in jobs])
+
+    def _hire(self, seats: Sequence[Seat]) -> None:
+        cards = {seat.index: seat for seat in sorted(seats, key=lambda seat: seat.index)}
+        servers = {index: seat.server for index, seat in cards.items()}
+        self._hiring.hire(ReplayShare, cards, servers)

@@ -1,0 +1,76 @@
+"""``--engine``, ``--cards-per-actor`` and ``--ray-address``, the same for all that can use Ray."""
+
+from collections.abc import Callable
+from enum import StrEnum
+from typing import Annotated, Literal, TypedDict
+
+import typer
+
+from cluster.commands import terminal
+
+
+class Engine(StrEnum):
+    """Who carries a run out."""
+
+    local = "local"
+    ray = "ray"
+
+
+EngineOption = Annotated[
+    Engine, typer.Option("--engine", help="Where it runs; the results are the same.")
+]
+CardsPerActor = Annotated[
+    str, typer.Option(help="Cards that one Ray actor hosts.", metavar="auto|N")
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        help="Join this Ray (auto: the one running here) instead of starting one.",
+        metavar="auto|HOST:PORT",
+    ),
+]
+
+
+class CarriedOut(TypedDict):
+    """The same, as the Python door takes it."""
+
+    engine: Literal["local", "ray"]
+    cards_per_actor: int | Literal["auto"]
+    ray_address: str | None
+
+
+def checked(engine: Engine, cards_per_actor: str, ray_address: str | None) -> CarriedOut:
+    """Take the options together.
+
+    Raises
+    ------
+    typer.BadParameter
+        They do not fit together, or are no numbers where they should be.
+    """
+    if engine is Engine.local and (ray_address is not None or cards_per_actor != "auto"):
+        raise typer.BadParameter("--ray-address and --cards-per-actor need --engine ray")
+    return CarriedOut(
+        engine="ray" if engine is Engine.ray else "local",
+        cards_per_actor=_number(cards_per_actor),
+        ray_address=ray_address,
+    )
+
+
+def notice(*, quiet: bool) -> Callable[[str], None]:
+    """Where to tell what is done on Ray."""
+    return _silent if quiet else terminal.note
+
+
+def _number(cards_per_actor: str) -> int | Literal["auto"]:
+    if cards_per_actor == "auto":
+        return "auto"
+    if not cards_per_actor.isdecimal() or int(cards_per_actor) < 1:
+        raise typer.BadParameter(
+            f"--cards-per-actor is auto or a number of at least 1, got {cards_per_actor!r}"
+        )
+    return int(cards_per_actor)
+
+
+def _silent(text: str) -> None:
+    """Tell nobody."""
+    del text
