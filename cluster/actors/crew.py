@@ -18,6 +18,7 @@ from ray.exceptions import (
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from cluster.actors.lean import keep_out_pandas
 from cluster.actors.packing import Packing
 
 Ref: TypeAlias = Any
@@ -72,6 +73,7 @@ class CardActor:
     """The shell around the share of some cards."""
 
     def __init__(self, share: Share, cards: Sequence[Any]) -> None:
+        keep_out_pandas()
         self._share = share(cards)
 
     def node(self) -> str:

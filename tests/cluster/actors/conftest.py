@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
-from cluster import Run, load, simulate
+from cluster import ReplayRun, Run, load, simulate
 from results import open_run
 
 SMALL: Mapping[str, Any] = {
@@ -71,10 +71,10 @@ def kill_an_actor() -> Callable[[], None]:
 
 
 @pytest.fixture(scope="session")
-def digests() -> Callable[[Run], dict[str, str]]:
+def digests() -> Callable[[Run | ReplayRun], dict[str, str]]:
     """SHA-256 of every table of a run that lies on disk."""
 
-    def of(run: Run) -> dict[str, str]:
+    def of(run: Run | ReplayRun) -> dict[str, str]:
         assert run.run_dir is not None
         tables = open_run(run.run_dir).manifest["tables"]
         return {name: table["sha256"] for name, table in tables.items()}

@@ -1,0 +1,128 @@
+"""``corsair-sim replay`` as a person or a script meets it: options, Ctrl-C, kill."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from cluster.commands.app import main
+from results import open_run
+from results.atomic import standing
+
+COMMAND = [sys.executable, "-m", "cluster", "replay"]
+RAY = ["--engine", "ray", "--cards-per-actor", "4"]
+
+
+@pytest.fixture(scope="session")
+def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of work, and some of writing: 1.5 million operations of eight cards."""
+    program = {"phase": "decode", "batch": 8, "context": 512, "steps": 300}
+    scenario: dict[str, Any] = {
+        "model": "llama-3.1-8b",
+        "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+        "workload": {"program": program},
+    }
+    path = tmp_path_factory.mktemp("asked") / "s.yaml"
+    path.write_text(json.dumps(scenario), "utf-8")  # JSON is YAML
+    return path
+
+
+def begun(asked: Path, root: Path, *more: str) -> "subprocess.Popen[str]":
+    """A replay of which the hidden folder stands: the program is laid out and about to run."""
+    process = subprocess.Popen(
+        [*COMMAND, str(asked), "--out", str(root), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    for _ in range(6000):
+        if list(root.glob(".tmp-*")):
+            return process
+        time.sleep(0.01)
+    process.kill()
+    raise AssertionError(f"no run was begun: {process.communicate()[1]}")
+
+
+def visible(root: Path) -> list[Path]:
+    """Runs that a reader would find."""
+    return [path for path in root.iterdir() if not path.name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--cards-per-actor", "4"], "--ray-address and --cards-per-actor need --engine ray"),
+        (["--ray-address", "auto"], "--ray-address and --cards-per-actor need --engine ray"),
+        ([*RAY[:2], "--cards-per-actor", "0"], "auto or a number of at least 1, got '0'"),
+        ([*RAY[:2], "--cards-per-actor", "some"], "auto or a number of at least 1, got 'some'"),
+        (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
+    ],
+)
+@pytest.mark.parametrize("command", ["serve", "replay"])
+def test_options_of_ray_that_make_no_sense_are_refused(
+    command: str, options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([command, "nothing.yaml", *options, "--json"]) == 2
+    assert says in json.loads(capsys.readouterr().out)["error"]
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_a_replay_at_once_and_leaves_nothing(asked: Path, tmp_path: Path) -> None:
+    with begun(asked, tmp_path) as process:
+        sent_s = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert time.monotonic() - sent_s < 5
+    assert out == ""
+    assert err.endswith("stopped; nothing was written\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_killed_replay_is_never_seen(asked: Path, tmp_path: Path) -> None:
+    with begun(asked, tmp_path) as process:
+        process.kill()
+        process.communicate()
+
+    assert visible(tmp_path) == []
+
+
+@pytest.mark.soak
+@pytest.mark.ray
+@pytest.mark.parametrize("engine", [[], RAY], ids=["local", "ray"])
+@pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
+def test_a_blow_at_any_moment_leaves_a_whole_run_or_none_and_no_process(
+    engine: list[str], blow: signal.Signals, asked: Path, tmp_path: Path
+) -> None:
+    moments = random.Random(0)
+    for _ in range(4):
+        with begun(asked, tmp_path, *engine) as process:
+            others = psutil.Process(process.pid).children(recursive=True)
+            time.sleep(moments.uniform(0, 3))
+            process.send_signal(blow)
+            process.communicate(timeout=60)
+        _, left = psutil.wait_procs(others, timeout=30)
+
+        assert left == []
+        for path in visible(tmp_path):
+            assert standing(tmp_path, path.name) == path
+            assert open_run(path).ops.num_rows == open_run(path).summary["operations"]
+    done = subprocess.run(
+        [*COMMAND, str(asked), "--out", str(tmp_path), "--json", *engine],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert [path.name for path in tmp_path.iterdir()] == [json.loads(done.stdout)["run_id"]]
