@@ -208,8 +208,7 @@ def _outcomes(
     from cluster.actors.tasks import TaskPool
     from cluster.studies.sweep.engines import run_chunk
 
-    pool: TaskPool[Chunk]
-    with TaskPool(run_chunk, manner.ray_address) as pool:
+    with TaskPool[Chunk](run_chunk, manner.ray_address) as pool:
         cpus = pool.workers
         where = "a private Ray" if pool.session and pool.session.private else "the Ray cluster"
         manner.observer.noted(f"ray: {cpus} workers on {where}")
