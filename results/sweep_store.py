@@ -26,6 +26,8 @@ from results.schema import POINT_STATUSES, SCHEMA_VERSION, Table
 
 Row: TypeAlias = Mapping[str, Any]
 
+SMALL = 1000
+"""Rows of a part that is not worth packing: it is written often, and joined with others soon."""
 SWEEP = "sweep.json"
 POINTS = "points"
 _PART = re.compile(r"part-(?P<number>\d+)\.parquet")
@@ -249,7 +251,8 @@ def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
         pa.Table.from_arrays(arrays, schema=arrow_schema(table)),
         buffer,
         version="2.6",
-        compression="zstd",
+        compression="zstd" if len(rows) > SMALL else "none",
+        use_dictionary=len(rows) > SMALL,
         write_page_checksum=True,
     )
     return buffer.getvalue()

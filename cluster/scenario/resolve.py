@@ -6,10 +6,10 @@ The only opener of inputs: whatever comes after it depends on values alone.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cluster.scenario.formats import Formats
-from cluster.scenario.identity import run_id
+from cluster.scenario.identity import Encoded, encoded, run_id
 from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Pool, Pools, Scenario, Transfer
@@ -62,14 +62,14 @@ class Openers:
 
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
-    model_content: Callable[[Model], Mapping[str, Any]]
+    model_content: Callable[[Model], Encoded]
     traffic: Callable[[Workload, int], tuple["Requests", int]]
     described: Callable[[str, Path], dict[str, object]]
 
 
-def model_content(model: Model) -> dict[str, Any]:
+def model_content(model: Model) -> Encoded:
     """The model as plain values, without what it is called."""
-    return {**asdict(model), "name": "", "notes": ()}
+    return encoded({**asdict(model), "name": "", "notes": ()})
 
 
 FROM_DISK = Openers(

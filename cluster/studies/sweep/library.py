@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from cluster.scenario.identity import Encoded
 from cluster.scenario.inputs import described
 from cluster.scenario.resolve import Openers, model_content
 from cluster.scenario.traffic import traffic
@@ -27,14 +28,14 @@ class Library:
     def __init__(self) -> None:
         self._hardware = Recent[Hardware](64)
         self._models = Recent[Model](64)
-        self._contents = Recent[Mapping[str, Any]](64)
+        self._contents = Recent[tuple[Model, Encoded]](64)
         self._rows = Recent[Rows](8, MOST_BYTES, _rows_bytes)
         self._traffic = Recent[tuple[Requests, int]](64, MOST_BYTES, _requests_bytes)
         self._described = Recent[dict[str, object]](256)
         self.openers = Openers(
             hardware=self._load_hardware,
             model=lambda name: self._models.get((name, _stamp(name)), lambda: load_model(name)),
-            model_content=lambda model: self._contents.get(model, lambda: model_content(model)),
+            model_content=self._encode_model,
             traffic=self._read_traffic,
             described=self._describe,
         )
@@ -42,6 +43,10 @@ class Library:
     def _load_hardware(self, name: str, overrides: Mapping[str, float]) -> Hardware:
         key = (name, _stamp(name), tuple(sorted(overrides.items())))
         return self._hardware.get(key, lambda: load_hardware(name, overrides))
+
+    def _encode_model(self, model: Model) -> Encoded:
+        """Known by its place in memory, which is its own while it is kept here."""
+        return self._contents.get(id(model), lambda: (model, model_content(model)))[1]
 
     def _read_traffic(self, workload: Workload, seed: int) -> tuple[Requests, int]:
         drawn = workload.synthetic

@@ -14,7 +14,7 @@ from results.errors import ResultsError
 from results.schema import TypeName
 from results.sweep_store import SweepWriter
 
-FLUSH_S = 2.0
+FLUSH_S = 3.0
 """What a kill may cost, beside the points that are being run."""
 FLUSH_ROWS = 1000
 
@@ -55,7 +55,7 @@ class RowMaker:
 
 
 class Collector:
-    """Hands rows to the writer, a part every two seconds; what is left at the end, at once."""
+    """Hands rows to the writer, a part every few seconds; what is left at the end, at once."""
 
     def __init__(self, writer: SweepWriter, watcher: SweepObserver) -> None:
         self._writer = writer

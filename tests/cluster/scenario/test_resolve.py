@@ -1,6 +1,9 @@
+import hashlib
+import json
 from typing import Any
 
 from cluster import load
+from cluster.scenario.identity import MODEL_VERSION, encoded, run_id
 from cluster.scenario.resolve import resolve
 
 BASE: dict[str, Any] = {
@@ -23,3 +26,12 @@ def test_runs_that_differ_in_traffic_only_share_a_machine() -> None:
 def test_the_seed_is_of_the_machine_only_where_tokens_are_dealt_to_experts() -> None:
     assert machine_id(seed=0) == machine_id(seed=1)
     assert machine_id(model="gpt-oss-20b", seed=0) != machine_id(model="gpt-oss-20b", seed=1)
+
+
+def test_a_piece_that_is_encoded_already_changes_no_identity() -> None:
+    content = {"a": {"y": [1, 2.5], "b": None}, "z": "word", "m": True}
+
+    assert run_id({**content, "a": encoded(content["a"])}) == run_id(content)
+    typed = json.dumps({**content, "model_version": MODEL_VERSION}, sort_keys=True).encode()
+    plain = typed.replace(b": ", b":").replace(b", ", b",")
+    assert run_id(content) == hashlib.sha256(plain).hexdigest()[:12]
