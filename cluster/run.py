@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cluster import outputs
 from cluster.assembly import Machine, MapOf, Outcome, assemble, play
+from cluster.machine.cost import cost_summary, inventory_of
 from cluster.machine.tables import STEP, Records
 from cluster.outputs import Columns, card_parts
 from cluster.pools import outputs as pool_outputs
@@ -211,7 +212,25 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
         warmup_s=scenario.warmup_s,
         flags=flags,
     )
-    return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary}
+    costs = _costs(resolved, summary)
+    return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
+
+
+def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """What the cluster costs; the building's own power comes in with its own uncertainty."""
+    figures, size = resolved.hardware.figures, resolved.scenario.cluster
+    watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
+    return cost_summary(
+        figures,
+        inventory_of(
+            figures,
+            racks=size.racks,
+            servers_per_rack=size.servers_per_rack,
+            cards_per_server=size.cards_per_server,
+        ),
+        power_w=None if None in watts else sum(watts),
+        tokens_per_s=summary["output_throughput"],
+    )
 
 
 def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:

@@ -39,6 +39,7 @@ BETTER: Mapping[str, int] = MappingProxyType(
         "joules_per_output_token": -1,
         "mean_power_w": -1,
         "peak_power_w": -1,
+        "cost_per_hour_usd": -1,
         "cost_per_million_output_tokens_usd": -1,
         "operations": 0,
         "makespan_s": -1,

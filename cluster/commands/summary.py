@@ -48,6 +48,7 @@ def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> s
         *_extras(summary),
         _bounds(summary["bound_share"]),
         *energy_lines(summary),
+        *_cost(summary),
         "",
         foot,
     ]
@@ -145,6 +146,22 @@ def energy_lines(summary: Mapping[str, Any]) -> list[str]:
         f"{summary['peak_power_w']:,.0f} W at most{each}{whole}",
         "energy: " + ", ".join(said),
     ]
+
+
+def _cost(summary: Mapping[str, Any]) -> list[str]:
+    """Money, always with its band: no price of this hardware is public."""
+    hour, tokens = "cost_per_hour_usd", "cost_per_million_output_tokens_usd"
+    if summary[hour] is None:
+        return []
+    said = f"cost: {_dollars(summary, hour)} an hour"
+    if summary[tokens] is not None:
+        said += f", {_dollars(summary, tokens)} per million output tokens"
+    return [f"{said} (prices are assumed)"]
+
+
+def _dollars(summary: Mapping[str, Any], key: str) -> str:
+    low, high = (f"{summary[f'{key}_{end}']:,.3g}" for end in ("low", "high"))
+    return f"{summary[key]:,.3g} USD ({low} to {high})"
 
 
 def _duration(seconds: float | None) -> str:

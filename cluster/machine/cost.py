@@ -106,5 +106,32 @@ def usd_per_million(per_hour: Band, tokens_per_s: float) -> Band | None:
     return per_hour * (MILLION / (tokens_per_s * SECONDS_PER_HOUR))
 
 
+def cost_summary(
+    figures: Mapping[str, Ranged],
+    bought: Inventory,
+    *,
+    power_w: float | None,
+    tokens_per_s: float | None,
+) -> dict[str, float | None]:
+    """Keys of a summary: what the cluster costs, an hour of it, and a million output tokens.
+
+    Each amount has its ``_low`` and ``_high``; None where power or rate is unknown.
+    """
+    per_hour = None if power_w is None else usd_per_hour(figures, bought, power_w)
+    per_million = None
+    if per_hour is not None and tokens_per_s is not None:
+        per_million = usd_per_million(per_hour, tokens_per_s)
+    named = {
+        "capital_usd": capital_usd(figures, bought),
+        "cost_per_hour_usd": per_hour,
+        "cost_per_million_output_tokens_usd": per_million,
+    }
+    return {
+        f"{name}{end}": None if band is None else getattr(band, field)
+        for name, band in named.items()
+        for end, field in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+
+
 def _band(figure: Ranged) -> Band:
     return Band(value=figure.value, low=figure.low, high=figure.high)

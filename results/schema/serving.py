@@ -193,6 +193,18 @@ def energy_columns() -> Iterator[Column]:
         yield real(f"facility_power_w.{part}", "W", f"Mean power of the facility's {part}.", True)
 
 
+def cost_columns() -> Iterator[Column]:
+    """Of a summary: amounts of money, each with the band that uncertain prices leave."""
+    ends = (("", ""), ("_low", " at its lowest"), ("_high", " at its highest"))
+    for name, unit, meaning in (
+        ("capital_usd", "USD", "Price of cards, hosts, NICs and network switches"),
+        ("cost_per_hour_usd", "USD/h", "Hardware written off and electricity, an hour"),
+        ("cost_per_million_output_tokens_usd", "USD", "Cost of a million output tokens"),
+    ):
+        for end, words in ends:
+            yield real(f"{name}{end}", unit, f"{meaning}{words}.", True)
+
+
 def _summary_columns() -> Iterator[Column]:
     yield Column(name="run_id", type="string", unit="", meaning="Identity of the run's content.")
     yield whole("model_version", "", "Version of the model of the machine.")
@@ -236,6 +248,7 @@ def _summary_columns() -> Iterator[Column]:
     yield whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True)
     yield CLOCK
     yield from energy_columns()
+    yield from cost_columns()
     yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
 
 
