@@ -1,7 +1,9 @@
 """A replay as a trace for Perfetto and chrome://tracing.
 
 One process per server, one thread per card and stream, and the load of every link as a counter of a
-process of its own. Times are microseconds, as those tools want, exact to the picosecond.
+process of its own. Times are microseconds, as those tools want, exact to the picosecond; and since
+Perfetto cuts them down to whole nanoseconds, they are such that cut slices still do not overlap (of
+two that do, it drops one).
 """
 
 import json
@@ -23,7 +25,7 @@ from results.errors import ResultsError
 
 LIMIT = 1_000_000
 """Most events unless told otherwise: viewers become slow beyond."""
-LINKS_PID = 1_000_000
+LINKS_PID = 2_000_000_000
 """The process of the links' counters; servers have their own numbers."""
 STREAMS = ("compute", "network", "memory", "sends", "receives", "host")
 _STREAM_ROOM = 1000
@@ -77,7 +79,7 @@ class _Writer:
         for key, kind, name in (((pid, -1), "process_name", process), ((pid, tid), "", thread)):
             if name and key not in self.named:
                 self.named.add(key)
-                event = {"ph": "M", "pid": pid, "name": kind or "thread_name"}
+                event = {"ph": "M", "pid": pid, "ts": 0, "name": kind or "thread_name"}
                 place = {} if kind else {"tid": tid}
                 self.add({**event, **place, "args": {"name": name}})
 
@@ -130,8 +132,10 @@ def _parts(run: Run, name: str, columns: tuple[str, ...]) -> Iterator[Any]:
 
 
 def _write_ops(writer: _Writer, table: Any) -> None:
-    start, end = (_microseconds(table[name]) for name in ("start_s", "end_s"))
-    begin = _microseconds(table["begin_s"].fill_null(0.0))
+    start_ps, end_ps = (_picoseconds(table[name]) for name in ("start_s", "end_s"))
+    waited_ps = _picoseconds(table["begin_s"].fill_null(0.0)) - start_ps
+    start, lasted = microseconds(start_ps), microseconds(end_ps - start_ps)
+    waited = microseconds(np.maximum(0, waited_ps))
     for index, row in enumerate(table.select(_OP_COLUMNS).to_pylist()):
         pid, stream = row["server"], row["stream"]
         tid = row["card"] * _STREAM_ROOM + stream
@@ -139,15 +143,14 @@ def _write_ops(writer: _Writer, table: Any) -> None:
         writer.name(pid, tid, f"server {pid}", f"{row['card_name']} {kind}")
         arguments = {name: row[name] for name in _ARGUMENTS if row[name] is not None}
         if row["begin_s"] is not None:
-            waited = max(0.0, begin[index] - start[index])
-            arguments["waited_us"] = round(waited, 6)
+            arguments["waited_us"] = waited[index]
         writer.add(
             {
                 "ph": "X",
                 "pid": pid,
                 "tid": tid,
                 "ts": start[index],
-                "dur": round(end[index] - start[index], 6),
+                "dur": lasted[index],
                 "name": row["name"] or row["kind"],
                 "cat": row["kind"],
                 "args": arguments,
@@ -157,7 +160,7 @@ def _write_ops(writer: _Writer, table: Any) -> None:
 
 def _write_loads(writer: _Writer, table: Any) -> None:
     """A counter holds its value until the next: it is told where it changes, and a zero at last."""
-    start, end = (_microseconds(table[name]) for name in ("start_s", "end_s"))
+    start, end = (microseconds(_picoseconds(table[name])) for name in ("start_s", "end_s"))
     names, shares = (table[name].to_pylist() for name in ("link_name", "utilisation"))
     last = ("", 0.0)
     for index, here in enumerate(zip(names, shares, strict=True)):
@@ -170,7 +173,22 @@ def _write_loads(writer: _Writer, table: Any) -> None:
         last = here
 
 
-def _microseconds(column: Any) -> list[float]:
-    values: npt.NDArray[np.float64] = column.to_numpy()
-    microseconds: list[float] = (np.rint(values * 1e12) / 1e6).tolist()
-    return microseconds
+def _picoseconds(column: Any) -> npt.NDArray[np.int64]:
+    whole: npt.NDArray[np.int64] = np.rint(column.to_numpy() * 1e12).astype(np.int64)
+    return whole
+
+
+def microseconds(ps: npt.NDArray[np.int64]) -> list[float]:
+    """Microseconds of whole picoseconds, never below the nanosecond that they lie in.
+
+    Who multiplies 1.001 by a thousand and cuts gets 1000; the next float above gives 1001.
+
+    Examples
+    --------
+    >>> [int(value * 1000) for value in (1.001, *microseconds(np.array([1_001_000, 1_001_999])))]
+    [1000, 1001, 1001]
+    """
+    values = ps / 1e6
+    values = np.where(np.floor(values * 1e3) < ps // 1000, np.nextafter(values, np.inf), values)
+    found: list[float] = values.tolist()
+    return found
