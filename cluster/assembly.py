@@ -14,6 +14,7 @@ from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
 from cluster.machine.residency.choose import choose
 from cluster.machine.residency.expected import traffic_of
+from cluster.machine.residency.loading import host_load_s, lpddr_load_s, other_bytes
 from cluster.machine.residency.places import Pins
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.machine.tally import Tally
@@ -27,6 +28,7 @@ from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
+from workloads.model import load_model
 from workloads.prefix import block_keys
 
 if TYPE_CHECKING:
@@ -178,6 +180,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         router=scenario.router,
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
+        ready_ps=_ready_ps(resolved, fitted),
     )
     return Layout(
         graph=graph, routes=routes, cards=inputs.cards, fit=fitted, inputs=inputs, limits=limits
@@ -194,7 +197,22 @@ def memory_settings(resolved: Resolved | Planned) -> MemorySettings:
         block_size=scheduler.block_size,
         max_num_seqs=scheduler.max_num_seqs,
         pins=Pins(**memory.pin.model_dump()),
+        lpddr_taken_bytes=sum(
+            other_bytes(load_model(name), resolved.formats.weights, resolved.plan)
+            for name in memory.also_resident
+        ),
     )
+
+
+def _ready_ps(resolved: Resolved | Planned, fitted: Fit) -> int:
+    """When the weights are where they belong; a replay begins with them there."""
+    scenario, hardware = resolved.scenario, resolved.hardware
+    wait_s = {
+        "none": 0.0,
+        "lpddr": lpddr_load_s(fitted, hardware),
+        "host": host_load_s(fitted, hardware, scenario.cluster.cards_per_server),
+    }
+    return round(wait_s[scenario.memory.load] * 1e12)
 
 
 def play(

@@ -113,6 +113,7 @@ def any_limits() -> st.SearchStrategy[Limits]:
         max_model_len=st.sampled_from([1000, 1000, 1000, 20]),
         router=st.sampled_from(ROUTERS),
         concurrency=st.sampled_from([0, 0, 1, 3, 50]),
+        ready_ps=st.sampled_from([0, 0, 30]),
         prefix_caching=st.booleans(),
     )
 

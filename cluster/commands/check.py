@@ -65,8 +65,11 @@ def _two(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
 
 
 def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
+    """What is found of one machine; where everything lies is added to ``found``."""
     from cluster.commands.summary import plan_words
+    from cluster.studies.explain import explain, explain_text
 
+    found["placement"] = explain(resolved)
     scheduler = resolved.scenario.scheduler
     return [
         f"{resolved.model.name} on {found['cards']} cards: {plan_words(resolved.plan)}, "
@@ -77,6 +80,8 @@ def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
             ("stage", "layers", "weights MB", "in", "SRAM MB", "KV blocks", "left over MB"),
             _rows(found["stages"]),
         ),
+        "",
+        explain_text(found["placement"]),
         "",
         f"KV: {found['kv_blocks']:,} blocks of {scheduler.block_size} tokens a replica, "
         f"{found['kv_tokens_per_seq']:,} tokens for each of {scheduler.max_num_seqs} "

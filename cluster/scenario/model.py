@@ -89,6 +89,10 @@ class Memory(Part):
 
     mode: Literal["performance", "capacity", "auto"] = "performance"
     pin: Pins = Pins()
+    load: Literal["none", "lpddr", "host"] = "none"
+    """Serving begins when weights have come to SRAM from LPDDR, or to the cards from the hosts."""
+    also_resident: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Models that wait in the LPDDR of the same cards, to be swapped in."""
 
 
 class Scheduler(Part):

@@ -41,6 +41,8 @@ class Limits:
     concurrency: int = 0
     """Users of a closed loop; 0 means open loop: arrivals as given."""
     prefix_caching: bool = False
+    ready_ps: int = 0
+    """No step starts before: the weights are still on their way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

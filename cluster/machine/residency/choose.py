@@ -13,14 +13,9 @@ from math import ceil, inf
 
 import numpy as np
 
-from cluster.machine.attention import attention_by_bound
 from cluster.machine.memory.stage import MemorySettings, StageMemory, stage_memory
-from cluster.machine.price.build import links_of
-from cluster.machine.price.exchanges import wires_of
 from cluster.machine.price.inputs import PriceInputs, check_inputs
 from cluster.machine.price.operations import bench_of
-from cluster.machine.price.stage import StagePrice, stage_of, stage_price
-from cluster.machine.price.steady import measures_of
 from cluster.machine.residency.gains import Piece, pieces_of
 from cluster.machine.residency.places import (
     ALL,
@@ -31,6 +26,7 @@ from cluster.machine.residency.places import (
     experts_per_rank,
     uniform,
 )
+from cluster.machine.residency.work import StageWork
 from workloads.plan import stage_layers
 
 
@@ -61,7 +57,10 @@ class _Search:
     """With the least in SRAM."""
     settings: MemorySettings
     traffic: Traffic
-    _prices: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
+    _work: StageWork = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._work = StageWork(self.traffic.context)
 
     def candidates(self) -> Iterator[Residency]:
         """All in SRAM, the least in SRAM, and between them SRAM filled beside less and less KV."""
@@ -98,31 +97,14 @@ class _Search:
         if not batch:
             return 1e30 / blocks
         rows = ceil(batch / stages)
-        sizes = np.array([rows, inputs.max_tokens]), np.array([rows, 0])
-        work = np.array([self._work_ps(inputs, stage, sizes) for stage in range(stages)])
+        steps = (rows, rows), (inputs.max_tokens, 0)
+        work = np.array([self._work.work_ps(inputs, stage, steps) for stage in range(stages)])
         cycle_ps = max(work[:, 0].sum(), min(stages, batch) * work[:, 0].max())
         prefill_ps = work[:, 1].max() / inputs.max_tokens
         return float(cycle_ps / batch + traffic.prompt_share * prefill_ps)
 
     def _blocks(self, sequences: int) -> int:
         return sequences * -(-self.traffic.context // self.settings.block_size)
-
-    def _work_ps(
-        self, inputs: PriceInputs, number: int, sizes: tuple[np.ndarray, np.ndarray]
-    ) -> list[int]:
-        """[size] work of a stage on decoding rows of the usual context, and on prompt tokens."""
-        cards, stage = inputs.cards[0, number], stage_of(inputs, number)
-        key = (stage, links_of(inputs, cards), *(part.tobytes() for part in sizes))
-        if key not in self._prices:
-            wires = wires_of(inputs, cards)
-            self._prices[key] = stage_price(inputs, bench_of(inputs), wires, stage, sizes)
-        price, rows = self._prices[key], int(sizes[0][0])
-        seen = np.zeros((2, 4), np.int64)
-        seen[0] = measures_of(inputs.window, rows, self.traffic.context)
-        busy = price.linear_by_bound_ps.sum(axis=1) + price.collective_ps
-        busy = busy + attention_by_bound(price.attention, seen).sum(axis=1)
-        work = np.maximum(busy, price.floor_ps) + price.head_by_bound_ps.sum(axis=1)
-        return [int(part) for part in work]
 
     def _filled(
         self, memory: Sequence[StageMemory], pieces: Sequence[Sequence[Piece]], batch: int

@@ -33,7 +33,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         requests=_requests(arrivals, limits),
         replicas=_replicas(prices, limits),
         slots=_slots(prices, limits),
-        stages=_stages(prices),
+        stages=_stages(prices, limits),
         members=_members(prices, limits),
         pool=_pool(prices, limits),
         tables=tables,
@@ -108,8 +108,9 @@ def _slots(prices: PriceTables, limits: Limits) -> Records:
     return slots
 
 
-def _stages(prices: PriceTables) -> Records:
+def _stages(prices: PriceTables, limits: Limits) -> Records:
     stages = np.zeros((prices.replicas, prices.stages), STAGE)
+    stages["free_ps"] = limits.ready_ps
     stages["price_class"] = prices.stage_class
     return stages
 

@@ -50,7 +50,7 @@ class Replica:
         self.number = number
         seats, extra = divmod(limits.max_num_seqs, stages)
         self.slots = [Slot(slot, seats + (slot < extra)) for slot in range(stages)]
-        self.free_ps = [0] * stages
+        self.free_ps = [limits.ready_ps] * stages
         """When each stage has done all that it has been given."""
         self.pool = BlockPool(limits.blocks, limits.block_size)
         self.short_for: Request | None = None

@@ -1,0 +1,223 @@
+"""What lies where and why: the map of memory, what is left, and what streaming costs."""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import groupby
+from typing import Any
+
+from cluster.assembly import Layout, lay_out, memory_settings
+from cluster.machine.memory.shard import shard
+from cluster.machine.memory.stage import Held, chiplets_of, matrices, stage_contents
+from cluster.machine.price.inputs import PriceInputs
+from cluster.machine.residency.expected import traffic_of
+from cluster.machine.residency.loading import host_load_s, lpddr_load_s, other_bytes, swap_s
+from cluster.machine.residency.places import ALL, StagePlaces, class_of
+from cluster.machine.residency.work import StageWork, Steps
+from cluster.scenario.resolve import Resolved
+from workloads.model import load_model
+from workloads.plan import stage_layers
+
+MB = 1e6
+CLASSES = ("attention", "mlp", "experts", "embedding", "head", "vectors")
+
+
+def explain(resolved: Resolved) -> dict[str, Any]:
+    """Lay a scenario out and tell where everything lies; plain values.
+
+    Bytes are of the fullest chiplet of a stage (of LPDDR, an equal share of the card's). The costs
+    are of one decoding step of the expected batch: ``stream_us`` what LPDDR takes, ``costs_us`` by
+    how much the stage would be faster, were this class in SRAM alone.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit, PriceError
+        It cannot run; all carry ``exit_code`` 3.
+    """
+    layout = lay_out(resolved)
+    traffic, fit = traffic_of(resolved), layout.fit
+    seats = resolved.scenario.scheduler.max_num_seqs
+    tokens = fit.blocks * fit.block_size
+    return {
+        "run_id": resolved.run_id,
+        "model": resolved.model.name,
+        "mode": fit.mode,
+        "weights": resolved.formats.weights.name,
+        "kv": fit.residency.kv,
+        "expected": {"batch": traffic.batch, "context": traffic.context},
+        "stages": [_stage(resolved, layout, number) for number in range(len(fit.stages))],
+        "kv_blocks": fit.blocks,
+        "kv_blocks_in_sram": fit.sram_blocks,
+        "kv_tokens_per_seq": tokens // seats,
+        "kv_tokens_per_seq_in_sram": fit.sram_blocks * fit.block_size // seats,
+        "max_num_seqs": seats,
+        "load_ms": {
+            "lpddr": 1e3 * lpddr_load_s(fit, resolved.hardware),
+            "host": 1e3
+            * host_load_s(fit, resolved.hardware, resolved.scenario.cluster.cards_per_server),
+        },
+        "also_resident": [*_others(resolved)],
+    }
+
+
+def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
+    """One stage: what lies on its fullest chiplet, and what that costs."""
+    memory = layout.fit.stages[number]
+    return {
+        "stage": number,
+        "layers": len(stage_layers(resolved.plan, resolved.model)[number]),
+        "weights": [*_weights(resolved, layout, number)],
+        "sram_bytes": memory.sram_bytes,
+        "buffer_bytes": memory.buffer_bytes,
+        "tail_bytes": memory.tail_bytes,
+        "kv_bytes": int(layout.fit.sram_blocks * memory.block_bytes),
+        "kv_blocks": memory.blocks,
+        "headroom_bytes": layout.fit.headroom_bytes[number],
+        "lpddr_bytes": memory.lpddr_bytes,
+        "lpddr_used_bytes": memory.lpddr_weight_bytes
+        + int((layout.fit.blocks - layout.fit.sram_blocks) * memory.block_bytes),
+    }
+
+
+def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[str, Any]]:
+    """A row for each class of weights and place that the stage has."""
+    plan, hardware = resolved.plan, resolved.hardware
+    chiplets, inputs = chiplets_of(hardware), layout.inputs
+    settings = memory_settings(resolved)
+    contents = [*stage_contents(resolved.model, plan, chiplets, settings.kv, layout.fit.residency)]
+    in_sram: Counter[str] = Counter()
+    in_lpddr: Counter[str] = Counter()
+    for held, times in contents[number][0].items():
+        whole = shard(held.tensor, plan, 0, chiplets, settings.weights)
+        hot, count = _parts(held, layout)
+        in_sram[class_of(held.tensor)] += times * whole.chiplet * hot // count
+        in_lpddr[class_of(held.tensor)] += times * whole.card * (count - hot) // count
+    costs = _Costs(resolved, inputs, number)
+    for name in CLASSES:
+        if in_sram[name]:
+            yield {"tensor_class": name, "where": "sram", "bytes": in_sram[name]}
+        if in_lpddr[name]:
+            share = -(-in_lpddr[name] // chiplets)
+            yield {
+                "tensor_class": name,
+                "where": "lpddr",
+                "bytes": share,
+                **costs.of_class(name),
+            }
+
+
+def _parts(held: Held, layout: Layout) -> tuple[int, int]:
+    count = matrices(held.tensor, layout.inputs.plan)
+    return min(held.hot, count), count
+
+
+class _Costs:
+    """What a stage's weights in LPDDR cost a decoding step."""
+
+    def __init__(self, resolved: Resolved, inputs: PriceInputs, number: int) -> None:
+        traffic, stages = traffic_of(resolved), resolved.plan.pipeline_parallel_size
+        rows = min(-(-traffic.batch // stages), inputs.max_rows, inputs.max_tokens)
+        self._inputs, self._number = inputs, number
+        self._steps: Steps = ((rows, rows),)
+        self._work = StageWork(traffic.context)
+        self._now = self._times(inputs)
+
+    def of_class(self, name: str) -> dict[str, float]:
+        """Microseconds of a step: those of its stream, hidden or not, and those it adds."""
+        whole = self._inputs.placed
+        places = _raised(whole.stages[self._number], name)
+        stages = (*whole.stages[: self._number], places, *whole.stages[self._number + 1 :])
+        without = replace(self._inputs, residency=replace(whole, stages=stages))
+        added, hidden = (
+            now - then for now, then in zip(self._now, self._times(without), strict=True)
+        )
+        return {"stream_us": max(hidden, added) / 1e6, "costs_us": added / 1e6}
+
+    def _times(self, inputs: PriceInputs) -> tuple[int, int]:
+        """Work and stream of the step."""
+        given = inputs, self._number, self._steps
+        return self._work.work_ps(*given)[0], self._work.floor_ps(*given)[0]
+
+
+def _raised(places: StagePlaces, name: str) -> StagePlaces:
+    """The same places with one class in SRAM."""
+    change: dict[str, Any] = {"hot_experts": ALL} if name == "experts" else {name: True}
+    if name in ("embedding", "head"):
+        return replace(places, **change)
+    return replace(places, layers=tuple(replace(layer, **change) for layer in places.layers))
+
+
+def _others(resolved: Resolved) -> Iterator[dict[str, Any]]:
+    """Models that wait in LPDDR: what they take there, and how long a swap lasts."""
+    for name in resolved.scenario.memory.also_resident:
+        card_bytes = other_bytes(load_model(name), resolved.formats.weights, resolved.plan)
+        lpddr_s, host_s = swap_s(card_bytes, resolved.hardware)
+        yield {
+            "model": name,
+            "card_bytes": card_bytes,
+            "swap_ms": {"lpddr": 1e3 * lpddr_s, "host": 1e3 * host_s},
+        }
+
+
+def explain_text(found: dict[str, Any]) -> str:
+    """The map in words: equal stages together, then KV, loading and other models."""
+    expected, load = found["expected"], found["load_ms"]
+    lines = [
+        f"{found['model']}, weights {found['weights']}, {found['mode']} mode, placed for "
+        f"{expected['batch']} sequences of {expected['context']:,} tokens",
+        "",
+        *_stages_text(found["stages"]),
+        f"KV ({found['kv']}): {found['kv_blocks']:,} blocks a replica, "
+        f"{found['kv_blocks_in_sram']:,} of them in SRAM: {found['kv_tokens_per_seq']:,} tokens "
+        f"for each of {found['max_num_seqs']} sequences, "
+        f"{found['kv_tokens_per_seq_in_sram']:,} in SRAM",
+        f"Loading: SRAM from LPDDR {load['lpddr']:,.1f} ms, all weights from the hosts "
+        f"{load['host']:,.0f} ms",
+        *map(_other_text, found["also_resident"]),
+    ]
+    return "\n".join(lines)
+
+
+def _stages_text(stages: list[dict[str, Any]]) -> Iterator[str]:
+    """A paragraph for each run of equal stages."""
+    for _, run in groupby(stages, key=lambda stage: list(stage.values())[1:]):
+        members = list(run)
+        first, last = members[0], members[-1]
+        named = f"Stage {first['stage']}"
+        if len(members) > 1:
+            named = f"Stages {first['stage']}-{last['stage']}, each"
+        yield f"{named}, {first['layers']} layers, on its fullest chiplet:"
+        for weights in first["weights"]:
+            yield _weights_text(weights)
+        yield _row("kv", "sram", first["kv_bytes"])
+        yield _row("kv tails", "sram", first["tail_bytes"])
+        if first["buffer_bytes"]:
+            yield _row("stream buffer", "sram", first["buffer_bytes"])
+        yield _row("left over", "sram", first["headroom_bytes"]) + f" of {_mb(first['sram_bytes'])}"
+        yield ""
+
+
+def _weights_text(weights: dict[str, Any]) -> str:
+    row = _row(weights["tensor_class"], weights["where"], weights["bytes"])
+    if weights["where"] == "sram":
+        return row
+    return (
+        f"{row}  streams {weights['stream_us']:,.1f} us a step, which costs "
+        f"{weights['costs_us']:,.1f} us a token"
+    )
+
+
+def _row(name: str, where: str, size_bytes: int) -> str:
+    return f"  {name:<14}{where:<6}{_mb(size_bytes):>10} MB"
+
+
+def _mb(size_bytes: int) -> str:
+    return f"{size_bytes / MB:,.1f}"
+
+
+def _other_text(other: dict[str, Any]) -> str:
+    swap = other["swap_ms"]
+    return (
+        f"Waiting in LPDDR: {other['model']}, {other['card_bytes'] / MB:,.0f} MB a card; a swap "
+        f"takes {swap['lpddr']:,.1f} ms, from the hosts {swap['host']:,.0f} ms"
+    )
