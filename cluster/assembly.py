@@ -8,7 +8,8 @@ import numpy as np
 
 from cluster.machine.account import Account, Bins
 from cluster.machine.energy.facility import Facility, facility_of
-from cluster.machine.energy.joules import Joules, joules_of
+from cluster.machine.energy.joules import Floats, Joules, joules_of
+from cluster.machine.energy.requests import SlotJoules
 from cluster.machine.memory import Fit, MemorySettings, fit
 from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
@@ -24,6 +25,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.scenario.resolve_replay import Planned
 from cluster.serving.check import check_prices
 from cluster.serving.engine import serve
+from cluster.serving.members import members_of
 from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
@@ -73,6 +75,8 @@ class Outcome:
     members: int
     """Sum over steps of the members of their slot."""
     peak_blocks: int
+    request_j: Floats
+    """[request] energy of the work that each caused; 0 for those refused."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
@@ -225,25 +229,33 @@ def play(
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
     account = Account(machine.prices, max_bins=max_bins(resolved))
-    tally = Tally()
+    tally, shares = Tally(), shares_of(machine)
+    asked = arrivals_of(resolved) if arrivals is None else arrivals
 
     def taken(window: Records) -> None:
         account.add(window)
         tally.add(window)
+        shares.add(window)
         if on_steps is not None:
             on_steps(window)
 
     served = serve(
-        arrivals_of(resolved) if arrivals is None else arrivals,
+        asked,
         machine.prices,
         machine.limits,
         observer=observer,
         on_steps=taken,
     )
-    return outcome_of(served, account.bins(), tally)
+    request_j = shares.of(members_of(served, asked))
+    return outcome_of(served, account.bins(), tally, request_j)
 
 
-def outcome_of(served: Served, bins: Bins, tally: Tally) -> Outcome:
+def shares_of(machine: Machine) -> SlotJoules:
+    """Make ready to share the energy of every step out to its requests."""
+    return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
+
+
+def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> Outcome:
     """Put together what the engine, the accounts and the counts say."""
     return Outcome(
         served=served,
@@ -251,6 +263,7 @@ def outcome_of(served: Served, bins: Bins, tally: Tally) -> Outcome:
         steps=tally.steps,
         members=tally.members,
         peak_blocks=tally.peak_blocks,
+        request_j=request_j,
     )
 
 

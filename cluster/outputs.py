@@ -27,7 +27,7 @@ Columns: TypeAlias = dict[str, Any]
 PS_PER_NS = 1000
 
 
-def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Integers]:
+def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
     """The requests' columns in whole picoseconds, as ``results.columns`` takes them."""
     served = outcome.served
     return {
@@ -41,6 +41,7 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Integers]:
         "preemptions": served.preemptions,
         "cached_tokens": served.cached_tokens,
         "status": served.status,
+        "energy_j": outcome.request_j,
     }
 
 
@@ -69,7 +70,6 @@ def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
     energy = spent(
         machine.joules,
         outcome.bins,
-        cards_per_stage=machine.cards.shape[2],
         cards=len(machine.routes.card_id),
         end_ps=outcome.served.end_ps,
     )

@@ -38,13 +38,13 @@ def elapsed_ps(start: Integers, end: Integers) -> Integers:
     return np.where((start == NEVER) | (end == NEVER), NEVER, end - start)
 
 
-def request_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike]:
+def request_columns(requests: Mapping[str, Any]) -> dict[str, npt.ArrayLike]:
     """Columns of the table ``requests``, request_id being the row number.
 
     ``requests`` holds ``arrival_ps, first_scheduled_ps, first_token_ps, finish_ps`` (NEVER where
     it did not happen), ``prompt_tokens, output_tokens, replica`` (-1: none), ``preemptions,
-    cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``); of a disaggregated run
-    also ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
+    cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``); ``energy_j`` where it
+    was measured; of a disaggregated run also ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
     """
     arrival, finish = requests["arrival_ps"], requests["finish_ps"]
     first_token, output = requests["first_token_ps"], requests["output_tokens"]
@@ -67,6 +67,7 @@ def request_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike
         "ttft_s": seconds(elapsed_ps(arrival, first_token)),
         "tpot_s": tpot_s,
         "e2e_s": seconds(elapsed_ps(arrival, finish)),
+        "energy_j": requests.get("energy_j", np.full(len(arrival), np.nan)),
         "queue_s": seconds(elapsed_ps(arrival, requests["first_scheduled_ps"])),
         **(_transfer_columns(requests) if "kv_transfer_ps" in requests else {}),
     }

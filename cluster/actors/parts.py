@@ -17,6 +17,7 @@ PER_REQUEST = (
     "first_token_ps",
     "finish_ps",
     "replica",
+    "slot",
     "preemptions",
     "cached_tokens",
     "status",

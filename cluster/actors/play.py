@@ -7,6 +7,7 @@ is had again by running its part once more for that actor alone; the others keep
 from collections import deque
 from typing import Any, TypeAlias
 
+import numpy as np
 import ray
 
 from cluster.actors.crew import Crew, CrewError, Lost, fetch
@@ -14,11 +15,13 @@ from cluster.actors.flight import Flight
 from cluster.actors.lane import BATCH_ROWS, Batches, Lane
 from cluster.actors.parts import independent_parts, joined
 from cluster.actors.share import Place, StageBooks, bins_of
-from cluster.assembly import Machine, Outcome, outcome_of
+from cluster.assembly import Machine, Outcome, outcome_of, shares_of
+from cluster.machine.energy.joules import Floats
 from cluster.machine.tables import Records
 from cluster.machine.tally import Tally
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.engine import serve
+from cluster.serving.members import members_of
 from cluster.serving.problem import Arrivals, Observer, OnSteps, Served
 
 Pair: TypeAlias = tuple[int, int]
@@ -54,8 +57,8 @@ class Play:
         # The step log has one order over all replicas: who wants it whole gets it from one engine.
         whole = on_steps is not None
         self._parts = independent_parts(arrivals, limits, prices.replicas, whole=whole)
-        self._shared = ray.put(prices), ray.put(arrivals)
-        self._served: dict[int, tuple[Served, Tally]] = {}
+        self._shared = ray.put(prices), ray.put(arrivals), ray.put(machine.joules)
+        self._served: dict[int, tuple[Served, Tally, Floats]] = {}
         self._books: dict[Place, StageBooks] = {}
         self._told: set[int] = set()
         self.closed: set[int] = set()
@@ -63,9 +66,8 @@ class Play:
 
     def outcome(self) -> Outcome:
         """Run, and run again what is lost, until every card's accounts are closed."""
-        prices, arrivals = self._shared
         apart = len(self._parts) > 1
-        self._crew.lead("warm", prices, arrivals, self._machine.limits, apart)
+        self._crew.lead("warm", *self._shared, self._machine.limits, apart)
         todo = {pair for actor in range(len(self._crew)) for pair in self._pairs(actor)}
         fruitless = 0
         while True:
@@ -106,9 +108,11 @@ class Play:
     def _run_here(self, lane: Lane) -> None:
         """Run everything in this process."""
         batches, tally, on_steps = Batches(BATCH_ROWS), Tally(), self._on_steps
+        shares = shares_of(self._machine)
 
         def taken(window: Records) -> None:
             tally.add(window)
+            shares.add(window)
             for batch in batches.add(window):
                 lane.push(ray.put(batch))
             if on_steps is not None:
@@ -122,7 +126,8 @@ class Play:
             on_steps=taken,
         )
         lane.push(ray.put(batches.rest()))
-        self._served[0] = served, tally
+        request_j = shares.of(members_of(served, self._arrivals))
+        self._served[0] = served, tally, request_j
 
     def _run_apart(self, lanes: dict[int, Lane]) -> None:
         """Have each part run by the actor of its first card, as many at once as there are CPUs."""
@@ -131,7 +136,7 @@ class Play:
         while waiting or flight:
             while waiting and len(flight) < self._crew.at_once:
                 number = waiting.popleft()
-                given = (self._parts[number], *reversed(self._shared), self._machine.limits)
+                given = (self._parts[number], *self._shared, self._machine.limits)
                 flight.begin(number, self._ask(number, "begin", *given, answers=2))
             number, progress, window = flight.land()
             if progress is None:
@@ -159,7 +164,7 @@ class Play:
 
     def _close(self) -> bool:
         """Close the accounts of all actors and collect them; whether all have answered."""
-        end_ps = max(tally.end_ps for _, tally in self._served.values())
+        end_ps = max(tally.end_ps for _, tally, _ in self._served.values())
         places: dict[int, list[Place]] = {actor: [] for actor in range(len(self._crew))}
         for replica, stage in sorted(self._all_places()):
             first = int(self._machine.cards[replica, stage, 0])
@@ -187,4 +192,7 @@ class Play:
         whole = Tally()
         for number in numbers:
             whole.join(self._served[number][1])
-        return outcome_of(served, bins_of(self._books), whole)
+        request_j = np.zeros(len(self._arrivals.arrival_ps))
+        for number in numbers:
+            request_j[self._parts[number].requests] = self._served[number][2]
+        return outcome_of(served, bins_of(self._books), whole, request_j)

@@ -9,6 +9,8 @@ from cluster.actors.parts import Part, prices_of, problem_of
 from cluster.actors.sources import code_version
 from cluster.machine.account import Account, Bins
 from cluster.machine.card import Card
+from cluster.machine.energy.joules import Floats, Joules
+from cluster.machine.energy.requests import SlotJoules
 from cluster.machine.price import PriceInputs, StageJob, StagePrice, price_stages
 from cluster.machine.tables import STEP, Integers, PriceTables, Records
 from cluster.machine.tally import Tally
@@ -17,6 +19,7 @@ from cluster.serving.engine import check_end, served_of
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import RUNNING
+from cluster.serving.members import members_of
 from cluster.serving.problem import Arrivals, Limits, Served
 
 Place = tuple[int, int]
@@ -66,9 +69,19 @@ class Ledger:
 class PartRun:
     """The run of one independent part, advanced from outside."""
 
-    def __init__(self, part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits) -> None:
+    def __init__(
+        self,
+        part: Part,
+        arrivals: Arrivals,
+        prices: PriceTables,
+        limits: Limits,
+        joules: Joules | None = None,
+    ) -> None:
+        """Make ready; with ``joules`` the energy of every step is shared out to the requests."""
         self._replica = int(part.replicas[0])
-        self._state = build(*problem_of(part, arrivals, prices, limits))
+        self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
+        self._state = build(self._arrivals, own_prices, own_limits)
+        self._shares = None if joules is None else SlotJoules(prices, joules, part.replicas)
         self.tally = Tally()
 
     def advance(self, rows: int) -> tuple[Progress, Records]:
@@ -77,6 +90,8 @@ class PartRun:
         log = log[: advance(self._state, log)]
         log["replica"] = self._replica
         self.tally.add(log)
+        if self._shares is not None:
+            self._shares.add(log)
         control = self._state.control[0]
         running = bool(control["status"] == RUNNING)
         if not running:
@@ -86,6 +101,12 @@ class PartRun:
 
     def served(self) -> Served:
         return served_of(self._state)
+
+    def request_j(self) -> Floats:
+        """Energy of each request of the part; nothing where it was not asked for."""
+        if self._shares is None:
+            return np.zeros(len(self._arrivals.arrival_ps))
+        return self._shares.of(members_of(self.served(), self._arrivals))
 
 
 class Share:
@@ -109,28 +130,39 @@ class Share:
         """Price distinct stages that these cards hold."""
         return price_stages(inputs, jobs)
 
-    def warm(self, prices: PriceTables, arrivals: Arrivals, limits: Limits, apart: bool) -> None:
+    def warm(
+        self, prices: PriceTables, arrivals: Arrivals, joules: Joules, limits: Limits, apart: bool
+    ) -> None:
         """Compile all that is needed, so that the machine code lies on this node's disk."""
         Ledger(prices, [0], max_bins=2)
         if apart:
             nobody = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
-            PartRun(nobody, arrivals, prices, limits).advance(0)
+            PartRun(nobody, arrivals, prices, limits, joules).advance(0)
 
     def begin(
-        self, number: int, part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits
+        self,
+        number: int,
+        part: Part,
+        prices: PriceTables,
+        arrivals: Arrivals,
+        joules: Joules,
+        limits: Limits,
     ) -> tuple[Progress, Records]:
         """Make ready to run a part; return as ``advance`` does, with no step done."""
-        self._runs[number] = PartRun(part, arrivals, prices, limits)
+        self._runs[number] = PartRun(part, arrivals, prices, limits, joules)
         return self.advance(number, 0)
 
     def advance(self, number: int, rows: int) -> tuple[Progress, Records]:
         """Run a part on; return where it stands and the next window of its log."""
         return self._runs[number].advance(rows)
 
-    def served(self, number: int) -> tuple[Served, Tally]:
-        """What became of a part's requests, and the counts of its log; it is forgotten then."""
+    def served(self, number: int) -> tuple[Served, Tally, Floats]:
+        """What became of a part's requests, counts of its log, and what each request's work cost.
+
+        The part is forgotten then.
+        """
         run = self._runs.pop(number)
-        return run.served(), run.tally
+        return run.served(), run.tally, run.request_j()
 
     def open(self, number: int, replicas: Integers, prices: PriceTables, max_bins: int) -> None:
         """Open the accounts of a part's replicas, new and empty."""

@@ -11,7 +11,7 @@ from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
-from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.problem import NEVER, Arrivals, Limits, Observer, OnSteps, Served
 
 WINDOW_STEPS = 1 << 12
 """Rows of the log buffer: half a megabyte stays in a core's own cache."""
@@ -108,6 +108,7 @@ def served_of(state: State) -> Served:
         first_token_ps=column("first_token_ps"),
         finish_ps=column("finish_ps"),
         replica=column("replica"),
+        slot=np.where(state.requests["replica"] == NEVER, NEVER, state.requests["slot"]),
         preemptions=column("preemptions"),
         cached_tokens=column("cached_tokens"),
         status=column("status"),

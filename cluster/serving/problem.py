@@ -96,6 +96,8 @@ class Served:
     first_token_ps: Integers
     finish_ps: Integers
     replica: Integers
+    slot: Integers
+    """Of the replica's pipeline; NEVER where it was refused."""
     preemptions: Integers
     cached_tokens: Integers
     """Prompt tokens found in the prefix cache at first admission."""

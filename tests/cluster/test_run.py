@@ -172,6 +172,25 @@ def test_busy_and_idle_add_up_to_the_bin_and_busy_is_what_the_steps_last(
     assert times_ps[:, :-1].sum() == 8 * int(outcome.bins.busy_ps.sum())
 
 
+def test_energy_is_the_same_by_card_by_part_by_request_and_in_the_summary(
+    tmp_path: Path, small_scenario: Mapping[str, Any]
+) -> None:
+    run = simulate(small_scenario, out=tmp_path)
+    saved, total_j = open_run(run.run_dir or tmp_path), run.summary["energy_j"]
+    cards, requests = saved.pandas("cards"), saved.pandas("requests")
+    columns = [name for name in cards if name.startswith("energy_")]
+    watts = cards.groupby("bin")[columns].sum().sum(axis=1) / (run.outcome.bins.bin_ps * 1e-12)
+
+    assert cards[columns].to_numpy().sum() == pytest.approx(total_j, rel=1e-12)
+    assert sum(run.summary["energy_share"].values()) == pytest.approx(1, rel=1e-12)
+    static_j = cards["energy_static_j"].sum()
+    end_s = run.outcome.served.end_ps * 1e-12
+    assert static_j == pytest.approx(8 * 64.3 * end_s, rel=1e-12)
+    assert requests["energy_j"].sum() == pytest.approx(total_j - static_j, rel=1e-9)
+    assert run.summary["mean_power_w"] == pytest.approx(total_j / end_s, rel=1e-12)
+    assert watts.iloc[:-1].max() <= run.summary["peak_power_w"] * (1 + 1e-12)
+
+
 class Watch:
     """Remembers what an observer is told."""
 

@@ -59,6 +59,7 @@ class Joules:
     and (last) of one that it sends on to the next stage: every link on the way, with a read from
     SRAM where it leaves and a write where it arrives."""
     static_w: float
+    cards_per_stage: int
 
 
 def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
@@ -72,7 +73,12 @@ def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
             link_j[replica, stage, :_SEND] = ways.of_group(here)
             if stage + 1 < stages:
                 link_j[replica, stage, _SEND] = ways.of_send(here, cards[replica, stage + 1])
-    return Joules(count_j=count_joules(figures), link_j=link_j, static_w=figures["card.static_w"])
+    return Joules(
+        count_j=count_joules(figures),
+        link_j=link_j,
+        static_w=figures["card.static_w"],
+        cards_per_stage=int(cards.shape[2]),
+    )
 
 
 def count_joules(figures: Figures) -> Floats:
@@ -100,11 +106,18 @@ def count_joules(figures: Figures) -> Floats:
 
 def card_joules(joules: Joules, bins: Bins, place: tuple[int, int], end_ps: int) -> Floats:
     """[bin, PARTS] of each card of a stage of a replica; static watts run until ``end_ps``."""
-    counts = bins.counts[place].astype(np.float64)
     moved = np.concatenate([bins.tier_bytes[place], bins.send_bytes[place][:, None]], axis=1)
-    spent: Floats = counts @ joules.count_j
-    spent += moved.astype(np.float64) @ joules.link_j[place]
+    spent = costing(bins.counts[place], joules.count_j) + costing(moved, joules.link_j[place])
     return spent + idle_joules(joules, bins, end_ps)
+
+
+def costing(counts: Integers, cost_j: Floats) -> Floats:
+    """[..., p] ``counts[..., k]`` times ``cost_j[k, p]``.
+
+    Not by the matrix product, whose sums may run in another order with another number of threads.
+    """
+    spent: Floats = np.einsum("...k,kp->...p", counts.astype(np.float64), cost_j)
+    return spent
 
 
 def idle_joules(joules: Joules, bins: Bins, end_ps: int) -> Floats:

@@ -45,14 +45,15 @@ class Spent:
         return float(np.max(self.bin_j[self.bin_s > 0] / self.bin_s[self.bin_s > 0]))
 
 
-def spent(joules: Joules, bins: Bins, *, cards_per_stage: int, cards: int, end_ps: int) -> Spent:
+def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
     """Sum over ``cards``, of which those that have no rank only wait."""
     replicas, stages = bins.counts.shape[:2]
-    spare = cards - replicas * stages * cards_per_stage
+    each = joules.cards_per_stage
+    spare = cards - replicas * stages * each
     total = spare * idle_joules(joules, bins, end_ps)
     for replica in range(replicas):
         for stage in range(stages):
-            total += cards_per_stage * card_joules(joules, bins, (replica, stage), end_ps)
+            total += each * card_joules(joules, bins, (replica, stage), end_ps)
     return Spent(
         parts_j=total.sum(axis=0),
         bin_j=total.sum(axis=1),

@@ -95,7 +95,7 @@ def choose_slot(state: State, r: int) -> int:
 def enqueue(state: State, r: int, s: int, number: int) -> None:
     """Append the request to the slot's queue and wake the slot if it is idle."""
     slot = state.slots[r, s]
-    state.requests[number]["next"] = NONE
+    state.requests[number]["next"], state.requests[number]["slot"] = NONE, s
     if slot["queued"] == 0:
         slot["head"] = number
     else:

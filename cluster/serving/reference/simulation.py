@@ -82,6 +82,7 @@ class Simulation:
             first_token_ps=column("first_token_ps"),
             finish_ps=column("finish_ps"),
             replica=column("replica"),
+            slot=column("slot"),
             preemptions=column("preemptions"),
             cached_tokens=np.maximum(column("cached_tokens"), 0),
             status=column("status"),

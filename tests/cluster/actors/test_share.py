@@ -58,7 +58,7 @@ def test_what_the_shares_account_for_is_the_account_of_the_whole(
 
     bins = bins_of(books)
     assert bins.bin_ps == outcome.bins.bin_ps
-    for name in ("busy_ps", "tokens", "steps", "tier_bytes", "send_bytes", "kv_block_ns"):
+    for name in ("busy_ps", "tokens", "steps", "tier_bytes", "send_bytes", "counts", "kv_block_ns"):
         assert np.array_equal(getattr(bins, name), getattr(outcome.bins, name)), name
     assert np.array_equal(bins.peak_blocks, outcome.bins.peak_blocks)
 
@@ -69,16 +69,17 @@ def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
     arrivals = arrivals_of(resolved)
     parts = independent_parts(arrivals, machine.limits, 4)
     share = Share(cards_of(machine.routes, machine.cards, machine.fit))
-    ends = []
+    ends, request_j = [], np.zeros(len(arrivals.arrival_ps))
     for number, part in enumerate(parts):
         share.open(number, part.replicas, machine.prices, 16)
-        share.begin(number, part, arrivals, machine.prices, machine.limits)
+        share.begin(number, part, machine.prices, arrivals, machine.joules, machine.limits)
         running = True
         while running:
             progress, window = share.advance(number, 100)
             share.account(number, window)
             running = progress.running
-        ends.append(share.served(number)[0].end_ps)
+        served, _, request_j[part.requests] = share.served(number)
+        ends.append(served.end_ps)
     places = sorted(share.places)
     bins = bins_of(dict(zip(places, share.close(max(ends), places), strict=True)))
 
@@ -86,6 +87,8 @@ def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
     assert bins.bin_ps == whole[0].bins.bin_ps
     assert np.array_equal(bins.busy_ps, whole[0].bins.busy_ps)
     assert np.array_equal(bins.kv_block_ns, whole[0].bins.kv_block_ns)
+    assert np.array_equal(request_j, whole[0].request_j)
+    assert np.array_equal(request_j > 0, whole[0].served.status == 0)
 
 
 def test_the_columns_of_a_share_are_those_of_its_cards(

@@ -174,9 +174,10 @@ def test_cards_bins_and_parts_sum_to_the_same_energy(
         count_j=rng.random((len(COUNTS), len(PARTS))) * 1e-12,
         link_j=rng.random((1, 2, len(TIERS) + 1, len(PARTS))) * 1e-12,
         static_w=64.0,
+        cards_per_stage=4,
     )
     counted, end_ps = drawn_bins(seed, 2, bins), (bins - 1) * 10**9 + last_ps
-    energy = spent(joules, counted, cards_per_stage=4, cards=8 + spare, end_ps=end_ps)
+    energy = spent(joules, counted, cards=8 + spare, end_ps=end_ps)
 
     each = [card_joules(joules, counted, (0, stage), end_ps) for stage in range(2)]
     static_j = 64.0 * end_ps * 1e-12
@@ -193,7 +194,7 @@ def test_cards_bins_and_parts_sum_to_the_same_energy(
         tier_bytes=counted.tier_bytes.sum(axis=2, keepdims=True),
         send_bytes=counted.send_bytes.sum(axis=2, keepdims=True),
     )
-    joined = spent(joules, whole, cards_per_stage=4, cards=8 + spare, end_ps=end_ps)
+    joined = spent(joules, whole, cards=8 + spare, end_ps=end_ps)
     assert joined.parts_j == pytest.approx(energy.parts_j, rel=1e-12)
     assert joined.mean_w == pytest.approx(energy.mean_w, rel=1e-12)
     assert energy.peak_w is not None
