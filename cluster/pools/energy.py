@@ -22,7 +22,6 @@ def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:
         spent(
             pool.joules,
             own.bins,
-            cards_per_stage=pool.cards.shape[2],
             cards=count,
             end_ps=own.served.end_ps,
         )

@@ -175,12 +175,15 @@ def _joined(
         out[rows] = column
         return out
 
+    request_j = np.zeros(len(status))
+    request_j[rows] = pools[0].request_j + pools[1].request_j[back]
     served = Served(
         arrival_ps=resolved.requests.arrival_ps,
         first_scheduled_ps=whole(first.first_scheduled_ps),
         first_token_ps=whole(second.first_token_ps[back]),
         finish_ps=whole(second.finish_ps[back]),
         replica=whole(first.replica),
+        slot=whole(first.slot),
         preemptions=whole(first.preemptions + second.preemptions[back], 0),
         cached_tokens=whole(first.cached_tokens, 0),
         status=status,
@@ -193,6 +196,7 @@ def _joined(
         steps=pools[0].steps + pools[1].steps,
         members=pools[0].members + pools[1].members,
         peak_blocks=pools[0].peak_blocks,
+        request_j=request_j,
         pools=pools,
         decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
         transfer_ps=whole(moved.there_ps - handed.ended_ps),

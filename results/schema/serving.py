@@ -67,7 +67,7 @@ REQUESTS = Table(
         real("tpot_s", "s", "(finish - first_token) / (output_tokens - 1); null for one.", True),
         real("e2e_s", "s", "finish - arrival.", True),
         real("queue_s", "s", "first_scheduled - arrival.", True),
-        real("energy_j", "J", "Energy of the work it caused, on all cards; no static part.", True),
+        real("energy_j", "J", "Energy of its work on all cards: not static, no KV transfer.", True),
     ),
 )
 
