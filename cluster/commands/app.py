@@ -21,6 +21,7 @@ COMMANDS = {
     "hardware": "Every hardware figure with its source.",
     "topology": "Show, draw and export the map.",
     "models": "List and show model shapes.",
+    "formats": "Number formats: bits, rate, error.",
     "trace": "Describe, convert, generate request traces.",
     "compare": "Runs side by side, with what was asked differently.",
     "report": "Runs as one HTML page that says what limits them.",

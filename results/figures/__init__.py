@@ -13,10 +13,11 @@ from results.api import Run
 from results.errors import ResultsError
 from results.figures.cards import card_bounds, card_utilisation, stage_shares
 from results.figures.energy import energy_by_part
+from results.figures.formats import block_sizes, by_batch
 from results.figures.gantt import critical_path, stage_gantt
 from results.figures.latency import latency_cdf, latency_over_time
 from results.figures.links import hot_links, link_map
-from results.figures.picture import save
+from results.figures.picture import check_ending, save
 from results.figures.studies import front_of, pareto, tornado
 from results.figures.traffic import load_over_time
 
@@ -56,4 +57,14 @@ def draw(run: Run, name: str) -> Any:
     return FIGURES[name](run)
 
 
-__all__ = ["FIGURES", "draw", "front_of", "pareto", "save", "tornado"]
+__all__ = [
+    "FIGURES",
+    "block_sizes",
+    "by_batch",
+    "check_ending",
+    "draw",
+    "front_of",
+    "pareto",
+    "save",
+    "tornado",
+]

@@ -21,13 +21,24 @@ def save(chart: Any, path: str | Path) -> Path:
         Another ending than ENDINGS, the packages for it are not there, or it cannot be written.
     """
     target = Path(path)
-    ending = target.suffix.lower()
-    if ending not in ENDINGS:
-        raise ResultsError(f"{target}: the ending must be one of {', '.join(ENDINGS)}")
-    content = picture(chart, ending)
+    content = picture(chart, check_ending(target))
     with replacing(target) as file:
         file.write(content)
     return target
+
+
+def check_ending(path: Path) -> str:
+    """The ending of a picture's file, in small letters.
+
+    Raises
+    ------
+    ResultsError
+        It is none of ENDINGS; for those who would rather know before they work.
+    """
+    ending = path.suffix.lower()
+    if ending not in ENDINGS:
+        raise ResultsError(f"{path}: the ending must be one of {', '.join(ENDINGS)}")
+    return ending
 
 
 def picture(chart: Any, ending: str) -> bytes:

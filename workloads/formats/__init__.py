@@ -7,6 +7,7 @@ per 64, so 8.125 bits; "MXINT8" is the same arithmetic at block 64, and MXINT4 a
 vendor's words, not OCP's). The matrix engine runs 4-, 8- and 16-bit integers and no floats.
 """
 
+from workloads.formats.error import Distortion, distortion, gaussian_noise, scaled_noise, sqnr_db
 from workloads.formats.kinds import GROUP, Columns, Format, FormatError, Integers
 from workloads.formats.names import ALIASES, FORMATS, block_format, get_format
 from workloads.formats.quantise import Encoded, decode, encode, quantize
@@ -16,13 +17,18 @@ __all__ = [
     "FORMATS",
     "GROUP",
     "Columns",
+    "Distortion",
     "Encoded",
     "Format",
     "FormatError",
     "Integers",
     "block_format",
     "decode",
+    "distortion",
     "encode",
+    "gaussian_noise",
     "get_format",
     "quantize",
+    "scaled_noise",
+    "sqnr_db",
 ]

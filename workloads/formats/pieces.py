@@ -36,6 +36,11 @@ class Piece:
         """[block, 1] its entries of ``table[row, block]``."""
         return table[self.rows, self.blocks].reshape(-1, 1)
 
+    def share(self, table: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
+        """Write what its blocks share into ``table[row, block]``."""
+        target = table[self.rows, self.blocks]
+        target[...] = found.reshape(target.shape)
+
     def put(self, matrix: npt.NDArray[Any], found: npt.NDArray[Any]) -> None:
         """Write what was found for its elements."""
         target = matrix[self.rows, self.columns]

@@ -69,23 +69,29 @@ class _Blocks:
     """What the blocks of a matrix share."""
 
     item: Format
-    codes: Codes
-    """[row, block]"""
     largest: Reals
     """[row, block] magnitudes."""
     bias: int
 
-    def mantissas(self, piece: Piece, matrix: Reals) -> Mantissas:
-        codes, numbers = piece.shared(self.codes), piece.of(matrix)
+    def codes(self, piece: Piece) -> Codes:
+        """[block, 1]"""
+        largest = piece.shared(self.largest)
+        if self.item.scale == "e4m4":
+            return scale_codes(largest, self.bias)
+        return exponent_codes(largest)
+
+    def mantissas(self, piece: Piece, numbers: Reals, codes: Codes) -> Mantissas:
         if self.item.scale == "e4m4":
             return scale_mantissas(numbers, codes, piece.shared(self.largest))
         return exponent_mantissas(numbers, codes, self.item.mantissa_bits)
 
-    def values(self, piece: Piece, mantissas: npt.NDArray[Any], dtype: npt.DTypeLike) -> Reals:
-        codes = piece.shared(self.codes)
-        if self.item.scale == "e4m4":
-            return scale_values(mantissas, codes, self.bias, dtype)
-        return exponent_values(mantissas, codes, self.item.mantissa_bits, dtype)
+
+def _values(
+    mantissas: npt.NDArray[Any], codes: Codes, item: Format, bias: int, dtype: npt.DTypeLike
+) -> Reals:
+    if item.scale == "e4m4":
+        return scale_values(mantissas, codes, bias, dtype)
+    return exponent_values(mantissas, codes, item.mantissa_bits, dtype)
 
 
 def quantize(
@@ -106,14 +112,17 @@ def quantize(
     """
     item = _format(fmt, scale_bias)
     array, matrix = as_rows(x, axis)
-    dense, matrix, _ = _pruned(array, matrix, item)
-    found = np.empty_like(matrix)
+    dense, matrix, _ = _pruned(array, matrix, item, masked=False)
+    found = np.empty_like(matrix) if np.may_share_memory(matrix, array) else matrix
     blocks = _shared(array, matrix, dense, scale_bias)
     for piece in pieces(matrix.shape, dense.block):
+        numbers = piece.of(matrix)
         if blocks is None:
-            piece.put(found, rounded(piece.of(matrix), dense))
+            piece.put(found, rounded(numbers, dense))
         else:
-            piece.put(found, blocks.values(piece, blocks.mantissas(piece, matrix), array.dtype))
+            codes = blocks.codes(piece)
+            mantissas = blocks.mantissas(piece, numbers, codes)
+            piece.put(found, _values(mantissas, codes, dense, blocks.bias, array.dtype))
     return from_rows(found, array.shape, axis)
 
 
@@ -123,14 +132,18 @@ def encode(
     """What is stored of ``x`` in ``fmt``; arguments and errors as for ``quantize``."""
     item = _format(fmt, scale_bias)
     array, matrix = as_rows(x, axis)
-    dense, matrix, mask = _pruned(array, matrix, item)
+    dense, matrix, mask = _pruned(array, matrix, item, masked=True)
     elements: npt.NDArray[Any] = np.empty(matrix.shape, _element_type(dense))
     blocks = _shared(array, matrix, dense, scale_bias)
+    scales = None if blocks is None else np.empty(blocks.largest.shape, np.uint8)
     for piece in pieces(matrix.shape, dense.block):
-        if blocks is None:
-            piece.put(elements, float_codes(rounded(piece.of(matrix), dense), dense))
+        numbers = piece.of(matrix)
+        if blocks is None or scales is None:
+            piece.put(elements, float_codes(rounded(numbers, dense), dense))
         else:
-            piece.put(elements, blocks.mantissas(piece, matrix))
+            codes = blocks.codes(piece)
+            piece.share(scales, codes)
+            piece.put(elements, blocks.mantissas(piece, numbers, codes))
     if mask is not None:
         elements = elements[mask].reshape(len(matrix), item.stored(matrix.shape[1]))
     return Encoded(
@@ -139,7 +152,7 @@ def encode(
         axis=axis,
         dtype=array.dtype,
         elements=from_rows(elements, array.shape, axis),
-        scales=None if blocks is None else from_rows(blocks.codes, array.shape, axis),
+        scales=None if scales is None else from_rows(scales, array.shape, axis),
         scale_bias=0 if blocks is None else blocks.bias,
         mask=None if mask is None else from_rows(mask, array.shape, axis),
     )
@@ -150,16 +163,14 @@ def decode(encoded: Encoded) -> Reals:
     item, axis = spread(encoded.format), encoded.axis
     elements = _unpacked(encoded)
     found = np.empty(elements.shape, encoded.dtype)
-    blocks = None
-    if encoded.scales is not None:
-        codes = rows_of(encoded.scales, axis)
-        blocks = _Blocks(item, codes, codes.astype(encoded.dtype), encoded.scale_bias)
+    scales = None if encoded.scales is None else rows_of(encoded.scales, axis)
     for piece in pieces(elements.shape, item.block):
         part = piece.of(elements)
-        if blocks is None:
+        if scales is None:
             piece.put(found, float_values(part, item, encoded.dtype))
         else:
-            piece.put(found, blocks.values(piece, part, encoded.dtype))
+            codes, bias = piece.shared(scales), encoded.scale_bias
+            piece.put(found, _values(part, codes, item, bias, encoded.dtype))
     return from_rows(found, encoded.shape, axis)
 
 
@@ -189,12 +200,15 @@ def _unpacked(encoded: Encoded) -> npt.NDArray[Any]:
     return whole
 
 
-def _pruned(array: Reals, matrix: Reals, item: Format) -> tuple[Format, Reals, Mask | None]:
+def _pruned(
+    array: Reals, matrix: Reals, item: Format, *, masked: bool
+) -> tuple[Format, Reals, Mask | None]:
     """A sparse format's zeros put in, and the dense format of what is left."""
     if not item.is_sparse:
         return item, matrix, None
     _check_finite(array, matrix)
-    return spread(item), *pruned(matrix, item.kept)
+    mask = np.empty(matrix.shape, np.bool_) if masked else None
+    return spread(item), pruned(matrix, item.kept, mask), mask
 
 
 def _shared(array: Reals, matrix: Reals, item: Format, scale_bias: int | None) -> _Blocks | None:
@@ -207,13 +221,13 @@ def _shared(array: Reals, matrix: Reals, item: Format, scale_bias: int | None) -
     for piece in pieces(matrix.shape, item.block):
         magnitudes = np.abs(piece.of(matrix)).ravel()
         tops = np.maximum.reduceat(magnitudes, np.arange(0, magnitudes.size, piece.width))
-        largest[piece.rows, piece.blocks] = tops.reshape(piece.rows.stop - piece.rows.start, -1)
+        piece.share(largest, tops)
     if not np.isfinite(largest).all():
         refuse_not_finite(array)
-    if item.scale != "e4m4":
-        return _Blocks(item, exponent_codes(largest), largest, 0)
-    bias = usual_bias(largest) if scale_bias is None else scale_bias
-    return _Blocks(item, scale_codes(largest, bias), largest, bias)
+    bias = 0
+    if item.scale == "e4m4":
+        bias = usual_bias(largest) if scale_bias is None else scale_bias
+    return _Blocks(item, largest, bias)
 
 
 def _check_finite(array: Reals, matrix: Reals) -> None:

@@ -30,11 +30,12 @@ def usual_bias(largest: Reals) -> int:
     With the usual 7 scales lie in 2^-6..496, and blocks whose numbers are all below 0.11 would be
     flushed; so the vendor's tools too choose a bias for each tensor.
     """
-    scales = largest[largest > 0].astype(np.float64) / MOST
-    if not scales.size:
+    highest = float(largest.max(initial=0.0))
+    if not highest:
         return USUAL_BIAS
-    smallest = int(np.frexp(scales.min())[1]) - 1
-    top = int(_rounded(scales.max().reshape(1))[1][0])
+    lowest = float(largest.min(initial=np.inf, where=largest > 0))
+    smallest = int(np.frexp(lowest / MOST)[1]) - 1
+    top = int(_rounded(np.array([highest / MOST]))[1][0])
     bias = min(_LARGEST_FIELD - top, max(USUAL_BIAS, 1 - smallest))
     return int(np.clip(bias, LEAST_BIAS, MOST_BIAS))
 
@@ -67,7 +68,8 @@ def scale_mantissas(blocks: Reals, codes: Codes, largest: Reals) -> Mantissas:
     if blocks.dtype == np.float64:  # seven times the largest of these would overflow
         exponents = -np.frexp(tops)[1]
         tops, numbers = np.ldexp(tops, exponents), np.ldexp(blocks, exponents)
-    quotients = np.multiply(numbers, float(MOST), dtype=np.float64)
+    quotients = numbers.astype(np.float64)
+    quotients *= MOST
     quotients /= np.where(codes > 0, tops, np.inf)
     return np.rint(quotients, out=quotients).astype(np.int32)
 
@@ -76,8 +78,8 @@ def scale_values(
     mantissas: npt.NDArray[Any], codes: Codes, bias: int, dtype: npt.DTypeLike
 ) -> Reals:
     """[block, j] what mantissas stand for, exactly, under ``codes[block, 1]``."""
-    field, fraction = codes.astype(np.int32) // _FRACTION, codes % _FRACTION
-    significands = np.where(codes > 0, _FRACTION + fraction.astype(np.int32), 0)
-    # two factors, since the scale alone may leave the range of what it scales
-    scales = np.ldexp(significands.astype(np.float64), field - bias - 4)
-    return (mantissas * scales).astype(dtype)
+    wide = codes.astype(np.int32)
+    significands = np.where(wide > 0, wide % _FRACTION + _FRACTION, 0).astype(dtype)
+    values: Reals = mantissas.astype(dtype)
+    values *= np.ldexp(significands, wide // _FRACTION - bias - 4)
+    return values

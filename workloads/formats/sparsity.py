@@ -16,13 +16,13 @@ from workloads.formats.pieces import PIECE, Reals
 Mask = npt.NDArray[np.bool_]
 
 
-def pruned(matrix: Reals, kept: int) -> tuple[Reals, Mask]:
-    """Zeros for all but the ``kept`` largest of every 8 along a row, and [row, j] which these are.
+def pruned(matrix: Reals, kept: int, mask: Mask | None = None) -> Reals:
+    """Zeros for all but the ``kept`` largest of every 8 along a row; ``mask[row, j]`` tells which.
 
     A short group at the end of a row keeps as many, or all.
     """
     rows, k = matrix.shape
-    left, mask = np.empty_like(matrix), np.empty((rows, k), np.bool_)
+    left = np.empty_like(matrix)
     whole = k - k % GROUP
     for columns, width in ((slice(0, whole), GROUP), (slice(whole, k), k - whole)):
         length = columns.stop - columns.start
@@ -31,8 +31,10 @@ def pruned(matrix: Reals, kept: int) -> tuple[Reals, Mask]:
             here = slice(first, first + tall), columns
             part = matrix[here]
             among = _largest(np.abs(part).reshape(-1, width), kept).reshape(part.shape)
-            mask[here], left[here] = among, np.where(among, part, 0)
-    return left, mask
+            left[here] = np.where(among, part, 0)
+            if mask is not None:
+                mask[here] = among
+    return left
 
 
 def spread(item: Format) -> Format:

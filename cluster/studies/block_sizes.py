@@ -1,0 +1,109 @@
+"""What a block's size costs and gains: blocks of 16 to 256 mantissas of 4 and 8 bits, measured."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from workloads.formats import block_format, distortion, gaussian_noise, scaled_noise, sqnr_db
+from workloads.formats.names import BLOCKS
+from workloads.formats.shared_scale import scale_mantissas
+
+BITS = (4, 8)
+NUMBERS = 1 << 22
+HEAVY_TAIL = 4
+"""Degrees of freedom of Student's t, for numbers with outliers."""
+
+POWER = "N(0, 1), shared exponent"
+EXACT = "N(0, 1), exact shared scale"
+HEAVY = "Student's t (4), shared exponent"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockRow:
+    """Mantissas of one width in blocks of one size."""
+
+    bits: int
+    block: int
+    bits_per_element: float
+    noise: float
+    """Mean square of the errors of a shared exponent on N(0, 1), measured."""
+    noise_formula: float
+    heavy_db: float
+    """SQNR of a shared exponent on Student's t of 4 degrees of freedom, measured."""
+    scaled_noise: float | None
+    """As ``noise``, for exact scales in place of powers of two; 4 bits only."""
+    scaled_formula: float | None
+
+    @property
+    def sqnr_db(self) -> float:
+        return sqnr_db(1.0, self.noise)
+
+    @property
+    def formula_db(self) -> float:
+        return sqnr_db(1.0, self.noise_formula)
+
+
+def block_rows(seed: int = 0, numbers: int = NUMBERS) -> tuple[BlockRow, ...]:
+    """Measure on ``numbers`` of N(0, 1) and of Student's t, drawn from ``seed``."""
+    rng = np.random.default_rng(seed)
+    normal = rng.standard_normal((numbers // max(BLOCKS), max(BLOCKS))).astype(np.float32)
+    heavy = rng.standard_t(HEAVY_TAIL, normal.shape).astype(np.float32)
+    return tuple(_row(bits, block, normal, heavy) for bits in BITS for block in BLOCKS)
+
+
+def _row(
+    bits: int, block: int, normal: npt.NDArray[np.float32], heavy: npt.NDArray[np.float32]
+) -> BlockRow:
+    item = block_format(bits, block)
+    narrow = bits == min(BITS)
+    return BlockRow(
+        bits=bits,
+        block=block,
+        bits_per_element=float(item.bits_per_element),
+        noise=distortion(normal, item).noise,
+        noise_formula=gaussian_noise(item),
+        heavy_db=distortion(heavy, item).sqnr_db,
+        scaled_noise=_exactly_scaled(normal, block) if narrow else None,
+        scaled_formula=scaled_noise(item, block) if narrow else None,
+    )
+
+
+def _exactly_scaled(numbers: npt.NDArray[np.float32], block: int) -> float:
+    """Mean square error of 4-bit mantissas whose block shares max / 7 unrounded."""
+    total = 0.0
+    for part in np.array_split(numbers, 64):
+        blocks = part.reshape(-1, block)
+        largest = np.abs(blocks).max(axis=1, keepdims=True)
+        mantissas = scale_mantissas(blocks, np.ones(largest.shape, np.uint8), largest)
+        errors = mantissas * (largest.astype(np.float64) / 7) - blocks
+        total += float(np.square(errors).sum())
+    return total / numbers.size
+
+
+def plain(row: BlockRow) -> dict[str, object]:
+    """The row as JSON has it."""
+    return {**asdict(row), "sqnr_db": row.sqnr_db, "formula_db": row.formula_db}
+
+
+def drawn(rows: Sequence[BlockRow]) -> list[dict[str, object]]:
+    """Points of the figure: formulae as lines, what was measured as dots."""
+    points: list[dict[str, object]] = []
+    for row in rows:
+        own: list[tuple[str, float, bool]] = [
+            (POWER, row.formula_db, False),
+            (POWER, row.sqnr_db, True),
+            (HEAVY, row.heavy_db, False),
+            (HEAVY, row.heavy_db, True),
+        ]
+        if row.scaled_noise is not None and row.scaled_formula is not None:
+            own += [
+                (EXACT, sqnr_db(1.0, row.scaled_formula), False),
+                (EXACT, sqnr_db(1.0, row.scaled_noise), True),
+            ]
+        points += [
+            {"bits": row.bits, "block": row.block, "series": name, "sqnr_db": db, "dots": dots}
+            for name, db, dots in own
+        ]
+    return points
