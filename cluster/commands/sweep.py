@@ -49,7 +49,14 @@ SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, or its name
 
 @app.command()
 def run(  # noqa: PLR0913 - each is an option
-    file: Annotated[Path, typer.Argument(help="A sweep file.", metavar="SWEEP")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A sweep file; with --sensitivity a scenario [the bundled example].",
+            metavar="SWEEP",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="The sweep's folder [results/sweeps/<its name>].", show_default=False),
@@ -60,13 +67,54 @@ def run(  # noqa: PLR0913 - each is an option
     drop: Annotated[
         bool, typer.Option("--drop", help="Let computed points go that are no longer asked for.")
     ] = False,
+    assumptions: Annotated[
+        bool,
+        typer.Option(
+            "--sensitivity", help="Move each uncertain hardware figure of a scenario, and all."
+        ),
+    ] = False,
+    samples: Annotated[
+        int, typer.Option(min=0, help="Joint draws of a sensitivity study.", show_default=True)
+    ] = 64,
+    figures: Annotated[
+        list[str] | None,
+        typer.Option(help="Figures to move, * allowed; may be given many times."),
+    ] = None,
+    sets: terminal.Sets = None,
+    draw: Annotated[
+        Path | None,
+        typer.Option(help="Write the tornado of the first metric as SVG, PNG or HTML."),
+    ] = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Carry out a sweep file (the default); what its folder holds already is kept."""
-    from cluster import sweep
+    from cluster import load, sweep
 
     _check(engine, ray_address)
+    if assumptions:
+        from cluster.commands.sensitivity_text import tell_sensitivity
+        from cluster.studies.sensitivity import sensitivity
+
+        with _watched(as_json=as_json, quiet=quiet) as progress:
+            found = sensitivity(
+                load(file, sets=sets or ()),
+                samples=samples,
+                figures=figures or ("*",),
+                out=out,
+                engine=engine.value,
+                ray_address=ray_address,
+                observer=progress,
+            )
+        tell_sensitivity(found, draw=draw, as_json=as_json, quiet=quiet)
+        return
+    if file is None or sets or figures or draw:
+        raise typer.BadParameter(
+            "a sweep file is missing"
+            if file is None
+            else "--set, --figures and --draw belong to"
+            " --sensitivity; a sweep file says what differs"
+        )
     with _watched(as_json=as_json, quiet=quiet) as progress:
         done = sweep(
             file,

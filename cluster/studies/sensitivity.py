@@ -1,0 +1,214 @@
+"""Which assumption matters: every uncertain figure moved from its low to its high.
+
+One figure at a time gives the tornado; all at once, drawn independently and evenly from their
+ranges, gives the band in which a headline number lies. Ranges are those of the catalogue: they say
+how far a source may be off, not how likely, so the band is as good as they are.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cluster.scenario.model import Scenario
+from cluster.studies.sweep import sweep
+from cluster.studies.sweep.engines import EngineName
+from cluster.studies.sweep.watch import SweepObserver
+from results.sweep import Sweep
+from topology.catalog import Figure, load_hardware
+
+HEADLINES = ("mean_tpot_ms", "output_throughput", "joules_per_output_token")
+"""Metrics that are told unless others are asked for."""
+PERCENTS = (5.0, 50.0, 95.0)
+LEAST_SWING = 1e-6
+"""Of a metric, relative: what moves it by less does not move it."""
+_AXIS = "hardware_set."
+
+
+class SensitivityError(ValueError):
+    """There is nothing to move, or the scenario itself cannot be run."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swing:
+    """A metric with one figure at its low and at its high, all else as it is."""
+
+    figure: str
+    confidence: str
+    low: float | None
+    """None where the machine cannot run it."""
+    high: float | None
+    base: float
+
+    @property
+    def size(self) -> float:
+        """The widest move from the base, relative to it."""
+        ends = [end for end in (self.low, self.high) if end is not None]
+        return max((abs(end - self.base) for end in ends), default=0.0) / abs(self.base or 1.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """A metric over the joint samples."""
+
+    metric: str
+    base: float
+    p5: float
+    p50: float
+    p95: float
+    samples: int
+    """That could be run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Sensitivity:
+    """What came of it; ``sweep`` holds every point."""
+
+    sweep: Sweep
+    swings: Mapping[str, tuple[Swing, ...]]
+    """By metric, the widest first; figures that do not move it are left out."""
+    bands: Mapping[str, Band]
+    unrun: int
+    """Points that could not be run: the ends of some ranges do not fit."""
+
+
+def uncertain(
+    scenario: Scenario, patterns: Sequence[str] = ("*",)
+) -> dict[str, tuple[float, Figure]]:
+    """Value and figure of everything that has a range, by name; ``patterns`` choose among them.
+
+    Raises
+    ------
+    SensitivityError
+        No figure with a range has such a name.
+    """
+    figures = load_hardware(scenario.hardware, scenario.hardware_set).figures
+    found = {
+        name: (figure.value, figure)
+        for name, figure in figures.items()
+        if figure.low < figure.high and any(fnmatchcase(name, each) for each in patterns)
+    }
+    if not found:
+        raise SensitivityError(
+            f"no figure with a range is called {', '.join(patterns)}: corsair-sim hardware show "
+            f"{scenario.hardware} lists them"
+        )
+    return found
+
+
+def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
+    scenario: Scenario,
+    *,
+    samples: int = 64,
+    seed: int = 0,
+    metrics: Sequence[str] = HEADLINES,
+    figures: Sequence[str] = ("*",),
+    out: str | Path | None = None,
+    engine: EngineName = "local",
+    ray_address: str | None = None,
+    observer: SweepObserver | None = None,
+) -> Sensitivity:
+    """Move every uncertain figure of the scenario's hardware, one at a time and jointly.
+
+    ``samples`` is the number of joint draws (0: none), made with ``seed``; ``out`` is the folder of
+    the sweep, which is kept and gone on with like any other.
+
+    Raises
+    ------
+    SensitivityError
+        No such figure, or the scenario cannot be run as it is.
+    ValueError
+        As ``sweep``.
+    """
+    moved = uncertain(scenario, figures)
+    rows = [*_one_by_one(moved), *_jointly(moved, samples, seed)]
+    name = f"{scenario.name}-sensitivity"
+    definition = {
+        "name": "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name),
+        "base": scenario.model_dump(mode="json", exclude_defaults=True),
+        "axes": [{"list": rows}],
+    }
+    done = sweep(definition, out=out, engine=engine, ray_address=ray_address, observer=observer)
+    return _told(done, list(moved.items()), metrics)
+
+
+def _one_by_one(moved: Mapping[str, tuple[float, Figure]]) -> list[dict[str, float]]:
+    """As it is, then each figure at its low and at its high."""
+    first, (value, _) = next(iter(moved.items()))
+    ends = [{f"{_AXIS}{name}": end} for name, (_, figure) in moved.items() for end in _ends(figure)]
+    return [{f"{_AXIS}{first}": value}, *ends]
+
+
+def _ends(figure: Figure) -> tuple[float, float]:
+    return figure.low, figure.high
+
+
+def _jointly(
+    moved: Mapping[str, tuple[float, Figure]], samples: int, seed: int
+) -> list[dict[str, float]]:
+    """Latin hypercube over all ranges: each is cut evenly, and each part is drawn from once."""
+    rng = np.random.default_rng(seed)
+    drawn: dict[str, list[float]] = {}
+    for name, (_, figure) in moved.items():
+        shares = (rng.permutation(samples) + rng.random(samples)) / max(1, samples)
+        values = figure.low + shares * (figure.high - figure.low)
+        whole = figure.unit == "count"
+        drawn[f"{_AXIS}{name}"] = (np.rint(values) if whole else values).tolist()
+    return [{name: values[row] for name, values in drawn.items()} for row in range(samples)]
+
+
+def _told(
+    done: Sweep, moved: Sequence[tuple[str, tuple[float, Figure]]], metrics: Sequence[str]
+) -> Sensitivity:
+    points = sorted(done.points.to_pylist(), key=lambda row: row["point"])
+    base, ends, joint = points[0], points[1 : 1 + 2 * len(moved)], points[1 + 2 * len(moved) :]
+    if base["status"] != "completed":
+        raise SensitivityError(f"the scenario itself cannot be run: {base['reason']}")
+    unrun = sum(row["status"] != "completed" for row in points)
+    known = [metric for metric in metrics if isinstance(base.get(metric), int | float)]
+    if not known:
+        raise SensitivityError(
+            f"none of {', '.join(metrics)} is a number of this run; there are, for example, "
+            f"{', '.join(HEADLINES)}"
+        )
+    return Sensitivity(
+        sweep=done,
+        swings={metric: _swings(metric, base, ends, moved) for metric in known},
+        bands={metric: found for metric in known if (found := _band(metric, base, joint))},
+        unrun=unrun,
+    )
+
+
+def _swings(
+    metric: str,
+    base: Mapping[str, Any],
+    ends: Sequence[Mapping[str, Any]],
+    moved: Sequence[tuple[str, tuple[float, Figure]]],
+) -> tuple[Swing, ...]:
+    found = [
+        Swing(
+            figure=name,
+            confidence=figure.confidence,
+            low=ends[2 * i][metric],
+            high=ends[2 * i + 1][metric],
+            base=float(base[metric]),
+        )
+        for i, (name, (_, figure)) in enumerate(moved)
+    ]
+    some = [swing for swing in found if swing.size > LEAST_SWING]
+    return tuple(sorted(some, key=lambda swing: -swing.size))
+
+
+def _band(metric: str, base: Mapping[str, Any], joint: Sequence[Mapping[str, Any]]) -> Band | None:
+    values = [row[metric] for row in joint if row[metric] is not None]
+    if not values:
+        return None
+    p5, p50, p95 = (float(value) for value in np.percentile(values, PERCENTS))
+    return Band(
+        metric=metric, base=float(base[metric]), p5=p5, p50=p50, p95=p95, samples=len(values)
+    )
