@@ -25,7 +25,7 @@ ROW_S = 10e-9
 """To simulate one row of a step."""
 
 
-def forecast(resolved: Resolved, machine: Machine, pool: str | None = None) -> dict[str, Any]:
+def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     """Plain values for ``corsair-sim check``; speeds are of one replica.
 
     A ``prefill`` pool has prompts to do, a ``decode`` pool answers, an undivided machine both.
@@ -39,8 +39,8 @@ def forecast(resolved: Resolved, machine: Machine, pool: str | None = None) -> d
     alone = steady_decode(machine.prices, batch=1, context=context)
     prefill = _prefill_tokens_per_s(machine.prices)
     rate = _rate_per_s(resolved)
-    prompts = 0 if pool == "decode" else int(requests.prompt_tokens.sum())
-    output = 0 if pool == "prefill" else int(requests.output_tokens.sum())
+    prompts = 0 if resolved.role == "decode" else int(requests.prompt_tokens.sum())
+    output = 0 if resolved.role == "prefill" else int(requests.output_tokens.sum())
     needed_s = (prompts / prefill + output / steady.tokens_per_s) / len(requests)
     load = None if rate is None else float(rate * needed_s / resolved.plan.replicas)
     stay_s = alone.tpot_s / max(0.05, 1 - (load or 0.0))  # users stay longer, as in a queue

@@ -57,7 +57,7 @@ def _two(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     machine = assemble_pools(resolved, (assemble, assemble))
     lines, found = list[str](), dict[str, Any]()
     for name, pool, own in zip(POOLS, resolved.pools or (), machine.pools, strict=True):
-        found[name] = forecast(pool, own, name)
+        found[name] = forecast(pool, own)
         lines += ["", f"pools.{name}:", *_lines(pool, found[name])]
     seconds = sum(each["seconds"] for each in found.values())
     lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]

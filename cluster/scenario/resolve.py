@@ -6,7 +6,7 @@ The only opener of inputs: whatever comes after it depends on values alone.
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from cluster.scenario.formats import Formats
 from cluster.scenario.identity import Encoded, encoded, run_id
@@ -48,6 +48,8 @@ class Resolved:
     """The same for runs that differ in their traffic only: they share layout and prices."""
     cards: range | None = None
     """The cards of the map that it may use; None: all."""
+    role: Literal["prefill", "decode"] | None = None
+    """Of one pool; None: it does both."""
     pools: "tuple[Resolved, Resolved] | None" = None
     """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
 
@@ -162,7 +164,7 @@ def _divided(whole: Resolved, asked: Pools) -> Resolved:
     return replace(whole, plan=prefill.plan, pools=(prefill, decode))
 
 
-def _pool(whole: Resolved, name: str, pool: Pool, first: int) -> Resolved:
+def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first: int) -> Resolved:
     """One pool, on ``pool.cards`` cards from the ``first`` on."""
     scenario = pool_scenario(whole.scenario, pool)
     plan = plan_of(scenario, pool.cards)
@@ -179,6 +181,7 @@ def _pool(whole: Resolved, name: str, pool: Pool, first: int) -> Resolved:
         prefix_caching=whole.requests.hash_ids is not None and wanted in (True, "auto"),
         machine_id=f"{whole.machine_id}-{name}",
         cards=range(first, first + pool.cards),
+        role=name,
     )
 
 

@@ -24,8 +24,12 @@ def traffic_of(resolved: Resolved | Planned) -> Traffic:
     return Traffic(
         batch=max(1, -(-asked.batch // replicas)),
         context=asked.context or asked.prompt_tokens or 1,
-        prompt_share={"decode": 0.0, "prefill": 1e3, "mixed": 1.0}[asked.phase],
+        prompt_share=_SHARE_OF.get(asked.phase, 1.0),
     )
+
+
+_SHARE_OF = {"decode": 0.0, "prefill": 1e3}
+"""Prompt tokens for each decoded one, of programs and pools that do one thing only."""
 
 
 def _of_requests(resolved: Resolved) -> Traffic:
@@ -38,7 +42,7 @@ def _of_requests(resolved: Resolved) -> Traffic:
     traffic = Traffic(
         batch=seats,
         context=max(1, round(context)),
-        prompt_share=float(prompts.sum() / outputs.sum()),
+        prompt_share=_SHARE_OF.get(resolved.role or "", float(prompts.sum() / outputs.sum())),
     )
     if not resolved.concurrency:
         return traffic

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from cluster.machine.residency.expected import traffic_of
 from cluster.run import assemble_any
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
@@ -114,3 +115,12 @@ def test_what_does_not_fit_is_refused_by_the_pools_name(
         assemble_any(resolve(load(BASE, **changes)))
 
     assert getattr(caught.value, "exit_code", None) == 3
+
+
+def test_what_lies_in_sram_is_chosen_for_what_a_pool_does() -> None:
+    resolved = resolve(load(BASE))
+    assert resolved.pools is not None
+
+    shares = [traffic_of(pool).prompt_share for pool in resolved.pools]
+
+    assert shares == [1e3, 0.0]
