@@ -37,7 +37,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return 0 done, 1 our fault, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
-    stopped = "stopped; nothing was written"
     try:
         command = typer.main.get_command(_application(words))
         code = command.main(words, prog_name="corsair-sim", standalone_mode=False)
@@ -45,14 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (BrokenPipeError, SystemExit):  # which typer makes of the former
         _hang_up()
         return 0
-    except (KeyboardInterrupt, typer.Abort) as stop:
-        code, stopped = STOPPED, str(stop) or stopped
+    except (KeyboardInterrupt, typer.Abort):
+        code = STOPPED
     except Exception as error:
         if not isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one on the way
             return _report(error, as_json=as_json)
         code = STOPPED
     if code == STOPPED:
-        _say(stopped, STOPPED, as_json=as_json)
+        _say("stopped; nothing was written", STOPPED, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -127,7 +126,9 @@ def _report(error: Exception, *, as_json: bool) -> int:
     if message.startswith("Usage: "):  # a command that needs words got none: this is its help
         terminal.note(message)
         return int(code)
-    _say(f"corsair-sim: error: {message}", int(code), as_json=as_json)
+    if code != STOPPED:  # which is the user's own wish
+        message = f"corsair-sim: error: {message}"
+    _say(message, int(code), as_json=as_json)
     return int(code)
 
 

@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from cluster.commands import terminal
 from cluster.commands.sweep_text import FAVOURITES
@@ -15,6 +15,12 @@ PLAIN_S = 10.0
 """Where stderr is no terminal, a line is printed so often."""
 LOOK = 1000
 """Points of which looking at them is worth a line."""
+
+
+class SweepStopped(Exception):  # noqa: N818 - no error: the user's own wish
+    """Ctrl-C: what is done is kept."""
+
+    exit_code: ClassVar[int] = 130
 
 
 class SweepProgress:
@@ -44,7 +50,7 @@ class SweepProgress:
         self._wipe()
         if kind is KeyboardInterrupt and self._total:
             kept = self._before + sum(self._counts.values())
-            raise KeyboardInterrupt(
+            raise SweepStopped(
                 f"stopped; {kept:,} of {self._total:,} points are kept: the same command again, or"
                 " `corsair-sim sweep resume`, goes on"
             ) from error

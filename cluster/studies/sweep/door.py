@@ -17,6 +17,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.studies.sweep.adopt import adopt
 from cluster.studies.sweep.definition import Definition, of_content, read_definition
 from cluster.studies.sweep.engines import EngineName, Outcomes, RayEngine, run_here
+from cluster.studies.sweep.interrupt import interruptible
 from cluster.studies.sweep.library import Library
 from cluster.studies.sweep.points import (
     Planned,
@@ -139,7 +140,7 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
         writer.write_manifest(manifest)
         watcher.started(total, len(adopted.done))
         ahead = _Ahead(planned.points, adopted.done, manner.limit)
-        with _collecting(writer, watcher) as collector:
+        with _collecting(writer, watcher) as collector, interruptible() as interrupt:
             for point in ahead.unrun:
                 collector.add(maker.unrun(point))
             contents = _contents(definition, library)
@@ -149,6 +150,7 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
                 runs=str((folder / RUNS).resolve()) if definition.store == "runs" else None,
             )
             for point, result in _outcomes(ahead.pending, contents, terms, definition, manner):
+                interrupt.check()
                 row = maker.of(point, result)
                 collector.add(row)
                 for twin in ahead.twins.get(str(point.run_id), ()):

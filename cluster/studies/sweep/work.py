@@ -76,6 +76,8 @@ class Workshop:
         except OutOfTimeError as error:
             found = Result(status="failed", reason=str(error), poisoned=True)
         except Exception as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one on the way
+                raise KeyboardInterrupt from error
             found = _failure(error)
         return Result(
             status=found.status,

@@ -1,0 +1,210 @@
+"""Sweeps that are killed, robbed of workers and of nodes, and must end as if nothing had happened.
+
+One sweep runs undisturbed in this process. Then its driver is killed (``kill -9``) at random
+moments, so often as --kills says, and started again each time, in process and on Ray; on Ray,
+workers are killed at random moments, and nodes of a local Ray of several are removed. Every dataset
+must have the rows of the first, but for ``seconds`` and ``host``. Ends with 1 if one has not.
+
+    python benchmarks/soak.py [--seed 0] [--kills 10] [--points 480] [--only driver-ray]
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from cluster import sweep
+from cluster.actors.connect import private_environment
+from results import ResultsError, open_sweep
+
+LONGEST_S = 3.0
+"""A driver lives at most so long after it has begun to run points."""
+PATIENCE_S = 180.0
+
+
+def main() -> None:
+    """Run every ordeal and print a line about each blow."""
+    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    asked.add_argument("--seed", type=int, default=0)
+    asked.add_argument("--kills", type=int, default=10)
+    asked.add_argument("--points", type=int, default=480)
+    asked.add_argument("--only", choices=tuple(ORDEALS))
+    words = asked.parse_args()
+    with tempfile.TemporaryDirectory() as root:
+        file = Path(root) / "soak.yaml"
+        file.write_text(json.dumps(definition(words.points)))  # JSON is YAML
+        sweep(file, out=Path(root) / "undisturbed")
+        wanted = rows(Path(root) / "undisturbed")
+        print(f"seed {words.seed}, {len(wanted)} points, undisturbed done", flush=True)
+        bad = 0
+        for name, ordeal in ORDEALS.items():
+            if words.only in (None, name):
+                chance = random.Random(f"{words.seed} {name}")
+                blows = ordeal(file, Path(root) / name, chance, words.kills)
+                same = rows(Path(root) / name) == wanted
+                bad += not same
+                told = "the rows are those undisturbed" if same else "THE ROWS DIFFER"
+                print(f"{name}: {blows} blows, {told}", flush=True)
+    raise SystemExit(bool(bad))
+
+
+def definition(points: int) -> dict[str, Any]:
+    """A sweep of about so many points, a few of them infeasible and skipped."""
+    rates = max(1, points // 12)
+    return {
+        "name": "soak",
+        "base": {
+            "model": "llama-3.1-8b",
+            "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+            "workload": {"synthetic": {"requests": 1000, "preset": "azure-conv-2023"}},
+        },
+        "axes": {
+            "formats.weights": ["mxint8", "mxint4"],
+            "plan.pipeline_parallel_size": [1, 2, 4],
+            "scheduler.max_num_seqs": [8, 64],
+            "workload.rate_scale": [1 + n / 10 for n in range(rates)],
+        },
+        "skip": ["plan.pipeline_parallel_size == 1 and scheduler.max_num_seqs == 8"],
+    }
+
+
+def rows(folder: Path) -> list[dict[str, Any]]:
+    """All rows without what may differ."""
+    found = open_sweep(folder).points.to_pylist()
+    return [{k: v for k, v in row.items() if k not in ("seconds", "host")} for row in found]
+
+
+def kill_drivers(engine: str) -> Callable[[Path, Path, random.Random, int], int]:
+    """The driver dies so often while it runs points, and is started again."""
+
+    def ordeal(file: Path, out: Path, chance: random.Random, kills: int) -> int:
+        command = [sys.executable, "-m", "cluster", "sweep", str(file), "--out", str(out)]
+        command += ["--engine", engine, "--quiet"]
+        fallen = 0
+        for _ in range(kills):
+            child = subprocess.Popen(command, start_new_session=True)
+            wait_for_start(child, out / "sweep.json")
+            time.sleep(chance.uniform(0, LONGEST_S))
+            if child.poll() is None:
+                os.kill(child.pid, signal.SIGKILL)
+                fallen += 1
+            child.wait()
+            print(f"  kill {fallen}: {there(out)} points are there", flush=True)
+        subprocess.run(command, check=True)
+        return fallen
+
+    return ordeal
+
+
+def kill_workers(file: Path, out: Path, chance: random.Random, kills: int) -> int:
+    """Workers die at random points."""
+    fallen = []
+
+    def blow() -> None:
+        for process in psutil.Process().children(recursive=True):
+            with suppress(psutil.NoSuchProcess):
+                if "_checked" in process.name():
+                    process.kill()
+                    fallen.append(process.pid)
+                    return
+
+    sweep(file, out=out, engine="ray", observer=Striking(chance, kills, blow))
+    return len(fallen)
+
+
+def remove_nodes(file: Path, out: Path, chance: random.Random, kills: int) -> int:
+    """Nodes of a local Ray go while they work, and others come."""
+    del kills
+    with nodes() as (cluster, more):
+
+        def blow() -> None:
+            cluster.remove_node(more.pop(), allow_graceful=False)
+            more.append(cluster.add_node(num_cpus=1))
+
+        sweep(file, out=out, engine="ray", observer=Striking(chance, 2, blow))
+    return 2
+
+
+ORDEALS = {
+    "driver-local": kill_drivers("local"),
+    "driver-ray": kill_drivers("ray"),
+    "workers": kill_workers,
+    "nodes": remove_nodes,
+}
+
+
+class Striking:
+    """Strikes at so many random points of a sweep."""
+
+    def __init__(self, chance: random.Random, blows: int, blow: Callable[[], None]) -> None:
+        self._chance = chance
+        self._blows = blows
+        self._blow = blow
+        self._at: set[int] = set()
+        self._done = 0
+
+    def planned(self, looked_at: int, total: int) -> None: ...
+
+    def started(self, total: int, done: int) -> None:
+        # The skipped points come first, all at once.
+        self._at = set(self._chance.sample(range(total // 4, total), self._blows))
+        del done
+
+    def noted(self, text: str) -> None:
+        print(f"  {text}", flush=True)
+
+    def advanced(self, row: Mapping[str, Any]) -> None:
+        del row
+        self._done += 1
+        if self._done in self._at:
+            self._blow()
+
+
+@contextmanager
+def nodes() -> Iterator[tuple[Any, list[Any]]]:
+    """A Ray of three nodes of one CPU each, of which two may go."""
+    with private_environment():
+        import ray
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 1, "include_dashboard": False}
+        head["_system_config"] = {"health_check_period_ms": 500}  # type: ignore[assignment]
+        cluster: Any = Cluster(initialize_head=True, connect=True, head_node_args=head)
+        try:
+            yield cluster, [cluster.add_node(num_cpus=1) for _ in range(2)]
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+def wait_for_start(child: "subprocess.Popen[bytes]", manifest: Path) -> None:
+    """Wait until the driver has looked at what is there and begins to run points."""
+    before = manifest.stat().st_mtime_ns if manifest.exists() else 0
+    end_s = time.monotonic() + PATIENCE_S
+    while child.poll() is None and time.monotonic() < end_s:
+        if manifest.exists() and manifest.stat().st_mtime_ns != before:
+            return
+        time.sleep(0.02)
+
+
+def there(out: Path) -> int:
+    """Points that are done."""
+    try:
+        return int(open_sweep(out).points.num_rows)
+    except ResultsError:
+        return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from cluster.commands.app import main
+from results import open_sweep
+
+TEXT = """
+base:
+  model: llama-3.1-8b
+  plan: {tensor_parallel_size: 4, pipeline_parallel_size: 2}
+  workload: {synthetic: {requests: 12, preset: azure-conv-2023}}
+axes: {scheduler.max_num_seqs: [4, 8], workload.rate_scale: [1, 2]}
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "mine.yaml"
+    path.write_text(TEXT)
+    return path
+
+
+def test_a_sweep_is_run_in_parts_looked_at_and_ranked(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(file), "--limit", "3", "--json"]) == 0
+    begun = json.loads(capsys.readouterr().out)
+    assert main(["sweep", "status", "mine"]) == 0
+    text, _ = capsys.readouterr()
+    assert main(["sweep", "resume", "mine", "--quiet"]) == 0
+    assert capsys.readouterr() == ("", "")
+    assert main(["sweep", "show", "mine", "--sort", "mean_tpot_ms", "--top", "2", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+
+    assert (begun["completed"], begun["pending"], begun["sweep_dir"]) == (
+        3,
+        1,
+        "results/sweeps/mine",
+    )
+    assert "mine: 4 points: 3 completed, 1 pending" in text
+    assert "go on with: corsair-sim sweep resume results/sweeps/mine" in text
+    assert shown["points"][0]["mean_tpot_ms"] <= shown["points"][1]["mean_tpot_ms"]
+
+
+def test_what_is_wrong_ends_with_two_and_one_line(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sweep", str(file), "--ray-address", "auto"]) == 2
+    assert "--ray-address needs --engine ray" in capsys.readouterr().err
+    file.write_text(TEXT + "metrics: [mean_tfft_ms]\n")
+    assert main(["sweep", str(file)]) == 2
+    assert "mine.yaml:7: no metric 'mean_tfft_ms'; did you mean" in capsys.readouterr().err
+    assert main(["sweep", "show", "nothing"]) == 2
+    assert "no such sweep" in capsys.readouterr().err
+
+
+def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(file: Path) -> None:
+    file.write_text(TEXT.replace("[1, 2]", f"[{', '.join(map(str, range(1, 800)))}]"))
+    command = [sys.executable, "-m", "cluster", "sweep", str(file)]
+    child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    folder = file.parent / "results" / "sweeps" / "mine"
+    while not (folder / "points" / "status=completed").exists():
+        time.sleep(0.05)
+    child.send_signal(signal.SIGINT)
+    _, told = child.communicate(timeout=60)
+
+    assert child.returncode == 130
+    assert "points are kept: the same command again, or" in told
+    assert "Traceback" not in told
+    assert open_sweep(folder).status_counts["pending"] > 0
+
+
+def test_a_killed_sweep_is_finished_by_the_next_one(file: Path) -> None:
+    command = [sys.executable, "-m", "cluster", "sweep", str(file), "--quiet"]
+    child = subprocess.Popen(command)
+    while not (file.parent / "results" / "sweeps" / "mine" / "sweep.json").exists():
+        time.sleep(0.02)
+    os.kill(child.pid, signal.SIGKILL)
+    child.wait()
+
+    assert main(["sweep", str(file), "--quiet"]) == 0
+    assert open_sweep("results/sweeps/mine").status_counts["completed"] == 4
