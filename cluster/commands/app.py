@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:
-        if not isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one on the way
+        lost = isinstance(error.__context__, KeyboardInterrupt)  # numba may, on the way
+        if not lost or getattr(error, "exit_code", None) == STOPPED:
             return _report(error, as_json=as_json)
         code = STOPPED
     if code == STOPPED:

@@ -63,12 +63,13 @@ def test_what_is_wrong_ends_with_two_and_one_line(
 
 
 def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(file: Path) -> None:
-    file.write_text(TEXT.replace("[1, 2]", f"[{', '.join(map(str, range(1, 800)))}]"))
+    file.write_text(TEXT.replace("[1, 2]", f"[{', '.join(map(str, range(1, 400)))}]"))
     command = [sys.executable, "-m", "cluster", "sweep", str(file)]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     folder = file.parent / "results" / "sweeps" / "mine"
-    while not (folder / "points" / "status=completed").exists():
+    while not (folder / "sweep.json").exists():
         time.sleep(0.05)
+    time.sleep(1.0)
     child.send_signal(signal.SIGINT)
     _, told = child.communicate(timeout=60)
 
