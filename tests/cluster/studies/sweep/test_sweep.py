@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO
 
 import pytest
@@ -156,15 +158,40 @@ def test_input_that_is_wrong_for_all_points_is_refused_before_anything_is_writte
     assert not (tmp_path / "never").exists()
 
 
-def test_a_point_that_takes_too_long_is_tried_again_and_recorded(tmp_path: Path) -> None:
-    axes = {"workload.synthetic.requests": [10, 300_000]}
-    asked = {**ASKED, "axes": axes, "timeout_s": 0.4, "retries": 0}
-    # the short one may have to load the engine first: it is given its time by a run before
-    simulate(load(BASE))
-    short, long = sweep(asked, out=tmp_path).points.to_pylist()
+@pytest.fixture
+def slow_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock by which a run takes a second per request."""
+    now_s = [0.0]
 
-    assert short["status"] == "completed"
-    assert (long["status"], long["reason"]) == ("failed", "took longer than timeout_s: 0.4 s")
+    def started(self: work_module.Deadline, total: int) -> None:
+        now_s[0] += total
+        self.check()
+
+    clock = SimpleNamespace(monotonic=lambda: now_s[0], perf_counter=time.perf_counter)
+    monkeypatch.setattr(work_module, "time", clock)
+    monkeypatch.setattr(work_module.Deadline, "started", started)
+
+
+@pytest.mark.usefixtures("slow_requests")
+def test_a_point_that_takes_too_long_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
+    axes = {"workload.synthetic.requests": [10, 300, 20]}
+    asked = {**ASKED, "axes": axes, "timeout_s": 100}
+    first, long, last = sweep(asked, out=tmp_path).points.to_pylist()
+
+    assert (first["status"], last["status"]) == ("completed", "completed")
+    assert (long["status"], long["reason"]) == ("failed", "took longer than timeout_s: 100 s")
+
+
+@pytest.mark.usefixtures("slow_requests")
+def test_failed_points_are_computed_again_when_asked(tmp_path: Path) -> None:
+    axes = {"workload.synthetic.requests": [10, 300]}
+    sweep({**ASKED, "axes": axes, "timeout_s": 100}, out=tmp_path)
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    content["definition"]["sweep"]["timeout_s"] = 1000
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+
+    assert resume(tmp_path).status_counts["failed"] == 1
+    assert resume(tmp_path, retry_failed=True).status_counts["completed"] == 2
 
 
 def test_a_disk_that_is_full_leaves_earlier_parts_and_the_sweep_goes_on_later(
@@ -193,16 +220,6 @@ def test_a_disk_that_is_full_leaves_earlier_parts_and_the_sweep_goes_on_later(
 
     assert (kept["completed"], kept["pending"]) == (2, 2)
     assert rows(tmp_path / "full") == rows(tmp_path / "whole")
-
-
-def test_failed_points_are_computed_again_when_asked(tmp_path: Path) -> None:
-    big = {"workload.synthetic.requests": [10, 300_000]}
-    sweep({**ASKED, "axes": big, "timeout_s": 0.2, "retries": 0}, out=tmp_path)
-    content = json.loads((tmp_path / "sweep.json").read_text())
-    content["definition"]["sweep"]["axes"] = {"workload.synthetic.requests": [10, 20]}
-    (tmp_path / "sweep.json").write_text(json.dumps(content))
-
-    assert resume(tmp_path, retry_failed=True).status_counts["completed"] == 2
 
 
 def test_whole_runs_are_kept_and_used_again(tmp_path: Path) -> None:
