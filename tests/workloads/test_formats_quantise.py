@@ -95,7 +95,7 @@ LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 @pytest.mark.parametrize("name", [*BLOCK_FORMATS, *FLOATS])
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(data=st.data())
 def test_float32_is_quantised_exactly_as_defined(name: str, data: st.DataObject) -> None:
     x = data.draw(rows(np.float32, LARGEST_FLOAT32))
@@ -106,7 +106,7 @@ def test_float32_is_quantised_exactly_as_defined(name: str, data: st.DataObject)
 
 
 @pytest.mark.parametrize("name", ["mxint4", "mxint8", "bfp24_64", *FLOATS])
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(data=st.data())
 def test_float64_is_quantised_exactly_as_defined(name: str, data: st.DataObject) -> None:
     x = data.draw(rows(np.float64, 1.7e308))
@@ -116,7 +116,7 @@ def test_float64_is_quantised_exactly_as_defined(name: str, data: st.DataObject)
     assert found.tolist() == oracle(x.tolist(), get_format(name))
 
 
-@settings(max_examples=60)
+@settings(max_examples=30)
 @given(x=rows(np.float32, 3000.0), bias=st.integers(-20, 30))
 def test_scaled_blocks_are_quantised_exactly_as_defined(
     x: npt.NDArray[np.float32], bias: int
@@ -127,7 +127,7 @@ def test_scaled_blocks_are_quantised_exactly_as_defined(
 
 
 @pytest.mark.parametrize("name", EVERY)
-@settings(max_examples=8)
+@settings(max_examples=5)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
 def test_what_is_stored_stands_for_what_quantising_leaves(
     name: str, data: st.DataObject, dtype: Any
@@ -324,7 +324,7 @@ def test_of_equals_the_first_are_kept() -> None:
     assert stored.mask.tolist() == [True] * 4 + [False] * 4
 
 
-@settings(max_examples=30)
+@settings(max_examples=12)
 @given(rows(np.float32, 1e6))
 def test_a_sparse_format_is_its_dense_one_on_what_is_kept(x: npt.NDArray[np.float32]) -> None:
     stored = encode(x, "sbfp12_16+4:8", scale_bias=7)
@@ -373,7 +373,7 @@ def test_arguments_that_cannot_be_are_refused(x: Any, arguments: Any, words: str
         quantize(x, "sbfp12_16", **arguments)
 
 
-@settings(max_examples=25)
+@settings(max_examples=10)
 @given(x=rows(np.float32, 2.0**100))
 def test_more_mantissa_bits_are_never_farther_off(x: npt.NDArray[np.float32]) -> None:
     def error(name: str) -> Any:
