@@ -45,6 +45,15 @@ def test_nothing_lost_is_infinitely_good_and_nothing_at_all_is_no_number() -> No
     assert sqnr_db(1.0, 0.01) == pytest.approx(20)
 
 
+@pytest.mark.parametrize("scale", [2.0**-1060, 2.0**-600, 2.0**1000])
+def test_numbers_whose_squares_no_float_holds_are_measured_too(scale: float) -> None:
+    found = distortion(np.array([1.0, 0.5, 0.25]) * scale, get_format("fp16"))
+
+    # flushed to zeros, or clipped to 65,504: all of the signal is lost
+    assert found.sqnr_db == pytest.approx(0, abs=1e-9)
+    assert found.largest_relative == pytest.approx(1)
+
+
 def test_the_axis_decides_which_numbers_share() -> None:
     x = np.ones((64, 2), np.float32)
     x[:, 1] = 1e-4  # beside a 1 it is nothing, among its like it is exact enough

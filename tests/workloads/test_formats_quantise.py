@@ -214,6 +214,15 @@ def test_shared_exponents_end_where_eight_bits_do() -> None:
     assert quantize(np.array([1e300, 1e30]), "mxint8").tolist() == [127 * 2.0**121, 0.0]
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_the_largest_and_smallest_numbers_stay_finite(name: str) -> None:
+    for x in (LARGEST_FLOAT32, 2.0**-149, 1.7e308, 5e-324):
+        many = np.array([x, -x, 0.0] * 30)
+        assert np.isfinite(quantize(many, name)).all()
+        if x <= LARGEST_FLOAT32:
+            assert np.isfinite(quantize(many.astype(np.float32), name)).all()
+
+
 def test_zeros_have_code_zero() -> None:
     stored = encode(np.zeros((2, 64), np.float32), "mxint8")
 
