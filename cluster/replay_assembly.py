@@ -1,11 +1,12 @@
 """One replay: a resolved operation trace becomes times. No files, no globals, no own clock."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
 from cluster.assembly import lay_out, map_of
+from cluster.machine.energy.operations import ProgramEnergy, program_energy
 from cluster.machine.fabric import Resources, TransferList, plain_resources, resources_of
 from cluster.machine.place import PlacementError
 from cluster.machine.price import PriceInputs
@@ -67,6 +68,8 @@ class ReplayMachine:
     resources: Resources
     racks: Racks | None
     network: Network | None
+    energy: ProgramEnergy | None = None
+    """Of a model's program on cards; a recorded trace does not say what was computed how."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,7 +175,9 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) ->
         stages=stages,
         stage_of=np.arange(program.ranks) // size,
     )
-    return _on_racks(resolved, program, work, racks, layout.inputs)
+    machine = _on_racks(resolved, program, work, racks, layout.inputs)
+    energy = program_energy(program, layout.inputs, layout.routes, work.tier_bytes)
+    return replace(machine, energy=energy)
 
 
 def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from cluster.machine.energy.joules import PARTS
 from cluster.machine.tables import Integers
 from cluster.machine.views import RouteTables
 from cluster.replay.causes import GIVEN
@@ -11,7 +12,7 @@ from cluster.replay.work import RECORDED
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
 from cluster.replay_measures import Measures
 from cluster.replay_ops import CardOps, Columns, Seat, op_columns, template_of
-from results.columns import PS_PER_S, link_columns
+from results.columns import PS_PER_S, energy_columns, link_columns
 from topology.parts import LinkKind
 from topology.records import edge_records, node_records
 
@@ -65,7 +66,9 @@ def step_columns(measures: Measures) -> Columns:
     }
 
 
-def card_time_columns(machine: ReplayMachine, measures: Measures) -> Columns:
+def card_time_columns(
+    machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
+) -> Columns:
     """Columns of card_times, rank by rank."""
     usage, racks = measures.usage, machine.racks
     seats = seats_of(machine)
@@ -82,7 +85,19 @@ def card_time_columns(machine: ReplayMachine, measures: Measures) -> Columns:
         "communication_s": usage.communication_ps / PS_PER_S,
         "overlap_s": usage.overlap_ps / PS_PER_S,
         "idle_s": usage.idle_ps / PS_PER_S,
+        **_energy_columns(machine, outcome),
     }
+
+
+def _energy_columns(machine: ReplayMachine, outcome: ReplayOutcome) -> Columns:
+    """What each rank's card spent; nothing where it is not known."""
+    energy = machine.energy
+    if energy is None:
+        return {}
+    spent_j = energy.ranks_j.copy()
+    static_j = energy.static_w * outcome.replayed.makespan_ps / PS_PER_S
+    spent_j[:, PARTS.index("static")] += static_j
+    return dict(energy_columns(spent_j))
 
 
 def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> Columns:

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
+from cluster.machine.energy.totals import spent_by_ranks
+from cluster.outputs import energy_measured
 from cluster.replay.problem import Observer
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
 from cluster.replay_measures import Measures, measures_of, replay_summary, stage_bubbles, waits
@@ -24,7 +26,7 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
-from results.summary import flatten
+from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
     from results.parts import Encoded
@@ -178,10 +180,26 @@ def _run(
             "run_id": resolved.run_id,
             "model_version": MODEL_VERSION,
             **replay_summary(machine, outcome, measures),
+            **_energy(machine, outcome),
             "flags": list(resolved.notes),
         },
         times=(started, datetime.now(UTC)),
     )
+
+
+def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
+    """Keys of energy; None where the trace does not say what was computed."""
+    energy = machine.energy
+    if energy is None:
+        return {"clock_hz": None, **energy_side(None, None)}
+    spent = spent_by_ranks(
+        energy.ranks_j,
+        static_w=energy.static_w,
+        cards=energy.cards,
+        end_ps=outcome.replayed.makespan_ps,
+    )
+    measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
+    return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
 
 
 def _commit(run: ReplayRun, writer: Any, engine: ReplayEngine) -> Path:
@@ -195,7 +213,7 @@ def _commit(run: ReplayRun, writer: Any, engine: ReplayEngine) -> Path:
     for part in load_parts(machine, outcome):
         writer.append("links", part)
     writer.append("step_times", step_columns(measures))
-    writer.append("card_times", card_time_columns(machine, measures))
+    writer.append("card_times", card_time_columns(machine, outcome, measures))
     writer.append("critical", run.critical)
     for name, columns in replay_map(machine).items():
         writer.append(name, columns)

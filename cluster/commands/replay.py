@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cluster.commands import engines, terminal
+from cluster.commands.summary import energy_lines
 
 app = typer.Typer()
 
@@ -79,6 +80,7 @@ def report(
             f"{_percent(summary['communication_share'])} "
             f"({_percent(summary['overlap_share'] or 0.0)} of that hidden by compute), idle "
             f"{_percent(summary['bubble_share'])}{_bubbles(bubbles)}",
+            *energy_lines(summary),
             "",
             foot,
         ]

@@ -133,7 +133,8 @@ def energy_lines(summary: Mapping[str, Any]) -> list[str]:
     """What the cards drew and what it went into; nothing where no time passed."""
     if not summary["energy_j"]:
         return []
-    token = summary["joules_per_output_token"]
+    peak, token = summary["peak_power_w"], summary["joules_per_output_token"]
+    most = "" if peak is None else f", {peak:,.0f} W at most"
     each = "" if token is None else f", {token:.3g} J per output token"
     around = summary["facility_joules_per_output_token"]
     whole = "" if around is None else f" ({around:.3g} J with hosts, NICs, switches and cooling)"
@@ -142,8 +143,7 @@ def energy_lines(summary: Mapping[str, Any]) -> list[str]:
     )
     said = [f"{100 * share:.1f} % {part}" for share, part in shares if share >= 0.0005]
     return [
-        f"cards draw {summary['mean_power_w']:,.0f} W in the mean, "
-        f"{summary['peak_power_w']:,.0f} W at most{each}{whole}",
+        f"cards draw {summary['mean_power_w']:,.0f} W in the mean{most}{each}{whole}",
         "energy: " + ", ".join(said),
     ]
 

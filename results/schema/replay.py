@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from results.schema.column import BOUNDS, Column, Table, index, real, whole, word
+from results.schema.serving import CLOCK, PART_WORDS, energy_columns
 
 CAUSES = (*BOUNDS, "latency", "contention", "recorded")
 """What the critical path waits for; the position is the code that the engine gives."""
@@ -63,6 +64,10 @@ CARD_TIMES = Table(
         real("communication_s", "s", "In a transfer that is under way; waiting is none."),
         real("overlap_s", "s", "Both at once."),
         real("idle_s", "s", "Neither: the bubble."),
+        *(
+            real(f"energy_{part}_j", "J", f"Energy of the card: {what}.", True)
+            for part, what in PART_WORDS.items()
+        ),
     ),
 )
 
@@ -96,6 +101,8 @@ def _replay_columns() -> Iterator[Column]:
     yield real("bubble_share", "1", "Mean part of the run that a card is idle.")
     for cause in CAUSES:
         yield real(f"critical_share.{cause}", "1", f"Share of the critical path: {cause}.", True)
+    yield CLOCK
+    yield from energy_columns()
     yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
 
 

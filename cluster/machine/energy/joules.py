@@ -81,6 +81,22 @@ def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
     )
 
 
+def tier_joules(figures: Figures, routes: "Routes", cards: Integers) -> Floats:
+    """[tier, PARTS] of a byte on each tier that stages or neighbouring stages of these cards use.
+
+    A tier that none of them uses costs nothing.
+    """
+    ways = _Ways(routes, _inside(figures), 2 * _sram_j(figures))
+    replicas, stages, _ = cards.shape
+    for replica in range(replicas):
+        for stage in range(stages):
+            ways.of_group(cards[replica, stage])
+            if stage + 1 < stages:
+                ways.of_send(cards[replica, stage], cards[replica, stage + 1])
+        ways.of_send(cards[replica, -1], cards[replica, 0])
+    return ways.table()
+
+
 def count_joules(figures: Figures) -> Floats:
     """[COUNTS, PARTS] joules of one of each count; on-die ones move with the clock."""
     scale = energy_scale(figures)
@@ -175,6 +191,13 @@ class _Ways:
         self._ends = np.zeros(len(PARTS))
         self._ends[PARTS.index("sram")] = ends_j
         self._known = {tier: cost + self._ends for tier, cost in inside.items()}
+
+    def table(self) -> Floats:
+        """[tier, PARTS] as far as known."""
+        costs = np.zeros((len(TIERS), len(PARTS)))
+        for tier, cost in self._known.items():
+            costs[tier] = cost
+        return costs
 
     def of_group(self, cards: Integers) -> Floats:
         """[tier, PARTS]; zero where no two of the cards are joined by the tier."""

@@ -62,6 +62,16 @@ def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
     )
 
 
+def spent_by_ranks(ranks_j: Floats, *, static_w: float, cards: int, end_ps: int) -> Spent:
+    """The same of a program: ``ranks_j[rank, PARTS]`` and the static watts of all ``cards``."""
+    end_s = end_ps / PS_PER_S
+    parts_j = ranks_j.sum(axis=0)
+    parts_j[PARTS.index("static")] += static_w * end_s * cards
+    return Spent(
+        parts_j=parts_j, bin_j=np.array([parts_j.sum()]), bin_s=np.array([end_s]), end_s=end_s
+    )
+
+
 def facility_w(facility: Facility, energy: Spent) -> tuple[dict[str, float], float] | None:
     """Mean watts of the facility by part, and all together; None where no time passes."""
     if energy.mean_w is None:
