@@ -1,0 +1,1 @@
+"""Plans: every legal way to lay a model on a cluster, scored from prices alone."""

@@ -1,0 +1,186 @@
+"""Compiled: the rate at which a candidate is full, and what it is like below that."""
+
+import math
+from typing import Any
+
+from cluster.compiled import compiled
+from cluster.studies.plan.cycle import (
+    DECODES,
+    REPLICAS,
+    RETURN_PS,
+    STAGES,
+    decode_ps,
+    fuller,
+    idle_share,
+    mix_ps,
+    prefill_ps,
+)
+
+FULLEST = 0.98
+"""Of the time that slots may be busy with prompts; above it nothing decodes."""
+BEHIND = 0.2
+"""How often a short step runs behind another slot's long one, as a part of the time in which there
+is a long one: the slot comes from a long step of its own, and others run behind it. Measured."""
+TURNS = 30
+CLOSE = 1e-4
+
+
+@compiled
+def company(come: float, slots: float) -> float:
+    """Prompts in a chunk where ``come`` arrive in a slot's cycle; slots share out what comes."""
+    if slots > 1.0:
+        return max(1.0, come)
+    return float(come / (1.0 - math.exp(-come))) if come > 1e-6 else 1.0
+
+
+@compiled
+def look(
+    rates: Any,
+    stages: Any,
+    units: Any,
+    facts: Any,
+    prompts: Any,
+    budget: float,
+    decoding: float,
+    filling: float,
+    tagged: float,
+) -> tuple[float, float, float, float, float, float]:
+    """The mean cycle where ``decoding`` and ``filling`` requests of a replica do so.
+
+    Also: how long a request's prompt takes, the cycle with a chunk, that without, and the share of
+    time with a chunk. ``tagged`` is 1 for what one more request sees, 0 for the replica by itself.
+    """
+    slots = facts[STAGES]
+    rows = decoding / slots
+    if tagged > 0.0:
+        rows = fuller(decoding * facts[REPLICAS], slots * facts[REPLICAS])
+    active = min(slots, decoding + tagged)
+    decode, slowest = decode_ps(rates, stages, units, facts, max(1.0, rows), active)
+    beside = min(decoding / slots, budget - 1.0)
+    joined = company(decoding / slots / max(facts[DECODES], 1.0), slots)
+    queued = min(1.0, filling / slots)
+    share = 1.0 - idle_share(min(filling, FULLEST * slots), slots)
+    behind = BEHIND * share if slots > 1.0 else 0.0
+    chunks, loops, slow, fill = prefill_ps(
+        rates, stages, units, facts, prompts, beside, budget - beside, joined, queued, behind
+    )
+    if slots > 1.0 and filling > 1e-9:
+        come = filling / chunks
+        odds = share / (1.0 - share) * come / (1.0 - math.exp(-come))
+        share = odds / (1.0 + odds)
+    at_once = min(slots, filling / share) if share > 1e-9 else 1.0
+    lasts = max(loops, slow * at_once + chunks * slowest * max(0.0, active - at_once)) / loops
+    chunk = lasts * loops / chunks
+    if tagged > 0.0 and share < 1.0 and filling > 0.0:
+        rate = filling / (lasts * loops)
+        odds = share / (1.0 - share) * (1.0 + 1.0 / (rate * max(facts[DECODES], 1.0) * decode))
+        seen = odds / (1.0 + odds)
+    else:
+        seen = share
+    return mix_ps(decode, chunk, seen), lasts * loops, lasts * fill, chunk, decode, share
+
+
+@compiled
+def full_rate(
+    rates: Any,
+    stages: Any,
+    units: Any,
+    facts: Any,
+    prompts: Any,
+    budget: float,
+    seats: float,
+) -> tuple[float, float, float]:
+    """Requests per picosecond of a replica whose ``seats`` are never empty; cycle and filling.
+
+    Whoever is not decoding is filling: bisected until as many fill as arrive to.
+    """
+    slots, decodes = facts[STAGES], max(facts[DECODES], 1e-9)
+    low, high = 0.0, FULLEST * min(slots, seats)
+    rate = cycle = filling = 0.0
+    for _ in range(TURNS):
+        filling = 0.5 * (low + high)
+        cycle, fill_ps, _f, _c, _d, _s = look(
+            rates, stages, units, facts, prompts, budget, seats - filling, filling, 0.0
+        )
+        rate = min((seats - filling) / (decodes * cycle), high / fill_ps)
+        if rate * fill_ps > filling:
+            low = filling
+        else:
+            high = filling
+        if high - low < CLOSE * high:
+            break
+    return rate, cycle, filling
+
+
+@compiled
+def latency(
+    rates: Any,
+    stages: Any,
+    units: Any,
+    facts: Any,
+    prompts: Any,
+    budget: float,
+    seats: float,
+    rate: float,
+    start: float,
+    filling: float,
+) -> tuple[float, float, float]:
+    """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come."""
+    cycle = start
+    work_ps = fill_ps = chunk = decode = share = 0.0
+    for _ in range(TURNS):
+        before = cycle
+        cycle, work_ps, fill_ps, chunk, decode, share = look(
+            rates,
+            stages,
+            units,
+            facts,
+            prompts,
+            budget,
+            rate * facts[DECODES] * before,
+            filling,
+            1.0,
+        )
+        filling = rate * work_ps
+        if abs(cycle - before) < CLOSE * cycle:
+            break
+    inside = rate * (fill_ps + facts[DECODES] * cycle)
+    wait = wait_ps(facts, rate, inside, seats, work_ps, chunk, decode, share)
+    return wait + fill_ps - facts[RETURN_PS], cycle, inside
+
+
+@compiled
+def queue_ps(offered: float, servers: float, service: float) -> float:
+    """Mean wait of Poisson arrivals for one of ``servers`` of constant service.
+
+    Sakasegawa's approximation of the M/M/c queue, halved.
+    """
+    load = min(offered / servers, FULLEST)
+    power = math.sqrt(2.0 * (servers + 1.0)) - 1.0
+    return float(0.5 * service * load**power / (servers * (1.0 - load)))
+
+
+@compiled
+def wait_ps(
+    facts: Any,
+    rate: float,
+    inside: float,
+    seats: float,
+    fill_ps: float,
+    chunk: float,
+    decode: float,
+    share: float,
+) -> float:
+    """From arrival to the start of the first chunk: the step under way, prompts before, seats."""
+    replicas = facts[REPLICAS]
+    slots = facts[STAGES] * replicas
+    mean = max(inside * replicas, 1e-12)
+    idle = math.exp(-mean)
+    if slots > 1.0:
+        idle = 0.5 * (1.0 + math.erf((slots - 0.5 - mean) / math.sqrt(2.0 * mean)))
+    ahead = queue_ps(rate * fill_ps * replicas, slots, fill_ps)
+    under_way = (1.0 - idle) * (1.0 - share) * decode / 2.0
+    if slots > 1.0:
+        under_way = (1.0 - idle) * ((1.0 - share) * decode + share * chunk) / 2.0
+    stay = inside / rate
+    return under_way + ahead + queue_ps(mean, seats * replicas, stay)

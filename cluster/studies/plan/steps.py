@@ -1,0 +1,54 @@
+"""Compiled: what one mean step of a slot lasts, from a replica's price tables.
+
+Tables are the simulator's own; between whole numbers of tokens they are interpolated, since a mean
+batch is no whole number.
+"""
+
+from typing import Any
+
+from cluster.compiled import compiled
+from cluster.machine.attention import attention_ps
+
+WORK, FLOOR, SEND, HEAD = range(4)
+"""Columns of ``rates``."""
+
+
+@compiled
+def between(rates: Any, row: int, column: int, place: float) -> float:
+    """``rates[row, :, column]`` at ``place``, linear between its entries, its last one beyond."""
+    last = rates.shape[1] - 1
+    if place >= last:
+        return float(rates[row, last, column])
+    low = int(place)
+    part = place - low
+    return float(rates[row, low, column] * (1.0 - part) + rates[row, low + 1, column] * part)
+
+
+@compiled
+def step_ps(
+    rates: Any,
+    stages: Any,
+    units: Any,
+    tokens: float,
+    emitted: float,
+    blocks: float,
+    passes: float,
+    blocks_windowed: float,
+    passes_windowed: float,
+) -> tuple[float, float]:
+    """All stages and sends of one step one after the other, and the slowest stage's part.
+
+    ``rates[class, tokens, 4]`` as named above; ``stages[class, 3]`` how many stages are of the
+    class and how many full and windowed layers each has; ``units`` one layer of either kind.
+    """
+    full = attention_ps(units, round(blocks), round(passes), 0, 0)
+    windowed = attention_ps(units, 0, 0, round(blocks_windowed), round(passes_windowed))
+    loop = slowest = 0.0
+    for row in range(rates.shape[0]):
+        work = between(rates, row, WORK, tokens)
+        work += stages[row, 1] * full + stages[row, 2] * windowed
+        work = max(work, between(rates, row, FLOOR, tokens))
+        work += between(rates, row, HEAD, emitted)
+        loop += stages[row, 0] * (work + between(rates, row, SEND, tokens))
+        slowest = max(slowest, work)
+    return loop, slowest

@@ -1,0 +1,74 @@
+"""Traffic as the few means that an analytic score needs."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.machine.attention import BLOCK_TOKENS
+from cluster.machine.tables import Integers
+
+Floats = npt.NDArray[np.float64]
+
+GROUPS = 8
+"""Most classes of prompts by length, equally many requests in each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Traffic:
+    """What requests are like on the mean, whenever they come."""
+
+    prompts: Floats
+    """[g, 2] mean prompt tokens of each class of prompts, the longest first, and its share of the requests."""
+    decodes: float
+    """Mean of a request's steps after its first token."""
+    blocks: float
+    """Mean 64-token KV blocks that a decoding row reads."""
+    blocks_windowed: float
+    """The same in layers that see a window."""
+    prompt_tokens: float
+    output_tokens: float
+    sequences: Integers
+    """Most tokens that each request ever keeps, in ascending order."""
+
+
+def traffic_of(prompt_tokens: Integers, output_tokens: Integers, window_tokens: int) -> Traffic:
+    """Describe requests by their lengths; ``window_tokens`` is 0 where no layer has a window."""
+    decodes = float(np.mean(output_tokens - 1))
+    widest = -(-window_tokens // BLOCK_TOKENS) + 1 if window_tokens else 1
+    return Traffic(
+        prompts=_classes(prompt_tokens),
+        decodes=decodes,
+        blocks=_blocks(prompt_tokens, output_tokens, None),
+        blocks_windowed=_blocks(prompt_tokens, output_tokens, widest) if window_tokens else 0.0,
+        prompt_tokens=float(prompt_tokens.mean()),
+        output_tokens=float(output_tokens.mean()),
+        sequences=np.sort(prompt_tokens + output_tokens - 1),
+    )
+
+
+def _classes(prompt_tokens: Integers) -> Floats:
+    """Neighbours in length together; as few classes as there are lengths."""
+    ordered = np.sort(prompt_tokens)[::-1]
+    if ordered[0] == ordered[-1]:
+        return np.array([[ordered[0], 1.0]], np.float64)
+    parts = np.array_split(ordered, min(GROUPS, len(ordered)))
+    return np.array([[part.mean(), len(part) / len(ordered)] for part in parts], np.float64)
+
+
+def _blocks(prompt_tokens: Integers, output_tokens: Integers, widest: int | None) -> float:
+    """Mean over all decoding rows: a request's contexts run from prompt + 1 on, one each."""
+    first, last = prompt_tokens + 1, prompt_tokens + output_tokens - 1
+    seen = _sum_blocks(last, widest) - _sum_blocks(first - 1, widest)
+    rows = int((output_tokens - 1).sum())
+    return float(seen.sum()) / rows if rows else 0.0
+
+
+def _sum_blocks(context: Integers, widest: int | None) -> Integers:
+    """Sum of ``min(ceil(c / 64), widest)`` over c = 1..context."""
+    whole, rest = context // BLOCK_TOKENS, context % BLOCK_TOKENS
+    if widest is None:
+        total: Integers = BLOCK_TOKENS * whole * (whole + 1) // 2 + rest * (whole + 1)
+        return total
+    short = np.minimum(context, widest * BLOCK_TOKENS)
+    return _sum_blocks(short, None) + (context - short) * widest
