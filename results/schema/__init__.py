@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from results.schema.column import BOUNDS, FACILITY_PARTS, PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
+from results.schema.plan import CANDIDATES
 from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
 from results.schema.serving import (
     CARDS,
@@ -38,6 +39,7 @@ TABLES: Mapping[str, Table] = MappingProxyType(
 
 __all__ = [
     "BOUNDS",
+    "CANDIDATES",
     "CAUSES",
     "FACILITY_PARTS",
     "METRICS",

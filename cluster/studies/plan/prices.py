@@ -25,8 +25,8 @@ class Laid:
     """[8] as named in ``cycle``."""
 
 
-def laid(prices: PriceTables, traffic: Traffic) -> Laid:
-    """Lay out the slowest replica of ``prices``; equal classes are joined."""
+def laid(prices: PriceTables, traffic: Traffic, replicas: int) -> Laid:
+    """Lay out the slowest replica that is priced, of so many; equal classes are joined."""
     replica = slowest_replica(prices)
     classes, counts = np.unique(prices.stage_class[replica], return_counts=True)
     rates = np.zeros((len(classes), prices.linear_ps.shape[1], 4))
@@ -37,7 +37,7 @@ def laid(prices: PriceTables, traffic: Traffic) -> Laid:
     layers = prices.attention["layers"][classes].astype(np.float64)
     facts = (
         prices.stages,
-        prices.replicas,
+        replicas,
         prices.return_ps[replica],
         prices.clocks_per_query,
         prices.window_tokens,

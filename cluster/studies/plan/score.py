@@ -1,0 +1,258 @@
+"""The score of every candidate: its columns, and why others have none."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.assembly import map_of
+from cluster.compiled import announced
+from cluster.machine.place import place
+from cluster.machine.price import PriceError, PriceInputs, price_tables
+from cluster.machine.tables import Integers, PriceTables, TooSlowError
+from cluster.scenario.resolve import Resolved
+from cluster.studies.plan import fill
+from cluster.studies.plan.memory import MemoryTables
+from cluster.studies.plan.prices import laid
+from cluster.studies.plan.space import Choices, Shape, Space, replicas_of, shapes_of
+from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
+from topology.route import Routes
+
+COLUMNS = 7
+FEW_SEATS, UNPRICED = -1, -2
+REASONS = {
+    FEW_SEATS: "fewer seats than stages",
+    UNPRICED: "not modelled, or steps too long",
+    fill.SRAM: "SRAM too small",
+    fill.LPDDR: "LPDDR too small",
+    fill.KV: "KV pool smaller than the longest request",
+    fill.RATE: "slower than requests come",
+}
+MODE_NAMES: Mapping[str, Literal["performance", "capacity"]] = {
+    "performance": "performance",
+    "capacity": "capacity",
+}
+Demand: TypeAlias = tuple[int, float]
+"""One of LOAD, OFFERED and USERS, and how much of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Scored:
+    """All candidates that were scored, as columns."""
+
+    shapes: tuple[Shape, ...]
+    shape: Integers
+    """[n] which of ``shapes``."""
+    replicas: Integers
+    max_num_seqs: Integers
+    max_num_batched_tokens: Integers
+    columns: Floats
+    """[n, 7] as named in ``fill``."""
+    infeasible: dict[str, int]
+    """Candidates without a score, by reason."""
+    cards: int
+    """Of the cluster."""
+    output_tokens: float
+    """Mean of a request."""
+    pricing_s: float
+    scoring_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What all shapes share: the map, the memory tables and the traffic."""
+
+    resolved: Resolved
+    routes: Routes
+    memory: MemoryTables
+    traffic: Traffic
+    choices: Choices
+    asked: Floats
+
+
+def score(
+    resolved: Resolved,
+    choices: Choices,
+    demand: Demand,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Scored:
+    """Score every legal candidate on the scenario's cluster, for the lengths of its requests."""
+    _, routes = map_of(resolved.scenario, resolved.hardware)
+    cards = len(routes.card_id)
+    ground = ground_of(resolved, routes, choices, demand)
+    space = shapes_of(resolved.scenario, resolved.model, cards, choices)
+    parts: list[Part] = []
+    pricing_s = scoring_s = 0.0
+    with announced():
+        for number, shape in enumerate(space.shapes):
+            progress(number, len(space.shapes))
+            began = time.perf_counter()
+            grids = list(score_shape(ground, shape, number))
+            took = time.perf_counter() - began
+            spent = sum(part.seconds for part in grids)
+            pricing_s, scoring_s = pricing_s + took - spent, scoring_s + spent
+            parts += grids
+    progress(len(space.shapes), len(space.shapes))
+    return _joined(ground, space, parts, (cards, pricing_s, scoring_s))
+
+
+def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
+    """Describe the traffic and lay the memory tables ready."""
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    window = max(layer.attention.window for layer in resolved.model.layers)
+    kept = requests.prompt_tokens + requests.output_tokens
+    fitting = kept <= resolved.max_model_len
+    traffic = traffic_of(requests.prompt_tokens[fitting], requests.output_tokens[fitting], window)
+    blocks = -(-traffic.sequences // scheduler.block_size)
+    kind, much = demand
+    return Ground(
+        resolved=resolved,
+        routes=routes,
+        memory=MemoryTables(resolved.model, resolved.hardware, scheduler.block_size),
+        traffic=traffic,
+        choices=choices,
+        asked=np.array([blocks.mean(), blocks[-1], much, kind], np.float64),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Part:
+    """The candidates of one shape and one number of replicas."""
+
+    shape: int
+    replicas: int
+    seats: Integers
+    budgets: Integers
+    status: Integers
+    columns: Floats
+    seconds: float
+
+
+def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
+    """Check the memory of a shape's grid, price it if any fits, and score those that do."""
+    seats, budgets = (
+        column.ravel()
+        for column in np.meshgrid(ground.choices.seats, ground.choices.budgets, indexing="ij")
+    )
+    memory = ground.memory.stage_rows(
+        shape.plan, shape.memory_mode, shape.formats.weights, shape.formats.kv
+    )
+    began = time.perf_counter()
+    status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), COLUMNS))
+    fill.check(memory, ground.asked, seats, status, columns)
+    status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
+    seconds = time.perf_counter() - began
+    fits = np.flatnonzero(status == fill.FITS)
+    prices = _priced(ground, shape) if len(fits) else None
+    if prices is None:
+        status[fits] = UNPRICED
+    for replicas in replicas_of(shape.plan, ground.choices):
+        here, found = status.copy(), columns[fits]
+        if prices is not None:
+            tables = laid(prices, ground.traffic, replicas)
+            began = time.perf_counter()
+            scored = here[fits]
+            fill.fill(
+                tables.rates,
+                tables.stages,
+                tables.units,
+                tables.facts,
+                ground.traffic.prompts,
+                ground.asked,
+                seats[fits],
+                budgets[fits],
+                scored,
+                found,
+            )
+            here[fits] = scored
+            seconds += time.perf_counter() - began
+        yield Part(
+            shape=number,
+            replicas=replicas,
+            seats=seats[fits],
+            budgets=budgets[fits],
+            status=here,
+            columns=found,
+            seconds=seconds,
+        )
+        seconds = 0.0
+
+
+def _priced(ground: Ground, shape: Shape) -> PriceTables | None:
+    """Price the first and the last replica; None for what is not modelled or takes too long."""
+    resolved, plan = ground.resolved, shape.plan
+    scenario = resolved.scenario
+    tokens = int(ground.choices.budgets[-1])
+    cards = place(
+        ground.routes,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        pipeline_parallel_size=plan.pipeline_parallel_size,
+        replicas=plan.replicas,
+    )
+    inputs = PriceInputs(
+        hardware=resolved.hardware,
+        routes=ground.routes,
+        model=resolved.model,
+        plan=plan,
+        formats=shape.formats,
+        cards=cards[sorted({0, plan.replicas - 1})].astype(np.int64),
+        max_tokens=tokens,
+        max_rows=int(min(tokens, ground.choices.seats[-1])),
+        max_context=resolved.max_model_len,
+        memory_mode=MODE_NAMES[shape.memory_mode],
+        all_reduce=scenario.collectives.all_reduce,
+        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
+        seed=scenario.seed,
+    )
+    try:
+        return price_tables(inputs)
+    except (PriceError, TooSlowError):
+        return None
+
+
+def _joined(
+    ground: Ground, space: Space, parts: list[Part], sums: tuple[int, float, float]
+) -> Scored:
+    """Put the parts together; what has no score is counted."""
+    counts: Counter[str] = Counter(space.illegal)
+    kept: list[Part] = []
+    for part in parts:
+        for status, times in zip(*np.unique(part.status, return_counts=True), strict=True):
+            if status != fill.FITS:
+                counts[REASONS[int(status)]] += int(times)
+        tried = part.status[np.isin(part.status, (fill.FITS, fill.RATE))]
+        if len(tried) == len(part.seats):
+            kept.append(replace_rows(part, tried == fill.FITS))
+    sizes = [len(part.seats) for part in kept]
+
+    def joined(columns: list[Integers]) -> Integers:
+        return np.concatenate([np.zeros(0, np.int64), *columns])
+
+    cards, pricing_s, scoring_s = sums
+    return Scored(
+        shapes=tuple(space.shapes),
+        shape=np.repeat(np.array([part.shape for part in kept], np.int64), sizes),
+        replicas=np.repeat(np.array([part.replicas for part in kept], np.int64), sizes),
+        max_num_seqs=joined([part.seats for part in kept]),
+        max_num_batched_tokens=joined([part.budgets for part in kept]),
+        columns=np.concatenate([np.zeros((0, COLUMNS)), *(part.columns for part in kept)]),
+        infeasible=dict(counts),
+        cards=cards,
+        output_tokens=ground.traffic.output_tokens,
+        pricing_s=pricing_s,
+        scoring_s=scoring_s,
+    )
+
+
+def replace_rows(part: Part, chosen: npt.NDArray[np.bool_]) -> Part:
+    """The same part with the chosen of its scored candidates only."""
+    return replace(
+        part,
+        seats=part.seats[chosen],
+        budgets=part.budgets[chosen],
+        columns=part.columns[chosen],
+    )

@@ -1,0 +1,137 @@
+"""Every way to lay a model on a cluster: which shapes there are, and which of them are legal."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cluster.machine.tables import Integers
+from cluster.scenario.formats import Formats
+from cluster.scenario.load import ScenarioError
+from cluster.scenario.model import Scenario
+from workloads.formats import get_format
+from workloads.model import Model
+from workloads.plan import Plan, PlanError, check_plan
+
+MOST_SEQS = 1024
+BUDGETS = (128, 256, 512, 1024, 2048)
+MODES = ("performance", "capacity")
+FORMATS = ("mxint8", "mxint4")
+ILLEGAL = "the model cannot be cut so"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What may vary; None is everything that the cluster and the model have room for."""
+
+    tensor_parallel_size: tuple[int, ...] | None = None
+    pipeline_parallel_size: tuple[int, ...] | None = None
+    expert_parallel_size: tuple[int, ...] | None = None
+    replicas: tuple[int, ...] | None = None
+    """None: powers of two, and as many as fit."""
+    memory_mode: tuple[str, ...] = MODES
+    weights: tuple[str, ...] = FORMATS
+    kv: tuple[str, ...] = FORMATS
+    max_num_seqs: tuple[int, ...] = ()
+    """Empty: about eight steps to each doubling, up to MOST_SEQS."""
+    max_num_batched_tokens: tuple[int, ...] = BUDGETS
+
+    def __post_init__(self) -> None:
+        for name in self.__slots__:
+            values = getattr(self, name)
+            if values is None or all(isinstance(value, str) for value in values):
+                continue
+            wrong = [value for value in values if not (type(value) is int and value >= 1)]
+            if wrong:
+                raise ScenarioError(f"{name}: whole numbers of at least 1, got {wrong[0]!r}")
+        strange = [mode for mode in self.memory_mode if mode not in MODES]
+        if strange:
+            raise ScenarioError(f"memory_mode is one of {', '.join(MODES)}, got {strange[0]!r}")
+
+    @property
+    def seats(self) -> Integers:
+        """Ascending and distinct."""
+        return np.unique(np.array(self.max_num_seqs or _doublings(), np.int64))
+
+    @property
+    def budgets(self) -> Integers:
+        """Ascending and distinct."""
+        return np.unique(np.array(self.max_num_batched_tokens, np.int64))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """All of a candidate but its replicas, its seats and its budget of tokens."""
+
+    plan: Plan
+    """With as many replicas as there is room for."""
+    memory_mode: str
+    formats: Formats
+
+
+@dataclass(slots=True, kw_only=True)
+class Space:
+    """Legal shapes, and how many are not by reason."""
+
+    shapes: list[Shape] = field(default_factory=list)
+    illegal: dict[str, int] = field(default_factory=dict)
+
+
+def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) -> Space:
+    """Every shape on ``cards`` cards; what ``check_plan`` refuses is counted, not kept."""
+    space = Space()
+    formats = [
+        Formats(
+            weights=get_format(weights),
+            activations=get_format(scenario.formats.activations),
+            kv=get_format(kv),
+            wire=get_format(scenario.formats.wire),
+        )
+        for weights in dict.fromkeys(choices.weights)
+        for kv in dict.fromkeys(choices.kv)
+    ]
+    kinds = [(mode, each) for mode in dict.fromkeys(choices.memory_mode) for each in formats]
+    grid = len(choices.seats) * len(choices.budgets)
+    for plan in plans_of(model, cards, choices):
+        try:
+            check_plan(plan, model)
+        except PlanError:
+            lost = len(kinds) * len(replicas_of(plan, choices)) * grid
+            space.illegal[ILLEGAL] = space.illegal.get(ILLEGAL, 0) + lost
+            continue
+        space.shapes += [Shape(plan=plan, memory_mode=mode, formats=each) for mode, each in kinds]
+    return space
+
+
+def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
+    """Tensor groups that divide the heads, stages up to the layers, experts shared out or sliced."""
+    sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
+    for group in _allowed(choices.tensor_parallel_size, cards):
+        experts = _allowed(choices.expert_parallel_size, group if sparse else 1)
+        for stages in _allowed(choices.pipeline_parallel_size, cards // group):
+            for ranks in experts:
+                if group % ranks == 0:
+                    yield Plan(
+                        tensor_parallel_size=group,
+                        pipeline_parallel_size=stages,
+                        expert_parallel_size=ranks,
+                        replicas=cards // (group * stages),
+                    )
+
+
+def replicas_of(plan: Plan, choices: Choices) -> list[int]:
+    """How many replicas of the shape are tried."""
+    if choices.replicas is not None:
+        return [each for each in sorted(set(choices.replicas)) if each <= plan.replicas]
+    powers = [1 << power for power in range(plan.replicas.bit_length())]
+    return sorted({*powers, plan.replicas})
+
+
+def _allowed(wanted: Sequence[int] | None, most: int) -> list[int]:
+    if wanted is None:
+        return list(range(1, most + 1))
+    return [each for each in sorted(set(wanted)) if each <= most]
+
+
+def _doublings() -> list[int]:
+    return [round(2 ** (step / 8)) for step in range(8 * 10 + 1)]

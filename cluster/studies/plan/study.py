@@ -1,0 +1,143 @@
+"""The door of plan studies: ask for the best ways to lay a model on a cluster."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.scenario.load import ScenarioError, load
+from cluster.scenario.model import Scenario
+from cluster.scenario.resolve import Resolved, resolve
+from cluster.studies.plan import fill
+from cluster.studies.plan.chosen import Candidate, Verified, rate_of, scenario_of, verify
+from cluster.studies.plan.rank import columns_of, ranked
+from cluster.studies.plan.score import Demand, Scored, score
+from cluster.studies.plan.space import Choices
+
+FULL = 0.95
+"""The largest part of its capacity at which a candidate can be scored: nearer to it, queues are
+longer than means can tell."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Plans:
+    """What a plan study found."""
+
+    resolved: Resolved
+    scored: Scored
+    columns: Mapping[str, Any]
+    """The table ``candidates``."""
+    order: npt.NDArray[np.int64]
+    """Rows of the best candidate of each shape, the best first."""
+    slo: Mapping[str, float | None]
+    verified: tuple[Verified, ...] = ()
+
+    def candidate(self, row: int) -> dict[str, Any]:
+        """One row as plain values."""
+        return {name: _plain(column[row]) for name, column in self.columns.items()}
+
+    @property
+    def candidates(self) -> list[dict[str, Any]]:
+        """The best of each shape (all but seats and budget), the best first."""
+        return [self.candidate(int(row)) for row in self.order]
+
+    @property
+    def infeasible(self) -> dict[str, int]:
+        """Candidates that cannot be had, by reason; those that miss the SLO among them."""
+        missed = int(np.count_nonzero(~self.columns["meets_slo"]))
+        return self.scored.infeasible | ({"misses the SLO": missed} if missed else {})
+
+    def scenario(self, candidate: Candidate) -> Scenario:
+        """The candidate as a scenario, its traffic as the study's scenario has it."""
+        return scenario_of(self.resolved.scenario, candidate, None)
+
+    def save(self, path: str | Path) -> None:
+        """Write every scored candidate as Parquet."""
+        from results.arrow import arrow_table
+        from results.schema import CANDIDATES
+        from results.tables import write_table
+
+        write_table(arrow_table(CANDIDATES, self.columns), Path(path))
+
+
+def plan(
+    scenario: Scenario | str | Path | Mapping[str, Any] | None = None,
+    *,
+    slo: Mapping[str, float] | None = None,
+    load_at: float | Literal["auto", "offered"] = "auto",
+    objective: str = "tokens_per_s",
+    choices: Choices | None = None,
+    finalists: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _of: None,
+) -> Plans:
+    """Score every legal plan for the scenario's model on its cluster, and rank those that serve.
+
+    Parameters
+    ----------
+    slo
+        Bounds of mean ``ttft_s``, ``tpot_s``, ``e2e_s``; the scenario's where none are given.
+    load_at
+        What part of its own capacity each candidate is scored at; ``offered`` is the rate at
+        which the scenario sends. ``auto`` is 0.7, or the users of a closed loop.
+    objective
+        One of ``rank.OBJECTIVES``.
+    finalists
+        So many of the best are simulated on the scenario's requests.
+
+    Raises
+    ------
+    ValueError
+        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+    """
+    resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    demand = demand_of(resolved, load_at)
+    scored = score(resolved, choices or Choices(), demand, progress)
+    limits = dict(slo) if slo else resolved.scenario.slo.model_dump()
+    columns = columns_of(scored, limits)
+    order = ranked(columns, objective, (scored.shape, scored.replicas))
+    found = Plans(resolved=resolved, scored=scored, columns=columns, order=order, slo=limits)
+    if not finalists:
+        return found
+    best = [found.candidate(int(row)) for row in order[:finalists]]
+    verified = tuple(verify(resolved, best, limits))
+    return Plans(
+        resolved=resolved,
+        scored=scored,
+        columns=columns,
+        order=order,
+        slo=limits,
+        verified=verified,
+    )
+
+
+def demand_of(resolved: Resolved, load_at: float | str) -> Demand:
+    """How much each candidate is asked for.
+
+    Raises
+    ------
+    ScenarioError
+        A load outside (0, FULL], or ``offered`` where no rate is known.
+    """
+    rate = rate_of(resolved)
+    if load_at in ("auto", "offered"):
+        if resolved.concurrency:
+            return fill.USERS, float(resolved.concurrency)
+        if load_at == "auto":
+            return fill.LOAD, 0.7
+        if rate is None:
+            raise ScenarioError("load offered: the scenario's requests all come at once")
+        return fill.OFFERED, rate * 1e-12
+    if not (isinstance(load_at, int | float) and 0 < load_at <= FULL):
+        raise ScenarioError(
+            f"load is a part of capacity above 0 and up to {FULL}, or offered; got {load_at!r}"
+        )
+    return fill.LOAD, float(load_at)
+
+
+def _plain(value: Any) -> Any:
+    """A NumPy value as Python's own; not-a-number as None."""
+    plain = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(plain, float) and not np.isfinite(plain) else plain
