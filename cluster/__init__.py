@@ -6,6 +6,7 @@ if TYPE_CHECKING:
     from cluster.replay_run import ReplayRun, replay_trace
     from cluster.run import Run, simulate
     from cluster.scenario.load import load
+    from cluster.studies.plan.study import plan
     from cluster.studies.sweep import sweep
 else:
 
@@ -23,6 +24,10 @@ else:
             from cluster import replay_run
 
             return getattr(replay_run, name)
+        if name == "plan":
+            from cluster.studies.plan.study import plan
+
+            return plan
         if name == "sweep":
             from cluster.studies.sweep import sweep
 
@@ -30,4 +35,4 @@ else:
         raise AttributeError(f"module 'cluster' has no attribute {name!r}")
 
 
-__all__ = ["ReplayRun", "Run", "load", "replay_trace", "simulate", "sweep"]
+__all__ = ["ReplayRun", "Run", "load", "plan", "replay_trace", "simulate", "sweep"]

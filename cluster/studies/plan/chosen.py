@@ -60,9 +60,7 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
         "plan": {name: candidate[name] for name in PLAN},
         "memory": {"mode": candidate["memory_mode"]},
         "formats": {"weights": candidate["weights"], "kv": candidate["kv"]},
-        "scheduler": {
-            name: candidate[name] for name in ("max_num_seqs", "max_num_batched_tokens")
-        },
+        "scheduler": {name: candidate[name] for name in ("max_num_seqs", "max_num_batched_tokens")},
     }
     if rate_scale is not None:
         changes["workload"] = {"rate_scale": scenario.workload.rate_scale * rate_scale}
@@ -108,6 +106,6 @@ def _beside(value: Any, folder: Path) -> Any:
     """The same tree, absolute paths made relative."""
     if isinstance(value, dict):
         return {key: _beside(each, folder) for key, each in value.items()}
-    if isinstance(value, str) and os.path.isabs(value):
+    if isinstance(value, str) and Path(value).is_absolute():
         return os.path.relpath(value, folder)
     return value

@@ -12,36 +12,31 @@ from cluster.compiled import compiled
 from cluster.machine.attention import BLOCK_TOKENS
 from cluster.studies.plan.steps import step_ps
 
-STAGES, REPLICAS, RETURN_PS, PER_QUERY, WINDOW, DECODES, BLOCKS, BLOCKS_WINDOWED = range(8)
-"""Places of ``facts``: the replica's shape, then the traffic's means."""
+STAGES, REPLICAS, RETURN_PS, PER_QUERY, WINDOW, STATIC_J = range(6)
+"""Places of ``facts`` of the shape; STATIC_J is that of a replica's cards in a picosecond."""
+DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED = range(6, 10)
+"""Places of ``facts`` of the traffic: means, and the squared variation of prompts."""
 
 
 @compiled
-def decode_ps(
-    rates: Any, stages: Any, units: Any, facts: Any, rows: float, active: float
-) -> tuple[float, float]:
+def decode_ps(laid: Any, rows: float, active: float) -> tuple[float, float]:
     """A cycle in which nothing but ``rows`` rows of each of ``active`` slots decodes, and the
     slowest stage's part of one step."""
     loop, slowest = step_ps(
-        rates,
-        stages,
-        units,
+        laid,
         rows,
         rows,
-        rows * facts[BLOCKS],
+        rows * laid.facts[BLOCKS],
         0.0,
-        rows * facts[BLOCKS_WINDOWED],
+        rows * laid.facts[BLOCKS_WINDOWED],
         0.0,
     )
-    return max(loop + facts[RETURN_PS], active * slowest), slowest
+    return max(loop + laid.facts[RETURN_PS], active * slowest), slowest
 
 
 @compiled
 def chunk_ps(
-    rates: Any,
-    stages: Any,
-    units: Any,
-    facts: Any,
+    laid: Any,
     beside: float,
     tokens: float,
     context: float,
@@ -49,29 +44,23 @@ def chunk_ps(
 ) -> tuple[float, float]:
     """One step with a chunk of ``tokens`` up to ``context`` and ``beside`` decoding rows."""
     seen = math.ceil(context / BLOCK_TOKENS)
-    passes = math.ceil(tokens * facts[PER_QUERY] / BLOCK_TOKENS)
-    widest = math.ceil((facts[WINDOW] + tokens - 1.0) / BLOCK_TOKENS) + 1.0
-    windowed = min(seen, widest) * passes if facts[WINDOW] > 0 else 0.0
+    passes = math.ceil(tokens * laid.facts[PER_QUERY] / BLOCK_TOKENS)
+    widest = math.ceil((laid.facts[WINDOW] + tokens - 1.0) / BLOCK_TOKENS) + 1.0
+    windowed = min(seen, widest) * passes if laid.facts[WINDOW] > 0 else 0.0
     return step_ps(
-        rates,
-        stages,
-        units,
+        laid,
         beside + tokens,
         beside + emitted,
-        beside * facts[BLOCKS],
+        beside * laid.facts[BLOCKS],
         seen * passes,
-        beside * facts[BLOCKS_WINDOWED],
+        beside * laid.facts[BLOCKS_WINDOWED],
         windowed,
     )
 
 
 @compiled
 def prefill_ps(
-    rates: Any,
-    stages: Any,
-    units: Any,
-    facts: Any,
-    prompts: Any,
+    laid: Any,
     beside: float,
     budget: float,
     together: float,
@@ -87,8 +76,8 @@ def prefill_ps(
     ``behind`` a long one of another slot lasts as long.
     """
     chunks = loops = slowest = fill = longest = 0.0
-    for group in range(prompts.shape[0]):
-        length, share = prompts[group, 0], prompts[group, 1]
+    for group in range(laid.prompts.shape[0]):
+        length, share = laid.prompts[group, 0], laid.prompts[group, 1]
         whole = math.floor(length / budget)
         rest = length - whole * budget
         alone = 1.0
@@ -98,10 +87,8 @@ def prefill_ps(
                 alone *= 1.0 - math.exp(-beside)
         if whole > 0:
             reach = min(length, (whole + 1.0) / 2.0 * budget)
-            loop, slow = chunk_ps(
-                rates, stages, units, facts, beside, budget, reach, 0.0 if rest > 0 else 1.0 / whole
-            )
-            loop += facts[RETURN_PS]
+            loop, slow = chunk_ps(laid, beside, budget, reach, 0.0 if rest > 0 else 1.0 / whole)
+            loop += laid.facts[RETURN_PS]
             longest = max(longest, loop)
             steps = share * (whole + queued * rest / budget)
             chunks += steps
@@ -110,10 +97,8 @@ def prefill_ps(
             fill += share * loop * (whole + 1.0 - (1.0 - queued) * (1.0 - queued))
         if rest > 0:
             joined = min(together, max(1.0, budget / rest)) if whole == 0 else 1.0
-            loop, slow = chunk_ps(
-                rates, stages, units, facts, beside, joined * rest, length, joined
-            )
-            loop += facts[RETURN_PS]
+            loop, slow = chunk_ps(laid, beside, joined * rest, length, joined)
+            loop += laid.facts[RETURN_PS]
             loop += behind * max(0.0, longest - loop)
             longest = max(longest, loop)
             steps = share * alone / joined

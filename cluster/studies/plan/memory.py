@@ -108,9 +108,12 @@ class MemoryTables:
 
 def blocks_of(rows: Integers, max_num_seqs: int) -> int:
     """KV blocks of a replica; none where a stage has no room, or lacks LPDDR."""
-    tails = [math.ceil(Fraction(int(row[TAILS]) * max_num_seqs, int(row[TAIL_PARTS]))) for row in rows]
+    tails = [
+        math.ceil(Fraction(int(row[TAILS]) * max_num_seqs, int(row[TAIL_PARTS]))) for row in rows
+    ]
     free = [int(row[FREE]) - tail for row, tail in zip(rows, tails, strict=True)]
     whole = [
-        each * int(row[BLOCK_PARTS]) // int(row[BLOCK]) for each, row in zip(free, rows, strict=True)
+        each * int(row[BLOCK_PARTS]) // int(row[BLOCK])
+        for each, row in zip(free, rows, strict=True)
     ]
     return 0 if rows[:, LACKS].any() else max(0, min(whole))

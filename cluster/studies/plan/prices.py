@@ -1,19 +1,19 @@
 """Price tables of one shape, laid out for the compiled score."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from cluster.machine.attention import SHAPE
+from cluster.machine.energy.joules import Joules
 from cluster.machine.price.steady import steady_decode
 from cluster.machine.tables import PriceTables, Records
 from cluster.studies.plan.steps import FLOOR, HEAD, SEND, WORK
 from cluster.studies.plan.traffic import Floats, Traffic
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Laid:
-    """What the compiled functions are given of a shape."""
+class Laid(NamedTuple):
+    """What the compiled functions are given of a shape and the traffic."""
 
     rates: Floats
     """[class, tokens, 4]"""
@@ -22,11 +22,17 @@ class Laid:
     units: Records
     """[2] one full and one windowed layer."""
     facts: Floats
-    """[8] as named in ``cycle``."""
+    """[10] as named in ``cycle``."""
+    prompts: Floats
+    """[g, 2] as ``Traffic`` has them."""
+    joules: Floats
+    """[tokens, 2] of all cards of a replica: a step of so many tokens, its head by rows."""
+    measure_j: Floats
+    """[4] of one unit of each measure of attention."""
 
 
-def laid(prices: PriceTables, traffic: Traffic, replicas: int) -> Laid:
-    """Lay out the slowest replica that is priced, of so many; equal classes are joined."""
+def laid(prices: PriceTables, joules: Joules, traffic: Traffic, replicas: int, cards: int) -> Laid:
+    """Lay out the slowest replica that is priced, of ``replicas`` whose stages have ``cards``."""
     replica = slowest_replica(prices)
     classes, counts = np.unique(prices.stage_class[replica], return_counts=True)
     rates = np.zeros((len(classes), prices.linear_ps.shape[1], 4))
@@ -41,16 +47,43 @@ def laid(prices: PriceTables, traffic: Traffic, replicas: int) -> Laid:
         prices.return_ps[replica],
         prices.clocks_per_query,
         prices.window_tokens,
+        joules.static_w * prices.stages * cards * 1e-12,
         traffic.decodes,
         traffic.blocks,
         traffic.blocks_windowed,
+        traffic.varied,
     )
     return Laid(
         rates=rates,
         stages=np.column_stack([counts.astype(np.float64), layers]),
         units=_units(prices.attention[classes]),
         facts=np.array(facts, np.float64),
+        prompts=traffic.prompts,
+        joules=step_joules(prices, joules, replica) * cards,
+        measure_j=measure_joules(prices, joules, replica) * cards,
     )
+
+
+def step_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
+    """[tokens, 2] of one card of each stage together: counts, exchanges and sends; the head."""
+    count_j, link_j = joules.count_j.sum(axis=-1), joules.link_j[replica].sum(axis=-1)
+    classes = prices.stage_class[replica]
+    each = prices.token_counts @ count_j
+    heads = prices.head_counts @ count_j
+    found = np.zeros((each.shape[1], 2))
+    rows = min(each.shape[1], heads.shape[1])
+    for stage, chosen in enumerate(classes):
+        found[:, 0] += each[chosen] + prices.collective_bytes[chosen] @ link_j[stage, :-1]
+        found[:, 0] += prices.send_bytes[chosen] * link_j[stage, -1]
+        found[:rows, 1] += heads[chosen, :rows]
+    return found
+
+
+def measure_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
+    """[4] of one card of each stage together."""
+    each: Floats = prices.attention_counts[prices.stage_class[replica]].sum(axis=0)
+    spent: Floats = each @ joules.count_j.sum(axis=-1)
+    return spent
 
 
 def slowest_replica(prices: PriceTables) -> int:
@@ -70,5 +103,3 @@ def _units(attention: Records) -> Records:
             units[kind] = attention[having[0], kind]
             units["layers"][kind] = 1
     return units
-
-

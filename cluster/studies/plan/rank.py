@@ -121,7 +121,9 @@ def ranked(
     order = rows[np.lexsort((*(columns[tie][rows] for tie in ties), value))]
     if not groups or not len(order):
         return order
-    _, first = np.unique(np.column_stack([each[order] for each in groups]), axis=0, return_index=True)
+    _, first = np.unique(
+        np.column_stack([each[order] for each in groups]), axis=0, return_index=True
+    )
     return order[np.sort(first)]
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from cluster.assembly import map_of
 from cluster.compiled import announced
+from cluster.machine.energy.joules import Joules, joules_of
 from cluster.machine.place import place
 from cluster.machine.price import PriceError, PriceInputs, price_tables
 from cluster.machine.tables import Integers, PriceTables, TooSlowError
@@ -22,7 +23,6 @@ from cluster.studies.plan.space import Choices, Shape, Space, replicas_of, shape
 from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
 from topology.route import Routes
 
-COLUMNS = 7
 FEW_SEATS, UNPRICED = -1, -2
 REASONS = {
     FEW_SEATS: "fewer seats than stages",
@@ -58,6 +58,8 @@ class Scored:
     """Of the cluster."""
     output_tokens: float
     """Mean of a request."""
+    decodes: float
+    """Mean of a request's steps after its first token."""
     pricing_s: float
     scoring_s: float
 
@@ -106,7 +108,10 @@ def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Dema
     window = max(layer.attention.window for layer in resolved.model.layers)
     kept = requests.prompt_tokens + requests.output_tokens
     fitting = kept <= resolved.max_model_len
-    traffic = traffic_of(requests.prompt_tokens[fitting], requests.output_tokens[fitting], window)
+    arrival_ps = None if resolved.concurrency else requests.arrival_ps[fitting]
+    traffic = traffic_of(
+        requests.prompt_tokens[fitting], requests.output_tokens[fitting], window, arrival_ps
+    )
     blocks = -(-traffic.sequences // scheduler.block_size)
     kind, much = demand
     return Ground(
@@ -142,39 +147,31 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         shape.plan, shape.memory_mode, shape.formats.weights, shape.formats.kv
     )
     began = time.perf_counter()
-    status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), COLUMNS))
+    status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
     fill.check(memory, ground.asked, seats, status, columns)
     status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
-    seconds = time.perf_counter() - began
     fits = np.flatnonzero(status == fill.FITS)
-    prices = _priced(ground, shape) if len(fits) else None
-    if prices is None:
-        status[fits] = UNPRICED
+    seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
+    seconds = time.perf_counter() - began
+    priced = _priced(ground, shape) if len(fits) else None
     for replicas in replicas_of(shape.plan, ground.choices):
-        here, found = status.copy(), columns[fits]
-        if prices is not None:
-            tables = laid(prices, ground.traffic, replicas)
+        here, found = status.copy(), columns.copy()
+        if priced is None:
+            here[fits] = UNPRICED
+            seats, budgets, found = seats[:0], budgets[:0], found[:0]
+        else:
+            group = shape.plan.tensor_parallel_size
+            tables = laid(*priced, ground.traffic, replicas, group)
             began = time.perf_counter()
             scored = here[fits]
-            fill.fill(
-                tables.rates,
-                tables.stages,
-                tables.units,
-                tables.facts,
-                ground.traffic.prompts,
-                ground.asked,
-                seats[fits],
-                budgets[fits],
-                scored,
-                found,
-            )
+            fill.fill(tables, ground.asked, seats, budgets, scored, found)
             here[fits] = scored
             seconds += time.perf_counter() - began
         yield Part(
             shape=number,
             replicas=replicas,
-            seats=seats[fits],
-            budgets=budgets[fits],
+            seats=seats,
+            budgets=budgets,
             status=here,
             columns=found,
             seconds=seconds,
@@ -182,7 +179,7 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         seconds = 0.0
 
 
-def _priced(ground: Ground, shape: Shape) -> PriceTables | None:
+def _priced(ground: Ground, shape: Shape) -> tuple[PriceTables, Joules] | None:
     """Price the first and the last replica; None for what is not modelled or takes too long."""
     resolved, plan = ground.resolved, shape.plan
     scenario = resolved.scenario
@@ -209,9 +206,10 @@ def _priced(ground: Ground, shape: Shape) -> PriceTables | None:
         seed=scenario.seed,
     )
     try:
-        return price_tables(inputs)
+        prices = price_tables(inputs)
     except (PriceError, TooSlowError):
         return None
+    return prices, joules_of(resolved.hardware, ground.routes, inputs.cards)
 
 
 def _joined(
@@ -239,10 +237,11 @@ def _joined(
         replicas=np.repeat(np.array([part.replicas for part in kept], np.int64), sizes),
         max_num_seqs=joined([part.seats for part in kept]),
         max_num_batched_tokens=joined([part.budgets for part in kept]),
-        columns=np.concatenate([np.zeros((0, COLUMNS)), *(part.columns for part in kept)]),
+        columns=np.concatenate([np.zeros((0, fill.COLUMNS)), *(part.columns for part in kept)]),
         infeasible=dict(counts),
         cards=cards,
         output_tokens=ground.traffic.output_tokens,
+        decodes=ground.traffic.decodes,
         pricing_s=pricing_s,
         scoring_s=scoring_s,
     )

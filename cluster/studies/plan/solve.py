@@ -9,6 +9,7 @@ from cluster.studies.plan.cycle import (
     REPLICAS,
     RETURN_PS,
     STAGES,
+    VARIED,
     decode_ps,
     fuller,
     idle_share,
@@ -35,11 +36,7 @@ def company(come: float, slots: float) -> float:
 
 @compiled
 def look(
-    rates: Any,
-    stages: Any,
-    units: Any,
-    facts: Any,
-    prompts: Any,
+    laid: Any,
     budget: float,
     decoding: float,
     filling: float,
@@ -50,20 +47,18 @@ def look(
     Also: how long a request's prompt takes, the cycle with a chunk, that without, and the share of
     time with a chunk. ``tagged`` is 1 for what one more request sees, 0 for the replica by itself.
     """
-    slots = facts[STAGES]
+    slots = laid.facts[STAGES]
     rows = decoding / slots
     if tagged > 0.0:
-        rows = fuller(decoding * facts[REPLICAS], slots * facts[REPLICAS])
+        rows = fuller(decoding * laid.facts[REPLICAS], slots * laid.facts[REPLICAS])
     active = min(slots, decoding + tagged)
-    decode, slowest = decode_ps(rates, stages, units, facts, max(1.0, rows), active)
+    decode, slowest = decode_ps(laid, max(1.0, rows), active)
     beside = min(decoding / slots, budget - 1.0)
-    joined = company(decoding / slots / max(facts[DECODES], 1.0), slots)
+    joined = company(decoding / slots / max(laid.facts[DECODES], 1.0), slots)
     queued = min(1.0, filling / slots)
     share = 1.0 - idle_share(min(filling, FULLEST * slots), slots)
     behind = BEHIND * share if slots > 1.0 else 0.0
-    chunks, loops, slow, fill = prefill_ps(
-        rates, stages, units, facts, prompts, beside, budget - beside, joined, queued, behind
-    )
+    chunks, loops, slow, fill = prefill_ps(laid, beside, budget - beside, joined, queued, behind)
     if slots > 1.0 and filling > 1e-9:
         come = filling / chunks
         odds = share / (1.0 - share) * come / (1.0 - math.exp(-come))
@@ -73,7 +68,7 @@ def look(
     chunk = lasts * loops / chunks
     if tagged > 0.0 and share < 1.0 and filling > 0.0:
         rate = filling / (lasts * loops)
-        odds = share / (1.0 - share) * (1.0 + 1.0 / (rate * max(facts[DECODES], 1.0) * decode))
+        odds = share / (1.0 - share) * (1.0 + 1.0 / (rate * max(laid.facts[DECODES], 1.0) * decode))
         seen = odds / (1.0 + odds)
     else:
         seen = share
@@ -82,43 +77,34 @@ def look(
 
 @compiled
 def full_rate(
-    rates: Any,
-    stages: Any,
-    units: Any,
-    facts: Any,
-    prompts: Any,
+    laid: Any,
     budget: float,
     seats: float,
-) -> tuple[float, float, float]:
-    """Requests per picosecond of a replica whose ``seats`` are never empty; cycle and filling.
+) -> tuple[float, float, float, float]:
+    """Requests per picosecond of a replica whose ``seats`` are never empty; the mean cycle, how
+    many of them fill, and how long a prompt takes.
 
     Whoever is not decoding is filling: bisected until as many fill as arrive to.
     """
-    slots, decodes = facts[STAGES], max(facts[DECODES], 1e-9)
+    slots, decodes = laid.facts[STAGES], max(laid.facts[DECODES], 1e-9)
     low, high = 0.0, FULLEST * min(slots, seats)
-    rate = cycle = filling = 0.0
+    rate = cycle = filling = fill_ps = 0.0
     for _ in range(TURNS):
         filling = 0.5 * (low + high)
-        cycle, fill_ps, _f, _c, _d, _s = look(
-            rates, stages, units, facts, prompts, budget, seats - filling, filling, 0.0
-        )
-        rate = min((seats - filling) / (decodes * cycle), high / fill_ps)
-        if rate * fill_ps > filling:
+        cycle, work_ps, fill_ps, _c, _d, _s = look(laid, budget, seats - filling, filling, 0.0)
+        rate = min((seats - filling) / (decodes * cycle), high / work_ps)
+        if rate * work_ps > filling:
             low = filling
         else:
             high = filling
         if high - low < CLOSE * high:
             break
-    return rate, cycle, filling
+    return rate, cycle, filling, fill_ps
 
 
 @compiled
 def latency(
-    rates: Any,
-    stages: Any,
-    units: Any,
-    facts: Any,
-    prompts: Any,
+    laid: Any,
     budget: float,
     seats: float,
     rate: float,
@@ -131,22 +117,21 @@ def latency(
     for _ in range(TURNS):
         before = cycle
         cycle, work_ps, fill_ps, chunk, decode, share = look(
-            rates,
-            stages,
-            units,
-            facts,
-            prompts,
+            laid,
             budget,
-            rate * facts[DECODES] * before,
+            rate * laid.facts[DECODES] * before,
             filling,
             1.0,
         )
         filling = rate * work_ps
         if abs(cycle - before) < CLOSE * cycle:
             break
-    inside = rate * (fill_ps + facts[DECODES] * cycle)
-    wait = wait_ps(facts, rate, inside, seats, work_ps, chunk, decode, share)
-    return wait + fill_ps - facts[RETURN_PS], cycle, inside
+    inside = rate * (fill_ps + laid.facts[DECODES] * cycle)
+    under_way = (1.0 - share) * decode / 2.0
+    if laid.facts[STAGES] > 1.0:
+        under_way += share * chunk / 2.0
+    wait = wait_ps(laid, rate, inside, seats, work_ps, under_way)
+    return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
 
 
 @compiled
@@ -162,25 +147,22 @@ def queue_ps(offered: float, servers: float, service: float) -> float:
 
 @compiled
 def wait_ps(
-    facts: Any,
-    rate: float,
-    inside: float,
-    seats: float,
-    fill_ps: float,
-    chunk: float,
-    decode: float,
-    share: float,
+    laid: Any, rate: float, inside: float, seats: float, work_ps: float, under_way: float
 ) -> float:
-    """From arrival to the start of the first chunk: the step under way, prompts before, seats."""
-    replicas = facts[REPLICAS]
-    slots = facts[STAGES] * replicas
+    """From arrival to the start of the first chunk: the step under way, prompts before, seats.
+
+    A prompt's work varies as its length does, a stay hardly.
+    """
+    replicas = laid.facts[REPLICAS]
+    slots = laid.facts[STAGES] * replicas
     mean = max(inside * replicas, 1e-12)
     idle = math.exp(-mean)
     if slots > 1.0:
         idle = 0.5 * (1.0 + math.erf((slots - 0.5 - mean) / math.sqrt(2.0 * mean)))
-    ahead = queue_ps(rate * fill_ps * replicas, slots, fill_ps)
-    under_way = (1.0 - idle) * (1.0 - share) * decode / 2.0
-    if slots > 1.0:
-        under_way = (1.0 - idle) * ((1.0 - share) * decode + share * chunk) / 2.0
-    stay = inside / rate
-    return under_way + ahead + queue_ps(mean, seats * replicas, stay)
+    vary = 1.0 + laid.facts[VARIED]
+    ahead = vary * queue_ps(rate * work_ps * replicas, slots, work_ps)
+    if slots > 1.0:  # the emptiest slot may hold a long prompt
+        filling = vary * rate * work_ps / laid.facts[STAGES]
+        ahead += filling * work_ps / 2.0 * (1.0 - math.exp(-filling))
+    seated = queue_ps(mean, seats * replicas, inside / rate)
+    return float((1.0 - idle) * under_way + ahead + seated)

@@ -104,7 +104,7 @@ def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) ->
 
 
 def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
-    """Tensor groups that divide the heads, stages up to the layers, experts shared out or sliced."""
+    """Every plan that the cards have room for, legal or not."""
     sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
     for group in _allowed(choices.tensor_parallel_size, cards):
         experts = _allowed(choices.expert_parallel_size, group if sparse else 1)

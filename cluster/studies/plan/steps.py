@@ -26,9 +26,7 @@ def between(rates: Any, row: int, column: int, place: float) -> float:
 
 @compiled
 def step_ps(
-    rates: Any,
-    stages: Any,
-    units: Any,
+    laid: Any,
     tokens: float,
     emitted: float,
     blocks: float,
@@ -41,14 +39,14 @@ def step_ps(
     ``rates[class, tokens, 4]`` as named above; ``stages[class, 3]`` how many stages are of the
     class and how many full and windowed layers each has; ``units`` one layer of either kind.
     """
-    full = attention_ps(units, round(blocks), round(passes), 0, 0)
-    windowed = attention_ps(units, 0, 0, round(blocks_windowed), round(passes_windowed))
+    full = attention_ps(laid.units, round(blocks), round(passes), 0, 0)
+    windowed = attention_ps(laid.units, 0, 0, round(blocks_windowed), round(passes_windowed))
     loop = slowest = 0.0
-    for row in range(rates.shape[0]):
-        work = between(rates, row, WORK, tokens)
-        work += stages[row, 1] * full + stages[row, 2] * windowed
-        work = max(work, between(rates, row, FLOOR, tokens))
-        work += between(rates, row, HEAD, emitted)
-        loop += stages[row, 0] * (work + between(rates, row, SEND, tokens))
+    for row in range(laid.rates.shape[0]):
+        work = between(laid.rates, row, WORK, tokens)
+        work += laid.stages[row, 1] * full + laid.stages[row, 2] * windowed
+        work = max(work, between(laid.rates, row, FLOOR, tokens))
+        work += between(laid.rates, row, HEAD, emitted)
+        loop += laid.stages[row, 0] * (work + between(laid.rates, row, SEND, tokens))
         slowest = max(slowest, work)
     return loop, slowest

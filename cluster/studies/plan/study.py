@@ -56,11 +56,10 @@ class Plans:
 
     def save(self, path: str | Path) -> None:
         """Write every scored candidate as Parquet."""
-        from results.arrow import arrow_table
         from results.schema import CANDIDATES
-        from results.tables import write_table
+        from results.single import write_table
 
-        write_table(arrow_table(CANDIDATES, self.columns), Path(path))
+        write_table(CANDIDATES, self.columns, path)
 
 
 def plan(

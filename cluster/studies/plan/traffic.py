@@ -19,21 +19,32 @@ class Traffic:
     """What requests are like on the mean, whenever they come."""
 
     prompts: Floats
-    """[g, 2] mean prompt tokens of each class of prompts, the longest first, and its share of the requests."""
+    """[g, 2] mean prompt tokens of each class of prompts, the longest first, and its share."""
     decodes: float
     """Mean of a request's steps after its first token."""
     blocks: float
     """Mean 64-token KV blocks that a decoding row reads."""
     blocks_windowed: float
     """The same in layers that see a window."""
+    varied: float
+    """Variance over the square of the mean, of prompts and of the gaps between arrivals, less 1:
+    0 for equal prompts of independent users."""
     prompt_tokens: float
     output_tokens: float
     sequences: Integers
     """Most tokens that each request ever keeps, in ascending order."""
 
 
-def traffic_of(prompt_tokens: Integers, output_tokens: Integers, window_tokens: int) -> Traffic:
-    """Describe requests by their lengths; ``window_tokens`` is 0 where no layer has a window."""
+def traffic_of(
+    prompt_tokens: Integers,
+    output_tokens: Integers,
+    window_tokens: int,
+    arrival_ps: Integers | None = None,
+) -> Traffic:
+    """Describe requests by their lengths; ``window_tokens`` is 0 where no layer has a window.
+
+    Without ``arrival_ps`` they are taken to come independently of one another.
+    """
     decodes = float(np.mean(output_tokens - 1))
     widest = -(-window_tokens // BLOCK_TOKENS) + 1 if window_tokens else 1
     return Traffic(
@@ -41,6 +52,7 @@ def traffic_of(prompt_tokens: Integers, output_tokens: Integers, window_tokens: 
         decodes=decodes,
         blocks=_blocks(prompt_tokens, output_tokens, None),
         blocks_windowed=_blocks(prompt_tokens, output_tokens, widest) if window_tokens else 0.0,
+        varied=_variation(prompt_tokens) + _gaps(arrival_ps) - 1.0,
         prompt_tokens=float(prompt_tokens.mean()),
         output_tokens=float(output_tokens.mean()),
         sequences=np.sort(prompt_tokens + output_tokens - 1),
@@ -72,3 +84,15 @@ def _sum_blocks(context: Integers, widest: int | None) -> Integers:
         return total
     short = np.minimum(context, widest * BLOCK_TOKENS)
     return _sum_blocks(short, None) + (context - short) * widest
+
+
+def _variation(values: Integers) -> float:
+    """Variance over the square of the mean."""
+    return float((values.std() / values.mean()) ** 2)
+
+
+def _gaps(arrival_ps: Integers | None) -> float:
+    """The variation of gaps between arrivals; 1, as independent ones have it, if all is at once."""
+    if arrival_ps is None or len(arrival_ps) < 3 or arrival_ps[-1] == arrival_ps[0]:
+        return 1.0
+    return _variation(np.diff(arrival_ps))

@@ -1,0 +1,77 @@
+"""The memory check of candidates against ``fit``, which checks one plan at a time."""
+
+import numpy as np
+import pytest
+
+from cluster.machine.memory import MemorySettings, fit, stage_memory
+from cluster.studies.plan import fill
+from cluster.studies.plan.memory import MemoryTables
+from topology.catalog import load_hardware
+from workloads.formats import get_format
+from workloads.model import load_model
+from workloads.plan import Plan
+
+CASES = [
+    ("llama-3.1-8b", Plan(tensor_parallel_size=4, pipeline_parallel_size=2), "performance"),
+    ("llama-3.1-8b", Plan(tensor_parallel_size=1, pipeline_parallel_size=7), "performance"),
+    ("llama-3.1-70b", Plan(tensor_parallel_size=8), "capacity"),
+    ("llama-3.1-70b", Plan(tensor_parallel_size=16, pipeline_parallel_size=3), "performance"),
+    (
+        "gpt-oss-120b",
+        Plan(tensor_parallel_size=8, pipeline_parallel_size=9, expert_parallel_size=8),
+        "performance",
+    ),
+    ("deepseek-v3", Plan(tensor_parallel_size=2, expert_parallel_size=2), "capacity"),
+    ("deepseek-v3", Plan(tensor_parallel_size=8, expert_parallel_size=4), "capacity"),
+    ("qwen3-30b-a3b", Plan(tensor_parallel_size=4, pipeline_parallel_size=5), "capacity"),
+]
+
+
+@pytest.mark.parametrize(("name", "plan", "mode"), CASES)
+@pytest.mark.parametrize("weights", ["mxint8", "mxint4"])
+def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
+    name: str, plan: Plan, mode: str, weights: str
+) -> None:
+    model, hardware = load_model(name), load_hardware("corsair")
+    stored, kv = get_format(weights), get_format("mxint8")
+    rows = MemoryTables(model, hardware, 64).stage_rows(plan, mode, stored, kv)
+    seats = np.array([1, 7, 60, 333, 5000, 60_000])
+    status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
+
+    fill.check(rows, np.array([1.0, 1.0, 0.7, fill.LOAD]), seats, status, found)
+
+    for batch, became, row in zip(seats, status, found, strict=True):
+        settings = MemorySettings(mode=mode, weights=stored, kv=kv, max_num_seqs=int(batch))
+        fits = all(stage.fits for stage in stage_memory(model, plan, hardware, settings))
+        assert (became == fill.FITS) == fits
+        if fits:
+            fitted = fit(model, plan, hardware, settings)
+            assert row[fill.BLOCKS] == fitted.blocks
+            assert row[fill.HEADROOM] == min(fitted.headroom_bytes)
+
+
+def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
+    model, hardware = load_model("deepseek-v3"), load_hardware("corsair")
+    eight = get_format("mxint8")
+    tables = MemoryTables(model, hardware, 64)
+    status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
+    became = {}
+    for mode in ("capacity", "performance"):
+        rows = tables.stage_rows(Plan(), mode, eight, eight)
+        fill.check(rows, np.ones(4), np.array([4]), status, found)
+        became[mode] = int(status[0])
+
+    assert became == {"capacity": fill.LPDDR, "performance": fill.SRAM}  # 671 GB and one card
+
+
+def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
+    model, hardware = load_model("llama-3.1-8b"), load_hardware("corsair")
+    eight = get_format("mxint8")
+    rows = MemoryTables(model, hardware, 64).stage_rows(
+        Plan(tensor_parallel_size=8), "performance", eight, eight
+    )
+    status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
+
+    fill.check(rows, np.array([1.0, 1e6, 0.7, 0.0]), np.array([4]), status, found)
+
+    assert status[0] == fill.KV

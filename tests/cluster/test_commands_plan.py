@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from cluster import load
+from cluster.commands.app import main
+
+Captured = pytest.CaptureFixture[str]
+FEW = (
+    *("--tp", "4,8", "--pp", "1-2", "--weights", "mxint8", "--kv", "mxint8"),
+    *("--modes", "performance", "--max-num-seqs", "4,16", "--max-num-batched-tokens", "256"),
+    *("--set", "workload.synthetic.requests=200"),
+)
+
+
+def answer(capsys: Captured, *words: object) -> dict[str, Any]:
+    assert main(["plan", *map(str, words), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_plan_ranks_candidates_and_writes_them(capsys: Captured, tmp_path: Path) -> None:
+    table, scenario = tmp_path / "all.parquet", tmp_path / "best.yaml"
+
+    found = answer(capsys, *FEW, "--out", table, "--write", scenario)
+
+    speeds = [each["output_throughput"] for each in found["candidates"]]
+    assert speeds == sorted(speeds, reverse=True)
+    assert found["candidates"][0]["tpot_ms"] > 0
+    assert pq.read_table(table).num_rows == found["scored"]
+    best, written = found["candidates"][0], load(scenario)
+    assert written.plan.tensor_parallel_size == best["tensor_parallel_size"]
+    assert written.scheduler.max_num_seqs == best["max_num_seqs"]
+
+
+def test_candidates_without_a_score_are_counted_by_reason(capsys: Captured) -> None:
+    words = [word.replace("4,8", "2,3,8") for word in FEW]
+
+    found = answer(capsys, *words, "--slo", "tpot_s=1e-6")
+
+    assert found["candidates"] == []
+    # TP 3 does not divide 32 heads: PP 1 with 1 and 2 replicas, PP 2 with 1; two batches each.
+    assert found["infeasible"]["the model cannot be cut so"] == (2 + 1) * 2
+    assert found["infeasible"]["misses the SLO"] == found["scored"]
+
+
+def test_the_table_says_what_was_simulated(capsys: Captured) -> None:
+    assert main(["plan", *FEW, "--simulate", "1"]) == 0
+
+    text = capsys.readouterr().out
+    assert "Simulated on the scenario's requests" in text
+    assert "1 x (TP 8 x PP 1)" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--load", "2"), "up to 0.95"),
+        (("--load", "full"), "number or offered"),
+        (("--tp", "x"), "--tp: whole numbers"),
+        (("--modes", "fast"), "memory_mode is one of"),
+        (("--weights", "int3"), "int3"),
+        (("--slo", "speed=1"), "--slo speed=1"),
+    ],
+)
+def test_wrong_words_are_told_plainly(capsys: Captured, words: tuple[str, str], said: str) -> None:
+    assert main(["plan", *words]) == 2
+
+    assert said in capsys.readouterr().err
