@@ -54,7 +54,15 @@ def inlined(function: Function) -> Function:
     return _jit(function, no_cpython_wrapper=True, no_cfunc_wrapper=True)
 
 
-def _jit(function: Function, **options: bool) -> Function:
+def called(function: Function) -> Function:
+    """Compile ``function`` as one that compiled code calls and that is not copied into its callers.
+
+    For large functions with several callers: inlined, they would be compiled many times over.
+    """
+    return _jit(function, forceinline=False, no_cfunc_wrapper=True)
+
+
+def _jit(function: Function, *, forceinline: bool = True, **options: bool) -> Function:
     """Ask numba with the options that hold for all our code.
 
     Reference counts of arrays are off, since kernels own no memory, and calls are inlined, since
@@ -63,7 +71,7 @@ def _jit(function: Function, **options: bool) -> Function:
     """
     decorate: Any = numba.njit
     wrapped: Function = decorate(
-        _nrt=False, forceinline=True, boundscheck=bounds_checked(), **options
+        _nrt=False, forceinline=forceinline, boundscheck=bounds_checked(), **options
     )(function)
     return wrapped
 

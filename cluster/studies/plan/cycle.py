@@ -8,7 +8,7 @@ How much of the time is of the first kind is that of a queue whose servers are t
 import math
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import called
 from cluster.machine.attention import BLOCK_TOKENS
 from cluster.studies.plan.steps import step_ps
 
@@ -18,7 +18,7 @@ DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED = range(6, 10)
 """Places of ``facts`` of the traffic: means, and the squared variation of prompts."""
 
 
-@compiled
+@called
 def decode_ps(laid: Any, rows: float, active: float) -> tuple[float, float]:
     """A cycle in which nothing but ``rows`` rows of each of ``active`` slots decodes, and the
     slowest stage's part of one step."""
@@ -34,7 +34,7 @@ def decode_ps(laid: Any, rows: float, active: float) -> tuple[float, float]:
     return max(loop + laid.facts[RETURN_PS], active * slowest), slowest
 
 
-@compiled
+@called
 def chunk_ps(
     laid: Any,
     beside: float,
@@ -58,7 +58,7 @@ def chunk_ps(
     )
 
 
-@compiled
+@called
 def prefill_ps(
     laid: Any,
     beside: float,
@@ -109,7 +109,7 @@ def prefill_ps(
     return chunks, loops, slowest, fill
 
 
-@compiled
+@called
 def idle_share(offered: float, servers: float) -> float:
     """The share of time in which none of ``servers`` servers is busy (Erlang's formula)."""
     if offered >= servers:
@@ -122,13 +122,13 @@ def idle_share(offered: float, servers: float) -> float:
     return float(1.0 / (total + term / (1.0 - offered / servers)))
 
 
-@compiled
+@called
 def mix_ps(decode: float, chunk: float, share: float) -> float:
     """The mean cycle where ``share`` of the time is spent in cycles of ``chunk``."""
     return float(1.0 / (share / chunk + (1.0 - share) / decode))
 
 
-@compiled
+@called
 def fuller(mean: float, slots: float) -> float:
     """Rows in the slot of a request that ``mean`` others keep company, dealt evenly over slots.
 

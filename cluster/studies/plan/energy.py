@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import called
 from cluster.machine.attention import BLOCK_TOKENS
 from cluster.studies.plan.cycle import (
     BLOCKS,
@@ -21,7 +21,7 @@ DECODE, PREFILL, DECODE_WINDOWED, PREFILL_WINDOWED = range(4)
 """Places of ``measure_j``."""
 
 
-@compiled
+@called
 def joules_at(laid: Any, column: int, place: float) -> float:
     """A column of ``joules``, linear between its entries."""
     last = laid.joules.shape[0] - 1
@@ -30,7 +30,7 @@ def joules_at(laid: Any, column: int, place: float) -> float:
     return float(laid.joules[low, column] * (1.0 - part) + laid.joules[low + 1, column] * part)
 
 
-@compiled
+@called
 def request_j(laid: Any, rate: float, cycle: float, budget: float) -> float:
     """Joules of one request where ``rate`` come per picosecond and a cycle is so long.
 
@@ -50,7 +50,7 @@ def request_j(laid: Any, rate: float, cycle: float, budget: float) -> float:
     return float(total)
 
 
-@compiled
+@called
 def prompt_j(laid: Any, length: float, beside: float, budget: float) -> float:
     """Joules of a prompt in chunks of ``budget``, and of its first token."""
     whole = math.floor(length / budget)
@@ -63,7 +63,7 @@ def prompt_j(laid: Any, length: float, beside: float, budget: float) -> float:
     return float(total + joules_at(laid, HEAD, 1.0))
 
 
-@compiled
+@called
 def passes_j(laid: Any, tokens: float, context: float) -> float:
     """Joules of the attention of a chunk of ``tokens`` up to ``context``."""
     seen = math.ceil(context / BLOCK_TOKENS)

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import called, compiled
 from cluster.studies.plan.cycle import REPLICAS, RETURN_PS, STAGES
 from cluster.studies.plan.energy import request_j
 from cluster.studies.plan.memory import BLOCK, BLOCK_PARTS, FREE, LACKS, TAIL_PARTS, TAILS
@@ -25,7 +25,7 @@ MEAN_BLOCKS, MOST_BLOCKS, DEMAND, KIND = range(4)
 """Places of ``asked``: KV blocks of a request at its end, on the mean and at most; the demand."""
 
 
-@compiled
+@called
 def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
     """Write KV blocks and headroom of one candidate; return FITS, SRAM or LPDDR."""
     fewest = -1
@@ -57,7 +57,7 @@ def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
     return FITS
 
 
-@compiled
+@called
 def speed(
     laid: Any,
     asked: Any,

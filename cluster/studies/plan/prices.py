@@ -20,7 +20,7 @@ class Laid(NamedTuple):
     stages: Floats
     """[class, 3] stages of the class; full and windowed layers of each."""
     units: Records
-    """[2] one full and one windowed layer."""
+    """[2, 2] one full layer with no windowed one, and the other way round."""
     facts: Floats
     """[10] as named in ``cycle``."""
     prompts: Floats
@@ -95,11 +95,12 @@ def slowest_replica(prices: PriceTables) -> int:
 
 
 def _units(attention: Records) -> Records:
-    """[2] one layer of each kind, of the first class that has any."""
-    units = np.zeros(attention.shape[1], SHAPE)
-    for kind in range(attention.shape[1]):
+    """[kind, 2] one layer of each kind by itself, of the first class that has any."""
+    kinds = attention.shape[1]
+    units = np.zeros((kinds, kinds), SHAPE)
+    for kind in range(kinds):
         having = np.flatnonzero(attention["layers"][:, kind])
         if len(having):
-            units[kind] = attention[having[0], kind]
-            units["layers"][kind] = 1
+            units[kind, kind] = attention[having[0], kind]
+            units["layers"][kind, kind] = 1
     return units

@@ -2,9 +2,9 @@
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,15 @@ import numpy.typing as npt
 from cluster.assembly import map_of
 from cluster.compiled import announced
 from cluster.machine.energy.joules import Joules, joules_of
+from cluster.machine.memory import MemorySettings
 from cluster.machine.place import place
 from cluster.machine.price import PriceError, PriceInputs, price_tables
+from cluster.machine.residency.places import Pins, uniform
 from cluster.machine.tables import Integers, PriceTables, TooSlowError
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
 from cluster.studies.plan import fill
-from cluster.studies.plan.memory import MemoryTables
+from cluster.studies.plan.memory import stage_rows
 from cluster.studies.plan.prices import laid
 from cluster.studies.plan.space import Choices, Shape, Space, replicas_of, shapes_of
 from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
@@ -31,10 +34,6 @@ REASONS = {
     fill.LPDDR: "LPDDR too small",
     fill.KV: "KV pool smaller than the longest request",
     fill.RATE: "slower than requests come",
-}
-MODE_NAMES: Mapping[str, Literal["performance", "capacity"]] = {
-    "performance": "performance",
-    "capacity": "capacity",
 }
 Demand: TypeAlias = tuple[int, float]
 """One of LOAD, OFFERED and USERS, and how much of it."""
@@ -66,11 +65,10 @@ class Scored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What all shapes share: the map, the memory tables and the traffic."""
+    """What all shapes share: the map and the traffic."""
 
     resolved: Resolved
     routes: Routes
-    memory: MemoryTables
     traffic: Traffic
     choices: Choices
     asked: Floats
@@ -83,6 +81,8 @@ def score(
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Scored:
     """Score every legal candidate on the scenario's cluster, for the lengths of its requests."""
+    if resolved.scenario.memory.pin.kv != "sram":
+        raise ScenarioError("plan scores candidates whose KV lies in SRAM; memory.pin.kv is set")
     _, routes = map_of(resolved.scenario, resolved.hardware)
     cards = len(routes.card_id)
     ground = ground_of(resolved, routes, choices, demand)
@@ -103,7 +103,7 @@ def score(
 
 
 def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
-    """Describe the traffic and lay the memory tables ready."""
+    """Describe the traffic and what is asked of every candidate."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     window = max(layer.attention.window for layer in resolved.model.layers)
     kept = requests.prompt_tokens + requests.output_tokens
@@ -117,7 +117,6 @@ def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Dema
     return Ground(
         resolved=resolved,
         routes=routes,
-        memory=MemoryTables(resolved.model, resolved.hardware, scheduler.block_size),
         traffic=traffic,
         choices=choices,
         asked=np.array([blocks.mean(), blocks[-1], much, kind], np.float64),
@@ -143,9 +142,8 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         column.ravel()
         for column in np.meshgrid(ground.choices.seats, ground.choices.budgets, indexing="ij")
     )
-    memory = ground.memory.stage_rows(
-        shape.plan, shape.memory_mode, shape.formats.weights, shape.formats.kv
-    )
+    settings = _settings(ground, shape)
+    memory = stage_rows(ground.resolved.model, shape.plan, ground.resolved.hardware, settings)
     began = time.perf_counter()
     status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
     fill.check(memory, ground.asked, seats, status, columns)
@@ -179,6 +177,17 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         seconds = 0.0
 
 
+def _settings(ground: Ground, shape: Shape) -> MemorySettings:
+    scenario = ground.resolved.scenario
+    return MemorySettings(
+        weights=shape.formats.weights,
+        kv=shape.formats.kv,
+        mode=shape.memory_mode,
+        block_size=scenario.scheduler.block_size,
+        pins=Pins(**scenario.memory.pin.model_dump()),
+    )
+
+
 def _priced(ground: Ground, shape: Shape) -> tuple[PriceTables, Joules] | None:
     """Price the first and the last replica; None for what is not modelled or takes too long."""
     resolved, plan = ground.resolved, shape.plan
@@ -200,7 +209,7 @@ def _priced(ground: Ground, shape: Shape) -> tuple[PriceTables, Joules] | None:
         max_tokens=tokens,
         max_rows=int(min(tokens, ground.choices.seats[-1])),
         max_context=resolved.max_model_len,
-        memory_mode=MODE_NAMES[shape.memory_mode],
+        residency=uniform(shape.memory_mode, resolved.model, plan, _settings(ground, shape).pins),
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,

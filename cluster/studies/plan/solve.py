@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import called
 from cluster.studies.plan.cycle import (
     DECODES,
     REPLICAS,
@@ -26,7 +26,7 @@ TURNS = 30
 CLOSE = 1e-4
 
 
-@compiled
+@called
 def company(come: float, slots: float) -> float:
     """Prompts in a chunk where ``come`` arrive in a slot's cycle; slots share out what comes."""
     if slots > 1.0:
@@ -34,7 +34,7 @@ def company(come: float, slots: float) -> float:
     return float(come / (1.0 - math.exp(-come))) if come > 1e-6 else 1.0
 
 
-@compiled
+@called
 def look(
     laid: Any,
     budget: float,
@@ -75,7 +75,7 @@ def look(
     return mix_ps(decode, chunk, seen), lasts * loops, lasts * fill, chunk, decode, share
 
 
-@compiled
+@called
 def full_rate(
     laid: Any,
     budget: float,
@@ -84,25 +84,31 @@ def full_rate(
     """Requests per picosecond of a replica whose ``seats`` are never empty; the mean cycle, how
     many of them fill, and how long a prompt takes.
 
-    Whoever is not decoding is filling: bisected until as many fill as arrive to.
+    Whoever is not decoding is filling: sought, by false position, where as many fill as come to.
     """
-    slots, decodes = laid.facts[STAGES], max(laid.facts[DECODES], 1e-9)
-    low, high = 0.0, FULLEST * min(slots, seats)
+    decodes = max(laid.facts[DECODES], 1e-9)
+    low, high = 0.0, FULLEST * min(laid.facts[STAGES], seats)
+    most = high
+    above, below = seats, -seats  # how far from balance either end is, until it is known
     rate = cycle = filling = fill_ps = 0.0
+    side = 0  # which end was moved last: one that stays is made lighter
     for _ in range(TURNS):
-        filling = 0.5 * (low + high)
+        filling = (low * below - high * above) / (below - above)
         cycle, work_ps, fill_ps, _c, _d, _s = look(laid, budget, seats - filling, filling, 0.0)
-        rate = min((seats - filling) / (decodes * cycle), high / work_ps)
-        if rate * work_ps > filling:
-            low = filling
-        else:
-            high = filling
-        if high - low < CLOSE * high:
+        rate = min((seats - filling) / (decodes * cycle), most / work_ps)
+        off = rate * work_ps - filling
+        if abs(off) < CLOSE * filling or high - low < CLOSE * high:
             break
+        if off > 0.0:
+            below *= 0.5 if side > 0 else 1.0
+            low, above, side = filling, off, 1
+        else:
+            above *= 0.5 if side < 0 else 1.0
+            high, below, side = filling, off, -1
     return rate, cycle, filling, fill_ps
 
 
-@compiled
+@called
 def latency(
     laid: Any,
     budget: float,
@@ -112,20 +118,23 @@ def latency(
     filling: float,
 ) -> tuple[float, float, float]:
     """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come."""
-    cycle = start
+    cycle = guess = start
+    last_guess = last_off = 0.0
     work_ps = fill_ps = chunk = decode = share = 0.0
-    for _ in range(TURNS):
-        before = cycle
+    for turn in range(TURNS):
         cycle, work_ps, fill_ps, chunk, decode, share = look(
-            laid,
-            budget,
-            rate * laid.facts[DECODES] * before,
-            filling,
-            1.0,
+            laid, budget, rate * laid.facts[DECODES] * guess, filling, 1.0
         )
         filling = rate * work_ps
-        if abs(cycle - before) < CLOSE * cycle:
+        off = cycle - guess
+        if abs(off) < CLOSE * cycle:
             break
+        step = off
+        if turn > 0 and last_off != off:  # the secant, where it leads on
+            slope = (off - last_off) / (guess - last_guess)
+            step = -off / slope if slope < -0.05 else off
+        last_guess, last_off = guess, off
+        guess = max(0.2 * guess, guess + step)
     inside = rate * (fill_ps + laid.facts[DECODES] * cycle)
     under_way = (1.0 - share) * decode / 2.0
     if laid.facts[STAGES] > 1.0:
@@ -134,7 +143,7 @@ def latency(
     return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
 
 
-@compiled
+@called
 def queue_ps(offered: float, servers: float, service: float) -> float:
     """Mean wait of Poisson arrivals for one of ``servers`` of constant service.
 
@@ -145,7 +154,7 @@ def queue_ps(offered: float, servers: float, service: float) -> float:
     return float(0.5 * service * load**power / (servers * (1.0 - load)))
 
 
-@compiled
+@called
 def wait_ps(
     laid: Any, rate: float, inside: float, seats: float, work_ps: float, under_way: float
 ) -> float:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cluster.machine.residency.places import Mode
 from cluster.machine.tables import Integers
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import ScenarioError
@@ -15,7 +16,7 @@ from workloads.plan import Plan, PlanError, check_plan
 
 MOST_SEQS = 1024
 BUDGETS = (128, 256, 512, 1024, 2048)
-MODES = ("performance", "capacity")
+MODES: tuple[Mode, ...] = ("performance", "capacity")
 FORMATS = ("mxint8", "mxint4")
 ILLEGAL = "the model cannot be cut so"
 
@@ -29,7 +30,7 @@ class Choices:
     expert_parallel_size: tuple[int, ...] | None = None
     replicas: tuple[int, ...] | None = None
     """None: powers of two, and as many as fit."""
-    memory_mode: tuple[str, ...] = MODES
+    memory_mode: tuple[Mode, ...] = MODES
     weights: tuple[str, ...] = FORMATS
     kv: tuple[str, ...] = FORMATS
     max_num_seqs: tuple[int, ...] = ()
@@ -65,7 +66,7 @@ class Shape:
 
     plan: Plan
     """With as many replicas as there is room for."""
-    memory_mode: str
+    memory_mode: Mode
     formats: Formats
 
 

@@ -6,14 +6,14 @@ batch is no whole number.
 
 from typing import Any
 
-from cluster.compiled import compiled
+from cluster.compiled import called, inlined
 from cluster.machine.attention import attention_ps
 
 WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""
 
 
-@compiled
+@inlined
 def between(rates: Any, row: int, column: int, place: float) -> float:
     """``rates[row, :, column]`` at ``place``, linear between its entries, its last one beyond."""
     last = rates.shape[1] - 1
@@ -24,7 +24,7 @@ def between(rates: Any, row: int, column: int, place: float) -> float:
     return float(rates[row, low, column] * (1.0 - part) + rates[row, low + 1, column] * part)
 
 
-@compiled
+@called
 def step_ps(
     laid: Any,
     tokens: float,
@@ -37,10 +37,22 @@ def step_ps(
     """All stages and sends of one step one after the other, and the slowest stage's part.
 
     ``rates[class, tokens, 4]`` as named above; ``stages[class, 3]`` how many stages are of the
-    class and how many full and windowed layers each has; ``units`` one layer of either kind.
+    class and how many full and windowed layers each has; ``units[kind, 2]`` one full layer, and
+    one windowed layer.
     """
-    full = attention_ps(laid.units, round(blocks), round(passes), 0, 0)
-    windowed = attention_ps(laid.units, 0, 0, round(blocks_windowed), round(passes_windowed))
+    full = windowed = 0.0
+    for kind in range(2):  # one call in the text: it is compiled into this function
+        cost = attention_ps(
+            laid.units[kind],
+            round(blocks),
+            round(passes),
+            round(blocks_windowed),
+            round(passes_windowed),
+        )
+        if kind == 0:
+            full = cost
+        else:
+            windowed = cost
     loop = slowest = 0.0
     for row in range(laid.rates.shape[0]):
         work = between(laid.rates, row, WORK, tokens)

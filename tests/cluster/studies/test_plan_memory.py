@@ -1,17 +1,21 @@
 """The memory check of candidates against ``fit``, which checks one plan at a time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from cluster.machine.memory import MemorySettings, fit, stage_memory
+from cluster.machine.residency.places import Mode
 from cluster.studies.plan import fill
-from cluster.studies.plan.memory import MemoryTables
+from cluster.studies.plan.memory import stage_rows
+from cluster.studies.plan.space import MODES
 from topology.catalog import load_hardware
 from workloads.formats import get_format
 from workloads.model import load_model
 from workloads.plan import Plan
 
-CASES = [
+CASES: list[tuple[str, Plan, Mode]] = [
     ("llama-3.1-8b", Plan(tensor_parallel_size=4, pipeline_parallel_size=2), "performance"),
     ("llama-3.1-8b", Plan(tensor_parallel_size=1, pipeline_parallel_size=7), "performance"),
     ("llama-3.1-70b", Plan(tensor_parallel_size=8), "capacity"),
@@ -30,18 +34,19 @@ CASES = [
 @pytest.mark.parametrize(("name", "plan", "mode"), CASES)
 @pytest.mark.parametrize("weights", ["mxint8", "mxint4"])
 def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
-    name: str, plan: Plan, mode: str, weights: str
+    name: str, plan: Plan, mode: Mode, weights: str
 ) -> None:
     model, hardware = load_model(name), load_hardware("corsair")
     stored, kv = get_format(weights), get_format("mxint8")
-    rows = MemoryTables(model, hardware, 64).stage_rows(plan, mode, stored, kv)
+    one = MemorySettings(mode=mode, weights=stored, kv=kv)
+    rows = stage_rows(model, plan, hardware, one)
     seats = np.array([1, 7, 60, 333, 5000, 60_000])
     status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
 
     fill.check(rows, np.array([1.0, 1.0, 0.7, fill.LOAD]), seats, status, found)
 
     for batch, became, row in zip(seats, status, found, strict=True):
-        settings = MemorySettings(mode=mode, weights=stored, kv=kv, max_num_seqs=int(batch))
+        settings = replace(one, max_num_seqs=int(batch))
         fits = all(stage.fits for stage in stage_memory(model, plan, hardware, settings))
         assert (became == fill.FITS) == fits
         if fits:
@@ -53,11 +58,11 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
 def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
     model, hardware = load_model("deepseek-v3"), load_hardware("corsair")
     eight = get_format("mxint8")
-    tables = MemoryTables(model, hardware, 64)
     status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
     became = {}
-    for mode in ("capacity", "performance"):
-        rows = tables.stage_rows(Plan(), mode, eight, eight)
+    for mode in MODES:
+        settings = MemorySettings(mode=mode, weights=eight, kv=eight)
+        rows = stage_rows(model, Plan(), hardware, settings)
         fill.check(rows, np.ones(4), np.array([4]), status, found)
         became[mode] = int(status[0])
 
@@ -67,9 +72,8 @@ def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
 def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
     model, hardware = load_model("llama-3.1-8b"), load_hardware("corsair")
     eight = get_format("mxint8")
-    rows = MemoryTables(model, hardware, 64).stage_rows(
-        Plan(tensor_parallel_size=8), "performance", eight, eight
-    )
+    plan = Plan(tensor_parallel_size=8)
+    rows = stage_rows(model, plan, hardware, MemorySettings(weights=eight, kv=eight))
     status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
 
     fill.check(rows, np.array([1.0, 1e6, 0.7, 0.0]), np.array([4]), status, found)
