@@ -46,7 +46,7 @@ def tables() -> PriceTables:
         send_bytes=nothing,
         token_counts=np.zeros((*linear_ps.shape, len(COUNTS)), np.int64),
         head_counts=np.zeros((1, 2, len(COUNTS)), np.int64),
-        attention_counts=np.zeros((1, 4, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((1, 6, len(COUNTS)), np.int64),
         stage_class=np.zeros((1, 1), np.int64),
         return_ps=np.zeros(1, np.int64),
         clocks_per_query=8,

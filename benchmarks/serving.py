@@ -47,7 +47,7 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
         send_bytes=np.zeros((2, len(tokens)), np.int64),
         token_counts=np.zeros((2, len(tokens), len(COUNTS)), np.int64),
         head_counts=np.zeros((2, len(rows), len(COUNTS)), np.int64),
-        attention_counts=np.zeros((2, 4, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((2, 6, len(COUNTS)), np.int64),
         stage_class=np.tile(np.minimum(np.arange(stages), 1), (replicas, 1)),
         return_ps=np.full(replicas, 1_100_000),
         clocks_per_query=32,

@@ -184,6 +184,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         router=scenario.router,
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
+        sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
         ready_ps=_ready_ps(resolved, fitted),
     )
     return Layout(

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 
 from cluster.assembly import Machine
+from cluster.machine.attention import BLOCK_TOKENS
 from cluster.machine.memory import StageMemory
 from cluster.machine.price import steady_decode
 from cluster.machine.tables import PriceTables
@@ -35,7 +36,8 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     tokens = machine.fit.blocks * scheduler.block_size
     rows = machine.prices.stages * scheduler.max_num_batched_tokens  # of all slots at once
     batch = max(1, min(scheduler.max_num_seqs, tokens // context, rows))
-    steady = steady_decode(machine.prices, batch=batch, context=context)
+    in_sram = machine.limits.sram_blocks * scheduler.block_size // BLOCK_TOKENS
+    steady = steady_decode(machine.prices, batch=batch, context=context, sram_blocks=in_sram)
     alone = steady_decode(machine.prices, batch=1, context=context)
     prefill = _prefill_tokens_per_s(machine.prices)
     rate = _rate_per_s(resolved)

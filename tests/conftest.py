@@ -68,7 +68,7 @@ def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) 
         send_bytes=nothing,
         token_counts=np.zeros((classes, entries, len(COUNTS)), np.int64),
         head_counts=np.zeros((classes, max_num_seqs + 1, len(COUNTS)), np.int64),
-        attention_counts=np.zeros((classes, 4, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((classes, 6, len(COUNTS)), np.int64),
         stage_class=stage_class,
         return_ps=np.zeros(len(stage_class), np.int64),
         clocks_per_query=8,
@@ -99,7 +99,9 @@ def problems(draw: st.DrawFn) -> Problem:
     arrivals = lay_out(requests, limits, replicas)
     needs = -(-(arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size)
     spare = draw(st.integers(-1, 8) if crowded else st.sampled_from([-1, 0, 2, 30, 1000]))
-    return arrivals, tables, replace(limits, blocks=max(1, int(needs.max()) + spare))
+    blocks = max(1, int(needs.max()) + spare)
+    in_sram = draw(st.sampled_from([2**62, 2**62, 0, blocks // 3]))
+    return arrivals, tables, replace(limits, blocks=blocks, sram_blocks=in_sram)
 
 
 def any_limits() -> st.SearchStrategy[Limits]:
@@ -213,6 +215,7 @@ def random_attention(rng: np.random.Generator) -> Records:
         attention[name] = rng.integers(1, 6, attention.shape)
     attention["layers"] = rng.integers(0, 3, attention.shape)
     attention["decode_bound"] = 0
+    attention["ahead"] = int(rng.integers(0, 2))
     attention["ps_per_clock"] = rng.choice([0.25, 1.0, 1e12 / 1.1444e9 / 1000])
     return attention
 

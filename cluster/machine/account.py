@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cluster.compiled import compiled
-from cluster.machine.attention import attention_by_bound
+from cluster.machine.attention import attention_by_bound, kv_column
 from cluster.machine.collective import TIERS
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.tables import BOUNDS, MEASURES, STEP, Integers, PriceTables, Records
@@ -26,6 +26,8 @@ _LOADS = _TIERS + _COUNTED + _MEASURED
 # Columns of the price rows: the bounds, then these, the bytes by tier and the counts.
 _FLOOR, _SEND_PS, _SEND_BYTES, _TIER_BYTES = range(_BOUNDS, _BOUNDS + 4)
 _COUNT = _TIER_BYTES + _TIERS
+# Columns of a step's attention: the bounds, then these.
+_FETCH, _AHEAD = _BOUNDS, _BOUNDS + 1
 # Columns of the books: busy time by bound, loads, then these; the last two at stage 0 only.
 _TIER = _BOUNDS
 _SENT, _TOKENS, _STEPS, _BLOCK_NS, _PEAK = range(_TIER + _LOADS, _TIER + _LOADS + 5)
@@ -195,11 +197,17 @@ def _price_rows(prices: PriceTables) -> Integers:
 
 
 def _attention(prices: PriceTables, measures: Integers) -> Integers:
-    """[class, row, 6] classes of the same shape are priced once."""
+    """[class, row, 8] by bound, then fetched KV and whether that is done ahead of use.
+
+    Classes of the same shape are priced once.
+    """
     priced: dict[bytes, Integers] = {}
     for shapes in prices.attention:
         if shapes.tobytes() not in priced:
-            priced[shapes.tobytes()] = attention_by_bound(shapes, measures)
+            split = attention_by_bound(shapes, measures)
+            fetch = kv_column(shapes, measures)
+            ahead = np.full_like(fetch, int(shapes[0]["ahead"]))
+            priced[shapes.tobytes()] = np.column_stack([split, fetch, ahead])
     return np.stack([priced[shapes.tobytes()] for shapes in prices.attention])
 
 
@@ -256,9 +264,15 @@ def _work(price: Any, head: Any, attention: Any, parts: Any) -> int:
     for bound in range(_BOUNDS):
         parts[bound] = price[bound] + attention[bound]
         work_ps += parts[bound]
-    if price[_FLOOR] > work_ps:
-        parts[_LPDDR] += price[_FLOOR] - work_ps
-        work_ps = price[_FLOOR]
+    floor_ps, fetch_ps = price[_FLOOR], attention[_FETCH]
+    if attention[_AHEAD] == 0:
+        parts[_LPDDR] += fetch_ps
+        work_ps += fetch_ps
+    else:
+        floor_ps += fetch_ps
+    if floor_ps > work_ps:
+        parts[_LPDDR] += floor_ps - work_ps
+        work_ps = floor_ps
     for bound in range(_BOUNDS):
         parts[bound] += head[bound]
         work_ps += head[bound]

@@ -42,6 +42,8 @@ _FIELDS = [
     ("tile_clocks", np.float64),  # one pass
     ("softmax_clocks", np.float64),  # per element
     ("ps_per_clock", np.float64),
+    ("lpddr_block_ps", np.float64),  # one block of all these layers, to or from LPDDR
+    ("ahead", np.int64),  # 1 where blocks are fetched ahead of use; the same in both classes
 ]
 SHAPE = np.dtype((np.record, _FIELDS))  # fields are attributes, compiled or not
 """One class of layers. Halves of tiles (4-bit KV: 128 tokens a tile) are exact in float64."""
@@ -135,6 +137,36 @@ def attention_ps(
 
 
 @compiled
+def kv_ps(shapes: Any, blocks: int, blocks_windowed: int) -> int:
+    """LPDDR's time for so many blocks of the full layers, and of the windowed ones."""
+    return int(
+        np.rint(blocks * shapes[0].lpddr_block_ps)
+        + np.rint(blocks_windowed * shapes[1].lpddr_block_ps)
+    )
+
+
+@compiled
+def worked_ps(shapes: Any, busy_ps: int, floor_ps: int, fetch_ps: int) -> int:
+    """How long a stage works on its layers: on what it computes, streams, and fetches of KV."""
+    if shapes[0].ahead == 0:
+        return int(max(floor_ps, busy_ps + fetch_ps))
+    return int(max(floor_ps + fetch_ps, busy_ps))
+
+
+@compiled
+def _kv(shapes: Any, measures: Any, out: Any) -> None:
+    for step in range(len(measures)):
+        out[step] = kv_ps(shapes, measures[step, 4], measures[step, 5])
+
+
+def kv_column(shapes: Records, measures: Integers) -> Integers:
+    """[n] ``kv_ps`` of ``measures[n, 6]``."""
+    out = np.zeros(len(measures), np.int64)
+    _kv(shapes, np.ascontiguousarray(measures, np.int64), out)
+    return out
+
+
+@compiled
 def _split(shape: Any, decode_blocks: int, prefill_passes: int, out: Any) -> None:
     """Add one class to ``out[6]``: products to the bound of whichever rows make more passes."""
     if shape.layers == 0 or decode_blocks + prefill_passes == 0:
@@ -157,7 +189,7 @@ def _by_bound(shapes: Any, measures: Any, out: Any) -> None:
 
 
 def attention_by_bound(shapes: Records, measures: Integers) -> Integers:
-    """[n, 6] ``attention_ps`` of ``measures[n, 4]`` (its arguments), split; rows sum to it."""
+    """[n, 6] ``attention_ps`` split; its arguments are the first four of ``measures[n, ...]``."""
     out = np.zeros((len(measures), len(BOUNDS)), np.int64)
     _by_bound(shapes, np.ascontiguousarray(measures, np.int64), out)
     return out

@@ -30,8 +30,11 @@ MEASURES = (
     "prefill_passes",
     "decode_blocks_windowed",
     "prefill_passes_windowed",
+    "lpddr_blocks",
+    "lpddr_blocks_windowed",
 )
-"""The sums by which attention knows a step."""
+"""The sums by which attention knows a step: the first four price it in SRAM, the last two say what
+comes from LPDDR."""
 
 STEP = np.dtype(
     [
@@ -52,6 +55,8 @@ STEP = np.dtype(
             "prefill_passes",  # sum over chunks of blocks x tile passes, full layers
             "decode_blocks_windowed",  # the same two over windowed layers
             "prefill_passes_windowed",
+            "lpddr_blocks",  # 64-token KV blocks that the step moves from or to LPDDR, full layers
+            "lpddr_blocks_windowed",
         )
     ]
 )
@@ -67,10 +72,13 @@ class PriceTables:
 
     The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
 
-        max(floor_ps[c, t],
+        max(floor_ps[c, t] + kv_ps(attention[c], lpddr_blocks, ...),
             linear_ps[c, t] + collective_ps[c, t]
-            + attention_ps(attention[c], decode_blocks, prefill_passes))
+            + attention_ps(attention[c], decode_blocks, prefill_passes, ...))
         + head_ps[c, emitted]
+
+    where the chiplets fetch ahead (``attention[c].ahead``); else the blocks from LPDDR come first
+    and ``kv_ps`` is added to the second line instead.
 
     and the next stage may begin ``send_ps[c, t]`` after its end.
     """
@@ -101,7 +109,7 @@ class PriceTables:
     head_counts: Integers
     """[c, s, COUNTS]"""
     attention_counts: Integers
-    """[c, 4, COUNTS] of one unit of each of MEASURES."""
+    """[c, 6, COUNTS] of one unit of each of MEASURES."""
     stage_class: Integers
     """[replica, stage] which class prices this stage."""
     return_ps: Integers

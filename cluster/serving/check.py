@@ -21,6 +21,8 @@ def check_limits(limits: Limits) -> None:
             raise ValueError(f"{name} must be at least 1, got {getattr(limits, name)!r}")
     if not limits.concurrency >= 0:
         raise ValueError(f"concurrency must be 0 (open loop) or more, got {limits.concurrency!r}")
+    if not limits.sram_blocks >= 0:
+        raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:
         raise ValueError(f"ready_ps must lie in 0..{LAST_PS}, got {limits.ready_ps!r}")
     if limits.router not in ROUTERS:

@@ -41,6 +41,8 @@ class Limits:
     concurrency: int = 0
     """Users of a closed loop; 0 means open loop: arrivals as given."""
     prefix_caching: bool = False
+    sram_blocks: int = 2**62
+    """So many of them lie in SRAM; the rest in LPDDR."""
     ready_ps: int = 0
     """No step starts before: the weights are still on their way."""
 

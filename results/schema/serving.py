@@ -91,6 +91,8 @@ STEPS = Table(
         whole("prefill_passes", "passes", "KV blocks x tile passes of prefill, full layers."),
         whole("decode_blocks_windowed", "blocks", "decode_blocks of windowed layers."),
         whole("prefill_passes_windowed", "passes", "prefill_passes of windowed layers."),
+        whole("lpddr_blocks", "blocks", "KV blocks moved from or to LPDDR, full layers."),
+        whole("lpddr_blocks_windowed", "blocks", "lpddr_blocks of windowed layers."),
     ),
 )
 

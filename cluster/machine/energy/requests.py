@@ -1,10 +1,11 @@
 """Whose energy it was: every step's joules shared out to the requests that it served.
 
-Of a step, the work that grows with its tokens is shared by token, attention goes to the decode rows
-and prompt chunks that caused it, and the LM head to the rows that emit. So a decode row's share of
-each step of its slot is the same for all rows, and a request's decode energy is the difference of
-a running sum between its first token and its last. Prompts of a slot are computed one after the
-other, in the order in which they were admitted: a request's part of that sum is as long as its
+Of a step, the work that grows with its tokens (and KV from LPDDR) is shared by token, attention
+goes to the decode rows and prompt chunks that caused it, and the LM head to the rows that emit. So
+a decode row's share of each step of its slot is the same for all rows, and a request's decode
+energy is the difference of a running sum between its first token and its last. Prompts of a slot
+are computed one after the other, in the order in which they were admitted: a request's part of that
+sum is as long as its
 prompt. Where recomputation (after preemption), or a step without room for all of its rows, makes
 shares of a slot sum to anything else than its joules, all of them are scaled alike.
 
@@ -25,7 +26,7 @@ POINTS = 1 << 21
 and again, and what lies between is drawn straight."""
 
 _DECODE, _PREFILL = 0, 1
-_DB, _PP, _DBW, _PPW = range(len(MEASURES))
+_DB, _PP, _DBW, _PPW, _KV, _KVW = range(len(MEASURES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,7 +130,7 @@ def _tables(
 ) -> tuple[Integers, Floats, Floats, Floats]:
     """Joules of a step at all stages together, by tokens, emitting rows and attention measures.
 
-    Returns kind[replica] and [kind, t], [kind, s], [kind, 4]: replicas of equal prices on equal
+    Returns kind[replica] and [kind, t], [kind, s], [kind, 6]: replicas of equal prices on equal
     links are of one kind.
     """
     count_j = joules.cards_per_stage * joules.count_j.sum(axis=-1, keepdims=True)
@@ -179,6 +180,7 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         tokens, prefill, emitted = row["tokens"], row["prefill_tokens"], row["emitted"]
         decode = tokens - prefill
         linear_j, head_j, each = by_tokens[kind, tokens], head[kind, emitted], attention[kind]
+        linear_j += each[_KV] * row["lpddr_blocks"] + each[_KVW] * row["lpddr_blocks_windowed"]
         decode_j = each[_DB] * row["decode_blocks"] + each[_DBW] * row["decode_blocks_windowed"]
         prefill_j = each[_PP] * row["prefill_passes"] + each[_PPW] * row["prefill_passes_windowed"]
         if decode > 0:

@@ -11,6 +11,7 @@ from cluster.machine.attention import SHAPE, shape_of
 from cluster.machine.chiplet import LPDDR, Product, lpddr_ps
 from cluster.machine.collective import Cost, all_gather
 from cluster.machine.energy.counts import COUNTS
+from cluster.machine.memory.shard import KvBlock, kv_block
 from cluster.machine.price.attention_layer import attention_operations, heads_of
 from cluster.machine.price.counted import attention_counts
 from cluster.machine.price.exchanges import (
@@ -260,15 +261,29 @@ def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
             layers=count + int(shapes[index]["layers"]),
             softmax_clocks=bench.simd("softmax").clocks,
         )
+    if inputs.placed.kv != "sram":
+        for layer, count in _counted(stage).items():
+            stored = _kv_block(inputs, bench, layer).chiplet * count
+            ps = float(stored) * 1e12 / bench.chiplet.lpddr_bytes_per_s
+            shapes[int(layer.attention.window > 0)]["lpddr_block_ps"] += ps
+    shapes["ahead"] = int(bench.figures["chiplet.prefetch_bytes"] > 0)
     return shapes
 
 
+def _kv_block(inputs: PriceInputs, bench: Bench, layer: Layer) -> KvBlock:
+    """64 tokens of one sequence in one layer, on the fullest chiplet and on the card."""
+    return kv_block(layer.attention, inputs.plan, bench.chiplets, inputs.formats.kv)
+
+
 def _attention_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
-    """[4, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
+    """[6, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
     counts = np.zeros((len(MEASURES), len(COUNTS)), np.int64)
+    fetched, moved = MEASURES.index("lpddr_blocks"), COUNTS.index("lpddr_bytes")
     for layer, count in _counted(stage).items():
-        first = 2 * int(layer.attention.window > 0)
+        windowed = int(layer.attention.window > 0)
+        first = 2 * windowed
         counts[first : first + 2] += count * layer_attention_counts(inputs, bench, layer)
+        counts[fetched + windowed, moved] += count * _kv_block(inputs, bench, layer).card
     return counts
 
 

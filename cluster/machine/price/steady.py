@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.attention import BLOCK_TOKENS, attention_by_bound
+from cluster.machine.attention import BLOCK_TOKENS, attention_by_bound, kv_ps, worked_ps
 from cluster.machine.tables import BOUNDS, Integers, PriceTables
 
 
@@ -34,20 +34,29 @@ class SteadyDecode:
 
 
 def steady_decode(
-    prices: PriceTables, *, batch: int, context: int, replica: int = 0
+    prices: PriceTables,
+    *,
+    batch: int,
+    context: int,
+    replica: int = 0,
+    sram_blocks: int | None = None,
 ) -> SteadyDecode:
     """``batch`` sequences of ``context`` tokens spread over the slots of one replica.
 
     A slot may start again when its own loop is over and all others have passed the slowest stage;
-    so the cycle is the longer of the longest loop and the largest sum of slots over one stage.
+    so the cycle is the longer of the longest loop and the largest sum of slots over one stage. Of
+    the 64-token KV blocks so many lie in SRAM and the rest in LPDDR (None: all in SRAM).
     """
     stages = prices.stages
     sizes = [batch // stages + (slot < batch % stages) for slot in range(stages)]
     splits = {size: _split(prices, size, context, replica) for size in set(sizes) if size}
     classes = prices.stage_class[replica]
     heads = {size: prices.head_by_bound_ps[classes, size].sum(axis=-1) for size in splits}
+    over = 0 if sram_blocks is None else max(0, batch * -(-context // BLOCK_TOKENS) - sram_blocks)
     work = {
-        size: np.maximum(split.sum(axis=1) - heads[size], _floor(prices, size, replica))
+        size: _worked(
+            prices, classes, split.sum(axis=1) - heads[size], (size, context, over, batch)
+        )
         + heads[size]
         for size, split in splits.items()
     }
@@ -88,9 +97,27 @@ def _split(prices: PriceTables, size: int, context: int, replica: int) -> Intege
     return split
 
 
-def _floor(prices: PriceTables, size: int, replica: int) -> Integers:
-    floor_ps: Integers = prices.floor_ps[prices.stage_class[replica], size]
-    return floor_ps
+def _worked(
+    prices: PriceTables, classes: Integers, busy_ps: Integers, step: tuple[int, int, int, int]
+) -> Integers:
+    """[stage] work without the head, for a step of (rows, context, blocks in LPDDR, batch)."""
+    size, context, over, batch = step
+    seen, _, windowed, _ = measures_of(prices.window_tokens, size, context)
+    used = batch * -(-context // BLOCK_TOKENS)
+    moved = -(-(seen + -(-size // BLOCK_TOKENS)) * over // used)
+    inside = max(0, moved - (seen - windowed)) if over and prices.window_tokens else 0
+    return np.array(
+        [
+            worked_ps(
+                prices.attention[chosen],
+                int(busy_ps[stage]),
+                int(prices.floor_ps[chosen, size]),
+                kv_ps(prices.attention[chosen], moved, inside),
+            )
+            for stage, chosen in enumerate(classes.tolist())
+        ],
+        np.int64,
+    )
 
 
 def _between(prices: PriceTables, size: int, replica: int) -> int:

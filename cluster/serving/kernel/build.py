@@ -56,6 +56,7 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["requests"], control["replicas"] = requests, prices.replicas
     for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "blocks", "max_model_len"):
         control[name] = getattr(limits, name)
+    control["sram_blocks"] = limits.sram_blocks
     control["router"] = ROUTERS.index(limits.router)
     control["closed_loop"] = limits.concurrency > 0
     control["due"] = min(limits.concurrency, requests)

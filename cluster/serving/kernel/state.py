@@ -37,6 +37,7 @@ CONTROL = _record(
     "max_num_batched_tokens",
     "block_size",
     "blocks",
+    "sram_blocks",
     "max_model_len",
     "router",
     "closed_loop",

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.compiled import inlined
-from cluster.machine.attention import BLOCK_TOKENS, attention_ps
+from cluster.machine.attention import BLOCK_TOKENS, attention_ps, kv_ps, worked_ps
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.pool import release
 from cluster.serving.kernel.state import COMPLETED, State
@@ -17,12 +17,14 @@ def measure(state: State, r: int, s: int, row: Any) -> None:
     widest = (window + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1  # blocks that one windowed token sees
     prefill = emitted = finished = 0
     decode_blocks = decode_blocks_windowed = passes = passes_windowed = decoding = 0
+    seen_full = seen_windowed = 0
     for place in range(slot["members"]):
         member = rows[place]
         tokens, computed, known = member["scheduled"], member["computed"], member["known"]
         if tokens == 0:
             continue
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
+        seen_full += blocks
         if computed == known:
             emitted += 1
             if known + 1 == member["goal"]:
@@ -31,12 +33,14 @@ def measure(state: State, r: int, s: int, row: Any) -> None:
                 decoding += 1
                 decode_blocks += blocks
                 decode_blocks_windowed += min(blocks, widest)
+                seen_windowed += min(blocks, widest)
                 continue
         prefill += tokens
         per_block = (tokens * per_query + BLOCK_TOKENS - 1) // BLOCK_TOKENS
         seen = (window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1
         passes += blocks * per_block
         passes_windowed += min(blocks, seen) * per_block
+        seen_windowed += min(blocks, seen)
     row["tokens"] = decoding + prefill
     row["prefill_tokens"] = prefill
     row["emitted"] = emitted
@@ -45,6 +49,24 @@ def measure(state: State, r: int, s: int, row: Any) -> None:
     row["prefill_passes"] = passes
     row["decode_blocks_windowed"] = decode_blocks_windowed if window > 0 else 0
     row["prefill_passes_windowed"] = passes_windowed if window > 0 else 0
+    fetch(state, r, row, seen_full, seen_windowed)
+
+
+@inlined
+def fetch(state: State, r: int, row: Any, full: int, windowed: int) -> None:
+    """Write into the log row which of the blocks that its rows see come from LPDDR.
+
+    Those beyond the SRAM of the replica lie there, the coldest first.
+    """
+    control, used = state.control[0], state.replicas[r]["used_blocks"]
+    over = used - control["sram_blocks"]
+    row["lpddr_blocks"] = row["lpddr_blocks_windowed"] = 0
+    if over <= 0:
+        return
+    moved = full + ((row["tokens"] + BLOCK_TOKENS - 1) >> 6)
+    row["lpddr_blocks"] = (moved * over + used - 1) // used
+    if control["window_tokens"] > 0:
+        row["lpddr_blocks_windowed"] = max(0, row["lpddr_blocks"] - (full - windowed))
 
 
 @inlined
@@ -79,7 +101,10 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
             row["prefill_passes_windowed"],
         )
         head_ps = rates[price_class, row["emitted"]]["head_ps"]
-        work["work_ps"] = max(rate["floor_ps"], rate["work_ps"] + attention) + head_ps
+        shapes = state.attention[price_class]
+        fetch_ps = kv_ps(shapes, row["lpddr_blocks"], row["lpddr_blocks_windowed"])
+        busy_ps = rate["work_ps"] + attention
+        work["work_ps"] = worked_ps(shapes, busy_ps, rate["floor_ps"], fetch_ps) + head_ps
         work["serial"] = state.control[0]["serial"]
     return int(work["work_ps"])
 

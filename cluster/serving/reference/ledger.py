@@ -64,6 +64,8 @@ class Ledger:
                 measures.prefill_passes,
                 measures.decode_blocks_windowed,
                 measures.prefill_passes_windowed,
+                measures.lpddr_blocks,
+                measures.lpddr_blocks_windowed,
             )
         )
 

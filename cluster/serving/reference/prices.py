@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cluster.machine.attention import attention_ps
+from cluster.machine.attention import attention_ps, kv_ps
 from cluster.machine.tables import PriceTables
 from cluster.serving.reference.blocks import ceil_div
 from cluster.serving.reference.replica import Replica, Step
@@ -22,6 +22,8 @@ class Measures:
     prefill_passes: int
     decode_blocks_windowed: int
     prefill_passes_windowed: int
+    lpddr_blocks: int
+    lpddr_blocks_windowed: int
 
 
 class Prices:
@@ -39,8 +41,15 @@ class Prices:
         self._clocks_per_query = tables.clocks_per_query
         self._window_tokens = tables.window_tokens
 
-    def measure(self, step: Step) -> Measures:
-        """Sums over the rows of ``step``, whose tokens are counted as computed already."""
+    def measure(self, step: Step, used_blocks: int, sram_blocks: int) -> Measures:
+        """Sums over the rows of ``step``, whose tokens are counted as computed already.
+
+        Of ``used_blocks`` of the replica those beyond ``sram_blocks`` lie in LPDDR.
+        """
+        tokens_of_step = sum(step.rows.values())
+        lpddr, lpddr_windowed = self._from_lpddr(
+            step, max(0, used_blocks - sram_blocks), used_blocks
+        )
         decode, decode_windowed, passes, passes_windowed = 0, 0, 0, 0
         for request, tokens in step.rows.items():
             blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
@@ -54,7 +63,7 @@ class Prices:
                 passes_windowed += seen * chunk_passes
         emitting = [request for request in step.rows if request.remaining == 0]
         return Measures(
-            tokens=sum(step.rows.values()),
+            tokens=tokens_of_step,
             prefill_tokens=sum(n for row, n in step.rows.items() if row not in step.decoding),
             emitted=len(emitting),
             finished=sum(request.done_output + 1 == request.output for request in emitting),
@@ -62,7 +71,21 @@ class Prices:
             prefill_passes=passes,
             decode_blocks_windowed=decode_windowed,
             prefill_passes_windowed=passes_windowed,
+            lpddr_blocks=lpddr,
+            lpddr_blocks_windowed=lpddr_windowed,
         )
+
+    def _from_lpddr(self, step: Step, over: int, used: int) -> tuple[int, int]:
+        """Blocks that full and windowed layers move: a share of all, old ones first."""
+        blocks = [ceil_div(each.computed, ATTENTION_BLOCK_TOKENS) for each in step.rows]
+        windows = [
+            self._windowed(count, tokens)
+            for count, tokens in zip(blocks, step.rows.values(), strict=True)
+        ]
+        written = ceil_div(sum(step.rows.values()), ATTENTION_BLOCK_TOKENS)
+        moved = ceil_div((sum(blocks) + written) * over, used)
+        outside = sum(blocks) - sum(windows)
+        return moved, max(0, moved - outside) if over and self._window_tokens else 0
 
     def cross(self, replica: Replica, step: Measures, now_ps: int) -> int:
         """Take ``step`` through all stages of ``replica``; when the last one has done it."""
@@ -96,5 +119,11 @@ class Prices:
             + self._collective_ps[price_class][step.tokens]
             + attention
         )
-        layers_ps = max(self._floor_ps[price_class][step.tokens], busy_ps)
+        floor_ps = self._floor_ps[price_class][step.tokens]
+        shapes = self._attention[price_class]
+        fetch_ps = int(kv_ps(shapes, step.lpddr_blocks, step.lpddr_blocks_windowed))
+        if shapes[0].ahead:
+            layers_ps = max(floor_ps + fetch_ps, busy_ps)
+        else:
+            layers_ps = max(floor_ps, busy_ps + fetch_ps)
         return layers_ps + self._head_ps[price_class][step.emitted]

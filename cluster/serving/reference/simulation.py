@@ -167,7 +167,7 @@ class Simulation:
                 replica.wake(now_ps, but=slot)
 
     def _launch(self, replica: Replica, slot: Slot, step: Step, now_ps: int) -> None:
-        measures = self.prices.measure(step)
+        measures = self.prices.measure(step, replica.pool.used, self.limits.sram_blocks)
         end_ps = self.prices.cross(replica, measures, now_ps)
         slot.in_flight = step
         heappush(self.in_flight, (end_ps, replica.number, slot.number))

@@ -46,7 +46,7 @@ def priced(
         send_bytes=drawn(CLASSES, TOKENS + 1, high=10**6),
         token_counts=drawn(CLASSES, TOKENS + 1, len(COUNTS), high=10**6),
         head_counts=drawn(CLASSES, SEQS + 1, len(COUNTS), high=10**6),
-        attention_counts=rng.integers(0, 1000, (CLASSES, 4, len(COUNTS))),
+        attention_counts=rng.integers(0, 1000, (CLASSES, 6, len(COUNTS))),
         stage_class=stage_class,
         return_ps=np.zeros(replicas, np.int64),
         clocks_per_query=32,

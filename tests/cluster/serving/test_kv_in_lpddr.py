@@ -1,0 +1,133 @@
+"""KV blocks in LPDDR: what steps fetch, what it costs, and what it makes room for."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.assembly import arrivals_of, assemble
+from cluster.machine.attention import SHAPE, kv_ps, worked_ps
+from cluster.machine.price import steady_decode
+from cluster.machine.tables import STEP, Records
+from cluster.scenario.load import load
+from cluster.scenario.resolve import Resolved, resolve
+from cluster.serving.engine import serve
+from cluster.serving.reference import serve_reference
+
+
+def resolved(
+    kv: str, *, model: str = "llama-3.1-8b", prompt: int = 900, output: int = 20, **changes: Any
+) -> Resolved:
+    asked = {
+        "model": model,
+        "plan": {"tensor_parallel_size": 8},
+        "memory": {"mode": "performance", "pin": {"kv": kv}},
+        "scheduler": {"max_num_seqs": 8, "max_num_batched_tokens": 128},
+        "workload": {
+            "synthetic": {
+                "requests": 10,
+                "arrivals": {"concurrency": 8},
+                "prompt_tokens": {"fixed": prompt},
+                "output_tokens": {"fixed": output},
+            }
+        },
+        **changes,
+    }
+    return resolve(load(asked))
+
+
+def served(asked: Resolved, engine: Any = serve, **limits: Any) -> tuple[Any, Records]:
+    machine, windows = assemble(asked), [np.zeros(0, STEP)]
+    given = replace(machine.limits, **limits) if limits else machine.limits
+    found = engine(
+        arrivals_of(asked), machine.prices, given, on_steps=lambda rows: windows.append(rows.copy())
+    )
+    return found, np.concatenate(windows)
+
+
+def test_a_step_fetches_its_share_of_what_lies_in_lpddr() -> None:
+    _, steps = served(resolved("spill"), sram_blocks=40)
+    decode = steps[(steps["prefill_tokens"] == 0) & (steps["used_blocks"] > 40)]
+
+    assert len(decode)
+    over = decode["used_blocks"] - 40
+    moved = decode["decode_blocks"] + 1  # up to 64 new tokens push one block out
+    np.testing.assert_array_equal(decode["lpddr_blocks"], -(-moved * over // decode["used_blocks"]))
+    assert not steps[steps["used_blocks"] <= 40]["lpddr_blocks"].any()
+
+
+def test_blocks_inside_a_window_leave_sram_last() -> None:
+    asked = resolved(
+        "spill",
+        model="gpt-oss-20b",
+        output=100,
+        formats={"weights": "mxint4"},
+        plan={"tensor_parallel_size": 8, "expert_parallel_size": 8},
+    )
+    # 8 sequences of 15 blocks; windowed layers see 3 of each.
+    for sram_blocks, inside in ((60, False), (5, True)):
+        _, steps = served(asked, sram_blocks=sram_blocks)
+        full = steps[steps["prefill_tokens"] == 0]
+        assert full["lpddr_blocks"].max() > 0
+        assert bool(full["lpddr_blocks_windowed"].any()) is inside
+        assert (full["lpddr_blocks_windowed"] <= full["decode_blocks_windowed"] + 1).all()
+
+
+def test_a_block_takes_the_time_of_its_bytes() -> None:
+    prices = assemble(resolved("lpddr")).prices
+    shapes = prices.attention[0]
+
+    # 32 layers x 2 x 64 x 128 elements of 65/64 bytes on one chiplet: a KV head on each card,
+    # whose blocks go round its 8 chiplets. At 50 GB/s x 0.8.
+    block = 32 * 2 * 64 * 128 * 65 / 64 / 8
+    assert kv_ps(shapes, 1000, 0) == pytest.approx(1000 * block / 40e9 * 1e12, abs=1)
+
+
+def test_fetching_ahead_hides_it_and_otherwise_it_adds() -> None:
+    shapes = np.zeros(2, SHAPE)
+    shapes["lpddr_block_ps"] = 10.0
+
+    assert worked_ps(shapes, 100, 0, 40) == 140
+    shapes["ahead"] = 1
+    assert worked_ps(shapes, 100, 0, 40) == 100
+    assert worked_ps(shapes, 100, 90, 40) == 130
+
+
+def test_lpddr_makes_room_for_what_sram_refuses() -> None:
+    # Beside 154 MB of weights 166 MB leave room for some 180 blocks: 12,000 tokens, not 60,000.
+    small = {"chiplet.usable_sram_fraction": 0.65}
+    seats = {"max_num_seqs": 2, "max_num_batched_tokens": 512}
+    refused, _ = served(resolved("sram", prompt=60_000, scheduler=seats, hardware_set=small))
+    taken, _ = served(resolved("spill", prompt=60_000, scheduler=seats, hardware_set=small))
+
+    assert refused.status.all()
+    assert not taken.status.any()
+
+
+def test_the_reference_says_the_same() -> None:
+    for kv, ahead in (("spill", 8e6), ("lpddr", 0.0)):
+        asked = resolved(kv, hardware_set={"chiplet.prefetch_bytes": ahead})
+        blocks = {"sram_blocks": 30} if kv == "spill" else {}
+        ours, steps = served(asked, **blocks)
+        theirs, expected = served(asked, serve_reference, **blocks)
+        np.testing.assert_array_equal(steps, expected)
+        np.testing.assert_array_equal(ours.finish_ps, theirs.finish_ps)
+
+
+def test_steady_decode_prices_the_spill_as_the_engine_does() -> None:
+    asked = resolved("spill", output=100, hardware_set={"chiplet.prefetch_bytes": 0.0})
+    machine = assemble(asked)
+    _, steps = served(asked, sram_blocks=20)
+    eight = steps[
+        (steps["tokens"] == 8) & (steps["prefill_tokens"] == 0) & (steps["finished"] == 0)
+    ]
+    row = eight[0]
+    context = int(row["decode_blocks"]) * 64 // 8
+    steady = steady_decode(machine.prices, batch=8, context=context, sram_blocks=20)
+
+    assert row["end_ps"] - row["start_ps"] == steady.slowest_stage_ps
+    assert (
+        steady.slowest_stage_ps
+        > steady_decode(machine.prices, batch=8, context=context).slowest_stage_ps
+    )
