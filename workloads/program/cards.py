@@ -24,8 +24,8 @@ def on_cards(inputs: ProgramInputs, units: Sequence[Unit]) -> Program:
     one card is none.
     """
     cards = inputs.cards
-    columns: dict[str, Any] = {name: [getattr(u.row, name) for u in units] for name in _OF_ROW}
-    columns |= {
+    columns: dict[str, Any] = {
+        **_of_rows(units),
         "rank": [unit.stage for unit in units],
         "step": [unit.step for unit in units],
         "layer": [unit.layer for unit in units],
@@ -48,6 +48,23 @@ def on_cards(inputs: ProgramInputs, units: Sequence[Unit]) -> Program:
     offsets, deps = _spread(one.dep_offsets, one.deps, cards)
     operations = Operations(dep_offsets=offsets, deps=deps, **wide)
     return replace(program, operations=operations, groups=_groups(inputs))
+
+
+def _of_rows(units: Sequence[Unit]) -> dict[str, Any]:
+    """Columns of the units' rows, of which most are the same few again and again."""
+    rows = {id(unit.row): unit.row for unit in units}
+    place = {key: number for number, key in enumerate(rows)}
+    which = np.array([place[id(unit.row)] for unit in units], np.int64)
+    columns: dict[str, Any] = {}
+    for name in _OF_ROW:
+        values = [getattr(row, name) for row in rows.values()]
+        if isinstance(values[0], str):
+            words = list(dict.fromkeys(values))
+            code = {word: number for number, word in enumerate(words)}
+            columns[name] = (words, np.array([code[value] for value in values])[which])
+        else:
+            columns[name] = np.array(values, np.int64)[which]
+    return columns
 
 
 def with_replicas(program: Program, replicas: int) -> Program:

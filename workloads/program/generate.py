@@ -30,14 +30,14 @@ def generate_program(inputs: ProgramInputs, steps: Steps) -> Program:
     check_plan(inputs.plan, inputs.model)
     _check_steps(inputs, steps)
     if len({_signature(step) for step in steps}) > 1 or len(steps) == 1:
-        writer = Writer(inputs=inputs)
+        writer = Writer(inputs=inputs, repeats=False)
         writer.write(steps)
-        return with_replicas(on_cards(inputs, writer.units(varying=False)), inputs.plan.replicas)
+        return with_replicas(on_cards(inputs, writer.written), inputs.plan.replicas)
     first = Writer(inputs=inputs)
     first.write(steps[:1])  # to know where a repeat ends, for which the next one waits
     writer = Writer(inputs=inputs, before=first.ends, cached=first.cached)
     writer.write(steps[:1])
-    program = on_cards(inputs, writer.units(varying=True))
+    program = on_cards(inputs, writer.written)
     varying = _varying(inputs, steps, writer.slots)
     program = replace(program, repeats=len(steps), varying=varying)
     return with_replicas(program, inputs.plan.replicas)

@@ -51,6 +51,8 @@ class Writer:
     """Appends the units of batch after batch."""
 
     inputs: ProgramInputs
+    repeats: bool = True
+    """Whether what is written is a template; nothing varies in a program without repeats."""
     before: Ends = field(default_factory=Ends)
     """Where the repeat before has ended; it is used up."""
     cached: dict[tuple[int, Batch], StageRows] = field(default_factory=dict)
@@ -66,10 +68,6 @@ class Writer:
             return {key: tuple(unit - units for unit in deps) for key, deps in ends.items()}
 
         return Ends(stage=back(self.before.stage), slot=back(self.before.slot))
-
-    def units(self, *, varying: bool) -> list[Unit]:
-        """All that was written; nothing varies in a program without repeats."""
-        return self.written if varying else [replace(unit, varies=-1) for unit in self.written]
 
     def write(self, steps: Steps) -> None:
         for step, batches in enumerate(steps):
@@ -135,7 +133,7 @@ class Writer:
         return self._append(replace(here, row=receive, stage=to, peer=here.stage))
 
     def _varies(self, here: Unit, row: Row) -> int:
-        if row.slot is None:
+        if row.slot is None or not self.repeats:
             return -1
         return self.slots.setdefault((here.slot, row.slot), len(self.slots))
 
