@@ -51,7 +51,7 @@ def test_sram_as_one_pool_holds_the_published_contexts(
     shape = load_model(model)
     left = cards * 2e9 * fraction - weight_bytes(shape, EIGHT)
 
-    assert left / (USERS * kv_bytes_per_token(shape, EIGHT)) == pytest.approx(context, rel=2e-3)
+    assert left / (USERS * kv_bytes_per_token(shape, EIGHT)) == pytest.approx(context, rel=3e-3)
 
 
 @pytest.mark.parametrize(
