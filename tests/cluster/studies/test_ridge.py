@@ -1,6 +1,7 @@
 """MXINT4 against MXINT8: the ridge moves from batch 8 to 16, and throughput as the model says."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
@@ -92,3 +93,23 @@ def test_the_figure_has_four_panels(found: Ridge) -> None:
         "decode, performance mode, tokens/s",
         "decode, capacity mode, tokens/s",
     ]
+
+
+def test_the_page_says_what_is_found_today(found: Ridge) -> None:
+    page = Path(__file__).resolve().parents[3] / "docs" / "studies" / "mxint4-against-mxint8.md"
+    _, decode = page.read_text("utf-8").split("steady decode")
+    told = {}
+    for line in decode.splitlines():
+        cells = [cell.strip().replace(",", "") for cell in line.strip("|").split("|")]
+        if cells[0].isdigit():
+            told[int(cells[0])] = cells[1:]
+
+    cases = [(pair, mode) for mode in found.modes for pair in CARD]
+    rate = {(row.pair, row.mode, row.batch): row.tokens_per_s for row in found.decodes}
+    assert told.keys() == {1, 16, 32, 64, 96, 128}
+    for batch in (1, 16, 64, 128):
+        for case, cell in zip(cases, told[batch], strict=True):
+            if cell == "does not fit":
+                assert (*case, batch) not in rate
+            else:
+                assert rate[*case, batch] == pytest.approx(float(cell), rel=0.01)
