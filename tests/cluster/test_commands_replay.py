@@ -112,7 +112,7 @@ def test_a_blow_at_any_moment_leaves_a_whole_run_or_none_and_no_process(
             time.sleep(moments.uniform(0, 3))
             process.send_signal(blow)
             process.communicate(timeout=60)
-        _, left = psutil.wait_procs(others, timeout=30)
+        _, left = psutil.wait_procs(others, timeout=90)  # Ray looks after its own in turns
 
         assert left == []
         for path in visible(tmp_path):
