@@ -28,7 +28,7 @@ from cluster import sweep
 from cluster.actors.connect import private_environment
 from results import ResultsError, open_sweep
 
-LONGEST_S = 3.0
+LONGEST_S = 12.0
 """A driver lives at most so long after it has begun to run points."""
 PATIENCE_S = 180.0
 

@@ -145,7 +145,7 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         prefix_caching=prefix_caching,
         inputs=tuple(_inputs(scenario, openers)),
         run_id=run_id(content),
-        machine_id=_machine_id(content, model),
+        machine_id=_machine_id(content, scenario, model),
     )
     return whole if scenario.pools is None else _divided(whole, scenario.pools)
 
@@ -185,10 +185,19 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
     )
 
 
-def _machine_id(content: Mapping[str, object], model: Model) -> str:
-    """The identity of layout and prices; the seed matters where tokens are dealt to experts."""
-    routed = any(layer.mlp.experts for layer in model.layers)
-    dropped = OF_TRAFFIC if routed else (*OF_TRAFFIC, "seed")
+def _machine_id(content: Mapping[str, object], scenario: Scenario, model: Model) -> str:
+    """The identity of layout and prices.
+
+    The seed matters where tokens are dealt to experts, the requests where ``auto`` places weights
+    for them.
+    """
+    dropped = {*OF_TRAFFIC, "seed"}
+    if any(layer.mlp.experts for layer in model.layers):
+        dropped.remove("seed")
+    pools = scenario.pools
+    parts = (scenario,) if pools is None else (pools.prefill, pools.decode)
+    if any(part.memory.mode == "auto" for part in parts):
+        dropped.remove("requests")
     return run_id({key: value for key, value in content.items() if key not in dropped})
 
 

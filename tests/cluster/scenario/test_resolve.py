@@ -23,6 +23,13 @@ def test_runs_that_differ_in_traffic_only_share_a_machine() -> None:
     assert machine_id() != machine_id(hardware_set={"card.clock_hz": 1e9})
 
 
+def test_the_traffic_is_of_the_machine_where_weights_are_placed_for_it() -> None:
+    auto = {"memory": {"mode": "auto"}}
+
+    assert machine_id(**auto) != machine_id(**auto, workload={"synthetic": {"requests": 4}})
+    assert machine_id(**auto) == machine_id(**auto, slo={"ttft_s": 1.0})
+
+
 def test_the_seed_is_of_the_machine_only_where_tokens_are_dealt_to_experts() -> None:
     assert machine_id(seed=0) == machine_id(seed=1)
     assert machine_id(model="gpt-oss-20b", seed=0) != machine_id(model="gpt-oss-20b", seed=1)

@@ -68,6 +68,25 @@ def test_a_point_is_the_run_that_simulate_gives(tmp_path: Path) -> None:
     assert {name: row[name] for name in done.metrics} == {n: expected[n] for n in done.metrics}
 
 
+def test_points_that_share_a_machine_are_still_the_runs_that_simulate_gives(tmp_path: Path) -> None:
+    """Also where the machine depends on the traffic, or there are two of them."""
+    pool = {"cards": 4, "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 1}}
+    axes = [
+        {"list": [{"memory.mode": "auto"}, {"pools.prefill": pool, "pools.decode": pool}]},
+        {"grid": {"workload.synthetic.preset": ["azure-conv-2023", "azure-code-2023"]}},
+    ]
+    base = {**BASE, "formats": {"weights": "mxint4"}}
+    done = sweep({**ASKED, "base": base, "axes": axes}, out=tmp_path)
+    divided = {"prefill": pool, "decode": pool}
+
+    for row in done.points.to_pylist():
+        changes = {"pools": divided} if row["pools.decode.cards"] else {"memory": {"mode": "auto"}}
+        preset = {"synthetic": {"preset": row["workload.synthetic.preset"]}}
+        alone = flatten(simulate(load(base, workload=preset, **changes)).summary)
+        assert row["run_id"] == alone["run_id"]
+        assert [row[name] for name in done.metrics] == [alone[name] for name in done.metrics]
+
+
 def test_nothing_is_computed_twice_however_often_it_is_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
