@@ -7,8 +7,9 @@ from itertools import groupby
 from typing import Any
 
 from cluster.assembly import Layout, lay_out, memory_settings
+from cluster.machine.chiplet import chiplet_of
 from cluster.machine.memory.shard import shard
-from cluster.machine.memory.stage import Held, chiplets_of, matrices, stage_contents
+from cluster.machine.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.residency.expected import traffic_of
 from cluster.machine.residency.loading import host_load_s, lpddr_load_s, other_bytes, swap_s
@@ -71,12 +72,20 @@ def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
         "buffer_bytes": memory.buffer_bytes,
         "tail_bytes": memory.tail_bytes,
         "kv_bytes": int(layout.fit.sram_blocks * memory.block_bytes),
+        "kv_lpddr_bytes": int((layout.fit.blocks - layout.fit.sram_blocks) * memory.block_bytes),
+        "kv_lpddr_us_per_block": _block_us(resolved, memory),
         "kv_blocks": memory.blocks,
         "headroom_bytes": layout.fit.headroom_bytes[number],
         "lpddr_bytes": memory.lpddr_bytes,
         "lpddr_used_bytes": memory.lpddr_weight_bytes
         + int((layout.fit.blocks - layout.fit.sram_blocks) * memory.block_bytes),
     }
+
+
+def _block_us(resolved: Resolved, memory: StageMemory) -> float:
+    """LPDDR's time for one scheduler block of all layers of a stage."""
+    rate = chiplet_of(resolved.hardware).lpddr_bytes_per_s
+    return float(memory.block_bytes) / rate * 1e6
 
 
 def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[str, Any]]:
@@ -190,6 +199,9 @@ def _stages_text(stages: list[dict[str, Any]]) -> Iterator[str]:
         for weights in first["weights"]:
             yield _weights_text(weights)
         yield _row("kv", "sram", first["kv_bytes"])
+        if first["kv_lpddr_bytes"]:
+            each = f"  {first['kv_lpddr_us_per_block']:,.2f} us for each block that a step fetches"
+            yield _row("kv", "lpddr", first["kv_lpddr_bytes"]) + each
         yield _row("kv tails", "sram", first["tail_bytes"])
         if first["buffer_bytes"]:
             yield _row("stream buffer", "sram", first["buffer_bytes"])

@@ -120,3 +120,15 @@ def test_equal_stages_are_told_once() -> None:
     text = explain_text(explained(plan=plan))
 
     assert "Stages 1-2, each, 8 layers" in text
+
+
+def test_kv_beyond_sram_is_told_with_what_fetching_it_takes() -> None:
+    found = explained(memory={"pin": {"kv": "spill"}})
+    stage = found["stages"][0]
+
+    # A block is 66,560 bytes of 16 layers on each of 32 chiplets, at 40 GB/s.
+    assert stage["kv_lpddr_us_per_block"] == pytest.approx(66_560 / 40e9 * 1e6)
+    assert stage["kv_lpddr_bytes"] == pytest.approx(
+        (found["kv_blocks"] - found["kv_blocks_in_sram"]) * 66_560
+    )
+    assert "for each block that a step fetches" in explain_text(found)
