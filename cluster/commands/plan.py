@@ -89,6 +89,20 @@ def plan(  # noqa: PLR0913 - each is an option
     write: Annotated[
         Path | None, typer.Option("--write", help="Write the best as a scenario file.")
     ] = None,
+    smallest: Annotated[
+        bool,
+        typer.Option("--min-cards", help="Instead: the smallest cluster for the scenario's plan."),
+    ] = False,
+    fastest: Annotated[
+        bool,
+        typer.Option("--max-rate", help="Instead: the most traffic that its cluster sustains."),
+    ] = False,
+    attainment: Annotated[
+        float | None,
+        typer.Option(
+            help="With these two: part of requests within the SLO [p99 of each].", metavar="PART"
+        ),
+    ] = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -97,6 +111,16 @@ def plan(  # noqa: PLR0913 - each is an option
     from cluster.studies.plan.rank import slo_of
     from cluster.studies.plan.study import plan as study
 
+    asked = load_scenario(scenario, sets=sets or ())
+    bounds = slo_of(slo) if slo else None
+    if smallest or fastest:
+        if smallest and fastest:
+            raise typer.BadParameter("--min-cards and --max-rate are two questions: ask one")
+        from cluster.commands.capacity import answer
+
+        question = "min-cards" if smallest else "max-rate"
+        answer(asked, question, bounds, attainment, as_json=as_json, quiet=quiet)
+        return
     given = {
         "tensor_parallel_size": _numbers("--tp", tp),
         "pipeline_parallel_size": _numbers("--pp", pp),
@@ -109,8 +133,8 @@ def plan(  # noqa: PLR0913 - each is an option
         "kv": _words(kv),
     }
     found = study(
-        load_scenario(scenario, sets=sets or ()),
-        slo=slo_of(slo) if slo else None,
+        asked,
+        slo=bounds,
         load_at=_load(load),
         objective=objective.value,
         choices=_choices(given),

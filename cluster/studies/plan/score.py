@@ -61,6 +61,7 @@ class Scored:
     """Mean of a request's steps after its first token."""
     pricing_s: float
     scoring_s: float
+    scoring_cpu_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +89,7 @@ def score(
     ground = ground_of(resolved, routes, choices, demand)
     space = shapes_of(resolved.scenario, resolved.model, cards, choices)
     parts: list[Part] = []
-    pricing_s = scoring_s = 0.0
+    pricing_s = scoring_s = cpu_s = 0.0
     with announced():
         for number, shape in enumerate(space.shapes):
             progress(number, len(space.shapes))
@@ -97,9 +98,10 @@ def score(
             took = time.perf_counter() - began
             spent = sum(part.seconds for part in grids)
             pricing_s, scoring_s = pricing_s + took - spent, scoring_s + spent
+            cpu_s += sum(part.cpu_seconds for part in grids)
             parts += grids
     progress(len(space.shapes), len(space.shapes))
-    return _joined(ground, space, parts, (cards, pricing_s, scoring_s))
+    return _joined(ground, space, parts, (cards, pricing_s, scoring_s, cpu_s))
 
 
 def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
@@ -134,6 +136,8 @@ class Part:
     status: Integers
     columns: Floats
     seconds: float
+    """Wall time of its scores."""
+    cpu_seconds: float
 
 
 def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
@@ -144,13 +148,13 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
     )
     settings = _settings(ground, shape)
     memory = stage_rows(ground.resolved.model, shape.plan, ground.resolved.hardware, settings)
-    began = time.perf_counter()
+    began, worked = time.perf_counter(), time.process_time()
     status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
     fill.check(memory, ground.asked, seats, status, columns)
     status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
     fits = np.flatnonzero(status == fill.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
-    seconds = time.perf_counter() - began
+    seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
     priced = _priced(ground, shape) if len(fits) else None
     for replicas in replicas_of(shape.plan, ground.choices):
         here, found = status.copy(), columns.copy()
@@ -160,11 +164,12 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         else:
             group = shape.plan.tensor_parallel_size
             tables = laid(*priced, ground.traffic, replicas, group)
-            began = time.perf_counter()
+            began, worked = time.perf_counter(), time.process_time()
             scored = here[fits]
             fill.fill(tables, ground.asked, seats, budgets, scored, found)
             here[fits] = scored
             seconds += time.perf_counter() - began
+            cpu_s += time.process_time() - worked
         yield Part(
             shape=number,
             replicas=replicas,
@@ -173,8 +178,9 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
             status=here,
             columns=found,
             seconds=seconds,
+            cpu_seconds=cpu_s,
         )
-        seconds = 0.0
+        seconds = cpu_s = 0.0
 
 
 def _settings(ground: Ground, shape: Shape) -> MemorySettings:
@@ -222,7 +228,7 @@ def _priced(ground: Ground, shape: Shape) -> tuple[PriceTables, Joules] | None:
 
 
 def _joined(
-    ground: Ground, space: Space, parts: list[Part], sums: tuple[int, float, float]
+    ground: Ground, space: Space, parts: list[Part], sums: tuple[int, float, float, float]
 ) -> Scored:
     """Put the parts together; what has no score is counted."""
     counts: Counter[str] = Counter(space.illegal)
@@ -239,7 +245,7 @@ def _joined(
     def joined(columns: list[Integers]) -> Integers:
         return np.concatenate([np.zeros(0, np.int64), *columns])
 
-    cards, pricing_s, scoring_s = sums
+    cards, pricing_s, scoring_s, cpu_s = sums
     return Scored(
         shapes=tuple(space.shapes),
         shape=np.repeat(np.array([part.shape for part in kept], np.int64), sizes),
@@ -253,6 +259,7 @@ def _joined(
         decodes=ground.traffic.decodes,
         pricing_s=pricing_s,
         scoring_s=scoring_s,
+        scoring_cpu_s=cpu_s,
     )
 
 

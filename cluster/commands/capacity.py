@@ -1,0 +1,78 @@
+"""``plan --min-cards`` and ``--max-rate``: the answer, and the simulations that prove it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from cluster.commands import terminal
+
+if TYPE_CHECKING:
+    from cluster.scenario.model import Scenario
+    from cluster.studies.capacity import Found, Verdict
+
+SHOWN = ("p99_ttft_ms", "p99_tpot_ms", "slo_attainment", "output_throughput", "request_throughput")
+
+
+def answer(
+    scenario: "Scenario",
+    question: str,
+    bounds: Mapping[str, float] | None,
+    attainment: float | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Search, telling of each simulation, and print what was found."""
+    from cluster.scenario.model import Slo
+    from cluster.studies.capacity import Objective, max_rate, min_cards
+
+    slo = Slo(**bounds) if bounds else scenario.slo
+    search = min_cards if question == "min-cards" else max_rate
+
+    def said(verdict: "Verdict") -> None:
+        if not (as_json or quiet):
+            terminal.note(_line(verdict))
+
+    found = search(scenario, Objective(slo=slo, attainment=attainment), said)
+    payload = {
+        "question": question,
+        "answer": _plain(found.answer),
+        "beyond": None if found.beyond is None else _plain(found.beyond),
+        "tried": [_plain(each) for each in found.tried],
+        "contradictions": found.contradictions,
+    }
+    terminal.show(payload, _text(scenario, question, found), as_json=as_json, quiet=quiet)
+    for line in found.contradictions:
+        terminal.note(f"note: not monotone: {line}")
+
+
+def _plain(verdict: "Verdict") -> dict[str, Any]:
+    return {
+        "cards": verdict.cards,
+        "cluster": verdict.cluster.model_dump(),
+        "rate_scale": verdict.rate_scale,
+        "meets": verdict.meets,
+        **{name: verdict.summary.get(name) for name in SHOWN},
+    }
+
+
+def _line(verdict: "Verdict") -> str:
+    found = _plain(verdict)
+    if not verdict.summary:
+        return f"{verdict.cards} cards: the plan has no room"
+    return (
+        f"{verdict.cards} cards, x{verdict.rate_scale:.4g} "
+        f"({found['request_throughput']:.2f} requests/s): "
+        f"p99 TTFT {found['p99_ttft_ms']:,.1f} ms, p99 TPOT {found['p99_tpot_ms']:,.2f} ms: "
+        + ("meets the SLO" if verdict.meets else "fails")
+    )
+
+
+def _text(scenario: "Scenario", question: str, found: "Found") -> str:
+    if question == "min-cards":
+        head = f"{scenario.name}: {found.answer.cards} cards are the fewest"
+        none = "no smaller cluster has room for the plan"
+    else:
+        head = f"{scenario.name}: x{found.answer.rate_scale:.4g} is the most traffic"
+        none = ""
+    beyond = none if found.beyond is None else _line(found.beyond)
+    return f"{head}\n  {_line(found.answer)}\n  {beyond}\n({len(found.tried)} simulations)"
