@@ -91,6 +91,7 @@ def _checked(
     folders: tuple[Path, Path],
 ) -> Scenario:
     _drop_rivals(data, origin)
+    _refuse_nul(data, origin, document)
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
@@ -130,6 +131,17 @@ def _leaves(tree: Mapping[str, object], above: Keys = ()) -> Iterator[Keys]:
             yield from _leaves(value, (*above, key))
         else:
             yield (*above, key)
+
+
+def _refuse_nul(data: Mapping[str, Any], origin: Mapping[Keys, str], document: Document) -> None:
+    """No name of a file or of anything else holds the character that ends strings in C."""
+    for keys in _leaves(data):
+        value: Any = data
+        for key in keys:
+            value = value[key]
+        if isinstance(value, str) and "\0" in value:
+            where = origin.get(keys) or (document.where(keys) if document.lines else document.name)
+            raise ScenarioError(f"{where}: {'.'.join(map(str, keys))} holds a NUL character")
 
 
 def _drop_rivals(data: dict[str, Any], given: Mapping[Keys, str]) -> None:

@@ -164,6 +164,7 @@ def test_a_wrong_trace_is_named_with_line_and_column(
         ("workload={}", "give exactly one of trace"),
         ("slo.ttft_s=1.0e+300", "slo.ttft_s is 1e+300; must be at most"),
         ("warmup_s=.inf", "warmup_s is inf; must be finite"),
+        ('workload.trace="\\0"', "workload.trace holds a NUL character"),
         ("store.bins=1", "store.bins is 1; must be at least 2 or 'auto'"),
         ('links=[{match: "s0.sw7>*"}]', "links: nothing matches 's0.sw7>*'"),
         ('links=[{match: "*", bandwidth_scale: 0}]', "links.0.bandwidth_scale is 0; must be"),
