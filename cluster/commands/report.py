@@ -13,7 +13,8 @@ app = typer.Typer()
 @app.command(no_args_is_help=True)
 def report(
     runs: Annotated[
-        list[str], typer.Argument(help="Runs, side by side: folders, or ids in results/runs.")
+        list[str],
+        typer.Argument(help="Runs, side by side: folders, or ids in results/runs; or one sweep."),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File to write; replaced if it exists.")
@@ -24,7 +25,17 @@ def report(
     """Write one HTML file, needing no network: what limits, numbers, figures, assumptions."""
     from results import open_run
     from results.report import findings, write_report
+    from results.report.sweeps import find_sweep, verdict, write_sweep_report
 
+    sweep = find_sweep(runs)
+    if sweep is not None:
+        write_sweep_report(sweep, out)
+        said = verdict(sweep)
+        size = out.stat().st_size
+        told = {"out": str(out), "bytes": size, "verdict": said}
+        written = f"{said}\nwrote {out} ({size / 1e6:.1f} MB)"
+        terminal.show(told, written, as_json=as_json, quiet=quiet)
+        return
     opened = [open_run(name) for name in runs]
     write_report(opened, out)
     limits = {run.run_id: [one.what for one in findings(run)] for run in opened}

@@ -18,7 +18,7 @@ from results.figures.gantt import critical_path, stage_gantt
 from results.figures.latency import latency_cdf, latency_over_time
 from results.figures.links import hot_links, link_map
 from results.figures.picture import check_ending, save
-from results.figures.studies import front_of, pareto, tornado
+from results.figures.studies import by_axis, front_of, pareto, tornado
 from results.figures.traffic import load_over_time
 
 FIGURES: Mapping[str, Callable[[Run], Any]] = MappingProxyType(
@@ -60,6 +60,7 @@ def draw(run: Run, name: str) -> Any:
 __all__ = [
     "FIGURES",
     "block_sizes",
+    "by_axis",
     "by_batch",
     "check_ending",
     "draw",

@@ -65,6 +65,29 @@ def front_of(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return front[::-1]
 
 
+def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
+    """A metric over the values of one axis: a dot per point, and a line through the medians."""
+    known = [
+        {"at": point[axis], "value": float(point[metric])}
+        for point in points
+        if point.get(axis) is not None and _is_number(point.get(metric))
+    ]
+    if not known:
+        raise ResultsError(f"no point has both {axis} and {metric}")
+    plots = altair()
+    numeric = all(_is_number(row["at"]) for row in known)
+    order = sorted({row["at"] for row in known}) if numeric else None
+    x = plots.X("at:O", title=axis, sort=order)
+    y = plots.Y("value:Q", title=metric.replace("_", " "), scale=plots.Scale(zero=False))
+    told = [plots.Tooltip("at:N", title=axis), plots.Tooltip("value:Q", format=",.4~g")]
+    dots = plot(known).mark_circle(size=36, opacity=0.5, color="#0072b2")
+    dots = dots.encode(x=x, y=y, tooltip=told)
+    line = plot(known).mark_line(color="#d55e00", strokeWidth=2)
+    line = line.encode(x=x, y=plots.Y("median(value):Q"))
+    chart = plots.layer(dots, line).properties(width=WIDTH - 160, height=200)
+    return finished(chart, f"By {axis}", "a dot per point; line: medians")
+
+
 def tornado(
     rows: Sequence[Mapping[str, Any]], *, metric: str = "mean_tpot_ms", most: int = 20
 ) -> Any:

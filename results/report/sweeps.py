@@ -1,0 +1,130 @@
+"""The report of a sweep: what is best, what can be had, what did not run and why, every point."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from results.atomic import replacing
+from results.errors import ResultsError
+from results.figures.studies import CARD, USER, by_axis, pareto
+from results.report.html import bullets, figure, page, table
+from results.sweep import SWEEPS, Sweep, open_sweep
+from results.sweep_store import SWEEP
+
+FAVOURITES = ("goodput", "output_throughput", "makespan_s")
+"""What points are ranked by: the first of which any point has a value."""
+BESIDE = ("output_throughput", "mean_tpot_ms", "p99_ttft_ms", "slo_attainment", USER, CARD)
+MOST_ROWS = 500
+MOST_AXES, MOST_VALUES = 6, 30
+MOST_REASONS = 8
+MOST_SERIES, MOST_COLUMNS = 8, 12
+"""Colours of a figure, and axes that are named or have a column."""
+
+
+def find_sweep(names: Sequence[str]) -> Sweep | None:
+    """The sweep that a single name means: a folder with a sweep in it, or a name in its place."""
+    if len(names) != 1:
+        return None
+    for folder in (Path(names[0]), SWEEPS / names[0]):
+        if (folder / SWEEP).is_file():
+            return open_sweep(folder)
+    return None
+
+
+def write_sweep_report(sweep: Sweep, path: str | Path) -> Path:
+    """Write the report of a sweep, whole or not at all; the sweep may still be running."""
+    target = Path(path)
+    content = sweep_html(sweep).encode()
+    with replacing(target) as file:
+        file.write(content)
+    return target
+
+
+def verdict(sweep: Sweep) -> str:
+    """The best point in a sentence."""
+    metric = _favourite(sweep)
+    best = sweep.best(metric) if metric else []
+    if not best:
+        return f"{sweep.name}: no point is completed"
+    return (
+        f"{sweep.name}: the best {metric} is {best[0][metric]:,.4g}, at {_setting(sweep, best[0])}"
+    )
+
+
+def sweep_html(sweep: Sweep) -> str:
+    """The page."""
+    rows = [row for row in sweep.points.to_pylist() if row["status"] == "completed"]
+    parts = [
+        f"<h1>{escape(sweep.name)}</h1>",
+        f'<p class="soft">{sweep.total:,} points over {escape(_axes(sweep))}</p>',
+        f'<div class="verdict"><p class="headline">{escape(verdict(sweep))}.</p>'
+        f"<p>{escape(_counts(sweep))}.</p></div>",
+        *_not_run(sweep),
+        "<h2>Figures</h2>",
+        *_figures(sweep, rows),
+        "<h2>Points</h2>",
+        *_points(sweep, rows),
+        "<h2>Make it again</h2>",
+        f"<pre>corsair-sim sweep resume {escape(str(sweep.path))}</pre>",
+    ]
+    return page(sweep.name, parts, plots=True)
+
+
+def _favourite(sweep: Sweep) -> str:
+    known = [name for name in FAVOURITES if name in sweep.metrics]
+    return next((name for name in known if sweep.best(name)), "")
+
+
+def _axes(sweep: Sweep) -> str:
+    more = len(sweep.axes) - MOST_COLUMNS
+    named = ", ".join(sweep.axes[:MOST_COLUMNS])
+    return f"{named} and {more} more" if more > 0 else named
+
+
+def _setting(sweep: Sweep, row: dict[str, Any]) -> str:
+    return ", ".join(f"{axis} {row[axis]}" for axis in sweep.axes if row[axis] is not None)
+
+
+def _counts(sweep: Sweep) -> str:
+    counts = sweep.status_counts
+    return ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+
+
+def _not_run(sweep: Sweep) -> Iterator[str]:
+    """The commonest reasons, without the numbers that make each of them different."""
+    rows = sweep.points.select(["status", "reason"]).to_pylist()
+    reasons = Counter(
+        f"{row['status']}: {row['reason'].splitlines()[0]}"
+        for row in rows
+        if row["status"] != "completed" and row["reason"]
+    )
+    if reasons:
+        listed = [f"{count:,} {reason}" for reason, count in reasons.most_common(MOST_REASONS)]
+        yield f'<div class="warnings"><strong>Not run</strong>{bullets(listed)}</div>'
+
+
+def _figures(sweep: Sweep, rows: list[dict[str, Any]]) -> Iterator[str]:
+    few = [axis for axis in sweep.axes if len({row[axis] for row in rows}) <= MOST_SERIES]
+    series = next(iter(few), None)
+    try:
+        yield figure(f"{sweep.name}-pareto", pareto(rows, series=series).to_dict())
+    except ResultsError:
+        yield "<p>No point has both speeds, for one user and for a card.</p>"
+    metric = _favourite(sweep)
+    for axis in sweep.axes[:MOST_AXES]:
+        values = {row[axis] for row in rows if row[axis] is not None}
+        if 1 < len(values) <= MOST_VALUES:
+            yield figure(f"{sweep.name}-{axis}", by_axis(rows, axis, metric).to_dict())
+
+
+def _points(sweep: Sweep, rows: list[dict[str, Any]]) -> Iterator[str]:
+    """The best points; what a table of all would hold is in the dataset."""
+    metric = _favourite(sweep)
+    shown = sweep.best(metric, MOST_ROWS) if metric else rows[:MOST_ROWS]
+    if len(rows) > len(shown):
+        yield f"<p>The best {len(shown):,} of {len(rows):,} by {escape(metric)}.</p>"
+    beside = [name for name in (metric, *BESIDE) if name in sweep.metrics]
+    columns = ["point", *sweep.axes[:MOST_COLUMNS], *dict.fromkeys(beside)]
+    yield table(columns, [[row[name] for name in columns] for row in shown])
