@@ -14,17 +14,21 @@ SHOWN = ("p99_ttft_ms", "p99_tpot_ms", "slo_attainment", "output_throughput", "r
 
 def answer(
     scenario: "Scenario",
-    question: str,
-    bounds: Mapping[str, float] | None,
-    attainment: float | None,
+    asked: tuple[str, Mapping[str, float] | None, float | None],
     *,
+    explained: bool,
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Search, telling of each simulation, and print what was found."""
+    """Search, telling of each simulation, and print what was found.
+
+    ``asked`` are the question, the bounds and the attainment; ``explained`` adds the memory map of
+    the scenario's plan on the cluster that was found.
+    """
     from cluster.scenario.model import Slo
     from cluster.studies.capacity import Objective, max_rate, min_cards
 
+    question, bounds, attainment = asked
     slo = Slo(**bounds) if bounds else scenario.slo
     search = min_cards if question == "min-cards" else max_rate
 
@@ -40,9 +44,22 @@ def answer(
         "tried": [_plain(each) for each in found.tried],
         "contradictions": found.contradictions,
     }
-    terminal.show(payload, _text(scenario, question, found), as_json=as_json, quiet=quiet)
+    text = _text(scenario, question, found)
+    if explained:
+        text += "\n\n" + _explain(scenario, found, payload)
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for line in found.contradictions:
         terminal.note(f"note: not monotone: {line}")
+
+
+def _explain(scenario: "Scenario", found: "Found", payload: dict[str, Any]) -> str:
+    """Put the memory map of the scenario on the cluster found into the payload, and tell it."""
+    from cluster.scenario.resolve import resolve
+    from cluster.studies.explain import explain, explain_text
+
+    laid = scenario.model_copy(update={"cluster": found.answer.cluster})
+    payload["explain"] = explain(resolve(laid))
+    return explain_text(payload["explain"])
 
 
 def _plain(verdict: "Verdict") -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """``corsair-sim plan``: the best way to lay a model on a cluster, found without simulating it."""
 
+import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cluster.commands import terminal
+from cluster.commands.plan_text import plan_text, shape
 
 if TYPE_CHECKING:
     from cluster.studies.plan.space import Choices
@@ -103,6 +105,16 @@ def plan(  # noqa: PLR0913 - each is an option
             help="With these two: part of requests within the SLO [p99 of each].", metavar="PART"
         ),
     ] = None,
+    trace: Annotated[
+        Path | None,
+        typer.Option(
+            "--trace", help="Requests of this trace: short for --set workload.trace=FILE."
+        ),
+    ] = None,
+    explained: Annotated[
+        bool,
+        typer.Option("--explain", help="Show where everything of the best lies in memory."),
+    ] = False,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -111,7 +123,7 @@ def plan(  # noqa: PLR0913 - each is an option
     from cluster.studies.plan.rank import slo_of
     from cluster.studies.plan.study import plan as study
 
-    asked = load_scenario(scenario, sets=sets or ())
+    asked = load_scenario(scenario, sets=[*(sets or ()), *_of_trace(trace)])
     bounds = slo_of(slo) if slo else None
     if smallest or fastest:
         if smallest and fastest:
@@ -119,7 +131,8 @@ def plan(  # noqa: PLR0913 - each is an option
         from cluster.commands.capacity import answer
 
         question = "min-cards" if smallest else "max-rate"
-        answer(asked, question, bounds, attainment, as_json=as_json, quiet=quiet)
+        wanted = question, bounds, attainment
+        answer(asked, wanted, explained=explained, as_json=as_json, quiet=quiet)
         return
     given = {
         "tensor_parallel_size": _numbers("--tp", tp),
@@ -146,9 +159,26 @@ def plan(  # noqa: PLR0913 - each is an option
         found.save(out)
     if write is not None:
         _write(found, best, write)
-    terminal.show(
-        _payload(found, best), _text(found, best, out, write), as_json=as_json, quiet=quiet
-    )
+    payload, text = _payload(found, best), plan_text(found, best, out, write)
+    if explained:
+        text += "\n" + _explain(found, best, payload)
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _of_trace(path: Path | None) -> list[str]:
+    """The word that makes a trace the workload's source; quoted, since it is read as YAML."""
+    return [] if path is None else [f"workload.trace={json.dumps(str(path), ensure_ascii=False)}"]
+
+
+def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[str, Any]) -> str:
+    """Put the memory map of the best into the payload, and tell it."""
+    from cluster.scenario.resolve import resolve
+    from cluster.studies.explain import explain, explain_text
+
+    payload["explain"] = explain(resolve(found.scenario(best[0]))) if best else None
+    if not best:
+        return ""
+    return f"\nMemory of the best, {shape(best[0])}:\n\n{explain_text(payload['explain'])}"
 
 
 def _choices(given: Mapping[str, Sequence[Any] | None]) -> "Choices":
@@ -227,96 +257,3 @@ def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any
             for each in found.verified
         ],
     }
-
-
-def _text(
-    found: "Plans", best: Sequence[Mapping[str, Any]], out: Path | None, write: Path | None
-) -> str:
-    scored = found.scored
-    limits = ", ".join(f"{name} {value:g}" for name, value in found.slo.items() if value)
-    parts = [
-        f"{found.resolved.model.name} on {scored.cards} cards: "
-        f"{len(scored.shape):,} candidates scored ({scored.scoring_s:.2f} s, and "
-        f"{scored.pricing_s:.1f} s of pricing), SLO on the means: {limits or 'none'}",
-        "",
-        _ranking(best) if best else "no candidate meets the SLO",
-        "",
-        f"* nothing has more tokens/s/user and tokens/s/card "
-        f"({int(found.columns['pareto'].sum()):,} such candidates in all)",
-        *([*_verified(found)] if found.verified else []),
-        "",
-        "infeasible: "
-        + (", ".join(f"{times:,} {why}" for why, times in found.infeasible.items()) or "none"),
-        *([f"wrote {out}"] if out else []),
-        *([f"wrote {write}; next: corsair-sim serve {write}"] if write else []),
-    ]
-    return "\n".join(parts)
-
-
-def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
-    headers = (
-        *("", "plan", "memory", "weights", "KV", "seqs", "budget", "TTFT ms", "TPOT ms"),
-        *("tokens/s", "/card", "/user", "J/token", "free MB"),
-    )
-    rows = [
-        [
-            f"{place}{'*' if each['pareto'] else ''}",
-            shape(each),
-            each["memory_mode"],
-            each["weights"],
-            each["kv"],
-            each["max_num_seqs"],
-            each["max_num_batched_tokens"],
-            each["ttft_ms"],
-            each["tpot_ms"],
-            each["output_throughput"],
-            each["output_tokens_per_s_per_card"],
-            each["output_tokens_per_s_per_user"],
-            each["joules_per_output_token"],
-            each["headroom_bytes"] / 1e6,
-        ]
-        for place, each in enumerate(best, 1)
-    ]
-    return terminal.table(headers, rows)
-
-
-def shape(candidate: Mapping[str, Any]) -> str:
-    """``2 x (TP 4 x PP 2, EP 4)``."""
-    experts = candidate["expert_parallel_size"]
-    return (
-        f"{candidate['replicas']} x (TP {candidate['tensor_parallel_size']} x PP "
-        f"{candidate['pipeline_parallel_size']}{f', EP {experts}' if experts > 1 else ''})"
-    )
-
-
-def _verified(found: "Plans") -> list[str]:
-    """Analytic beside simulated, and what only the simulation knows."""
-    headers = (
-        *("", "TTFT ms", "simulated", "error", "TPOT ms", "simulated", "error"),
-        *("tokens/s", "simulated", "p99 TTFT", "p99 TPOT", "in SLO %"),
-    )
-    rows = []
-    for place, each in enumerate(found.verified, 1):
-        errors, summary, candidate = each.errors, each.summary, each.candidate
-        attained = summary["slo_attainment"]
-        rows.append(
-            [
-                str(place),
-                candidate["ttft_ms"],
-                summary["mean_ttft_ms"],
-                _percent(errors["ttft_ms"]),
-                candidate["tpot_ms"],
-                summary["mean_tpot_ms"],
-                _percent(errors["tpot_ms"]),
-                candidate["output_throughput"],
-                summary["output_throughput"],
-                summary["p99_ttft_ms"],
-                summary["p99_tpot_ms"],
-                None if attained is None else 100 * attained,
-            ]
-        )
-    return ["", "Simulated on the scenario's requests:", terminal.table(headers, rows)]
-
-
-def _percent(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:+.1f} %"

@@ -56,6 +56,34 @@ def test_the_table_says_what_was_simulated(capsys: Captured) -> None:
     assert "1 x (TP 8 x PP 1)" in text
 
 
+def test_the_best_is_explained_as_it_was_scored(capsys: Captured) -> None:
+    found = answer(capsys, *FEW, "--explain")
+
+    best, laid = found["candidates"][0], found["explain"]
+    assert laid["kv_blocks"] == best["kv_blocks"]
+    assert min(stage["headroom_bytes"] for stage in laid["stages"]) == best["headroom_bytes"]
+    assert main(["plan", *FEW, "--explain"]) == 0
+    assert f"KV (sram): {best['kv_blocks']:,} blocks a replica" in capsys.readouterr().out
+
+
+def test_nothing_is_explained_where_no_candidate_meets_the_slo(capsys: Captured) -> None:
+    assert answer(capsys, *FEW, "--explain", "--slo", "tpot_s=1e-6")["explain"] is None
+
+
+def test_a_trace_takes_the_place_of_the_workload_whatever_its_name(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    trace = tmp_path / "two: requests.csv"
+    trace.write_text("arrived_at,num_prefill_tokens,num_decode_tokens\n0.0,64,1\n0.5,64,1\n")
+
+    found = answer(capsys, *FEW[:-2], "--trace", trace, "--load", "offered", "--simulate", "1")
+
+    best, (simulated,) = found["candidates"][0], found["simulated"]
+    assert best["request_rate_per_s"] == pytest.approx(2.0)  # one gap of half a second
+    assert best["tpot_ms"] is None  # answers of one token
+    assert simulated["summary"]["completed"] == 2
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -65,9 +93,23 @@ def test_the_table_says_what_was_simulated(capsys: Captured) -> None:
         (("--modes", "fast"), "memory_mode is one of"),
         (("--weights", "int3"), "int3"),
         (("--slo", "speed=1"), "--slo speed=1"),
+        (("--trace", "missing.csv"), "missing.csv"),
     ],
 )
 def test_wrong_words_are_told_plainly(capsys: Captured, words: tuple[str, str], said: str) -> None:
     assert main(["plan", *words]) == 2
 
     assert said in capsys.readouterr().err
+
+
+def test_the_smallest_cluster_is_explained_too(capsys: Captured) -> None:
+    found = answer(
+        capsys,
+        *("--min-cards", "--explain", "--slo", "ttft_s=5"),
+        *("--set", "workload.synthetic.requests=20", "--set", "cluster.cards_per_server=8"),
+        *("--set", "plan={tensor_parallel_size: 4, pipeline_parallel_size: 2}"),
+    )
+
+    assert found["answer"]["cards"] == 8  # what the plan needs
+    layers = [stage["layers"] for stage in found["explain"]["stages"]]
+    assert layers == [16, 16]  # 32 on two stages
