@@ -7,6 +7,7 @@ import results
 from results.api import open_run
 from results.columns import Integers
 from results.errors import ResultsError
+from results.schema.serving import cost_columns
 from results.summary import Machine, summarise
 
 
@@ -19,7 +20,9 @@ def damage(path: Path, at: int) -> None:
 def test_the_summary_comes_back_as_it_was(run_folder: Path, requests: dict[str, Integers]) -> None:
     written = summarise(requests, machine=Machine(cards=2))
 
-    assert open_run(run_folder).summary == {"run_id": "abc123", "model_version": 1, **written}
+    unpriced = dict.fromkeys((column.name for column in cost_columns()), None)
+    first = {"run_id": "abc123", "model_version": 1}
+    assert open_run(run_folder).summary == {**first, **written, **unpriced}
 
 
 def test_a_run_is_opened_by_folder_by_root_and_id_and_by_bare_id(
