@@ -27,6 +27,7 @@ class Objective(StrEnum):
     ttft = "ttft"
     tpot = "tpot"
     joules = "joules"
+    cost = "cost"
 
 
 @app.command()

@@ -38,7 +38,7 @@ def plan_text(
 def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
     headers = (
         *("", "plan", "memory", "weights", "KV", "seqs", "budget", "TTFT ms", "TPOT ms"),
-        *("tokens/s", "/card", "/user", "J/token", "free MB"),
+        *("tokens/s", "/card", "/user", "J/token", "USD/M tokens", "USD/h", "free MB"),
     )
     rows = [
         [
@@ -55,11 +55,19 @@ def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
             each["output_tokens_per_s_per_card"],
             each["output_tokens_per_s_per_user"],
             each["joules_per_output_token"],
+            _band(each, "cost_per_million_output_tokens_usd"),
+            _band(each, "cost_per_hour_usd"),
             each["headroom_bytes"] / 1e6,
         ]
         for place, each in enumerate(best, 1)
     ]
     return terminal.table(headers, rows)
+
+
+def _band(candidate: Mapping[str, Any], name: str) -> str:
+    """``0.61 (0.33-1.7)``."""
+    amount, low, high = (candidate[f"{name}{end}"] for end in ("", "_low", "_high"))
+    return f"{amount:.3g} ({low:.3g}-{high:.3g})"
 
 
 def shape(candidate: Mapping[str, Any]) -> str:

@@ -57,11 +57,19 @@ class Inventory:
 def inventory_of(
     figures: Mapping[str, Ranged], *, racks: int, servers_per_rack: int, cards_per_server: int
 ) -> Inventory:
-    """Count what a cluster of that size is made of.
+    """Count what a cluster of that size is made of."""
+    return inventory_with(
+        figures, servers=racks * servers_per_rack, racks=racks, cards_per_server=cards_per_server
+    )
+
+
+def inventory_with(
+    figures: Mapping[str, Ranged], *, servers: int, racks: int, cards_per_server: int
+) -> Inventory:
+    """Count what so many servers are made of, on so many racks, which need not be full.
 
     A server on its own needs no leaf switch, and one rack no spines.
     """
-    servers = racks * servers_per_rack
     leaves = racks if servers > 1 else 0
     spines = int(figures["pod.spines"].value) if racks > 1 else 0
     return Inventory(

@@ -23,20 +23,24 @@ class Facility:
 
 
 def facility_of(figures: Figures, routes: "Routes") -> Facility:
-    """Count what stands around the cards.
+    """Count what stands around the cards."""
+    servers = len(np.unique(np.asarray(routes.server)))
+    racks = len(np.unique(np.asarray(routes.rack)))
+    return Facility(constant_w=constant_watts(figures, servers, racks), pue=figures["cost.pue"])
+
+
+def constant_watts(figures: Figures, servers: int, racks: int) -> dict[str, float]:
+    """Watts of each part around the cards of so many servers on so many racks.
 
     A single server needs no leaf; spines join racks where there are several.
     """
-    servers = len(np.unique(np.asarray(routes.server)))
-    racks = len(np.unique(np.asarray(routes.rack)))
-    watts = {
+    return {
         "nics": servers * figures["server.nics"] * figures["server.nic_w"],
         "pcie_switches": servers * figures["server.pcie_switches"] * figures["server.switch_w"],
         "hosts": servers * figures["server.host_w"],
         "leaves": (racks if servers > 1 else 0) * figures["rack.leaf_w"],
         "spines": (figures["pod.spines"] if racks > 1 else 0) * figures["pod.spine_w"],
     }
-    return Facility(constant_w=watts, pue=figures["cost.pue"])
 
 
 def facility_power_w(

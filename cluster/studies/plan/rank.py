@@ -8,7 +8,9 @@ import numpy.typing as npt
 
 from cluster.machine.tables import Integers
 from cluster.scenario.load import ScenarioError
+from cluster.scenario.resolve import Resolved
 from cluster.studies.plan import fill
+from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
 from cluster.studies.plan.space import Shape
 from cluster.studies.plan.traffic import Floats
@@ -23,12 +25,15 @@ OBJECTIVES: Mapping[str, tuple[str, int]] = {
     "ttft": ("ttft_ms", 1),
     "tpot": ("tpot_ms", 1),
     "joules": ("joules_per_output_token", 1),
+    "cost": ("cost_per_million_output_tokens_usd", 1),
 }
 """What a plan may be best at: its column, and 1 where less is better."""
 SLOS = ("ttft_s", "tpot_s", "e2e_s")
 
 
-def columns_of(scored: Scored, slo: Mapping[str, float | None]) -> dict[str, Any]:
+def columns_of(
+    scored: Scored, resolved: Resolved, slo: Mapping[str, float | None]
+) -> dict[str, Any]:
     """The columns of the table ``candidates``, a row for each scored candidate."""
     shapes, column = scored.shapes, scored.columns
 
@@ -43,6 +48,7 @@ def columns_of(scored: Scored, slo: Mapping[str, float | None]) -> dict[str, Any
     rate = column[:, fill.RATE_PER_PS] * PS_PER_S
     throughput = rate * scored.output_tokens
     tpot_s = column[:, fill.TPOT_PS] / PS_PER_S
+    joules = column[:, fill.JOULES] / scored.output_tokens
     if scored.decodes == 0:
         tpot_s = np.full(len(tpot_s), np.nan)
     return {
@@ -65,12 +71,24 @@ def columns_of(scored: Scored, slo: Mapping[str, float | None]) -> dict[str, Any
         * scored.output_tokens,
         "output_tokens_per_s_per_card": throughput / cards,
         "output_tokens_per_s_per_user": 1.0 / tpot_s,
-        "joules_per_output_token": column[:, fill.JOULES] / scored.output_tokens,
+        "joules_per_output_token": joules,
+        **_costs(scored, resolved, cards, (joules, throughput)),
         "mean_requests": column[:, fill.INSIDE],
         "kv_blocks": column[:, fill.BLOCKS].astype(np.int64),
         "headroom_bytes": column[:, fill.HEADROOM].astype(np.int64),
         **_judged(scored, tpot_s, throughput / cards, slo),
     }
+
+
+def _costs(
+    scored: Scored, resolved: Resolved, cards: Integers, made: tuple[Floats, Floats]
+) -> dict[str, Floats]:
+    """Cards that a candidate leaves idle in its servers are paid for, too."""
+    hardware, per_server = resolved.hardware, resolved.scenario.cluster.cards_per_server
+    joules, throughput = made
+    idle = scored.site[:, 0] * per_server - cards
+    power_w = power_of(hardware, scored.site, idle, joules * throughput)
+    return cost_columns(hardware, scored.site, per_server, power_w, throughput)
 
 
 def _judged(

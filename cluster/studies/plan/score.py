@@ -4,27 +4,29 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.assembly import map_of
 from cluster.compiled import announced
-from cluster.machine.energy.joules import Joules, joules_of
-from cluster.machine.memory import MemorySettings
-from cluster.machine.place import place
-from cluster.machine.price import PriceError, PriceInputs, price_tables
-from cluster.machine.residency.places import Pins, uniform
-from cluster.machine.tables import Integers, PriceTables, TooSlowError
+from cluster.machine.tables import Integers
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
 from cluster.studies.plan import fill
+from cluster.studies.plan.ground import (
+    Demand,
+    Ground,
+    cards_of,
+    ground_of,
+    priced,
+    settings_of,
+    site_of,
+)
 from cluster.studies.plan.memory import stage_rows
 from cluster.studies.plan.prices import laid
 from cluster.studies.plan.space import Choices, Shape, Space, replicas_of, shapes_of
-from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
-from topology.route import Routes
+from cluster.studies.plan.traffic import Floats
 
 FEW_SEATS, UNPRICED = -1, -2
 REASONS = {
@@ -35,8 +37,6 @@ REASONS = {
     fill.KV: "KV pool smaller than the longest request",
     fill.RATE: "slower than requests come",
 }
-Demand: TypeAlias = tuple[int, float]
-"""One of LOAD, OFFERED and USERS, and how much of it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +47,8 @@ class Scored:
     shape: Integers
     """[n] which of ``shapes``."""
     replicas: Integers
+    site: Integers
+    """[n, 2] servers and racks that the cards are on."""
     max_num_seqs: Integers
     max_num_batched_tokens: Integers
     columns: Floats
@@ -62,17 +64,6 @@ class Scored:
     pricing_s: float
     scoring_s: float
     scoring_cpu_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
-    """What all shapes share: the map and the traffic."""
-
-    resolved: Resolved
-    routes: Routes
-    traffic: Traffic
-    choices: Choices
-    asked: Floats
 
 
 def score(
@@ -104,33 +95,14 @@ def score(
     return _joined(ground, space, parts, (cards, pricing_s, scoring_s, cpu_s))
 
 
-def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
-    """Describe the traffic and what is asked of every candidate."""
-    requests, scheduler = resolved.requests, resolved.scenario.scheduler
-    window = max(layer.attention.window for layer in resolved.model.layers)
-    kept = requests.prompt_tokens + requests.output_tokens
-    fitting = kept <= resolved.max_model_len
-    arrival_ps = None if resolved.concurrency else requests.arrival_ps[fitting]
-    traffic = traffic_of(
-        requests.prompt_tokens[fitting], requests.output_tokens[fitting], window, arrival_ps
-    )
-    blocks = -(-traffic.sequences // scheduler.block_size)
-    kind, much = demand
-    return Ground(
-        resolved=resolved,
-        routes=routes,
-        traffic=traffic,
-        choices=choices,
-        asked=np.array([blocks.mean(), blocks[-1], much, kind], np.float64),
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
     """The candidates of one shape and one number of replicas."""
 
     shape: int
     replicas: int
+    site: tuple[int, int]
+    """Servers and racks that their cards are on."""
     seats: Integers
     budgets: Integers
     status: Integers
@@ -146,7 +118,7 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         column.ravel()
         for column in np.meshgrid(ground.choices.seats, ground.choices.budgets, indexing="ij")
     )
-    settings = _settings(ground, shape)
+    settings = settings_of(ground, shape)
     memory = stage_rows(ground.resolved.model, shape.plan, ground.resolved.hardware, settings)
     began, worked = time.perf_counter(), time.process_time()
     status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
@@ -155,24 +127,26 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
     fits = np.flatnonzero(status == fill.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
-    priced = _priced(ground, shape) if len(fits) else None
+    cards = cards_of(ground, shape.plan)
+    tables = priced(ground, shape, cards) if len(fits) else None
     for replicas in replicas_of(shape.plan, ground.choices):
         here, found = status.copy(), columns.copy()
-        if priced is None:
+        if tables is None:
             here[fits] = UNPRICED
             seats, budgets, found = seats[:0], budgets[:0], found[:0]
         else:
             group = shape.plan.tensor_parallel_size
-            tables = laid(*priced, ground.traffic, replicas, group)
+            given = laid(*tables, ground.traffic, replicas, group)
             began, worked = time.perf_counter(), time.process_time()
             scored = here[fits]
-            fill.fill(tables, ground.asked, seats, budgets, scored, found)
+            fill.fill(given, ground.asked, seats, budgets, scored, found)
             here[fits] = scored
             seconds += time.perf_counter() - began
             cpu_s += time.process_time() - worked
         yield Part(
             shape=number,
             replicas=replicas,
+            site=site_of(ground, cards[:replicas]),
             seats=seats,
             budgets=budgets,
             status=here,
@@ -181,50 +155,6 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
             cpu_seconds=cpu_s,
         )
         seconds = cpu_s = 0.0
-
-
-def _settings(ground: Ground, shape: Shape) -> MemorySettings:
-    scenario = ground.resolved.scenario
-    return MemorySettings(
-        weights=shape.formats.weights,
-        kv=shape.formats.kv,
-        mode=shape.memory_mode,
-        block_size=scenario.scheduler.block_size,
-        pins=Pins(**scenario.memory.pin.model_dump()),
-    )
-
-
-def _priced(ground: Ground, shape: Shape) -> tuple[PriceTables, Joules] | None:
-    """Price the first and the last replica; None for what is not modelled or takes too long."""
-    resolved, plan = ground.resolved, shape.plan
-    scenario = resolved.scenario
-    tokens = int(ground.choices.budgets[-1])
-    cards = place(
-        ground.routes,
-        tensor_parallel_size=plan.tensor_parallel_size,
-        pipeline_parallel_size=plan.pipeline_parallel_size,
-        replicas=plan.replicas,
-    )
-    inputs = PriceInputs(
-        hardware=resolved.hardware,
-        routes=ground.routes,
-        model=resolved.model,
-        plan=plan,
-        formats=shape.formats,
-        cards=cards[sorted({0, plan.replicas - 1})].astype(np.int64),
-        max_tokens=tokens,
-        max_rows=int(min(tokens, ground.choices.seats[-1])),
-        max_context=resolved.max_model_len,
-        residency=uniform(shape.memory_mode, resolved.model, plan, _settings(ground, shape).pins),
-        all_reduce=scenario.collectives.all_reduce,
-        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
-        seed=scenario.seed,
-    )
-    try:
-        prices = price_tables(inputs)
-    except (PriceError, TooSlowError):
-        return None
-    return prices, joules_of(resolved.hardware, ground.routes, inputs.cards)
 
 
 def _joined(
@@ -250,6 +180,7 @@ def _joined(
         shapes=tuple(space.shapes),
         shape=np.repeat(np.array([part.shape for part in kept], np.int64), sizes),
         replicas=np.repeat(np.array([part.replicas for part in kept], np.int64), sizes),
+        site=np.repeat(np.array([part.site for part in kept], np.int64).reshape(-1, 2), sizes, 0),
         max_num_seqs=joined([part.seats for part in kept]),
         max_num_batched_tokens=joined([part.budgets for part in kept]),
         columns=np.concatenate([np.zeros((0, fill.COLUMNS)), *(part.columns for part in kept)]),

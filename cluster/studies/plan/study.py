@@ -13,8 +13,9 @@ from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.studies.plan import fill
 from cluster.studies.plan.chosen import Candidate, Verified, rate_of, scenario_of, verify
+from cluster.studies.plan.ground import Demand
 from cluster.studies.plan.rank import columns_of, ranked
-from cluster.studies.plan.score import Demand, Scored, score
+from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.space import Choices
 
 FULL = 0.95
@@ -95,7 +96,7 @@ def plan(
     demand = demand_of(resolved, load_at)
     scored = score(resolved, choices or Choices(), demand, progress)
     limits = dict(slo) if slo else resolved.scenario.slo.model_dump()
-    columns = columns_of(scored, limits)
+    columns = columns_of(scored, resolved, limits)
     order = ranked(columns, objective, (scored.shape, scored.replicas))
     found = Plans(resolved=resolved, scored=scored, columns=columns, order=order, slo=limits)
     if not finalists:

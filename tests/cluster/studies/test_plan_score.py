@@ -110,3 +110,5 @@ def test_a_loaded_candidate_is_simulated_as_it_was_scored(
     assert found.errors["ttft_ms"] == pytest.approx(0, abs=0.10)
     joules = found.candidate["joules_per_output_token"]
     assert joules == pytest.approx(found.summary["joules_per_output_token"], rel=0.05)
+    for name in ("cost_per_hour_usd", "cost_per_million_output_tokens_usd_high"):
+        assert found.candidate[name] == pytest.approx(found.summary[name], rel=0.05)

@@ -1,0 +1,63 @@
+"""What a candidate costs, as if the servers that its cards are on were bought for it alone."""
+
+import numpy as np
+
+from cluster.machine.cost import MILLION, SECONDS_PER_HOUR, Inventory, inventory_with, usd_per_hour
+from cluster.machine.energy.facility import constant_watts
+from cluster.machine.tables import Integers
+from cluster.studies.plan.traffic import Floats
+from topology.catalog import Hardware
+
+NOTHING = Inventory(cards=0, servers=0, nics=0, network_switches=0)
+ENDS = {"": "value", "_low": "low", "_high": "high"}
+
+
+def power_of(hardware: Hardware, site: Integers, idle: Integers, cards_w: Floats) -> Floats:
+    """[n] watts of cards that work, of ``idle`` ones in the same servers, and of all around them.
+
+    ``site[n, 2]`` are servers and racks. The building's cooling is not in it.
+    """
+    sites, which = _distinct(site)
+    around = [sum(constant_watts(hardware, *each).values()) for each in sites]
+    drawn_w: Floats = cards_w + np.array(around, np.float64)[which]
+    drawn_w += idle.astype(np.float64) * hardware["card.static_w"]
+    return drawn_w
+
+
+def cost_columns(
+    hardware: Hardware,
+    site: Integers,
+    cards_per_server: int,
+    power_w: Floats,
+    tokens_per_s: Floats,
+) -> dict[str, Floats]:
+    """USD an hour and for a million output tokens, each with its low and its high.
+
+    An hour is linear in power: what it costs at none, and what a watt adds.
+    """
+    sites, which = _distinct(site)
+    figures, watt = hardware.figures, usd_per_hour(hardware.figures, NOTHING, 1.0)
+    bought = [
+        inventory_with(figures, servers=servers, racks=racks, cards_per_server=cards_per_server)
+        for servers, racks in sites
+    ]
+    standing = [usd_per_hour(figures, each, 0.0) for each in bought]
+    hours = {
+        end: np.array([getattr(each, name) for each in standing], np.float64)[which]
+        + getattr(watt, name) * power_w
+        for end, name in ENDS.items()
+    }
+    a_million = MILLION / (tokens_per_s * SECONDS_PER_HOUR)
+    return {
+        **{f"cost_per_hour_usd{end}": hour for end, hour in hours.items()},
+        **{
+            f"cost_per_million_output_tokens_usd{end}": hour * a_million
+            for end, hour in hours.items()
+        },
+    }
+
+
+def _distinct(site: Integers) -> tuple[list[tuple[int, int]], Integers]:
+    """The few different sites, and which of them each row has."""
+    sites, which = np.unique(site, axis=0, return_inverse=True)
+    return [(int(servers), int(racks)) for servers, racks in sites], which.reshape(-1)

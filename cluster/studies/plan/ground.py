@@ -1,0 +1,113 @@
+"""What all shapes of a study share, and the prices of one of them."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from cluster.machine.energy.joules import Joules, joules_of
+from cluster.machine.memory import MemorySettings
+from cluster.machine.place import place
+from cluster.machine.price import PriceError, PriceInputs, price_tables
+from cluster.machine.residency.places import Pins, uniform
+from cluster.machine.tables import Integers, PriceTables, TooSlowError
+from cluster.scenario.resolve import Resolved
+from cluster.studies.plan.space import Choices, Shape
+from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
+from topology.route import Routes
+from workloads.plan import Plan
+
+Demand: TypeAlias = tuple[int, float]
+"""One of LOAD, OFFERED and USERS, and how much of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What all shapes share: the map and the traffic."""
+
+    resolved: Resolved
+    routes: Routes
+    traffic: Traffic
+    choices: Choices
+    asked: Floats
+
+
+def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
+    """Describe the traffic and what is asked of every candidate."""
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    window = max(layer.attention.window for layer in resolved.model.layers)
+    kept = requests.prompt_tokens + requests.output_tokens
+    fitting = kept <= resolved.max_model_len
+    arrival_ps = None if resolved.concurrency else requests.arrival_ps[fitting]
+    traffic = traffic_of(
+        requests.prompt_tokens[fitting], requests.output_tokens[fitting], window, arrival_ps
+    )
+    blocks = -(-traffic.sequences // scheduler.block_size)
+    kind, much = demand
+    return Ground(
+        resolved=resolved,
+        routes=routes,
+        traffic=traffic,
+        choices=choices,
+        asked=np.array([blocks.mean(), blocks[-1], much, kind], np.float64),
+    )
+
+
+def cards_of(ground: Ground, plan: Plan) -> Integers:
+    """[replica, stage, position] card of every rank; the first ones are those of fewer replicas."""
+    cards = place(
+        ground.routes,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        pipeline_parallel_size=plan.pipeline_parallel_size,
+        replicas=plan.replicas,
+    )
+    return cards.astype(np.int64)
+
+
+def site_of(ground: Ground, cards: Integers) -> tuple[int, int]:
+    """On how many servers, and on how many racks, these cards are."""
+    routes = ground.routes
+    servers, racks = np.asarray(routes.server)[cards], np.asarray(routes.rack)[cards]
+    return len(np.unique(servers)), len(np.unique(racks))
+
+
+def settings_of(ground: Ground, shape: Shape) -> MemorySettings:
+    """What a shape says of memory."""
+    scenario = ground.resolved.scenario
+    return MemorySettings(
+        weights=shape.formats.weights,
+        kv=shape.formats.kv,
+        mode=shape.memory_mode,
+        block_size=scenario.scheduler.block_size,
+        pins=Pins(**scenario.memory.pin.model_dump()),
+    )
+
+
+def priced(ground: Ground, shape: Shape, cards: Integers) -> tuple[PriceTables, Joules] | None:
+    """Price the first and the last replica on ``cards[replica, stage, position]``.
+
+    None for what is not modelled or takes too long.
+    """
+    resolved, plan = ground.resolved, shape.plan
+    scenario = resolved.scenario
+    tokens = int(ground.choices.budgets[-1])
+    inputs = PriceInputs(
+        hardware=resolved.hardware,
+        routes=ground.routes,
+        model=resolved.model,
+        plan=plan,
+        formats=shape.formats,
+        cards=cards[sorted({0, plan.replicas - 1})],
+        max_tokens=tokens,
+        max_rows=int(min(tokens, ground.choices.seats[-1])),
+        max_context=resolved.max_model_len,
+        residency=uniform(shape.memory_mode, resolved.model, plan, settings_of(ground, shape).pins),
+        all_reduce=scenario.collectives.all_reduce,
+        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
+        seed=scenario.seed,
+    )
+    try:
+        prices = price_tables(inputs)
+    except (PriceError, TooSlowError):
+        return None
+    return prices, joules_of(resolved.hardware, ground.routes, inputs.cards)
