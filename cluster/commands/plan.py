@@ -78,7 +78,11 @@ def plan(  # noqa: PLR0913 - each is an option
         ),
     ] = None,
     modes: Annotated[
-        str | None, typer.Option(help="Memory modes [all].", metavar="MODE,...")
+        str | None,
+        typer.Option(
+            help="Memory modes [performance,capacity]; also auto, which takes long.",
+            metavar="MODE,...",
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(help="Formats of weights [mxint8,mxint4].", metavar="F,...")

@@ -9,12 +9,14 @@ from cluster.machine.energy.joules import Joules, joules_of
 from cluster.machine.memory import MemorySettings
 from cluster.machine.place import place
 from cluster.machine.price import PriceError, PriceInputs, price_tables
+from cluster.machine.residency.loading import other_bytes
 from cluster.machine.residency.places import Pins, uniform
 from cluster.machine.tables import Integers, PriceTables, TooSlowError
 from cluster.scenario.resolve import Resolved
 from cluster.studies.plan.space import Choices, Shape
 from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
 from topology.route import Routes
+from workloads.model import load_model
 from workloads.plan import Plan
 
 Demand: TypeAlias = tuple[int, float]
@@ -80,18 +82,28 @@ def settings_of(ground: Ground, shape: Shape) -> MemorySettings:
         mode=shape.memory_mode,
         block_size=scenario.scheduler.block_size,
         pins=Pins(**scenario.memory.pin.model_dump()),
+        lpddr_taken_bytes=sum(
+            other_bytes(load_model(name), shape.formats.weights, shape.plan)
+            for name in scenario.memory.also_resident
+        ),
     )
 
 
-def priced(ground: Ground, shape: Shape, cards: Integers) -> tuple[PriceTables, Joules] | None:
-    """Price the first and the last replica on ``cards[replica, stage, position]``.
+def priced(ground: Ground, inputs: PriceInputs) -> tuple[PriceTables, Joules] | None:
+    """Price a shape; None for what is not modelled or takes too long."""
+    try:
+        prices = price_tables(inputs)
+    except (PriceError, TooSlowError):
+        return None
+    return prices, joules_of(ground.resolved.hardware, ground.routes, inputs.cards)
 
-    None for what is not modelled or takes too long.
-    """
+
+def inputs_of(ground: Ground, shape: Shape, cards: Integers) -> PriceInputs:
+    """The first and the last replica on ``cards[replica, stage, position]``, as its mode has it."""
     resolved, plan = ground.resolved, shape.plan
     scenario = resolved.scenario
     tokens = int(ground.choices.budgets[-1])
-    inputs = PriceInputs(
+    return PriceInputs(
         hardware=resolved.hardware,
         routes=ground.routes,
         model=resolved.model,
@@ -106,8 +118,3 @@ def priced(ground: Ground, shape: Shape, cards: Integers) -> tuple[PriceTables, 
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
     )
-    try:
-        prices = price_tables(inputs)
-    except (PriceError, TooSlowError):
-        return None
-    return prices, joules_of(resolved.hardware, ground.routes, inputs.cards)

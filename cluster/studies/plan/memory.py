@@ -4,7 +4,7 @@ import numpy as np
 
 from cluster.machine.memory import MemorySettings, stage_memory
 from cluster.machine.memory.stage import chiplets_of, stage_contents
-from cluster.machine.residency.places import uniform
+from cluster.machine.residency.places import Residency, uniform
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures
 from workloads.model import Model
@@ -15,9 +15,18 @@ FREE, TAILS, TAIL_PARTS, BLOCK, BLOCK_PARTS, LACKS = range(6)
 a block takes, as fractions; LPDDR bytes that it lacks."""
 
 
-def stage_rows(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -> Integers:
-    """[distinct stages, 6] as named above, for KV in SRAM; whatever ``max_num_seqs`` is set."""
-    placed = uniform(settings.mode, model, plan, settings.pins)
+def stage_rows(
+    model: Model,
+    plan: Plan,
+    hardware: Figures,
+    settings: MemorySettings,
+    residency: Residency | None = None,
+) -> Integers:
+    """[distinct stages, 6] as named above, for KV in SRAM; whatever ``max_num_seqs`` is set.
+
+    Without a residency weights lie as the mode has them.
+    """
+    placed = residency or uniform(settings.mode, model, plan, settings.pins)
     contents = stage_contents(model, plan, chiplets_of(hardware), settings.kv, placed)
     rows = set()
     for stage, (_, kv) in zip(

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from cluster.assembly import map_of
 from cluster.compiled import announced
+from cluster.machine.price import PriceInputs
 from cluster.machine.tables import Integers
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
@@ -19,13 +20,15 @@ from cluster.studies.plan.ground import (
     Ground,
     cards_of,
     ground_of,
+    inputs_of,
     priced,
     settings_of,
     site_of,
 )
 from cluster.studies.plan.memory import stage_rows
+from cluster.studies.plan.placed import Placed, placed
 from cluster.studies.plan.prices import laid
-from cluster.studies.plan.space import Choices, Shape, Space, replicas_of, shapes_of
+from cluster.studies.plan.space import Choices, Shape, Space, shapes_of
 from cluster.studies.plan.traffic import Floats
 
 FEW_SEATS, UNPRICED = -1, -2
@@ -113,13 +116,25 @@ class Part:
 
 
 def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
-    """Check the memory of a shape's grid, price it if any fits, and score those that do."""
-    seats, budgets = (
-        column.ravel()
-        for column in np.meshgrid(ground.choices.seats, ground.choices.budgets, indexing="ij")
-    )
+    """All candidates of a shape, those whose weights lie alike together."""
+    cards = cards_of(ground, shape.plan)
+    inputs = inputs_of(ground, shape, cards)
+    for batches in placed(ground, shape, inputs):
+        here = replace(inputs, residency=batches.residency)
+        yield from score_placed(ground, (number, shape), batches, (here, cards))
+
+
+def score_placed(
+    ground: Ground,
+    numbered: tuple[int, Shape],
+    batches: Placed,
+    laid_out: tuple[PriceInputs, Integers],
+) -> Iterator[Part]:
+    """Check the memory of these batches, price the shape if any fits, and score those that do."""
+    (number, shape), (inputs, all_cards) = numbered, laid_out
+    seats, budgets = batches.seats, batches.budgets
     settings = settings_of(ground, shape)
-    memory = stage_rows(ground.resolved.model, shape.plan, ground.resolved.hardware, settings)
+    memory = stage_rows(inputs.model, shape.plan, inputs.hardware, settings, batches.residency)
     began, worked = time.perf_counter(), time.process_time()
     status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
     fill.check(memory, ground.asked, seats, status, columns)
@@ -127,9 +142,8 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
     fits = np.flatnonzero(status == fill.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
-    cards = cards_of(ground, shape.plan)
-    tables = priced(ground, shape, cards) if len(fits) else None
-    for replicas in replicas_of(shape.plan, ground.choices):
+    tables = priced(ground, inputs) if len(fits) else None
+    for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
         if tables is None:
             here[fits] = UNPRICED
@@ -146,7 +160,7 @@ def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
         yield Part(
             shape=number,
             replicas=replicas,
-            site=site_of(ground, cards[:replicas]),
+            site=site_of(ground, all_cards[:replicas]),
             seats=seats,
             budgets=budgets,
             status=here,

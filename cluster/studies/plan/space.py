@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from cluster.machine.residency.places import MODES as ALL_MODES
 from cluster.machine.residency.places import Mode
 from cluster.machine.tables import Integers
 from cluster.scenario.formats import Formats
@@ -17,6 +18,8 @@ from workloads.plan import Plan, PlanError, check_plan
 MOST_SEQS = 1024
 BUDGETS = (128, 256, 512, 1024, 2048)
 MODES: tuple[Mode, ...] = ("performance", "capacity")
+"""Those that are tried unless asked: ``auto`` places weights anew for every batch, which takes
+thousands of times as long as a score."""
 FORMATS = ("mxint8", "mxint4")
 ILLEGAL = "the model cannot be cut so"
 
@@ -34,7 +37,7 @@ class Choices:
     weights: tuple[str, ...] = FORMATS
     kv: tuple[str, ...] = FORMATS
     max_num_seqs: tuple[int, ...] = ()
-    """Empty: about eight steps to each doubling, up to MOST_SEQS."""
+    """Empty: about eight steps to each doubling, up to MOST_SEQS; one in memory mode ``auto``."""
     max_num_batched_tokens: tuple[int, ...] = BUDGETS
 
     def __post_init__(self) -> None:
@@ -45,14 +48,22 @@ class Choices:
             wrong = [value for value in values if not (type(value) is int and value >= 1)]
             if wrong:
                 raise ScenarioError(f"{name}: whole numbers of at least 1, got {wrong[0]!r}")
-        strange = [mode for mode in self.memory_mode if mode not in MODES]
+        strange = [mode for mode in self.memory_mode if mode not in ALL_MODES]
         if strange:
-            raise ScenarioError(f"memory_mode is one of {', '.join(MODES)}, got {strange[0]!r}")
+            raise ScenarioError(f"memory_mode is one of {', '.join(ALL_MODES)}, got {strange[0]!r}")
 
     @property
     def seats(self) -> Integers:
         """Ascending and distinct."""
         return np.unique(np.array(self.max_num_seqs or _doublings(), np.int64))
+
+    def grid(self, mode: Mode) -> tuple[Integers, Integers]:
+        """Seats and budgets of every batch of a shape; of ``auto`` only powers of two, if free."""
+        seats = self.seats
+        if mode == "auto" and not self.max_num_seqs:
+            seats = seats[(seats & (seats - 1)) == 0]
+        each, budgets = np.meshgrid(seats, self.budgets, indexing="ij")
+        return each.ravel(), budgets.ravel()
 
     @property
     def budgets(self) -> Integers:
@@ -92,12 +103,12 @@ def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) ->
         for kv in dict.fromkeys(choices.kv)
     ]
     kinds = [(mode, each) for mode in dict.fromkeys(choices.memory_mode) for each in formats]
-    grid = len(choices.seats) * len(choices.budgets)
+    grid = sum(len(choices.grid(mode)[0]) for mode, _ in kinds)
     for plan in plans_of(model, cards, choices):
         try:
             check_plan(plan, model)
         except PlanError:
-            lost = len(kinds) * len(replicas_of(plan, choices)) * grid
+            lost = len(replicas_of(plan, choices)) * grid
             space.illegal[ILLEGAL] = space.illegal.get(ILLEGAL, 0) + lost
             continue
         space.shapes += [Shape(plan=plan, memory_mode=mode, formats=each) for mode, each in kinds]
