@@ -26,6 +26,7 @@ _PRIVATE = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
+    "RAY_worker_niceness": "0",  # Ray's own 15 starves workers beside anything else that runs
 }
 
 
