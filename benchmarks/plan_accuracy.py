@@ -31,7 +31,7 @@ CASES: tuple[Case, ...] = (
 HEAD = """# How near the scores of plans are
 
 Analytic means beside simulated ones: equal requests that come independently at 70 % of what the
-candidate can do, 2,000 of them, first and last included. Errors are analytic over simulated, less
+candidate can do, 20,000 of them, first and last included. Errors are analytic over simulated, less
 one; those beyond 5 % are set in bold, and stay here. Made by `python benchmarks/plan_accuracy.py`.
 
 | model | plan | memory | seats, budget | prompt, output | TTFT ms | TPOT ms | tokens/s | J/token |
@@ -56,7 +56,7 @@ def _verified(case: Case) -> Verified:
             "cluster": {"servers_per_rack": servers, "racks": racks},
             "workload": {
                 "synthetic": {
-                    "requests": 2000,
+                    "requests": 20000,
                     "arrivals": {"poisson": {"rate_per_s": 1}},
                     "prompt_tokens": {"fixed": prompt},
                     "output_tokens": {"fixed": output},

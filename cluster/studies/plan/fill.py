@@ -86,6 +86,7 @@ def speed(
         budget,
         seats,
         rate,
+        most,
         cycle,
         filling * rate / most,
     )

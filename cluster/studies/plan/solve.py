@@ -22,6 +22,8 @@ FULLEST = 0.98
 BEHIND = 0.2
 """How often a short step runs behind another slot's long one, as a part of the time in which there
 is a long one: the slot comes from a long step of its own, and others run behind it. Measured."""
+SELDOM = 1e6
+"""One in so many need not wait for a seat."""
 TURNS = 30
 CLOSE = 1e-4
 
@@ -32,6 +34,22 @@ def company(come: float, slots: float) -> float:
     if slots > 1.0:
         return max(1.0, come)
     return float(come / (1.0 - math.exp(-come))) if come > 1e-6 else 1.0
+
+
+@called
+def built_up(filling: float, slots: float) -> float:
+    """How many of the prompts of a busy time are done at a moment of it, as a part of all of them.
+
+    Starts and ends of a busy time look alike in both directions of time, so a moment finds
+    ``(E[n B] - w E[n]) / (2 E[B])`` done, for n prompts of w each in a time B: known in closed form
+    for one server of constant service, and for servers without number.
+    """
+    if filling < 1e-6:
+        return 0.0
+    if slots > 1.0:
+        return float(1.0 - filling / (math.exp(filling) - 1.0))
+    load = min(filling, FULLEST)
+    return float((1.0 / (1.0 - load) - (1.0 - load)) / 2.0)
 
 
 @called
@@ -68,11 +86,13 @@ def look(
     chunk = lasts * loops / chunks
     if tagged > 0.0 and share < 1.0 and filling > 0.0:
         rate = filling / (lasts * loops)
-        odds = share / (1.0 - share) * (1.0 + 1.0 / (rate * max(laid.facts[DECODES], 1.0) * decode))
+        more = built_up(filling, slots) / (rate * max(laid.facts[DECODES], 1.0) * decode)
+        odds = share / (1.0 - share) * (1.0 + more)
         seen = odds / (1.0 + odds)
     else:
         seen = share
-    return mix_ps(decode, chunk, seen), lasts * loops, lasts * fill, chunk, decode, share
+    cycle = mix_ps(decode, chunk, seen)
+    return cycle, lasts * loops, lasts * fill, chunk, decode, share
 
 
 @called
@@ -114,6 +134,7 @@ def latency(
     budget: float,
     seats: float,
     rate: float,
+    most: float,
     start: float,
     filling: float,
 ) -> tuple[float, float, float]:
@@ -139,7 +160,11 @@ def latency(
     under_way = (1.0 - share) * decode / 2.0
     if laid.facts[STAGES] > 1.0:
         under_way += share * chunk / 2.0
-    wait = wait_ps(laid, rate, inside, seats, work_ps, under_way)
+    decoding = max(0.0, seats - filling)  # at the rate that comes, but with no seat free
+    at_full, _w, taken_ps, _c, _d, _s = look(laid, budget, decoding, filling, 0.0)
+    full = taken_ps + laid.facts[DECODES] * at_full
+    wait = wait_ps(laid, rate, inside, work_ps, under_way)
+    wait += seated_ps(laid.facts[REPLICAS], inside, seats, rate, most, full)
     return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
 
 
@@ -155,12 +180,42 @@ def queue_ps(offered: float, servers: float, service: float) -> float:
 
 
 @called
-def wait_ps(
-    laid: Any, rate: float, inside: float, seats: float, work_ps: float, under_way: float
+def seated_ps(
+    replicas: float, inside: float, seats: float, rate: float, most: float, full: float
 ) -> float:
-    """From arrival to the start of the first chunk: the step under way, prompts before, seats.
+    """Mean wait of Poisson arrivals for a seat, where full seats serve ``most``, ``inside`` of them
+    are taken on the mean and a stay beside no free seat is ``full``; each of one replica.
 
-    A prompt's work varies as its length does, a stay hardly.
+    Births and deaths as in Erlang's formula, but for a stay that is longer the more share the
+    steps: linear through what it is for those inside and with full seats. What waits goes at the
+    pace of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
+    correction for many servers.
+    """
+    rate = min(rate, FULLEST * most)
+    stay = inside / rate
+    inside, seats = inside * replicas, seats * replicas
+    rate, most = rate * replicas, most * replicas
+    slope = max(0.0, full - stay) / max(seats - inside, 1.0)
+    inverse = 1.0  # of the part that Erlang's loss formula turns away
+    for servers in range(1, int(seats) + 1):
+        offered = rate * max(stay / 2.0, full - slope * (seats - servers))
+        inverse = 1.0 + servers / offered * inverse
+        if inverse > SELDOM:
+            return 0.0
+    whole = math.floor(seats)
+    inverse += (seats - whole) * (1.0 + (whole + 1.0) / (rate * full) * inverse - inverse)
+    load = rate / most
+    none_free = 1.0 / (inverse * (1.0 - load) + load)
+    many = (1.0 - load) * (seats - 1.0) * (math.sqrt(4.0 + 5.0 * seats) - 2.0)
+    alike = 0.5 * (1.0 + many / (16.0 * load * seats))
+    return float(min(1.0, alike) * none_free / (most - rate))
+
+
+@called
+def wait_ps(laid: Any, rate: float, inside: float, work_ps: float, under_way: float) -> float:
+    """From arrival to the start of the first chunk: the step under way, prompts before.
+
+    A prompt's work varies as its length does.
     """
     replicas = laid.facts[REPLICAS]
     slots = laid.facts[STAGES] * replicas
@@ -173,5 +228,4 @@ def wait_ps(
     if slots > 1.0:  # the emptiest slot may hold a long prompt
         filling = vary * rate * work_ps / laid.facts[STAGES]
         ahead += filling * work_ps / 2.0 * (1.0 - math.exp(-filling))
-    seated = queue_ps(mean, seats * replicas, inside / rate)
-    return float((1.0 - idle) * under_way + ahead + seated)
+    return float((1.0 - idle) * under_way + ahead)
