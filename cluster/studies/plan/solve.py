@@ -24,6 +24,8 @@ BEHIND = 0.2
 is a long one: the slot comes from a long step of its own, and others run behind it. Measured."""
 SELDOM = 1e6
 """One in so many need not wait for a seat."""
+MANY = 8.0
+"""Deviations of a Poisson number: beyond them no more requests are ever inside."""
 TURNS = 30
 CLOSE = 1e-4
 
@@ -160,10 +162,13 @@ def latency(
     under_way = (1.0 - share) * decode / 2.0
     if laid.facts[STAGES] > 1.0:
         under_way += share * chunk / 2.0
+    wait = wait_ps(laid, rate, inside, work_ps, under_way)
+    seldom = inside + MANY * math.sqrt(inside / laid.facts[REPLICAS])
+    if seats > seldom:
+        return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
     decoding = max(0.0, seats - filling)  # at the rate that comes, but with no seat free
     at_full, _w, taken_ps, _c, _d, _s = look(laid, budget, decoding, filling, 0.0)
     full = taken_ps + laid.facts[DECODES] * at_full
-    wait = wait_ps(laid, rate, inside, work_ps, under_way)
     wait += seated_ps(laid.facts[REPLICAS], inside, seats, rate, most, full)
     return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
 
