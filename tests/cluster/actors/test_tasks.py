@@ -83,8 +83,9 @@ def test_the_rows_are_those_of_one_process_also_when_a_worker_is_killed(
     blow = Blow(20, kill_a_worker)
     sweep(ASKED, out=tmp_path, engine="ray", observer=blow)
 
+    # Whether a chunk died with it or had just been answered is chance: the rows must not tell.
     assert rows(tmp_path) == undisturbed
-    assert any("tried again: its process died" in note for note in blow.notes)
+    assert blow.left <= 0
     assert {row["status"] for row in undisturbed} == {"completed", "infeasible"}
 
 
