@@ -17,7 +17,7 @@ Engine: TypeAlias = Callable[..., Served]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread over processes by file; all that needs a Ray in one of them, and that one first."""
+    """Spread over processes by file; all that needs a Ray goes to one of them, and first."""
     for item in items:
         ray = item.get_closest_marker("ray") is not None
         item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))

@@ -61,7 +61,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
 
 @pytest.mark.parametrize(
     ("cards_per_actor", "overrides"),
-    [(16, {}), (8, STEPS), (2, {})],
+    [(16, {}), (8, STEPS), pytest.param(2, {}, marks=pytest.mark.soak)],
     ids=["one-actor", "two-actors-and-steps", "eight-actors"],
 )
 def test_actors_give_the_bits_of_one_process(
