@@ -83,23 +83,26 @@ def _verified(found: "Plans") -> list[str]:
     """Analytic beside simulated, and what only the simulation knows."""
     headers = (
         *("", "TTFT ms", "simulated", "error", "TPOT ms", "simulated", "error"),
-        *("tokens/s", "simulated", "p99 TTFT", "p99 TPOT", "in SLO %"),
+        *("tokens/s", "simulated", "J/token", "simulated", "p99 TTFT", "p99 TPOT", "in SLO %"),
     )
     rows = []
     for place, each in enumerate(found.verified, 1):
         errors, summary, candidate = each.errors, each.summary, each.candidate
+        simulated = each.simulated
         attained = summary["slo_attainment"]
         rows.append(
             [
                 str(place),
                 candidate["ttft_ms"],
-                summary["mean_ttft_ms"],
+                simulated["ttft_ms"],
                 _percent(errors["ttft_ms"]),
                 candidate["tpot_ms"],
-                summary["mean_tpot_ms"],
+                simulated["tpot_ms"],
                 _percent(errors["tpot_ms"]),
                 candidate["output_throughput"],
-                summary["output_throughput"],
+                simulated["output_throughput"],
+                candidate["joules_per_output_token"],
+                simulated["joules_per_output_token"],
                 summary["p99_ttft_ms"],
                 summary["p99_tpot_ms"],
                 None if attained is None else 100 * attained,

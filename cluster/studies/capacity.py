@@ -6,13 +6,16 @@ is kept, those that contradict one another are named, and the answer's neighbour
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+from cluster.assembly import Machine
 from cluster.machine.place import PlacementError
-from cluster.run import simulate
+from cluster.run import assemble_any, simulate_on
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import MOST_CARDS, Cluster, Scenario, Slo
+from cluster.scenario.resolve import resolve
+from cluster.studies.sweep.library import Library
 from topology.catalog import load_hardware
 
 CLOSE = 1.02
@@ -41,8 +44,7 @@ class Verdict:
 
     @property
     def cards(self) -> int:
-        size = self.cluster
-        return size.racks * size.servers_per_rack * size.cards_per_server
+        return cards_of(self.cluster)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,12 +98,14 @@ class Objective:
 
 @dataclass(slots=True, kw_only=True)
 class _Search:
-    """Simulates, and remembers."""
+    """Simulates, and remembers; what rates share is opened, laid out and priced once."""
 
     scenario: Scenario
     objective: Objective
     said: Callable[[Verdict], None]
-    tried: list[Verdict]
+    tried: list[Verdict] = field(default_factory=list)
+    library: Library = field(default_factory=Library)
+    machine: tuple[str, Machine] | None = None
 
     def look(self, cluster: Cluster, rate_scale: float) -> Verdict:
         workload = self.scenario.workload.model_copy(update={"rate_scale": rate_scale})
@@ -109,7 +113,7 @@ class _Search:
             update={"cluster": cluster, "workload": workload, "slo": self.objective.slo}
         )
         try:
-            summary: Mapping[str, Any] = simulate(asked).summary
+            summary: Mapping[str, Any] = self._summary(asked)
         except PlacementError:
             summary = {}
         verdict = Verdict(
@@ -121,6 +125,12 @@ class _Search:
         self.tried.append(verdict)
         self.said(verdict)
         return verdict
+
+    def _summary(self, asked: Scenario) -> Mapping[str, Any]:
+        resolved = resolve(asked, self.library.openers)
+        if self.machine is None or self.machine[0] != resolved.machine_id:
+            self.machine = resolved.machine_id, assemble_any(resolved)
+        return simulate_on(self.machine[1], resolved).summary
 
     def found(self, answer: Verdict, beyond: Verdict | None) -> Found:
         return Found(answer=answer, beyond=beyond, tried=tuple(self.tried))
@@ -157,7 +167,6 @@ def min_cards(
         scenario=scenario.model_copy(update={"plan": plan}),
         objective=objective,
         said=said,
-        tried=[],
     )
     needed = plan.tensor_parallel_size * plan.pipeline_parallel_size
     sizes = [size for size in clusters(scenario) if cards_of(size) >= needed]
@@ -197,7 +206,7 @@ def max_rate(
     synthetic = scenario.workload.synthetic
     if synthetic is not None and synthetic.arrivals and synthetic.arrivals.concurrency:
         raise ScenarioError("a closed loop has no rate to raise: give arrivals, or a trace")
-    search = _Search(scenario=scenario, objective=objective, said=said, tried=[])
+    search = _Search(scenario=scenario, objective=objective, said=said)
     size = scenario.cluster
     best = search.look(size, scenario.workload.rate_scale)
     if not best.summary:

@@ -7,7 +7,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from cluster.run import simulate
+from cluster.run import Run, simulate
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
@@ -22,23 +22,36 @@ PLAN = (
 )
 
 
+SIMULATED = {
+    "ttft_ms": "mean_ttft_ms",
+    "tpot_ms": "mean_tpot_ms",
+    "output_throughput": "output_throughput",
+    "joules_per_output_token": "joules_per_output_token",
+}
+"""Columns of a candidate that a summary has, too, and its key for each."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
     """One finalist, analytic beside simulated; errors are analytic over simulated, less one."""
 
     candidate: Candidate
     summary: Mapping[str, Any]
+    """Of the whole cluster, cards that the candidate leaves idle among it."""
+    idle_j: float
+    """What those cards have drawn."""
+
+    @property
+    def simulated(self) -> dict[str, float | None]:
+        """What a candidate counts, of the cards that it counts."""
+        found = {name: self.summary[key] for name, key in SIMULATED.items()}
+        if found["joules_per_output_token"]:
+            found["joules_per_output_token"] *= 1.0 - self.idle_j / self.summary["energy_j"]
+        return found
 
     @property
     def errors(self) -> dict[str, float | None]:
-        pairs = {
-            "ttft_ms": "mean_ttft_ms",
-            "tpot_ms": "mean_tpot_ms",
-            "output_throughput": "output_throughput",
-        }
-        return {
-            name: _error(self.candidate[name], self.summary[key]) for name, key in pairs.items()
-        }
+        return {name: _error(self.candidate[name], each) for name, each in self.simulated.items()}
 
 
 def _error(analytic: float | None, simulated: float | None) -> float | None:
@@ -78,8 +91,15 @@ def verify(
         scenario = scenario_of(resolved.scenario, candidate, scale)
         limits = {name: value for name, value in slo.items() if value is not None}
         run = simulate(load(_plain(scenario), slo=limits) if limits else scenario)
-        found.append(Verified(candidate=candidate, summary=run.summary))
+        found.append(Verified(candidate=candidate, summary=run.summary, idle_j=_idle_j(run)))
     return found
+
+
+def _idle_j(run: Run) -> float:
+    """Static joules of cards on which nothing was placed."""
+    machine = run.machine
+    idle = len(machine.routes.card_id) - machine.cards.size
+    return float(machine.joules.static_w) * idle * run.outcome.served.end_ps * 1e-12
 
 
 def write_scenario(scenario: Scenario, path: str | Path) -> None:
