@@ -1,13 +1,14 @@
 """The Python door of operation traces: ask, get times, keep them if you like."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
+from cluster.actors.packing import CardsPerActor
+from cluster.actors.replay_engine import RayReplayEngine
+from cluster.doors import EngineName, commit, opened, run_writer
 from cluster.machine.energy.totals import spent_by_ranks
 from cluster.outputs import energy_measured
 from cluster.replay.problem import Observer
@@ -26,13 +27,11 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from results.places import RUNS
 from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
     from results.parts import Encoded
-
-RUNS = Path("results/runs")
-"""Where runs land unless told otherwise, under the current folder."""
 
 
 class ReplayEngine(Protocol):
@@ -98,10 +97,8 @@ class ReplayRun:
 
     def save(self, root: str | Path = RUNS) -> Path:
         """Write the run under ``root`` and return its folder; the same run is replaced."""
-        from results.store import RunWriter
-
-        with RunWriter(Path(root), self.run_id) as writer:
-            return _commit(self, writer, LocalReplayEngine())
+        with run_writer(root, self.run_id) as writer:
+            return commit(writer, self.resolved, self.times, _parts(self, LocalReplayEngine()))
 
 
 def replay_trace(
@@ -109,8 +106,8 @@ def replay_trace(
     *,
     observer: Observer | None = None,
     out: str | Path | None = None,
-    engine: Literal["local", "ray"] = "local",
-    cards_per_actor: int | Literal["auto"] = "auto",
+    engine: EngineName = "local",
+    cards_per_actor: CardsPerActor = "auto",
     ray_address: str | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> ReplayRun:
@@ -127,38 +124,27 @@ def replay_trace(
     """
     started = datetime.now(UTC)
     resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
-    with _engine(engine, cards_per_actor, ray_address, notice) as runner:
+    with opened(
+        engine,
+        LocalReplayEngine,
+        RayReplayEngine,
+        cards_per_actor=cards_per_actor,
+        ray_address=ray_address,
+        notice=notice,
+    ) as runner:
         machine = runner.assemble(resolved)
         if out is None:
             return _run(resolved, machine, started, runner, observer)
-        from results.store import RunWriter
-
-        with RunWriter(Path(out), resolved.run_id) as writer:  # not before there is a run to write
+        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
             run = _run(resolved, machine, started, runner, observer)
-            return replace(run, run_dir=_commit(run, writer, runner))
+            folder = commit(writer, resolved, run.times, _parts(run, runner))
+            return replace(run, run_dir=folder)
 
 
 def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
     """Replay an operation trace that is already opened, in this process."""
     started, engine = datetime.now(UTC), LocalReplayEngine()
     return _run(resolved, engine.assemble(resolved), started, engine, observer)
-
-
-@contextmanager
-def _engine(
-    name: Literal["local", "ray"],
-    cards_per_actor: int | Literal["auto"],
-    ray_address: str | None,
-    notice: Callable[[str], None],
-) -> Iterator[ReplayEngine]:
-    """Open the engine of that name; Ray is imported only by who asks for it."""
-    if name == "local":
-        yield LocalReplayEngine()
-        return
-    from cluster.actors.replay_engine import RayReplayEngine
-
-    with RayReplayEngine(ray_address, cards_per_actor=cards_per_actor, notice=notice) as engine:
-        yield engine
 
 
 def _run(
@@ -202,31 +188,15 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
     return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
 
 
-def _commit(run: ReplayRun, writer: Any, engine: ReplayEngine) -> Path:
-    """Hand every table to the writer; the run appears when the last is whole."""
-    from results.provenance import manifest
-
+def _parts(run: ReplayRun, engine: ReplayEngine) -> "Iterator[tuple[str, Columns | Encoded]]":
+    """Every part of every table."""
     machine, outcome, measures = run.machine, run.outcome, run.measures
-    writer.append("replay", flatten(run.summary))
+    yield "replay", flatten(run.summary)
     for part in engine.op_parts(machine, outcome):
-        writer.append("ops", part)
-    for part in load_parts(machine, outcome):
-        writer.append("links", part)
-    writer.append("step_times", step_columns(measures))
-    writer.append("card_times", card_time_columns(machine, outcome, measures))
-    writer.append("critical", run.critical)
-    for name, columns in replay_map(machine).items():
-        writer.append(name, columns)
-    figures = run.resolved.hardware.figures if run.resolved.hardware else {}
-    folder: Path = writer.commit(
-        manifest(
-            run_id=run.run_id,
-            model_version=MODEL_VERSION,
-            scenario=run.scenario.model_dump(mode="json"),
-            inputs=run.resolved.inputs,
-            hardware={name: asdict(figure) for name, figure in figures.items()},
-            times=run.times,
-            command=sys.argv,
-        )
-    )
-    return folder
+        yield "ops", part
+    for loads in load_parts(machine, outcome):
+        yield "links", loads
+    yield "step_times", run.steps
+    yield "card_times", card_time_columns(machine, outcome, measures)
+    yield "critical", run.critical
+    yield from replay_map(machine).items()

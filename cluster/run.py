@@ -1,19 +1,20 @@
 """The Python door: ask, get numbers, keep them if you like."""
 
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster import outputs
+from cluster.actors.engine import RayEngine
+from cluster.actors.packing import CardsPerActor
 from cluster.assembly import Machine, MapOf, Outcome, assemble, play
+from cluster.doors import EngineName, commit, opened, run_writer
 from cluster.machine.cost import cost_summary, inventory_of
 from cluster.machine.tables import STEP, Records
 from cluster.outputs import Columns, card_parts
@@ -26,12 +27,8 @@ from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.problem import Observer, OnSteps
 from results.columns import request_columns
+from results.places import RUNS
 from results.summary import flatten, summarise
-
-EngineName: TypeAlias = Literal["local", "ray"]
-
-RUNS = Path("results/runs")
-"""Where runs land unless told otherwise, under the current folder."""
 
 
 class Engine(Protocol):
@@ -88,10 +85,9 @@ class Run:
 
         The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
         """
-        from results.store import RunWriter
-
-        with RunWriter(Path(root), self.run_id) as writer:
-            return _commit(self, writer, _of_pools(LocalEngine(), self.resolved))
+        with run_writer(root, self.run_id) as writer:
+            engine = _of_pools(LocalEngine(), self.resolved)
+            return commit(writer, self.resolved, self.times, _parts(self, engine))
 
 
 def simulate(
@@ -100,7 +96,7 @@ def simulate(
     observer: Observer | None = None,
     out: str | Path | None = None,
     engine: EngineName = "local",
-    cards_per_actor: int | Literal["auto"] = "auto",
+    cards_per_actor: CardsPerActor = "auto",
     ray_address: str | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Run:
@@ -118,17 +114,23 @@ def simulate(
     """
     started = datetime.now(UTC)
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
-    with _engine(engine, cards_per_actor, ray_address, notice) as opened:
-        runner = _of_pools(opened, resolved)
+    with opened(
+        engine,
+        LocalEngine,
+        RayEngine,
+        cards_per_actor=cards_per_actor,
+        ray_address=ray_address,
+        notice=notice,
+    ) as one:
+        runner = _of_pools(one, resolved)
         machine = runner.assemble(resolved)
         if out is None:
             return _run(resolved, machine, started, runner.play, observer)
-        from results.store import RunWriter
-
-        with RunWriter(Path(out), resolved.run_id) as writer:  # not before there is a run to write
+        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
             on_steps = _keeper(writer) if resolved.scenario.store.steps else None
             run = _run(resolved, machine, started, runner.play, observer, on_steps)
-            return replace(run, run_dir=_commit(run, writer, runner))
+            folder = commit(writer, resolved, run.times, _parts(run, runner))
+            return replace(run, run_dir=folder)
 
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
@@ -151,23 +153,6 @@ def _of_pools(engine: Any, resolved: Resolved) -> Engine:
 def _tables(resolved: Resolved) -> Any:
     """The module that makes the run's tables; both have the same functions."""
     return outputs if resolved.pools is None else pool_outputs
-
-
-@contextmanager
-def _engine(
-    name: EngineName,
-    cards_per_actor: int | Literal["auto"],
-    ray_address: str | None,
-    notice: Callable[[str], None],
-) -> Iterator[Any]:
-    """Open the engine of that name; Ray is imported only by who asks for it."""
-    if name == "local":
-        yield LocalEngine()
-        return
-    from cluster.actors.engine import RayEngine
-
-    with RayEngine(ray_address, cards_per_actor=cards_per_actor, notice=notice) as engine:
-        yield engine
 
 
 def _keeper(writer: Any) -> OnSteps:
@@ -253,30 +238,14 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     return flags
 
 
-def _commit(run: Run, writer: Any, engine: Engine) -> Path:
-    """Hand every table to the writer; the run appears when the last is whole."""
-    from results.provenance import manifest
-
+def _parts(run: Run, engine: Engine) -> Iterator[tuple[str, Columns]]:
+    """Every part of every table, but for the step log."""
     machine, outcome, tables = run.machine, run.outcome, _tables(run.resolved)
-    writer.append("requests", run.requests)
-    writer.append("summary", flatten(run.summary))
+    yield "requests", run.requests
+    yield "summary", flatten(run.summary)
     for part in engine.card_parts(machine, outcome):
-        writer.append("cards", part)
+        yield "cards", part
     for part in tables.link_parts(run.resolved, machine, outcome):
-        writer.append("links", part)
-    for name, columns in tables.map_tables(machine).items():
-        writer.append(name, columns)
-    writer.append("placement", tables.placement_table(machine))
-    figures = run.resolved.hardware.figures
-    folder: Path = writer.commit(
-        manifest(
-            run_id=run.run_id,
-            model_version=MODEL_VERSION,
-            scenario=run.scenario.model_dump(mode="json"),
-            inputs=run.resolved.inputs,
-            hardware={name: asdict(figure) for name, figure in figures.items()},
-            times=run.times,
-            command=sys.argv,
-        )
-    )
-    return folder
+        yield "links", part
+    yield from tables.map_tables(machine).items()
+    yield "placement", tables.placement_table(machine)

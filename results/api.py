@@ -13,12 +13,10 @@ import pyarrow.parquet as pq
 
 from results.atomic import standing
 from results.errors import ResultsError
+from results.places import RUNS
 from results.provenance import read_manifest
 from results.store import MANIFEST
 from results.summary import Summary, nest
-
-DEFAULT_ROOT = Path("results/runs")
-"""Where runs land, under the current folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,11 +158,11 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
 
 def _folder(path: Path) -> Path:
     """The folder of a run, wherever it was meant to be looked for."""
-    for place in (path, DEFAULT_ROOT / path):
+    for place in (path, RUNS / path):
         found = standing(place.parent, place.name)
         if found is not None and (found / MANIFEST).is_file():
             return found
-    root = path if path.is_dir() else path.parent if path.parent.is_dir() else DEFAULT_ROOT
+    root = path if path.is_dir() else path.parent if path.parent.is_dir() else RUNS
     runs = sorted(file.parent.name for file in root.glob(f"*/{MANIFEST}"))
     near = get_close_matches(path.name, runs, n=1)
     known = f"nearest: {near[0]}" if near else f"{root} holds {', '.join(runs[:5]) or 'no runs'}"

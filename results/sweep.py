@@ -15,12 +15,10 @@ import pyarrow as pa
 
 from results.compare import BETTER
 from results.errors import ResultsError
+from results.places import SWEEPS
 from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
 from results.student import quantile_975
 from results.sweep_store import SWEEP, read_points, read_sweep_manifest
-
-SWEEPS = Path("results/sweeps")
-"""Where sweeps land unless told otherwise, under the current folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

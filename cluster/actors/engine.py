@@ -3,11 +3,9 @@
 Nothing here imports Ray before it is connected to (see ``hiring``).
 """
 
-from collections.abc import Callable, Iterator
-from typing import Self
+from collections.abc import Iterator
 
 from cluster.actors.hiring import Hiring
-from cluster.actors.packing import CardsPerActor
 from cluster.actors.share import Share
 from cluster.assembly import Machine, Outcome, arrivals_of, lay_out, max_bins, priced
 from cluster.machine.card import cards_of
@@ -19,27 +17,13 @@ from cluster.serving.problem import Arrivals, Observer, OnSteps
 class RayEngine:
     """Prices, runs and accounts on actors; each method gives what its local counterpart gives."""
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        cards_per_actor: CardsPerActor = "auto",
-        notice: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._hiring = Hiring(address, cards_per_actor, notice)
+    def __init__(self, hiring: Hiring) -> None:
+        self._hiring = hiring
         self._closed: set[int] = set()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._hiring.__exit__(*failure)
 
     def beside(self) -> "RayEngine":
         """Another one on the same Ray, for the other pool; it is closed with this one."""
-        other = RayEngine()
-        other._hiring = self._hiring.beside()
-        return other
+        return RayEngine(self._hiring.beside())
 
     def assemble(self, resolved: Resolved) -> Machine:
         """Lay the machine out, hire an actor for every card that has a rank, and price it."""

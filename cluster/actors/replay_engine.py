@@ -3,11 +3,9 @@
 Nothing here imports Ray before it is connected to (see ``hiring``).
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Self
+from collections.abc import Iterator, Sequence
 
 from cluster.actors.hiring import Hiring
-from cluster.actors.packing import CardsPerActor
 from cluster.actors.replay_share import ReplayShare
 from cluster.machine.price import PriceInputs
 from cluster.machine.price.program import RowJob, RowPrice
@@ -22,20 +20,8 @@ from results.parts import Encoded
 class RayReplayEngine:
     """Prices and accounts on actors; each method gives what its local counterpart gives."""
 
-    def __init__(
-        self,
-        address: str | None = None,
-        *,
-        cards_per_actor: CardsPerActor = "auto",
-        notice: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        self._hiring = Hiring(address, cards_per_actor, notice)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *failure: object) -> None:
-        self._hiring.__exit__(*failure)
+    def __init__(self, hiring: Hiring) -> None:
+        self._hiring = hiring
 
     def assemble(self, resolved: ResolvedReplay) -> ReplayMachine:
         """Lay the machine out, hire an actor for every card that has a rank, and price it.

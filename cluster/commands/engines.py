@@ -1,7 +1,8 @@
-"""``--engine``, ``--cards-per-actor`` and ``--ray-address``, the same for all that can use Ray."""
+"""Options of a run: where it lands, and who carries it out, the same for all that can use Ray."""
 
 from collections.abc import Callable
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal, TypedDict
 
 import typer
@@ -21,6 +22,9 @@ EngineOption = Annotated[
 ]
 CardsPerActor = Annotated[
     str, typer.Option(help="Cards that one Ray actor hosts.", metavar="auto|N")
+]
+RunsFolder = Annotated[
+    Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
 ]
 RayAddress = Annotated[
     str | None,

@@ -8,6 +8,7 @@ import typer
 
 from cluster.commands import engines, terminal
 from cluster.commands.summary import energy_lines
+from results.places import RUNS
 
 app = typer.Typer()
 
@@ -19,9 +20,7 @@ MOST_PLACES = 5
 def replay(  # noqa: PLR0913 - each is an option
     scenario: Annotated[Path, typer.Argument(help="A scenario file with an operation trace.")],
     sets: terminal.Sets = None,
-    out: Annotated[
-        Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
-    ] = Path("results/runs"),
+    out: engines.RunsFolder = RUNS,
     engine: engines.EngineOption = engines.Engine.local,
     cards_per_actor: engines.CardsPerActor = "auto",
     ray_address: engines.RayAddress = None,

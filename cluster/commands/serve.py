@@ -1,11 +1,9 @@
 """``corsair-sim serve``: replay a request trace, print what happened, leave a run."""
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from cluster.commands import engines, terminal
+from results.places import RUNS
 
 app = typer.Typer()
 
@@ -14,9 +12,7 @@ app = typer.Typer()
 def serve(  # noqa: PLR0913 - each is an option
     scenario: terminal.ScenarioFile = None,
     sets: terminal.Sets = None,
-    out: Annotated[
-        Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
-    ] = Path("results/runs"),
+    out: engines.RunsFolder = RUNS,
     engine: engines.EngineOption = engines.Engine.local,
     cards_per_actor: engines.CardsPerActor = "auto",
     ray_address: engines.RayAddress = None,

@@ -13,9 +13,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from cluster.doors import EngineName
 from cluster.scenario.model import Scenario
 from cluster.studies.sweep import sweep
-from cluster.studies.sweep.engines import EngineName
 from cluster.studies.sweep.watch import SweepObserver
 from results.sweep import Sweep
 from topology.catalog import Figure, load_hardware

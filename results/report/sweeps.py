@@ -9,8 +9,9 @@ from typing import Any
 from results.atomic import replacing
 from results.errors import ResultsError
 from results.figures.studies import CARD, USER, by_axis, pareto
+from results.places import SWEEPS
 from results.report.html import bullets, figure, page, table
-from results.sweep import SWEEPS, Sweep, open_sweep
+from results.sweep import Sweep, open_sweep
 from results.sweep_store import SWEEP
 
 FAVOURITES = ("goodput", "output_throughput", "makespan_s")

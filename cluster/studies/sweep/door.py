@@ -11,12 +11,13 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
+from cluster.doors import EngineName
 from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
 from cluster.studies.sweep.adopt import adopt
 from cluster.studies.sweep.definition import Definition, of_content, read_definition
-from cluster.studies.sweep.engines import EngineName, Outcomes, RayEngine, run_here
+from cluster.studies.sweep.engines import Outcomes, RayEngine, run_here
 from cluster.studies.sweep.interrupt import interruptible
 from cluster.studies.sweep.library import Library
 from cluster.studies.sweep.points import (
@@ -32,13 +33,12 @@ from cluster.studies.sweep.schedule import Chunk
 from cluster.studies.sweep.watch import NOBODY, SweepObserver
 from cluster.studies.sweep.work import Terms
 from results import open_sweep
+from results.places import SWEEPS
 from results.provenance import versions
 from results.schema import sweep_table
 from results.sweep import Sweep, metric_columns
 from results.sweep_store import SweepWriter
 
-SWEEPS = Path("results/sweeps")
-"""Where sweeps land unless told otherwise, each in a folder of its name."""
 RUNS = "runs"
 """Folder of whole runs inside a sweep's, where they are kept."""
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,7 +20,6 @@ from workloads.columns import Requests
 if TYPE_CHECKING:
     from cluster.actors.tasks import Answer, Ref, TaskPool
 
-EngineName: TypeAlias = Literal["local", "ray"]
 Contents: TypeAlias = Callable[[Point], Resolved | Scenario]
 """Opens what a point is run from."""
 Outcomes: TypeAlias = Iterator[tuple[Point, Result]]
