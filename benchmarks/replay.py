@@ -1,6 +1,7 @@
 """How fast operations replay: alone, in each other's way, and from 8 to 512 cards.
 
-Run ``python benchmarks/replay.py``; with ``--growth 8 512`` only those sizes of the growth table.
+Run ``python benchmarks/replay.py``; with ``--growth 8 512`` only those sizes of the growth table,
+with ``--actors 1 2 8 64`` only the table of one process against so many Ray actors.
 Every case runs in a process of its own on one core, the engine loaded before: ``door`` is all of
 ``replay_trace`` (read, generate, price, route, replay, measure), ``play`` the engine with its
 records, ``save`` what the run's folder takes, nearly all of it ``ops.parquet``. Rates are
@@ -17,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks import actors
 from cluster import load, replay_trace
 from cluster.replay_assembly import assemble_replay, play_replay
 from cluster.scenario.resolve_replay import resolve_replay
@@ -163,11 +165,15 @@ def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--growth", type=int, nargs="+", choices=SIZES, metavar="CARDS")
-    chosen = parser.parse_args().growth
-    if chosen is None:
+    parser.add_argument("--actors", type=int, nargs="+", metavar="N")
+    asked = parser.parse_args()
+    if asked.actors:
+        actors.compare("replay", asked.actors, actors.SIZES["replay"])
+        return
+    if asked.growth is None:
         alone()
         contending()
-    growth(tuple(chosen or SIZES))
+    growth(tuple(asked.growth or SIZES))
 
 
 if __name__ == "__main__":
