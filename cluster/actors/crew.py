@@ -30,6 +30,9 @@ SLOW_S = 1.5
 REBUILDS = 3
 """So often a card's actor is made anew; the next loss ends the run."""
 
+FRUITLESS = 3
+"""So often in a row something may be lost though no actor is."""
+
 PLACING_S = 120.0
 """If no actor comes up within this, there is no node that can take one."""
 
@@ -133,6 +136,7 @@ class Crew:
         """Parts of a run that are worth running at the same time."""
         self._notice = notice
         self._rebuilt = [0] * len(self.cards)
+        self._fruitless = 0
         self._group = placement_group([BUNDLE] * (1 + max(packing.bundles)), strategy="SPREAD")
         self._actors: list[Any] = []
         self._leaders: list[int] = []
@@ -149,7 +153,7 @@ class Crew:
                 f"node with a free CPU within {PLACING_S:.0f} s"
             )
         self._actors = [self._make(actor) for actor in range(len(self))]
-        self.mend()
+        self._renew()
         nodes = [fetch(actor.node.remote()) for actor in self._actors]
         versions = [fetch(self.ask(actor, "version")) for actor in range(len(self))]
         own = self._share([]).version()
@@ -206,15 +210,22 @@ class Crew:
         return self.packing.handles[card].actor
 
     def mend(self) -> set[int]:
-        """Make every lost actor anew; return which they were.
+        """Something was lost: make every lost actor anew; return which they were.
 
         Raises
         ------
         CardLostError
             One has been lost too often.
         CrewError
-            There is no room for one any more.
+            There is no room for one any more, or again and again it was none of the actors.
         """
+        lost = self._renew()
+        self._fruitless = 0 if lost else self._fruitless + 1
+        if self._fruitless > FRUITLESS:
+            raise CrewError("Ray loses objects again and again: look into its logs")
+        return lost
+
+    def _renew(self) -> set[int]:
         lost = self._silent(range(len(self)))
         for actor in sorted(lost):
             self._count(actor)

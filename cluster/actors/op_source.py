@@ -3,16 +3,13 @@
 from collections import deque
 from collections.abc import Iterator
 
-from cluster.actors.crew import Crew, CrewError, Lost, Ref, fetch
+from cluster.actors.crew import Crew, Lost, Ref, fetch
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
 from cluster.replay_outputs import by_card, card_ops, seats_of
 from results.parts import Encoded
 
 AHEAD = 2
 """Cards whose operations are on their way at one time, to their actor or back from it."""
-
-FRUITLESS = 3
-"""So often something may be lost though no actor is."""
 
 
 class OpSource:
@@ -43,16 +40,11 @@ class OpSource:
         return self._crew.ask(self._crew.actor_of(card), "encode", card, ops)
 
     def _fetch(self, rank: int, ref: Ref) -> Encoded:
-        fruitless = 0
         while True:
             try:
                 part: Encoded = fetch(ref)
             except Lost:
-                fruitless = 0 if self._crew.mend() else fruitless + 1
-                if fruitless > FRUITLESS:
-                    raise CrewError(
-                        "Ray loses objects again and again: look into its logs"
-                    ) from None
+                self._crew.mend()
                 ref = self._ask(rank)
             else:
                 return part

@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import ray
 
-from cluster.actors.crew import Crew, CrewError, Lost, fetch
+from cluster.actors.crew import Crew, Lost, fetch
 from cluster.actors.flight import Flight
 from cluster.actors.lane import BATCH_ROWS, Batches, Lane
 from cluster.actors.parts import independent_parts, joined
@@ -26,9 +26,6 @@ from cluster.serving.problem import Arrivals, Observer, OnSteps, Served
 
 Pair: TypeAlias = tuple[int, int]
 """A part and an actor that has cards of its replicas."""
-
-FRUITLESS = 3
-"""So often something may be lost though no actor is."""
 
 
 class Play:
@@ -69,7 +66,6 @@ class Play:
         apart = len(self._parts) > 1
         self._crew.lead("warm", *self._shared, self._machine.limits, apart)
         todo = {pair for actor in range(len(self._crew)) for pair in self._pairs(actor)}
-        fruitless = 0
         while True:
             todo -= self._feed(todo)
             if not todo and self._close():
@@ -77,9 +73,6 @@ class Play:
             mended = self._crew.mend()
             self.closed -= mended
             todo |= {pair for actor in mended - self._told for pair in self._pairs(actor)}
-            fruitless = 0 if mended else fruitless + 1
-            if fruitless > FRUITLESS:
-                raise CrewError("Ray loses objects again and again: look into its logs")
 
     def _pairs(self, actor: int) -> set[Pair]:
         """The parts that an actor has cards of."""

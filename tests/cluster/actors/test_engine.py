@@ -131,29 +131,42 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
     assert caught.value.exit_code == 3
 
 
+def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from cluster.actors import crew as crews
+    from cluster.actors.packing import pack
+
+    asked: list[int] = []
+
+    def lost(_ref: object) -> None:
+        asked.append(1)
+        raise crews.Lost
+
+    monkeypatch.setattr(crews, "fetch", lost)
+    monkeypatch.setattr(crews.Crew, "ask", lambda *_args, **_options: None)
+    monkeypatch.setattr(crews.Crew, "_silent", lambda *_args: set())
+    crew = crews.Crew(pack({0: 0}, 1, cpus=1), Any, {0: None}, print, at_once=1)
+    with pytest.raises(crews.CrewError, match="Ray loses objects again and again"):
+        crew.price("inputs", ["job"], [0])
+    crew.dismiss()
+
+    assert len(asked) == 1 + crews.FRUITLESS
+
+
 @pytest.mark.soak
 def test_a_node_removed_mid_run_changes_nothing(
-    ray_cluster: Any,
+    two_more_nodes: Any,
     on_ray: Callable[..., Run],
     local_run: Callable[..., Run],
     strike: Callable[[Blow, int], list[int]],
     digests: Digests,
 ) -> None:
-    nodes = [ray_cluster.add_node(num_cpus=1) for _ in range(2)]
-
-    def remove(crew: Any) -> None:
-        homes = {crew.home(actor) for actor in range(len(crew))}
-        node = next(node for node in nodes if node.node_id in homes)
-        nodes.remove(node)
-        ray_cluster.remove_node(node, allow_graceful=False)
-
     notices: list[str] = []
-    strike(remove, 1)
+    strike(two_more_nodes.lose, 1)
     run = on_ray(8, notices, **LEAST)
-    for node in nodes:
-        ray_cluster.remove_node(node)
 
     assert "on 2 nodes" in notices[0]
-    assert len(nodes) == 1
+    assert len(two_more_nodes.left) == 1
     assert sum("was lost" in notice for notice in notices) == 1
     assert digests(run) == digests(local_run(**LEAST))
