@@ -215,23 +215,15 @@ def _on_racks(
     if hardware is None:
         raise ReplayError("racks without hardware")
     wire = inputs.formats.wire if inputs else get_format(resolved.scenario.formats.wire)
-    resources = resources_of(hardware, racks.routes)
     wires = RackWires(
         hardware=hardware,
         routes=racks.routes,
-        resources=resources,
+        resources=resources_of(hardware, racks.routes),
         card_of=racks.card_of.astype(np.int64),
         wire_bits=float(wire.bits_per_element),
         options=_options(resolved),
     )
-    return ReplayMachine(
-        program=program,
-        work=work,
-        calls=calls_of(program, work, wires, TransferList(resources)),
-        resources=resources,
-        racks=racks,
-        network=None,
-    )
+    return _wired(program, work, wires, racks=racks)
 
 
 def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
@@ -241,14 +233,27 @@ def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
             f"the trace has {program.ranks} ranks and {network.name} only {network.ranks}"
         )
     work = bare_work(program, resolved.endpoint)
-    resources = plain_resources(network)
-    wires = PlainWires(network=network, resources=resources, options=_options(resolved))
+    wires = PlainWires(
+        network=network, resources=plain_resources(network), options=_options(resolved)
+    )
+    return _wired(program, work, wires, network=network)
+
+
+def _wired(
+    program: Program,
+    work: Work,
+    wires: RackWires | PlainWires,
+    *,
+    racks: Racks | None = None,
+    network: Network | None = None,
+) -> ReplayMachine:
+    """Give every call of the program its transfer."""
     return ReplayMachine(
         program=program,
         work=work,
-        calls=calls_of(program, work, wires, TransferList(resources)),
-        resources=resources,
-        racks=None,
+        calls=calls_of(program, work, wires, TransferList(wires.resources)),
+        resources=wires.resources,
+        racks=racks,
         network=network,
     )
 

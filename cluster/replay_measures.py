@@ -12,8 +12,7 @@ from cluster.replay.critical import critical_path
 from cluster.replay.kernel.past import Past, bound_steps, past_of
 from cluster.replay.usage import Usage, usage_of, work_of
 from cluster.replay_assembly import ReplayMachine, ReplayOutcome
-
-PS_PER_S = 1e12
+from results.columns import PS_PER_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

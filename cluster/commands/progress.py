@@ -1,7 +1,6 @@
 """A progress bar on stderr, fed between the engine's windows."""
 
 import sys
-from types import TracebackType
 from typing import Any
 
 
@@ -17,12 +16,7 @@ class Bar:
     def __enter__(self) -> "Bar":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.finished()
 
     def started(self, total: int, /) -> None:
