@@ -1,6 +1,11 @@
-"""A scenario small enough for any test, and its runs."""
+"""A scenario small enough for any test, its runs, and commands that are under way."""
 
-from collections.abc import Callable, Mapping
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -31,3 +36,28 @@ def small_scenario() -> Mapping[str, Any]:
 def run_small() -> Callable[..., Run]:
     """Run the small scenario with these keys of it changed."""
     return lambda **overrides: simulate(load(SMALL, **overrides))
+
+
+@pytest.fixture(scope="session")
+def begin() -> Callable[[Sequence[str], Path], "subprocess.Popen[str]"]:
+    """Start a command that writes a run under a folder, and wait until its hidden one stands there.
+
+    Then everything is priced, and the engine runs or is about to.
+    """
+
+    def started(words: Sequence[str], root: Path) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cluster", *words, "--out", str(root)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        )
+        for _ in range(6000):
+            if list(root.glob(".tmp-*")):
+                return process
+            time.sleep(0.01)
+        process.kill()
+        raise AssertionError(f"no run was begun: {process.communicate()[1]}")
+
+    return started

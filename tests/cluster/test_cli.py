@@ -6,13 +6,17 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 
 from cluster.commands.app import COMMANDS, main
 from results import open_run
 from results.atomic import standing
+
+Begin: TypeAlias = Callable[[Sequence[str], Path], "subprocess.Popen[str]"]
 
 COMMAND = [sys.executable, "-m", "cluster"]
 SHORT = ["--set", "workload.synthetic.requests=50"]
@@ -126,26 +130,9 @@ def test_a_terminal_without_the_letters_of_a_name_still_shows_the_report(tmp_pat
     assert done.stdout.startswith(rb"Z\xfcrich (run ")
 
 
-def started(root: Path) -> "subprocess.Popen[str]":
-    """A long run, under way: its hidden folder stands and its engine has begun."""
-    process = subprocess.Popen(
-        [*COMMAND, "serve", "--out", str(root), *LONG],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    for _ in range(3000):
-        if list(root.glob(".tmp-*")):
-            return process
-        time.sleep(0.01)
-    process.kill()
-    raise AssertionError(f"no run was begun: {process.communicate()[1]}")
-
-
 @pytest.mark.slow
-def test_ctrl_c_ends_a_long_run_at_once_and_leaves_nothing(tmp_path: Path) -> None:
-    with started(tmp_path) as process:
+def test_ctrl_c_ends_a_long_run_at_once_and_leaves_nothing(begin: Begin, tmp_path: Path) -> None:
+    with begin(["serve", *LONG], tmp_path) as process:
         sent_s = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -159,9 +146,9 @@ def test_ctrl_c_ends_a_long_run_at_once_and_leaves_nothing(tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_a_killed_run_is_never_seen_and_the_next_one_clears_it_away(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    begin: Begin, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with started(tmp_path) as process:
+    with begin(["serve", *LONG], tmp_path) as process:
         process.kill()
         process.communicate()
     visible = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]

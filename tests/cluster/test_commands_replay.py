@@ -1,14 +1,14 @@
 """``corsair-sim replay`` as a person or a script meets it: options, Ctrl-C, kill."""
 
 import json
-import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import psutil
 import pytest
@@ -16,6 +16,8 @@ import pytest
 from cluster.commands.app import main
 from results import open_run
 from results.atomic import standing
+
+Begin: TypeAlias = Callable[[Sequence[str], Path], "subprocess.Popen[str]"]
 
 COMMAND = [sys.executable, "-m", "cluster", "replay"]
 RAY = ["--engine", "ray", "--cards-per-actor", "4"]
@@ -33,23 +35,6 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("asked") / "s.yaml"
     path.write_text(json.dumps(scenario), "utf-8")  # JSON is YAML
     return path
-
-
-def begun(asked: Path, root: Path, *more: str) -> "subprocess.Popen[str]":
-    """A replay of which the hidden folder stands: the program is laid out and about to run."""
-    process = subprocess.Popen(
-        [*COMMAND, str(asked), "--out", str(root), *more],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
-    for _ in range(6000):
-        if list(root.glob(".tmp-*")):
-            return process
-        time.sleep(0.01)
-    process.kill()
-    raise AssertionError(f"no run was begun: {process.communicate()[1]}")
 
 
 def visible(root: Path) -> list[Path]:
@@ -76,8 +61,10 @@ def test_options_of_ray_that_make_no_sense_are_refused(
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_a_replay_at_once_and_leaves_nothing(asked: Path, tmp_path: Path) -> None:
-    with begun(asked, tmp_path) as process:
+def test_ctrl_c_ends_a_replay_at_once_and_leaves_nothing(
+    begin: Begin, asked: Path, tmp_path: Path
+) -> None:
+    with begin(["replay", str(asked)], tmp_path) as process:
         sent_s = time.monotonic()
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
@@ -90,8 +77,8 @@ def test_ctrl_c_ends_a_replay_at_once_and_leaves_nothing(asked: Path, tmp_path: 
 
 
 @pytest.mark.slow
-def test_a_killed_replay_is_never_seen(asked: Path, tmp_path: Path) -> None:
-    with begun(asked, tmp_path) as process:
+def test_a_killed_replay_is_never_seen(begin: Begin, asked: Path, tmp_path: Path) -> None:
+    with begin(["replay", str(asked)], tmp_path) as process:
         process.kill()
         process.communicate()
 
@@ -103,11 +90,11 @@ def test_a_killed_replay_is_never_seen(asked: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("engine", [[], RAY], ids=["local", "ray"])
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_blow_at_any_moment_leaves_a_whole_run_or_none_and_no_process(
-    engine: list[str], blow: signal.Signals, asked: Path, tmp_path: Path
+    engine: list[str], blow: signal.Signals, begin: Begin, asked: Path, tmp_path: Path
 ) -> None:
     moments = random.Random(0)
     for _ in range(4):
-        with begun(asked, tmp_path, *engine) as process:
+        with begin(["replay", str(asked), *engine], tmp_path) as process:
             others = psutil.Process(process.pid).children(recursive=True)
             time.sleep(moments.uniform(0, 3))
             process.send_signal(blow)

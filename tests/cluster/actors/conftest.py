@@ -55,6 +55,30 @@ def ray_cluster() -> Iterator[Any]:
         cluster.shutdown()  # type: ignore[no-untyped-call]
 
 
+class Nodes:
+    """Nodes that were added to the tests' Ray, of which some may be lost."""
+
+    def __init__(self, cluster: Any, count: int) -> None:
+        self._cluster = cluster
+        self.left = [cluster.add_node(num_cpus=1) for _ in range(count)]
+
+    def lose(self, crew: Any) -> None:
+        """Kill the processes of one on which an actor of the crew was started."""
+        homes = {crew.home(actor) for actor in range(len(crew))}
+        node = next(node for node in self.left if node.node_id in homes)
+        self.left.remove(node)
+        self._cluster.remove_node(node, allow_graceful=False)
+
+
+@pytest.fixture
+def two_more_nodes(ray_cluster: Any) -> Iterator[Nodes]:
+    """Two nodes beside the first, for one test."""
+    nodes = Nodes(ray_cluster, 2)
+    yield nodes
+    for node in nodes.left:
+        ray_cluster.remove_node(node)
+
+
 @pytest.fixture(scope="session")
 def kill_an_actor() -> Callable[[], None]:
     """``kill -9`` of the first actor's process under this one, if there is one just now."""

@@ -176,30 +176,20 @@ def test_a_card_of_a_replay_that_is_lost_again_and_again_is_named(
 
 @pytest.mark.soak
 def test_a_node_removed_while_columns_are_made_changes_nothing(
-    ray_cluster: Any,
+    two_more_nodes: Any,
     decode: dict[str, Any],
     local: ReplayRun,
     strike: Callable[[Blow, set[int]], None],
     digests: Digests,
     tmp_path: Path,
 ) -> None:
-    nodes = [ray_cluster.add_node(num_cpus=1) for _ in range(2)]
-
-    def remove(crew: Any) -> None:
-        homes = {crew.home(actor) for actor in range(len(crew))}
-        node = next(node for node in nodes if node.node_id in homes)
-        nodes.remove(node)
-        ray_cluster.remove_node(node, allow_graceful=False)
-
     notices: list[str] = []
-    strike(remove, {9})
+    strike(two_more_nodes.lose, {9})
     run = replay_trace(
         decode, out=tmp_path, engine="ray", cards_per_actor=16, notice=notices.append
     )
-    for node in nodes:
-        ray_cluster.remove_node(node)
 
     assert "on 3 nodes" in notices[0]
-    assert len(nodes) == 1
+    assert len(two_more_nodes.left) == 1
     assert sum("was lost" in notice for notice in notices) >= 1
     assert digests(run) == digests(local)
