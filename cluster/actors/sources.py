@@ -15,7 +15,8 @@ LIBRARIES = ("numba", "numpy", "pyarrow")
 def code_version() -> str:
     """Sixteen letters that change with our sources, with Python and with the libraries we use.
 
-    Nothing is imported for it: an actor may have no need of a library.
+    Nothing is imported for it: an actor may have no need of a library. It is read once: the files
+    of a process may change beneath it.
     """
     digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:

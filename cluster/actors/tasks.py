@@ -8,13 +8,11 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from cluster.actors.connect import Session, connected
-from cluster.compiled import source_digest
-from cluster.scenario.identity import MODEL_VERSION
+from cluster.actors.sources import code_version
 
 Key = TypeVar("Key", bound=Hashable)
 Ref: TypeAlias = Any
@@ -117,7 +115,7 @@ class TaskPool(Generic[Key]):
 
         After ``end_after_s`` its process is killed.
         """
-        answer, shared = self._remote.remote(self._work, _version(), *args)
+        answer, shared = self._remote.remote(self._work, code_version(), *args)
         end_s = None if end_after_s is None else time.monotonic() + end_after_s
         self._flights[answer] = (key, _Flight(shared, end_s))
 
@@ -169,21 +167,15 @@ class TaskPool(Generic[Key]):
 
 
 def _checked(
-    work: Callable[..., tuple[Any, Any]], version: tuple[int, str], *args: object
+    work: Callable[..., tuple[Any, Any]], version: str, *args: object
 ) -> tuple[Any, Any]:
     """Run the work, if this node has the driver's version of it."""
-    if _version() != version:
+    if code_version() != version:
         raise TaskError(
             "another version of corsair-sim runs on a node: install the same one on all nodes of"
             " the Ray cluster"
         )
     return work(*args)
-
-
-@cache
-def _version() -> tuple[int, str]:
-    """Of the code that this process has loaded: read once, its files may change beneath it."""
-    return MODEL_VERSION, source_digest()
 
 
 _REASONS: Mapping[str, str] = {

@@ -10,7 +10,6 @@ import pytest
 
 from cluster.actors.lean import Absent
 from cluster.actors.replay_share import ReplayShare
-from cluster.actors.sources import code_version
 from cluster.machine.price import PriceInputs
 from cluster.machine.price.program import ProgramPrice, RowJob, RowPrice
 from cluster.replay_assembly import ReplayMachine, assemble_replay, play_replay
@@ -93,11 +92,3 @@ def test_an_absent_module_is_not_found_and_others_are() -> None:
     with pytest.raises(ModuleNotFoundError, match="No module named 'pandas'"):
         finder.find_spec("pandas")
     assert finder.find_spec("numpy") is None
-
-
-def test_the_version_of_the_code_is_the_same_wherever_it_is_read() -> None:
-    code = "from cluster.actors.sources import code_version; print(code_version())"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-
-    assert done.stdout.strip() == code_version()
-    assert len(code_version()) == 16
