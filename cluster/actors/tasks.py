@@ -166,9 +166,7 @@ class TaskPool(Generic[Key]):
                     ray.cancel(ref, force=True)
 
 
-def _checked(
-    work: Callable[..., tuple[Any, Any]], version: str, *args: object
-) -> tuple[Any, Any]:
+def _checked(work: Callable[..., tuple[Any, Any]], version: str, *args: object) -> tuple[Any, Any]:
     """Run the work, if this node has the driver's version of it."""
     if code_version() != version:
         raise TaskError(

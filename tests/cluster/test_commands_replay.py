@@ -48,6 +48,8 @@ def visible(root: Path) -> list[Path]:
         (["--cards-per-actor", "4"], "--ray-address and --cards-per-actor need --engine ray"),
         (["--ray-address", "auto"], "--ray-address and --cards-per-actor need --engine ray"),
         ([*RAY[:2], "--cards-per-actor", "0"], "auto or a number of at least 1, got '0'"),
+        ([*RAY[:2], "--cards-per-actor", "-1"], "auto or a number of at least 1, got '-1'"),
+        ([*RAY[:2], "--cards-per-actor", "2.5"], "auto or a number of at least 1, got '2.5'"),
         ([*RAY[:2], "--cards-per-actor", "some"], "auto or a number of at least 1, got 'some'"),
         (["--engine", "dask"], "'dask' is not one of 'local', 'ray'"),
     ],

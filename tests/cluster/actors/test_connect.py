@@ -69,24 +69,6 @@ def test_what_does_not_fit_is_refused_before_ray_is_asked_for(
     assert "does not fit" in said
 
 
-@pytest.mark.parametrize("number", ["0", "-1", "2.5", "many"])
-def test_a_wrong_number_of_cards_per_actor_is_refused(
-    number: str, serve: Callable[..., list[str]]
-) -> None:
-    code, said = failure(serve("--cards-per-actor", number))
-
-    assert code == 2
-    assert f"auto or a number of at least 1, got '{number}'" in said
-
-
-@pytest.mark.parametrize("option", ["--cards-per-actor=2", "--ray-address=auto"])
-def test_what_only_ray_understands_needs_ray(option: str, serve: Callable[..., list[str]]) -> None:
-    code, said = failure(serve("--engine", "local", option))
-
-    assert code == 2
-    assert "need --engine ray" in said
-
-
 @pytest.mark.soak
 def test_ctrl_c_stops_all_that_was_started(serve: Callable[..., list[str]], tmp_path: Path) -> None:
     long = ["--set", "workload.synthetic.requests=60000"]
