@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, get_args
 
 from cluster.actors.hiring import Hiring
 from cluster.actors.packing import CardsPerActor
@@ -17,7 +17,6 @@ from topology.catalog import Hardware
 if TYPE_CHECKING:
     from results.store import RunWriter
 
-Engine = TypeVar("Engine")
 EngineName: TypeAlias = Literal["local", "ray"]
 
 
@@ -46,14 +45,20 @@ class Asked(Protocol):
 @contextmanager
 def opened(
     name: EngineName,
-    local: Callable[[], Engine],
-    on_ray: Callable[[Hiring], Engine],
+    local: Callable[[], Any],
+    on_ray: Callable[[Hiring], Any],
     *,
     cards_per_actor: CardsPerActor,
     ray_address: str | None,
     notice: Callable[[str], None],
-) -> Iterator[Engine]:
-    """Open the engine of that name; what it has hired on a Ray is let go at the end."""
+) -> Iterator[Any]:
+    """Open the engine of that name, one of these two; what it hires on a Ray is let go at the end.
+
+    Raises
+    ------
+    EngineNameError
+        There is none of that name.
+    """
     if name not in get_args(EngineName):
         raise EngineNameError(f"engine: {name!r} is none of {', '.join(get_args(EngineName))}")
     if name == "local":

@@ -136,6 +136,7 @@ def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
 ) -> None:
     from cluster.actors import crew as crews
     from cluster.actors.packing import pack
+    from cluster.actors.share import Share
 
     asked: list[int] = []
 
@@ -146,7 +147,7 @@ def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
     monkeypatch.setattr(crews, "fetch", lost)
     monkeypatch.setattr(crews.Crew, "ask", lambda *_args, **_options: None)
     monkeypatch.setattr(crews.Crew, "_silent", lambda *_args: set())
-    crew = crews.Crew(pack({0: 0}, 1, cpus=1), Any, {0: None}, print, at_once=1)
+    crew = crews.Crew(pack({0: 0}, 1, cpus=1), Share, {0: None}, print, at_once=1)
     with pytest.raises(crews.CrewError, match="Ray loses objects again and again"):
         crew.price("inputs", ["job"], [0])
     crew.dismiss()
