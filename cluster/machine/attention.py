@@ -154,19 +154,6 @@ def worked_ps(shapes: Any, busy_ps: int, floor_ps: int, fetch_ps: int) -> int:
 
 
 @compiled
-def _kv(shapes: Any, measures: Any, out: Any) -> None:
-    for step in range(len(measures)):
-        out[step] = kv_ps(shapes, measures[step, 4], measures[step, 5])
-
-
-def kv_column(shapes: Records, measures: Integers) -> Integers:
-    """[n] ``kv_ps`` of ``measures[n, 6]``."""
-    out = np.zeros(len(measures), np.int64)
-    _kv(shapes, np.ascontiguousarray(measures, np.int64), out)
-    return out
-
-
-@compiled
 def _split(shape: Any, decode_blocks: int, prefill_passes: int, out: Any) -> None:
     """Add one class to ``out[6]``: products to the bound of whichever rows make more passes."""
     if shape.layers == 0 or decode_blocks + prefill_passes == 0:
@@ -182,10 +169,16 @@ def _split(shape: Any, decode_blocks: int, prefill_passes: int, out: Any) -> Non
 
 
 @compiled
+def add_by_bound(shapes: Any, measures: Any, out: Any) -> None:
+    """Add ``attention_ps`` of one step to ``out[6]``, split by bound."""
+    _split(shapes[0], measures[0], measures[1], out)
+    _split(shapes[1], measures[2], measures[3], out)
+
+
+@compiled
 def _by_bound(shapes: Any, measures: Any, out: Any) -> None:
     for step in range(len(measures)):
-        _split(shapes[0], measures[step, 0], measures[step, 1], out[step])
-        _split(shapes[1], measures[step, 2], measures[step, 3], out[step])
+        add_by_bound(shapes, measures[step], out[step])
 
 
 def attention_by_bound(shapes: Records, measures: Integers) -> Integers:

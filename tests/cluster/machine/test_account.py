@@ -54,6 +54,21 @@ def priced(
     )
 
 
+def thinned(prices: PriceTables, seed: int) -> PriceTables:
+    """The same without some tiers, counts and measures."""
+    rng = np.random.default_rng(seed)
+    tiers, counts, measures = (
+        rng.integers(2, size=size) for size in (TIERS, len(COUNTS), len(MEASURES))
+    )
+    return replace(
+        prices,
+        collective_bytes=prices.collective_bytes * tiers,
+        token_counts=prices.token_counts * counts,
+        head_counts=prices.head_counts * counts,
+        attention_counts=prices.attention_counts * measures[:, None],
+    )
+
+
 def work_ps(prices: PriceTables, kind: int, row: Any) -> int:
     tokens = row["tokens"]
     parts = (
@@ -126,11 +141,13 @@ def test_a_piece_of_work_that_crosses_an_edge_is_split_without_loss() -> None:
     stages=st.integers(1, 3),
     steps=st.integers(1, 40),
     longest_ps=st.sampled_from([10, 10**6, 10**9]),
+    sparse=st.booleans(),
 )
 def test_the_totals_are_the_sums_of_the_steps(
-    seed: int, replicas: int, stages: int, steps: int, longest_ps: int
+    seed: int, replicas: int, stages: int, steps: int, longest_ps: int, sparse: bool
 ) -> None:
     prices = priced(replicas, stages, seed, longest_ps)
+    prices = thinned(prices, seed) if sparse else prices
     rows = logged(prices, steps, seed, longest_ps)
     bins = accounted(prices, rows, max_bins=8)
 
@@ -198,6 +215,37 @@ def test_bins_stretched_to_a_later_end_are_those_of_an_account_that_reaches_it(
     account.reach(end_ps)
 
     assert equal(stretched(short, end_ps, max_bins), account.bins())
+
+
+@given(
+    st.integers(0, 10**6), st.integers(2, 30), st.integers(0, 4), st.sampled_from([10**3, 10**9])
+)
+@settings(max_examples=20, deadline=None)
+def test_an_account_that_knows_how_far_the_run_goes_keeps_the_same_books(
+    seed: int, max_bins: int, quarters: int, longest_ps: int
+) -> None:
+    prices = priced(2, 2, seed, longest_ps)
+    steps = logged(prices, 40, seed, longest_ps)
+    account = Account(prices, max_bins=max_bins)
+    account.reach(int(steps["end_ps"].max()) * quarters // 4)
+    for window in np.split(steps, 4):
+        account.add(window)
+
+    assert equal(account.bins(), accounted(prices, steps, max_bins=max_bins))
+
+
+def test_stages_of_unlike_attention_are_each_priced_by_their_own() -> None:
+    shapes = np.zeros((CLASSES, 2), SHAPE)
+    for name in SHAPE.names or ():
+        shapes[:, 0][name] = 1
+    shapes[1, 0]["layers"] = 3
+    shapes["ahead"] = 0
+    prices = replace(priced(1, 3), attention=shapes, floor_ps=0 * priced().floor_ps)
+    rows = logged(prices, 12)
+
+    busy_ps = accounted(prices, rows).busy_ps[0].sum(axis=(1, 2))
+    kinds = prices.stage_class[0].tolist()
+    assert busy_ps.tolist() == [sum(work_ps(prices, kind, row) for row in rows) for kind in kinds]
 
 
 def test_the_bins_are_never_more_than_asked_for() -> None:
