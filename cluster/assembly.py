@@ -10,13 +10,13 @@ from cluster.machine.account import Account, Bins
 from cluster.machine.energy.facility import Facility, facility_of
 from cluster.machine.energy.joules import Floats, Joules, joules_of
 from cluster.machine.energy.requests import SlotJoules
-from cluster.machine.memory import Fit, MemorySettings, fit
+from cluster.machine.memory import Fit, fit
+from cluster.machine.memory.settings import memory_settings
 from cluster.machine.place import place
 from cluster.machine.price import PriceInputs, Pricing, price_stages, price_tables
 from cluster.machine.residency.choose import choose
 from cluster.machine.residency.expected import traffic_of
-from cluster.machine.residency.loading import host_load_s, lpddr_load_s, other_bytes
-from cluster.machine.residency.places import Pins
+from cluster.machine.residency.loading import host_load_s, lpddr_load_s
 from cluster.machine.tables import Integers, PriceTables, Records
 from cluster.machine.tally import Tally
 from cluster.scenario.load import ScenarioError
@@ -30,7 +30,6 @@ from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
-from workloads.model import load_model
 from workloads.prefix import block_keys
 
 if TYPE_CHECKING:
@@ -153,16 +152,35 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         replicas=plan.replicas,
         within=resolved.cards if isinstance(resolved, Resolved) else None,
     )
-    scheduler = scenario.scheduler
     settings = memory_settings(resolved)
     fitted = fit(resolved.model, plan, resolved.hardware, settings)
-    inputs = PriceInputs(
+    inputs = _inputs(resolved, routes, cards.astype(np.int64), fitted)
+    if settings.mode == "auto":
+        placed = choose(inputs, settings, traffic_of(resolved))
+        fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
+        inputs = replace(inputs, residency=placed)
+    return Layout(
+        graph=graph,
+        routes=routes,
+        cards=inputs.cards,
+        fit=fitted,
+        inputs=inputs,
+        limits=_limits(resolved, fitted),
+    )
+
+
+def _inputs(
+    resolved: Resolved | Planned, routes: Routes, cards: Integers, fitted: Fit
+) -> PriceInputs:
+    """What pricing is given."""
+    scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
+    return PriceInputs(
         hardware=resolved.hardware,
         routes=routes,
         model=resolved.model,
-        plan=plan,
+        plan=resolved.plan,
         formats=resolved.formats,
-        cards=cards.astype(np.int64),
+        cards=cards,
         max_tokens=scheduler.max_num_batched_tokens,
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
@@ -171,41 +189,22 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
     )
-    if settings.mode == "auto":
-        placed = choose(inputs, settings, traffic_of(resolved))
-        fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
-        inputs = replace(inputs, residency=placed)
-    limits = Limits(
+
+
+def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
+    """What the scheduler may do, and how much KV there is room for."""
+    scheduler = resolved.scenario.scheduler
+    return Limits(
         max_num_seqs=scheduler.max_num_seqs,
         max_num_batched_tokens=scheduler.max_num_batched_tokens,
         block_size=scheduler.block_size,
         blocks=fitted.blocks,
         max_model_len=resolved.max_model_len,
-        router=scenario.router,
+        router=resolved.scenario.router,
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
         ready_ps=_ready_ps(resolved, fitted),
-    )
-    return Layout(
-        graph=graph, routes=routes, cards=inputs.cards, fit=fitted, inputs=inputs, limits=limits
-    )
-
-
-def memory_settings(resolved: Resolved | Planned) -> MemorySettings:
-    """What a scenario says of memory."""
-    scheduler, memory = resolved.scenario.scheduler, resolved.scenario.memory
-    return MemorySettings(
-        weights=resolved.formats.weights,
-        kv=resolved.formats.kv,
-        mode=memory.mode,
-        block_size=scheduler.block_size,
-        max_num_seqs=scheduler.max_num_seqs,
-        pins=Pins(**memory.pin.model_dump()),
-        lpddr_taken_bytes=sum(
-            other_bytes(load_model(name), resolved.formats.weights, resolved.plan)
-            for name in memory.also_resident
-        ),
     )
 
 
@@ -240,13 +239,7 @@ def play(
         if on_steps is not None:
             on_steps(window)
 
-    served = serve(
-        asked,
-        machine.prices,
-        machine.limits,
-        observer=observer,
-        on_steps=taken,
-    )
+    served = serve(asked, machine.prices, machine.limits, observer=observer, on_steps=taken)
     request_j = shares.of(members_of(served, asked))
     return outcome_of(served, account.bins(), tally, request_j)
 

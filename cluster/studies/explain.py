@@ -6,8 +6,9 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from cluster.assembly import Layout, lay_out, memory_settings
+from cluster.assembly import Layout, lay_out
 from cluster.machine.chiplet import chiplet_of
+from cluster.machine.memory.settings import memory_settings
 from cluster.machine.memory.shard import shard
 from cluster.machine.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
 from cluster.machine.price.inputs import PriceInputs

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.assembly import Layout, Machine, lay_out, memory_settings, priced
+from cluster.assembly import Layout, Machine, lay_out, priced
 from cluster.machine.memory import DoesNotFit, fit
+from cluster.machine.memory.settings import memory_settings
 from cluster.machine.price import price_tables, steady_decode
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.residency import Traffic
