@@ -12,7 +12,7 @@ from cluster.scenario.formats import Formats
 from cluster.scenario.identity import Encoded, encoded, run_id
 from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import Pool, Pools, Scenario, Transfer
+from cluster.scenario.model import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.traffic import traffic
@@ -99,40 +99,19 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         )
     hardware = clocked_hardware(scenario, openers.hardware)
     model = openers.model(scenario.model)
-    formats = formats_of(scenario)
-    plan = plan_of(scenario)
+    formats, plan = formats_of(scenario), plan_of(scenario)
     if scenario.pools is None:
         check_plan(plan, model)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
-    wanted = scenario.scheduler.enable_prefix_caching
-    max_model_len = scenario.scheduler.max_model_len or model.max_context
-    prefix_caching = requests.hash_ids is not None and wanted in (True, "auto")
     content: dict[str, object] = {
-        "hardware": {name: figure.value for name, figure in sorted(hardware.figures.items())},
-        "cluster": scenario.cluster.model_dump(),
-        "links": [link.model_dump() for link in scenario.links],
+        **_settings_content(scenario, hardware, formats, plan),
         "model": openers.model_content(model),
-        "formats": {use: {**each, "name": ""} for use, each in asdict(formats).items()},
-        "plan": asdict(plan),
-        "memory": scenario.memory.model_dump(),
-        "scheduler": {
-            **scenario.scheduler.model_dump(),
-            "max_model_len": max_model_len,
-            "enable_prefix_caching": prefix_caching,
-        },
-        "collectives": scenario.collectives.model_dump(),
-        "experts": scenario.experts.model_dump(),
-        "router": scenario.router,
+        "scheduler": _scheduler_content(scenario, model, requests),
         "requests": requests.digest,
         "concurrency": concurrency,
-        "slo": scenario.slo.model_dump(),
-        "warmup_s": scenario.warmup_s,
-        "seed": scenario.seed,
     }
     if scenario.pools is not None:
-        content = {name: content[name] for name in content if name not in (*INHERITED, "router")}
-        content["pools"] = scenario.pools.model_dump()
-        content["transfer"] = (scenario.transfer or Transfer()).model_dump()
+        content = _pools_content(scenario.pools, scenario.transfer, content)
     whole = Resolved(
         scenario=scenario,
         hardware=hardware,
@@ -141,13 +120,64 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         plan=plan,
         requests=requests,
         concurrency=concurrency,
-        max_model_len=max_model_len,
-        prefix_caching=prefix_caching,
+        max_model_len=_max_model_len(scenario.scheduler, model),
+        prefix_caching=_caches(scenario.scheduler, requests),
         inputs=tuple(_inputs(scenario, openers)),
         run_id=run_id(content),
         machine_id=_machine_id(content, scenario, model),
     )
     return whole if scenario.pools is None else _divided(whole, scenario.pools)
+
+
+def _settings_content(
+    scenario: Scenario, hardware: Hardware, formats: Formats, plan: Plan
+) -> dict[str, object]:
+    """What a run depends on beside its model, its scheduler and its requests."""
+    return {
+        "hardware": {name: figure.value for name, figure in sorted(hardware.figures.items())},
+        "cluster": scenario.cluster.model_dump(),
+        "links": [link.model_dump() for link in scenario.links],
+        "formats": {use: {**each, "name": ""} for use, each in asdict(formats).items()},
+        "plan": asdict(plan),
+        "memory": scenario.memory.model_dump(),
+        "collectives": scenario.collectives.model_dump(),
+        "experts": scenario.experts.model_dump(),
+        "router": scenario.router,
+        "slo": scenario.slo.model_dump(),
+        "warmup_s": scenario.warmup_s,
+        "seed": scenario.seed,
+    }
+
+
+def _scheduler_content(scenario: Scenario, model: Model, requests: "Requests") -> dict[str, object]:
+    """The scheduler with what its ``auto`` and its defaults have become."""
+    scheduler = scenario.scheduler
+    return {
+        **scheduler.model_dump(),
+        "max_model_len": _max_model_len(scheduler, model),
+        "enable_prefix_caching": _caches(scheduler, requests),
+    }
+
+
+def _pools_content(
+    pools: Pools, transfer: Transfer | None, content: Mapping[str, object]
+) -> dict[str, object]:
+    """The same of a disaggregated run: what each pool has of its own stands with the pool."""
+    kept = {name: content[name] for name in content if name not in (*INHERITED, "router")}
+    return {
+        **kept,
+        "pools": pools.model_dump(),
+        "transfer": (transfer or Transfer()).model_dump(),
+    }
+
+
+def _max_model_len(scheduler: Scheduler, model: Model) -> int:
+    return scheduler.max_model_len or model.max_context
+
+
+def _caches(scheduler: Scheduler, requests: "Requests") -> bool:
+    """Whether prefixes are looked for: they are where it is wanted and requests tell of them."""
+    return requests.hash_ids is not None and scheduler.enable_prefix_caching in (True, "auto")
 
 
 def _divided(whole: Resolved, asked: Pools) -> Resolved:
@@ -172,13 +202,12 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
         check_plan(plan, whole.model)
     except PlanError as error:
         raise PlanError(f"pools.{name}: {error}") from None
-    wanted = pool.scheduler.enable_prefix_caching
     return replace(
         whole,
         scenario=scenario,
         plan=plan,
-        max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
-        prefix_caching=whole.requests.hash_ids is not None and wanted in (True, "auto"),
+        max_model_len=_max_model_len(pool.scheduler, whole.model),
+        prefix_caching=_caches(pool.scheduler, whole.requests),
         machine_id=f"{whole.machine_id}-{name}",
         cards=range(first, first + pool.cards),
         role=name,

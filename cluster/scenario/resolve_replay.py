@@ -82,20 +82,10 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
     planned = _planned(scenario, hardware)
     program, notes = _program(scenario, endpoint)
     inputs = tuple(_inputs(scenario))
-    content: dict[str, object] = {
-        "replay": _asked_content(planned)
-        if program is None
-        else [entry["sha256"] for entry in inputs if entry["use"] in ("program", "chakra")],
-        "reading": _reading(scenario),
-        "network": None if network is None else _network_content(network),
-        "hardware": _figures(hardware),
-        "cluster": scenario.cluster.model_dump(),
-        "links": [link.model_dump() for link in scenario.links],
-        **_planned_content(planned),
-        "wire": {**asdict(get_format(scenario.formats.wire)), "name": ""} if hardware else None,
-        "endpoint": None if endpoint is None else asdict(endpoint),
-        "collectives": scenario.collectives.model_dump(),
-        "fabric": scenario.fabric.model_dump(),
+    read = None if program is None else [entry for entry in inputs if entry["use"] in READ]
+    content = {
+        "replay": _asked_content(planned) if read is None else [entry["sha256"] for entry in read],
+        **_content(scenario, network, hardware, planned, endpoint),
     }
     return ResolvedReplay(
         scenario=scenario,
@@ -108,6 +98,32 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
         inputs=inputs,
         run_id=run_id(content),
     )
+
+
+READ = ("program", "chakra")
+"""Uses of files that hold operations."""
+
+
+def _content(
+    scenario: Scenario,
+    network: Network | None,
+    hardware: Hardware | None,
+    planned: Planned | None,
+    endpoint: "Endpoint | None",
+) -> dict[str, object]:
+    """What a run depends on beside the operations themselves."""
+    return {
+        "reading": _reading(scenario),
+        "network": None if network is None else _network_content(network),
+        "hardware": _figures(hardware),
+        "cluster": scenario.cluster.model_dump(),
+        "links": [link.model_dump() for link in scenario.links],
+        **_planned_content(planned),
+        "wire": {**asdict(get_format(scenario.formats.wire)), "name": ""} if hardware else None,
+        "endpoint": None if endpoint is None else asdict(endpoint),
+        "collectives": scenario.collectives.model_dump(),
+        "fabric": scenario.fabric.model_dump(),
+    }
 
 
 def _endpoint(scenario: Scenario) -> "Endpoint | None":
