@@ -90,23 +90,28 @@ def card_products(model: Model, layer: int, plan: Plan) -> tuple[Product, ...]:
 
 
 def stage_tensors(model: Model, plan: Plan) -> tuple[tuple[Tensor, ...], ...]:
-    """Tensors of each stage: its layers', the embedding at the first, norm and head at the last.
+    """Tensors of each stage: its layers', the embedding at the first, norm and head at the last."""
+    found = []
+    outside = outer_tensors(model, plan)
+    for stage, (outer, layers) in enumerate(zip(outside, stage_layers(plan, model), strict=True)):
+        before = 1 if stage == 0 else 0  # the embedding
+        inner = [tensor for layer in layers for tensor in model.layer_tensors(layer)]
+        found.append((*outer[:before], *inner, *outer[before:]))
+    return tuple(found)
+
+
+def outer_tensors(model: Model, plan: Plan) -> list[tuple[Tensor, ...]]:
+    """Those of each stage that belong to no layer.
 
     A tied head is the embedding: where the last stage is not the first, both hold the table.
     """
     embedding, *tail = model.outer_tensors()
-    stages = stage_layers(plan, model)
-    last = len(stages) - 1
-    if model.tied_embeddings and last > 0:
+    stages: list[tuple[Tensor, ...]] = [()] * plan.pipeline_parallel_size
+    if model.tied_embeddings and len(stages) > 1:
         tail.append(embedding)
-    return tuple(
-        (
-            *((embedding,) if stage == 0 else ()),
-            *(tensor for layer in layers for tensor in model.layer_tensors(layer)),
-            *(tail if stage == last else ()),
-        )
-        for stage, layers in enumerate(stages)
-    )
+    stages[-1] = tuple(tail)
+    stages[0] = (embedding, *stages[0])
+    return stages
 
 
 def slices(model: Model, plan: Plan) -> Slices:

@@ -15,16 +15,16 @@ from cluster.machine.residency.places import (
     Mode,
     Pins,
     Residency,
-    StagePlaces,
     class_of,
-    hot_matrices,
+    layer_hot,
+    outer_hot,
     uniform,
 )
 from cluster.machine.views import Figures
 from workloads.formats import Format
 from workloads.model import Model, Tensor
 from workloads.plan import Plan, stage_layers
-from workloads.slices import stage_tensors, tensor_slice
+from workloads.slices import outer_tensors, tensor_slice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,16 +203,14 @@ def stage_contents(
         attention: kv_block(attention, plan, chiplets, kv)
         for attention in {layer.attention for layer in model.layers}
     }
-    stages = zip(
-        stage_tensors(model, plan), stage_layers(plan, model), residency.stages, strict=True
-    )
-    for tensors, layers, places in stages:
+    outside, stages = outer_tensors(model, plan), stage_layers(plan, model)
+    for outer, layers, places in zip(outside, stages, residency.stages, strict=True):
+        held = Counter(
+            Held(tensor=replace(tensor, layer=0), hot=outer_hot(tensor, places)) for tensor in outer
+        )
+        kinds = Counter(zip((model.layers[layer] for layer in layers), places.layers, strict=True))
+        for (layer, where), times in kinds.items():
+            for tensor in model.layer_tensors(model.layers.index(layer)):
+                held[Held(tensor=replace(tensor, layer=0), hot=layer_hot(tensor, where))] += times
         first, *others = (each[model.layers[layer].attention] for layer in layers)
-        yield Counter(_held(tensors, places, layers.start)), sum(others, first)
-
-
-def _held(tensors: tuple[Tensor, ...], places: StagePlaces, first: int) -> Iterator[Held]:
-    for tensor in tensors:
-        alike = replace(tensor, layer=0)
-        hot = hot_matrices(tensor, places, tensor.layer - first)
-        yield Held(tensor=alike, hot=hot)
+        yield held, sum(others, first)

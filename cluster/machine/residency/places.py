@@ -116,20 +116,20 @@ def class_of(tensor: Tensor) -> str:
     return OF_ROLE.get(tensor.role, "mlp")
 
 
-def hot_matrices(tensor: Tensor, stage: StagePlaces, layer: int) -> int:
-    """Of the equal matrices of ``tensor`` on a card, how many lie in SRAM; ALL where all do.
-
-    ``layer`` counts within the stage; whatever it is for tensors outside of layers.
-    """
+def layer_hot(tensor: Tensor, places: LayerPlaces) -> int:
+    """Of the equal matrices of a layer's tensor on a card, how many lie in SRAM; ALL: all do."""
     chosen = class_of(tensor)
     if chosen == "vectors":
         return ALL
-    if chosen in ("embedding", "head"):
-        return ALL if getattr(stage, chosen) else 0
-    places = stage.layers[layer]
     if chosen == "experts":
         return places.hot_experts
     return ALL if getattr(places, chosen) else 0
+
+
+def outer_hot(tensor: Tensor, places: StagePlaces) -> int:
+    """The same of a tensor that belongs to no layer."""
+    chosen = class_of(tensor)
+    return ALL if chosen == "vectors" or getattr(places, chosen) else 0
 
 
 def uniform(mode: Mode, model: Model, plan: Plan, pins: Pins = NO_PINS) -> Residency:
