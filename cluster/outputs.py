@@ -11,7 +11,7 @@ from cluster.machine.card import Card, cards_of
 from cluster.machine.energy.facility import Facility
 from cluster.machine.energy.joules import card_joules, idle_joules
 from cluster.machine.energy.totals import Spent, facility_w, spent
-from cluster.machine.loads import link_loads
+from cluster.machine.loads import LinkLoad, link_loads
 from cluster.machine.tables import Integers
 from results.columns import card_columns, energy_columns, link_columns
 from results.summary import Energy
@@ -147,12 +147,17 @@ def link_parts(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> 
     edges = edges_ps(outcome.bins)
     efficiency = resolved.hardware["links.efficiency"]
     for load in link_loads(machine.routes, machine.cards, outcome.bins, efficiency=efficiency):
-        yield {
-            "link": load.link,
-            "link_name": load.name,
-            "kind": load.kind,
-            **link_columns(edges, load.sent_bytes, load.busy_ps),
-        }
+        yield link_part(load, edges)
+
+
+def link_part(load: LinkLoad, edges: Integers) -> Columns:
+    """Columns of ``links`` of one link; ``edges`` are those of the time bins."""
+    return {
+        "link": load.link,
+        "link_name": load.name,
+        "kind": load.kind,
+        **link_columns(edges, load.sent_bytes, load.busy_ps),
+    }
 
 
 def map_tables(machine: "Machine") -> dict[str, Columns]:

@@ -54,16 +54,22 @@ def link_loads(
                 shares = _shares(routes, here, cards[replica, stage + 1], 1.0)
                 _add(carried, shares, bins.send_bytes[replica, stage])
     for link, sent in sorted(carried.items()):
-        if not sent.any():
-            continue
-        rate = float(routes.link_bandwidth_bytes_per_s[link]) * efficiency
-        yield LinkLoad(
-            link=link,
-            name=str(routes.link_name[link]),
-            kind=LinkKind(int(routes.link_kind[link])).name.lower(),
-            sent_bytes=np.rint(sent).astype(np.int64),
-            busy_ps=np.rint(sent / rate * 1e12).astype(np.int64),
-        )
+        if sent.any():
+            yield load_of(routes, link, sent, efficiency=efficiency)
+
+
+def load_of(
+    routes: "Routes", link: int, sent_bytes: Floats | Integers, *, efficiency: float
+) -> LinkLoad:
+    """The load of a link that carried ``sent_bytes[bin]``."""
+    rate = float(routes.link_bandwidth_bytes_per_s[link]) * efficiency
+    return LinkLoad(
+        link=link,
+        name=str(routes.link_name[link]),
+        kind=LinkKind(int(routes.link_kind[link])).name.lower(),
+        sent_bytes=np.rint(sent_bytes).astype(np.int64),
+        busy_ps=np.rint(sent_bytes / rate * 1e12).astype(np.int64),
+    )
 
 
 def _add(carried: dict[int, Floats], shares: dict[int, float], sent: Integers) -> None:

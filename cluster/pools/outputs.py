@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 
 from cluster import outputs
-from cluster.machine.loads import LinkLoad, link_loads
+from cluster.machine.loads import LinkLoad, link_loads, load_of
 from cluster.machine.tables import Integers
 from cluster.outputs import Columns, edges_ps
 from cluster.pools.energy import (
@@ -24,9 +24,7 @@ from cluster.pools.machine import PooledMachine
 from cluster.pools.play import PooledOutcome
 from cluster.scenario.pools import POOLS
 from cluster.scenario.resolve import Resolved
-from results.columns import link_columns
 from results.summary import Machine as Measured
-from topology.parts import LinkKind
 
 map_tables = outputs.map_tables
 
@@ -98,12 +96,7 @@ def link_parts(
         known = loads.get(load.link)
         loads[load.link] = load if known is None else _sum(known, load)
     for _, load in sorted(loads.items()):
-        yield {
-            "link": load.link,
-            "link_name": load.name,
-            "kind": load.kind,
-            **link_columns(edges, load.sent_bytes, load.busy_ps),
-        }
+        yield outputs.link_part(load, edges)
 
 
 def placement_table(machine: PooledMachine) -> Columns:
@@ -121,14 +114,7 @@ def _loads(
         yield from link_loads(routes, pool.cards, own.bins, efficiency=efficiency)
     sent = link_bytes(outcome)
     for link in np.flatnonzero(sent.any(axis=0)).tolist():
-        rate = float(routes.link_bandwidth_bytes_per_s[link]) * efficiency
-        yield LinkLoad(
-            link=link,
-            name=str(routes.link_name[link]),
-            kind=LinkKind(int(routes.link_kind[link])).name.lower(),
-            sent_bytes=sent[:, link],
-            busy_ps=np.rint(sent[:, link] / rate * 1e12).astype(np.int64),
-        )
+        yield load_of(routes, link, sent[:, link], efficiency=efficiency)
 
 
 def _sum(one: LinkLoad, other: LinkLoad) -> LinkLoad:
