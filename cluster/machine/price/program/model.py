@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.machine.attention import attention_parts, shape_of
+from cluster.machine.attention import BLOCK_TOKENS, attention_parts, shape_of
 from cluster.machine.chiplet import DISPATCH, LPDDR, MAC, SIMD
 from cluster.machine.price.attention_layer import heads_of
 from cluster.machine.price.inputs import PriceInputs
@@ -27,8 +27,6 @@ OVER_CACHE = ("QK^T", "softmax", "PV")
 
 FUSED = ("residual", "V tail")
 """Rows without a dispatch of their own: they belong to the dispatch before."""
-
-_BLOCK = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,8 +151,8 @@ class ModelRows:
         """Blocks that decode rows meet, and blocks x tile passes of the chunks."""
         layer = self.inputs.model.layers[request.layer]
         clocks = self.bench.kv_mode.clocks_per_vector * self.inputs.queries_per_kv_head(layer)
-        passes = -(-request.m * clocks // _BLOCK)
-        return -(-(context - n) // _BLOCK), -(-n // _BLOCK) * passes
+        passes = -(-request.m * clocks // BLOCK_TOKENS)
+        return -(-(context - n) // BLOCK_TOKENS), -(-n // BLOCK_TOKENS) * passes
 
     def _shape(self, number: int) -> Records:
         if number not in self._shapes:
