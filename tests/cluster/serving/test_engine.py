@@ -215,10 +215,10 @@ def test_a_replica_that_works_without_any_output_is_reported(tables: PriceTables
         run(state)
 
 
-def agree_elsewhere(**environment: str) -> None:
+def held_together_elsewhere(**environment: str) -> "subprocess.CompletedProcess[str]":
     """Hold both engines together in another process, whose kernel is made differently."""
     tests = Path(__file__).parent / "test_engines_agree.py"
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tests)],
         cwd=Path(__file__).resolve().parents[3],
         env=os.environ | environment,
@@ -226,13 +226,16 @@ def agree_elsewhere(**environment: str) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout
 
 
 def test_the_uncompiled_kernel_agrees_too() -> None:
-    agree_elsewhere(NUMBA_DISABLE_JIT="1", CORSAIR_SIM_EXAMPLES="10")
+    done = held_together_elsewhere(NUMBA_DISABLE_JIT="1", CORSAIR_SIM_EXAMPLES="10")
+
+    assert done.returncode == 0, done.stdout
 
 
 @pytest.mark.slow
 def test_the_kernel_never_leaves_its_arrays() -> None:
-    agree_elsewhere(CORSAIR_SIM_BOUNDSCHECK="1")
+    done = held_together_elsewhere(CORSAIR_SIM_BOUNDSCHECK="1")
+
+    assert done.returncode == 0, done.stdout
