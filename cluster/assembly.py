@@ -27,6 +27,7 @@ from cluster.serving.check import check_prices
 from cluster.serving.engine import serve
 from cluster.serving.members import members_of
 from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.refusal import least_end_ps
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
@@ -231,6 +232,7 @@ def play(
     account = Account(machine.prices, max_bins=max_bins(resolved))
     tally, shares = Tally(), shares_of(machine)
     asked = arrivals_of(resolved) if arrivals is None else arrivals
+    account.reach(least_end_ps(asked, machine.limits))  # spares it to begin with the finest bins
 
     def taken(window: Records) -> None:
         account.add(window)

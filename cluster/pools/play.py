@@ -27,6 +27,7 @@ from cluster.serving.problem import (
     Status,
     chosen,
 )
+from cluster.serving.refusal import refused
 
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""
@@ -62,7 +63,7 @@ def play_pools(
     """Run the pools one after the other, each by its own engine."""
     asked, given = resolved.pools or (resolved, resolved)
     source, target = machine.pools
-    status = refused(arrivals_of(asked), source.limits, target.limits)
+    status = turned_away(arrivals_of(asked), source.limits, target.limits)
     rows = np.flatnonzero(status == Status.COMPLETED)
     watch = _Both(observer, len(rows))
     prompts = chosen(arrivals_of(asked), rows)
@@ -112,14 +113,12 @@ def _aligned(pools: tuple[Outcome, Outcome], moved: Moved, bins: int) -> tuple[O
     return first, second
 
 
-def refused(arrivals: Arrivals, source: Limits, target: Limits) -> Integers:
+def turned_away(arrivals: Arrivals, source: Limits, target: Limits) -> Integers:
     """[n] what becomes of each request: one that either pool can never serve is not prefilled."""
-    prompt, total = arrivals.prompt_tokens, arrivals.prompt_tokens + arrivals.output_tokens
-    long = total > min(source.max_model_len, target.max_model_len)
-    crowded = -(-prompt // source.block_size) > source.blocks
-    crowded |= -(-(total - 1) // target.block_size) > target.blocks
-    status = np.where(long, Status.TOO_LONG, np.where(crowded, Status.NO_ROOM, Status.COMPLETED))
-    return status.astype(np.int64)
+    longest = min(source.max_model_len, target.max_model_len)
+    decoded = refused(arrivals, replace(target, max_model_len=longest))
+    prompts = replace(arrivals, output_tokens=np.ones_like(arrivals.prompt_tokens))
+    return np.where(decoded != Status.COMPLETED, decoded, refused(prompts, source))
 
 
 def routed(decode: Resolved, ended_ps: Integers) -> Integers:
