@@ -3,9 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +11,7 @@ import pyarrow.parquet as pq
 
 from results.atomic import standing
 from results.errors import ResultsError
+from results.extras import optional
 from results.places import RUNS
 from results.provenance import read_manifest
 from results.store import MANIFEST
@@ -109,7 +108,7 @@ class Run:
 
     def pandas(self, name: str) -> Any:
         """A table as a ``pandas.DataFrame``, units and meanings in its ``attrs``."""
-        pandas = _optional("pandas")
+        pandas = optional("pandas", "pandas")
         self.table(name)  # says clearly what is wrong with the file, if anything is
         return pandas.read_parquet(self.file(name))
 
@@ -127,7 +126,7 @@ class Run:
 
     def polars(self, name: str) -> Any:
         """A table as a ``polars.DataFrame``."""
-        return _optional("polars").from_arrow(self.table(name))
+        return optional("polars", "polars").from_arrow(self.table(name))
 
 
 def open_run(path: str | Path, run_id: str | None = None) -> Run:
@@ -168,10 +167,3 @@ def _folder(path: Path) -> Path:
     known = f"nearest: {near[0]}" if near else f"{root} holds {', '.join(runs[:5]) or 'no runs'}"
     what = f"has no {MANIFEST}" if path.is_dir() else "no such run"
     raise ResultsError(f"{path}: {what}; {known}")
-
-
-def _optional(package: str) -> ModuleType:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ResultsError(f"{package} is not installed: pip install {package}") from error

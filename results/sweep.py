@@ -5,16 +5,15 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib import import_module
 from pathlib import Path
 from statistics import fmean, stdev
-from types import ModuleType
 from typing import Any, cast
 
 import pyarrow as pa
 
 from results.compare import BETTER
 from results.errors import ResultsError
+from results.extras import optional
 from results.places import SWEEPS
 from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
 from results.student import quantile_975
@@ -118,12 +117,12 @@ class Sweep:
 
     def pandas(self) -> Any:
         """The points as a ``pandas.DataFrame``."""
-        _optional("pandas")
+        optional("pandas", "pandas")
         return self.points.to_pandas()
 
     def polars(self) -> Any:
         """The points as a ``polars.DataFrame``."""
-        return _optional("polars").from_arrow(self.points)
+        return optional("polars", "polars").from_arrow(self.points)
 
     def _check(self, metric: str) -> None:
         if metric not in self.metrics:
@@ -188,10 +187,3 @@ def _interval(values: Sequence[float]) -> dict[str, Any]:
         return {"count": count, "mean": mean, "low": None, "high": None}
     half = quantile_975(count - 1) * stdev(values) / math.sqrt(count)
     return {"count": count, "mean": mean, "low": mean - half, "high": mean + half}
-
-
-def _optional(package: str) -> ModuleType:
-    try:
-        return import_module(package)
-    except ImportError as error:
-        raise ResultsError(f"{package} is not installed: pip install {package}") from error

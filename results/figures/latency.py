@@ -7,6 +7,7 @@ import numpy as np
 from results.api import Run
 from results.errors import ResultsError
 from results.figures.series import (
+    Floats,
     count_at,
     numbers,
     percentiles_by_bin,
@@ -15,12 +16,13 @@ from results.figures.series import (
 )
 from results.figures.theme import (
     HEIGHT,
-    PANEL_HEIGHT,
     WIDTH,
     altair,
     colour,
     finished,
+    over_time,
     plot,
+    stacked,
     zoomable,
 )
 
@@ -92,19 +94,17 @@ def latency_over_time(run: Run) -> Any:
             numbers(run, "requests", column), arrival, edges, (50.0, 99.0)
         )
         rows = [
-            {"s": at, "ms": value, "series": series}
+            {"s": at, "value": value, "series": series}
             for index, series in enumerate(("median", "99th percentile"))
             for at, value in zip(middle.tolist(), found[:, index].tolist(), strict=True)
             if np.isfinite(value)
         ]
-        panels.append(_panel(rows, "ms:Q", f"{name}, ms", "of arrivals"))
-    panels.append(_queue(run, edges))
-    plots = altair()
-    chart = plots.vconcat(*panels, spacing=14).resolve_scale(color="independent", x="shared")
-    return finished(chart, "Latency over time, and the queue behind it")
+        panels.append(over_time(rows, f"{name}, ms", legend="of arrivals"))
+    panels.append(over_time(_queue(run, edges), "requests", legend="that are"))
+    return stacked(panels, "Latency over time, and the queue behind it")
 
 
-def _queue(run: Run, edges: Any) -> Any:
+def _queue(run: Run, edges: Floats) -> list[dict[str, Any]]:
     """Requests waiting and in the system at each edge."""
     times = {
         name: count_at(numbers(run, "requests", name), edges)
@@ -117,29 +117,11 @@ def _queue(run: Run, edges: Any) -> Any:
         "waiting": arrived - times["first_scheduled_s"],
         "being served": times["first_scheduled_s"] - times["finish_s"],
     }
-    rows = [
-        {"s": at, "requests": value, "series": name}
+    return [
+        {"s": at, "value": value, "series": name}
         for name, values in series.items()
         for at, value in zip(edges.tolist(), values.tolist(), strict=True)
     ]
-    return _panel(rows, "requests:Q", "requests", "that are")
-
-
-def _panel(rows: list[dict[str, Any]], y: str, title: str, legend: str) -> Any:
-    plots = altair()
-    names = list(dict.fromkeys(row["series"] for row in rows))
-    panel = (
-        plot(rows)
-        .mark_line(strokeWidth=1.5)
-        .encode(
-            x=plots.X("s:Q", title="time, s"),
-            y=plots.Y(y, title=title),
-            color=colour(legend, names),
-            tooltip=[_number("s:Q", "s"), _number(y, title), "series:N"],
-        )
-        .properties(width=WIDTH, height=PANEL_HEIGHT)
-    )
-    return zoomable(panel, "x", name=title)
 
 
 def _number(field: str, title: str) -> Any:

@@ -6,6 +6,7 @@ from typing import Any
 
 from results.atomic import replacing
 from results.errors import ResultsError
+from results.extras import DRAW, optional
 
 ENDINGS = (".svg", ".png", ".json", ".html")
 PIXELS_PER_POINT = 2
@@ -46,12 +47,7 @@ def picture(chart: Any, ending: str) -> bytes:
     spec = chart.to_dict()
     if ending == ".json":
         return json.dumps(spec).encode()
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise ResultsError(
-            f"pictures need the package {error.name}: pip install corsair-sim[draw]"
-        ) from None
+    vl_convert = optional("vl_convert", DRAW)
     if ending == ".svg":
         return str(vl_convert.vegalite_to_svg(spec)).encode()
     if ending == ".html":

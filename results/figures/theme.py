@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from results.errors import ResultsError
+from results.extras import DRAW, optional
 
 Rows: TypeAlias = list[dict[str, Any]]
 
@@ -40,13 +40,7 @@ def altair() -> Any:
     ResultsError
         It is not installed.
     """
-    try:
-        import altair as plots
-    except ImportError as error:
-        raise ResultsError(
-            f"figures need the package {error.name}: pip install corsair-sim[draw]"
-        ) from None
-    return plots
+    return optional("altair", DRAW)
 
 
 def plot(rows: Iterable[Mapping[str, Any]]) -> Any:
@@ -82,6 +76,34 @@ def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:
             translate="[pointerdown[event.shiftKey], window:pointerup] > window:pointermove!",
         )
     )
+
+
+def over_time(rows: Rows, title: str, *, legend: str = "", share: bool = False) -> Any:
+    """A panel of lines over time: rows of ``s``, ``value`` and ``series``; several stack up."""
+    plots = altair()
+    axis = plots.Axis(format="%") if share else plots.Axis()
+    panel = (
+        plot(rows)
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=plots.X("s:Q", title="time, s"),
+            y=plots.Y("value:Q", title=title, axis=axis),
+            color=colour(legend, dict.fromkeys(row["series"] for row in rows)),
+            tooltip=[
+                plots.Tooltip("s:Q", title="s", format=",.4~g"),
+                plots.Tooltip("value:Q", title=title, format=".1%" if share else ",.4~g"),
+                "series:N",
+            ],
+        )
+        .properties(width=WIDTH, height=PANEL_HEIGHT)
+    )
+    return zoomable(panel, "x", name=title)
+
+
+def stacked(panels: list[Any], title: str) -> Any:
+    """Panels below one another on one axis of time, each with its own legend."""
+    chart = altair().vconcat(*panels, spacing=14)
+    return finished(chart.resolve_scale(color="independent", x="shared"), title)
 
 
 def finished(chart: Any, title: str, subtitle: str = "") -> Any:

@@ -14,22 +14,20 @@ from results.figures.series import (
     spread_at,
     time_edges,
 )
-from results.figures.theme import PANEL_HEIGHT, WIDTH, altair, colour, finished, plot, zoomable
+from results.figures.theme import over_time, stacked
 
 
 def load_over_time(run: Run) -> Any:
     """Tokens in and out, requests being served, and the share of KV blocks in use."""
     edges = time_edges(run)
-    plots = altair()
     panels = [
-        _panel(_throughput(run, edges), "tokens/s"),
-        _panel(_served(run, edges), "requests served"),
+        over_time(_throughput(run, edges), "tokens/s"),
+        over_time(_served(run, edges), "requests served"),
     ]
     kv = _kv(run)
     if kv:
-        panels.append(_panel(kv, "KV blocks in use", share=True))
-    chart = plots.vconcat(*panels, spacing=14).resolve_scale(color="independent", x="shared")
-    return finished(chart, "Throughput, batch and KV over time")
+        panels.append(over_time(kv, "KV blocks in use", share=True))
+    return stacked(panels, "Throughput, batch and KV over time")
 
 
 def _throughput(run: Run, edges: Floats) -> list[dict[str, Any]]:
@@ -80,25 +78,3 @@ def _kv(run: Run) -> list[dict[str, Any]]:
             {"s": at, "value": float(held[here].max()), "series": "fullest"},
         ]
     return rows
-
-
-def _panel(rows: list[dict[str, Any]], title: str, *, share: bool = False) -> Any:
-    plots = altair()
-    names = list(dict.fromkeys(row["series"] for row in rows))
-    axis = plots.Axis(format="%") if share else plots.Axis(format="~s")
-    panel = (
-        plot(rows)
-        .mark_line(strokeWidth=1.5)
-        .encode(
-            x=plots.X("s:Q", title="time, s"),
-            y=plots.Y("value:Q", title=title, axis=axis),
-            color=colour("", names),
-            tooltip=[
-                plots.Tooltip("s:Q", title="s", format=",.4~g"),
-                plots.Tooltip("value:Q", title=title, format=".1%" if share else ",.4~g"),
-                "series:N",
-            ],
-        )
-        .properties(width=WIDTH, height=PANEL_HEIGHT)
-    )
-    return zoomable(panel, "x", name=title)

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from results.errors import ResultsError
+from results.extras import DRAW, optional
 
 EMBED = "window.vegaEmbed = vegaEmbed;"
 """All that the page's script asks of the plot library."""
@@ -80,12 +80,7 @@ def page(title: str, parts: Iterable[str], *, plots: bool) -> str:
 
 @cache
 def _plot_library() -> str:
-    try:
-        import vl_convert
-    except ImportError as error:
-        raise ResultsError(
-            f"reports need the package {error.name}: pip install corsair-sim[draw]"
-        ) from None
+    vl_convert = optional("vl_convert", DRAW)
     return f"{{{vl_convert.javascript_bundle(EMBED)}}}"
 
 

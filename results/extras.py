@@ -1,0 +1,24 @@
+"""Packages that not everybody has installed, brought in when somebody wants what they do."""
+
+from importlib import import_module
+from typing import Any
+
+from results.errors import ResultsError
+
+DRAW = "corsair-sim[draw]"
+"""What is installed for pictures."""
+
+
+def optional(package: str, install: str) -> Any:
+    """The package, which ``pip install`` of ``install`` brings.
+
+    Raises
+    ------
+    ResultsError
+        It is not installed.
+    """
+    try:
+        return import_module(package)
+    except ImportError as error:
+        missing = error.name or package
+        raise ResultsError(f"{missing} is not installed: pip install {install}") from error
