@@ -11,7 +11,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import pyarrow as pa
@@ -73,12 +72,7 @@ class RunWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if not self._committed:  # afterwards the hidden name may be another writer's
             for file in self._files.values():
                 file.abandon()

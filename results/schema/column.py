@@ -88,3 +88,16 @@ BIN = (
     real("end_s", "s", "End of the bin."),
 )
 """Of tables with a row per time bin."""
+
+CARD = (
+    index("card", "Position of the card, from 0."),
+    word("card_name", "Name of the card in the topology."),
+    index("server", "Server that it sits in."),
+)
+"""Of tables with a row per card, or several."""
+
+RUN = (
+    Column(name="run_id", type="string", unit="", meaning="Identity of the run's content."),
+    whole("model_version", "", "Version of the model of the machine."),
+)
+"""Of tables whose one row is the run in numbers."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from results.schema.column import BOUNDS, Column, Table, index, real, whole, word
+from results.schema.column import BOUNDS, CARD, RUN, Column, Table, index, real, whole, word
 from results.schema.serving import CLOCK, PART_WORDS, energy_columns
 
 CAUSES = (*BOUNDS, "latency", "contention", "recorded")
@@ -16,9 +16,7 @@ OPS = Table(
     distinct=("op", "start_s", "begin_s", "end_s"),
     columns=(
         whole("op", "", "Number of the operation in the program."),
-        index("card", "Position of the card that runs it, from 0."),
-        word("card_name", "Name of the card in the topology."),
-        index("server", "Server that the card sits in."),
+        *CARD,
         index("rank", "Rank of the program."),
         index("stream", "0 compute, 1 network, 2 memory, 3 sends, 4 receives, 5 host, others."),
         word("name", "What it is called."),
@@ -55,9 +53,7 @@ CARD_TIMES = Table(
     " counts twice; compute + communication - overlap + idle = makespan.",
     columns=(
         index("rank", "Rank of the program."),
-        index("card", "Position of the card, from 0."),
-        word("card_name", "Name of the card in the topology."),
-        index("server", "Server that the card sits in."),
+        *CARD,
         index("replica", "Copy of the model that it serves.", True),
         index("stage", "Pipeline stage that it serves.", True),
         real("compute_s", "s", "At work, or preparing to communicate."),
@@ -86,8 +82,7 @@ CRITICAL = Table(
 
 
 def _replay_columns() -> Iterator[Column]:
-    yield Column(name="run_id", type="string", unit="", meaning="Identity of the run's content.")
-    yield whole("model_version", "", "Version of the model of the machine.")
+    yield from RUN
     yield real("makespan_s", "s", "From the start to the end of the last operation.")
     yield whole("operations", "", "Operations replayed.")
     yield whole("ranks", "", "Ranks of the program.")

@@ -6,8 +6,10 @@ from types import MappingProxyType
 from results.schema.column import (
     BIN,
     BOUNDS,
+    CARD,
     FACILITY_PARTS,
     PARTS,
+    RUN,
     Column,
     Table,
     index,
@@ -123,9 +125,7 @@ CARDS = Table(
     " the bin's length (exactly in whole picoseconds).",
     group_per_part=True,
     columns=(
-        index("card", "Position of the card, from 0."),
-        word("card_name", "Name of the card in the topology."),
-        index("server", "Server that it sits in."),
+        *CARD,
         index("replica", "Copy of the model that it serves; null for a spare card.", True),
         index("stage", "Pipeline stage that it serves; null for a spare card.", True),
         word("pool", "prefill or decode; null in an undivided run.", nullable=True),
@@ -209,8 +209,7 @@ def cost_columns() -> Iterator[Column]:
 
 
 def _summary_columns() -> Iterator[Column]:
-    yield Column(name="run_id", type="string", unit="", meaning="Identity of the run's content.")
-    yield whole("model_version", "", "Version of the model of the machine.")
+    yield from RUN
     yield whole("completed", "requests", "Requests that got their whole answer.")
     yield whole("failed", "requests", "Requests that did not: those refused.")
     yield real("duration", "s", "From the first counted arrival to the last event.", True)
