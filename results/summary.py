@@ -62,7 +62,7 @@ class Machine:
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
     """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
-    energy: "Energy | None" = None
+    energy: Energy | None = None
     clock_hz: float | None = None
 
 
@@ -99,15 +99,36 @@ def summarise(
         raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
     counted = _where(requests, requests["arrival_ps"] >= round(warmup_s * PS_PER_S))
     done = _where(counted, counted["status"] == _COMPLETED)
-    duration_s = _duration_s(counted)
-    input_tokens, output_tokens = int(done["prompt_tokens"].sum()), int(done["output_tokens"].sum())
-    completed, arrived = len(done["status"]), len(counted["status"])
-    good = _good(done, slo or {})
-    latencies = _latencies(done, itl_count)
-    notes = list(flags)
-    if warmup_s > 0 and itl_count is not None:
-        notes.append("itl percentiles include the warm-up")
     every = requests["output_tokens"][requests["status"] == _COMPLETED]
+    early = (
+        ["itl percentiles include the warm-up"] if warmup_s > 0 and itl_count is not None else []
+    )
+    return {
+        **_speeds(counted, done, machine=machine, itl_count=itl_count, slo=slo or {}),
+        "preemptions": int(counted["preemptions"].sum()),
+        "rejected": len(counted["status"]) - len(done["status"]),
+        **_transfers(done),
+        **_machine_side(machine, done),
+        "clock_hz": machine.clock_hz,
+        **energy_side(machine.energy, int(every.sum())),
+        "flags": [*flags, *early],
+    }
+
+
+def _speeds(
+    counted: Mapping[str, Integers],
+    done: Mapping[str, Integers],
+    *,
+    machine: Machine,
+    itl_count: Integers | None,
+    slo: Mapping[str, float | None],
+) -> Summary:
+    """How much of what was asked was done, how fast, and how long each waited."""
+    completed, arrived = len(done["status"]), len(counted["status"])
+    input_tokens, output_tokens = int(done["prompt_tokens"].sum()), int(done["output_tokens"].sum())
+    duration_s, good = _duration_s(counted), _good(done, slo)
+    card_s = None if duration_s is None else duration_s * machine.cards
+    latencies = _latencies(done, itl_count)
     return {
         "completed": completed,
         "failed": arrived - completed,
@@ -124,16 +145,7 @@ def summarise(
         "goodput": _ratio(good, duration_s),
         "slo_attainment": _ratio(good, arrived),
         "output_tokens_per_s_per_user": _ratio(1e3, latencies["mean_tpot_ms"]),
-        "output_tokens_per_s_per_card": _ratio(
-            output_tokens, None if duration_s is None else duration_s * machine.cards
-        ),
-        "preemptions": int(counted["preemptions"].sum()),
-        "rejected": arrived - completed,
-        **_transfers(done),
-        **_machine_side(machine, done),
-        "clock_hz": machine.clock_hz,
-        **energy_side(machine.energy, int(every.sum())),
-        "flags": notes,
+        "output_tokens_per_s_per_card": _ratio(output_tokens, card_s),
     }
 
 
@@ -233,12 +245,7 @@ def _of_sample(ps: Floats) -> list[float | None]:
     """Mean, median, deviation and percentiles."""
     if not len(ps):
         return [None] * (3 + len(PERCENTILES))
-    return [
-        float(ps.mean()),
-        float(np.median(ps)),
-        float(ps.std()),
-        *(float(value) for value in np.percentile(ps, PERCENTILES)),
-    ]
+    return [*map(float, (ps.mean(), np.median(ps), ps.std(), *np.percentile(ps, PERCENTILES)))]
 
 
 def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float | None]:
@@ -268,6 +275,7 @@ def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
     """Keys of a summary that tell of energy; ``output_tokens`` of the whole run, warm-up too."""
     total_j = None if energy is None else energy.total_j
     parts = [None] * len(PARTS) if energy is None else energy.parts_j
+    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)}
     facility_j = None if energy is None else energy.facility_energy_j
     facility_w = (energy.facility_power_w if energy else None) or {}
     return {
@@ -276,9 +284,7 @@ def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
         "mean_power_w": None if energy is None else energy.mean_power_w,
         "peak_power_w": None if energy is None else energy.peak_power_w,
         "output_tokens_per_s_per_w": _ratio(output_tokens, total_j),
-        "energy_share": {
-            part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)
-        },
+        "energy_share": shares,
         "facility_energy_j": facility_j,
         "facility_joules_per_output_token": _ratio(facility_j, output_tokens),
         "facility_power_w": {part: facility_w.get(part) for part in FACILITY_PARTS},
@@ -288,12 +294,11 @@ def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
 def _machine_side(machine: Machine, done: Mapping[str, Integers]) -> Summary:
     busy_ps = machine.busy_ps or [0] * len(BOUNDS)
     total_ps = sum(busy_ps)
+    shares = {name: _ratio(ps, total_ps) for name, ps in zip(BOUNDS, busy_ps, strict=True)}
     cached, prompts = int(done["cached_tokens"].sum()), int(done["prompt_tokens"].sum())
     return {
         "mean_batch_size": machine.mean_batch_size,
         "peak_kv_fraction": machine.peak_kv_fraction,
         "prefix_hit_rate": _ratio(cached, prompts) if machine.prefix_caching else None,
-        "bound_share": {
-            bound: _ratio(ps, total_ps) for bound, ps in zip(BOUNDS, busy_ps, strict=True)
-        },
+        "bound_share": shares,
     }
