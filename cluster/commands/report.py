@@ -38,13 +38,13 @@ def report(
         return
     opened = [open_run(name) for name in runs]
     write_report(opened, out)
-    limits = {run.run_id: [one.what for one in findings(run)] for run in opened}
-    first = [findings(run)[:1] for run in opened]
+    found = {run.run_id: findings(run) for run in opened}
     lines = [
-        f"{run.run_id}: {found[0].headline}" if found else f"{run.run_id}: nothing was done"
-        for run, found in zip(opened, first, strict=True)
+        f"{run_id}: {limits[0].headline if limits else 'nothing was done'}"
+        for run_id, limits in found.items()
     ]
     size_bytes = out.stat().st_size
     text = "\n".join([*lines, f"wrote {out} ({size_bytes / 1e6:.1f} MB)"])
+    limits = {run_id: [one.what for one in each] for run_id, each in found.items()}
     payload = {"out": str(out), "bytes": size_bytes, "limits": limits}
     terminal.show(payload, text, as_json=as_json, quiet=quiet)

@@ -25,8 +25,13 @@ REMEDIES: Mapping[str, str] = {
     "narrower wire format, or larger batches, which spread a collective's latency over more tokens",
     "dispatch": "larger batches, or plans with fewer operations in a row: each operation pays to "
     "be dispatched, however little it does",
+    "latency": "fewer messages in a row over fewer hops: tensor groups under one switch, or larger "
+    "batches, which send more tokens with each message",
+    "contention": "keep messages that are under way together off each other's cables: place groups "
+    "apart, add NICs, or try another algorithm (collectives: in the scenario)",
+    "recorded": "nothing on this machine: these times stand in the trace and are not computed",
 }
-"""What helps when most busy time is bound so."""
+"""What helps when most busy time, or of a replay most of the critical path, is bound so."""
 WORDS: Mapping[str, str] = {
     "stream": "streaming weights and KV from SRAM",
     "mac": "multiplying",
@@ -34,6 +39,9 @@ WORDS: Mapping[str, str] = {
     "lpddr": "LPDDR",
     "network": "collectives on the network",
     "dispatch": "dispatching operations",
+    "latency": "the latency of messages",
+    "contention": "waiting for other messages on the same cables",
+    "recorded": "times that the trace brought along",
 }
 ORDER = ("memory", "link", "queueing")
 """Of findings that are no bound: what causes a queue stands before the queue."""
@@ -168,7 +176,7 @@ def _bounds(run: Run) -> Iterator[Finding]:
     whole = "busy time" if "bound_share" in summary else "critical path"
     yield Finding(
         what=most,
-        headline=f"Most of the {whole} goes into {WORDS.get(most, most)}.",
+        headline=f"Most of the {whole} goes into {WORDS[most]}.",
         evidence=f"{100 * known[most]:.0f} % {most}" + (f"; then {rest}" if rest else ""),
-        remedy=REMEDIES.get(most, "replay one step and look at its critical path"),
+        remedy=REMEDIES[most],
     )
