@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from results import ResultsError, open_run
-from results.figures import FIGURES, draw, front_of, pareto, save, tornado
+from results.figures import FIGURES, by_axis, draw, front_of, pareto, save, tornado
 from results.schema import BOUNDS
 
 
@@ -84,6 +84,22 @@ def test_a_tornado_begins_with_the_widest() -> None:
     spec = tornado(rows).to_dict()
 
     assert spec["layer"][0]["encoding"]["y"]["sort"] == ["wide", "narrow"]
+
+
+def test_a_metric_by_axis_has_a_dot_for_each_point_that_has_both() -> None:
+    points: list[dict[str, Any]] = [
+        {"seats": 8, "mean_tpot_ms": 2.0},
+        {"seats": 4, "mean_tpot_ms": 1.0},
+        {"seats": 4, "mean_tpot_ms": float("nan")},
+        {"seats": None, "mean_tpot_ms": 3.0},
+    ]
+    spec = by_axis(points, "seats", "mean_tpot_ms").to_dict()
+    dots = spec["layer"][0]
+
+    assert dots["data"]["values"] == [{"at": 8, "value": 2.0}, {"at": 4, "value": 1.0}]
+    assert dots["encoding"]["x"]["sort"] == [4, 8]
+    with pytest.raises(ResultsError, match="both seats and mean_ttft_ms"):
+        by_axis(points, "seats", "mean_ttft_ms")
 
 
 @pytest.mark.parametrize("ending", [".svg", ".png", ".json"])
