@@ -2,11 +2,12 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 
 import typer
 
 from cluster.commands import terminal
+from cluster.commands.engines import Engine, RayAddress
 from cluster.commands.first_word import FirstWord
 
 if TYPE_CHECKING:
@@ -17,13 +18,6 @@ app = typer.Typer(cls=FirstWord, no_args_is_help=True)
 SHOWN = 10
 
 
-class Engine(StrEnum):
-    """Who runs the points."""
-
-    local = "local"
-    ray = "ray"
-
-
 class End(StrEnum):
     """Which end of a metric is good."""
 
@@ -31,80 +25,95 @@ class End(StrEnum):
     highest = "highest"
 
 
+class Where(TypedDict):
+    """Who runs the points, as the Python door takes it."""
+
+    engine: Literal["local", "ray"]
+    ray_address: str | None
+
+
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Where points run; the results are the same.")
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        help="Join this Ray (auto: the one running here) instead of starting one.",
-        metavar="auto|HOST:PORT",
-    ),
 ]
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="Stop after so many points; resume does the rest.")
 ]
 SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, or its name.")]
+SweepFile = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A sweep file; with --sensitivity a scenario [the bundled example].",
+        metavar="SWEEP",
+        show_default=False,
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(help="The sweep's folder [results/sweeps/<its name>].", show_default=False),
+]
+DropOption = Annotated[
+    bool, typer.Option("--drop", help="Let computed points go that are no longer asked for.")
+]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Compute failed points again.")]
+SensitivityOption = Annotated[
+    bool,
+    typer.Option(
+        "--sensitivity", help="Move each uncertain hardware figure of a scenario, and all."
+    ),
+]
+SamplesOption = Annotated[
+    int, typer.Option(min=0, help="Joint draws of a sensitivity study.", show_default=True)
+]
+FiguresOption = Annotated[
+    list[str] | None,
+    typer.Option(help="Figures to move, * allowed; may be given many times."),
+]
+DrawOption = Annotated[
+    Path | None,
+    typer.Option(help="Write the tornado of the first metric as SVG, PNG or HTML."),
+]
+SortOption = Annotated[
+    str | None, typer.Option("--sort", help="Metric to rank points by.", show_default=False)
+]
+BestOption = Annotated[
+    End | None, typer.Option(help="Which end of the metric is good.", show_default=False)
+]
+TopOption = Annotated[int, typer.Option("--top", min=1, help="Points to show.")]
 
 
 @app.command()
 def run(  # noqa: PLR0913 - each is an option
-    file: Annotated[
-        Path | None,
-        typer.Argument(
-            help="A sweep file; with --sensitivity a scenario [the bundled example].",
-            metavar="SWEEP",
-            show_default=False,
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(help="The sweep's folder [results/sweeps/<its name>].", show_default=False),
-    ] = None,
+    file: SweepFile = None,
+    out: OutOption = None,
     engine: EngineOption = Engine.local,
-    ray_address: AddressOption = None,
+    ray_address: RayAddress = None,
     limit: LimitOption = None,
-    drop: Annotated[
-        bool, typer.Option("--drop", help="Let computed points go that are no longer asked for.")
-    ] = False,
-    assumptions: Annotated[
-        bool,
-        typer.Option(
-            "--sensitivity", help="Move each uncertain hardware figure of a scenario, and all."
-        ),
-    ] = False,
-    samples: Annotated[
-        int, typer.Option(min=0, help="Joint draws of a sensitivity study.", show_default=True)
-    ] = 64,
-    figures: Annotated[
-        list[str] | None,
-        typer.Option(help="Figures to move, * allowed; may be given many times."),
-    ] = None,
+    drop: DropOption = False,
+    assumptions: SensitivityOption = False,
+    samples: SamplesOption = 64,
+    figures: FiguresOption = None,
     sets: terminal.Sets = None,
-    draw: Annotated[
-        Path | None,
-        typer.Option(help="Write the tornado of the first metric as SVG, PNG or HTML."),
-    ] = None,
+    draw: DrawOption = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Carry out a sweep file (the default); what its folder holds already is kept."""
     from cluster import load, sweep
 
-    _check(engine, ray_address)
+    where = _checked(engine, ray_address)
     if assumptions:
         from cluster.commands.sensitivity_text import tell_sensitivity
         from cluster.studies.sensitivity import sensitivity
 
+        scenario, names = load(file, sets=sets or ()), figures or ("*",)
         with _watched(as_json=as_json, quiet=quiet) as progress:
             found = sensitivity(
-                load(file, sets=sets or ()),
+                scenario,
                 samples=samples,
-                figures=figures or ("*",),
+                figures=names,
                 out=out,
-                engine=engine.value,
-                ray_address=ray_address,
                 observer=progress,
+                **where,
             )
         tell_sensitivity(found, draw=draw, as_json=as_json, quiet=quiet)
         return
@@ -116,15 +125,7 @@ def run(  # noqa: PLR0913 - each is an option
             " --sensitivity; a sweep file says what differs"
         )
     with _watched(as_json=as_json, quiet=quiet) as progress:
-        done = sweep(
-            file,
-            out=out,
-            engine=engine.value,
-            ray_address=ray_address,
-            limit=limit,
-            drop=drop,
-            observer=progress,
-        )
+        done = sweep(file, out=out, limit=limit, drop=drop, observer=progress, **where)
     _tell(done, as_json=as_json, quiet=quiet)
 
 
@@ -132,27 +133,18 @@ def run(  # noqa: PLR0913 - each is an option
 def resume(
     folder: SweepFolder,
     engine: EngineOption = Engine.local,
-    ray_address: AddressOption = None,
+    ray_address: RayAddress = None,
     limit: LimitOption = None,
-    retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Compute failed points again.")
-    ] = False,
+    retry_failed: RetryOption = False,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Go on with a sweep that was stopped or killed."""
     from cluster.studies.sweep import resume as go_on
 
-    _check(engine, ray_address)
+    where = _checked(engine, ray_address)
     with _watched(as_json=as_json, quiet=quiet) as progress:
-        done = go_on(
-            folder,
-            engine=engine.value,
-            ray_address=ray_address,
-            limit=limit,
-            retry_failed=retry_failed,
-            observer=progress,
-        )
+        done = go_on(folder, limit=limit, retry_failed=retry_failed, observer=progress, **where)
     _tell(done, as_json=as_json, quiet=quiet)
 
 
@@ -169,13 +161,9 @@ def status(
 @app.command()
 def show(
     folder: SweepFolder,
-    metric: Annotated[
-        str | None, typer.Option("--sort", help="Metric to rank points by.", show_default=False)
-    ] = None,
-    best: Annotated[
-        End | None, typer.Option(help="Which end of the metric is good.", show_default=False)
-    ] = None,
-    count: Annotated[int, typer.Option("--top", min=1, help="Points to show.")] = SHOWN,
+    metric: SortOption = None,
+    best: BestOption = None,
+    count: TopOption = SHOWN,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -196,9 +184,10 @@ def show(
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 
-def _check(engine: Engine, ray_address: str | None) -> None:
+def _checked(engine: Engine, ray_address: str | None) -> Where:
     if engine is Engine.local and ray_address is not None:
         raise typer.BadParameter("--ray-address needs --engine ray")
+    return Where(engine="ray" if engine is Engine.ray else "local", ray_address=ray_address)
 
 
 def _watched(*, as_json: bool, quiet: bool) -> Any:
