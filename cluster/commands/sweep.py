@@ -102,6 +102,8 @@ def run(  # noqa: PLR0913 - each is an option
 
     where = _checked(engine, ray_address)
     if assumptions:
+        if limit is not None:
+            raise typer.BadParameter("--limit is for a sweep file: a study needs all its points")
         from cluster.commands.sensitivity_text import tell_sensitivity
         from cluster.studies.sensitivity import sensitivity
 
@@ -112,6 +114,7 @@ def run(  # noqa: PLR0913 - each is an option
                 samples=samples,
                 figures=names,
                 out=out,
+                drop=drop,
                 observer=progress,
                 **where,
             )

@@ -5,6 +5,7 @@ ranges, gives the band in which a headline number lies. Ranges are those of the 
 how far a source may be off, not how likely, so the band is as good as they are.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -15,7 +16,9 @@ import numpy as np
 
 from cluster.doors import EngineName
 from cluster.scenario.model import Scenario
+from cluster.scenario.power import CLOCK
 from cluster.studies.sweep import sweep
+from cluster.studies.sweep.sampling import Range, sample
 from cluster.studies.sweep.watch import SweepObserver
 from results.sweep import Sweep
 from topology.catalog import Figure, load_hardware
@@ -77,10 +80,10 @@ class Sensitivity:
     """Points that could not be run: the ends of some ranges do not fit."""
 
 
-def uncertain(
-    scenario: Scenario, patterns: Sequence[str] = ("*",)
-) -> dict[str, tuple[float, Figure]]:
-    """Value and figure of everything that has a range, by name; ``patterns`` choose among them.
+def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str, Figure]:
+    """Every figure that has a range, by name; ``patterns`` choose among them.
+
+    A clock that ``power`` fixes is certain.
 
     Raises
     ------
@@ -88,10 +91,13 @@ def uncertain(
         No figure with a range has such a name.
     """
     figures = load_hardware(scenario.hardware, scenario.hardware_set).figures
+    fixed = () if scenario.power.clock_hz is None else (CLOCK,)
     found = {
-        name: (figure.value, figure)
+        name: figure
         for name, figure in figures.items()
-        if figure.low < figure.high and any(fnmatchcase(name, each) for each in patterns)
+        if figure.low < figure.high
+        and name not in fixed
+        and any(fnmatchcase(name, each) for each in patterns)
     }
     if not found:
         raise SensitivityError(
@@ -111,12 +117,14 @@ def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
     out: str | Path | None = None,
     engine: EngineName = "local",
     ray_address: str | None = None,
+    drop: bool = False,
     observer: SweepObserver | None = None,
 ) -> Sensitivity:
     """Move every uncertain figure of the scenario's hardware, one at a time and jointly.
 
     ``samples`` is the number of joint draws (0: none), made with ``seed``; ``out`` is the folder of
-    the sweep, which is kept and gone on with like any other.
+    the sweep, which is kept and gone on with like any other; ``drop`` lets points of another study
+    in it go.
 
     Raises
     ------
@@ -127,44 +135,45 @@ def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
     """
     moved = uncertain(scenario, figures)
     rows = [*_one_by_one(moved), *_jointly(moved, samples, seed)]
-    name = f"{scenario.name}-sensitivity"
     definition = {
-        "name": "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in name),
+        "name": _folder_name(f"{scenario.name}-sensitivity"),
         "base": scenario.model_dump(mode="json", exclude_defaults=True),
         "axes": [{"list": rows}],
     }
-    done = sweep(definition, out=out, engine=engine, ray_address=ray_address, observer=observer)
-    return _told(done, list(moved.items()), metrics)
+    done = sweep(
+        definition, out=out, engine=engine, ray_address=ray_address, drop=drop, observer=observer
+    )
+    return _told(done, moved, metrics)
 
 
-def _one_by_one(moved: Mapping[str, tuple[float, Figure]]) -> list[dict[str, float]]:
+def _folder_name(name: str) -> str:
+    """What a sweep may be called, whatever its scenario is."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".-")
+
+
+def _one_by_one(moved: Mapping[str, Figure]) -> list[dict[str, float]]:
     """As it is, then each figure at its low and at its high."""
-    first, (value, _) = next(iter(moved.items()))
-    ends = [{f"{_AXIS}{name}": end} for name, (_, figure) in moved.items() for end in _ends(figure)]
-    return [{f"{_AXIS}{first}": value}, *ends]
+    first, figure = next(iter(moved.items()))
+    ends = [
+        {f"{_AXIS}{name}": end} for name, each in moved.items() for end in (each.low, each.high)
+    ]
+    return [{f"{_AXIS}{first}": figure.value}, *ends]
 
 
-def _ends(figure: Figure) -> tuple[float, float]:
-    return figure.low, figure.high
-
-
-def _jointly(
-    moved: Mapping[str, tuple[float, Figure]], samples: int, seed: int
-) -> list[dict[str, float]]:
+def _jointly(moved: Mapping[str, Figure], samples: int, seed: int) -> list[dict[str, float]]:
     """Latin hypercube over all ranges: each is cut evenly, and each part is drawn from once."""
-    rng = np.random.default_rng(seed)
-    drawn: dict[str, list[float]] = {}
-    for name, (_, figure) in moved.items():
-        shares = (rng.permutation(samples) + rng.random(samples)) / max(1, samples)
-        values = figure.low + shares * (figure.high - figure.low)
-        whole = figure.unit == "count"
-        drawn[f"{_AXIS}{name}"] = (np.rint(values) if whole else values).tolist()
-    return [{name: values[row] for name, values in drawn.items()} for row in range(samples)]
+    ranges = {f"{_AXIS}{name}": _range(figure) for name, figure in moved.items()}
+    drawn = sample(ranges, samples, "latin_hypercube", seed)
+    return [dict(zip(ranges, row, strict=True)) for row in drawn]
 
 
-def _told(
-    done: Sweep, moved: Sequence[tuple[str, tuple[float, Figure]]], metrics: Sequence[str]
-) -> Sensitivity:
+def _range(figure: Figure) -> Range:
+    if figure.unit == "count":
+        return Range(low=round(figure.low), high=round(figure.high))
+    return Range(low=figure.low, high=figure.high)
+
+
+def _told(done: Sweep, moved: Mapping[str, Figure], metrics: Sequence[str]) -> Sensitivity:
     points = sorted(done.points.to_pylist(), key=lambda row: row["point"])
     base, ends, joint = points[0], points[1 : 1 + 2 * len(moved)], points[1 + 2 * len(moved) :]
     if base["status"] != "completed":
@@ -188,7 +197,7 @@ def _swings(
     metric: str,
     base: Mapping[str, Any],
     ends: Sequence[Mapping[str, Any]],
-    moved: Sequence[tuple[str, tuple[float, Figure]]],
+    moved: Mapping[str, Figure],
 ) -> tuple[Swing, ...]:
     found = [
         Swing(
@@ -198,7 +207,7 @@ def _swings(
             high=ends[2 * i + 1][metric],
             base=float(base[metric]),
         )
-        for i, (name, (_, figure)) in enumerate(moved)
+        for i, (name, figure) in enumerate(moved.items())
     ]
     some = [swing for swing in found if swing.size > LEAST_SWING]
     return tuple(sorted(some, key=lambda swing: -swing.size))

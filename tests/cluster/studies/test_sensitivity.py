@@ -11,6 +11,7 @@ from cluster import load
 from cluster.commands.app import main
 from cluster.scenario.model import Scenario
 from cluster.studies.sensitivity import SensitivityError, sensitivity, uncertain
+from cluster.studies.sweep import SweepError
 
 TINY: Mapping[str, Any] = {
     "name": "tiny one",
@@ -75,6 +76,39 @@ def test_only_what_has_a_range_is_uncertain(tiny: Scenario) -> None:
     assert "dimc.rows" not in names
 
 
+def test_a_clock_that_the_scenario_fixes_is_certain_and_the_rest_can_be_moved(
+    tmp_path: Path,
+) -> None:
+    fixed = load({**TINY, "power": {"clock_hz": 1e9}})
+    found = sensitivity(fixed, samples=2, figures=("card.clock_hz", "simd.lanes"), out=tmp_path)
+
+    assert [swing.figure for swing in found.swings["mean_tpot_ms"]] == ["simd.lanes"]
+    assert found.unrun == 0
+    assert found.bands["mean_tpot_ms"].samples == 2
+
+
+@pytest.mark.parametrize("name", ["Grüße / 1", "", "..."])
+def test_a_study_may_be_made_of_a_scenario_of_any_name(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = sensitivity(load({**TINY, "name": name}), samples=0, figures=("simd.lanes",))
+
+    assert found.sweep.path.parent == Path("results/sweeps")
+    assert found.sweep.name.endswith("sensitivity")
+
+
+def test_another_study_in_the_same_folder_needs_to_be_told_to_drop_the_first(
+    tiny: Scenario, tmp_path: Path
+) -> None:
+    sensitivity(tiny, samples=3, figures=("simd.lanes",), out=tmp_path)
+
+    with pytest.raises(SweepError, match="let them go with --drop"):
+        sensitivity(tiny, samples=2, figures=("simd.lanes",), out=tmp_path)
+    again = sensitivity(tiny, samples=2, figures=("simd.lanes",), out=tmp_path, drop=True)
+    assert again.bands["mean_tpot_ms"].samples == 2
+
+
 def test_a_figure_that_is_not_there_is_refused(tiny: Scenario) -> None:
     with pytest.raises(SensitivityError, match=r"crad\.\*.*hardware show corsair"):
         sensitivity(tiny, figures=("crad.*",))
@@ -99,3 +133,5 @@ def test_the_command_tells_and_draws(
 def test_words_of_a_study_without_it_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "some.yaml", "--figures", "card.*"]) == 2
     assert "belong to --sensitivity" in capsys.readouterr().err
+    assert main(["sweep", "--sensitivity", "--limit", "3"]) == 2
+    assert "a study needs all its points" in capsys.readouterr().err
