@@ -15,7 +15,9 @@ class Encoded(str):
 
 
 def encoded(value: object) -> Encoded:
-    """A value as the text that it has in the digest."""
+    """A value as the text that it has in the digest; what is such text already stays as it is."""
+    if isinstance(value, Encoded):
+        return value
     return Encoded(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False))
 
 
@@ -32,8 +34,5 @@ def run_id(content: Mapping[str, object]) -> str:
     False
     """
     typed = {"model_version": MODEL_VERSION, **content}
-    pieces = (
-        f"{encoded(key)}:{value if isinstance(value, Encoded) else encoded(value)}"
-        for key, value in sorted(typed.items())
-    )
+    pieces = (f"{encoded(key)}:{encoded(value)}" for key, value in sorted(typed.items()))
     return hashlib.sha256(f"{{{','.join(pieces)}}}".encode()).hexdigest()[:12]

@@ -53,6 +53,14 @@ class Resolved:
     pools: "tuple[Resolved, Resolved] | None" = None
     """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
 
+    def carrying(self, requests: "Requests") -> "Resolved":
+        """The same with these requests, in its pools too."""
+        pools = None
+        if self.pools is not None:
+            prefill, decode = (replace(pool, requests=requests) for pool in self.pools)
+            pools = prefill, decode
+        return replace(self, requests=requests, pools=pools)
+
 
 OF_TRAFFIC = ("requests", "slo", "warmup_s")
 """Of a run's content, what changes neither layout nor prices."""
@@ -64,21 +72,25 @@ class Openers:
 
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
-    model_content: Callable[[Model], Encoded]
     traffic: Callable[[Workload, int], tuple["Requests", int]]
+    content: Callable[["Hardware | Model | Requests"], Encoded]
     described: Callable[[str, Path], dict[str, object]]
 
 
-def model_content(model: Model) -> Encoded:
-    """The model as plain values, without what it is called."""
-    return encoded({**asdict(model), "name": "", "notes": ()})
+def content_text(opened: "Hardware | Model | Requests") -> Encoded:
+    """What has been opened as the identity of a run has it: without names and notes."""
+    if isinstance(opened, Hardware):
+        return encoded({name: figure.value for name, figure in opened.figures.items()})
+    if isinstance(opened, Model):
+        return encoded({**asdict(opened), "name": "", "notes": ()})
+    return encoded(opened.digest)
 
 
 FROM_DISK = Openers(
     hardware=load_hardware,
     model=load_model,
-    model_content=model_content,
     traffic=traffic,
+    content=content_text,
     described=described,
 )
 
@@ -104,14 +116,16 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         check_plan(plan, model)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     content: dict[str, object] = {
-        **_settings_content(scenario, hardware, formats, plan),
-        "model": openers.model_content(model),
+        **_settings_content(scenario, formats, plan),
+        "hardware": openers.content(hardware),
+        "model": openers.content(model),
         "scheduler": _scheduler_content(scenario, model, requests),
-        "requests": requests.digest,
+        "requests": openers.content(requests),
         "concurrency": concurrency,
     }
     if scenario.pools is not None:
         content = _pools_content(scenario.pools, scenario.transfer, content)
+    content = {name: encoded(piece) for name, piece in content.items()}  # once, for both names
     whole = Resolved(
         scenario=scenario,
         hardware=hardware,
@@ -129,12 +143,9 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     return whole if scenario.pools is None else _divided(whole, scenario.pools)
 
 
-def _settings_content(
-    scenario: Scenario, hardware: Hardware, formats: Formats, plan: Plan
-) -> dict[str, object]:
-    """What a run depends on beside its model, its scheduler and its requests."""
+def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[str, object]:
+    """What a run depends on beside hardware, model, scheduler and requests."""
     return {
-        "hardware": {name: figure.value for name, figure in sorted(hardware.figures.items())},
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
         "formats": {use: {**each, "name": ""} for use, each in asdict(formats).items()},

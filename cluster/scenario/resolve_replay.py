@@ -11,7 +11,7 @@ from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
 from cluster.scenario.power import clocked_hardware
-from cluster.scenario.resolve import formats_of, plan_of
+from cluster.scenario.resolve import content_text, formats_of, plan_of
 from cluster.scenario.workload import ChakraFolder, ProgramSteps
 from topology.astra import Network, read_network
 from topology.catalog import Hardware, load_hardware
@@ -115,7 +115,7 @@ def _content(
     return {
         "reading": _reading(scenario),
         "network": None if network is None else _network_content(network),
-        "hardware": _figures(hardware),
+        "hardware": {} if hardware is None else content_text(hardware),
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
         **_planned_content(planned),
@@ -216,12 +216,6 @@ def _network_content(network: Network) -> list[dict[str, object]]:
     return [asdict(dimension) for dimension in network.dimensions]
 
 
-def _figures(hardware: Hardware | None) -> dict[str, float]:
-    if hardware is None:
-        return {}
-    return {name: figure.value for name, figure in sorted(hardware.figures.items())}
-
-
 def _planned_content(planned: Planned | None) -> dict[str, object]:
     """All that the work of a model depends on, and nothing that only serving knows."""
     if planned is None:
@@ -229,7 +223,7 @@ def _planned_content(planned: Planned | None) -> dict[str, object]:
     scenario = planned.scenario
     scheduler = scenario.scheduler
     return {
-        "model": {**asdict(planned.model), "name": "", "notes": ()},
+        "model": content_text(planned.model),
         "formats": {use: {**each, "name": ""} for use, each in asdict(planned.formats).items()},
         "plan": asdict(planned.plan),
         "memory": scenario.memory.model_dump(),

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
@@ -13,11 +14,9 @@ from typing import Any
 
 from cluster.doors import EngineName
 from cluster.scenario.identity import MODEL_VERSION
-from cluster.scenario.model import Scenario
-from cluster.scenario.resolve import Resolved
 from cluster.studies.sweep.adopt import adopt
 from cluster.studies.sweep.definition import Definition, of_content, read_definition
-from cluster.studies.sweep.engines import Outcomes, RayEngine, run_here
+from cluster.studies.sweep.engines import Contents, Outcomes, RayEngine, run_here
 from cluster.studies.sweep.interrupt import interruptible
 from cluster.studies.sweep.library import Library
 from cluster.studies.sweep.points import (
@@ -26,7 +25,6 @@ from cluster.studies.sweep.points import (
     content_of,
     metric_names,
     plan_points,
-    scenario_of,
 )
 from cluster.studies.sweep.rows import Collector, RowMaker
 from cluster.studies.sweep.schedule import Chunk
@@ -143,7 +141,9 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
         with _collecting(writer, watcher) as collector, interruptible() as interrupt:
             for point in ahead.unrun:
                 collector.add(maker.unrun(point))
-            contents = _contents(definition, library)
+            contents = partial(
+                content_of, definition=definition, library=library, opened=planned.opened
+            )
             terms = Terms(
                 metrics=names,
                 timeout_s=definition.timeout_s,
@@ -190,16 +190,9 @@ def _collecting(writer: SweepWriter, watcher: SweepObserver) -> Iterator[Collect
         collector.flush()
 
 
-def _contents(definition: Definition, library: Library) -> Any:
-    def contents(point: Point) -> Resolved | Scenario:
-        return content_of(scenario_of(definition, point.number), library)
-
-    return contents
-
-
 def _outcomes(
     pending: Sequence[Point],
-    contents: Any,
+    contents: Contents,
     terms: Terms,
     definition: Definition,
     manner: Manner,

@@ -2,16 +2,13 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
-
-import numpy as np
 
 from cluster.assembly import Machine
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
-from cluster.studies.sweep.points import Point
+from cluster.studies.sweep.points import NO_REQUESTS, Point
 from cluster.studies.sweep.recent import Recent
 from cluster.studies.sweep.schedule import Chunk, Schedule
 from cluster.studies.sweep.work import Result, Terms, Workshop
@@ -30,12 +27,6 @@ GRACE_S = 30.0
 start and to compile."""
 SHARED_MACHINES = 64
 SHARED_TRAFFIC = 16
-NO_REQUESTS = Requests(
-    arrival_ps=np.zeros(1, np.int64),
-    prompt_tokens=np.ones(1, np.int64),
-    output_tokens=np.ones(1, np.int64),
-)
-"""Stands in a content whose requests travel apart: the shortest trace that there can be."""
 
 
 def run_here(points: Sequence[Point], contents: Contents, terms: Terms, retries: int) -> Outcomes:
@@ -114,7 +105,7 @@ class RayEngine:
             return content, -1
         requests = content.requests
         _, ref = self._traffic.get(id(requests), lambda: (requests, self._pool.put(requests)))
-        return replace(content, requests=NO_REQUESTS), shared.setdefault(ref, len(shared))
+        return content.carrying(NO_REQUESTS), shared.setdefault(ref, len(shared))
 
     def _taken(self, schedule: Schedule, answer: "Answer[Chunk]") -> Outcomes:
         chunk = answer.key
@@ -170,9 +161,7 @@ def run_chunk(
                 workshop.take(machine_id, machine)
     results = []
     for _, content, trace in jobs:
-        whole = (
-            content if isinstance(content, Scenario) else replace(content, requests=requests[trace])
-        )
+        whole = content if isinstance(content, Scenario) else content.carrying(requests[trace])
         results.append(workshop.run(whole, common))
     made = {name: workshop.machine(name) for name in sorted(wanted)}
     found = {name: machine for name, machine in made.items() if machine is not None}

@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 from cluster.scenario.identity import Encoded
 from cluster.scenario.inputs import described
-from cluster.scenario.resolve import Openers, model_content
+from cluster.scenario.resolve import Openers, content_text
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from cluster.studies.sweep.recent import Recent
@@ -16,6 +16,7 @@ from workloads.model import Model, load_model
 from workloads.readers.form import Rows
 from workloads.trace import parse_trace, read_trace
 
+Opened: TypeAlias = Hardware | Model | Requests
 Stamp: TypeAlias = tuple[str, int, int]
 
 MOST_BYTES = 256 * 2**20
@@ -28,15 +29,15 @@ class Library:
     def __init__(self) -> None:
         self._hardware = Recent[Hardware](64)
         self._models = Recent[Model](64)
-        self._contents = Recent[tuple[Model, Encoded]](64)
         self._rows = Recent[Rows](8, MOST_BYTES, _rows_bytes)
-        self._traffic = Recent[tuple[Requests, int]](64, MOST_BYTES, _requests_bytes)
+        self._traffic = Recent[tuple[Requests, int]](64, MOST_BYTES, _bytes)
+        self._contents = Recent[tuple[Opened, Encoded]](256, MOST_BYTES, _bytes)
         self._described = Recent[dict[str, object]](256)
         self.openers = Openers(
             hardware=self._load_hardware,
             model=lambda name: self._models.get((name, _stamp(name)), lambda: load_model(name)),
-            model_content=self._encode_model,
             traffic=self._read_traffic,
+            content=self._encode,
             described=self._describe,
         )
 
@@ -44,9 +45,9 @@ class Library:
         key = (name, _stamp(name), tuple(sorted(overrides.items())))
         return self._hardware.get(key, lambda: load_hardware(name, overrides))
 
-    def _encode_model(self, model: Model) -> Encoded:
+    def _encode(self, opened: Opened) -> Encoded:
         """Known by its place in memory, which is its own while it is kept here."""
-        return self._contents.get(id(model), lambda: (model, model_content(model)))[1]
+        return self._contents.get(id(opened), lambda: (opened, content_text(opened)))[1]
 
     def _read_traffic(self, workload: Workload, seed: int) -> tuple[Requests, int]:
         drawn = workload.synthetic
@@ -79,10 +80,13 @@ def _stamp(name: str) -> Stamp:
     return (name, status.st_mtime_ns, status.st_size)
 
 
-def _requests_bytes(made: tuple[Requests, int]) -> int:
-    requests = made[0]
-    ids = 0 if requests.hash_ids is None else requests.hash_ids.nbytes
-    return 3 * requests.arrival_ps.nbytes + ids
+def _bytes(made: tuple[Opened, object]) -> int:
+    """Of the requests, if it is requests; the rest is small."""
+    opened = made[0]
+    if not isinstance(opened, Requests):
+        return 0
+    ids = 0 if opened.hash_ids is None else opened.hash_ids.nbytes
+    return 3 * opened.arrival_ps.nbytes + ids
 
 
 def _rows_bytes(rows: Rows) -> int:

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NoReturn, TypeAlias
 
+import numpy as np
 from pydantic import BaseModel
 
 from cluster.scenario.load import load_variant
@@ -16,9 +17,19 @@ from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.library import Library
 from results.schema import SPECIAL, TABLES
+from workloads.columns import Requests
 
+MOST_OPENED = 4096
+"""Contents that are kept until their points are run, about 6 kB each."""
 Kind: TypeAlias = Literal["summary", "replay"]
 """The table that a point's metrics come from: requests are served, operations replayed."""
+
+NO_REQUESTS = Requests(
+    arrival_ps=np.zeros(1, np.int64),
+    prompt_tokens=np.ones(1, np.int64),
+    output_tokens=np.ones(1, np.int64),
+)
+"""Stands in a content whose requests lie elsewhere: the shortest trace that there can be."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -39,6 +50,8 @@ class Planned:
 
     points: Sequence[Point]
     kind: Kind
+    opened: dict[int, Resolved]
+    """Contents of the first MOST_OPENED points by number, without their requests."""
 
 
 def plan_points(
@@ -51,14 +64,14 @@ def plan_points(
     SweepError
         A condition is wrong, or not one point is right; the first one says why.
     """
+    look = _Look(definition, library)
     points = []
-    kinds: list[Kind] = []
     for number in range(len(definition.grid)):
-        points.append(_looked_at(definition, library, number, kinds))
+        points.append(look.at(number))
         looked_at(number + 1)
-    if not kinds:
+    if look.kind is None:
         _refuse(definition, points)
-    return Planned(points=points, kind=kinds[0])
+    return Planned(points=points, kind=look.kind, opened=look.opened)
 
 
 def scenario_of(definition: Definition, number: int) -> Scenario:
@@ -72,8 +85,18 @@ def scenario_of(definition: Definition, number: int) -> Scenario:
     )
 
 
-def content_of(scenario: Scenario, library: Library) -> Resolved | Scenario:
-    """What a point is run from: requests resolved, operation traces as they are named."""
+def content_of(
+    point: Point, definition: Definition, library: Library, opened: dict[int, Resolved]
+) -> Resolved | Scenario:
+    """What a point is run from: requests resolved, operation traces as they are named.
+
+    Taken out of ``opened`` if it is there.
+    """
+    known = opened.pop(point.number, None)
+    if known is not None:
+        requests, _ = library.openers.traffic(known.scenario.workload, known.scenario.seed)
+        return known.carrying(requests)
+    scenario = scenario_of(definition, point.number)
     return scenario if scenario.workload.is_replayed else resolve(scenario, library.openers)
 
 
@@ -102,38 +125,48 @@ def _near(name: str, known: list[str]) -> str:
     return found if "did you mean" in found else f"{name!r}; see `corsair-sim serve --json`"
 
 
-def _looked_at(definition: Definition, library: Library, number: int, kinds: list[Kind]) -> Point:
-    values = definition.grid[number]
-    for condition in definition.skip:
-        if condition.holds(lambda name: _look(definition, values, name)):
-            reason = f"skip: {condition.text}"
-            return Point(number=number, status="skipped", reason=reason)
-    try:
-        scenario = scenario_of(definition, number)
-        kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
-        if kind not in (kinds or [kind]):
-            raise SweepError("requests and operation traces do not go into one sweep")
-        point = _named(scenario, library, number)
-    except Exception as error:
-        code = 2 if isinstance(error, OSError) else getattr(error, "exit_code", None)
-        if code not in (2, 3):
-            raise
-        status: Literal["failed", "infeasible"] = "failed" if code == 2 else "infeasible"
-        point = Point(number=number, status=status, reason=str(error))
-    if not kinds and point.status != "failed":
-        kinds.append(kind)
-    return point
+class _Look:
+    """Looks at one point after the other; the first that is right says what kind they all are."""
+
+    def __init__(self, definition: Definition, library: Library) -> None:
+        self._definition = definition
+        self._library = library
+        self.kind: Kind | None = None
+        self.opened: dict[int, Resolved] = {}
+
+    def at(self, number: int) -> Point:
+        values = self._definition.grid[number]
+        for condition in self._definition.skip:
+            if condition.holds(lambda name: _look(self._definition, values, name)):
+                reason = f"skip: {condition.text}"
+                return Point(number=number, status="skipped", reason=reason)
+        try:
+            scenario = scenario_of(self._definition, number)
+            kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
+            if kind != (self.kind or kind):
+                raise SweepError("requests and operation traces do not go into one sweep")
+            point = self._named(scenario, number)
+        except Exception as error:
+            code = 2 if isinstance(error, OSError) else getattr(error, "exit_code", None)
+            if code not in (2, 3):
+                raise
+            status: Literal["failed", "infeasible"] = "failed" if code == 2 else "infeasible"
+            point = Point(number=number, status=status, reason=str(error))
+        if point.status != "failed":
+            self.kind = kind
+        return point
+
+    def _named(self, scenario: Scenario, number: int) -> Point:
+        """A point that is right, with the identity of its run."""
+        if scenario.workload.is_replayed:
+            return Point(number=number, run_id=resolve_replay(scenario).run_id)
+        resolved = resolve(scenario, self._library.openers)
+        if len(self.opened) < MOST_OPENED:
+            self.opened[number] = resolved.carrying(NO_REQUESTS)
+        return Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)
 
 
-def _named(scenario: Scenario, library: Library, number: int) -> Point:
-    """A point that is right, with the identity of its run."""
-    if scenario.workload.is_replayed:
-        return Point(number=number, run_id=resolve_replay(scenario).run_id)
-    resolved = resolve(scenario, library.openers)
-    return Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)
-
-
-def _refuse(definition: Definition, points: Sequence[Point]) -> None:
+def _refuse(definition: Definition, points: Sequence[Point]) -> NoReturn:
     failed = [point for point in points if point.status == "failed"]
     name = definition.source.name
     if not failed:

@@ -8,9 +8,9 @@ import pytest
 from cluster import load
 from cluster.scenario.resolve import resolve
 from cluster.studies.sweep.engines import RayEngine, run_chunk
-from cluster.studies.sweep.points import Point
+from cluster.studies.sweep.points import NO_REQUESTS, Point
 from cluster.studies.sweep.schedule import Chunk
-from cluster.studies.sweep.work import Result, Terms
+from cluster.studies.sweep.work import Result, Terms, Workshop
 
 RESOLVED = resolve(
     load(
@@ -98,3 +98,25 @@ def test_each_point_is_answered_once(
     assert {
         number: result.metrics["completed"] for number, result in found.items()
     } == dict.fromkeys(range(5), 3)
+
+
+def test_requests_travel_beside_contents_also_of_pools() -> None:
+    pool = {"cards": 4, "plan": {"tensor_parallel_size": 4}}
+    pools = {"prefill": pool, "decode": pool}
+    divided = resolve(
+        load(
+            {
+                "model": "llama-3.1-8b",
+                "pools": pools,
+                "formats": {"weights": "mxint4"},
+                "workload": {"synthetic": {"requests": 3, "preset": "azure-conv-2023"}},
+            }
+        )
+    )
+    light = divided.carrying(NO_REQUESTS)
+    jobs = [(light.machine_id, light, 0)]
+    (results, _, _), _ = run_chunk(jobs, (TERMS, frozenset()), 1, divided.requests)
+
+    assert light.pools is not None
+    assert [len(part.requests) for part in (light, *light.pools)] == [1, 1, 1]
+    assert results[0].metrics == Workshop().run(divided, TERMS).metrics == {"completed": 3}
