@@ -1,9 +1,11 @@
 """Sweeps that are killed, robbed of workers and of nodes, and must end as if nothing had happened.
 
 One sweep runs undisturbed in this process. Then its driver is killed (``kill -9``) at random
-moments, so often as --kills says, and started again each time, in process and on Ray; on Ray,
-workers are killed at random moments, and nodes of a local Ray of several are removed. Every dataset
-must have the rows of the first, but for ``seconds`` and ``host``. Ends with 1 if one has not.
+moments, so often as --kills says, and started again each time, in process and on Ray: most kills
+fall after the driver has written its first part, some before. On Ray, workers are killed at random
+moments, and nodes of a local Ray of several are removed. At last the disk is full again and again:
+the sweep's folder is a tmpfs that grows a little each time (which takes root). Every dataset must
+have the rows of the first, but for ``seconds`` and ``host``. Ends with 1 if one has not.
 
     python benchmarks/soak.py [--seed 0] [--kills 10] [--points 480] [--only driver-ray]
 """
@@ -12,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,9 +31,14 @@ from cluster import sweep
 from cluster.actors.connect import private_environment
 from results import ResultsError, open_sweep
 
-LONGEST_S = 12.0
-"""A driver lives at most so long after it has begun to run points."""
+LATE_S = 5.0
+"""A driver lives at most so long after it has written its first part."""
+EARLY = 0.2
+"""Share of drivers that are killed before that, at most EARLY_S after they began to run points."""
+EARLY_S = 3.0
 PATIENCE_S = 180.0
+ROOM_KB = 256
+"""Room of the small disk, and by how much it grows each time that it is full."""
 
 
 def main() -> None:
@@ -67,7 +75,7 @@ def definition(points: int) -> dict[str, Any]:
         "base": {
             "model": "llama-3.1-8b",
             "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
-            "workload": {"synthetic": {"requests": 1000, "preset": "azure-conv-2023"}},
+            "workload": {"synthetic": {"requests": 4000, "preset": "azure-conv-2023"}},
         },
         "axes": {
             "formats.weights": ["mxint8", "mxint4"],
@@ -85,22 +93,33 @@ def rows(folder: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in ("seconds", "host")} for row in found]
 
 
+def command_of(file: Path, out: Path, *words: str) -> list[str]:
+    """The sweep as a user starts it, telling nothing but errors."""
+    return [sys.executable, "-m", "cluster", "sweep", str(file), "--out", str(out), "-q", *words]
+
+
 def kill_drivers(engine: str) -> Callable[[Path, Path, random.Random, int], int]:
     """The driver dies so often while it runs points, and is started again."""
 
     def ordeal(file: Path, out: Path, chance: random.Random, kills: int) -> int:
-        command = [sys.executable, "-m", "cluster", "sweep", str(file), "--out", str(out)]
-        command += ["--engine", engine, "--quiet"]
-        fallen = 0
-        for _ in range(kills):
+        command, fallen = command_of(file, out, "--engine", engine), 0
+        for turn in range(1, kills + 1):
+            before = there(out)
+            early = chance.random() < EARLY
+            told = "its start" if early else "its first part"
+            wait_s = chance.uniform(0, EARLY_S if early else LATE_S)
             child = subprocess.Popen(command, start_new_session=True)
             wait_for_start(child, out / "sweep.json")
-            time.sleep(chance.uniform(0, LONGEST_S))
-            if child.poll() is None:
+            if not early:
+                wait_for_part(child, out)
+            time.sleep(wait_s)
+            ended = child.poll() is not None
+            if not ended:
                 os.kill(child.pid, signal.SIGKILL)
                 fallen += 1
             child.wait()
-            print(f"  kill {fallen}: {there(out)} points are there", flush=True)
+            how = "it had ended" if ended else f"killed {wait_s:.1f} s after {told}"
+            print(f"  driver {turn}: {how}; {before} points before, {there(out)} after", flush=True)
         subprocess.run(command, check=True)
         return fallen
 
@@ -136,11 +155,33 @@ def remove_nodes(file: Path, out: Path, chance: random.Random, kills: int) -> in
     return 2
 
 
+def fill_disk(file: Path, out: Path, chance: random.Random, kills: int) -> int:
+    """The disk is full; each time there is a little more room, until the sweep ends."""
+    del chance, kills
+    full, room_kb, before = 0, ROOM_KB, 0
+    with small_disk(out, room_kb):
+        while (
+            done := subprocess.run(command_of(file, out), stderr=subprocess.PIPE, text=True)
+        ).returncode:
+            full += 1
+            kept, said = there(out), done.stderr.strip()
+            print(f"  {room_kb} kB: exit {done.returncode}, {kept} points kept: {said}", flush=True)
+            if "No space left on device" not in said or kept < before:
+                raise SystemExit("NO CLEAR ERROR, OR POINTS WERE LOST")
+            before, room_kb = kept, room_kb + ROOM_KB
+            subprocess.run(["mount", "-o", f"remount,size={room_kb}k", str(out)], check=True)
+        shutil.copytree(out, f"{out}-kept")
+    out.rmdir()
+    Path(f"{out}-kept").rename(out)
+    return full
+
+
 ORDEALS = {
     "driver-local": kill_drivers("local"),
     "driver-ray": kill_drivers("ray"),
     "workers": kill_workers,
     "nodes": remove_nodes,
+    "full-disk": fill_disk,
 }
 
 
@@ -188,6 +229,18 @@ def nodes() -> Iterator[tuple[Any, list[Any]]]:
             cluster.shutdown()
 
 
+@contextmanager
+def small_disk(folder: Path, room_kb: int) -> Iterator[None]:
+    """A file system of its own for a folder, in memory."""
+    folder.mkdir()
+    size = f"size={room_kb}k"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
 def wait_for_start(child: "subprocess.Popen[bytes]", manifest: Path) -> None:
     """Wait until the driver has looked at what is there and begins to run points."""
     before = manifest.stat().st_mtime_ns if manifest.exists() else 0
@@ -196,6 +249,18 @@ def wait_for_start(child: "subprocess.Popen[bytes]", manifest: Path) -> None:
         if manifest.exists() and manifest.stat().st_mtime_ns != before:
             return
         time.sleep(0.02)
+
+
+def wait_for_part(child: "subprocess.Popen[bytes]", out: Path) -> None:
+    """Wait until the driver has written a part."""
+    before, end_s = parts(out), time.monotonic() + PATIENCE_S
+    while child.poll() is None and time.monotonic() < end_s and parts(out) <= before:
+        time.sleep(0.02)
+
+
+def parts(out: Path) -> set[str]:
+    """Names of the files that hold points."""
+    return {file.name for file in out.glob("points/*/part-*.parquet")}
 
 
 def there(out: Path) -> int:
