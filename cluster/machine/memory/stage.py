@@ -203,6 +203,10 @@ def stage_contents(
         attention: kv_block(attention, plan, chiplets, kv)
         for attention in {layer.attention for layer in model.layers}
     }
+    inside = {
+        layer: [replace(tensor, layer=0) for tensor in model.layer_tensors(number)]
+        for layer, number in {layer: number for number, layer in enumerate(model.layers)}.items()
+    }
     outside, stages = outer_tensors(model, plan), stage_layers(plan, model)
     for outer, layers, places in zip(outside, stages, residency.stages, strict=True):
         held = Counter(
@@ -210,7 +214,7 @@ def stage_contents(
         )
         kinds = Counter(zip((model.layers[layer] for layer in layers), places.layers, strict=True))
         for (layer, where), times in kinds.items():
-            for tensor in model.layer_tensors(model.layers.index(layer)):
-                held[Held(tensor=replace(tensor, layer=0), hot=layer_hot(tensor, where))] += times
+            for tensor in inside[layer]:
+                held[Held(tensor=tensor, hot=layer_hot(tensor, where))] += times
         first, *others = (each[model.layers[layer].attention] for layer in layers)
         yield held, sum(others, first)
