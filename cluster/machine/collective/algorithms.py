@@ -5,6 +5,7 @@ all-gather starts from B/n, an all-to-all sends B/n from each rank to each other
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import TypeAlias
 
 import numpy as np
@@ -25,18 +26,19 @@ AVAILABLE = {
 """Which algorithms each collective knows."""
 
 
-def schedules(group: Group, collective: str, algorithm: str) -> list[Schedule]:
-    """Every schedule that the choice allows; ``auto`` allows all.
+@lru_cache(maxsize=64)
+def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, ...]:
+    """Every schedule that the choice allows; ``auto`` allows all. Made once for the same group.
 
     Raises
     ------
     CollectiveError
         The collective has no such algorithm.
     """
-    return [
+    return tuple(
         schedule_of(group, ALGORITHMS.index(name), phases)
         for name, phases in patterns(group, collective, algorithm)
-    ]
+    )
 
 
 def patterns(group: Group, collective: str, algorithm: str) -> list[tuple[str, list[Phase]]]:

@@ -7,7 +7,7 @@ import numpy as np
 
 from cluster.machine.attention import attention_by_bound
 from cluster.machine.price.build import links_of
-from cluster.machine.price.exchanges import wires_of
+from cluster.machine.price.exchanges import Wires, wires_of
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import StagePrice, stage_of, stage_price
@@ -24,6 +24,7 @@ class StageWork:
     context: int
     """Tokens that each decoding row has seen."""
     _prices: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
+    _wires: dict[bytes, Wires] = field(default_factory=dict)
 
     def work_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
         """[step] work of stage ``number``; of a prompt's attention nothing is counted."""
@@ -41,9 +42,12 @@ class StageWork:
 
     def _price(self, inputs: PriceInputs, number: int, steps: Steps) -> StagePrice:
         cards, stage = inputs.cards[0, number], stage_of(inputs, number)
-        key = (stage, links_of(inputs, cards), steps)
+        links = links_of(inputs, cards)
+        key = (stage, links, steps)
         if key not in self._prices:
             tokens, rows = (np.array(part, np.int64) for part in zip(*steps, strict=True))
-            wires = wires_of(inputs, cards)
+            if links not in self._wires:
+                self._wires[links] = wires_of(inputs, cards)
+            wires = self._wires[links]
             self._prices[key] = stage_price(inputs, bench_of(inputs), wires, stage, (tokens, rows))
         return self._prices[key]
