@@ -37,7 +37,7 @@ EARLY = 0.2
 """Share of drivers that are killed before that, at most EARLY_S after they began to run points."""
 EARLY_S = 3.0
 PATIENCE_S = 180.0
-ROOM_KB = 256
+ROOM_KB = 1024
 """Room of the small disk, and by how much it grows each time that it is full."""
 
 
