@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from cluster.machine.energy.facility import switches_of
+
 SECONDS_PER_HOUR = 3600.0
 MILLION = 1e6
 
@@ -66,17 +68,12 @@ def inventory_of(
 def inventory_with(
     figures: Mapping[str, Ranged], *, servers: int, racks: int, cards_per_server: int
 ) -> Inventory:
-    """Count what so many servers are made of, on so many racks, which need not be full.
-
-    A server on its own needs no leaf switch, and one rack no spines.
-    """
-    leaves = racks if servers > 1 else 0
-    spines = int(figures["pod.spines"].value) if racks > 1 else 0
+    """Count what so many servers are made of, on so many racks, which need not be full."""
     return Inventory(
         cards=servers * cards_per_server,
         servers=servers,
         nics=servers * int(figures["server.nics"].value),
-        network_switches=leaves + spines,
+        network_switches=sum(switches_of(servers, racks, figures["pod.spines"].value)),
     )
 
 

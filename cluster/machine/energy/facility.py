@@ -30,17 +30,20 @@ def facility_of(figures: Figures, routes: "Routes") -> Facility:
 
 
 def constant_watts(figures: Figures, servers: int, racks: int) -> dict[str, float]:
-    """Watts of each part around the cards of so many servers on so many racks.
-
-    A single server needs no leaf; spines join racks where there are several.
-    """
+    """Watts of each part around the cards of so many servers on so many racks."""
+    leaves, spines = switches_of(servers, racks, figures["pod.spines"])
     return {
         "nics": servers * figures["server.nics"] * figures["server.nic_w"],
         "pcie_switches": servers * figures["server.pcie_switches"] * figures["server.switch_w"],
         "hosts": servers * figures["server.host_w"],
-        "leaves": (racks if servers > 1 else 0) * figures["rack.leaf_w"],
-        "spines": (figures["pod.spines"] if racks > 1 else 0) * figures["pod.spine_w"],
+        "leaves": leaves * figures["rack.leaf_w"],
+        "spines": spines * figures["pod.spine_w"],
     }
+
+
+def switches_of(servers: int, racks: int, spines: float) -> tuple[int, int]:
+    """Leaves and spines: a single server needs no leaf, a rack on its own none of the spines."""
+    return racks if servers > 1 else 0, int(spines) if racks > 1 else 0
 
 
 def facility_power_w(
