@@ -35,7 +35,6 @@ LINE_BYTES = 64
 
 MAC_WIDTHS = (4, 8, 16)
 """In the order of the first three counts."""
-MACS = slice(0, 3)
 SRAM, LPDDR, NOC = 3, 4, 5
 SIMD = slice(6, 11)
 

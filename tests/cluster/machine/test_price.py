@@ -5,15 +5,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.price import (
-    PriceError,
-    PriceInputs,
-    price_tables,
-    steady_decode,
-)
+from cluster.machine.price import PriceError, PriceInputs, price_tables, steady_decode
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import layer_operations
-from cluster.machine.residency import ALL_IN_SRAM, uniform
+from cluster.machine.residency.places import ALL_IN_SRAM, uniform
 from cluster.machine.tables import BOUNDS, PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware

@@ -14,7 +14,7 @@ from cluster.machine.price.program import (
     program_inputs,
     work_counts,
 )
-from cluster.machine.residency import uniform
+from cluster.machine.residency.places import uniform
 from cluster.machine.tables import Integers, PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware

@@ -14,8 +14,8 @@ from cluster.machine.memory import DoesNotFit, fit
 from cluster.machine.memory.settings import memory_settings
 from cluster.machine.price import price_tables, steady_decode
 from cluster.machine.price.inputs import PriceInputs
-from cluster.machine.residency import Traffic
 from cluster.machine.residency.choose import choose
+from cluster.machine.residency.places import Traffic
 from cluster.machine.tables import PriceTables
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve

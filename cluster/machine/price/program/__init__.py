@@ -1,6 +1,6 @@
 """What every operation of a program costs by itself, with the arithmetic of the price tables."""
 
-from cluster.machine.price.program.counts import WorkCounts, work_counts
+from cluster.machine.price.program.counts import work_counts
 from cluster.machine.price.program.price import (
     RECORDED,
     ProgramPrice,
@@ -20,7 +20,6 @@ __all__ = [
     "RowJob",
     "RowPrice",
     "RowPricing",
-    "WorkCounts",
     "price_program",
     "price_rows",
     "program_inputs",
