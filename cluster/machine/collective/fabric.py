@@ -57,6 +57,18 @@ class Fabric:
     def ranks_per_card(self) -> int:
         return self.packages * self.chiplets
 
+    @property
+    def links(self) -> bytes:
+        """All that the cost of a collective depends on, as far as cards of one kind differ."""
+        parts = (
+            self.card_latency_s,
+            self.card_tier,
+            self.link_s_per_byte,
+            self.crossing_pair,
+            self.crossing_link,
+        )
+        return b"|".join(part.tobytes() for part in parts)
+
     def link_bytes(self, card_bytes: Floats) -> Floats:
         """[l] bytes on every link when card a sends ``card_bytes[a, b]`` to card b."""
         weights = card_bytes.ravel()[self.crossing_pair]

@@ -107,15 +107,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
 
 def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
     """All that the cost of a stage's collectives depends on, as far as stages differ."""
-    fabric = fabric_of(inputs.hardware, inputs.routes, cards)
-    parts = (
-        fabric.card_latency_s,
-        fabric.card_tier,
-        fabric.link_s_per_byte,
-        fabric.crossing_pair,
-        fabric.crossing_link,
-    )
-    return b"|".join(part.tobytes() for part in parts)
+    return fabric_of(inputs.hardware, inputs.routes, cards).links
 
 
 def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:

@@ -59,7 +59,7 @@ class NetworkRows:
                 prices[index] = self._passed(request)
                 continue
             group = self._group(request)
-            key = (_links(group), request.collective, request.count)
+            key = (group.fabric.links, request.collective, request.count)
             together[key].append(index)
             groups[key] = group
         for key, members in together.items():
@@ -139,16 +139,3 @@ class NetworkRows:
 
     def _card(self, rank: int) -> int:
         return int(self.inputs.cards.ravel()[rank])
-
-
-def _links(group: Group) -> bytes:
-    """All that the cost of a collective depends on, as far as groups differ."""
-    fabric = group.fabric
-    parts = (
-        fabric.card_latency_s,
-        fabric.card_tier,
-        fabric.link_s_per_byte,
-        fabric.crossing_pair,
-        fabric.crossing_link,
-    )
-    return b"|".join(part.tobytes() for part in parts)
