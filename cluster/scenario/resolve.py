@@ -5,6 +5,7 @@ The only opener of inputs: whatever comes after it depends on values alone.
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -86,6 +87,12 @@ def content_text(opened: "Hardware | Model | Requests") -> Encoded:
     return encoded(opened.digest)
 
 
+@lru_cache(maxsize=64)
+def formats_text(formats: Formats) -> Encoded:
+    """Number formats as the identity of a run has them: without names."""
+    return encoded({use: {**each, "name": ""} for use, each in asdict(formats).items()})
+
+
 FROM_DISK = Openers(
     hardware=load_hardware,
     model=load_model,
@@ -148,7 +155,7 @@ def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[
     return {
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
-        "formats": {use: {**each, "name": ""} for use, each in asdict(formats).items()},
+        "formats": formats_text(formats),
         "plan": asdict(plan),
         "memory": scenario.memory.model_dump(),
         "collectives": scenario.collectives.model_dump(),

@@ -11,7 +11,7 @@ from cluster.scenario.inputs import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.model import Scenario
 from cluster.scenario.power import clocked_hardware
-from cluster.scenario.resolve import content_text, formats_of, plan_of
+from cluster.scenario.resolve import content_text, formats_of, formats_text, plan_of
 from cluster.scenario.workload import ChakraFolder, ProgramSteps
 from topology.astra import Network, read_network
 from topology.catalog import Hardware, load_hardware
@@ -224,7 +224,7 @@ def _planned_content(planned: Planned | None) -> dict[str, object]:
     scheduler = scenario.scheduler
     return {
         "model": content_text(planned.model),
-        "formats": {use: {**each, "name": ""} for use, each in asdict(planned.formats).items()},
+        "formats": formats_text(planned.formats),
         "plan": asdict(planned.plan),
         "memory": scenario.memory.model_dump(),
         "scheduler": {

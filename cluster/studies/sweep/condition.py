@@ -67,7 +67,7 @@ class Condition:
             return bool(_value(self.tree, look))
         except SweepError as error:
             raise SweepError(f"{self.where}: skip {self.text!r}: {error}") from None
-        except (TypeError, ZeroDivisionError, OverflowError) as error:
+        except (TypeError, ZeroDivisionError, OverflowError, RecursionError) as error:
             raise SweepError(f"{self.where}: skip {self.text!r}: {error}") from None
 
 
