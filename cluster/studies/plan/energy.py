@@ -1,19 +1,11 @@
-"""Compiled: what one request costs in joules, its share of the cards' static power included."""
+"""Compiled: what rows and prompts cost in joules, static power apart."""
 
 import math
 from typing import Any
 
 from cluster.compiled import called
 from cluster.machine.attention import BLOCK_TOKENS
-from cluster.studies.plan.cycle import (
-    BLOCKS,
-    BLOCKS_WINDOWED,
-    DECODES,
-    PER_QUERY,
-    STAGES,
-    STATIC_J,
-    WINDOW,
-)
+from cluster.studies.plan.steps import BLOCKS, BLOCKS_WINDOWED, PER_QUERY, WINDOW
 
 STEP, HEAD = range(2)
 """Columns of ``joules``."""
@@ -31,28 +23,17 @@ def joules_at(laid: Any, column: int, place: float) -> float:
 
 
 @called
-def request_j(laid: Any, rate: float, cycle: float, budget: float) -> float:
-    """Joules of one request where ``rate`` come per picosecond and a cycle is so long.
-
-    A decoding row pays its share of its step; a chunk pays what it adds to one.
-    """
-    decoding = rate * laid.facts[DECODES] * cycle
-    rows = max(1.0, decoding / laid.facts[STAGES])
+def decode_j(laid: Any, rows: float) -> float:
+    """Joules of one of ``rows`` decoding rows: its share of their step, and its attention."""
     row_j = (joules_at(laid, STEP, rows) + joules_at(laid, HEAD, rows)) / rows
     row_j += laid.facts[BLOCKS] * laid.measure_j[DECODE]
-    row_j += laid.facts[BLOCKS_WINDOWED] * laid.measure_j[DECODE_WINDOWED]
-    beside = min(decoding / laid.facts[STAGES], budget - 1.0)
-    total = laid.facts[DECODES] * row_j + laid.facts[STATIC_J] / rate
-    for group in range(laid.prompts.shape[0]):
-        total += laid.prompts[group, 1] * prompt_j(
-            laid, laid.prompts[group, 0], beside, budget - beside
-        )
-    return float(total)
+    return float(row_j + laid.facts[BLOCKS_WINDOWED] * laid.measure_j[DECODE_WINDOWED])
 
 
 @called
 def prompt_j(laid: Any, length: float, beside: float, budget: float) -> float:
-    """Joules of a prompt in chunks of ``budget``, and of its first token."""
+    """Joules of a prompt in chunks of ``budget``, and of its first token: what they add to steps
+    of ``beside`` decoding rows."""
     whole = math.floor(length / budget)
     rest = length - whole * budget
     idle_j = joules_at(laid, STEP, beside) if beside >= 1.0 else 0.0

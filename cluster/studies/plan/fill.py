@@ -3,10 +3,11 @@
 from typing import Any
 
 from cluster.compiled import called, compiled
-from cluster.studies.plan.cycle import REPLICAS, RETURN_PS, STAGES
-from cluster.studies.plan.energy import request_j
+from cluster.studies.plan.cycle import FULLEST, prompt_of
 from cluster.studies.plan.memory import BLOCK, BLOCK_PARTS, FREE, LACKS, TAIL_PARTS, TAILS
-from cluster.studies.plan.solve import FULLEST, full_rate, latency
+from cluster.studies.plan.solve import full_rate, latency
+from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES, STATIC_J
+from cluster.studies.plan.tabulate import PROMPT_J, ROW_J, place_of
 
 FITS, SRAM, LPDDR, KV, RATE = range(5)
 """What becomes of a candidate: scored, or why not: a stage's SRAM or LPDDR is too small, the
@@ -19,7 +20,9 @@ or users of a closed loop."""
 HEADROOM, BLOCKS, TTFT_PS, TPOT_PS, RATE_PER_PS, CAPACITY_PER_PS, INSIDE, JOULES = range(8)
 """Columns of ``out``. Rates are those of all replicas, INSIDE (requests) that of one; JOULES are
 those of one request."""
-COLUMNS = 8
+FILLING = 8
+"""Requests of a replica that are with their prompts when all seats are taken."""
+COLUMNS = 9
 
 MEAN_BLOCKS, MOST_BLOCKS, DEMAND, KIND = range(4)
 """Places of ``asked``: KV blocks of a request at its end, on the mean and at most; the demand."""
@@ -58,47 +61,50 @@ def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
 
 
 @called
-def speed(
-    laid: Any,
-    asked: Any,
-    seats: float,
-    budget: float,
-    row: Any,
-) -> int:
-    """Write what one candidate that fits is like; FITS, or RATE where it cannot keep up."""
-    replicas = laid.facts[REPLICAS]
+def request_j(given: Any, budget: int, rate: float, decoding: float) -> float:
+    """Joules of one request where ``rate`` come per picosecond and ``decoding`` decode, its share
+    of the cards' static power included. A decoding row pays its share of its step; a chunk pays
+    what it adds to one."""
+    rows = decoding / given.facts[STAGES]
+    table = given.decode
+    point, part = place_of(max(1.0, rows), table.shape[0])
+    row_j = table[point, ROW_J] * (1.0 - part) + table[point + 1, ROW_J] * part
+    prompt_j = prompt_of(given, budget, min(rows, given.budgets[budget] - 1.0), PROMPT_J)
+    return float(given.facts[DECODES] * row_j + prompt_j + given.facts[STATIC_J] / rate)
+
+
+@called
+def speed(given: Any, asked: Any, seats: float, budget: int, guess: float, row: Any) -> int:
+    """Write what one candidate that fits is like; FITS, or RATE where it cannot keep up.
+
+    ``guess`` is how many fill with all seats taken, as a part of the most that can; what they are
+    goes to its place in ``row``.
+    """
+    replicas, decodes = given.facts[REPLICAS], given.facts[DECODES]
     users = asked[DEMAND] / replicas
     if asked[KIND] == USERS:
         seats = min(seats, users)
-    most, cycle, filling, fill_ps = full_rate(laid, budget, seats)
-    row[CAPACITY_PER_PS] = most * replicas
+    most, cycle, filling, fill_ps = full_rate(given, budget, seats, guess)
+    row[CAPACITY_PER_PS], row[FILLING] = most * replicas, filling
     if asked[KIND] == USERS:
         waiting = max(0.0, users - seats) / most
-        row[TTFT_PS] = waiting + cycle / 2.0 + fill_ps - laid.facts[RETURN_PS]
+        row[TTFT_PS] = waiting + cycle / 2.0 + fill_ps - given.facts[RETURN_PS]
         row[TPOT_PS], row[RATE_PER_PS], row[INSIDE] = cycle, most * replicas, seats
-        row[JOULES] = request_j(laid, most, cycle, budget)
+        row[JOULES] = request_j(given, budget, most, most * decodes * cycle)
         return FITS
     rate = asked[DEMAND] * most if asked[KIND] == LOAD else users
     if rate > FULLEST * most:
         return RATE
-    ttft, tpot, inside = latency(
-        laid,
-        budget,
-        seats,
-        rate,
-        most,
-        cycle,
-        filling * rate / most,
-    )
-    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = ttft, tpot, inside
+    full = (most, fill_ps + decodes * cycle, cycle)
+    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = latency(given, budget, seats, rate, full)
     row[RATE_PER_PS] = rate * replicas
-    row[JOULES] = request_j(laid, rate, tpot, budget)
+    row[JOULES] = request_j(given, budget, rate, rate * decodes * row[TPOT_PS])
     return FITS
 
 
 @compiled
 def check(memory: Any, asked: Any, max_num_seqs: Any, status: Any, out: Any) -> None:
-    """Write blocks and headroom of each candidate of ``out[n, 8]``; ``status[n]`` is FITS or why
+    """Write blocks and headroom of each candidate of ``out[n, 9]``; ``status[n]`` is FITS or why
     not."""
     for place in range(len(max_num_seqs)):
         status[place] = pool(memory, max_num_seqs[place], out[place])
@@ -107,18 +113,19 @@ def check(memory: Any, asked: Any, max_num_seqs: Any, status: Any, out: Any) -> 
 
 
 @compiled
-def fill(
-    laid: Any,
-    asked: Any,
-    max_num_seqs: Any,
-    budgets: Any,
-    status: Any,
-    out: Any,
-) -> None:
-    """Complete the rows of ``out[n, 8]`` whose status is FITS; it becomes RATE for some."""
-    for place in range(len(max_num_seqs)):
-        if status[place] == FITS:
-            row, budget = out[place], float(budgets[place])
-            seats = min(float(max_num_seqs[place]), row[BLOCKS] / asked[MEAN_BLOCKS])
-            seats = min(seats, budget * laid.facts[STAGES])
-            status[place] = speed(laid, asked, seats, budget, row)
+def fill(given: Any, asked: Any, max_num_seqs: Any, places: Any, status: Any, out: Any) -> None:
+    """Complete the rows of ``out[n, 9]`` whose status is FITS; it becomes RATE for some.
+
+    ``places[n]`` is the place of each one's budget. Those of one budget are done one after the
+    other: each begins with what the last one came to.
+    """
+    slots = given.facts[STAGES]
+    for budget in range(len(given.budgets)):
+        guess = 0.5
+        for place in range(len(max_num_seqs)):
+            if status[place] == FITS and places[place] == budget:
+                row = out[place]
+                seats = min(float(max_num_seqs[place]), row[BLOCKS] / asked[MEAN_BLOCKS])
+                seats = min(seats, given.budgets[budget] * slots)
+                status[place] = speed(given, asked, seats, budget, guess, row)
+                guess = row[FILLING] / (FULLEST * min(slots, seats))

@@ -7,8 +7,9 @@ import numpy as np
 from cluster.machine.attention import SHAPE
 from cluster.machine.energy.joules import Joules
 from cluster.machine.price.steady import steady_decode
-from cluster.machine.tables import PriceTables, Records
-from cluster.studies.plan.steps import FLOOR, HEAD, SEND, WORK
+from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.studies.plan.steps import FLOOR, HEAD, REPLICAS, SEND, STAGES, WORK
+from cluster.studies.plan.tabulate import CHUNK_COLUMNS, DECODE_COLUMNS, points_of, tabulate
 from cluster.studies.plan.traffic import Floats, Traffic
 
 
@@ -22,7 +23,7 @@ class Laid(NamedTuple):
     units: Records
     """[2, 2] one full layer with no windowed one, and the other way round."""
     facts: Floats
-    """[10] as named in ``cycle``."""
+    """[10] as named in ``steps``."""
     prompts: Floats
     """[g, 2] as ``Traffic`` has them."""
     joules: Floats
@@ -31,8 +32,8 @@ class Laid(NamedTuple):
     """[4] of one unit of each measure of attention."""
 
 
-def laid(prices: PriceTables, joules: Joules, traffic: Traffic, replicas: int, cards: int) -> Laid:
-    """Lay out the slowest replica that is priced, of ``replicas`` whose stages have ``cards``."""
+def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> Laid:
+    """Lay out the slowest replica that is priced, by itself; its stages have ``cards``."""
     replica = slowest_replica(prices)
     classes, counts = np.unique(prices.stage_class[replica], return_counts=True)
     rates = np.zeros((len(classes), prices.linear_ps.shape[1], 4))
@@ -43,7 +44,7 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, replicas: int, c
     layers = prices.attention["layers"][classes].astype(np.float64)
     facts = (
         prices.stages,
-        replicas,
+        1,
         prices.return_ps[replica],
         prices.clocks_per_query,
         prices.window_tokens,
@@ -62,6 +63,33 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, replicas: int, c
         joules=step_joules(prices, joules, replica) * cards,
         measure_j=measure_joules(prices, joules, replica) * cards,
     )
+
+
+class Given(NamedTuple):
+    """What a candidate is scored with: the tables of its shape (see ``tabulate``)."""
+
+    facts: Floats
+    budgets: Floats
+    """Ascending."""
+    decode: Floats
+    chunks: Floats
+
+
+def given(of: Laid, budgets: Integers, seats: int) -> Given:
+    """Tabulate steps with all decoding rows that a slot can have with ``seats``."""
+    rows = max(2, -(-seats // int(of.facts[STAGES])))
+    points = points_of(rows) + 1
+    decode = np.zeros((points, DECODE_COLUMNS))
+    chunks = np.zeros((len(budgets), points, CHUNK_COLUMNS))
+    tabulate(of, budgets, decode, chunks)
+    return Given(of.facts, budgets.astype(np.float64), decode, chunks)
+
+
+def of_replicas(tables: Given, replicas: int) -> Given:
+    """The same tables for another number of replicas."""
+    facts = tables.facts.copy()
+    facts[REPLICAS] = replicas
+    return tables._replace(facts=facts)
 
 
 def step_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:

@@ -27,7 +27,7 @@ from cluster.studies.plan.ground import (
 )
 from cluster.studies.plan.memory import stage_rows
 from cluster.studies.plan.placed import Placed, placed
-from cluster.studies.plan.prices import laid
+from cluster.studies.plan.prices import given, laid, of_replicas
 from cluster.studies.plan.space import Choices, Shape, Space, shapes_of
 from cluster.studies.plan.traffic import Floats
 
@@ -143,20 +143,23 @@ def score_placed(
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
     tables = priced(ground, inputs) if len(fits) else None
+    began, worked = time.perf_counter(), time.process_time()
+    if tables is not None:
+        of_shape = laid(*tables, ground.traffic, shape.plan.tensor_parallel_size)
+        choices, places = np.unique(budgets, return_inverse=True)
+        known = given(of_shape, choices, int(seats.max()))
     for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
         if tables is None:
             here[fits] = UNPRICED
             seats, budgets, found = seats[:0], budgets[:0], found[:0]
         else:
-            group = shape.plan.tensor_parallel_size
-            given = laid(*tables, ground.traffic, replicas, group)
-            began, worked = time.perf_counter(), time.process_time()
             scored = here[fits]
-            fill.fill(given, ground.asked, seats, budgets, scored, found)
+            asked = of_replicas(known, replicas), ground.asked
+            fill.fill(*asked, seats, places, scored, found)
             here[fits] = scored
-            seconds += time.perf_counter() - began
-            cpu_s += time.process_time() - worked
+        seconds += time.perf_counter() - began
+        cpu_s += time.process_time() - worked
         yield Part(
             shape=number,
             replicas=replicas,
@@ -169,6 +172,7 @@ def score_placed(
             cpu_seconds=cpu_s,
         )
         seconds = cpu_s = 0.0
+        began, worked = time.perf_counter(), time.process_time()
 
 
 def _joined(

@@ -5,37 +5,123 @@ from typing import Any
 
 from cluster.compiled import called
 from cluster.studies.plan.cycle import (
-    DECODES,
-    REPLICAS,
-    RETURN_PS,
-    STAGES,
-    VARIED,
+    BEHIND,
+    FULLEST,
+    chunk_share,
+    crowded,
     decode_ps,
-    fuller,
     idle_share,
+    long_ps,
     mix_ps,
-    prefill_ps,
+    prompt_of,
+    prompts_ps,
 )
+from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES
+from cluster.studies.plan.tabulate import LAST, SHORT, WORK
+from cluster.studies.plan.waits import one_slot_ps, seated_ps, slots_ps, wait_share
 
-FULLEST = 0.98
-"""Of the time that slots may be busy with prompts; above it nothing decodes."""
-BEHIND = 0.2
-"""How often a short step runs behind another slot's long one, as a part of the time in which there
-is a long one: the slot comes from a long step of its own, and others run behind it. Measured."""
-SELDOM = 1e6
-"""One in so many need not wait for a seat."""
 MANY = 8.0
-"""Deviations of a Poisson number: beyond them no more requests are ever inside."""
-TURNS = 30
-CLOSE = 1e-4
+"""Deviations of a number of requests: beyond them no more are ever inside."""
+MOST_SLOWED = 0.8
+TURNS = 60
+CLOSE = 1e-9
 
 
 @called
-def company(come: float, slots: float) -> float:
-    """Prompts in a chunk where ``come`` arrive in a slot's cycle; slots share out what comes."""
+def full_look(
+    given: Any, budget: int, seats: float, filling: float
+) -> tuple[float, float, float, float]:
+    """Of a replica of whose ``seats``, all taken, ``filling`` are with their prompts: the mean
+    cycle, a request's steps with chunks, the time of its prompt, the share of time with chunks."""
+    slots = given.facts[STAGES]
+    decoding = seats - filling
+    beside = min(decoding / slots, given.budgets[budget] - 1.0)
+    queued = min(1.0, filling / slots)
+    chunks, loops, slow, fill, held, held_fill = prompts_ps(given, budget, beside, queued)
     if slots > 1.0:
-        return max(1.0, come)
-    return float(come / (1.0 - math.exp(-come))) if come > 1e-6 else 1.0
+        behind = BEHIND * (1.0 - idle_share(min(filling, FULLEST * slots), slots))
+        loops, fill = loops + behind * held, fill + behind * held_fill
+    share = chunk_share(filling, slots, chunks, 1.0)
+    lasts = crowded(given, decoding, filling, share, (chunks, loops, slow))
+    chunk = lasts * loops / chunks
+    decode = decode_ps(given, max(1.0, decoding / slots), min(slots, decoding))
+    return mix_ps(decode, chunk, share), lasts * loops, lasts * fill, share
+
+
+@called
+def full_rate(
+    given: Any, budget: int, seats: float, guess: float
+) -> tuple[float, float, float, float]:
+    """Requests per picosecond of a replica whose ``seats`` are never empty; the mean cycle, how
+    many of them fill, and how long a prompt takes.
+
+    Whoever is not decoding is filling: sought, by secants in a bracket, where as many fill as come
+    to.
+    """
+    decodes = max(given.facts[DECODES], 1e-9)
+    most = FULLEST * min(given.facts[STAGES], seats)
+    low, high = 0.0, most
+    filling = guess * most
+    before = off_before = 0.0
+    rate = cycle = fill_ps = 0.0
+    for turn in range(TURNS):
+        cycle, work_ps, fill_ps, _ = full_look(given, budget, seats, filling)
+        rate = min((seats - filling) / (decodes * cycle), most / work_ps)
+        off = rate * work_ps - filling
+        if off > 0.0:
+            low = filling
+        else:
+            high = filling
+        if abs(off) < CLOSE * filling or high - low < CLOSE * high:
+            break
+        step = off if turn == 0 or off == off_before else _secant(filling, off, before, off_before)
+        before, off_before = filling, off
+        filling += step
+        if not low < filling < high:
+            filling = (low + high) / 2.0
+    return rate, cycle, filling, fill_ps
+
+
+@called
+def _secant(place: float, off: float, before: float, off_before: float) -> float:
+    """The step to where the line through two points is zero."""
+    return float(off * (place - before) / (off_before - off))
+
+
+@called
+def rate_look(
+    given: Any, budget: int, seats: float, rate: float, decoding: float
+) -> tuple[float, tuple[float, float, float], tuple[float, float, float], float]:
+    """Of a replica to which ``rate`` requests per picosecond come and where ``decoding`` decode.
+
+    The mean cycle that a request sees; a decode step, a step with a chunk, and the share of time
+    with chunks; of a request its steps with chunks, the time of its prompt, and those that wait
+    beside it; how likely a slot is empty.
+    """
+    slots, decodes = given.facts[STAGES], max(given.facts[DECODES], 1.0)
+    beside = min(decoding / slots, given.budgets[budget] - 1.0)
+    load = min(rate * prompt_of(given, budget, beside, WORK) / slots, FULLEST)
+    queued = load if slots <= 1.0 else wait_share(load, slots * given.facts[REPLICAS])
+    chunks, loops, slow, fill, held, held_fill = prompts_ps(given, budget, beside, queued)
+    long_steps, long_loops = long_ps(given, budget, beside, queued)
+    busy = rate * (loops if slots <= 1.0 else long_loops)
+    share = 1.0 - idle_share(min(busy, FULLEST * slots), slots)
+    plain = decode_ps(given, max(1.0, decoding / slots), min(slots, decoding + 1.0))
+    group = grouped(slots, share * max(0.0, 1.0 - plain * long_steps / long_loops))
+    empty, chunk = 0.0, loops / chunks
+    if slots > 1.0:
+        empty = open_slot(slots, decoding + busy, group)
+        loops, fill = loops + BEHIND * share * held, fill + BEHIND * share * held_fill
+        share = chunk_share(busy, slots, long_steps, 1.0 - empty)
+        lasts = crowded(given, decoding + 1.0, busy, share, (long_steps, long_loops, slow))
+        loops, fill, chunk = loops * lasts, fill * lasts, lasts * long_loops / long_steps
+    steady = mix_ps(plain, chunk, share)
+    group /= 1.0 - (1.0 - share) * steady / plain * slowed(given, decoding, plain)
+    decode = seen_decode_ps(given, seats, decoding, group)
+    odds = share / max(1.0 - share, 1e-9)
+    odds *= 1.0 + built_up(busy, slots) / (rate * decodes * decode)
+    cycle = mix_ps(decode, chunk, odds / (1.0 + odds))
+    return cycle, (plain, chunk, share), (loops, fill, rate * loops), empty
 
 
 @called
@@ -55,182 +141,110 @@ def built_up(filling: float, slots: float) -> float:
 
 
 @called
-def look(
-    laid: Any,
-    budget: float,
-    decoding: float,
-    filling: float,
-    tagged: float,
-) -> tuple[float, float, float, float, float, float]:
-    """The mean cycle where ``decoding`` and ``filling`` requests of a replica do so.
+def grouped(slots: float, stalled: float) -> float:
+    """Variance over mean of the number inside: requests that come in one busy time decode together
+    after it, and so seem to come in a group.
 
-    Also: how long a request's prompt takes, the cycle with a chunk, that without, and the share of
-    time with a chunk. ``tagged`` is 1 for what one more request sees, 0 for the replica by itself.
+    With the chance ``stalled`` that nothing decodes, the squared mean over the mean of the number
+    in a busy time: that of one server (Borel's), or of slots without number (geometric).
     """
-    slots = laid.facts[STAGES]
-    rows = decoding / slots
-    if tagged > 0.0:
-        rows = fuller(decoding * laid.facts[REPLICAS], slots * laid.facts[REPLICAS])
-    active = min(slots, decoding + tagged)
-    decode, slowest = decode_ps(laid, max(1.0, rows), active)
-    beside = min(decoding / slots, budget - 1.0)
-    joined = company(decoding / slots / max(laid.facts[DECODES], 1.0), slots)
-    queued = min(1.0, filling / slots)
-    share = 1.0 - idle_share(min(filling, FULLEST * slots), slots)
-    behind = BEHIND * share if slots > 1.0 else 0.0
-    chunks, loops, slow, fill = prefill_ps(laid, beside, budget - beside, joined, queued, behind)
-    if slots > 1.0 and filling > 1e-9:
-        come = filling / chunks
-        odds = share / (1.0 - share) * come / (1.0 - math.exp(-come))
-        share = odds / (1.0 + odds)
-    at_once = min(slots, filling / share) if share > 1e-9 else 1.0
-    lasts = max(loops, slow * at_once + chunks * slowest * max(0.0, active - at_once)) / loops
-    chunk = lasts * loops / chunks
-    if tagged > 0.0 and share < 1.0 and filling > 0.0:
-        rate = filling / (lasts * loops)
-        more = built_up(filling, slots) / (rate * max(laid.facts[DECODES], 1.0) * decode)
-        odds = share / (1.0 - share) * (1.0 + more)
-        seen = odds / (1.0 + odds)
-    else:
-        seen = share
-    cycle = mix_ps(decode, chunk, seen)
-    return cycle, lasts * loops, lasts * fill, chunk, decode, share
+    alone = max(1.0 - stalled, 1.0 - FULLEST)
+    return float(1.0 / (alone * alone) if slots <= 1.0 else 2.0 / alone - 1.0)
 
 
 @called
-def full_rate(
-    laid: Any,
-    budget: float,
-    seats: float,
-) -> tuple[float, float, float, float]:
-    """Requests per picosecond of a replica whose ``seats`` are never empty; the mean cycle, how
-    many of them fill, and how long a prompt takes.
+def slowed(given: Any, decoding: float, plain: float) -> float:
+    """By how many per cent a decode step gets longer with one per cent more that decode.
 
-    Whoever is not decoding is filling: sought, by false position, where as many fill as come to.
+    Where all share a server that so slows down, variance over mean of their number is 1 / (1 - e).
     """
-    decodes = max(laid.facts[DECODES], 1e-9)
-    low, high = 0.0, FULLEST * min(laid.facts[STAGES], seats)
-    most = high
-    above, below = seats, -seats  # how far from balance either end is, until it is known
-    rate = cycle = filling = fill_ps = 0.0
-    side = 0  # which end was moved last: one that stays is made lighter
-    for _ in range(TURNS):
-        filling = (low * below - high * above) / (below - above)
-        cycle, work_ps, fill_ps, _c, _d, _s = look(laid, budget, seats - filling, filling, 0.0)
-        rate = min((seats - filling) / (decodes * cycle), most / work_ps)
-        off = rate * work_ps - filling
-        if abs(off) < CLOSE * filling or high - low < CLOSE * high:
-            break
-        if off > 0.0:
-            below *= 0.5 if side > 0 else 1.0
-            low, above, side = filling, off, 1
-        else:
-            above *= 0.5 if side < 0 else 1.0
-            high, below, side = filling, off, -1
-    return rate, cycle, filling, fill_ps
+    slots = given.facts[STAGES]
+    more = decoding + math.sqrt(decoding)
+    longer = decode_ps(given, max(1.0, more / slots), min(slots, decoding + 1.0)) / plain - 1.0
+    return float(min(MOST_SLOWED, longer * math.sqrt(decoding)))
+
+
+@called
+def open_slot(slots: float, inside: float, group: float) -> float:
+    """The chance that fewer are inside than there are slots, their number taken for a normal."""
+    deviation = math.sqrt(2.0 * max(inside * group, 1e-12))
+    return float(0.5 * (1.0 + math.erf((slots - 0.5 - inside) / deviation)))
+
+
+@called
+def seen_decode_ps(given: Any, seats: float, decoding: float, group: float) -> float:
+    """A decode step as a request sees it: where there are many, there are many to see it.
+
+    Their number is taken at a deviation below and above its mean among requests, which is higher
+    than that over time by variance over mean. They are dealt evenly over slots and replicas.
+    """
+    replicas = given.facts[REPLICAS]
+    slots = given.facts[STAGES]
+    group *= limited((seats - decoding) / math.sqrt(group * decoding + 1e-12))
+    mean = decoding * replicas + group
+    deviation = math.sqrt(group * decoding * replicas)
+    most = seats * replicas
+    pace = 0.0
+    for number in (min(most, mean - deviation), min(most, mean + deviation)):
+        rows = max(1.0, number / (slots * replicas))
+        pace += 0.5 / decode_ps(given, rows, min(slots, max(1.0, number / replicas)))
+    return float(1.0 / pace)
+
+
+@called
+def limited(above: float) -> float:
+    """What is left of the variance of a normal number that cannot exceed its mean by more than so
+    many deviations."""
+    density = math.exp(-0.5 * above * above) / math.sqrt(2.0 * math.pi)
+    below = density / (0.5 * (1.0 + math.erf(above / math.sqrt(2.0))))
+    return float(1.0 - above * below - below * below)
 
 
 @called
 def latency(
-    laid: Any,
-    budget: float,
+    given: Any,
+    budget: int,
     seats: float,
     rate: float,
-    most: float,
-    start: float,
-    filling: float,
+    full: tuple[float, float, float],
 ) -> tuple[float, float, float]:
-    """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come."""
-    cycle = guess = start
-    last_guess = last_off = 0.0
-    work_ps = fill_ps = chunk = decode = share = 0.0
+    """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come.
+
+    ``full`` are the rate and the stay of a request with all seats taken, and a guess of the cycle.
+    """
+    most, full_stay, cycle = full
+    decodes = given.facts[DECODES]
+    decoding = min(seats, rate * decodes * cycle)
+    low, high = 0.0, seats
+    before = off_before = 0.0
+    seen = prompt = (0.0, 0.0, 0.0)
+    empty = 0.0
     for turn in range(TURNS):
-        cycle, work_ps, fill_ps, chunk, decode, share = look(
-            laid, budget, rate * laid.facts[DECODES] * guess, filling, 1.0
-        )
-        filling = rate * work_ps
-        off = cycle - guess
-        if abs(off) < CLOSE * cycle:
+        cycle, seen, prompt, empty = rate_look(given, budget, seats, rate, decoding)
+        off = rate * decodes * cycle - decoding
+        if off > 0.0:
+            low = decoding
+        else:
+            high = decoding
+        if abs(off) <= CLOSE * decoding or high - low < CLOSE * high:
             break
-        step = off
-        if turn > 0 and last_off != off:  # the secant, where it leads on
-            slope = (off - last_off) / (guess - last_guess)
-            step = -off / slope if slope < -0.05 else off
-        last_guess, last_off = guess, off
-        guess = max(0.2 * guess, guess + step)
-    inside = rate * (fill_ps + laid.facts[DECODES] * cycle)
-    under_way = (1.0 - share) * decode / 2.0
-    if laid.facts[STAGES] > 1.0:
-        under_way += share * chunk / 2.0
-    wait = wait_ps(laid, rate, inside, work_ps, under_way)
-    seldom = inside + MANY * math.sqrt(inside / laid.facts[REPLICAS])
-    if seats > seldom:
-        return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
-    decoding = max(0.0, seats - filling)  # at the rate that comes, but with no seat free
-    at_full, _w, taken_ps, _c, _d, _s = look(laid, budget, decoding, filling, 0.0)
-    full = taken_ps + laid.facts[DECODES] * at_full
-    wait += seated_ps(laid.facts[REPLICAS], inside, seats, rate, most, full)
-    return wait + fill_ps - laid.facts[RETURN_PS], cycle, inside
-
-
-@called
-def queue_ps(offered: float, servers: float, service: float) -> float:
-    """Mean wait of Poisson arrivals for one of ``servers`` of constant service.
-
-    Sakasegawa's approximation of the M/M/c queue, halved.
-    """
-    load = min(offered / servers, FULLEST)
-    power = math.sqrt(2.0 * (servers + 1.0)) - 1.0
-    return float(0.5 * service * load**power / (servers * (1.0 - load)))
-
-
-@called
-def seated_ps(
-    replicas: float, inside: float, seats: float, rate: float, most: float, full: float
-) -> float:
-    """Mean wait of Poisson arrivals for a seat, where full seats serve ``most``, ``inside`` of them
-    are taken on the mean and a stay beside no free seat is ``full``; each of one replica.
-
-    Births and deaths as in Erlang's formula, but for a stay that is longer the more share the
-    steps: linear through what it is for those inside and with full seats. What waits goes at the
-    pace of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
-    correction for many servers.
-    """
-    rate = min(rate, FULLEST * most)
-    stay = inside / rate
-    inside, seats = inside * replicas, seats * replicas
-    rate, most = rate * replicas, most * replicas
-    slope = max(0.0, full - stay) / max(seats - inside, 1.0)
-    inverse = 1.0  # of the part that Erlang's loss formula turns away
-    for servers in range(1, int(seats) + 1):
-        offered = rate * max(stay / 2.0, full - slope * (seats - servers))
-        inverse = 1.0 + servers / offered * inverse
-        if inverse > SELDOM:
-            return 0.0
-    whole = math.floor(seats)
-    inverse += (seats - whole) * (1.0 + (whole + 1.0) / (rate * full) * inverse - inverse)
-    load = rate / most
-    none_free = 1.0 / (inverse * (1.0 - load) + load)
-    many = (1.0 - load) * (seats - 1.0) * (math.sqrt(4.0 + 5.0 * seats) - 2.0)
-    alike = 0.5 * (1.0 + many / (16.0 * load * seats))
-    return float(min(1.0, alike) * none_free / (most - rate))
-
-
-@called
-def wait_ps(laid: Any, rate: float, inside: float, work_ps: float, under_way: float) -> float:
-    """From arrival to the start of the first chunk: the step under way, prompts before.
-
-    A prompt's work varies as its length does.
-    """
-    replicas = laid.facts[REPLICAS]
-    slots = laid.facts[STAGES] * replicas
-    mean = max(inside * replicas, 1e-12)
-    idle = math.exp(-mean)
-    if slots > 1.0:
-        idle = 0.5 * (1.0 + math.erf((slots - 0.5 - mean) / math.sqrt(2.0 * mean)))
-    vary = 1.0 + laid.facts[VARIED]
-    ahead = vary * queue_ps(rate * work_ps * replicas, slots, work_ps)
-    if slots > 1.0:  # the emptiest slot may hold a long prompt
-        filling = vary * rate * work_ps / laid.facts[STAGES]
-        ahead += filling * work_ps / 2.0 * (1.0 - math.exp(-filling))
-    return float((1.0 - idle) * under_way + ahead)
+        step = off if turn == 0 or off == off_before else _secant(decoding, off, before, off_before)
+        before, off_before = decoding, off
+        decoding += step
+        if not low <= decoding <= high:
+            decoding = (low + high) / 2.0
+    work_ps, fill_ps, filling = prompt
+    inside = rate * fill_ps + decoding
+    beside = min(decoding / given.facts[STAGES], given.budgets[budget] - 1.0)
+    short = prompt_of(given, budget, beside, SHORT)
+    if given.facts[STAGES] > 1.0:
+        wait = slots_ps(given, filling, work_ps, empty, short, seen)
+    else:
+        work = prompt_of(given, budget, beside, WORK)
+        last = prompt_of(given, budget, beside, LAST)
+        wait = one_slot_ps(given, rate, (work, short, last), seen)
+    replicas = given.facts[REPLICAS]
+    if seats < inside + MANY * math.sqrt(inside / replicas):
+        of_all = (inside * replicas, seats * replicas, rate * replicas, most * replicas)
+        wait += seated_ps(*of_all, full_stay)
+    return wait + fill_ps - given.facts[RETURN_PS], cycle, inside

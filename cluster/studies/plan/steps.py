@@ -11,6 +11,10 @@ from cluster.machine.attention import attention_ps
 
 WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""
+STAGES, REPLICAS, RETURN_PS, PER_QUERY, WINDOW, STATIC_J = range(6)
+"""Places of ``facts`` of the shape; STATIC_J is that of a replica's cards in a picosecond."""
+DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED = range(6, 10)
+"""Places of ``facts`` of the traffic: means, and the squared variation of prompts."""
 
 
 @inlined

@@ -1,0 +1,112 @@
+"""Compiled: how long requests wait for their first chunk, and for a seat."""
+
+import math
+from typing import Any
+
+from cluster.compiled import called
+from cluster.studies.plan.cycle import FULLEST
+from cluster.studies.plan.steps import REPLICAS, STAGES, VARIED
+
+SELDOM = 1e6
+"""One in so many need not wait for a seat."""
+
+
+@called
+def wait_share(load: float, servers: float) -> float:
+    """The share of Poisson arrivals that find all of ``servers`` busy (Sakasegawa)."""
+    return float(load ** (math.sqrt(2.0 * (servers + 1.0)) - 1.0))
+
+
+@called
+def queue_ps(offered: float, servers: float, service: float) -> float:
+    """Mean wait of Poisson arrivals for one of ``servers`` of constant service.
+
+    Sakasegawa's approximation of the M/M/c queue, halved.
+    """
+    load = min(offered / servers, FULLEST)
+    return float(0.5 * service * wait_share(load, servers) / (servers * (1.0 - load)))
+
+
+@called
+def closing_ps(rate: float, last: float, decode: float) -> float:
+    """What is left of the step under way when work comes to a slot whose queue has run empty.
+
+    A server that is away, first for the ``last`` step of a prompt that nobody shares, then for
+    decode steps until a request has come: the mean rest of such a time, which every arrival waits
+    beside the queue itself (M/G/1 with vacations).
+    """
+    steps = math.exp(-rate * last) / (1.0 - math.exp(-rate * decode))
+    away = last + steps * decode
+    return float((last * last + steps * decode * decode) / (2.0 * away))
+
+
+@called
+def one_slot_ps(
+    given: Any, rate: float, prompt: tuple[float, float, float], seen: tuple[float, float, float]
+) -> float:
+    """From arrival to the first chunk where a replica has one slot.
+
+    ``prompt`` is its share of full steps, whether it fits one step, and its last step; ``seen`` are
+    decode steps, steps with chunks, and the share of time in these.
+    """
+    work, short, last = prompt
+    decode, chunk, share = seen
+    replicas = given.facts[REPLICAS]
+    vary = 1.0 + given.facts[VARIED]
+    queue = vary * queue_ps(rate * work * replicas, replicas, work)
+    rest = short * (share * chunk + (1.0 - share) * decode) / 2.0
+    return float(queue + rest + (1.0 - short) * closing_ps(rate, last, decode))
+
+
+@called
+def slots_ps(
+    given: Any,
+    filling: float,
+    work_ps: float,
+    open_slots: float,
+    short: float,
+    seen: tuple[float, float, float],
+) -> float:
+    """The same where a replica has several slots, ``open_slots`` the chance that one is empty.
+
+    A request joins the slot with the fewest others. Either its slot has no prompt, or only
+    ``short`` ones that leave room in the next step, and it waits for the end of the slot's step; or
+    it waits for that prompt.
+    """
+    decode, chunk, share = seen
+    slots = given.facts[STAGES]
+    load = min(filling / slots, FULLEST)
+    waits = (1.0 - short) * wait_share(load, slots * given.facts[REPLICAS])
+    varied = given.facts[VARIED]
+    ahead = (1.0 + varied) * waits * work_ps / (2.0 * (1.0 - load))
+    ahead += (1.0 - short) * max(0.0, varied) * load * work_ps / 2.0 * (1.0 - math.exp(-load))
+    rest = (max(0.0, share - waits) * chunk + (1.0 - share) * decode) / 2.0
+    return float(ahead + (1.0 - open_slots) * rest)
+
+
+@called
+def seated_ps(inside: float, seats: float, rate: float, most: float, full: float) -> float:
+    """Mean wait of Poisson arrivals for a seat, where full seats serve ``most``, ``inside`` of them
+    are taken on the mean and a stay beside no free seat is ``full``.
+
+    Births and deaths as in Erlang's formula, but for a stay that is longer the more share the
+    steps: linear through what it is for those inside and with full seats. What waits goes at the
+    pace of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
+    correction for many servers.
+    """
+    rate = min(rate, FULLEST * most)
+    stay = inside / rate
+    slope = max(0.0, full - stay) / max(seats - inside, 1.0)
+    inverse = 1.0  # of the part that Erlang's loss formula turns away
+    for servers in range(1, int(seats) + 1):
+        offered = rate * max(stay / 2.0, full - slope * (seats - servers))
+        inverse = 1.0 + servers / offered * inverse
+        if inverse > SELDOM:
+            return 0.0
+    whole = math.floor(seats)
+    inverse += (seats - whole) * (1.0 + (whole + 1.0) / (rate * full) * inverse - inverse)
+    load = rate / most
+    none_free = 1.0 / (inverse * (1.0 - load) + load)
+    many = (1.0 - load) * (seats - 1.0) * (math.sqrt(4.0 + 5.0 * seats) - 2.0)
+    alike = 0.5 * (1.0 + many / (16.0 * load * seats))
+    return float(min(1.0, alike) * none_free / (most - rate))
