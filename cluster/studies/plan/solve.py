@@ -176,7 +176,9 @@ def seen_decode_ps(given: Any, seats: float, decoding: float, group: float) -> f
     """A decode step as a request sees it: where there are many, there are many to see it.
 
     Their number is taken at a deviation below and above its mean among requests, which is higher
-    than that over time by variance over mean. They are dealt evenly over slots and replicas.
+    than that over time by variance over mean. They are dealt evenly over slots and replicas: slots
+    have whole numbers of rows, and a request is more likely among the more (by 1/6 over the mean
+    where all remainders are alike).
     """
     replicas = given.facts[REPLICAS]
     slots = given.facts[STAGES]
@@ -187,6 +189,7 @@ def seen_decode_ps(given: Any, seats: float, decoding: float, group: float) -> f
     pace = 0.0
     for number in (min(most, mean - deviation), min(most, mean + deviation)):
         rows = max(1.0, number / (slots * replicas))
+        rows += 1.0 / (6.0 * rows) if slots > 1.0 else 0.0
         pace += 0.5 / decode_ps(given, rows, min(slots, max(1.0, number / replicas)))
     return float(1.0 / pace)
 
@@ -245,6 +248,9 @@ def latency(
         wait = one_slot_ps(given, rate, (work, short, last), seen)
     replicas = given.facts[REPLICAS]
     if seats < inside + MANY * math.sqrt(inside / replicas):
+        _, chunk, share = seen
+        lone = fill_ps + decodes * mix_ps(decode_ps(given, 1.0, 1.0), chunk, share)
         of_all = (inside * replicas, seats * replicas, rate * replicas, most * replicas)
-        wait += seated_ps(*of_all, full_stay)
+        seated, none_free = seated_ps(*of_all, (lone, full_stay))
+        wait = (1.0 - none_free) * wait + seated  # both at once: a seat is free when a step ends
     return wait + fill_ps - given.facts[RETURN_PS], cycle, inside

@@ -37,7 +37,8 @@ LONG_STEPS, LONG_LOOPS = 12, 14
 """First of two columns: steps with chunks that are longer than decode steps, and their loops; a
 last step counts as far as it is nearer to a full one than to a decode step."""
 WORK, SHORT, LAST, PROMPT_J = range(16, 20)
-"""A prompt's share of full steps, whether it fits one step, its last step alone, its joules."""
+"""A prompt's share of full steps, whether another fits beside it in one, its last step alone, its
+joules."""
 CHUNK_COLUMNS = 20
 
 
@@ -107,7 +108,7 @@ def _prompts(laid: Any, asked: tuple[float, float, float], row: Any) -> None:
         emitted = budget / length if length % budget == 0.0 else 0.0
         full, slow = _chunk_ps(laid, beside, budget, _reach(length, budget), emitted)
         row[WORK] += share * length / budget * full
-        row[SHORT] += share if length < budget else 0.0
+        row[SHORT] += share * min(1.0, max(0.0, budget / length - 1.0))
         row[PROMPT_J] += share * prompt_j(laid, length, beside, budget)
         if length >= budget:
             longest = max(longest, full)

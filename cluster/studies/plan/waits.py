@@ -85,28 +85,35 @@ def slots_ps(
 
 
 @called
-def seated_ps(inside: float, seats: float, rate: float, most: float, full: float) -> float:
-    """Mean wait of Poisson arrivals for a seat, where full seats serve ``most``, ``inside`` of them
-    are taken on the mean and a stay beside no free seat is ``full``.
+def seated_ps(
+    inside: float, seats: float, rate: float, most: float, ends: tuple[float, float]
+) -> tuple[float, float]:
+    """Mean wait of Poisson arrivals for a seat, and how many of them wait.
+
+    Full seats serve ``most`` and ``inside`` of them are taken on the mean; ``ends`` are the stay of
+    one alone, and of one of full seats.
 
     Births and deaths as in Erlang's formula, but for a stay that is longer the more share the
-    steps: linear through what it is for those inside and with full seats. What waits goes at the
-    pace of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
+    steps: linear from one alone to those inside, and on to full seats. What waits goes at the pace
+    of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
     correction for many servers.
     """
     rate = min(rate, FULLEST * most)
     stay = inside / rate
-    slope = max(0.0, full - stay) / max(seats - inside, 1.0)
+    lone, full = ends
+    above = max(0.0, full - stay) / max(seats - inside, 1.0)
+    below = max(0.0, stay - lone) / max(inside - 1.0, 1.0)
     inverse = 1.0  # of the part that Erlang's loss formula turns away
     for servers in range(1, int(seats) + 1):
-        offered = rate * max(stay / 2.0, full - slope * (seats - servers))
+        over = servers - inside
+        offered = rate * (stay + over * (above if over > 0.0 else below))
         inverse = 1.0 + servers / offered * inverse
         if inverse > SELDOM:
-            return 0.0
+            return 0.0, 0.0
     whole = math.floor(seats)
     inverse += (seats - whole) * (1.0 + (whole + 1.0) / (rate * full) * inverse - inverse)
     load = rate / most
     none_free = 1.0 / (inverse * (1.0 - load) + load)
     many = (1.0 - load) * (seats - 1.0) * (math.sqrt(4.0 + 5.0 * seats) - 2.0)
     alike = 0.5 * (1.0 + many / (16.0 * load * seats))
-    return float(min(1.0, alike) * none_free / (most - rate))
+    return float(min(1.0, alike) * none_free / (most - rate)), float(none_free)

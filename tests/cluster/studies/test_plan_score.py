@@ -11,11 +11,13 @@ from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import resolve
 from cluster.studies.plan.cycle import decode_ps, idle_share, mix_ps
-from cluster.studies.plan.prices import laid
-from cluster.studies.plan.solve import queue_ps
+from cluster.studies.plan.prices import Given, given, laid
+from cluster.studies.plan.solve import full_look, full_rate, latency, rate_look
 from cluster.studies.plan.space import Choices
+from cluster.studies.plan.steps import DECODES, REPLICAS
 from cluster.studies.plan.study import plan
 from cluster.studies.plan.traffic import traffic_of
+from cluster.studies.plan.waits import closing_ps, queue_ps
 
 PROMPT, OUTPUT = 512, 64
 
@@ -49,11 +51,50 @@ def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: in
     machine = assemble(resolve(scenario))
     same = np.full(1, 1)  # one step behind the first token, so every row has a context of 64
     traffic = traffic_of(63 * same, 2 * same, 0)
-    tables = laid(machine.prices, machine.joules, traffic, 1, group)
+    tables = given(laid(machine.prices, machine.joules, traffic, group), np.array([256]), 64)
 
-    cycle, _ = decode_ps(tables, 3.0, float(stages))
+    cycle = decode_ps(tables, 3.0, float(stages))
 
     assert cycle == steady_decode(machine.prices, batch=3 * stages, context=64).cycle_ps
+
+
+def tables_of(group: int, stages: int, replicas: int) -> Given:
+    """Tables of a plan for the traffic of ``asked``, and a budget of 256 tokens."""
+    plan_of = {"tensor_parallel_size": group, "pipeline_parallel_size": stages}
+    machine = assemble(resolve(asked(plan=plan_of, formats={"weights": "mxint4"})))
+    traffic = traffic_of(np.full(9, PROMPT), np.full(9, OUTPUT), 0)
+    found = given(laid(machine.prices, machine.joules, traffic, group), np.array([256]), 64)
+    found.facts[REPLICAS] = replicas
+    return found
+
+
+@pytest.mark.parametrize(("group", "stages", "replicas"), [(8, 1, 1), (4, 2, 1), (2, 2, 2)])
+@pytest.mark.parametrize("seats", [5.0, 16.0, 64.0])
+def test_what_is_solved_is_a_fixed_point_wherever_the_search_begins(
+    group: int, stages: int, replicas: int, seats: float
+) -> None:
+    tables = tables_of(group, stages, replicas)
+    decodes = tables.facts[DECODES]
+
+    most, cycle, filling, fill_ps = full_rate(tables, 0, seats, 0.05)
+    again = full_rate(tables, 0, seats, 0.9)
+    full = (most, fill_ps + decodes * cycle)
+    _, tpot, _ = latency(tables, 0, seats, 0.7 * most, (*full, cycle))
+    _, other, _ = latency(tables, 0, seats, 0.7 * most, (*full, cycle / 5))
+
+    assert again == pytest.approx((most, cycle, filling, fill_ps), rel=1e-6)
+    assert full_look(tables, 0, seats, filling)[1] * most == pytest.approx(filling, rel=1e-6)
+    assert other == pytest.approx(tpot, rel=1e-6)
+    seen = rate_look(tables, 0, seats, 0.7 * most, 0.7 * most * decodes * tpot)[0]
+    assert seen == pytest.approx(tpot, rel=1e-6)
+
+
+def test_who_comes_while_a_slot_only_decodes_waits_for_half_a_step() -> None:
+    assert closing_ps(1e-9, 0.0, 8.0) == pytest.approx(4.0)
+    # rarely anybody comes: away for one step of 6, and then for 1 / (rate x 2) steps of 2
+    assert closing_ps(1e-9, 6.0, 2.0) == pytest.approx(1.0, rel=1e-6)
+    # always somebody comes: the first step is the only one
+    assert closing_ps(1e3, 6.0, 2.0) == pytest.approx(3.0)
 
 
 def test_blocks_of_decoding_rows_are_counted_row_by_row() -> None:
@@ -71,6 +112,7 @@ def test_one_server_is_idle_for_what_its_load_leaves() -> None:
     assert idle_share(0.3, 1.0) == pytest.approx(0.7)
     assert idle_share(1.5, 2.0) == pytest.approx((1 - 0.75) / (1 + 0.75))  # M/M/2, by hand
     assert idle_share(0.5, 60.0) == pytest.approx(np.exp(-0.5))
+    assert idle_share(3.0, 3.0) == 0.0
 
 
 def test_a_mixed_cycle_lies_between_its_two_kinds() -> None:
@@ -108,7 +150,29 @@ def test_a_loaded_candidate_is_simulated_as_it_was_scored(
     assert found.errors["tpot_ms"] == pytest.approx(0, abs=limit)
     assert found.errors["output_throughput"] == pytest.approx(0, abs=0.05)
     assert found.errors["ttft_ms"] == pytest.approx(0, abs=0.10)
-    joules = found.candidate["joules_per_output_token"]
-    assert joules == pytest.approx(found.summary["joules_per_output_token"], rel=0.05)
+    assert found.errors["joules_per_output_token"] == pytest.approx(0, abs=0.05)
     for name in ("cost_per_hour_usd", "cost_per_million_output_tokens_usd_high"):
         assert found.candidate[name] == pytest.approx(found.summary[name], rel=0.05)
+
+
+def test_cards_that_a_candidate_leaves_idle_are_taken_off_the_simulated_energy() -> None:
+    choices = Choices(
+        tensor_parallel_size=(4,),
+        pipeline_parallel_size=(1,),
+        replicas=(1,),
+        memory_mode=("performance",),
+        weights=("mxint4",),
+        kv=("mxint8",),
+        max_num_seqs=(4,),
+        max_num_batched_tokens=(256,),
+    )
+
+    (found,) = plan(asked(), choices=choices, finalists=1).verified
+
+    summary = found.summary
+    static_w = 64.3 * 4  # of the server's eight cards four have no rank
+    assert found.idle_j == pytest.approx(static_w * summary["duration"], rel=1e-2)
+    own = (summary["energy_j"] - found.idle_j) / summary["energy_j"]
+    simulated = found.simulated["joules_per_output_token"]
+    assert simulated == pytest.approx(own * summary["joules_per_output_token"])
+    assert found.errors["joules_per_output_token"] == pytest.approx(0, abs=0.05)
