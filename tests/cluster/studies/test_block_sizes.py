@@ -5,7 +5,7 @@ import pytest
 from cluster.studies.block_sizes import BlockRow, block_rows, drawn, plain
 
 # Block: mean square error of 4 bits under exact scales and under shared exponents, its SQNR in dB,
-# and of 8 bits under shared exponents, its SQNR; seed 0, three digits (docs/studies/block-sizes.md)
+# and of 8 bits under shared exponents, its SQNR; another sample than ours, to three digits.
 TABLE = {
     16: (7.28e-3, 1.37e-2, 18.63, 5.28e-5, 42.78),
     32: (9.43e-3, 1.76e-2, 17.53, 6.81e-5, 41.67),
