@@ -14,9 +14,15 @@ from mkdocs.structure.files import File, Files
 FIRST = ("index.md", "tutorial.md")
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "How to": ("how-to",),
-    "Physics": ("physics.md", "chiplet.md"),
+    "Plans and sweeps": ("plans.md", "sweeps.md"),
+    "Physics": ("physics.md",),
     "Formats of files": ("program-format.md", "chakra.md", "replay.md"),
-    "How far to trust it": ("validation.md", "calibration-matrix.md"),
+    "How far to trust it": (
+        "validation.md",
+        "calibration-matrix.md",
+        "plan-accuracy.md",
+        "reliability.md",
+    ),
     "Studies": ("studies",),
     "Reference": ("reference",),
     "Decisions": ("decisions",),
