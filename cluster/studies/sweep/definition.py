@@ -1,5 +1,6 @@
 """The sweep file: a base scenario, axes, conditions to skip, what to keep."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from cluster.studies.sweep.axes import Block, Grid, clash
 from cluster.studies.sweep.blocks import read_blocks
 from cluster.studies.sweep.condition import Condition, read_condition
 from cluster.studies.sweep.errors import SweepError, nearest
-from topology.document import Document, parse_document, read_document
+from topology.document import Document, KeyPath, parse_document, read_document
 
 Store: TypeAlias = Literal["summary", "runs"]
 
@@ -81,6 +82,8 @@ def _definition(
     if "axes" not in data:
         raise SweepError(f"{document.where()}: axes is missing: what shall differ between points")
     base, beside = _base(document, folder)
+    for where, tree, path in ((base, base.data, ()), (document, data["axes"], ("axes",))):
+        _refuse_infinite(where, tree, path)
     repeat = _whole(document, "repeat", 1, (1, 10_000))
     grid = _grid(document, base, repeat)
     return Definition(
@@ -114,6 +117,15 @@ def _base(document: Document, folder: Path) -> tuple[Document, Path]:
         raise SweepError(f"{where}: base is a scenario file or its keys, found {base!r}")
     file = folder / base
     return read_document(file), file.resolve().parent
+
+
+def _refuse_infinite(document: Document, tree: Any, path: KeyPath) -> None:
+    """Neither a scenario nor a manifest can hold what is no finite number."""
+    if isinstance(tree, float) and not math.isfinite(tree):
+        raise SweepError(f"{document.where(path)}: {tree} is no value of a scenario")
+    items = tree.items() if isinstance(tree, Mapping) else ()
+    for key, value in enumerate(tree) if isinstance(tree, list) else items:
+        _refuse_infinite(document, value, (*path, key))
 
 
 def _grid(document: Document, base: Document, repeat: int) -> Grid:

@@ -101,6 +101,8 @@ def test_a_definition_survives_its_manifest(tmp_path: Path) -> None:
         ("axes: {a: [1]}\nname: ../x", ":2: name '../x' is also a folder's"),
         ("axes: {plan: [{replicas: 1}], plan.replicas: [2]}", ":1: 'plan.replicas' is set by two"),
         ("axes: {seed: [1]}\nrepeat: 2", r":1: 'seed' is set by two .*repeat sets it too"),
+        ("axes:\n- grid:\n    a: [1, .nan]", ":3: nan is no value of a scenario"),
+        ("axes: {a: [1]}\nbase:\n  a: {b: -.inf}", ":3: -inf is no value of a scenario"),
         ("axes: {a: [1]}\nbase: 3", ":2: base is a scenario file or its keys, found 3"),
         (
             "axes:\n- sample: {count: 2, of: {a: {low: 1, high: 1}}}",
