@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
+import numpy as np
+
 from cluster.scenario.load import bundled_text
 from cluster.studies.sweep.axes import Block, Grid, clash
 from cluster.studies.sweep.blocks import read_blocks
@@ -60,9 +62,20 @@ def read_definition(source: str | Path | Mapping[str, Any]) -> Definition:
         With file, line and key of what is wrong, and what is allowed.
     """
     if isinstance(source, Mapping):
-        document = Document(name="sweep", data=dict(source), lines={})
+        document = Document(name="sweep", data=_plain(source), lines={})
         return _definition(document, Path.cwd(), "sweep")
     return _definition(read_document(source), Path(source).resolve().parent, Path(source).stem)
+
+
+def _plain(value: Any) -> Any:
+    """A value as a file would hold it: rows as lists, and NumPy's numbers as Python's."""
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | range):
+        return [_plain(each) for each in value]
+    return str(value) if isinstance(value, Path) else value
 
 
 def of_content(content: Mapping[str, Any], name: str) -> Definition:

@@ -1,6 +1,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cluster.studies.sweep.axes import nested
@@ -55,6 +56,15 @@ def test_columns_have_the_type_of_their_values() -> None:
         "d": "bool",
         "e": "string",
     }
+
+
+def test_rows_and_numbers_of_numpy_are_what_a_file_would_hold() -> None:
+    axes = {"a": np.arange(2), "b": [np.float64(0.5)], "c": range(1), "d": (Path("x"), "y")}
+    grid = read_definition({"axes": axes}).grid
+
+    assert grid.types == {"a": "int64", "b": "float64", "c": "int64", "d": "string"}
+    assert grid[3] == {"a": 1, "b": 0.5, "c": 0, "d": "y"}
+    assert [type(value) for value in grid[2].values()] == [int, float, int, str]
 
 
 def test_repeat_gives_every_point_seeds_from_the_base_on() -> None:
