@@ -12,7 +12,7 @@ import numpy as np
 
 from results.api import Run
 from results.figures.links import link_use
-from results.figures.series import codes, count_at, numbers, time_edges, words
+from results.figures.series import Floats, codes, count_at, numbers, time_edges, words
 from results.summary import flatten
 
 REMEDIES: Mapping[str, str] = {
@@ -48,8 +48,9 @@ ORDER = ("memory", "link", "queueing")
 QUEUE_SHARE = 0.5
 """Of the mean TTFT: a wait that is longer than the work itself."""
 FULL = 0.75
-"""Share of KV blocks that are taken while somebody waits, from which on they are why: a newcomer is
-let in only when its whole prompt has room beside what others still need, so few runs reach 1."""
+"""Share of KV blocks that are taken while somebody waits, from which on they may be why: a newcomer
+is let in only when its whole prompt has room beside what others still need, so few runs reach 1.
+They are why if seats are not nearer to being all taken."""
 SLOWER = 0.6
 """Of the bandwidth of its like: a cable that is worse than its datasheet."""
 BUSY = 0.02
@@ -90,14 +91,16 @@ def _queue(run: Run) -> Iterator[Finding]:
     wait, ttft = summary.get("mean_queue_ms"), summary.get("mean_ttft_ms")
     if not isinstance(wait, float) or not isinstance(ttft, float) or wait < QUEUE_SHARE * ttft:
         return
-    evidence = f"requests wait {wait:,.4g} ms of {ttft:,.4g} ms mean TTFT before their first step"
-    held = _kv_while_waiting(run)
-    if held >= FULL:
+    waited = f"requests wait {wait:,.4g} ms of {ttft:,.4g} ms mean TTFT before their first step"
+    kv, seats = _taken_while_waiting(run)
+    taken = f"{100 * kv:.0f} % of the KV blocks"
+    taken += "" if seats is None else f" and {100 * seats:.0f} % of the seats (max_num_seqs)"
+    evidence = f"{waited}; meanwhile {taken} are taken"
+    if kv >= FULL and (seats is None or kv > seats):
         yield Finding(
             what="memory",
             headline="Memory: there are too few KV blocks for the requests at hand.",
-            evidence=f"{evidence}; meanwhile {100 * held:.0f} % of the KV blocks are taken, "
-            f"{summary.get('preemptions', 0):,} preemptions",
+            evidence=f"{evidence}, {summary.get('preemptions', 0):,} preemptions",
             remedy="room for KV: more cards per replica or replicas, narrower weights or KV, or KV "
             "that may spill to LPDDR",
         )
@@ -105,29 +108,44 @@ def _queue(run: Run) -> Iterator[Finding]:
     yield Finding(
         what="queueing",
         headline="Queueing: more is asked than the replicas can answer.",
-        evidence=f"{evidence}; KV blocks are not the reason ({100 * held:.0f} % taken meanwhile)",
-        remedy="more replicas, a lower rate, or a plan with more throughput (corsair-sim plan)",
+        evidence=evidence,
+        remedy="more replicas, a lower rate, more seats (scheduler.max_num_seqs) where KV has room "
+        "and the answers may be slower, or a plan with more throughput (corsair-sim plan)",
     )
 
 
-def _kv_while_waiting(run: Run) -> float:
-    """Mean share of KV blocks in use over the bins in which somebody waits."""
-    stage, held = codes(run, "cards", "stage"), numbers(run, "cards", "kv_fraction")
-    begin, end = numbers(run, "cards", "start_s"), numbers(run, "cards", "end_s")
-    chosen = (stage == 0) & np.isfinite(held)
+def _taken_while_waiting(run: Run) -> tuple[float, float | None]:
+    """Mean shares of KV blocks and of seats in use while somebody waits.
+
+    Of seats None for pools, whose requests sit in two of them one after the other.
+    """
     edges = time_edges(run, bins=1000)
     status = run.table("requests")["status"].to_numpy(zero_copy_only=False)
     arrival = np.where(status == "completed", numbers(run, "requests", "arrival_s"), np.nan)
-    waits = count_at(arrival, edges) - count_at(
-        numbers(run, "requests", "first_scheduled_s"), edges
-    )
+    begun = count_at(numbers(run, "requests", "first_scheduled_s"), edges)
+    waits = count_at(arrival, edges) - begun
+    if not waits.sum() > 0:
+        return 0.0, 0.0
+    scenario = run.manifest["scenario"]
+    seats = None
+    if not scenario.get("pools"):
+        replicas = int(codes(run, "cards", "replica").max()) + 1
+        most = replicas * (scenario.get("scheduler") or {}).get("max_num_seqs", np.inf)
+        served = begun - count_at(numbers(run, "requests", "finish_s"), edges)
+        seats = float(np.average(served / most, weights=waits))
+    return _kv_while(run, edges, waits), seats
+
+
+def _kv_while(run: Run, edges: Floats, waits: Floats) -> float:
+    """Mean share of KV blocks in use over the bins of cards, by how many wait in them."""
+    stage, held = codes(run, "cards", "stage"), numbers(run, "cards", "kv_fraction")
+    begin, end = numbers(run, "cards", "start_s"), numbers(run, "cards", "end_s")
+    chosen = (stage == 0) & np.isfinite(held)
     upto = np.concatenate([[0.0], np.cumsum(waits)])
     first = np.searchsorted(edges, begin[chosen])
     last = np.searchsorted(edges, end[chosen])
     weight = upto[last] - upto[first]
-    if not weight.sum() > 0:
-        return 0.0
-    return float(np.average(held[chosen], weights=weight))
+    return float(np.average(held[chosen], weights=weight)) if weight.sum() > 0 else 0.0
 
 
 def _bad_links(run: Run) -> Iterator[Finding]:
@@ -153,7 +171,7 @@ def _bad_links(run: Run) -> Iterator[Finding]:
         others = f"; so are {', '.join(found[i] for i in busiest[1:4])}" if busiest[1:] else ""
         yield Finding(
             what="link",
-            headline=f"A cable: {found[worst]} is the bottleneck.",
+            headline=f"A cable: {found[worst]} is the bottleneck of all that crosses it.",
             evidence=f"it has {100 * slow[found[worst]]:.0f} % of the bandwidth of its like and is "
             f"busy {100 * mean[worst]:.0f} % of the time, {100 * most[worst]:.0f} % at its busiest"
             f"{others}",

@@ -37,7 +37,7 @@ def test_a_nic_cut_to_a_tenth_is_named(tmp_path: Path) -> None:
     found = findings(open_run(run.save(tmp_path)))
 
     assert found[0].what == "link"
-    assert "s0.nic0>leaf" in found[0].headline
+    assert found[0].headline == "A cable: s0.nic0>leaf is the bottleneck of all that crosses it."
     assert "10 % of the bandwidth" in found[0].evidence
 
 
@@ -50,12 +50,25 @@ def test_too_little_sram_is_memory(tmp_path: Path, run_small: Callable[..., Run]
     assert limits(run, tmp_path)[0] == "memory"
 
 
+@pytest.mark.parametrize("seats", [4, 60])
 def test_more_requests_than_can_be_answered_are_a_queue(
-    tmp_path: Path, run_small: Callable[..., Run]
+    tmp_path: Path, run_small: Callable[..., Run], seats: int
 ) -> None:
-    run = run_small(scheduler={"max_num_seqs": 4}, workload={"rate_scale": 20.0})
+    run = run_small(scheduler={"max_num_seqs": seats}, workload={"rate_scale": 20.0})
 
     assert limits(run, tmp_path)[0] == "queueing"
+
+
+def test_a_queue_whose_seats_are_taken_is_no_lack_of_memory_though_little_of_it_is_left(
+    tmp_path: Path,
+) -> None:
+    crowd = {"requests": 500, "preset": "azure-conv-2023"}
+    run = simulate(load({**PIPELINE, "workload": {"synthetic": crowd, "rate_scale": 40.0}}))
+    first = findings(open_run(run.save(tmp_path)))[0]
+
+    # 60 seats hold about as many tokens as there are KV blocks: with twice the SRAM it waits alike.
+    assert first.what == "queueing"
+    assert "% of the KV blocks and 9" in first.evidence
 
 
 def test_a_calm_run_is_limited_by_what_its_time_goes_into(
