@@ -41,7 +41,7 @@ def card_utilisation(run: Run) -> Any:
         "share:Q",
         title="busy",
         scale=plots.Scale(scheme=HEAT, domain=[0, 1]),
-        legend=plots.Legend(format="%"),
+        legend=plots.Legend(format="%", values=[0, 0.5, 1]),
     )
     chart = _cells(rows, names).encode(
         color=shade, tooltip=["card:N", _seconds(), plots.Tooltip("share:Q", format=".1%")]

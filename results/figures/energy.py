@@ -30,7 +30,9 @@ def energy_by_part(run: Run) -> Any:
         .mark_bar(color="#009e73")
         .encode(
             y=plots.Y("part:N", sort=[row["part"] for row in rows], title=None),
-            x=plots.X("share:Q", title="share of the energy", axis=plots.Axis(format="%")),
+            x=plots.X(
+                "share:Q", title="share of the energy", axis=plots.Axis(format="%", tickCount=6)
+            ),
             tooltip=[
                 "part:N",
                 plots.Tooltip("share:Q", format=".1%"),

@@ -55,12 +55,13 @@ def critical_path(run: Run) -> Any:
     plots = altair()
     known = {row["series"] for row in rows}
     causes = [name for name in CAUSE_COLOURS if name in known]
+    axis = plots.Axis(format="%", tickCount=6)
     chart = (
         plot(rows)
         .mark_bar()
         .encode(
             y=plots.Y("place:N", sort=order, title=None),
-            x=plots.X("sum(share):Q", title="share of the makespan", axis=plots.Axis(format="%")),
+            x=plots.X("sum(share):Q", title="share of the makespan", axis=axis),
             color=colour("cause", causes, CAUSE_COLOURS),
             tooltip=[
                 "place:N",

@@ -14,14 +14,15 @@ WARM = ("#dddddd", "#e6c35c", "#d55e00", "#7a0403")
 SHOWN = 15
 """Links of the bar chart."""
 DOTS = {
-    "card": ("#0072b2", "square"),
-    "pcie_switch": ("#d55e00", "diamond"),
-    "host": ("#999999", "triangle-up"),
-    "nic": ("#56b4e9", "circle"),
-    "leaf": ("#009e73", "square"),
-    "spine": ("#cc79a7", "square"),
+    "card": ("card", "#0072b2", "square"),
+    "pcie_switch": ("PCIe switch", "#d55e00", "diamond"),
+    "host": ("host", "#999999", "triangle-up"),
+    "nic": ("NIC", "#56b4e9", "circle"),
+    "leaf": ("leaf switch", "#009e73", "triangle-down"),
+    "spine": ("spine switch", "#cc79a7", "cross"),
 }
-"""Nodes that are drawn, which links may join; boxes around them are left out."""
+"""Nodes that are drawn, which links may join, with their words, colour and shape; boxes around
+them are left out."""
 
 
 def link_use(run: Run) -> tuple[list[str], list[str], Floats, Floats, Floats]:
@@ -100,7 +101,7 @@ def _places(run: Run) -> dict[str, tuple[float, float, str]]:
     x, y = numbers(run, "nodes", "x"), numbers(run, "nodes", "y")
     named = zip(words(run, "nodes", "name"), words(run, "nodes", "kind"), strict=True)
     return {
-        str(name): (float(x[i]), float(y[i]), str(kind))
+        str(name): (float(x[i]), float(y[i]), DOTS[kind][0])
         for i, (name, kind) in enumerate(named)
         if kind in DOTS and np.isfinite(x[i]) and np.isfinite(y[i])
     }
@@ -131,21 +132,14 @@ def _drawn(rows: list[dict[str, Any]], places: dict[str, tuple[float, float, str
         ],
     )
     dots = [{"name": name, "x": x, "y": y, "kind": kind} for name, (x, y, kind) in places.items()]
-    kinds = [kind for kind in DOTS if any(dot["kind"] == kind for dot in dots)]
+    known = [dot for dot in DOTS.values() if any(row["kind"] == dot[0] for row in dots)]
+    kinds, shades, shapes = (list(column) for column in zip(*known, strict=True))
     size = max(12.0, min(130.0, 6000.0 / len(dots)))
     points = plot(dots).mark_point(filled=True, size=size, opacity=1.0)
     points = points.encode(
         **axes,
-        color=plots.Color(
-            "kind:N",
-            title="node",
-            scale=plots.Scale(domain=kinds, range=[DOTS[kind][0] for kind in kinds]),
-        ),
-        shape=plots.Shape(
-            "kind:N",
-            title="node",
-            scale=plots.Scale(domain=kinds, range=[DOTS[kind][1] for kind in kinds]),
-        ),
+        color=plots.Color("kind:N", title="node", scale=plots.Scale(domain=kinds, range=shades)),
+        shape=plots.Shape("kind:N", title="node", scale=plots.Scale(domain=kinds, range=shapes)),
         tooltip=["name:N", "kind:N"],
     )
     chart = plots.layer(zoomable(lines, "x", "y"), points).resolve_scale(

@@ -5,7 +5,13 @@ from typing import Any
 
 from results.errors import ResultsError
 from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
+from results.schema import TABLES
 
+UNITS = {each.name: each.unit for name in ("summary", "replay") for each in TABLES[name].columns}
+SHORT = ("ttft", "tpot", "itl", "e2el", "kv", "slo", "usd")
+"""Words that are written in capitals."""
+LETTERS = 70
+"""That stand beside one another under an axis."""
 USER, CARD = "output_tokens_per_s_per_user", "output_tokens_per_s_per_card"
 
 
@@ -31,8 +37,8 @@ def pareto(
     front = front_of(known)
     plots = altair()
     axes = {
-        "x": plots.X("x:Q", title=x.replace("_", " ")),
-        "y": plots.Y("y:Q", title=y.replace("_", " ")),
+        "x": plots.X("x:Q", title=titled(x)),
+        "y": plots.Y("y:Q", title=titled(y)),
     }
     told = [
         "series:N",
@@ -77,8 +83,10 @@ def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
     plots = altair()
     numeric = all(_is_number(row["at"]) for row in known)
     order = sorted({row["at"] for row in known}) if numeric else None
-    x = plots.X("at:O", title=axis, sort=order)
-    y = plots.Y("value:Q", title=metric.replace("_", " "), scale=plots.Scale(zero=False))
+    letters = sum(len(str(value)) + 2 for value in {row["at"] for row in known})
+    upright = plots.Axis(labelAngle=0 if letters <= LETTERS else -45)
+    x = plots.X("at:O", title=axis, sort=order, axis=upright)
+    y = plots.Y("value:Q", title=titled(metric), scale=plots.Scale(zero=False))
     told = [plots.Tooltip("at:N", title=axis), plots.Tooltip("value:Q", format=",.4~g")]
     dots = plot(known).mark_circle(size=36, opacity=0.5, color="#0072b2")
     dots = dots.encode(x=x, y=y, tooltip=told)
@@ -115,7 +123,7 @@ def tornado(
         .mark_bar(opacity=0.85)
         .encode(
             y=y,
-            x=plots.X("from:Q", title=metric.replace("_", " "), scale=plots.Scale(zero=False)),
+            x=plots.X("from:Q", title=titled(metric), scale=plots.Scale(zero=False)),
             x2="to:Q",
             color=colour("figure", ["at its low", "at its high"]),
             tooltip=["figure:N", "series:N", plots.Tooltip("to:Q", format=",.4~g", title=metric)],
@@ -126,6 +134,20 @@ def tornado(
     return finished(
         plots.layer(chart, rule), "Which assumption matters", f"line: {base:.4g} as it is"
     )
+
+
+def titled(key: str) -> str:
+    """A metric as an axis names it, with its unit.
+
+    Examples
+    --------
+    >>> titled("mean_tpot_ms"), titled("output_throughput"), titled("slo_attainment")
+    ('mean TPOT, ms', 'output throughput, tokens/s', 'SLO attainment')
+    """
+    unit = UNITS.get(key, "")
+    name = key.removesuffix(f"_{unit.lower()}")
+    words = [word.upper() if word in SHORT else word for word in name.split("_")]
+    return " ".join(words) + (f", {unit}" if unit not in ("", "1") and "per" not in words else "")
 
 
 def _word(point: Mapping[str, Any], series: str | None) -> str:

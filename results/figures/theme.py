@@ -81,12 +81,12 @@ def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:
 def over_time(rows: Rows, title: str, *, legend: str = "", share: bool = False) -> Any:
     """A panel of lines over time: rows of ``s``, ``value`` and ``series``; several stack up."""
     plots = altair()
-    axis = plots.Axis(format="%") if share else plots.Axis()
+    axis = plots.Axis(minExtent=30, **({"format": "%"} if share else {}))
     panel = (
         plot(rows)
         .mark_line(strokeWidth=1.5)
         .encode(
-            x=plots.X("s:Q", title="time, s"),
+            x=plots.X("s:Q", title=None, scale=plots.Scale(nice=False)),
             y=plots.Y("value:Q", title=title, axis=axis),
             color=colour(legend, dict.fromkeys(row["series"] for row in rows)),
             tooltip=[
@@ -102,6 +102,7 @@ def over_time(rows: Rows, title: str, *, legend: str = "", share: bool = False) 
 
 def stacked(panels: list[Any], title: str) -> Any:
     """Panels below one another on one axis of time, each with its own legend."""
+    panels[-1].encoding.x.title = "time, s"
     chart = altair().vconcat(*panels, spacing=14)
     return finished(chart.resolve_scale(color="independent", x="shared"), title)
 

@@ -8,11 +8,12 @@ from typing import Any
 
 from results.api import Run
 from results.atomic import replacing
-from results.compare import differences, metrics
+from results.compare import Metric, differences, metrics
 from results.errors import ResultsError
 from results.figures import FIGURES
-from results.report.html import bullets, figure, page, table
-from results.report.trust import assumed_figures, provenance, warnings
+from results.figures.series import codes
+from results.report.html import Quantity, bullets, figure, page, table
+from results.report.trust import assumed_figures, provenance, warnings, whole_of
 from results.report.verdict import Finding, findings
 
 __all__ = ["Finding", "findings", "report_html", "write_report"]
@@ -68,12 +69,14 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[str]:
     for run_id in ids[1:]:
         headers += [run_id, "change, %", "verdict"]
     lines = []
-    for metric in metrics(runs):
-        line: list[object] = [metric.key, metric.unit, metric.values[0]]
+    found = metrics(runs)
+    by_key = {metric.key: metric for metric in found}
+    for key, unit, values in _shown(found):
+        line: list[object] = [key, unit, values[0]]
         for at in range(1, len(runs)):
-            change = metric.changes[at]
-            line += [metric.values[at], None if change is None else 100 * change]
-            line.append(metric.verdict(at))
+            change = by_key[key].changes[at]
+            line += [values[at], None if change is None else 100 * change]
+            line.append(by_key[key].verdict(at))
         lines.append(line)
     yield table(headers, lines)
 
@@ -102,12 +105,20 @@ def _machine(run: Run) -> str:
     scenario = run.manifest["scenario"]
     plan, size = scenario.get("plan") or {}, scenario.get("cluster") or {}
     cards = size.get("racks", 1) * size.get("servers_per_rack", 1) * size.get("cards_per_server", 8)
+    finished = run.manifest["finished_utc"][:16].replace("T", " ")
     model = Path(str(scenario.get("model") or scenario.get("network") or "operations")).name
     return (
         f"{model} on {cards} cards, tensor parallel {plan.get('tensor_parallel_size', 1)}, "
-        f"pipeline parallel {plan.get('pipeline_parallel_size', 1)}, replicas "
-        f"{plan.get('replicas', 'auto')}; run {run.run_id}, {run.manifest['finished_utc'][:16]} UTC"
+        f"pipeline parallel {plan.get('pipeline_parallel_size', 1)}, {_replicas(run)}; "
+        f"run {run.run_id}, {finished} UTC"
     )
+
+
+def _replicas(run: Run) -> str:
+    """How many copies of the model there were, as the cards tell."""
+    table_name = next((name for name in ("cards", "card_times") if name in run.tables), None)
+    most = codes(run, table_name, "replica").max(initial=-1) if table_name else -1
+    return "no replica" if most < 0 else "1 replica" if most == 0 else f"{most + 1} replicas"
 
 
 def _verdict(found: Sequence[Finding]) -> str:
@@ -124,8 +135,18 @@ def _verdict(found: Sequence[Finding]) -> str:
 
 
 def _numbers(run: Run) -> str:
-    rows = [(metric.key, metric.values[0], metric.unit) for metric in metrics([run, run])]
+    rows = [(key, values[0], unit) for key, unit, values in _shown(metrics([run, run]))]
     return table(("metric", "value", "unit"), rows)
+
+
+def _shown(found: Sequence[Metric]) -> Iterator[tuple[str, str, tuple[object, ...]]]:
+    """Key, unit and values of each metric; shares in %, without those that are 0 everywhere."""
+    for metric in found:
+        if metric.unit != "1":
+            yield metric.key, metric.unit, metric.values
+        elif any(metric.values):
+            shares = [100 * value if isinstance(value, float) else value for value in metric.values]
+            yield metric.key, "%", tuple(shares)
 
 
 def _figures(run: Run) -> Iterator[str]:
@@ -140,8 +161,15 @@ def _figures(run: Run) -> Iterator[str]:
 
 def _rests_on(run: Run) -> str:
     counts = ", ".join(f"{row['figures']} {row['confidence']}" for row in provenance(run))
-    rows = [list(row.values()) for row in assumed_figures(run)]
-    heads = ("behind", "figure", "value (SI)", "low", "high", "unit", "source")
+    rows = [
+        [
+            *(row["behind"], row["figure"]),
+            *(_quantity(row[key], row["unit"]) for key in ("value", "low", "high")),
+            row["source"],
+        ]
+        for row in assumed_figures(run)
+    ]
+    heads = ("behind", "figure", "value", "low", "high", "source")
     listed = (
         f'<div class="rests">{table(heads, rows)}</div>'
         if rows
@@ -149,8 +177,12 @@ def _rests_on(run: Run) -> str:
     )
     return (
         f"<p>Hardware figures by provenance: {counts}. Assumed figures behind at least 15 % of the "
-        f"busy time, with the range in which they may lie:</p>{listed}"
+        f"{whole_of(run)}, with the range in which they may lie:</p>{listed}"
     )
+
+
+def _quantity(value: object, unit: object) -> object:
+    return Quantity(value, str(unit or "")) if isinstance(value, int | float) else value
 
 
 def _again(run: Run) -> str:

@@ -1,7 +1,10 @@
 """Pieces of a page: escaped words, sortable tables, figures, and the whole with all it needs."""
 
 import json
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -11,12 +14,39 @@ from results.extras import DRAW, optional
 
 EMBED = "window.vegaEmbed = vegaEmbed;"
 """All that the page's script asks of the plot library."""
+PREFIXED = ("s", "B", "Hz", "W", "J")
+"""How units begin that take prefixes."""
+LARGE, SMALL = "kMGTP", "munpf"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """An amount that is shown with a prefix of its unit, and sorted by what it is in SI."""
+
+    value: float
+    unit: str
+
+    def __str__(self) -> str:
+        """As people write it: 400 ns, 128 GB/s.
+
+        Examples
+        --------
+        >>> str(Quantity(4e-07, "s")), str(Quantity(128e9, "B/s")), str(Quantity(0.85, "fraction"))
+        ('400 ns', '128 GB/s', '0.85 fraction')
+        """
+        scaled, prefix = self.value, ""
+        if self.value and self.unit.startswith(PREFIXED):
+            power = math.floor(math.log10(abs(self.value)) / 3 + 1e-9)
+            power = max(-len(SMALL), min(len(LARGE), power))
+            scaled = self.value / 1000.0**power
+            prefix = LARGE[power - 1] if power > 0 else SMALL[-power - 1] if power < 0 else ""
+        return f"{number(scaled)} {prefix}{self.unit}".rstrip()
 
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A table that sorts by any of its columns; numbers flush right, None as a dash."""
     heads = "".join(
-        f'<th scope="col"><button type="button">{escape(head)}</button></th>' for head in headers
+        f'<th scope="col"><button type="button">{_broken(head)}</button></th>' for head in headers
     )
     body = "\n".join(f"<tr>{''.join(_cell(value) for value in row)}</tr>" for row in rows)
     return (
@@ -26,12 +56,19 @@ def table(headers: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, Quantity):
+        return f'<td class="number" data-value="{value.value!r}">{value}</td>'
     if value is None:
         return '<td class="number" data-value="">-</td>'
     if isinstance(value, bool) or not isinstance(value, int | float):
         mark = f' class="{value}"' if value in ("better", "worse") else ""
-        return f'<td{mark} data-value="">{escape(str(value))}</td>'
+        return f'<td{mark} data-value="">{_broken(str(value))}</td>'
     return f'<td class="number" data-value="{value!r}">{number(value)}</td>'
+
+
+def _broken(text: str) -> str:
+    """Words whose long names may go on in the next line after a dot or an underscore."""
+    return re.sub(r"([._])(?=[a-z]{2})", r"\1<wbr>", escape(text))
 
 
 def number(value: float) -> str:

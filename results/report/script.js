@@ -1,10 +1,22 @@
 "use strict";
 // Figures: each waits until it is nearly in view, so that a page of many opens at once.
+function wide(spec, width) {
+  for (const panel of spec.vconcat || [spec]) panel.width = width;
+}
+async function fitted(plot, spec, room) {  // for a phone: the legend below, and as wide as the page
+  const how = { actions: false, renderer: "svg" };
+  if (room >= 560) return window.vegaEmbed(plot, spec, how);
+  spec.config = { ...spec.config, legend: { ...spec.config.legend, orient: "bottom", columns: 3 } };
+  wide(spec, room - 70);
+  await window.vegaEmbed(plot, spec, how);
+  const over = plot.querySelector("svg").viewBox.baseVal.width - room;  // what the axis took beyond 70
+  if (over > 0) { wide(spec, room - 70 - over); await window.vegaEmbed(plot, spec, how); }
+}
 function drawn(holder) {
-  const spec = JSON.parse(holder.querySelector("script").textContent);
-  window.vegaEmbed(holder.querySelector(".plot"), spec, { actions: false, renderer: "svg" })
+  const spec = JSON.parse(holder.querySelector("script").textContent), plot = holder.querySelector(".plot");
+  fitted(plot, spec, holder.clientWidth)
     .then(() => { holder.dataset.drawn = "yes"; })
-    .catch((error) => { holder.dataset.drawn = "no"; holder.querySelector(".plot").textContent = String(error); });
+    .catch((error) => { holder.dataset.drawn = "no"; plot.textContent = String(error); });
 }
 const watcher = new IntersectionObserver((seen) => {
   for (const one of seen) if (one.isIntersecting) { watcher.unobserve(one.target); drawn(one.target); }

@@ -1,5 +1,6 @@
 """The report of a sweep: what is best, what can be had, what did not run and why, every point."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -10,7 +11,7 @@ from results.atomic import replacing
 from results.errors import ResultsError
 from results.figures.studies import CARD, USER, by_axis, pareto
 from results.places import SWEEPS
-from results.report.html import bullets, figure, page, table
+from results.report.html import bullets, figure, number, page, table
 from results.sweep import Sweep, open_sweep
 from results.sweep_store import SWEEP
 
@@ -20,6 +21,7 @@ BESIDE = ("output_throughput", "mean_tpot_ms", "p99_ttft_ms", "slo_attainment", 
 MOST_ROWS = 500
 MOST_AXES, MOST_VALUES = 6, 30
 MOST_REASONS = 8
+NUMBERS = re.compile(r"\d[\d,.]*")
 MOST_SERIES, MOST_COLUMNS = 8, 12
 """Colours of a figure, and axes that are named or have a column."""
 
@@ -50,7 +52,8 @@ def verdict(sweep: Sweep) -> str:
     if not best:
         return f"{sweep.name}: no point is completed"
     return (
-        f"{sweep.name}: the best {metric} is {best[0][metric]:,.4g}, at {_setting(sweep, best[0])}"
+        f"{sweep.name}: the best {metric} is {number(best[0][metric])}, at "
+        f"{_setting(sweep, best[0])}"
     )
 
 
@@ -94,15 +97,21 @@ def _counts(sweep: Sweep) -> str:
 
 
 def _not_run(sweep: Sweep) -> Iterator[str]:
-    """The commonest reasons, without the numbers that make each of them different."""
+    """The commonest reasons, those that differ in their numbers alone as one, by an example."""
     rows = sweep.points.select(["status", "reason"]).to_pylist()
-    reasons = Counter(
-        f"{row['status']}: {row['reason'].splitlines()[0]}"
-        for row in rows
-        if row["status"] != "completed" and row["reason"]
-    )
+    reasons: Counter[str] = Counter()
+    example: dict[str, str] = {}
+    for row in rows:
+        if row["status"] != "completed" and row["reason"]:
+            said = f"{row['status']}: {row['reason'].splitlines()[0]}"
+            alike = NUMBERS.sub("0", said)
+            reasons[alike] += 1
+            example.setdefault(alike, said)
     if reasons:
-        listed = [f"{count:,} {reason}" for reason, count in reasons.most_common(MOST_REASONS)]
+        listed = [
+            f"{count:,} {example[alike]}" + (" (the first of them)" if count > 1 else "")
+            for alike, count in reasons.most_common(MOST_REASONS)
+        ]
         yield f'<div class="warnings"><strong>Not run</strong>{bullets(listed)}</div>'
 
 

@@ -16,6 +16,11 @@ BEHIND: Mapping[str, tuple[str, ...]] = {
     "lpddr": ("chiplet.lpddr", "chiplet.prefetch"),
     "network": ("links.", "pair.", "server.", "rack.", "package.", "card.package", "card.pcie"),
     "dispatch": ("card.dispatch",),
+    "latency": (
+        *("package.d2d_latency", "card.package_link_latency", "pair.bridge_latency"),
+        *("server.pcie_latency", "server.inter_switch_latency"),
+        *("rack.network_latency", "rack.leaf_latency", "pod.spine_latency"),
+    ),
 }
 """Figures that a bound's time rests on, by how their names begin."""
 SIZEABLE = 0.15
@@ -46,18 +51,14 @@ def assumed_figures(run: Run) -> list[Row]:
         for name, figure in run.manifest["hardware"].items():
             behind = name.startswith(BEHIND[bound]) and not name.endswith("_w")
             if behind and figure.get("confidence") == "assumed":
-                rows.append(
-                    {
-                        "behind": f"{bound} ({100 * share:.0f} %)",
-                        "figure": name,
-                        "value": figure.get("value"),
-                        "low": figure.get("low"),
-                        "high": figure.get("high"),
-                        "unit": figure.get("unit", ""),
-                        "source": figure.get("source", ""),
-                    }
-                )
+                known = {key: figure.get(key) for key in ("value", "low", "high", "unit", "source")}
+                rows.append({"behind": f"{bound}, {100 * share:.0f} %", "figure": name, **known})
     return rows
+
+
+def whole_of(run: Run) -> str:
+    """What the shares of bounds and causes are parts of."""
+    return "critical path" if "replay" in run.tables else "busy time"
 
 
 def _sizeable(run: Run) -> Iterator[tuple[str, float]]:
@@ -73,8 +74,8 @@ def _assumed(run: Run) -> Iterator[str]:
     for row in assumed_figures(run):
         counts[row["behind"]] = counts.get(row["behind"], 0) + 1
     for behind, count in counts.items():
-        were = "figure is" if count == 1 else "figures are"
-        yield f"{count} {were} assumed behind the time bound by {behind} of the busy time"
+        stand = "figure stands" if count == 1 else "figures stand"
+        yield f"{count} assumed {stand} behind {behind} of the {whole_of(run)}"
 
 
 def _beyond(run: Run) -> Iterator[str]:

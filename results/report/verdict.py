@@ -13,6 +13,7 @@ import numpy as np
 from results.api import Run
 from results.figures.links import link_use
 from results.figures.series import Floats, codes, count_at, numbers, time_edges, words
+from results.report.trust import whole_of
 from results.summary import flatten
 
 REMEDIES: Mapping[str, str] = {
@@ -191,10 +192,23 @@ def _bounds(run: Run) -> Iterator[Finding]:
     order = sorted(known, key=lambda name: -known[name])
     most = order[0]
     rest = ", ".join(f"{100 * known[name]:.0f} % {name}" for name in order[1:4])
-    whole = "busy time" if "bound_share" in summary else "critical path"
+    then = f"; then {rest}" if rest else ""
+    place = _place(run) if "critical" in run.tables else ""
     yield Finding(
         what=most,
-        headline=f"Most of the {whole} goes into {WORDS[most]}.",
-        evidence=f"{100 * known[most]:.0f} % {most}" + (f"; then {rest}" if rest else ""),
+        headline=f"Most of the {whole_of(run)} goes into {WORDS[most]}.",
+        evidence=f"{100 * known[most]:.0f} % {most}{then}{place}",
         remedy=REMEDIES[most],
     )
+
+
+def _place(run: Run) -> str:
+    """The link or capacity that the critical path waits longest for, if for any."""
+    link, time_s = words(run, "critical", "link_name"), numbers(run, "critical", "time_s")
+    named = link != ""
+    if not named.any():
+        return ""
+    names, where = np.unique(link[named].astype(str), return_inverse=True)
+    waits_s = np.bincount(where, time_s[named])
+    share = 100 * waits_s.max() / time_s.sum()
+    return f"; of the places it waits longest for {names[waits_s.argmax()]}, {share:.0f} %"

@@ -42,7 +42,7 @@ def test_the_best_point_comes_first_and_what_does_not_fit_is_told(
 
     assert best["scheduler.max_num_seqs"] == 4, "four users at once are quicker than one by one"
     assert "scheduler.max_num_seqs 4" in said
-    assert "2 infeasible" in text
+    assert "2 infeasible: llama-3.1-70b" in text, "reasons that differ in numbers alone are one"
     assert "does not fit" in text
     assert text.index("Not run") < text.index("Figures") < text.index("Points")
     assert text.count('<div class="figure"') == 2  # what can be had, and by seats

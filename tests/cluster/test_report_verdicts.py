@@ -91,7 +91,7 @@ def test_what_lies_outside_of_the_calibrated_range_is_said(
 
     assert "tensor groups of 8 cards" in said
     assert "set by hand" in said
-    assert "assumed behind the time bound by network" in said
+    assert "assumed figures stand behind network, " in said
 
 
 def test_the_command_writes_one_small_file(

@@ -10,7 +10,7 @@ import pytest
 
 from results import ResultsError, open_run
 from results.report import report_html, write_report
-from results.report.html import number, table
+from results.report.html import Quantity, number, table
 from results.store import write_run
 
 
@@ -21,21 +21,23 @@ class Tags(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.refers: list[str] = []
+        self.astray: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "link", "br"):
+        if tag not in ("meta", "link", "br", "wbr"):
             self.open.append(tag)
         self.refers += [value or "" for name, value in attrs if name in ("src", "href")]
 
     def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
+        if self.open.pop() != tag:
+            self.astray.append(tag)
 
 
 def test_a_page_is_well_formed_and_refers_to_nothing_outside(run_folder: Path) -> None:
     tags = Tags()
     tags.feed(report_html([open_run(run_folder)]))
 
-    assert tags.open == []
+    assert (tags.open, tags.astray) == ([], [])
     assert all(reference.startswith(("#", "data:")) for reference in tags.refers)
 
 
@@ -84,6 +86,33 @@ def test_a_cell_keeps_the_number_that_it_sorts_by() -> None:
 
     assert 'data-value="12345.678">12,346<' in text
     assert 'data-value="">-<' in text
+
+
+def test_long_names_may_be_broken_but_not_before_a_unit_of_one_letter() -> None:
+    text = table(("mean_ttft_ms",), [("server.pcie_latency_s",)])
+
+    assert "mean_<wbr>ttft_<wbr>ms" in text
+    assert "server.<wbr>pcie_<wbr>latency_s<" in text
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "said"),
+    [
+        (4e-7, "s", "400 ns"),
+        (1e-6, "s", "1 us"),
+        (128e9, "B/s", "128 GB/s"),
+        (0.0, "s", "0 s"),
+        (999.9e9, "B/s", "999.9 GB/s"),
+        (1e21, "B/s", "1,000,000 PB/s"),
+        (0.85, "fraction", "0.85 fraction"),
+        (2.0, "", "2"),
+    ],
+)
+def test_quantities_take_the_prefix_that_leaves_few_digits(
+    value: float, unit: str, said: str
+) -> None:
+    assert str(Quantity(value, unit)) == said
+    assert f'data-value="{value!r}">{said}<' in table(("x",), [(Quantity(value, unit),)])
 
 
 @pytest.mark.parametrize(

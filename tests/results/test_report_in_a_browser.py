@@ -48,6 +48,8 @@ def test_it_draws_offline_without_a_word_on_the_console_and_fits_the_screen(
     assert page.locator(".figure[data-drawn=no]").count() == 0
     assert said == []
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    ends = "[...document.querySelectorAll('svg')].map(e => e.getBoundingClientRect().right)"
+    assert max(page.evaluate(ends)) <= width, "no chart is cut off, nor its legend"
 
 
 @needs_chromium
