@@ -1,9 +1,9 @@
-"""A run of a million requests: how long every figure and the report take, and how much memory.
+"""Large runs: how long every figure and the report take, and how much memory.
 
-The run is made once, in a process of its own; the reading side then has a fresh process whose
-highest resident memory is told.
+A million requests with their steps, or a replay of 9.6 million operations. The run is made once;
+the reading side then has a fresh process whose highest resident memory is told.
 
-    python benchmarks/report.py [--requests N]
+    python benchmarks/report.py [--requests N | --replay examples/replay-70b-decode.yaml]
 """
 
 import argparse
@@ -14,10 +14,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from cluster import load, simulate
+from cluster import load, replay_trace, simulate
 from cluster.scenario.model import Scenario
-from results import ResultsError, open_run
-from results.figures import FIGURES, save
+from results import ResultsError, Run, open_run
+from results.figures import FIGURES
+from results.figures.picture import picture
 from results.report import write_report
 
 SERVERS = 8
@@ -27,6 +28,7 @@ def main() -> None:
     """Make the run, then look at it from another process."""
     asked = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     asked.add_argument("--requests", type=int, default=1_000_000)
+    asked.add_argument("--replay", type=Path, help="scenario of a replay to look at instead")
     asked.add_argument("--look", type=Path, help=argparse.SUPPRESS)
     words = asked.parse_args()
     if words.look is not None:
@@ -34,10 +36,19 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as root:
         began = time.perf_counter()
-        run = simulate(scenario(words.requests), out=root)
-        print(f"{words.requests:,} requests simulated and written in {since(began)}")
-        command = [sys.executable, __file__, "--look", str(run.run_dir)]
-        subprocess.run(command, check=True)
+        folder = made(words.requests, words.replay, root)
+        print(f"simulated and written in {since(began)}", flush=True)
+        subprocess.run([sys.executable, __file__, "--look", str(folder)], check=True)
+
+
+def made(requests: int, replayed: Path | None, root: str) -> Path | None:
+    """The folder of the run."""
+    if replayed is not None:
+        replay = replay_trace(replayed, out=root)
+        print(f"{replay.summary['operations']:,} operations")
+        return replay.run_dir
+    print(f"{requests:,} requests")
+    return simulate(scenario(requests), out=root).run_dir
 
 
 def scenario(requests: int) -> Scenario:
@@ -53,27 +64,43 @@ def scenario(requests: int) -> Scenario:
                 "rate_scale": 4.0 * SERVERS,
             },
             "slo": {"ttft_s": 0.2, "tpot_s": 0.01},
+            "store": {"steps": True},
         }
     )
 
 
 def look(folder: Path) -> None:
-    """Draw every figure as SVG, and write the report."""
-    run, total = open_run(folder), 0.0
+    """Draw every figure as SVG and as PNG, and write the report."""
+    run = open_run(folder)
+    totals = {"drawn": 0.0, ".svg": 0.0, ".png": 0.0}
+    print(f"{'seconds':18}" + "".join(f"{name:>8}" for name in totals))
     for name in FIGURES:
-        began = time.perf_counter()
-        try:
-            save(run.draw(name), folder / f"{name}.svg")
-        except ResultsError:
-            continue
-        total += time.perf_counter() - began
-        print(f"{name:20} {since(began):>8}")
+        spent = figure_s(run, name)
+        if spent:
+            print(f"{name:18}" + "".join(f"{seconds:8.1f}" for seconds in spent.values()))
+            totals = {key: totals[key] + seconds for key, seconds in spent.items()}
+    print(f"{'all figures':18}" + "".join(f"{seconds:8.1f}" for seconds in totals.values()))
     began = time.perf_counter()
-    report = write_report([run], folder / "report.html")
-    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{'all figures':20} {total:6.1f} s")
-    print(f"{'report':20} {since(began):>8}, {report.stat().st_size / 1e6:.1f} MB")
-    print(f"highest memory {peak_mb:,.0f} MB")
+    report = write_report([open_run(folder)], folder / "report.html")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    print(f"report {since(began)}, {report.stat().st_size / 1e6:.1f} MB")
+    print(f"processor time {used.ru_utime + used.ru_stime:.1f} s in all")
+    print(f"highest memory {used.ru_maxrss / 1024:,.0f} MB")
+
+
+def figure_s(run: Run, name: str) -> dict[str, float]:
+    """Seconds to draw a figure, and to make an SVG and a PNG of it; none where it has no data."""
+    spent, began = {}, time.perf_counter()
+    try:
+        chart = run.draw(name)
+    except ResultsError:
+        return {}
+    spent["drawn"] = time.perf_counter() - began
+    for ending in (".svg", ".png"):
+        began = time.perf_counter()
+        picture(chart, ending)
+        spent[ending] = time.perf_counter() - began
+    return spent
 
 
 def since(began: float) -> str:

@@ -1,10 +1,11 @@
 """Read a run again: ``open_run("results/runs/<run_id>").requests``."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,6 +17,9 @@ from results.places import RUNS
 from results.provenance import read_manifest
 from results.store import MANIFEST
 from results.summary import Summary, nest
+
+Condition: TypeAlias = tuple[str, str, object]
+"""A column, one of == < <= > >= and in, and what the column is compared with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +104,25 @@ class Run:
         """
         if name not in self._read:
             path = self.file(name)
-            try:
+            with _readable(path):
                 self._read[name] = pq.ParquetFile(path, page_checksum_verification=True).read()
-            except (OSError, pa.ArrowException) as error:
-                raise ResultsError(f"{path}: cannot read the table: {error}") from error
         return self._read[name]
+
+    def part(self, name: str, columns: Sequence[str], where: Sequence[Condition]) -> pa.Table:
+        """Columns of the rows of a table for which all of ``where`` holds, and which are not kept.
+
+        Of a large table little is read: row groups in which nothing can pass are left alone.
+
+        Raises
+        ------
+        ResultsError
+            As for ``table``.
+        """
+        path = self.file(name)
+        with _readable(path):
+            return pq.read_table(
+                path, columns=[*columns], filters=[*where], page_checksum_verification=True
+            )
 
     def pandas(self, name: str) -> Any:
         """A table as a ``pandas.DataFrame``, units and meanings in its ``attrs``."""
@@ -153,6 +171,14 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
                 " or replaced"
             )
     return run
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        raise ResultsError(f"{path}: cannot read the table: {error}") from error
 
 
 def _folder(path: Path) -> Path:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from results.api import Run
 from results.errors import ResultsError
@@ -80,12 +81,9 @@ def stage_gantt(run: Run) -> Any:
     if "ops" not in run.tables:
         raise ResultsError(f"{run.path}: no replay, so there are no operations to draw")
     first = _one_of_each_stage(run)
-    rank, step = codes(run, "ops", "rank"), codes(run, "ops", "step")
-    middle = (int(step.max()) + 1 - STEPS) // 2 if step.max() >= STEPS else 0
-    chosen = np.isin(rank, list(first)) & (step >= middle) & (step < middle + STEPS)
-    chosen &= codes(run, "ops", "stream") <= 1
-    start, end = numbers(run, "ops", "start_s")[chosen], numbers(run, "ops", "end_s")[chosen]
-    batch, rank = codes(run, "ops", "microbatch")[chosen], rank[chosen]
+    last = int(codes(run, "step_times", "step").max(initial=0))
+    middle = (last + 1 - STEPS) // 2 if last >= STEPS else 0
+    rank, batch, start, end = _operations(run, list(first), middle)
     rows: list[dict[str, Any]] = []
     origin = float(start.min()) if len(start) else 0.0
     for number, name in first.items():
@@ -118,10 +116,18 @@ def stage_gantt(run: Run) -> Any:
         )
         .properties(width=WIDTH, height=plots.Step(20))
     )
-    shown = f"steps {middle} to {min(middle + STEPS - 1, int(step.max()))}; gaps are bubbles"
+    shown = f"steps {middle} to {min(middle + STEPS - 1, last)}; gaps are bubbles"
     if len(batches) > MOST_NAMED:
         shown += f"; {len(batches)} batches, their colours repeat"
     return finished(zoomable(chart, "x"), "Who works on which batch, when", shown)
+
+
+def _operations(run: Run, ranks: list[int], first: int) -> list[npt.NDArray[Any]]:
+    """Rank, batch, start and end of what some cards compute and exchange in the steps shown."""
+    shown = ("step", ">=", first), ("step", "<", first + STEPS), ("stream", "<=", 1)
+    names = ("rank", "microbatch", "start_s", "end_s")
+    found = run.part("ops", names, [("rank", "in", ranks), *shown])
+    return [found[name].to_numpy() for name in names]
 
 
 def _one_of_each_stage(run: Run) -> dict[int, str]:

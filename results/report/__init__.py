@@ -65,20 +65,20 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[str]:
     rows = [[row.key, *(_word(value) for value in row.values)] for row in asked]
     yield table(["setting", *ids], rows) if asked else "<p>Nothing.</p>"
     yield "<h2>What came of it</h2>"
-    headers = ["metric", "unit", ids[0]]
+    headers = ["metric", *ids[:1]]
     for run_id in ids[1:]:
         headers += [run_id, "change, %", "verdict"]
     lines = []
     found = metrics(runs)
     by_key = {metric.key: metric for metric in found}
     for key, unit, values in _shown(found):
-        line: list[object] = [key, unit, values[0]]
+        line: list[object] = [key, values[0]]
         for at in range(1, len(runs)):
             change = by_key[key].changes[at]
             line += [values[at], None if change is None else 100 * change]
             line.append(by_key[key].verdict(at))
-        lines.append(line)
-    yield table(headers, lines)
+        lines.append([*line, unit])
+    yield table([*headers, "unit"], lines)
 
 
 def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
