@@ -109,6 +109,7 @@ def test_a_users_array_is_read(tmp_path: Path) -> None:
         ("none.npy", None, "No such file"),
         ("text.npy", b"1, 2, 3\n", "not an array as numpy.save writes it"),
         ("empty.npy", b"", "not an array"),
+        ("zip.npy", b"PK\x03\x04 and no more", "not an array"),
         ("whole.npy", np.ones(3, np.int32), "float32 or float64, got int32"),
         ("things.npy", np.array([{}], object), "not an array as numpy.save"),
     ],
@@ -124,6 +125,15 @@ def test_files_without_such_numbers_are_refused(
 
     with pytest.raises(FormatError, match=words):
         read_array(path)
+
+
+def test_a_file_that_claims_more_than_memory_holds_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "huge.npy").open("wb") as file:
+        header = {"shape": (1 << 50,), "fortran_order": False, "descr": "<f8"}
+        np.lib.format.write_array_header_1_0(file, header)
+
+    with pytest.raises(FormatError, match="larger than this machine's memory"):
+        read_array(tmp_path / "huge.npy")
 
 
 def test_several_arrays_in_a_file_are_refused(tmp_path: Path) -> None:

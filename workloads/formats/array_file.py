@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 import numpy.typing as npt
@@ -18,8 +19,11 @@ def read_array(path: Path) -> npt.NDArray[Any]:
         No such file, or no array of float32 or float64 in it.
     """
     try:
-        found = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        with path.open("rb") as file:
+            found = np.load(file, allow_pickle=False)
+    except MemoryError as error:
+        raise FormatError(f"{path}: larger than this machine's memory: {error}") from None
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
         reason = getattr(error, "strerror", None) or "it is not an array as numpy.save writes it"
         raise FormatError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(found, np.ndarray):
