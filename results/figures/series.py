@@ -1,4 +1,4 @@
-"""From a run's tables to few points: a figure of a million requests holds some hundreds of rows."""
+"""From a run's tables to few points: a figure of a million requests holds few thousand rows."""
 
 from typing import Any, TypeAlias
 
