@@ -72,7 +72,10 @@ def front_of(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
-    """A metric over the values of one axis: a dot per point, and a line through the medians."""
+    """A metric over the values of one axis: a dot per point, and the medians.
+
+    A line goes through these where the values are numbers.
+    """
     known = [
         {"at": point[axis], "value": float(point[metric])}
         for point in points
@@ -90,10 +93,16 @@ def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
     told = [plots.Tooltip("at:N", title=axis), plots.Tooltip("value:Q", format=",.4~g")]
     dots = plot(known).mark_circle(size=36, opacity=0.5, color="#0072b2")
     dots = dots.encode(x=x, y=y, tooltip=told)
-    line = plot(known).mark_line(color="#d55e00", strokeWidth=2)
-    line = line.encode(x=x, y=plots.Y("median(value):Q"))
-    chart = plots.layer(dots, line).properties(width=WIDTH - 160, height=200)
-    return finished(chart, f"By {axis}", "a dot per point; line: medians")
+    middle = plot(known)
+    if numeric:
+        middle = middle.mark_line(color="#d55e00", strokeWidth=2)
+    else:  # there is nothing between one word and the next
+        middle = middle.mark_tick(color="#d55e00", thickness=3, size=36)
+    middle = middle.encode(x=x, y=plots.Y("median(value):Q"))
+    chart = plots.layer(dots, middle).properties(width=WIDTH - 160, height=200)
+    return finished(
+        chart, f"By {axis}", f"a dot per point; {'line' if numeric else 'tick'}: medians"
+    )
 
 
 def tornado(
@@ -117,7 +126,8 @@ def tornado(
         for end in ("low", "high")
     ]
     plots = altair()
-    y = plots.Y("figure:N", sort=[row["figure"] for row in known], title=None)
+    whole = plots.Axis(labelLimit=330)
+    y = plots.Y("figure:N", sort=[row["figure"] for row in known], title=None, axis=whole)
     chart = (
         plot(bars)
         .mark_bar(opacity=0.85)

@@ -98,6 +98,9 @@ def test_a_metric_by_axis_has_a_dot_for_each_point_that_has_both() -> None:
 
     assert dots["data"]["values"] == [{"at": 8, "value": 2.0}, {"at": 4, "value": 1.0}]
     assert dots["encoding"]["x"]["sort"] == [4, 8]
+    assert spec["layer"][1]["mark"]["type"] == "line"
+    words = by_axis([{"model": "a", "goodput": 1.0}], "model", "goodput").to_dict()
+    assert words["layer"][1]["mark"]["type"] == "tick", "nothing lies between two words"
     with pytest.raises(ResultsError, match="both seats and mean_ttft_ms"):
         by_axis(points, "seats", "mean_ttft_ms")
 
