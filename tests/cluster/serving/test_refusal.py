@@ -18,7 +18,7 @@ Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 LIMITS = Limits(max_num_seqs=8, max_num_batched_tokens=4, block_size=2, blocks=3, max_model_len=10)
 
 
-@settings(max_examples=60, deadline=None, derandomize=True, database=None)
+@settings(max_examples=25, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
 def test_the_engine_refuses_what_was_known_beforehand_and_ends_no_sooner(
     data: st.DataObject, serving_problems: st.SearchStrategy[Problem]
