@@ -1,0 +1,33 @@
+"""Rooms that are strangers write the same words in the same order, since columns go by position."""
+
+import numpy as np
+
+import results.schema as written
+from cluster.machine.energy.facility import constant_watts
+from cluster.machine.energy.joules import PARTS
+from cluster.machine.tables import BOUNDS
+from cluster.serving.histogram import lower_edges_ps
+from cluster.serving.problem import Status
+from results.histogram import itl_edges_ps
+from topology.catalog import load_hardware
+
+
+def test_bounds_and_parts_of_energy_are_written_as_they_are_counted() -> None:
+    assert written.BOUNDS == BOUNDS
+    assert written.PARTS == PARTS
+
+
+def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:
+    watts = constant_watts(load_hardware("corsair"), servers=2, racks=2)
+
+    assert ("cards", *watts, "cooling") == written.FACILITY_PARTS
+
+
+def test_a_status_is_written_by_its_position() -> None:
+    words = [written.STATUSES[status].removeprefix("rejected_") for status in sorted(Status)]
+
+    assert words == [status.name.lower() for status in sorted(Status)]
+
+
+def test_latencies_are_counted_into_the_bins_that_are_read() -> None:
+    np.testing.assert_array_equal(itl_edges_ps()[:-1], lower_edges_ps())
