@@ -72,8 +72,8 @@ def _reasons(sweep: Sweep) -> list[str]:
 
 
 def _setting(sweep: Sweep, row: Mapping[str, Any]) -> str:
-    axes = (f"{axis}={row[axis]}" for axis in sweep.axes if row[axis] is not None)
-    return f"point {row['point']} ({', '.join(axes)})"
+    axes = ", ".join(f"{axis}={row[axis]}" for axis in sweep.axes if row[axis] is not None)
+    return f"point {row['point']}" + (f" ({axes})" if axes else "")
 
 
 def _number(value: float) -> str:

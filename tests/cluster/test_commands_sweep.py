@@ -67,8 +67,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(file: Path) -> None:
     command = [sys.executable, "-m", "cluster", "sweep", str(file)]
     child = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     folder = file.parent / "results" / "sweeps" / "mine"
-    while not (folder / "sweep.json").exists():
-        time.sleep(0.05)
+    wait_for(folder / "sweep.json", newer_than_ns=0)
     time.sleep(1.0)
     child.send_signal(signal.SIGINT)
     _, told = child.communicate(timeout=60)
@@ -79,13 +78,31 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(file: Path) -> None:
     assert open_sweep(folder).status_counts["pending"] > 0
 
 
-def test_a_killed_sweep_is_finished_by_the_next_one(file: Path) -> None:
-    command = [sys.executable, "-m", "cluster", "sweep", str(file), "--quiet"]
-    child = subprocess.Popen(command)
-    while not (file.parent / "results" / "sweeps" / "mine" / "sweep.json").exists():
-        time.sleep(0.02)
+def test_a_killed_sweep_is_finished_by_the_next_one_which_keeps_what_was_there(file: Path) -> None:
+    manifest = Path("results/sweeps/mine/sweep.json")
+    assert main(["sweep", str(file), "--quiet", "--limit", "2"]) == 0
+    before = seconds_of_runs()
+    told_ns = manifest.stat().st_mtime_ns
+    child = subprocess.Popen([sys.executable, "-m", "cluster", "sweep", str(file), "--quiet"])
+    wait_for(manifest, newer_than_ns=told_ns)
     os.kill(child.pid, signal.SIGKILL)
     child.wait()
 
     assert main(["sweep", str(file), "--quiet"]) == 0
     assert open_sweep("results/sweeps/mine").status_counts["completed"] == 4
+    assert len(before) == 2
+    assert before.items() <= seconds_of_runs().items()
+
+
+def seconds_of_runs() -> dict[str, float]:
+    """What each point took when it was computed, by its run."""
+    rows = open_sweep("results/sweeps/mine").points.to_pylist()
+    return {row["run_id"]: row["seconds"] for row in rows}
+
+
+def wait_for(path: Path, *, newer_than_ns: int) -> None:
+    """Wait until a file is there, or there anew."""
+    end_s = time.monotonic() + 60
+    while not path.exists() or path.stat().st_mtime_ns <= newer_than_ns:
+        assert time.monotonic() < end_s, f"{path} does not come"
+        time.sleep(0.02)
