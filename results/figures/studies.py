@@ -10,6 +10,8 @@ from results.schema import TABLES
 UNITS = {each.name: each.unit for name in ("summary", "replay") for each in TABLES[name].columns}
 SHORT = ("ttft", "tpot", "itl", "e2el", "kv", "slo", "usd")
 """Words that are written in capitals."""
+MOST_TOLD = 10
+"""Of a point, on hover."""
 LETTERS = 70
 """That stand beside one another under an axis."""
 USER, CARD = "output_tokens_per_s_per_user", "output_tokens_per_s_per_card"
@@ -27,26 +29,33 @@ def pareto(
     ``x`` and ``y`` are keys of the points, more of either being better; ``series`` is the key
     that colours them. Points that lack a number are left out.
     """
-    known = [
-        {"x": float(point[x]), "y": float(point[y]), "series": _word(point, series), **_told(point)}
-        for point in points
-        if _is_number(point.get(x)) and _is_number(point.get(y))
-    ]
-    if not known:
+    chosen = [point for point in points if _is_number(point.get(x)) and _is_number(point.get(y))]
+    if not chosen:
         raise ResultsError(f"no point has both {x} and {y}")
+    told = _told(chosen)
+    known: list[dict[str, Any]] = [
+        {
+            **{name.replace(".", " "): point.get(name) for name in told},
+            "x": float(point[x]),
+            "y": float(point[y]),
+            "series": _word(point, series),
+        }
+        for point in chosen
+    ]
     front = front_of(known)
     plots = altair()
     axes = {
         "x": plots.X("x:Q", title=titled(x)),
         "y": plots.Y("y:Q", title=titled(y)),
     }
-    told = [
-        "series:N",
-        *(f"{name}:N" for name in sorted({key for row in known for key in row} - {"series"})),
+    words = [plots.Tooltip(f"{name.replace('.', ' ')}:N", title=name) for name in told]
+    places = [
+        plots.Tooltip(f"{at}:Q", title=titled(key), format=",.4~g")
+        for at, key in (("x", x), ("y", y))
     ]
     dots = plot(known).mark_circle(size=42, opacity=0.55)
-    names = sorted({row["series"] for row in known})
-    dots = dots.encode(**axes, color=colour(series or "", names), tooltip=told[:12])
+    names = sorted({row["series"] for row in known}, key=_by_size)
+    dots = dots.encode(**axes, color=colour(series or "", names), tooltip=[*places, *words])
     line = plot(front).mark_line(color="#333333", strokeWidth=1.5, interpolate="step-before")
     line = line.encode(**axes, order="x:Q")
     chart = plots.layer(line, zoomable(dots, "x", "y")).properties(width=WIDTH, height=360)
@@ -164,13 +173,23 @@ def _word(point: Mapping[str, Any], series: str | None) -> str:
     return "all" if series is None else str(point.get(series))
 
 
-def _told(point: Mapping[str, Any]) -> dict[str, Any]:
-    """What a reader may want to know of a point: its short words and whole numbers."""
-    return {
-        key.replace(".", " "): value
+def _by_size(word: str) -> tuple[float, str]:
+    """Numbers by their size, then words."""
+    try:
+        return float(word), ""
+    except ValueError:
+        return float("inf"), word
+
+
+def _told(points: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader may want to know of a point: short words and whole numbers, axes first."""
+    names = {
+        key: None
+        for point in points
         for key, value in point.items()
-        if isinstance(value, str | int) and key not in ("x", "y", "series") and "hash" not in key
+        if isinstance(value, str | int) and "hash" not in key
     }
+    return sorted(names, key=lambda name: "." not in name)[:MOST_TOLD]
 
 
 def _is_number(value: object) -> bool:

@@ -7,6 +7,7 @@ import pytest
 
 from results import ResultsError, open_run
 from results.figures import FIGURES, by_axis, draw, front_of, pareto, save, tornado
+from results.figures.studies import CARD, USER
 from results.schema import BOUNDS
 
 
@@ -74,6 +75,18 @@ def test_a_pareto_chart_leaves_out_what_has_no_numbers() -> None:
     ]
 
     assert {row.get("mode") for row in rows_of(pareto(points, series="mode"))} == {"a"}
+
+
+def test_a_pareto_chart_tells_axes_first_and_orders_numbers_by_size() -> None:
+    points: list[dict[str, Any]] = [
+        {"completed": 9, "point": seats, "scheduler.max_num_seqs": seats, USER: 1.0, CARD: 2.0}
+        for seats in (16, 4, 128)
+    ]
+    dots = pareto(points, series="scheduler.max_num_seqs").to_dict()["layer"][1]
+
+    assert dots["encoding"]["color"]["scale"]["domain"] == ["4", "16", "128"]
+    told = [each["title"] for each in dots["encoding"]["tooltip"]]
+    assert told[2:] == ["scheduler.max_num_seqs", "completed", "point"]
 
 
 def test_a_tornado_begins_with_the_widest() -> None:
