@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
@@ -15,13 +15,31 @@ from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
 
+RAY = "tests/cluster/actors/"
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Spread over processes by file; all that needs a Ray goes to one of them, and first."""
-    for item in items:
-        ray = item.get_closest_marker("ray") is not None
-        item.add_marker(pytest.mark.xdist_group("ray" if ray else str(item.path)))
-    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+    """What needs a Ray goes first, then the long ones: none of them shall be the last to end."""
+    items.sort(key=lambda item: (_scope(item.nodeid) != RAY, item.path.suffix != ".ipynb"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Spread over processes by file; all that needs a Ray goes to one of them.
+
+    Names of xdist's own groups do not reach it with pytest 9.2, which makes ids of nodes elsewhere.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    scheduler = LoadScopeScheduling(config, log)
+    scheduler._split_scope = _scope
+    return scheduler
+
+
+def _scope(nodeid: str) -> str:
+    """The folder of the tests on Ray, else the file."""
+    path = nodeid.partition("::")[0]
+    return RAY if path.startswith(RAY) else path
 
 
 @pytest.fixture(scope="session")
