@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from cluster.machine.energy.counts import COUNTS
@@ -16,6 +17,9 @@ Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
 
 RAY = "tests/cluster/actors/"
+
+settings.register_profile("any machine", deadline=None)  # a busy one is slow, which is no fault
+settings.load_profile("any machine")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
