@@ -120,12 +120,11 @@ def run(  # noqa: PLR0913 - each is an option
             )
         tell_sensitivity(found, draw=draw, as_json=as_json, quiet=quiet)
         return
-    if file is None or sets or figures or draw:
+    if file is None:
+        raise typer.BadParameter("a sweep file is missing")
+    if sets or figures or draw:
         raise typer.BadParameter(
-            "a sweep file is missing"
-            if file is None
-            else "--set, --figures and --draw belong to"
-            " --sensitivity; a sweep file says what differs"
+            "--set, --figures and --draw belong to --sensitivity; a sweep file says what differs"
         )
     with _watched(as_json=as_json, quiet=quiet) as progress:
         done = sweep(file, out=out, limit=limit, drop=drop, observer=progress, **where)

@@ -144,11 +144,7 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
             contents = partial(
                 content_of, definition=definition, library=library, opened=planned.opened
             )
-            terms = Terms(
-                metrics=names,
-                timeout_s=definition.timeout_s,
-                runs=str((folder / RUNS).resolve()) if definition.store == "runs" else None,
-            )
+            terms = _terms(definition, names, folder)
             for point, result in _outcomes(ahead.pending, contents, terms, definition, manner):
                 interrupt.check()
                 row = maker.of(point, result)
@@ -159,6 +155,11 @@ def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
             writer.compact()
             writer.write_manifest({**manifest, "finished_utc": datetime.now(UTC).isoformat()})
     return open_sweep(folder)
+
+
+def _terms(definition: Definition, metrics: Sequence[str], folder: Path) -> Terms:
+    runs = str((folder / RUNS).resolve()) if definition.store == "runs" else None
+    return Terms(metrics=metrics, timeout_s=definition.timeout_s, runs=runs)
 
 
 class _Ahead:

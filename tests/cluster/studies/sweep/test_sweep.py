@@ -13,10 +13,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from cluster import load, simulate, sweep
-from cluster.scenario.model import Scenario
-from cluster.scenario.resolve import Openers, Resolved, resolve
 from cluster.studies.sweep import SweepError, resume
-from cluster.studies.sweep import points as points_module
 from cluster.studies.sweep import work as work_module
 from results import ResultsError, open_sweep
 from results.atomic import replacing
@@ -111,26 +108,6 @@ def test_nothing_is_computed_twice_however_often_it_is_stopped(
     assert done.status_counts["pending"] == 0
     assert len(computed) == len(set(computed)) == 4
     assert rows(tmp_path / "stopped") == rows(tmp_path / "whole")
-
-
-@pytest.mark.parametrize(("kept", "openings"), [(4096, 4), (1, 7), (0, 8)])
-def test_what_planning_has_opened_is_run_from_as_far_as_there_is_room(
-    kept: int, openings: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    opened: list[str] = []
-
-    def counted(scenario: Scenario, openers: Openers) -> Resolved:
-        found = resolve(scenario, openers)
-        opened.append(found.run_id)
-        return found
-
-    monkeypatch.setattr(points_module, "MOST_OPENED", kept)
-    monkeypatch.setattr(points_module, "resolve", counted)
-    done = sweep(ASKED, out=tmp_path).points.to_pylist()
-
-    assert len(opened) == openings
-    assert opened[:4] == [row["run_id"] for row in done]
-    assert [row["completed"] for row in done] == [12] * 4
 
 
 def test_an_extended_sweep_keeps_what_is_computed_under_new_numbers(tmp_path: Path) -> None:
