@@ -32,27 +32,7 @@ def critical_path(run: Run) -> Any:
     """What the critical path waits for: time by cause, and by the link or switch it lies on."""
     if "critical" not in run.tables:
         raise ResultsError(f"{run.path}: no replay, so it has no critical path")
-    cause, link = words(run, "critical", "cause"), words(run, "critical", "link_name")
-    time_s = numbers(run, "critical", "time_s")
-    total = max(float(time_s.sum()), 1e-30)
-    sums: dict[tuple[str, str], float] = {}
-    for name, place, amount in zip(cause, link, time_s, strict=True):
-        key = (str(place) or "the cards", str(name))
-        sums[key] = sums.get(key, 0.0) + float(amount)
-    by_place: dict[str, float] = {}
-    for (place, _), amount in sums.items():
-        by_place[place] = by_place.get(place, 0.0) + amount
-    order = sorted(by_place, key=lambda place: -by_place[place])[:MOST_PLACES]
-    order = [place for place in order if by_place[place] >= LEAST_SHARE * total]
-    joined: dict[tuple[str, str], float] = {}
-    for (place, name), amount in sums.items():
-        key = (place if place in order else OTHERS, name)
-        joined[key] = joined.get(key, 0.0) + amount
-    order += [OTHERS] if any(place == OTHERS for place, _ in joined) else []
-    rows: list[dict[str, Any]] = [
-        {"place": place, "series": name, "share": amount / total, "ms": 1e3 * amount}
-        for (place, name), amount in joined.items()
-    ]
+    rows, order = _waits(run)
     plots = altair()
     known = {row["series"] for row in rows}
     causes = [name for name in CAUSE_COLOURS if name in known]
@@ -74,6 +54,32 @@ def critical_path(run: Run) -> Any:
         .properties(width=WIDTH, height=plots.Step(20))
     )
     return finished(chart, "What the critical path waits for", "cards' own work, and links by name")
+
+
+def _waits(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
+    """Time of the critical path by place and cause, and the places, the longest first."""
+    cause, link = words(run, "critical", "cause"), words(run, "critical", "link_name")
+    time_s = numbers(run, "critical", "time_s")
+    total = max(float(time_s.sum()), 1e-30)
+    sums: dict[tuple[str, str], float] = {}
+    for name, place, amount in zip(cause, link, time_s, strict=True):
+        key = (str(place) or "the cards", str(name))
+        sums[key] = sums.get(key, 0.0) + float(amount)
+    by_place: dict[str, float] = {}
+    for (place, _), amount in sums.items():
+        by_place[place] = by_place.get(place, 0.0) + amount
+    order = sorted(by_place, key=lambda place: -by_place[place])[:MOST_PLACES]
+    order = [place for place in order if by_place[place] >= LEAST_SHARE * total]
+    joined: dict[tuple[str, str], float] = {}
+    for (place, name), amount in sums.items():
+        key = (place if place in order else OTHERS, name)
+        joined[key] = joined.get(key, 0.0) + amount
+    order += [OTHERS] if any(place == OTHERS for place, _ in joined) else []
+    rows: list[dict[str, Any]] = [
+        {"place": place, "series": name, "share": amount / total, "ms": 1e3 * amount}
+        for (place, name), amount in joined.items()
+    ]
+    return rows, order
 
 
 def stage_gantt(run: Run) -> Any:
