@@ -79,25 +79,24 @@ def card_bounds(run: Run) -> Any:
 
 def stage_shares(run: Run) -> Any:
     """What each stage's time goes into over the whole run; what is idle is its bubble."""
-    replica, stage = codes(run, "cards", "replica"), codes(run, "cards", "stage")
+    stages = _stages(run)
     busy = _busy(run)
     rows = []
-    for number in np.unique(stage[stage >= 0]):
-        here = busy[(stage == number) & (replica >= 0)].sum(axis=0)
-        total = max(float(here.sum()), 1e-30)
+    for label, here in stages.items():
+        spent = busy[here].sum(axis=0)
+        total = max(float(spent.sum()), 1e-30)
         rows += [
-            {"stage": f"stage {number}", "series": name, "share": float(value) / total, "at": order}
-            for order, (name, value) in enumerate(zip((*BOUNDS, "idle"), here, strict=True))
+            {"stage": label, "series": name, "share": float(value) / total, "at": order}
+            for order, (name, value) in enumerate(zip((*BOUNDS, "idle"), spent, strict=True))
         ]
     if not rows:
         raise ResultsError(f"{run.path}: no card serves a stage")
     plots = altair()
-    order = [f"stage {number}" for number in np.unique(stage[stage >= 0])]
     chart = (
         plot(rows)
         .mark_bar()
         .encode(
-            y=plots.Y("stage:N", sort=order, title=None),
+            y=plots.Y("stage:N", sort=list(stages), title=None),
             x=plots.X("share:Q", title="share of the run", axis=plots.Axis(format="%")),
             color=colour("", [*BOUNDS, "idle"], BOUND_COLOURS),
             order="at:O",
@@ -106,6 +105,19 @@ def stage_shares(run: Run) -> Any:
         .properties(width=WIDTH, height=plots.Step(22))
     )
     return finished(chart, "What the stages' time goes into", "mean over replicas; idle: bubble")
+
+
+def _stages(run: Run) -> dict[str, npt.NDArray[np.bool_]]:
+    """[row of cards] who serves a stage, by its number, and by its pool where there are pools."""
+    replica, stage = codes(run, "cards", "replica"), codes(run, "cards", "stage")
+    pool = words(run, "cards", "pool")
+    found = {}
+    for name in dict.fromkeys(pool.tolist()):
+        for number in np.unique(stage[stage >= 0]):
+            here = (pool == name) & (stage == number) & (replica >= 0)
+            if here.any():
+                found[f"{name}, stage {number}" if name else f"stage {number}"] = here
+    return found
 
 
 def _busy(run: Run) -> Floats:

@@ -21,8 +21,11 @@ def numbers(run: Run, table: str, column: str) -> Floats:
 
 
 def words(run: Run, table: str, column: str) -> npt.NDArray[Any]:
-    """A column of names as objects."""
-    return np.asarray(run.table(table)[column].to_numpy(zero_copy_only=False), object)
+    """A column of names as objects; null becomes None."""
+    found = run.table(table)[column]
+    if found.null_count == len(found):  # of which Arrow makes no array: it has no word to take
+        return np.full(len(found), None, object)
+    return np.asarray(found.to_numpy(zero_copy_only=False), object)
 
 
 def codes(run: Run, table: str, column: str) -> npt.NDArray[np.int64]:
