@@ -110,12 +110,13 @@ def _places(run: Run) -> dict[str, tuple[float, float, str]]:
 def _drawn(rows: list[dict[str, Any]], places: dict[str, tuple[float, float, str]]) -> Any:
     plots = altair()
     axes = {
-        "x": plots.X("x:Q", axis=None, scale=plots.Scale(zero=False, padding=16)),
-        "y": plots.Y("y:Q", axis=None, scale=plots.Scale(zero=False, padding=16)),
+        "x": plots.X("x:Q", axis=None, scale=plots.Scale(zero=False, nice=False, padding=16)),
+        "y": plots.Y("y:Q", axis=None, scale=plots.Scale(zero=False, nice=False, padding=16)),
     }
     hottest = max(1e-6, *(row["mean"] for row in rows))
     heat = plots.Scale(range=list(WARM), domain=[0, hottest / 3, 2 * hottest / 3, hottest])
     legend = plots.Legend(format="%", gradientLength=110)
+    widest = max(1.5, min(6.0, 300.0 / len(places)))  # cables of a pod stay apart
     lines = plot(rows).mark_rule()
     lines = lines.encode(
         **axes,
@@ -123,7 +124,7 @@ def _drawn(rows: list[dict[str, Any]], places: dict[str, tuple[float, float, str
         y2="y2",
         color=plots.Color("mean:Q", title="utilisation", scale=heat, legend=legend),
         strokeWidth=plots.StrokeWidth(
-            "mean:Q", scale=plots.Scale(domain=[0, hottest], range=[1, 6]), legend=None
+            "mean:Q", scale=plots.Scale(domain=[0, hottest], range=[1, widest]), legend=None
         ),
         tooltip=[
             "link:N",
