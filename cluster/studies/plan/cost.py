@@ -59,5 +59,6 @@ def cost_columns(
 
 def _distinct(site: Integers) -> tuple[list[tuple[int, int]], Integers]:
     """The few different sites, and which of them each row has."""
-    sites, which = np.unique(site, axis=0, return_inverse=True)
-    return [(int(servers), int(racks)) for servers, racks in sites], which.reshape(-1)
+    apart = int(site[:, 1].max(initial=0)) + 1
+    sites, which = np.unique(site[:, 0] * apart + site[:, 1], return_inverse=True)
+    return [divmod(int(each), apart) for each in sites], which.reshape(-1)

@@ -3,12 +3,14 @@
 import numpy as np
 
 from cluster.machine.memory import MemorySettings, stage_memory
-from cluster.machine.memory.stage import chiplets_of, stage_contents
+from cluster.machine.memory.shard import KvBlock, kv_block
+from cluster.machine.memory.stage import chiplets_of
 from cluster.machine.residency.places import Residency, uniform
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures
+from workloads.formats import Format
 from workloads.model import Model
-from workloads.plan import Plan
+from workloads.plan import Plan, stage_layers
 
 FREE, TAILS, TAIL_PARTS, BLOCK, BLOCK_PARTS, LACKS = range(6)
 """Columns of a stage's row: SRAM bytes for tails and blocks; what a sequence's tail takes and what
@@ -27,10 +29,11 @@ def stage_rows(
     Without a residency weights lie as the mode has them.
     """
     placed = residency or uniform(settings.mode, model, plan, settings.pins)
-    contents = stage_contents(model, plan, chiplets_of(hardware), settings.kv, placed)
     rows = set()
-    for stage, (_, kv) in zip(
-        stage_memory(model, plan, hardware, settings, placed), contents, strict=True
+    for stage, kv in zip(
+        stage_memory(model, plan, hardware, settings, placed),
+        _blocks(model, plan, chiplets_of(hardware), settings.kv),
+        strict=True,
     ):
         rows.add(
             (
@@ -43,3 +46,16 @@ def stage_rows(
             )
         )
     return np.array(sorted(rows), np.int64)
+
+
+def _blocks(model: Model, plan: Plan, chiplets: int, kv: Format) -> list[KvBlock]:
+    """64 tokens of KV in each stage."""
+    each = {
+        attention: kv_block(attention, plan, chiplets, kv)
+        for attention in {layer.attention for layer in model.layers}
+    }
+    found = []
+    for layers in stage_layers(plan, model):
+        first, *others = (each[model.layers[layer].attention] for layer in layers)
+        found.append(sum(others, first))
+    return found
