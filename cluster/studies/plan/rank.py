@@ -139,9 +139,10 @@ def ranked(
     order = rows[np.lexsort((*(columns[tie][rows] for tie in ties), value))]
     if not groups or not len(order):
         return order
-    _, first = np.unique(
-        np.column_stack([each[order] for each in groups]), axis=0, return_index=True
-    )
+    key = np.zeros(len(order), np.int64)
+    for each in groups:
+        key = key * (int(each.max()) + 1) + each[order]
+    _, first = np.unique(key, return_index=True)
     return order[np.sort(first)]
 
 

@@ -142,21 +142,20 @@ def score_placed(
     fits = np.flatnonzero(status == fill.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
-    tables = priced(ground, inputs) if len(fits) else None
+    prices = priced(ground, inputs) if len(fits) else None
     began, worked = time.perf_counter(), time.process_time()
-    if tables is not None:
-        of_shape = laid(*tables, ground.traffic, shape.plan.tensor_parallel_size)
-        choices, places = np.unique(budgets, return_inverse=True)
-        known = given(of_shape, choices, int(seats.max()))
+    choices, places = np.unique(budgets, return_inverse=True)
+    if prices is not None:
+        of_shape = laid(*prices, ground.traffic, shape.plan.tensor_parallel_size)
+        tables = given(of_shape, choices, int(seats.max()))
     for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
-        if tables is None:
+        if prices is None:
             here[fits] = UNPRICED
             seats, budgets, found = seats[:0], budgets[:0], found[:0]
         else:
-            scored = here[fits]
-            asked = of_replicas(known, replicas), ground.asked
-            fill.fill(*asked, seats, places, scored, found)
+            scored, known = here[fits], of_replicas(tables, replicas)
+            fill.fill(known, ground.asked, seats, places, scored, found)
             here[fits] = scored
         seconds += time.perf_counter() - began
         cpu_s += time.process_time() - worked

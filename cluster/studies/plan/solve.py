@@ -24,7 +24,8 @@ MANY = 8.0
 """Deviations of a number of requests: beyond them no more are ever inside."""
 MOST_SLOWED = 0.8
 TURNS = 60
-CLOSE = 1e-9
+CLOSE = 1e-8
+"""What is left of a difference when a search ends, as a part of what is sought."""
 
 
 @called
@@ -204,24 +205,15 @@ def limited(above: float) -> float:
 
 
 @called
-def latency(
-    given: Any,
-    budget: int,
-    seats: float,
-    rate: float,
-    full: tuple[float, float, float],
-) -> tuple[float, float, float]:
-    """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come.
-
-    ``full`` are the rate and the stay of a request with all seats taken, and a guess of the cycle.
-    """
-    most, full_stay, cycle = full
+def settled(
+    given: Any, budget: int, seats: float, rate: float, decoding: float
+) -> tuple[float, float, tuple[float, float, float], tuple[float, float, float], float]:
+    """As many decode as come and stay: their number, sought from ``decoding`` on by secants in a
+    bracket, and what ``rate_look`` says of it."""
     decodes = given.facts[DECODES]
-    decoding = min(seats, rate * decodes * cycle)
     low, high = 0.0, seats
-    before = off_before = 0.0
+    before = off_before = cycle = empty = 0.0
     seen = prompt = (0.0, 0.0, 0.0)
-    empty = 0.0
     for turn in range(TURNS):
         cycle, seen, prompt, empty = rate_look(given, budget, seats, rate, decoding)
         off = rate * decodes * cycle - decoding
@@ -236,6 +228,21 @@ def latency(
         decoding += step
         if not low <= decoding <= high:
             decoding = (low + high) / 2.0
+    return decoding, cycle, seen, prompt, empty
+
+
+@called
+def latency(
+    given: Any, budget: int, seats: float, rate: float, full: tuple[float, float, float]
+) -> tuple[float, float, float]:
+    """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come.
+
+    ``full`` are the rate and the stay of a request with all seats taken, and a guess of the cycle.
+    """
+    most, full_stay, guess = full
+    decodes = given.facts[DECODES]
+    start = min(seats, rate * decodes * guess)
+    decoding, cycle, seen, prompt, empty = settled(given, budget, seats, rate, start)
     work_ps, fill_ps, filling = prompt
     inside = rate * fill_ps + decoding
     beside = min(decoding / given.facts[STAGES], given.budgets[budget] - 1.0)

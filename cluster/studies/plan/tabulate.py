@@ -129,13 +129,9 @@ def _steps(
     known: tuple[float, float, float, float, float],
     row: Any,
 ) -> None:
-    """Add the steps of one class of prompts.
-
-    Where another prompt waits, it takes what the last chunk leaves of the budget: that step is as
-    long as a full one, and only the part used counts for this prompt.
-    """
-    length, share, beside, budget = asked
-    full, slow, longest, come, decode = known
+    """Add the steps of one class of prompts."""
+    length, share, _, budget = asked
+    full, slow, _, _, _ = known
     whole = math.floor(length / budget)
     rest = length - whole * budget
     row[STEPS] += share * whole
@@ -144,8 +140,26 @@ def _steps(
     row[FILL] += share * whole * full
     row[LONG_STEPS] += share * whole
     row[LONG_LOOPS] += share * whole * full
-    if rest <= 0.0:
-        return
+    if rest > 0.0:
+        _last_step(laid, asked, known, row)
+
+
+@called
+def _last_step(
+    laid: Any,
+    asked: tuple[float, float, float, float],
+    known: tuple[float, float, float, float, float],
+    row: Any,
+) -> None:
+    """Add the step in which such a prompt ends.
+
+    Where another prompt waits, it takes what the last chunk leaves of the budget: that step is as
+    long as a full one, and only the part used counts for this prompt.
+    """
+    length, share, beside, budget = asked
+    full, slow, longest, come, decode = known
+    whole = math.floor(length / budget)
+    rest = length - whole * budget
     some = 1.0
     if whole > 0.0 and length % (budget + beside) == 0.0:  # but for rows beside it no rest is left
         some = 1.0 - math.exp(-beside)
