@@ -23,7 +23,7 @@ class Laid(NamedTuple):
     units: Records
     """[2, 2] one full layer with no windowed one, and the other way round."""
     facts: Floats
-    """[10] as named in ``steps``."""
+    """[11] as named in ``steps``."""
     prompts: Floats
     """[g, 2] as ``Traffic`` has them."""
     joules: Floats
@@ -53,6 +53,7 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> L
         traffic.blocks,
         traffic.blocks_windowed,
         traffic.varied,
+        traffic.random,
     )
     return Laid(
         rates=rates,

@@ -16,7 +16,7 @@ from cluster.studies.plan.cycle import (
     prompt_of,
     prompts_ps,
 )
-from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES
+from cluster.studies.plan.steps import DECODES, RANDOM, REPLICAS, RETURN_PS, STAGES
 from cluster.studies.plan.tabulate import LAST, SHORT, WORK
 from cluster.studies.plan.waits import one_slot_ps, seated_ps, slots_ps, wait_share
 
@@ -114,11 +114,13 @@ def rate_look(
         empty = open_slot(slots, decoding + busy, group)
         loops, fill = loops + BEHIND * share * held, fill + BEHIND * share * held_fill
         share = chunk_share(busy, slots, long_steps, 1.0 - empty)
+        chance = given.facts[RANDOM]  # prompts that come in step follow one another
+        share = chance * share + (1.0 - chance) * min(busy, FULLEST)
         lasts = crowded(given, decoding + 1.0, busy, share, (long_steps, long_loops, slow))
         loops, fill, chunk = loops * lasts, fill * lasts, lasts * long_loops / long_steps
     steady = mix_ps(plain, chunk, share)
     group /= 1.0 - (1.0 - share) * steady / plain * slowed(given, decoding, plain)
-    decode = seen_decode_ps(given, seats, decoding, group)
+    decode = seen_decode_ps(given, seats, decoding, group * max(given.facts[RANDOM], 1e-6))
     odds = share / max(1.0 - share, 1e-9)
     odds *= 1.0 + built_up(busy, slots) / (rate * decodes * decode)
     cycle = mix_ps(decode, chunk, odds / (1.0 + odds))

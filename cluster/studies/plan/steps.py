@@ -13,8 +13,9 @@ WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""
 STAGES, REPLICAS, RETURN_PS, PER_QUERY, WINDOW, STATIC_J = range(6)
 """Places of ``facts`` of the shape; STATIC_J is that of a replica's cards in a picosecond."""
-DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED = range(6, 10)
-"""Places of ``facts`` of the traffic: means, and the squared variation of prompts."""
+DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED, RANDOM = range(6, 11)
+"""Places of ``facts`` of the traffic: means, the squared variation of prompts, and how much chance
+there is in arrivals (0: they come in step, 1: independently, or in bursts)."""
 
 
 @inlined

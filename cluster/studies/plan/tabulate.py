@@ -34,8 +34,8 @@ STEPS, LOOPS, SLOW, HELD, FILL, HELD_FILL = 0, 2, 4, 6, 8, 10
 chunks, their loops and slowest stages, how much longer a short step may be held up by a long one
 of another slot; how long its prompt is under way, and how much that is held up."""
 LONG_STEPS, LONG_LOOPS = 12, 14
-"""First of two columns: steps with chunks that are longer than decode steps, and their loops; a
-last step counts as far as it is nearer to a full one than to a decode step."""
+"""First of two columns: steps with chunks that hold other slots up, and their loops. A last step
+counts as far as it is nearer to a full one than to a decode step, which holds nobody up."""
 WORK, SHORT, LAST, PROMPT_J = range(16, 20)
 """A prompt's share of full steps, whether another fits beside it in one, its last step alone, its
 joules."""

@@ -29,6 +29,8 @@ class Traffic:
     varied: float
     """Variance over the square of the mean, of prompts and of the gaps between arrivals, less 1:
     0 for equal prompts of independent users."""
+    random: float
+    """The variation of gaps between arrivals, 1 at most: 0 where they come in step."""
     prompt_tokens: float
     output_tokens: float
     sequences: Integers
@@ -47,12 +49,14 @@ def traffic_of(
     """
     decodes = float(np.mean(output_tokens - 1))
     widest = -(-window_tokens // BLOCK_TOKENS) + 1 if window_tokens else 1
+    gaps = _gaps(arrival_ps)
     return Traffic(
         prompts=_classes(prompt_tokens),
         decodes=decodes,
         blocks=_blocks(prompt_tokens, output_tokens, None),
         blocks_windowed=_blocks(prompt_tokens, output_tokens, widest) if window_tokens else 0.0,
-        varied=_variation(prompt_tokens) + _gaps(arrival_ps) - 1.0,
+        varied=_variation(prompt_tokens) + gaps - 1.0,
+        random=min(1.0, gaps),
         prompt_tokens=float(prompt_tokens.mean()),
         output_tokens=float(output_tokens.mean()),
         sequences=np.sort(prompt_tokens + output_tokens - 1),
