@@ -1,7 +1,7 @@
 """A report: one HTML file for a run or several, needing no network; first of all what limits."""
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -103,15 +103,25 @@ def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
 
 def _machine(run: Run) -> str:
     scenario = run.manifest["scenario"]
-    plan, size = scenario.get("plan") or {}, scenario.get("cluster") or {}
-    cards = size.get("racks", 1) * size.get("servers_per_rack", 1) * size.get("cards_per_server", 8)
     finished = run.manifest["finished_utc"][:16].replace("T", " ")
-    model = Path(str(scenario.get("model") or scenario.get("network") or "operations")).name
-    return (
-        f"{model} on {cards} cards, tensor parallel {plan.get('tensor_parallel_size', 1)}, "
-        f"pipeline parallel {plan.get('pipeline_parallel_size', 1)}, {_replicas(run)}; "
-        f"run {run.run_id}, {finished} UTC"
-    )
+    if scenario.get("model"):
+        plan = scenario.get("plan") or {}
+        what = (
+            f"{Path(str(scenario['model'])).name} on {_cards(scenario)} cards, tensor parallel "
+            f"{plan.get('tensor_parallel_size', 1)}, pipeline parallel "
+            f"{plan.get('pipeline_parallel_size', 1)}, {_replicas(run)}"
+        )
+    else:
+        network = scenario.get("network")
+        place = Path(str(network)).name if network else f"{_cards(scenario)} cards"
+        what = f"operations of {run.summary.get('ranks')} ranks on {place}"
+    return f"{what}; run {run.run_id}, {finished} UTC"
+
+
+def _cards(scenario: Mapping[str, Any]) -> int:
+    size = scenario.get("cluster") or {}
+    servers = int(size.get("racks", 1)) * int(size.get("servers_per_rack", 1))
+    return servers * int(size.get("cards_per_server", 8))
 
 
 def _replicas(run: Run) -> str:

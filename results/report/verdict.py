@@ -151,7 +151,8 @@ def _kv_while(run: Run, edges: Floats, waits: Floats) -> float:
 
 def _bad_links(run: Run) -> Iterator[Finding]:
     """Cables that are slower than others of their kind and carry something, the busiest first."""
-    if "links" not in run.tables or not run.table("links").num_rows:
+    mapped = {"links", "edges"} <= set(run.tables)  # a plain network has no map
+    if not mapped or not run.table("links").num_rows:
         return
     kinds, rates = words(run, "edges", "kind"), numbers(run, "edges", "bandwidth_bytes_per_s")
     ends = zip(words(run, "edges", "src"), words(run, "edges", "dst"), strict=True)

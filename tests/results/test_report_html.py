@@ -6,9 +6,11 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from results import ResultsError, open_run
+from results.columns import link_columns
 from results.report import report_html, write_report
 from results.report.html import Quantity, number, table
 from results.store import write_run
@@ -73,6 +75,18 @@ def test_two_runs_stand_side_by_side_with_their_changes(
 
     assert "What was asked differently" in text
     assert set(re.findall(r'href="#run-(\w+)"', text)) == {"first1", "second"}
+
+
+def test_links_without_a_map_are_no_hindrance(
+    tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
+) -> None:
+    edges = np.array([0, 10**12])
+    load = link_columns(edges, np.array([5]), np.array([10**11]))
+    links = {"link": 0, "link_name": "0>1", "kind": "ring", **load}
+    text = report_html([open_run(write_run(tmp_path, make_manifest(), {**tables, "links": links}))])
+
+    assert "The busiest links" in text
+    assert "Which cable is hot" not in text
 
 
 def test_no_run_makes_no_report(tmp_path: Path) -> None:
