@@ -152,7 +152,9 @@ def _numbers(run: Run) -> str:
 def _shown(found: Sequence[Metric]) -> Iterator[tuple[str, str, tuple[object, ...]]]:
     """Key, unit and values of each metric; shares in %, without those that are 0 everywhere."""
     for metric in found:
-        if metric.unit != "1":
+        if metric.unit == "s":
+            yield metric.key, "", tuple(_quantity(value, "s") for value in metric.values)
+        elif metric.unit != "1":
             yield metric.key, metric.unit, metric.values
         elif any(metric.values):
             shares = [100 * value if isinstance(value, float) else value for value in metric.values]

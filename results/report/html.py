@@ -37,7 +37,8 @@ class Quantity:
         scaled, prefix = self.value, ""
         if self.value and self.unit.startswith(PREFIXED):
             power = math.floor(math.log10(abs(self.value)) / 3 + 1e-9)
-            power = max(-len(SMALL), min(len(LARGE), power))
+            most = 0 if self.unit == "s" else len(LARGE)  # nobody counts kiloseconds
+            power = max(-len(SMALL), min(most, power))
             scaled = self.value / 1000.0**power
             prefix = LARGE[power - 1] if power > 0 else SMALL[-power - 1] if power < 0 else ""
         return f"{number(scaled)} {prefix}{self.unit}".rstrip()

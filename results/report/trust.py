@@ -81,6 +81,8 @@ def _assumed(run: Run) -> Iterator[str]:
 def _beyond(run: Run) -> Iterator[str]:
     """Settings outside of what the published points, on which one constant is fitted, cover."""
     scenario: Mapping[str, Any] = run.manifest["scenario"]
+    if not scenario.get("model"):
+        return
     plan = scenario.get("plan") or {}
     group = plan.get("tensor_parallel_size", CALIBRATED_GROUP)
     if group != CALIBRATED_GROUP:

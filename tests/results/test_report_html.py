@@ -116,6 +116,7 @@ def test_long_names_may_be_broken_but_not_before_a_unit_of_one_letter() -> None:
         (1e-6, "s", "1 us"),
         (128e9, "B/s", "128 GB/s"),
         (0.0, "s", "0 s"),
+        (4321.0, "s", "4,321 s"),
         (999.9e9, "B/s", "999.9 GB/s"),
         (1e21, "B/s", "1,000,000 PB/s"),
         (0.85, "fraction", "0.85 fraction"),
