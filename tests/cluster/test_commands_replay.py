@@ -25,8 +25,8 @@ RAY = ["--engine", "ray", "--cards-per-actor", "4"]
 
 @pytest.fixture(scope="session")
 def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two seconds of work, and some of writing: 1.5 million operations of eight cards."""
-    program = {"phase": "decode", "batch": 8, "context": 512, "steps": 300}
+    """Seconds of work and of writing, also where one waits long for the sight of a folder."""
+    program = {"phase": "decode", "batch": 8, "context": 512, "steps": 1200}
     scenario: dict[str, Any] = {
         "model": "llama-3.1-8b",
         "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
