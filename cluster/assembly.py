@@ -153,7 +153,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         replicas=plan.replicas,
         within=resolved.cards if isinstance(resolved, Resolved) else None,
     )
-    settings = memory_settings(resolved)
+    settings = memory_settings(resolved.scenario, resolved.formats, resolved.plan)
     fitted = fit(resolved.model, plan, resolved.hardware, settings)
     inputs = _inputs(resolved, routes, cards.astype(np.int64), fitted)
     if settings.mode == "auto":

@@ -1,22 +1,21 @@
 """What all shapes of a study share, and the prices of one of them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from cluster.machine.energy.joules import Joules, joules_of
 from cluster.machine.memory import MemorySettings
+from cluster.machine.memory.settings import memory_settings
 from cluster.machine.place import place
 from cluster.machine.price import PriceError, PriceInputs, price_tables
-from cluster.machine.residency.loading import other_bytes
-from cluster.machine.residency.places import Pins, uniform
+from cluster.machine.residency.places import uniform
 from cluster.machine.tables import Integers, PriceTables, TooSlowError
 from cluster.scenario.resolve import Resolved
 from cluster.studies.plan.space import Choices, Shape
 from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
 from topology.route import Routes
-from workloads.model import load_model
 from workloads.plan import Plan
 
 Demand: TypeAlias = tuple[int, float]
@@ -74,19 +73,9 @@ def site_of(ground: Ground, cards: Integers) -> tuple[int, int]:
 
 
 def settings_of(ground: Ground, shape: Shape) -> MemorySettings:
-    """What a shape says of memory."""
-    scenario = ground.resolved.scenario
-    return MemorySettings(
-        weights=shape.formats.weights,
-        kv=shape.formats.kv,
-        mode=shape.memory_mode,
-        block_size=scenario.scheduler.block_size,
-        pins=Pins(**scenario.memory.pin.model_dump()),
-        lpddr_taken_bytes=sum(
-            other_bytes(load_model(name), shape.formats.weights, shape.plan)
-            for name in scenario.memory.also_resident
-        ),
-    )
+    """What a shape says of memory; of seats it says nothing, so with the tail of one."""
+    asked = memory_settings(ground.resolved.scenario, shape.formats, shape.plan)
+    return replace(asked, mode=shape.memory_mode, max_num_seqs=1)
 
 
 def priced(ground: Ground, inputs: PriceInputs) -> tuple[PriceTables, Joules] | None:
