@@ -7,6 +7,7 @@ from typing import Protocol, TypeAlias
 
 import numpy as np
 
+from cluster.machine.kv_capacity import KvCapacity
 from cluster.machine.tables import Integers, Records
 
 ROUTERS = ("round_robin", "random", "least_outstanding", "least_kv")
@@ -35,7 +36,8 @@ class Limits:
     block_size: int
     """Tokens of a KV block."""
     blocks: int
-    """KV blocks of one replica."""
+    """KV blocks of one replica, where every layer keeps its blocks; else those of the layers that
+    see the whole context."""
     max_model_len: int
     router: str = "least_outstanding"
     concurrency: int = 0
@@ -43,8 +45,16 @@ class Limits:
     prefix_caching: bool = False
     sram_blocks: int = 2**62
     """So many of them lie in SRAM; the rest in LPDDR."""
+    windowed: KvCapacity | None = None
+    """Where layers free blocks behind a window: their room, which then counts instead of ``blocks``
+    and ``sram_blocks``. Never with prefix caching, where they keep them."""
     ready_ps: int = 0
     """No step starts before: the weights are still on their way."""
+
+    @property
+    def capacity(self) -> KvCapacity:
+        """The room for KV, one inequality a constraint."""
+        return self.windowed or KvCapacity.of_blocks(self.blocks, self.sram_blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
