@@ -48,9 +48,10 @@ STEP = np.dtype(
             "prefill_tokens",
             "emitted",  # rows that went through the LM head
             "finished",  # requests whose last token this step emits
-            "running",  # members of the slot after scheduling
-            "waiting",  # requests queued at the slot after scheduling
-            "used_blocks",  # KV blocks of the replica referenced after scheduling
+            "running",  # requests of the slot, and half-read prompts with a chunk in this step
+            "waiting",  # requests queued at the replica after scheduling
+            "prompt_request",  # the first whose prompt has tokens in this step; -1: none
+            "used_blocks",  # KV of the replica in use after scheduling: blocks, or KvCapacity's units
             "decode_blocks",  # sum over decode rows of 64-token KV blocks, full layers
             "prefill_passes",  # sum over chunks of blocks x tile passes, full layers
             "decode_blocks_windowed",  # the same two over windowed layers
@@ -62,13 +63,28 @@ STEP = np.dtype(
 )
 """One row of the step log: one batch of one slot, on its way through all stages."""
 
+INTERVAL = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "request",
+            "replica",
+            "slot",  # in which it decodes; -1: it lost its KV before its prompt was read
+            "first_row",  # steps of its replica, counted from 0 in the order of their starts
+            "last_row",
+            "kind",  # cluster.serving.problem.IntervalKind
+        )
+    ]
+)
+"""What a request went through between two steps of its replica, both included."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTables:
     """Every duration that a serving step can need, in int64 picoseconds.
 
     ``c`` runs over price classes (stages that cost the same share one), ``t`` over scheduled tokens
-    0..max_num_batched_tokens, ``s`` over emitting rows 0..max_num_seqs. Entry 0 is 0 everywhere.
+    0..max_num_batched_tokens, ``s`` over emitting rows 0..max_num_seqs. Entry 0 is 0 but for ``head_ps``.
 
     The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
 
@@ -92,7 +108,8 @@ class PriceTables:
     send_ps: Integers
     """[c, t] from the end of this stage to the earliest start of the next; 0 at the last."""
     head_ps: Integers
-    """[c, s] LM head and sampling; 0 but at the last stage."""
+    """[c, s] LM head and sampling at the last stage; at the first what its host needs for every
+    step, which is entry 0, too."""
     attention: Records
     """[c, 2] shape of the attention work (``cluster.machine.attention.SHAPE``)."""
     linear_by_bound_ps: Integers
@@ -113,8 +130,7 @@ class PriceTables:
     stage_class: Integers
     """[replica, stage] which class prices this stage."""
     return_ps: Integers
-    """[replica] from the last stage's end to the slot's next turn: the sampled token's way back and
-    the host overhead of a slot-step."""
+    """[replica] from the last stage's end to the slot's next turn: the sampled token's way back."""
     clocks_per_query: int
     """Clocks that one token's queries of one KV head keep a tile busy (heads per KV head on a card
     x clocks per vector); a chunk of q tokens takes ``ceil(q * clocks_per_query / 64)`` passes."""

@@ -10,7 +10,7 @@ import numpy as np
 from cluster.machine.kv_capacity import KvCapacity
 from cluster.machine.tables import Integers, Records
 
-ROUTERS = ("round_robin", "random", "least_outstanding", "least_kv")
+ROUTERS = ("round_robin", "random", "least_outstanding", "least_kv", "vllm_dp")
 NEVER = -1
 """In any ``*_ps`` column: it did not happen."""
 
@@ -25,12 +25,23 @@ class Status(IntEnum):
     """Its KV would not fit an empty replica."""
 
 
+class IntervalKind(IntEnum):
+    """What a request went through from one step of its replica to another (dtype INTERVAL)."""
+
+    READING = 0
+    """From its admission to the last chunk of its prompt."""
+    DECODING = 1
+    """From the step after that to its last token."""
+    LOST = 2
+    """From its admission to the preemption that took its KV."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The settings of the scheduler and the size of the KV pool. Names as vLLM has them."""
 
     max_num_seqs: int
-    """Per replica, split over its slots (the first slots take the remainder)."""
+    """Running requests of a replica; a slot decodes ``ceil(max_num_seqs / stages)`` at most."""
     max_num_batched_tokens: int
     """Per step of a slot."""
     block_size: int
@@ -48,6 +59,10 @@ class Limits:
     windowed: KvCapacity | None = None
     """Where layers free blocks behind a window: their room, which then counts instead of ``blocks``
     and ``sram_blocks``. Never with prefix caching, where they keep them."""
+    long_prefill_token_threshold: int = 0
+    """Most tokens of a prompt in one step, while other requests are there; 0: no such limit."""
+    async_scheduling: bool = False
+    """Compose a batch while the one before runs (one stage only)."""
     ready_ps: int = 0
     """No step starts before: the weights are still on their way."""
 
@@ -109,7 +124,7 @@ class Served:
     finish_ps: Integers
     replica: Integers
     slot: Integers
-    """Of the replica's pipeline; NEVER where it was refused."""
+    """In which it decoded last; NEVER where it was refused."""
     preemptions: Integers
     cached_tokens: Integers
     """Prompt tokens found in the prefix cache at first admission."""
@@ -130,6 +145,8 @@ class Observer(Protocol):
     def finished(self) -> None: ...
 
 
+OnIntervals: TypeAlias = Callable[[Records], None]
+"""Receives intervals of requests (dtype INTERVAL) as they end; it must copy what it keeps."""
 OnSteps: TypeAlias = Callable[[Records], None]
 """Receives each window of the step log (dtype STEP, in start order per replica); it must copy what
 it keeps."""

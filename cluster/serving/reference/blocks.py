@@ -2,6 +2,8 @@
 
 from collections import OrderedDict
 
+from cluster.machine.kv_capacity import KvCapacity
+from cluster.serving.problem import Limits
 from cluster.serving.reference.request import Request
 
 
@@ -11,72 +13,165 @@ def ceil_div(dividend: int, divisor: int) -> int:
 
 
 class BlockPool:
-    """Blocks 0..blocks-1. Without prefix caching no request has keys, and names do not matter."""
+    """The room for KV, counted per kind of layer; with prefix caching its blocks have names."""
 
-    def __init__(self, blocks: int, block_size: int) -> None:
-        self.block_size = block_size
-        self.references = [0] * blocks
-        self.free = OrderedDict.fromkeys(range(blocks))
-        """Blocks that nobody references, next to be taken first."""
-        self.key_of: dict[int, int] = {}
-        self.block_with: dict[int, int] = {}
+    def __init__(self, limits: Limits) -> None:
+        capacity: KvCapacity = limits.capacity
+        self.block_size = limits.block_size
+        self.longest_chunk = limits.max_num_batched_tokens
+        self.windows: list[int] = capacity.windows.tolist()
+        self.units: list[list[int]] = capacity.block_units.tolist()
+        self.room: list[int] = capacity.room_units.tolist()
+        self.sram_units = capacity.sram_units
+        self.held = [0] * len(self.windows)
+        """Blocks of each kind that somebody holds."""
+        self.names = NamedBlocks(limits.blocks) if limits.prefix_caching else None
 
     @property
     def used(self) -> int:
-        """Blocks that somebody references."""
-        return len(self.references) - len(self.free)
+        """What is held, in units of the first constraint."""
+        return sum(u * held for u, held in zip(self.units[0], self.held, strict=True))
 
-    def blocks_for(self, tokens: int) -> int:
-        return ceil_div(tokens, self.block_size)
+    def used_by_full_layers(self) -> int:
+        """The part of ``used`` that is held in layers without a window."""
+        kinds = zip(self.units[0], self.held, self.windows, strict=True)
+        return sum(units * held for units, held, window in kinds if window == 0)
+
+    def holding(self, tokens: int, chunk: int) -> list[int]:
+        """Blocks of each kind for a sequence of ``tokens``, the last ``chunk`` of them new."""
+        whole = ceil_div(tokens, self.block_size)
+        return [
+            min(whole, ceil_div(window - 1 + chunk, self.block_size) + 1) if window else whole
+            for window in self.windows
+        ]
+
+    def most(self, tokens: int) -> list[int]:
+        """Most blocks of each kind that a sequence of ``tokens`` comes to hold."""
+        return self.holding(tokens, self.longest_chunk)
+
+    def has_room(self, blocks: list[int]) -> bool:
+        """Can so many more blocks of each kind be held? Some may be fewer than before."""
+        held = [have + more for have, more in zip(self.held, blocks, strict=True)]
+        return all(
+            sum(u * count for u, count in zip(units, held, strict=True)) <= room
+            for units, room in zip(self.units, self.room, strict=True)
+        )
+
+    def fits_empty(self, request: Request) -> bool:
+        """Would the request have room if it were alone?"""
+        need = self.most(request.most_kv_tokens)
+        return all(
+            sum(u * count for u, count in zip(units, need, strict=True)) <= room
+            for units, room in zip(self.units, self.room, strict=True)
+        )
 
     def cached_prefix(self, request: Request) -> list[int]:
         """Blocks that already hold the start of what ``request`` knows, its last token excepted."""
         hits: list[int] = []
-        for key in request.keys[: (request.known - 1) // self.block_size]:
-            if key not in self.block_with:
+        if self.names is None:
+            return hits
+        for index in range((request.known - 1) // self.block_size):
+            block = self.names.first_with(request.key(index))
+            if block is None:
                 break
-            hits.append(self.block_with[key])
+            hits.append(block)
         return hits
 
-    def has_room(self, new_blocks: int, hits: list[int]) -> bool:
-        """Can ``new_blocks`` be taken beside the hits, some of which may lie in the free list?"""
-        revived = sum(block in self.free for block in hits)
-        return len(self.free) - revived >= new_blocks
+    def can_admit(self, request: Request, hits: list[int]) -> bool:
+        """Is there room for all that the request knows, beside and including its hits?"""
+        need = self.most(request.known)
+        if self.names is not None:
+            shared = sum(self.names.references[block] > 0 for block in hits)
+            need = [need[0] - shared]  # an unreferenced hit counts as taken once it is shared
+        return self.has_room(need)
+
+    def can_extend(self, request: Request, tokens: int) -> bool:
+        """Is there room for the next ``tokens`` of a running request?"""
+        wanted = self.holding(request.computed + tokens, tokens)
+        return self.has_room([new - old for new, old in zip(wanted, request.held, strict=True)])
 
     def share(self, request: Request, hits: list[int]) -> None:
         """Let ``request`` begin with blocks that are there already."""
-        for block in hits:
-            self.free.pop(block, None)
-            self.references[block] += 1
-        request.blocks = list(hits)
+        request.held = [0] * len(self.windows)
+        request.blocks, request.named = list(hits), len(hits)
         request.computed = len(hits) * self.block_size
+        if self.names is not None:
+            self.held[0] += sum(self.names.refer(block) for block in hits)
+            request.held = [len(hits)]
 
     def compute(self, request: Request, tokens: int) -> None:
         """Give ``request`` the blocks that its next ``tokens`` need, and fill them."""
-        full_before = request.computed // self.block_size
         request.computed += tokens
-        while len(request.blocks) < self.blocks_for(request.computed):
-            request.blocks.append(self._take())
-        full_now = request.computed // self.block_size
-        for index in range(full_before, min(full_now, len(request.keys))):
-            self._label(request.blocks[index], request.keys[index])
+        wanted = self.holding(request.computed, tokens)
+        for kind, count in enumerate(wanted):
+            self.held[kind] += count - request.held[kind]
+        request.held = wanted
+        if self.names is None:
+            return
+        while len(request.blocks) < wanted[0]:
+            request.blocks.append(self.names.take())
+        full = min(request.computed, request.known) // self.block_size
+        while request.named < full:
+            self.names.label(request.blocks[request.named], request.key(request.named))
+            request.named += 1
 
     def release(self, request: Request) -> None:
         """Take all blocks from ``request``; they keep their keys until somebody takes them."""
-        for block in reversed(request.blocks):
-            self.references[block] -= 1
-            if self.references[block] == 0:
-                self.free[block] = None
-        request.blocks = []
+        if self.names is not None:
+            self.held[0] -= self.names.give_back(request.blocks)
+        else:
+            for kind, count in enumerate(request.held):
+                self.held[kind] -= count
+        request.blocks, request.held, request.named = [], [], 0
 
-    def _take(self) -> int:
+
+class NamedBlocks:
+    """Blocks 0..blocks-1, the list of free ones, and the keys that they carry."""
+
+    def __init__(self, blocks: int) -> None:
+        self.references = [0] * blocks
+        self.free = OrderedDict.fromkeys(range(blocks))
+        """Blocks that nobody references, next to be taken first."""
+        self.key_of: dict[int, int] = {}
+        self.blocks_with: dict[int, dict[int, None]] = {}
+        """Blocks that carry a key, longest carrier first."""
+
+    def first_with(self, key: int) -> int | None:
+        """The block that has carried ``key`` longest."""
+        return next(iter(self.blocks_with.get(key, ())), None)
+
+    def refer(self, block: int) -> bool:
+        """Add a reference; true if it is the first."""
+        self.free.pop(block, None)
+        self.references[block] += 1
+        return self.references[block] == 1
+
+    def take(self) -> int:
+        """The block at the head of the free list, which forgets its key."""
         block, _ = self.free.popitem(last=False)
         if block in self.key_of:
-            del self.block_with[self.key_of.pop(block)]
+            carriers = self.blocks_with[self.key_of.pop(block)]
+            del carriers[block]
         self.references[block] = 1
         return block
 
-    def _label(self, block: int, key: int) -> None:
-        if key not in self.block_with:
-            self.block_with[key] = block
-            self.key_of[block] = key
+    def label(self, block: int, key: int) -> None:
+        """Let a full block carry ``key``, beside others that may."""
+        self.key_of[block] = key
+        self.blocks_with.setdefault(key, {})[block] = None
+
+    def give_back(self, blocks: list[int]) -> int:
+        """Drop one reference of each, last block first; how many are free now.
+
+        Blocks without a key go to the head of the free list, the others to its tail.
+        """
+        freed = []
+        for block in reversed(blocks):
+            self.references[block] -= 1
+            if self.references[block] == 0:
+                freed.append(block)
+        for block in freed:
+            self.free[block] = None
+        for block in reversed([block for block in freed if block not in self.key_of]):
+            self.free.move_to_end(block, last=False)
+        return len(freed)

@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from cluster.machine.tables import STEP, Integers
-from cluster.serving.problem import Observer, OnSteps
+from cluster.machine.tables import INTERVAL, STEP, Integers
+from cluster.serving.problem import IntervalKind, Observer, OnIntervals, OnSteps
 from cluster.serving.reference.prices import Measures
-from cluster.serving.reference.replica import Replica, Slot
+from cluster.serving.reference.replica import Replica, Slot, Step
+from cluster.serving.reference.request import Request
 
 WINDOW = 4096
 """Steps between two looks from outside."""
@@ -32,33 +33,42 @@ def itl_bin(latency_ps: int) -> int:
 class Ledger:
     """Receives every step and every token; hands them on in windows."""
 
-    def __init__(self, on_steps: OnSteps | None, observer: Observer | None) -> None:
+    def __init__(
+        self,
+        on_steps: OnSteps | None,
+        on_intervals: OnIntervals | None,
+        observer: Observer | None,
+    ) -> None:
         self.itl_count: Integers = np.zeros(ITL_BINS, np.int64)
         self.end_ps = 0
         self.done = 0
         """Requests finished or refused."""
         self.tokens = 0
         self._rows: list[tuple[int, ...]] = []
+        self._intervals: list[tuple[int, ...]] = []
         self._on_steps = on_steps
+        self._on_intervals = on_intervals
         self._observer = observer
 
     def step(
-        self, start_ps: int, end_ps: int, replica: Replica, slot: Slot, measures: Measures
+        self, start_ps: int, step: Step, replica: Replica, slot: Slot, measures: Measures
     ) -> None:
         """Log a step that starts; the order of its fields is that of ``STEP``."""
-        self.end_ps = max(self.end_ps, end_ps)
+        self.end_ps = max(self.end_ps, step.end_ps)
+        reading = sum(request in replica.half_read for request in step.rows)
         self._rows.append(
             (
                 start_ps,
-                end_ps,
+                step.end_ps,
                 replica.number,
                 slot.number,
                 measures.tokens,
                 measures.prefill_tokens,
                 measures.emitted,
                 measures.finished,
-                len(slot.members),
-                len(slot.queue),
+                len(slot.members) + reading,
+                len(replica.queue),
+                step.prompts[0].number if step.prompts else -1,
                 replica.pool.used,
                 measures.decode_blocks,
                 measures.prefill_passes,
@@ -67,6 +77,14 @@ class Ledger:
                 measures.lpddr_blocks,
                 measures.lpddr_blocks_windowed,
             )
+        )
+
+    def interval(
+        self, request: Request, slot: int, first_row: int, last_row: int, kind: IntervalKind
+    ) -> None:
+        """Log what a request went through; the order of the fields is that of ``INTERVAL``."""
+        self._intervals.append(
+            (request.number, request.replica, slot, first_row, last_row, int(kind))
         )
 
     def token(self, finish_ps: int, previous_ps: int | None) -> None:
@@ -81,6 +99,8 @@ class Ledger:
             return
         if self._on_steps is not None and self._rows:
             self._on_steps(np.array(self._rows, STEP))
+        if self._on_intervals is not None and self._intervals:
+            self._on_intervals(np.array(self._intervals, INTERVAL))
         if self._observer is not None:
             self._observer.advanced(now_ps, self.done, self.tokens)
-        self._rows = []
+        self._rows, self._intervals = [], []

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cluster.machine.attention import attention_ps, kv_ps
 from cluster.machine.tables import PriceTables
-from cluster.serving.reference.blocks import ceil_div
+from cluster.serving.reference.blocks import BlockPool, ceil_div
 from cluster.serving.reference.replica import Replica, Step
 
 ATTENTION_BLOCK_TOKENS = 64
@@ -41,32 +41,31 @@ class Prices:
         self._clocks_per_query = tables.clocks_per_query
         self._window_tokens = tables.window_tokens
 
-    def measure(self, step: Step, used_blocks: int, sram_blocks: int) -> Measures:
+    def measure(self, step: Step, pool: BlockPool) -> Measures:
         """Sums over the rows of ``step``, whose tokens are counted as computed already.
 
-        Of ``used_blocks`` of the replica those beyond ``sram_blocks`` lie in LPDDR.
+        What ``pool`` has in use beyond SRAM lies in LPDDR.
         """
-        tokens_of_step = sum(step.rows.values())
-        lpddr, lpddr_windowed = self._from_lpddr(
-            step, max(0, used_blocks - sram_blocks), used_blocks
-        )
-        decode, decode_windowed, passes, passes_windowed = 0, 0, 0, 0
+        decode, decode_windowed, passes, passes_windowed, seen, seen_windowed = 0, 0, 0, 0, 0, 0
         for request, tokens in step.rows.items():
             blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
-            seen = self._windowed(blocks, tokens)
+            windowed = self._windowed(blocks, tokens)
+            seen += blocks
+            seen_windowed += windowed
             if request in step.decoding:
                 decode += blocks
-                decode_windowed += seen
+                decode_windowed += windowed
             else:
                 chunk_passes = ceil_div(tokens * self._clocks_per_query, ATTENTION_BLOCK_TOKENS)
                 passes += blocks * chunk_passes
-                passes_windowed += seen * chunk_passes
-        emitting = [request for request in step.rows if request.remaining == 0]
+                passes_windowed += windowed * chunk_passes
+        tokens = sum(step.rows.values())
+        lpddr, lpddr_windowed = self._from_lpddr(pool, tokens, seen, seen_windowed)
         return Measures(
-            tokens=tokens_of_step,
+            tokens=tokens,
             prefill_tokens=sum(n for row, n in step.rows.items() if row not in step.decoding),
-            emitted=len(emitting),
-            finished=sum(request.done_output + 1 == request.output for request in emitting),
+            emitted=len(step.emitting),
+            finished=sum(row.done_output + row.pending + 1 == row.output for row in step.emitting),
             decode_blocks=decode,
             prefill_passes=passes,
             decode_blocks_windowed=decode_windowed,
@@ -75,27 +74,38 @@ class Prices:
             lpddr_blocks_windowed=lpddr_windowed,
         )
 
-    def _from_lpddr(self, step: Step, over: int, used: int) -> tuple[int, int]:
-        """Blocks that full and windowed layers move: a share of all, old ones first."""
-        blocks = [ceil_div(each.computed, ATTENTION_BLOCK_TOKENS) for each in step.rows]
-        windows = [
-            self._windowed(count, tokens)
-            for count, tokens in zip(blocks, step.rows.values(), strict=True)
-        ]
-        written = ceil_div(sum(step.rows.values()), ATTENTION_BLOCK_TOKENS)
-        moved = ceil_div((sum(blocks) + written) * over, used)
-        outside = sum(blocks) - sum(windows)
-        return moved, max(0, moved - outside) if over and self._window_tokens else 0
+    def _from_lpddr(
+        self, pool: BlockPool, tokens: int, seen: int, seen_windowed: int
+    ) -> tuple[int, int]:
+        """Blocks that full and windowed layers move: a share of all that is in use, old ones first.
 
-    def cross(self, replica: Replica, step: Measures, now_ps: int) -> int:
-        """Take ``step`` through all stages of ``replica``; when the last one has done it."""
+        ``seen`` blocks are read in layers with full context, ``seen_windowed`` in the others.
+        """
+        used, full = pool.used, pool.used_by_full_layers()
+        over, written = max(0, used - pool.sram_units), ceil_div(tokens, ATTENTION_BLOCK_TOKENS)
+        if not over:
+            return 0, 0
+        if len(pool.windows) == 1 and not pool.windows[0]:  # all layers keep all their blocks
+            moved = ceil_div((seen + written) * over, used)
+            outside = seen - seen_windowed
+            return moved, max(0, moved - outside) if self._window_tokens else 0
+        of_full = min(over, full)  # what lies inside a window is the last to go
+        of_windowed = over - of_full
+        moved = ceil_div((seen + written) * of_full, full) if full else 0
+        if not of_windowed:
+            return moved, 0
+        return moved, ceil_div((seen_windowed + written) * of_windowed, used - full)
+
+    def cross(self, replica: Replica, step: Measures, now_ps: int) -> tuple[int, int]:
+        """Take ``step`` through all stages of ``replica``; its start at the first, and its end."""
         earliest_ps = end_ps = now_ps
+        first_ps = max(now_ps, replica.free_ps[0])
         for stage, price_class in enumerate(self.stage_class[replica.number]):
             start_ps = max(earliest_ps, replica.free_ps[stage])
             end_ps = start_ps + self._work_ps(price_class, step)
             replica.free_ps[stage] = end_ps
             earliest_ps = end_ps + self._send_ps[price_class][step.tokens]
-        return end_ps
+        return first_ps, end_ps
 
     def _windowed(self, blocks: int, tokens: int) -> int:
         """Those of ``blocks`` that the queries of ``tokens`` see through the window."""

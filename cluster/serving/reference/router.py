@@ -1,25 +1,79 @@
 """Which replica a request goes to."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
 from cluster.serving.reference.replica import Replica
 from cluster.serving.reference.request import Request
 
+SNAPSHOT_PS = 10**11
+"""vLLM's coordinator publishes the load of its engines every 100 ms."""
+
+
+@dataclass(slots=True)
+class Load:
+    """What a router of vLLM knows of an engine since the last snapshot."""
+
+    waiting: int
+    running: int
+    kv_use: Fraction
+
 
 class Router:
-    """One of ``ROUTERS`` over the replicas; ties go to the lowest number."""
+    """One of ``ROUTERS`` over the replicas."""
 
     def __init__(self, name: str, replicas: list[Replica]) -> None:
         self.name = name
         self.replicas = replicas
         self.routed = 0
+        self.last_chosen = -1
+        self.loads = [Load(0, 0, Fraction(0)) for _ in replicas]
+        self.next_snapshot_ps = SNAPSHOT_PS
+
+    def look(self, now_ps: int) -> None:
+        """Before anything happens at ``now_ps``: the state at the last whole 100 ms."""
+        if now_ps < self.next_snapshot_ps:
+            return
+        self.next_snapshot_ps = (now_ps // SNAPSHOT_PS + 1) * SNAPSHOT_PS
+        self.loads = [
+            Load(
+                waiting=len(replica.queue),
+                running=len(replica.running),
+                kv_use=Fraction(replica.pool.used, replica.pool.room[0]),
+            )
+            for replica in self.replicas
+        ]
 
     def choose(self, request: Request) -> Replica:
+        chosen = self._choose(request)
         self.routed += 1
+        self.last_chosen = chosen.number
+        self.loads[chosen.number].waiting += 1  # as its client counts until the next snapshot
+        return chosen
+
+    def _choose(self, request: Request) -> Replica:
+        count = len(self.replicas)
         match self.name:
             case "round_robin":
-                return self.replicas[(self.routed - 1) % len(self.replicas)]
+                return self.replicas[self.routed % count]
             case "random":
                 return self.replicas[request.router_choice]
             case "least_kv":
-                return min(self.replicas, key=lambda replica: replica.pool.used)
+                return self._least(self.last_chosen + 1, lambda replica: replica.pool.used)
+            case "vllm_dp":  # its scan starts one further on with every request
+                return self._least(self.routed, self._vllm_score)
             case _:
-                return min(self.replicas, key=lambda replica: replica.unfinished)
+                return self._least(self.last_chosen + 1, lambda replica: replica.unfinished)
+
+    def _least(self, first: int, score: Callable[[Replica], int | Fraction]) -> Replica:
+        """The replica with the least score; of several the first at or after ``first``."""
+        turned: Sequence[Replica] = [
+            self.replicas[(first + i) % len(self.replicas)] for i in range(len(self.replicas))
+        ]
+        return min(turned, key=score)
+
+    def _vllm_score(self, replica: Replica) -> Fraction:
+        load = self.loads[replica.number]
+        busy = max(replica.unfinished, load.waiting + load.running)
+        return busy + 6 * load.waiting * max(Fraction(0), load.kv_use - Fraction(1, 2))

@@ -1,18 +1,27 @@
 """The course of events: finishes, then arrivals, then starts, one instant after the other."""
 
 from collections import deque
-from heapq import heappop, heappush
 
 import numpy as np
 
 from cluster.machine.tables import Integers, PriceTables
-from cluster.serving.problem import NEVER, Arrivals, Limits, Observer, OnSteps, Served, Status
+from cluster.serving.problem import (
+    NEVER,
+    Arrivals,
+    IntervalKind,
+    Limits,
+    Observer,
+    OnIntervals,
+    OnSteps,
+    Served,
+    Status,
+)
 from cluster.serving.reference.ledger import Ledger
 from cluster.serving.reference.prices import Prices
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router
-from cluster.serving.reference.schedule import schedule_step
+from cluster.serving.reference.schedule import Scheduler
 
 
 def serve_reference(
@@ -22,9 +31,10 @@ def serve_reference(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
+    on_intervals: OnIntervals | None = None,
 ) -> Served:
     """Serve all requests and say when each got its tokens."""
-    ledger = Ledger(on_steps, observer)
+    ledger = Ledger(on_steps, on_intervals, observer)
     simulation = Simulation(arrivals, prices, limits, ledger)
     if observer is not None:
         observer.started(len(simulation.requests))
@@ -41,19 +51,20 @@ class Simulation:
         self, arrivals: Arrivals, prices: PriceTables, limits: Limits, ledger: Ledger
     ) -> None:
         self.limits = limits
+        self.asynchronous = limits.async_scheduling
         self.prices = Prices(prices)
         self.ledger = ledger
         self.replicas = [
             Replica(number, prices.stages, limits) for number in range(prices.replicas)
         ]
         self.router = Router(limits.router, self.replicas)
-        self.requests = read_requests(arrivals, prefix_caching=limits.prefix_caching)
+        self.requests = read_requests(
+            arrivals, prefix_caching=limits.prefix_caching, block_size=limits.block_size
+        )
         self.due = deque(self.requests)
         """Requests whose time of arrival is known, in that order."""
         self.unsent: deque[Request] = deque()
         """Requests of a closed loop that wait for an answer to another."""
-        self.in_flight: list[tuple[int, int, int]] = []
-        """A heap of steps by (end, replica, slot)."""
         if limits.concurrency:
             self.due, self.unsent = deque(), deque(self.requests)
             for _ in range(limits.concurrency):
@@ -61,8 +72,9 @@ class Simulation:
 
     def run(self) -> None:
         now_ps = 0
-        while (next_ps := self._next_event_ps()) is not None:
+        while (next_ps := self._next_event_ps(now_ps)) is not None:
             now_ps = next_ps
+            self.router.look(now_ps)
             self._finish_steps(now_ps)
             self._receive_arrivals(now_ps)
             for replica in self.replicas:
@@ -90,43 +102,77 @@ class Simulation:
             end_ps=self.ledger.end_ps,
         )
 
-    def _next_event_ps(self) -> int | None:
-        times = [replica.next_start_ps() for replica in self.replicas]
-        times.append(self.in_flight[0][0] if self.in_flight else None)
-        times.append(self.due[0].arrival_ps if self.due else None)
+    def _next_event_ps(self, now_ps: int) -> int | None:
+        times = [replica.next_start_ps(asynchronous=self.asynchronous) for replica in self.replicas]
+        times += [slot.finish_ps for replica in self.replicas for slot in replica.slots]
+        if self.due:  # a user may have been answered while its engine was busy with other things
+            times.append(max(now_ps, self.due[0].arrival_ps))
         return min((time for time in times if time is not None), default=None)
 
+    # finishes -----------------------------------------------------------------------------------
+
     def _finish_steps(self, now_ps: int) -> None:
-        while self.in_flight and self.in_flight[0][0] == now_ps:
-            _, replica, slot = heappop(self.in_flight)
-            self._finish_step(self.replicas[replica], self.replicas[replica].slots[slot], now_ps)
+        for replica in self.replicas:
+            for slot in replica.slots:
+                if slot.finish_ps == now_ps:
+                    self._finish_step(replica, slot, now_ps)
 
     def _finish_step(self, replica: Replica, slot: Slot, now_ps: int) -> None:
-        step, slot.in_flight = slot.in_flight, None
-        emitting = [] if step is None else [row for row in step.rows if row.remaining == 0]
-        for request in emitting:
-            self._emit(request, now_ps)
+        step = slot.in_flight.popleft()
+        slot.finish_ps = None
+        for request in step.rows:
+            request.flights.discard(step.number)
+        for request in sorted(step.emitting, key=lambda each: each.number):
+            request.emits.discard(step.number)
+            self._emit(request, step.end_ps)
             if request.done_output == request.output:
-                self._leave(request, replica, slot, now_ps)
-        if slot.unfinished:
-            slot.ready_ps = now_ps + self.prices.return_ps[replica.number]
+                self._leave(request, replica, step)
+        if slot.in_flight or self._owes_the_way_back(replica, slot, step.end_ps):
+            back_ps = step.end_ps + self.prices.return_ps[replica.number]
+            slot.ready_ps = max(now_ps, back_ps)
         replica.wake(now_ps)
 
-    def _emit(self, request: Request, now_ps: int) -> None:
+    def _owes_the_way_back(self, replica: Replica, slot: Slot, end_ps: int) -> bool:
+        """Does the slot wait for its tokens to come back before its next step?
+
+        With one stage the engine does, whatever it does next; with several only a slot with
+        decodes does.
+        """
+        if slot.members:
+            return True
+        if len(replica.slots) > 1:
+            return False
+        waiting = bool(replica.queue) and replica.queue[0].arrival_ps < end_ps
+        return waiting or bool(replica.half_read)
+
+    def _emit(self, request: Request, end_ps: int) -> None:
         request.done_output += 1
         if request.first_token_ps == NEVER:
-            request.first_token_ps = now_ps
-            self.ledger.token(now_ps, None)
+            request.first_token_ps = end_ps
+            self.ledger.token(end_ps, None)
         else:
-            self.ledger.token(now_ps, request.last_token_ps)
-        request.last_token_ps = now_ps
+            self.ledger.token(end_ps, request.last_token_ps)
+        request.last_token_ps = end_ps
 
-    def _leave(self, request: Request, replica: Replica, slot: Slot, now_ps: int) -> None:
-        request.finish_ps = now_ps
-        replica.pool.release(request)
-        slot.members.remove(request)
+    def _leave(self, request: Request, replica: Replica, step: Step) -> None:
+        request.finish_ps = step.end_ps
+        slot = replica.slots[request.slot]
+        if request in slot.members:
+            slot.members.remove(request)
+            self.ledger.interval(
+                request, slot.number, request.first_row, request.read_row, IntervalKind.READING
+            )
+            if step.number > request.read_row:
+                self.ledger.interval(
+                    request, slot.number, request.read_row + 1, step.number, IntervalKind.DECODING
+                )
+            replica.pool.release(request)
+        else:  # it was preempted while its last token was in the making
+            replica.queue.remove(request)
         self.ledger.done += 1
-        self._send_next(now_ps)
+        self._send_next(step.end_ps)
+
+    # arrivals -----------------------------------------------------------------------------------
 
     def _send_next(self, now_ps: int) -> None:
         """Let the user who has just been answered ask again (in an open loop nobody waits)."""
@@ -136,42 +182,70 @@ class Simulation:
             self.due.append(request)
 
     def _receive_arrivals(self, now_ps: int) -> None:
-        while self.due and self.due[0].arrival_ps == now_ps:
+        while self.due and self.due[0].arrival_ps <= now_ps:
             request = self.due.popleft()
             request.status = self._judge(request)
             if request.status == Status.COMPLETED:
-                self.router.choose(request).join(request, now_ps)
+                replica = self.router.choose(request)
+                request.replica = replica.number
+                replica.enqueue(request)
+                replica.wake(now_ps)
             else:
                 self.ledger.done += 1
-                self._send_next(now_ps)
+                self._send_next(request.arrival_ps)
 
     def _judge(self, request: Request) -> Status:
         if request.prompt + request.output > self.limits.max_model_len:
             return Status.TOO_LONG
-        pool = self.replicas[0].pool
-        if pool.blocks_for(request.most_kv_tokens) > self.limits.blocks:
+        if not self.replicas[0].pool.fits_empty(request):
             return Status.NO_ROOM
         return Status.COMPLETED
 
+    # starts -------------------------------------------------------------------------------------
+
     def _start_step(self, replica: Replica, now_ps: int) -> None:
-        """Let the ready slots of ``replica`` try in turn until one of them starts."""
-        while replica.next_start_ps() == now_ps:
+        """Let the ready slots of ``replica`` try in turn until none is left or stage 0 is busy."""
+        while replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
             slot = replica.next_ready()
             if slot is None:
                 return
             slot.ready_ps = None
-            step = schedule_step(replica, slot, self.limits.max_num_batched_tokens)
+            scheduler = Scheduler(replica, slot, self.limits)
+            step = scheduler.compose()
             if step.rows:
                 self._launch(replica, slot, step, now_ps)
+            if self.asynchronous:
+                self._go_on_ahead(slot, step, now_ps)
+            elif slot.in_flight:
+                slot.finish_ps = slot.in_flight[0].end_ps
+            for request, was_in in scheduler.lost:
+                before = step.number - 1
+                self.ledger.interval(request, was_in, request.first_row, before, IntervalKind.LOST)
             if step.preempted:
                 replica.wake(now_ps, but=slot)
 
+    def _go_on_ahead(self, slot: Slot, step: Step, now_ps: int) -> None:
+        """With fewer than two batches in flight compose another at once, unless this was empty."""
+        if step.rows and len(slot.in_flight) < 2:
+            slot.ready_ps = now_ps
+        elif slot.in_flight:
+            slot.finish_ps = max(now_ps, slot.in_flight[0].end_ps)
+
     def _launch(self, replica: Replica, slot: Slot, step: Step, now_ps: int) -> None:
-        measures = self.prices.measure(step, replica.pool.used, self.limits.sram_blocks)
-        end_ps = self.prices.cross(replica, measures, now_ps)
-        slot.in_flight = step
-        heappush(self.in_flight, (end_ps, replica.number, slot.number))
+        measures = self.prices.measure(step, replica.pool)
+        there_ps = max([now_ps, *(request.last_back_ps for request in step.rows)])
+        start_ps, step.end_ps = self.prices.cross(replica, measures, there_ps)
+        slot.in_flight.append(step)
+        replica.steps += 1
         for request in step.rows:
+            if request in slot.members:
+                request.slot = slot.number
             if request.first_scheduled_ps == NEVER:
-                request.first_scheduled_ps = now_ps
-        self.ledger.step(now_ps, end_ps, replica, slot, measures)
+                request.first_scheduled_ps = start_ps
+            if self.asynchronous:
+                request.flights.add(step.number)
+        for request in step.emitting:
+            request.emits.add(step.number)
+            if self.asynchronous:
+                request.last_back_ps = step.end_ps + self.prices.return_ps[replica.number]
+        self.ledger.step(start_ps, step, replica, slot, measures)
