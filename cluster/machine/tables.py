@@ -137,6 +137,9 @@ class PriceTables:
     window_tokens: int
     """The window of the windowed layers, 0 where there are none."""
 
+    host_ps: int = 0
+    """What a batch that is composed ahead waits for its host, at least, before it starts."""
+
     @property
     def stages(self) -> int:
         return int(self.stage_class.shape[1])

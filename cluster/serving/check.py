@@ -21,6 +21,13 @@ def check_limits(limits: Limits) -> None:
             raise ValueError(f"{name} must be at least 1, got {getattr(limits, name)!r}")
     if not limits.concurrency >= 0:
         raise ValueError(f"concurrency must be 0 (open loop) or more, got {limits.concurrency!r}")
+    if not limits.long_prefill_token_threshold >= 0:
+        raise ValueError(
+            "long_prefill_token_threshold must be 0 (none) or more, "
+            f"got {limits.long_prefill_token_threshold!r}"
+        )
+    if limits.windowed is not None and limits.prefix_caching:
+        raise ValueError("windowed layers keep all their blocks with prefix_caching")
     if not limits.sram_blocks >= 0:
         raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:
@@ -85,6 +92,8 @@ def _check_keys(arrivals: Arrivals, block_size: int) -> None:
 
 def check_prices(prices: PriceTables, limits: Limits) -> None:
     """Tables long enough for the limits, nothing negative, no step that leaves int64."""
+    if limits.async_scheduling and prices.stages > 1:
+        raise ValueError(f"async_scheduling needs one pipeline stage, got {prices.stages}")
     classes, tokens = prices.linear_ps.shape[0], limits.max_num_batched_tokens
     longest_ps = 0.0
     for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):

@@ -11,7 +11,15 @@ from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
-from cluster.serving.problem import NEVER, Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.problem import (
+    NEVER,
+    Arrivals,
+    Limits,
+    Observer,
+    OnIntervals,
+    OnSteps,
+    Served,
+)
 
 WINDOW_STEPS = 1 << 12
 """Rows of the log buffer: half a megabyte stays in a core's own cache."""
@@ -31,6 +39,7 @@ def serve(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
+    on_intervals: OnIntervals | None = None,
 ) -> Served:
     """Replay ``arrivals`` by the rules of DESIGN.md.
 
@@ -42,7 +51,7 @@ def serve(
     state = build(arrivals, prices, limits)
     if observer is not None:
         observer.started(len(state.requests))
-    run(state, observer=observer, on_steps=on_steps)
+    run(state, observer=observer, on_steps=on_steps, on_intervals=on_intervals)
     if observer is not None:
         observer.finished()
     return served_of(state)
@@ -53,12 +62,14 @@ def run(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
+    on_intervals: OnIntervals | None = None,
     window_steps: int = WINDOW_STEPS,
 ) -> None:
     """Advance ``state`` to its end in windows of at most ``window_steps`` steps and about 50 ms."""
     log = np.zeros(window_steps, STEP)
     control = state.control[0]
     steps = min(window_steps, 256)
+    control["recording"] = on_intervals is not None
     with announced():
         advance(state, log[:0])  # compiled or loaded here, outside the first window's time
     while control["status"] == RUNNING:
@@ -67,6 +78,9 @@ def run(
         steps = _next_window(steps, window_steps, time.perf_counter() - began_s)
         if on_steps is not None and rows > 0:
             on_steps(log[:rows])
+        if on_intervals is not None and control["intervals"] > 0:
+            on_intervals(state.intervals[: control["intervals"]])
+        control["intervals"] = 0
         if observer is not None:
             now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
             observer.advanced(now_ps, done, tokens)

@@ -9,8 +9,8 @@ from cluster.serving.problem import Arrivals, Limits, Status
 def refused(arrivals: Arrivals, limits: Limits) -> Integers:
     """[n] what becomes of each request by its size alone (``Status``), by the rule of DESIGN.md."""
     total = arrivals.prompt_tokens + arrivals.output_tokens
-    crowded = -(-(total - 1) // limits.block_size) > limits.blocks
-    status = np.where(crowded, Status.NO_ROOM, Status.COMPLETED)
+    fits = limits.capacity.admits(total - 1, limits.max_num_batched_tokens, limits.block_size)
+    status = np.where(fits, Status.COMPLETED, Status.NO_ROOM)
     return np.where(total > limits.max_model_len, Status.TOO_LONG, status).astype(np.int64)
 
 

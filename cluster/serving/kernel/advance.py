@@ -1,9 +1,12 @@
 """The loop: finishes before arrivals before starts, until the log is full or all is done."""
 
-from cluster.compiled import compiled, inlined
+from typing import Any
+
+from cluster.compiled import called, compiled, inlined
 from cluster.machine.tables import Records
-from cluster.serving.kernel.arrive import arrive, next_arrival_ps
+from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
+from cluster.serving.kernel.measure import measure
 from cluster.serving.kernel.schedule import schedule
 from cluster.serving.kernel.state import (
     DONE,
@@ -17,36 +20,46 @@ from cluster.serving.kernel.state import (
     READY,
     RUNNING,
     STUCK,
+    VLLM_DP,
     State,
 )
-from cluster.serving.kernel.step import cross, finish, measure
+from cluster.serving.kernel.step import cross, finish
 
 
 @compiled
 def advance(state: State, log: Records) -> int:
-    """Run on until every row of ``log`` holds a step or nothing is left; return the rows written.
+    """Run on until ``log`` or the buffer of intervals is full, or nothing is left.
+
+    Returns the rows of ``log`` written.
 
     The control record says how things stand then: RUNNING, DONE, LATE (a step would end after
     LAST_PS) or STUCK (requests are left but nothing will ever happen: a fault of the rules).
     """
     control = state.control[0]
     rows = 0
-    while control["status"] == RUNNING and rows < len(log):
+    margin = 3 * control["max_num_seqs"]  # intervals of one step, at most
+    while (
+        control["status"] == RUNNING
+        and rows < len(log)
+        and control["intervals"] + margin <= len(state.intervals)
+    ):
         r = state.replicas[0]["heap"]
         replica = state.replicas[r]
         event_ps = replica["event_ps"]
         arrival_ps = next_arrival_ps(state)
-        if arrival_ps == FOREVER and event_ps == FOREVER:
+        first_ps = min(event_ps, arrival_ps)
+        if first_ps == FOREVER:
             control["status"] = DONE if control["done"] == control["requests"] else STUCK
-        elif arrival_ps < event_ps or (arrival_ps == event_ps and replica["event"] != FINISH):
-            control["now_ps"] = arrival_ps
+            return rows
+        if control["router"] == VLLM_DP and first_ps >= control["snapshot_ps"]:
+            take_snapshot(state, first_ps)
+        control["now_ps"] = first_ps
+        if arrival_ps < event_ps or (arrival_ps == event_ps and replica["event"] != FINISH):
             arrive(state)
         elif replica["event"] == FINISH:
-            control["now_ps"] = event_ps
             finish_slot(state, r)
             reschedule(state, r)
         else:
-            control["now_ps"] = event_ps
             rows += start(state, r, log[rows:])
             reschedule(state, r)
     return rows
@@ -55,35 +68,52 @@ def advance(state: State, log: Records) -> int:
 @inlined
 def finish_slot(state: State, r: int) -> None:
     """The first slot of the replica whose step ends now emits; whoever can go on is woken."""
-    now_ps = state.control[0]["now_ps"]
+    control, replica = state.control[0], state.replicas[r]
     s = 0
-    while state.slots[r, s]["state"] != FLIGHT or state.slots[r, s]["at_ps"] != now_ps:
+    while state.slots[r, s]["state"] != FLIGHT or state.slots[r, s]["at_ps"] != control["now_ps"]:
         s += 1
-    finish(state, r, s)
     slot = state.slots[r, s]
-    if slot["members"] + slot["queued"] > 0:
+    oldest = oldest_flight(control, slot)
+    end_ps = state.ends_ps[r, s, oldest]
+    slot["flights"] -= 1
+    finish(state, r, s, end_ps, 1 + oldest, state.steps[r, s, oldest])
+    slot["state"] = IDLE
+    if control["asynchronous"] or owes_the_way_back(state, r, s, end_ps):
         slot["state"] = READY
-        slot["at_ps"] = now_ps + state.replicas[r]["return_ps"]
-    else:
-        slot["state"] = IDLE
+        slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"])
     wake(state, r)
 
 
 @inlined
-def wake(state: State, r: int) -> None:
-    """Every idle slot of the replica with members or queue is ready now."""
-    for s in range(state.slots.shape[1]):
-        slot = state.slots[r, s]
-        if slot["state"] == IDLE and slot["members"] + slot["queued"] > 0:
-            slot["state"] = READY
-            slot["at_ps"] = state.control[0]["now_ps"]
+def oldest_flight(control: Any, slot: Any) -> int:
+    """Which of the two places for batches in flight holds the oldest; only one is used in turn."""
+    return int((slot["turn"] ^ slot["flights"]) & control["asynchronous"])
+
+
+@inlined
+def owes_the_way_back(state: State, r: int, s: int, end_ps: int) -> bool:
+    """Whether slot ``s`` waits for its tokens to come back before its next step.
+
+    With one stage the engine does, if there is anything to do; with several only a slot with
+    decodes does.
+    """
+    replica = state.replicas[r]
+    if state.slots[r, s]["members"] > 0:
+        return True
+    if state.slots.shape[1] > 1:
+        return False
+    if replica["half"] > 0:
+        return True
+    return bool(
+        replica["queued"] > 0 and state.requests[replica["head"]]["arrival_ps"] < end_ps
+    )
 
 
 @inlined
 def start(state: State, r: int, log: Records) -> int:
-    """Try the ready slots of a replica whose first stage is free; return how many steps started.
+    """Try the ready slots of a replica until one starts a step; return how many have.
 
-    A slot that can schedule nothing is idle until it is woken.
+    A slot that can schedule nothing is idle until it is woken, or until what it has in flight ends.
     """
     control = state.control[0]
     tries = (control["max_num_seqs"] + 2) * (state.slots.shape[1] + 1)
@@ -96,12 +126,32 @@ def start(state: State, r: int, log: Records) -> int:
         schedule(state, r, s)
         if control["preempted"] > 0:
             wake(state, r)
-        if control["budget"] < control["max_num_batched_tokens"]:
+        started = control["budget"] < control["max_num_batched_tokens"]
+        if started:
             launch(state, r, s, log)
+        settle(state, r, s, started)
+        if started:
             return 1
-        slot["state"] = IDLE
     control["status"] = STUCK
     return 0
+
+
+@inlined
+def settle(state: State, r: int, s: int, started: bool) -> None:
+    """What slot ``s`` does after it has tried to start a step.
+
+    With fewer than two batches in flight an asynchronous one composes another at once, unless this
+    one was empty.
+    """
+    control, slot = state.control[0], state.slots[r, s]
+    if control["asynchronous"] and started and slot["flights"] < 2:
+        return
+    if slot["flights"] == 0:
+        slot["state"] = IDLE
+        return
+    oldest = oldest_flight(control, slot)
+    slot["state"] = FLIGHT
+    slot["at_ps"] = max(control["now_ps"], state.ends_ps[r, s, oldest])
 
 
 @inlined
@@ -123,20 +173,47 @@ def first_ready(state: State, r: int) -> int:
 def launch(state: State, r: int, s: int, log: Records) -> None:
     """Put the scheduled step on its way and write it into the first row of the log."""
     control, replica, slot, row = state.control[0], state.replicas[r], state.slots[r, s], log[0]
-    measure(state, r, s, row)
-    end_ps = cross(state, r, row)
-    row["start_ps"] = control["now_ps"]
-    row["end_ps"] = end_ps
+    measure(state, r, row)
+    ready_ps = control["now_ps"] + control["host_ps"]
+    if control["fed_back"]:  # the batch before is the one in flight
+        before_ps = state.ends_ps[r, s, slot["turn"] ^ 1]
+        ready_ps = max(ready_ps, before_ps + replica["return_ps"])
+    cross(state, r, row, ready_ps)
     row["replica"] = r
     row["slot"] = s
-    row["running"] = slot["members"]
-    row["waiting"] = slot["queued"]
-    row["used_blocks"] = replica["used_blocks"]
-    slot["state"] = FLIGHT
-    slot["at_ps"] = end_ps
-    control["end_ps"] = max(control["end_ps"], end_ps)
+    row["running"] = slot["members"] + control["reading"]
+    row["waiting"] = replica["queued"]
+    if control["newcomers"] > 0:
+        note_first_start(state, r, s, row["start_ps"])
+    state.ends_ps[r, s, slot["turn"]] = row["end_ps"]
+    state.steps[r, s, slot["turn"]] = replica["steps"]
+    slot["turn"] ^= control["asynchronous"]
+    slot["flights"] += 1
+    replica["steps"] += 1
+    control["end_ps"] = max(control["end_ps"], row["end_ps"])
     replica["barren"] = 0 if row["emitted"] > 0 else replica["barren"] + 1
-    if end_ps > LAST_PS:
+    if row["end_ps"] > LAST_PS:
         control["status"] = LATE
     elif replica["barren"] > control["barren_limit"]:
         control["status"] = STUCK
+
+
+@called
+def note_first_start(state: State, r: int, s: int, start_ps: int) -> None:
+    """Requests that were admitted in this step are scheduled for the first time."""
+    step = state.replicas[r]["steps"]
+    for place in range(state.slots[r, s]["members"]):
+        member = state.members[r, s, place]
+        if member["first_row"] == step:
+            mark_start(state, member["request"], start_ps)
+    for h in range(state.replicas[r]["half"]):
+        if state.half_read[r, h]["first_row"] == step:
+            mark_start(state, state.half_read[r, h]["request"], start_ps)
+
+
+@inlined
+def mark_start(state: State, number: int, start_ps: int) -> None:
+    """Unless it had been scheduled before."""
+    request = state.requests[number]
+    if request["first_scheduled_ps"] < 0:
+        request["first_scheduled_ps"] = start_ps

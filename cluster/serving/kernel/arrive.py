@@ -1,19 +1,23 @@
-"""A request arrives: is it possible at all, which replica takes it, which slot."""
+"""A request arrives: is it possible at all, and which replica takes it."""
 
-from cluster.compiled import inlined
+from cluster.compiled import called, inlined
 from cluster.serving.kernel.clock import reschedule
+from cluster.serving.kernel.members import enqueue
+from cluster.serving.kernel.pool import fits_empty, used_units
 from cluster.serving.kernel.state import (
     FOREVER,
     IDLE,
     LEAST_KV,
-    LEAST_OUTSTANDING,
     NO_ROOM,
-    NONE,
     RANDOM,
     READY,
+    ROUND_ROBIN,
+    SNAPSHOT_PS,
     TOO_LONG,
+    VLLM_DP,
     State,
 )
+from cluster.serving.kernel.step import send_next
 
 
 @inlined
@@ -27,7 +31,7 @@ def next_arrival_ps(state: State) -> int:
     return int(state.requests[control["sent"]]["arrival_ps"])
 
 
-@inlined
+@called
 def arrive(state: State) -> None:
     """Let the next request arrive now."""
     control = state.control[0]
@@ -36,73 +40,85 @@ def arrive(state: State) -> None:
     control["sent"] += 1
     if control["closed_loop"]:
         control["due"] -= 1
-        request["arrival_ps"] = control["now_ps"]
-    most = (request["goal"] - 1 + control["block_size"] - 1) // control["block_size"]
     if request["goal"] > control["max_model_len"]:
         refuse(state, number, TOO_LONG)
-    elif most > control["blocks"]:
+    elif not fits_empty(state, request["goal"] - 1):
         refuse(state, number, NO_ROOM)
     else:
         r = choose_replica(state, request["choice"])
+        control["routed"] += 1
+        control["last_replica"] = r
         request["replica"] = r
         state.replicas[r]["outstanding"] += 1
-        enqueue(state, r, choose_slot(state, r), number)
+        state.replicas[r]["seen_waiting"] += 1
+        enqueue(state, r, number)
+        wake(state, r)
+        reschedule(state, r)
 
 
 @inlined
 def refuse(state: State, number: int, status: int) -> None:
     """A request that can never run is done at once."""
-    control = state.control[0]
-    state.requests[number]["status"] = status
-    control["done"] += 1
-    control["due"] += control["closed_loop"]
+    request = state.requests[number]
+    request["status"] = status
+    state.control[0]["done"] += 1
+    send_next(state, request["arrival_ps"])
+
+
+@called
+def wake(state: State, r: int) -> None:
+    """Every idle slot of the replica with anything to do is ready now."""
+    replica = state.replicas[r]
+    prompts = replica["queued"] + replica["half"]
+    for s in range(state.slots.shape[1]):
+        slot = state.slots[r, s]
+        if slot["state"] == IDLE and slot["members"] + prompts > 0:
+            slot["state"] = READY
+            slot["at_ps"] = state.control[0]["now_ps"]
 
 
 @inlined
 def choose_replica(state: State, drawn: int) -> int:
-    """Ask the router; ties go to the lowest replica."""
-    control, replicas = state.control[0], state.replicas
+    """Ask the router; ties go to the first replica at or after the one whose turn it is."""
+    control, count = state.control[0], len(state.replicas)
     if control["router"] == RANDOM:
         return drawn
-    best = 0
-    if control["router"] == LEAST_OUTSTANDING:
-        for r in range(1, len(replicas)):
-            if replicas[r]["outstanding"] < replicas[best]["outstanding"]:
-                best = r
-    elif control["router"] == LEAST_KV:
-        for r in range(1, len(replicas)):
-            if replicas[r]["used_blocks"] < replicas[best]["used_blocks"]:
-                best = r
-    else:
-        best = control["next_replica"]
-        control["next_replica"] = (best + 1) % len(replicas)
-    return best
+    turn = control["last_replica"] + 1
+    if control["router"] in (ROUND_ROBIN, VLLM_DP):
+        turn = control["routed"]
+    best = turn % count
+    if control["router"] == ROUND_ROBIN:
+        return int(best)
+    least = load_of(state, best)
+    for i in range(1, count):
+        r = (turn + i) % count
+        load = load_of(state, r)
+        if load < least:
+            best = r
+            least = load
+    return int(best)
 
 
 @inlined
-def choose_slot(state: State, r: int) -> int:
-    """The slot with the fewest unfinished requests among those with seats; ties to the lowest."""
-    best = 0  # the first slot has seats if any has
-    for s in range(1, state.slots.shape[1]):
-        slot, leader = state.slots[r, s], state.slots[r, best]
-        load = slot["members"] + slot["queued"]
-        if slot["seats"] > 0 and load < leader["members"] + leader["queued"]:
-            best = s
-    return best
+def load_of(state: State, r: int) -> int:
+    """What the router compares replicas by."""
+    router, replica = state.control[0]["router"], state.replicas[r]
+    if router == LEAST_KV:
+        return used_units(state, r)
+    if router == VLLM_DP:
+        room, waiting = state.room[0], replica["seen_waiting"]
+        busy = max(replica["outstanding"], waiting + replica["seen_running"])
+        crowded = max(0, 2 * replica["seen_used"] - room)  # (use - 0.5) x 6, times room
+        return int(busy * room + 3 * waiting * crowded)
+    return int(replica["outstanding"])
 
 
-@inlined
-def enqueue(state: State, r: int, s: int, number: int) -> None:
-    """Append the request to the slot's queue and wake the slot if it is idle."""
-    slot = state.slots[r, s]
-    state.requests[number]["next"], state.requests[number]["slot"] = NONE, s
-    if slot["queued"] == 0:
-        slot["head"] = number
-    else:
-        state.requests[slot["tail"]]["next"] = number
-    slot["tail"] = number
-    slot["queued"] += 1
-    if slot["state"] == IDLE:
-        slot["state"] = READY
-        slot["at_ps"] = state.control[0]["now_ps"]
-        reschedule(state, r)
+@called
+def take_snapshot(state: State, now_ps: int) -> None:
+    """Note the load of all replicas as it was at the last whole 100 ms before ``now_ps``."""
+    state.control[0]["snapshot_ps"] = (now_ps // SNAPSHOT_PS + 1) * SNAPSHOT_PS
+    for r in range(len(state.replicas)):
+        replica = state.replicas[r]
+        replica["seen_waiting"] = replica["queued"]
+        replica["seen_running"] = replica["running"]
+        replica["seen_used"] = used_units(state, r)

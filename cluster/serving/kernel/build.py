@@ -3,7 +3,7 @@
 import numpy as np
 
 from cluster.machine.attention import SHAPE
-from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.machine.tables import INTERVAL, Integers, PriceTables, Records
 from cluster.serving.histogram import BINS
 from cluster.serving.kernel.state import (
     BLOCK,
@@ -15,11 +15,15 @@ from cluster.serving.kernel.state import (
     REPLICA,
     REQUEST,
     SLOT,
+    SNAPSHOT_PS,
     STAGE,
     WORK,
     State,
 )
 from cluster.serving.problem import NEVER, ROUTERS, Arrivals, Limits
+
+INTERVALS = 1 << 14
+"""Rows of the buffer of intervals, unless three for every running request are more."""
 
 
 def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
@@ -27,39 +31,51 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
 
     Everything is owned, writable and contiguous, so that the kernel is compiled for one type only.
     """
-    tables = _tables(arrivals, prices, limits)
+    seats = -(-limits.max_num_seqs // prices.stages)
+    capacity = limits.capacity
+    per_replica = np.arange(prices.replicas * limits.max_num_seqs)
+    prompts = limits.max_num_seqs if limits.long_prefill_token_threshold else 1
     return State(
         control=_control(arrivals, prices, limits),
         requests=_requests(arrivals, limits),
         replicas=_replicas(prices, limits),
-        slots=_slots(prices, limits),
+        slots=_slots(prices, seats),
+        ends_ps=np.zeros((prices.replicas, prices.stages, 2), np.int64),
+        steps=np.zeros((prices.replicas, prices.stages, 2), np.int64),
         stages=_stages(prices, limits),
-        members=_members(prices, limits),
+        members=np.zeros((prices.replicas, prices.stages, seats), MEMBER),
+        half_read=np.zeros((prices.replicas, prompts), MEMBER),
+        scratch=np.zeros(2, MEMBER),
+        stale=np.zeros((prices.replicas, 2 * limits.max_num_seqs), np.int64),
+        windows=np.array(capacity.windows, np.int64),
+        units=np.array(capacity.block_units, np.int64, order="C"),
+        room=np.array(capacity.room_units, np.int64),
+        held=np.zeros((prices.replicas, len(capacity.windows)), np.int64),
         pool=_pool(prices, limits),
-        tables=tables,
+        tables=_tables(arrivals, prices, limits),
+        free_seats=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
         rates=_rates(prices, limits),
         attention=np.array(prices.attention, SHAPE, order="C"),
         works=np.zeros(len(prices.linear_ps), WORK),
         itl_count=np.zeros(BINS, np.int64),
+        intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
     )
-
-
-def seats(stages: int, max_num_seqs: int) -> Integers:
-    """Seats of each slot of a replica: the first slots take the remainder."""
-    return max_num_seqs // stages + (np.arange(stages) < max_num_seqs % stages).astype(np.int64)
 
 
 def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records:
     control = np.zeros(1, CONTROL)
     requests = len(arrivals.arrival_ps)
     control["requests"], control["replicas"] = requests, prices.replicas
-    for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "blocks", "max_model_len"):
+    for name in ("max_num_seqs", "max_num_batched_tokens", "block_size", "max_model_len"):
         control[name] = getattr(limits, name)
-    control["sram_blocks"] = limits.sram_blocks
+    control["sram_units"] = limits.capacity.sram_units
     control["router"] = ROUTERS.index(limits.router)
+    control["threshold"] = limits.long_prefill_token_threshold
+    control["asynchronous"], control["host_ps"] = limits.async_scheduling, prices.host_ps
     control["closed_loop"] = limits.concurrency > 0
     control["due"] = min(limits.concurrency, requests)
+    control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
     control["clocks_per_query"] = prices.clocks_per_query
     control["window_tokens"] = prices.window_tokens
@@ -78,6 +94,8 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
     requests["arrival_ps"] = arrivals.arrival_ps
     requests["prompt"] = requests["known"] = arrivals.prompt_tokens
     requests["goal"] = arrivals.prompt_tokens + arrivals.output_tokens
+    if limits.concurrency:
+        requests["arrival_ps"] = 0  # a user's first; later ones are set when the answer is there
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
     if limits.router == "random":
@@ -85,6 +103,8 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
     if limits.prefix_caching:
         requests["first_key"] = arrivals.key_offsets[:-1]
         requests["key_count"] = np.diff(arrivals.key_offsets)
+        full = (requests["goal"] - 1) // limits.block_size
+        requests["answer_key"] = arrivals.key_count + np.cumsum(full) - full
     requests["next"] = requests["replica"] = NONE
     for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
         requests[name] = NEVER
@@ -96,15 +116,15 @@ def _replicas(prices: PriceTables, limits: Limits) -> Records:
     replicas["heap"] = replicas["place"] = np.arange(prices.replicas)
     replicas["event_ps"] = FOREVER
     replicas["return_ps"] = prices.return_ps
-    replicas["short_for"] = NONE
+    replicas["short_for"] = replicas["head"] = replicas["tail"] = NONE
     replicas["free_tail"] = limits.blocks - 1
+    replicas["free_seats"] = limits.max_num_seqs
     return replicas
 
 
-def _slots(prices: PriceTables, limits: Limits) -> Records:
+def _slots(prices: PriceTables, seats: int) -> Records:
     slots = np.zeros((prices.replicas, prices.stages), SLOT)
-    slots["seats"] = seats(prices.stages, limits.max_num_seqs)
-    slots["head"] = slots["tail"] = NONE
+    slots["seats"] = seats
     slots["finished_ps"] = NEVER
     return slots
 
@@ -114,14 +134,6 @@ def _stages(prices: PriceTables, limits: Limits) -> Records:
     stages["free_ps"] = limits.ready_ps
     stages["price_class"] = prices.stage_class
     return stages
-
-
-def _members(prices: PriceTables, limits: Limits) -> Records:
-    most = int(seats(prices.stages, limits.max_num_seqs).max())
-    members = np.zeros((prices.replicas, prices.stages, most), MEMBER)
-    if limits.prefix_caching:
-        members["seat"] = np.arange(members.size).reshape(members.shape)
-    return members
 
 
 def _pool(prices: PriceTables, limits: Limits) -> Records:
@@ -139,8 +151,7 @@ def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers
     if not limits.prefix_caching:
         return np.zeros((1, 1), np.int64)
     longest = -(-_longest(arrivals, limits) // limits.block_size)
-    total = prices.replicas * prices.stages * int(seats(prices.stages, limits.max_num_seqs).max())
-    return np.zeros((total, max(1, min(longest, limits.blocks))), np.int64)
+    return np.zeros((prices.replicas * limits.max_num_seqs, max(1, min(longest, limits.blocks))), np.int64)
 
 
 def _rates(prices: PriceTables, limits: Limits) -> Records:

@@ -1,10 +1,10 @@
 """Which replica acts next: a binary heap of replicas by (time, kind of event, number)."""
 
-from cluster.compiled import inlined
+from cluster.compiled import called, inlined
 from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, READY, START, State
 
 
-@inlined
+@called
 def reschedule(state: State, r: int) -> None:
     """Find the next event of replica ``r`` anew and put the replica where it belongs."""
     finish_ps = FOREVER
@@ -15,7 +15,9 @@ def reschedule(state: State, r: int) -> None:
             finish_ps = min(finish_ps, slot["at_ps"])
         elif slot["state"] == READY:
             ready_ps = min(ready_ps, slot["at_ps"])
-    start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])
+    start_ps = ready_ps
+    if state.control[0]["asynchronous"] == 0:  # else a step is composed while stage 0 is busy
+        start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])
     replica = state.replicas[r]
     replica["event"] = FINISH if finish_ps <= start_ps else START
     replica["event_ps"] = min(finish_ps, start_ps)

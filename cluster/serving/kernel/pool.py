@@ -6,13 +6,13 @@ that carry a key also stand in a hash table, chained through ``bucket`` and ``ch
 
 from typing import Any
 
-from cluster.compiled import inlined
+from cluster.compiled import called, inlined
 from cluster.serving.kernel.state import NONE, State
 
 
 @inlined
 def find(pool: Any, key: int) -> int:
-    """The block that carries ``key``, or NONE."""
+    """The block that has carried ``key`` longest, or NONE."""
     block: int = pool[key % len(pool)]["bucket"]
     while block != NONE and pool[block]["key"] != key:
         block = pool[block]["chain"]
@@ -21,11 +21,17 @@ def find(pool: Any, key: int) -> int:
 
 @inlined
 def carry(pool: Any, block: int, key: int) -> None:
-    """Let ``block`` carry ``key``, which nobody carries."""
+    """Let ``block`` carry ``key``, behind others that do."""
     bucket = key % len(pool)
     pool[block]["key"] = key
-    pool[block]["chain"] = pool[bucket]["bucket"]
-    pool[bucket]["bucket"] = block
+    pool[block]["chain"] = NONE
+    other = pool[bucket]["bucket"]
+    if other == NONE:
+        pool[bucket]["bucket"] = block
+        return
+    while pool[other]["chain"] != NONE:
+        other = pool[other]["chain"]
+    pool[other]["chain"] = block
 
 
 @inlined
@@ -74,9 +80,22 @@ def append(replica: Any, pool: Any, block: int) -> None:
 
 
 @inlined
-def take(replica: Any, pool: Any, table: Any, held: int, count: int) -> None:
-    """Put ``count`` blocks from the head of the free list into ``table`` behind ``held`` others."""
-    for i in range(held, held + count):
+def prepend(replica: Any, pool: Any, block: int) -> None:
+    """Put ``block`` at the head of the free list."""
+    head = replica["free_head"]
+    pool[block]["before"] = NONE
+    pool[block]["after"] = head
+    if head == NONE:
+        replica["free_tail"] = block
+    else:
+        pool[head]["before"] = block
+    replica["free_head"] = block
+
+
+@inlined
+def take(replica: Any, pool: Any, table: Any, first: int, last: int) -> None:
+    """Put blocks from the head of the free list into ``table[first:last]``."""
+    for i in range(first, last):
         block = replica["free_head"]
         unlink(replica, pool, block)
         forget(pool, block)
@@ -85,47 +104,140 @@ def take(replica: Any, pool: Any, table: Any, held: int, count: int) -> None:
 
 
 @inlined
-def grow(state: State, r: int, member: Any, count: int) -> None:
-    """Give ``member`` of replica ``r`` ``count`` more blocks; they must be there."""
-    control, replica = state.control[0], state.replicas[r]
-    if control["prefix_caching"]:
-        held = member["capacity"] // control["block_size"]
-        take(replica, state.pool[r], state.tables[member["seat"]], held, count)
-    replica["used_blocks"] += count
-    member["capacity"] += count * control["block_size"]
-    paid = min(member["owed"], count)
-    member["owed"] -= paid
-    replica["owed"] -= paid
+def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
+    """Blocks held in layers that see ``window`` tokens, of a sequence of ``blocks``.
+
+    The last ``chunk`` tokens of it are new.
+    """
+    if window == 0:
+        return blocks
+    block_size = control["block_size"]
+    behind: int = (window - 1 + chunk + block_size - 1) // block_size + 1
+    return min(blocks, behind)
+
+
+@called
+def has_room(state: State, r: int, member: Any, blocks: int, chunk: int) -> bool:
+    """Whether ``member`` can come to hold ``blocks`` after a chunk of that length."""
+    control, windows, units, held = state.control[0], state.windows, state.units, state.held
+    has = member["capacity"] // control["block_size"]
+    for m in range(len(state.room)):
+        used = 0
+        for k in range(len(windows)):
+            more = kind_blocks(control, windows[k], blocks, chunk)
+            more -= kind_blocks(control, windows[k], has, member["chunk"])
+            used += units[m, k] * (held[r, k] + more)
+        if used > state.room[m]:
+            return False
+    return True
+
+
+@called
+def fits_empty(state: State, tokens: int) -> bool:
+    """Whether a sequence of ``tokens`` would have room in an empty replica."""
+    control = state.control[0]
+    blocks = (tokens + control["block_size"] - 1) // control["block_size"]
+    for m in range(len(state.room)):
+        used = 0
+        for k in range(len(state.windows)):
+            most = kind_blocks(control, state.windows[k], blocks, control["max_num_batched_tokens"])
+            used += state.units[m, k] * most
+        if used > state.room[m]:
+            return False
+    return True
 
 
 @inlined
+def used_units(state: State, r: int) -> int:
+    """KV in use at replica ``r``, in units of the first constraint."""
+    used = 0
+    for k in range(len(state.windows)):
+        used += state.units[0, k] * state.held[r, k]
+    return used
+
+
+@inlined
+def blocks_after(state: State, member: Any, tokens: int) -> int:
+    """Blocks in layers with full context once ``member`` has taken ``tokens`` more."""
+    block_size = state.control[0]["block_size"]
+    needed = (member["computed"] + tokens + block_size - 1) // block_size
+    return max(needed, member["capacity"] // block_size)
+
+
+@called
+def grow(state: State, r: int, member: Any, blocks: int, chunk: int) -> None:
+    """Let ``member`` hold ``blocks`` after a chunk of that length; there is room."""
+    control, held = state.control[0], state.held
+    has = member["capacity"] // control["block_size"]
+    for k in range(len(state.windows)):
+        held[r, k] += kind_blocks(control, state.windows[k], blocks, chunk)
+        held[r, k] -= kind_blocks(control, state.windows[k], has, member["chunk"])
+    if control["prefix_caching"]:
+        take(state.replicas[r], state.pool[r], state.tables[member["seat"]], has, blocks)
+    member["capacity"] = blocks * control["block_size"]
+    member["chunk"] = chunk
+
+
+@inlined
+def plan_review(state: State, member: Any) -> None:
+    """Note at how many computed tokens the blocks of ``member`` have to be looked at next.
+
+    That is when a token needs a block, when one fills a block that gets a key, and at once where
+    layers can let go of what was behind the window of a longer chunk.
+    """
+    control = state.control[0]
+    member["review"] = member["capacity"]
+    if control["prefix_caching"]:
+        member["review"] = max(member["computed"], member["capacity"] - 1)
+    elif member["chunk"] > 1 and (len(state.windows) > 1 or state.windows[0] > 0):
+        member["review"] = member["computed"]
+
+
+@called
 def release(state: State, r: int, member: Any) -> None:
-    """Drop all references of ``member``, its last block first, and what it is owed."""
-    control, replica = state.control[0], state.replicas[r]
-    replica["owed"] -= member["owed"]
-    member["owed"] = 0
-    held = member["capacity"] // control["block_size"]
+    """Drop all references of ``member``, its last block first, and give its seat back.
+
+    Blocks without a key are the next to be taken, the others the last.
+    """
+    control, replica, held = state.control[0], state.replicas[r], state.held
+    has = member["capacity"] // control["block_size"]
     member["capacity"] = 0
+    state.free_seats[r, replica["free_seats"]] = member["seat"]
+    replica["free_seats"] += 1
     if not control["prefix_caching"]:
-        replica["used_blocks"] -= held
+        for k in range(len(state.windows)):
+            held[r, k] -= kind_blocks(control, state.windows[k], has, member["chunk"])
         return
     pool, table = state.pool[r], state.tables[member["seat"]]
-    for i in range(held - 1, -1, -1):
+    for i in range(has - 1, -1, -1):
         block = table[i]
         pool[block]["references"] -= 1
         if pool[block]["references"] == 0:
-            replica["used_blocks"] -= 1
-            append(replica, pool, block)
+            held[r, 0] -= 1
+            if pool[block]["key"] != NONE:
+                append(replica, pool, block)
+    for i in range(has):
+        block = table[i]
+        if pool[block]["references"] == 0 and pool[block]["key"] == NONE:
+            prepend(replica, pool, block)
 
 
 @inlined
+def block_key(state: State, request: Any, block: int) -> int:
+    """The key of the request's full block of this number; beyond its prompt's nobody shares it."""
+    beyond = block - request["key_count"]
+    if beyond < 0:
+        return int(state.keys[request["first_key"] + block])
+    return int(request["answer_key"] + beyond)
+
+
+@called
 def look_up(state: State, r: int, request: Any, seat: int) -> int:
     """How many blocks of ``request`` are cached; names them in the table of ``seat``."""
-    pool, table, keys = state.pool[r], state.tables[seat], state.keys
-    most = (request["known"] - 1) // state.control[0]["block_size"]
-    limit: int = min(most, request["key_count"])
+    pool, table = state.pool[r], state.tables[seat]
+    limit: int = (request["known"] - 1) // state.control[0]["block_size"]
     for i in range(limit):
-        block = find(pool, keys[request["first_key"] + i])
+        block = find(pool, block_key(state, request, i))
         if block == NONE:
             return i
         table[i] = block
@@ -133,37 +245,33 @@ def look_up(state: State, r: int, request: Any, seat: int) -> int:
 
 
 @inlined
-def unreferenced(pool: Any, table: Any, hits: int) -> int:
-    """How many of the first ``hits`` blocks of ``table`` stand in the free list."""
+def shared(pool: Any, table: Any, hits: int) -> int:
+    """How many of the first ``hits`` blocks of ``table`` somebody references."""
     count = 0
     for i in range(hits):
-        if pool[table[i]]["references"] == 0:
+        if pool[table[i]]["references"] > 0:
             count += 1
     return count
 
 
-@inlined
-def claim(replica: Any, pool: Any, table: Any, hits: int) -> None:
+@called
+def claim(state: State, r: int, table: Any, hits: int) -> None:
     """Add a reference to each of the first ``hits`` blocks of ``table``."""
+    pool = state.pool[r]
     for i in range(hits):
         block = table[i]
         if pool[block]["references"] == 0:
-            unlink(replica, pool, block)
-            replica["used_blocks"] += 1
+            unlink(state.replicas[r], pool, block)
+            state.held[r, 0] += 1
         pool[block]["references"] += 1
 
 
-@inlined
-def name_filled(state: State, r: int, member: Any, before: int) -> None:
-    """Let the blocks that fill as ``before`` computed tokens become ``computed`` take their keys.
-
-    A key that another block carries already stays there.
-    """
-    block_size = state.control[0]["block_size"]
+@called
+def name_full(state: State, r: int, member: Any, tokens: int) -> None:
+    """Let the blocks that the first ``tokens`` of ``member`` fill carry their keys."""
+    full = tokens // state.control[0]["block_size"]
     request = state.requests[member["request"]]
     pool, table = state.pool[r], state.tables[member["seat"]]
-    last = min(member["computed"] // block_size, request["key_count"])
-    for i in range(before // block_size, last):
-        key = state.keys[request["first_key"] + i]
-        if find(pool, key) == NONE:
-            carry(pool, table[i], key)
+    for i in range(member["named"], full):
+        carry(pool, table[i], block_key(state, request, i))
+    member["named"] = max(member["named"], full)

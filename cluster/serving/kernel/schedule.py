@@ -1,204 +1,287 @@
-"""Which member of a slot takes how many tokens in the next step: the rules' three phases."""
+"""What the next step of a slot holds: its decodes, chunks of half-read prompts, newcomers."""
 
 from typing import Any
 
-from cluster.compiled import inlined
-from cluster.serving.kernel.pool import claim, grow, look_up, name_filled, release, unreferenced
-from cluster.serving.kernel.state import NONE, State
-from cluster.serving.problem import NEVER
+from cluster.compiled import called, inlined
+from cluster.machine.attention import BLOCK_TOKENS
+from cluster.serving.kernel.members import give_chunk, join, leave_queue, preempt
+from cluster.serving.kernel.pool import (
+    blocks_after,
+    claim,
+    grow,
+    has_room,
+    look_up,
+    name_full,
+    plan_review,
+    shared,
+)
+from cluster.serving.kernel.state import (
+    FOREVER,
+    GONE,
+    NO_MORE,
+    NONE,
+    READ_ON,
+    READ_OUT,
+    State,
+)
+from cluster.serving.kernel.measure import count_decodes, seen_blocks
 
 
 @inlined
 def schedule(state: State, r: int, s: int) -> None:
-    """Fill the next step of slot ``s`` of replica ``r``: ``scheduled`` and ``computed`` of members.
-
-    Leaves the budget that is left and the number of preempted members in the control record.
-    """
-    control = state.control[0]
-    control["preempted"] = 0
-    control["budget"] = control["max_num_batched_tokens"]
-    continue_decoding(state, r, s)
-    if control["budget"] > 0:
-        continue_prefilling(state, r, s)
-    if control["preempted"] == 0 and state.replicas[r]["short_for"] == NONE:
+    """Fill the next step of slot ``s`` of replica ``r`` and measure it in the control record."""
+    control, replica = state.control[0], state.replicas[r]
+    begin(state, r, s)
+    open_for_prompts = True
+    if control["threshold"] > 0 and state.slots.shape[1] == 1:
+        open_for_prompts = continue_by_age(state, r, s)
+    else:
+        continue_decoding(state, r, s, 0, FOREVER)
+        h = 0
+        while open_for_prompts and h < replica["half"] and control["budget"] > 0:
+            outcome = read_on(state, r, s, h)
+            open_for_prompts = outcome != NO_MORE
+            h += outcome == READ_ON
+    if open_for_prompts and control["preempted"] == 0 and replica["short_for"] == NONE:
         admit(state, r, s)
 
 
 @inlined
-def continue_decoding(state: State, r: int, s: int) -> None:
-    """Phase 1: one token for each decoding member while budget is left."""
+def begin(state: State, r: int, s: int) -> None:
+    """An empty step."""
+    control = state.control[0]
+    control["budget"] = control["max_num_batched_tokens"]
+    control["most_of_a_prompt"] = FOREVER
+    if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
+        control["most_of_a_prompt"] = control["threshold"]
+    control["bit"] = 1 + state.slots[r, s]["turn"]
+    control["preempted"] = control["fed_back"] = control["reading"] = 0
+    control["newcomers"] = 0
+    control["prompt_request"] = NONE
+    control["decoding"] = control["prefill"] = control["emitted"] = control["finished"] = 0
+    control["decode_blocks"] = control["decode_blocks_windowed"] = 0
+    control["passes"] = control["passes_windowed"] = 0
+    control["seen"] = control["seen_windowed"] = 0
+
+
+@called
+def continue_by_age(state: State, r: int, s: int) -> bool:
+    """With one stage and a threshold: decodes and half-read prompts in order of admission."""
+    replica, slot, rows = state.replicas[r], state.slots[r, s], state.members[r, s]
+    open_for_prompts = True
+    place = h = 0
+    while h < replica["half"] and state.control[0]["budget"] > 0:
+        last = place
+        while last < slot["members"] and rows[last]["order"] < state.half_read[r, h]["order"]:
+            last += 1
+        continue_decoding(state, r, s, place, last)
+        place = last
+        if h >= replica["half"] or state.control[0]["budget"] == 0:
+            break
+        outcome = read_on(state, r, s, h) if open_for_prompts else NO_MORE
+        open_for_prompts = outcome != NO_MORE
+        h += outcome == READ_ON or outcome == NO_MORE
+        place += outcome == READ_OUT  # it stands there now
+    continue_decoding(state, r, s, place, FOREVER)
+    return open_for_prompts
+
+
+@called
+def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> None:
+    """One token for each decode of ``members[first:last]`` while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
+    bit, caching, window = control["bit"], control["prefix_caching"], control["window_tokens"]
+    widest = seen_blocks(window, 1)
     budget = control["budget"]
-    place = 0
-    while place < slot["members"] and budget > 0:
+    finished = seen_full = seen_windowed = 0
+    place = first
+    while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
-        if member["known"] - member["computed"] == 1 and member["known"] > member["prompt"]:
-            if member["computed"] == member["capacity"]:
-                if not secure(state, r, s, place, 1):
+        known = member["known"]
+        if member["emits"] != 0:  # a token of it is still in the making
+            known += 1
+            if known == member["goal"]:
+                place += 1
+                continue
+            control["fed_back"] = 1
+        computed = member["computed"] + 1
+        if member["computed"] >= member["review"]:
+            if computed > member["capacity"] or member["chunk"] > 1:
+                if not secure(state, r, s, place):
                     break  # it was the youngest
-                settle_shortage(state.replicas[r], member)
-            member["computed"] += 1
-            member["scheduled"] = 1
-            budget -= 1
+            member["computed"] = computed
+            if caching:
+                name_full(state, r, member, min(computed, member["known"]))
+            plan_review(state, member)
+        member["computed"] = computed
+        member["emits"] |= bit
+        blocks = (computed + BLOCK_TOKENS - 1) >> 6
+        seen_full += blocks
+        seen_windowed += min(blocks, widest)
+        finished += known + 1 == member["goal"]
+        budget -= 1
         place += 1
+    count_decodes(control, control["budget"] - budget, finished, seen_full, seen_windowed)
     control["budget"] = budget
 
 
-@inlined
-def continue_prefilling(state: State, r: int, s: int) -> None:
-    """Phase 2: the next chunk of the youngest member, the only one that can be prefilling."""
-    control, slot = state.control[0], state.slots[r, s]
-    place = slot["members"] - 1
-    if place < 0:
-        return
+@called
+def secure(state: State, r: int, s: int, place: int) -> bool:
+    """Give the decode at ``place`` room for a token, at the cost of the youngest ones.
+
+    False if it was the youngest itself: it is preempted, or left out where it is the oldest.
+    """
+    replica, slot = state.replicas[r], state.slots[r, s]
     member = state.members[r, s, place]
-    rest = member["known"] - member["computed"]
-    if rest > 1 or member["known"] == member["prompt"]:
-        tokens = min(rest, control["budget"])
-        if secure(state, r, s, place, missing_blocks(control, member, tokens)):
-            take_chunk(state, r, member, tokens)
-            settle_shortage(state.replicas[r], member)
+    while not has_room(state, r, member, blocks_after(state, member, 1), 1):
+        if youngest_reads(state, r, s):
+            preempt(state, r, s, True)
+            continue
+        if slot["members"] - 1 == place and member["request"] == oldest(state, r):
+            replica["short_for"] = member["request"]
+            return False
+        preempt(state, r, s, False)
+        if slot["members"] == place:
+            return False
+    grow(state, r, member, blocks_after(state, member, 1), 1)
+    if replica["short_for"] == member["request"]:
+        replica["short_for"] = NONE
+    return True
+
+
+@inlined
+def youngest_reads(state: State, r: int, s: int) -> bool:
+    """Whether a half-read prompt is preempted before the slot's decodes.
+
+    It is younger than they are; only with one stage and a threshold it may have come before them.
+    """
+    half, members = state.replicas[r]["half"], state.slots[r, s]["members"]
+    if half == 0:
+        return False
+    if state.slots.shape[1] > 1 or members == 0:
+        return True
+    last = state.half_read[r, half - 1]["order"]
+    return bool(last > state.members[r, s, members - 1]["order"])
+
+
+@inlined
+def oldest(state: State, r: int) -> int:
+    """The lowest-numbered running request of the replica; there is one."""
+    lowest = FOREVER
+    for s in range(state.slots.shape[1]):
+        for place in range(min(1, state.slots[r, s]["members"])):
+            lowest = min(lowest, state.members[r, s, place]["request"])
+    for h in range(state.replicas[r]["half"]):
+        lowest = min(lowest, state.half_read[r, h]["request"])
+    return lowest
+
+
+@called
+def read_on(state: State, r: int, s: int, h: int) -> int:
+    """Give half-read prompt ``h`` its next chunk; what came of it."""
+    control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
+    if replica["short_for"] != NONE:
+        return NO_MORE
+    half = state.half_read[r, h]
+    rest = half["known"] - half["computed"]
+    tokens = min(rest, control["budget"], control["most_of_a_prompt"])
+    if tokens == rest and slot["members"] == slot["seats"]:
+        return NO_MORE
+    while not has_room(state, r, half, blocks_after(state, half, tokens), tokens):
+        reads = youngest_reads(state, r, s)
+        preempt(state, r, s, reads)
+        if reads and replica["half"] == h:
+            return GONE
+    grow(state, r, half, blocks_after(state, half, tokens), tokens)
+    if tokens < rest:
+        control["reading"] += 1
+        give_chunk(state, r, half, tokens, False)
+        return READ_ON
+    place = join(state, r, s, half)
+    for later in range(h + 1, replica["half"]):
+        state.half_read[r, later - 1] = state.half_read[r, later]
+    replica["half"] -= 1
+    give_chunk(state, r, state.members[r, s, place], tokens, True)
+    return READ_OUT
 
 
 @inlined
 def admit(state: State, r: int, s: int) -> None:
-    """Phase 3: requests from the head of the queue, as long as all their blocks can be had."""
-    control, slot = state.control[0], state.slots[r, s]
-    while slot["queued"] > 0 and slot["members"] < slot["seats"] and control["budget"] > 0:
-        request = state.requests[slot["head"]]
-        member = state.members[r, s, slot["members"]]
-        hits = 0
-        if control["prefix_caching"]:
-            hits = look_up(state, r, request, member["seat"])
-        if not seat(state, r, member, slot["head"], hits):
+    """Take requests from the head of the queue, as long as all that they know has room."""
+    control, replica = state.control[0], state.replicas[r]
+    while control["budget"] > 0 and replica["running"] < control["max_num_seqs"]:
+        number = replica["head"]
+        before = NONE
+        while number != NONE and state.requests[number]["flights"] != 0:
+            before = number  # what is in flight from before its preemption comes first
+            number = state.requests[number]["next"]
+        if number == NONE or not take_in(state, r, s, number, before):
             return
-        if request["first_scheduled_ps"] == NEVER:
-            request["first_scheduled_ps"] = control["now_ps"]
-            request["cached_tokens"] = hits * control["block_size"]
-        slot["head"] = request["next"]
-        slot["queued"] -= 1
-        slot["members"] += 1
+
+
+@called
+def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
+    """Let request ``number``, behind ``before`` in the queue, take its first chunk, if it can."""
+    control, replica, request = state.control[0], state.replicas[r], state.requests[number]
+    slot = state.slots[r, s]
+    row = state.free_seats[r, replica["free_seats"] - 1]
+    pool, table = state.pool[r], state.tables[row % len(state.tables)]
+    hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
+    if not can_admit(state, r, request["known"], shared(pool, table, hits)):
+        return False
+    start = max(hits * control["block_size"], request["carried"])
+    rest = request["known"] - start
+    tokens = min(rest, control["budget"], control["most_of_a_prompt"])
+    if tokens == rest and slot["members"] == slot["seats"]:
+        return False
+    leave_queue(state, r, number, before)
+    replica["free_seats"] -= 1
+    replica["running"] += 1
+    claim(state, r, table, hits)
+    half = state.half_read[r, replica["half"]] if tokens < rest else state.scratch[0]
+    half["request"], half["seat"], half["named"] = number, row, hits
+    half["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
+    replica["admitted"] += 1
+    half["prompt"], half["known"], half["goal"] = request["prompt"], request["known"], request["goal"]
+    half["computed"] = half["capacity"] = hits * control["block_size"]
+    half["chunk"] = half["flights"] = half["emits"] = 0
+    half["emitted_ps"] = request["emitted_ps"]
+    half["first_row"] = replica["steps"]
+    if request["preemptions"] == 0:
+        request["cached_tokens"] = hits * control["block_size"]
+        control["newcomers"] += 1
+    unpack(state, r, half, request)
+    grow(state, r, half, blocks_after(state, half, tokens), tokens)
+    if tokens < rest:
+        replica["half"] += 1
+        control["reading"] += 1
+        give_chunk(state, r, half, tokens, False)
+    else:
+        place = join(state, r, s, half)
+        give_chunk(state, r, state.members[r, s, place], tokens, True)
+    return True
 
 
 @inlined
-def seat(state: State, r: int, member: Any, number: int, hits: int) -> bool:
-    """Let request ``number`` take its first tokens in a free seat.
-
-    ``hits`` blocks of its prefix are cached and named in the seat's table. False if the blocks of
-    its whole sequence are not to be had beside what the running members are owed.
-    """
-    control, replica, request = state.control[0], state.replicas[r], state.requests[number]
-    pool, table = state.pool[r], state.tables[member["seat"]]
-    member["known"] = request["known"]
-    member["computed"] = member["capacity"] = hits * control["block_size"]
-    rest = member["known"] - member["computed"]
-    whole = missing_blocks(control, member, rest)
-    free = control["blocks"] - replica["used_blocks"] - replica["owed"]
-    if whole > free - unreferenced(pool, table, hits):
-        return False
-    claim(replica, pool, table, hits)
-    member["owed"] = whole
-    replica["owed"] += whole
-    member["request"] = number
-    member["prompt"] = request["prompt"]
-    member["goal"] = request["goal"]
-    member["emitted_ps"] = request["emitted_ps"]
-    unpack(state, r, member, request)
-    tokens = min(member["known"] - member["computed"], control["budget"])
-    grow(state, r, member, missing_blocks(control, member, tokens))
-    take_chunk(state, r, member, tokens)
-    return True
+def can_admit(state: State, r: int, tokens: int, hits: int) -> bool:
+    """Whether all blocks of a sequence can be had, ``hits`` of which others hold already."""
+    control = state.control[0]
+    block_size = control["block_size"]
+    member = state.scratch[1]
+    member["capacity"], member["chunk"] = hits * block_size, 0
+    blocks = (tokens + block_size - 1) // block_size
+    return has_room(state, r, member, blocks, control["max_num_batched_tokens"])
 
 
 @inlined
 def unpack(state: State, r: int, member: Any, request: Any) -> None:
     """Put the KV that has come with ``request``, beyond what is cached, into blocks: only once."""
-    control = state.control[0]
-    before, carried = member["computed"], request["carried"]
+    carried = request["carried"]
     request["carried"] = 0
-    if carried <= before:
+    more = carried - member["computed"]
+    if more <= 0:
         return
-    grow(state, r, member, missing_blocks(control, member, carried - before))
+    grow(state, r, member, blocks_after(state, member, more), more)
     member["computed"] = carried
-    if control["prefix_caching"]:
-        name_filled(state, r, member, before)
-
-
-@inlined
-def take_chunk(state: State, r: int, member: Any, tokens: int) -> None:
-    """Schedule ``tokens`` tokens, whose blocks are there."""
-    control = state.control[0]
-    before = member["computed"]
-    member["computed"] = before + tokens
-    member["scheduled"] = tokens
-    control["budget"] -= tokens
-    if control["prefix_caching"]:
-        name_filled(state, r, member, before)
-
-
-@inlined
-def missing_blocks(control: Any, member: Any, tokens: int) -> int:
-    """Blocks that ``member`` needs besides its own to take ``tokens`` more."""
-    over = member["computed"] + tokens - member["capacity"]
-    if over <= 0:
-        return 0
-    missing: int = (over + control["block_size"] - 1) // control["block_size"]
-    return missing
-
-
-@inlined
-def secure(state: State, r: int, s: int, place: int, count: int) -> bool:
-    """Give the member at ``place`` ``count`` more blocks, at the cost of the youngest ones.
-
-    False if it was the youngest itself: it is preempted, or left out where it is the oldest.
-    """
-    control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
-    member = state.members[r, s, place]
-    while count > control["blocks"] - replica["used_blocks"]:
-        if slot["members"] - 1 == place and member["request"] == oldest(state, r):
-            replica["short_for"] = member["request"]
-            return False
-        preempt(state, r, s)
-        if slot["members"] == place:
-            return False
-    if count > 0:
-        grow(state, r, member, count)
-    return True
-
-
-@inlined
-def settle_shortage(replica: Any, member: Any) -> None:
-    """The member takes tokens: if the replica was short for it, it is no longer."""
-    if replica["short_for"] == member["request"]:
-        replica["short_for"] = NONE
-
-
-@inlined
-def oldest(state: State, r: int) -> int:
-    """The lowest-numbered running member of the replica; there is one."""
-    lowest = NONE
-    for s in range(state.slots.shape[1]):
-        if state.slots[r, s]["members"] > 0:
-            first = state.members[r, s, 0]["request"]
-            if lowest == NONE or first < lowest:
-                lowest = first
-    return lowest
-
-
-@inlined
-def preempt(state: State, r: int, s: int) -> None:
-    """Send the youngest member of the slot, which has no tokens yet, back to its queue's front."""
-    control, slot = state.control[0], state.slots[r, s]
-    slot["members"] -= 1
-    member = state.members[r, s, slot["members"]]
-    control["preempted"] += 1
-    release(state, r, member)
-    request = state.requests[member["request"]]
-    request["known"] = member["known"]
-    request["emitted_ps"] = member["emitted_ps"]
-    request["preemptions"] += 1
-    request["next"] = slot["head"] if slot["queued"] > 0 else NONE
-    slot["head"] = member["request"]
-    if slot["queued"] == 0:
-        slot["tail"] = member["request"]
-    slot["queued"] += 1
+    if state.control[0]["prefix_caching"]:
+        name_full(state, r, member, carried)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cluster.machine.tables import Integers, Records
-from cluster.serving.problem import Status
+from cluster.serving.problem import ROUTERS, IntervalKind, Status
 
 NONE = -1
 """No request, no block, no replica."""
@@ -20,8 +20,14 @@ FINISH, START = 0, 1
 """What a replica does next; of equal times finishes come first, arrivals lie between the two."""
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """How things stand after a window."""
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV = 0, 1, 2, 3
+ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
 """Routers, in the order of ``cluster.serving.problem.ROUTERS``."""
+SNAPSHOT_PS = 10**11
+"""vLLM's coordinator publishes the load of its engines every 100 ms."""
+READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
+NO_MORE, READ_ON, READ_OUT, GONE = 0, 1, 2, 3
+"""What a slot has done with a half-read prompt: refused it and all others; given it a chunk; given
+it its last chunk and taken it in; preempted it."""
 COMPLETED, TOO_LONG, NO_ROOM = int(Status.COMPLETED), int(Status.TOO_LONG), int(Status.NO_ROOM)
 
 
@@ -36,9 +42,12 @@ CONTROL = _record(
     "max_num_seqs",
     "max_num_batched_tokens",
     "block_size",
-    "blocks",
-    "sram_blocks",
+    "sram_units",
     "max_model_len",
+    "threshold",  # long_prefill_token_threshold
+    "asynchronous",
+    "host_ps",
+    "recording",  # whether intervals are written
     "router",
     "closed_loop",
     "prefix_caching",
@@ -50,13 +59,32 @@ CONTROL = _record(
     "end_ps",
     "sent",  # requests that have arrived, refused ones included
     "due",  # closed loop: requests that arrive now
-    "next_replica",
+    "routed",
+    "last_replica",
+    "snapshot_ps",  # when the load of replicas is looked at next
+    "intervals",  # rows written into the buffer
     "done",
     "tokens",
     "status",
     # scratch of the step being scheduled
     "budget",
+    "most_of_a_prompt",  # tokens of one prompt that it may hold
+    "bit",  # marks the rows of this batch, 1 or 2
     "preempted",
+    "fed_back",  # whether a row waits for a token of the batch before (asynchronous)
+    "newcomers",  # requests admitted for the first time
+    "reading",  # half-read prompts with a chunk in it
+    "prompt_request",
+    "decoding",
+    "prefill",
+    "emitted",
+    "finished",
+    "decode_blocks",
+    "decode_blocks_windowed",
+    "passes",
+    "passes_windowed",
+    "seen",  # KV blocks that its rows read, in layers with full context
+    "seen_windowed",
     "serial",  # number of the step, so that a price class is worked out once
 )
 
@@ -70,6 +98,9 @@ REQUEST = _record(
     "choice",  # replica drawn for it
     "first_key",
     "key_count",
+    "answer_key",  # of its first full block beyond those
+    "flights",  # batches in flight that hold it although it was preempted (bits)
+    "emits",  # those of them at whose end it emits
     "next",  # behind it in its queue
     "replica",
     "slot",
@@ -83,26 +114,31 @@ REQUEST = _record(
 
 MEMBER = _record(
     "request",
+    "order",  # age: with one stage the order of admission, with several the number
     "prompt",
     "computed",
     "known",
     "goal",
-    "capacity",  # tokens that its blocks can hold
-    "owed",  # blocks that its sequence as of its admission still lacks
-    "scheduled",  # tokens of the step in flight
+    "capacity",  # tokens that its blocks in layers with full context can hold
+    "chunk",  # length of its last chunk: how far windows reach back
+    "review",  # computed tokens at which its blocks have to be looked at
+    "named",  # leading blocks whose keys are settled
+    "flights",  # batches in flight that hold it, as bits (asynchronous scheduling only)
+    "emits",  # batches in flight at whose end it emits, as bits
     "emitted_ps",
-    "seat",  # row of ``tables``; members beyond the last one hold the free seats
+    "seat",  # row of ``tables``
+    "first_row",  # step of the replica at which it was admitted
+    "read_row",  # step that held the last chunk of its prompt
 )
 
 SLOT = _record(
     "state",
-    "at_ps",  # ready time, or finish of the step in flight
-    "finished_ps",  # finish of the step before
+    "at_ps",  # ready time, or when the oldest batch in flight is finished
+    "finished_ps",  # end of the batch before
     "seats",
     "members",
-    "queued",
-    "head",
-    "tail",
+    "flights",  # batches in flight
+    "turn",  # which of ``ends_ps`` the next batch takes
 )
 
 STAGE = _record("free_ps", "price_class")
@@ -114,9 +150,19 @@ REPLICA = _record(
     "event",
     "return_ps",
     "outstanding",
-    "used_blocks",
-    "owed",  # sum over its members
-    "short_for",  # the oldest member while it has been left out, else NONE
+    "running",  # members of its slots and half-read prompts
+    "half",  # half-read prompts
+    "queued",
+    "head",
+    "tail",
+    "admitted",
+    "steps",
+    "short_for",  # the oldest running request while it has been left out, else NONE
+    "stale",  # preempted requests with batches in flight
+    "free_seats",
+    "seen_waiting",  # as of the last snapshot, and what was routed here since
+    "seen_running",
+    "seen_used",
     "barren",
     "free_head",
     "free_tail",
@@ -148,14 +194,34 @@ class State(NamedTuple):
     """[r]"""
     slots: Records
     """[r, p]"""
+    ends_ps: Integers
+    """[r, p, 2] ends of the batches in flight"""
+    steps: Integers
+    """[r, p, 2] their numbers among the steps of the replica"""
     stages: Records
     """[r, p]"""
     members: Records
-    """[r, p, seats of the largest slot]"""
+    """[r, p, seats of a slot] what each slot decodes, oldest first"""
+    half_read: Records
+    """[r, 1 or max_num_seqs] prompts that are not read to their end, in order of admission"""
+    scratch: Records
+    """[2] members that are being put together"""
+    stale: Integers
+    """[r, 2 max_num_seqs] requests whose batches in flight outlast their preemption"""
+    windows: Integers
+    """[k] tokens that a kind of layers sees, 0: all"""
+    units: Integers
+    """[m, k] room that a block takes, by constraint"""
+    room: Integers
+    """[m]"""
+    held: Integers
+    """[r, k] blocks in use"""
     pool: Records
     """[r, blocks], or [r, 1] without prefix caching"""
     tables: Integers
     """[seat, blocks of the longest request]: the names of the blocks that a member holds"""
+    free_seats: Integers
+    """[r, max_num_seqs] rows of ``tables`` that nobody has"""
     keys: Integers
     """Prefix keys of all requests"""
     rates: Records
@@ -166,3 +232,5 @@ class State(NamedTuple):
     """[price class]"""
     itl_count: Integers
     """[bins]"""
+    intervals: Records
+    """[buffer]"""

@@ -1,81 +1,23 @@
-"""One step of a slot: what it holds, its way through the stages, and its finish."""
+"""One step of a slot: its way through the stages, and its finish."""
 
 from typing import Any
 
-from cluster.compiled import inlined
-from cluster.machine.attention import BLOCK_TOKENS, attention_ps, kv_ps, worked_ps
+from cluster.compiled import called, inlined
+from cluster.machine.attention import attention_ps, kv_ps, worked_ps
 from cluster.serving.histogram import bin_of
-from cluster.serving.kernel.pool import release
-from cluster.serving.kernel.state import COMPLETED, State
+from cluster.serving.kernel.members import leave_queue, note
+from cluster.serving.kernel.pool import name_full, release
+from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
 
 
 @inlined
-def measure(state: State, r: int, s: int, row: Any) -> None:
-    """Write the scheduled tokens of slot ``s`` and their attention into the log row."""
-    control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
-    per_query, window = control["clocks_per_query"], control["window_tokens"]
-    widest = (window + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1  # blocks that one windowed token sees
-    prefill = emitted = finished = 0
-    decode_blocks = decode_blocks_windowed = passes = passes_windowed = decoding = 0
-    seen_full = seen_windowed = 0
-    for place in range(slot["members"]):
-        member = rows[place]
-        tokens, computed, known = member["scheduled"], member["computed"], member["known"]
-        if tokens == 0:
-            continue
-        blocks = (computed + BLOCK_TOKENS - 1) >> 6
-        seen_full += blocks
-        if computed == known:
-            emitted += 1
-            if known + 1 == member["goal"]:
-                finished += 1
-            if tokens == 1 and known > member["prompt"]:
-                decoding += 1
-                decode_blocks += blocks
-                decode_blocks_windowed += min(blocks, widest)
-                seen_windowed += min(blocks, widest)
-                continue
-        prefill += tokens
-        per_block = (tokens * per_query + BLOCK_TOKENS - 1) // BLOCK_TOKENS
-        seen = (window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1
-        passes += blocks * per_block
-        passes_windowed += min(blocks, seen) * per_block
-        seen_windowed += min(blocks, seen)
-    row["tokens"] = decoding + prefill
-    row["prefill_tokens"] = prefill
-    row["emitted"] = emitted
-    row["finished"] = finished
-    row["decode_blocks"] = decode_blocks
-    row["prefill_passes"] = passes
-    row["decode_blocks_windowed"] = decode_blocks_windowed if window > 0 else 0
-    row["prefill_passes_windowed"] = passes_windowed if window > 0 else 0
-    fetch(state, r, row, seen_full, seen_windowed)
-
-
-@inlined
-def fetch(state: State, r: int, row: Any, full: int, windowed: int) -> None:
-    """Write into the log row which of the blocks that its rows see come from LPDDR.
-
-    Those beyond the SRAM of the replica lie there, the coldest first.
-    """
-    control, used = state.control[0], state.replicas[r]["used_blocks"]
-    over = used - control["sram_blocks"]
-    row["lpddr_blocks"] = row["lpddr_blocks_windowed"] = 0
-    if over <= 0:
-        return
-    moved = full + ((row["tokens"] + BLOCK_TOKENS - 1) >> 6)
-    row["lpddr_blocks"] = (moved * over + used - 1) // used
-    if control["window_tokens"] > 0:
-        row["lpddr_blocks_windowed"] = max(0, row["lpddr_blocks"] - (full - windowed))
-
-
-@inlined
-def cross(state: State, r: int, row: Any) -> int:
-    """Send a step, already measured, through all stages from now on; return its end."""
+def cross(state: State, r: int, row: Any, ready_ps: int) -> None:
+    """Send a step, already measured, through all stages; it may start at ``ready_ps``."""
     control = state.control[0]
     control["serial"] += 1
     tokens = row["tokens"]
-    end_ps = control["now_ps"]
+    end_ps = ready_ps
+    row["start_ps"] = max(end_ps, state.stages[r, 0]["free_ps"])
     for k in range(state.stages.shape[1]):
         stage = state.stages[r, k]
         price_class = stage["price_class"]
@@ -84,7 +26,7 @@ def cross(state: State, r: int, row: Any) -> int:
         stage["free_ps"] = end_ps
         if k + 1 < state.stages.shape[1]:
             end_ps += state.rates[price_class, tokens]["send_ps"]
-    return int(end_ps)
+    row["end_ps"] = end_ps
 
 
 @inlined
@@ -110,56 +52,120 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
 
 
 @inlined
-def finish(state: State, r: int, s: int) -> None:
-    """Emit the tokens of the step in flight; members with their last token leave."""
+def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> None:
+    """Emit the tokens of the oldest batch in flight; members with their last token leave.
+
+    ``bit`` marks its rows; ``step`` is its number at the replica.
+    """
     slot, rows = state.slots[r, s], state.members[r, s]
-    now_ps = slot["at_ps"]
+    asynchronous, caching = state.control[0]["asynchronous"], state.control[0]["prefix_caching"]
     kept = 0
     same = 0  # rows that emitted in the step before, too: they share one interval
     tokens = 0
     for place in range(slot["members"]):
         member = rows[place]
         leaves = False
-        if member["scheduled"] > 0 and member["computed"] == member["known"]:
+        if member["emits"] & bit != 0:
             tokens += 1
             if member["known"] == member["prompt"]:
-                state.requests[member["request"]]["first_token_ps"] = now_ps
+                state.requests[member["request"]]["first_token_ps"] = end_ps
             elif member["emitted_ps"] == slot["finished_ps"]:
                 same += 1
             else:
-                state.itl_count[bin_of(now_ps - member["emitted_ps"])] += 1
-            member["emitted_ps"] = now_ps
+                state.itl_count[bin_of(end_ps - member["emitted_ps"])] += 1
+            member["emitted_ps"] = end_ps
             member["known"] += 1
+            member["emits"] ^= bit
             leaves = member["known"] == member["goal"]
-        member["scheduled"] = 0
+            if asynchronous and caching:
+                name_full(state, r, member, member["known"] - 1)
+        if asynchronous:
+            member["flights"] &= ~bit
         if leaves:
-            leave(state, r, member)
+            leave(state, r, s, member, end_ps, step)
         else:
             if kept < place:
-                move(rows, place, kept)
+                rows[kept] = member
             kept += 1
     if same > 0:
-        state.itl_count[bin_of(now_ps - slot["finished_ps"])] += same
+        state.itl_count[bin_of(end_ps - slot["finished_ps"])] += same
     slot["members"] = kept
-    slot["finished_ps"] = now_ps
+    slot["finished_ps"] = end_ps
     state.control[0]["tokens"] += tokens
+    if asynchronous:
+        finish_others(state, r, end_ps, bit)
 
 
 @inlined
-def leave(state: State, r: int, member: Any) -> None:
+def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> None:
     """A request has its last token: it frees its blocks and makes room for the next user."""
-    control, request = state.control[0], state.requests[member["request"]]
+    number, read_row = member["request"], member["read_row"]
+    note(state, r, number, s, member["first_row"], read_row, READING)
+    if step > read_row:
+        note(state, r, number, s, read_row + 1, step, DECODING)
     release(state, r, member)
-    request["finish_ps"] = control["now_ps"]
+    state.replicas[r]["running"] -= 1
+    complete(state, r, number, end_ps)
+
+
+@called
+def complete(state: State, r: int, number: int, end_ps: int) -> None:
+    """Count a request as done, and let the user who waited for it ask again."""
+    control, request = state.control[0], state.requests[number]
+    request["finish_ps"] = end_ps
     request["status"] = COMPLETED
     state.replicas[r]["outstanding"] -= 1
     control["done"] += 1
-    control["due"] += control["closed_loop"]
+    send_next(state, end_ps)
 
 
 @inlined
-def move(rows: Any, source: int, target: int) -> None:
-    """Let a member close the gap at ``target``, whose seat becomes free in its place."""
-    free = rows[target]["seat"]
-    rows[target] = rows[source]
-    rows[source]["seat"] = free
+def send_next(state: State, now_ps: int) -> None:
+    """In a closed loop the next unsent request arrives now."""
+    control = state.control[0]
+    if control["closed_loop"]:
+        number = control["sent"] + control["due"]
+        if number < control["requests"]:
+            state.requests[number]["arrival_ps"] = now_ps
+            control["due"] += 1
+
+
+@called
+def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
+    """The batch has ended for half-read prompts, too, and for requests preempted meanwhile."""
+    replica = state.replicas[r]
+    for h in range(replica["half"]):
+        state.half_read[r, h]["flights"] &= ~bit
+    kept = 0
+    for i in range(replica["stale"]):
+        number = state.stale[r, i]
+        request = state.requests[number]
+        if request["emits"] & bit != 0:
+            emit_late(state, r, number, end_ps)
+        request["emits"] &= ~bit
+        request["flights"] &= ~bit
+        if request["flights"] != 0:
+            state.stale[r, kept] = number
+            kept += 1
+    replica["stale"] = kept
+
+
+@inlined
+def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
+    """A request in the queue gets the token that was in the making when it was preempted."""
+    request, requests = state.requests[number], state.requests
+    state.control[0]["tokens"] += 1
+    if request["first_token_ps"] < 0:
+        request["first_token_ps"] = end_ps
+    else:
+        state.itl_count[bin_of(end_ps - request["emitted_ps"])] += 1
+    request["emitted_ps"] = end_ps
+    request["known"] += 1
+    if request["known"] == request["goal"]:
+        before = NONE
+        ahead = state.replicas[r]["head"]
+        while ahead != number:
+            before = ahead
+            ahead = requests[ahead]["next"]
+        leave_queue(state, r, number, before)
+        complete(state, r, number, end_ps)

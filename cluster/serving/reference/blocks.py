@@ -110,8 +110,11 @@ class BlockPool:
             return
         while len(request.blocks) < wanted[0]:
             request.blocks.append(self.names.take())
-        full = min(request.computed, request.known) // self.block_size
-        while request.named < full:
+        self.name_full(request, min(request.computed, request.known))
+
+    def name_full(self, request: Request, tokens: int) -> None:
+        """Let the blocks that its first ``tokens`` fill carry their keys."""
+        while self.names is not None and request.named < tokens // self.block_size:
             self.names.label(request.blocks[request.named], request.key(request.named))
             request.named += 1
 

@@ -32,6 +32,7 @@ class Prices:
     def __init__(self, tables: PriceTables) -> None:
         self.stage_class: list[list[int]] = tables.stage_class.tolist()
         self.return_ps: list[int] = tables.return_ps.tolist()
+        self.host_ps = tables.host_ps
         self._linear_ps: list[list[int]] = tables.linear_ps.tolist()
         self._collective_ps: list[list[int]] = tables.collective_ps.tolist()
         self._floor_ps: list[list[int]] = tables.floor_ps.tolist()

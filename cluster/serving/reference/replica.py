@@ -35,7 +35,7 @@ class Slot:
     number: int
     seats: int
     members: list[Request] = field(default_factory=list)
-    """Those whose tokens it decodes, in the order of their numbers."""
+    """Those whose tokens it decodes, oldest first."""
     ready_ps: int | None = None
     """Since when it may start; None while it is idle or waits for a batch in flight."""
     finish_ps: int | None = None
@@ -66,6 +66,8 @@ class Replica:
         """The oldest running request, while it was left out of a step for want of a block."""
         self.steps = 0
         """Steps started."""
+        self.admitted = 0
+        """Admissions, those after a preemption included."""
 
     @property
     def running(self) -> list[Request]:

@@ -50,6 +50,9 @@ class Request:
     finish_ps: int = NEVER
     preemptions: int = 0
     cached_tokens: int = NEVER
+    order: int = -1
+    """Its age among running requests: with one stage the order of admission, as in vLLM; with
+    several its number."""
     first_row: int = -1
     """Step of its replica at which it was admitted last."""
     read_row: int = -1

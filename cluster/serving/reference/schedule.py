@@ -7,6 +7,11 @@ from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
 
 
+def age(request: Request) -> int:
+    """The oldest running request has the least."""
+    return request.order
+
+
 class Scheduler:
     """The next step of a slot: decodes, then chunks of half-read prompts, then newcomers."""
 
@@ -27,7 +32,7 @@ class Scheduler:
         half_read = list(self.replica.half_read)
         order = going_on + half_read
         if self.one_stage:  # as vLLM: in the order of admission
-            order.sort(key=lambda request: request.number)
+            order.sort(key=age)
         open_for_prompts = True
         for request in order:
             if request in half_read:
@@ -71,7 +76,7 @@ class Scheduler:
         if last:
             replica.half_read.remove(request)
             request.read_row = self.step.number
-            insort(self.slot.members, request, key=lambda each: each.number)
+            insort(self.slot.members, request, key=age)
         self._give(request, tokens)
         return True
 
@@ -82,7 +87,7 @@ class Scheduler:
         """Who is preempted first of the half-read prompts and the slot's own decodes."""
         candidates = self.slot.members + self.replica.half_read
         if self.one_stage:
-            return max(candidates, key=lambda request: request.number)
+            return max(candidates, key=age)
         return candidates[-1]  # a half-read prompt counts as younger than every decode
 
     def _preempt(self, victim: Request) -> None:
@@ -124,9 +129,11 @@ class Scheduler:
                 pool.compute(request, request.carried - request.computed)
             request.carried = 0
             request.first_row = self.step.number
+            request.order = replica.admitted if self.one_stage else request.number
+            replica.admitted += 1
             if last:
                 request.read_row = self.step.number
-                insort(slot.members, request, key=lambda each: each.number)
+                insort(slot.members, request, key=age)
             else:
                 replica.half_read.append(request)
             self._give(request, tokens)

@@ -21,7 +21,7 @@ from cluster.serving.reference.prices import Prices
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router
-from cluster.serving.reference.schedule import Scheduler
+from cluster.serving.reference.schedule import Scheduler, age
 
 
 def serve_reference(
@@ -78,7 +78,9 @@ class Simulation:
             self._finish_steps(now_ps)
             self._receive_arrivals(now_ps)
             for replica in self.replicas:
-                self._start_step(replica, now_ps)
+                if replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
+                    self._start_step(replica, now_ps)
+                    break  # what it has brought about comes before the next replica's turn
             self.ledger.look(now_ps)
         self.ledger.look(now_ps, last=True)
 
@@ -122,12 +124,14 @@ class Simulation:
         slot.finish_ps = None
         for request in step.rows:
             request.flights.discard(step.number)
-        for request in sorted(step.emitting, key=lambda each: each.number):
+        for request in sorted(step.emitting, key=age):
             request.emits.discard(step.number)
             self._emit(request, step.end_ps)
+            if self.asynchronous and request in slot.members:  # its token is known only now
+                replica.pool.name_full(request, request.known - 1)
             if request.done_output == request.output:
                 self._leave(request, replica, step)
-        if slot.in_flight or self._owes_the_way_back(replica, slot, step.end_ps):
+        if self.asynchronous or self._owes_the_way_back(replica, slot, step.end_ps):
             back_ps = step.end_ps + self.prices.return_ps[replica.number]
             slot.ready_ps = max(now_ps, back_ps)
         replica.wake(now_ps)
@@ -135,8 +139,8 @@ class Simulation:
     def _owes_the_way_back(self, replica: Replica, slot: Slot, end_ps: int) -> bool:
         """Does the slot wait for its tokens to come back before its next step?
 
-        With one stage the engine does, whatever it does next; with several only a slot with
-        decodes does.
+        With one stage the engine does, if there is anything to do (composing ahead it does always);
+        with several stages only a slot with decodes does.
         """
         if slot.members:
             return True
@@ -204,7 +208,7 @@ class Simulation:
     # starts -------------------------------------------------------------------------------------
 
     def _start_step(self, replica: Replica, now_ps: int) -> None:
-        """Let the ready slots of ``replica`` try in turn until none is left or stage 0 is busy."""
+        """Let the ready slots of ``replica`` try in turn until one of them starts."""
         while replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
             slot = replica.next_ready()
             if slot is None:
@@ -223,6 +227,8 @@ class Simulation:
                 self.ledger.interval(request, was_in, request.first_row, before, IntervalKind.LOST)
             if step.preempted:
                 replica.wake(now_ps, but=slot)
+            if step.rows:
+                return
 
     def _go_on_ahead(self, slot: Slot, step: Step, now_ps: int) -> None:
         """With fewer than two batches in flight compose another at once, unless this was empty."""
@@ -233,7 +239,7 @@ class Simulation:
 
     def _launch(self, replica: Replica, slot: Slot, step: Step, now_ps: int) -> None:
         measures = self.prices.measure(step, replica.pool)
-        there_ps = max([now_ps, *(request.last_back_ps for request in step.rows)])
+        there_ps = max([now_ps + self.prices.host_ps, *(request.last_back_ps for request in step.rows)])
         start_ps, step.end_ps = self.prices.cross(replica, measures, there_ps)
         slot.in_flight.append(step)
         replica.steps += 1
