@@ -10,7 +10,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cluster.machine.energy.counts import COUNTS
-from cluster.machine.tables import BOUNDS, STEP, Integers, PriceTables, Records
+from cluster.machine.kv_capacity import KvCapacity
+from cluster.machine.tables import BOUNDS, INTERVAL, STEP, Integers, PriceTables, Records
 from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
@@ -123,7 +124,37 @@ def problems(draw: st.DrawFn) -> Problem:
     spare = draw(st.integers(-1, 8) if crowded else st.sampled_from([-1, 0, 2, 30, 1000]))
     blocks = max(1, int(needs.max()) + spare)
     in_sram = draw(st.sampled_from([2**62, 2**62, 0, blocks // 3]))
-    return arrivals, tables, replace(limits, blocks=blocks, sram_blocks=in_sram)
+    limits = replace(
+        limits,
+        blocks=blocks,
+        sram_blocks=in_sram,
+        async_scheduling=stages == 1 and draw(st.booleans()),
+        long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 3, 7])),
+    )
+    if not limits.prefix_caching and draw(st.booleans()):
+        limits = replace(limits, windowed=draw(windowed_room(blocks)))
+    return arrivals, tables, limits
+
+
+@st.composite
+def windowed_room(draw: st.DrawFn, blocks: int) -> KvCapacity:
+    """Room for about ``blocks`` in every one of up to three kinds of layers, under constraints."""
+    windows = draw(st.lists(st.sampled_from([0, 1, 2, 5, 16, 64]), min_size=1, max_size=3))
+    kinds = range(len(windows))
+    units = draw(
+        st.lists(
+            st.lists(st.integers(1, 9), min_size=len(kinds), max_size=len(kinds)),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    room = [draw(st.sampled_from([sum(row) * blocks, max(row) * blocks])) for row in units]
+    return KvCapacity(
+        windows=np.array(windows, np.int64),
+        block_units=np.array(units, np.int64),
+        room_units=np.array(room, np.int64),
+        sram_units=draw(st.sampled_from([2**62, 2**62, 0, room[0] // 3])),
+    )
 
 
 def any_limits() -> st.SearchStrategy[Limits]:
@@ -251,5 +282,17 @@ def run_and_log() -> Callable[[Engine, Problem], tuple[Served, Records]]:
         served = engine(*problem, on_steps=lambda window: windows.append(window.copy()))
         steps = np.concatenate([np.zeros(0, STEP), *windows])
         return served, steps[np.argsort(steps["replica"], kind="stable")]
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def intervals_of() -> Callable[[Engine, Problem], Records]:
+    """Run an engine; the intervals of its requests, in the order in which they ended."""
+
+    def run(engine: Engine, problem: Problem) -> Records:
+        parts: list[Records] = []
+        engine(*problem, on_intervals=lambda part: parts.append(part.copy()))
+        return np.concatenate([np.zeros(0, INTERVAL), *parts])
 
     return run

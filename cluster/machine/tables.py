@@ -51,7 +51,7 @@ STEP = np.dtype(
             "running",  # requests of the slot, and half-read prompts with a chunk in this step
             "waiting",  # requests queued at the replica after scheduling
             "prompt_request",  # the first whose prompt has tokens in this step; -1: none
-            "used_blocks",  # KV of the replica in use after scheduling: blocks, or KvCapacity's units
+            "used_blocks",  # KV of the replica in use after scheduling (units of KvCapacity)
             "decode_blocks",  # sum over decode rows of 64-token KV blocks, full layers
             "prefill_passes",  # sum over chunks of blocks x tile passes, full layers
             "decode_blocks_windowed",  # the same two over windowed layers
@@ -84,7 +84,8 @@ class PriceTables:
     """Every duration that a serving step can need, in int64 picoseconds.
 
     ``c`` runs over price classes (stages that cost the same share one), ``t`` over scheduled tokens
-    0..max_num_batched_tokens, ``s`` over emitting rows 0..max_num_seqs. Entry 0 is 0 but for ``head_ps``.
+    0..max_num_batched_tokens, ``s`` over emitting rows 0..max_num_seqs. Entry 0 is 0 except
+    that of ``head_ps``.
 
     The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
 

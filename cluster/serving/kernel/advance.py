@@ -104,9 +104,7 @@ def owes_the_way_back(state: State, r: int, s: int, end_ps: int) -> bool:
         return False
     if replica["half"] > 0:
         return True
-    return bool(
-        replica["queued"] > 0 and state.requests[replica["head"]]["arrival_ps"] < end_ps
-    )
+    return bool(replica["queued"] > 0 and state.requests[replica["head"]]["arrival_ps"] < end_ps)
 
 
 @inlined
@@ -122,7 +120,6 @@ def start(state: State, r: int, log: Records) -> int:
         s = first_ready(state, r)
         if s == NONE:
             return 0
-        slot = state.slots[r, s]
         schedule(state, r, s)
         if control["preempted"] > 0:
             wake(state, r)

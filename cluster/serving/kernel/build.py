@@ -151,7 +151,9 @@ def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers
     if not limits.prefix_caching:
         return np.zeros((1, 1), np.int64)
     longest = -(-_longest(arrivals, limits) // limits.block_size)
-    return np.zeros((prices.replicas * limits.max_num_seqs, max(1, min(longest, limits.blocks))), np.int64)
+    return np.zeros(
+        (prices.replicas * limits.max_num_seqs, max(1, min(longest, limits.blocks))), np.int64
+    )
 
 
 def _rates(prices: PriceTables, limits: Limits) -> Records:

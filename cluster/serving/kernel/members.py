@@ -4,9 +4,9 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.machine.attention import BLOCK_TOKENS
+from cluster.serving.kernel.measure import count_chunk, count_decodes, seen_blocks
 from cluster.serving.kernel.pool import name_full, plan_review, release
 from cluster.serving.kernel.state import LOST, NONE, State
-from cluster.serving.kernel.measure import count_chunk, count_decodes, seen_blocks
 
 
 @called

@@ -4,6 +4,7 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.machine.attention import BLOCK_TOKENS
+from cluster.serving.kernel.measure import count_decodes, seen_blocks
 from cluster.serving.kernel.members import give_chunk, join, leave_queue, preempt
 from cluster.serving.kernel.pool import (
     blocks_after,
@@ -24,7 +25,6 @@ from cluster.serving.kernel.state import (
     READ_OUT,
     State,
 )
-from cluster.serving.kernel.measure import count_decodes, seen_blocks
 
 
 @inlined
@@ -80,7 +80,7 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
             break
         outcome = read_on(state, r, s, h) if open_for_prompts else NO_MORE
         open_for_prompts = outcome != NO_MORE
-        h += outcome == READ_ON or outcome == NO_MORE
+        h += outcome in (READ_ON, NO_MORE)
         place += outcome == READ_OUT  # it stands there now
     continue_decoding(state, r, s, place, FOREVER)
     return open_for_prompts
@@ -106,9 +106,9 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
             control["fed_back"] = 1
         computed = member["computed"] + 1
         if member["computed"] >= member["review"]:
-            if computed > member["capacity"] or member["chunk"] > 1:
-                if not secure(state, r, s, place):
-                    break  # it was the youngest
+            wants = computed > member["capacity"] or member["chunk"] > 1
+            if wants and not secure(state, r, s, place):
+                break  # it was the youngest
             member["computed"] = computed
             if caching:
                 name_full(state, r, member, min(computed, member["known"]))
@@ -242,7 +242,11 @@ def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
     half["request"], half["seat"], half["named"] = number, row, hits
     half["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
     replica["admitted"] += 1
-    half["prompt"], half["known"], half["goal"] = request["prompt"], request["known"], request["goal"]
+    half["prompt"], half["known"], half["goal"] = (
+        request["prompt"],
+        request["known"],
+        request["goal"],
+    )
     half["computed"] = half["capacity"] = hits * control["block_size"]
     half["chunk"] = half["flights"] = half["emits"] = 0
     half["emitted_ps"] = request["emitted_ps"]

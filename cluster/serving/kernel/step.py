@@ -67,20 +67,13 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
         leaves = False
         if member["emits"] & bit != 0:
             tokens += 1
-            if member["known"] == member["prompt"]:
-                state.requests[member["request"]]["first_token_ps"] = end_ps
-            elif member["emitted_ps"] == slot["finished_ps"]:
-                same += 1
-            else:
-                state.itl_count[bin_of(end_ps - member["emitted_ps"])] += 1
-            member["emitted_ps"] = end_ps
-            member["known"] += 1
+            same += emit(state, member, slot["finished_ps"], end_ps)
             member["emits"] ^= bit
             leaves = member["known"] == member["goal"]
-            if asynchronous and caching:
-                name_full(state, r, member, member["known"] - 1)
         if asynchronous:
             member["flights"] &= ~bit
+            if caching:
+                name_full(state, r, member, member["computed"] - (member["emits"] != 0))
         if leaves:
             leave(state, r, s, member, end_ps, step)
         else:
@@ -94,6 +87,21 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     state.control[0]["tokens"] += tokens
     if asynchronous:
         finish_others(state, r, end_ps, bit)
+
+
+@inlined
+def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
+    """Give a member its next token; 1 if the one before came at ``before_ps`` (counted later)."""
+    same = 0
+    if member["known"] == member["prompt"]:
+        state.requests[member["request"]]["first_token_ps"] = end_ps
+    elif member["emitted_ps"] == before_ps:
+        same = 1
+    else:
+        state.itl_count[bin_of(end_ps - member["emitted_ps"])] += 1
+    member["emitted_ps"] = end_ps
+    member["known"] += 1
+    return same
 
 
 @inlined

@@ -239,7 +239,9 @@ class Simulation:
 
     def _launch(self, replica: Replica, slot: Slot, step: Step, now_ps: int) -> None:
         measures = self.prices.measure(step, replica.pool)
-        there_ps = max([now_ps + self.prices.host_ps, *(request.last_back_ps for request in step.rows)])
+        there_ps = max(
+            [now_ps + self.prices.host_ps, *(request.last_back_ps for request in step.rows)]
+        )
         start_ps, step.end_ps = self.prices.cross(replica, measures, there_ps)
         slot.in_flight.append(step)
         replica.steps += 1

@@ -36,10 +36,14 @@ def test_the_kernel_and_the_reference_agree_on_every_column_and_every_step(
     data: st.DataObject,
     serving_problems: st.SearchStrategy[Problem],
     run_and_log: RunAndLog,
+    intervals_of: Callable[[Callable[..., Served], Problem], Records],
 ) -> None:
     problem = data.draw(serving_problems)
 
     assert columns_that_differ(problem, run_and_log) == []
+    np.testing.assert_array_equal(
+        intervals_of(serve, problem), intervals_of(serve_reference, problem)
+    )
 
 
 def test_they_agree_on_an_overloaded_pipeline_with_real_prices(run_and_log: RunAndLog) -> None:
