@@ -27,6 +27,7 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from results import display
 from results.places import RUNS
 from results.summary import energy_side, flatten
 
@@ -70,6 +71,14 @@ class ReplayRun:
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
     """Where the run lies, once saved."""
+
+    def __repr__(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.line("ReplayRun", facts, display.run_figures(self.summary))
+
+    def _repr_html_(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.table("ReplayRun", facts, display.run_figures(self.summary))
 
     @property
     def run_id(self) -> str:

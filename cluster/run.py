@@ -26,6 +26,7 @@ from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.problem import Observer, OnSteps
+from results import display
 from results.columns import request_columns
 from results.places import RUNS
 from results.summary import flatten, summarise
@@ -70,6 +71,14 @@ class Run:
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
     """Where the run lies, once saved."""
+
+    def __repr__(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.line("Run", facts, display.run_figures(self.summary))
+
+    def _repr_html_(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.table("Run", facts, display.run_figures(self.summary))
 
     @property
     def run_id(self) -> str:

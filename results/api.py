@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results import display
 from results.atomic import standing
 from results.errors import ResultsError
 from results.extras import optional
@@ -29,6 +30,20 @@ class Run:
     path: Path
     manifest: Mapping[str, Any]
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        return display.line("SavedRun", self._facts())
+
+    def _repr_html_(self) -> str:
+        try:
+            return display.table("SavedRun", self._facts(), display.run_figures(self.summary))
+        except ResultsError as error:  # shown, since a notebook would hide it
+            return display.table("SavedRun", {**self._facts(), "error": error})
+
+    def _facts(self) -> dict[str, Any]:
+        """What its manifest says, so that a line of text reads no table."""
+        name = self.manifest["scenario"].get("name")
+        return {"name": name, "run_id": self.run_id, "path": str(self.path)}
 
     @property
     def run_id(self) -> str:

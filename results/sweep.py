@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from results import display
 from results.compare import BETTER
 from results.errors import ResultsError
 from results.extras import optional
@@ -27,6 +28,28 @@ class Sweep:
     path: Path
     manifest: Mapping[str, Any]
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
+
+    def __repr__(self) -> str:
+        facts = {"name": self.name, "path": str(self.path), "points": self.total}
+        return display.line("Sweep", {**facts, "axes": len(self.axes)})
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "name": self.name,
+            "path": str(self.path),
+            "kind": self.manifest["kind"],
+            "points": self.total,
+            "axes": ", ".join(self.axes),
+        }
+        try:
+            return display.table("Sweep", {**facts, **self._counts()})
+        except ResultsError as error:  # shown, since a notebook would hide it
+            return display.table("Sweep", {**facts, "error": error})
+
+    def _counts(self) -> dict[str, int]:
+        """Points by status as of now; a later look at ``points`` is not held to it."""
+        now = Sweep(path=self.path, manifest=self.manifest, _read=dict(self._read))
+        return {status: count for status, count in now.status_counts.items() if count}
 
     @property
     def name(self) -> str:

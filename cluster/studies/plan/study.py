@@ -17,6 +17,7 @@ from cluster.studies.plan.ground import Demand
 from cluster.studies.plan.rank import columns_of, ranked
 from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.space import Choices
+from results import display
 
 FULL = 0.95
 """The largest part of its capacity at which a candidate can be scored: nearer to it, queues are
@@ -35,6 +36,21 @@ class Plans:
     """Rows of the best candidate of each shape, the best first."""
     slo: Mapping[str, float | None]
     verified: tuple[Verified, ...] = ()
+
+    def __repr__(self) -> str:
+        return display.line("Plans", self._facts(), self._figures())
+
+    def _repr_html_(self) -> str:
+        return display.table("Plans", self._facts(), self._figures())
+
+    def _facts(self) -> dict[str, Any]:
+        name, scored = self.resolved.scenario.name, len(self.columns["cards"])
+        return {"name": name, "scored": scored, "ranked": len(self.order)}
+
+    def _figures(self) -> dict[str, Any]:
+        """Those of the best candidate; none where no candidate serves."""
+        best = self.candidate(int(self.order[0])) if len(self.order) else {}
+        return display.plan_figures(best)
 
     def candidate(self, row: int) -> dict[str, Any]:
         """One row as plain values."""
