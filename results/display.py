@@ -11,8 +11,8 @@ from results.schema import CANDIDATES, TABLES, Table
 Facts = Mapping[str, Any]
 """Values by label; those that are None are left out."""
 
-LONGEST = 60
-"""Characters of a value in one line."""
+LONGEST = 200
+"""Characters of a value in one line: a path has room, a name of a thousand letters has not."""
 SERVING = (
     "completed",
     "rejected",

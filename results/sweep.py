@@ -157,10 +157,22 @@ class Sweep:
 def open_sweep(path: str | Path) -> Sweep:
     """Open a sweep by its folder, or by its name in ``results/sweeps``; it may be running.
 
+    Returns
+    -------
+    The sweep. Its points are read at the first use, as an Arrow table with a row per point.
+
     Raises
     ------
     ResultsError
         There is no such sweep, or its manifest is damaged or of a newer version.
+
+    Examples
+    --------
+    >>> from corsair_sim import open_sweep, sweep
+    >>> done = sweep({"name": "load", "axes": [{"grid": {"workload.synthetic.requests": [5, 9]}}]})
+    >>> same = open_sweep("load")
+    >>> same.best("completed")[0]["workload.synthetic.requests"]
+    9
     """
     folder = Path(path)
     if not (folder / SWEEP).is_file() and (SWEEPS / folder / SWEEP).is_file():

@@ -1,4 +1,4 @@
-"""The four rooms stand side by side, and nobody else claims their names."""
+"""The packages stand side by side, and nobody else claims their names."""
 
 import importlib
 import subprocess
@@ -10,23 +10,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("cluster", "results", "topology", "workloads")
+PACKAGES = ("corsair_sim", "cluster", "results", "topology", "workloads")
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_is_imported_from_this_tree(room: str) -> None:
-    module = importlib.import_module(room)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_imported_from_this_tree(package: str) -> None:
+    module = importlib.import_module(package)
 
     assert module.__file__ is not None
-    assert Path(module.__file__).parent == ROOT / room
-    assert (ROOT / room / "py.typed").is_file()
+    assert Path(module.__file__).parent == ROOT / package
+    assert (ROOT / package / "py.typed").is_file()
 
 
 def test_no_other_distribution_claims_our_names() -> None:
     claims = metadata.packages_distributions()
 
-    for room in ROOMS:
-        assert set(claims.get(room, ["corsair-sim"])) <= {"corsair-sim"}, room
+    for package in PACKAGES:
+        assert set(claims.get(package, ["corsair-sim"])) <= {"corsair-sim"}, package
 
 
 def test_constraints_pin_every_direct_dependency_by_name_and_version_only() -> None:
