@@ -41,10 +41,11 @@ _MODULES = {
     "sweep": "cluster.studies.sweep",
 }
 
+if not TYPE_CHECKING:  # else every misspelt name would pass as one of ours
 
-def __getattr__(name: str) -> object:
-    """Import a public name on first use; the command line starts without any of them."""
-    if name not in _MODULES:
-        raise AttributeError(f"module 'cluster' has no attribute {name!r}")
-    value: object = getattr(import_module(_MODULES[name]), name)
-    return value
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use; the command line starts without any of them."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'cluster' has no attribute {name!r}")
+        value: object = getattr(import_module(_MODULES[name]), name)
+        return value

@@ -82,6 +82,7 @@ class Run:
 
     @property
     def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
         return self.resolved.run_id
 
     @property

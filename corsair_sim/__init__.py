@@ -63,20 +63,21 @@ _ELSEWHERE = {
 }
 """Names that are not found under the same name in ``cluster``."""
 
+if not TYPE_CHECKING:  # else every misspelt name would pass as one of ours
 
-def __getattr__(name: str) -> object:
-    """Import a public name on first use, after a look at whose packages would be imported."""
-    if name not in __all__:
-        from difflib import get_close_matches
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use, after a look at whose packages would be imported."""
+        if name not in __all__:
+            from difflib import get_close_matches
 
-        near = get_close_matches(name, __all__, n=1)
-        hint = f"; nearest: {near[0]}" if near else ""
-        raise AttributeError(f"module 'corsair_sim' has no attribute {name!r}{hint}")
-    check_packages()
-    module, attribute = _ELSEWHERE.get(name, ("cluster", name))
-    value: object = getattr(import_module(module), attribute)
-    globals()[name] = value  # the next look-up does not come here
-    return value
+            near = get_close_matches(name, __all__, n=1)
+            hint = f"; nearest: {near[0]}" if near else ""
+            raise AttributeError(f"module 'corsair_sim' has no attribute {name!r}{hint}")
+        check_packages()
+        module, attribute = _ELSEWHERE.get(name, ("cluster", name))
+        value: object = getattr(import_module(module), attribute)
+        globals()[name] = value  # the next look-up does not come here
+        return value
 
 
 def __dir__() -> list[str]:

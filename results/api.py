@@ -47,6 +47,7 @@ class Run:
 
     @property
     def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
         return str(self.manifest["run_id"])
 
     @property

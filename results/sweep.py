@@ -53,6 +53,7 @@ class Sweep:
 
     @property
     def name(self) -> str:
+        """As its definition names it; the folder may have another name."""
         return str(self.manifest["name"])
 
     @property
