@@ -17,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 """The folder that holds our packages side by side."""
 MARK = "# A package of corsair-sim"
 """First words of each package's ``__init__.py``: a package installed over ours lacks them."""
+REINSTALL = "then reinstall corsair-sim (pip install --force-reinstall)"
 INSTALLED = ("site-packages", "dist-packages")
 
 
@@ -45,18 +46,19 @@ def _conflict(name: str, root: Path) -> Iterator[str]:
     own = root / name / "__init__.py"
     found = _location(name)
     if found is None:
-        yield f"package {name!r} of corsair-sim is missing from {root}: install corsair-sim again"
+        yield f"package {name!r} of corsair-sim is missing from {root}: reinstall corsair-sim"
+            " (pip install --force-reinstall)"
     elif found.resolve() == own.resolve():
         if own.is_file() and not own.read_text("utf-8", "replace").startswith(MARK):
             yield (
                 f"package {name!r} of corsair-sim was overwritten by another one: {own}."
-                f" {_uninstall(name)}, then install corsair-sim again"
+                f" {_uninstall(name)}, {REINSTALL}"
             )
     elif any(part in INSTALLED for part in found.parts):
         yield (
             f"corsair-sim needs its own package {name!r} ({own.parent}), but another one comes"
             f" first: {found}. Install corsair-sim into an environment of its own"
-            f" (python3 -m venv), or: {_uninstall(name)}, then install corsair-sim again"
+            f" (python3 -m venv), or: {_uninstall(name)}, {REINSTALL}"
         )
     else:
         yield (

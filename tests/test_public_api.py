@@ -130,7 +130,10 @@ def test_another_distribution_is_named_with_the_command_that_removes_it(tmp_path
 
     assert done.returncode == 2
     assert str(site / "cluster" / "__init__.py") in done.stderr
-    assert "pip uninstall clusterer, then install corsair-sim again" in done.stderr
+    assert (
+        "pip uninstall clusterer, then reinstall corsair-sim (pip install --force-reinstall)"
+        in done.stderr
+    )
 
 
 def test_packages_that_were_overwritten_or_are_missing_are_all_named(tmp_path: Path) -> None:
