@@ -46,8 +46,10 @@ def _conflict(name: str, root: Path) -> Iterator[str]:
     own = root / name / "__init__.py"
     found = _location(name)
     if found is None:
-        yield f"package {name!r} of corsair-sim is missing from {root}: reinstall corsair-sim"
+        yield (
+            f"package {name!r} of corsair-sim is missing from {root}: reinstall corsair-sim"
             " (pip install --force-reinstall)"
+        )
     elif found.resolve() == own.resolve():
         if own.is_file() and not own.read_text("utf-8", "replace").startswith(MARK):
             yield (
