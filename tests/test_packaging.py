@@ -1,9 +1,9 @@
 """The packages stand side by side, and nobody else claims their names."""
 
 import importlib
+import resource
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
@@ -50,20 +50,20 @@ def _canonical(name: str) -> str:
     return name.strip().lower().replace(".", "-").replace("_", "-")
 
 
-def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
+def test_help_takes_less_than_a_second_of_processor_time_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from cluster.commands.app import main; main(['--help']);"
         "names = {'numpy', 'pyarrow', 'networkx', 'numba', 'ray', 'pydantic.main'};"
         "heavy = names & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert answer.returncode == 0, answer.stderr
     assert "serve" in answer.stdout
-    # The promise is half a second; a loaded machine gets slack, a heavy import is caught above.
-    assert seconds < 2.5
+    assert 0 < cpu_s < 1
