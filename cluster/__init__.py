@@ -1,38 +1,51 @@
-"""The machine in motion: the trunk, the only room that imports the others."""
+# A package of corsair-sim (corsair_sim/import_check.py looks for this line).
+"""Simulation: the only package that imports the others. Users import from ``corsair_sim``."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from cluster.replay_run import ReplayRun, replay_trace
     from cluster.run import Run, simulate
-    from cluster.scenario.load import load
-    from cluster.studies.plan.study import plan
+    from cluster.scenario.load import ScenarioError, load
+    from cluster.scenario.model import Scenario
+    from cluster.studies.plan.space import Choices
+    from cluster.studies.plan.study import Plans, plan
     from cluster.studies.sweep import sweep
-else:
 
-    def __getattr__(name):
-        """Open the Python door when it is first asked for; the command line starts without it."""
-        if name == "load":
-            from cluster.scenario.load import load
+__all__ = [
+    "Choices",
+    "Plans",
+    "ReplayRun",
+    "Run",
+    "Scenario",
+    "ScenarioError",
+    "load",
+    "plan",
+    "replay_trace",
+    "simulate",
+    "sweep",
+]
 
-            return load
-        if name in ("Run", "simulate"):
-            from cluster import run
+_MODULES = {
+    "Choices": "cluster.studies.plan.space",
+    "Plans": "cluster.studies.plan.study",
+    "ReplayRun": "cluster.replay_run",
+    "Run": "cluster.run",
+    "Scenario": "cluster.scenario.model",
+    "ScenarioError": "cluster.scenario.load",
+    "load": "cluster.scenario.load",
+    "plan": "cluster.studies.plan.study",
+    "replay_trace": "cluster.replay_run",
+    "simulate": "cluster.run",
+    "sweep": "cluster.studies.sweep",
+}
 
-            return getattr(run, name)
-        if name in ("ReplayRun", "replay_trace"):
-            from cluster import replay_run
+if not TYPE_CHECKING:  # else every misspelt name would pass as one of ours
 
-            return getattr(replay_run, name)
-        if name == "plan":
-            from cluster.studies.plan.study import plan
-
-            return plan
-        if name == "sweep":
-            from cluster.studies.sweep import sweep
-
-            return sweep
-        raise AttributeError(f"module 'cluster' has no attribute {name!r}")
-
-
-__all__ = ["ReplayRun", "Run", "load", "plan", "replay_trace", "simulate", "sweep"]
+    def __getattr__(name: str) -> object:
+        """Import a public name on first use; the command line starts without any of them."""
+        if name not in _MODULES:
+            raise AttributeError(f"module 'cluster' has no attribute {name!r}")
+        value: object = getattr(import_module(_MODULES[name]), name)
+        return value

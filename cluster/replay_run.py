@@ -27,6 +27,7 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from results import display
 from results.places import RUNS
 from results.summary import energy_side, flatten
 
@@ -71,8 +72,17 @@ class ReplayRun:
     run_dir: Path | None = None
     """Where the run lies, once saved."""
 
+    def __repr__(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.line("ReplayRun", facts, display.run_figures(self.summary))
+
+    def _repr_html_(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.table("ReplayRun", facts, display.run_figures(self.summary))
+
     @property
     def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
         return self.resolved.run_id
 
     @property
@@ -111,16 +121,49 @@ def replay_trace(
     ray_address: str | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> ReplayRun:
-    """Replay a scenario's operation trace; with ``out`` the run is also written there.
+    """Replay the operation trace of a scenario: a program file, a generated one, or Chakra.
 
-    With ``engine="ray"`` every card that has a rank is a Ray actor (or so many cards are one) and
-    prices and encodes its operations: on the Ray at ``ray_address`` (``auto``: one that runs on
-    this machine), else on one of our own; ``notice`` is told what is done there.
+    Parameters
+    ----------
+    scenario
+        A scenario, a YAML file, or a mapping of the same shape, with ``workload: {program: ...}``
+        or ``workload: {chakra: ...}``.
+    observer
+        Called between windows of the run: simulated time in ps, operations done.
+    out
+        A folder to write the run to.
+    engine
+        ``local`` runs in this process. ``ray`` makes every card that has a rank a Ray actor, which
+        prices and encodes its operations; the results are the same to the bit.
+    cards_per_actor
+        With ``ray``: so many cards share an actor; ``auto`` goes by the processors there are.
+    ray_address
+        With ``ray``: the address of a cluster, ``auto`` for one that runs on this machine, or None
+        to start a private one.
+    notice
+        With ``ray``: called with lines of text on what is started there.
+
+    Returns
+    -------
+    The replay. ``summary`` has one value a key (``makespan_s`` in s, shares as parts of 1);
+    ``steps`` and ``critical`` are mappings of arrays, a row per step, and a row per step, cause and
+    link of the critical path; ``waits`` are shares of the critical path by link or switch.
 
     Raises
     ------
     ValueError
         In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+
+    Examples
+    --------
+    >>> from corsair_sim import replay
+    >>> run = replay({
+    ...     "model": "llama-3.1-8b",
+    ...     "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+    ...     "workload": {"program": {"phase": "decode", "batch": 1, "context": 16, "steps": 2}},
+    ... })
+    >>> run.summary["ranks"], run.summary["steps"]
+    (8, 2)
     """
     started = datetime.now(UTC)
     resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))

@@ -26,6 +26,7 @@ from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.problem import Observer, OnSteps
+from results import display
 from results.columns import request_columns
 from results.places import RUNS
 from results.summary import flatten, summarise
@@ -71,8 +72,17 @@ class Run:
     run_dir: Path | None = None
     """Where the run lies, once saved."""
 
+    def __repr__(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.line("Run", facts, display.run_figures(self.summary))
+
+    def _repr_html_(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.table("Run", facts, display.run_figures(self.summary))
+
     @property
     def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
         return self.resolved.run_id
 
     @property
@@ -100,17 +110,46 @@ def simulate(
     ray_address: str | None = None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Run:
-    """Run a scenario (a value, a file, a mapping, or None for the bundled example).
+    """Simulate serving of a request trace.
 
-    With ``out`` the run is also written there, the step log streamed to disk where the scenario
-    asks for it. With ``engine="ray"`` every card is a Ray actor (or so many cards are one): on the
-    Ray at ``ray_address`` (``auto``: one that runs on this machine), else on one of our own;
-    ``notice`` is told what is done there.
+    Parameters
+    ----------
+    scenario
+        A scenario, a YAML file, a mapping of the same shape, or None for the bundled example.
+    observer
+        Called between windows of the run: simulated time in ps, requests done, tokens sent.
+    out
+        A folder to write the run to. The step log is streamed there where the scenario asks for it
+        (``store: {steps: true}``); it is not kept in memory.
+    engine
+        ``local`` runs in this process. ``ray`` makes every card a Ray actor; the results are the
+        same to the bit.
+    cards_per_actor
+        With ``ray``: so many cards share an actor; ``auto`` goes by the processors there are.
+    ray_address
+        With ``ray``: the address of a cluster, ``auto`` for one that runs on this machine, or None
+        to start a private one.
+    notice
+        With ``ray``: called with lines of text on what is started there.
+
+    Returns
+    -------
+    The run. ``summary`` has one value a key (``mean_ttft_ms`` in ms, ``output_throughput`` in
+    tokens/s, ``joules_per_output_token`` in J); ``requests`` is a mapping of arrays of length
+    [requests], times in s, NaN where a thing did not happen.
 
     Raises
     ------
     ValueError
-        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run: it does not fit).
+
+    Examples
+    --------
+    >>> from corsair_sim import load, simulate
+    >>> run = simulate(load(workload={"synthetic": {"requests": 20}}))
+    >>> run.summary["completed"], run.requests["ttft_s"].shape
+    (20, (20,))
+    >>> folder = run.save()                     # results/runs/<run_id>
     """
     started = datetime.now(UTC)
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))

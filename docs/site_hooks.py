@@ -10,6 +10,7 @@ from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from site_python import python_page  # beside this file; mkdocs puts the folder on the path
 
 FIRST = ("index.md", "tutorial.md")
 SECTIONS: Mapping[str, tuple[str, ...]] = {
@@ -28,7 +29,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Decisions": ("decisions",),
 }
 """Sections by their pages and folders; pages that none of them names stand under How to."""
-REFERENCE = ("scenario", "tables", "hardware", "commands", "models")
+REFERENCE = ("python", "scenario", "tables", "hardware", "commands", "models")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -57,6 +58,7 @@ def _pages(root: Path, part: str) -> list[str]:
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the reference pages."""
     writers = {
+        "python": python_page,
         "scenario": scenario_page,
         "tables": tables_page,
         "hardware": hardware_page,

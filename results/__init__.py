@@ -1,3 +1,4 @@
+# A package of corsair-sim (corsair_sim/import_check.py looks for this line).
 """The ledger: what a run leaves behind, and how to read it again."""
 
 from typing import TYPE_CHECKING

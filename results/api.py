@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from results import display
 from results.atomic import standing
 from results.errors import ResultsError
 from results.extras import optional
@@ -24,14 +25,29 @@ Condition: TypeAlias = tuple[str, str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run. Tables are read when asked for, and then kept."""
+    """A finished run on disk. A table is read at its first use and then kept in memory."""
 
     path: Path
     manifest: Mapping[str, Any]
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        return display.line("SavedRun", self._facts())
+
+    def _repr_html_(self) -> str:
+        try:
+            return display.table("SavedRun", self._facts(), display.run_figures(self.summary))
+        except ResultsError as error:  # shown, since a notebook would hide it
+            return display.table("SavedRun", {**self._facts(), "error": error})
+
+    def _facts(self) -> dict[str, Any]:
+        """What its manifest says, so that a line of text reads no table."""
+        name = self.manifest["scenario"].get("name")
+        return {"name": name, "run_id": self.run_id, "path": str(self.path)}
+
     @property
     def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
         return str(self.manifest["run_id"])
 
     @property
@@ -50,34 +66,42 @@ class Run:
 
     @property
     def requests(self) -> pa.Table:
+        """A row per request: tokens, times in s, status, replica."""
         return self.table("requests")
 
     @property
     def steps(self) -> pa.Table:
+        """A row per step of a replica; only where the scenario stores steps."""
         return self.table("steps")
 
     @property
     def cards(self) -> pa.Table:
+        """A row per card and bin of time: busy time by bound, idle time, energy."""
         return self.table("cards")
 
     @property
     def links(self) -> pa.Table:
+        """A row per link and bin of time: bytes and busy time."""
         return self.table("links")
 
     @property
     def ops(self) -> pa.Table:
+        """A row per operation of a replay: card, stream, times in s, what bound it."""
         return self.table("ops")
 
     @property
     def nodes(self) -> pa.Table:
+        """A row per node of the topology."""
         return self.table("nodes")
 
     @property
     def edges(self) -> pa.Table:
+        """A row per edge of the topology: bytes/s and latency."""
         return self.table("edges")
 
     @property
     def placement(self) -> pa.Table:
+        """A row per card and class of tensors: where these lie, and how many bytes."""
         return self.table("placement")
 
     def file(self, name: str) -> Path:
@@ -152,11 +176,24 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
 
     A bare id is looked up in ``results/runs`` under the current folder.
 
+    Returns
+    -------
+    The run on disk. ``summary`` is a mapping; tables are Arrow tables, whose fields name their
+    units; ``pandas(name)`` and ``polars(name)`` convert them.
+
     Raises
     ------
     ResultsError
         There is no such run, its manifest is missing, damaged or of a newer version, or one of its
         files is missing or cut short.
+
+    Examples
+    --------
+    >>> from corsair_sim import load, open_run, simulate
+    >>> folder = simulate(load(workload={"synthetic": {"requests": 20}})).save()
+    >>> run = open_run(folder)                  # or open_run("<run_id>")
+    >>> run.summary["completed"], run.requests.num_rows
+    (20, 20)
     """
     folder = _folder(Path(path) if run_id is None else Path(path) / run_id)
     run = Run(path=folder, manifest=read_manifest(folder / MANIFEST))

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pyarrow as pa
 
+from results import display
 from results.compare import BETTER
 from results.errors import ResultsError
 from results.extras import optional
@@ -28,8 +29,31 @@ class Sweep:
     manifest: Mapping[str, Any]
     _read: dict[str, pa.Table] = field(default_factory=dict, repr=False, compare=False)
 
+    def __repr__(self) -> str:
+        facts = {"name": self.name, "path": str(self.path), "points": self.total}
+        return display.line("Sweep", {**facts, "axes": len(self.axes)})
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "name": self.name,
+            "path": str(self.path),
+            "kind": self.manifest["kind"],
+            "points": self.total,
+            "axes": ", ".join(self.axes),
+        }
+        try:
+            return display.table("Sweep", {**facts, **self._counts()})
+        except ResultsError as error:  # shown, since a notebook would hide it
+            return display.table("Sweep", {**facts, "error": error})
+
+    def _counts(self) -> dict[str, int]:
+        """Points by status as of now; a later look at ``points`` is not held to it."""
+        now = Sweep(path=self.path, manifest=self.manifest, _read=dict(self._read))
+        return {status: count for status, count in now.status_counts.items() if count}
+
     @property
     def name(self) -> str:
+        """As its definition names it; the folder may have another name."""
         return str(self.manifest["name"])
 
     @property
@@ -134,10 +158,22 @@ class Sweep:
 def open_sweep(path: str | Path) -> Sweep:
     """Open a sweep by its folder, or by its name in ``results/sweeps``; it may be running.
 
+    Returns
+    -------
+    The sweep. Its points are read at the first use, as an Arrow table with a row per point.
+
     Raises
     ------
     ResultsError
         There is no such sweep, or its manifest is damaged or of a newer version.
+
+    Examples
+    --------
+    >>> from corsair_sim import open_sweep, sweep
+    >>> done = sweep({"name": "load", "axes": [{"grid": {"workload.synthetic.requests": [5, 9]}}]})
+    >>> same = open_sweep("load")
+    >>> same.best("completed")[0]["workload.synthetic.requests"]
+    9
     """
     folder = Path(path)
     if not (folder / SWEEP).is_file() and (SWEEPS / folder / SWEEP).is_file():

@@ -5,6 +5,7 @@ the examples in it; RUN stands for the newest run and OTHER_RUN for the one befo
 ``<!-- slow -->`` takes longer than a few seconds and is run with ``-m soak``.
 """
 
+import json
 import os
 import re
 import shlex
@@ -24,6 +25,11 @@ DATA = ROOT / ".." / "shared" / "data"
 FENCE = re.compile(r"(?P<slow><!-- slow -->\s*)?^ *```sh\n(?P<body>.*?)^ *```", re.M | re.S)
 REAL = re.compile(r"[A-Za-z0-9_]+\.(?:csv|jsonl)")
 """Names of traces; those in the data folder are set beside the scenario."""
+OURS = re.compile(r" *from (corsair_sim|cluster|results|topology|workloads)[. ]")
+"""A line that imports from a package of ours."""
+FUNCTIONS = ("load", "simulate", "replay", "sweep", "plan", "open_run", "open_sweep")
+PRIVATE = re.compile(r"from (cluster|results) import|from cluster\.")
+"""A line that takes from elsewhere what ``corsair_sim`` has."""
 
 
 def commands(page: Path, *, slow: bool) -> Iterator[tuple[str, list[str]]]:
@@ -106,6 +112,9 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     assert "WARNING" not in build.stderr
     reference = (tmp_path / "site" / "reference" / "scenario" / "index.html").read_text("utf-8")
     assert "max_num_batched_tokens" in reference
+    python = (tmp_path / "site" / "reference" / "python" / "index.html").read_text("utf-8")
+    assert all(f'<h2 id="{name}">' in python for name in FUNCTIONS)
+    assert "(<code>mean_ttft_ms</code> in ms" in python  # from a docstring
 
 
 def test_every_page_is_in_the_navigation(tmp_path: Path) -> None:
@@ -131,3 +140,18 @@ def leaves(nav: object) -> Iterator[str]:
             yield from leaves(item)
     elif isinstance(nav, str):
         yield nav
+
+
+def test_pages_and_notebooks_import_public_names_and_only_what_there_is() -> None:
+    lines = [line for page in PAGES for line in page.read_text("utf-8").splitlines()]
+    for notebook in sorted((ROOT / "results" / "notebooks").glob("*.ipynb")):
+        cells = json.loads(notebook.read_text("utf-8"))["cells"]
+        lines += [line for cell in cells for line in "".join(cell["source"]).splitlines()]
+    imports = {line.strip() for line in lines if OURS.match(line)}
+
+    assert any(line.startswith("from corsair_sim import") for line in imports)
+    for line in sorted(imports):
+        assert not PRIVATE.match(line), line
+        names: dict[str, object] = {}
+        exec(line, names)
+        assert len(names) > 1, line

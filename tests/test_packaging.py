@@ -1,32 +1,32 @@
-"""The four rooms stand side by side, and nobody else claims their names."""
+"""The packages stand side by side, and nobody else claims their names."""
 
 import importlib
+import resource
 import subprocess
 import sys
-import time
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("cluster", "results", "topology", "workloads")
+PACKAGES = ("corsair_sim", "cluster", "results", "topology", "workloads")
 
 
-@pytest.mark.parametrize("room", ROOMS)
-def test_a_room_is_imported_from_this_tree(room: str) -> None:
-    module = importlib.import_module(room)
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_package_is_imported_from_this_tree(package: str) -> None:
+    module = importlib.import_module(package)
 
     assert module.__file__ is not None
-    assert Path(module.__file__).parent == ROOT / room
-    assert (ROOT / room / "py.typed").is_file()
+    assert Path(module.__file__).parent == ROOT / package
+    assert (ROOT / package / "py.typed").is_file()
 
 
 def test_no_other_distribution_claims_our_names() -> None:
     claims = metadata.packages_distributions()
 
-    for room in ROOMS:
-        assert set(claims.get(room, ["corsair-sim"])) <= {"corsair-sim"}, room
+    for package in PACKAGES:
+        assert set(claims.get(package, ["corsair-sim"])) <= {"corsair-sim"}, package
 
 
 def test_constraints_pin_every_direct_dependency_by_name_and_version_only() -> None:
@@ -50,20 +50,20 @@ def _canonical(name: str) -> str:
     return name.strip().lower().replace(".", "-").replace("_", "-")
 
 
-def test_help_answers_in_half_a_second_and_imports_nothing_heavy() -> None:
+def test_help_takes_less_than_a_second_of_processor_time_and_imports_nothing_heavy() -> None:
     code = (
         "import sys; from cluster.commands.app import main; main(['--help']);"
         "names = {'numpy', 'pyarrow', 'networkx', 'numba', 'ray', 'pydantic.main'};"
         "heavy = names & set(sys.modules);"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    began = time.perf_counter()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     answer = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )
-    seconds = time.perf_counter() - began
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
     assert answer.returncode == 0, answer.stderr
     assert "serve" in answer.stdout
-    # The promise is half a second; a loaded machine gets slack, a heavy import is caught above.
-    assert seconds < 2.5
+    assert 0 < cpu_s < 1

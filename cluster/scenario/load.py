@@ -48,10 +48,22 @@ def load(
     overrides
         Keys of the scenario; mappings are merged into what the file says.
 
+    Returns
+    -------
+    The checked scenario. Its keys are attributes; rates and times are in SI units.
+
     Raises
     ------
     ScenarioError
         With every breach: file and line, key, what was found, what is allowed.
+
+    Examples
+    --------
+    >>> from corsair_sim import load
+    >>> load(scheduler={"max_num_seqs": 32}).scheduler.max_num_seqs
+    32
+    >>> load(sets=["slo.ttft_s=0.2"], seed=7).slo.ttft_s
+    0.2
     """
     document, folder = _document(source)
     data = _merged(document.mapping(), overrides)

@@ -1,6 +1,8 @@
 """A scenario small enough for any test, its runs, and commands that are under way."""
 
 import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -8,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from cluster import Run, load, simulate
@@ -61,3 +64,22 @@ def begin() -> Callable[[Sequence[str], Path], "subprocess.Popen[str]"]:
         raise AssertionError(f"no run was begun: {process.communicate()[1]}")
 
     return started
+
+
+@pytest.fixture(scope="session")
+def interrupt() -> Callable[["subprocess.Popen[str]"], tuple[str, str, float]]:
+    """Send Ctrl-C; what the command prints, and the processor time that it takes until its end."""
+
+    def sent(process: "subprocess.Popen[str]") -> tuple[str, str, float]:
+        before_s = _children_s()  # without this one, which is counted when it has ended
+        used = psutil.Process(process.pid).cpu_times()
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+        return out, err, _children_s() - before_s - used.user - used.system
+
+    return sent
+
+
+def _children_s() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

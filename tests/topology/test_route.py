@@ -183,9 +183,9 @@ def test_a_server_that_is_reached_only_through_another_is_refused() -> None:
 
 
 def test_2048_cards_build_and_route_quickly_in_tables_that_follow_the_cards() -> None:
-    began = time.perf_counter()
+    began_s = time.process_time()
     routes = compile_routes(build_pod(CORSAIR, racks=32))
-    took_s = time.perf_counter() - began
+    took_s = time.process_time() - began_s
 
     assert len(routes.card_id) == 2048
     assert took_s < 10

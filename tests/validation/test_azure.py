@@ -4,7 +4,6 @@ import csv
 import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -110,24 +109,24 @@ def test_at_forty_times_the_rate_it_ends_and_the_queue_shows(hour: Hour) -> None
 MEASURED = """
 import resource, subprocess, sys
 subprocess.run([sys.executable, "-m", "cluster", *sys.argv[1:]], check=True)
-print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+print(used.ru_maxrss, used.ru_utime + used.ru_stime)
 """
 """For a small process to run: a child's peak begins with that of whom it was forked from."""
 
 
 def test_the_command_stays_within_its_memory_and_time(tmp_path: Path) -> None:
-    began_s = time.monotonic()
     command = ["serve", "--json", "--out", str(tmp_path), "--set", f"workload.trace={AZURE}"]
     done = subprocess.run(
         [sys.executable, "-c", MEASURED, *command], stdout=subprocess.PIPE, text=True, check=True
     )
-    took_s = time.monotonic() - began_s
-    summary, peak_kb = done.stdout.splitlines()
-    sys.stdout.write(f"{took_s:.1f} s, {int(peak_kb) * 1.024e-3:.0f} MB")
+    summary, used = done.stdout.splitlines()
+    peak_kb, cpu_s = used.split()
+    sys.stdout.write(f"{float(cpu_s):.1f} s of processor time, {int(peak_kb) * 1.024e-3:.0f} MB")
 
     assert json.loads(summary)["completed"] == 19_366
     assert int(peak_kb) * 1024 < 600e6
-    assert took_s < 30
+    assert float(cpu_s) < 30
 
 
 def chats(**changes: Any) -> Run:

@@ -17,6 +17,7 @@ from cluster.studies.plan.ground import Demand
 from cluster.studies.plan.rank import columns_of, ranked
 from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.space import Choices
+from results import display
 
 FULL = 0.95
 """The largest part of its capacity at which a candidate can be scored: nearer to it, queues are
@@ -35,6 +36,21 @@ class Plans:
     """Rows of the best candidate of each shape, the best first."""
     slo: Mapping[str, float | None]
     verified: tuple[Verified, ...] = ()
+
+    def __repr__(self) -> str:
+        return display.line("Plans", self._facts(), self._figures())
+
+    def _repr_html_(self) -> str:
+        return display.table("Plans", self._facts(), self._figures())
+
+    def _facts(self) -> dict[str, Any]:
+        name, scored = self.resolved.scenario.name, len(self.columns["cards"])
+        return {"name": name, "scored": scored, "ranked": len(self.order)}
+
+    def _figures(self) -> dict[str, Any]:
+        """Those of the best candidate; none where no candidate serves."""
+        best = self.candidate(int(self.order[0])) if len(self.order) else {}
+        return display.plan_figures(best)
 
     def candidate(self, row: int) -> dict[str, Any]:
         """One row as plain values."""
@@ -77,20 +93,43 @@ def plan(
 
     Parameters
     ----------
+    scenario
+        A scenario, a YAML file, a mapping of the same shape, or None for the bundled example.
     slo
         Bounds of mean ``ttft_s``, ``tpot_s``, ``e2e_s``; the scenario's where none are given.
     load_at
         What part of its own capacity each candidate is scored at; ``offered`` is the rate at
         which the scenario sends. ``auto`` is 0.7, or the users of a closed loop.
     objective
-        One of ``rank.OBJECTIVES``.
+        What the best has most or least of: ``tokens_per_s``, ``tokens_per_s_per_card``,
+        ``tokens_per_s_per_user``, ``ttft``, ``tpot``, ``joules`` or ``cost``.
+    choices
+        What may vary, and between which values; everything that fits unless given.
     finalists
         So many of the best are simulated on the scenario's requests.
+    progress
+        Called with candidates scored so far and in all.
+
+    Returns
+    -------
+    The plans. ``candidates`` is a list of rows, the best first (``ttft_ms`` and ``tpot_ms`` in ms,
+    ``output_throughput`` in tokens/s); ``columns`` are arrays over all scored candidates.
 
     Raises
     ------
     ValueError
         In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+
+    Examples
+    --------
+    >>> from corsair_sim import Choices, load, plan
+    >>> found = plan(
+    ...     load(workload={"synthetic": {"requests": 20}}),
+    ...     choices=Choices(tensor_parallel_size=(4,), weights=("mxint8",), kv=("mxint8",)),
+    ... )
+    >>> best = found.candidates[0]
+    >>> best["tensor_parallel_size"], best["weights"]
+    (4, 'mxint8')
     """
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
     demand = demand_of(resolved, load_at)

@@ -65,12 +65,33 @@ def sweep(
     drop: bool = False,
     observer: SweepObserver | None = None,
 ) -> Sweep:
-    """Carry out a sweep (a file, or a mapping of its shape) and open what it left.
+    """Run a scenario in many variants, and open the dataset of the results.
 
-    What the folder already holds is kept, by the run_id of every point; so a sweep that was
-    stopped or extended goes on where it was. With ``engine="ray"`` points are tasks on the Ray at
-    ``ray_address`` (``auto``: one that runs on this machine), else on one of our own. ``limit``
-    stops after so many points; ``drop`` lets computed points go that are not asked for any more.
+    Points that the folder already holds are not computed again (they are known by their run_id),
+    so a sweep that was stopped or extended is resumed by the same call.
+
+    Parameters
+    ----------
+    source
+        A sweep file, or a mapping of the same shape, whose axes may be NumPy arrays.
+    out
+        The folder of the dataset; ``results/sweeps/<name>`` unless given.
+    engine
+        ``local`` runs points one after another in this process, ``ray`` as Ray tasks.
+    ray_address
+        With ``ray``: the address of a cluster, ``auto`` for one that runs on this machine, or None
+        to start a private one.
+    limit
+        Stop after so many points.
+    drop
+        Remove computed points that the sweep no longer contains; without it they are an error.
+    observer
+        Called when points are planned, started and done.
+
+    Returns
+    -------
+    The sweep, as ``open_sweep`` opens it. ``points`` has a row per point: ``status``, the axes by
+    their dotted paths, and the metrics, whose units are in the schema.
 
     Raises
     ------
@@ -78,6 +99,14 @@ def sweep(
         In its classes with ``exit_code`` 2: the sweep file is wrong, or not one point is right.
     ResultsError
         The folder cannot be written, is in use, or holds something damaged.
+
+    Examples
+    --------
+    >>> from corsair_sim import sweep
+    >>> done = sweep({"name": "batch", "axes": [
+    ...     {"grid": {"scheduler.max_num_seqs": [8, 16], "workload.synthetic.requests": [20]}}]})
+    >>> done.status_counts["completed"], done.axes
+    (2, ('scheduler.max_num_seqs', 'workload.synthetic.requests'))
     """
     definition = read_definition(source)
     folder = SWEEPS / definition.name if out is None else Path(out)
