@@ -11,15 +11,17 @@ from hypothesis import strategies as st
 
 from cluster import load, replay_trace
 from cluster.assembly import map_of
-from cluster.machine import collective as closed
-from cluster.machine.collective import Cost, Group, group_of
-from cluster.machine.fabric import (
+from cluster.machine import collectives as closed
+from cluster.machine.collectives import (
+    Cost,
+    Group,
     Messages,
     Resources,
     TransferList,
     Transfers,
     card_messages,
     coflows,
+    group_of,
     resources_of,
 )
 from cluster.replay.engine import replay

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from cluster.machine.account import Bins
-from cluster.machine.collective import TIERS
+from cluster.machine.collectives import CARD_TIERS
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.loads import LinkLoad, link_loads
 from topology.build import build_pod
 from topology.catalog import load_hardware
-from topology.route import Routes, compile_routes
+from topology.route import LEVELS, Routes, compile_routes
+
+TIERS = (*CARD_TIERS, *LEVELS)
 
 SENT = 1_000_000
 
@@ -44,7 +46,7 @@ def loads(routes: Routes, cards: list[list[int]], bins: Bins) -> dict[str, LinkL
 
 
 def test_every_card_loads_its_own_x16_both_ways_under_a_switch(routes: Routes) -> None:
-    found = loads(routes, [[0, 1, 2, 3]], bins_of(1, tier="switch"))
+    found = loads(routes, [[0, 1, 2, 3]], bins_of(1, tier="pcie"))
 
     assert len(found) == 8
     assert {tuple(each.sent_bytes.tolist()) for each in found.values()} == {(SENT, 0)}

@@ -1,4 +1,4 @@
-"""A tensor group: which cards, how its ranks are nested in tiers, and how fast each tier is."""
+"""A tensor group: which cards, and how its ranks are nested in tiers."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,40 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.collective.fabric import TIERS, Fabric, Floats, Step, fabric_of, step_of
+from cluster.machine.collectives.algorithms import CollectiveError
+from cluster.machine.collectives.fabric import CARD_TIERS, Fabric, fabric_of
+from cluster.machine.tables import Integers
 from cluster.machine.views import Figures, RouteTables
 
-ALGORITHMS = ("none", "direct", "ring", "halving_doubling", "tree", "hierarchical")
-"""The order of ``Cost.algorithm``; ``none`` where nothing is sent."""
 
-
-class CollectiveError(ValueError):
-    """A group or an algorithm that does not exist."""
-
-    exit_code = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tier:
     """One level of a group: every rank has a peer in each of ``members`` equal parts."""
 
     name: str
-    """One of TIERS: the highest level that the tier's paths cross."""
+    """One of ``tiers_of``: the highest level that the tier's paths cross."""
     members: int
-    latency_s: float
-    """Of its longest path."""
-    bandwidth_bytes_per_s: float
-    """What one card's ranks together can send through it in one direction, after
-    ``links.efficiency``, while all cards of the group send alike: the slowest link used decides."""
-    step: Step
-    """Each rank sends one byte, spread evenly over its peers of the tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Group:
     """Cards that hold the shards of the same layers; their chiplets are the ranks."""
 
-    cards: npt.NDArray[np.int64]
+    cards: Integers
     """In the order of the map, so that neighbours stand together."""
     tiers: tuple[Tier, ...]
     """Bottom-up; those with a single member are left out."""
@@ -71,14 +57,14 @@ def group_of(
         No card, a card twice, or a card that is not on the map.
     """
     chosen = _checked(cards, len(routes.card_id))
-    keys = [np.asarray(key)[chosen] for key in _levels(routes)]
-    chosen = chosen[np.lexsort(np.stack([chosen, *keys]))]
+    units = [np.asarray(unit)[chosen] for _, unit in routes.levels]
+    chosen = chosen[np.lexsort(np.stack([chosen, *units]))]
     fabric = fabric_of(hardware, routes, chosen)
     lanes = hardware["simd.lanes"] * hardware["chiplet.slices"]
     element_s = hardware["simd.add_clocks"] / (lanes * hardware["card.clock_hz"])
     return Group(
         cards=chosen,
-        tiers=tuple(_tiers(fabric, _nesting(fabric, routes, chosen))),
+        tiers=_tiers(fabric, routes, chosen),
         fabric=fabric,
         wire_bits=wire_bits,
         add_s_per_byte=element_s * 8 / wire_bits,
@@ -86,7 +72,7 @@ def group_of(
     )
 
 
-def _checked(cards: Sequence[int], known: int) -> npt.NDArray[np.int64]:
+def _checked(cards: Sequence[int], known: int) -> Integers:
     chosen = np.asarray(cards, np.int64).ravel()
     if chosen.size == 0:
         raise CollectiveError("a group needs at least one card, got none")
@@ -97,18 +83,11 @@ def _checked(cards: Sequence[int], known: int) -> npt.NDArray[np.int64]:
     return chosen
 
 
-def _levels(routes: RouteTables) -> tuple[npt.NDArray[np.int32], ...]:
-    return routes.pair, routes.switch, routes.server, routes.rack
-
-
-def _nesting(
-    fabric: Fabric, routes: RouteTables, cards: npt.NDArray[np.int64]
-) -> list[tuple[str, int]]:
-    """(name, members) bottom-up; their product is the number of ranks."""
-    nesting = [("d2d", fabric.chiplets), ("package", fabric.packages)]
-    everywhere = np.zeros(len(routes.card_id), np.int32)
-    unit = np.arange(cards.size)
-    for name, key in zip(TIERS[2:], (*_levels(routes), everywhere), strict=True):
+def _tiers(fabric: Fabric, routes: RouteTables, cards: Integers) -> tuple[Tier, ...]:
+    """Bottom-up; the product of their members is the number of ranks."""
+    nesting = list(zip(CARD_TIERS, (fabric.chiplets, fabric.packages), strict=True))
+    unit: npt.NDArray[np.integer] = np.arange(cards.size)
+    for name, key in routes.levels:
         parent = np.asarray(key)[cards]
         first = np.unique(unit, return_index=True)[1]
         counts = np.unique(parent[first], return_counts=True)[1]
@@ -116,33 +95,4 @@ def _nesting(
         if whole and np.unique(counts).size == 1:
             nesting.append((name, int(counts[0])))
             unit = parent
-    return [(name, members) for name, members in nesting if members > 1]
-
-
-def _tiers(fabric: Fabric, nesting: list[tuple[str, int]]) -> list[Tier]:
-    tiers = []
-    below = 1
-    ranks = fabric.cards * fabric.ranks_per_card
-    for name, members in nesting:
-        step = step_of(fabric, _peers(ranks, below, members) / (members - 1))
-        tiers.append(
-            Tier(
-                name=name,
-                members=members,
-                latency_s=step.latency_s,
-                bandwidth_bytes_per_s=fabric.ranks_per_card / step.slowest_s_per_byte,
-                step=step,
-            )
-        )
-        below *= members
-    return tiers
-
-
-def _peers(ranks: int, below: int, members: int) -> Floats:
-    """[rank, rank] 1 where two ranks differ in just the one digit that counts the members."""
-    rank = np.arange(ranks)
-    digit = rank // below % members
-    rest = rank - digit * below
-    same_rest = rest[:, None] == rest[None, :]
-    peers: Floats = (same_rest & (digit[:, None] != digit[None, :])).astype(np.float64)
-    return peers
+    return tuple(Tier(name=name, members=members) for name, members in nesting if members > 1)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.machine.collective.fabric import Floats
 from cluster.machine.tables import Integers
 
 FULL = 1 << 40
@@ -27,7 +27,7 @@ class Transfers:
     """[t] passes first and is shared with nobody."""
     work_ps: Integers
     """[t] what remains of the leg's time when it is alone; at least 1 where there are uses."""
-    peak: Floats
+    peak: npt.NDArray[np.float64]
     """[t] bytes per picosecond where the leg is most loaded, at full speed: legs that are in each
     other's way are given equal rates by this measure. Positive, also where there are no uses."""
     then: Integers
@@ -42,7 +42,7 @@ class Transfers:
     """[u] that the leg moves over the resource in all."""
     resource_name: Any
     """[r] str"""
-    capacity_bytes_per_s: Floats
+    capacity_bytes_per_s: npt.NDArray[np.float64]
     """[r] usable, after ``links.efficiency``."""
 
     @property
