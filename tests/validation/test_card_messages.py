@@ -19,6 +19,7 @@ from cluster.machine.collectives import (
     Resources,
     TransferList,
     Transfers,
+    algorithms_of,
     card_messages,
     coflows,
     group_of,
@@ -31,13 +32,8 @@ from cluster.replay.reference import replay_reference
 from topology.catalog import load_hardware
 from topology.route import Routes
 
-ALGORITHMS = {
-    "all_reduce": ("direct", "ring", "halving_doubling", "tree", "hierarchical"),
-    "reduce_scatter": ("direct", "ring", "halving_doubling", "hierarchical"),
-    "all_gather": ("direct", "ring", "halving_doubling", "hierarchical"),
-    "all_to_all": ("direct", "hierarchical"),
-}
-CHOICES = [(name, algorithm) for name, known in ALGORITHMS.items() for algorithm in known]
+COLLECTIVES = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all")
+CHOICES = [(name, algorithm) for name in COLLECTIVES for algorithm in algorithms_of(name)]
 
 
 class Wired:

@@ -35,7 +35,7 @@ def coflows(
     if not group.tiers:
         return [no_transfer() for _ in payload]
     found = schedules(group, collective, algorithm)
-    seconds, which, _ = cheapest(found, payload, chunks)
+    seconds, which = cheapest(found, payload, chunks)
     alone_ps = picoseconds(seconds, payload)
     loads = {index: _schedule_bytes(resources, group, found[index]) for index in np.unique(which)}
     return [
@@ -78,7 +78,7 @@ def steps(
 def unchunked(group: Group, collective: str, payload_bytes: int, algorithm: str) -> Schedule:
     """The schedule that is cheapest in one chunk."""
     found = schedules(group, collective, algorithm)
-    _, which, _ = cheapest(found, np.array([payload_bytes], np.float64), 1)
+    _, which = cheapest(found, np.array([payload_bytes], np.float64), 1)
     return found[int(which[0])]
 
 

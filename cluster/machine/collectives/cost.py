@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.machine.collectives.algorithms import ALGORITHMS, CollectiveError
+from cluster.machine.collectives.algorithms import CollectiveError
 from cluster.machine.collectives.fabric import Floats, card_tiers, tiers_of
 from cluster.machine.collectives.group import Group
 from cluster.machine.collectives.resources import link_rates
@@ -24,10 +23,6 @@ class Cost:
     tier_bytes: Integers
     """[n, tier] bytes that each card puts on each tier, in one direction (its mean over the
     cards where they differ)."""
-    algorithm: npt.NDArray[np.int8]
-    """[n] index into ALGORITHMS."""
-    chunks: Integers
-    """[n]"""
 
 
 def all_reduce(
@@ -95,8 +90,6 @@ def send(
     return Cost(
         ps=picoseconds(seconds, payload),
         tier_bytes=np.rint(tier_bytes).astype(np.int64),
-        algorithm=np.where(payload > 0, ALGORITHMS.index("direct"), 0).astype(np.int8),
-        chunks=(payload > 0).astype(np.int64),
     )
 
 
@@ -118,16 +111,12 @@ def _cost(
     payload = _payload(payload_bytes)
     if not group.tiers:
         return nothing_sent(payload.size, group.fabric.tiers)
-    candidates = schedules(group, collective, algorithm)
-    best_s, which, count = cheapest(candidates, payload, chunks)
-    moved = payload > 0
-    tier_share = np.stack([schedule.tier_bytes for schedule in candidates])
-    names = np.array([schedule.algorithm for schedule in candidates], np.int8)
+    found = schedules(group, collective, algorithm)
+    best_s, which = cheapest(found, payload, chunks)
+    tier_share = np.stack([schedule.tier_bytes for schedule in found])
     return Cost(
         ps=picoseconds(best_s, payload),
         tier_bytes=np.rint(tier_share[which] * payload[:, None]).astype(np.int64),
-        algorithm=np.where(moved, names[which], 0).astype(np.int8),
-        chunks=np.where(moved, count, 0),
     )
 
 
@@ -152,9 +141,4 @@ def picoseconds(seconds: Floats, payload: Floats) -> Integers:
 
 def nothing_sent(rows: int, tiers: int) -> Cost:
     """What a rank alone pays."""
-    return Cost(
-        ps=np.zeros(rows, np.int64),
-        tier_bytes=np.zeros((rows, tiers), np.int64),
-        algorithm=np.zeros(rows, np.int8),
-        chunks=np.zeros(rows, np.int64),
-    )
+    return Cost(ps=np.zeros(rows, np.int64), tier_bytes=np.zeros((rows, tiers), np.int64))

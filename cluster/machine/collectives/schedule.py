@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.collectives.algorithms import ALGORITHMS, CollectiveError, candidates
+from cluster.machine.collectives.algorithms import CollectiveError, candidates
 from cluster.machine.collectives.algorithms.rounds import Round
 from cluster.machine.collectives.fabric import Floats, RoundCost, round_cost
 from cluster.machine.collectives.group import Group
@@ -21,8 +21,6 @@ CHUNKS = (1, 2, 4, 8, 16)
 class Schedule:
     """Rounds summed up; a payload of B bytes in c chunks takes ``seconds(B, c)``."""
 
-    algorithm: int
-    """Index into ALGORITHMS."""
     rounds: tuple[tuple[Round, RoundCost], ...]
     fixed_s: float
     """Latencies and message overheads of the first chunk."""
@@ -66,24 +64,23 @@ def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, 
 
     sizes = [tier.members for tier in group.tiers]
     return tuple(
-        _schedule(group, name, [(one, cost_of(one)) for one in rounds])
-        for name, rounds in candidates(collective, algorithm, group.ranks, sizes)
+        _schedule(group, [(one, cost_of(one)) for one in rounds])
+        for rounds in candidates(collective, algorithm, group.ranks, sizes)
     )
 
 
 def cheapest(
     found: Sequence[Schedule], payload: Floats, chunks: int | str
-) -> tuple[Floats, Integers, Integers]:
-    """[n] seconds of the cheapest schedule for each payload, which it is, and its chunks."""
+) -> tuple[Floats, Integers]:
+    """[n] seconds of the cheapest schedule and chunk count for each payload, and which it is."""
     best_s = np.full(payload.size, np.inf)
     which = np.zeros(payload.size, np.int64)
-    count = np.zeros(payload.size, np.int64)
     for index, schedule in enumerate(found):
         for parts in _chunk_counts(chunks):
             seconds = schedule.seconds(payload, parts)
             better = seconds < best_s
-            best_s[better], which[better], count[better] = seconds[better], index, parts
-    return best_s, which, count
+            best_s[better], which[better] = seconds[better], index
+    return best_s, which
 
 
 def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
@@ -94,7 +91,7 @@ def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
     return (chunks,)
 
 
-def _schedule(group: Group, name: str, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedule:
+def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedule:
     """Sum the rounds per resource; upward and downward rounds of a tier share its links."""
     busy_s, slope = np.zeros((2, rounds[0][1].busy_s_per_byte.size + 1))
     tier_bytes = np.zeros(group.fabric.tiers)
@@ -110,7 +107,6 @@ def _schedule(group: Group, name: str, rounds: Sequence[tuple[Round, RoundCost]]
         tier_bytes += one.times * one.share * cost.tier_bytes
     lines = _upper_lines(busy_s, slope)
     return Schedule(
-        algorithm=ALGORITHMS.index(name),
         rounds=tuple(rounds),
         fixed_s=fixed_s,
         serial_s_per_byte=serial,

@@ -12,8 +12,8 @@ from typing import get_args
 from cluster.machine.collectives.algorithms.rounds import Algorithm, Round
 from cluster.scenario.collectives import AlgorithmName
 
-ALGORITHMS = ("none", *(name for name in get_args(AlgorithmName) if name != "auto"))
-"""The order of ``Cost.algorithm``; ``none`` where nothing is sent."""
+ALGORITHMS = tuple(name for name in get_args(AlgorithmName) if name != "auto")
+"""In this order ``auto`` tries them: the first of equally cheap ones is taken."""
 
 
 class CollectiveError(ValueError):
@@ -25,7 +25,7 @@ class CollectiveError(ValueError):
 @cache
 def registered() -> dict[str, Algorithm]:
     """Every algorithm by name, in the order of ALGORITHMS."""
-    return {name: import_module(f"{__name__}.{name}").ALGORITHM for name in ALGORITHMS[1:]}
+    return {name: import_module(f"{__name__}.{name}").ALGORITHM for name in ALGORITHMS}
 
 
 def algorithms_of(collective: str, *, levels: bool = True) -> tuple[str, ...]:
@@ -50,8 +50,8 @@ def algorithms_of(collective: str, *, levels: bool = True) -> tuple[str, ...]:
 
 def candidates(
     collective: str, algorithm: str, ranks: int, sizes: Sequence[int]
-) -> list[tuple[str, list[Round]]]:
-    """(algorithm, rounds) of every schedule that the choice allows; ``auto`` allows all.
+) -> list[list[Round]]:
+    """The rounds of every schedule that the choice allows; ``auto`` allows all.
 
     Raises
     ------
@@ -61,7 +61,7 @@ def candidates(
     known = algorithms_of(collective)
     _check(collective, algorithm, ("auto", *known))
     return [
-        (name, rounds)
+        rounds
         for name in (known if algorithm == "auto" else (algorithm,))
         for rounds in registered()[name].candidates(collective, ranks, sizes)
     ]
@@ -76,7 +76,7 @@ def rounds_of(collective: str, algorithm: str, ranks: int) -> list[Round]:
         As ``candidates``.
     """
     _check(collective, algorithm, algorithms_of(collective))
-    return candidates(collective, algorithm, ranks, [ranks])[0][1] if ranks > 1 else []
+    return candidates(collective, algorithm, ranks, [ranks])[0] if ranks > 1 else []
 
 
 def _check(collective: str, algorithm: str, allowed: Sequence[str]) -> None:
