@@ -62,6 +62,16 @@ def test_four_cards_share_the_way_between_two_switches(routes: Routes) -> None:
     assert [each.busy_ps[0] for each in between] == [31_250_000] * 2
 
 
+def test_the_part_of_a_rate_that_payload_can_use_sets_how_long_a_link_is_busy(
+    routes: Routes,
+) -> None:
+    # 1 MB over half of 256 GB/s.
+    sent = bins_of(1, tier="bridge")
+    found = list(link_loads(routes, np.array([[[0, 1]]]), sent, efficiency=0.5))
+
+    assert [each.busy_ps[0] for each in found] == [7_812_500] * 2
+
+
 def test_a_bridge_carries_what_the_pair_exchanges(routes: Routes) -> None:
     found = loads(routes, [[0, 1]], bins_of(1, tier="bridge"))
 
