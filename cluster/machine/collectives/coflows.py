@@ -1,7 +1,7 @@
 """Collectives over the cards of a group as transfers, with the closed forms' times and bytes.
 
 A coflow is one leg: the schedule that the closed form chooses, chunks and all, spread evenly over
-its time. That is exact where no other traffic is in its way, and where all its links are slowed
+its time. That is exact without other traffic, and where all its links are slowed
 alike. ``steps`` makes a leg of every round of an algorithm instead, without chunks.
 """
 

@@ -153,7 +153,7 @@ def card_tiers(routes: RouteTables, cards: Integers) -> Integers:
 
 
 def round_cost(fabric: Fabric, one: Round) -> RoundCost:
-    """What the messages of a round ask of the fabric together."""
+    """Latency, busy time and bytes of the messages of a round, all at once."""
     ranks = fabric.cards * fabric.ranks_per_card
     flows = np.zeros((ranks, ranks))
     flows[one.source, one.target] = 1.0 / one.spread

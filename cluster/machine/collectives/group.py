@@ -45,7 +45,7 @@ class Group:
 def group_of(
     hardware: Figures, routes: RouteTables, cards: Sequence[int], *, wire_bits: float = 16.0
 ) -> Group:
-    """The group of the ``cards`` (indices into the routes); FP16 on the wire unless told.
+    """The group of the ``cards`` (indices into the routes); FP16 on the wire by default.
 
     Levels whose nodes hold unequal numbers of the cards are joined with the level above: six cards
     on two PCIe switches (four and two) form pairs, and three pairs exchange directly. So is a level

@@ -191,7 +191,7 @@ def test_a_group_of_one_rank_is_free(mesh: Meshes) -> None:
     assert cost.ps.tolist() == [0, 0]
 
 
-def test_a_bad_cable_slows_whoever_crosses_it_and_nobody_else(
+def test_a_bad_cable_slows_the_groups_that_cross_it_and_no_others(
     figures: Figures, hand_map: Maps
 ) -> None:
     good, bad = hand_map(16), hand_map(16, {"up1": 0.1})

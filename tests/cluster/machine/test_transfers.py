@@ -242,10 +242,10 @@ def test_latency_gives_way_to_the_bytes_of_a_tiny_leg(two_links: Resources) -> N
 
 @pytest.mark.parametrize("ranks", [2, 3, 4, 6, 8])
 @pytest.mark.parametrize("collective", ["all_reduce", "reduce_scatter", "all_gather", "broadcast"])
-def test_after_all_rounds_everybody_has_what_the_collective_promises(
+def test_after_all_rounds_every_rank_has_what_the_collective_promises(
     collective: str, ranks: int
 ) -> None:
-    """Whoever may pass on anything it has heard of has, in the end, heard from whom it must."""
+    """If ranks pass on all that has reached them, what each of the others had reaches them all."""
     for algorithm in algorithms_of(collective):
         heard = np.eye(ranks, dtype=bool)
         rounds = rounds_of(collective, algorithm, ranks)
