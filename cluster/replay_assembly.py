@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cluster.assembly import lay_out, map_of
+from cluster.machine.collectives import Resources, TransferList, plain_resources, resources_of
 from cluster.machine.energy.operations import ProgramEnergy, program_energy
-from cluster.machine.fabric import Resources, TransferList, plain_resources, resources_of
 from cluster.machine.place import PlacementError
 from cluster.machine.price import PriceInputs
 from cluster.machine.price.program import (

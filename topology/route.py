@@ -18,6 +18,17 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
 """What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""
+LEVELS = tuple(
+    kind.name.lower()
+    for kind in (
+        LinkKind.BRIDGE,
+        LinkKind.PCIE,
+        LinkKind.INTER_SWITCH,
+        LinkKind.ETHERNET,
+        LinkKind.SPINE,
+    )
+)
+"""The kinds of links that join cards, bottom-up."""
 _CARD_COLUMNS = (
     "pair", "switch", "up_links", "down_links", "bridge_link", "inter_switch_link", "nic_links",
 )  # fmt: skip
@@ -61,6 +72,13 @@ class Routes:
     link_energy_j_per_bit: Floats
     ways: Ways
     """What lies between the switches; ``path`` and ``latency_ps`` read it."""
+
+    @property
+    def levels(self) -> tuple[tuple[str, Indices], ...]:
+        """By LEVELS: [C] cards with equal numbers are joined by links of this kind and those before
+        it."""
+        units = (self.pair, self.switch, self.server, self.rack, np.zeros_like(self.rack))
+        return tuple(zip(LEVELS, units, strict=True))
 
     def path(self, src: int, dst: int) -> Indices:
         """The links that a message from card ``src`` to card ``dst`` crosses, in order."""

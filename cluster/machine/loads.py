@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.machine.account import Bins
-from cluster.machine.collective.fabric import IN_CARD_TIERS, TIERS, card_tiers
+from cluster.machine.collectives import CARD_TIERS, card_tiers, tiers_of
 from cluster.machine.tables import Integers
 from topology.parts import LinkKind
 
@@ -85,7 +85,7 @@ def _group_shares(routes: "Routes", cards: Integers) -> dict[int, dict[int, floa
     """By tier: bytes on each link for one byte that each card puts on the tier."""
     tiers = card_tiers(routes, cards)
     shares = {}
-    for tier in range(IN_CARD_TIERS, len(TIERS)):
+    for tier in range(len(CARD_TIERS), len(tiers_of(routes))):
         sources, destinations = np.nonzero(tiers == tier)
         if sources.size:
             each = cards.size / sources.size

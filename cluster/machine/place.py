@@ -64,9 +64,7 @@ def place(
 
 def _levels(routes: RouteTables) -> list[npt.NDArray[np.int64]]:
     """Per level, which unit each card belongs to; the tightest first."""
-    keys = (routes.pair, routes.switch, routes.server, routes.rack)
-    levels = [np.asarray(key).astype(np.int64) for key in keys]
-    return [*levels, np.zeros(len(routes.card_id), np.int64)]
+    return [np.asarray(unit).astype(np.int64) for _, unit in routes.levels]
 
 
 def _tightest(

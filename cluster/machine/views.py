@@ -1,5 +1,6 @@
 """What the machine reads of the map: figures by dotted key, and route tables of cards."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,30 +13,33 @@ class Figures(Protocol):
     def __getitem__(self, key: str, /) -> float: ...
 
 
-class RouteTables(Protocol):
-    """Cards, where they stand, and the directed links between them (``topology.route.Routes``)."""
+class Network(Protocol):
+    """Endpoints, directed links and the paths over them: cards of a map, or ranks of a network."""
 
     @property
-    def card_id(self) -> Any: ...
-
-    @property
-    def pair(self) -> npt.NDArray[np.int32]: ...
-
-    @property
-    def switch(self) -> npt.NDArray[np.int32]: ...
-
-    @property
-    def server(self) -> npt.NDArray[np.int32]: ...
-
-    @property
-    def rack(self) -> npt.NDArray[np.int32]: ...
+    def link_name(self) -> Any: ...
 
     @property
     def link_bandwidth_bytes_per_s(self) -> npt.NDArray[np.float64]: ...
 
     @property
-    def link_name(self) -> Any: ...
+    def link_latency_ps(self) -> npt.NDArray[np.int64]: ...
 
     def path(self, src: int, dst: int) -> npt.NDArray[np.int32]: ...
 
     def latency_ps(self, src: Any, dst: Any) -> npt.NDArray[np.int64]: ...
+
+
+class RouteTables(Network, Protocol):
+    """Cards, where they stand, and the links between them (``topology.route.Routes``)."""
+
+    @property
+    def card_id(self) -> Any: ...
+
+    @property
+    def server(self) -> npt.NDArray[np.int32]: ...
+
+    @property
+    def levels(self) -> Sequence[tuple[str, npt.NDArray[np.int32]]]:
+        """Bottom-up: the kind of link that joins cards, and [card] what it joins each to. Cards
+        with equal numbers reach each other over links of this kind and those before it."""

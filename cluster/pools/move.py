@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.fabric import resources_of
-from cluster.machine.fabric.streams import Lanes, lanes, streams
+from cluster.machine.collectives import resources_of
+from cluster.machine.collectives.point_to_point import PairPaths as Lanes
+from cluster.machine.collectives.point_to_point import paced_messages as streams
+from cluster.machine.collectives.point_to_point import pair_paths as lanes
 from cluster.machine.tables import Integers
 from cluster.pools.machine import PooledMachine
 from cluster.replay.engine import replay

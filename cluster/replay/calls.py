@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.fabric import Leg, Messages, TransferList, Transfers
+from cluster.machine.collectives import Leg, Messages, TransferList, Transfers
 from cluster.machine.tables import Integers
 from cluster.replay.work import RECORDED, Work
 from workloads.program import Program

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.fabric import Transfers
+from cluster.machine.collectives import Transfers
 from cluster.machine.tables import BOUNDS, Integers
 from cluster.replay.critical import Path, Phase
 from cluster.replay.problem import Operations, Replayed

@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.fabric import FULL, FabricError, Transfers
+from cluster.machine.collectives import FULL, FabricError, Transfers
 from cluster.machine.tables import Integers
 from cluster.replay.kernel.state import LONGEST_PS
 from cluster.replay.problem import Kind, Operations, ReplayError

@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.machine.fabric import Transfers
+from cluster.machine.collectives import Transfers
 from cluster.replay.check import check_operations, check_transfers
 from cluster.replay.deadlock import explain
 from cluster.replay.kernel.advance import advance

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.fabric import Messages
+from cluster.machine.collectives import Messages
 from cluster.machine.tables import Integers
 from cluster.replay.pair import Meetings, pair
 from cluster.replay.problem import Kind, Operations, ReplayError

@@ -5,10 +5,9 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.machine.collective import Group, group_of
-from cluster.machine.fabric import (
+from cluster.machine.collectives import (
+    Group,
     Leg,
     Messages,
     Resources,
@@ -18,6 +17,7 @@ from cluster.machine.fabric import (
     card_messages,
     coflows,
     flows,
+    group_of,
     hops,
     messages,
     nested_rounds,
@@ -26,7 +26,7 @@ from cluster.machine.fabric import (
     steps,
 )
 from cluster.machine.tables import Integers
-from cluster.machine.views import Figures, RouteTables
+from cluster.machine.views import Figures, Network, RouteTables
 from cluster.replay.calls import Call
 
 LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
@@ -38,14 +38,7 @@ SLACK_PS = 2
 ask for a little more than all of it."""
 
 
-class Tables(RouteTables, Protocol):
-    """Route tables with the latency of each link."""
-
-    @property
-    def link_latency_ps(self) -> npt.NDArray[np.int64]: ...
-
-
-class Net(Protocol):
+class Net(Network, Protocol):
     """A plain network between ranks (``topology.astra.Network``)."""
 
     @property
@@ -53,19 +46,6 @@ class Net(Protocol):
 
     @property
     def ranks(self) -> int: ...
-
-    @property
-    def link_name(self) -> npt.NDArray[np.str_]: ...
-
-    @property
-    def link_bandwidth_bytes_per_s(self) -> npt.NDArray[np.float64]: ...
-
-    @property
-    def link_latency_ps(self) -> npt.NDArray[np.int64]: ...
-
-    def path(self, src: int, dst: int) -> npt.NDArray[np.int32]: ...
-
-    def latency_ps(self, src: npt.ArrayLike, dst: npt.ArrayLike) -> npt.NDArray[np.int64]: ...
 
 
 class Shaped(Protocol):
@@ -93,7 +73,7 @@ class RackWires:
     """Rank r runs on card ``card_of[r]``; a card's chiplets are the ranks of its collectives."""
 
     hardware: Figures
-    routes: Tables
+    routes: RouteTables
     resources: Resources
     card_of: Integers
     wire_bits: float
@@ -211,7 +191,7 @@ class PlainWires:
         nested = self._nested(call)
         if asked == "hierarchical" and nested:
             return [nested]
-        known = algorithms_of(name)
+        known = algorithms_of(name, levels=False)
         flat = list(known) if asked in ("auto", "hierarchical") else [asked]
         rounds = [rounds_of(name, algorithm, len(call.ranks)) for algorithm in flat]
         return [*rounds, nested] if nested and asked == "auto" else rounds

@@ -4,11 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from pydantic import ValidationError
 
 from cluster.scenario.breaches import Keys, explain
+from cluster.scenario.collectives import AlgorithmName
 from cluster.scenario.model import Scenario
 from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
 from topology.document import Document, parse_document, read_document
@@ -118,7 +119,8 @@ def bundled_text() -> str:
 
 def template_text() -> str:
     """The commented scenario that ``corsair-sim init`` writes."""
-    return (resources.files("cluster") / "bundled" / "template.yaml").read_text("utf-8")
+    text = (resources.files("cluster") / "bundled" / "template.yaml").read_text("utf-8")
+    return text.replace("ALGORITHMS", " | ".join(get_args(AlgorithmName)))
 
 
 def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, Path]:

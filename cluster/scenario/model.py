@@ -4,6 +4,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from cluster.scenario.collectives import AlgorithmName
 from cluster.scenario.part import (
     LONGEST_S,
     Count,
@@ -17,7 +18,6 @@ from cluster.scenario.part import (
 )
 from cluster.scenario.workload import ProgramSteps, Workload
 
-Algorithm: TypeAlias = Literal["auto", "ring", "direct", "halving_doubling", "tree", "hierarchical"]
 Place: TypeAlias = Literal["sram", "lpddr"]
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
@@ -138,7 +138,7 @@ class Transfer(Part):
 class Collectives(Part):
     """Which algorithm to use; ``auto`` takes the cheapest for each size."""
 
-    all_reduce: Algorithm = "auto"
+    all_reduce: AlgorithmName = "auto"
 
 
 class Fabric(Part):

@@ -95,6 +95,25 @@ def test_spines_carry_all_nics_of_a_rack_at_once(corsair: Hardware) -> None:
     assert sum(up) == 8 * 4 * 50e9
 
 
+def test_oversubscribed_spines_carry_that_part_of_the_nics_each_way() -> None:
+    # 8 servers x 4 NICs x 50 GB/s over 4 spines: 400 GB/s each, a quarter of it at 4 to 1.
+    pod = build_pod(load_hardware("corsair", {"pod.spine_oversubscription": 4}), racks=2)
+
+    for ends in (("r0.leaf", "spine0"), ("spine3", "r1.leaf")):
+        assert pod.edges[ends]["bandwidth_bytes_per_s"] == 100e9
+
+
+def test_a_nic_hangs_on_its_switch_by_an_x16_of_its_own() -> None:
+    # 2,000 ns from card to card, less 650 ns of PCIe and 500 ns of leaf: 425 ns each way.
+    figures = {"card.pcie_bandwidth_bytes_per_s": 32e9, "server.nic_bandwidth_bytes_per_s": 50e9}
+    server = build_server(load_hardware("corsair", figures))
+
+    for ends in (("s0.sw0", "s0.nic1"), ("s0.nic1", "s0.sw0")):
+        assert server.edges[ends]["bandwidth_bytes_per_s"] == 32e9
+        assert server.edges[ends]["latency_ps"] == 425_000
+        assert server.edges[ends]["energy_j_per_bit"] == 7e-12
+
+
 @pytest.mark.parametrize("name", ["corsair", "raptor"])
 @pytest.mark.parametrize("detail", ["card", "chiplet"])
 def test_every_builder_gives_a_map_without_breach_and_with_places(name: str, detail: str) -> None:

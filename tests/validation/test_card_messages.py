@@ -11,15 +11,18 @@ from hypothesis import strategies as st
 
 from cluster import load, replay_trace
 from cluster.assembly import map_of
-from cluster.machine import collective as closed
-from cluster.machine.collective import Cost, Group, group_of
-from cluster.machine.fabric import (
+from cluster.machine import collectives as closed
+from cluster.machine.collectives import (
+    Cost,
+    Group,
     Messages,
     Resources,
     TransferList,
     Transfers,
+    algorithms_of,
     card_messages,
     coflows,
+    group_of,
     resources_of,
 )
 from cluster.replay.engine import replay
@@ -29,13 +32,8 @@ from cluster.replay.reference import replay_reference
 from topology.catalog import load_hardware
 from topology.route import Routes
 
-ALGORITHMS = {
-    "all_reduce": ("direct", "ring", "halving_doubling", "tree", "hierarchical"),
-    "reduce_scatter": ("direct", "ring", "halving_doubling", "hierarchical"),
-    "all_gather": ("direct", "ring", "halving_doubling", "hierarchical"),
-    "all_to_all": ("direct", "hierarchical"),
-}
-CHOICES = [(name, algorithm) for name, known in ALGORITHMS.items() for algorithm in known]
+COLLECTIVES = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all")
+CHOICES = [(name, algorithm) for name in COLLECTIVES for algorithm in algorithms_of(name)]
 
 
 class Wired:

@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.machine.account.bins import Bins
-from cluster.machine.collective import TIERS
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.tables import BOUNDS, Integers, PriceTables
 
@@ -29,7 +28,7 @@ HELD = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
-    """What is booked beside the time by bound: positions in MEASURES, TIERS and COUNTS, rising."""
+    """What is booked beside the time by bound: positions in MEASURES, tiers and COUNTS, rising."""
 
     measures: Integers
     tiers: Integers
@@ -105,7 +104,7 @@ def bins_of(books: Integers, bin_ps: int, columns: Columns, prices: PriceTables)
     measured, busy_ps, tiers, counted, once, held = np.split(
         books, np.cumsum([*widths, ONCE]), axis=-1
     )
-    tier_bytes = np.zeros((*books.shape[:3], len(TIERS)), np.int64)
+    tier_bytes = np.zeros((*books.shape[:3], prices.collective_bytes.shape[-1]), np.int64)
     tier_bytes[..., columns.tiers] = tiers
     counts = np.zeros((*books.shape[:3], len(COUNTS)), np.int64)
     counts[..., columns.counts] = counted

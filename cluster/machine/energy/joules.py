@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.machine.account import Bins
-from cluster.machine.collective.fabric import IN_CARD_TIERS, TIERS, card_tiers
+from cluster.machine.collectives import CARD_TIERS, card_tiers, tiers_of
 from cluster.machine.energy.counts import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
 from cluster.machine.energy.law import BYTE_BITS, energy_scale
 from cluster.machine.tables import Integers
@@ -34,7 +34,6 @@ PARTS = (
 """Where a card's energy goes, in the order of every axis of parts."""
 
 PS_PER_S = 1e12
-_SEND = len(TIERS)
 _PART_OF_LINK = {
     LinkKind.D2D: "d2d",
     LinkKind.PACKAGE: "pcie",  # the packages of a card are joined by PCIe x16
@@ -66,13 +65,13 @@ def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
     """Constants for stages on ``cards[replica, stage, position]``."""
     ways = _Ways(routes, _inside(figures), 2 * _sram_j(figures))
     replicas, stages, _ = cards.shape
-    link_j = np.zeros((replicas, stages, _SEND + 1, len(PARTS)))
+    link_j = np.zeros((replicas, stages, len(tiers_of(routes)) + 1, len(PARTS)))
     for replica in range(replicas):
         for stage in range(stages):
             here = cards[replica, stage]
-            link_j[replica, stage, :_SEND] = ways.of_group(here)
+            link_j[replica, stage, :-1] = ways.of_group(here)
             if stage + 1 < stages:
-                link_j[replica, stage, _SEND] = ways.of_send(here, cards[replica, stage + 1])
+                link_j[replica, stage, -1] = ways.of_send(here, cards[replica, stage + 1])
     return Joules(
         count_j=count_joules(figures),
         link_j=link_j,
@@ -194,17 +193,18 @@ class _Ways:
 
     def table(self) -> Floats:
         """[tier, PARTS] as far as known."""
-        costs = np.zeros((len(TIERS), len(PARTS)))
+        costs = np.zeros((len(tiers_of(self._routes)), len(PARTS)))
         for tier, cost in self._known.items():
             costs[tier] = cost
         return costs
 
     def of_group(self, cards: Integers) -> Floats:
         """[tier, PARTS]; zero where no two of the cards are joined by the tier."""
-        costs = np.zeros((len(TIERS), len(PARTS)))
+        costs = np.zeros((len(tiers_of(self._routes)), len(PARTS)))
         tiers = card_tiers(self._routes, cards)
-        for tier in (*range(IN_CARD_TIERS), *np.unique(tiers[tiers >= IN_CARD_TIERS]).tolist()):
-            if tier >= IN_CARD_TIERS:
+        inside = len(CARD_TIERS)
+        for tier in (*range(inside), *np.unique(tiers[tiers >= inside]).tolist()):
+            if tier >= inside:
                 pair = np.argwhere(tiers == tier)[0]
                 costs[tier] = self._across(tier, int(cards[pair[0]]), int(cards[pair[1]]))
             else:

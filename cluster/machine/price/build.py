@@ -6,8 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cluster.machine.collective import TIERS, Cost, send
-from cluster.machine.collective.fabric import fabric_of
+from cluster.machine.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
 from cluster.machine.price.exchanges import wires_of
 from cluster.machine.price.inputs import PriceInputs, check_inputs
 from cluster.machine.price.operations import bench_of
@@ -107,7 +106,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
 
 def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
     """All that the cost of a stage's collectives depends on, as far as stages differ."""
-    return fabric_of(inputs.hardware, inputs.routes, cards).links
+    return fabric_of(inputs.hardware, inputs.routes, cards).cost_key
 
 
 def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
@@ -118,13 +117,7 @@ def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cos
 
 
 def _nothing(inputs: PriceInputs) -> Cost:
-    rows = inputs.max_tokens + 1
-    return Cost(
-        ps=np.zeros(rows, np.int64),
-        tier_bytes=np.zeros((rows, len(TIERS)), np.int64),
-        algorithm=np.zeros(rows, np.int8),
-        chunks=np.zeros(rows, np.int64),
-    )
+    return nothing_sent(inputs.max_tokens + 1, len(tiers_of(inputs.routes)))
 
 
 def _return_ps(inputs: PriceInputs) -> Integers:

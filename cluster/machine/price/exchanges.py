@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster.machine.attention import Heads
-from cluster.machine.collective import (
-    TIERS,
+from cluster.machine.collectives import (
+    CARD_TIERS,
     Cost,
     Group,
     Tier,
@@ -16,7 +16,6 @@ from cluster.machine.collective import (
     group_of,
     reduce_scatter,
 )
-from cluster.machine.collective.fabric import step_of
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import Bench
 from cluster.machine.tables import Integers
@@ -82,20 +81,10 @@ def attention_exchanges(
 
 def context_group(card: Group, parts: int) -> Group:
     """Every ``parts`` neighbouring chiplets of a card, all such sets at work at once."""
-    ranks = card.ranks
-    if parts == ranks:
+    if parts == card.ranks:
         return card
-    own = np.arange(ranks) // parts
-    peers = (own[:, None] == own[None, :]) & ~np.eye(ranks, dtype=bool)
-    step = step_of(card.fabric, peers / (parts - 1))
-    tier = Tier(
-        name=TIERS[0] if parts <= card.fabric.chiplets else TIERS[1],
-        members=parts,
-        latency_s=step.latency_s,
-        bandwidth_bytes_per_s=ranks / step.slowest_s_per_byte,
-        step=step,
-    )
-    return replace(card, tiers=(tier,))
+    name = CARD_TIERS[0] if parts <= card.fabric.chiplets else CARD_TIERS[1]
+    return replace(card, tiers=(Tier(name=name, members=parts),))
 
 
 def mlp_exchanges(
@@ -119,10 +108,10 @@ def mlp_exchanges(
     return costs
 
 
-def total(costs: list[tuple[Cost, int]], rows: int) -> tuple[Integers, Integers]:
+def total(costs: list[tuple[Cost, int]], rows: int, tiers: int) -> tuple[Integers, Integers]:
     """ps[rows] and tier_bytes[rows, tier] of exchanges, each so many times."""
     ps = np.zeros(rows, np.int64)
-    tier_bytes = np.zeros((rows, len(TIERS)), np.int64)
+    tier_bytes = np.zeros((rows, tiers), np.int64)
     for cost, times in costs:
         ps += cost.ps * times
         tier_bytes += cost.tier_bytes * times

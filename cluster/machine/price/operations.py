@@ -21,6 +21,7 @@ from cluster.machine.chiplet import (
     shard,
     vector_clocks,
 )
+from cluster.machine.collectives.resources import card_rates
 from cluster.machine.energy.counts import COUNTS, Recipe
 from cluster.machine.price.counted import product_counts, recipe, vector_counts
 from cluster.machine.price.inputs import PriceInputs
@@ -182,7 +183,7 @@ def stream_of(bench: Bench, kept: Kept) -> Integers:
     """
     figures, packages = bench.figures, int(bench.figures["card.packages"])
     rate = bench.chiplet.lpddr_bytes_per_s
-    link = figures["card.package_link_bandwidth_bytes_per_s"] * figures["links.efficiency"]
+    link = card_rates(figures).package_link
     fuller = -(-kept.units // packages) / max(1, kept.units)
     share = 1 / bench.chiplets
     if packages > 1:

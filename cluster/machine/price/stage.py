@@ -9,7 +9,7 @@ import numpy as np
 
 from cluster.machine.attention import SHAPE, shape_of
 from cluster.machine.chiplet import LPDDR, Product, lpddr_ps
-from cluster.machine.collective import Cost, all_gather
+from cluster.machine.collectives import Cost, all_gather
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.memory.shard import KvBlock, kv_block
 from cluster.machine.price.attention_layer import attention_operations, heads_of
@@ -114,7 +114,7 @@ def stage_price(
     for layer, count in _counted(stage).items():  # wherever its weights lie
         exchanges = layer_exchanges(inputs, bench, wires, layer, tokens)
         costs += [(cost, count) for cost in exchanges]
-    collective_ps, collective_bytes = total(costs, len(tokens))
+    collective_ps, collective_bytes = total(costs, len(tokens), wires.stage.fabric.tiers)
     return StagePrice(
         linear_by_bound_ps=linear,
         collective_ps=collective_ps,

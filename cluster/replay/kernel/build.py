@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.compiled import compiled, inlined
-from cluster.machine.fabric import Transfers
+from cluster.machine.collectives import Transfers
 from cluster.machine.tables import Integers, Records
 from cluster.replay.kernel.state import (
     CONTROL,

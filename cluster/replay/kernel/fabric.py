@@ -1,7 +1,7 @@
 """Legs come into the fabric and go."""
 
 from cluster.compiled import inlined
-from cluster.machine.fabric.transfers import FULL
+from cluster.machine.collectives.transfers import FULL
 from cluster.replay.kernel.book import book
 from cluster.replay.kernel.clock import schedule
 from cluster.replay.kernel.flow import go_on

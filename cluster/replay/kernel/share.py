@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from cluster.compiled import inlined
-from cluster.machine.fabric.transfers import FULL
+from cluster.machine.collectives.transfers import FULL
 from cluster.replay.kernel.book import book, remaining_at
 from cluster.replay.kernel.clock import schedule
 from cluster.replay.kernel.state import LATE, NONE, State

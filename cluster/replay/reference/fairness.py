@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
-from cluster.machine.fabric import FULL
+from cluster.machine.collectives import FULL
 from cluster.replay.reference.legs import Flow
 
 Contest: TypeAlias = Mapping[int, Sequence[Flow]]

@@ -5,7 +5,7 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from cluster.machine.fabric import Transfers
+from cluster.machine.collectives import Transfers
 from cluster.machine.tables import Integers
 from cluster.replay.problem import (
     LAST_PS,

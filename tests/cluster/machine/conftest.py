@@ -33,20 +33,14 @@ class HandMap:
         return (np.arange(self.cards) // per).astype(np.int32)
 
     @property
-    def pair(self) -> npt.NDArray[np.int32]:
-        return self._index(2)
-
-    @property
-    def switch(self) -> npt.NDArray[np.int32]:
-        return self._index(4)
-
-    @property
-    def server(self) -> npt.NDArray[np.int32]:
-        return self._index(8)
-
-    @property
-    def rack(self) -> npt.NDArray[np.int32]:
-        return self._index(64)
+    def levels(self) -> list[tuple[str, npt.NDArray[np.int32]]]:
+        return [
+            ("bridge", self._index(2)),
+            ("pcie", self._index(4)),
+            ("inter_switch", self._index(8)),
+            ("ethernet", self._index(64)),
+            ("spine", self._index(self.cards)),
+        ]
 
     @property
     def link_name(self) -> list[str]:

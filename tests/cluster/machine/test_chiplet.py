@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,6 +14,7 @@ from cluster.machine.chiplet import (
     lpddr_ps,
     picoseconds,
     product_clocks,
+    product_work,
     shard,
     vector_clocks,
     whole,
@@ -58,13 +61,23 @@ def test_a_split_over_slices_is_taken_where_its_sums_cost_less_than_rounds() -> 
     assert clocks_of(64, 4096, 64) == 64 + 512 + 32
 
 
+def test_partial_sums_over_slices_take_the_network_s_time() -> None:
+    # 256 K tiles x 96 columns of tiles, m = 8, 1 B/clk a slice. 64 cores in four slices share a
+    # column: each slice receives 8 x 4,096 B of x; three of four send 8 x 6,144 sums of 4 B, over
+    # 16 ports 36,864 clocks. Two slices would receive 65,536 B, eight send 86,016 B a port.
+    slow = replace(CHIPLET, noc_bytes_per_clock=1.0)
+    sums_bytes = 3 * 8 * 6144 * 4
+
+    done = product_work(slow, INT8, Product(m=np.array([8]), k=256 * 64, n=6144))
+
+    assert done.clocks.tolist() == [64 + sums_bytes / 16 + 32] == [64 + 36_864 + 32]
+    assert done.network_bytes.tolist() == [16 * 8 * 4096 + sums_bytes]
+
+
 def test_x_reaches_each_slice_at_its_network_port() -> None:
     # Two K tiles, 256 columns of tiles: no room for a split in one round (2 rounds, 128 clocks), x
     # is 5 x 128 B = 5 clocks; at 1 B/clk it would be 640.
-    slow = Chiplet(
-        **{name: getattr(CHIPLET, name) for name in CHIPLET.__slots__}
-        | {"noc_bytes_per_clock": 1.0}
-    )
+    slow = replace(CHIPLET, noc_bytes_per_clock=1.0)
     product = Product(m=np.array([5]), k=128, n=256 * 64)
 
     assert product_clocks(CHIPLET, INT8, product)[0][0] == 64 + 128 + 32

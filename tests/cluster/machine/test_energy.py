@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cluster.machine.account import Bins
 from cluster.machine.attention import Heads
 from cluster.machine.chiplet import Product, chiplet_of, mode_of, product_work
-from cluster.machine.collective import TIERS
+from cluster.machine.collectives import CARD_TIERS
 from cluster.machine.energy.counts import COUNTS, KMAC, LPDDR, SIMD, SRAM
 from cluster.machine.energy.facility import facility_of, facility_power_w
 from cluster.machine.energy.joules import PARTS, Joules, card_joules, count_joules, joules_of
@@ -19,7 +19,9 @@ from cluster.machine.price.counted import attention_counts, product_counts, reci
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
 from topology.power import clock_at, full_load_w
-from topology.route import Routes, compile_routes
+from topology.route import LEVELS, Routes, compile_routes
+
+TIERS = (*CARD_TIERS, *LEVELS)
 
 INT8 = COUNTS.index("mac_int8_kmac")
 
@@ -135,7 +137,7 @@ def test_a_byte_pays_for_every_link_on_its_way(rack: Routes) -> None:
     assert cost(TIERS.index("d2d"), "d2d") == pytest.approx(1.0)
     assert cost(TIERS.index("package"), "pcie") == pytest.approx(7.0)
     assert cost(TIERS.index("bridge"), "bridge") == pytest.approx(7.0)
-    assert cost(TIERS.index("switch"), "pcie") == pytest.approx(14.0)  # up and down
+    assert cost(TIERS.index("pcie"), "pcie") == pytest.approx(14.0)  # up and down
     # From server to server: card, switch, NIC, leaf, NIC, switch, card.
     assert cost(len(TIERS), "pcie") == pytest.approx(28.0)
     assert cost(len(TIERS), "ethernet") == pytest.approx(9.0)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.collective import TIERS
+from cluster.machine.collectives import CARD_TIERS
 from cluster.machine.energy import requests
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.energy.joules import PARTS, Joules
@@ -15,6 +15,9 @@ from cluster.machine.energy.requests import Members, SlotJoules
 from cluster.machine.tables import MEASURES, STEP, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.members import members_of
+from topology.route import LEVELS
+
+TIERS = (*CARD_TIERS, *LEVELS)
 
 WHOLE = (len(TIERS) + 1, len(PARTS))
 

@@ -2,12 +2,14 @@ import numpy as np
 import pytest
 
 from cluster.machine.account import Bins
-from cluster.machine.collective import TIERS
+from cluster.machine.collectives import CARD_TIERS
 from cluster.machine.energy.counts import COUNTS
 from cluster.machine.loads import LinkLoad, link_loads
 from topology.build import build_pod
 from topology.catalog import load_hardware
-from topology.route import Routes, compile_routes
+from topology.route import LEVELS, Routes, compile_routes
+
+TIERS = (*CARD_TIERS, *LEVELS)
 
 SENT = 1_000_000
 
@@ -44,7 +46,7 @@ def loads(routes: Routes, cards: list[list[int]], bins: Bins) -> dict[str, LinkL
 
 
 def test_every_card_loads_its_own_x16_both_ways_under_a_switch(routes: Routes) -> None:
-    found = loads(routes, [[0, 1, 2, 3]], bins_of(1, tier="switch"))
+    found = loads(routes, [[0, 1, 2, 3]], bins_of(1, tier="pcie"))
 
     assert len(found) == 8
     assert {tuple(each.sent_bytes.tolist()) for each in found.values()} == {(SENT, 0)}
@@ -58,6 +60,16 @@ def test_four_cards_share_the_way_between_two_switches(routes: Routes) -> None:
     assert [each.sent_bytes[0] for each in between] == [4 * SENT] * 2
     # 4 MB over 128 GB/s.
     assert [each.busy_ps[0] for each in between] == [31_250_000] * 2
+
+
+def test_the_part_of_a_rate_that_payload_can_use_sets_how_long_a_link_is_busy(
+    routes: Routes,
+) -> None:
+    # 1 MB over half of 256 GB/s.
+    sent = bins_of(1, tier="bridge")
+    found = list(link_loads(routes, np.array([[[0, 1]]]), sent, efficiency=0.5))
+
+    assert [each.busy_ps[0] for each in found] == [7_812_500] * 2
 
 
 def test_a_bridge_carries_what_the_pair_exchanges(routes: Routes) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cluster.machine.price import PriceError, PriceInputs, price_tables, steady_decode
-from cluster.machine.price.operations import bench_of
+from cluster.machine.price.operations import Kept, bench_of, stream_of
 from cluster.machine.price.stage import layer_operations
 from cluster.machine.residency.places import ALL_IN_SRAM, uniform
 from cluster.machine.tables import BOUNDS, PriceTables
@@ -297,3 +297,16 @@ def test_steady_decode_of_one_stage_is_its_work_and_the_way_back(inputs: Inputs)
     assert steady.cycle_ps == steady.loop_ps == steady_by_hand(tables, 12)
     assert steady.loop_by_bound_ps.sum() == steady.loop_ps
     assert steady.tokens_per_s == pytest.approx(12 / steady.tpot_s)
+
+
+def test_one_package_gets_its_own_lpddr_and_what_the_package_link_brings(inputs: Inputs) -> None:
+    # 1,024 x 1,024 weights used by one chiplet alone: four chiplets of its package read their
+    # stripes at 40 GB/s x efficiency each, and half of the 64 GB/s link brings those of the others.
+    given = inputs(
+        figures={"links.efficiency": 0.5, "chiplet.lpddr_efficiency": 1.0}
+        | {"chiplet.lpddr_bandwidth_bytes_per_s": 40e9}
+    )
+    bench, kept = bench_of(given), Kept(k=1024, n=1024, units=1)
+
+    expected_s = float(kept.bytes_of(bench.weights)) / (4 * 40e9 + 32e9)
+    assert stream_of(bench, kept) == pytest.approx(expected_s * 1e12, abs=1)

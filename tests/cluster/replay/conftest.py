@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from cluster.machine.fabric import FULL, Transfers
+from cluster.machine.collectives import FULL, Transfers
 from cluster.machine.tables import Integers
 from cluster.replay.problem import MOST_BINS, Kind, Operations
 

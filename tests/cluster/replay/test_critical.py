@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.fabric import FULL, FabricError, Transfers
+from cluster.machine.collectives import FULL, FabricError, Transfers
 from cluster.replay.causes import CAUSES, INSIDE, Ledger, Rows, causes_of
 from cluster.replay.critical import Phase, critical_path
 from cluster.replay.engine import replay

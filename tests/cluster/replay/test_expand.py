@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.fabric import Messages, Transfers
+from cluster.machine.collectives import Messages, Transfers
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
 from cluster.replay.problem import Kind, Operations, ReplayError

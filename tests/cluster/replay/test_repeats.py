@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.fabric import FabricError, Messages, Transfers
+from cluster.machine.collectives import FabricError, Messages, Transfers
 from cluster.replay.critical import critical_path
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand

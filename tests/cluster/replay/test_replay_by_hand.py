@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.fabric import FULL, Transfers
+from cluster.machine.collectives import FULL, Transfers
 from cluster.replay.engine import replay
 from cluster.replay.problem import Kind, Operations, Replayed
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.fabric import FULL, FabricError, Transfers
+from cluster.machine.collectives import FULL, FabricError, Transfers
 from cluster.replay.engine import replay, run
 from cluster.replay.kernel.advance import advance
 from cluster.replay.kernel.build import build

@@ -9,7 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.fabric import FULL, Transfers
+from cluster.machine.collectives import FULL, Transfers
 from cluster.replay.engine import replay
 from cluster.replay.problem import (
     DeadlockError,

@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cluster.machine.fabric import FULL, Transfers
+from cluster.machine.collectives import FULL, Transfers
 from cluster.replay.engine import replay
 from cluster.replay.problem import (
     LAST_PS,

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.fabric import FULL
+from cluster.machine.collectives import FULL
 from cluster.replay.problem import Observer, Replayed
 from cluster.replay.reference import replay_reference
 from cluster.replay.reference.fairness import fair_speeds

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cluster.machine.fabric import Transfers
+from cluster.machine.collectives import Transfers
 from cluster.replay.engine import replay
 from cluster.replay.problem import Kind, Operations, Replayed
 from cluster.replay.reference import replay_reference

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from cluster.machine.collectives import algorithms_of
 from cluster.scenario.load import ScenarioError, load, template_text
 from cluster.scenario.model import Scenario
 from cluster.scenario.workload import ChakraFolder
@@ -30,6 +31,12 @@ def test_the_template_shows_every_key_and_loads() -> None:
         fields = getattr(part.annotation, "model_fields", {})
         assert all(name in text for name in fields)
     assert all(name in text for name in Scenario.model_fields)
+
+
+def test_the_template_names_every_algorithm_of_an_all_reduce() -> None:
+    (line,) = (line for line in template_text().splitlines() if line.startswith("collectives:"))
+
+    assert line.split("#")[1].strip().split(" | ") == ["auto", *algorithms_of("all_reduce")]
 
 
 def test_a_minimal_scenario_takes_the_defaults(tmp_path: Path) -> None:

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.machine.collective import (
-    TIERS,
+from cluster.machine.collectives import (
     Cost,
     Group,
     all_gather,
@@ -16,6 +15,7 @@ from cluster.machine.collective import (
     group_of,
     reduce_scatter,
     send,
+    tiers_of,
 )
 from cluster.machine.price.exchanges import context_group
 from cluster.machine.price.inputs import PriceInputs
@@ -59,7 +59,7 @@ class NetworkRows:
                 prices[index] = self._passed(request)
                 continue
             group = self._group(request)
-            key = (group.fabric.links, request.collective, request.count)
+            key = (group.fabric.cost_key, request.collective, request.count)
             together[key].append(index)
             groups[key] = group
         for key, members in together.items():
@@ -88,7 +88,7 @@ class NetworkRows:
                 cost = self._cost(context_group(group, parts), first.collective, payload)
         else:
             cost = self._cost(group, first.collective, payload)
-        empty = np.zeros(len(TIERS), np.int64)
+        empty = np.zeros(group.fabric.tiers, np.int64)
         return [
             WirePrice(
                 ps=int(cost.ps[index]) if cost else 0,
@@ -128,7 +128,7 @@ class NetworkRows:
             sent = self.inputs.formats.wire.bytes_of(request.tokens * self.inputs.model.hidden)
             whole = sent if -(-sent // size) == part else part * size
         leave, reach = ([self._card(rank) for rank in ranks] for ranks in (sources, targets))
-        nothing = np.zeros(len(TIERS), np.int64)
+        nothing = np.zeros(len(tiers_of(self.inputs.routes)), np.int64)
         if not whole:
             latency = self.inputs.routes.latency_ps(np.array(leave), np.array(reach))
             return WirePrice(ps=int(np.max(latency)), tier_bytes=nothing, dispatches=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.collective import TIERS
+from cluster.machine.collectives import tiers_of
 from cluster.machine.price.inputs import PriceError, PriceInputs, check_inputs
 from cluster.machine.price.program.distinct import distinct
 from cluster.machine.price.program.network import PASSED
@@ -92,7 +92,7 @@ def price_program(
         dispatch_ps=np.where(recorded, 0, dispatch_ps[which]),
         bound=np.where(recorded, RECORDED, bound[which]).astype(np.int8),
         by_columns=by_columns[which] & ~recorded,
-        tier_bytes=tier_bytes.reshape(-1, len(TIERS))[which],
+        tier_bytes=tier_bytes.reshape(-1, len(tiers_of(inputs.routes)))[which],
         varying_ps=_varying_ps(program, slots, priced),
     )
 

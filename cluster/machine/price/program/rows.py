@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from cluster.machine.chiplet import DISPATCH, NETWORK, ridge_rows
-from cluster.machine.collective import TIERS
+from cluster.machine.collectives import tiers_of
 from cluster.machine.price.inputs import PriceInputs
 from cluster.machine.price.operations import Bench, bench_of
 from cluster.machine.price.program.columns import column_price
@@ -110,7 +110,7 @@ def _work(model: ModelRows, bench: Bench, job: RowJob) -> RowPrice:
         bound=work.bound if work.ps else DISPATCH,
         dispatch_ps=work.dispatches * bench.dispatch_ps,
         by_columns=found is None,
-        tier_bytes=np.zeros(len(TIERS), np.int64),
+        tier_bytes=np.zeros(len(tiers_of(model.inputs.routes)), np.int64),
         varying_ps=_varying_ps(model, bench, job),
     )
 

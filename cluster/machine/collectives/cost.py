@@ -4,17 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.machine.collective.algorithms import schedules
-from cluster.machine.collective.fabric import TIERS, Floats, card_tiers
-from cluster.machine.collective.group import ALGORITHMS, CollectiveError, Group
-from cluster.machine.collective.schedule import Schedule
+from cluster.machine.collectives.algorithms import CollectiveError
+from cluster.machine.collectives.fabric import Floats, card_tiers, tiers_of
+from cluster.machine.collectives.group import Group
+from cluster.machine.collectives.resources import link_rates
+from cluster.machine.collectives.schedule import cheapest, schedules
 from cluster.machine.tables import LONGEST_PS, Integers, TooSlowError
-from cluster.machine.views import Figures, RouteTables
-
-CHUNKS = (1, 2, 4, 8, 16)
-"""The chunk counts that ``auto`` tries."""
+from cluster.machine.views import Figures, Network, RouteTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -24,12 +21,8 @@ class Cost:
     ps: Integers
     """[n] 0 for an empty payload, at least 1 for any other."""
     tier_bytes: Integers
-    """[n, len(TIERS)] bytes that each card puts on each tier, in one direction (its mean over the
+    """[n, tier] bytes that each card puts on each tier, in one direction (its mean over the
     cards where they differ)."""
-    algorithm: npt.NDArray[np.int8]
-    """[n] index into ALGORITHMS."""
-    chunks: Integers
-    """[n]"""
 
 
 def all_reduce(
@@ -83,34 +76,32 @@ def send(
             f"a send needs as many destinations as sources, got {source.size} and"
             f" {destination.size}"
         )
-    slope = _slowest_s_per_byte(hardware, routes, source, destination) / source.size
-    if slope == 0.0:
-        return _free(payload.size)
+    tiers = len(tiers_of(routes))
+    rates = link_rates(hardware, routes)
+    crossed = crossings(routes, source, destination, rates.size)
+    per_byte_s = float((crossed / rates).max(initial=0.0)) / source.size
+    if per_byte_s == 0.0:
+        return nothing_sent(payload.size, tiers)
     latency_s = float(np.max(routes.latency_ps(source, destination))) * 1e-12
-    seconds = latency_s + hardware["links.chunk_overhead_s"] + slope * payload
+    seconds = latency_s + hardware["links.chunk_overhead_s"] + per_byte_s * payload
     ends = card_tiers(routes, np.concatenate([source, destination]))
-    flows = np.bincount(np.diagonal(ends, source.size), minlength=len(TIERS))
+    flows = np.bincount(np.diagonal(ends, source.size), minlength=tiers)
     tier_bytes = payload[:, None] / source.size * (flows / source.size)
     return Cost(
         ps=picoseconds(seconds, payload),
         tier_bytes=np.rint(tier_bytes).astype(np.int64),
-        algorithm=np.where(payload > 0, ALGORITHMS.index("direct"), 0).astype(np.int8),
-        chunks=(payload > 0).astype(np.int64),
     )
 
 
-def _slowest_s_per_byte(
-    hardware: Figures, routes: RouteTables, source: Integers, destination: Integers
-) -> float:
-    """Seconds of the busiest link when each source sends one byte; 0 where none leaves its card."""
+def crossings(network: Network, source: Integers, destination: Integers, links: int) -> Floats:
+    """[l] how many of the flows cross each link."""
     paths = [
-        np.asarray(routes.path(int(a), int(b)), np.int64)
+        np.asarray(network.path(int(a), int(b)), np.int64)
         for a, b in zip(source, destination, strict=True)
         if a != b
     ]
-    rates = np.asarray(routes.link_bandwidth_bytes_per_s) * hardware["links.efficiency"]
-    flows = np.bincount(np.concatenate([np.zeros(0, np.int64), *paths]), minlength=rates.size)
-    return float((flows / rates).max(initial=0.0))
+    crossed = np.concatenate([np.zeros(0, np.int64), *paths])
+    return np.bincount(crossed, minlength=links).astype(np.float64)
 
 
 def _cost(
@@ -119,33 +110,14 @@ def _cost(
     """The cheapest of the allowed schedules and chunk counts for each payload."""
     payload = _payload(payload_bytes)
     if not group.tiers:
-        return _free(payload.size)
-    candidates = schedules(group, collective, algorithm)
-    best_s, which, count = cheapest(candidates, payload, chunks)
-    moved = payload > 0
-    tier_share = np.stack([schedule.tier_bytes for schedule in candidates])
-    names = np.array([schedule.algorithm for schedule in candidates], np.int8)
+        return nothing_sent(payload.size, group.fabric.tiers)
+    found = schedules(group, collective, algorithm)
+    best_s, which = cheapest(found, payload, chunks)
+    tier_share = np.stack([schedule.tier_bytes for schedule in found])
     return Cost(
         ps=picoseconds(best_s, payload),
         tier_bytes=np.rint(tier_share[which] * payload[:, None]).astype(np.int64),
-        algorithm=np.where(moved, names[which], 0).astype(np.int8),
-        chunks=np.where(moved, count, 0),
     )
-
-
-def cheapest(
-    candidates: Sequence[Schedule], payload: Floats, chunks: int | str
-) -> tuple[Floats, Integers, Integers]:
-    """[n] seconds of the cheapest candidate for each payload, which it is, and its chunks."""
-    best_s = np.full(payload.size, np.inf)
-    which = np.zeros(payload.size, np.int64)
-    count = np.zeros(payload.size, np.int64)
-    for index, schedule in enumerate(candidates):
-        for parts in _chunk_counts(chunks):
-            seconds = schedule.seconds(payload, parts)
-            better = seconds < best_s
-            best_s[better], which[better], count[better] = seconds[better], index, parts
-    return best_s, which, count
 
 
 def _payload(payload_bytes: Integers) -> Floats:
@@ -153,14 +125,6 @@ def _payload(payload_bytes: Integers) -> Floats:
     if payload.size and payload.min() < 0:
         raise CollectiveError(f"a payload has at least 0 bytes, got {int(payload.min())}")
     return payload.astype(np.float64)
-
-
-def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
-    if chunks == "auto":
-        return CHUNKS
-    if isinstance(chunks, str) or chunks < 1:
-        raise CollectiveError(f"chunks is auto or a whole number of at least 1, got {chunks!r}")
-    return (chunks,)
 
 
 def picoseconds(seconds: Floats, payload: Floats) -> Integers:
@@ -175,11 +139,6 @@ def picoseconds(seconds: Floats, payload: Floats) -> Integers:
     return np.where(payload > 0, ps, 0.0).astype(np.int64)
 
 
-def _free(rows: int) -> Cost:
-    """What one rank alone pays."""
-    return Cost(
-        ps=np.zeros(rows, np.int64),
-        tier_bytes=np.zeros((rows, len(TIERS)), np.int64),
-        algorithm=np.zeros(rows, np.int8),
-        chunks=np.zeros(rows, np.int64),
-    )
+def nothing_sent(rows: int, tiers: int) -> Cost:
+    """What a rank alone pays."""
+    return Cost(ps=np.zeros(rows, np.int64), tier_bytes=np.zeros((rows, tiers), np.int64))

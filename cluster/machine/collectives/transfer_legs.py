@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.collective.fabric import Floats
-from cluster.machine.fabric.resources import Resources
-from cluster.machine.fabric.transfers import FULL, Transfers
+from cluster.machine.collectives.fabric import Floats
+from cluster.machine.collectives.resources import Resources
+from cluster.machine.collectives.transfers import FULL, Transfers
 from cluster.machine.tables import Integers
 
 
@@ -43,6 +43,12 @@ def leg_of(resources: Resources, alone_ps: int, latency_ps: int, moved: Floats) 
     )
 
 
+def no_transfer() -> tuple[Leg, ...]:
+    """A transfer that takes no time and moves nothing."""
+    none = np.zeros(0, np.int64)
+    return (Leg(latency_ps=0, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0),)
+
+
 class TransferList:
     """Collects transfers; equal ones share their legs."""
 
@@ -73,22 +79,44 @@ class TransferList:
     def table(self) -> Transfers:
         """Everything added so far."""
         legs, none = self._legs, np.zeros(0, np.int64)
-        sizes = np.array([leg.resource.size for leg in legs], np.int64)
-        work_ps = np.array([leg.work_ps for leg in legs], np.int64)
-        resource = np.concatenate([none, *(leg.resource for leg in legs)])
-        moved = np.concatenate([none, *(leg.moved_bytes for leg in legs)])
-        capacity = self._resources.capacity_bytes_per_s
-        part = moved * 1e12 / (np.repeat(work_ps, sizes) * capacity[resource])
-        peak = np.array([leg.peak_bytes for leg in legs], np.float64) / np.maximum(work_ps, 1)
-        return Transfers(
+        sizes = [leg.resource.size for leg in legs]
+        return transfers_of(
+            self._resources,
             latency_ps=np.array([leg.latency_ps for leg in legs], np.int64),
-            work_ps=work_ps,
-            peak=np.where(sizes > 0, peak, 1.0),
+            work_ps=np.array([leg.work_ps for leg in legs], np.int64),
+            peak_bytes=np.array([leg.peak_bytes for leg in legs], np.int64),
             then=np.array(self._then, np.int64),
-            use_offsets=np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            use_resource=resource,
-            use_share=np.clip(np.floor(part * FULL), 1, FULL).astype(np.int64),
-            use_bytes=moved,
-            resource_name=self._resources.name,
-            capacity_bytes_per_s=capacity,
+            uses=(
+                np.repeat(np.arange(len(legs)), np.array(sizes, np.int64)),
+                np.concatenate([none, *(leg.resource for leg in legs)]),
+                np.concatenate([none, *(leg.moved_bytes for leg in legs)]),
+            ),
         )
+
+
+def transfers_of(
+    resources: Resources,
+    *,
+    latency_ps: Integers,
+    work_ps: Integers,
+    peak_bytes: Integers,
+    then: Integers,
+    uses: tuple[Integers, Integers, Integers],
+) -> Transfers:
+    """The engine's tables of legs [t] and of their ``uses``: leg, resource and bytes, each [u]."""
+    leg, resource, moved_bytes = uses
+    capacity = resources.capacity_bytes_per_s
+    counts = np.bincount(leg, minlength=len(work_ps))
+    part = moved_bytes * 1e12 / (work_ps[leg] * capacity[resource])
+    return Transfers(
+        latency_ps=latency_ps,
+        work_ps=work_ps,
+        peak=np.where(counts > 0, peak_bytes / np.maximum(work_ps, 1), 1.0),
+        then=then,
+        use_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+        use_resource=resource,
+        use_share=np.clip(np.floor(part * FULL), 1, FULL).astype(np.int64),
+        use_bytes=moved_bytes,
+        resource_name=resources.name,
+        capacity_bytes_per_s=capacity,
+    )

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.machine.collective.fabric import Floats
 from cluster.machine.tables import Integers
 
 FULL = 1 << 40
@@ -24,12 +24,12 @@ class Transfers:
     """One row per leg; a transfer is named by its first leg and goes on with ``then``."""
 
     latency_ps: Integers
-    """[t] passes first and is shared with nobody."""
+    """[t] passes first; it does not depend on other traffic."""
     work_ps: Integers
     """[t] what remains of the leg's time when it is alone; at least 1 where there are uses."""
-    peak: Floats
-    """[t] bytes per picosecond where the leg is most loaded, at full speed: legs that are in each
-    other's way are given equal rates by this measure. Positive, also where there are no uses."""
+    peak: npt.NDArray[np.float64]
+    """[t] bytes per picosecond where the leg is most loaded, at full speed: legs that contend get
+    equal rates by this measure. Positive, also where there are no uses."""
     then: Integers
     """[t] the leg that follows, -1 after the last; always a higher number than the leg's own."""
     use_offsets: Integers
@@ -42,7 +42,7 @@ class Transfers:
     """[u] that the leg moves over the resource in all."""
     resource_name: Any
     """[r] str"""
-    capacity_bytes_per_s: Floats
+    capacity_bytes_per_s: npt.NDArray[np.float64]
     """[r] usable, after ``links.efficiency``."""
 
     @property
@@ -54,7 +54,7 @@ class Transfers:
         return len(self.capacity_bytes_per_s)
 
     def alone_ps(self) -> Integers:
-        """[t] how long a transfer that begins with this leg takes when nobody is in its way."""
+        """[t] how long a transfer that begins with this leg takes without other traffic."""
         total = self.latency_ps + self.work_ps
         for leg in np.flatnonzero(self.then >= 0)[::-1]:
             total[leg] += total[self.then[leg]]
