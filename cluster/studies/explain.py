@@ -93,7 +93,7 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
     """A row for each class of weights and place that the stage has."""
     plan, hardware = resolved.plan, resolved.hardware
     chiplets, inputs = chiplets_of(hardware), layout.inputs
-    settings = memory_settings(resolved.scenario, resolved.formats, resolved.plan)
+    settings = memory_settings(resolved, resolved.formats, resolved.plan)
     contents = [*stage_contents(resolved.model, plan, chiplets, settings.kv, layout.fit.residency)]
     in_sram: Counter[str] = Counter()
     in_lpddr: Counter[str] = Counter()
