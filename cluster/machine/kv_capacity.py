@@ -15,7 +15,7 @@ from cluster.machine.tables import Integers
 def held_blocks(
     windows: Integers, tokens: Integers, chunk_tokens: int | Integers, block_size: int
 ) -> Integers:
-    """[n, k] most blocks that layers of ``windows[k]`` keep of sequences that grow to ``tokens[n]``.
+    """[n, k] most blocks that layers of ``windows[k]`` keep of sequences of ``tokens[n]``.
 
     ``chunk_tokens`` (of all, or [n, 1] of each) is the longest chunk; 1 for steady decoding. A
     window of w holds, beside a chunk of q tokens, ``ceil((w - 1 + q) / block_size) + 1`` blocks

@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.assembly import Layout, lay_out
 from cluster.machine.chiplet import chiplet_of
+from cluster.machine.memory.capacity import in_sram, tokens_each
 from cluster.machine.memory.settings import memory_settings
 from cluster.machine.memory.shard import shard
 from cluster.machine.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
@@ -39,7 +40,7 @@ def explain(resolved: Resolved) -> dict[str, Any]:
     layout = lay_out(resolved)
     traffic, fit = traffic_of(resolved), layout.fit
     seats = resolved.scenario.scheduler.max_num_seqs
-    tokens = fit.blocks * fit.block_size
+    room = (seats, fit.block_size, resolved.max_model_len)
     return {
         "run_id": resolved.run_id,
         "model": resolved.model.name,
@@ -50,8 +51,8 @@ def explain(resolved: Resolved) -> dict[str, Any]:
         "stages": [_stage(resolved, layout, number) for number in range(len(fit.stages))],
         "kv_blocks": fit.blocks,
         "kv_blocks_in_sram": fit.sram_blocks,
-        "kv_tokens_per_seq": tokens // seats,
-        "kv_tokens_per_seq_in_sram": fit.sram_blocks * fit.block_size // seats,
+        "kv_tokens_per_seq": tokens_each(fit.capacity, *room),
+        "kv_tokens_per_seq_in_sram": tokens_each(in_sram(fit.capacity), *room),
         "max_num_seqs": seats,
         "load_ms": {
             "lpddr": 1e3 * lpddr_load_s(fit, resolved.hardware),
@@ -86,7 +87,7 @@ def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
 def _block_us(resolved: Resolved, memory: StageMemory) -> float:
     """LPDDR's time for one scheduler block of all layers of a stage."""
     rate = chiplet_of(resolved.hardware).lpddr_bytes_per_s
-    return float(memory.block_bytes) / rate * 1e6
+    return float(sum(memory.kind_bytes)) / rate * 1e6
 
 
 def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[str, Any]]:
@@ -94,7 +95,7 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
     plan, hardware = resolved.plan, resolved.hardware
     chiplets, inputs = chiplets_of(hardware), layout.inputs
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
-    contents = [*stage_contents(resolved.model, plan, chiplets, settings.kv, layout.fit.residency)]
+    contents = [*stage_contents(resolved.model, plan, chiplets, settings, layout.fit.residency)]
     in_sram: Counter[str] = Counter()
     in_lpddr: Counter[str] = Counter()
     for held, times in contents[number][0].items():

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -76,12 +76,12 @@ def capacity_of(stages: Sequence[StageMemory], windows: tuple[int, ...]) -> KvCa
         if not any(other.implies(each) for other in kept):
             kept = [other for other in kept if not each.implies(other)] + [each]
     first = kept[0]
-    in_sram = min(each.sram * first.taken(held) // each.taken(held) for each in rooms)
+    sram = min(each.sram * first.taken(held) // each.taken(held) for each in rooms)
     return KvCapacity(
         windows=np.array(windows, np.int64),
         block_units=np.array([each.units for each in kept], np.int64),
         room_units=np.array([each.room for each in kept], np.int64),
-        sram_units=min(first.room, in_sram),
+        sram_units=min(first.room, sram),
     )
 
 
@@ -106,6 +106,15 @@ def tokens_each(capacity: KvCapacity, sequences: int, block_size: int, most: int
         else:
             high = middle - 1
     return low
+
+
+def in_sram(capacity: KvCapacity) -> KvCapacity:
+    """The part of the room that lies in SRAM, as the first constraint counts it."""
+    return replace(
+        capacity,
+        block_units=capacity.block_units[:1],
+        room_units=np.array([capacity.sram_units], np.int64),
+    )
 
 
 def _taken(capacity: KvCapacity, tokens: int, block_size: int) -> Integers:

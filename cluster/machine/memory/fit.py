@@ -68,9 +68,11 @@ class Fit:
         """Whether layers free blocks behind a window."""
         return bool(self.capacity.windows.any())
 
-    def blocks_of(self, units: int) -> int:
-        """Blocks, as ``blocks`` has them, that so many units of the first constraint stand for."""
-        return units * self.blocks // int(self.capacity.room_units[0])
+    @property
+    def pool(self) -> tuple[int, int]:
+        """``blocks``, and the units of the capacity's first constraint that they stand for, in
+        which the use of the pool is counted; the same number where no block is freed."""
+        return self.blocks, int(self.capacity.room_units[0])
 
     @property
     def headroom_bytes(self) -> tuple[int, ...]:
