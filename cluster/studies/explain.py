@@ -50,6 +50,7 @@ def explain(resolved: Resolved) -> dict[str, Any]:
         "expected": {"batch": traffic.batch, "context": traffic.context},
         "stages": [_stage(resolved, layout, number) for number in range(len(fit.stages))],
         "kv_blocks": fit.blocks,
+        "kv_windows": _windows(resolved, layout),
         "kv_blocks_in_sram": fit.sram_blocks,
         "kv_tokens_per_seq": tokens_each(fit.capacity, *room),
         "kv_tokens_per_seq_in_sram": tokens_each(in_sram(fit.capacity), *room),
@@ -61,6 +62,19 @@ def explain(resolved: Resolved) -> dict[str, Any]:
         },
         "also_resident": [*_others(resolved)],
     }
+
+
+def _windows(resolved: Resolved, layout: Layout) -> list[dict[str, Any]]:
+    """For each window: blocks that its layers hold of a long sequence that decodes; None: all."""
+    capacity, size = layout.fit.capacity, layout.fit.block_size
+    freed = set(capacity.windows.tolist())
+    return [
+        {
+            "window_tokens": window,
+            "blocks_per_seq": -(-window // size) + 1 if window in freed else None,
+        }
+        for window in sorted({layer.attention.window for layer in resolved.model.layers} - {0})
+    ]
 
 
 def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
@@ -182,11 +196,20 @@ def explain_text(found: dict[str, Any]) -> str:
         f"{found['kv_blocks_in_sram']:,} of them in SRAM: {found['kv_tokens_per_seq']:,} tokens "
         f"for each of {found['max_num_seqs']} sequences, "
         f"{found['kv_tokens_per_seq_in_sram']:,} in SRAM",
+        *map(_window_text, found["kv_windows"]),
         f"Loading: SRAM from LPDDR {load['lpddr']:,.1f} ms, all weights from the hosts "
         f"{load['host']:,.0f} ms",
         *map(_other_text, found["also_resident"]),
     ]
     return "\n".join(lines)
+
+
+def _window_text(window: dict[str, Any]) -> str:
+    blocks = window["blocks_per_seq"]
+    kept = (
+        "all blocks of a sequence" if blocks is None else f"at most {blocks} blocks of a sequence"
+    )
+    return f"Layers that see {window['window_tokens']:,} tokens keep {kept} that decodes"
 
 
 def _stages_text(stages: list[dict[str, Any]]) -> Iterator[str]:
