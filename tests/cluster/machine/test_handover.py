@@ -62,3 +62,26 @@ def test_prompts_weigh_whole_blocks_and_a_tail_where_the_last_is_not_full() -> N
         block,
         2 * block + tail,
     ]
+
+
+def test_layers_with_a_window_hand_over_the_blocks_that_it_lies_in() -> None:
+    # gpt-oss: 12 full layers, 12 that see 128 tokens; 8 heads of 64 + 64, 65 B for 64 elements.
+    model = load_model("gpt-oss-20b")
+    layers = 12 * 8 * 64 * (64 + 64) * 65 // 64
+
+    shares = kv_shares(model, plan(1, 1), plan(1, 1), 16, KV)
+    whole = kv_shares(model, plan(1, 1), plan(1, 1), 16, KV, whole=True)
+
+    (tail,) = shares.tail_bytes
+    prompts = np.array([100, 1000, 1024])
+    # 1,000 tokens: 16 blocks, and 872..999 lie in the last three; 1,024: 896..1,023 in two.
+    assert shares.bytes_of(prompts)[:, 0].tolist() == [
+        (2 + 2) * layers + tail,
+        (16 + 3) * layers + tail,
+        (16 + 2) * layers,
+    ]
+    assert whole.bytes_of(prompts)[:, 0].tolist() == [
+        (2 + 2) * layers + tail,
+        (16 + 16) * layers + tail,
+        (16 + 16) * layers,
+    ]

@@ -88,3 +88,19 @@ def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
     check(rows, 10**6, np.array([4]), status, found)
 
     assert status[0] == fill.KV
+
+
+def test_sequences_are_counted_by_kind_of_layer() -> None:
+    model, hardware = load_model("gpt-oss-120b"), load_hardware("corsair")
+    plan = Plan(tensor_parallel_size=8, pipeline_parallel_size=9, expert_parallel_size=8)
+    settings = MemorySettings(weights=get_format("mxint4"), kv=get_format("mxint8"))
+    rows = stage_rows(model, plan, hardware, settings)
+    (room,) = fit(model, plan, hardware, settings).capacity.room_units
+    status, found = np.zeros(2, np.int64), np.zeros((2, fill.COLUMNS))
+
+    # Requests of 100.5 full and 3 windowed blocks; the longest just fits, or is one block too long.
+    longest = np.array([[room - 11, 11], [room - 10, 11]])
+    fill.check(rows, np.array([100.5, 3.0]), longest, np.array([1, 1]), status, found)
+
+    assert status.tolist() == [fill.FITS, fill.KV]
+    assert found[0, fill.SEQUENCES] == room / 103.5
