@@ -84,8 +84,8 @@ def test_two_kinds_in_two_stages_are_two_inequalities(hardware: dict[str, float]
     first, second = stage_memory(model, plan, hardware, SETTINGS)
     found = fit(model, plan, hardware, SETTINGS).capacity
 
-    assert first.kind_bytes == (HEAD_BYTES, HEAD_BYTES)
-    assert second.kind_bytes == (0, 2 * HEAD_BYTES)
+    assert first.kind_bytes == (Fraction(HEAD_BYTES), Fraction(HEAD_BYTES))
+    assert second.kind_bytes == (Fraction(0), Fraction(2 * HEAD_BYTES))
     assert found.windows.tolist() == [0, 128]
     # A unit is a block of one layer in the first stage, and of two in the second.
     assert found.block_units.tolist() == [[1, 1], [0, 1]]
