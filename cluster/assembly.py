@@ -153,7 +153,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         replicas=plan.replicas,
         within=resolved.cards if isinstance(resolved, Resolved) else None,
     )
-    settings = memory_settings(resolved.scenario, resolved.formats, resolved.plan)
+    settings = memory_settings(resolved, resolved.formats, resolved.plan)
     fitted = fit(resolved.model, plan, resolved.hardware, settings)
     inputs = _inputs(resolved, routes, cards.astype(np.int64), fitted)
     if settings.mode == "auto":
@@ -205,6 +205,7 @@ def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
+        windowed=fitted.capacity if fitted.windowed else None,
         ready_ps=_ready_ps(resolved, fitted),
     )
 

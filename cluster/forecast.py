@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 
 from cluster.assembly import Machine
-from cluster.machine.attention import BLOCK_TOKENS
 from cluster.machine.memory import StageMemory
+from cluster.machine.memory.capacity import sequences_of, tokens_each
 from cluster.machine.price import steady_decode
 from cluster.machine.tables import PriceTables
 from cluster.scenario.resolve import Resolved
@@ -33,11 +33,11 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     """
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     context = max(1, int(np.mean(requests.prompt_tokens + requests.output_tokens // 2)))
-    tokens = machine.fit.blocks * scheduler.block_size
+    capacity, size = machine.fit.capacity, scheduler.block_size
+    sequences = sequences_of(capacity, context, size)
     rows = machine.prices.stages * scheduler.max_num_batched_tokens  # of all slots at once
-    batch = max(1, min(scheduler.max_num_seqs, tokens // context, rows))
-    in_sram = machine.limits.sram_blocks * scheduler.block_size // BLOCK_TOKENS
-    steady = steady_decode(machine.prices, batch=batch, context=context, sram_blocks=in_sram)
+    batch = max(1, min(scheduler.max_num_seqs, sequences, rows))
+    steady = steady_decode(machine.prices, batch=batch, context=context, room=(capacity, size))
     alone = steady_decode(machine.prices, batch=1, context=context)
     prefill = _prefill_tokens_per_s(machine.prices)
     rate = _rate_per_s(resolved)
@@ -55,8 +55,11 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
         "spare_cards": cards - machine.cards.size,
         "stages": _stages(resolved, machine),
         "kv_blocks": machine.fit.blocks,
-        "kv_tokens_per_seq": tokens // scheduler.max_num_seqs,
+        "kv_tokens_per_seq": tokens_each(
+            capacity, scheduler.max_num_seqs, size, resolved.max_model_len
+        ),
         "context": context,
+        "kv_sequences": sequences,
         "decode_batch": batch,
         "decode_tpot_ms": steady.tpot_s * 1e3,
         "decode_tokens_per_s": steady.tokens_per_s,

@@ -57,7 +57,7 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
     return Measured(
         cards=len(machine.routes.card_id),
         mean_batch_size=outcome.members / outcome.steps if outcome.steps else None,
-        peak_kv_fraction=outcome.peak_blocks / machine.fit.blocks,
+        peak_kv_fraction=outcome.peak_blocks / machine.fit.pool[1],
         prefix_caching=resolved.prefix_caching,
         busy_ps=busy,
         energy=_energy(machine, outcome),
@@ -119,7 +119,7 @@ def card_parts(
         elif worked is not None:
             yield part | worked(card) | _spent(machine, outcome, card)
         else:
-            own = rank_columns(bins, card.replica, card.stage, machine.fit.blocks)
+            own = rank_columns(bins, card.replica, card.stage, machine.fit.pool)
             yield part | own | _spent(machine, outcome, card)
 
 
@@ -130,15 +130,19 @@ def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
     return energy_columns(spent_j)
 
 
-def rank_columns(bins: Bins, replica: int, stage: int, blocks: int) -> Columns:
-    """Columns of ``cards`` that all cards of one stage of one replica share."""
+def rank_columns(bins: Bins, replica: int, stage: int, pool: tuple[int, int]) -> Columns:
+    """Columns of ``cards`` that all cards of one stage of one replica share.
+
+    ``pool`` are its KV blocks, and the units that they are counted in (``Fit.pool``).
+    """
+    blocks, units = pool
     held = bins.kv_block_ns[replica] * PS_PER_NS / bins.bin_ps
     return {
         **card_columns(edges_ps(bins), bins.busy_ps[replica, stage]),
         "steps": bins.steps[replica, stage],
         "tokens": bins.tokens[replica, stage],
-        "kv_blocks": held,
-        "kv_fraction": held / blocks,
+        "kv_blocks": held * (blocks / units),
+        "kv_fraction": held / units,
     }
 
 

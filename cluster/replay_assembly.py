@@ -164,7 +164,7 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) ->
     program = resolved.program
     if program is None:
         steps = steps_of(planned)
-        check_room(planned, steps, layout.fit.blocks)
+        check_room(planned, steps, layout.fit)
         program = generate_program(program_inputs(layout.inputs), steps)
     work = price_program(program, layout.inputs, pricing)
     stages, size = planned.plan.pipeline_parallel_size, planned.plan.tensor_parallel_size

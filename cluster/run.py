@@ -271,6 +271,9 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
     if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:
         flags.append("prefix caching has nothing to find: the requests carry no block hashes")
+    windows = any(layer.attention.window for layer in resolved.model.layers)
+    if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
+        flags.append("prefix caching: layers that see a window keep all their KV blocks, too")
     idle = len(resolved.requests) and outcome.steps == 0
     if idle:
         flags.append("no step was run")

@@ -24,19 +24,19 @@ class ColumnSource:
 
     def of(self, card: Card) -> Columns:
         """Columns of one card; cards are asked for in the order of the map."""
-        actor, blocks = self._crew.actor_of(card.index), self._machine.fit.blocks
+        actor, pool = self._crew.actor_of(card.index), self._machine.fit.pool
         if actor != self._actor:
             self._actor, self._columns = actor, self._fetch(actor)
         place = (card.replica, card.stage)
         if place not in self._columns:  # its actor is lost, but what it has booked is here
-            self._columns[place] = rank_columns(self._outcome.bins, *place, blocks)
+            self._columns[place] = rank_columns(self._outcome.bins, *place, pool)
         return self._columns[place]
 
     def _fetch(self, actor: int) -> dict[Place, Columns]:
-        blocks = self._machine.fit.blocks
+        pool = self._machine.fit.pool
         for other in range(actor, min(actor + AHEAD, len(self._crew))):
             if other in self._closed and other not in self._coming:
-                self._coming[other] = self._crew.ask(other, "columns", blocks)
+                self._coming[other] = self._crew.ask(other, "columns", pool)
         self._coming = {other: ref for other, ref in self._coming.items() if other >= actor}
         try:
             return dict(fetch(self._coming[actor])) if actor in self._coming else {}

@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from cluster.machine.tables import Integers, PriceTables
-from cluster.serving.problem import NEVER, Arrivals, Limits, Served, chosen
+from cluster.serving.problem import NEVER, Arrivals, Limits, Served, Status, chosen
+from cluster.serving.refusal import refused
 
 SEPARABLE = ("round_robin", "random")
 """Routers that look at no replica's state."""
@@ -59,9 +60,7 @@ def independent_parts(
 
 def routed(arrivals: Arrivals, limits: Limits, replicas: int) -> Integers:
     """[n] the replica of each request; 0 for those that will be refused."""
-    total = arrivals.prompt_tokens + arrivals.output_tokens
-    blocks = -(-(total - 1) // limits.block_size)
-    accepted = (total <= limits.max_model_len) & (blocks <= limits.blocks)
+    accepted = refused(arrivals, limits) == Status.COMPLETED
     if limits.router == "random":
         choice = arrivals.router_choice
     else:

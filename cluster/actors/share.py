@@ -180,10 +180,10 @@ class Share:
             ledger.close(end_ps)
         return [_books(*self._bins_of(place), place[1]) for place in places]
 
-    def columns(self, blocks: int) -> dict[Place, Columns]:
+    def columns(self, pool: tuple[int, int]) -> dict[Place, Columns]:
         """Columns of the table ``cards`` for each stage here: equal cards, equal columns."""
         return {
-            place: rank_columns(*self._bins_of(place), place[1], blocks)
+            place: rank_columns(*self._bins_of(place), place[1], pool)
             for place in sorted(self.places)
         }
 

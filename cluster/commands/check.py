@@ -85,7 +85,7 @@ def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
         "",
         f"KV: {found['kv_blocks']:,} blocks of {scheduler.block_size} tokens a replica, "
         f"{found['kv_tokens_per_seq']:,} tokens for each of {scheduler.max_num_seqs} "
-        "sequences",
+        f"sequences; {found['kv_sequences']:,} of {found['context']:,} tokens fit at once",
         f"Full decode at a context of {found['context']:,}: {found['decode_tpot_ms']:.3f} ms "
         f"between tokens, {found['decode_tokens_per_s']:,.0f} tokens/s a replica",
         f"Prefill: {found['prefill_tokens_per_s']:,.0f} tokens/s a replica",

@@ -49,20 +49,39 @@ def show_(
     model: Annotated[str, typer.Argument(help="Bundled name, or a config.json or its folder.")],
     *,
     kv: Annotated[str, typer.Option(help="Number format of the KV cache.")] = "mxint8",
+    context: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="TOKENS", help="Length of a sequence [the longest]."),
+    ] = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a model's parameters by part, its bytes by format, and its cache per token."""
+    """Show a model's parameters by part, its bytes by format, and its cache.
+
+    Layers with a window hold of a sequence what lies inside it, in blocks of 64 tokens.
+    """
     from workloads.formats import get_format
-    from workloads.model import kv_bytes_per_token, load_model, weight_bytes
+    from workloads.model import (
+        kv_bytes_of_sequence,
+        kv_bytes_per_token,
+        load_model,
+        weight_bytes,
+    )
 
     shape, kept = load_model(model), get_format(kv)
-    kv_bytes = kv_bytes_per_token(shape, kept)
+    tokens = shape.max_context if context is None else context
+    kv_bytes, sequence_bytes = (
+        kv_bytes_per_token(shape, kept),
+        kv_bytes_of_sequence(shape, kept, tokens),
+    )
     parts = _parts(shape)
     weights = {name: weight_bytes(shape, get_format(name)) for name in WEIGHT_FORMATS}
     payload = _row(shape) | {
         "kv_format": kept.name,
         "kv_bytes_per_token": kv_bytes,
+        "context": tokens,
+        "kv_bytes_per_sequence": sequence_bytes,
+        "windows": sorted({layer.attention.window for layer in shape.layers} - {0}),
         "kv_elements_per_token": shape.kv_elements_per_token,
         "state_elements_per_sequence": shape.state_elements_per_sequence,
         "parts": parts,
@@ -73,7 +92,14 @@ def show_(
     }
     facts = [(key.replace("_", " "), value) for key, value in _row(shape).items()]
     text = (
-        table(("fact", "value"), [*facts, (f"KV bytes per token in {kept.name}", kv_bytes)]),
+        table(
+            ("fact", "value"),
+            [
+                *facts,
+                (f"KV bytes per token in {kept.name}", kv_bytes),
+                (f"KV bytes of a sequence of {tokens:,} tokens", sequence_bytes),
+            ],
+        ),
         table(("part", "parameters"), list(parts.items())),
         table(("weights in", "bytes"), list(weights.items())),
         "\n".join([*shape.notes, *(f"has {name}" for name in shape.irregular)]),

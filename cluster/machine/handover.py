@@ -21,8 +21,10 @@ class KvShares:
     source_position: Integers
     target_stage: Integers
     target_position: Integers
+    windows: Integers
+    """[kind] windows of the kinds of layers: what lies behind one is not handed over; 0: all is."""
     block_bytes: Integers
-    """Of each started block of 64 tokens."""
+    """[pair, kind] of each block of 64 tokens that is begun."""
     tail_bytes: Integers
     """What V's FP16 tail takes more, where the last block is not full."""
     first_layer: Integers
@@ -31,15 +33,24 @@ class KvShares:
     """How many layers the pair has in common."""
 
     def bytes_of(self, prompt_tokens: Integers) -> Integers:
-        """[n, pair] bytes of prompts: whole blocks, as they lie in memory."""
-        blocks, partial = -(-prompt_tokens // BLOCK_TOKENS), prompt_tokens % BLOCK_TOKENS > 0
-        return blocks[:, None] * self.block_bytes + partial[:, None] * self.tail_bytes
+        """[n, pair] bytes of prompts: whole blocks, as they lie in memory.
+
+        Of layers with a window, those blocks in which the window of the prompt's last token lies.
+        """
+        tokens = prompt_tokens[:, None]
+        behind = np.where(self.windows > 0, np.maximum(0, tokens - self.windows), 0)
+        blocks: Integers = -(-tokens // BLOCK_TOKENS) - behind // BLOCK_TOKENS
+        partial = tokens % BLOCK_TOKENS > 0
+        return blocks @ self.block_bytes.T + partial * self.tail_bytes
 
 
-def kv_shares(model: Model, source: Plan, target: Plan, chiplets: int, kv: Format) -> KvShares:
+def kv_shares(
+    model: Model, source: Plan, target: Plan, chiplets: int, kv: Format, *, whole: bool = False
+) -> KvShares:
     """Deal the KV of every layer and head to the rank that will attend to it.
 
     A head that several source ranks keep goes from one of them, another for each target in turn.
+    Layers with a window hand over what lies inside it, or all where the ``whole`` KV is kept.
 
     Raises
     ------
@@ -47,25 +58,28 @@ def kv_shares(model: Model, source: Plan, target: Plan, chiplets: int, kv: Forma
         Attention that keeps no cache of tokens.
     """
     targets = _stage_of(target, model)
-    sums: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    seen = [0 if whole else layer.attention.window for layer in model.layers]
+    windows = sorted(set(seen))
+    sums: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * (3 + len(windows)))
     for layer, here in enumerate(_stage_of(source, model)):
         attention = model.layers[layer].attention
         dealt = _dealt(attention, source, target, chiplets, kv)
         for (giver, taker), (block_bytes, tail_bytes) in dealt.items():
             row = sums[here, giver, targets[layer], taker]
-            row[0] += block_bytes
-            row[1] += tail_bytes
-            row[2] = row[2] if row[3] else layer
-            row[3] += 1
+            row[0] += tail_bytes
+            row[1] = row[1] if row[2] else layer
+            row[2] += 1
+            row[3 + windows.index(seen[layer])] += block_bytes
     pairs = sorted(sums)
     ranks = np.array(pairs, np.int64).reshape(-1, 4).T
-    block, tail, first, count = np.array([sums[pair] for pair in pairs], np.int64).reshape(-1, 4).T
+    tail, first, count, *block = np.array([sums[pair] for pair in pairs], np.int64).T
     return KvShares(
         source_stage=ranks[0],
         source_position=ranks[1],
         target_stage=ranks[2],
         target_position=ranks[3],
-        block_bytes=block,
+        windows=np.array(windows, np.int64),
+        block_bytes=np.stack(block, axis=1),
         tail_bytes=tail,
         first_layer=first,
         layers=count,

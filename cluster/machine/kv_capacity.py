@@ -12,6 +12,20 @@ import numpy as np
 from cluster.machine.tables import Integers
 
 
+def held_blocks(
+    windows: Integers, tokens: Integers, chunk_tokens: int | Integers, block_size: int
+) -> Integers:
+    """[n, k] most blocks that layers of ``windows[k]`` keep of sequences of ``tokens[n]``.
+
+    ``chunk_tokens`` (of all, or [n, 1] of each) is the longest chunk; 1 for steady decoding. A
+    window of w holds, beside a chunk of q tokens, ``ceil((w - 1 + q) / block_size) + 1`` blocks
+    (the first of them may be begun).
+    """
+    whole = -(-np.asarray(tokens, np.int64)[:, None] // block_size)
+    behind = -(-(windows - 1 + chunk_tokens) // block_size) + 1
+    return np.where(windows == 0, whole, np.minimum(whole, behind))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KvCapacity:
     """One linear inequality per constraint: units x blocks held, summed over kinds, at most room.
@@ -44,12 +58,9 @@ class KvCapacity:
     def most_blocks(self, tokens: Integers, chunk_tokens: int, block_size: int) -> Integers:
         """[n, k] most blocks that sequences of ``tokens[n]`` hold while they are read and written.
 
-        ``chunk_tokens`` is the longest chunk. A window of w holds, beside a chunk of q tokens,
-        ``ceil((w - 1 + q) / block_size) + 1`` blocks (the first of them may be begun).
+        ``chunk_tokens`` is the longest chunk.
         """
-        whole = -(-np.asarray(tokens, np.int64)[:, None] // block_size)
-        behind = -(-(self.windows - 1 + chunk_tokens) // block_size) + 1
-        return np.where(self.windows == 0, whole, np.minimum(whole, behind))
+        return held_blocks(self.windows, tokens, chunk_tokens, block_size)
 
     def admits(self, tokens: Integers, chunk_tokens: int, block_size: int) -> np.ndarray:
         """[n] whether a sequence of ``tokens[n]`` fits an empty replica."""

@@ -44,6 +44,7 @@ def assemble_pools(
         given.plan,
         chiplets_of(resolved.hardware),
         resolved.formats.kv,
+        whole=asked.prefix_caching and given.prefix_caching,
     )
     own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}
     return PooledMachine(**own, pools=(prefill, decode), shares=shares, figures=resolved.hardware)

@@ -59,11 +59,12 @@ def measured(resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome)
 
 def flags(machine: PooledMachine, outcome: PooledOutcome) -> list[str]:
     """What the order of the three runs has left out, where it could have mattered."""
-    blocks, peak = machine.pools[0].fit.blocks, outcome.pools[0].peak_blocks
-    if outcome.held_blocks + peak <= blocks:
+    (blocks, units), peak = machine.pools[0].fit.pool, outcome.pools[0].peak_blocks
+    if outcome.held_blocks + peak <= units:
         return []
+    held, peak = (each * blocks // units for each in (outcome.held_blocks, peak))
     return [
-        f"prefill blocks count as free when the prefill ends: up to {outcome.held_blocks:,} still "
+        f"prefill blocks count as free when the prefill ends: up to {held:,} still "
         f"waited for their transfer, beside {peak:,} of {blocks:,} in use at most"
     ]
 

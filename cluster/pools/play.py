@@ -49,7 +49,8 @@ class PooledOutcome(Outcome):
     """[n]"""
     moved: Moved
     held_blocks: int
-    """Most blocks that transfers would have kept in one replica of the prefill pool."""
+    """Most that transfers would have kept in one replica of the prefill pool, as it is counted in
+    ``peak_blocks``."""
 
 
 def play_pools(
@@ -143,10 +144,13 @@ def arriving(arrivals: Arrivals, order: Integers, there_ps: Integers, target: In
     return chosen(given, order)
 
 
-def held(handed: Handed, there_ps: Integers, block_size: int) -> int:
-    """Most blocks of prompts whose prefill is over and whose KV is still on its way, by replica."""
+def held(handed: Handed, there_ps: Integers, limits: Limits) -> int:
+    """Most that one replica holds of prompts whose prefill is over and whose KV is still on its
+    way, in units of its first constraint (KV blocks where all layers keep theirs)."""
     most = 0
-    blocks = -(-handed.prompt_tokens // block_size)
+    capacity = limits.capacity
+    kinds = capacity.most_blocks(handed.prompt_tokens, 1, limits.block_size)
+    blocks: Integers = kinds @ capacity.block_units[0]
     for replica in np.unique(handed.replica):
         rows = handed.replica == replica
         times = np.concatenate([there_ps[rows], handed.ended_ps[rows]])
@@ -201,7 +205,7 @@ def _joined(
         transfer_ps=whole(moved.there_ps - handed.ended_ps),
         transfer_bytes=whole(moved.moved_bytes, 0),
         moved=moved,
-        held_blocks=held(handed, moved.there_ps, machine.pools[0].limits.block_size),
+        held_blocks=held(handed, moved.there_ps, machine.pools[0].limits),
     )
 
 

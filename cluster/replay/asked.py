@@ -1,11 +1,14 @@
 """What a scenario asks to be generated, and whether the replica has room for it."""
 
-from cluster.machine.memory import DoesNotFit
+import numpy as np
+
+from cluster.machine.kv_capacity import held_blocks
+from cluster.machine.memory import DoesNotFit, Fit
 from cluster.replay.problem import ReplayError
 from cluster.scenario.resolve_replay import Planned
 from cluster.scenario.workload import ProgramSteps
 from workloads.program import decode_steps, mixed_steps, prefill_steps
-from workloads.program.batch import Steps
+from workloads.program.batch import Batch, Steps
 
 
 def steps_of(planned: Planned) -> Steps:
@@ -39,7 +42,7 @@ def steps_of(planned: Planned) -> Steps:
     )
 
 
-def check_room(planned: Planned, steps: Steps, blocks: int) -> None:
+def check_room(planned: Planned, steps: Steps, fit: Fit) -> None:
     """Refuse sequences that are longer than the model's, or than the KV pool has room for."""
     size = planned.scenario.scheduler.block_size
     most = planned.scenario.scheduler.max_num_batched_tokens
@@ -49,20 +52,31 @@ def check_room(planned: Planned, steps: Steps, blocks: int) -> None:
             f"a slot has {tokens:,} tokens in one step, scheduler.max_num_batched_tokens is "
             f"{most:,}: shorter workload.program.chunk_tokens, more slots, or a higher bound"
         )
-    contexts = [
-        context
-        for batch in steps[-1]
-        if batch is not None
-        for context in (*batch.decode_contexts, *batch.chunk_contexts)
-    ]
-    longest, needed = max(contexts), sum(-(-context // size) for context in contexts)
+    last = [batch for batch in steps[-1] if batch is not None]
+    longest = max(max((*batch.decode_contexts, *batch.chunk_contexts)) for batch in last)
     if longest > planned.max_model_len:
         raise DoesNotFit(
             f"sequences grow to {longest:,} tokens; {planned.model.name} takes "
             f"{planned.max_model_len:,} (scheduler.max_model_len)"
         )
+    needed, blocks = _needed(last, fit), fit.blocks
     if needed > blocks:
         raise DoesNotFit(
             f"the sequences need {needed:,} KV blocks of {size} tokens, a replica has {blocks:,}: "
             "a smaller batch or context, more cards per replica, or a smaller KV format would fit"
         )
+
+
+def _needed(batches: list[Batch], fit: Fit) -> int:
+    """KV blocks, as ``Fit.blocks`` counts them, of all sequences in the tightest stage."""
+    capacity, size = fit.capacity, fit.block_size
+    held = np.zeros(len(capacity.windows), np.int64)
+    for batch in batches:
+        for contexts, chunk in (
+            (batch.decode_contexts, 1),
+            (batch.chunk_contexts, batch.chunk_tokens),
+        ):
+            tokens = np.array(contexts, np.int64)
+            held += held_blocks(capacity.windows, tokens, chunk, size).sum(axis=0)
+    taken = capacity.block_units @ held
+    return int((-(-taken * fit.blocks // capacity.room_units)).max())

@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.assembly import Layout, lay_out
 from cluster.machine.chiplet import chiplet_of
+from cluster.machine.memory.capacity import in_sram, tokens_each
 from cluster.machine.memory.settings import memory_settings
 from cluster.machine.memory.shard import shard
 from cluster.machine.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
@@ -39,7 +40,7 @@ def explain(resolved: Resolved) -> dict[str, Any]:
     layout = lay_out(resolved)
     traffic, fit = traffic_of(resolved), layout.fit
     seats = resolved.scenario.scheduler.max_num_seqs
-    tokens = fit.blocks * fit.block_size
+    room = (seats, fit.block_size, resolved.max_model_len)
     return {
         "run_id": resolved.run_id,
         "model": resolved.model.name,
@@ -49,9 +50,10 @@ def explain(resolved: Resolved) -> dict[str, Any]:
         "expected": {"batch": traffic.batch, "context": traffic.context},
         "stages": [_stage(resolved, layout, number) for number in range(len(fit.stages))],
         "kv_blocks": fit.blocks,
+        "kv_windows": _windows(resolved, layout),
         "kv_blocks_in_sram": fit.sram_blocks,
-        "kv_tokens_per_seq": tokens // seats,
-        "kv_tokens_per_seq_in_sram": fit.sram_blocks * fit.block_size // seats,
+        "kv_tokens_per_seq": tokens_each(fit.capacity, *room),
+        "kv_tokens_per_seq_in_sram": tokens_each(in_sram(fit.capacity), *room),
         "max_num_seqs": seats,
         "load_ms": {
             "lpddr": 1e3 * lpddr_load_s(fit, resolved.hardware),
@@ -60,6 +62,19 @@ def explain(resolved: Resolved) -> dict[str, Any]:
         },
         "also_resident": [*_others(resolved)],
     }
+
+
+def _windows(resolved: Resolved, layout: Layout) -> list[dict[str, Any]]:
+    """For each window: blocks that its layers hold of a long sequence that decodes; None: all."""
+    capacity, size = layout.fit.capacity, layout.fit.block_size
+    freed = set(capacity.windows.tolist())
+    return [
+        {
+            "window_tokens": window,
+            "blocks_per_seq": -(-window // size) + 1 if window in freed else None,
+        }
+        for window in sorted({layer.attention.window for layer in resolved.model.layers} - {0})
+    ]
 
 
 def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
@@ -86,15 +101,15 @@ def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
 def _block_us(resolved: Resolved, memory: StageMemory) -> float:
     """LPDDR's time for one scheduler block of all layers of a stage."""
     rate = chiplet_of(resolved.hardware).lpddr_bytes_per_s
-    return float(memory.block_bytes) / rate * 1e6
+    return float(sum(memory.kind_bytes)) / rate * 1e6
 
 
 def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[str, Any]]:
     """A row for each class of weights and place that the stage has."""
     plan, hardware = resolved.plan, resolved.hardware
     chiplets, inputs = chiplets_of(hardware), layout.inputs
-    settings = memory_settings(resolved.scenario, resolved.formats, resolved.plan)
-    contents = [*stage_contents(resolved.model, plan, chiplets, settings.kv, layout.fit.residency)]
+    settings = memory_settings(resolved, resolved.formats, resolved.plan)
+    contents = [*stage_contents(resolved.model, plan, chiplets, settings, layout.fit.residency)]
     in_sram: Counter[str] = Counter()
     in_lpddr: Counter[str] = Counter()
     for held, times in contents[number][0].items():
@@ -181,11 +196,20 @@ def explain_text(found: dict[str, Any]) -> str:
         f"{found['kv_blocks_in_sram']:,} of them in SRAM: {found['kv_tokens_per_seq']:,} tokens "
         f"for each of {found['max_num_seqs']} sequences, "
         f"{found['kv_tokens_per_seq_in_sram']:,} in SRAM",
+        *map(_window_text, found["kv_windows"]),
         f"Loading: SRAM from LPDDR {load['lpddr']:,.1f} ms, all weights from the hosts "
         f"{load['host']:,.0f} ms",
         *map(_other_text, found["also_resident"]),
     ]
     return "\n".join(lines)
+
+
+def _window_text(window: dict[str, Any]) -> str:
+    blocks = window["blocks_per_seq"]
+    kept = (
+        "all blocks of a sequence" if blocks is None else f"at most {blocks} blocks of a sequence"
+    )
+    return f"Layers that see {window['window_tokens']:,} tokens keep {kept} that decodes"
 
 
 def _stages_text(stages: list[dict[str, Any]]) -> Iterator[str]:

@@ -88,7 +88,12 @@ STEPS = Table(
         whole("finished", "requests", "Requests whose last token this step emits."),
         whole("running", "requests", "Members of the slot after scheduling."),
         whole("waiting", "requests", "Requests queued at the slot after scheduling."),
-        whole("used_blocks", "blocks", "KV blocks of the replica in use after scheduling."),
+        whole(
+            "used_blocks",
+            "blocks",
+            "KV blocks of the replica in use after scheduling; where layers free blocks behind a "
+            "window, units of the tightest stage (blocks of each kind of layer by their bytes).",
+        ),
         whole("decode_blocks", "blocks", "KV blocks that decode rows attend to, full layers."),
         whole("prefill_passes", "passes", "KV blocks x tile passes of prefill, full layers."),
         whole("decode_blocks_windowed", "blocks", "decode_blocks of windowed layers."),
@@ -149,7 +154,7 @@ CARDS = Table(
         whole("steps", "steps", "Steps that its stage began in the bin.", True),
         whole("tokens", "tokens", "Tokens of those steps.", True),
         real("kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True),
-        real("kv_fraction", "1", "kv_blocks over the blocks that there are.", True),
+        real("kv_fraction", "1", "Share of the replica's room for KV in use.", True),
         *(
             real(f"energy_{part}_j", "J", f"Energy of the card in the bin: {what}.", True)
             for part, what in PART_WORDS.items()
@@ -233,7 +238,7 @@ def _summary_columns() -> Iterator[Column]:
         ("output_tokens_per_s_per_user", "tokens/s", "1 / mean TPOT."),
         ("output_tokens_per_s_per_card", "tokens/s", "output_throughput / cards."),
         ("mean_batch_size", "requests", "Mean number of requests in a step of a slot."),
-        ("peak_kv_fraction", "1", "Largest share of a replica's KV blocks in use."),
+        ("peak_kv_fraction", "1", "Largest share of a replica's room for KV in use."),
     ):
         yield real(name, unit, meaning, True)
     yield whole("preemptions", "times", "Preemptions of all counted requests.")

@@ -52,3 +52,15 @@ def test_what_is_not_there_is_refused(words: list[str], told: str, capsys: Captu
     captured = capsys.readouterr()
     assert told in captured.err
     assert captured.out == ""
+
+
+def test_the_cache_of_a_sequence_counts_what_lies_in_the_windows(capsys: Captured) -> None:
+    def shown(model: str, *words: str) -> int:
+        assert main(["models", "show", model, "--json", *words]) == 0
+        return int(json.loads(capsys.readouterr().out)["kv_bytes_per_sequence"])
+
+    # 1,040 bytes a token and layer; 12 full layers, 12 that see 128 tokens and hold three blocks.
+    assert shown("gpt-oss-20b", "--context", "8192") == 1040 * 12 * (8192 + 3 * 64)
+    assert shown("gpt-oss-20b", "--context", "100") == 1040 * 24 * 128
+    assert shown("gpt-oss-20b") == 1040 * 12 * (131_072 + 3 * 64)
+    assert shown("llama-3.1-8b", "--context", "1000") == 66_560 * 1024

@@ -91,6 +91,34 @@ def test_a_prefix_that_is_found_need_not_be_read_again(run_small: Callable[..., 
     assert np.asarray(on.requests["cached_tokens"]).sum() > 0
 
 
+def test_a_run_says_that_with_prefix_caching_windowed_layers_keep_their_blocks(
+    run_small: Callable[..., Run],
+) -> None:
+    chats = {"synthetic": {"preset": "mooncake-conversation", "requests": 4}}
+    said = {
+        (model, wanted): any(
+            "layers that see a window keep all" in flag
+            for flag in run_small(
+                model=model,
+                memory={"mode": "capacity"},
+                workload=chats,
+                scheduler={"enable_prefix_caching": wanted},
+            ).summary["flags"]
+        )
+        for model, wanted in (
+            ("gpt-oss-20b", True),
+            ("gpt-oss-20b", False),
+            ("llama-3.1-8b", True),
+        )
+    }
+
+    assert said == {
+        ("gpt-oss-20b", True): True,
+        ("gpt-oss-20b", False): False,
+        ("llama-3.1-8b", True): False,
+    }
+
+
 def test_a_closed_loop_keeps_as_many_in_the_system_as_it_has_users(
     run_small: Callable[..., Run],
 ) -> None:

@@ -4,7 +4,12 @@ from workloads.model.errors import ModelError
 from workloads.model.layers import Attention, Layer, Mlp
 from workloads.model.load import list_models, load_model, parse_config
 from workloads.model.shape import Model
-from workloads.model.size import kv_bytes_per_token, tensor_bytes, weight_bytes
+from workloads.model.size import (
+    kv_bytes_of_sequence,
+    kv_bytes_per_token,
+    tensor_bytes,
+    weight_bytes,
+)
 from workloads.model.tensors import Product, Tensor
 
 __all__ = [
@@ -15,6 +20,7 @@ __all__ = [
     "ModelError",
     "Product",
     "Tensor",
+    "kv_bytes_of_sequence",
     "kv_bytes_per_token",
     "list_models",
     "load_model",

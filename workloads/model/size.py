@@ -23,3 +23,18 @@ def weight_bytes(model: Model, weights: Format) -> int:
 def kv_bytes_per_token(model: Model, kv: Format) -> int:
     """Bytes that a new token adds to the cache over all layers, full blocks assumed."""
     return kv.bytes_of(model.kv_elements_per_token)
+
+
+def kv_bytes_of_sequence(model: Model, kv: Format, tokens: int, block_tokens: int = 64) -> int:
+    """Bytes that the cache holds of a sequence of ``tokens`` that decodes, in whole blocks.
+
+    A layer with a window of w tokens holds at most ``ceil(w / block_tokens) + 1`` blocks: the
+    first of them may be begun.
+    """
+    blocks = -(-tokens // block_tokens)
+    elements = 0
+    for layer in model.layers:
+        window = layer.attention.window
+        held = min(blocks, -(-window // block_tokens) + 1) if window else blocks
+        elements += layer.attention.kv_elements_per_token * held * block_tokens
+    return kv.bytes_of(elements)

@@ -113,7 +113,7 @@ def _worst(stages: Sequence[StageMemory]) -> str:
         need, have = stage.lpddr_needed_bytes, stage.lpddr_bytes
     return (
         f"stage {index} needs {_size(need)} of {where} on its fullest chiplet"
-        f" (weights {_size(weights)}, one KV block {_size(float(stage.block_bytes))}),"
+        f" (weights {_size(weights)}, one KV block {_size(stage.first_block_bytes)}),"
         f" has {_size(have)}, short by {_size(lack)}"
     )
 

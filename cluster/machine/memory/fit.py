@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from cluster.machine.attention import BLOCK_TOKENS
+from cluster.machine.kv_capacity import KvCapacity
 from cluster.machine.memory.advice import shortfall
+from cluster.machine.memory.capacity import capacity_of
 from cluster.machine.memory.shard import KvBlock, shard
 from cluster.machine.memory.stage import (
     Held,
@@ -17,6 +19,7 @@ from cluster.machine.memory.stage import (
     matrices,
     stage_contents,
     stage_memory,
+    windows_of,
 )
 from cluster.machine.residency.places import Residency, uniform
 from cluster.machine.views import Figures
@@ -48,13 +51,28 @@ class Fit:
     mode: str
     block_size: int
     blocks: int
-    """KV blocks of the replica: as many as its tightest stage has room for."""
+    """KV blocks of the replica: as many as its tightest stage has room for. Where layers free
+    blocks behind a window, those of the first kind of layers when the replica is full of sequences
+    of max_model_len; the other kinds hold theirs beside them."""
     sram_blocks: int
     """Of these, how many fit in SRAM in every stage."""
+    capacity: KvCapacity
+    """The room counted by kind of layers, whatever the mix of sequences."""
     residency: Residency
     stages: tuple[StageMemory, ...]
     holdings: tuple[tuple[tuple[Holding, ...], ...], ...]
     """[stage][position]"""
+
+    @property
+    def windowed(self) -> bool:
+        """Whether layers free blocks behind a window."""
+        return bool(self.capacity.windows.any())
+
+    @property
+    def pool(self) -> tuple[int, int]:
+        """``blocks``, and the units of the capacity's first constraint that they stand for, in
+        which the use of the pool is counted; the same number where no block is freed."""
+        return self.blocks, int(self.capacity.room_units[0])
 
     @property
     def headroom_bytes(self) -> tuple[int, ...]:
@@ -96,8 +114,12 @@ def fit(
     sram_blocks = min(blocks, *(stage.sram_blocks for stage in stages))
     chiplets = chiplets_of(hardware)
     holdings = []
-    for kinds, kv in stage_contents(model, plan, chiplets, settings.kv, placed):
-        cache = tuple(_cache(kv, settings, blocks, sram_blocks))
+    windows, held = windows_of(model, settings), stages[0].long_blocks
+    for kinds, kv in stage_contents(model, plan, chiplets, settings, placed):
+        pool = [
+            (kv[window], count) for window, count in zip(windows, held, strict=True) if window in kv
+        ]
+        cache = tuple(_cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks)))
         holdings.append(
             tuple(
                 (*_weights(kinds, plan, position, chiplets, settings), *cache)
@@ -109,6 +131,7 @@ def fit(
         block_size=settings.block_size,
         blocks=blocks,
         sram_blocks=sram_blocks,
+        capacity=capacity_of(stages, windows),
         residency=placed,
         stages=stages,
         holdings=tuple(holdings),
@@ -132,12 +155,17 @@ def _weights(
 
 
 def _cache(
-    kv: KvBlock, settings: MemorySettings, blocks: int, sram_blocks: int
+    kinds: list[tuple[KvBlock, int]], each: int, settings: MemorySettings, blocks: tuple[int, int]
 ) -> Iterator[Holding]:
-    """The pool and its tails, the same on every card of a group."""
-    for where, count in (("sram", sram_blocks), ("lpddr", blocks - sram_blocks)):
+    """The pool and its tails, the same on every card of a group.
+
+    ``blocks`` are those of the first kind in SRAM and in LPDDR. Of a sequence that holds ``each``
+    of them, other kinds hold as many as stand in ``kinds``.
+    """
+    block_bytes = sum(kv.card * count for kv, count in kinds)
+    for where, count in zip(("sram", "lpddr"), blocks, strict=True):
         if count:
-            pool = count * settings.block_size * kv.card // BLOCK_TOKENS
+            pool = count * settings.block_size * block_bytes // (BLOCK_TOKENS * each)
             yield Holding(tensor_class="kv", where=where, size_bytes=pool)
-    tails = settings.max_num_seqs * kv.tail_card
+    tails = settings.max_num_seqs * sum(kv.tail_card for kv, _ in kinds)
     yield Holding(tensor_class="kv_tail", where="sram", size_bytes=tails)

@@ -85,9 +85,7 @@ def kv_block(attention: Attention, plan: Plan, chiplets: int, kv: Format) -> KvB
     """Bytes of 64 tokens of one layer on the first card of a tensor group.
 
     Keys are cut into format blocks along the head, values along the tokens. MLA keeps one latent
-    (and an indexer its keys), which is contracted along both and stored once. Layers that see a
-    window keep all blocks: a block is one unit for all layers of a replica, and the prefix cache
-    may need it again.
+    (and an indexer its keys), which is contracted along both and stored once.
 
     Raises
     ------

@@ -1,10 +1,13 @@
 """A full pipeline in steady decode, in closed form: what calibration and quick looks need."""
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 import numpy as np
 
 from cluster.machine.attention import BLOCK_TOKENS, attention_by_bound, kv_ps, worked_ps
+from cluster.machine.kv_capacity import KvCapacity, held_blocks
 from cluster.machine.tables import BOUNDS, Integers, PriceTables
 
 
@@ -39,24 +42,22 @@ def steady_decode(
     batch: int,
     context: int,
     replica: int = 0,
-    sram_blocks: int | None = None,
+    room: tuple[KvCapacity, int] | None = None,
 ) -> SteadyDecode:
     """``batch`` sequences of ``context`` tokens spread over the slots of one replica.
 
     A slot may start again when its own loop is over and all others have passed the slowest stage;
-    so the cycle is the longer of the longest loop and the largest sum of slots over one stage. Of
-    the 64-token KV blocks so many lie in SRAM and the rest in LPDDR (None: all in SRAM).
+    so the cycle is the longer of the longest loop and the largest sum of slots over one stage.
+    ``room`` for KV and the tokens of its blocks say what of it lies in LPDDR (None: nothing).
     """
     stages = prices.stages
     sizes = [batch // stages + (slot < batch % stages) for slot in range(stages)]
     splits = {size: _split(prices, size, context, replica) for size in set(sizes) if size}
     classes = prices.stage_class[replica]
     heads = {size: prices.head_by_bound_ps[classes, size].sum(axis=-1) for size in splits}
-    over = 0 if sram_blocks is None else max(0, batch * -(-context // BLOCK_TOKENS) - sram_blocks)
+    outside = _outside(room, batch, context)
     work = {
-        size: _worked(
-            prices, classes, split.sum(axis=1) - heads[size], (size, context, over, batch)
-        )
+        size: _worked(prices, classes, split.sum(axis=1) - heads[size], (size, context), outside)
         + heads[size]
         for size, split in splits.items()
     }
@@ -85,6 +86,28 @@ def measures_of(window: int, size: int, context: int) -> tuple[int, int, int, in
     return size * blocks, 0, size * windowed, 0
 
 
+def _outside(
+    room: tuple[KvCapacity, int] | None, batch: int, context: int
+) -> tuple[Fraction, Fraction | None]:
+    """Which part of the KV that full layers hold lies in LPDDR, and of windowed ones.
+
+    None for these where they hold the same blocks as the others. What lies inside a window is the
+    last to go.
+    """
+    if room is None:
+        return Fraction(0), None
+    capacity, block_size = room
+    held = held_blocks(capacity.windows, np.array([context]), 1, block_size)[0]
+    units = batch * capacity.block_units[0] * held
+    over = max(0, int(units.sum()) - capacity.sram_units)
+    full = int(units[capacity.windows == 0].sum())
+    windowed = int(units.sum()) - full
+    of_full = Fraction(min(over, full), full) if full else Fraction(0)
+    if not capacity.windows.any():
+        return of_full, None
+    return of_full, Fraction(max(0, over - full), windowed) if windowed else Fraction(0)
+
+
 def _split(prices: PriceTables, size: int, context: int, replica: int) -> Integers:
     """[stage, 6] work of one slot's step, before the LPDDR floor."""
     classes = prices.stage_class[replica]
@@ -98,14 +121,22 @@ def _split(prices: PriceTables, size: int, context: int, replica: int) -> Intege
 
 
 def _worked(
-    prices: PriceTables, classes: Integers, busy_ps: Integers, step: tuple[int, int, int, int]
+    prices: PriceTables,
+    classes: Integers,
+    busy_ps: Integers,
+    step: tuple[int, int],
+    outside: tuple[Fraction, Fraction | None],
 ) -> Integers:
-    """[stage] work without the head, for a step of (rows, context, blocks in LPDDR, batch)."""
-    size, context, over, batch = step
+    """[stage] work without the head, for a step of (rows, context) with these parts in LPDDR."""
+    size, context = step
     seen, _, windowed, _ = measures_of(prices.window_tokens, size, context)
-    used = batch * -(-context // BLOCK_TOKENS)
-    moved = -(-(seen + -(-size // BLOCK_TOKENS)) * over // used)
-    inside = max(0, moved - (seen - windowed)) if over and prices.window_tokens else 0
+    of_full, of_windowed = outside
+    written = -(-size // BLOCK_TOKENS)
+    moved = math.ceil((seen + written) * of_full)
+    if of_windowed is not None:
+        inside = math.ceil((windowed + written) * of_windowed)
+    else:
+        inside = max(0, moved - (seen - windowed)) if of_full and prices.window_tokens else 0
     return np.array(
         [
             worked_ps(

@@ -13,7 +13,13 @@ from math import ceil, inf
 
 import numpy as np
 
-from cluster.machine.memory.stage import MemorySettings, StageMemory, stage_memory
+from cluster.machine.memory.capacity import room_of
+from cluster.machine.memory.stage import (
+    MemorySettings,
+    StageMemory,
+    stage_memory,
+    steady_blocks,
+)
 from cluster.machine.price.inputs import PriceInputs, check_inputs
 from cluster.machine.price.operations import bench_of
 from cluster.machine.residency.gains import Piece, pieces_of
@@ -58,9 +64,12 @@ class _Search:
     settings: MemorySettings
     traffic: Traffic
     _work: StageWork = field(init=False)
+    _held: tuple[int, ...] = field(init=False)
+    """[k] KV blocks of each kind of an expected sequence."""
 
     def __post_init__(self) -> None:
         self._work = StageWork(self.traffic.context)
+        self._held = steady_blocks(self.inputs.model, self.settings, self.traffic.context)
 
     def candidates(self) -> Iterator[Residency]:
         """All in SRAM, the least in SRAM, and between them SRAM filled beside less and less KV."""
@@ -90,21 +99,18 @@ class _Search:
         memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, self.settings, residency)
         if not all(stage.fits for stage in memory):
             return inf
-        blocks = min(stage.blocks for stage in memory)
+        room = min(room_of(stage).sequences(self._held) for stage in memory)
         stages = inputs.plan.pipeline_parallel_size
         most = stages * min(inputs.max_rows, inputs.max_tokens)
-        batch = min(traffic.batch, blocks // self._blocks(1), most)
+        batch = min(traffic.batch, room, most)
         if not batch:
-            return 1e30 / blocks
+            return 1e30 / min(stage.blocks for stage in memory)
         rows = ceil(batch / stages)
         steps = (rows, rows), (inputs.max_tokens, 0)
         work = np.array([self._work.work_ps(inputs, stage, steps) for stage in range(stages)])
         cycle_ps = max(work[:, 0].sum(), min(stages, batch) * work[:, 0].max())
         prefill_ps = work[:, 1].max() / inputs.max_tokens
         return float(cycle_ps / batch + traffic.prompt_share * prefill_ps)
-
-    def _blocks(self, sequences: int) -> int:
-        return sequences * -(-self.traffic.context // self.settings.block_size)
 
     def _filled(
         self, memory: Sequence[StageMemory], pieces: Sequence[Sequence[Piece]], batch: int
@@ -113,7 +119,7 @@ class _Search:
         least = self.inputs.placed
         stages = []
         for number, (stage, own) in enumerate(zip(memory, pieces, strict=True)):
-            kept = ceil(self._blocks(batch) * stage.block_bytes) if least.kv != "lpddr" else 0
+            kept = ceil(batch * stage.held_bytes(self._held)) if least.kv != "lpddr" else 0
             room = stage.sram_bytes - stage.reserved_bytes - kept
             every = sum(piece.size_bytes for piece in own)
             if every <= room + stage.buffer_bytes and self._may_be_whole(number, own):

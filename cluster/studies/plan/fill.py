@@ -4,7 +4,17 @@ from typing import Any
 
 from cluster.compiled import called, compiled
 from cluster.studies.plan.cycle import FULLEST, prompt_of
-from cluster.studies.plan.memory import BLOCK, BLOCK_PARTS, FREE, LACKS, TAIL_PARTS, TAILS
+from cluster.studies.plan.memory import (
+    BLOCK,
+    BLOCK_PARTS,
+    FREE,
+    LACKS,
+    TAIL_PARTS,
+    TAILS,
+    UNIT,
+    UNIT_PARTS,
+    UNITS,
+)
 from cluster.studies.plan.solve import full_rate, latency
 from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES, STATIC_J
 from cluster.studies.plan.tabulate import PROMPT_J, ROW_J, place_of
@@ -22,10 +32,19 @@ HEADROOM, BLOCKS, TTFT_PS, TPOT_PS, RATE_PER_PS, CAPACITY_PER_PS, INSIDE, JOULES
 those of one request."""
 FILLING = 8
 """Requests of a replica that are with their prompts when all seats are taken."""
-COLUMNS = 9
+SEQUENCES = 9
+"""Mean requests at their ends that the KV of a replica has room for."""
+COLUMNS = 10
 
-MEAN_BLOCKS, MOST_BLOCKS, DEMAND, KIND = range(4)
-"""Places of ``asked``: KV blocks of a request at its end, on the mean and at most; the demand."""
+DEMAND, KIND = range(2)
+"""Places of ``asked``: how much, and how it is meant."""
+
+
+@called
+def _free(stage: Any, max_num_seqs: int) -> Any:
+    """SRAM bytes of a stage for KV blocks."""
+    tail = (stage[TAILS] * max_num_seqs + stage[TAIL_PARTS] - 1) // stage[TAIL_PARTS]
+    return stage[FREE] - tail
 
 
 @called
@@ -36,27 +55,46 @@ def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
         if memory[stage, LACKS] > 0:
             return LPDDR
     for stage in range(memory.shape[0]):
-        tail = (memory[stage, TAILS] * max_num_seqs + memory[stage, TAIL_PARTS] - 1) // memory[
-            stage, TAIL_PARTS
-        ]
-        free = memory[stage, FREE] - tail
-        if free <= 0:
+        free = _free(memory[stage], max_num_seqs)
+        if free <= 0 or _room(memory[stage], free) < memory[stage, UNITS:].sum():
             return SRAM
         blocks = free * memory[stage, BLOCK_PARTS] // memory[stage, BLOCK]
         fewest = blocks if fewest < 0 else min(fewest, blocks)
-    if fewest < 1:
-        return SRAM
     left = -1
     for stage in range(memory.shape[0]):
-        tail = (memory[stage, TAILS] * max_num_seqs + memory[stage, TAIL_PARTS] - 1) // memory[
-            stage, TAIL_PARTS
-        ]
         kept = (fewest * memory[stage, BLOCK] + memory[stage, BLOCK_PARTS] - 1) // memory[
             stage, BLOCK_PARTS
         ]
-        over = memory[stage, FREE] - tail - kept
+        over = _free(memory[stage], max_num_seqs) - kept
         left = over if left < 0 else min(left, over)
     row[BLOCKS], row[HEADROOM] = fewest, left
+    return FITS
+
+
+@called
+def _room(stage: Any, free: Any) -> Any:
+    """Units that so many bytes have room for."""
+    return free * stage[UNIT_PARTS] // stage[UNIT]
+
+
+@called
+def hold(memory: Any, max_num_seqs: int, held: tuple[Any, Any], row: Any) -> int:
+    """Write how many requests one candidate has room for; FITS, or KV where one is too long.
+
+    ``held`` are blocks of each kind: of requests at their ends on the mean, and the most that the
+    longest ever holds.
+    """
+    mean, most = held
+    for stage in range(memory.shape[0]):
+        room = _room(memory[stage], _free(memory[stage], max_num_seqs))
+        taken, longest = 0.0, 0
+        for kind in range(len(mean)):
+            taken += memory[stage, UNITS + kind] * mean[kind]
+            longest += memory[stage, UNITS + kind] * most[kind]
+        if longest > room:
+            return KV
+        sequences = room / taken
+        row[SEQUENCES] = sequences if stage == 0 else min(row[SEQUENCES], sequences)
     return FITS
 
 
@@ -103,18 +141,22 @@ def speed(given: Any, asked: Any, seats: float, budget: int, guess: float, row: 
 
 
 @compiled
-def check(memory: Any, asked: Any, max_num_seqs: Any, status: Any, out: Any) -> None:
-    """Write blocks and headroom of each candidate of ``out[n, 9]``; ``status[n]`` is FITS or why
-    not."""
+def check(memory: Any, mean: Any, most: Any, max_num_seqs: Any, status: Any, out: Any) -> None:
+    """Write blocks, headroom and sequences of each candidate of ``out[n, 10]``; ``status[n]`` is
+    FITS or why not.
+
+    ``mean[k]`` and ``most[n, k]`` are KV blocks that layers of each kind hold of a request.
+    """
     for place in range(len(max_num_seqs)):
         status[place] = pool(memory, max_num_seqs[place], out[place])
-        if status[place] == FITS and out[place, BLOCKS] < asked[MOST_BLOCKS]:
-            status[place] = KV
+        if status[place] == FITS:
+            held = mean, most[place]
+            status[place] = hold(memory, max_num_seqs[place], held, out[place])
 
 
 @compiled
 def fill(given: Any, asked: Any, max_num_seqs: Any, places: Any, status: Any, out: Any) -> None:
-    """Complete the rows of ``out[n, 9]`` whose status is FITS; it becomes RATE for some.
+    """Complete the rows of ``out[n, 10]`` whose status is FITS; it becomes RATE for some.
 
     ``places[n]`` is the place of each one's budget. Those of one budget are done one after the
     other: each begins with what the last one came to.
@@ -125,7 +167,7 @@ def fill(given: Any, asked: Any, max_num_seqs: Any, places: Any, status: Any, ou
         for place in range(len(max_num_seqs)):
             if status[place] == FITS and places[place] == budget:
                 row = out[place]
-                seats = min(float(max_num_seqs[place]), row[BLOCKS] / asked[MEAN_BLOCKS])
+                seats = min(float(max_num_seqs[place]), row[SEQUENCES])
                 seats = min(seats, given.budgets[budget] * slots)
                 status[place] = speed(given, asked, seats, budget, guess, row)
                 guess = row[FILLING] / (FULLEST * min(slots, seats))

@@ -6,8 +6,10 @@ from typing import TypeAlias
 import numpy as np
 
 from cluster.machine.energy.joules import Joules, joules_of
+from cluster.machine.kv_capacity import held_blocks
 from cluster.machine.memory import MemorySettings
 from cluster.machine.memory.settings import memory_settings
+from cluster.machine.memory.stage import windows_of
 from cluster.machine.place import place
 from cluster.machine.price import PriceError, PriceInputs, price_tables
 from cluster.machine.residency.places import uniform
@@ -30,7 +32,18 @@ class Ground:
     routes: Routes
     traffic: Traffic
     choices: Choices
+    mean_blocks: Floats
+    """[k] KV blocks of a request at its end, on the mean, that layers of each kind hold."""
+    windows: Integers
+    """[k] windows of the kinds, behind which blocks are freed; 0: they are kept."""
     asked: Floats
+
+    def most_blocks(self, budgets: Integers) -> Integers:
+        """[n, k] most blocks of each kind that the longest request holds, read in chunks of
+        ``budgets[n]`` tokens at most."""
+        longest = np.full(len(budgets), self.traffic.sequences[-1])
+        size = self.resolved.scenario.scheduler.block_size
+        return held_blocks(self.windows, longest, budgets[:, None], size)
 
 
 def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
@@ -43,14 +56,18 @@ def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Dema
     traffic = traffic_of(
         requests.prompt_tokens[fitting], requests.output_tokens[fitting], window, arrival_ps
     )
-    blocks = -(-traffic.sequences // scheduler.block_size)
+    settings = memory_settings(resolved, resolved.formats, resolved.plan)
+    windows = np.array(windows_of(resolved.model, settings), np.int64)
+    blocks = held_blocks(windows, traffic.sequences, 1, scheduler.block_size)
     kind, much = demand
     return Ground(
         resolved=resolved,
         routes=routes,
         traffic=traffic,
         choices=choices,
-        asked=np.array([blocks.mean(), blocks[-1], much, kind], np.float64),
+        mean_blocks=blocks.mean(axis=0),
+        windows=windows,
+        asked=np.array([much, kind], np.float64),
     )
 
 
@@ -74,7 +91,7 @@ def site_of(ground: Ground, cards: Integers) -> tuple[int, int]:
 
 def settings_of(ground: Ground, shape: Shape) -> MemorySettings:
     """What a shape says of memory; of seats it says nothing, so with the tail of one."""
-    asked = memory_settings(ground.resolved.scenario, shape.formats, shape.plan)
+    asked = memory_settings(ground.resolved, shape.formats, shape.plan)
     return replace(asked, mode=shape.memory_mode, max_num_seqs=1)
 
 

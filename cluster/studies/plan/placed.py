@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster.machine.memory import MemorySettings
-from cluster.machine.memory.stage import stage_memory
+from cluster.machine.memory.capacity import room_of
+from cluster.machine.memory.stage import stage_memory, steady_blocks
 from cluster.machine.price import PriceError, PriceInputs
 from cluster.machine.residency.choose import choose
 from cluster.machine.residency.expected import traffic_of
@@ -75,5 +76,5 @@ def _has_room(
     """Whether all expected sequences have room beside all weights: ``choose`` finds none faster,
     since whatever lies in SRAM can only make a step shorter, and looks at this one first."""
     memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, settings, whole)
-    wanted = traffic.batch * -(-traffic.context // settings.block_size)
-    return all(stage.fits and stage.blocks >= wanted for stage in memory)
+    held = steady_blocks(inputs.model, settings, traffic.context)
+    return all(stage.fits and room_of(stage).sequences(held) >= traffic.batch for stage in memory)

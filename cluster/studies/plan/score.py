@@ -55,7 +55,7 @@ class Scored:
     max_num_seqs: Integers
     max_num_batched_tokens: Integers
     columns: Floats
-    """[n, 7] as named in ``fill``."""
+    """[n, 10] as named in ``fill``."""
     infeasible: dict[str, int]
     """Candidates without a score, by reason."""
     cards: int
@@ -137,7 +137,7 @@ def score_placed(
     memory = stage_rows(inputs.model, shape.plan, inputs.hardware, settings, batches.residency)
     began, worked = time.perf_counter(), time.process_time()
     status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
-    fill.check(memory, ground.asked, seats, status, columns)
+    fill.check(memory, ground.mean_blocks, ground.most_blocks(budgets), seats, status, columns)
     status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
     fits = np.flatnonzero(status == fill.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]

@@ -100,7 +100,7 @@ def test_the_columns_of_a_share_are_those_of_its_cards(
     share.account(0, np.concatenate(windows))
     share.close(outcome.served.end_ps, [])
 
-    (place, columns), *others = share.columns(machine.fit.blocks).items()
+    (place, columns), *others = share.columns(machine.fit.pool).items()
     assert not others
     assert place == (1, 0)
     part = list(card_parts(machine, outcome))[int(machine.cards[1, 0, 2])]
@@ -124,4 +124,4 @@ def test_an_account_that_is_still_open_gives_nothing_away(machine: Machine) -> N
     share.open(0, np.arange(4), machine.prices, 16)
 
     with pytest.raises(RuntimeError, match="replica 0 is still open"):
-        share.columns(machine.fit.blocks)
+        share.columns(machine.fit.pool)

@@ -220,7 +220,7 @@ def test_a_choice_for_one_user_keeps_less_room_for_kv() -> None:
     base = laid_out(memory={"mode": "auto"}, hardware_set={"chiplet.usable_sram_fraction": 0.5})
     resolved = resolve(load(asked(memory={"mode": "auto"})))
     inputs: PriceInputs = base.inputs
-    wanted = memory_settings(resolved.scenario, resolved.formats, resolved.plan)
+    wanted = memory_settings(resolved, resolved.formats, resolved.plan)
 
     def blocks(batch: int) -> int:
         placed = choose(inputs, wanted, Traffic(batch=batch, context=1000, prompt_share=1.0))

@@ -8,6 +8,7 @@ import pytest
 
 from cluster.assembly import arrivals_of, assemble
 from cluster.machine.attention import SHAPE, kv_ps, worked_ps
+from cluster.machine.kv_capacity import KvCapacity
 from cluster.machine.price import steady_decode
 from cluster.machine.tables import STEP, Records
 from cluster.scenario.load import load
@@ -124,7 +125,8 @@ def test_steady_decode_prices_the_spill_as_the_engine_does() -> None:
     ]
     row = eight[0]
     context = int(row["decode_blocks"]) * 64 // 8
-    steady = steady_decode(machine.prices, batch=8, context=context, sram_blocks=20)
+    room = KvCapacity.of_blocks(machine.limits.blocks, 20), 64
+    steady = steady_decode(machine.prices, batch=8, context=context, room=room)
 
     assert row["end_ps"] - row["start_ps"] == steady.slowest_stage_ps
     assert (

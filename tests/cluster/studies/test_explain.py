@@ -132,3 +132,23 @@ def test_kv_beyond_sram_is_told_with_what_fetching_it_takes() -> None:
         (found["kv_blocks"] - found["kv_blocks_in_sram"]) * 66_560
     )
     assert "for each block that a step fetches" in explain_text(found)
+
+
+def test_layers_with_a_window_are_said_to_keep_its_blocks() -> None:
+    said = {}
+    for cached in (False, True):
+        chats = {"synthetic": {"requests": 4, "preset": "mooncake-conversation"}}
+        found = explained(
+            model="gpt-oss-20b",
+            memory={"mode": "capacity"},
+            workload=chats,
+            scheduler={"enable_prefix_caching": cached, "max_num_seqs": 60},
+        )
+        said[cached] = found["kv_windows"], found["kv_tokens_per_seq"]
+        text = explain_text(found)
+        assert ("Layers that see 128 tokens keep all blocks of a sequence" in text) == cached
+
+    assert said[False][0] == [{"window_tokens": 128, "blocks_per_seq": 3}]
+    assert said[True][0] == [{"window_tokens": 128, "blocks_per_seq": None}]
+    # Half of the layers: n blocks and 3 for each sequence take what n / 2 did in all of them.
+    assert said[False][1] == pytest.approx(2 * said[True][1] - 3 * 64, abs=2)

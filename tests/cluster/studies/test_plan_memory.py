@@ -7,9 +7,11 @@ import pytest
 
 from cluster.machine.memory import MemorySettings, fit, stage_memory
 from cluster.machine.residency.places import Mode
+from cluster.machine.tables import Integers
 from cluster.studies.plan import fill
-from cluster.studies.plan.memory import stage_rows
+from cluster.studies.plan.memory import UNITS, stage_rows
 from cluster.studies.plan.space import MODES
+from cluster.studies.plan.traffic import Floats
 from topology.catalog import load_hardware
 from workloads.formats import get_format
 from workloads.model import load_model
@@ -31,6 +33,13 @@ CASES: list[tuple[str, Plan, Mode]] = [
 ]
 
 
+def check(rows: Integers, most: int, seats: Integers, status: Integers, found: Floats) -> None:
+    """With requests of one block on the mean and ``most`` at most in layers of each kind."""
+    kinds = rows.shape[1] - UNITS
+    longest = np.full((len(seats), kinds), most)
+    fill.check(rows, np.ones(kinds), longest, seats, status, found)
+
+
 @pytest.mark.parametrize(("name", "plan", "mode"), CASES)
 @pytest.mark.parametrize("weights", ["mxint8", "mxint4"])
 def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
@@ -43,7 +52,7 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
     seats = np.array([1, 7, 60, 333, 5000, 60_000])
     status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
 
-    fill.check(rows, np.array([1.0, 1.0, 0.7, fill.LOAD]), seats, status, found)
+    check(rows, 1, seats, status, found)
 
     for batch, became, row in zip(seats, status, found, strict=True):
         settings = replace(one, max_num_seqs=int(batch))
@@ -63,7 +72,7 @@ def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
     for mode in MODES:
         settings = MemorySettings(mode=mode, weights=eight, kv=eight)
         rows = stage_rows(model, Plan(), hardware, settings)
-        fill.check(rows, np.ones(4), np.array([4]), status, found)
+        check(rows, 1, np.array([4]), status, found)
         became[mode] = int(status[0])
 
     assert became == {"capacity": fill.LPDDR, "performance": fill.SRAM}  # 671 GB and one card
@@ -76,6 +85,22 @@ def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
     rows = stage_rows(model, plan, hardware, MemorySettings(weights=eight, kv=eight))
     status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
 
-    fill.check(rows, np.array([1.0, 1e6, 0.7, 0.0]), np.array([4]), status, found)
+    check(rows, 10**6, np.array([4]), status, found)
 
     assert status[0] == fill.KV
+
+
+def test_sequences_are_counted_by_kind_of_layer() -> None:
+    model, hardware = load_model("gpt-oss-120b"), load_hardware("corsair")
+    plan = Plan(tensor_parallel_size=8, pipeline_parallel_size=9, expert_parallel_size=8)
+    settings = MemorySettings(weights=get_format("mxint4"), kv=get_format("mxint8"))
+    rows = stage_rows(model, plan, hardware, settings)
+    (room,) = fit(model, plan, hardware, settings).capacity.room_units
+    status, found = np.zeros(2, np.int64), np.zeros((2, fill.COLUMNS))
+
+    # Requests of 100.5 full and 3 windowed blocks; the longest just fits, or is one block too long.
+    longest = np.array([[room - 11, 11], [room - 10, 11]])
+    fill.check(rows, np.array([100.5, 3.0]), longest, np.array([1, 1]), status, found)
+
+    assert status.tolist() == [fill.FITS, fill.KV]
+    assert found[0, fill.SEQUENCES] == room / 103.5
