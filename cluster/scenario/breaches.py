@@ -129,7 +129,7 @@ def _keys(found: Any, data: Mapping[str, Any]) -> Keys:
 
 def _of_key(found: Any) -> bool:
     """Whether it is the key that is wrong, not what it holds."""
-    return found["type"] == "invalid_key" or found["loc"][-1:] == ("[key]",)
+    return bool(found["type"] == "invalid_key" or found["loc"][-1:] == ("[key]",))
 
 
 def _leads(here: Any, step: str | int) -> bool:
