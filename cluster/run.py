@@ -25,6 +25,7 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
+from cluster.scenario.warmup import check_warmup
 from cluster.serving.problem import Observer, OnSteps
 from results.columns import request_columns
 from results.places import RUNS
@@ -174,6 +175,7 @@ def _run(
     on_steps: OnSteps | None = None,
 ) -> Run:
     outcome = play(resolved, machine, observer=observer, on_steps=on_steps)
+    check_warmup(outcome.served.arrival_ps, resolved.scenario.warmup_s)
     return Run(
         scenario=resolved.scenario,
         resolved=resolved,

@@ -17,7 +17,9 @@ from cluster.scenario.model import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.traffic import traffic
+from cluster.scenario.warmup import check_warmup
 from cluster.scenario.workload import Workload
+from results.window import begin_ps
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
@@ -53,6 +55,11 @@ class Resolved:
     """Of one pool; None: it does both."""
     pools: "tuple[Resolved, Resolved] | None" = None
     """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
+
+    @property
+    def begin_ps(self) -> int:
+        """Where the window begins that all figures of the run are of; the same for its pools."""
+        return begin_ps(self.requests.arrival_ps, self.scenario.warmup_s)
 
     def carrying(self, requests: "Requests") -> "Resolved":
         """The same with these requests, in its pools too."""
@@ -122,6 +129,8 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     if scenario.pools is None:
         check_plan(plan, model)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
+    if not concurrency:
+        check_warmup(requests.arrival_ps, scenario.warmup_s)
     content: dict[str, object] = {
         **_settings_content(scenario, formats, plan),
         "hardware": openers.content(hardware),
