@@ -232,9 +232,8 @@ def play(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    begin_ps = resolved.begin_ps
-    account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=begin_ps)
-    tally, shares = Tally(begin_ps=begin_ps), shares_of(machine)
+    account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=resolved.begin_ps)
+    tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     asked = arrivals_of(resolved) if arrivals is None else arrivals
     account.reach(least_end_ps(asked, machine.limits))  # spares it to begin with the finest bins
 

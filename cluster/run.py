@@ -115,6 +115,7 @@ def simulate(
     """
     started = datetime.now(UTC)
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    check_warmup(resolved)
     with opened(
         engine,
         LocalEngine,
@@ -175,7 +176,7 @@ def _run(
     on_steps: OnSteps | None = None,
 ) -> Run:
     outcome = play(resolved, machine, observer=observer, on_steps=on_steps)
-    check_warmup(outcome.served.arrival_ps, resolved.scenario.warmup_s)
+    check_warmup(resolved, outcome.served.arrival_ps)
     return Run(
         scenario=resolved.scenario,
         resolved=resolved,

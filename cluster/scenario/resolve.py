@@ -17,7 +17,6 @@ from cluster.scenario.model import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.traffic import traffic
-from cluster.scenario.warmup import check_warmup
 from cluster.scenario.workload import Workload
 from results.window import begin_ps
 from topology.catalog import Hardware, load_hardware
@@ -129,8 +128,6 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     if scenario.pools is None:
         check_plan(plan, model)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
-    if not concurrency:
-        check_warmup(requests.arrival_ps, scenario.warmup_s)
     content: dict[str, object] = {
         **_settings_content(scenario, formats, plan),
         "hardware": openers.content(hardware),
