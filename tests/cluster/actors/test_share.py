@@ -127,3 +127,33 @@ def test_an_account_that_is_still_open_gives_nothing_away(machine: Machine) -> N
 
     with pytest.raises(RuntimeError, match="replica 0 is still open"):
         share.columns(machine.fit.blocks)
+
+
+def test_shares_leave_out_the_same_warm_up_as_the_whole(
+    four_replicas: Mapping[str, Any], machine: Machine
+) -> None:
+    asked = load(four_replicas, store={"bins": 16})
+    span_ps = int(np.ptp(resolve(asked).requests.arrival_ps))
+    warm = resolve(asked.model_copy(update={"warmup_s": span_ps / 2e12}))
+    arrivals, limits = arrivals_of(warm), machine.limits
+    outcome = play(warm, machine)
+    share = Share(cards_of(machine.routes, machine.cards, machine.fit))
+    steps = members = 0
+    for number, part in enumerate(independent_parts(arrivals, limits, 4)):
+        share.open(number, part.replicas, machine.prices, 16, warm.begin_ps)
+        share.begin(number, part, machine.prices, arrivals, machine.joules, limits, warm.begin_ps)
+        running = True
+        while running:
+            progress, window = share.advance(number, 100)
+            share.account(number, window)
+            running = progress.running
+        _, tally, _ = share.served(number)
+        steps, members = steps + tally.steps, members + tally.members
+    places = sorted(share.places)
+    bins = bins_of(dict(zip(places, share.close(outcome.end_ps, places), strict=True)))
+
+    assert (bins.start_ps, bins.bin_ps) == (outcome.bins.start_ps, outcome.bins.bin_ps)
+    assert np.array_equal(bins.busy_ps, outcome.bins.busy_ps)
+    assert np.array_equal(bins.kv_block_ns, outcome.bins.kv_block_ns)
+    assert (steps, members) == (outcome.steps, outcome.members)
+    assert 0 < steps < play(resolve(asked), machine).steps
