@@ -28,6 +28,7 @@ from cluster.serving.engine import serve
 from cluster.serving.members import members_of
 from cluster.serving.problem import Arrivals, Limits, Observer, OnSteps, Served
 from cluster.serving.refusal import least_end_ps
+from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
@@ -77,6 +78,8 @@ class Outcome:
     peak_blocks: int
     request_j: Floats
     """[request] energy of the work that each caused; 0 for those refused."""
+    end_ps: int
+    """Where the window ends that begins with ``bins``: with the last finish, or refusal."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
@@ -230,8 +233,8 @@ def play(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    account = Account(machine.prices, max_bins=max_bins(resolved))
-    tally, shares = Tally(), shares_of(machine)
+    account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=resolved.begin_ps)
+    tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     asked = arrivals_of(resolved) if arrivals is None else arrivals
     account.reach(least_end_ps(asked, machine.limits))  # spares it to begin with the finest bins
 
@@ -244,6 +247,7 @@ def play(
 
     served = serve(asked, machine.prices, machine.limits, observer=observer, on_steps=taken)
     request_j = shares.of(members_of(served, asked))
+    account.reach(last_ps(served.arrival_ps, served.finish_ps))
     return outcome_of(served, account.bins(), tally, request_j)
 
 
@@ -261,6 +265,7 @@ def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> O
         members=tally.members,
         peak_blocks=tally.peak_blocks,
         request_j=request_j,
+        end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
     )
 
 

@@ -9,10 +9,11 @@ import functools
 import hashlib
 import os
 import re
+import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,18 +106,31 @@ class _Notice(event.Listener):
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """Where machine code of exactly these sources is kept; None where no folder can be written."""
-    name = source_digest()
+    """Where machine code of exactly these sources is kept; None where no folder can be used.
+
+    Whoever can write the folder can have code run as this user, so it is only used where nobody
+    else can. Of the folders that are passed over for that, one line on stderr says which and why.
+    """
+    name, refused, found = source_digest(), [], None
     for root in _roots():
-        folder = root / name
-        if _writable(folder):
-            return folder
-    print(  # noqa: T201
-        f"no folder for compiled code can be written (set {CACHE_VARIABLE}): "
-        "the engine is compiled anew in every process",
-        file=sys.stderr,
-    )
-    return None
+        try:
+            found = _private(Path(os.path.realpath(root)), name)
+        except _SharedFolderError as error:
+            refused.append(str(error))
+        except OSError:
+            continue
+        if found is not None:
+            break
+    if refused:
+        used = f"; {found.parent} is used" if found is not None else ""
+        print(f"not used for compiled code: {'; '.join(refused)}{used}", file=sys.stderr)  # noqa: T201
+    if found is None:
+        print(  # noqa: T201
+            f"no folder for compiled code can be used (set {CACHE_VARIABLE} to one of your own): "
+            "the engine is compiled anew in every process",
+            file=sys.stderr,
+        )
+    return found
 
 
 def source_digest() -> str:
@@ -199,11 +213,54 @@ def _private_temporary() -> Path | None:
     return folder if mine and not folder.is_symlink() else None
 
 
-def _writable(folder: Path) -> bool:
-    """Make ``folder`` and try to write in it."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError:
-        return False
-    return True
+class _SharedFolderError(Exception):
+    """A folder that somebody else could change; says which, and why."""
+
+
+def _private(root: Path, name: str) -> Path:
+    """``root / name``, made where it is missing, if nobody else can change what lies in it.
+
+    ``root`` is a real path, without symbolic links. It and what is below must belong to this user,
+    and nobody else may write it. Folders above may be root's, too, and may be written by others
+    where these cannot rename what is not theirs (the sticky bit). Whoever could change the root of
+    the file system could change Python itself, so that is not looked at.
+
+    Raises
+    ------
+    _SharedFolderError
+        Somebody else could.
+    OSError
+        It cannot be made, or not be written.
+    """
+    folder = root / name
+    for place in (*reversed(folder.parents), folder):
+        if place.parent == place:
+            continue
+        with suppress(FileExistsError):
+            if not os.path.lexists(place):
+                place.mkdir(mode=0o700)
+        _refuse_shared(place, own=place in (root, folder))
+    if hasattr(os, "getuid") and stat.S_IMODE(folder.lstat().st_mode) & 0o077:
+        folder.chmod(0o700)  # what numba makes inside may be as open as the umask has it
+    tempfile.TemporaryFile(dir=folder).close()
+    return folder
+
+
+def _refuse_shared(place: Path, *, own: bool) -> None:
+    """Raise where somebody else could write ``place``, or rename what is in it.
+
+    ``own`` folders must be this user's alone. Where folders have no owner, nothing is refused.
+    """
+    status = place.lstat()
+    if not stat.S_ISDIR(status.st_mode):  # nor a link: somebody made it since paths were resolved
+        raise NotADirectoryError(f"{place} is no folder")
+    if not hasattr(os, "getuid"):
+        return
+    user = os.getuid()
+    if status.st_uid != user and (own or status.st_uid != 0):
+        raise _SharedFolderError(f"{place} belongs to user {status.st_uid}, not to {user}")
+    sticky = status.st_mode & stat.S_ISVTX
+    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and (own or not sticky):
+        mend = "; chmod go-w makes it safe" if status.st_uid == user else ""
+        mode = stat.S_IMODE(status.st_mode)
+        raise _SharedFolderError(f"others can write {place} (mode {mode:o}{mend})")

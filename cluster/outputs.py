@@ -71,7 +71,7 @@ def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
         machine.joules,
         outcome.bins,
         cards=len(machine.routes.card_id),
-        end_ps=outcome.served.end_ps,
+        end_ps=outcome.end_ps,
     )
     return energy_measured(energy, machine.facility)
 
@@ -83,14 +83,14 @@ def energy_measured(energy: Spent, facility: Facility) -> Energy:
         parts_j=energy.parts_j.tolist(),
         mean_power_w=energy.mean_w,
         peak_power_w=energy.peak_w,
-        facility_energy_j=None if power is None else power[1] * energy.end_s,
+        facility_energy_j=None if power is None else power[1] * energy.lasted_s,
         facility_power_w=None if power is None else power[0],
     )
 
 
 def edges_ps(bins: Bins) -> Integers:
     """[bins + 1] edges of the time bins."""
-    return np.arange(bins.busy_ps.shape[2] + 1) * np.int64(bins.bin_ps)
+    return bins.start_ps + np.arange(bins.busy_ps.shape[2] + 1) * np.int64(bins.bin_ps)
 
 
 def card_parts(
@@ -104,7 +104,7 @@ def card_parts(
     cards = cards_of(machine.routes, machine.cards, machine.fit)
     ranks = {card.index: card for card in cards}
     idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]))
-    idle |= energy_columns(idle_joules(machine.joules, bins, outcome.served.end_ps))
+    idle |= energy_columns(idle_joules(machine.joules, bins, outcome.end_ps))
     for index, name in enumerate(routes.card_id.tolist()):
         card = ranks.get(index)
         part: Columns = {
@@ -126,8 +126,7 @@ def card_parts(
 def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
     """Columns of a card's energy: constants times what it has counted."""
     place = (card.replica, card.stage)
-    spent_j = card_joules(machine.joules, outcome.bins, place, outcome.served.end_ps)
-    return energy_columns(spent_j)
+    return energy_columns(card_joules(machine.joules, outcome.bins, place, outcome.end_ps))
 
 
 def rank_columns(bins: Bins, replica: int, stage: int, pool: tuple[int, int]) -> Columns:

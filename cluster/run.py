@@ -25,6 +25,7 @@ from cluster.scenario.identity import MODEL_VERSION
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
+from cluster.scenario.warmup import check_warmup
 from cluster.serving.problem import Observer, OnSteps
 from results import display
 from results.columns import request_columns
@@ -153,6 +154,7 @@ def simulate(
     """
     started = datetime.now(UTC)
     resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    check_warmup(resolved)
     with opened(
         engine,
         LocalEngine,
@@ -213,6 +215,7 @@ def _run(
     on_steps: OnSteps | None = None,
 ) -> Run:
     outcome = play(resolved, machine, observer=observer, on_steps=on_steps)
+    check_warmup(resolved, outcome.served.arrival_ps)
     return Run(
         scenario=resolved.scenario,
         resolved=resolved,

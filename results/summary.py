@@ -22,6 +22,7 @@ from results.schema import (
     STATUSES,
     summary_statistics,
 )
+from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
 
@@ -34,7 +35,7 @@ _PS_PER_MS = 1e9
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """What the cards and their facility spent over the whole run."""
+    """What the cards and their facility spent in the run's window."""
 
     parts_j: Sequence[float]
     """Of all cards, in the order of PARTS."""
@@ -86,7 +87,8 @@ def summarise(
     slo:
         Seconds by ``ttft_s``, ``tpot_s``, ``e2e_s``; None or absent is no objective.
     warmup_s:
-        Requests that arrived before it are left out. ITL's percentiles still hold their tokens.
+        Requests that arrived so soon after the first are left out. ITL's percentiles still hold
+        their tokens.
     flags:
         Sentences that a reader should see beside the numbers.
 
@@ -97,20 +99,21 @@ def summarise(
     """
     if itl_count is not None and itl_count.shape != (BINS,):
         raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
-    counted = _where(requests, requests["arrival_ps"] >= round(warmup_s * PS_PER_S))
+    window = window_of(requests["arrival_ps"], requests["finish_ps"], warmup_s)
+    counted = _where(requests, requests["arrival_ps"] >= window.begin_ps)
     done = _where(counted, counted["status"] == _COMPLETED)
-    every = requests["output_tokens"][requests["status"] == _COMPLETED]
+    duration_s = window.length_s if len(counted["status"]) else None
     early = (
         ["itl percentiles include the warm-up"] if warmup_s > 0 and itl_count is not None else []
     )
     return {
-        **_speeds(counted, done, machine=machine, itl_count=itl_count, slo=slo or {}),
+        **_speeds(counted, done, duration_s, machine=machine, itl_count=itl_count, slo=slo or {}),
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": len(counted["status"]) - len(done["status"]),
         **_transfers(done),
         **_machine_side(machine, done),
         "clock_hz": machine.clock_hz,
-        **energy_side(machine.energy, int(every.sum())),
+        **energy_side(machine.energy, int(done["output_tokens"].sum())),
         "flags": [*flags, *early],
     }
 
@@ -118,6 +121,7 @@ def summarise(
 def _speeds(
     counted: Mapping[str, Integers],
     done: Mapping[str, Integers],
+    duration_s: float | None,
     *,
     machine: Machine,
     itl_count: Integers | None,
@@ -126,7 +130,7 @@ def _speeds(
     """How much of what was asked was done, how fast, and how long each waited."""
     completed, arrived = len(done["status"]), len(counted["status"])
     input_tokens, output_tokens = int(done["prompt_tokens"].sum()), int(done["output_tokens"].sum())
-    duration_s, good = _duration_s(counted), _good(done, slo)
+    good = _good(done, slo)
     card_s = None if duration_s is None else duration_s * machine.cards
     latencies = _latencies(done, itl_count)
     return {
@@ -179,14 +183,6 @@ def _where(requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]) -> d
 
 def _ratio(part: float | None, whole: float | None) -> float | None:
     return part / whole if part is not None and whole else None
-
-
-def _duration_s(counted: Mapping[str, Integers]) -> float | None:
-    """From the first arrival to the last arrival or finish."""
-    arrival, finish = counted["arrival_ps"], counted["finish_ps"]
-    if not len(arrival):
-        return None
-    return (max(int(arrival.max()), int(finish.max())) - int(arrival.min())) / PS_PER_S
 
 
 def _good(done: Mapping[str, Integers], slo: Mapping[str, float | None]) -> int | None:
@@ -272,7 +268,7 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
 
 
 def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
-    """Keys of a summary that tell of energy; ``output_tokens`` of the whole run, warm-up too."""
+    """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
     parts = [None] * len(PARTS) if energy is None else energy.parts_j
     shares = {part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)}

@@ -53,6 +53,7 @@ class RayEngine:
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
             max_bins=max_bins(resolved),
+            begin_ps=resolved.begin_ps,
             observer=observer,
             on_steps=on_steps,
         )

@@ -50,14 +50,10 @@ class Lane:
         """Those that have answered every time so far."""
         self._flying: deque[dict[int, Ref]] = deque()
 
-    def open(self, replicas: Integers, prices: Ref, max_bins: int) -> None:
+    def open(self, replicas: Integers, prices: Ref, max_bins: int, begin_ps: int) -> None:
         """Begin new accounts."""
-        self._flying.append(
-            {
-                actor: self._crew.ask(actor, "open", self._number, replicas, prices, max_bins)
-                for actor in self.actors
-            }
-        )
+        given = self._number, replicas, prices, max_bins, begin_ps
+        self._flying.append({actor: self._crew.ask(actor, "open", *given) for actor in self.actors})
 
     def push(self, window: Ref) -> None:
         """Send a window to all; wait if there are too many on their way."""

@@ -23,6 +23,7 @@ from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.engine import serve
 from cluster.serving.members import members_of
 from cluster.serving.problem import Arrivals, Observer, OnSteps, Served
+from results.window import last_ps
 
 Pair: TypeAlias = tuple[int, int]
 """A part and an actor that has cards of its replicas."""
@@ -38,6 +39,7 @@ class Play:
         arrivals: Arrivals,
         *,
         max_bins: int,
+        begin_ps: int = 0,
         observer: Observer | None = None,
         on_steps: OnSteps | None = None,
     ) -> None:
@@ -49,6 +51,7 @@ class Play:
         self._machine = machine
         self._arrivals = arrivals
         self._max_bins = max_bins
+        self._begin_ps = begin_ps
         self._observer = observer
         self._on_steps = on_steps
         # The step log has one order over all replicas: who wants it whole gets it from one engine.
@@ -90,7 +93,8 @@ class Play:
             for number in sorted({number for number, _ in todo})
         }
         for number, lane in lanes.items():
-            lane.open(self._parts[number].replicas, self._shared[0], self._max_bins)
+            replicas = self._parts[number].replicas
+            lane.open(replicas, self._shared[0], self._max_bins, self._begin_ps)
         if len(self._parts) > 1:
             self._run_apart(lanes)
         elif lanes:
@@ -100,7 +104,8 @@ class Play:
 
     def _run_here(self, lane: Lane) -> None:
         """Run everything in this process."""
-        batches, tally, on_steps = Batches(BATCH_ROWS), Tally(), self._on_steps
+        batches, tally = Batches(BATCH_ROWS), Tally(begin_ps=self._begin_ps)
+        on_steps = self._on_steps
         shares = shares_of(self._machine)
 
         def taken(window: Records) -> None:
@@ -129,7 +134,8 @@ class Play:
         while waiting or flight:
             while waiting and len(flight) < self._crew.at_once:
                 number = waiting.popleft()
-                given = (self._parts[number], *self._shared, self._machine.limits)
+                limits, begin_ps = self._machine.limits, self._begin_ps
+                given = (self._parts[number], *self._shared, limits, begin_ps)
                 flight.begin(number, self._ask(number, "begin", *given, answers=2))
             number, progress, window = flight.land()
             if progress is None:
@@ -157,7 +163,9 @@ class Play:
 
     def _close(self) -> bool:
         """Close the accounts of all actors and collect them; whether all have answered."""
-        end_ps = max(tally.end_ps for _, tally, _ in self._served.values())
+        end_ps = max(
+            last_ps(served.arrival_ps, served.finish_ps) for served, _, _ in self._served.values()
+        )
         places: dict[int, list[Place]] = {actor: [] for actor in range(len(self._crew))}
         for replica, stage in sorted(self._all_places()):
             first = int(self._machine.cards[replica, stage, 0])

@@ -39,11 +39,13 @@ class Progress:
 class Ledger:
     """The accounts of those replicas of a part that an actor has cards of."""
 
-    def __init__(self, prices: PriceTables, replicas: Sequence[int], max_bins: int) -> None:
+    def __init__(
+        self, prices: PriceTables, replicas: Sequence[int], max_bins: int, begin_ps: int = 0
+    ) -> None:
         self._local = np.full(prices.replicas, -1, np.int64)
         self._local[list(replicas)] = np.arange(len(replicas))
         own = prices_of(prices, np.array(replicas, np.int64))
-        self._account = Account(own, max_bins=max_bins)
+        self._account = Account(own, max_bins=max_bins, begin_ps=begin_ps)
         self._bins: Bins | None = None
         self.add(np.zeros(0, STEP))
 
@@ -76,13 +78,14 @@ class PartRun:
         prices: PriceTables,
         limits: Limits,
         joules: Joules | None = None,
+        begin_ps: int = 0,
     ) -> None:
         """Make ready; with ``joules`` the energy of every step is shared out to the requests."""
         self._replica = int(part.replicas[0])
         self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
         self._state = build(self._arrivals, own_prices, own_limits)
         self._shares = None if joules is None else SlotJoules(prices, joules, part.replicas)
-        self.tally = Tally()
+        self.tally = Tally(begin_ps=begin_ps)
 
     def advance(self, rows: int) -> tuple[Progress, Records]:
         """At most ``rows`` further steps of the log, with the replica's number in the whole run."""
@@ -147,9 +150,10 @@ class Share:
         arrivals: Arrivals,
         joules: Joules,
         limits: Limits,
+        begin_ps: int = 0,
     ) -> tuple[Progress, Records]:
         """Make ready to run a part; return as ``advance`` does, with no step done."""
-        self._runs[number] = PartRun(part, arrivals, prices, limits, joules)
+        self._runs[number] = PartRun(part, arrivals, prices, limits, joules, begin_ps)
         return self.advance(number, 0)
 
     def advance(self, number: int, rows: int) -> tuple[Progress, Records]:
@@ -164,10 +168,17 @@ class Share:
         run = self._runs.pop(number)
         return run.served(), run.tally, run.request_j()
 
-    def open(self, number: int, replicas: Integers, prices: PriceTables, max_bins: int) -> None:
-        """Open the accounts of a part's replicas, new and empty."""
+    def open(
+        self,
+        number: int,
+        replicas: Integers,
+        prices: PriceTables,
+        max_bins: int,
+        begin_ps: int = 0,
+    ) -> None:
+        """Open the accounts of a part's replicas, new and empty; bins begin at ``begin_ps``."""
         mine = sorted({replica for replica, _ in self.places} & set(replicas.tolist()))
-        self._ledgers[number] = Ledger(prices, mine, max_bins)
+        self._ledgers[number] = Ledger(prices, mine, max_bins, begin_ps)
         self._part_of |= dict.fromkeys(mine, number)
 
     def account(self, number: int, window: Records) -> None:
@@ -196,6 +207,7 @@ class StageBooks:
     """``Bins`` of one stage of one replica; the KV columns are the replica's."""
 
     bin_ps: int
+    start_ps: int
     busy_ps: Integers
     tokens: Integers
     steps: Integers
@@ -210,6 +222,7 @@ def _books(bins: Bins, replica: int, stage: int) -> StageBooks:
     at = (replica, stage)
     return StageBooks(
         bin_ps=bins.bin_ps,
+        start_ps=bins.start_ps,
         busy_ps=bins.busy_ps[at],
         tokens=bins.tokens[at],
         steps=bins.steps[at],
@@ -234,6 +247,7 @@ def bins_of(books: dict[Place, StageBooks]) -> Bins:
 
     return Bins(
         bin_ps=books[0, 0].bin_ps,
+        start_ps=books[0, 0].start_ps,
         busy_ps=every("busy_ps"),
         tokens=every("tokens"),
         steps=every("steps"),

@@ -23,9 +23,11 @@ def check(
     """Check a scenario without running it; exit 3 with the shortfall if it does not fit."""
     from cluster import load
     from cluster.scenario.resolve import resolve
+    from cluster.scenario.warmup import check_warmup
 
     asked = load(scenario, sets=sets or ())
     resolved = resolve(asked)
+    check_warmup(resolved)
     if resolved.pools is None:
         found, lines = _one(resolved)
     else:

@@ -10,14 +10,17 @@ from cluster.machine.tables import Integers
 
 def stretched(bins: Bins, end_ps: int, max_bins: int) -> Bins:
     """The same sums in the bins of a longer run, which ends at ``end_ps``: as ``Account.reach``."""
-    bin_ps, columns = bins.bin_ps, {f.name: getattr(bins, f.name) for f in fields(bins)}
-    del columns["bin_ps"]
-    while end_ps // bin_ps >= max_bins // 2 * 2:
+    columns = {field.name: getattr(bins, field.name) for field in fields(bins)}
+    bin_ps, start_ps = columns.pop("bin_ps"), columns.pop("start_ps")
+    lasted_ps = max(0, end_ps - start_ps)
+    while lasted_ps // bin_ps >= max_bins // 2 * 2:
         columns = {name: _halved(name, column) for name, column in columns.items()}
         bin_ps *= 2
-    wanted = max(1, -(-end_ps // bin_ps))
+    wanted = max(1, -(-lasted_ps // bin_ps))
     return Bins(
-        bin_ps=bin_ps, **{name: _padded(name, column, wanted) for name, column in columns.items()}
+        bin_ps=bin_ps,
+        start_ps=start_ps,
+        **{name: _padded(name, column, wanted) for name, column in columns.items()},
     )
 
 

@@ -23,7 +23,7 @@ def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:
             pool.joules,
             own.bins,
             cards=count,
-            end_ps=own.served.end_ps,
+            end_ps=own.end_ps,
         )
         for pool, own, count in zip((first, second), outcome.pools, cards, strict=True)
     ]
@@ -32,7 +32,7 @@ def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:
         parts_j=whole[0].parts_j + whole[1].parts_j + messages.sum(axis=0),
         bin_j=whole[0].bin_j + whole[1].bin_j + messages.sum(axis=1),
         bin_s=whole[0].bin_s,
-        end_s=whole[0].end_s,
+        lasted_s=whole[0].lasted_s,
     )
 
 
@@ -63,7 +63,8 @@ def with_messages(part: Columns, share: Floats | None, joules: Floats) -> Column
 
 def link_bytes(outcome: PooledOutcome) -> Integers:
     """[bin, link] of all transfers, in the bins of the run."""
-    return rebinned(outcome.moved.link_bytes, outcome.moved.bin_ps, edges_ps(outcome.bins))
+    moved = outcome.moved
+    return rebinned(moved.link_bytes, moved.bin_ps, edges_ps(outcome.bins) - moved.start_ps)
 
 
 def _leaving(machine: PooledMachine, sent: Integers) -> dict[int, Integers]:
@@ -78,9 +79,12 @@ def _leaving(machine: PooledMachine, sent: Integers) -> dict[int, Integers]:
 
 
 def rebinned(sums: Integers, bin_ps: int, edges_ps: Integers) -> Integers:
-    """[bin, ...] sums in other bins: even within each old bin, in whole bytes, none lost."""
+    """[bin, ...] sums in other bins: even within each old bin, in whole bytes, none lost.
+
+    ``edges_ps`` count from where the first old bin begins; what lies before or behind is left out.
+    """
     total = np.concatenate([np.zeros_like(sums[:1]), np.cumsum(sums, axis=0)])
-    old, part = np.divmod(np.minimum(edges_ps, (len(sums)) * bin_ps), bin_ps)
+    old, part = np.divmod(np.clip(edges_ps, 0, len(sums) * bin_ps), bin_ps)
     after = np.minimum(old + 1, len(sums))
     share = (part / bin_ps)[:, None]
     reached = total[old] + np.floor((total[after] - total[old]) * share).astype(np.int64)

@@ -1,6 +1,6 @@
 """Prompts' KV on its way from pool to pool: messages that contend on the map's links."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -39,6 +39,8 @@ class Moved:
     """[n] when the last byte of a request's KV has arrived; never before ``ended_ps``."""
     moved_bytes: Integers
     """[n] all its messages together."""
+    start_ps: int
+    """Where the first bin begins: nothing is sent before."""
     bin_ps: int
     link_bytes: Integers
     """[bin, link] of all transfers; whole sums are exact."""
@@ -54,6 +56,8 @@ def move(
     allow (layers are taken to be computed one after the other over the whole prefill); the last
     follows.
     """
+    base_ps = int(handed.began_ps.min()) if len(handed.began_ps) else 0
+    handed = replace(handed, began_ps=handed.began_ps - base_ps, ended_ps=handed.ended_ps - base_ps)
     resources = resources_of(resolved.hardware, machine.routes)
     ways, lane = _lanes(resolved, machine, handed)
     sizes = machine.shares.bytes_of(handed.prompt_tokens)
@@ -67,8 +71,9 @@ def move(
     replayed = replay(operations, transfers, most_bins=most_bins)
     ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
     return Moved(
-        there_ps=np.maximum(ends_ps.max(axis=1, initial=0), handed.ended_ps),
+        there_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), handed.ended_ps),
         moved_bytes=sizes.sum(axis=1),
+        start_ps=base_ps,
         bin_ps=replayed.bin_ps,
         link_bytes=replayed.load_bytes[:, : resources.links],
     )

@@ -88,7 +88,8 @@ def play_pools(
         on_steps=_renumbered(on_steps, source.prices.replicas),
     )
     watch.end()
-    pools = _aligned((first, second), moved, max_bins(resolved))
+    last_ps = int(resolved.requests.arrival_ps.max(initial=0))
+    pools = _aligned((first, second), max(last_ps, int(moved.there_ps.max(initial=0))), resolved)
     return _joined(resolved, machine, pools, (status, rows, order), handed, moved)
 
 
@@ -99,15 +100,17 @@ def _moved(resolved: Resolved, machine: PooledMachine, handed: Handed) -> Moved:
     return move(resolved, machine, handed, layerwise=layerwise, most_bins=most_bins)
 
 
-def _aligned(pools: tuple[Outcome, Outcome], moved: Moved, bins: int) -> tuple[Outcome, Outcome]:
-    """Both with the bins and the end of the whole run."""
-    there_ps = int(moved.there_ps.max(initial=0))
-    end_ps = max(there_ps, *(pool.served.end_ps for pool in pools))
+def _aligned(
+    pools: tuple[Outcome, Outcome], last_ps: int, resolved: Resolved
+) -> tuple[Outcome, Outcome]:
+    """Both with the bins and the end of the whole run, which is ``last_ps`` or later."""
+    end_ps = max(last_ps, *(pool.end_ps for pool in pools))
     first, second = (
         replace(
             own,
-            bins=stretched(own.bins, end_ps, bins),
+            bins=stretched(own.bins, end_ps, max_bins(resolved)),
             served=replace(own.served, end_ps=end_ps),
+            end_ps=end_ps,
         )
         for own in pools
     )
@@ -200,6 +203,7 @@ def _joined(
         members=pools[0].members + pools[1].members,
         peak_blocks=pools[0].peak_blocks,
         request_j=request_j,
+        end_ps=pools[0].end_ps,
         pools=pools,
         decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
         transfer_ps=whole(moved.there_ps - handed.ended_ps),

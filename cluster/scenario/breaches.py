@@ -1,6 +1,7 @@
 """What is wrong with a scenario, one line for each breach: where, which key, what it may be."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Any, TypeAlias, get_args
@@ -31,14 +32,19 @@ ALLOWED = {
 LONGEST_SHOWN = 60
 
 
-def explain(error: ValidationError, document: Document, origin: Mapping[Keys, str]) -> str:
-    """Every breach on a line of its own.
+def explain(
+    error: ValidationError,
+    data: Mapping[str, Any],
+    document: Document,
+    origin: Mapping[Keys, str],
+) -> str:
+    """Every breach of ``data`` on a line of its own.
 
     ``origin`` says which keys did not come from the document, and where from.
     """
     lines: dict[tuple[str, str], list[str]] = {}
     for found in error.errors():
-        keys: Keys = tuple(key for key in found["loc"] if _names(key))
+        keys = _keys(found, data)
         where = _where(keys, found, document, origin)
         what, allowed = _breach(keys, found)
         choices = lines.setdefault((where, what), [])
@@ -68,13 +74,15 @@ def _where(keys: Keys, found: Any, document: Document, origin: Mapping[Keys, str
 
 def _breach(keys: Keys, found: Any) -> tuple[str, str]:
     """What was found, and what is allowed."""
-    name = ".".join(map(str, keys)) or "scenario"
+    name = ".".join(map(_shown_key, keys)) or "scenario"
     kind, value = found["type"], found["input"]
     if kind == "extra_forbidden":
         known = _known_keys(keys[:-1])
-        near = get_close_matches(str(keys[-1]), known, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(sorted(known))}"
-        return f"unknown key {name!r}; ", hint
+        meant = _near(str(keys[-1]), known)
+        hint = f"did you mean {meant!r}?" if meant else f"allowed: {', '.join(sorted(known))}"
+        return f"unknown key {name if len(keys) > 1 else str(keys[-1])!r}; ", hint
+    if _of_key(found):
+        return f"the key {value!r} of {_above(keys)} ", "must be text"
     if kind == "missing":
         return f"{name} is missing", ""
     message = str(found["msg"]).removeprefix("Value error, ")
@@ -101,10 +109,49 @@ def _plain(bound: object) -> object:
     return f"{bound:g}" if isinstance(bound, float) else bound
 
 
-def _names(key: str | int) -> bool:
-    """Whether a step of pydantic's path is a key of the file (and not a branch of a union)."""
-    branch = key in {"int", "float", "str", "bool"} if isinstance(key, str) else False
-    return isinstance(key, int) or not (branch or "[" in key or "-" in key)
+def _keys(found: Any, data: Mapping[str, Any]) -> Keys:
+    """Where in ``data`` the error is.
+
+    Pydantic's path also has the branches of unions, whose names may look like keys: they are known
+    by leading nowhere in the data. A key that is missing, or not allowed, is always the last step.
+    """
+    here: Any = data
+    keys: list[str | int] = []
+    path = [step for step in found["loc"] if step != "[key]"]
+    speaks_of_key = found["type"] in {"extra_forbidden", "missing"} or _of_key(found)
+    for place, step in enumerate(path):
+        leads = _leads(here, step)
+        if leads or (speaks_of_key and place == len(path) - 1):
+            keys.append(step)
+        here = here[step] if leads else here
+    return tuple(keys)
+
+
+def _of_key(found: Any) -> bool:
+    """Whether it is the key that is wrong, not what it holds."""
+    return bool(found["type"] == "invalid_key" or found["loc"][-1:] == ("[key]",))
+
+
+def _leads(here: Any, step: str | int) -> bool:
+    """Whether ``here`` has something at ``step``."""
+    if isinstance(here, list | tuple):
+        return isinstance(step, int) and 0 <= step < len(here)
+    return step in here if isinstance(here, Mapping) else False
+
+
+def _shown_key(key: str | int) -> str:
+    """A key as part of a dotted name; one that would not be seen as such in quotes."""
+    return str(key) if re.fullmatch(r"[\w.-]+", str(key)) else repr(key)
+
+
+def _above(keys: Keys) -> str:
+    return ".".join(map(_shown_key, keys[:-1])) or "the scenario"
+
+
+def _near(key: str, known: list[str]) -> str | None:
+    """The key that was meant: the same but for hyphens, spaces and capitals, else the nearest."""
+    plain = re.sub(r"\W+", "_", key.strip()).lower()
+    return plain if plain in known else next(iter(get_close_matches(plain, known, n=1)), None)
 
 
 def _known_keys(keys: Keys) -> list[str]:
@@ -112,8 +159,9 @@ def _known_keys(keys: Keys) -> list[str]:
     for key in keys:
         if isinstance(key, int):
             continue
-        annotation = model.model_fields[key].annotation
-        model = next(_models_in(annotation), model)
+        if key in model.model_fields:
+            annotation = model.model_fields[key].annotation
+            model = next(_models_in(annotation), model)
     return list(model.model_fields)
 
 

@@ -108,7 +108,7 @@ def _checked(
     try:
         scenario = Scenario.model_validate(data)
     except ValidationError as error:
-        raise ScenarioError(explain(error, document, origin)) from None
+        raise ScenarioError(explain(error, data, document, origin)) from None
     return _anchored(scenario, folders, origin)
 
 

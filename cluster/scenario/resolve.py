@@ -18,6 +18,7 @@ from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
+from results.window import begin_ps
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
@@ -53,6 +54,11 @@ class Resolved:
     """Of one pool; None: it does both."""
     pools: "tuple[Resolved, Resolved] | None" = None
     """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
+
+    @property
+    def begin_ps(self) -> int:
+        """Where the window begins that all figures of the run are of; the same for its pools."""
+        return begin_ps(self.requests.arrival_ps, self.scenario.warmup_s)
 
     def carrying(self, requests: "Requests") -> "Resolved":
         """The same with these requests, in its pools too."""

@@ -108,10 +108,15 @@ class _Search:
     machine: tuple[str, Machine] | None = None
 
     def look(self, cluster: Cluster, rate_scale: float) -> Verdict:
-        workload = self.scenario.workload.model_copy(update={"rate_scale": rate_scale})
-        asked = self.scenario.model_copy(
-            update={"cluster": cluster, "workload": workload, "slo": self.objective.slo}
-        )
+        """Simulate; the warm-up shrinks with the traffic, and leaves out the same requests."""
+        given = self.scenario.workload.rate_scale
+        changes = {
+            "cluster": cluster,
+            "workload": self.scenario.workload.model_copy(update={"rate_scale": rate_scale}),
+            "slo": self.objective.slo,
+            "warmup_s": self.scenario.warmup_s * given / rate_scale,
+        }
+        asked = self.scenario.model_copy(update=changes)
         try:
             summary: Mapping[str, Any] = self._summary(asked)
         except PlacementError:

@@ -162,7 +162,7 @@ def _cells(rows: list[dict[str, Any]], names: Sequence[str]) -> Any:
         plot(rows)
         .mark_rect()
         .encode(
-            x=plots.X("s:Q", title="time, s", scale=plots.Scale(nice=False)),
+            x=plots.X("s:Q", title="time, s", scale=plots.Scale(zero=False, nice=False)),
             x2="end:Q",
             y=plots.Y("card:N", sort=list(names), title=None),
         )

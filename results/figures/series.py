@@ -35,7 +35,7 @@ def codes(run: Run, table: str, column: str) -> npt.NDArray[np.int64]:
 
 
 def time_edges(run: Run, bins: int = MOST_BINS) -> Floats:
-    """[bins + 1] edges over the run, in seconds.
+    """[bins + 1] edges from the first arrival to the last event, in seconds.
 
     Raises
     ------
@@ -43,10 +43,12 @@ def time_edges(run: Run, bins: int = MOST_BINS) -> Floats:
         No time passed in this run.
     """
     ends = [numbers(run, "requests", name) for name in ("arrival_s", "finish_s")]
-    last = max((float(np.nanmax(end)) for end in ends if np.isfinite(end).any()), default=0.0)
-    if not last > 0:
+    known = [end for end in ends if np.isfinite(end).any()]
+    first = min((float(np.nanmin(end)) for end in known), default=0.0)
+    last = max((float(np.nanmax(end)) for end in known), default=0.0)
+    if not last > first:
         raise ResultsError(f"{run.path}: no time passed, so there is nothing to draw over it")
-    return np.linspace(0.0, last, bins + 1)
+    return np.linspace(first, last, bins + 1)
 
 
 def count_at(moments: Floats, edges: Floats) -> Floats:

@@ -86,7 +86,7 @@ def over_time(rows: Rows, title: str, *, legend: str = "", share: bool = False) 
         plot(rows)
         .mark_line(strokeWidth=1.5)
         .encode(
-            x=plots.X("s:Q", title=None, scale=plots.Scale(nice=False)),
+            x=plots.X("s:Q", title=None, scale=plots.Scale(zero=False, nice=False)),
             y=plots.Y("value:Q", title=title, axis=axis),
             color=colour(legend, dict.fromkeys(row["series"] for row in rows)),
             tooltip=[

@@ -181,11 +181,11 @@ CLOCK = real("clock_hz", "Hz", "Clock of the cards: as asked, or as the power ca
 
 
 def energy_columns() -> Iterator[Column]:
-    """Of a summary: the cards' energy, the warm-up included, and the facility's."""
+    """Of a summary: the cards' energy in the run's window, and the facility's."""
     for name, unit, meaning in (
-        ("energy_j", "J", "Energy of all cards, spare ones too, from the start to the last event."),
-        ("joules_per_output_token", "J/token", "energy_j / output tokens of completed requests."),
-        ("mean_power_w", "W", "energy_j over the time: all cards together."),
+        ("energy_j", "J", "Energy of all cards, spare ones too, within duration."),
+        ("joules_per_output_token", "J/token", "energy_j / total_output_tokens."),
+        ("mean_power_w", "W", "energy_j / duration: all cards together."),
         ("peak_power_w", "W", "Highest mean power of all cards in a time bin."),
         ("output_tokens_per_s_per_w", "tokens/s/W", "Output tokens per second and watt of cards."),
     ):
@@ -217,7 +217,7 @@ def _summary_columns() -> Iterator[Column]:
     yield from RUN
     yield whole("completed", "requests", "Requests that got their whole answer.")
     yield whole("failed", "requests", "Requests that did not: those refused.")
-    yield real("duration", "s", "From the first counted arrival to the last event.", True)
+    yield real("duration", "s", "From the first arrival, plus warmup_s, to the last finish.", True)
     yield whole("total_input_tokens", "tokens", "Prompt tokens of completed requests.")
     yield whole("total_output_tokens", "tokens", "Output tokens of completed requests.")
     for name, unit, meaning in (

@@ -7,9 +7,11 @@ from cluster.machine.tables import Integers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bins:
-    """Sums per replica, stage and bin; bin b spans ``[b bin_ps, (b + 1) bin_ps)``."""
+    """Sums per replica, stage and bin; bin b spans ``start_ps + [b bin_ps, (b + 1) bin_ps)``."""
 
     bin_ps: int
+    start_ps: int = 0
+    """Where the first bin, and the window that the run is measured in, begin."""
     busy_ps: Integers
     """[replica, stage, bin, 6] by bound; what is missing to ``bin_ps`` was idle."""
     tokens: Integers

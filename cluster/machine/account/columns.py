@@ -98,7 +98,9 @@ def _rows(*parts: Integers) -> Integers:
     )
 
 
-def bins_of(books: Integers, bin_ps: int, columns: Columns, prices: PriceTables) -> Bins:
+def bins_of(
+    books: Integers, start_ps: int, bin_ps: int, columns: Columns, prices: PriceTables
+) -> Bins:
     """Read books of ``[replica, stage, bin, column]``; what nobody counted is zero."""
     widths = len(columns.measures), len(BOUNDS), len(columns.tiers), len(columns.counts)
     measured, busy_ps, tiers, counted, once, held = np.split(
@@ -113,6 +115,7 @@ def bins_of(books: Integers, bin_ps: int, columns: Columns, prices: PriceTables)
         counts += measured[..., place, None] * each[:, :, None, measure]
     return Bins(
         bin_ps=bin_ps,
+        start_ps=start_ps,
         busy_ps=busy_ps,
         tokens=once[..., 1],
         steps=once[..., 2],

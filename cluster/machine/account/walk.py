@@ -1,4 +1,8 @@
-"""The compiled loop over the step log. Rows are as ``columns`` has them."""
+"""The compiled loop over the step log. Rows are as ``columns`` has them.
+
+Times count from where the window begins. Books have a row for all that lies before it, bin -1, and
+one for each bin.
+"""
 
 from typing import Any
 
@@ -26,7 +30,7 @@ STAGE = np.dtype(
             "ahead",  # 1 where KV from LPDDR is fetched ahead of use
             "free_ps",  # when it has done all work so far
             "bin",  # in which that ended
-            "edge_ps",  # where that bin ends; 0 where it must be found anew
+            "edge_ps",  # where that bin ends; 0 before the window, or to find the bin anew
             "held_since_ps",  # the replica's KV blocks have been as many since then
             "held_blocks",
             "held_bin",
@@ -67,6 +71,7 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
     room: Any,
     stages: Any,
     books: Any,
+    begin_ps: int,
     bin_ps: int,
 ) -> int:
     """Book every row; the index of the first that does not agree with the prices, else -1.
@@ -75,8 +80,9 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
     """
     for i in range(len(rows)):
         row = rows[i]
-        replica, ready_ps = row["replica"], row["start_ps"]
-        if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > row["end_ps"]:
+        replica, ready_ps = row["replica"], row["start_ps"] - begin_ps
+        last_ps = row["end_ps"] - begin_ps
+        if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > last_ps:
             return i
         hold(stages[replica], books[replica, 0], ready_ps, bin_ps)
         stages[replica, 0]["held_blocks"] = row["used_blocks"]
@@ -89,20 +95,20 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
             waited_ps = _waited_ps(price, attended, stage["ahead"])
             start_ps = max(ready_ps, stage["free_ps"])
             end_ps = start_ps + price[_TOTAL] + attended[_ATTENTION] + waited_ps + last[_HEAD]
-            if end_ps > row["end_ps"]:
+            if end_ps > last_ps:
                 return i
             if start_ps >= stage["edge_ps"]:
                 stage["bin"] = start_ps // bin_ps
                 stage["edge_ps"] = (stage["bin"] + 1) * bin_ps
             if end_ps <= stage["edge_ps"]:
-                _add(books[replica, k, stage["bin"]], price, last, attended, waited_ps)
+                _add(books[replica, k, 1 + stage["bin"]], price, last, attended, waited_ps)
             else:
                 room[:] = 0
                 _add(room, price, last, attended, waited_ps)
                 _split(books[replica, k], stage, room, len(attended), start_ps, end_ps, bin_ps)
             stage["free_ps"] = end_ps
             ready_ps = end_ps + price[_SEND]
-        if end_ps != row["end_ps"]:
+        if end_ps != last_ps:
             return i
     return -1
 
@@ -135,15 +141,15 @@ def _add(out: Any, price: Any, last: Any, attended: Any, waited_ps: int) -> None
 def _split(
     books: Any, stage: Any, work: Any, attended: int, start_ps: int, end_ps: int, bin_ps: int
 ) -> None:
-    """Add a piece of work that crosses an edge to ``books[bin]``, from the stage's bin on.
+    """Add a piece of work that crosses an edge to ``books[1 + bin]``, from the stage's bin on.
 
     ``work`` is the whole as one row of the books; it begins with the columns of attention, of which
     there are ``attended`` with its last two.
     """
     whole_ps, before_ps, b = end_ps - start_ps, 0, stage["bin"]
     loads, bounds = attended - 2, attended - 2 - _BOUNDS
-    books[b, _TOKENS] += work[_TOKENS]
-    books[b, _STEPS] += work[_STEPS]
+    books[1 + b, _TOKENS] += work[_TOKENS]
+    books[1 + b, _STEPS] += work[_STEPS]
     while before_ps < whole_ps:
         until_ps = min((b + 1) * bin_ps, end_ps) - start_ps
         taken = total = 0
@@ -151,14 +157,14 @@ def _split(
             if bounds <= i < loads:
                 total += work[i]
                 share = _part(total, until_ps, whole_ps) - _part(total, before_ps, whole_ps)
-                books[b, i] += share - taken
+                books[1 + b, i] += share - taken
                 taken = share
             elif work[i] != 0:
                 share = _part(work[i], until_ps, whole_ps) - _part(work[i], before_ps, whole_ps)
-                books[b, i] += share
+                books[1 + b, i] += share
         before_ps = until_ps
         b += 1
-    books[b - 1, _SENT] += work[_SENT]
+    books[b, _SENT] += work[_SENT]
     stage["bin"], stage["edge_ps"] = b - 1, b * bin_ps
 
 
@@ -190,7 +196,7 @@ def hold(stages: Any, books: Any, now_ps: int, bin_ps: int) -> None:
             first["held_bin"] = at_ps // bin_ps
             first["held_edge_ps"] = (first["held_bin"] + 1) * bin_ps
         part_ps = min(first["held_edge_ps"], until_ps)
-        row = books[first["held_bin"]]
+        row = books[1 + first["held_bin"]]
         row[_BLOCK_NS] += blocks * (part_ps // 1000 - at_ps // 1000)
         row[_PEAK] = max(row[_PEAK], blocks)
         at_ps = part_ps

@@ -161,7 +161,7 @@ def message_joules(
 
 def bin_seconds(bins: Bins, end_ps: int) -> Floats:
     """[bin] how much of each bin lies before the end of the run."""
-    edges = np.arange(bins.counts.shape[2] + 1) * np.int64(bins.bin_ps)
+    edges = bins.start_ps + np.arange(bins.counts.shape[2] + 1) * np.int64(bins.bin_ps)
     seconds: Floats = np.diff(np.minimum(edges, end_ps)) / PS_PER_S
     return seconds
 

@@ -68,7 +68,10 @@ def rate_of(resolved: Resolved) -> float | None:
 
 
 def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | None) -> Scenario:
-    """The scenario with the candidate's choices, its traffic ``rate_scale`` times as fast."""
+    """The scenario with the candidate's choices, its traffic ``rate_scale`` times as fast.
+
+    The warm-up shrinks with the traffic, so that it leaves out the same requests.
+    """
     changes: dict[str, Any] = {
         "plan": {name: candidate[name] for name in PLAN},
         "memory": {"mode": candidate["memory_mode"]},
@@ -77,6 +80,7 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
     }
     if rate_scale is not None:
         changes["workload"] = {"rate_scale": scenario.workload.rate_scale * rate_scale}
+        changes["warmup_s"] = scenario.warmup_s / rate_scale
     return load(_plain(scenario), **changes)
 
 
@@ -96,10 +100,11 @@ def verify(
 
 
 def _idle_j(run: Run) -> float:
-    """Static joules of cards on which nothing was placed."""
-    machine = run.machine
+    """Static joules of cards on which nothing was placed, in the run's window."""
+    machine, outcome = run.machine, run.outcome
     idle = len(machine.routes.card_id) - machine.cards.size
-    return float(machine.joules.static_w) * idle * run.outcome.served.end_ps * 1e-12
+    lasted_s = (outcome.end_ps - outcome.bins.start_ps) * 1e-12
+    return float(machine.joules.static_w) * idle * lasted_s
 
 
 def write_scenario(scenario: Scenario, path: str | Path) -> None:

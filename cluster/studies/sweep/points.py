@@ -12,6 +12,7 @@ from cluster.scenario.load import load_variant
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.warmup import check_warmup
 from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
@@ -161,6 +162,7 @@ class _Look:
         if scenario.workload.is_replayed:
             return Point(number=number, run_id=resolve_replay(scenario).run_id)
         resolved = resolve(scenario, self._library.openers)
+        check_warmup(resolved)
         if len(self.opened) < MOST_OPENED:
             self.opened[number] = resolved.carrying(NO_REQUESTS)
         return Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)

@@ -47,17 +47,18 @@ def test_what_the_shares_account_for_is_the_account_of_the_whole(
     cards_per_actor: int, machine: Machine, whole: tuple[Outcome, list[Records]]
 ) -> None:
     outcome, windows = whole
+    begin_ps = outcome.bins.start_ps
     books: dict[Place, StageBooks] = {}
     for share in shares(machine, cards_per_actor):
-        share.open(0, np.arange(4), machine.prices, 16)
+        share.open(0, np.arange(4), machine.prices, 16, begin_ps)
         for window in windows:
             window.flags.writeable = False
             share.account(0, window)
         places = sorted(share.places)
-        books |= dict(zip(places, share.close(outcome.served.end_ps, places), strict=True))
+        books |= dict(zip(places, share.close(outcome.end_ps, places), strict=True))
 
     bins = bins_of(books)
-    assert bins.bin_ps == outcome.bins.bin_ps
+    assert (bins.bin_ps, bins.start_ps) == (outcome.bins.bin_ps, begin_ps)
     for name in ("busy_ps", "tokens", "steps", "tier_bytes", "send_bytes", "counts", "kv_block_ns"):
         assert np.array_equal(getattr(bins, name), getattr(outcome.bins, name)), name
     assert np.array_equal(bins.peak_blocks, outcome.bins.peak_blocks)
@@ -69,9 +70,10 @@ def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
     arrivals = arrivals_of(resolved)
     parts = independent_parts(arrivals, machine.limits, 4)
     share = Share(cards_of(machine.routes, machine.cards, machine.fit))
-    ends, request_j = [], np.zeros(len(arrivals.arrival_ps))
+    begin_ps, ends = resolved.begin_ps, []
+    request_j = np.zeros(len(arrivals.arrival_ps))
     for number, part in enumerate(parts):
-        share.open(number, part.replicas, machine.prices, 16)
+        share.open(number, part.replicas, machine.prices, 16, begin_ps)
         share.begin(number, part, machine.prices, arrivals, machine.joules, machine.limits)
         running = True
         while running:
@@ -96,9 +98,9 @@ def test_the_columns_of_a_share_are_those_of_its_cards(
 ) -> None:
     outcome, windows = whole
     share = shares(machine, 4)[1]
-    share.open(0, np.arange(4), machine.prices, 16)
+    share.open(0, np.arange(4), machine.prices, 16, outcome.bins.start_ps)
     share.account(0, np.concatenate(windows))
-    share.close(outcome.served.end_ps, [])
+    share.close(outcome.end_ps, [])
 
     (place, columns), *others = share.columns(machine.fit.pool).items()
     assert not others
@@ -125,3 +127,33 @@ def test_an_account_that_is_still_open_gives_nothing_away(machine: Machine) -> N
 
     with pytest.raises(RuntimeError, match="replica 0 is still open"):
         share.columns(machine.fit.pool)
+
+
+def test_shares_leave_out_the_same_warm_up_as_the_whole(
+    four_replicas: Mapping[str, Any], machine: Machine
+) -> None:
+    asked = load(four_replicas, store={"bins": 16})
+    span_ps = int(np.ptp(resolve(asked).requests.arrival_ps))
+    warm = resolve(asked.model_copy(update={"warmup_s": span_ps / 2e12}))
+    arrivals, limits = arrivals_of(warm), machine.limits
+    outcome = play(warm, machine)
+    share = Share(cards_of(machine.routes, machine.cards, machine.fit))
+    steps = members = 0
+    for number, part in enumerate(independent_parts(arrivals, limits, 4)):
+        share.open(number, part.replicas, machine.prices, 16, warm.begin_ps)
+        share.begin(number, part, machine.prices, arrivals, machine.joules, limits, warm.begin_ps)
+        running = True
+        while running:
+            progress, window = share.advance(number, 100)
+            share.account(number, window)
+            running = progress.running
+        _, tally, _ = share.served(number)
+        steps, members = steps + tally.steps, members + tally.members
+    places = sorted(share.places)
+    bins = bins_of(dict(zip(places, share.close(outcome.end_ps, places), strict=True)))
+
+    assert (bins.start_ps, bins.bin_ps) == (outcome.bins.start_ps, outcome.bins.bin_ps)
+    assert np.array_equal(bins.busy_ps, outcome.bins.busy_ps)
+    assert np.array_equal(bins.kv_block_ns, outcome.bins.kv_block_ns)
+    assert (steps, members) == (outcome.steps, outcome.members)
+    assert 0 < steps < play(resolve(asked), machine).steps

@@ -310,3 +310,54 @@ def test_an_empty_log_is_one_idle_bin() -> None:
 def test_too_many_or_too_few_bins_are_refused(max_bins: int) -> None:
     with pytest.raises(ValueError, match=f"2 to 1000, got {max_bins}"):
         Account(priced(), max_bins=max_bins)
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**16), st.integers(2, 30))
+@settings(max_examples=20, deadline=None)
+def test_silence_before_the_window_changes_no_bin(seed: int, later_ps: int, max_bins: int) -> None:
+    prices = priced(2, 2, seed)
+    rows = logged(prices, 40, seed)
+    at_once = accounted(prices, rows, max_bins=max_bins)
+    rows["start_ps"] += later_ps
+    rows["end_ps"] += later_ps
+    account = Account(prices, max_bins=max_bins, begin_ps=later_ps)
+    account.add(rows)
+
+    assert equal(replace(account.bins(), start_ps=0), at_once)
+    assert account.bins().start_ps == later_ps
+
+
+@given(st.integers(0, 10**6), st.integers(0, 60), st.sampled_from([10**7, 10**9]))
+@settings(max_examples=20, deadline=None)
+def test_a_window_that_begins_at_an_edge_leaves_out_the_bins_before(
+    seed: int, left_out: int, longest_ps: int
+) -> None:
+    prices = priced(2, 2, seed, longest_ps)
+    rows = logged(prices, 40, seed, longest_ps)
+    whole = accounted(prices, rows)
+    part = Account(prices, begin_ps=left_out * whole.bin_ps)
+    for window in np.split(rows, 4):
+        part.add(window)
+    bins = part.bins()
+    assert bins.bin_ps <= whole.bin_ps
+
+    kept = whole.busy_ps[:, :, left_out:].sum(axis=2)
+    assert np.array_equal(bins.busy_ps.sum(axis=2), kept)
+    assert np.array_equal(bins.counts.sum(axis=2), whole.counts[:, :, left_out:].sum(axis=2))
+    assert np.array_equal(bins.steps.sum(axis=2), whole.steps[:, :, left_out:].sum(axis=2))
+    held = whole.kv_block_ns[:, left_out:].sum(axis=1)
+    assert np.array_equal(bins.kv_block_ns.sum(axis=1), held)
+
+
+def test_of_work_that_the_window_begins_in_its_later_part_counts() -> None:
+    prices = replace(priced(), floor_ps=np.full((CLASSES, TOKENS + 1), 10**10))
+    rows = np.zeros(1, STEP)
+    rows["tokens"], rows["used_blocks"], rows["end_ps"] = 1, 10, 10**10
+
+    account = Account(prices, begin_ps=4 * 10**9)
+    account.add(rows)
+    bins = account.bins()
+    # 10 ms of work, of which 6 ms lie behind the fourth.
+    assert bins.busy_ps.sum() == 6 * 10**9
+    assert bins.kv_block_ns[0].tolist() == [10 * 10**6] * 6
+    assert not bins.steps.any()
