@@ -192,6 +192,7 @@ def _inputs(
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
+        composed_ahead=scheduler.async_scheduling,
     )
 
 
@@ -207,6 +208,8 @@ def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
         router=resolved.scenario.router,
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
+        long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
+        async_scheduling=scheduler.async_scheduling,
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
         windowed=fitted.capacity if fitted.windowed else None,
         ready_ps=_ready_ps(resolved, fitted),

@@ -9,6 +9,7 @@ from cluster.scenario.part import (
     LONGEST_S,
     Count,
     NotNegative,
+    NoTokens,
     Part,
     Positive,
     Scale,
@@ -101,11 +102,15 @@ class Scheduler(Part):
     max_num_seqs: Table = 60
     max_num_batched_tokens: Table = 512
     block_size: Table = 64
+    long_prefill_token_threshold: NoTokens = 0
+    """Most tokens of one prompt in a step, while its replica has other requests; 0: no limit."""
+    async_scheduling: bool = False
+    """Compose a batch while the one before runs: host time hides behind it. One stage only."""
     max_model_len: Tokens | None = None
     enable_prefix_caching: bool | Literal["auto"] = "auto"
 
 
-Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv"]
+Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv", "vllm_dp"]
 
 
 class Pool(Part):

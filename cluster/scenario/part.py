@@ -5,6 +5,8 @@ from typing import Annotated, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field
 
 Count: TypeAlias = Annotated[int, Field(ge=1)]
+NoTokens: TypeAlias = Annotated[int, Field(ge=0, le=2**40)]
+"""As ``Tokens``, or 0 for none."""
 Tokens: TypeAlias = Annotated[int, Field(ge=1, le=2**40)]
 Table: TypeAlias = Annotated[int, Field(ge=1, le=2**17)]
 """Prices are tabulated up to here: longer tables would only eat memory."""

@@ -127,6 +127,7 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
     formats, plan = formats_of(scenario), plan_of(scenario)
     if scenario.pools is None:
         check_plan(plan, model)
+        check_scheduler(scenario.scheduler, plan)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     content: dict[str, object] = {
         **_settings_content(scenario, formats, plan),
@@ -154,6 +155,17 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         machine_id=_machine_id(content, scenario, model),
     )
     return whole if scenario.pools is None else _divided(whole, scenario.pools)
+
+
+def check_scheduler(scheduler: Scheduler, plan: Plan) -> None:
+    """Refuse a scheduler that the plan cannot have."""
+    stages = plan.pipeline_parallel_size
+    if scheduler.async_scheduling and stages > 1:
+        raise ScenarioError(
+            "scheduler.async_scheduling needs one pipeline stage, and "
+            f"plan.pipeline_parallel_size is {stages}: with several stages as many batches are in "
+            "flight as it is, so set it to false"
+        )
 
 
 def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[str, object]:
@@ -224,8 +236,9 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
     plan = plan_of(scenario, pool.cards)
     try:
         check_plan(plan, whole.model)
-    except PlanError as error:
-        raise PlanError(f"pools.{name}: {error}") from None
+        check_scheduler(scenario.scheduler, plan)
+    except (PlanError, ScenarioError) as error:
+        raise type(error)(f"pools.{name}: {error}") from None
     return replace(
         whole,
         scenario=scenario,

@@ -86,8 +86,13 @@ STEPS = Table(
         whole("prefill_tokens", "tokens", "Those of them that belong to prompts."),
         whole("emitted", "tokens", "Rows that went through the LM head."),
         whole("finished", "requests", "Requests whose last token this step emits."),
-        whole("running", "requests", "Members of the slot after scheduling."),
-        whole("waiting", "requests", "Requests queued at the slot after scheduling."),
+        whole(
+            "running",
+            "requests",
+            "Requests that the slot decodes, and half-read prompts with a chunk in this step.",
+        ),
+        whole("waiting", "requests", "Requests queued at the replica after scheduling."),
+        whole("prompt_request", "", "First whose prompt has tokens in this step; -1: none."),
         whole(
             "used_blocks",
             "blocks",

@@ -3,15 +3,16 @@
 Of a step, the work that grows with its tokens (and KV from LPDDR) is shared by token, attention
 goes to the decode rows and prompt chunks that caused it, and the LM head to the rows that emit. So
 a decode row's share of each step of its slot is the same for all rows, and a request's decode
-energy is the difference of a running sum between its first token and its last. Prompts of a slot
-are computed one after the other, in the order in which they were admitted: a request's part of that
-sum is as long as its
-prompt. Where recomputation (after preemption), or a step without room for all of its rows, makes
-shares of a slot sum to anything else than its joules, all of them are scaled alike.
+energy is the difference of a running sum between its first token and its last. Prompts of a
+replica are computed one after the other, in the order in which they were admitted: a request's part
+of that sum is as long as its prompt. Where recomputation (after preemption), prompts read side by
+side, or a step without room for all of its rows make shares sum to anything else than the joules
+that were spent, all of them are scaled alike.
 
 Only energy that work causes is shared; static watts are nobody's.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,7 +45,7 @@ class Members:
 
 
 class SlotJoules:
-    """Running sums of energy of every slot, fed with the step log window by window.
+    """Running sums of energy, of decodes by slot and of prompts by replica, fed with the step log window by window.
 
     The sums are made row by row, so they do not depend on where windows are cut.
     """
@@ -82,14 +83,13 @@ class SlotJoules:
     def of(self, members: Members) -> Floats:
         """[n] joules of each request."""
         spent = np.zeros(len(members.slot))
-        place = np.where(members.slot >= 0, members.replica * self._stages + members.slot, -1)
-        order = np.lexsort((members.first_scheduled_ps, place))
-        starts = np.searchsorted(place[order], np.arange(self._at.shape[1] + 1))
-        for slot in range(self._at.shape[1]):
-            rows = order[starts[slot] : starts[slot + 1]]
-            if rows.size:
-                spent[rows] = self._decoded(slot, members, rows)
-                spent[rows] += self._prefilled(slot, members, rows)
+        accepted = members.slot >= 0
+        slot = np.where(accepted, members.replica * self._stages + members.slot, -1)
+        for where, rows in _grouped(slot, members.first_scheduled_ps):
+            spent[rows] += self._decoded(where, members, rows)
+        replica = np.where(accepted, members.replica * self._stages, -1)
+        for where, rows in _grouped(replica, members.first_scheduled_ps):
+            spent[rows] += self._prefilled(where, members, rows)
         return spent
 
     def _curve(self, kind: int, slot: int) -> tuple[Floats, Floats]:
@@ -115,6 +115,15 @@ class SlotJoules:
         ends *= at[-1] / whole
         raw: Floats = np.diff(np.interp(ends, at, sums), prepend=0.0)
         return _scaled(raw, float(sums[-1]))
+
+
+def _grouped(place: Integers, first_ps: Integers) -> Iterator[tuple[int, Integers]]:
+    """Each place that is not -1, and the rows that have it in order of ``first_ps``."""
+    order = np.lexsort((first_ps, place))
+    places, starts = np.unique(place[order], return_index=True)
+    for where, rows in zip(places.tolist(), np.split(order, starts[1:]), strict=True):
+        if where >= 0:
+            yield where, rows
 
 
 def _scaled(raw: Floats, total: float) -> Floats:
@@ -195,9 +204,12 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
             count[_DECODE, slot, 3] = row["end_ps"]
             _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
         if prefill > 0:
-            total[_PREFILL, slot] += prefill_j
-            count[_PREFILL, slot, 3] += prefill
-            _keep(at[_PREFILL, slot], sums[_PREFILL, slot], count[_PREFILL, slot], total[1, slot])
+            first = replica * stages  # prompts belong to the whole replica
+            total[_PREFILL, first] += prefill_j
+            count[_PREFILL, first, 3] += prefill
+            _keep(
+                at[_PREFILL, first], sums[_PREFILL, first], count[_PREFILL, first], total[1, first]
+            )
 
 
 @compiled

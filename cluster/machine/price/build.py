@@ -11,7 +11,7 @@ from cluster.machine.price.exchanges import wires_of
 from cluster.machine.price.inputs import PriceInputs, check_inputs
 from cluster.machine.price.operations import bench_of
 from cluster.machine.price.stage import Stage, StagePrice, stage_of, stage_price
-from cluster.machine.tables import Integers, PriceTables
+from cluster.machine.tables import BOUNDS, Integers, PriceTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +54,9 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
     prices, sends = [priced[job] for job in classes.priced_as], classes.sends
     linear = np.stack([price.linear_by_bound_ps for price in prices])
     head = np.stack([price.head_by_bound_ps for price in prices])
+    host_ps = round(inputs.hardware["host.overhead_s"] * 1e12)
+    if not inputs.composed_ahead:  # every step waits for its host at the first stage
+        head[np.unique(stage_class[:, 0]), :, BOUNDS.index("dispatch")] += host_ps
     return PriceTables(
         linear_ps=linear.sum(axis=-1),
         collective_ps=np.stack([price.collective_ps for price in prices]),
@@ -73,6 +76,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         clocks_per_query=bench_of(inputs).kv_mode.clocks_per_vector
         * inputs.queries_per_kv_head(inputs.model.layers[0]),
         window_tokens=inputs.window,
+        host_ps=host_ps if inputs.composed_ahead else 0,
     )
 
 
@@ -95,7 +99,12 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
     stage = stage_of(inputs, number)
     sent = _nothing(inputs) if last else _send(inputs, cards[number], cards[number + 1])
     own = (stage, links_of(inputs, cards[number]))
-    key = (*own, sent.ps.tobytes(), sent.tier_bytes.tobytes())
+    key = (
+        *own,
+        sent.ps.tobytes(),
+        sent.tier_bytes.tobytes(),
+        number == 0 < inputs.hardware["host.overhead_s"],
+    )
     if key not in classes.index:
         classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))
         classes.index[key] = len(classes.sends)
@@ -121,9 +130,8 @@ def _nothing(inputs: PriceInputs) -> Cost:
 
 
 def _return_ps(inputs: PriceInputs) -> Integers:
-    """[replica] latency of the longest path from last stage to first, and the host's share."""
+    """[replica] latency of the longest path from last stage to first."""
     first, last = inputs.cards[:, 0], inputs.cards[:, -1]
     latency = np.asarray(inputs.routes.latency_ps(last.ravel(), first.ravel()), np.int64)
-    host_ps = round(inputs.hardware["host.overhead_s"] * 1e12)
-    back_ps: Integers = latency.reshape(first.shape).max(axis=1) + host_ps
+    back_ps: Integers = latency.reshape(first.shape).max(axis=1)
     return back_ps

@@ -43,6 +43,8 @@ class PriceInputs:
     expert_skew: float = 0.0
     """Zipf exponent of the routing over experts; 0 is uniform."""
     seed: int = 0
+    composed_ahead: bool = False
+    """Whether host time hides behind the batch before (asynchronous scheduling)."""
 
     @property
     def placed(self) -> Residency:

@@ -153,7 +153,7 @@ def used_units(state: State, r: int) -> int:
     used = 0
     for k in range(len(state.windows)):
         used += state.units[0, k] * state.held[r, k]
-    return used
+    return int(used)
 
 
 @inlined
