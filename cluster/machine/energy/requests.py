@@ -45,7 +45,9 @@ class Members:
 
 
 class SlotJoules:
-    """Running sums of energy, of decodes by slot and of prompts by replica, fed with the step log window by window.
+    """Running sums of energy, of decodes by slot and of prompts by replica.
+
+    They are fed with the step log window by window.
 
     The sums are made row by row, so they do not depend on where windows are cut.
     """
