@@ -161,7 +161,7 @@ def blocks_after(state: State, member: Any, tokens: int) -> int:
     """Blocks in layers with full context once ``member`` has taken ``tokens`` more."""
     block_size = state.control[0]["block_size"]
     needed = (member["computed"] + tokens + block_size - 1) // block_size
-    return max(needed, member["capacity"] // block_size)
+    return int(max(needed, member["capacity"] // block_size))
 
 
 @called
