@@ -103,7 +103,6 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
             if known == member["goal"]:
                 place += 1
                 continue
-            control["fed_back"] = 1
         computed = member["computed"] + 1
         if member["computed"] >= member["review"]:
             wants = computed > member["capacity"] or member["chunk"] > 1
@@ -114,6 +113,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
                 name_full(state, r, member, min(computed, member["known"]))
             plan_review(state, member)
         member["computed"] = computed
+        control["fed_back"] |= member["emits"]
         member["emits"] |= bit
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
         seen_full += blocks
