@@ -31,7 +31,7 @@ def next_arrival_ps(state: State) -> int:
     return int(state.requests[control["sent"]]["arrival_ps"])
 
 
-@called
+@inlined
 def arrive(state: State) -> None:
     """Let the next request arrive now."""
     control = state.control[0]
@@ -65,7 +65,7 @@ def refuse(state: State, number: int, status: int) -> None:
     send_next(state, request["arrival_ps"])
 
 
-@called
+@inlined
 def wake(state: State, r: int) -> None:
     """Every idle slot of the replica with anything to do is ready now."""
     replica = state.replicas[r]

@@ -132,7 +132,7 @@ def has_room(state: State, r: int, member: Any, blocks: int, chunk: int) -> bool
     return True
 
 
-@called
+@inlined
 def fits_empty(state: State, tokens: int) -> bool:
     """Whether a sequence of ``tokens`` would have room in an empty replica."""
     control = state.control[0]
@@ -254,7 +254,7 @@ def shared(pool: Any, table: Any, hits: int) -> int:
     return count
 
 
-@called
+@inlined
 def claim(state: State, r: int, table: Any, hits: int) -> None:
     """Add a reference to each of the first ``hits`` blocks of ``table``."""
     pool = state.pool[r]
