@@ -4,7 +4,6 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.machine.attention import BLOCK_TOKENS
-from cluster.serving.kernel.pool import used_units
 from cluster.serving.kernel.state import NONE, State
 
 
@@ -69,7 +68,7 @@ def measure(state: State, r: int, row: Any) -> None:
         row["prefill_passes"] = control["passes"]
         row["prefill_passes_windowed"] = control["passes_windowed"]
         row["prompt_request"] = control["prompt_request"]
-    row["used_blocks"] = used_units(state, r)
+    row["used_blocks"] = state.replicas[r]["used"]
     row["lpddr_blocks"] = row["lpddr_blocks_windowed"] = 0
     if row["used_blocks"] > control["sram_units"]:
         fetch(state, r, row)

@@ -102,7 +102,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
     bit, caching, window = control["bit"], control["prefix_caching"], control["window_tokens"]
     widest = seen_blocks(window, 1)
     budget = control["budget"]
-    finished = seen_full = seen_windowed = 0
+    finished = seen_full = seen_windowed = fed_back = 0
     place = first
     while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
@@ -122,7 +122,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
                 name_full(state, r, member, min(computed, member["known"]))
             plan_review(state, member)
         member["computed"] = computed
-        control["fed_back"] |= member["emits"]
+        fed_back |= member["emits"]
         member["emits"] |= bit
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
         seen_full += blocks
@@ -132,6 +132,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
         place += 1
     count_decodes(control, finished, seen_full, seen_windowed)
     control["budget"] = budget
+    control["fed_back"] |= fed_back
 
 
 @called

@@ -156,6 +156,7 @@ REPLICA = _record(
     "tail",
     "admitted",
     "steps",
+    "used",  # KV in use, in units of the first constraint
     "short_for",  # the oldest running request while it has been left out, else NONE
     "stale",  # preempted requests with batches in flight
     "free_seats",
