@@ -100,6 +100,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
     """One token for each decode of ``members[first:last]`` while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
     bit, caching, window = control["bit"], control["prefix_caching"], control["window_tokens"]
+    asynchronous = control["asynchronous"]
     widest = seen_blocks(window, 1)
     budget = control["budget"]
     finished = seen_full = seen_windowed = fed_back = 0
@@ -107,8 +108,10 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
     while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
         known = member["known"]
-        if member["emits"] != 0:  # a token of it is still in the making
+        emits = bit
+        if asynchronous and member["emits"] != 0:  # a token of it is still in the making
             known += 1
+            emits |= member["emits"]
             if known == member["goal"]:
                 place += 1
                 continue
@@ -122,8 +125,8 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
                 name_full(state, r, member, min(computed, member["known"]))
             plan_review(state, member)
         member["computed"] = computed
-        fed_back |= member["emits"]
-        member["emits"] |= bit
+        fed_back |= emits ^ bit
+        member["emits"] = emits
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
         seen_full += blocks
         seen_windowed += min(blocks, widest)
