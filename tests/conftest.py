@@ -9,9 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cluster.machine.energy.counts import COUNTS
 from cluster.machine.kv_capacity import KvCapacity
-from cluster.machine.tables import BOUNDS, INTERVAL, STEP, Integers, PriceTables, Records
+from cluster.machine.tables import INTERVAL, STEP, Integers, PriceTables, Records
 from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
@@ -74,29 +73,9 @@ def serving_problems() -> st.SearchStrategy[Problem]:
 
 def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:
     """Tables in which only linear layers take time."""
-    from cluster.machine.attention import SHAPE  # compiled: only for those who serve
+    from cluster.serving.linear_prices import linear_prices  # compiled: only for those who serve
 
-    classes, entries = linear_ps.shape
-    nothing = np.zeros((classes, entries), np.int64)
-    return PriceTables(
-        linear_ps=linear_ps,
-        collective_ps=nothing,
-        floor_ps=nothing,
-        send_ps=nothing,
-        head_ps=np.zeros((classes, max_num_seqs + 1), np.int64),
-        attention=np.zeros((classes, 2), SHAPE),
-        linear_by_bound_ps=np.zeros((classes, entries, len(BOUNDS)), np.int64),
-        head_by_bound_ps=np.zeros((classes, max_num_seqs + 1, len(BOUNDS)), np.int64),
-        collective_bytes=np.zeros((classes, entries, 1), np.int64),
-        send_bytes=nothing,
-        token_counts=np.zeros((classes, entries, len(COUNTS)), np.int64),
-        head_counts=np.zeros((classes, max_num_seqs + 1, len(COUNTS)), np.int64),
-        attention_counts=np.zeros((classes, 6, len(COUNTS)), np.int64),
-        stage_class=stage_class,
-        return_ps=np.zeros(len(stage_class), np.int64),
-        clocks_per_query=8,
-        window_tokens=0,
-    )
+    return linear_prices(linear_ps, max_num_seqs, stage_class)
 
 
 @st.composite
