@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-MODEL_VERSION = 2
+MODEL_VERSION = 3
 """Raised whenever the same scenario gives other results; CHANGELOG.md says why."""
 
 

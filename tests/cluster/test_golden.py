@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cluster import ReplayRun, Run, load, replay_trace, simulate
-from cluster.outputs import card_parts
+from cluster import ReplayRun, Run, load, outputs, replay_trace, simulate
+from cluster.pools import outputs as pool_outputs
 from cluster.scenario.identity import MODEL_VERSION
 
 STORED = Path(__file__).with_name("golden.json")
@@ -55,6 +55,39 @@ SCENARIOS: Mapping[str, dict[str, Any]] = {
         "hardware_set": {"chiplet.usable_sram_fraction": 0.55},
         "scheduler": {"max_num_seqs": 16, "block_size": 32},
         "workload": {"synthetic": CHATS, "rate_scale": 100.0},
+    },
+    "windows in LPDDR, four replicas as vLLM routes": {
+        "model": "gpt-oss-20b",
+        "cluster": {"servers_per_rack": 2},
+        "plan": {"tensor_parallel_size": 2, "pipeline_parallel_size": 2},
+        "memory": {"mode": "capacity", "pin": {"kv": "spill"}},
+        "formats": {"weights": "mxint4"},
+        "router": "vllm_dp",
+    },
+    "prompts in pieces, composed ahead": {
+        "plan": {"tensor_parallel_size": 8, "pipeline_parallel_size": 1},
+        "hardware_set": {"host.overhead_s": 5e-5},
+        "scheduler": {
+            "async_scheduling": True,
+            "long_prefill_token_threshold": 100,
+            "max_num_seqs": 12,
+        },
+    },
+    "pools, KV moved by layer": {
+        "cluster": {"servers_per_rack": 2},
+        "pools": {
+            "prefill": {"cards": 8},
+            "decode": {"cards": 8, "scheduler": {"max_num_seqs": 30}},
+        },
+        "transfer": {"mode": "layerwise"},
+    },
+    "an oversubscribed pod": {
+        "model": "llama-3.1-70b",
+        "cluster": {"racks": 4, "servers_per_rack": 1},
+        "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 8},
+        "hardware_set": {"pod.spine_oversubscription": 4},
+        "formats": {"weights": "mxint4"},
+        "workload": {"synthetic": {"requests": 30}},
     },
     "latent attention over racks, a bad cable": {
         "model": "deepseek-v3",
@@ -99,7 +132,8 @@ def digest(columns: Iterable[Mapping[str, npt.ArrayLike]]) -> str:
 
 
 def digests(run: Run) -> dict[str, str]:
-    cards = card_parts(run.machine, run.outcome)
+    tables: Any = outputs if run.resolved.pools is None else pool_outputs
+    cards = tables.card_parts(run.machine, run.outcome)
     busy = ({k: v for k, v in part.items() if v is not None} for part in cards)
     return {"requests": digest([run.requests]), "cards": digest(busy)}
 

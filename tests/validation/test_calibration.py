@@ -16,7 +16,7 @@ from cluster.machine.calibrate import (
     predict,
 )
 from cluster.machine.price import steady_decode
-from cluster.machine.tables import Records
+from cluster.machine.tables import Integers, Records
 from cluster.serving.problem import Arrivals, Limits
 from cluster.serving.reference.simulation import serve_reference
 from topology.catalog import load_hardware
@@ -60,9 +60,11 @@ def test_no_dispatch_fits_where_all_else_is_too_slow_already() -> None:
 @pytest.mark.parametrize("point", [EIGHT_B, SEVENTY_B], ids=["8B", "70B"])
 def test_steady_decode_is_what_the_reference_engine_serves(point: Point) -> None:
     # Prompts of one token and 63 answers see one block throughout: steady from the first step.
+    # As many requests as seats, so that every slot decodes equally many.
     tables = point_tables(point)
-    steady = steady_decode(tables, batch=BATCH, context=64)
-    log = _served(point, BATCH)
+    batch = -(-BATCH // tables.stages) * tables.stages
+    steady = steady_decode(tables, batch=batch, context=64)
+    log = _served(point, batch, np.zeros(batch, np.int64))
 
     for slot in range(tables.stages):
         ends = log["end_ps"][log["slot"] == slot]
@@ -70,10 +72,11 @@ def test_steady_decode_is_what_the_reference_engine_serves(point: Point) -> None
 
 
 def test_a_pipeline_that_is_not_full_waits_for_its_own_loop() -> None:
-    # Four sequences in sixteen slots: each is alone in its slot and never queues.
+    # Four sequences in sixteen slots: each comes when the one before has left the first stage, so
+    # that it is alone in its slot, and never queues.
     tables = point_tables(SEVENTY_B)
     steady = steady_decode(tables, batch=4, context=64)
-    log = _served(SEVENTY_B, 4)
+    log = _served(SEVENTY_B, 4, np.arange(4) * 200_000_000)
     ends = log["end_ps"][log["slot"] == 0]
 
     assert steady.cycle_ps == steady.loop_ps == ends[-1] - ends[-2]
@@ -85,12 +88,13 @@ def test_a_plan_of_one_stage_is_its_own_loop() -> None:
     assert steady.cycle_ps == steady.loop_ps == steady.slowest_stage_ps
 
 
-def _served(point: Point, requests: int) -> Records:
-    """The step log of a closed batch of one-token prompts with 63 answers each."""
+def _served(point: Point, seats: int, arrival_ps: Integers) -> Records:
+    """The step log of one-token prompts with 63 answers each."""
     tables = point_tables(point)
     windows: list[Records] = []
+    requests = len(arrival_ps)
     arrivals = Arrivals(
-        arrival_ps=np.zeros(requests, np.int64),
+        arrival_ps=arrival_ps,
         prompt_tokens=np.ones(requests, np.int64),
         output_tokens=np.full(requests, 63),
         router_choice=np.zeros(requests, np.int64),
@@ -99,7 +103,7 @@ def _served(point: Point, requests: int) -> Records:
         key_count=0,
     )
     limits = Limits(
-        max_num_seqs=BATCH,
+        max_num_seqs=seats,
         max_num_batched_tokens=BATCH,
         block_size=64,
         blocks=requests,

@@ -122,10 +122,10 @@ class SlotJoules:
 def _grouped(place: Integers, first_ps: Integers) -> Iterator[tuple[int, Integers]]:
     """Each place that is not -1, and the rows that have it in order of ``first_ps``."""
     order = np.lexsort((first_ps, place))
-    places, starts = np.unique(place[order], return_index=True)
-    for where, rows in zip(places.tolist(), np.split(order, starts[1:]), strict=True):
+    places, starts, counts = np.unique(place[order], return_index=True, return_counts=True)
+    for where, start, count in zip(places.tolist(), starts, counts, strict=True):
         if where >= 0:
-            yield where, rows
+            yield where, order[start : start + count]
 
 
 def _scaled(raw: Floats, total: float) -> Floats:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.compiled import called, compiled, inlined
+from cluster.compiled import compiled, inlined
 from cluster.machine.tables import Records
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
@@ -182,9 +182,10 @@ def launch(state: State, r: int, s: int, log: Records) -> None:
     row["waiting"] = replica["queued"]
     if control["newcomers"] > 0:
         note_first_start(state, r, s, row["start_ps"])
-    state.ends_ps[r, s, slot["turn"]] = row["end_ps"]
-    state.steps[r, s, slot["turn"]] = replica["steps"]
-    slot["turn"] ^= control["asynchronous"]
+    turn = slot["turn"]
+    state.ends_ps[r, s, turn] = row["end_ps"]
+    state.steps[r, s, turn] = replica["steps"]
+    slot["turn"] = turn ^ control["asynchronous"]
     slot["flights"] += 1
     replica["steps"] += 1
     control["end_ps"] = max(control["end_ps"], row["end_ps"])
@@ -195,7 +196,7 @@ def launch(state: State, r: int, s: int, log: Records) -> None:
         control["status"] = STUCK
 
 
-@called
+@inlined
 def note_first_start(state: State, r: int, s: int, start_ps: int) -> None:
     """Requests that were admitted in this step are scheduled for the first time."""
     step = state.replicas[r]["steps"]

@@ -3,7 +3,7 @@
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.members import enqueue
-from cluster.serving.kernel.pool import fits_empty, used_units
+from cluster.serving.kernel.pool import fits_empty
 from cluster.serving.kernel.state import (
     FOREVER,
     IDLE,
@@ -31,7 +31,7 @@ def next_arrival_ps(state: State) -> int:
     return int(state.requests[control["sent"]]["arrival_ps"])
 
 
-@called
+@inlined
 def arrive(state: State) -> None:
     """Let the next request arrive now."""
     control = state.control[0]
@@ -65,7 +65,7 @@ def refuse(state: State, number: int, status: int) -> None:
     send_next(state, request["arrival_ps"])
 
 
-@called
+@inlined
 def wake(state: State, r: int) -> None:
     """Every idle slot of the replica with anything to do is ready now."""
     replica = state.replicas[r]
@@ -104,7 +104,7 @@ def load_of(state: State, r: int) -> int:
     """What the router compares replicas by."""
     router, replica = state.control[0]["router"], state.replicas[r]
     if router == LEAST_KV:
-        return used_units(state, r)
+        return int(replica["used"])
     if router == VLLM_DP:
         room, waiting = state.room[0], replica["seen_waiting"]
         busy = max(replica["outstanding"], waiting + replica["seen_running"])
@@ -121,4 +121,4 @@ def take_snapshot(state: State, now_ps: int) -> None:
         replica = state.replicas[r]
         replica["seen_waiting"] = replica["queued"]
         replica["seen_running"] = replica["running"]
-        replica["seen_used"] = used_units(state, r)
+        replica["seen_used"] = replica["used"]

@@ -1,10 +1,10 @@
 """Which replica acts next: a binary heap of replicas by (time, kind of event, number)."""
 
-from cluster.compiled import called, inlined
+from cluster.compiled import inlined
 from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, READY, START, State
 
 
-@called
+@inlined
 def reschedule(state: State, r: int) -> None:
     """Find the next event of replica ``r`` anew and put the replica where it belongs."""
     finish_ps = FOREVER

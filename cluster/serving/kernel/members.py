@@ -4,12 +4,17 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.machine.attention import BLOCK_TOKENS
-from cluster.serving.kernel.measure import count_chunk, count_decodes, seen_blocks
+from cluster.serving.kernel.measure import (
+    begin_prompts,
+    count_chunk,
+    count_decodes,
+    seen_blocks,
+)
 from cluster.serving.kernel.pool import name_full, plan_review, release
 from cluster.serving.kernel.state import LOST, NONE, State
 
 
-@called
+@inlined
 def enqueue(state: State, r: int, number: int) -> None:
     """Let a request wait at its place by number."""
     replica, requests = state.replicas[r], state.requests
@@ -31,7 +36,7 @@ def enqueue(state: State, r: int, number: int) -> None:
         requests[before]["next"] = number
 
 
-@called
+@inlined
 def leave_queue(state: State, r: int, number: int, before: int) -> None:
     """Take a request, behind ``before`` (or NONE), out of the queue."""
     replica, requests = state.replicas[r], state.requests
@@ -45,7 +50,7 @@ def leave_queue(state: State, r: int, number: int, before: int) -> None:
     replica["queued"] -= 1
 
 
-@called
+@inlined
 def join(state: State, r: int, s: int, member: Any) -> int:
     """Copy ``member`` to its place by age among those of slot ``s``; return the place."""
     slot, rows = state.slots[r, s], state.members[r, s]
@@ -70,10 +75,10 @@ def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> No
     if last and tokens == 1 and known > member["prompt"]:
         blocks = (computed + BLOCK_TOKENS - 1) >> 6  # all but its newest token was in the cache
         windowed = min(blocks, seen_blocks(control["window_tokens"], 1))
-        count_decodes(control, 1, int(finishes), blocks, windowed)
+        count_decodes(control, int(finishes), blocks, windowed)
     else:
-        if control["prompt_request"] == NONE:
-            control["prompt_request"] = member["request"]
+        if control["prompts"] == 0:
+            begin_prompts(control, member["request"])
         count_chunk(control, computed, tokens, last, finishes)
     if control["prefix_caching"]:
         name_full(state, r, member, computed)

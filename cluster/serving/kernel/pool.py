@@ -132,7 +132,7 @@ def has_room(state: State, r: int, member: Any, blocks: int, chunk: int) -> bool
     return True
 
 
-@called
+@inlined
 def fits_empty(state: State, tokens: int) -> bool:
     """Whether a sequence of ``tokens`` would have room in an empty replica."""
     control = state.control[0]
@@ -148,12 +148,10 @@ def fits_empty(state: State, tokens: int) -> bool:
 
 
 @inlined
-def used_units(state: State, r: int) -> int:
-    """KV in use at replica ``r``, in units of the first constraint."""
-    used = 0
-    for k in range(len(state.windows)):
-        used += state.units[0, k] * state.held[r, k]
-    return int(used)
+def hold(state: State, r: int, k: int, more: int) -> None:
+    """Let replica ``r`` hold ``more`` blocks of a kind, or fewer."""
+    state.held[r, k] += more
+    state.replicas[r]["used"] += state.units[0, k] * more
 
 
 @inlined
@@ -167,11 +165,11 @@ def blocks_after(state: State, member: Any, tokens: int) -> int:
 @called
 def grow(state: State, r: int, member: Any, blocks: int, chunk: int) -> None:
     """Let ``member`` hold ``blocks`` after a chunk of that length; there is room."""
-    control, held = state.control[0], state.held
+    control = state.control[0]
     has = member["capacity"] // control["block_size"]
     for k in range(len(state.windows)):
-        held[r, k] += kind_blocks(control, state.windows[k], blocks, chunk)
-        held[r, k] -= kind_blocks(control, state.windows[k], has, member["chunk"])
+        more = kind_blocks(control, state.windows[k], blocks, chunk)
+        hold(state, r, k, more - kind_blocks(control, state.windows[k], has, member["chunk"]))
     if control["prefix_caching"]:
         take(state.replicas[r], state.pool[r], state.tables[member["seat"]], has, blocks)
     member["capacity"] = blocks * control["block_size"]
@@ -199,21 +197,21 @@ def release(state: State, r: int, member: Any) -> None:
 
     Blocks without a key are the next to be taken, the others the last.
     """
-    control, replica, held = state.control[0], state.replicas[r], state.held
+    control, replica = state.control[0], state.replicas[r]
     has = member["capacity"] // control["block_size"]
     member["capacity"] = 0
     state.free_seats[r, replica["free_seats"]] = member["seat"]
     replica["free_seats"] += 1
     if not control["prefix_caching"]:
         for k in range(len(state.windows)):
-            held[r, k] -= kind_blocks(control, state.windows[k], has, member["chunk"])
+            hold(state, r, k, -kind_blocks(control, state.windows[k], has, member["chunk"]))
         return
     pool, table = state.pool[r], state.tables[member["seat"]]
     for i in range(has - 1, -1, -1):
         block = table[i]
         pool[block]["references"] -= 1
         if pool[block]["references"] == 0:
-            held[r, 0] -= 1
+            hold(state, r, 0, -1)
             if pool[block]["key"] != NONE:
                 append(replica, pool, block)
     for i in range(has):
@@ -254,7 +252,7 @@ def shared(pool: Any, table: Any, hits: int) -> int:
     return count
 
 
-@called
+@inlined
 def claim(state: State, r: int, table: Any, hits: int) -> None:
     """Add a reference to each of the first ``hits`` blocks of ``table``."""
     pool = state.pool[r]
@@ -262,7 +260,7 @@ def claim(state: State, r: int, table: Any, hits: int) -> None:
         block = table[i]
         if pool[block]["references"] == 0:
             unlink(state.replicas[r], pool, block)
-            state.held[r, 0] += 1
+            hold(state, r, 0, 1)
         pool[block]["references"] += 1
 
 

@@ -51,17 +51,20 @@ def begin(state: State, r: int, s: int) -> None:
     """An empty step."""
     control = state.control[0]
     control["budget"] = control["max_num_batched_tokens"]
-    control["most_of_a_prompt"] = FOREVER
-    if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
-        control["most_of_a_prompt"] = control["threshold"]
     control["bit"] = 1 + state.slots[r, s]["turn"]
-    control["preempted"] = control["fed_back"] = control["reading"] = 0
-    control["newcomers"] = 0
-    control["prompt_request"] = NONE
-    control["decoding"] = control["prefill"] = control["emitted"] = control["finished"] = 0
+    control["preempted"] = control["fed_back"] = control["finished"] = 0
     control["decode_blocks"] = control["decode_blocks_windowed"] = 0
-    control["passes"] = control["passes_windowed"] = 0
-    control["seen"] = control["seen_windowed"] = 0
+    control["prompts"] = control["newcomers"] = control["reading"] = 0
+
+
+@inlined
+def chunk_of(state: State, r: int, rest: int) -> int:
+    """Tokens of a prompt that go into this step, of the ``rest`` that it has."""
+    control = state.control[0]
+    tokens = min(rest, control["budget"])
+    if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
+        tokens = min(tokens, control["threshold"])
+    return int(tokens)
 
 
 @called
@@ -74,7 +77,7 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
         last = place
         while last < slot["members"] and rows[last]["order"] < state.half_read[r, h]["order"]:
             last += 1
-        continue_decoding(state, r, s, place, last)
+        decode_some(state, r, s, place, last)
         place = last
         if h >= replica["half"] or state.control[0]["budget"] == 0:
             break
@@ -82,18 +85,24 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
         open_for_prompts = outcome != NO_MORE
         h += outcome in (READ_ON, NO_MORE)
         place += outcome == READ_OUT  # it stands there now
-    continue_decoding(state, r, s, place, FOREVER)
+    decode_some(state, r, s, place, FOREVER)
     return open_for_prompts
 
 
 @called
+def decode_some(state: State, r: int, s: int, first: int, last: int) -> None:
+    """``continue_decoding``, compiled once for those who need it rarely."""
+    continue_decoding(state, r, s, first, last)
+
+
+@inlined
 def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> None:
     """One token for each decode of ``members[first:last]`` while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
     bit, caching, window = control["bit"], control["prefix_caching"], control["window_tokens"]
     widest = seen_blocks(window, 1)
     budget = control["budget"]
-    finished = seen_full = seen_windowed = 0
+    finished = seen_full = seen_windowed = fed_back = 0
     place = first
     while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
@@ -103,7 +112,6 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
             if known == member["goal"]:
                 place += 1
                 continue
-            control["fed_back"] = 1
         computed = member["computed"] + 1
         if member["computed"] >= member["review"]:
             wants = computed > member["capacity"] or member["chunk"] > 1
@@ -114,6 +122,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
                 name_full(state, r, member, min(computed, member["known"]))
             plan_review(state, member)
         member["computed"] = computed
+        fed_back |= member["emits"]
         member["emits"] |= bit
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
         seen_full += blocks
@@ -121,8 +130,9 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
         finished += known + 1 == member["goal"]
         budget -= 1
         place += 1
-    count_decodes(control, control["budget"] - budget, finished, seen_full, seen_windowed)
+    count_decodes(control, finished, seen_full, seen_windowed)
     control["budget"] = budget
+    control["fed_back"] |= fed_back
 
 
 @called
@@ -184,7 +194,7 @@ def read_on(state: State, r: int, s: int, h: int) -> int:
         return NO_MORE
     half = state.half_read[r, h]
     rest = half["known"] - half["computed"]
-    tokens = min(rest, control["budget"], control["most_of_a_prompt"])
+    tokens = chunk_of(state, r, rest)
     if tokens == rest and slot["members"] == slot["seats"]:
         return NO_MORE
     while not has_room(state, r, half, blocks_after(state, half, tokens), tokens):
@@ -219,7 +229,7 @@ def admit(state: State, r: int, s: int) -> None:
             return
 
 
-@called
+@inlined
 def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
     """Let request ``number``, behind ``before`` in the queue, take its first chunk, if it can."""
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
@@ -231,7 +241,7 @@ def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
         return False
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
-    tokens = min(rest, control["budget"], control["most_of_a_prompt"])
+    tokens = chunk_of(state, r, rest)
     if tokens == rest and slot["members"] == slot["seats"]:
         return False
     leave_queue(state, r, number, before)

@@ -68,23 +68,22 @@ CONTROL = _record(
     "status",
     # scratch of the step being scheduled
     "budget",
-    "most_of_a_prompt",  # tokens of one prompt that it may hold
     "bit",  # marks the rows of this batch, 1 or 2
     "preempted",
     "fed_back",  # whether a row waits for a token of the batch before (asynchronous)
-    "newcomers",  # requests admitted for the first time
-    "reading",  # half-read prompts with a chunk in it
-    "prompt_request",
-    "decoding",
-    "prefill",
-    "emitted",
     "finished",
     "decode_blocks",
     "decode_blocks_windowed",
+    "prompts",  # requests whose prompt has tokens in it; what follows is set with the first
+    "newcomers",  # requests admitted for the first time
+    "reading",  # half-read prompts with a chunk in it
+    "prompt_request",
+    "prefill",
+    "read_out",  # prompts whose last chunk it holds
     "passes",
     "passes_windowed",
-    "seen",  # KV blocks that its rows read, in layers with full context
-    "seen_windowed",
+    "chunk_blocks",  # KV blocks that chunks see
+    "chunk_blocks_windowed",
     "serial",  # number of the step, so that a price class is worked out once
 )
 
@@ -157,6 +156,7 @@ REPLICA = _record(
     "tail",
     "admitted",
     "steps",
+    "used",  # KV in use, in units of the first constraint
     "short_for",  # the oldest running request while it has been left out, else NONE
     "stale",  # preempted requests with batches in flight
     "free_seats",

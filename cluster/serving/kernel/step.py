@@ -116,7 +116,7 @@ def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> 
     complete(state, r, number, end_ps)
 
 
-@called
+@inlined
 def complete(state: State, r: int, number: int, end_ps: int) -> None:
     """Count a request as done, and let the user who waited for it ask again."""
     control, request = state.control[0], state.requests[number]

@@ -195,10 +195,24 @@ def test_the_head_is_priced_on_the_last_stage_only(inputs: Inputs) -> None:
     assert (tables.head_ps[last, 1:] > 0).all()
 
 
-def test_host_overhead_is_paid_once_a_slot_step(inputs: Inputs) -> None:
-    tables = price_tables(inputs(figures={"host.overhead_s": 100e-6}))
+def test_every_step_pays_for_its_host_at_the_first_stage(inputs: Inputs) -> None:
+    free = price_tables(inputs(pipeline=2))
+    tables = price_tables(inputs(pipeline=2, figures={"host.overhead_s": 100e-6}))
+    first, last = tables.stage_class[0]
 
-    assert tables.return_ps.tolist() == [100_000_000]
+    assert tables.head_ps[first].tolist() == [100_000_000] * tables.head_ps.shape[1]
+    assert tables.head_by_bound_ps[first, 0].tolist() == [0, 0, 0, 0, 0, 100_000_000]
+    assert tables.head_ps[last].tolist() == free.head_ps[free.stage_class[0, 1]].tolist()
+    assert tables.return_ps.tolist() == free.return_ps.tolist()
+
+
+def test_a_batch_that_is_composed_ahead_waits_for_its_host_before_it_starts(
+    inputs: Inputs,
+) -> None:
+    tables = price_tables(replace(inputs(figures={"host.overhead_s": 100e-6}), composed_ahead=True))
+
+    assert tables.host_ps == 100_000_000
+    assert tables.head_ps[0, 0] == 0
 
 
 def test_capacity_mode_cannot_outrun_the_lpddr(inputs: Inputs) -> None:

@@ -30,8 +30,8 @@ ODD = [
         "scheduler: {max-num-seqs: 32}",
         "'scheduler.max-num-seqs'; did you mean 'max_num_seqs'?",
     ),
-    ("scheduler: {'': 32}", "\"scheduler.''\"; allowed: block_size, "),
-    ("scheduler: {int: 32}", "'scheduler.int'; allowed: block_size, "),
+    ("scheduler: {'': 32}", "\"scheduler.''\"; allowed: async_scheduling, "),
+    ("scheduler: {int: 32}", "'scheduler.int'; allowed: async_scheduling, "),
     (
         "links: [{match: x, bandwidth-scale: 2}]",
         "'links.0.bandwidth-scale'; did you mean 'bandwidth_scale'?",
