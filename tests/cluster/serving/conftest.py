@@ -1,13 +1,13 @@
 """For runs that can be followed with a pencil: both engines, and requests written as rows."""
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.serving.problem import Arrivals, Limits
 from cluster.serving.reference import serve_reference
 
 

@@ -155,7 +155,7 @@ def test_fewer_sequences_than_slots_leave_slots_without_decodes(
 
 
 @pytest.mark.parametrize(
-    ("threshold", "tokens", "first_token_ps"), [(2, [4, 3, 5], [30, 20]), (0, [8, 4], [20, 20])]
+    ("threshold", "expected"), [(2, ([4, 3, 5], [30, 20])), (0, ([8, 4], [20, 20]))]
 )
 def test_a_threshold_lets_prompts_be_read_side_by_side(
     engine: Engine,
@@ -164,8 +164,7 @@ def test_a_threshold_lets_prompts_be_read_side_by_side(
     roomy: Limits,
     run_and_log: RunAndLog,
     threshold: int,
-    tokens: list[int],
-    first_token_ps: list[int],
+    expected: tuple[list[int], list[int]],
 ) -> None:
     # One stage of 10, budget 8, prompts of 9 and 3. At most two tokens of a prompt a step:
     #    0  2 of request 0 and 2 of request 1
@@ -177,8 +176,7 @@ def test_a_threshold_lets_prompts_be_read_side_by_side(
 
     served, steps = run_and_log(engine, (arrivals, constant_tables(stage_ps=[10]), limits))
 
-    assert steps["tokens"].tolist() == tokens
-    assert served.first_token_ps.tolist() == first_token_ps
+    assert (steps["tokens"].tolist(), served.first_token_ps.tolist()) == expected
 
 
 def test_two_batches_are_in_flight_and_a_decode_waits_for_its_token(
