@@ -1,14 +1,17 @@
 """For runs that can be followed with a pencil: both engines, and requests written as rows."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
+from cluster.machine.tables import INTERVAL, PriceTables, Records
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits
+from cluster.serving.problem import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
+
+Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 
 
 @pytest.fixture(params=[serve_reference, serve], ids=["reference", "kernel"])
@@ -46,3 +49,15 @@ def roomy() -> Limits:
     return Limits(
         max_num_seqs=4, max_num_batched_tokens=16, block_size=2, blocks=100, max_model_len=1000
     )
+
+
+@pytest.fixture(scope="session")
+def intervals_of() -> Callable[[Callable[..., Served], Problem], Records]:
+    """Run an engine; the intervals of its requests, in the order in which they ended."""
+
+    def run(engine: Callable[..., Served], problem: Problem) -> Records:
+        parts: list[Records] = []
+        engine(*problem, on_intervals=lambda part: parts.append(part.copy()))
+        return np.concatenate([np.zeros(0, INTERVAL), *parts])
+
+    return run
