@@ -10,10 +10,9 @@ import time
 
 import numpy as np
 
-from cluster.machine.attention import SHAPE
-from cluster.machine.energy.counts import COUNTS
-from cluster.machine.tables import BOUNDS, Integers, PriceTables
+from cluster.machine.tables import Integers, PriceTables
 from cluster.serving.engine import serve
+from cluster.serving.linear_prices import linear_prices
 from cluster.serving.problem import Arrivals, Limits
 
 BUDGET = 512
@@ -27,31 +26,6 @@ REQUESTS = {0.5: 50_000, 0.8: 200_000, 0.95: 600_000}
 """Of each seed, by load."""
 WARM_UP_SHARE = 0.05
 MOST_ERROR = 0.02
-
-
-def tables() -> PriceTables:
-    """One stage, whose work depends on nothing but the number of tokens."""
-    linear_ps = SERVICE_PS[np.newaxis, :]
-    nothing = np.zeros_like(linear_ps)
-    return PriceTables(
-        linear_ps=linear_ps,
-        collective_ps=nothing,
-        floor_ps=nothing,
-        send_ps=nothing,
-        head_ps=np.zeros((1, 2), np.int64),
-        attention=np.zeros((1, 2), SHAPE),
-        linear_by_bound_ps=np.zeros((*linear_ps.shape, len(BOUNDS)), np.int64),
-        head_by_bound_ps=np.zeros((1, 2, len(BOUNDS)), np.int64),
-        collective_bytes=np.zeros((*linear_ps.shape, 1), np.int64),
-        send_bytes=nothing,
-        token_counts=np.zeros((*linear_ps.shape, len(COUNTS)), np.int64),
-        head_counts=np.zeros((1, 2, len(COUNTS)), np.int64),
-        attention_counts=np.zeros((1, 6, len(COUNTS)), np.int64),
-        stage_class=np.zeros((1, 1), np.int64),
-        return_ps=np.zeros(1, np.int64),
-        clocks_per_query=8,
-        window_tokens=0,
-    )
 
 
 def mean_wait_ps(prices: PriceTables, prompts: Integers, load: float, seed: int) -> float:
@@ -74,7 +48,7 @@ def mean_wait_ps(prices: PriceTables, prompts: Integers, load: float, seed: int)
 
 def main() -> int:
     """Print a row for each queue and load; 1 if any misses by three standard errors."""
-    prices = tables()
+    prices = linear_prices(SERVICE_PS[np.newaxis, :], 1, np.zeros((1, 1), np.int64))
     begun = time.perf_counter()
     missed = False
     print(

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cluster.machine.energy.counts import COUNTS
 from cluster.machine.kv_capacity import KvCapacity
-from cluster.machine.tables import BOUNDS, INTERVAL, STEP, Integers, PriceTables, Records
+from cluster.machine.tables import STEP, Integers, PriceTables, Records
 from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
@@ -72,31 +71,17 @@ def serving_problems() -> st.SearchStrategy[Problem]:
     return problems()
 
 
+@pytest.fixture(scope="session")
+def starved_problems() -> st.SearchStrategy[Problem]:
+    """Fewer sequences than slots, budgets of a token or so, hardly a block to spare."""
+    return starved()
+
+
 def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:
     """Tables in which only linear layers take time."""
-    from cluster.machine.attention import SHAPE  # compiled: only for those who serve
+    from cluster.serving.linear_prices import linear_prices  # compiled: only for those who serve
 
-    classes, entries = linear_ps.shape
-    nothing = np.zeros((classes, entries), np.int64)
-    return PriceTables(
-        linear_ps=linear_ps,
-        collective_ps=nothing,
-        floor_ps=nothing,
-        send_ps=nothing,
-        head_ps=np.zeros((classes, max_num_seqs + 1), np.int64),
-        attention=np.zeros((classes, 2), SHAPE),
-        linear_by_bound_ps=np.zeros((classes, entries, len(BOUNDS)), np.int64),
-        head_by_bound_ps=np.zeros((classes, max_num_seqs + 1, len(BOUNDS)), np.int64),
-        collective_bytes=np.zeros((classes, entries, 1), np.int64),
-        send_bytes=nothing,
-        token_counts=np.zeros((classes, entries, len(COUNTS)), np.int64),
-        head_counts=np.zeros((classes, max_num_seqs + 1, len(COUNTS)), np.int64),
-        attention_counts=np.zeros((classes, 6, len(COUNTS)), np.int64),
-        stage_class=stage_class,
-        return_ps=np.zeros(len(stage_class), np.int64),
-        clocks_per_query=8,
-        window_tokens=0,
-    )
+    return linear_prices(linear_ps, max_num_seqs, stage_class)
 
 
 @st.composite
@@ -115,25 +100,53 @@ def problems(draw: st.DrawFn) -> Problem:
         )
     )
     sizes = st.integers(1, 2 if crowded else 4)
-    stages, replicas = draw(sizes), draw(sizes)
-    tables = random_tables(
-        np.random.default_rng(draw(st.integers(0, 2**16))), limits, stages, replicas
+    spare = draw(st.integers(-1, 8) if crowded else st.sampled_from([-1, 0, 2, 30, 1000]))
+    return draw(with_room(limits, requests, (draw(sizes), draw(sizes)), spare))
+
+
+@st.composite
+def starved(draw: st.DrawFn) -> Problem:
+    """Draw a problem that is short of everything at once."""
+    stages = draw(st.integers(1, 5))
+    limits = Limits(
+        max_num_seqs=draw(st.integers(1, stages + 1)),
+        max_num_batched_tokens=draw(st.integers(1, 4)),
+        block_size=draw(st.integers(1, 2)),
+        blocks=1,
+        max_model_len=1000,
+        router=draw(st.sampled_from(ROUTERS)),
+        concurrency=draw(st.sampled_from([0, 0, 5])),
+        prefix_caching=draw(st.booleans()),
     )
+    requests = draw(st.lists(request_choices(8), min_size=3, max_size=14))
+    machine = stages, draw(st.integers(1, 2))
+    return draw(with_room(limits, requests, machine, draw(st.integers(0, 2))))
+
+
+@st.composite
+def with_room(
+    draw: st.DrawFn,
+    limits: Limits,
+    requests: list[tuple[int, ...]],
+    machine: tuple[int, int],
+    spare: int,
+) -> Problem:
+    """Requests on so many stages and replicas, and blocks for the longest and a few to spare."""
+    stages, replicas = machine
     arrivals = lay_out(requests, limits, replicas)
     needs = -(-(arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size)
-    spare = draw(st.integers(-1, 8) if crowded else st.sampled_from([-1, 0, 2, 30, 1000]))
     blocks = max(1, int(needs.max()) + spare)
-    in_sram = draw(st.sampled_from([2**62, 2**62, 0, blocks // 3]))
     limits = replace(
         limits,
         blocks=blocks,
-        sram_blocks=in_sram,
+        sram_blocks=draw(st.sampled_from([2**62, 2**62, 0, blocks // 3])),
         async_scheduling=stages == 1 and draw(st.booleans()),
         long_prefill_token_threshold=draw(st.sampled_from([0, 0, 1, 3, 7])),
     )
     if not limits.prefix_caching and draw(st.booleans()):
         limits = replace(limits, windowed=draw(windowed_room(blocks)))
-    return arrivals, tables, limits
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    return arrivals, random_tables(rng, limits, stages, replicas), limits
 
 
 @st.composite
@@ -282,17 +295,5 @@ def run_and_log() -> Callable[[Engine, Problem], tuple[Served, Records]]:
         served = engine(*problem, on_steps=lambda window: windows.append(window.copy()))
         steps = np.concatenate([np.zeros(0, STEP), *windows])
         return served, steps[np.argsort(steps["replica"], kind="stable")]
-
-    return run
-
-
-@pytest.fixture(scope="session")
-def intervals_of() -> Callable[[Engine, Problem], Records]:
-    """Run an engine; the intervals of its requests, in the order in which they ended."""
-
-    def run(engine: Engine, problem: Problem) -> Records:
-        parts: list[Records] = []
-        engine(*problem, on_intervals=lambda part: parts.append(part.copy()))
-        return np.concatenate([np.zeros(0, INTERVAL), *parts])
 
     return run

@@ -4,18 +4,31 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.tables import PriceTables, Records
-from cluster.serving.problem import NEVER, Arrivals, Limits, Served, Status
+from cluster.machine.kv_capacity import KvCapacity
+from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.serving.engine import serve
+from cluster.serving.problem import NEVER, Arrivals, IntervalKind, Limits, Served, Status
 from cluster.serving.reference import serve_reference
 from cluster.serving.reference.ledger import Ledger
 from cluster.serving.reference.simulation import Simulation
+from cluster.serving.refusal import refused
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]
+IntervalsOf: TypeAlias = Callable[[Callable[..., Served], Problem], Records]
 Problems: TypeAlias = st.SearchStrategy[Problem]
+
+LOST = int(IntervalKind.LOST)
+READ: tuple[list[IntervalKind], ...] = (
+    [],  # refused
+    [IntervalKind.READING],
+    [IntervalKind.READING, IntervalKind.DECODING],
+)
+"""What a request goes through after its last preemption."""
 
 some = settings(max_examples=40, derandomize=True, database=None, deadline=None)
 
@@ -51,7 +64,23 @@ def test_only_what_can_never_fit_is_refused(
     both = arrivals.prompt_tokens + arrivals.output_tokens
     np.testing.assert_array_equal(status == Status.TOO_LONG, both > limits.max_model_len)
     too_big = both - 1 > limits.blocks * limits.block_size
+    if limits.windowed is not None:
+        too_big = ~alone_fits(limits.windowed, both - 1, limits)
     np.testing.assert_array_equal(status == Status.NO_ROOM, too_big & (status != Status.TOO_LONG))
+
+
+def alone_fits(room: KvCapacity, tokens: Integers, limits: Limits) -> npt.NDArray[np.bool_]:
+    """[n] whether the most blocks of each kind that so many tokens come to hold have room."""
+    fits = np.ones(len(tokens), np.bool_)
+    whole = -(-tokens // limits.block_size)
+    for units, most in zip(room.block_units, room.room_units, strict=True):
+        taken = np.zeros(len(tokens), np.int64)
+        for unit, window in zip(units, room.windows, strict=True):
+            reach = window - 1 + limits.max_num_batched_tokens
+            behind = -(-reach // limits.block_size) + 1
+            taken += unit * (np.minimum(whole, behind) if window else whole)
+        fits &= taken <= most
+    return fits
 
 
 @some
@@ -100,10 +129,14 @@ def test_no_step_exceeds_its_limits_and_none_overtakes_another(
 
     _, steps = run_and_log(serve_reference, problem)
 
-    seats = -(-limits.max_num_seqs // problem[1].stages)
+    # Beside the decodes of a slot there is one half-read prompt, with the threshold there may be
+    # as many as there are sequences.
+    half_read = limits.max_num_seqs if limits.long_prefill_token_threshold else 1
+    most = min(-(-limits.max_num_seqs // problem[1].stages) + half_read, limits.max_num_seqs)
     assert np.all((steps["tokens"] >= 1) & (steps["tokens"] <= limits.max_num_batched_tokens))
-    assert np.all((steps["running"] >= 1) & (steps["running"] <= seats))
-    assert np.all((steps["used_blocks"] >= 1) & (steps["used_blocks"] <= limits.blocks))
+    assert np.all((steps["running"] >= 1) & (steps["running"] <= most))
+    assert np.all(steps["used_blocks"] >= 1)
+    assert np.all(steps["used_blocks"] <= limits.capacity.room_units[0])
     for replica in range(problem[1].replicas):
         mine = steps[steps["replica"] == replica]
         assert np.all(np.diff(mine["start_ps"]) > 0)
@@ -113,12 +146,59 @@ def test_no_step_exceeds_its_limits_and_none_overtakes_another(
 @some
 @given(data=st.data())
 def test_the_oldest_request_of_a_replica_never_loses_its_blocks(
-    data: st.DataObject, serving_problems: Problems
+    data: st.DataObject, serving_problems: Problems, intervals_of: IntervalsOf
 ) -> None:
-    served = serve_reference(*data.draw(serving_problems))
+    problem = data.draw(serving_problems)
 
+    served = serve_reference(*problem)
+    intervals = intervals_of(serve_reference, problem)
+
+    # A threshold lets others read on beside it and decode before it does: with several stages
+    # they come first then, and a half-read prompt is no member yet.
+    overtaken = problem[1].stages > 1 and problem[2].long_prefill_token_threshold > 0
     for replica in np.unique(served.replica[served.replica >= 0]):
-        assert served.preemptions[served.replica == replica][0] == 0
+        oldest = np.flatnonzero(served.replica == replica)[0]
+        losses = intervals[(intervals["request"] == oldest) & (intervals["kind"] == LOST)]
+        assert served.preemptions[oldest] == len(losses)
+        assert np.all(losses["slot"] == -1)
+        assert overtaken or not len(losses)
+
+
+@some
+@given(data=st.data())
+def test_each_admission_ends_as_one_interval_and_nothing_happens_between(
+    data: st.DataObject, serving_problems: Problems, intervals_of: IntervalsOf
+) -> None:
+    problem = data.draw(serving_problems)
+
+    served = serve_reference(*problem)
+    intervals = intervals_of(serve_reference, problem)
+
+    assert np.all(intervals["first_row"] <= intervals["last_row"])
+    for request, preemptions in enumerate(served.preemptions):
+        mine = intervals[intervals["request"] == request]
+        kinds = mine["kind"].tolist()
+        assert kinds[:preemptions] == [LOST] * preemptions
+        assert kinds[preemptions:] in READ
+        # one after the other, and decoding follows reading at once
+        assert np.all(mine["first_row"][1:] > mine["last_row"][:-1])
+        if kinds[preemptions:] == [IntervalKind.READING, IntervalKind.DECODING]:
+            assert mine["first_row"][-1] == mine["last_row"][-2] + 1
+
+
+@settings(some, max_examples=150)
+@given(data=st.data())
+def test_every_run_ends_however_little_there_is(
+    data: st.DataObject, starved_problems: Problems
+) -> None:
+    arrivals, tables, limits = data.draw(starved_problems)
+
+    served = serve_reference(arrivals, tables, limits)
+
+    assert served.status.tolist() == refused(arrivals, limits).tolist()
+    done = served.status == Status.COMPLETED
+    assert np.all(served.finish_ps[done] > served.arrival_ps[done])
+    assert serve(arrivals, tables, limits).finish_ps.tolist() == served.finish_ps.tolist()
 
 
 @some
@@ -126,13 +206,18 @@ def test_the_oldest_request_of_a_replica_never_loses_its_blocks(
 def test_all_blocks_and_seats_are_given_back_at_the_end(
     data: st.DataObject, serving_problems: Problems
 ) -> None:
-    simulation = Simulation(*data.draw(serving_problems), Ledger(None, None))
+    simulation = Simulation(*data.draw(serving_problems), Ledger(None, None, None))
 
     simulation.run()
 
     for replica in simulation.replicas:
+        assert not any(replica.pool.held)
         assert replica.pool.used == 0
-        assert not any(replica.pool.references)
+        if replica.pool.names is not None:
+            assert not any(replica.pool.names.references)
+            assert len(replica.pool.names.free) == len(replica.pool.names.references)
         assert replica.short_for is None
-        assert all(slot.idle and not slot.unfinished for slot in replica.slots)
+        assert replica.unfinished == 0
+        assert all(slot.idle and not slot.in_flight for slot in replica.slots)
+    assert not any(request.blocks or request.flights for request in simulation.requests)
     assert simulation.ledger.done == len(simulation.requests)

@@ -1,0 +1,41 @@
+"""Price tables of which only linear layers take time: queues, hand-made cases, recorded problems.
+
+The serving engines cannot tell them from the tables of a machine.
+"""
+
+import numpy as np
+
+from cluster.machine.attention import SHAPE
+from cluster.machine.energy.counts import COUNTS
+from cluster.machine.tables import BOUNDS, Integers, PriceTables
+
+
+def linear_prices(
+    linear_ps: Integers, max_num_seqs: int, stage_class: Integers, return_ps: int = 0
+) -> PriceTables:
+    """A step of ``t`` tokens works ``linear_ps[c, t]`` on a stage of class c, and no more.
+
+    ``stage_class`` is [replica, stage]; nothing lies between two stages, and the tokens of a step
+    are back after ``return_ps``.
+    """
+    classes, entries = linear_ps.shape
+    nothing = np.zeros((classes, entries), np.int64)
+    return PriceTables(
+        linear_ps=linear_ps,
+        collective_ps=nothing,
+        floor_ps=nothing,
+        send_ps=nothing,
+        head_ps=np.zeros((classes, max_num_seqs + 1), np.int64),
+        attention=np.zeros((classes, 2), SHAPE),
+        linear_by_bound_ps=np.zeros((classes, entries, len(BOUNDS)), np.int64),
+        head_by_bound_ps=np.zeros((classes, max_num_seqs + 1, len(BOUNDS)), np.int64),
+        collective_bytes=np.zeros((classes, entries, 1), np.int64),
+        send_bytes=nothing,
+        token_counts=np.zeros((classes, entries, len(COUNTS)), np.int64),
+        head_counts=np.zeros((classes, max_num_seqs + 1, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((classes, 6, len(COUNTS)), np.int64),
+        stage_class=stage_class,
+        return_ps=np.full(len(stage_class), return_ps, np.int64),
+        clocks_per_query=8,
+        window_tokens=0,
+    )

@@ -1,0 +1,100 @@
+"""Each router looks at what its name says, and ties go round."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TypeAlias
+
+import numpy as np
+import pytest
+
+from cluster.machine.tables import PriceTables
+from cluster.serving.problem import Arrivals, Limits, Served
+
+Engine: TypeAlias = Callable[..., Served]
+ConstantTables: TypeAlias = Callable[..., PriceTables]
+MakeArrivals: TypeAlias = Callable[..., Arrivals]
+
+MS = 10**9
+
+
+@pytest.mark.parametrize(
+    ("router", "replicas"),
+    [
+        ("round_robin", [0, 1, 0, 1, 0]),
+        ("random", [1, 1, 0, 1, 1]),
+        # unfinished before each: 0 0, 1 0, 1 0, 1 1 (the turn of 0), 2 1
+        ("least_outstanding", [0, 1, 1, 0, 1]),
+        # blocks before each: 0 0, 0 0 (the turn of 1), 5 0, 5 1, 5 1: what has not been admitted
+        # holds none
+        ("least_kv", [0, 1, 1, 1, 1]),
+        # requests sent since the last snapshot: 0 0, 1 0, 1 1 (the turn of 0), 2 1, 2 2 (of 0)
+        ("vllm_dp", [0, 1, 0, 1, 0]),
+    ],
+)
+def test_each_router_looks_at_what_its_name_says(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    roomy: Limits,
+    router: str,
+    replicas: list[int],
+) -> None:
+    # A step lasts 10, a block has 2 tokens. The first request holds four blocks from 0, five from
+    # 10, and stays; the second holds one until 10.
+    tables = constant_tables(stage_ps=[10], replicas=2)
+    arrivals = make_arrivals((0, 8, 20), (0, 2, 1), (15, 2, 20), (16, 2, 20), (17, 2, 20))
+    arrivals = replace(arrivals, router_choice=np.array([1, 1, 0, 1, 1]))
+
+    served = engine(arrivals, tables, replace(roomy, router=router))
+
+    assert served.replica.tolist() == replicas
+
+
+@pytest.mark.parametrize("router", ["least_outstanding", "least_kv"])
+def test_ties_go_to_the_next_in_turn(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    roomy: Limits,
+    router: str,
+) -> None:
+    # A step lasts 10; requests 100 apart find all idle but replica 0, where the first stays.
+    tables = constant_tables(stage_ps=[10], replicas=4)
+    arrivals = make_arrivals((0, 2, 99), *[(100 * i, 2, 1) for i in range(1, 8)])
+
+    served = engine(arrivals, tables, replace(roomy, router=router))
+
+    assert served.replica.tolist() == [0, 1, 2, 3, 1, 2, 3, 1]
+
+
+def test_vllms_router_knows_what_was_true_at_the_last_100_ms(
+    engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
+) -> None:
+    # Steps of 300 ms, one request at a time on each of two replicas, ten blocks each. The score is
+    #
+    #   max(unfinished, waiting + running) + 6 x waiting x max(0, used - 0.5)
+    #
+    # with waiting, running and the used part of the KV as of the last whole 100 ms; to waiting is
+    # added what has been routed there since. Ties go to the replica (request number mod 2).
+    #
+    #   ms  request  scores                                              goes to
+    #    0     0     0, 0                                                0 (a tie), for 6 blocks
+    #    1     1     max(1, 1) = 1, 0                                    1, for 1
+    #    2     2     1, 1                                                0 (a tie)
+    #    3     3     max(2, 2) = 2, 1                                    1
+    #  100           each has one waiting and one running; used 0.6 and 0.1
+    #  150     4     2 + 6 x 1 x 0.1 = 2.6, 2                            1
+    #  160     5     2.6, max(3, 2 + 1) = 3                              0
+    #  170     6     3 + 6 x 2 x 0.1 = 4.2, 3                            1
+    #  200           2 and 3 waiting, one running each
+    #  250     7     3 + 6 x 2 x 0.1 = 4.2, 4                            1
+    #  300           2 and 4 waiting, one running each (before its end)
+    #  305     8     2 unfinished, 0.1 used, but it counts 4.2, 5        0
+    limits = replace(roomy, max_num_seqs=1, blocks=10, router="vllm_dp")
+    arrivals = make_arrivals(
+        (0, 12, 1), *[(ms * MS, 2, 1) for ms in (1, 2, 3, 150, 160, 170, 250, 305)]
+    )
+
+    served = engine(arrivals, constant_tables(stage_ps=[300 * MS], replicas=2), limits)
+
+    assert served.replica.tolist() == [0, 1, 0, 1, 1, 0, 1, 1, 0]
