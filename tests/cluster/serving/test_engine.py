@@ -78,7 +78,7 @@ def test_two_requests_of_one_moment_share_a_step(tables: PriceTables) -> None:
 def test_in_a_pipeline_of_two_the_second_slot_fills_the_first_stage_meanwhile(
     constant_tables: Callable[..., PriceTables],
 ) -> None:
-    served = serve(make_arrivals((0, 1, 2), (0, 1, 1)), constant_tables([10, 7]), LIMITS)
+    served = serve(make_arrivals((0, 1, 2), (1, 1, 1)), constant_tables([10, 7]), LIMITS)
 
     assert served.first_token_ps.tolist() == [17, 27]  # the second starts at 10
     assert served.finish_ps.tolist() == [37, 27]  # the first comes back at 17, starts at 20
@@ -111,7 +111,9 @@ def test_windows_change_nothing_tokens_are_kept_and_all_blocks_come_back(
     completed = state.requests["status"] == Status.COMPLETED
     assert log["emitted"].sum() == problem[0].output_tokens[completed].sum()
     assert log["finished"].sum() == completed.sum()
-    assert not state.replicas["used_blocks"].any()
+    for name in ("used", "running", "half", "queued", "stale"):
+        assert not state.replicas[name].any(), name
+    assert not state.held.any()
     assert np.all(state.requests["finish_ps"][completed] > 0)
     assert free_blocks(state) == len(state.replicas) * state.pool.shape[1] or not (
         problem[2].prefix_caching
