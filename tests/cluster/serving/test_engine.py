@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cluster.machine.kv_capacity import KvCapacity
 from cluster.machine.tables import STEP, PriceTables, Records
 from cluster.serving.engine import RunTooLongError, run, serve
 from cluster.serving.kernel.advance import advance
@@ -78,7 +79,7 @@ def test_two_requests_of_one_moment_share_a_step(tables: PriceTables) -> None:
 def test_in_a_pipeline_of_two_the_second_slot_fills_the_first_stage_meanwhile(
     constant_tables: Callable[..., PriceTables],
 ) -> None:
-    served = serve(make_arrivals((0, 1, 2), (0, 1, 1)), constant_tables([10, 7]), LIMITS)
+    served = serve(make_arrivals((0, 1, 2), (1, 1, 1)), constant_tables([10, 7]), LIMITS)
 
     assert served.first_token_ps.tolist() == [17, 27]  # the second starts at 10
     assert served.finish_ps.tolist() == [37, 27]  # the first comes back at 17, starts at 20
@@ -111,7 +112,9 @@ def test_windows_change_nothing_tokens_are_kept_and_all_blocks_come_back(
     completed = state.requests["status"] == Status.COMPLETED
     assert log["emitted"].sum() == problem[0].output_tokens[completed].sum()
     assert log["finished"].sum() == completed.sum()
-    assert not state.replicas["used_blocks"].any()
+    for name in ("used", "running", "half", "queued", "stale"):
+        assert not state.replicas[name].any(), name
+    assert not state.held.any()
     assert np.all(state.requests["finish_ps"][completed] > 0)
     assert free_blocks(state) == len(state.replicas) * state.pool.shape[1] or not (
         problem[2].prefix_caching
@@ -190,6 +193,12 @@ def test_nothing_to_do_is_done_at_once(tables: PriceTables) -> None:
             {"keys": np.array([0]), "key_offsets": np.array([0, 0, 1]), "key_count": 1},
             "request 1 has 1 keys, but only 0 full blocks of 2 tokens",
         ),
+        ({"long_prefill_token_threshold": -1}, {}, "must be 0 .none. or more, got -1"),
+        (
+            {"prefix_caching": True, "windowed": KvCapacity.of_blocks(100, 100)},
+            {},
+            "windowed layers keep all their blocks with prefix_caching",
+        ),
         ({}, {"carried_tokens": np.array([2, 1])}, r"carried_tokens\[1\] is 1, allowed is 0 to 0"),
     ],
 )
@@ -200,6 +209,17 @@ def test_senseless_input_is_refused_by_name(
 
     with pytest.raises(ValueError, match=message):
         serve(given_arrivals, tables, replace(LIMITS, **limits))
+
+
+def test_batches_are_composed_ahead_with_one_stage_only(
+    constant_tables: Callable[..., PriceTables],
+) -> None:
+    with pytest.raises(ValueError, match="async_scheduling needs one pipeline stage, got 2"):
+        serve(
+            make_arrivals((0, 1, 1)),
+            constant_tables([10, 10]),
+            replace(LIMITS, async_scheduling=True),
+        )
 
 
 def test_a_run_past_106_days_is_refused(tables: PriceTables) -> None:

@@ -58,7 +58,12 @@ def test_a_step_fetches_its_share_of_what_lies_in_lpddr() -> None:
     assert not steps[steps["used_blocks"] <= 40]["lpddr_blocks"].any()
 
 
-def test_blocks_inside_a_window_leave_sram_last() -> None:
+@pytest.mark.parametrize(
+    ("sram_units", "of_full", "of_windowed"), [(60, 85, 0), (24, 121, 0), (5, 121, 20)]
+)
+def test_blocks_inside_a_window_leave_sram_last(
+    sram_units: int, of_full: int, of_windowed: int
+) -> None:
     asked = resolved(
         "spill",
         model="gpt-oss-20b",
@@ -66,13 +71,23 @@ def test_blocks_inside_a_window_leave_sram_last() -> None:
         formats={"weights": "mxint4"},
         plan={"tensor_parallel_size": 8, "expert_parallel_size": 8},
     )
-    # 8 sequences of 15 blocks; windowed layers see 3 of each.
-    for sram_blocks, inside in ((60, False), (5, True)):
-        _, steps = served(asked, sram_blocks=sram_blocks)
-        full = steps[steps["prefill_tokens"] == 0]
-        assert full["lpddr_blocks"].max() > 0
-        assert bool(full["lpddr_blocks_windowed"].any()) is inside
-        assert (full["lpddr_blocks_windowed"] <= full["decode_blocks_windowed"] + 1).all()
+    room = assemble(asked).limits.windowed
+    assert room is not None
+    assert room.block_units.tolist() == [[1, 1]]  # twelve layers of either kind
+
+    _, steps = served(asked, windowed=replace(room, sram_units=sram_units))
+
+    # 8 sequences of 15 blocks, of which windowed layers keep 3: 120 + 24 units. A step reads all
+    # of them and writes a block of either kind.
+    #   60 in SRAM: 84 of full layers outside, ceil(121 x 84 / 120) = 85
+    #   24 in SRAM: all 120 outside, 121, and none of the others
+    #    5 in SRAM: 19 of the others too, ceil(25 x 19 / 24) = 20
+    eight = steps[(steps["tokens"] == 8) & (steps["used_blocks"] == 144)]
+    assert len(eight)
+    assert set(eight["decode_blocks"]) == {120}
+    assert set(eight["decode_blocks_windowed"]) == {24}
+    assert set(eight["lpddr_blocks"]) == {of_full}
+    assert set(eight["lpddr_blocks_windowed"]) == {of_windowed}
 
 
 def test_a_block_takes_the_time_of_its_bytes() -> None:
