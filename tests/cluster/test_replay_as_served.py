@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from cluster import ReplayRun, Run, replay_trace, simulate
@@ -60,7 +59,7 @@ def back_ps(run: ReplayRun) -> int:
 
 
 def in_order(column: Integers) -> list[int]:
-    return np.sort(column).tolist()
+    return sorted(column.tolist())
 
 
 @pytest.mark.parametrize("host", [{}, HOST], ids=["no host time", "host time"])
