@@ -200,6 +200,8 @@ class Layer:
             "experts in a latent space": self.mlp.latent > 0,
             "norms on outputs": self.output_norms,
             "hyper-connections": self.streams > 1,
+            "gates of one number per head": self.attention.head_gate,
+            "values made by the keys' projection": self.attention.keys_are_values,
         }
         return tuple(name for name, there in found.items() if name and there)
 

@@ -58,9 +58,7 @@ def compressed_tensors(a: Attention, hidden: int, layer: int) -> Iterator[Tensor
     yield whole("kv", layer, "attention", hidden, width, product="latent")
     yield norm("q_latent_norm", layer, a.q_lora_rank)
     yield norm("kv_norm", layer, width)
-    yield column(
-        "q_up", layer, "attention", a.q_lora_rank, queries, product="q_up", unit=width
-    )
+    yield column("q_up", layer, "attention", a.q_lora_rank, queries, product="q_up", unit=width)
     yield column("sinks", layer, "attention", 1, a.heads, unit=1)
     if a.compress:
         yield from _compressor("compress", a.compress, width, (hidden, layer), halves=a.index_dim)

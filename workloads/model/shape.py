@@ -9,7 +9,6 @@ from workloads.model.layer_tensors import layer_tensors, outer_tensors
 from workloads.model.layers import Layer, require_positive
 from workloads.model.tensors import Product, Tensor, merge_products
 
-
 ActiveRule: TypeAlias = Literal["all", "head", "layers"]
 
 

@@ -82,12 +82,14 @@ def merge_products(tensors: Sequence[Tensor]) -> tuple[Product, ...]:
 def column(
     name: str, layer: int, role: Role, k: int, n: int, *, product: str = "", unit: int
 ) -> Tensor:
+    """Return one matrix that is cut along n, in whole units."""
     return Tensor(
         name=name, layer=layer, role=role, k=k, n=n, split="column", product=product, unit=unit
     )
 
 
 def whole(name: str, layer: int, role: Role, k: int, n: int, *, product: str = "") -> Tensor:
+    """Return one matrix that every card holds whole."""
     return Tensor(name=name, layer=layer, role=role, k=k, n=n, product=product)
 
 

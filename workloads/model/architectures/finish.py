@@ -10,6 +10,8 @@ SILU = ("silu", "swish", "swiglu", "swigluoai")
 STRETCHED = ("linear", "dynamic")
 """Scalings of positions that multiply ``max_position_embeddings``; others are within it."""
 
+MOST_STRETCH = 1e6
+
 ACTIVE_RULES: Mapping[str, ActiveRule] = {
     "gptoss": "head",
     "deepseek": "head",
@@ -82,7 +84,7 @@ def stored_as(found: object) -> str:
     producer = source.get("producer")
     maker = producer.get("name") if isinstance(producer, Mapping) else None
     method = source.get("quant_method") or maker
-    words = [word for word in (method, source.get("quant_algo")) if _is_word(word)]
+    words = [str(word) for word in (method, source.get("quant_algo")) if _is_word(word)]
     return " ".join(words) or "an unknown format"
 
 
@@ -100,10 +102,9 @@ def _context(fields: Fields) -> int:
     if not isinstance(scaling, Mapping) or is_of(fields, "gemma"):
         return longest
     kind, factor = scaling.get("rope_type") or scaling.get("type"), scaling.get("factor")
-    number = isinstance(factor, int | float) and not isinstance(factor, bool)
-    if kind not in STRETCHED or not number or not 1 <= factor <= longest * 1e6:
+    if kind not in STRETCHED or isinstance(factor, bool) or not isinstance(factor, int | float):
         return longest
-    return int(longest * factor)
+    return int(longest * factor) if 1 <= factor <= MOST_STRETCH else longest
 
 
 def _ahead(fields: Fields) -> tuple[str, ...]:

@@ -72,9 +72,7 @@ def compressed(fields: Fields, name: str) -> Model:
     fields.ignore("hc_sinkhorn_iters", "compress_rope_theta", "qk_rope_head_dim", "attention_bias")
     made = {ratio: _compressed(fields, ratio) for ratio in dict.fromkeys(ratios[:count])}
     mlp = read_experts(fields, fields.integer("n_routed_experts"))
-    layers = [
-        Layer(attention=made[ratio], mlp=mlp, streams=streams) for ratio in ratios[:count]
-    ]
+    layers = [Layer(attention=made[ratio], mlp=mlp, streams=streams) for ratio in ratios[:count]]
     return finish_model(fields, name, layers)
 
 

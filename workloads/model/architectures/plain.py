@@ -23,6 +23,7 @@ from workloads.model.errors import ModelError
 from workloads.model.layers import Attention, Layer
 from workloads.model.shape import Model
 
+NO_INDEXER = (0, 0, 0)
 UNGATED = ("relu2", "relu_squared")
 GELU = ("gelu_pytorch_tanh", "gelu", "gelu_new", "geglu")
 FAMILIES = (
@@ -72,12 +73,14 @@ def plain(fields: Fields, name: str) -> Model:
     sparse = _indexed(fields, len(kinds))
     layers = [
         Layer(
-            attention=replace(made[kind], **indexer) if indexer else made[kind],
+            attention=_with_indexer(made[kind], indexer),
             mlp=mlp,
             output_norms=is_of(fields, "gemma2", "gemma3", "gemma4"),
         )
         for kind, mlp, indexer in zip(kinds, mlps, sparse, strict=True)
     ]
+    if full.qk_norm_whole:
+        notes += ("norms over all heads are priced without what cards exchange for them",)
     if not is_of(fields, *FAMILIES):
         notes += ("read by its fields alone: biases and norms that none names are not counted",)
     return finish_model(fields, name, layers, notes=notes, activations=activations)
@@ -167,26 +170,28 @@ def _no_window(fields: Fields) -> None:
         fields.integer("sliding_window", default=0)
 
 
-def _indexed(fields: Fields, count: int) -> list[dict[str, int]]:
-    """Sizes of the indexer of each layer that attends to the blocks of keys that it picks."""
+def _with_indexer(attention: Attention, sizes: tuple[int, int, int]) -> Attention:
+    heads, width, tokens = sizes
+    return replace(attention, index_heads=heads, index_dim=width, index_tokens=tokens)
+
+
+def _indexed(fields: Fields, count: int) -> list[tuple[int, int, int]]:
+    """Heads, width and tokens picked of each layer's indexer, which picks blocks; zeros for none."""
     if not fields.has("sparse_attention_config"):
-        return [{}] * count
+        return [NO_INDEXER] * count
     section = fields.section("sparse_attention_config")
     on = section.flag("use_sparse_attention", default=True)
     flags = section.integers("sparse_attention_freq", 2) or (1,) * layer_count(fields)
     silent = section.integers("sparse_disable_index_value", 2) or (1,) * len(flags)
-    if len(flags) < count or any(
-        f and not s for f, s in zip(flags, silent, strict=False)
-    ):
+    if len(flags) < count or any(f and not s for f, s in zip(flags, silent, strict=False)):
         raise section.wrong(
             "sparse_disable_index_value", "1 in sparse layers: an indexer's values are not known"
         )
-    sizes = {
-        "index_heads": section.integer("sparse_num_index_heads"),
-        "index_dim": section.integer("sparse_index_dim"),
-        "index_tokens": section.integer("sparse_topk_blocks")
-        * section.integer("sparse_block_size"),
-    }
+    sizes = (
+        section.integer("sparse_num_index_heads"),
+        section.integer("sparse_index_dim"),
+        section.integer("sparse_topk_blocks") * section.integer("sparse_block_size"),
+    )
     section.ignore("sparse_local_block", "sparse_init_block", "sparse_score_type")
     section.finish()
-    return [sizes if on and flag else {} for flag in flags[:count]]
+    return [sizes if on and flag else NO_INDEXER for flag in flags[:count]]
