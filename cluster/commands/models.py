@@ -68,7 +68,7 @@ def show_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a model's parameters by part, its bytes by format, its cache, and if it can be simulated.
+    """Show a model's parameters by part, its bytes by format, its cache, whether it can be run.
 
     Layers with a window hold of a sequence what lies inside it, in blocks of 64 tokens.
     """

@@ -128,7 +128,7 @@ class Attention:
             return IRREGULAR_KINDS[self.kind]
         if self.chunk:
             return "chunked attention"
-        return "sparse attention" if self.index_tokens else ""
+        return "sparse attention" if self.index_heads or self.index_tokens else ""
 
 
 IRREGULAR_KINDS = {

@@ -260,7 +260,7 @@ def test_what_is_not_modelled_is_refused_by_name(inputs: Inputs) -> None:
 
     refused = {
         "linear attention": changed(kind="linear", conv_kernel=4),
-        "sparse attention with an indexer": changed(index_heads=4, index_dim=128),
+        r"sparse attention \(reading only the keys": changed(index_heads=4, index_dim=128),
         "chunks of 512 tokens": changed(chunk=512),
     }
     for words, model in refused.items():

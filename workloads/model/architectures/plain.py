@@ -176,7 +176,7 @@ def _with_indexer(attention: Attention, sizes: tuple[int, int, int]) -> Attentio
 
 
 def _indexed(fields: Fields, count: int) -> list[tuple[int, int, int]]:
-    """Heads, width and tokens picked of each layer's indexer, which picks blocks; zeros for none."""
+    """Heads, width and tokens picked of each layer's indexer of blocks; zeros for none."""
     if not fields.has("sparse_attention_config"):
         return [NO_INDEXER] * count
     section = fields.section("sparse_attention_config")
