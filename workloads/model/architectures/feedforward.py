@@ -15,6 +15,7 @@ CHOSEN = (
     "moe_topk",
     "moe_top_k",
     "top_k_experts",
+    "moe_k",
 )
 WIDTH = ("moe_intermediate_size", "expert_ffn_hidden_size")
 SHARED_WIDTH = (
@@ -23,7 +24,12 @@ SHARED_WIDTH = (
     "share_expert_dim",
     "shared_intermediate_size",
 )
-SHARED_COUNT = ("n_shared_experts", "num_shared_experts", "moe_num_shared_experts")
+SHARED_COUNT = (
+    "n_shared_experts",
+    "num_shared_experts",
+    "moe_num_shared_experts",
+    "num_shared_expert",
+)
 
 
 def read_mlps(fields: Fields, *, bias: bool = False, gated: bool = True) -> list[Mlp]:
@@ -53,12 +59,13 @@ def read_mlps(fields: Fields, *, bias: bool = False, gated: bool = True) -> list
 
 def read_experts(fields: Fields, experts: int, *, beside: bool = False) -> Mlp:
     """Return the experts of a layer; ``beside``: a dense MLP works beside them on every token."""
-    chosen = fields.integer(*CHOSEN)
+    chosen = _alike(fields, *CHOSEN)
     if chosen > experts:
         key = next(key for key in CHOSEN if fields.has(key))
         raise fields.wrong(key, f"at most the {experts} experts")
-    width = fields.integer(*WIDTH, "intermediate_size")
-    count = fields.integer(*SHARED_COUNT, default=1, least=0)
+    width = _alike(fields, *WIDTH, "intermediate_size")
+    count = _alike(fields, *SHARED_COUNT, default=1, least=0)
+    fields.ignore("moe_gate", "moe_capacity", "moe_group_experts", "moe_layer_end_index")
     said = any(fields.has(key) for key in SHARED_COUNT)
     shared = fields.integer(*SHARED_WIDTH, default=width if said else 0, least=0) * count
     fields.ignore(*SHARED_WIDTH)
@@ -81,6 +88,19 @@ def read_experts(fields: Fields, experts: int, *, beside: bool = False) -> Mlp:
         shared_gate=gate,
         router_bias=any(corrected) or method == "noaux_tc",
     )
+
+
+def _alike(fields: Fields, *keys: str, default: int | None = None, least: int = 1) -> int:
+    """Return a whole number, which some configs write once for every layer."""
+    each = {key: fields.config.get(key) for key in keys}
+    same = {
+        key: value[0]
+        for key, value in each.items()
+        if isinstance(value, list) and value and all(item == value[0] for item in value)
+    }
+    fields.ignore(*keys)
+    shaped = Fields({**fields.config, **same}, fields.where)
+    return shaped.integer(*keys, default=default, least=least)
 
 
 def _sparse_layers(fields: Fields, count: int) -> list[bool]:

@@ -30,6 +30,8 @@ def _listed(fields: Fields, count: int) -> tuple[str, ...] | None:
         ahead = fields.config.get("num_nextn_predict_layers")
         length = len(found) if isinstance(ahead, int) and len(found) - count <= ahead else count
     kinds = fields.words("layer_types", words, length)
+    if kinds is not None:
+        fields.ignore("sliding_window_pattern", "no_rope_layer_interval", "no_rope_layers")
     return kinds and tuple(ALIASES.get(kind, kind) for kind in kinds[:count])
 
 
@@ -44,6 +46,8 @@ def _pattern(fields: Fields, count: int) -> tuple[str, ...] | None:
 
 def _windows(fields: Fields, count: int) -> tuple[str, ...]:
     """Windows by a switch and a first layer (Qwen), by a step (Gemma, Cohere), or everywhere."""
+    if isinstance(fields.config.get("sliding_window_pattern"), str):
+        raise fields.wrong("sliding_window_pattern", "a number, or layer_types beside it")
     default = next((n for word, n in GLOBAL_EVERY.items() if is_of(fields, word)), 0)
     step = fields.integer("sliding_window_pattern", "_sliding_window_pattern", default=default or 1)
     if fields.has("sliding_window") and (default or fields.has("sliding_window_pattern")):

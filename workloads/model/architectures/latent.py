@@ -15,6 +15,12 @@ FULL_INDEXER, SHARED_INDEXER = "full", "shared"
 
 def latent(fields: Fields, name: str) -> Model:
     """Latent attention over dense layers first, then mixtures; sparse where there is an indexer."""
+    if fields.has("linear_attn_config"):
+        raise ModelError(
+            f"{fields.where}: linear_attn_config describes layers of Kimi delta attention beside"
+            " latent ones, which are not understood; a state of fixed size per sequence and the"
+            " sizes of its gates would be needed"
+        )
     sparse = fields.has("index_topk")
     attention = _attention(fields, sparse=sparse)
     follower = replace(attention, index_heads=0, index_dim=0)

@@ -98,7 +98,11 @@ def _activations(fields: Fields) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _full(fields: Fields) -> Attention:
     query, shared, width = heads(fields)
-    bias = fields.flag("attention_bias", default=False)
+    bias = fields.flag("attention_bias", default=fields.flag("use_bias", default=False))
+    inputs = fields.flag("qkv_bias", default=fields.flag("use_qkv_bias", default=bias))
+    if not fields.flag("use_cla", default=False):
+        fields.ignore("cla_share_factor", "attention_head_dim")
+    outputs = bias and not is_of(fields, "glm4")
     wide = fields.word("qk_norm_type", ("per_layer", "per_head"), default="per_head") == "per_layer"
     normed = fields.flag("use_qk_norm", default=is_of(fields, "qwen3", "gemma3", "gemma4"))
     gate = is_of(fields, "qwen3next", "qwen35")
@@ -110,8 +114,8 @@ def _full(fields: Fields) -> Attention:
         kv_heads=shared,
         head_dim=width,
         value_dim=fields.integer("v_head_dim", default=width),
-        qkv_bias=bias or is_of(fields, "qwen2"),
-        output_bias=bias and not is_of(fields, "glm4"),
+        qkv_bias=inputs or is_of(fields, "qwen2"),
+        output_bias=fields.flag("attention_out_bias", default=outputs),
         qk_norm=normed and not wide,
         qk_norm_whole=normed and wide,
         output_gate=fields.flag("attention_output_gate", default=gate),

@@ -15,6 +15,9 @@ SHAPELESS = frozenset(
         "norm_type",
         "num_beam_groups",
         "num_beams",
+        "need_fp32_gate",
+        "norm_expert_weight",
+        "num_expert_group",
         "num_hash_layers",
         "num_return_sequences",
         "output_attentions",
@@ -26,6 +29,7 @@ SHAPELESS = frozenset(
         "topk_group",
         "use_bidirectional_attention",
         "use_gemma_norm",
+        "use_mixed_mlp_moe",
         "vocab_size_per_layer_input",
     ]
 )
@@ -44,10 +48,13 @@ SILENT = (
     "limit",
     "logit",
     "loss",
+    "moe_router_activation",
     "mtp",
     "nextn",
+    "normalization",
     "pretraining",
     "quantization",
+    "rmsnorm",
     "rope",
     "rotary",
     "scal",
@@ -93,6 +100,7 @@ SHAPELY = (
     "sparse",
     "ssm",
     "state",
+    "use_cla",
     "window",
 )
 """Parts of a name by which an unknown field might well say something of the shape."""
