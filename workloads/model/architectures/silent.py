@@ -19,6 +19,7 @@ SHAPELESS = frozenset(
         "norm_expert_weight",
         "num_expert_group",
         "num_hash_layers",
+        "org_vocab_size",
         "num_return_sequences",
         "output_attentions",
         "output_hidden_states",
