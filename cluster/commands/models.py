@@ -68,7 +68,7 @@ def show_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a model's parameters by part, its bytes by format, its cache, whether it can be run.
+    """Show a model's parameters by part, bytes by format, cache, and whether it can be simulated.
 
     Layers with a window hold of a sequence what lies inside it, in blocks of 64 tokens.
     """
@@ -76,15 +76,14 @@ def show_(
     from workloads.model import kv_bytes_of_sequence, kv_bytes_per_token, load_model, weight_bytes
 
     shape, kept = load_model(model), get_format(kv)
-    tokens = shape.max_context if context is None else context
-    lengths = dict.fromkeys((*USUAL_CONTEXTS, tokens))
-    sequence_bytes = {length: kv_bytes_of_sequence(shape, kept, length) for length in lengths}
+    tokens = context or shape.max_context
+    held = {str(n): kv_bytes_of_sequence(shape, kept, n) for n in sorted({*USUAL_CONTEXTS, tokens})}
     payload = _row(shape) | {
         "kv_format": kept.name,
         "kv_bytes_per_token": kv_bytes_per_token(shape, kept),
         "context": tokens,
-        "kv_bytes_per_sequence": sequence_bytes[tokens],
-        "kv_bytes_by_context": {str(length): size for length, size in sequence_bytes.items()},
+        "kv_bytes_per_sequence": held[str(tokens)],
+        "kv_bytes_by_context": held,
         "windows": sorted({layer.attention.window for layer in shape.layers} - {0}),
         "kv_elements_per_token": shape.kv_elements_per_token,
         "state_elements_per_sequence": shape.state_elements_per_sequence,

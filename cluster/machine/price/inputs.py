@@ -100,8 +100,19 @@ def _attention(inputs: PriceInputs) -> list[str]:
     regular = [layer for attention, layer in kinds.items() if attention.kind in ("gqa", "mla")]
     ratios = sorted({inputs.queries_per_kv_head(layer) for layer in regular})
     if len(ratios) > 1:
-        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}")
+        would = [size for size in (2, 4, 8, 16, 32, 64) if _one_ratio(regular, size)]
+        hint = f"; tensor_parallel_size {would[0]} would give one" if would else ""
+        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}{hint}")
     return breaches
+
+
+def _one_ratio(layers: list[Layer], cards: int) -> bool:
+    """Whether heads that are cut over so many cards are all in the same ratio."""
+    attentions = [layer.attention for layer in layers]
+    if any(attention.heads % cards for attention in attentions):
+        return False
+    shared = [1 if a.kind == "mla" else max(1, a.kv_heads // cards) for a in attentions]
+    return len({a.heads // cards // n for a, n in zip(attentions, shared, strict=True)}) == 1
 
 
 def _formats(formats: Formats) -> list[str]:
