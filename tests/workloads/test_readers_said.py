@@ -157,7 +157,7 @@ def test_token_ids_must_be_as_many_as_the_prompt_has(trace: Path) -> None:
         '{"arrival_time_ns": 0, "input_toks": 3, "output_toks": 1, "input_tok_ids": [1, 2]}\n'
     )
 
-    with pytest.raises(TraceError, match="1: column 'input_tok_ids': found 2 token ids; .* has 3"):
+    with pytest.raises(TraceError, match=r"1: column 'input_tok_ids': found 2 token ids; .* has 3"):
         read_trace(trace)
 
 
@@ -184,7 +184,7 @@ def test_lengths_without_arrivals_are_lengths_and_no_trace(trace: Path) -> None:
 
     assert read_trace(trace, lengths_only=True).prompt_tokens.tolist() == [100, 200]
     for format in ("auto", "vidur"):
-        with pytest.raises(TraceError, match="has lengths and no arrivals; .*empirical"):
+        with pytest.raises(TraceError, match=r"has lengths and no arrivals; .*empirical"):
             read_trace(trace, format)
 
 
