@@ -149,6 +149,25 @@ def generate(  # noqa: PLR0913 - each is an option
     _write(made, out, as_json=as_json, quiet=quiet)
 
 
+@app.command()
+def servegen(  # noqa: PLR0913 - each is an option
+    rates: Annotated[Path, typer.Argument(help="Parquet of client rates by window.")],
+    lengths: Annotated[Path, typer.Argument(help="Archive of chunk-N-dataset.json files.")],
+    out: Out,
+    model: Annotated[str, typer.Option(help="Whose clients.")],
+    rate: Annotated[float, typer.Option(help="Requests per second of all clients together.")],
+    duration_s: Annotated[float, typer.Option(help="604800 is a week.")] = 3600.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same trace.", min=0)] = 0,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Write traffic of ServeGen's measured clients, scaled to any total rate."""
+    from workloads.servegen import generate_servegen
+
+    made = generate_servegen(rates, lengths, model, rate, duration_s, seed)
+    _write(made, out, as_json=as_json, quiet=quiet)
+
+
 def _check_choice(preset: str | None, own: Mapping[str, object]) -> None:
     from workloads.columns import TraceError
 
