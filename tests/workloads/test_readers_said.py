@@ -1,6 +1,7 @@
 """What the user says of a file, what is left out of it, and what looks wrong in it."""
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -34,7 +35,7 @@ def mooncake(path: Path, *rows: tuple[object, int, int, str], key: str = "hash_i
 
 def ids_of(requests: Requests) -> list[int]:
     assert requests.hash_ids is not None
-    return requests.hash_ids.tolist()
+    return [int(each) for each in requests.hash_ids]
 
 
 @pytest.fixture
@@ -96,11 +97,11 @@ def test_a_block_size_can_be_said_and_a_wrong_one_is_refused(trace: Path) -> Non
 
 def test_columns_of_ones_own_need_a_unit(trace: Path) -> None:
     trace.write_text("when,in,out\n0,10,1\n3,20,2\n")
-    named = {"time": "when", "prompt_tokens": "in", "output_tokens": "out"}
+    named = ReadOptions(time="when", prompt_tokens="in", output_tokens="out")
 
     with pytest.raises(TraceError, match="need time_unit"):
-        read_trace(trace, options=ReadOptions(**named))
-    found = read_trace(trace, options=ReadOptions(time_unit="s", **named))
+        read_trace(trace, options=named)
+    found = read_trace(trace, options=replace(named, time_unit="s"))
     assert found.arrival_ps.tolist() == [0, 3 * S]
     assert found.prompt_tokens.tolist() == [10, 20]
 

@@ -118,7 +118,7 @@ def _typed(path: Path, column: Any, name: str) -> Any:
 
 
 def _is_identity(kind: Any) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_uint64(kind)
+    return bool(pa.types.is_string(kind) or pa.types.is_uint64(kind))
 
 
 def _numbered(path: Path, column: Any, name: str) -> Any:
