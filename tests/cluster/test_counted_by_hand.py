@@ -1,0 +1,171 @@
+"""Figures of a run that nothing else depends on, counted by hand from the published shapes.
+
+Llama-3.1-8B: hidden 4,096, 32 layers of 32 query and 8 KV heads of 128, 14,336 in the MLP, a
+vocabulary of 128,256. MXINT8: 65 bytes for 64 values.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster import load, replay_trace, simulate
+from cluster.assembly import assemble
+from cluster.commands.app import main
+from cluster.outputs import placement_table
+from cluster.scenario.resolve import resolve
+from workloads.program import program_of
+from workloads.program.file import write_program
+
+PIPELINE: dict[str, Any] = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
+LAYER = 2 * 4096 * 4096 + 2 * 4096 * 1024 + 3 * 4096 * 14336
+"""Parameters: q and o, k and v, gate, up and down."""
+VOCABULARY = 128_256 * 4096
+"""Of the embedding, and as many of the LM head."""
+
+
+def scenario(**changes: Any) -> dict[str, Any]:
+    traffic = {
+        "requests": 11,
+        "arrivals": {"constant": {"rate_per_s": 20.0}},
+        "prompt_tokens": {"fixed": 512},
+        "output_tokens": {"fixed": 64},
+    }
+    return {
+        "model": "llama-3.1-8b",
+        "plan": PIPELINE,
+        "workload": {"synthetic": traffic},
+        **changes,
+    }
+
+
+def test_every_sequence_keeps_an_fp16_tail_of_v_on_each_card() -> None:
+    asked = scenario(scheduler={"max_num_seqs": 24})
+    machine = assemble(resolve(load(asked)))
+
+    table = placement_table(machine)
+
+    # A card has 2 KV heads in 16 layers. A block of 64 x 128 values is 8,320 B in MXINT8 and
+    # 16,384 B in FP16; the pool has K and V of every block, a tail what V takes more.
+    heads = 2 * 16
+    held = {
+        kind: table["bytes"][table["tensor_class"] == kind].tolist() for kind in ("kv", "kv_tail")
+    }
+    assert held["kv_tail"] == [24 * heads * (16_384 - 8_320)] * 8
+    assert held["kv"] == [machine.limits.blocks * heads * 2 * 8_320] * 8
+
+
+@pytest.mark.parametrize(
+    ("changes", "per_switch", "values", "norms"),
+    [
+        # Stage 1 is the fuller: a quarter of 16 layers and of the head, 33 norms.
+        ({}, 4, (16 * LAYER + VOCABULARY) // 4, 33),
+        # Two cards, half of everything on either: the switch serves no more than these.
+        (
+            {
+                "plan": {"tensor_parallel_size": 2},
+                "cluster": {"cards_per_server": 2},
+                "memory": {"mode": "capacity", "load": "host"},
+            },
+            2,
+            (32 * LAYER + 2 * VOCABULARY) // 2,
+            65,
+        ),
+    ],
+    ids=["8 cards", "2 cards"],
+)
+def test_a_host_sends_the_weights_of_all_cards_of_a_switch_through_one_port(
+    changes: dict[str, Any], per_switch: int, values: int, norms: int
+) -> None:
+    asked = scenario(**{"memory": {"load": "host"}, **changes})
+
+    ready_ps = assemble(resolve(load(asked))).limits.ready_ps
+
+    # MXINT8, and norms of FP16 on each of 8 chiplets, at 64 GB/s x 0.85.
+    card_bytes = values * 65 // 64 + norms * 4096 * 2 * 8
+    assert ready_ps == round(per_switch * card_bytes / (64e9 * 0.85) * 1e12)
+
+
+def test_no_step_starts_before_the_weights_are_there() -> None:
+    run = simulate(load(scenario(memory={"load": "host"})))
+
+    assert run.outcome.served.first_scheduled_ps[0] == run.machine.limits.ready_ps > 0
+
+
+def checked(folder: Path, capsys: pytest.CaptureFixture[str], **changes: Any) -> dict[str, Any]:
+    path = folder / "mine.yaml"
+    path.write_text(json.dumps(scenario(**changes)), "utf-8")
+    assert main(["check", str(path), "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_check_reads_prompts_as_fast_as_its_slowest_stage_takes_full_steps(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Stages of 11, 11 and 10 layers. Nothing but prompts, all at once: steps of 256 follow one
+    # another on the slowest. What `check` leaves out is attention over these short contexts, and
+    # the pipeline's filling; the fastest stage would be some 10 % faster.
+    thirds: dict[str, Any] = {
+        "plan": {"tensor_parallel_size": 2, "pipeline_parallel_size": 3},
+        "scheduler": {"max_num_batched_tokens": 256, "max_num_seqs": 48},
+    }
+    traffic = {
+        "requests": 400,
+        "arrivals": {"constant": {"rate_per_s": 1e9}},
+        "prompt_tokens": {"fixed": 256},
+        "output_tokens": {"fixed": 1},
+    }
+
+    found = checked(tmp_path, capsys, **thirds)
+    run = simulate(load(scenario(**thirds, workload={"synthetic": traffic})))
+
+    simulated = 400 * 256 / (run.outcome.served.end_ps * 1e-12)
+    assert simulated < found["prefill_tokens_per_s"] < 1.05 * simulated
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_checks_load_is_what_prompts_and_answers_take_of_the_replicas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], replicas: int
+) -> None:
+    # 11 requests in half a second: 20 a second, each of 512 tokens to read and 64 to write.
+    found = checked(
+        tmp_path,
+        capsys,
+        cluster={"servers_per_rack": replicas},
+        plan={**PIPELINE, "replicas": replicas},
+    )
+
+    busy_s = 512 / found["prefill_tokens_per_s"] + 64 / found["decode_tokens_per_s"]
+    assert found["utilisation"] == pytest.approx(20 * busy_s / replicas, rel=1e-9)
+
+
+def test_latency_through_a_switch_is_put_down_to_the_switch(tmp_path: Path) -> None:
+    # Cards 0 and 1 send a byte each to cards 2 and 3 under their switch, as 4 and 5 do to 6 and 7
+    # under theirs. Links last 325 ns, here those into a switch twice as much. A link that leaves a
+    # switch stands for the way through it, 650 + 325 ns, and is longer than the one into it.
+    program = {
+        "rank": list(range(8)),
+        "kind": ["send", "send", "recv", "recv"] * 2,
+        "stream": [3, 3, 4, 4] * 2,
+        "peer": [2, 3, 0, 1, 6, 7, 4, 5],
+        "payload_bytes": [1] * 8,
+        "phase": ["decode"] * 8,
+        "tag": [7] * 8,
+    }
+    path = tmp_path / "program.parquet"
+    write_program(path, program_of(program, []))
+    run = replay_trace(
+        {
+            "model": "llama-3.1-8b",
+            "plan": PIPELINE,
+            "links": [{"match": "s0.c*>s0.sw*", "latency_scale": 2.0}],
+            "workload": {"program": str(path)},
+        }
+    )
+
+    assert run.summary["critical_share"]["latency"] > 0.99
+    assert run.waits == {"s0.sw0": 1.0}
+    assert np.all(run.outcome.replayed.end_ps >= 975_000)
