@@ -31,7 +31,8 @@ def stream_full(
     cycle, how many prompts it takes at most in a picosecond, and the time of each.
 
     A seat that gets free is taken at once, in the next batch of its slot, so a cycle has chunks if
-    anybody has finished in the last one.
+    anybody has finished in the one before. The slots that take them come back one after the other;
+    the others follow the last. The last of several chunks waits for a slot that has a seat.
     """
     slots, decodes = given.facts[STAGES], max(given.facts[DECODES], LEAST)
     decoding = max(seats - filling, LEAST)
@@ -43,8 +44,10 @@ def stream_full(
     plain = slots_ps(given, max(1.0, rows), max(1.0, seats / slots), min(slots, decoding))
     leave = decoding / decodes
     some = 1.0 - math.exp(-leave)
-    long = max(cross, fill + (gathered(leave) - 1.0) * work)
-    cycle = (1.0 - some) * plain + some * long
+    taken = gathered(leave) * work
+    long = fill + taken - work
+    long -= max(0.0, taken - cross / slots) * min(1.0, taken / cross) / 2.0
+    cycle = (1.0 - some) * plain + some * max(cross, long)
     fill += (1.0 - prompt_of(given, budget, beside, ONCE)) * min(cycle / leave, cycle)
     return cycle, work, fill
 
