@@ -9,6 +9,7 @@ from cluster.studies.plan.columns import (
     CROSSED,
     FILL,
     GAIN,
+    HELD,
     LAST,
     LONG_LOOPS,
     LONG_STEPS,
@@ -65,6 +66,7 @@ def stream(
     crossed = (whole - 1.0) * slow + last + some * behind
     crossed += rounds * max(0.0, full - slots * slow)
     row[CROSSED] += share * crossed
+    row[HELD] += share * some * (slow - behind)
     return share * crossed / max(full, slots * slow)
 
 

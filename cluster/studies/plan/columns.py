@@ -14,8 +14,9 @@ STEPS, LOOPS, FILL, LONG_STEPS, LONG_LOOPS = 4, 6, 8, 10, 12
 """Of one stage only, each in two columns, where no prompt waits behind, and what is added where one
 does: steps with chunks and their loops; how long the prompt is under way; steps and loops again, a
 last step as far as it is nearer to a full one than to a decode step."""
-CROSS, CROSSED, GAIN, ROOM, ONCE = range(4, 9)
+CROSS, CROSSED, HELD, GAIN, ROOM, ONCE = range(4, 10)
 """Of several stages only: a cycle while chunks are on their way; from the start of the first chunk
-to the end of the last one and the way back; what another prompt in the same batch adds to both,
+to the end of the last one and the way back, and how much longer that is where a prompt waits behind
+and fills up the last chunk; what another prompt in the same batch adds to both,
 and how many others fit; how many prompts are a single chunk."""
 CHUNK_COLUMNS = 14

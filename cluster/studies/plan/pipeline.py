@@ -18,7 +18,7 @@ from cluster.studies.plan.chance import (
     limited,
     open_slot,
 )
-from cluster.studies.plan.columns import CROSS, CROSSED, GAIN, ONCE, ROOM, SHORT, WORK
+from cluster.studies.plan.columns import CROSS, CROSSED, GAIN, HELD, ONCE, ROOM, SHORT, WORK
 from cluster.studies.plan.cycle import mix_ps, prompt_of, slots_ps, slowed, stage_ps
 from cluster.studies.plan.steps import DECODES, LARGEST, RANDOM, REPLICAS, STAGES, VARIED
 
@@ -65,6 +65,7 @@ def stream_look(
     work = prompt_of(given, budget, beside, WORK)
     cross = prompt_of(given, budget, beside, CROSS)
     fill = prompt_of(given, budget, beside, CROSSED)
+    held = min(rate * work, FULLEST) * prompt_of(given, budget, beside, HELD)
     active = min(slots, decoding + 1.0)
     stage = stage_ps(given, rows)
     gap = max(0.0, fill - work - (active - 1.0) * stage)
@@ -87,12 +88,12 @@ def stream_look(
     odds *= 1.0 + built_up(rate * fill, False) / (rate * decodes * decode)
     cycle = mix_ps(decode, cross, odds / (1.0 + odds))
     load = min(rate * work, FULLEST)
-    queue = (1.0 + given.facts[VARIED]) * (1.0 - prompt_of(given, budget, beside, SHORT))
-    wait = queue * load * work / (2.0 * (1.0 - load))
+    short = prompt_of(given, budget, beside, SHORT)
+    wait = (short + (1.0 - short) * (1.0 + given.facts[VARIED]) / (1.0 - load)) * load * work / 2.0
     wait += share * (1.0 - empty) * gap * gap / (2.0 * fill)
     spare = (1.0 - empty) * max(stage, plain - (active - 1.0) * stage)
     wait += (1.0 - share) * (active * stage * stage + spare * spare) / (2.0 * plain)
-    return cycle, cross, share, fill + more, wait
+    return cycle, cross, share, fill + more + held, wait
 
 
 @called
@@ -128,7 +129,6 @@ def fullest_rows(given: Any, budget: int, seats: float, state: tuple[float, floa
     most = mean + given.facts[LARGEST] * math.sqrt(mean * groups)
     swept = slots * stage_ps(given, max(1.0, mean)) / slots_ps(given, 1.0, max(1.0, most), 1.0)
     ahead = (1.0 - share) * max(0.0, 1.0 - swept)
-    ahead *= prompt_of(given, budget, min(mean, given.budgets[budget] - 1.0), ONCE)
     led = decoding * (ahead + (1.0 - ahead - again) / slots) / (1.0 - again)
     most = max(most, led)
     return capped(math.ceil(seats / slots), most, math.sqrt(most))
