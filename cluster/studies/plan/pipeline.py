@@ -68,14 +68,16 @@ def stream_look(
     held = min(rate * work, FULLEST) * prompt_of(given, budget, beside, HELD)
     active = min(slots, decoding + 1.0)
     stage = stage_ps(given, rows)
-    gap = max(0.0, fill - work - (active - 1.0) * stage)
+    gap = max(0.0, cross - work - (active - 1.0) * stage)
     share = streaming_share(given, rate, (work, fill), 0.0)
     group = (1.0 + share) / max(1.0 - share, 1.0 - FULLEST)
     empty = open_slot(slots, decoding + rate * fill, group)
-    share = streaming_share(given, rate, (work, fill), (1.0 - empty) * gap)
-    more = min(prompt_of(given, budget, beside, ROOM), share * rate * gap * gap / fill)
-    more *= prompt_of(given, budget, beside, GAIN) * (1.0 - empty)
-    again = (1.0 - empty) * share * gap / fill
+    closed = (1.0 - empty) * gap
+    share = streaming_share(given, rate, (work, fill), closed)
+    more = min(prompt_of(given, budget, beside, ROOM), share * rate * closed * gap / fill)
+    more *= prompt_of(given, budget, beside, GAIN)
+    share = streaming_share(given, rate, (work, fill + more / 2.0), closed)
+    again = share * closed / fill
     fullest = fullest_rows(given, budget, seats, (decoding, share, again))
     fullest = max(1.0, empty + (1.0 - empty) * fullest)
     plain = slots_ps(given, rows, fullest, active)
@@ -90,7 +92,7 @@ def stream_look(
     load = min(rate * work, FULLEST)
     short = prompt_of(given, budget, beside, SHORT)
     wait = (short + (1.0 - short) * (1.0 + given.facts[VARIED]) / (1.0 - load)) * load * work / 2.0
-    wait += share * (1.0 - empty) * gap * gap / (2.0 * fill)
+    wait += share * closed * gap / (2.0 * fill)
     spare = (1.0 - empty) * max(stage, plain - (active - 1.0) * stage)
     wait += (1.0 - share) * (active * stage * stage + spare * spare) / (2.0 * plain)
     return cycle, cross, share, fill + more + held, wait
