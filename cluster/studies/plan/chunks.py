@@ -67,7 +67,7 @@ def stream(
     crossed += rounds * max(0.0, full - slots * slow)
     row[CROSSED] += share * crossed
     row[HELD] += share * some * (slow - behind)
-    return share * crossed / max(full, slots * slow)
+    return float(share * crossed / max(full, slots * slow))
 
 
 @inlined

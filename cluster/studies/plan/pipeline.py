@@ -59,13 +59,12 @@ def stream_look(
     """To whom ``rate`` requests per picosecond come, while ``decoding`` decode: the mean cycle that
     a request sees, a cycle with chunks and the share of time with them, the time of a prompt and
     the wait for it."""
-    slots, decodes = given.facts[STAGES], max(given.facts[DECODES], 1.0)
+    slots = given.facts[STAGES]
     rows = max(1.0, decoding / slots)
     beside = min(decoding / slots, given.budgets[budget] - 1.0)
     work = prompt_of(given, budget, beside, WORK)
     cross = prompt_of(given, budget, beside, CROSS)
     fill = prompt_of(given, budget, beside, CROSSED)
-    held = min(rate * work, FULLEST) * prompt_of(given, budget, beside, HELD)
     active = min(slots, decoding + 1.0)
     stage = stage_ps(given, rows)
     gap = max(0.0, cross - work - (active - 1.0) * stage)
@@ -77,25 +76,53 @@ def stream_look(
     more = min(prompt_of(given, budget, beside, ROOM), share * rate * closed * gap / fill)
     more *= prompt_of(given, budget, beside, GAIN)
     share = streaming_share(given, rate, (work, fill + more / 2.0), closed)
-    again = share * closed / fill
-    fullest = fullest_rows(given, budget, seats, (decoding, share, again))
+    fullest = fullest_rows(given, seats, (decoding, share, share * closed / fill))
     fullest = max(1.0, empty + (1.0 - empty) * fullest)
     plain = slots_ps(given, rows, fullest, active)
+    load, short = min(rate * work, FULLEST), prompt_of(given, budget, beside, SHORT)
+    wait = queue_wait_ps(load, work, short, given.facts[VARIED])
+    wait += share * closed * gap / (2.0 * fill)
+    spare = max(stage, plain - (active - 1.0) * stage)
+    rests = active * stage * stage + (1.0 - empty) * spare * spare
+    wait += (1.0 - share) * rests / (2.0 * plain)
     cross += more
+    built = built_up(rate * fill, False) / (rate * max(given.facts[DECODES], 1.0))
+    state = decoding, fullest / rows, built
+    cycle = seen_cycle_ps(given, seats, state, (plain, cross, share, group))
+    fill += more + load * prompt_of(given, budget, beside, HELD)
+    return cycle, cross, share, fill, wait
+
+
+@called
+def queue_wait_ps(load: float, work: float, short: float, varied: float) -> float:
+    """Mean wait for the chunks at the first stage, which takes one prompt after the other.
+
+    The queue of one server of constant service (M/G/1); but ``short`` prompts go along with the
+    next batch, and only wait for the one that is there.
+    """
+    return (short + (1.0 - short) * (1.0 + varied) / (1.0 - load)) * load * work / 2.0
+
+
+@called
+def seen_cycle_ps(
+    given: Any,
+    seats: float,
+    state: tuple[float, float, float],
+    modes: tuple[float, float, float, float],
+) -> float:
+    """The mean cycle as a request sees it, from cycles without and with chunks, the ``share`` of
+    these, and how far requests come in groups. ``state``: how many decode, rows of the fullest slot
+    over the mean, and prompts that are done at a moment of a busy time, per step that comes."""
+    decoding, lead, built = state
+    plain, cross, share, group = modes
+    slots = given.facts[STAGES]
+    active = min(slots, decoding + 1.0)
     steady = mix_ps(plain, cross, share)
     group /= 1.0 - (1.0 - share) * steady / plain * slowed(given, decoding, active, slots)
-    lead = fullest / rows
     decode = seen_stream_ps(given, seats, (decoding, lead), group * max(given.facts[RANDOM], 1e-6))
     odds = share / max(1.0 - share, LEAST)
-    odds *= 1.0 + built_up(rate * fill, False) / (rate * decodes * decode)
-    cycle = mix_ps(decode, cross, odds / (1.0 + odds))
-    load = min(rate * work, FULLEST)
-    short = prompt_of(given, budget, beside, SHORT)
-    wait = (short + (1.0 - short) * (1.0 + given.facts[VARIED]) / (1.0 - load)) * load * work / 2.0
-    wait += share * closed * gap / (2.0 * fill)
-    spare = (1.0 - empty) * max(stage, plain - (active - 1.0) * stage)
-    wait += (1.0 - share) * (active * stage * stage + spare * spare) / (2.0 * plain)
-    return cycle, cross, share, fill + more + held, wait
+    odds *= 1.0 + built / decode
+    return mix_ps(decode, cross, odds / (1.0 + odds))
 
 
 @called
@@ -116,7 +143,7 @@ def streaming_share(given: Any, rate: float, prompt: tuple[float, float], closed
 
 
 @called
-def fullest_rows(given: Any, budget: int, seats: float, state: tuple[float, float, float]) -> float:
+def fullest_rows(given: Any, seats: float, state: tuple[float, float, float]) -> float:
     """Rows of the fullest slot where all have some, with so many ``decoding``, a ``share`` of time
     with chunks, and the chance ``again`` that a prompt ends in the slot of the one before.
 
