@@ -53,6 +53,7 @@ def stream(
         both, _ = chunk_ps(laid, beside, min(budget, 2.0 * length), length, 2.0)
         row[ROOM] += share * (budget / length - 1.0)
         row[GAIN] += share * (both - cross) / min(1.0, budget / length - 1.0 + 1e-9)
+        row[HELD] += share * max(0.0, 2.0 - budget / length) * (both - cross)
         row[ONCE] += share
         row[CROSSED] += share * cross
         return share

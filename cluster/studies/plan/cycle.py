@@ -12,6 +12,7 @@ from cluster.studies.plan.columns import LOOP, SLOWEST
 from cluster.studies.plan.tabulate import place_of
 
 MOST_SLOWED = 0.8
+"""Keeps the variance finite where steps grow nearly as fast as what decodes."""
 
 
 @called

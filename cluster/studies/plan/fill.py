@@ -105,11 +105,13 @@ def request_j(given: Any, budget: int, rate: float, decoding: float) -> float:
     """Joules of one request where ``rate`` come per picosecond and ``decoding`` decode, its share
     of the cards' static power included. A decoding row pays its share of its step; a chunk pays
     what it adds to one."""
-    rows = decoding / given.facts[STAGES]
+    mean = decoding / given.facts[STAGES]
+    # dealt to slots by chance: most rows are where there are more than the mean
+    rows = mean + (1.0 - 1.0 / given.facts[STAGES]) * min(1.0, mean)
     table = given.decode
     point, part = place_of(max(1.0, rows), table.shape[0])
     row_j = table[point, ROW_J] * (1.0 - part) + table[point + 1, ROW_J] * part
-    prompt_j = prompt_of(given, budget, min(rows, given.budgets[budget] - 1.0), PROMPT_J)
+    prompt_j = prompt_of(given, budget, min(mean, given.budgets[budget] - 1.0), PROMPT_J)
     return float(given.facts[DECODES] * row_j + prompt_j + given.facts[STATIC_J] / rate)
 
 

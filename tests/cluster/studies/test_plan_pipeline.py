@@ -1,7 +1,9 @@
 """Scores of several stages, through which prompts stream: by hand, and simulations beside them."""
 
 import math
+from collections.abc import Mapping
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,10 +17,11 @@ from cluster.studies.plan.space import Choices
 from cluster.studies.plan.steps import RANDOM
 from cluster.studies.plan.study import plan
 
+share_of: Any = streaming_share.py_func  # type: ignore[attr-defined]  # as Python: made-up tables
 STAGES, SEATS, BUDGET = 4, 64, 256
 
 
-def asked(prompt: int, output: dict[str, object], rate_per_s: float, requests: int) -> Scenario:
+def asked(prompt: int, output: Mapping[str, object], rate_per_s: float, requests: int) -> Scenario:
     """Llama-3.1-8B in four stages on a server."""
     return load(
         {
@@ -76,24 +79,24 @@ def test_who_comes_at_all_seldom_comes_with_others() -> None:
 
 
 def test_chunks_are_on_their_way_as_often_as_servers_without_number_are_busy() -> None:
-    share = streaming_share.py_func(random_arrivals(1.0), 0.5, (0.0, 2.0), 0.0)  # type: ignore[attr-defined]
+    share = share_of(random_arrivals(1.0), 0.5, (0.0, 2.0), 0.0)
     assert share == pytest.approx(1 - math.exp(-1.0))
 
 
 def test_one_stage_after_the_other_is_busy_as_one_server_is() -> None:
     """Nothing is left of a prompt when the slowest stage is done with it."""
-    share = streaming_share.py_func(random_arrivals(1.0), 0.25, (2.0, 2.0), 0.0)  # type: ignore[attr-defined]
+    share = share_of(random_arrivals(1.0), 0.25, (2.0, 2.0), 0.0)
     assert share == pytest.approx(0.5)
 
 
 def test_prompts_that_wait_for_the_end_of_others_make_busy_times_longer() -> None:
     """With the mean of 1 during the others' 2 s, ``e - 1`` to 1 becomes ``e`` to 1."""
-    share = streaming_share.py_func(random_arrivals(1.0), 0.5, (0.0, 2.0), 2.0)  # type: ignore[attr-defined]
+    share = share_of(random_arrivals(1.0), 0.5, (0.0, 2.0), 2.0)
     assert share / (1 - share) == pytest.approx(math.e)
 
 
 def test_arrivals_in_step_keep_a_share_of_time_that_is_their_load() -> None:
-    share = streaming_share.py_func(random_arrivals(0.0), 0.2, (1.0, 2.0), 0.0)  # type: ignore[attr-defined]
+    share = share_of(random_arrivals(0.0), 0.2, (1.0, 2.0), 0.0)
     assert share == pytest.approx(0.4)
 
 

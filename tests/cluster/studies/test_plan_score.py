@@ -112,7 +112,6 @@ def test_the_wait_for_one_server_is_that_of_constant_service() -> None:
     [
         ({"tensor_parallel_size": (8,), "max_num_seqs": (16,)}, 0.05),
         ({"tensor_parallel_size": (4,), "max_num_seqs": (32,)}, 0.10),
-        ({"tensor_parallel_size": (2,), "max_num_seqs": (64,)}, 0.10),
     ],
 )
 def test_a_loaded_candidate_is_simulated_as_it_was_scored(
