@@ -92,6 +92,9 @@ class SlotJoules:
         replica = np.where(accepted, members.replica * self._stages, -1)
         for where, rows in _grouped(replica, members.first_scheduled_ps):
             spent[rows] += self._prefilled(where, members, rows)
+            slots = slice(where, where + self._stages)
+            whole = float(self._total[2, slots].sum() + self._total[_PREFILL, where])
+            spent[rows] = _scaled(spent[rows], whole)  # a slot that all have left has joules, too
         return spent
 
     def _curve(self, kind: int, slot: int) -> tuple[Floats, Floats]:
