@@ -1,5 +1,6 @@
 """What a run will be like, from its prices alone: memory, speed, load, and how long it takes."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from cluster.assembly import Machine
 from cluster.machine.memory import StageMemory
 from cluster.machine.memory.capacity import sequences_of, tokens_each
 from cluster.machine.price import steady_decode
-from cluster.machine.tables import PriceTables
+from cluster.machine.tables import Integers, PriceTables
 from cluster.scenario.resolve import Resolved
 from workloads.plan import stage_layers
 
@@ -24,6 +25,8 @@ STAGE_S = 0.06e-6
 """To simulate and account for one step at one stage."""
 ROW_S = 10e-9
 """To simulate one row of a step."""
+TURNS = 20
+"""Until as many requests read their prompts as come; each halves what is left."""
 
 
 def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
@@ -44,6 +47,9 @@ def forecast(resolved: Resolved, machine: Machine) -> dict[str, Any]:
     prompts = 0 if resolved.role == "decode" else int(requests.prompt_tokens.sum())
     output = 0 if resolved.role == "prefill" else int(requests.output_tokens.sum())
     needed_s = (prompts / prefill + output / steady.tokens_per_s) / len(requests)
+    if machine.prices.stages > 1 and prompts and output:
+        mean = prompts / len(requests), output / len(requests)
+        needed_s = 1.0 / _full_rate_per_s(machine.prices, mean, batch, steady.tpot_s)
     load = None if rate is None else float(rate * needed_s / resolved.plan.replicas)
     stay_s = alone.tpot_s / max(0.05, 1 - (load or 0.0))  # users stay longer, as in a queue
     rows_per_step = _rows_per_step(resolved, machine, batch, rate, stay_s)
@@ -99,11 +105,41 @@ def _where(stage: StageMemory) -> str:
 def _prefill_tokens_per_s(prices: PriceTables) -> float:
     """Full steps of prompt tokens, one after the other at the slowest stage; attention left out."""
     tokens = prices.linear_ps.shape[1] - 1
-    work_ps = np.maximum(
-        prices.floor_ps[:, tokens], prices.linear_ps[:, tokens] + prices.collective_ps[:, tokens]
-    )
+    work_ps = _work_ps(prices, tokens)
     slowest_ps = int(work_ps[prices.stage_class[0]].max())
     return float(tokens / (slowest_ps * 1e-12))
+
+
+def _full_rate_per_s(
+    prices: PriceTables, mean: tuple[float, float], batch: int, decode_s: float
+) -> float:
+    """Requests a second of a replica of several stages of which ``batch`` are always running.
+
+    ``mean`` are prompt and output tokens. No batch overtakes another, so a cycle lasts as long as
+    a chunk takes to cross all stages if anybody has finished in the one before; chunks follow one
+    another at the slowest stage (as in ``studies.plan``, without attention to prompts).
+    """
+    prompt, output = mean
+    tokens = round(min(prompt, prices.linear_ps.shape[1] - 1))
+    classes = prices.stage_class[0]
+    stages_s = _work_ps(prices, tokens)[classes] * 1e-12
+    cross_s = stages_s.sum() + (prices.send_ps[classes, tokens].sum() + prices.return_ps[0]) * 1e-12
+    work_s = stages_s.max() * prompt / tokens
+    fill_s = cross_s + work_s - stages_s.max()
+    decoding, rate = float(batch), 0.0
+    for _ in range(TURNS):
+        leave = decoding / max(output - 1.0, SOME)
+        some = -math.expm1(-leave)
+        long_s = max(cross_s, fill_s + (leave / some - 1.0) * work_s)
+        rate = leave / ((1.0 - some) * decode_s + some * long_s)
+        decoding = (decoding + max(1.0, batch - rate * fill_s)) / 2.0
+    return float(rate)
+
+
+def _work_ps(prices: PriceTables, tokens: int) -> Integers:
+    """[class] time of a step without attention and head."""
+    busy: Integers = prices.linear_ps[:, tokens] + prices.collective_ps[:, tokens]
+    return np.maximum(prices.floor_ps[:, tokens], busy)
 
 
 def _rate_per_s(resolved: Resolved) -> float | None:

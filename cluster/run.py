@@ -269,7 +269,11 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
         were = "request was" if refused == 1 else "requests were"
         flags.append(f"{refused:,} {were} refused: requests.parquet says why (status)")
     if requests.skipped:
-        flags.append(f"{requests.skipped} failed requests of the trace were left out")
+        flags.append(
+            f"{requests.skipped} failed requests of the trace (no prompt or no output tokens) were "
+            "left out"
+        )
+    flags.extend(f"trace: {note}" for note in requests.notes)
     if requests.reordered:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
     if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:

@@ -207,7 +207,10 @@ def models_page() -> Iterator[str]:
 
     yield "# Bundled models"
     yield ""
-    yield "Any Hugging Face `config.json` of these architectures can be named by its path instead."
+    yield (
+        "Any Hugging Face `config.json` of a decoder of text can be named by its path instead. What"
+        " is read and what is simulated is said in [Bring your own](../how-to/bring-your-own.md)."
+    )
     yield ""
     rows = []
     for name in list_models():

@@ -81,9 +81,11 @@ class Requests:
     hash_block_tokens: int = 0
     """Tokens that one id stands for; 0 where there are none."""
     skipped: int = 0
-    """Rows of the file that were no served requests (failures) and are left out."""
+    """Rows of the file that had no prompt or output tokens (failed requests) and are left out."""
     reordered: int = 0
     """Rows of the file that stood after a later one; the sort that mends it is stable."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong, or was moved, in the file; sentences for a person."""
 
     def __post_init__(self) -> None:
         for name in ("arrival_ps", "prompt_tokens", "output_tokens", "hash_offsets", "hash_ids"):
@@ -100,7 +102,8 @@ class Requests:
     def digest(self) -> str:
         """SHA-256 of the content: the same for equal columns on any machine, in 64 hex digits.
 
-        Counts of what the file lost on the way (``skipped``, ``reordered``) are not content.
+        Notes and counts of what the file lost on the way (``skipped``, ``reordered``) are not
+        content.
         """
         sha = hashlib.sha256(f"requests {len(self)} {self.hash_block_tokens}".encode())
         for array in (

@@ -3,6 +3,7 @@
 import numpy as np
 
 from workloads.columns import Integers, Requests
+from workloads.prefix import chain
 
 _PS_PER_S = 1e12
 _MINUTE_PS = 60 * 10**12
@@ -16,9 +17,9 @@ def describe(requests: Requests) -> dict[str, float | int | None]:
     for Poisson, more for bursts. ``dispersion_per_minute`` is the variance of the arrivals per
     whole minute over their mean, 1 for Poisson too; it sees slow swings that the first does not.
     ``peak_rate_per_minute`` counts the busiest of the minutes that begin with the first arrival.
-    ``ideal_prefix_hit_rate`` is the share of the trace's prompt blocks that came before: what an
-    endless cache would find. What a trace cannot tell is None: rates of one request or of requests
-    that all arrive at once, hits without block ids.
+    ``ideal_prefix_hit_rate`` is the share of the trace's prompt blocks that came before with all
+    blocks in front of them: what an endless cache would find. What a trace cannot tell is None:
+    rates of one request or of requests that all arrive at once, hits without block ids.
     """
     prompt, output = requests.prompt_tokens, requests.output_tokens
     return {
@@ -36,11 +37,14 @@ def describe(requests: Requests) -> dict[str, float | int | None]:
 
 
 def ideal_prefix_hit_rate(requests: Requests) -> float | None:
-    """Give the share of prompt blocks, partial ones included, that an earlier prompt had."""
-    ids = requests.hash_ids
-    if ids is None or not len(ids):
+    """Give the share of prompt blocks, partial ones included, that an earlier prompt had.
+
+    A block is had again only where all blocks before it are, too.
+    """
+    offsets, ids = requests.hash_offsets, requests.hash_ids
+    if offsets is None or ids is None or not len(ids):
         return None
-    return 1 - len(np.unique(ids)) / len(ids)
+    return 1 - len(np.unique(chain(offsets, ids))) / len(ids)
 
 
 def _rates(arrival_ps: Integers) -> dict[str, float | int | None]:

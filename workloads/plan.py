@@ -137,8 +137,8 @@ def _attention_breaches(plan: Plan, attention: Attention) -> Iterator[str]:
     if attention.kind == "mla":
         return
     heads = attention.kv_heads
-    if attention.kind == "linear" and heads % cards:
-        yield f"{heads} key heads of linear attention do not divide over {cards} cards"
+    if attention.kind in ("linear", "mamba") and heads % cards:
+        yield f"{heads} key heads of {attention.irregular} do not divide over {cards} cards"
     elif heads % cards and cards % heads:
         yield f"{heads} KV heads and tensor_parallel_size {cards} do not divide one another"
 

@@ -16,18 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from workloads.columns import Integers, Requests, TraceError
-from workloads.readers.azure import AZURE
-from workloads.readers.bailian import BAILIAN
-from workloads.readers.burstgpt import BURSTGPT
-from workloads.readers.form import Form, Rows, take
-from workloads.readers.llmservingsim import LLMSERVINGSIM
-from workloads.readers.mooncake import MOONCAKE
-from workloads.readers.splitwise import SPLITWISE
-from workloads.readers.vidur import VIDUR
-
-FORMS = (AZURE, BAILIAN, BURSTGPT, LLMSERVINGSIM, MOONCAKE, SPLITWISE, VIDUR)
-FORMATS = ("auto", "parquet", *(form.name for form in FORMS))
-"""What ``format`` may be."""
+from workloads.readers.detect import FORMATS as FORMATS
+from workloads.readers.detect import detect_form, named_form
+from workloads.readers.form import Form, ReadOptions, Rows, take
+from workloads.readers.unit_notes import unit_notes
 
 PS_PER_S = 10**12
 _INT64_MAX = 2**63 - 1
@@ -35,10 +27,10 @@ _SAFE = 2**62
 LONGEST_S = _INT64_MAX // PS_PER_S
 """The last second that int64 picoseconds reach: 106 days."""
 
-_MAGIC = b"PAR1"
+_AS_IT_IS = ReadOptions()
 
 
-def read_trace(
+def read_trace(  # noqa: PLR0913 - each is an option
     path: str | Path,
     format: str = "auto",
     *,
@@ -46,23 +38,35 @@ def read_trace(
     start_s: float = 0.0,
     duration_s: float | None = None,
     rate_scale: float = 1.0,
-    parse: Callable[[Path, str], Rows] | None = None,
+    options: ReadOptions = _AS_IT_IS,
+    lengths_only: bool = False,
+    parse: Callable[[Path, str, ReadOptions], Rows] | None = None,
 ) -> Requests:
     """Read a trace, or the part of it that arrives in ``[start_s, start_s + duration_s)``.
 
     The part is cut out in the trace's own time and ``start_s`` becomes time zero; then the first
     ``limit`` requests are kept; then times are divided by ``rate_scale`` (2 is twice the rate).
-    ``parse`` gives the whole file's rows to who has them already; else they are read.
+    A trace whose clock runs beyond what a run holds begins at its first kept request instead.
+    ``options`` says of the file what it cannot say itself. ``lengths_only`` allows a file with no
+    arrivals, whose requests then all arrive at 0. ``parse`` replaces reading the whole
+    file, for callers that keep its rows.
     Raises TraceError with file, line and column for anything wrong in the file.
     """
     path = Path(path)
     rate = _exact("rate_scale", rate_scale, positive=True)
     if limit is not None and limit < 1:
         raise TraceError(f"limit must be at least 1, got {limit}")
-    rows = (parse or parse_trace)(path, format)
+    rows = (parse or parse_trace)(path, format, options)
+    if not (rows.timed or lengths_only):
+        raise TraceError(
+            f"{path}: has lengths and no arrivals; use it as lengths (workload.synthetic with "
+            "prompt_tokens and output_tokens: {empirical: {trace: ...}}) with generated arrivals, "
+            "or name the column of its times (workload.columns.time)"
+        )
     reordered = int(np.count_nonzero(np.maximum.accumulate(rows.ticks) > rows.ticks))
     order, start = _cut(path, rows, np.argsort(rows.ticks, kind="stable"), start_s, duration_s)
     kept = take(rows, order[:limit])
+    start, moved = _within_clock(kept, start, rate)
     ps_per_tick = Fraction(PS_PER_S, rows.ticks_per_s)
     return Requests(
         arrival_ps=_rescaled(kept.ticks - start, ps_per_tick / rate, str(path)),
@@ -73,6 +77,7 @@ def read_trace(
         hash_block_tokens=kept.hash_block_tokens,
         skipped=rows.skipped,
         reordered=reordered,
+        notes=(*moved, *unit_notes(rows)),
     )
 
 
@@ -95,25 +100,12 @@ def write_trace(requests: Requests, path: str | Path) -> None:
             part.unlink()
 
 
-def detect_format(path: str | Path) -> str:
+def detect_format(path: str | Path, options: ReadOptions = _AS_IT_IS) -> str:
     """Tell a file's format from its content: Parquet's magic, the keys of the first object or the
     header line. Of several that would do, the one with the most of its own columns present wins.
     """
-    path = Path(path)
-    names = _names(path)
-    if names is None:
-        return "parquet"
-    fitting = [
-        f for f in FORMS if set(f.needed + f.marks) <= set(names[1]) and f.container == names[0]
-    ]
-    if fitting:
-        return max(fitting, key=lambda form: len(form.needed + form.marks)).name
-    nearest = max(FORMS, key=lambda form: _likeness(form, names[1]))
-    raise TraceError(
-        f"{path}:1: cannot tell the format from {', '.join(map(repr, names[1])) or 'nothing'}; the "
-        f"nearest is {nearest.name}, which has {', '.join(map(repr, nearest.needed))} (known: "
-        f"{', '.join(FORMATS[1:])})"
-    )
+    form = detect_form(Path(path), options)
+    return "parquet" if form is None else form.name
 
 
 def scale_rate(arrival_ps: Integers, rate_scale: float) -> Integers:
@@ -125,24 +117,34 @@ def scale_rate(arrival_ps: Integers, rate_scale: float) -> Integers:
     return _rescaled(arrival_ps, 1 / rate, f"at rate_scale {rate_scale}")
 
 
-def parse_trace(path: Path, format: str) -> Rows:
+def parse_trace(path: Path, format: str, options: ReadOptions = _AS_IT_IS) -> Rows:
     """All rows of a trace, in the file's order and its own ticks; raises TraceError."""
     if format not in FORMATS:
         near = difflib.get_close_matches(format, FORMATS, n=1)
         hint = f"; is it {near[0]!r}?" if near else ""
         raise TraceError(f"unknown trace format {format!r}{hint} (known: {', '.join(FORMATS)})")
     _check_file(path)
-    name = detect_format(path) if format == "auto" else format
-    if name == "parquet":
-        from workloads.readers.parquet import read_parquet
-
-        rows = read_parquet(path)
-    else:
-        rows = _read_text(path, next(form for form in FORMS if form.name == name))
+    form: Form | None = None
+    if format == "auto":
+        form = detect_form(path, options)
+    elif format != "parquet":
+        form = named_form(path, format, options)
+    rows = _read_parquet(path, options) if form is None else _read_text(path, form)
     if not len(rows):
         failed = f" but {rows.skipped} failed ones" if rows.skipped else ""
         raise TraceError(f"{path}: holds no requests{failed}")
     return rows
+
+
+def _read_parquet(path: Path, options: ReadOptions) -> Rows:
+    from workloads.readers.parquet import read_parquet
+
+    if options.names_columns or options.time_unit:
+        raise TraceError(
+            f"{path}: our Parquet says its units and columns itself; time_unit and columns are for "
+            "CSV and JSON lines"
+        )
+    return read_parquet(path, options.hash_block_tokens)
 
 
 def _read_text(path: Path, form: Form) -> Rows:
@@ -162,28 +164,6 @@ def _check_file(path: Path) -> None:
                 raise TraceError(f"{path}: the file is empty")
     except OSError as error:
         raise TraceError(f"cannot read trace {path}: {error.strerror}") from None
-
-
-def _names(path: Path) -> tuple[str, list[str]] | None:
-    """Give the container and the column names of a text file, None for Parquet."""
-    with path.open("rb") as file:
-        start = file.read(256)
-    if start.startswith(_MAGIC):
-        return None
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
-        from workloads.readers.jsonl import first_object
-
-        return "jsonl", list(first_object(path))
-    from workloads.readers.csvfile import head
-
-    return "csv", head(path)[0]
-
-
-def _likeness(form: Form, names: list[str]) -> float:
-    return sum(
-        max((difflib.SequenceMatcher(None, needed, name).ratio() for name in names), default=0.0)
-        for needed in form.needed
-    )
 
 
 def _exact(name: str, value: float, *, positive: bool = False) -> Fraction:
@@ -212,6 +192,17 @@ def _cut(
             f"at {first:.6g} s, its last at {last:.6g} s"
         )
     return kept, round(start)
+
+
+def _within_clock(kept: Rows, start: int, rate: Fraction) -> tuple[int, tuple[str, ...]]:
+    """Start at the first kept request where the clock, but not the span, is too long for a run."""
+    first, last = int(kept.ticks[0]), int(kept.ticks[-1])
+    most = Fraction(_INT64_MAX, PS_PER_S) * kept.ticks_per_s * rate
+    if last - start < most or last - first >= most:
+        return start, ()
+    seconds = (first - start) / kept.ticks_per_s
+    where = f"the first request arrives at {seconds:.10g} s of the trace; that is time zero"
+    return first, (where,)
 
 
 def _rescaled(times: Integers, factor: Fraction, whose: str) -> Integers:

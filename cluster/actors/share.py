@@ -20,7 +20,7 @@ from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import RUNNING
 from cluster.serving.members import members_of
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.serving.problem import NEVER, Arrivals, Limits, Served
 
 Place = tuple[int, int]
 """A stage of a replica: its cards do the same."""
@@ -82,16 +82,19 @@ class PartRun:
     ) -> None:
         """Make ready; with ``joules`` the energy of every step is shared out to the requests."""
         self._replica = int(part.replicas[0])
+        self._requests = part.requests
         self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
         self._state = build(self._arrivals, own_prices, own_limits)
         self._shares = None if joules is None else SlotJoules(prices, joules, part.replicas)
         self.tally = Tally(begin_ps=begin_ps)
 
     def advance(self, rows: int) -> tuple[Progress, Records]:
-        """At most ``rows`` further steps of the log, with the replica's number in the whole run."""
+        """At most ``rows`` further steps of the log, with the numbers of the whole run."""
         log = np.zeros(rows, STEP)
         log = log[: advance(self._state, log)]
         log["replica"] = self._replica
+        prompts = log["prompt_request"]
+        prompts[prompts != NEVER] = self._requests[prompts[prompts != NEVER]]
         self.tally.add(log)
         if self._shares is not None:
             self._shares.add(log)

@@ -110,5 +110,5 @@ def _load(found: dict[str, object]) -> str:
     load = found["utilisation"]
     if not isinstance(load, float):
         return "Load: a closed loop sends as fast as it is answered"
-    said = f"Load: about {100 * load:.0f} % of what the slowest stage can do"
+    said = f"Load: about {100 * load:.0f} % of what a full replica can do"
     return said + ("; queues will grow without end" if load > 1 else "")

@@ -1,6 +1,6 @@
 """``models``: what a model weighs and keeps, before anything runs."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,18 @@ WEIGHT_FORMATS = (
     "fp8_e4m3",
     "bf16",
 )
+
+
+USUAL_CONTEXTS = (4_096, 32_768, 131_072)
+KINDS = {
+    "gqa": "grouped attention",
+    "mla": "latent attention",
+    "linear": "gated delta rule",
+    "mamba": "Mamba-2",
+    "compressed": "compressed attention",
+    "none": "",
+}
+MLPS = {"dense": "MLP", "moe": "experts", "none": ""}
 
 
 @app.command("list")
@@ -56,55 +68,82 @@ def show_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show a model's parameters by part, its bytes by format, and its cache.
+    """Show a model's parameters by part, bytes by format, cache, and whether it can be simulated.
 
     Layers with a window hold of a sequence what lies inside it, in blocks of 64 tokens.
     """
     from workloads.formats import get_format
-    from workloads.model import (
-        kv_bytes_of_sequence,
-        kv_bytes_per_token,
-        load_model,
-        weight_bytes,
-    )
+    from workloads.model import kv_bytes_of_sequence, kv_bytes_per_token, load_model, weight_bytes
 
     shape, kept = load_model(model), get_format(kv)
-    tokens = shape.max_context if context is None else context
-    kv_bytes, sequence_bytes = (
-        kv_bytes_per_token(shape, kept),
-        kv_bytes_of_sequence(shape, kept, tokens),
-    )
-    parts = _parts(shape)
-    weights = {name: weight_bytes(shape, get_format(name)) for name in WEIGHT_FORMATS}
+    tokens = context or shape.max_context
+    held = {str(n): kv_bytes_of_sequence(shape, kept, n) for n in sorted({*USUAL_CONTEXTS, tokens})}
     payload = _row(shape) | {
         "kv_format": kept.name,
-        "kv_bytes_per_token": kv_bytes,
+        "kv_bytes_per_token": kv_bytes_per_token(shape, kept),
         "context": tokens,
-        "kv_bytes_per_sequence": sequence_bytes,
+        "kv_bytes_per_sequence": held[str(tokens)],
+        "kv_bytes_by_context": held,
         "windows": sorted({layer.attention.window for layer in shape.layers} - {0}),
         "kv_elements_per_token": shape.kv_elements_per_token,
         "state_elements_per_sequence": shape.state_elements_per_sequence,
-        "parts": parts,
-        "weight_bytes": weights,
+        "state_bytes_per_sequence": shape.state_bytes_per_sequence,
+        "layer_kinds": _kinds(shape),
+        "parts": _parts(shape),
+        "weight_bytes": {n: weight_bytes(shape, get_format(n)) for n in WEIGHT_FORMATS},
         "quantization": shape.quantization,
         "irregular": list(shape.irregular),
+        "simulation": _verdict(shape),
         "notes": list(shape.notes),
     }
-    facts = [(key.replace("_", " "), value) for key, value in _row(shape).items()]
-    text = (
-        table(
-            ("fact", "value"),
-            [
-                *facts,
-                (f"KV bytes per token in {kept.name}", kv_bytes),
-                (f"KV bytes of a sequence of {tokens:,} tokens", sequence_bytes),
-            ],
+    show(payload, _text(payload, shape), as_json=as_json, quiet=quiet)
+
+
+def _text(payload: "dict[str, Any]", shape: "Model") -> str:
+    """The payload as tables, and what is to be said in words."""
+    kept, verdict = payload["kv_format"], payload["simulation"]
+    windows = ", ".join(f"{window:,}" for window in payload["windows"])
+    facts = [
+        *((key.replace("_", " "), value) for key, value in _row(shape).items()),
+        (f"KV bytes per token in {kept}", payload["kv_bytes_per_token"]),
+        *(
+            (f"KV bytes of a sequence of {int(length):,} tokens", size)
+            for length, size in payload["kv_bytes_by_context"].items()
         ),
-        table(("part", "parameters"), list(parts.items())),
-        table(("weights in", "bytes"), list(weights.items())),
-        "\n".join([*shape.notes, *(f"has {name}" for name in shape.irregular)]),
+        ("windows (tokens)", windows or "none"),
+        ("state bytes of a sequence, at any length", payload["state_bytes_per_sequence"]),
+    ]
+    said = [f"can be simulated: {'yes' if verdict['possible'] else 'no'}"]
+    said += [f"  {limit}" for limit in (*verdict["limits"], *verdict["conditions"])]
+    parts = (
+        table(("fact", "value"), facts),
+        table(("layers of", "count"), list(payload["layer_kinds"].items())),
+        table(("part", "parameters"), list(payload["parts"].items())),
+        table(("weights in", "bytes"), list(payload["weight_bytes"].items())),
+        "\n".join([*said, *shape.notes]),
     )
-    show(payload, "\n\n".join(text), as_json=as_json, quiet=quiet)
+    return "\n\n".join(parts)
+
+
+def _verdict(model: "Model") -> dict[str, object]:
+    """Whether a run can be priced, what stands against it, and under which conditions."""
+    from workloads.model import simulation_conditions, simulation_limits
+
+    limits, conditions = simulation_limits(model), simulation_conditions(model)
+    return {"possible": not limits, "limits": list(limits), "conditions": list(conditions)}
+
+
+def _kinds(model: "Model") -> dict[str, int]:
+    """Number of layers of each kind of mixer and MLP, in order of first appearance."""
+    kinds: dict[str, int] = {}
+    for layer in model.layers:
+        attention, mlp = layer.attention, layer.mlp
+        name = KINDS[attention.kind]
+        if attention.window:
+            name = f"{name} in a window of {attention.window:,}"
+        halves = [half for half in (name, MLPS[mlp.kind]) if half]
+        kinds[" + ".join(halves)] = kinds.get(" + ".join(halves), 0) + 1
+    return kinds
 
 
 def _row(model: "Model") -> dict[str, object]:

@@ -1,9 +1,10 @@
 """``corsair-sim trace``: look at request traces, turn them into our Parquet, make new ones."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -11,11 +12,13 @@ from cluster.commands import terminal
 
 if TYPE_CHECKING:
     from workloads.columns import Requests
+    from workloads.readers.form import GivenUnit, ReadOptions
     from workloads.synthetic import Arrivals, Lengths
 
 app = typer.Typer(help="Describe, convert, generate request traces.", no_args_is_help=True)
 
 _SPAN = re.compile(r"(\d+)-(\d+)")
+_COLUMNS = ("time", "prompt_tokens", "output_tokens", "hash_ids")
 _LENGTHS = "256 (fixed), 100-900 (uniform) or mean=1155,p50=1020,maximum=8192 (lognormal)"
 
 File = Annotated[Path, typer.Argument(help="A trace in any known format.", show_default=False)]
@@ -26,13 +29,27 @@ Start = Annotated[float, typer.Option(help="Begin here in the trace's own time."
 Duration = Annotated[float | None, typer.Option(help="Keep this many seconds from there.")]
 RateScale = Annotated[float, typer.Option(help="2 sends the requests at twice the rate.")]
 
+TimeUnit = Annotated[
+    str | None, typer.Option(help="Unit of the file's times: s, ms, us, ns, wall (a date).")
+]
+BlockTokens = Annotated[
+    int | None, typer.Option("--hash-block-tokens", help="Prompt tokens that a block id covers.")
+]
+Columns = Annotated[
+    str | None,
+    typer.Option(help="The file's own names: time=T,prompt_tokens=P,output_tokens=O,hash_ids=H."),
+]
+
 
 @app.command()
-def describe(
+def describe(  # noqa: PLR0913 - each is an option
     file: File,
     format: Format = "auto",
     start_s: Start = 0.0,
     duration_s: Duration = None,
+    time_unit: TimeUnit = None,
+    hash_block_tokens: BlockTokens = None,
+    columns: Columns = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -40,13 +57,23 @@ def describe(
     from workloads.describe import describe as measured
     from workloads.trace import detect_format, read_trace
 
-    requests = read_trace(file, format, start_s=start_s, duration_s=duration_s)
+    options = _read_options(time_unit, hash_block_tokens, columns)
+    requests = read_trace(
+        file,
+        format,
+        start_s=start_s,
+        duration_s=duration_s,
+        options=options,
+        lengths_only=True,
+    )
     payload: dict[str, object] = {
         "file": str(file),
-        "format": detect_format(file) if format == "auto" else format,
+        "format": detect_format(file, options) if format == "auto" else format,
         **measured(requests),
+        "notes": list(requests.notes),
         "digest": requests.digest,
     }
+    _say_notes(requests)
     terminal.show(payload, _sheet(payload), as_json=as_json, quiet=quiet)
 
 
@@ -59,6 +86,9 @@ def convert(  # noqa: PLR0913 - each is an option
     start_s: Start = 0.0,
     duration_s: Duration = None,
     rate_scale: RateScale = 1.0,
+    time_unit: TimeUnit = None,
+    hash_block_tokens: BlockTokens = None,
+    columns: Columns = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -72,6 +102,7 @@ def convert(  # noqa: PLR0913 - each is an option
         start_s=start_s,
         duration_s=duration_s,
         rate_scale=rate_scale,
+        options=_read_options(time_unit, hash_block_tokens, columns),
     )
     _write(requests, out, as_json=as_json, quiet=quiet)
 
@@ -118,6 +149,25 @@ def generate(  # noqa: PLR0913 - each is an option
     _write(made, out, as_json=as_json, quiet=quiet)
 
 
+@app.command()
+def servegen(  # noqa: PLR0913 - each is an option
+    rates: Annotated[Path, typer.Argument(help="Parquet of client rates by window.")],
+    lengths: Annotated[Path, typer.Argument(help="Archive of chunk-N-dataset.json files.")],
+    out: Out,
+    model: Annotated[str, typer.Option(help="Whose clients.")],
+    rate: Annotated[float, typer.Option(help="Requests per second of all clients together.")],
+    duration_s: Annotated[float, typer.Option(help="604800 is a week.")] = 3600.0,
+    seed: Annotated[int, typer.Option(help="Same seed, same trace.", min=0)] = 0,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Write traffic of ServeGen's measured clients, scaled to any total rate."""
+    from workloads.servegen import generate_servegen
+
+    made = generate_servegen(rates, lengths, model, rate, duration_s, seed)
+    _write(made, out, as_json=as_json, quiet=quiet)
+
+
 def _check_choice(preset: str | None, own: Mapping[str, object]) -> None:
     from workloads.columns import TraceError
 
@@ -161,8 +211,7 @@ def _write(requests: "Requests", out: Path, *, as_json: bool, quiet: bool) -> No
     from workloads.trace import write_trace
 
     write_trace(requests, out)
-    if requests.skipped:
-        terminal.note(f"left out {requests.skipped:,} failed requests (no output tokens)")
+    _say_notes(requests)
     if requests.reordered:
         terminal.note(f"sorted {requests.reordered:,} requests that stood out of order")
     payload = {
@@ -170,10 +219,49 @@ def _write(requests: "Requests", out: Path, *, as_json: bool, quiet: bool) -> No
         "requests": len(requests),
         "skipped": requests.skipped,
         "reordered": requests.reordered,
+        "notes": list(requests.notes),
         "digest": requests.digest,
     }
     text = f"wrote {len(requests):,} requests to {out}"
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _say_notes(requests: "Requests") -> None:
+    if requests.skipped:
+        terminal.note(
+            f"left out {requests.skipped:,} failed requests (no prompt or no output tokens)"
+        )
+    for note in requests.notes:
+        terminal.note(note)
+
+
+def _read_options(
+    time_unit: str | None, hash_block_tokens: int | None, columns: str | None
+) -> "ReadOptions":
+    """Check what the command line says of a file; raises TraceError with what is allowed."""
+    from workloads.columns import TraceError
+    from workloads.readers.form import GivenUnit, ReadOptions
+
+    units = get_args(GivenUnit)
+    if time_unit is not None and time_unit not in units:
+        raise TraceError(f"--time-unit: found {time_unit!r}; allowed are {', '.join(units)}")
+    if hash_block_tokens is not None and hash_block_tokens < 1:
+        raise TraceError(f"--hash-block-tokens: found {hash_block_tokens}; at least 1 is needed")
+    names = dict(part.partition("=")[::2] for part in columns.split(",")) if columns else {}
+    for key, name in names.items():
+        if key not in _COLUMNS or not name:
+            found = f"{key}={name}" if name else key
+            near = difflib.get_close_matches(key, _COLUMNS, n=1)
+            hint = f"; is it {near[0]!r}?" if near and near[0] != key else ""
+            raise TraceError(
+                f"--columns: found {found!r}{hint}; allowed are NAME=COLUMN with "
+                f"{', '.join(_COLUMNS)}"
+            )
+    return ReadOptions(
+        time_unit=cast("GivenUnit | None", time_unit),
+        hash_block_tokens=hash_block_tokens or 0,
+        **names,
+    )
 
 
 def _sheet(payload: Mapping[str, object]) -> str:
@@ -184,7 +272,7 @@ def _sheet(payload: Mapping[str, object]) -> str:
     facts = [
         [name.replace("_", " "), _value(value)]
         for name, value in payload.items()
-        if name not in of_lengths and value is not None
+        if name not in (*of_lengths, "notes") and value is not None
     ]
     width = max(len(str(name)) for name, _ in facts)
     lines = [f"{name:<{width}}  {value}" for name, value in facts]

@@ -69,7 +69,13 @@ def play_pools(
     watch = _Both(observer, len(rows))
     prompts = chosen(arrivals_of(asked), rows)
     prompts = replace(prompts, output_tokens=np.ones(len(rows), np.int64))
-    first = plays[0](asked, source, arrivals=prompts, observer=watch.first(), on_steps=on_steps)
+    first = plays[0](
+        asked,
+        source,
+        arrivals=prompts,
+        observer=watch.first(),
+        on_steps=_renumbered(on_steps, 0, rows),
+    )
     handed = Handed(
         began_ps=first.served.first_scheduled_ps,
         ended_ps=first.served.finish_ps,
@@ -85,7 +91,7 @@ def play_pools(
         target,
         arrivals=arriving(answers, order, moved.there_ps, handed.target),
         observer=watch.second(),
-        on_steps=_renumbered(on_steps, source.prices.replicas),
+        on_steps=_renumbered(on_steps, source.prices.replicas, rows[order]),
     )
     watch.end()
     last_ps = int(resolved.requests.arrival_ps.max(initial=0))
@@ -213,14 +219,16 @@ def _joined(
     )
 
 
-def _renumbered(on_steps: OnSteps | None, replicas: int) -> OnSteps | None:
-    """The decode pool's replicas are numbered behind those of the prefill pool."""
+def _renumbered(on_steps: OnSteps | None, replicas: int, rows: Integers) -> OnSteps | None:
+    """Number a pool's replicas from ``replicas`` on, and its requests as in the whole run."""
     if on_steps is None:
         return None
 
     def passed(window: Records) -> None:
         moved = window.copy()
         moved["replica"] += replicas
+        prompts = moved["prompt_request"]
+        prompts[prompts != NEVER] = rows[prompts[prompts != NEVER]]
         on_steps(moved)
 
     return passed

@@ -8,7 +8,7 @@ from cluster.replay.problem import ReplayError
 from cluster.scenario.resolve_replay import Planned
 from cluster.scenario.workload import ProgramSteps
 from workloads.program import decode_steps, mixed_steps, prefill_steps
-from workloads.program.batch import Batch, Steps
+from workloads.program.batch import Steps
 
 
 def steps_of(planned: Planned) -> Steps:
@@ -52,14 +52,14 @@ def check_room(planned: Planned, steps: Steps, fit: Fit) -> None:
             f"a slot has {tokens:,} tokens in one step, scheduler.max_num_batched_tokens is "
             f"{most:,}: shorter workload.program.chunk_tokens, more slots, or a higher bound"
         )
-    last = [batch for batch in steps[-1] if batch is not None]
-    longest = max(max((*batch.decode_contexts, *batch.chunk_contexts)) for batch in last)
+    sequences = _sequences(steps)
+    longest = max(max(contexts) for contexts, _ in sequences)
     if longest > planned.max_model_len:
         raise DoesNotFit(
             f"sequences grow to {longest:,} tokens; {planned.model.name} takes "
             f"{planned.max_model_len:,} (scheduler.max_model_len)"
         )
-    needed, blocks = _needed(last, fit), fit.blocks
+    needed, blocks = _needed(sequences, fit), fit.blocks
     if needed > blocks:
         raise DoesNotFit(
             f"the sequences need {needed:,} KV blocks of {size} tokens, a replica has {blocks:,}: "
@@ -67,16 +67,23 @@ def check_room(planned: Planned, steps: Steps, fit: Fit) -> None:
         )
 
 
-def _needed(batches: list[Batch], fit: Fit) -> int:
+def _sequences(steps: Steps) -> list[tuple[tuple[int, ...], int]]:
+    """Final contexts of all sequences, and the new tokens of their last step.
+
+    Those that decode do so in the last step; prompts end in any, and stay.
+    """
+    found = [(batch.decode_contexts, 1) for batch in steps[-1] if batch is not None]
+    batches = [batch for step in steps for batch in step if batch is not None]
+    found += [(batch.chunk_contexts, batch.chunk_tokens) for batch in batches if batch.last_chunks]
+    return [(contexts, tokens) for contexts, tokens in found if contexts]
+
+
+def _needed(sequences: list[tuple[tuple[int, ...], int]], fit: Fit) -> int:
     """KV blocks, as ``Fit.blocks`` counts them, of all sequences in the tightest stage."""
     capacity, size = fit.capacity, fit.block_size
     held = np.zeros(len(capacity.windows), np.int64)
-    for batch in batches:
-        for contexts, chunk in (
-            (batch.decode_contexts, 1),
-            (batch.chunk_contexts, batch.chunk_tokens),
-        ):
-            tokens = np.array(contexts, np.int64)
-            held += held_blocks(capacity.windows, tokens, chunk, size).sum(axis=0)
+    for contexts, new_tokens in sequences:
+        tokens = np.array(contexts, np.int64)
+        held += held_blocks(capacity.windows, tokens, new_tokens, size).sum(axis=0)
     taken = capacity.block_units @ held
     return int((-(-taken * fit.blocks // capacity.room_units)).max())

@@ -6,10 +6,11 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cluster.scenario.workload import Arrivals, Lengths, Synthetic, Workload
+from cluster.scenario.workload import Arrivals, Columns, Lengths, Synthetic, Workload
 from workloads import synthetic as generators
 from workloads.columns import Requests, TraceError
 from workloads.presets import Preset, get_preset
+from workloads.readers.form import GivenUnit, ReadOptions
 from workloads.trace import read_trace, scale_rate
 
 TRAFFIC_STREAM = 0
@@ -36,6 +37,7 @@ def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[R
             start_s=workload.start_s,
             duration_s=workload.duration_s,
             rate_scale=workload.rate_scale,
+            options=read_options(workload),
         )
         return requests, 0
     if workload.start_s or workload.duration_s is not None or workload.limit is not None:
@@ -43,7 +45,24 @@ def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[R
             "workload.limit, start_s and duration_s cut a trace; for synthetic traffic say how "
             "many requests there are"
         )
+    if read_options(workload) != ReadOptions():
+        raise TraceError(
+            "workload.time_unit, hash_block_tokens and columns say how a trace is read; synthetic "
+            "traffic has none (lengths from a file take columns in empirical)"
+        )
     return _generated(workload.synthetic, workload.rate_scale, seed, read)
+
+
+def read_options(workload: Workload) -> ReadOptions:
+    """What a workload says of its trace's file."""
+    return _options(workload.columns, workload.time_unit, workload.hash_block_tokens or 0)
+
+
+def _options(
+    columns: Columns | None, time_unit: GivenUnit | None = None, hash_block_tokens: int = 0
+) -> ReadOptions:
+    names = columns.model_dump(exclude_none=True) if columns else {}
+    return ReadOptions(time_unit=time_unit, hash_block_tokens=hash_block_tokens, **names)
 
 
 def _generated(
@@ -92,6 +111,11 @@ def _lengths(asked: Lengths, read: Reader) -> generators.Lengths:
         return generators.Lognormal(**given)
     if asked.empirical is None:
         raise TraceError("lengths need one of fixed, uniform, lognormal and empirical")
-    source = read(asked.empirical.trace, asked.empirical.format)
+    source = read(
+        asked.empirical.trace,
+        asked.empirical.format,
+        options=_options(asked.empirical.columns),
+        lengths_only=True,
+    )
     values = getattr(source, asked.empirical.column)
     return generators.Empirical(values=values)

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from cluster.scenario.part import Count, NotNegative, Part, Positive, Tokens
+from workloads.readers.form import GivenUnit
 
 Choice = TypeVar("Choice", bound="Arrivals | Lengths")
 
@@ -68,11 +69,21 @@ class Lognormal(Part):
         return self
 
 
+class Columns(Part):
+    """Columns of a trace file that has names of its own."""
+
+    time: str | None = None
+    prompt_tokens: str | None = None
+    output_tokens: str | None = None
+    hash_ids: str | None = None
+
+
 class Empirical(Part):
     """The lengths of a trace, drawn with replacement."""
 
     trace: str
     format: str = "auto"
+    columns: Columns | None = None
     column: Literal["prompt_tokens", "output_tokens"]
 
 
@@ -163,6 +174,9 @@ class Workload(Part):
 
     trace: str | None = None
     format: str = "auto"
+    time_unit: GivenUnit | None = None
+    hash_block_tokens: Count | None = None
+    columns: Columns | None = None
     synthetic: Synthetic | None = None
     limit: Count | None = None
     rate_scale: Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)] = 1.0

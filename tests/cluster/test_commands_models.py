@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,65 @@ def test_what_is_not_there_is_refused(words: list[str], told: str, capsys: Captu
     captured = capsys.readouterr()
     assert told in captured.err
     assert captured.out == ""
+
+
+def test_show_says_whether_and_how_a_model_can_be_simulated(
+    capsys: Captured, tmp_path: Path
+) -> None:
+    config = {
+        "model_type": "nemotron_h",
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "head_dim": 64,
+        "vocab_size": 10,
+        "max_position_embeddings": 64,
+        "hybrid_override_pattern": "M*",
+        "mamba_num_heads": 2,
+        "mamba_head_dim": 3,
+        "ssm_state_size": 5,
+        "conv_kernel": 4,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert main(["models", "show", str(tmp_path), "--json"]) == 0
+
+    shown = json.loads(capsys.readouterr().out)
+    assert not shown["simulation"]["possible"]
+    assert any(words.startswith("Mamba-2 layers (") for words in shown["simulation"]["limits"])
+    assert shown["layer_kinds"] == {"Mamba-2": 1, "grouped attention": 1}
+    # state of 2 x 3 x 5, and three inputs of 2 x 3 + 2 x 5 channels, in 16 bits
+    assert shown["state_bytes_per_sequence"] == 2 * (30 + 3 * 16)
+    assert shown["kv_bytes_by_context"]["4096"] == 4096 * 2 * 4 * 65  # mxint8: 65 bytes of 64
+
+    assert main(["models", "show", "gpt-oss-20b"]) == 0
+    text = capsys.readouterr().out
+    assert "can be simulated: yes" in text
+    assert "KV bytes of a sequence of 32,768 tokens" in text
+
+
+def test_a_model_that_is_not_simulated_is_refused_by_name(capsys: Captured, tmp_path: Path) -> None:
+    config = {
+        "model_type": "deepseek_v32",
+        "hidden_size": 64,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 8,
+        "vocab_size": 64,
+        "max_position_embeddings": 8192,
+        "q_lora_rank": 64,
+        "kv_lora_rank": 64,
+        "qk_nope_head_dim": 64,
+        "qk_rope_head_dim": 64,
+        "v_head_dim": 64,
+        "index_n_heads": 2,
+        "index_head_dim": 64,
+        "index_topk": 128,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+
+    assert main(["check", "--set", f"model={tmp_path}"]) == 2
+    assert "not modelled: sparse attention" in capsys.readouterr().err
 
 
 def test_the_cache_of_a_sequence_counts_what_lies_in_the_windows(capsys: Captured) -> None:

@@ -20,6 +20,7 @@ from workloads.program.file import write_program
 MIB = 1 << 20
 GB = 1 << 30
 DECODE = {"phase": "decode", "batch": 4, "context": 1024, "steps": 3, "slots": 1, "growing": False}
+PREFILL = {"phase": "prefill", "batch": 1, "prompt_tokens": 9000}
 ON_ONE_SERVER: dict[str, Any] = {
     "model": "llama-3.1-8b",
     "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
@@ -298,6 +299,18 @@ def test_operations_that_wait_for_each_other_are_explained(
             {**ON_ONE_SERVER, "workload": {"program": {**DECODE, "batch": 400, "context": 9000}}},
             3,
             "KV blocks of 64 tokens, a replica has",
+        ),
+        (
+            "replay",
+            {**ON_ONE_SERVER, "workload": {"program": {**PREFILL, "prompt_tokens": 140_000}}},
+            3,
+            "sequences grow to 140,000 tokens; llama-3.1-8b takes 131,072",
+        ),
+        (
+            "replay",
+            {**ON_ONE_SERVER, "workload": {"program": {**PREFILL, "batch": 400}}},
+            3,
+            "the sequences need 56,400 KV blocks of 64 tokens",  # 141 for each 9,000 tokens
         ),
     ],
 )

@@ -198,21 +198,77 @@ def test_repeats_wait_for_the_repeat_before() -> None:
     program = decode(inputs(pipeline=2), batch=2, steps=3)
     rows = len(program.operations)
     whole = program.expanded()
-    host, embedding = named(whole, "host"), named(whole, "embedding")
+    host, token = named(whole, "host"), named(whole, "receive token")
     last = named(whole, "send activations")
 
     assert (program.repeats, len(whole)) == (3, 3 * rows)
-    assert deps(whole, embedding[0]) == []  # first step, first slot: nothing before
-    assert embedding[2] - rows == embedding[0]
-    waits = deps(whole, embedding[2])  # second step, first slot
-    assert host[0] in waits  # its own token
+    assert deps(whole, host[0]) == []  # first step, first slot: nothing before
+    assert host[2] - rows == host[0]
+    waits = deps(whole, host[2])  # second step, first slot
+    assert waits[0] == token[0]  # its own token
     assert whole.operations.microbatch[waits[1]] == 1  # and the stage, from the slot before
     assert whole.operations.rank[waits].tolist() == [0, 0]
     assert len(last) == 6
 
 
+def test_the_host_comes_before_the_work_of_the_first_stage() -> None:
+    program = decode(inputs(tensor=2, pipeline=2, streamed=True), batch=2)
+    own, host = program.operations, named(program, "host")
+    stream = named(program, "weight stream")
+
+    assert own.rank[host].tolist() == [0, 1, 0, 1]
+    assert set(own.stream[host]) == {5}
+    assert [deps(program, row) for row in named(program, "embedding")] == [[row] for row in host]
+    assert deps(program, stream[0]) == [host[0]]
+
+
+def test_a_prompt_takes_the_slots_in_turn_and_the_next_prompt_goes_on_from_there() -> None:
+    # two prompts of 100 tokens in chunks of 40, 40, 20: six batches over four slots
+    steps = prefill_steps(prompts=2, prompt_tokens=100, chunk_tokens=40, slots=4)
+    ends = [[batch and batch.chunk_contexts for batch in step] for step in steps]
+    last = [[batch and batch.last_chunks for batch in step] for step in steps]
+
+    assert ends == [[(40,), (80,), (100,), (40,)], [(80,), (100,), None, None]]
+    assert last == [[0, 0, 1, 0], [0, 1, None, None]]
+
+
+def test_more_prompts_than_slots_are_read_in_groups() -> None:
+    steps = prefill_steps(prompts=3, prompt_tokens=8, chunk_tokens=4, slots=2)
+    ends = [[batch and batch.chunk_contexts for batch in step] for step in steps]
+
+    assert ends == [[(4, 4), (8, 8)], [(4,), (8,)]]
+
+
+def test_decoding_slots_share_the_chunks_of_one_prompt_after_the_other() -> None:
+    steps = mixed_steps(batch=3, context=7, prompt_tokens=6, chunk_tokens=2, slots=2)
+
+    assert [[batch and batch.decode_contexts for batch in step] for step in steps] == [
+        [(7, 7), (7,)],
+        [(8, 8), (8,)],
+        [(9, 9), (9,)],
+    ]
+    assert [[batch and batch.chunk_contexts for batch in step] for step in steps] == [
+        [(2,), (4,)],
+        [(6,), (2,)],
+        [(4,), (6,)],
+    ]
+
+
+def test_a_chunk_waits_for_its_slot_to_leave_the_last_stage_but_for_no_token() -> None:
+    steps = prefill_steps(prompts=1, prompt_tokens=3, chunk_tokens=1, slots=2)
+    program = generate_program(inputs(pipeline=2), steps)
+    own, host = program.operations, named(program, "host")
+    first_at_last = np.flatnonzero((own.rank == 1) & (own.microbatch == 0) & (own.step == 0))
+    second_at_first = np.flatnonzero(
+        (own.rank == 0) & (own.microbatch == 1) & (own.step == 0) & (own.stream <= 1)
+    )
+
+    assert deps(program, host[2]) == [first_at_last[-1], second_at_first[-1]]
+    assert own.step[named(program, "send token")].tolist() == [1]  # the last chunk's
+
+
 def test_every_step_is_written_out_where_steps_differ() -> None:
-    steps = prefill_steps(prompts=2, prompt_tokens=100, chunk_tokens=64, slots=2)
+    steps = prefill_steps(prompts=1, prompt_tokens=100, chunk_tokens=64, slots=1)
     program = generate_program(inputs(pipeline=2), steps)
     own = program.operations
 
@@ -220,7 +276,7 @@ def test_every_step_is_written_out_where_steps_differ() -> None:
     rows = named(program, "QKV")
     first, second = (rows[own.step[rows] == step] for step in (0, 1))
     assert (set(own.m[first]), set(own.m[second])) == ({64}, {36})
-    assert own.step[named(program, "LM head")].tolist() == [1, 1]  # only a prompt's last chunk
+    assert own.step[named(program, "LM head")].tolist() == [1]  # only a prompt's last chunk
 
 
 def test_a_template_grows_as_written_out_steps_do() -> None:
@@ -329,7 +385,11 @@ def test_whatever_is_generated_holds_together(
     owner = np.repeat(np.arange(len(own)), np.diff(own.dep_offsets))
     assert whole.ranks == plan.cards
     assert (own.deps < owner).all()
-    assert (own.rank[own.deps] == own.rank[owner]).all()
+    apart = own.rank[own.deps] - own.rank[owner]
+    to_last = (plan.pipeline_parallel_size - 1) * plan.tensor_parallel_size
+    assert set(apart.tolist()) <= {0, to_last}
+    hosts = set(own.name[owner[apart > 0]].tolist())  # which waits for the slot to be free
+    assert hosts <= {whole.words["name"].index("host")}
 
 
 def shortened(name: str) -> Model:

@@ -131,8 +131,6 @@ def test_a_byte_order_mark_does_no_harm(trace: Path) -> None:
     ("row", "message"),
     [
         ("2023-11-16 18:15:46.68,-3,5", "3: column 'ContextTokens': found '-3'; at least 1"),
-        ("2023-11-16 18:15:46.68,0,5", "3: column 'ContextTokens': found '0'; at least 1"),
-        ("2023-11-16 18:15:46.68,3,0", "3: column 'GeneratedTokens': found '0'; at least 1"),
         ("2023-11-16 18:15:46.68,nan,5", "3: column 'ContextTokens': found 'nan'; a whole number"),
         ("2023-11-16 18:15:46.68,,5", "3: column 'ContextTokens': found an empty value"),
         ("2023-11-16 18:15:46.68,3.5,5", "3: column 'ContextTokens': found '3.5'; a whole number"),
@@ -208,11 +206,11 @@ def test_a_time_in_seconds_must_be_a_finite_number_from_the_start_on(
         ),
         (
             '{"timestamp": 3, "input_length": 5, "output_length": 1, "hash_ids": [null]}',
-            "3: column 'hash_ids': found .None.; a list of whole numbers",
+            "3: column 'hash_ids': found .None.; a list of integers",
         ),
         (
             '{"timestamp": 3, "input_length": 5, "output_length": 1, "hash_ids": 1}',
-            "3: column 'hash_ids': found 1; a list of whole numbers",
+            "3: column 'hash_ids': found 1; a list of integers",
         ),
         ("[3, 5, 1]", "3: found .*; one JSON object is needed"),
         ('{"timestamp": "\xff"}', "3: not UTF-8 text"),

@@ -3,6 +3,7 @@
 from workloads.model.errors import ModelError
 from workloads.model.layers import Attention, Layer, Mlp
 from workloads.model.load import list_models, load_model, parse_config
+from workloads.model.modelled import not_modelled, simulation_conditions, simulation_limits
 from workloads.model.shape import Model
 from workloads.model.size import (
     kv_bytes_of_sequence,
@@ -24,7 +25,10 @@ __all__ = [
     "kv_bytes_per_token",
     "list_models",
     "load_model",
+    "not_modelled",
     "parse_config",
+    "simulation_conditions",
+    "simulation_limits",
     "tensor_bytes",
     "weight_bytes",
 ]

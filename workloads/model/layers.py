@@ -5,8 +5,13 @@ from typing import Literal, TypeAlias
 
 from workloads.model.errors import ModelError
 
-AttentionKind: TypeAlias = Literal["gqa", "mla", "linear"]
-MlpKind: TypeAlias = Literal["dense", "moe"]
+AttentionKind: TypeAlias = Literal["gqa", "mla", "linear", "mamba", "compressed", "none"]
+MlpKind: TypeAlias = Literal["dense", "moe", "none"]
+
+RECURRENT = ("linear", "mamba")
+"""Kinds that keep a state of fixed size per sequence in place of keys and values."""
+CONVOLUTION_BYTES = 2
+"""The last inputs of a convolution are kept in 16 bits."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +21,9 @@ class Attention:
     ``gqa``: query heads share ``kv_heads`` pairs of keys and values (multi-head where they are
     equal). ``mla``: keys and values are rebuilt from a latent of ``kv_lora_rank`` and one shared
     rotary key of ``rope_dim``. ``linear``: a gated delta rule keeps a state of fixed size.
+    ``mamba``: a Mamba-2 mixer, ``kv_heads`` being its groups and ``head_dim`` its state's size.
+    ``compressed``: one shared key-value of ``head_dim`` per ``compress`` tokens, beside a window
+    (DeepSeek V4). ``none``: the layer has an MLP alone.
     """
 
     kind: AttentionKind
@@ -51,47 +59,91 @@ class Attention:
     """One learned sink logit per query head."""
     output_gate: bool = False
     """A sigmoid gate on each head's output, projected with the queries."""
+    head_gate: bool = False
+    """A gate of one number per head and token, with a projection of its own."""
+    qk_norm_whole: bool = False
+    """Norms over all heads of the queries and of the keys together."""
+    keys_are_values: bool = False
+    """Values are made by the projection of the keys, which is then the only one (Gemma 4)."""
+    compress: int = 0
+    """Tokens that share one compressed entry; 0 means that only the window is seen."""
+    output_groups: int = 0
+    output_rank: int = 0
+    """The output is projected by groups of heads to so wide a latent, and from there."""
+    state_element_bytes: int = 2
+    """Bytes of an element of the recurrent state, as the config says (4: float32)."""
 
     def __post_init__(self) -> None:
+        if self.kind == "none":
+            return
         require_positive(self, "heads", "kv_heads", "head_dim", "value_dim")
         if self.heads % self.kv_heads:
             raise ModelError(f"{self.heads} heads do not divide over {self.kv_heads} KV heads")
         if self.kind == "mla":
             require_positive(self, "kv_lora_rank", "rope_dim", "nope_dim")
-        if self.kind == "linear":
+        if self.kind in RECURRENT:
             require_positive(self, "conv_kernel")
 
     @property
     def kv_elements_per_token(self) -> int:
-        """Elements that a token leaves in the cache (an indexer's keys included)."""
-        if self.kind == "linear":
+        """Elements that a token leaves in the cache (an indexer's keys included).
+
+        Compressed attention: the mean over the tokens of an entry, beyond its window.
+        """
+        if self.kind in (*RECURRENT, "none"):
             return 0
         if self.kind == "mla":
             return self.kv_lora_rank + self.rope_dim + self.index_dim
-        return self.kv_heads * (self.head_dim + self.value_dim)
+        if self.kind == "compressed":
+            entry = self.head_dim + self.index_dim
+            return entry // self.compress if self.compress else self.head_dim
+        return self.kv_heads * (self.head_dim + self.value_dim) + self.index_dim
 
     @property
     def state_elements(self) -> int:
-        """Elements that a sequence keeps whatever its length (linear attention only)."""
-        if self.kind != "linear":
+        """Elements that a sequence keeps whatever its length (recurrent layers only)."""
+        return self._matrix_elements + self._convolution_elements
+
+    @property
+    def state_bytes(self) -> int:
+        """Bytes of them: the state in its own format, the convolution's inputs in 16 bits."""
+        matrix = self._matrix_elements * self.state_element_bytes
+        return matrix + self._convolution_elements * CONVOLUTION_BYTES
+
+    @property
+    def _matrix_elements(self) -> int:
+        return self.heads * self.head_dim * self.value_dim if self.kind in RECURRENT else 0
+
+    @property
+    def _convolution_elements(self) -> int:
+        if self.kind not in RECURRENT:
             return 0
         channels = 2 * self.kv_heads * self.head_dim + self.heads * self.value_dim
-        matrix = self.heads * self.head_dim * self.value_dim
-        return matrix + channels * (self.conv_kernel - 1)
+        return channels * (self.conv_kernel - 1)
 
     @property
     def irregular(self) -> str:
         """Name of what sets this apart from full, windowed or latent attention; "" for none."""
-        if self.kind == "linear":
-            return "linear attention"
+        if self.kind in IRREGULAR_KINDS:
+            return IRREGULAR_KINDS[self.kind]
         if self.chunk:
             return "chunked attention"
-        return "sparse attention" if self.index_heads else ""
+        return "sparse attention" if self.index_heads or self.index_tokens else ""
+
+
+IRREGULAR_KINDS = {
+    "linear": "linear attention",
+    "mamba": "Mamba-2 layers",
+    "compressed": "compressed attention",
+    "none": "layers without attention",
+}
+
+NO_ATTENTION = Attention(kind="none", heads=0, kv_heads=0, head_dim=0, value_dim=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mlp:
-    """The feed-forward half of a layer; always gated: down(act(gate x) * up x)."""
+    """The feed-forward half of a layer: down(act(gate x) * up x), or ``none``."""
 
     kind: MlpKind
     intermediate: int
@@ -106,8 +158,14 @@ class Mlp:
     """Biases on the MLP's (each expert's) projections."""
     router_bias: bool = False
     """One bias or correction per expert in the router."""
+    gated: bool = True
+    """Without a gate: down(act(up x)), two matrices in place of three."""
+    latent: int = 0
+    """Width of the latent that routed experts read and write; 0: the hidden width."""
 
     def __post_init__(self) -> None:
+        if self.kind == "none":
+            return
         require_positive(self, "intermediate")
         if self.kind == "dense":
             return
@@ -118,12 +176,34 @@ class Mlp:
             )
 
 
+NO_MLP = Mlp(kind="none", intermediate=0)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One decoder layer: norm, attention, norm, MLP."""
+    """One decoder layer: norm, attention, norm, MLP; either half may be absent."""
 
     attention: Attention
     mlp: Mlp
+    output_norms: bool = False
+    """Weighted norms on the outputs of attention and MLP, too (Gemma)."""
+    streams: int = 1
+    """Residual streams that are mixed around each half (hyper-connections)."""
+
+    @property
+    def irregular(self) -> tuple[str, ...]:
+        """Names of all that a price must know of or refuse."""
+        found = {
+            self.attention.irregular: True,
+            "layers without an MLP": self.mlp.kind == "none",
+            "MLPs without a gate": self.mlp.kind != "none" and not self.mlp.gated,
+            "experts in a latent space": self.mlp.latent > 0,
+            "norms on outputs": self.output_norms,
+            "hyper-connections": self.streams > 1,
+            "gates of one number per head": self.attention.head_gate,
+            "values made by the keys' projection": self.attention.keys_are_values,
+        }
+        return tuple(name for name, there in found.items() if name and there)
 
 
 def require_positive(value: object, *names: str) -> None:

@@ -3,14 +3,17 @@
 import difflib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
+from workloads.model.architectures.finish import stored_as
 from workloads.model.architectures.table import read_architecture
 from workloads.model.errors import ModelError
 from workloads.model.shape import Model
 
+QUANTIZATION_FILE = "hf_quant_config.json"
 MOST_BYTES = 16 * 2**20
 """No config is larger; a file of weights named by mistake is."""
 
@@ -40,7 +43,8 @@ def load_model(name_or_path: str | Path) -> Model:
     if not found:
         raise ModelError(_absent(word, path, folder=folder))
     name = path.resolve().name if folder else _stem(path)
-    return read_architecture(_decode(_read(file), str(file)), name, str(file))
+    model = read_architecture(_decode(_read(file), str(file)), name, str(file))
+    return model if model.quantization else _stored_beside(model, file)
 
 
 def parse_config(config: Mapping[str, object], name: str) -> Model:
@@ -53,6 +57,19 @@ def _bundled(name: str) -> Model:
     file = resources.files("workloads") / "models" / f"{name}.json"
     config = _decode(file.read_text(encoding="utf-8"), f"{name}.json")
     return read_architecture(config, name, f"bundled model {name}")
+
+
+def _stored_beside(model: Model, file: Path) -> Model:
+    """Add what ``hf_quant_config.json`` beside the config says of how weights are stored."""
+    beside = file.with_name(QUANTIZATION_FILE)
+    if not beside.is_file():
+        return model
+    try:
+        found = stored_as(_decode(_read(beside), str(beside)))
+    except ModelError:
+        found = "an unknown format"
+    note = f"published weights are stored as {found} by {QUANTIZATION_FILE}"
+    return replace(model, quantization=found, notes=(*model.notes, note)) if found else model
 
 
 def _stem(path: Path) -> str:
@@ -83,7 +100,9 @@ def _read(file: Path) -> str:
 
 def _decode(text: str, where: str) -> Mapping[str, object]:
     def constant(word: str) -> object:
-        raise ModelError(f"{where}: {word} is no number; allowed: finite numbers")
+        if word == "NaN":
+            raise ModelError(f"{where}: NaN is no number; allowed: numbers and Infinity")
+        return float(word)
 
     def pairs(items: list[tuple[str, object]]) -> dict[str, object]:
         found = dict(items)

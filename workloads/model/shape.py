@@ -2,10 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from workloads.model.errors import ModelError
+from workloads.model.layer_tensors import layer_tensors, outer_tensors
 from workloads.model.layers import Layer, require_positive
-from workloads.model.tensors import Product, Tensor, layer_tensors, merge_products, outer_tensors
+from workloads.model.tensors import Product, Tensor, merge_products
+
+ActiveRule: TypeAlias = Literal["all", "head", "layers"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +26,9 @@ class Model:
     """The head multiplies by the embedding table: one tensor, not two."""
     max_context: int
     """Most positions that the config allows."""
-    embedding_active: bool = True
-    """Whether the publisher counts the embedding's rows among a token's active parameters."""
+    active_rule: ActiveRule = "all"
+    """Which weights outside the layers the publisher counts as active: embedding and head
+    (``all``), the ``head`` alone, or neither (``layers``)."""
     quantization: str = ""
     """How the published weights are stored ("" for 16-bit floats); not counted as parameters."""
     notes: tuple[str, ...] = ()
@@ -36,8 +41,7 @@ class Model:
 
     def layer_tensors(self, layer: int) -> tuple[Tensor, ...]:
         """Every weight of one layer."""
-        shape = self.layers[layer]
-        return layer_tensors(shape.attention, shape.mlp, self.hidden, layer)
+        return layer_tensors(self.layers[layer], self.hidden, layer)
 
     def layer_products(self, layer: int) -> tuple[Product, ...]:
         """The matrix products of one layer, in order; weights that share an input are one."""
@@ -68,15 +72,16 @@ class Model:
         """Those that work on one token: all but the routed experts that are not chosen.
 
         Publishers differ on the embedding, of which a token reads one row: Mistral, Qwen and Meta
-        count it whole, OpenAI and DeepSeek do not, and each model follows its own publisher.
+        count it whole, OpenAI and DeepSeek do not, MiniMax leaves the head out as well, and each
+        model follows its own publisher.
         """
         idle = sum(
             tensor.elements // tensor.count * (tensor.count - self._chosen(tensor.layer))
             for tensor in self._tensors()
             if tensor.role == "expert"
         )
-        looked_up = 0 if self.embedding_active or self.tied_embeddings else self.hidden * self.vocab
-        return self.parameters - idle - looked_up
+        tables = {"all": 0, "head": 1, "layers": 2}[self.active_rule] - self.tied_embeddings
+        return self.parameters - idle - max(0, tables) * self.hidden * self.vocab
 
     @property
     def kv_elements_per_token(self) -> int:
@@ -85,14 +90,18 @@ class Model:
 
     @property
     def state_elements_per_sequence(self) -> int:
-        """Elements that a sequence keeps whatever its length (linear attention only)."""
+        """Elements that a sequence keeps whatever its length (recurrent layers only)."""
         return sum(layer.attention.state_elements for layer in self.layers)
 
     @property
+    def state_bytes_per_sequence(self) -> int:
+        """Bytes that a sequence keeps whatever its length, as the config stores them."""
+        return sum(layer.attention.state_bytes for layer in self.layers)
+
+    @property
     def irregular(self) -> tuple[str, ...]:
-        """Names of the attention forms that a price must know about or refuse, each once."""
-        names = {layer.attention.irregular for layer in self.layers} - {""}
-        return tuple(sorted(names))
+        """Names of what a price must know about or refuse, each once."""
+        return tuple(sorted({name for layer in set(self.layers) for name in layer.irregular}))
 
     def _chosen(self, layer: int) -> int:
         return self.layers[layer].mlp.experts_per_token

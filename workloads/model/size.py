@@ -29,12 +29,18 @@ def kv_bytes_of_sequence(model: Model, kv: Format, tokens: int, block_tokens: in
     """Bytes that the cache holds of a sequence of ``tokens`` that decodes, in whole blocks.
 
     A layer with a window of w tokens holds at most ``ceil(w / block_tokens) + 1`` blocks: the
-    first of them may be begun.
+    first of them may be begun. Compressed attention keeps its window and the compressed entries;
+    the fixed state of recurrent layers is not among them (``Model.state_bytes_per_sequence``).
     """
     blocks = -(-tokens // block_tokens)
     elements = 0
     for layer in model.layers:
-        window = layer.attention.window
+        attention = layer.attention
+        window = attention.window
         held = min(blocks, -(-window // block_tokens) + 1) if window else blocks
-        elements += layer.attention.kv_elements_per_token * held * block_tokens
+        each = attention.kv_elements_per_token
+        if attention.kind == "compressed":
+            elements += attention.head_dim * held * block_tokens
+            held, each = blocks, each if attention.compress else 0
+        elements += each * held * block_tokens
     return kv.bytes_of(elements)

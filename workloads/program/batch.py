@@ -88,34 +88,39 @@ def decode_steps(
 
 
 def prefill_steps(*, prompts: int, prompt_tokens: int, chunk_tokens: int, slots: int) -> Steps:
-    """Equal prompts over ``slots``, each cut into chunks of ``chunk_tokens``, the last shorter."""
+    """Equal prompts one after the other, cut into chunks of ``chunk_tokens``, the last shorter.
+
+    A prompt's next chunk is in the batch of the next slot, whether or not the one before is still
+    under way. More prompts than slots are read in as many groups as there are slots: those of a
+    group side by side in each batch.
+    """
     _at_least_one(
         prompts=prompts, prompt_tokens=prompt_tokens, chunk_tokens=chunk_tokens, slots=slots
     )
-    sizes = _shares(prompts, slots)
     ends = [*range(chunk_tokens, prompt_tokens, chunk_tokens), prompt_tokens]
-    starts = [0, *ends[:-1]]
-    return [
-        [
-            Batch(
-                chunk_tokens=end - start,
-                chunk_contexts=(end,) * size,
-                last_chunks=size if end == prompt_tokens else 0,
-            )
-            if size
-            else None
-            for size in sizes
-        ]
-        for start, end in zip(starts, ends, strict=True)
+    chunks = [
+        Batch(
+            chunk_tokens=end - start,
+            chunk_contexts=(end,) * size,
+            last_chunks=size if end == prompt_tokens else 0,
+        )
+        for size in _shares(prompts, slots)
+        if size
+        for start, end in zip([0, *ends[:-1]], ends, strict=True)
     ]
+    empty = [None] * (-len(chunks) % slots)
+    turns = [*chunks, *empty]
+    return [turns[first : first + slots] for first in range(0, len(turns), slots)]
 
 
 def mixed_steps(
     *, batch: int, context: int, prompt_tokens: int, chunk_tokens: int, slots: int
 ) -> Steps:
-    """``batch`` decoding sequences over ``slots``, and one prompt a slot that is prefilled beside.
+    """``batch`` decoding sequences over ``slots``, and as many prompts as slots, read beside.
 
-    There are as many steps as the prompt has chunks; the last chunk emits its first token.
+    Every batch has the next chunk of the prompt that is being read, the first of the next prompt
+    after a last one, which emits its prompt's first token. There are as many steps as a prompt has
+    chunks.
     """
     _at_least_one(batch=batch, context=context)
     prefill = prefill_steps(

@@ -22,7 +22,7 @@ WEIGHT_CLASSES = (
 
 COMPUTE, NETWORK, MEMORY, SEND, RECEIVE, HOST = range(6)
 """Streams: operations of one rank and one stream run one after another, in the order of rows.
-Sends, receives and the host have streams of their own, so that they hold up nobody else."""
+Sends, receives and the host have streams of their own; others wait for them only by ``deps``."""
 
 VOCABULARIES = {"kind": KINDS, "phase": PHASES, "collective": COLLECTIVES}
 """Columns whose words are fixed, and their words."""

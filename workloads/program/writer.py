@@ -2,8 +2,8 @@
 
 The rows of a batch at a stage form a chain: each waits for the one before, the first also for what
 it receives and for the stage to be done with the batch before. Sends and receives run beside that.
-A token goes back from the last stage to the first, where the host sees it, before the slot's next
-step begins.
+The first stage begins a batch with the host's work. A slot's next batch starts when its last one
+has left the last stage; if it decodes, when the tokens are back at the first stage.
 """
 
 from collections.abc import Hashable, Sequence
@@ -42,8 +42,10 @@ class Ends:
 
     stage: dict[int, tuple[int, ...]] = field(default_factory=dict)
     """What ends the stage's last batch."""
-    slot: dict[int, tuple[int, ...]] = field(default_factory=dict)
-    """When the slot's last token is back."""
+    left: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """What ends the slot's last batch at the last stage."""
+    back: dict[int, tuple[int, ...]] = field(default_factory=dict)
+    """When the slot's last tokens are back at the first stage."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -67,7 +69,8 @@ class Writer:
         def back(ends: dict[int, tuple[int, ...]]) -> dict[int, tuple[int, ...]]:
             return {key: tuple(unit - units for unit in deps) for key, deps in ends.items()}
 
-        return Ends(stage=back(self.before.stage), slot=back(self.before.slot))
+        before = self.before
+        return Ends(stage=back(before.stage), left=back(before.left), back=back(before.back))
 
     def write(self, steps: Steps) -> None:
         for step, batches in enumerate(steps):
@@ -76,22 +79,23 @@ class Writer:
                     self._cross(step, slot, batch)
 
     def _cross(self, step: int, slot: int, batch: Batch) -> None:
-        """Write one batch's way through all stages and back to the host."""
+        """Write one batch's way through all stages, and its tokens' back to the first."""
         stages = self.inputs.plan.pipeline_parallel_size
         wire = self.inputs.formats.wire
         part = -(-wire.bytes_of(batch.tokens * self.inputs.model.hidden) // self.inputs.cards)
         idle = Row(name="", kind="vector", tokens=batch.tokens)
         unit = Unit(row=idle, step=step, slot=slot, stage=0, phase=batch.phase)
-        waits = self.before.slot.get(slot, ())
+        awaited = self.before.back if batch.decode_contexts else self.before.left
+        waits = awaited.get(slot, ())
         for stage in range(stages):
             here = replace(unit, stage=stage)
             waits = self._work(here, batch, waits)
             if stage + 1 < stages:
                 waits = self._pass(here, stage + 1, "activations", part, waits)
-            elif stage > 0:
-                waits = self._pass(here, 0, "token", 0, waits)
-        host = replace(vector("host", batch.tokens, m=0, n=0), stream=HOST)
-        self.before.slot[slot] = self._append(replace(unit, row=host, deps=waits))
+        self.before.left[slot] = waits
+        if stages > 1 and batch.emitted:
+            waits = self._pass(replace(unit, stage=stages - 1), 0, "token", 0, waits)
+        self.before.back[slot] = waits
 
     def _work(self, here: Unit, batch: Batch, arrived: tuple[int, ...]) -> tuple[int, ...]:
         """Write the rows of one stage; return what must end before its results go on."""
@@ -100,6 +104,9 @@ class Writer:
             self.cached[key] = stage_rows(self.inputs, *key)
         work = self.cached[key]
         waits = (*arrived, *self.before.stage.get(here.stage, ()))
+        if here.stage == 0:
+            host = replace(vector("host", batch.tokens, m=0, n=0), stream=HOST)
+            waits = self._append(replace(here, row=host, deps=waits))
         beside: tuple[int, ...] = ()
         for row, layer in zip(work.rows, work.layers, strict=True):
             if row.name == HEAD_NAME:

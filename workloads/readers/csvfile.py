@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from workloads.readers.faults import cells_of, check_columns, first_fault, text_lines
+from workloads.readers.files import open_trace
 from workloads.readers.form import Form, Rows
 from workloads.readers.table import rows_of
 
@@ -14,20 +15,24 @@ def read_csv(path: Path, form: Form) -> Rows:
     """Read the rows of a CSV file; TraceError names the first line that is wrong."""
     header, first = head(path)
     check_columns(path, form, header)
-    zone = form.time_unit == "wall" and _has_zone(first, header.index(form.time))
+    dated = bool(form.time) and form.time_unit == "wall"
+    zone = dated and _has_zone(first, header.index(form.time))
     number = pa.timestamp("ns", "UTC" if zone else None)
-    time = number if form.time_unit == "wall" else pa.float64()
-    types = {form.time: time, form.prompt: pa.int64(), form.output: pa.int64()}
+    time = number if dated else pa.float64()
+    types = {form.prompt: pa.int64(), form.output: pa.int64()}
+    if form.time:
+        types[form.time] = time
     try:
-        table = pyarrow.csv.read_csv(
-            path,
-            convert_options=pyarrow.csv.ConvertOptions(
-                column_types=types,
-                include_columns=list(types),
-                null_values=[],
-                strings_can_be_null=False,
-            ),
-        )
+        with open_trace(path) as file:
+            table = pyarrow.csv.read_csv(
+                file,
+                convert_options=pyarrow.csv.ConvertOptions(
+                    column_types=types,
+                    include_columns=list(types),
+                    null_values=[],
+                    strings_can_be_null=False,
+                ),
+            )
     except pa.ArrowInvalid as error:
         raise first_fault(path, form, zone=zone, otherwise=str(error)) from None
     rows = rows_of(table, form)

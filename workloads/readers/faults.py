@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from workloads.columns import MOST_TOKENS, TraceError
+from workloads.readers.files import open_trace
 from workloads.readers.form import Form
 
 _WHOLE = re.compile(r"-?[0-9]+")
@@ -86,7 +87,7 @@ def _json_lines(path: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Yield the numbered lines that are not blank, or say which is no UTF-8."""
-    with path.open("rb") as file:
+    with open_trace(path) as file:
         for number, line in enumerate(file, start=1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
@@ -114,18 +115,22 @@ def _wrong(form: Form, values: Mapping[str, object], zone: bool) -> Iterator[tup
     if missing:
         yield missing[0], "is missing"
         return
-    time, prompt, output = (values[name] for name in form.needed)
-    failed = form.zero_output_fails and _number(output) == 0
+    prompt, output = values[form.prompt], values[form.output]
     checks = (
-        (form.time, _time_fault(time, form, zone)),
-        (form.output, _count_fault(output, form.least_output, MOST_TOKENS)),
-        (form.prompt, _count_fault(prompt, 0 if failed else 1, MOST_TOKENS)),
+        (form.time, _time_fault(values[form.time], form, zone) if form.time else ""),
+        (form.output, _tokens_fault(output)),
+        (form.prompt, _tokens_fault(prompt)),
     )
     yield from ((name, why) for name, why in checks if why)
-    if values.get(form.hash_ids) is not None and not any(why for _, why in checks):
+    failed = 0 in (_whole(prompt), _whole(output))
+    if values.get(form.hash_ids) is not None and not failed and not any(w for _, w in checks):
         why = _ids_fault(values[form.hash_ids], _whole(prompt) or 0, form.hash_block_tokens)
         if why:
             yield form.hash_ids, why
+    if form.token_ids and not failed:
+        why = _tokens_ids_fault(values.get(form.token_ids), _whole(prompt) or 0)
+        if why:
+            yield form.token_ids, why
 
 
 def _time_fault(value: object, form: Form, zone: bool) -> str:
@@ -141,9 +146,14 @@ def _time_fault(value: object, form: Form, zone: bool) -> str:
     number = _number(value)
     if number is None or (form.container == "jsonl" and isinstance(value, str)):
         return f"found {_shown(value)}; a number of {form.time_unit} is needed"
-    if not 0 <= number < 9.2e9 * (1 if form.time_unit == "s" else 1000):
+    if not 0 <= number < 9.2e9 * {"s": 1, "ms": 1e3}.get(form.time_unit, 1e6):
         return f"found {_shown(value)}; time counts from the trace's start, finite and not negative"
     return ""
+
+
+def _tokens_fault(value: object) -> str:
+    """Complain of a count of tokens; zero marks a failed request, which is left out."""
+    return "" if _whole(value) == 0 else _count_fault(value, 1, MOST_TOKENS)
 
 
 def _count_fault(value: object, least: int, most: int = _INT64 - 1) -> str:
@@ -160,13 +170,31 @@ def _count_fault(value: object, least: int, most: int = _INT64 - 1) -> str:
 
 
 def _ids_fault(value: object, prompt: int, block_tokens: int) -> str:
-    if not isinstance(value, list) or any(_count_fault(each, -_INT64) for each in value):
-        return f"found {_shown(value)}; a list of whole numbers is needed"
+    if not isinstance(value, list) or not all(map(is_id, value)):
+        return f"found {_shown(value)}; a list of integers of 64 bits or strings is needed"
     full, started = prompt // block_tokens, -(-prompt // block_tokens)
     if not full <= len(value) <= started:
         need = str(full) if full == started else f"{full} or {started}"
-        return f"found {len(value)} ids; {prompt} tokens in blocks of {block_tokens} need {need}"
+        return (
+            f"found {len(value)} ids; {prompt} tokens in blocks of {block_tokens} need {need} "
+            "(hash_block_tokens says how many tokens a block has)"
+        )
     return ""
+
+
+def _tokens_ids_fault(value: object, prompt: int) -> str:
+    if not isinstance(value, list) or any(_count_fault(each, -_INT64) for each in value):
+        return f"found {_shown(value)}; a list of whole numbers is needed"
+    if len(value) != prompt:
+        return f"found {len(value)} token ids; the prompt has {prompt} tokens"
+    return ""
+
+
+def is_id(value: object) -> bool:
+    """See whether a value names a block: an integer of 64 bits, signed or not, or a string."""
+    if isinstance(value, bool):
+        return False
+    return isinstance(value, str) or (isinstance(value, int) and -_INT64 <= value < 2 * _INT64)
 
 
 def _whole(value: object) -> int | None:

@@ -7,7 +7,28 @@ import numpy as np
 
 from workloads.columns import Integers
 
-TimeUnit: TypeAlias = Literal["s", "ms", "ns", "ps", "wall"]
+TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns", "ps", "wall"]
+GivenUnit: TypeAlias = Literal["s", "ms", "us", "ns", "wall"]
+"""Units that a user may name; ``ps`` is our own Parquet's."""
+
+TOKEN_IDS = "input_tok_ids"
+"""Column of the prompt's token ids, hashed into blocks where a file has no block ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadOptions:
+    """What a user says of a file that cannot say it itself; empty or 0 keeps the format's own."""
+
+    time_unit: GivenUnit | None = None
+    hash_block_tokens: int = 0
+    time: str = ""
+    prompt_tokens: str = ""
+    output_tokens: str = ""
+    hash_ids: str = ""
+
+    @property
+    def names_columns(self) -> bool:
+        return any((self.time, self.prompt_tokens, self.output_tokens, self.hash_ids))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,18 +46,27 @@ class Form:
     hash_ids: str = ""
     """Column of block ids, empty if the format has none; a file may leave it out."""
     hash_block_tokens: int = 0
+    token_ids: str = ""
+    """Column of the prompt's token ids, set where a file has these and no block ids."""
     marks: tuple[str, ...] = ()
     """Further columns that tell this format from others; they are not read."""
-    zero_output_fails: bool = False
-    """A row without output is a failed request: skipped and counted, else refused."""
 
     @property
     def needed(self) -> tuple[str, ...]:
-        return (self.time, self.prompt, self.output)
+        """Time (unless the file has none), prompt and output."""
+        return (*([self.time] if self.time else []), self.prompt, self.output)
 
-    @property
-    def least_output(self) -> int:
-        return 0 if self.zero_output_fails else 1
+    def adapted(self, options: ReadOptions) -> "Form":
+        """This format with what the user says of the file in place of its own."""
+        return replace(
+            self,
+            time=options.time or self.time,
+            time_unit=options.time_unit or self.time_unit,
+            prompt=options.prompt_tokens or self.prompt,
+            output=options.output_tokens or self.output,
+            hash_ids=options.hash_ids or self.hash_ids,
+            hash_block_tokens=options.hash_block_tokens or self.hash_block_tokens,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +85,10 @@ class Rows:
     hash_ids: Integers | None = None
     hash_block_tokens: int = 0
     skipped: int = 0
+    """Rows left out since they have no prompt or no output tokens: failed requests."""
+    timed: bool = True
+    """False for lengths without arrivals; all ticks are then 0."""
+    time_unit: TimeUnit = "ps"
 
     def __len__(self) -> int:
         return len(self.ticks)

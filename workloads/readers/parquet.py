@@ -10,7 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Integers, Requests, TraceError
+from workloads.readers.blocks import number_ids
 from workloads.readers.faults import check_columns
+from workloads.readers.files import open_trace
 from workloads.readers.form import Form, Rows
 from workloads.readers.table import as_numpy, rows_of
 
@@ -29,14 +31,17 @@ _ROW_GROUP = 1 << 18
 _MOST_IDS = 2**31 - 1  # Arrow's lists count in 32 bits
 
 
-def read_parquet(path: Path) -> Rows:
-    """Read a file of our own kind; TraceError names the first row that is wrong, counted from 0."""
+def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
+    """Read a file of our own kind; TraceError names the first row that is wrong, counted from 0.
+
+    ``hash_block_tokens`` replaces what the file says, unless it is 0.
+    """
     schema = _opened(path, pq.read_schema)
     check_columns(path, PARQUET, schema.names)
     has_ids = PARQUET.hash_ids in schema.names
     names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
     table = _opened(path, partial(pq.read_table, columns=names))
-    block_tokens = _block_tokens(path, schema) if has_ids else 0
+    block_tokens = (hash_block_tokens or _block_tokens(path, schema)) if has_ids else 0
     typed = pa.Table.from_arrays([_typed(path, table[name], name) for name in names], names)
     rows = rows_of(typed, PARQUET, block_tokens=block_tokens)
     if rows is None:
@@ -67,9 +72,10 @@ def write_parquet(path: Path, requests: Requests) -> None:
     pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
 
 
-def _opened(path: Path, read: Callable[[Path], Any]) -> Any:
+def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
     try:
-        return read(path)
+        with open_trace(path) as file:
+            return read(file)
     except (pa.ArrowException, OSError, ValueError) as error:  # a torn file raises any of them
         raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
 
@@ -100,6 +106,8 @@ def _block_tokens(path: Path, schema: Any) -> int:
 
 def _typed(path: Path, column: Any, name: str) -> Any:
     wanted = pa.list_(pa.int64()) if name == PARQUET.hash_ids else pa.int64()
+    if pa.types.is_list(column.type) and _is_identity(column.type.value_type):
+        return _numbered(path, column, name)
     inner = column.type.value_type if pa.types.is_list(column.type) else column.type
     if pa.types.is_list(column.type) != pa.types.is_list(wanted) or not pa.types.is_integer(inner):
         raise TraceError(f"{path}: column {name!r}: found {column.type}; {wanted} is needed")
@@ -109,11 +117,23 @@ def _typed(path: Path, column: Any, name: str) -> Any:
         raise TraceError(f"{path}: column {name!r}: {error}") from None
 
 
+def _is_identity(kind: Any) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_uint64(kind))
+
+
+def _numbered(path: Path, column: Any, name: str) -> Any:
+    """Number block ids that are strings or unsigned; equal ones stay equal."""
+    lists = column.to_pylist()
+    if any(ids is None or None in ids for ids in lists):
+        raise TraceError(f"{path}: column {name!r}: found an empty value; all rows need their ids")
+    return pa.chunked_array([_as_lists(*number_ids(lists))])
+
+
 def _first_fault(path: Path, table: Any, block_tokens: int) -> TraceError:
     for name, least in zip(PARQUET.needed, (0, 1, 1), strict=True):
         values = table[name].to_pylist()
         for row, value in enumerate(values):
-            if value is None or value < least:
+            if value is None or value < 0:  # no tokens: a failed request, left out
                 found = "an empty value" if value is None else value
                 return TraceError(
                     f"{path}: row {row}: column {name!r}: found {found}; at least {least} is needed"
@@ -124,7 +144,10 @@ def _first_fault(path: Path, table: Any, block_tokens: int) -> TraceError:
                     "allowed"
                 )
     prompts: Integers = as_numpy(table[PARQUET.prompt])
+    outputs: Integers = as_numpy(table[PARQUET.output])
     for row, ids in enumerate(table[PARQUET.hash_ids].to_pylist()):
+        if not prompts[row] or not outputs[row]:
+            continue
         full, started = prompts[row] // block_tokens, -(-prompts[row] // block_tokens)
         if ids is None or None in ids or not full <= len(ids) <= started:
             found = "an empty value" if ids is None or None in ids else f"{len(ids)} ids"

@@ -10,7 +10,7 @@ from cluster.machine.attention import BLOCK_TOKENS
 from cluster.machine.kv_capacity import KvCapacity
 from cluster.machine.memory.advice import shortfall
 from cluster.machine.memory.capacity import capacity_of
-from cluster.machine.memory.shard import KvBlock, shard
+from cluster.machine.memory.shard import KvBlock, MemoryInputError, shard
 from cluster.machine.memory.stage import (
     Held,
     MemorySettings,
@@ -23,7 +23,7 @@ from cluster.machine.memory.stage import (
 )
 from cluster.machine.residency.places import Residency, uniform
 from cluster.machine.views import Figures
-from workloads.model import Model
+from workloads.model import Model, not_modelled
 from workloads.plan import Plan, check_plan
 
 
@@ -104,8 +104,15 @@ def fit(
         The plan cannot cut the model.
     DoesNotFit
         A stage lacks room for its weights and one KV block; says what would do.
+    MemoryInputError
+        A structure that no run can be priced with; a cluster that would hold it is not sought.
     """
     check_plan(plan, model)
+    missing = not_modelled(model)
+    if missing:
+        raise MemoryInputError(
+            f"{model.name} cannot be simulated: not modelled: " + "; ".join(missing)
+        )
     placed = residency or uniform(settings.mode, model, plan, settings.pins)
     stages = stage_memory(model, plan, hardware, settings, placed)
     if not all(stage.fits for stage in stages):

@@ -90,10 +90,10 @@ def kv_block(attention: Attention, plan: Plan, chiplets: int, kv: Format) -> KvB
     Raises
     ------
     MemoryInputError
-        Linear attention: its state per sequence is no cache of tokens.
+        Layers that keep no cache with an entry for each token.
     """
-    if attention.kind == "linear":
-        raise MemoryInputError("the memory of linear attention is not modelled")
+    if attention.kind not in ("gqa", "mla"):
+        raise MemoryInputError(f"the memory of {attention.irregular} is not modelled")
     heads = len(kv_heads_of(plan, attention, 0))
     keys, values = attention.head_dim, attention.value_dim
     if attention.kind == "mla":

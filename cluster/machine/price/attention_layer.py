@@ -63,7 +63,8 @@ def _grouped(
     keys = (queries + heads.kv_heads) * a.head_dim
     columns = keys + heads.kv_heads * a.value_dim
     gates = queries * a.head_dim if a.output_gate else 0
-    turned = bench.simd("rope", "norm") if a.qk_norm else bench.simd("rope")
+    normed = a.qk_norm or a.qk_norm_whole
+    turned = bench.simd("rope", "norm") if normed else bench.simd("rope")
     return [
         _columns(bench, "QKV", tokens, hidden, columns + gates),
         vector(

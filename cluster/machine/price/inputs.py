@@ -7,7 +7,7 @@ from cluster.machine.residency.places import Residency, StagePlaces, uniform
 from cluster.machine.tables import Integers
 from cluster.machine.views import Figures, RouteTables
 from cluster.scenario.formats import Formats
-from workloads.model import Layer, Model
+from workloads.model import Layer, Model, not_modelled
 from workloads.plan import Plan
 
 
@@ -77,7 +77,7 @@ def check_inputs(inputs: PriceInputs) -> None:
     Raises
     ------
     PriceError
-        Linear or sparse attention, attention in chunks shorter than the context, several windows
+        What ``not_modelled`` names, attention in chunks shorter than the context, several windows
         or several ratios of query to KV heads in one model, a format that cannot be used so.
     """
     breaches = [*_attention(inputs), *_formats(inputs.formats)]
@@ -87,11 +87,7 @@ def check_inputs(inputs: PriceInputs) -> None:
 
 def _attention(inputs: PriceInputs) -> list[str]:
     kinds = {layer.attention: layer for layer in inputs.model.layers}
-    breaches = []
-    if any(attention.kind == "linear" for attention in kinds):
-        breaches.append("linear attention is not modelled")
-    if any(attention.index_heads for attention in kinds):
-        breaches.append("sparse attention with an indexer is not modelled")
+    breaches = [f"not modelled: {missing}" for missing in not_modelled(inputs.model)]
     chunk = min((attention.chunk for attention in kinds if attention.chunk), default=0)
     if 0 < chunk < inputs.max_context:
         breaches.append(
@@ -101,11 +97,22 @@ def _attention(inputs: PriceInputs) -> list[str]:
     windows = sorted({attention.window for attention in kinds} - {0})
     if len(windows) > 1:
         breaches.append(f"one window is modelled, got windows of {windows} tokens")
-    regular = [layer for attention, layer in kinds.items() if attention.kind != "linear"]
+    regular = [layer for attention, layer in kinds.items() if attention.kind in ("gqa", "mla")]
     ratios = sorted({inputs.queries_per_kv_head(layer) for layer in regular})
     if len(ratios) > 1:
-        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}")
+        would = [size for size in (2, 4, 8, 16, 32, 64) if _one_ratio(regular, size)]
+        hint = f"; tensor_parallel_size {would[0]} would give one" if would else ""
+        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}{hint}")
     return breaches
+
+
+def _one_ratio(layers: list[Layer], cards: int) -> bool:
+    """Whether heads that are cut over so many cards are all in the same ratio."""
+    attentions = [layer.attention for layer in layers]
+    if any(attention.heads % cards for attention in attentions):
+        return False
+    shared = [1 if a.kind == "mla" else max(1, a.kv_heads // cards) for a in attentions]
+    return len({a.heads // cards // n for a, n in zip(attentions, shared, strict=True)}) == 1
 
 
 def _formats(formats: Formats) -> list[str]:

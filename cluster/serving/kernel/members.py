@@ -130,3 +130,13 @@ def note(
     row["request"], row["replica"], row["slot"] = number, r, slot
     row["first_row"], row["last_row"], row["kind"] = first_row, last_row, kind
     control["intervals"] += 1
+
+
+@inlined
+def chunk_of(state: State, r: int, rest: int) -> int:
+    """Tokens of a prompt that go into this step, of the ``rest`` that it has."""
+    control = state.control[0]
+    tokens = min(rest, control["budget"])
+    if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
+        tokens = min(tokens, control["threshold"])
+    return int(tokens)

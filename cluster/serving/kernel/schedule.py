@@ -1,20 +1,16 @@
-"""What the next step of a slot holds: its decodes, chunks of half-read prompts, newcomers."""
-
-from typing import Any
+"""What the next step of a slot holds: its decodes and chunks of half-read prompts."""
 
 from cluster.compiled import called, inlined
 from cluster.machine.attention import BLOCK_TOKENS
+from cluster.serving.kernel.admission import admit
 from cluster.serving.kernel.measure import count_decodes, seen_blocks
-from cluster.serving.kernel.members import give_chunk, join, leave_queue, preempt
+from cluster.serving.kernel.members import chunk_of, give_chunk, join, preempt
 from cluster.serving.kernel.pool import (
     blocks_after,
-    claim,
     grow,
     has_room,
-    look_up,
     name_full,
     plan_review,
-    shared,
 )
 from cluster.serving.kernel.state import (
     FOREVER,
@@ -57,16 +53,6 @@ def begin(state: State, r: int, s: int) -> None:
     control["prompts"] = control["newcomers"] = control["reading"] = 0
 
 
-@inlined
-def chunk_of(state: State, r: int, rest: int) -> int:
-    """Tokens of a prompt that go into this step, of the ``rest`` that it has."""
-    control = state.control[0]
-    tokens = min(rest, control["budget"])
-    if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
-        tokens = min(tokens, control["threshold"])
-    return int(tokens)
-
-
 @called
 def continue_by_age(state: State, r: int, s: int) -> bool:
     """With one stage and a threshold: decodes and half-read prompts in order of admission."""
@@ -100,6 +86,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
     """One token for each decode of ``members[first:last]`` while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
     bit, caching, window = control["bit"], control["prefix_caching"], control["window_tokens"]
+    asynchronous = control["asynchronous"]
     widest = seen_blocks(window, 1)
     budget = control["budget"]
     finished = seen_full = seen_windowed = fed_back = 0
@@ -107,8 +94,10 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
     while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
         known = member["known"]
-        if member["emits"] != 0:  # a token of it is still in the making
+        emits = bit
+        if asynchronous and member["emits"] != 0:  # a token of it is still in the making
             known += 1
+            emits |= member["emits"]
             if known == member["goal"]:
                 place += 1
                 continue
@@ -122,8 +111,8 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
                 name_full(state, r, member, min(computed, member["known"]))
             plan_review(state, member)
         member["computed"] = computed
-        fed_back |= member["emits"]
-        member["emits"] |= bit
+        fed_back |= emits ^ bit
+        member["emits"] = emits
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
         seen_full += blocks
         seen_windowed += min(blocks, widest)
@@ -213,89 +202,3 @@ def read_on(state: State, r: int, s: int, h: int) -> int:
     replica["half"] -= 1
     give_chunk(state, r, state.members[r, s, place], tokens, True)
     return READ_OUT
-
-
-@inlined
-def admit(state: State, r: int, s: int) -> None:
-    """Take requests from the head of the queue, as long as all that they know has room."""
-    control, replica = state.control[0], state.replicas[r]
-    while control["budget"] > 0 and replica["running"] < control["max_num_seqs"]:
-        number = replica["head"]
-        before = NONE
-        while number != NONE and state.requests[number]["flights"] != 0:
-            before = number  # what is in flight from before its preemption comes first
-            number = state.requests[number]["next"]
-        if number == NONE or not take_in(state, r, s, number, before):
-            return
-
-
-@inlined
-def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
-    """Let request ``number``, behind ``before`` in the queue, take its first chunk, if it can."""
-    control, replica, request = state.control[0], state.replicas[r], state.requests[number]
-    slot = state.slots[r, s]
-    row = state.free_seats[r, replica["free_seats"] - 1]
-    pool, table = state.pool[r], state.tables[row % len(state.tables)]
-    hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
-    if not can_admit(state, r, request["known"], shared(pool, table, hits)):
-        return False
-    start = max(hits * control["block_size"], request["carried"])
-    rest = request["known"] - start
-    tokens = chunk_of(state, r, rest)
-    if tokens == rest and slot["members"] == slot["seats"]:
-        return False
-    leave_queue(state, r, number, before)
-    replica["free_seats"] -= 1
-    replica["running"] += 1
-    claim(state, r, table, hits)
-    half = state.half_read[r, replica["half"]] if tokens < rest else state.scratch[0]
-    half["request"], half["seat"], half["named"] = number, row, hits
-    half["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
-    replica["admitted"] += 1
-    half["prompt"], half["known"], half["goal"] = (
-        request["prompt"],
-        request["known"],
-        request["goal"],
-    )
-    half["computed"] = half["capacity"] = hits * control["block_size"]
-    half["chunk"] = half["flights"] = half["emits"] = 0
-    half["emitted_ps"] = request["emitted_ps"]
-    half["first_row"] = replica["steps"]
-    if request["preemptions"] == 0:
-        request["cached_tokens"] = hits * control["block_size"]
-        control["newcomers"] += 1
-    unpack(state, r, half, request)
-    grow(state, r, half, blocks_after(state, half, tokens), tokens)
-    if tokens < rest:
-        replica["half"] += 1
-        control["reading"] += 1
-        give_chunk(state, r, half, tokens, False)
-    else:
-        place = join(state, r, s, half)
-        give_chunk(state, r, state.members[r, s, place], tokens, True)
-    return True
-
-
-@inlined
-def can_admit(state: State, r: int, tokens: int, hits: int) -> bool:
-    """Whether all blocks of a sequence can be had, ``hits`` of which others hold already."""
-    control = state.control[0]
-    block_size = control["block_size"]
-    member = state.scratch[1]
-    member["capacity"], member["chunk"] = hits * block_size, 0
-    blocks = (tokens + block_size - 1) // block_size
-    return has_room(state, r, member, blocks, control["max_num_batched_tokens"])
-
-
-@inlined
-def unpack(state: State, r: int, member: Any, request: Any) -> None:
-    """Put the KV that has come with ``request``, beyond what is cached, into blocks: only once."""
-    carried = request["carried"]
-    request["carried"] = 0
-    more = carried - member["computed"]
-    if more <= 0:
-        return
-    grow(state, r, member, blocks_after(state, member, more), more)
-    member["computed"] = carried
-    if state.control[0]["prefix_caching"]:
-        name_full(state, r, member, carried)

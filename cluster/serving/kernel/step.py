@@ -65,10 +65,11 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     for place in range(slot["members"]):
         member = rows[place]
         leaves = False
-        if member["emits"] & bit != 0:
+        emits = member["emits"]
+        if emits & bit != 0:
             tokens += 1
             same += emit(state, member, slot["finished_ps"], end_ps)
-            member["emits"] ^= bit
+            member["emits"] = emits ^ bit
             leaves = member["known"] == member["goal"]
         if asynchronous:
             member["flights"] &= ~bit

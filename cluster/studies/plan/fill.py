@@ -3,7 +3,9 @@
 from typing import Any
 
 from cluster.compiled import called, compiled
-from cluster.studies.plan.cycle import FULLEST, prompt_of
+from cluster.studies.plan.chance import FULLEST
+from cluster.studies.plan.columns import PROMPT_J, ROW_J
+from cluster.studies.plan.cycle import prompt_of
 from cluster.studies.plan.memory import (
     BLOCK,
     BLOCK_PARTS,
@@ -15,9 +17,9 @@ from cluster.studies.plan.memory import (
     UNIT_PARTS,
     UNITS,
 )
-from cluster.studies.plan.solve import full_rate, latency
+from cluster.studies.plan.solve import full_rate, latency, most_filling
 from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES, STATIC_J
-from cluster.studies.plan.tabulate import PROMPT_J, ROW_J, place_of
+from cluster.studies.plan.tabulate import place_of
 
 FITS, SRAM, LPDDR, KV, RATE = range(5)
 """What becomes of a candidate: scored, or why not: a stage's SRAM or LPDDR is too small, the
@@ -170,4 +172,4 @@ def fill(given: Any, asked: Any, max_num_seqs: Any, places: Any, status: Any, ou
                 seats = min(float(max_num_seqs[place]), row[SEQUENCES])
                 seats = min(seats, given.budgets[budget] * slots)
                 status[place] = speed(given, asked, seats, budget, guess, row)
-                guess = row[FILLING] / (FULLEST * min(slots, seats))
+                guess = row[FILLING] / most_filling(given, seats)

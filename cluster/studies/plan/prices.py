@@ -8,8 +8,10 @@ from cluster.machine.attention import SHAPE
 from cluster.machine.energy.joules import Joules
 from cluster.machine.price.steady import steady_decode
 from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.studies.plan.chance import largest_of
+from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
 from cluster.studies.plan.steps import FLOOR, HEAD, REPLICAS, SEND, STAGES, WORK
-from cluster.studies.plan.tabulate import CHUNK_COLUMNS, DECODE_COLUMNS, points_of, tabulate
+from cluster.studies.plan.tabulate import points_of, tabulate
 from cluster.studies.plan.traffic import Floats, Traffic
 
 
@@ -23,7 +25,7 @@ class Laid(NamedTuple):
     units: Records
     """[2, 2] one full layer with no windowed one, and the other way round."""
     facts: Floats
-    """[11] as named in ``steps``."""
+    """[12] as named in ``steps``."""
     prompts: Floats
     """[g, 2] as ``Traffic`` has them."""
     joules: Floats
@@ -49,6 +51,7 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> L
         prices.clocks_per_query,
         prices.window_tokens,
         joules.static_w * prices.stages * cards * 1e-12,
+        largest_of(prices.stages),
         traffic.decodes,
         traffic.blocks,
         traffic.blocks_windowed,

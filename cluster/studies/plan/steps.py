@@ -11,9 +11,10 @@ from cluster.machine.attention import attention_ps
 
 WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""
-STAGES, REPLICAS, RETURN_PS, PER_QUERY, WINDOW, STATIC_J = range(6)
-"""Places of ``facts`` of the shape; STATIC_J is that of a replica's cards in a picosecond."""
-DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED, RANDOM = range(6, 11)
+STAGES, REPLICAS, RETURN_PS, PER_QUERY, WINDOW, STATIC_J, LARGEST = range(7)
+"""Places of ``facts`` of the shape; STATIC_J is that of a replica's cards in a picosecond, LARGEST
+the deviations above the mean of the largest of as many numbers as there are stages."""
+DECODES, BLOCKS, BLOCKS_WINDOWED, VARIED, RANDOM = range(7, 12)
 """Places of ``facts`` of the traffic: means, the squared variation of prompts, and how much chance
 there is in arrivals (0: they come in step, 1: independently, or in bursts)."""
 

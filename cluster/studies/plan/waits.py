@@ -1,11 +1,11 @@
-"""Compiled: how long requests wait for their first chunk, and for a seat."""
+"""Compiled: how long requests wait for their first chunk in one stage, and for a seat."""
 
 import math
 from typing import Any
 
 from cluster.compiled import called
-from cluster.studies.plan.cycle import FULLEST
-from cluster.studies.plan.steps import REPLICAS, STAGES, VARIED
+from cluster.studies.plan.chance import FULLEST
+from cluster.studies.plan.steps import REPLICAS, VARIED
 
 SELDOM = 1e6
 """One in so many need not wait for a seat."""
@@ -56,32 +56,6 @@ def one_slot_ps(
     queue = vary * queue_ps(rate * work * replicas, replicas, work)
     rest = short * (share * chunk + (1.0 - share) * decode) / 2.0
     return float(queue + rest + (1.0 - short) * closing_ps(rate, last, decode))
-
-
-@called
-def slots_ps(
-    given: Any,
-    filling: float,
-    work_ps: float,
-    open_slots: float,
-    short: float,
-    seen: tuple[float, float, float],
-) -> float:
-    """The same where a replica has several slots, ``open_slots`` the chance that one is empty.
-
-    A request joins the slot with the fewest others. Either its slot has no prompt, or only
-    ``short`` ones that leave room in the next step, and it waits for the end of the slot's step; or
-    it waits for that prompt.
-    """
-    decode, chunk, share = seen
-    slots = given.facts[STAGES]
-    load = min(filling / slots, FULLEST)
-    waits = (1.0 - short) * wait_share(load, slots * given.facts[REPLICAS])
-    varied = given.facts[VARIED]
-    ahead = (1.0 + varied) * waits * work_ps / (2.0 * (1.0 - load))
-    ahead += (1.0 - short) * max(0.0, varied) * load * work_ps / 2.0 * (1.0 - math.exp(-load))
-    rest = (max(0.0, share - waits) * chunk + (1.0 - share) * decode) / 2.0
-    return float(ahead + (1.0 - open_slots) * rest)
 
 
 @called

@@ -13,7 +13,7 @@ from cluster.studies.sweep.recent import Recent
 from topology.catalog import Hardware, load_hardware
 from workloads.columns import Requests
 from workloads.model import Model, load_model
-from workloads.readers.form import Rows
+from workloads.readers.form import ReadOptions, Rows
 from workloads.trace import parse_trace, read_trace
 
 Opened: TypeAlias = Hardware | Model | Requests
@@ -60,9 +60,9 @@ class Library:
     def _read(self, path: str, format: str, **cut: Any) -> Requests:
         return read_trace(path, format, parse=self._parse, **cut)
 
-    def _parse(self, path: Path, format: str) -> Rows:
-        key = (_stamp(str(path)), format)
-        return self._rows.get(key, lambda: parse_trace(path, format))
+    def _parse(self, path: Path, format: str, options: ReadOptions) -> Rows:
+        key = (_stamp(str(path)), format, options)
+        return self._rows.get(key, lambda: parse_trace(path, format, options))
 
     def _describe(self, use: str, path: Path) -> dict[str, object]:
         return self._described.get((use, _stamp(str(path))), lambda: described(use, path))

@@ -260,13 +260,25 @@ def test_what_is_not_modelled_is_refused_by_name(inputs: Inputs) -> None:
 
     refused = {
         "linear attention": changed(kind="linear", conv_kernel=4),
-        "sparse attention with an indexer": changed(index_heads=4, index_dim=128),
+        r"sparse attention \(reading only the keys": changed(index_heads=4, index_dim=128),
         "chunks of 512 tokens": changed(chunk=512),
     }
     for words, model in refused.items():
         with pytest.raises(PriceError, match=words) as caught:
             price_tables(inputs(model))
         assert caught.value.exit_code == 3
+
+
+def test_several_ratios_of_heads_are_refused_with_the_cut_that_makes_them_one(
+    inputs: Inputs,
+) -> None:
+    llama = load_model(LLAMA)  # 32 heads over 8 KV heads, on four cards
+    layer = llama.layers[0]
+    other = replace(layer, attention=replace(layer.attention, kv_heads=4, window=64))
+    mixed = replace(llama, layers=(other, *llama.layers[1:]))
+
+    with pytest.raises(PriceError, match=r"got \[4, 8\]; tensor_parallel_size 8 would give one"):
+        price_tables(inputs(mixed))
 
 
 def test_chunks_as_long_as_the_context_are_full_attention(inputs: Inputs) -> None:

@@ -175,12 +175,10 @@ def ends_ps(program: Program, price: ProgramPrice) -> Integers:
 
 
 def back_ps(program: Program, ends: Integers, slot: int) -> list[int]:
-    """When the host has each step's token of a slot."""
-    whole = program.expanded()
-    own = whole.operations
-    host = own.name == whole.words["name"].index("host")
-    first = (own.rank == 0) & (own.microbatch == slot)
-    return [int(end) for end in ends[host & first]]
+    """When the first stage has each step's token of a slot."""
+    own = program.expanded().operations
+    rows = (own.rank == 0) & (own.microbatch == slot)
+    return [int(ends[rows & (own.step == step)].max()) for step in range(program.steps)]
 
 
 @pytest.mark.parametrize(

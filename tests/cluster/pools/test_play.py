@@ -1,6 +1,7 @@
 """A disaggregated run: its order of events, what it keeps, and the same by other engines."""
 
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,21 @@ def test_the_first_token_comes_one_decode_step_after_the_kv(run_pooled: RunPoole
     assert outcome.served.first_token_ps == decode.served.first_token_ps > there_ps
     assert decode.bins.tokens.sum() == 3
     assert prefill.bins.tokens.sum() == 640
+
+
+def test_the_step_log_names_requests_and_replicas_as_the_whole_run_does(
+    pooled: Mapping[str, Any], tmp_path: Path
+) -> None:
+    run = simulate(load(pooled, store={"steps": True}), out=tmp_path)
+    outcome, steps = outcome_of(run), open_run(tmp_path, run.run_id).table("steps").to_pandas()
+    reading = steps[steps["prompt_request"] >= 0]
+    number = reading["prompt_request"].to_numpy()
+
+    taken_by = np.where(
+        reading["replica"] < 2, outcome.served.replica[number], outcome.decode_replica[number]
+    )
+    assert np.array_equal(taken_by, reading["replica"])
+    assert sorted(set(number)) == list(range(60))  # each prompt stands first in some step
 
 
 def staged(stages: int) -> dict[str, Any]:

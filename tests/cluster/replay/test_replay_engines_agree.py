@@ -9,6 +9,7 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from cluster import load
 from cluster.machine.collectives import FULL, Transfers
 from cluster.replay.engine import replay
 from cluster.replay.problem import (
@@ -20,6 +21,10 @@ from cluster.replay.problem import (
     RunTooLongError,
 )
 from cluster.replay.reference import replay_reference
+from cluster.replay.repeats import written_out
+from cluster.replay.translate import operations_of
+from cluster.replay_assembly import assemble_replay
+from cluster.scenario.resolve_replay import resolve_replay
 
 Engine: TypeAlias = Callable[..., Replayed]
 
@@ -63,6 +68,37 @@ def test_they_agree_on_every_rounding_when_flows_of_hours_are_in_each_others_way
     legs = long_legs(flows, rng)
 
     assert_agreement(program(rows, groups), shared_legs(*legs))
+
+
+def test_they_agree_on_prompts_that_stream_through_stages_and_share_links() -> None:
+    """Two prompts of a chunk a stage: each a repeat, whose chunks wait for the one before."""
+    plan = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2, "replicas": 2}
+    prompts = {"phase": "prefill", "batch": 2, "prompt_tokens": 256, "chunk_tokens": 128}
+    resolved = resolve_replay(
+        load(
+            {
+                "model": "llama-3.1-8b",
+                "cluster": {"servers_per_rack": 8, "cards_per_server": 2},
+                "plan": plan,
+                "hardware_set": {"host.overhead_s": 1e-6},
+                "workload": {"program": prompts},
+            }
+        )
+    )
+    machine = assemble_replay(resolved)
+    operations = operations_of(machine.program, machine.work, machine.calls)
+
+    assert (machine.program.repeats, machine.program.steps) == (2, 2)
+    slowed, free = (
+        replay(operations, machine.calls.transfers, contended=contended).makespan_ps
+        for contended in (True, False)
+    )
+    assert slowed > free
+    assert_agreement(operations, machine.calls.transfers)
+    np.testing.assert_array_equal(
+        replay(operations, machine.calls.transfers).end_ps,
+        replay(written_out(operations), machine.calls.transfers).end_ps,
+    )
 
 
 def exchange(number: int, ranks: list[int], rng: np.random.Generator) -> list[dict[str, int]]:

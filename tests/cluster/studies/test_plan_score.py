@@ -10,7 +10,7 @@ from cluster.machine.price import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import resolve
-from cluster.studies.plan.cycle import decode_ps, idle_share, mix_ps
+from cluster.studies.plan.cycle import decode_ps, mix_ps
 from cluster.studies.plan.prices import given, laid
 from cluster.studies.plan.space import Choices
 from cluster.studies.plan.study import plan
@@ -97,13 +97,6 @@ def test_blocks_of_decoding_rows_are_counted_row_by_row() -> None:
     assert found.decodes == (9 + 2) / 2
 
 
-def test_one_server_is_idle_for_what_its_load_leaves() -> None:
-    assert idle_share(0.3, 1.0) == pytest.approx(0.7)
-    assert idle_share(1.5, 2.0) == pytest.approx((1 - 0.75) / (1 + 0.75))  # M/M/2, by hand
-    assert idle_share(0.5, 60.0) == pytest.approx(np.exp(-0.5))
-    assert idle_share(3.0, 3.0) == 0.0
-
-
 def test_a_mixed_cycle_lies_between_its_two_kinds() -> None:
     assert mix_ps(2.0, 6.0, 0.0) == 2.0
     assert mix_ps(2.0, 6.0, 1.0) == 6.0
@@ -119,6 +112,7 @@ def test_the_wait_for_one_server_is_that_of_constant_service() -> None:
     [
         ({"tensor_parallel_size": (8,), "max_num_seqs": (16,)}, 0.05),
         ({"tensor_parallel_size": (4,), "max_num_seqs": (32,)}, 0.10),
+        ({"tensor_parallel_size": (2,), "max_num_seqs": (64,)}, 0.10),
     ],
 )
 def test_a_loaded_candidate_is_simulated_as_it_was_scored(

@@ -1,22 +1,19 @@
-"""Families whose layers take turns: gpt-oss, Llama 4, Qwen3-Next."""
+"""Families whose layers take turns in ways of their own: gpt-oss, Llama 4."""
 
 from dataclasses import replace
 
 from workloads.model.architectures.common import (
     CHUNKED,
     FULL,
-    LINEAR,
     SLIDING,
     dense_mlp,
     experts_per_token,
-    finish_model,
     layer_count,
     plain_attention,
 )
-from workloads.model.architectures.dense import qwen_mlps
 from workloads.model.architectures.fields import Fields
-from workloads.model.errors import ModelError
-from workloads.model.layers import Attention, Layer, Mlp
+from workloads.model.architectures.finish import finish_model
+from workloads.model.layers import Layer, Mlp
 from workloads.model.shape import Model
 
 
@@ -40,18 +37,10 @@ def gpt_oss(fields: Fields, name: str) -> Model:
         router_bias=True,
     )
     layers = [Layer(attention=sliding if kind == SLIDING else full, mlp=mlp) for kind in kinds]
-    return finish_model(fields, name, layers, embedding_active=False)
+    return finish_model(fields, name, layers)
 
 
 def llama4(fields: Fields, name: str) -> Model:
-    """Llama 4 as published, pictures included: the text model alone is counted."""
-    text = fields.section("text_config")
-    model = llama4_text(text, name)
-    note = "the text model alone; a vision tower is not counted"
-    return replace(model, notes=(note, *model.notes))
-
-
-def llama4_text(fields: Fields, name: str) -> Model:
     """Llama 4: chunked layers with rotary positions, full ones without; one shared expert."""
     kinds = _llama4_kinds(fields)
     bias = fields.flag("attention_bias", default=False)
@@ -63,6 +52,7 @@ def llama4_text(fields: Fields, name: str) -> Model:
         Layer(attention=chunked if kind == CHUNKED else full, mlp=mlp)
         for kind, mlp in zip(kinds, mlps, strict=True)
     ]
+    fields.ignore("attn_temperature_tuning", "use_qk_norm")
     return finish_model(fields, name, layers)
 
 
@@ -95,41 +85,3 @@ def _llama4_mlps(fields: Fields) -> list[Mlp]:
     )
     dense = dense_mlp(fields, key="intermediate_size_mlp")
     return [routed if layer in routed_layers else dense for layer in range(count)]
-
-
-def qwen3_next(fields: Fields, name: str) -> Model:
-    """Qwen3-Next: gated delta rule in most layers, gated attention in every fourth."""
-    bias = fields.flag("attention_bias", default=False)
-    full = plain_attention(fields, qkv_bias=bias, output_bias=bias, qk_norm=True, output_gate=True)
-    linear = _gated_delta(fields)
-    mlps = qwen_mlps(fields, shared=fields.integer("shared_expert_intermediate_size"))
-    fields.flag("use_sliding_window", default=False)
-    kinds = fields.words("layer_types", (FULL, LINEAR), len(mlps))
-    step = fields.integer("full_attention_interval", default=4)
-    if kinds is None:
-        kinds = tuple(FULL if (layer + 1) % step == 0 else LINEAR for layer in range(len(mlps)))
-    layers = [
-        Layer(attention=linear if kind == LINEAR else full, mlp=mlp)
-        for kind, mlp in zip(kinds, mlps, strict=True)
-    ]
-    return finish_model(
-        fields, name, layers, notes=("multi-token prediction layers are not counted",)
-    )
-
-
-def _gated_delta(fields: Fields) -> Attention:
-    keys = fields.integer("linear_num_key_heads")
-    values = fields.integer("linear_num_value_heads")
-    if values % keys:
-        raise ModelError(
-            f"{fields.where}: linear_num_value_heads {values} is not divisible by "
-            f"linear_num_key_heads {keys}"
-        )
-    return Attention(
-        kind="linear",
-        heads=values,
-        kv_heads=keys,
-        head_dim=fields.integer("linear_key_head_dim"),
-        value_dim=fields.integer("linear_value_head_dim"),
-        conv_kernel=fields.integer("linear_conv_kernel_dim"),
-    )

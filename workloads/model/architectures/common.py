@@ -1,18 +1,16 @@
 """What every family's config says in the same words."""
 
-from collections.abc import Sequence
-
 from workloads.model.architectures.fields import Fields
 from workloads.model.errors import ModelError
-from workloads.model.layers import Attention, Layer, Mlp
-from workloads.model.shape import Model
+from workloads.model.layers import Attention, Mlp
 
 MOST_LAYERS = 4096
-FULL, SLIDING, CHUNKED, LINEAR = (
+FULL, SLIDING, CHUNKED, LINEAR, MAMBA = (
     "full_attention",
     "sliding_attention",
     "chunked_attention",
     "linear_attention",
+    "mamba",
 )
 
 
@@ -27,7 +25,7 @@ def layer_count(fields: Fields) -> int:
 def heads(fields: Fields) -> tuple[int, int, int]:
     """Return query heads, KV heads and the head's width, which must divide."""
     query = fields.integer("num_attention_heads")
-    shared = fields.integer("num_key_value_heads", default=query)
+    shared = fields.integer("num_key_value_heads", "num_attention_groups", default=query)
     if query % shared:
         raise ModelError(
             f"{fields.where}: num_attention_heads {query} is not divisible by "
@@ -63,41 +61,3 @@ def experts_per_token(fields: Fields, key: str, experts: int, *aliases: str) -> 
     if chosen > experts:
         raise fields.wrong(key, f"at most the {experts} experts")
     return chosen
-
-
-def finish_model(
-    fields: Fields,
-    name: str,
-    layers: Sequence[Layer],
-    *,
-    notes: Sequence[str] = (),
-    embedding_active: bool = True,
-) -> Model:
-    """Read what lies outside the layers and close the config."""
-    fields.word("hidden_act", ("silu", "swish"), default="silu")
-    quantization, said = _quantization(fields)
-    model = Model(
-        name=name,
-        architecture=fields.word("model_type", (str(fields.config.get("model_type")),)),
-        hidden=fields.integer("hidden_size"),
-        vocab=fields.integer("vocab_size"),
-        layers=tuple(layers),
-        tied_embeddings=fields.flag("tie_word_embeddings", default=False),
-        max_context=fields.integer("max_position_embeddings"),
-        embedding_active=embedding_active,
-        quantization=quantization,
-        notes=(*notes, *said),
-    )
-    fields.finish()
-    return model
-
-
-def _quantization(fields: Fields) -> tuple[str, tuple[str, ...]]:
-    if not fields.has("quantization_config"):
-        return "", ()
-    method = fields.section("quantization_config").config.get("quant_method")
-    if not isinstance(method, str):
-        raise ModelError(
-            f"{fields.where}: quantization_config.quant_method is {method!r}; allowed: a word"
-        )
-    return method, (f"published weights are stored as {method}; its scales are not parameters",)

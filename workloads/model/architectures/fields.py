@@ -4,70 +4,11 @@ import difflib
 import math
 from collections.abc import Mapping, Sequence
 
+from workloads.model.architectures.silent import may_be_shape
 from workloads.model.errors import ModelError
 
 LARGEST = 2**31 - 1
 """No width, count or vocabulary is larger; products of three such numbers are whole in Python."""
-
-SHAPELESS = frozenset(
-    [
-        "_attn_implementation",
-        "_attn_implementation_autoset",
-        "_name_or_path",
-        "attn_implementation",
-        "attn_temperature_tuning",
-        "chunk_size_feed_forward",
-        "ep_size",
-        "initial_context_length",
-        "max_window_layers",
-        "n_group",
-        "norm_topk_prob",
-        "num_beam_groups",
-        "num_beams",
-        "num_nextn_predict_layers",
-        "num_return_sequences",
-        "output_attentions",
-        "output_hidden_states",
-        "quantization_config",
-        "use_qk_norm",
-    ]
-)
-"""Fields that sound like shape and are known to say nothing of it (training, sampling, routing)."""
-
-SHAPELY = (
-    "attention",
-    "attn",
-    "bias",
-    "channel",
-    "chunk",
-    "conv",
-    "depth",
-    "dim",
-    "expert",
-    "gate",
-    "head",
-    "hidden",
-    "index",
-    "intermediate",
-    "interleave",
-    "interval",
-    "kernel",
-    "kv",
-    "layer",
-    "lora",
-    "mlp",
-    "moe",
-    "norm",
-    "num_",
-    "rank",
-    "shared",
-    "size",
-    "sliding",
-    "sparse",
-    "state",
-    "window",
-)
-"""Parts of a name by which an unknown field might well say something of the shape."""
 
 
 class Fields:
@@ -139,6 +80,10 @@ class Fields:
             raise self.wrong(key, f"a list of whole numbers from 0 to {below - 1}")
         return tuple(value)
 
+    def ignore(self, *keys: str) -> None:
+        """Mark fields as understood whose values change nothing here."""
+        self._read.update(keys)
+
     def section(self, key: str) -> "Fields":
         """Return a nested object as fields of their own."""
         value = self._find(key, ())[1]
@@ -161,9 +106,9 @@ class Fields:
         Absent, empty and zero switch nothing on, and fractions are no widths: they pass.
         """
         for key, value in self.config.items():
-            if key in self._read or key in SHAPELESS or not value or isinstance(value, float):
+            if key in self._read or not value or isinstance(value, float):
                 continue
-            if key.startswith("n_") or any(part in key for part in SHAPELY):
+            if may_be_shape(key):
                 raise ModelError(
                     f"{self.where}: {key} = {_short(value)} is not understood for "
                     f"model_type {self.config.get('model_type')!r} and may change the shape"

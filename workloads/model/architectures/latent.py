@@ -1,42 +1,39 @@
-"""DeepSeek V2, V3, R1 and V3.2: latent attention, shared and routed experts, a sparse indexer."""
+"""Latent attention (DeepSeek V2 to V3.2, Kimi K2, GLM-5) and compressed attention (DeepSeek V4)."""
 
-from workloads.model.architectures.common import (
-    dense_mlp,
-    experts_per_token,
-    finish_model,
-    layer_count,
-)
+from dataclasses import replace
+
+from workloads.model.architectures.common import layer_count
+from workloads.model.architectures.feedforward import read_experts, read_mlps
 from workloads.model.architectures.fields import Fields
+from workloads.model.architectures.finish import finish_model
 from workloads.model.errors import ModelError
-from workloads.model.layers import Attention, Layer, Mlp
+from workloads.model.layers import Attention, Layer
 from workloads.model.shape import Model
 
-
-def deepseek(fields: Fields, name: str) -> Model:
-    """DeepSeek V2 and V3: dense layers first, then mixtures."""
-    return _deepseek(fields, name, _attention(fields, sparse=False))
+FULL_INDEXER, SHARED_INDEXER = "full", "shared"
 
 
-def deepseek_sparse(fields: Fields, name: str) -> Model:
-    """DeepSeek V3.2: as V3, and an indexer that picks the tokens that a query sees."""
-    return _deepseek(fields, name, _attention(fields, sparse=True))
-
-
-def _deepseek(fields: Fields, name: str, attention: Attention) -> Model:
-    count = layer_count(fields)
-    first = fields.integer("first_k_dense_replace", default=0, least=0)
-    step = fields.integer("moe_layer_freq", default=1)
-    dense, routed = dense_mlp(fields), _mixture(fields)
-    layers = [
-        Layer(
-            attention=attention,
-            mlp=routed if layer >= first and layer % step == 0 else dense,
+def latent(fields: Fields, name: str) -> Model:
+    """Latent attention over dense layers first, then mixtures; sparse where there is an indexer."""
+    if fields.has("linear_attn_config"):
+        raise ModelError(
+            f"{fields.where}: linear_attn_config describes layers of Kimi delta attention beside"
+            " latent ones, which are not understood; a state of fixed size per sequence and the"
+            " sizes of its gates would be needed"
         )
-        for layer in range(count)
+    sparse = fields.has("index_topk")
+    attention = _attention(fields, sparse=sparse)
+    follower = replace(attention, index_heads=0, index_dim=0)
+    kinds = fields.words("indexer_types", (FULL_INDEXER, SHARED_INDEXER), layer_count(fields))
+    shared = [kind == SHARED_INDEXER for kind in kinds or (FULL_INDEXER,) * layer_count(fields)]
+    if kinds is not None:
+        fields.ignore("index_topk_freq", "index_skip_topk_offset", "index_topk_pattern")
+    fields.ignore("index_share_for_mtp_iteration")
+    layers = [
+        Layer(attention=follower if follows else attention, mlp=mlp)
+        for follows, mlp in zip(shared, read_mlps(fields), strict=True)
     ]
-    ahead = fields.integer("num_nextn_predict_layers", default=0, least=0)
-    notes = ("multi-token prediction layers are not counted",) if ahead else ()
-    return finish_model(fields, name, layers, notes=notes, embedding_active=False)
+    return finish_model(fields, name, layers)
 
 
 def _attention(fields: Fields, *, sparse: bool) -> Attention:
@@ -46,9 +43,10 @@ def _attention(fields: Fields, *, sparse: bool) -> Attention:
     if fields.flag("attention_bias", default=False):
         raise fields.wrong("attention_bias", "false")
     nope, rope = fields.integer("qk_nope_head_dim"), fields.integer("qk_rope_head_dim")
-    for key, width in (("head_dim", rope), ("qk_head_dim", nope + rope)):
-        if fields.integer(key, default=width) != width:
-            raise fields.wrong(key, f"{width}, as the other widths say")
+    if fields.integer("qk_head_dim", default=nope + rope) != nope + rope:
+        raise fields.wrong("qk_head_dim", f"{nope + rope}, as the other widths say")
+    if fields.integer("head_dim", default=rope) not in (rope, nope, nope + rope):
+        raise fields.wrong("head_dim", f"{rope}, {nope} or {nope + rope}, as the other widths say")
     rank = fields.integer("q_lora_rank", default=0)
     if sparse and not rank:
         raise ModelError(f"{fields.where}: q_lora_rank is missing; the indexer reads it")
@@ -68,15 +66,47 @@ def _attention(fields: Fields, *, sparse: bool) -> Attention:
     )
 
 
-def _mixture(fields: Fields) -> Mlp:
-    """Routed experts and all shared ones as one; a correction per expert where V3 routes."""
-    experts, width = fields.integer("n_routed_experts"), fields.integer("moe_intermediate_size")
-    method = fields.word("topk_method", ("greedy", "group_limited_greedy", "noaux_tc"))
-    return Mlp(
-        kind="moe",
-        intermediate=width,
-        experts=experts,
-        experts_per_token=experts_per_token(fields, "num_experts_per_tok", experts),
-        shared_intermediate=width * fields.integer("n_shared_experts", default=0, least=0),
-        router_bias=method == "noaux_tc",
+def compressed(fields: Fields, name: str) -> Model:
+    """DeepSeek V4: a window in every layer, beside it entries of 4 (picked) or 128 tokens."""
+    count = layer_count(fields)
+    ratios = fields.integers("compress_ratios", 2**20)
+    if ratios is None or len(ratios) < count:
+        raise fields.wrong("compress_ratios", f"a list of at least {count}, one per layer")
+    if fields.integer("num_key_value_heads", default=1) != 1:
+        raise fields.wrong("num_key_value_heads", "1, shared by all heads")
+    streams = fields.integer("hc_mult", default=1)
+    fields.ignore("hc_sinkhorn_iters", "compress_rope_theta", "qk_rope_head_dim", "attention_bias")
+    made = {ratio: _compressed(fields, ratio) for ratio in dict.fromkeys(ratios[:count])}
+    mlp = read_experts(fields, fields.integer("n_routed_experts"))
+    layers = [Layer(attention=made[ratio], mlp=mlp, streams=streams) for ratio in ratios[:count]]
+    return finish_model(fields, name, layers)
+
+
+def _compressed(fields: Fields, ratio: int) -> Attention:
+    """Return a layer's attention; entries of few tokens are picked by an indexer."""
+    picked = 0 < ratio <= MOST_PICKED
+    heads, groups = fields.integer("num_attention_heads"), fields.integer("o_groups")
+    if heads % groups:
+        raise fields.wrong("o_groups", f"a divisor of the {heads} heads")
+    width = fields.integer("head_dim")
+    fields.ignore("index_n_heads", "index_head_dim", "index_topk")
+    return Attention(
+        kind="compressed",
+        heads=heads,
+        kv_heads=1,
+        head_dim=width,
+        value_dim=width,
+        window=fields.integer("sliding_window"),
+        q_lora_rank=fields.integer("q_lora_rank"),
+        index_heads=fields.integer("index_n_heads") if picked else 0,
+        index_dim=fields.integer("index_head_dim") if picked else 0,
+        index_tokens=fields.integer("index_topk") if picked else 0,
+        compress=ratio,
+        output_groups=groups,
+        output_rank=fields.integer("o_lora_rank"),
+        sinks=True,
     )
+
+
+MOST_PICKED = 16
+"""Layers that compress more than so many tokens into one entry attend to all entries."""

@@ -1,0 +1,100 @@
+"""Compiled: a replica of one stage, which decodes and takes chunks in one step after the other."""
+
+import math
+from typing import Any
+
+from cluster.compiled import called
+from cluster.studies.plan.chance import FULLEST, LEAST, built_up, limited
+from cluster.studies.plan.columns import (
+    FILL,
+    LAST,
+    LONG_LOOPS,
+    LONG_STEPS,
+    LOOPS,
+    SHORT,
+    STEPS,
+    WORK,
+)
+from cluster.studies.plan.cycle import decode_ps, mix_ps, mixed, prompt_of, slowed
+from cluster.studies.plan.steps import DECODES, RANDOM, REPLICAS
+from cluster.studies.plan.tabulate import place_of
+from cluster.studies.plan.waits import one_slot_ps
+
+
+@called
+def prompts_ps(
+    given: Any, budget: int, beside: float, queued: float
+) -> tuple[float, float, float, float]:
+    """Of one request: its steps with chunks, their loops, the time that its prompt is in them, and
+    the mean of those that are longer than decode steps.
+    ``queued`` prompts have another behind them."""
+    table = given.chunks[budget]
+    point, part = place_of(beside, table.shape[0])
+    return (
+        mixed(table, point, part, STEPS, queued),
+        mixed(table, point, part, LOOPS, queued),
+        mixed(table, point, part, FILL, queued),
+        max(1.0, mixed(table, point, part, LONG_LOOPS, queued))
+        / max(LEAST, mixed(table, point, part, LONG_STEPS, queued)),
+    )
+
+
+@called
+def single_full(
+    given: Any, budget: int, seats: float, filling: float
+) -> tuple[float, float, float]:
+    """Of a replica of whose ``seats``, all taken, ``filling`` are with their prompts: the mean
+    cycle, how many prompts it takes at most in a picosecond, and the time of each."""
+    decoding = seats - filling
+    beside = min(decoding, given.budgets[budget] - 1.0)
+    chunks, loops, fill, _ = prompts_ps(given, budget, beside, min(1.0, filling))
+    share = min(filling, FULLEST)
+    decode = decode_ps(given, max(1.0, decoding), min(1.0, decoding))
+    return mix_ps(decode, loops / chunks, share), loops, fill
+
+
+@called
+def single_look(
+    given: Any, budget: int, seats: float, rate: float, decoding: float
+) -> tuple[float, float, float, float, float]:
+    """To whom ``rate`` requests per picosecond come, while ``decoding`` decode: the mean cycle that
+    a request sees, a step with a chunk and the share of time with them, the time of a prompt and
+    the wait for it."""
+    decodes = max(given.facts[DECODES], 1.0)
+    beside = min(decoding, given.budgets[budget] - 1.0)
+    work = prompt_of(given, budget, beside, WORK)
+    chunks, loops, fill, long = prompts_ps(given, budget, beside, min(rate * work, FULLEST))
+    busy, chunk = rate * loops, loops / chunks
+    share = min(busy, FULLEST)
+    plain = decode_ps(given, max(1.0, decoding), min(1.0, decoding + 1.0))
+    alone = max(1.0 - share * max(0.0, 1.0 - plain / long), 1.0 - FULLEST)
+    group = 1.0 / (alone * alone)
+    steady = mix_ps(plain, chunk, share)
+    active = min(1.0, decoding + 1.0)
+    group /= 1.0 - (1.0 - share) * steady / plain * slowed(given, decoding, active, 1.0)
+    decode = seen_ps(given, seats, decoding, group * max(given.facts[RANDOM], 1e-6))
+    odds = share / max(1.0 - share, 1e-9)
+    odds *= 1.0 + built_up(busy, True) / (rate * decodes * decode)
+    cycle = mix_ps(decode, chunk, odds / (1.0 + odds))
+    prompt = work, prompt_of(given, budget, beside, SHORT), prompt_of(given, budget, beside, LAST)
+    return cycle, chunk, share, fill, one_slot_ps(given, rate, prompt, (plain, chunk, share))
+
+
+@called
+def seen_ps(given: Any, seats: float, decoding: float, group: float) -> float:
+    """A decode step as a request sees it: where there are many, there are many to see it.
+
+    Their number is taken at a deviation below and above its mean among requests, which is higher
+    than that over time by ``group``, variance over mean: requests that come in one busy time decode
+    together after it, and so seem to come in a group. Replicas share evenly.
+    """
+    replicas = given.facts[REPLICAS]
+    group *= limited((seats - decoding) / math.sqrt(group * decoding + 1e-12))
+    mean = decoding * replicas + group
+    deviation = math.sqrt(group * decoding * replicas)
+    most = seats * replicas
+    pace = 0.0
+    for number in (min(most, mean - deviation), min(most, mean + deviation)):
+        rows = max(1.0, number / replicas)
+        pace += 0.5 / decode_ps(given, rows, min(1.0, max(1.0, number / replicas)))
+    return float(1.0 / pace)

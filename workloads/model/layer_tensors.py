@@ -1,0 +1,130 @@
+"""A layer's weights, one by one: its norms, grouped and latent attention."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from workloads.model.layers import Attention, Layer
+from workloads.model.mixers import (
+    compressed_tensors,
+    linear_tensors,
+    mamba_tensors,
+    output_tensors,
+    stream_tensors,
+)
+from workloads.model.mlps import mlp_tensors
+from workloads.model.tensors import OUTSIDE, Split, Tensor, column, norm, whole
+
+
+def layer_tensors(layer: Layer, hidden: int, number: int) -> tuple[Tensor, ...]:
+    """Every weight of one decoder layer, in the order in which they work."""
+    return tuple(_layer(layer, hidden, number))
+
+
+def _layer(layer: Layer, hidden: int, number: int) -> Iterator[Tensor]:
+    attention, mlp = layer.attention, layer.mlp
+    makers = {
+        "gqa": _gqa,
+        "mla": _mla,
+        "linear": linear_tensors,
+        "mamba": mamba_tensors,
+        "compressed": compressed_tensors,
+    }
+    if attention.kind != "none":
+        yield norm("input_norm", number, hidden)
+        yield from makers[attention.kind](attention, hidden, number)
+        if layer.output_norms:
+            yield norm("attention_output_norm", number, hidden)
+    if mlp.kind != "none":
+        yield norm("mlp_norm", number, hidden)
+        yield from mlp_tensors(mlp, hidden, number)
+        if layer.output_norms:
+            yield norm("mlp_output_norm", number, hidden)
+    if layer.streams > 1:
+        yield from stream_tensors(layer.streams, hidden, number)
+
+
+def outer_tensors(hidden: int, vocab: int, *, tied: bool) -> tuple[Tensor, ...]:
+    """Embedding, final norm and, unless it is the embedding itself, the head."""
+    embedding = Tensor(
+        name="embedding", layer=OUTSIDE, role="embedding", k=hidden, n=vocab, split="vocabulary"
+    )
+    norm = Tensor(name="final_norm", layer=OUTSIDE, role="norm", k=1, n=hidden)
+    if tied:
+        return embedding, norm
+    head = Tensor(
+        name="head",
+        layer=OUTSIDE,
+        role="head",
+        k=hidden,
+        n=vocab,
+        split="vocabulary",
+        product="head",
+    )
+    return embedding, norm, head
+
+
+def _gqa(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
+    queries = a.head_dim * (2 if a.output_gate else 1)
+    columns: tuple[tuple[str, int, int, Split], ...] = (
+        ("q", a.heads, queries, "column"),
+        ("k", a.kv_heads, a.head_dim, "kv_head"),
+        ("v", a.kv_heads, a.value_dim, "kv_head"),
+    )
+    for name, heads, width, split in columns[: 2 if a.keys_are_values else 3]:
+        tensor = column(name, layer, "attention", hidden, heads * width, unit=width)
+        yield replace(tensor, split=split, product="qkv")
+    for name, heads, width, split in columns if a.qkv_bias else ():
+        bias = column(f"{name}_bias", layer, "attention", 1, heads * width, unit=width)
+        yield replace(bias, split=split)
+    if a.qk_norm or a.qk_norm_whole:
+        queries, keys = (a.heads, a.kv_heads) if a.qk_norm_whole else (1, 1)
+        yield norm("q_norm", layer, queries * a.head_dim)
+        yield norm("k_norm", layer, keys * a.head_dim)
+    if a.head_gate:
+        yield column("head_gate", layer, "attention", hidden, a.heads, product="head_gate", unit=1)
+    if a.sinks:
+        yield column("sinks", layer, "attention", 1, a.heads, unit=1)
+    yield from output_tensors(a, hidden, layer)
+    if a.index_heads:
+        yield from _indexer(a, hidden, hidden, layer)
+
+
+def _mla(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
+    source = hidden
+    if a.q_lora_rank:
+        yield whole("q_down", layer, "attention", hidden, a.q_lora_rank, product="latent")
+        source = a.q_lora_rank
+    latent = a.kv_lora_rank + a.rope_dim
+    yield whole("kv_down", layer, "attention", hidden, latent, product="latent")
+    if a.q_lora_rank:
+        yield Tensor(name="q_latent_norm", layer=layer, role="norm", k=1, n=a.q_lora_rank)
+    yield Tensor(name="kv_latent_norm", layer=layer, role="norm", k=1, n=a.kv_lora_rank)
+    queries = a.heads * a.head_dim
+    yield column("q_up", layer, "attention", source, queries, product="q_up", unit=a.head_dim)
+    yield from _absorbed(a, layer)
+    yield from output_tensors(a, hidden, layer)
+    if a.index_heads:
+        yield from _indexer(a, hidden, source, layer)
+
+
+def _absorbed(a: Attention, layer: int) -> Iterator[Tensor]:
+    """The latent's up-projections as serving uses them: folded into the queries and the output."""
+    for name, k, n in (("k_up", a.nope_dim, a.kv_lora_rank), ("v_up", a.kv_lora_rank, a.value_dim)):
+        yield Tensor(
+            name=name,
+            layer=layer,
+            role="attention",
+            k=k,
+            n=n,
+            count=a.heads,
+            split="head",
+            product=name,
+        )
+
+
+def _indexer(a: Attention, hidden: int, source: int, layer: int) -> Iterator[Tensor]:
+    queries = a.index_heads * a.index_dim
+    yield whole("index_q", layer, "attention", source, queries, product="index_q")
+    yield whole("index_k", layer, "attention", hidden, a.index_dim, product="index_kw")
+    yield whole("index_w", layer, "attention", hidden, a.index_heads, product="index_kw")
+    yield Tensor(name="index_k_norm", layer=layer, role="norm", k=1, n=2 * a.index_dim)

@@ -1,0 +1,115 @@
+"""Which format a trace file has: told from its columns, and from what the user says of them."""
+
+import difflib
+from dataclasses import replace
+from pathlib import Path
+
+from workloads.columns import TraceError
+from workloads.readers.azure import AZURE
+from workloads.readers.bailian import BAILIAN
+from workloads.readers.burstgpt import BURSTGPT
+from workloads.readers.files import open_trace
+from workloads.readers.form import Form, ReadOptions
+from workloads.readers.llmservingsim import LLMSERVINGSIM
+from workloads.readers.mooncake import MOONCAKE
+from workloads.readers.sessions import SESSION_KEYS, session_error
+from workloads.readers.splitwise import SPLITWISE
+from workloads.readers.vidur import VIDUR
+
+FORMS = (AZURE, BAILIAN, BURSTGPT, LLMSERVINGSIM, MOONCAKE, SPLITWISE, VIDUR)
+FORMATS = ("auto", "parquet", *(form.name for form in FORMS))
+"""What ``format`` may be."""
+
+CUSTOM = "custom"
+"""Name of the format of a file whose three columns the user names."""
+
+_MAGIC = b"PAR1"
+
+
+def detect_form(path: Path, options: ReadOptions) -> Form | None:
+    """Give the format of a file with the user's options applied; None for Parquet.
+
+    Of several that would do, the one with the most of its own columns present wins. A file that
+    has lengths and no times gets a form with no time.
+    """
+    found = _names(path)
+    if found is None:
+        return None
+    container, names = found
+    sessions = [key for key in SESSION_KEYS if key in names]
+    if sessions:
+        raise session_error(path, 1, sessions[0])
+    forms = [form.adapted(options) for form in FORMS if form.container == container]
+    fitting = [form for form in forms if set(form.needed + form.marks) <= set(names)]
+    if options.time and options.prompt_tokens and options.output_tokens:
+        return _custom(path, container, options)
+    if fitting:
+        return max(fitting, key=lambda form: len(form.needed + form.marks))
+    lengths = [form for form in forms if {form.prompt, form.output, *form.marks} <= set(names)]
+    if lengths and not options.time:
+        return replace(max(lengths, key=lambda form: len(form.marks)), time="")
+    raise _unknown(path, names)
+
+
+def named_form(path: Path, name: str, options: ReadOptions) -> Form:
+    """Give a format by name; with no time if the file has only its lengths."""
+    form = next(form for form in FORMS if form.name == name).adapted(options)
+    found = _names(path)
+    if found is None or found[0] != form.container or form.time in found[1] or options.time:
+        return form
+    has_lengths = {form.prompt, form.output} <= set(found[1])
+    return replace(form, time="") if has_lengths else form
+
+
+def _custom(path: Path, container: str, options: ReadOptions) -> Form:
+    if options.time_unit is None:
+        raise TraceError(
+            f"{path}: columns of one's own need time_unit: s, ms, us, ns or wall (a date with time "
+            "of day)"
+        )
+    if options.hash_ids and not options.hash_block_tokens:
+        raise TraceError(
+            f"{path}: column {options.hash_ids!r} needs hash_block_tokens: the tokens that one id "
+            "stands for"
+        )
+    return Form(
+        name=CUSTOM,
+        container="csv" if container == "csv" else "jsonl",
+        time=options.time,
+        time_unit=options.time_unit,
+        prompt=options.prompt_tokens,
+        output=options.output_tokens,
+        hash_ids=options.hash_ids,
+        hash_block_tokens=options.hash_block_tokens,
+    )
+
+
+def _unknown(path: Path, names: list[str]) -> TraceError:
+    nearest = max(FORMS, key=lambda form: _likeness(form, names))
+    return TraceError(
+        f"{path}:1: cannot tell the format from {', '.join(map(repr, names)) or 'nothing'}; the "
+        f"nearest is {nearest.name}, which has {', '.join(map(repr, nearest.needed))} (known: "
+        f"{', '.join(FORMATS[1:])}; or name its columns with workload.columns)"
+    )
+
+
+def _names(path: Path) -> tuple[str, list[str]] | None:
+    """Give the container and the column names of a text file, None for Parquet."""
+    with open_trace(path) as file:
+        start = file.read(256)
+    if start.startswith(_MAGIC):
+        return None
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        from workloads.readers.jsonl import first_object
+
+        return "jsonl", list(first_object(path))
+    from workloads.readers.csvfile import head
+
+    return "csv", head(path)[0]
+
+
+def _likeness(form: Form, names: list[str]) -> float:
+    return sum(
+        max((difflib.SequenceMatcher(None, needed, name).ratio() for name in names), default=0.0)
+        for needed in form.needed
+    )
