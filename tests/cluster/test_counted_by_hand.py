@@ -130,16 +130,38 @@ def test_check_reads_prompts_as_fast_as_its_slowest_stage_takes_full_steps(
 def test_checks_load_is_what_prompts_and_answers_take_of_the_replicas(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], replicas: int
 ) -> None:
-    # 11 requests in half a second: 20 a second, each of 512 tokens to read and 64 to write.
+    # 11 requests in half a second: 20 a second, each of 512 tokens to read and 64 to write, one
+    # after the other on a replica of one stage.
     found = checked(
         tmp_path,
         capsys,
         cluster={"servers_per_rack": replicas},
-        plan={**PIPELINE, "replicas": replicas},
+        plan={"tensor_parallel_size": 8, "replicas": replicas},
     )
 
     busy_s = 512 / found["prefill_tokens_per_s"] + 64 / found["decode_tokens_per_s"]
     assert found["utilisation"] == pytest.approx(20 * busy_s / replicas, rel=1e-9)
+
+
+def test_checks_load_of_a_pipeline_is_that_of_a_replica_that_is_always_full(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As many users as seats, who ask again at once: so many requests a second are the most. Lengths
+    # are mixed, since requests of one length finish together and read their prompts together.
+    lengths = {
+        "requests": 2000,
+        "prompt_tokens": {"uniform": {"low": 1, "high": 2047}},
+        "output_tokens": {"uniform": {"low": 1, "high": 511}},
+    }
+    coming = {"synthetic": {**lengths, "arrivals": {"constant": {"rate_per_s": 20.0}}}}
+    full = {"synthetic": {**lengths, "arrivals": {"concurrency": 60}}}
+    seats = {"max_num_seqs": 60}
+
+    found = checked(tmp_path, capsys, scheduler=seats, workload=coming)
+    run = simulate(load(scenario(scheduler=seats, workload=full)))
+
+    most_per_s = 2000 / (run.outcome.served.end_ps * 1e-12)
+    assert found["utilisation"] == pytest.approx(20 / most_per_s, rel=0.05)
 
 
 def test_latency_through_a_switch_is_put_down_to_the_switch(tmp_path: Path) -> None:

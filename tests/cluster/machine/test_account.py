@@ -201,7 +201,41 @@ def test_joined_bins_hold_what_bins_of_twice_the_length_would() -> None:
     assert coarse.peak_blocks.max() == fine.peak_blocks.max()
 
 
-@given(st.integers(0, 10**6), st.integers(2, 30), st.integers(0, 4 * 10**11))
+def test_bins_are_joined_in_pairs_until_few_enough_reach_the_later_end() -> None:
+    # Five bins of 100 ps from 50 on, at most six; the run ends at 1,250, after 1,200. Bins of 100
+    # and of 200 would be 12 and 6, which leaves none to spare; of 400 they are three:
+    #   1 2 3 4 5  ->  3 7 5  ->  10 5 0, and of peaks the higher:  2 4 5  ->  4 5 0
+    def column(*after: int) -> Integers:
+        five = np.arange(1, 6).reshape(1, 1, 5, *(1 for _ in after))
+        return np.broadcast_to(five, (1, 2, 5, *after))
+
+    bins = Bins(
+        bin_ps=100,
+        start_ps=50,
+        busy_ps=column(len(BOUNDS)),
+        tokens=column(),
+        steps=column(),
+        tier_bytes=column(TIERS),
+        send_bytes=column(),
+        counts=column(len(COUNTS)),
+        kv_block_ns=column()[:, 0],
+        peak_blocks=column()[:, 0],
+    )
+
+    later = stretched(bins, end_ps=1_250, max_bins=6)
+
+    assert (later.bin_ps, later.start_ps) == (400, 50)
+    for name in ("tokens", "steps", "send_bytes"):
+        assert getattr(later, name).tolist() == [[[10, 5, 0]] * 2], name
+    for name in ("busy_ps", "tier_bytes", "counts"):
+        joined = getattr(later, name)
+        assert joined.shape == (1, 2, 3, getattr(bins, name).shape[-1]), name
+        assert (joined == np.array([10, 5, 0])[:, None]).all(), name
+    assert later.kv_block_ns.tolist() == [[10, 5, 0]]
+    assert later.peak_blocks.tolist() == [[4, 5, 0]]
+
+
+@given(st.integers(0, 10**6), st.integers(2, 30), st.integers(0, 100 * FIRST_BIN_PS))
 @settings(max_examples=30, deadline=None)
 def test_bins_stretched_to_a_later_end_are_those_of_an_account_that_reaches_it(
     seed: int, max_bins: int, later_ps: int

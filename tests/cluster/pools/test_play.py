@@ -82,19 +82,52 @@ def test_the_step_log_names_requests_and_replicas_as_the_whole_run_does(
     assert sorted(set(number)) == list(range(60))  # each prompt stands first in some step
 
 
-def test_layerwise_leaves_the_last_layer_of_a_lone_prompt(run_pooled: RunPooled) -> None:
-    # 32 layers: after the prefill one of them is still to go, behind the path's latency.
-    run = run_pooled(**ONE, transfer={"mode": "layerwise"})
+def staged(stages: int) -> dict[str, Any]:
+    """One request; either pool is a replica of so many stages of one card."""
+    pool = {"cards": stages, "plan": {"tensor_parallel_size": 1, "pipeline_parallel_size": stages}}
+    return {**ONE, "pools": {"prefill": pool, "decode": pool}, "transfer": {"mode": "layerwise"}}
+
+
+@pytest.mark.parametrize("stages", [1, 2])
+def test_layerwise_leaves_the_last_layer_of_a_lone_prompt(
+    run_pooled: RunPooled, stages: int
+) -> None:
+    # After the prefill one of the layers of each pair is still to go, behind the path's latency:
+    # of 32 from card 0 to card 1, or of 16 from cards 0 and 1 to cards 2 and 3.
+    run = run_pooled(**staged(stages))
     routes, figures = run.machine.routes, run.resolved.hardware
-    (bridge,) = routes.path(0, 1)
-    rate = routes.link_bandwidth_bytes_per_s[bridge] * figures["links.efficiency"]
+    rate = routes.link_bandwidth_bytes_per_s[routes.path(0, stages)].min()
+    rate *= figures["links.efficiency"]
     layer = 10 * 8 * 2 * 128 * 65
-    expected = int(routes.latency_ps(0, 1)) + round(figures["links.chunk_overhead_s"] * 1e12)
+    expected = int(routes.latency_ps(0, stages)) + round(figures["links.chunk_overhead_s"] * 1e12)
 
     outcome = outcome_of(run)
 
     assert outcome.transfer_ps.tolist() == [expected + round(layer / rate * 1e12)]
     assert outcome.transfer_bytes.tolist() == [32 * layer]
+
+
+@pytest.mark.parametrize(("stages", "computed"), [(1, 1), (2, 17)])
+def test_layerwise_starts_when_the_first_layer_of_a_pair_is_computed(
+    run_pooled: RunPooled, stages: int, computed: int
+) -> None:
+    # Links so slow that bytes are never waited for once they flow. With one stage all 32 layers go
+    # from card 0 to card 1, from when the first is there; with two stages 16 go from card 0 to
+    # card 2 and 16 from card 1 to card 3, the latter from when the seventeenth is.
+    run = run_pooled(**staged(stages), links=[{"match": "*", "bandwidth_scale": 0.001}])
+    routes, figures = run.machine.routes, run.resolved.hardware
+    rate = routes.link_bandwidth_bytes_per_s[routes.path(0, stages)].min()
+    rate *= figures["links.efficiency"]
+    alone_ps = int(routes.latency_ps(0, stages)) + round(figures["links.chunk_overhead_s"] * 1e12)
+    sent_ps = 10 * 32 // stages * 8 * 2 * 128 * 65 / rate * 1e12
+
+    outcome = outcome_of(run)
+
+    served = outcome.pools[0].served
+    prefill_ps = int(served.finish_ps[0] - served.first_scheduled_ps[0])
+    hidden_ps = prefill_ps - prefill_ps // 32 * computed
+    assert sent_ps > 2 * prefill_ps  # so that the link is busy all the time
+    assert outcome.transfer_ps[0] == pytest.approx(alone_ps + sent_ps - hidden_ps, abs=10)
 
 
 @pytest.mark.parametrize("mode", ["whole", "layerwise"])

@@ -47,13 +47,14 @@ def test_with_one_stage_a_chunk_too_waits_for_the_way_back(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
 ) -> None:
     # vLLM's engine waits for its only batch: 0 - 10, 15 - 25, 30 - 40. An engine with nothing to do
-    # owes nobody the way back: request 1 comes at 42 and starts at once.
+    # owes nobody the way back: request 1 comes at 42 and starts at once. Request 2 comes at 45, is
+    # there when that batch ends at 52, and waits for its way back: 57 - 67.
     limits = replace(roomy, max_num_batched_tokens=4)
     tables = replace(constant_tables(stage_ps=[10]), return_ps=np.array([5]))
 
-    served = engine(make_arrivals((0, 10, 1), (42, 1, 1)), tables, limits)
+    served = engine(make_arrivals((0, 10, 1), (42, 1, 1), (45, 1, 1)), tables, limits)
 
-    assert served.first_token_ps.tolist() == [40, 52]
+    assert served.first_token_ps.tolist() == [40, 52, 67]
 
 
 def test_idle_slots_run_chunks_while_another_decodes(

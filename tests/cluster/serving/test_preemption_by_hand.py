@@ -202,6 +202,34 @@ def test_a_preempted_request_returns_to_its_place_by_number(
     assert steps["waiting"].tolist() == [2, 0, 0, 0, 1, 2, 1, 0, 0]
 
 
+def test_a_step_that_preempts_admits_nobody(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    tight: Limits,
+    run_and_log: RunAndLog,
+) -> None:
+    # Two stages of 10, two seats in each slot, budget 4, ten blocks of one token.
+    #    0  slot 0: requests 0 and 1 (prompts of 1), 2 blocks
+    #   10  slot 1: requests 2 and 3 (prompts of 1 and 3), 6
+    #   20  a token each, 8; 30 likewise, 10
+    #   40  slot 0: request 1 makes room for request 0: 10 - 2 + 1 = 9
+    #   50  slot 1: request 2 takes the tenth, request 3 has none and goes: 10 - 4 = 6. Budget, seat
+    #       and 4 blocks are there for the 3 tokens of request 1, but it waits
+    #   60  request 0 leaves; slot 0 reads them: 3 + 3
+    #   70  request 2 leaves; slot 1: 4 of the 5 tokens of request 3, 3 + 4
+    #   80  request 1 leaves; slot 0: its last
+    limits = replace(tight, blocks=10, max_num_batched_tokens=4)
+    arrivals = make_arrivals((0, 1, 3), (0, 1, 3), (1, 1, 3), (1, 3, 3))
+
+    served, steps = run_and_log(engine, (arrivals, constant_tables(stage_ps=[10, 10]), limits))
+
+    assert served.finish_ps.tolist() == [60, 80, 70, 100]
+    assert served.preemptions.tolist() == [0, 1, 0, 1]
+    assert steps["tokens"].tolist() == [2, 4, 2, 2, 1, 1, 3, 4, 1]
+    assert steps["used_blocks"].tolist() == [2, 6, 8, 10, 9, 6, 6, 7, 5]
+
+
 def test_a_lost_decode_is_an_interval_of_its_slot(
     engine: Engine,
     constant_tables: ConstantTables,

@@ -90,11 +90,15 @@ def test_vllms_router_knows_what_was_true_at_the_last_100_ms(
     #  250     7     3 + 6 x 2 x 0.1 = 4.2, 4                            1
     #  300           2 and 4 waiting, one running each (before its end)
     #  305     8     2 unfinished, 0.1 used, but it counts 4.2, 5        0
+    #  390     9     4 + 6 x 3 x 0.1 = 5.8, 5                            1
+    #  400           2 and 4 waiting, one running each, used 0.1 each
+    #  410    10     3, 5                                                0
+    #  420    11     4, 5                                                0
+    #  430    12     5, 5                                                0 (a tie)
     limits = replace(roomy, max_num_seqs=1, blocks=10, router="vllm_dp")
-    arrivals = make_arrivals(
-        (0, 12, 1), *[(ms * MS, 2, 1) for ms in (1, 2, 3, 150, 160, 170, 250, 305)]
-    )
+    later_ms = (1, 2, 3, 150, 160, 170, 250, 305, 390, 410, 420, 430)
+    arrivals = make_arrivals((0, 12, 1), *[(ms * MS, 2, 1) for ms in later_ms])
 
     served = engine(arrivals, constant_tables(stage_ps=[300 * MS], replicas=2), limits)
 
-    assert served.replica.tolist() == [0, 1, 0, 1, 1, 0, 1, 1, 0]
+    assert served.replica.tolist() == [0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 0, 0]
