@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
-from cluster.machine.calibrate import (
+from cluster.perf_model.calibrate import (
     BATCH,
     EIGHT_B,
     SEVENTY_B,
@@ -18,8 +18,8 @@ from cluster.machine.calibrate import (
     fit_dispatch_s,
     predict,
 )
-from cluster.machine.price import SteadyDecode
-from cluster.machine.tables import BOUNDS
+from cluster.perf_model.prices import SteadyDecode
+from cluster.perf_model.tables import BOUNDS
 from topology.catalog import load_hardware
 from workloads.model import load_model
 from workloads.plan import Plan

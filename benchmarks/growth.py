@@ -14,9 +14,9 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from cluster import load, simulate
-from cluster.assembly import lay_out, play, priced
-from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import resolve
+from cluster.scenario.schema import Scenario
+from cluster.serving.run import lay_out, play, priced
 
 PARTS = ("resolve", "lay out", "price", "serve", "save")
 Answer = TypeVar("Answer")

@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cluster.run import simulate
+from cluster.api.serving import simulate
 from cluster.scenario.load import load
-from cluster.scenario.model import Scenario
-from cluster.studies.plan.chosen import SIMULATED, Verified, scenario_of
+from cluster.scenario.schema import Scenario
+from cluster.studies.plan.candidate_scenario import SIMULATED, Verified, scenario_of
 from cluster.studies.plan.space import Choices
 from cluster.studies.plan.study import plan
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import actors
 from cluster import load, replay_trace
-from cluster.replay_assembly import assemble_replay, play_replay
+from cluster.replay.run import assemble_replay, play_replay
 from cluster.scenario.resolve_replay import resolve_replay
 
 RACK = {"tensor_parallel_size": 4, "pipeline_parallel_size": 16}

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from cluster import load, replay_trace, simulate
-from cluster.scenario.model import Scenario
+from cluster.scenario.schema import Scenario
 from results import ResultsError, Run, open_run
 from results.figures import FIGURES
 from results.figures.picture import picture

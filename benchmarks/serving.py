@@ -11,11 +11,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cluster.machine.attention import SHAPE
-from cluster.machine.energy.counts import COUNTS
-from cluster.machine.tables import PriceTables, Records
+from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
 
 TOKENS_PER_STEP = 512

@@ -5,10 +5,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from cluster.replay_run import ReplayRun, replay_trace
-    from cluster.run import Run, simulate
+    from cluster.api.replay import ReplayRun, replay_trace
+    from cluster.api.serving import Run, simulate
     from cluster.scenario.load import ScenarioError, load
-    from cluster.scenario.model import Scenario
+    from cluster.scenario.schema import Scenario
     from cluster.studies.plan.space import Choices
     from cluster.studies.plan.study import Plans, plan
     from cluster.studies.sweep import sweep
@@ -30,14 +30,14 @@ __all__ = [
 _MODULES = {
     "Choices": "cluster.studies.plan.space",
     "Plans": "cluster.studies.plan.study",
-    "ReplayRun": "cluster.replay_run",
-    "Run": "cluster.run",
-    "Scenario": "cluster.scenario.model",
+    "ReplayRun": "cluster.api.replay",
+    "Run": "cluster.api.serving",
+    "Scenario": "cluster.scenario.schema",
     "ScenarioError": "cluster.scenario.load",
     "load": "cluster.scenario.load",
     "plan": "cluster.studies.plan.study",
-    "replay_trace": "cluster.replay_run",
-    "simulate": "cluster.run",
+    "replay_trace": "cluster.api.replay",
+    "simulate": "cluster.api.serving",
     "sweep": "cluster.studies.sweep",
 }
 

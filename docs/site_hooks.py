@@ -73,7 +73,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 def scenario_page() -> Iterator[str]:
     """Every key of a scenario: type, default, bounds, from the schema that checks it."""
-    from cluster.scenario.model import Scenario
+    from cluster.scenario.schema import Scenario
 
     schema = Scenario.model_json_schema()
     yield "# Keys of a scenario"

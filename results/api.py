@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from results import display
 from results.atomic import standing
+from results.default_dirs import RUNS
 from results.errors import ResultsError
-from results.extras import optional
-from results.places import RUNS
+from results.optional_deps import optional
 from results.provenance import read_manifest
 from results.store import MANIFEST
 from results.summary import Summary, nest

@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from results.arrow import Columns, arrow_schema, arrow_table
 from results.atomic import explained, hidden_folder, publish, sweep, sync
 from results.errors import ResultsError
-from results.parts import Encoded, decoded
 from results.provenance import manifest_json
+from results.remote_parts import Encoded, decoded
 from results.schema import TABLES, Table
 
 ROWS_PER_GROUP = 131_072
@@ -82,7 +82,8 @@ class RunWriter:
     def append(self, table: str, columns: Columns | Encoded) -> None:
         """Add rows to a table. They are copied: the caller may reuse its arrays at once.
 
-        What ``results.parts.encoded`` has made of columns in another process will do as well.
+        What ``results.remote_parts.encoded`` has made of columns in another process will do as
+        well.
 
         Raises
         ------

@@ -13,11 +13,11 @@ import pyarrow as pa
 
 from results import display
 from results.compare import BETTER
+from results.default_dirs import SWEEPS
 from results.errors import ResultsError
-from results.extras import optional
-from results.places import SWEEPS
+from results.optional_deps import optional
 from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
-from results.student import quantile_975
+from results.stats import quantile_975
 from results.sweep_store import SWEEP, read_points, read_sweep_manifest
 
 

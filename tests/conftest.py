@@ -9,9 +9,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from cluster.machine.kv_capacity import KvCapacity
-from cluster.machine.tables import STEP, Integers, PriceTables, Records
-from cluster.serving.problem import ROUTERS, Arrivals, Limits, Served
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.tables import STEP, Integers, PriceTables, Records
+from cluster.serving.interface import ROUTERS, Arrivals, Limits, Served
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
@@ -274,7 +274,7 @@ def random_tables(
 
 def random_attention(rng: np.random.Generator) -> Records:
     """Layers with full and windowed context, of which either kind may be absent."""
-    from cluster.machine.attention import SHAPE
+    from cluster.perf_model.attention import SHAPE
 
     attention = np.zeros((4, 2), SHAPE)
     for name in SHAPE.names or ():

@@ -13,7 +13,7 @@ import pytest
 import corsair_sim
 from cluster import replay_trace
 from cluster.commands.app import COMMANDS
-from cluster.studies.plan.rank import OBJECTIVES
+from cluster.studies.plan.ranking import OBJECTIVES
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = ("load", "simulate", "replay", "sweep", "plan", "open_run", "open_sweep")

@@ -17,11 +17,11 @@ from types import MappingProxyType
 
 import networkx as nx
 
+from topology.builder import Site, add_card, add_cards, describe
 from topology.catalog import Hardware
 from topology.layout import place
-from topology.legs import cables, spine_cable
-from topology.parts import Graph, LinkKind, NodeKind, TopologyError
-from topology.site import Site, add_card, add_cards, describe
+from topology.link_specs import cables, spine_cable
+from topology.types import Graph, LinkKind, NodeKind, TopologyError
 
 DETAILS = ("card", "chiplet")
 LEVELS = ("chiplet", "card", "pair", "server", "rack", "pod")

@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx as nx
 
-from topology.parts import CONTAINERS, LINK_ENDS, Graph, LinkKind, NodeKind, TopologyError
+from topology.types import CONTAINERS, LINK_ENDS, Graph, LinkKind, NodeKind, TopologyError
 
 _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.SLICE: (NodeKind.QUAD, NodeKind.CHIPLET),

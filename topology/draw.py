@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from topology.drawing import Box, Scene, make_scene
 from topology.files import write_bytes
-from topology.parts import Graph, LinkKind, TopologyError
-from topology.scene import Box, Scene, make_scene
+from topology.types import Graph, LinkKind, TopologyError
 
 FORMATS = (".svg", ".png")
 

@@ -8,8 +8,8 @@ from typing import Any
 import networkx as nx
 
 from topology.files import write_bytes
-from topology.map_file import write_map
-from topology.parts import Graph, LinkKind, NodeKind, TopologyError
+from topology.topology_yaml import write_map
+from topology.types import Graph, LinkKind, NodeKind, TopologyError
 
 FORMATS = (".graphml", ".json", ".yaml")
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from topology.parts import Graph, NodeKind
+from topology.types import Graph, NodeKind
 
 SIZES: Mapping[NodeKind, tuple[float, float]] = {
     NodeKind.SLICE: (1.0, 0.8),

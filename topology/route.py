@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from topology.check import check_map, holder_of
-from topology.parts import INSIDE_CARD, Graph, LinkKind, NodeKind
-from topology.ways import LinkIds, Network, Step, Ways, find_ways
+from topology.paths import LinkIds, Network, Step, Ways, find_ways
+from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
 
 Indices: TypeAlias = npt.NDArray[np.int32]
 Integers: TypeAlias = npt.NDArray[np.int64]

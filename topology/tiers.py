@@ -7,9 +7,9 @@ import numpy as np
 
 from topology.build import build_card, build_chiplet
 from topology.catalog import Hardware
-from topology.counts import count_nodes
-from topology.parts import LINK_ENDS, Graph, LinkKind, NodeKind
+from topology.inventory import count_nodes
 from topology.route import Routes
+from topology.types import LINK_ENDS, Graph, LinkKind, NodeKind
 
 _FIGURES: Mapping[LinkKind, tuple[str, str]] = {
     LinkKind.NOC: ("chiplet.noc_bytes_per_clock", "chiplet.noc_latency_s"),

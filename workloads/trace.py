@@ -18,7 +18,7 @@ import numpy as np
 from workloads.columns import Integers, Requests, TraceError
 from workloads.readers.detect import FORMATS as FORMATS
 from workloads.readers.detect import detect_form, named_form
-from workloads.readers.form import Form, ReadOptions, Rows, take
+from workloads.readers.trace_format import Form, ReadOptions, Rows, take
 from workloads.readers.unit_notes import unit_notes
 
 PS_PER_S = 10**12

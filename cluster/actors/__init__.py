@@ -1,1 +1,1 @@
-"""Cards as Ray actors: the one room that imports ray. What they compute is cluster.machine's."""
+"""Cards as Ray actors: the one room that imports ray. What they compute is cluster.perf_model's."""

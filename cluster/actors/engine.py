@@ -5,13 +5,13 @@ Nothing here imports Ray before it is connected to (see ``hiring``).
 
 from collections.abc import Iterator
 
-from cluster.actors.hiring import Hiring
-from cluster.actors.share import Share
-from cluster.assembly import Machine, Outcome, arrivals_of, lay_out, max_bins, priced
-from cluster.machine.card import cards_of
-from cluster.outputs import Columns, card_parts
+from cluster.actors.session import Hiring
+from cluster.actors.worker import Share
+from cluster.perf_model.card import cards_of
 from cluster.scenario.resolve import Resolved
-from cluster.serving.problem import Arrivals, Observer, OnSteps
+from cluster.serving.interface import Arrivals, Observer, OnSteps
+from cluster.serving.run import Machine, Outcome, arrivals_of, lay_out, max_bins, priced
+from cluster.serving.tables import Columns, card_parts
 
 
 class RayEngine:
@@ -46,7 +46,7 @@ class RayEngine:
         on_steps: OnSteps | None = None,
     ) -> Outcome:
         """Serve the requests; every card accounts for its own time."""
-        from cluster.actors.play import Play
+        from cluster.actors.executor import Play
 
         play = Play(
             self._hiring.crew,
@@ -63,7 +63,7 @@ class RayEngine:
 
     def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
         """One part per card, in card order, from the card's own actor."""
-        from cluster.actors.column_source import ColumnSource
+        from cluster.actors.remote_tables import ColumnSource
 
         source = ColumnSource(self._hiring.crew, self._closed, machine, outcome)
         return card_parts(machine, outcome, source.of)

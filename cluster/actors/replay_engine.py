@@ -5,16 +5,16 @@ Nothing here imports Ray before it is connected to (see ``hiring``).
 
 from collections.abc import Iterator, Sequence
 
-from cluster.actors.hiring import Hiring
-from cluster.actors.replay_share import ReplayShare
-from cluster.machine.price import PriceInputs
-from cluster.machine.price.program import RowJob, RowPrice
-from cluster.replay.problem import Observer
-from cluster.replay_assembly import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
-from cluster.replay_ops import Seat
-from cluster.replay_outputs import seats_of, seats_on
+from cluster.actors.replay_worker import ReplayShare
+from cluster.actors.session import Hiring
+from cluster.perf_model.prices import PriceInputs
+from cluster.perf_model.prices.program import RowJob, RowPrice
+from cluster.replay.interface import Observer
+from cluster.replay.op_tables import Seat
+from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
+from cluster.replay.tables import seats_of, seats_on
 from cluster.scenario.resolve_replay import ResolvedReplay
-from results.parts import Encoded
+from results.remote_parts import Encoded
 
 
 class RayReplayEngine:
@@ -41,7 +41,7 @@ class RayReplayEngine:
 
     def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Encoded]:
         """One part per card that has a rank, in card order, from the card's own actor."""
-        from cluster.actors.op_source import OpSource
+        from cluster.actors.remote_operations import OpSource
 
         return iter(OpSource(self._hiring.crew, machine, outcome))
 

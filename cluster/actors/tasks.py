@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
+from cluster.actors.code_version import code_version
 from cluster.actors.connect import Session, connected
-from cluster.actors.sources import code_version
 
 Key = TypeVar("Key", bound=Hashable)
 Ref: TypeAlias = Any
@@ -142,7 +142,7 @@ class TaskPool(Generic[Key]):
         import ray
         from ray.exceptions import RayTaskError, TaskCancelledError
 
-        from cluster.actors.crew import LOSSES
+        from cluster.actors.actor_group import LOSSES
 
         losses = (*LOSSES, TaskCancelledError)
         try:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from cluster.scenario.model import Scenario
+    from cluster.scenario.schema import Scenario
     from cluster.studies.capacity import Found, Verdict
 
 SHOWN = ("p99_ttft_ms", "p99_tpot_ms", "slo_attainment", "output_throughput", "request_throughput")
@@ -25,7 +25,7 @@ def answer(
     ``asked`` are the question, the bounds and the attainment; ``explained`` adds the memory map of
     the scenario's plan on the cluster that was found.
     """
-    from cluster.scenario.model import Slo
+    from cluster.scenario.schema import Slo
     from cluster.studies.capacity import Objective, max_rate, min_cards
 
     question, bounds, attainment = asked

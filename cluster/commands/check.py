@@ -37,8 +37,8 @@ def check(
 
 
 def _one(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
-    from cluster.assembly import assemble
-    from cluster.forecast import forecast
+    from cluster.serving.estimate import forecast
+    from cluster.serving.run import assemble
 
     found = forecast(resolved, assemble(resolved))
     lines = _lines(resolved, found)
@@ -51,10 +51,10 @@ def _one(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
 
 def _two(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     """Each pool as a machine of its own."""
-    from cluster.assembly import assemble
-    from cluster.forecast import forecast
-    from cluster.pools.machine import assemble_pools
+    from cluster.disaggregated.placement import assemble_pools
     from cluster.scenario.pools import POOLS
+    from cluster.serving.estimate import forecast
+    from cluster.serving.run import assemble
 
     machine = assemble_pools(resolved, (assemble, assemble))
     lines, found = list[str](), dict[str, Any]()

@@ -94,7 +94,7 @@ def _chosen(hardware: Hardware, pattern: str) -> list[Figure]:
     from fnmatch import fnmatchcase
 
     from topology.catalog.figures import nearest
-    from topology.parts import TopologyError
+    from topology.types import TopologyError
 
     figures = hardware.figures
     for wide in (pattern, f"{pattern}.*", f"*{pattern}*"):

@@ -11,7 +11,7 @@ from cluster.commands import terminal
 from cluster.commands.plan_text import plan_text, shape
 
 if TYPE_CHECKING:
-    from cluster.scenario.model import Scenario
+    from cluster.scenario.schema import Scenario
     from cluster.studies.plan.study import Plans
 
 app = typer.Typer()
@@ -47,7 +47,7 @@ def plan(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Rank every legal plan, memory mode, format and batch for a model on a cluster."""
     from cluster import load as load_scenario
-    from cluster.studies.plan.rank import slo_of
+    from cluster.studies.plan.ranking import slo_of
     from cluster.studies.plan.study import plan as study
 
     asked = load_scenario(scenario, sets=[*(sets or ()), *options.sets_of_trace(trace)])
@@ -126,7 +126,7 @@ def _progress(*, shown: bool) -> Any:
 
 def _write(found: "Plans", best: Sequence[Mapping[str, Any]], path: Path) -> None:
     from cluster.scenario.load import ScenarioError
-    from cluster.studies.plan.chosen import write_scenario
+    from cluster.studies.plan.candidate_scenario import write_scenario
 
     if not best:
         raise ScenarioError(f"--write {path}: no candidate meets the SLO")

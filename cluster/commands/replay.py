@@ -6,9 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from cluster.commands import engines, terminal
+from cluster.commands import engine_options, terminal
 from cluster.commands.summary import energy_lines
-from results.places import RUNS
+from results.default_dirs import RUNS
 
 app = typer.Typer()
 
@@ -20,22 +20,22 @@ MOST_PLACES = 5
 def replay(  # noqa: PLR0913 - each is an option
     scenario: Annotated[Path, typer.Argument(help="A scenario file with an operation trace.")],
     sets: terminal.Sets = None,
-    out: engines.RunsFolder = RUNS,
-    engine: engines.EngineOption = engines.Engine.local,
-    cards_per_actor: engines.CardsPerActor = "auto",
-    ray_address: engines.RayAddress = None,
+    out: engine_options.RunsFolder = RUNS,
+    engine: engine_options.EngineOption = engine_options.Engine.local,
+    cards_per_actor: engine_options.CardsPerActor = "auto",
+    ray_address: engine_options.RayAddress = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Replay an operation trace operation by operation and write a run."""
-    carried_out = engines.checked(engine, cards_per_actor, ray_address)
+    carried_out = engine_options.checked(engine, cards_per_actor, ray_address)
     from cluster import load, replay_trace
     from cluster.commands.progress import Bar
 
     asked = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json), what="operations") as bar:
         run = replay_trace(
-            asked, observer=bar, out=out, notice=engines.notice(quiet=quiet), **carried_out
+            asked, observer=bar, out=out, notice=engine_options.notice(quiet=quiet), **carried_out
         )
     payload = {
         **run.summary,

@@ -17,7 +17,7 @@ def scenario() -> None:
 @app.command()
 def schema(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
     """Print the JSON Schema of scenarios, for editors that check YAML while one types."""
-    from cluster.scenario.model import Scenario
+    from cluster.scenario.schema import Scenario
 
     found = Scenario.model_json_schema()
     terminal.show(found, json.dumps(found, indent=2), as_json=as_json, quiet=quiet)

@@ -2,8 +2,8 @@
 
 import typer
 
-from cluster.commands import engines, terminal
-from results.places import RUNS
+from cluster.commands import engine_options, terminal
+from results.default_dirs import RUNS
 
 app = typer.Typer()
 
@@ -12,17 +12,17 @@ app = typer.Typer()
 def serve(  # noqa: PLR0913 - each is an option
     scenario: terminal.ScenarioFile = None,
     sets: terminal.Sets = None,
-    out: engines.RunsFolder = RUNS,
-    engine: engines.EngineOption = engines.Engine.local,
-    cards_per_actor: engines.CardsPerActor = "auto",
-    ray_address: engines.RayAddress = None,
+    out: engine_options.RunsFolder = RUNS,
+    engine: engine_options.EngineOption = engine_options.Engine.local,
+    cards_per_actor: engine_options.CardsPerActor = "auto",
+    ray_address: engine_options.RayAddress = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Replay a request trace on simulated cards and write a run."""
-    carried_out = engines.checked(engine, cards_per_actor, ray_address)
+    carried_out = engine_options.checked(engine, cards_per_actor, ray_address)
     from cluster import load, simulate
-    from cluster.commands import sparks
+    from cluster.commands import sparklines
     from cluster.commands.progress import Bar
     from cluster.commands.summary import machine_lines, pictures, report
 
@@ -32,13 +32,13 @@ def serve(  # noqa: PLR0913 - each is an option
             asked,
             observer=bar,
             out=out,
-            notice=engines.notice(quiet=quiet),
+            notice=engine_options.notice(quiet=quiet),
             **carried_out,
         )
     payload = {**run.summary, "run_id": run.run_id, "run_dir": str(run.run_dir)}
     machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
     text = report(f"{asked.name} (run {run.run_id})", machine, run.summary, f"wrote {run.run_dir}")
-    if sparks.shown():
+    if sparklines.shown():
         text = f"{text}\n\n{pictures(run.requests)}"
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:

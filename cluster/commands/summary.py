@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cluster.commands.sparks import spread
+from cluster.commands.sparklines import spread
 from cluster.commands.terminal import table
 from cluster.scenario.pools import POOLS
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 import typer
 
 from cluster.commands import terminal
-from cluster.commands.engines import Engine, RayAddress
-from cluster.commands.first_word import FirstWord
+from cluster.commands.engine_options import Engine, RayAddress
+from cluster.commands.subcommand_or_file import FirstWord
 
 if TYPE_CHECKING:
     from results.sweep import Sweep

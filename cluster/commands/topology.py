@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from topology.catalog import Hardware
-    from topology.parts import Graph
     from topology.tiers import Distance, Tier
+    from topology.types import Graph
 
 app = typer.Typer(help="Show, draw and export the map.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def show(
     quiet: terminal.Quiet = False,
 ) -> None:
     """Print the tiers of the map: what, how many, bandwidth, latency; and how far cards are."""
-    from topology.counts import count_nodes, count_words
+    from topology.inventory import count_nodes, count_words
     from topology.route import compile_routes
     from topology.tiers import distances, tiers_of
 
@@ -103,9 +103,9 @@ def _map(name: str, level: str, sizes: Mapping[str, int | None]) -> tuple[Graph,
     """The map that a command is about: built from hardware, or read whole from a file."""
     from topology.build import build_level
     from topology.catalog import load_hardware
-    from topology.document import read_document
-    from topology.map_file import is_map, read_topology
-    from topology.parts import TopologyError
+    from topology.strict_yaml import read_document
+    from topology.topology_yaml import is_map, read_topology
+    from topology.types import TopologyError
 
     if Path(name).suffix in (".yaml", ".yml") and is_map(read_document(name)):
         if given := [key for key, size in sizes.items() if size is not None]:

@@ -12,7 +12,7 @@ from cluster.commands import terminal
 
 if TYPE_CHECKING:
     from workloads.columns import Requests
-    from workloads.readers.form import GivenUnit, ReadOptions
+    from workloads.readers.trace_format import GivenUnit, ReadOptions
     from workloads.synthetic import Arrivals, Lengths
 
 app = typer.Typer(help="Describe, convert, generate request traces.", no_args_is_help=True)
@@ -240,7 +240,7 @@ def _read_options(
 ) -> "ReadOptions":
     """Check what the command line says of a file; raises TraceError with what is allowed."""
     from workloads.columns import TraceError
-    from workloads.readers.form import GivenUnit, ReadOptions
+    from workloads.readers.trace_format import GivenUnit, ReadOptions
 
     units = get_args(GivenUnit)
     if time_unit is not None and time_unit not in units:

@@ -3,10 +3,10 @@
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.collectives import FULL, FabricError, Transfers
-from cluster.machine.tables import Integers
+from cluster.perf_model.collectives import FULL, FabricError, Transfers
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import Kind, Operations, ReplayError
 from cluster.replay.kernel.state import LONGEST_PS
-from cluster.replay.problem import Kind, Operations, ReplayError
 
 MOST_QUEUES = 1 << 24
 """Ranks times streams; more is certainly a mistake."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.tables import Integers
-from cluster.replay.pair import Meetings
-from cluster.replay.problem import Kind, Operations
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import Kind, Operations
+from cluster.replay.matching import Meetings
 
 MOST_LINES = 12
 """Waiting operations and steps of a cycle that are told one by one."""

@@ -5,14 +5,10 @@ import time
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.machine.collectives import Transfers
+from cluster.perf_model.collectives import Transfers
 from cluster.replay.check import check_operations, check_transfers
 from cluster.replay.deadlock import explain
-from cluster.replay.kernel.advance import advance
-from cluster.replay.kernel.build import build
-from cluster.replay.kernel.state import ENDED, LATE, RUNNING, STUCK, THERE, State
-from cluster.replay.pair import Meetings, pair
-from cluster.replay.problem import (
+from cluster.replay.interface import (
     MOST_BINS,
     DeadlockError,
     Observer,
@@ -21,7 +17,11 @@ from cluster.replay.problem import (
     ReplayError,
     RunTooLongError,
 )
-from cluster.replay.repeats import alike, written_out
+from cluster.replay.kernel.advance import advance
+from cluster.replay.kernel.build import build
+from cluster.replay.kernel.state import ENDED, LATE, RUNNING, STUCK, THERE, State
+from cluster.replay.loop_unroll import alike, written_out
+from cluster.replay.matching import Meetings, pair
 
 WINDOW_EVENTS = 1 << 18
 WINDOW_S = 0.05

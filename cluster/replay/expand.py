@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.collectives import Messages
-from cluster.machine.tables import Integers
-from cluster.replay.pair import Meetings, pair
-from cluster.replay.problem import Kind, Operations, ReplayError
+from cluster.perf_model.collectives import Messages
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import Kind, Operations, ReplayError
+from cluster.replay.matching import Meetings, pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

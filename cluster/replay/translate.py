@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from cluster.replay.calls import COLLECTIVE, RECV, SEND, Calls, meets
-from cluster.replay.problem import Kind, Operations
-from cluster.replay.repeats import even
-from cluster.replay.work import Work
+from cluster.replay.collective_calls import COLLECTIVE, RECV, SEND, Calls, meets
+from cluster.replay.interface import Kind, Operations
+from cluster.replay.loop_unroll import even
+from cluster.replay.op_durations import Work
 from workloads.program import Program
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.machine.tables import Integers
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.kernel.build import queues_of
-from cluster.replay.kernel.past import COMPUTES, MOVES, Past, join, past_of
-from cluster.replay.problem import Kind, Operations, Replayed
-from workloads.program.words import HOST, NETWORK
+from cluster.replay.kernel.traceback import COMPUTES, MOVES, Past, join, past_of
+from workloads.program.schema import HOST, NETWORK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

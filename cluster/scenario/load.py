@@ -8,11 +8,11 @@ from typing import Any, ClassVar, get_args
 
 from pydantic import ValidationError
 
-from cluster.scenario.breaches import Keys, explain
 from cluster.scenario.collectives import AlgorithmName
-from cluster.scenario.model import Scenario
+from cluster.scenario.schema import Scenario
+from cluster.scenario.validation_errors import Keys, explain
 from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
-from topology.document import Document, parse_document, read_document
+from topology.strict_yaml import Document, parse_document, read_document
 
 BUNDLED = "chat"
 

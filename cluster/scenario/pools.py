@@ -2,8 +2,8 @@
 
 from typing import TypeVar
 
-from cluster.scenario.model import Pool, Pools, Router, Scenario
-from cluster.scenario.part import Part
+from cluster.scenario.base import Part
+from cluster.scenario.schema import Pool, Pools, Router, Scenario
 
 Settings = TypeVar("Settings", bound=Part)
 

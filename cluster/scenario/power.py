@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import ClassVar
 
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import Power, Scenario
+from cluster.scenario.schema import Power, Scenario
 from topology.catalog import Hardware
 from topology.power import HIGH_HZ, LOW_HZ, clock_at, full_load_w
 

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cluster.scenario.formats import Formats
-from cluster.scenario.identity import Encoded, encoded, run_id
-from cluster.scenario.inputs import described
+from cluster.scenario.input_digests import described
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
+from cluster.scenario.run_id import Encoded, encoded, run_id
+from cluster.scenario.schema import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from results.window import begin_ps

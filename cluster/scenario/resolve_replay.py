@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.scenario.formats import Formats
-from cluster.scenario.identity import run_id
-from cluster.scenario.inputs import described
+from cluster.scenario.input_digests import described
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import Scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.resolve import content_text, formats_of, formats_text, plan_of
+from cluster.scenario.run_id import run_id
+from cluster.scenario.schema import Scenario
 from cluster.scenario.workload import ChakraFolder, ProgramSteps
-from topology.astra import Network, read_network
+from topology.astra_network import Network, read_network
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model

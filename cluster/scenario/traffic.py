@@ -10,7 +10,7 @@ from cluster.scenario.workload import Arrivals, Columns, Lengths, Synthetic, Wor
 from workloads import synthetic as generators
 from workloads.columns import Requests, TraceError
 from workloads.presets import Preset, get_preset
-from workloads.readers.form import GivenUnit, ReadOptions
+from workloads.readers.trace_format import GivenUnit, ReadOptions
 from workloads.trace import read_trace, scale_rate
 
 TRAFFIC_STREAM = 0

@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from cluster.scenario.part import Count, NotNegative, Part, Positive, Tokens
-from workloads.readers.form import GivenUnit
+from cluster.scenario.base import Count, NotNegative, Part, Positive, Tokens
+from workloads.readers.trace_format import GivenUnit
 
 Choice = TypeVar("Choice", bound="Arrivals | Lengths")
 

@@ -4,9 +4,9 @@ import difflib
 
 import numpy as np
 
-from cluster.machine.tables import Integers, PriceTables, TooSlowError
+from cluster.perf_model.tables import Integers, PriceTables, TooSlowError
+from cluster.serving.interface import ROUTERS, Arrivals, Limits
 from cluster.serving.kernel.state import LAST_PS
-from cluster.serving.problem import ROUTERS, Arrivals, Limits
 
 MOST_TOKENS = 2**40
 """Of one request; more would overflow nothing yet, but is certainly a mistake."""

@@ -6,12 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.machine.tables import STEP, Integers, PriceTables
+from cluster.perf_model.tables import STEP, Integers, PriceTables
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.kernel.advance import advance
-from cluster.serving.kernel.build import build
-from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
-from cluster.serving.problem import (
+from cluster.serving.interface import (
     NEVER,
     Arrivals,
     Limits,
@@ -20,6 +17,9 @@ from cluster.serving.problem import (
     OnSteps,
     Served,
 )
+from cluster.serving.kernel.advance import advance
+from cluster.serving.kernel.build import build
+from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
 
 WINDOW_STEPS = 1 << 12
 """Rows of the log buffer: half a megabyte stays in a core's own cache."""

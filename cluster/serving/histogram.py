@@ -7,7 +7,7 @@ has bin ``v``; else, with ``e = bit_length(v) - 8``, bin ``256 + (e - 1) 128 + (
 import numpy as np
 
 from cluster.compiled import compiled
-from cluster.machine.tables import Integers
+from cluster.perf_model.tables import Integers
 
 EXACT = 256
 """Values below this have a bin of their own."""

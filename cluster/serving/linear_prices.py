@@ -5,9 +5,9 @@ The serving engines cannot tell them from the tables of a machine.
 
 import numpy as np
 
-from cluster.machine.attention import SHAPE
-from cluster.machine.energy.counts import COUNTS
-from cluster.machine.tables import BOUNDS, Integers, PriceTables
+from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
 
 
 def linear_prices(

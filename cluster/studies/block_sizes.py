@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.formats import block_format, distortion, gaussian_noise, scaled_noise, sqnr_db
-from workloads.formats.names import BLOCKS
+from workloads.formats.registry import BLOCKS
 from workloads.formats.shared_scale import scale_mantissas
 
 BITS = (4, 8)

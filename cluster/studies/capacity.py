@@ -9,13 +9,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from cluster.assembly import Machine
-from cluster.machine.place import PlacementError
-from cluster.run import assemble_any, simulate_on
+from cluster.api.serving import assemble_any, simulate_on
+from cluster.perf_model.placement import PlacementError
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import MOST_CARDS, Cluster, Scenario, Slo
 from cluster.scenario.resolve import resolve
-from cluster.studies.sweep.library import Library
+from cluster.scenario.schema import MOST_CARDS, Cluster, Scenario, Slo
+from cluster.serving.run import Machine
+from cluster.studies.sweep.input_cache import Library
 from topology.catalog import load_hardware
 
 CLOSE = 1.02

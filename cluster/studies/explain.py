@@ -6,18 +6,18 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from cluster.assembly import Layout, lay_out
-from cluster.machine.chiplet import chiplet_of
-from cluster.machine.memory.capacity import in_sram, tokens_each
-from cluster.machine.memory.settings import memory_settings
-from cluster.machine.memory.shard import shard
-from cluster.machine.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
-from cluster.machine.price.inputs import PriceInputs
-from cluster.machine.residency.expected import traffic_of
-from cluster.machine.residency.loading import host_load_s, lpddr_load_s, other_bytes, swap_s
-from cluster.machine.residency.places import ALL, StagePlaces, class_of
-from cluster.machine.residency.work import StageWork, Steps
+from cluster.perf_model.chiplet import chiplet_of
+from cluster.perf_model.memory.capacity import in_sram, tokens_each
+from cluster.perf_model.memory.expected_load import traffic_of
+from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s, other_bytes, swap_s
+from cluster.perf_model.memory.placement import ALL, StagePlaces, class_of
+from cluster.perf_model.memory.settings import memory_settings
+from cluster.perf_model.memory.shard import shard
+from cluster.perf_model.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
+from cluster.perf_model.memory.stage_time import StageWork, Steps
+from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.scenario.resolve import Resolved
+from cluster.serving.run import Layout, lay_out
 from workloads.model import load_model
 from workloads.plan import stage_layers
 

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.chiplet import chiplet_of, mode_of, peak_flop_per_s
-from cluster.machine.memory.stage import chiplets_of
-from cluster.machine.price.operations import WIDTHS
-from cluster.machine.views import Figures
+from cluster.perf_model.chiplet import chiplet_of, mode_of, peak_flop_per_s
+from cluster.perf_model.memory.stage import chiplets_of
+from cluster.perf_model.prices.op_prices import WIDTHS
+from cluster.perf_model.protocols import Figures
 from workloads.formats import FORMATS, Format, distortion, gaussian_noise, get_format, sqnr_db
 
 LISTED = (*FORMATS, "sbfp12_16+4:8", "sbfp12_16+2:8")

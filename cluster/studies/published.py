@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from topology.document import parse_document
+from topology.strict_yaml import parse_document
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 

@@ -11,14 +11,14 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cluster.assembly import Layout, Machine, lay_out, priced
-from cluster.machine.attention import BLOCK_TOKENS, attention_ps
-from cluster.machine.chiplet import Product, picoseconds, product_clocks, ridge_rows
-from cluster.machine.price import SteadyDecode, steady_decode
-from cluster.machine.price.operations import Bench, bench_of
-from cluster.machine.tables import BOUNDS
+from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps
+from cluster.perf_model.chiplet import Product, picoseconds, product_clocks, ridge_rows
+from cluster.perf_model.prices import SteadyDecode, steady_decode
+from cluster.perf_model.prices.op_prices import Bench, bench_of
+from cluster.perf_model.tables import BOUNDS
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
+from cluster.serving.run import Layout, Machine, lay_out, priced
 
 MODEL = "llama-3.1-8b"
 CONTEXT_TOKENS = 1024

@@ -14,12 +14,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cluster.doors import EngineName
-from cluster.scenario.model import Scenario
+from cluster.api.run_output import EngineName
 from cluster.scenario.power import CLOCK
+from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import sweep
+from cluster.studies.sweep.observer import SweepObserver
 from cluster.studies.sweep.sampling import Range, sample
-from cluster.studies.sweep.watch import SweepObserver
 from results.sweep import Sweep
 from topology.catalog import Figure, load_hardware
 

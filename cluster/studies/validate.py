@@ -4,19 +4,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-from cluster.assembly import assemble
-from cluster.machine.calibrate import BATCH, CONTEXT_TOKENS, EIGHT_B, SEVENTY_B, Point, predict
-from cluster.machine.chiplet import (
+from cluster.api.serving import simulate
+from cluster.perf_model.calibrate import BATCH, CONTEXT_TOKENS, EIGHT_B, SEVENTY_B, Point, predict
+from cluster.perf_model.chiplet import (
     chiplet_of,
     mode_of,
     peak_flop_per_s,
     peak_stream_bytes_per_s,
     ridge_rows,
 )
-from cluster.machine.price import steady_decode
-from cluster.run import simulate
+from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
+from cluster.serving.run import assemble
 from cluster.studies.published import Beside, Claim, Published, load_published
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware

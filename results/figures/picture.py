@@ -6,7 +6,7 @@ from typing import Any
 
 from results.atomic import replacing
 from results.errors import ResultsError
-from results.extras import DRAW, optional
+from results.optional_deps import DRAW, optional
 
 ENDINGS = (".svg", ".png", ".json", ".html")
 PIXELS_PER_POINT = 2

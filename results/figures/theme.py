@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, TypeAlias
 
-from results.extras import DRAW, optional
+from results.optional_deps import DRAW, optional
 
 Rows: TypeAlias = list[dict[str, Any]]
 

@@ -12,8 +12,8 @@ from results.compare import Metric, differences, metrics
 from results.errors import ResultsError
 from results.figures import FIGURES
 from results.figures.series import codes
+from results.report.assumptions import assumed_figures, provenance, warnings, whole_of
 from results.report.html import Quantity, bullets, figure, page, table
-from results.report.trust import assumed_figures, provenance, warnings, whole_of
 from results.report.verdict import Finding, findings
 
 __all__ = ["Finding", "findings", "report_html", "write_report"]

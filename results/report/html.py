@@ -10,7 +10,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any
 
-from results.extras import DRAW, optional
+from results.optional_deps import DRAW, optional
 
 EMBED = "window.vegaEmbed = vegaEmbed;"
 """All that the page's script asks of the plot library."""

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from results.atomic import replacing
+from results.default_dirs import SWEEPS
 from results.errors import ResultsError
 from results.figures.studies import CARD, USER, by_axis, pareto
-from results.places import SWEEPS
 from results.report.html import bullets, figure, number, page, table
 from results.sweep import Sweep, open_sweep
 from results.sweep_store import SWEEP

@@ -13,7 +13,7 @@ import numpy as np
 from results.api import Run
 from results.figures.links import link_use
 from results.figures.series import Floats, codes, count_at, numbers, time_edges, words
-from results.report.trust import whole_of
+from results.report.assumptions import whole_of
 from results.summary import flatten
 
 REMEDIES: Mapping[str, str] = {

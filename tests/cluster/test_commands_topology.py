@@ -6,9 +6,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cluster.commands import hardware, topology
-from topology.document import DocumentError
-from topology.map_file import read_topology
-from topology.parts import TopologyError
+from topology.strict_yaml import DocumentError
+from topology.topology_yaml import read_topology
+from topology.types import TopologyError
 
 ROOMS = {"hardware": hardware.app, "topology": topology.app}
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from cluster import load, replay_trace, simulate
-from cluster.assembly import assemble
 from cluster.commands.app import main
-from cluster.outputs import placement_table
 from cluster.scenario.resolve import resolve
+from cluster.serving.run import assemble
+from cluster.serving.tables import placement_table
 from workloads.program import program_of
 from workloads.program.file import write_program
 

@@ -1,6 +1,6 @@
 """Results move only on purpose: digests of a few tiny runs, kept with the model version.
 
-When a change is meant to move results, raise ``MODEL_VERSION`` in cluster/scenario/identity.py, say
+When a change is meant to move results, raise ``MODEL_VERSION`` in cluster/scenario/run_id.py, say
 why in CHANGELOG.md, and write the digests anew: ``python tests/cluster/test_golden.py``.
 """
 
@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from cluster import ReplayRun, Run, load, outputs, replay_trace, simulate
-from cluster.pools import outputs as pool_outputs
-from cluster.scenario.identity import MODEL_VERSION
+from cluster import ReplayRun, Run, load, replay_trace, simulate
+from cluster.disaggregated import tables as pool_outputs
+from cluster.scenario.run_id import MODEL_VERSION
+from cluster.serving import tables as serving_tables
 
 STORED = Path(__file__).with_name("golden.json")
 
@@ -132,7 +133,7 @@ def digest(columns: Iterable[Mapping[str, npt.ArrayLike]]) -> str:
 
 
 def digests(run: Run) -> dict[str, str]:
-    tables: Any = outputs if run.resolved.pools is None else pool_outputs
+    tables: Any = serving_tables if run.resolved.pools is None else pool_outputs
     cards = tables.card_parts(run.machine, run.outcome)
     busy = ({k: v for k, v in part.items() if v is not None} for part in cards)
     return {"requests": digest([run.requests]), "cards": digest(busy)}

@@ -1,7 +1,7 @@
 """The machine and the ledger split time and energy in the same order, each in words of its own."""
 
-from cluster.machine.energy.joules import PARTS
-from cluster.machine.tables import BOUNDS
+from cluster.perf_model.energy.coefficients import PARTS
+from cluster.perf_model.tables import BOUNDS
 from results import schema
 
 

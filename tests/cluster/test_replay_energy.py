@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cluster import load, replay_trace
-from cluster.assembly import lay_out, priced
-from cluster.machine.energy.joules import PARTS, costing
+from cluster.perf_model.energy.coefficients import PARTS, costing
 from cluster.scenario.resolve_replay import resolve_replay
+from cluster.serving.run import lay_out, priced
 from results import open_run
 
 DECODE: dict[str, Any] = {

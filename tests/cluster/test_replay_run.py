@@ -9,10 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from cluster import load, replay_trace
-from cluster.assembly import lay_out
 from cluster.commands.app import main
-from cluster.machine.price import price_tables, steady_decode
-from cluster.replay_assembly import ProgramTooLongError
+from cluster.perf_model.prices import price_tables, steady_decode
+from cluster.replay.run import ProgramTooLongError
+from cluster.serving.run import lay_out
 from results import open_run
 from workloads.program import program_of
 from workloads.program.file import write_program
@@ -340,7 +340,7 @@ def test_more_ranks_than_the_network_has_are_refused(
 
 
 def test_a_program_that_memory_cannot_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cluster.replay_assembly.MOST_OPERATIONS", 7000)
+    monkeypatch.setattr("cluster.replay.run.MOST_OPERATIONS", 7000)
 
     with pytest.raises(ProgramTooLongError, match=r"7,056 operations; at most 7,000 are replayed"):
         replay_trace(ON_ONE_SERVER)

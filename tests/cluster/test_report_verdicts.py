@@ -10,7 +10,7 @@ from cluster import Run, load, simulate
 from cluster.commands.app import main
 from results import open_run
 from results.report import findings
-from results.report.trust import warnings
+from results.report.assumptions import warnings
 
 PIPELINE: dict[str, Any] = {
     "model": "llama-3.1-8b",

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from cluster import Run, load, simulate
-from cluster.assembly import assemble, play
-from cluster.machine.tables import STEP, Records
+from cluster.perf_model.tables import STEP, Records
 from cluster.scenario.resolve import resolve
+from cluster.serving.run import assemble, play
 from results import open_run
 from results.schema import SUMMARY
 from results.summary import flatten

@@ -3,11 +3,11 @@
 import numpy as np
 
 import results.schema as written
-from cluster.machine.energy.facility import constant_watts
-from cluster.machine.energy.joules import PARTS
-from cluster.machine.tables import BOUNDS
+from cluster.perf_model.energy.coefficients import PARTS
+from cluster.perf_model.energy.facility import constant_watts
+from cluster.perf_model.tables import BOUNDS
 from cluster.serving.histogram import lower_edges_ps
-from cluster.serving.problem import Status
+from cluster.serving.interface import Status
 from results.histogram import itl_edges_ps
 from topology.catalog import load_hardware
 

@@ -12,7 +12,7 @@ from topology.build import (
 )
 from topology.catalog import Hardware, load_hardware
 from topology.check import check_map
-from topology.parts import LinkKind, NodeKind, TopologyError
+from topology.types import LinkKind, NodeKind, TopologyError
 
 
 @pytest.fixture(scope="module")

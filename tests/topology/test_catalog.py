@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from topology.catalog import CONFIDENCES, Hardware, list_hardware, load_hardware
-from topology.parts import TopologyError
+from topology.types import TopologyError
 
 UNIT_OF_SUFFIX = {
     "_bytes_per_s": "B/s", "_bytes_per_clock": "B/clk", "_bytes": "B", "_hz": "Hz", "_w": "W",

@@ -3,7 +3,7 @@ import pytest
 from topology.build import build_rack, build_server
 from topology.catalog import load_hardware
 from topology.check import breaches_of, check_map
-from topology.parts import LinkKind, NodeKind, TopologyError
+from topology.types import LinkKind, NodeKind, TopologyError
 
 CORSAIR = load_hardware("corsair")
 

@@ -6,7 +6,7 @@ import pytest
 from topology.build import LEVELS, build_level, build_server
 from topology.catalog import load_hardware
 from topology.draw import DrawingUnavailableError, draw_map
-from topology.parts import TopologyError
+from topology.types import TopologyError
 
 CORSAIR = load_hardware("corsair")
 

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from topology.build import build_card, build_pair, build_pod, build_rack, build_server, scale_links
 from topology.catalog import Hardware, load_hardware
-from topology.parts import LinkKind, NodeKind, TopologyError
 from topology.route import Routes, compile_routes
+from topology.types import LinkKind, NodeKind, TopologyError
 
 CORSAIR = load_hardware("corsair")
 

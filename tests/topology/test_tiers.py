@@ -1,6 +1,6 @@
 from topology.build import build_pod, build_rack, build_server
 from topology.catalog import load_hardware
-from topology.counts import count_words
+from topology.inventory import count_words
 from topology.route import compile_routes
 from topology.tiers import distances, tiers_of
 

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.collectives import (
+from cluster.perf_model.collectives import (
     Messages,
     Round,
     TransferList,
@@ -23,8 +23,8 @@ from cluster.machine.collectives import (
 )
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
-from cluster.replay.problem import Kind, Operations, Replayed
-from topology.astra import Network, read_network
+from cluster.replay.interface import Kind, Operations, Replayed
+from topology.astra_network import Network, read_network
 
 ALPHA_PS = 500_000
 BYTES = 1 << 20

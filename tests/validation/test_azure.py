@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from cluster import Run, load, simulate
-from cluster.assembly import Outcome, assemble, play
-from cluster.machine.tables import Integers, Records
+from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.resolve import Resolved, resolve
+from cluster.serving.run import Outcome, assemble, play
 
 TRACES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "traces"
 AZURE = TRACES / "AzureLLMInferenceTrace_conv.csv"

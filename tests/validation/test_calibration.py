@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cluster.machine.calibrate import (
+from cluster.perf_model.calibrate import (
     BATCH,
     EIGHT_B,
     SEVENTY_B,
@@ -15,9 +15,9 @@ from cluster.machine.calibrate import (
     point_tables,
     predict,
 )
-from cluster.machine.price import steady_decode
-from cluster.machine.tables import Integers, Records
-from cluster.serving.problem import Arrivals, Limits
+from cluster.perf_model.prices import steady_decode
+from cluster.perf_model.tables import Integers, Records
+from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.reference.simulation import serve_reference
 from topology.catalog import load_hardware
 from workloads.plan import Plan

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from cluster.assembly import lay_out, priced
-from cluster.machine.price import steady_decode
+from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
+from cluster.serving.run import lay_out, priced
 from topology.catalog import load_hardware
 from workloads.formats import get_format
 from workloads.model import kv_bytes_per_token, load_model, weight_bytes

@@ -10,9 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster import load, replay_trace
-from cluster.assembly import map_of
-from cluster.machine import collectives as closed
-from cluster.machine.collectives import (
+from cluster.perf_model import collectives as closed
+from cluster.perf_model.collectives import (
     Cost,
     Group,
     Messages,
@@ -27,8 +26,9 @@ from cluster.machine.collectives import (
 )
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
-from cluster.replay.problem import Kind, Operations, Replayed
+from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.reference import replay_reference
+from cluster.serving.run import map_of
 from topology.catalog import load_hardware
 from topology.route import Routes
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cluster.machine.chiplet import (
+from cluster.perf_model.chiplet import (
     Product,
     chiplet_of,
     mode_of,

@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits, Served, Status
+from cluster.serving.interface import Arrivals, Limits, Served, Status
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]

@@ -7,13 +7,13 @@ one prompt alone leaves a scheduler no choice but to stream it.
 import numpy as np
 import pytest
 
-from cluster.assembly import assemble
-from cluster.machine.attention import attention_ps
-from cluster.machine.tables import PriceTables
+from cluster.perf_model.attention import attention_ps
+from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals
+from cluster.serving.interface import Arrivals
+from cluster.serving.run import assemble
 
 BUDGET = 512
 

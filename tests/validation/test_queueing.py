@@ -10,14 +10,14 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from cluster.assembly import assemble
-from cluster.machine.attention import attention_ps
-from cluster.machine.tables import Integers, PriceTables
+from cluster.perf_model.attention import attention_ps
+from cluster.perf_model.tables import Integers, PriceTables
 from cluster.scenario.load import load as load_scenario
 from cluster.scenario.resolve import resolve
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
+from cluster.serving.run import assemble
 
 LinearTables: TypeAlias = Callable[[Integers, int], PriceTables]
 

@@ -13,7 +13,7 @@ from workloads.program import PROGRAM_COLUMNS, Program, ProgramError, program_of
 from workloads.program.check import check_program
 from workloads.program.columns import ROW_COLUMNS
 from workloads.program.file import read_program, write_program
-from workloads.program.words import VARYING
+from workloads.program.schema import VARYING
 
 PAIR: dict[str, Any] = {
     "rank": [0, 1, 0, 1, 0, 1],

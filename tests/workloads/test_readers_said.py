@@ -10,7 +10,7 @@ import pytest
 
 from workloads.columns import Requests, TraceError
 from workloads.describe import describe
-from workloads.readers.form import ReadOptions
+from workloads.readers.trace_format import ReadOptions
 from workloads.trace import detect_format, read_trace, write_trace
 
 S = 10**12

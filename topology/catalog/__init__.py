@@ -18,8 +18,8 @@ from topology.catalog.figures import (
     nearest,
     read_figure,
 )
-from topology.document import Document, read_document
-from topology.parts import TopologyError
+from topology.strict_yaml import Document, read_document
+from topology.types import TopologyError
 
 __all__ = ["CONFIDENCES", "Figure", "Hardware", "list_hardware", "load_hardware"]
 

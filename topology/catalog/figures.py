@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from topology.parts import TopologyError
+from topology.types import TopologyError
 from topology.units import UNITS, from_si, to_si
 
 FIELDS = ("value", "unit", "source", "confidence", "low", "high")

@@ -8,7 +8,7 @@ from typing import ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from workloads.program.words import COMPUTE, MEMORY, NETWORK, RECEIVE, SEND
+from workloads.program.schema import COMPUTE, MEMORY, NETWORK, RECEIVE, SEND
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 Indices: TypeAlias = npt.NDArray[np.int32]
@@ -39,7 +39,7 @@ class NodeType(IntEnum):
 
 
 HOST = 5
-"""The stream of what runs on the CPU; it stands behind those of ``workloads.program.words``."""
+"""The stream of what runs on the CPU; it stands behind those of ``workloads.program.schema``."""
 
 KNOWN_TYPES = frozenset(NodeType) - {NodeType.INVALID}
 

@@ -15,12 +15,12 @@ from workloads.chakra.columns import (
     Integers,
     NodeType,
 )
-from workloads.chakra.order import Edges, run_order
 from workloads.chakra.program import GATHER
+from workloads.chakra.toposort import Edges, run_order
 from workloads.program import Operations, Program
 from workloads.program.columns import ROW_COLUMNS
-from workloads.program.words import COLLECTIVES as PROGRAM_COLLECTIVES
-from workloads.program.words import KINDS
+from workloads.program.schema import COLLECTIVES as PROGRAM_COLLECTIVES
+from workloads.program.schema import KINDS
 
 Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
 

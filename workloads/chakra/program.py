@@ -14,8 +14,8 @@ from workloads.chakra.columns import (
     NodeType,
 )
 from workloads.program import Program, program_of
-from workloads.program.words import COLLECTIVES as PROGRAM_COLLECTIVES
-from workloads.program.words import KINDS
+from workloads.program.schema import COLLECTIVES as PROGRAM_COLLECTIVES
+from workloads.program.schema import KINDS
 
 PS_PER_S = 1e12
 

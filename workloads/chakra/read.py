@@ -20,9 +20,9 @@ from workloads.chakra.columns import (
 )
 from workloads.chakra.et_file import read_et
 from workloads.chakra.json_file import read_json
-from workloads.chakra.meetings import check_meetings
-from workloads.chakra.order import CONTROL, Ordered, ordered
 from workloads.chakra.record import RankFile, Record
+from workloads.chakra.rendezvous import check_meetings
+from workloads.chakra.toposort import CONTROL, Ordered, ordered
 
 GROUP_FILE = "comm_group.json"
 """``{"1": [0, 1], "2": [2, 3]}``: the ranks of each pg_name, where the folder has groups."""

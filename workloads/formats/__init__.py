@@ -8,9 +8,9 @@ vendor's words, not OCP's). The matrix engine runs 4-, 8- and 16-bit integers an
 """
 
 from workloads.formats.error import Distortion, distortion, gaussian_noise, scaled_noise, sqnr_db
-from workloads.formats.kinds import GROUP, Columns, Format, FormatError, Integers
-from workloads.formats.names import ALIASES, FORMATS, block_format, get_format
+from workloads.formats.format import GROUP, Columns, Format, FormatError, Integers
 from workloads.formats.quantise import Encoded, decode, encode, quantize
+from workloads.formats.registry import ALIASES, FORMATS, block_format, get_format
 
 __all__ = [
     "ALIASES",

@@ -7,7 +7,7 @@ from zipfile import BadZipFile
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats.kinds import FormatError
+from workloads.formats.format import FormatError
 
 
 def read_array(path: Path) -> npt.NDArray[Any]:

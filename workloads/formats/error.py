@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from workloads.formats.chunks import Reals, as_rows, pieces
 from workloads.formats.floats import smallest_exponent
-from workloads.formats.kinds import GROUP, Format
-from workloads.formats.pieces import Reals, as_rows, pieces
+from workloads.formats.format import GROUP, Format
 from workloads.formats.quantise import quantize
 from workloads.formats.sparsity import spread
 

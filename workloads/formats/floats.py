@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats.kinds import Format
-from workloads.formats.pieces import Reals
+from workloads.formats.chunks import Reals
+from workloads.formats.format import Format
 
 Words = npt.NDArray[np.uint32]
 

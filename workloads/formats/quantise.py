@@ -6,10 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats.floats import float_codes, float_values, rounded
-from workloads.formats.kinds import Format, FormatError
-from workloads.formats.names import get_format
-from workloads.formats.pieces import (
+from workloads.formats.chunks import (
     Piece,
     Reals,
     as_rows,
@@ -18,6 +15,9 @@ from workloads.formats.pieces import (
     refuse_not_finite,
     rows_of,
 )
+from workloads.formats.floats import float_codes, float_values, rounded
+from workloads.formats.format import Format, FormatError
+from workloads.formats.registry import get_format
 from workloads.formats.shared_exponent import (
     Codes,
     Mantissas,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats.pieces import Reals
+from workloads.formats.chunks import Reals
 from workloads.formats.shared_exponent import Codes, Mantissas
 
 MOST = 7

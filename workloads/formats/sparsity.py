@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats.kinds import GROUP, Format
-from workloads.formats.pieces import PIECE, Reals
+from workloads.formats.chunks import PIECE, Reals
+from workloads.formats.format import GROUP, Format
 
 Mask = npt.NDArray[np.bool_]
 

@@ -4,7 +4,7 @@ from workloads.program.batch import Batch, decode_steps, mixed_steps, prefill_st
 from workloads.program.columns import Operations, Program, program_of
 from workloads.program.generate import generate_program
 from workloads.program.rows import ProgramInputs
-from workloads.program.words import PROGRAM_COLUMNS, ProgramError
+from workloads.program.schema import PROGRAM_COLUMNS, ProgramError
 
 __all__ = [
     "PROGRAM_COLUMNS",

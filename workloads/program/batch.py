@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from workloads.program.words import ProgramError
+from workloads.program.schema import ProgramError
 
 KV_BLOCK_TOKENS = 64
 """Keys and values are read in whole blocks."""

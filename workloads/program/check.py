@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from workloads.program.columns import Integers, Operations, Program
-from workloads.program.words import COLLECTIVES, KINDS, VARYING, VOCABULARIES, ProgramError
+from workloads.program.schema import COLLECTIVES, KINDS, VARYING, VOCABULARIES, ProgramError
 
 _COUNTS = (
     *("stream", "step", "microbatch", "tokens", "m", "k", "n", "count", "context_tokens", "flop"),

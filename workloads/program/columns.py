@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from workloads.program.words import DEFAULTS, OPEN, PROGRAM_COLUMNS, VARYING, VOCABULARIES
-from workloads.program.words import ProgramError as ProgramError
+from workloads.program.schema import DEFAULTS, OPEN, PROGRAM_COLUMNS, VARYING, VOCABULARIES
+from workloads.program.schema import ProgramError as ProgramError
 
 Integers: TypeAlias = npt.NDArray[np.int64]
 Narrow: TypeAlias = npt.NDArray[np.int32]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from workloads.program.check import check_program
 from workloads.program.columns import Program, dtype_of, program_of
-from workloads.program.words import (
+from workloads.program.schema import (
     DEFAULTS,
     OPEN,
     PROGRAM_COLUMNS,

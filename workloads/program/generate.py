@@ -8,11 +8,11 @@ import numpy as np
 from workloads.plan import check_plan
 from workloads.program.attention_rows import cache_rows
 from workloads.program.batch import Batch, Steps
-from workloads.program.cards import on_cards, with_replicas
 from workloads.program.columns import Integers, Program
+from workloads.program.replicate import on_cards, with_replicas
 from workloads.program.rows import ProgramInputs, Row
-from workloads.program.words import VARYING, ProgramError
-from workloads.program.writer import Slots, Writer
+from workloads.program.scheduler import Slots, Writer
+from workloads.program.schema import VARYING, ProgramError
 
 
 def generate_program(inputs: ProgramInputs, steps: Steps) -> Program:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol, TypeAlias
 from workloads.formats import Format
 from workloads.model import Mlp, Model
 from workloads.plan import Plan, cut
-from workloads.program.words import COMPUTE, NETWORK
+from workloads.program.schema import COMPUTE, NETWORK
 from workloads.routing import ExpertTable, Routing, expert_table
 
 Scope: TypeAlias = Literal["card", "stage", "expert"]

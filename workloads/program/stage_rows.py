@@ -7,7 +7,7 @@ from workloads.program.attention_rows import attention_rows
 from workloads.program.batch import Batch
 from workloads.program.mlp_rows import mlp_rows
 from workloads.program.rows import ProgramInputs, Row, exchange, matmul, vector
-from workloads.program.words import MEMORY
+from workloads.program.schema import MEMORY
 
 CANDIDATES = 64
 """Logits that each chiplet hands to the sampler."""

@@ -5,7 +5,7 @@ six or none and ``+00:00``. The last line of the 2023 files has no newline. No r
 has zero tokens, and both are in order of time.
 """
 
-from workloads.readers.form import Form
+from workloads.readers.trace_format import Form
 
 AZURE = Form(
     name="azure",

@@ -4,7 +4,7 @@ JSON lines like Mooncake's, but times are seconds, blocks have 16 tokens, and ea
 chat. Turns are replayed at their recorded times.
 """
 
-from workloads.readers.form import Form
+from workloads.readers.trace_format import Form
 
 BAILIAN = Form(
     name="bailian",

@@ -5,7 +5,7 @@ whole files want ``start_s`` and ``duration_s``. Zero response tokens mark a fai
 as in every format.
 """
 
-from workloads.readers.form import Form
+from workloads.readers.trace_format import Form
 
 BURSTGPT = Form(
     name="burstgpt",

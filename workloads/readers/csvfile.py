@@ -5,10 +5,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.csv
 
-from workloads.readers.faults import cells_of, check_columns, first_fault, text_lines
+from workloads.readers.diagnose import cells_of, check_columns, first_fault, text_lines
 from workloads.readers.files import open_trace
-from workloads.readers.form import Form, Rows
 from workloads.readers.table import rows_of
+from workloads.readers.trace_format import Form, Rows
 
 
 def read_csv(path: Path, form: Form) -> Rows:

@@ -9,11 +9,11 @@ from workloads.readers.azure import AZURE
 from workloads.readers.bailian import BAILIAN
 from workloads.readers.burstgpt import BURSTGPT
 from workloads.readers.files import open_trace
-from workloads.readers.form import Form, ReadOptions
 from workloads.readers.llmservingsim import LLMSERVINGSIM
 from workloads.readers.mooncake import MOONCAKE
 from workloads.readers.sessions import SESSION_KEYS, session_error
 from workloads.readers.splitwise import SPLITWISE
+from workloads.readers.trace_format import Form, ReadOptions
 from workloads.readers.vidur import VIDUR
 
 FORMS = (AZURE, BAILIAN, BURSTGPT, LLMSERVINGSIM, MOONCAKE, SPLITWISE, VIDUR)

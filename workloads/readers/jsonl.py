@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.json
 
 from workloads.readers.blocks import number_ids
-from workloads.readers.faults import (
+from workloads.readers.diagnose import (
     check_columns,
     first_fault,
     is_id,
@@ -17,9 +17,9 @@ from workloads.readers.faults import (
     text_lines,
 )
 from workloads.readers.files import open_trace
-from workloads.readers.form import TOKEN_IDS, Form, Rows
 from workloads.readers.sessions import refuse_sessions
 from workloads.readers.table import rows_of
+from workloads.readers.trace_format import TOKEN_IDS, Form, Rows
 
 _BLOCK_BYTES = 1 << 25  # a line must fit a block: 32 MiB is 100 times the longest line known
 

@@ -4,7 +4,7 @@ The published ShareGPT file has no id for a partial last block, and its first re
 arrive at zero; both are kept as they are.
 """
 
-from workloads.readers.form import Form
+from workloads.readers.trace_format import Form
 
 LLMSERVINGSIM = Form(
     name="llmservingsim",

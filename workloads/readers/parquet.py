@@ -11,10 +11,10 @@ import pyarrow.parquet as pq
 
 from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Integers, Requests, TraceError
 from workloads.readers.blocks import number_ids
-from workloads.readers.faults import check_columns
+from workloads.readers.diagnose import check_columns
 from workloads.readers.files import open_trace
-from workloads.readers.form import Form, Rows
 from workloads.readers.table import as_numpy, rows_of
+from workloads.readers.trace_format import Form, Rows
 
 PARQUET = Form(
     name="parquet",

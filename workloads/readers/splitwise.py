@@ -3,7 +3,7 @@
 Request type, application and batch size steer that simulator, not the traffic, and are not read.
 """
 
-from workloads.readers.form import Form
+from workloads.readers.trace_format import Form
 
 SPLITWISE = Form(
     name="splitwise",

@@ -1,6 +1,6 @@
 """Says where times look as if they were in another unit than the format has."""
 
-from workloads.readers.form import Rows
+from workloads.readers.trace_format import Rows
 
 _HIGH_PER_S, _LOW_PER_S = 1000.0, 0.002
 _FRACTION_PER_S = 100.0

@@ -1,6 +1,6 @@
 """Vidur's trace replay CSV (github.com/microsoft/vidur): seconds and two token counts."""
 
-from workloads.readers.form import Form
+from workloads.readers.trace_format import Form
 
 VIDUR = Form(
     name="vidur",

@@ -1,12 +1,12 @@
 """The loop: all that follows from what is known, then the next time at which legs come or go."""
 
 from cluster.compiled import compiled
+from cluster.replay.interface import LAST_PS
 from cluster.replay.kernel.clock import take_first
 from cluster.replay.kernel.fabric import enter, leave
-from cluster.replay.kernel.flow import start
-from cluster.replay.kernel.share import settle
+from cluster.replay.kernel.max_min import settle
+from cluster.replay.kernel.readiness import start
 from cluster.replay.kernel.state import COMING, DONE, LATE, RUNNING, STUCK, State
-from cluster.replay.problem import LAST_PS
 
 
 @compiled

@@ -6,8 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.compiled import compiled, inlined
-from cluster.machine.collectives import Transfers
-from cluster.machine.tables import Integers, Records
+from cluster.perf_model.collectives import Transfers
+from cluster.perf_model.tables import Integers, Records
+from cluster.replay.interface import FIRST_BIN_PS, Operations
 from cluster.replay.kernel.state import (
     CONTROL,
     ENTRY,
@@ -24,8 +25,7 @@ from cluster.replay.kernel.state import (
     USE,
     State,
 )
-from cluster.replay.pair import Meetings
-from cluster.replay.problem import FIRST_BIN_PS, Operations
+from cluster.replay.matching import Meetings
 
 
 class Program(NamedTuple):

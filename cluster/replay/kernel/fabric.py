@@ -1,10 +1,10 @@
 """Legs come into the fabric and go."""
 
 from cluster.compiled import inlined
-from cluster.machine.collectives.transfers import FULL
-from cluster.replay.kernel.book import book
+from cluster.perf_model.collectives.transfers import FULL
 from cluster.replay.kernel.clock import schedule
-from cluster.replay.kernel.flow import go_on
+from cluster.replay.kernel.link_bytes import book
+from cluster.replay.kernel.readiness import go_on
 from cluster.replay.kernel.state import ACTIVE, NONE, State
 
 

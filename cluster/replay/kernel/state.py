@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.tables import Integers, Records
+from cluster.perf_model.tables import Integers, Records
 
 NONE = -1
 """No operation, no meeting, no leg, no entry."""

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 
-from cluster.replay.problem import Kind
-from cluster.replay.reference.meetings import Meeting
+from cluster.replay.interface import Kind
+from cluster.replay.reference.matching import Meeting
 from cluster.replay.reference.operation import Operation
 
 MOST_NAMED = 8

@@ -5,7 +5,7 @@ from itertools import pairwise
 from math import ceil, floor
 from typing import NamedTuple
 
-from cluster.machine.collectives import Transfers
+from cluster.perf_model.collectives import Transfers
 from cluster.replay.reference.operation import Queue
 
 

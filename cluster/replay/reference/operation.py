@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from cluster.replay.problem import Kind, Operations
+from cluster.replay.interface import Kind, Operations
 
 Queue: TypeAlias = tuple[int, int]
 """A stream of a rank."""

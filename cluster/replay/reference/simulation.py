@@ -5,9 +5,9 @@ from heapq import heappop, heappush
 
 import numpy as np
 
-from cluster.machine.collectives import Transfers
-from cluster.machine.tables import Integers
-from cluster.replay.problem import (
+from cluster.perf_model.collectives import Transfers
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import (
     LAST_PS,
     MOST_BINS,
     DeadlockError,
@@ -20,8 +20,8 @@ from cluster.replay.problem import (
 from cluster.replay.reference.deadlock import explain
 from cluster.replay.reference.fabric import Fabric
 from cluster.replay.reference.legs import Flow, read_legs
-from cluster.replay.reference.loads import bin_width_ps, link_loads
-from cluster.replay.reference.meetings import Meeting, pair
+from cluster.replay.reference.link_bytes import bin_width_ps, link_loads
+from cluster.replay.reference.matching import Meeting, pair
 from cluster.replay.reference.operation import Operation, read_operations
 
 WINDOW = 4096

@@ -3,8 +3,7 @@
 from typing import Any
 
 from cluster.compiled import inlined
-from cluster.serving.kernel.members import chunk_of, give_chunk, join, leave_queue
-from cluster.serving.kernel.pool import (
+from cluster.serving.kernel.block_pool import (
     blocks_after,
     claim,
     grow,
@@ -13,6 +12,7 @@ from cluster.serving.kernel.pool import (
     name_full,
     shared,
 )
+from cluster.serving.kernel.queues import chunk_of, give_chunk, join, leave_queue
 from cluster.serving.kernel.state import NONE, State
 
 

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.compiled import compiled, inlined
-from cluster.machine.tables import Records
+from cluster.perf_model.tables import Records
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.measure import measure

@@ -1,9 +1,9 @@
 """A request arrives: is it possible at all, and which replica takes it."""
 
 from cluster.compiled import called, inlined
+from cluster.serving.kernel.block_pool import fits_empty
 from cluster.serving.kernel.clock import reschedule
-from cluster.serving.kernel.members import enqueue
-from cluster.serving.kernel.pool import fits_empty
+from cluster.serving.kernel.queues import enqueue
 from cluster.serving.kernel.state import (
     FOREVER,
     IDLE,

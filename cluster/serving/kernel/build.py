@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from cluster.machine.attention import SHAPE
-from cluster.machine.tables import INTERVAL, Integers, PriceTables, Records
+from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.tables import INTERVAL, Integers, PriceTables, Records
 from cluster.serving.histogram import BINS
+from cluster.serving.interface import NEVER, ROUTERS, Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
     CONTROL,
@@ -20,7 +21,6 @@ from cluster.serving.kernel.state import (
     WORK,
     State,
 )
-from cluster.serving.problem import NEVER, ROUTERS, Arrivals, Limits
 
 INTERVALS = 1 << 14
 """Rows of the buffer of intervals, unless three for every running request are more."""

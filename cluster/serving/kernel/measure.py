@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.machine.attention import BLOCK_TOKENS
+from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.serving.kernel.state import NONE, State
 
 

@@ -1,17 +1,17 @@
 """What the next step of a slot holds: its decodes and chunks of half-read prompts."""
 
 from cluster.compiled import called, inlined
-from cluster.machine.attention import BLOCK_TOKENS
+from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.serving.kernel.admission import admit
-from cluster.serving.kernel.measure import count_decodes, seen_blocks
-from cluster.serving.kernel.members import chunk_of, give_chunk, join, preempt
-from cluster.serving.kernel.pool import (
+from cluster.serving.kernel.block_pool import (
     blocks_after,
     grow,
     has_room,
     name_full,
     plan_review,
 )
+from cluster.serving.kernel.measure import count_decodes, seen_blocks
+from cluster.serving.kernel.queues import chunk_of, give_chunk, join, preempt
 from cluster.serving.kernel.state import (
     FOREVER,
     GONE,

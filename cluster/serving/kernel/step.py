@@ -3,10 +3,10 @@
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.machine.attention import attention_ps, kv_ps, worked_ps
+from cluster.perf_model.attention import attention_ps, kv_ps, worked_ps
 from cluster.serving.histogram import bin_of
-from cluster.serving.kernel.members import leave_queue, note
-from cluster.serving.kernel.pool import name_full, release
+from cluster.serving.kernel.block_pool import name_full, release
+from cluster.serving.kernel.queues import leave_queue, note
 from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
 
 

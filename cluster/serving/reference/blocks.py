@@ -2,8 +2,8 @@
 
 from collections import OrderedDict
 
-from cluster.machine.kv_capacity import KvCapacity
-from cluster.serving.problem import Limits
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.serving.interface import Limits
 from cluster.serving.reference.request import Request
 
 

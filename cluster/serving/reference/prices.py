@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from cluster.machine.attention import attention_ps, kv_ps
-from cluster.machine.tables import PriceTables
+from cluster.perf_model.attention import attention_ps, kv_ps
+from cluster.perf_model.tables import PriceTables
 from cluster.serving.reference.blocks import BlockPool, ceil_div
 from cluster.serving.reference.replica import Replica, Step
 

@@ -4,7 +4,7 @@ from bisect import insort
 from collections import deque
 from dataclasses import dataclass, field
 
-from cluster.serving.problem import Limits
+from cluster.serving.interface import Limits
 from cluster.serving.reference.blocks import BlockPool
 from cluster.serving.reference.request import Request
 

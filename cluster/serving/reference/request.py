@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.serving.problem import NEVER, Arrivals, Status
+from cluster.serving.interface import NEVER, Arrivals, Status
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

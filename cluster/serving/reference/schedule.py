@@ -2,7 +2,7 @@
 
 from bisect import insort
 
-from cluster.serving.problem import NEVER, Limits
+from cluster.serving.interface import NEVER, Limits
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
 

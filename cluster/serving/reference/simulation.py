@@ -4,8 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from cluster.machine.tables import Integers, PriceTables
-from cluster.serving.problem import (
+from cluster.perf_model.tables import Integers, PriceTables
+from cluster.serving.interface import (
     NEVER,
     Arrivals,
     IntervalKind,
@@ -16,8 +16,8 @@ from cluster.serving.problem import (
     Served,
     Status,
 )
-from cluster.serving.reference.ledger import Ledger
 from cluster.serving.reference.prices import Prices
+from cluster.serving.reference.recorder import Ledger
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router

@@ -2,9 +2,15 @@
 
 import numpy as np
 
-from cluster.machine.cost import MILLION, SECONDS_PER_HOUR, Inventory, inventory_with, usd_per_hour
-from cluster.machine.energy.facility import constant_watts
-from cluster.machine.tables import Integers
+from cluster.perf_model.energy.facility import constant_watts
+from cluster.perf_model.tables import Integers
+from cluster.perf_model.tco import (
+    MILLION,
+    SECONDS_PER_HOUR,
+    Inventory,
+    inventory_with,
+    usd_per_hour,
+)
 from cluster.studies.plan.traffic import Floats
 from topology.catalog import Hardware
 

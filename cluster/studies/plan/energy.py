@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from cluster.compiled import called
-from cluster.machine.attention import BLOCK_TOKENS
+from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.studies.plan.steps import BLOCKS, BLOCKS_WINDOWED, PER_QUERY, WINDOW
 
 STEP, HEAD = range(2)

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from cluster.machine.memory import MemorySettings, stage_memory
-from cluster.machine.memory.capacity import units_of
-from cluster.machine.memory.stage import chiplets_of, stage_kv
-from cluster.machine.residency.places import Residency, uniform
-from cluster.machine.tables import Integers
-from cluster.machine.views import Figures
+from cluster.perf_model.memory import MemorySettings, stage_memory
+from cluster.perf_model.memory.capacity import units_of
+from cluster.perf_model.memory.placement import Residency, uniform
+from cluster.perf_model.memory.stage import chiplets_of, stage_kv
+from cluster.perf_model.protocols import Figures
+from cluster.perf_model.tables import Integers
 from workloads.model import Model
 from workloads.plan import Plan
 

@@ -19,7 +19,7 @@ from cluster.studies.plan.chance import (
     open_slot,
 )
 from cluster.studies.plan.columns import CROSS, CROSSED, GAIN, HELD, ONCE, ROOM, SHORT, WORK
-from cluster.studies.plan.cycle import mix_ps, prompt_of, slots_ps, slowed, stage_ps
+from cluster.studies.plan.mixed_cycle import mix_ps, prompt_of, slots_ps, slowed, stage_ps
 from cluster.studies.plan.steps import DECODES, LARGEST, RANDOM, REPLICAS, STAGES, VARIED
 
 

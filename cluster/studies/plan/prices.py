@@ -4,14 +4,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.machine.attention import SHAPE
-from cluster.machine.energy.joules import Joules
-from cluster.machine.price.steady import steady_decode
-from cluster.machine.tables import Integers, PriceTables, Records
+from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.energy.coefficients import Joules
+from cluster.perf_model.prices.steady_state import steady_decode
+from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.studies.plan.chance import largest_of
 from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
+from cluster.studies.plan.step_tables import points_of, tabulate
 from cluster.studies.plan.steps import FLOOR, HEAD, REPLICAS, SEND, STAGES, WORK
-from cluster.studies.plan.tabulate import points_of, tabulate
 from cluster.studies.plan.traffic import Floats, Traffic
 
 

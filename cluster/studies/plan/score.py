@@ -8,14 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from cluster.assembly import map_of
 from cluster.compiled import announced
-from cluster.machine.price import PriceInputs
-from cluster.machine.tables import Integers
+from cluster.perf_model.prices import PriceInputs
+from cluster.perf_model.tables import Integers
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
-from cluster.studies.plan import fill
-from cluster.studies.plan.ground import (
+from cluster.serving.run import map_of
+from cluster.studies.plan import batch_scores
+from cluster.studies.plan.context import (
     Demand,
     Ground,
     cards_of,
@@ -26,19 +26,19 @@ from cluster.studies.plan.ground import (
     site_of,
 )
 from cluster.studies.plan.memory import stage_rows
-from cluster.studies.plan.placed import Placed, placed
 from cluster.studies.plan.prices import given, laid, of_replicas
 from cluster.studies.plan.space import Choices, Shape, Space, shapes_of
 from cluster.studies.plan.traffic import Floats
+from cluster.studies.plan.weight_placement import Placed, placed
 
 FEW_SEATS, UNPRICED = -1, -2
 REASONS = {
     FEW_SEATS: "fewer seats than stages",
     UNPRICED: "not modelled, or steps too long",
-    fill.SRAM: "SRAM too small",
-    fill.LPDDR: "LPDDR too small",
-    fill.KV: "KV pool smaller than the longest request",
-    fill.RATE: "slower than requests come",
+    batch_scores.SRAM: "SRAM too small",
+    batch_scores.LPDDR: "LPDDR too small",
+    batch_scores.KV: "KV pool smaller than the longest request",
+    batch_scores.RATE: "slower than requests come",
 }
 
 
@@ -136,10 +136,12 @@ def score_placed(
     settings = settings_of(ground, shape)
     memory = stage_rows(inputs.model, shape.plan, inputs.hardware, settings, batches.residency)
     began, worked = time.perf_counter(), time.process_time()
-    status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
-    fill.check(memory, ground.mean_blocks, ground.most_blocks(budgets), seats, status, columns)
+    status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), batch_scores.COLUMNS))
+    batch_scores.check(
+        memory, ground.mean_blocks, ground.most_blocks(budgets), seats, status, columns
+    )
     status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
-    fits = np.flatnonzero(status == fill.FITS)
+    fits = np.flatnonzero(status == batch_scores.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
     prices = priced(ground, inputs) if len(fits) else None
@@ -155,7 +157,7 @@ def score_placed(
             seats, budgets, found = seats[:0], budgets[:0], found[:0]
         else:
             scored, known = here[fits], of_replicas(tables, replicas)
-            fill.fill(known, ground.asked, seats, places, scored, found)
+            batch_scores.fill(known, ground.asked, seats, places, scored, found)
             here[fits] = scored
         seconds += time.perf_counter() - began
         cpu_s += time.process_time() - worked
@@ -182,11 +184,11 @@ def _joined(
     kept: list[Part] = []
     for part in parts:
         for status, times in zip(*np.unique(part.status, return_counts=True), strict=True):
-            if status != fill.FITS:
+            if status != batch_scores.FITS:
                 counts[REASONS[int(status)]] += int(times)
-        tried = part.status[np.isin(part.status, (fill.FITS, fill.RATE))]
+        tried = part.status[np.isin(part.status, (batch_scores.FITS, batch_scores.RATE))]
         if len(tried) == len(part.seats):
-            kept.append(replace_rows(part, tried == fill.FITS))
+            kept.append(replace_rows(part, tried == batch_scores.FITS))
     sizes = [len(part.seats) for part in kept]
 
     def joined(columns: list[Integers]) -> Integers:
@@ -200,7 +202,9 @@ def _joined(
         site=np.repeat(np.array([part.site for part in kept], np.int64).reshape(-1, 2), sizes, 0),
         max_num_seqs=joined([part.seats for part in kept]),
         max_num_batched_tokens=joined([part.budgets for part in kept]),
-        columns=np.concatenate([np.zeros((0, fill.COLUMNS)), *(part.columns for part in kept)]),
+        columns=np.concatenate(
+            [np.zeros((0, batch_scores.COLUMNS)), *(part.columns for part in kept)]
+        ),
         infeasible=dict(counts),
         cards=cards,
         output_tokens=ground.traffic.output_tokens,

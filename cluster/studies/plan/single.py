@@ -15,10 +15,10 @@ from cluster.studies.plan.columns import (
     STEPS,
     WORK,
 )
-from cluster.studies.plan.cycle import decode_ps, mix_ps, mixed, prompt_of, slowed
+from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps, mixed, prompt_of, slowed
+from cluster.studies.plan.queueing import one_slot_ps
+from cluster.studies.plan.step_tables import place_of
 from cluster.studies.plan.steps import DECODES, RANDOM, REPLICAS
-from cluster.studies.plan.tabulate import place_of
-from cluster.studies.plan.waits import one_slot_ps
 
 
 @called

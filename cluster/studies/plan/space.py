@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.machine.residency.places import MODES as ALL_MODES
-from cluster.machine.residency.places import Mode
-from cluster.machine.tables import Integers
+from cluster.perf_model.memory.placement import MODES as ALL_MODES
+from cluster.perf_model.memory.placement import Mode
+from cluster.perf_model.tables import Integers
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.model import Scenario
+from cluster.scenario.schema import Scenario
 from workloads.formats import get_format
 from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan

@@ -7,7 +7,7 @@ batch is no whole number.
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.machine.attention import attention_ps
+from cluster.perf_model.attention import attention_ps
 
 WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""

@@ -9,12 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.scenario.load import ScenarioError, load
-from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.studies.plan import fill
-from cluster.studies.plan.chosen import Candidate, Verified, rate_of, scenario_of, verify
-from cluster.studies.plan.ground import Demand
-from cluster.studies.plan.rank import columns_of, ranked
+from cluster.scenario.schema import Scenario
+from cluster.studies.plan import batch_scores
+from cluster.studies.plan.candidate_scenario import (
+    Candidate,
+    Verified,
+    rate_of,
+    scenario_of,
+    verify,
+)
+from cluster.studies.plan.context import Demand
+from cluster.studies.plan.ranking import columns_of, ranked
 from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.space import Choices
 from results import display
@@ -74,7 +80,7 @@ class Plans:
     def save(self, path: str | Path) -> None:
         """Write every scored candidate as Parquet."""
         from results.schema import CANDIDATES
-        from results.single import write_table
+        from results.single_table import write_table
 
         write_table(CANDIDATES, self.columns, path)
 
@@ -163,17 +169,17 @@ def demand_of(resolved: Resolved, load_at: float | str) -> Demand:
     rate = rate_of(resolved)
     if load_at in ("auto", "offered"):
         if resolved.concurrency:
-            return fill.USERS, float(resolved.concurrency)
+            return batch_scores.USERS, float(resolved.concurrency)
         if load_at == "auto":
-            return fill.LOAD, 0.7
+            return batch_scores.LOAD, 0.7
         if rate is None:
             raise ScenarioError("load offered: the scenario's requests all come at once")
-        return fill.OFFERED, rate * 1e-12
+        return batch_scores.OFFERED, rate * 1e-12
     if not (isinstance(load_at, int | float) and 0 < load_at <= FULL):
         raise ScenarioError(
             f"load is a part of capacity above 0 and up to {FULL}, or offered; got {load_at!r}"
         )
-    return fill.LOAD, float(load_at)
+    return batch_scores.LOAD, float(load_at)
 
 
 def _plain(value: Any) -> Any:

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.machine.attention import BLOCK_TOKENS
-from cluster.machine.tables import Integers
+from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.tables import Integers
 
 Floats = npt.NDArray[np.float64]
 

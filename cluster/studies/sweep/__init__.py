@@ -1,6 +1,6 @@
 """Sweeps: one scenario in thousands of variants, in one dataset that can be gone on with."""
 
-from cluster.studies.sweep.door import resume, sweep
+from cluster.studies.sweep.api import resume, sweep
 from cluster.studies.sweep.errors import SweepError
 
 __all__ = ["SweepError", "resume", "sweep"]

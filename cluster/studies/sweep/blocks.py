@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from cluster.studies.sweep.axes import Block, leaves
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.sampling import METHODS, Range, Spread, sample
-from topology.document import Document, KeyPath
+from topology.strict_yaml import Document, KeyPath
 
 Rows: TypeAlias = list[dict[str, Any]]
 

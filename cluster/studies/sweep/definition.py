@@ -13,7 +13,7 @@ from cluster.studies.sweep.axes import Block, Grid, clash
 from cluster.studies.sweep.blocks import read_blocks
 from cluster.studies.sweep.condition import Condition, read_condition
 from cluster.studies.sweep.errors import SweepError, nearest
-from topology.document import Document, KeyPath, parse_document, read_document
+from topology.strict_yaml import Document, KeyPath, parse_document, read_document
 
 Store: TypeAlias = Literal["summary", "runs"]
 

@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from cluster.assembly import Machine
-from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved
+from cluster.scenario.schema import Scenario
+from cluster.serving.run import Machine
+from cluster.studies.sweep.lru import Recent
 from cluster.studies.sweep.points import NO_REQUESTS, Point
-from cluster.studies.sweep.recent import Recent
+from cluster.studies.sweep.run_point import Result, Terms, Workshop
 from cluster.studies.sweep.schedule import Chunk, Schedule
-from cluster.studies.sweep.work import Result, Terms, Workshop
 from workloads.columns import Requests
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ import numpy as np
 from pydantic import BaseModel
 
 from cluster.scenario.load import load_variant
-from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
-from cluster.studies.sweep.library import Library
+from cluster.studies.sweep.input_cache import Library
 from results.schema import SPECIAL, TABLES
 from workloads.columns import Requests
 

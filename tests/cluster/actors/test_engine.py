@@ -41,8 +41,8 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
     """Have a blow fall on the crew at each of the first so many windows; tells how many fell."""
 
     def prepare(blow: Blow, times: int) -> list[int]:
-        from cluster.actors import play
-        from cluster.actors.lane import Lane
+        from cluster.actors import executor
+        from cluster.actors.log_batches import Lane
 
         push, fallen = Lane.push, [0]
 
@@ -52,7 +52,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
                 fallen[0] += 1
                 blow(lane._crew)
 
-        monkeypatch.setattr(play, "BATCH_ROWS", 200)
+        monkeypatch.setattr(executor, "BATCH_ROWS", 200)
         monkeypatch.setattr(Lane, "push", push_and_strike)
         return fallen
 
@@ -108,7 +108,7 @@ def test_a_card_that_is_lost_again_and_again_is_named(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("cluster.actors.crew.REBUILDS", 1)
+    monkeypatch.setattr("cluster.actors.actor_group.REBUILDS", 1)
     strike(lambda _: kill_an_actor(), 1000)
 
     with pytest.raises(RuntimeError, match=r"card \S* \(and 15 more\) was lost 2") as caught:
@@ -118,9 +118,9 @@ def test_a_card_that_is_lost_again_and_again_is_named(
 
 
 def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
-    from cluster.actors.crew import Crew, CrewError
-    from cluster.actors.packing import pack
-    from cluster.actors.share import Share
+    from cluster.actors.actor_group import Crew, CrewError
+    from cluster.actors.placement import pack
+    from cluster.actors.worker import Share
 
     nothing: Any = {0: None}  # instead of a card: its actor fails in the making
     crew = Crew(pack({0: 0}, 1, cpus=1), Share, nothing, print, at_once=1)
@@ -134,9 +134,9 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
 def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from cluster.actors import crew as crews
-    from cluster.actors.packing import pack
-    from cluster.actors.share import Share
+    from cluster.actors import actor_group as crews
+    from cluster.actors.placement import pack
+    from cluster.actors.worker import Share
 
     asked: list[int] = []
 

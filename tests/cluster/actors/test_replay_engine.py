@@ -72,7 +72,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, set[int]], None]:
     """Have a blow fall on the crew whenever a card among those of these numbers is asked for."""
 
     def prepare(blow: Blow, asked_for: set[int]) -> None:
-        from cluster.actors.op_source import OpSource
+        from cluster.actors.remote_operations import OpSource
 
         ask = OpSource._ask
 
@@ -165,7 +165,7 @@ def test_a_card_of_a_replay_that_is_lost_again_and_again_is_named(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
-    monkeypatch.setattr("cluster.actors.crew.REBUILDS", 1)
+    monkeypatch.setattr("cluster.actors.actor_group.REBUILDS", 1)
     strike(lambda _: kill_an_actor(), {5, 20})
 
     with pytest.raises(RuntimeError, match=r"card \S* \(and 63 more\) was lost 2") as caught:

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from cluster.machine.collectives import FULL, Transfers
-from cluster.machine.tables import Integers
-from cluster.replay.problem import MOST_BINS, Kind, Operations
+from cluster.perf_model.collectives import FULL, Transfers
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import MOST_BINS, Kind, Operations
 
 Row: TypeAlias = dict[str, Any]
 """Some columns of an operation; what it leaves out is as in ``BLANK``."""

@@ -6,10 +6,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.collectives import Messages, Transfers
+from cluster.perf_model.collectives import Messages, Transfers
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
-from cluster.replay.problem import Kind, Operations, ReplayError
+from cluster.replay.interface import Kind, Operations, ReplayError
 
 Program: TypeAlias = Callable[..., Operations]
 Wires: TypeAlias = Callable[..., Transfers]

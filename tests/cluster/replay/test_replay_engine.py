@@ -9,13 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.collectives import FULL, FabricError, Transfers
+from cluster.perf_model.collectives import FULL, FabricError, Transfers
 from cluster.replay.engine import replay, run
-from cluster.replay.kernel.advance import advance
-from cluster.replay.kernel.build import build
-from cluster.replay.kernel.state import DONE, LONGEST_PS, STUCK
-from cluster.replay.pair import pair
-from cluster.replay.problem import (
+from cluster.replay.interface import (
     LAST_PS,
     DeadlockError,
     Kind,
@@ -24,6 +20,10 @@ from cluster.replay.problem import (
     ReplayError,
     RunTooLongError,
 )
+from cluster.replay.kernel.advance import advance
+from cluster.replay.kernel.build import build
+from cluster.replay.kernel.state import DONE, LONGEST_PS, STUCK
+from cluster.replay.matching import pair
 
 Program: TypeAlias = Callable[..., Operations]
 Wires: TypeAlias = Callable[..., Transfers]

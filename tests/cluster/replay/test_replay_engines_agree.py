@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cluster import load
-from cluster.machine.collectives import FULL, Transfers
+from cluster.perf_model.collectives import FULL, Transfers
 from cluster.replay.engine import replay
-from cluster.replay.problem import (
+from cluster.replay.interface import (
     DeadlockError,
     Kind,
     Operations,
@@ -20,10 +20,10 @@ from cluster.replay.problem import (
     ReplayError,
     RunTooLongError,
 )
+from cluster.replay.loop_unroll import written_out
 from cluster.replay.reference import replay_reference
-from cluster.replay.repeats import written_out
+from cluster.replay.run import assemble_replay
 from cluster.replay.translate import operations_of
-from cluster.replay_assembly import assemble_replay
 from cluster.scenario.resolve_replay import resolve_replay
 
 Engine: TypeAlias = Callable[..., Replayed]

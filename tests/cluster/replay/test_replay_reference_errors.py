@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cluster.machine.collectives import FULL, Transfers
+from cluster.perf_model.collectives import FULL, Transfers
 from cluster.replay.engine import replay
-from cluster.replay.problem import (
+from cluster.replay.interface import (
     LAST_PS,
     DeadlockError,
     Kind,

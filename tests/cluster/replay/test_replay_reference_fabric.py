@@ -8,9 +8,9 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from cluster.machine.collectives import FULL, Transfers
+from cluster.perf_model.collectives import FULL, Transfers
 from cluster.replay.engine import replay
-from cluster.replay.problem import Kind, Operations, Replayed
+from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.reference import replay_reference
 
 Engine: TypeAlias = Callable[..., Replayed]

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from cluster import ReplayRun, load, replay_trace
-from cluster.replay.problem import Kind, ReplayError
-from cluster.replay.repeats import written_out
+from cluster.replay.interface import Kind, ReplayError
+from cluster.replay.loop_unroll import written_out
+from cluster.replay.op_durations import RECORDED, bare_work
+from cluster.replay.run import assemble_replay
 from cluster.replay.translate import operations_of
-from cluster.replay.work import RECORDED, bare_work
-from cluster.replay_assembly import assemble_replay
 from cluster.scenario.resolve_replay import resolve_replay
 from workloads.chakra.program import Endpoint
 from workloads.program import program_of

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from cluster.machine.collectives import algorithms_of
+from cluster.perf_model.collectives import algorithms_of
 from cluster.scenario.load import ScenarioError, load, template_text
-from cluster.scenario.model import Scenario
+from cluster.scenario.schema import Scenario
 from cluster.scenario.workload import ChakraFolder
-from topology.document import DocumentError, parse_document
+from topology.strict_yaml import DocumentError, parse_document
 
 MINIMAL = "model: llama-3.1-8b\nworkload: {trace: t.csv}\n"
 

@@ -7,7 +7,7 @@ import pytest
 
 from cluster.scenario.load import ScenarioError, load
 from cluster.studies.sweep.definition import read_definition
-from cluster.studies.sweep.library import Library
+from cluster.studies.sweep.input_cache import Library
 from cluster.studies.sweep.points import plan_points
 
 MINIMAL = "model: llama-3.1-8b\nworkload: {trace: t.csv}\n"

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from cluster.machine.residency.expected import traffic_of
-from cluster.run import assemble_any
+from cluster.api.serving import assemble_any
+from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 

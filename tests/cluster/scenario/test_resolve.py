@@ -3,8 +3,8 @@ import json
 from typing import Any
 
 from cluster import load
-from cluster.scenario.identity import MODEL_VERSION, encoded, run_id
 from cluster.scenario.resolve import resolve
+from cluster.scenario.run_id import MODEL_VERSION, encoded, run_id
 
 BASE: dict[str, Any] = {
     "model": "llama-3.1-8b",

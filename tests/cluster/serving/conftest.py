@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.tables import INTERVAL, PriceTables, Records
+from cluster.perf_model.tables import INTERVAL, PriceTables, Records
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]

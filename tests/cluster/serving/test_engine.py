@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.kv_capacity import KvCapacity
-from cluster.machine.tables import STEP, PriceTables, Records
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.tables import STEP, PriceTables, Records
 from cluster.serving.engine import RunTooLongError, run, serve
+from cluster.serving.interface import NEVER, Arrivals, Limits, Served, Status
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LAST_PS, State
-from cluster.serving.problem import NEVER, Arrivals, Limits, Served, Status
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 

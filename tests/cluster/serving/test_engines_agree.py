@@ -9,13 +9,13 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from cluster.assembly import arrivals_of, assemble
-from cluster.machine.tables import PriceTables, Records
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.engine import serve
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
+from cluster.serving.run import arrivals_of, assemble
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]

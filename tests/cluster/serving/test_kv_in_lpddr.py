@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.assembly import arrivals_of, assemble
-from cluster.machine.attention import SHAPE, kv_ps, worked_ps
-from cluster.machine.kv_capacity import KvCapacity
-from cluster.machine.price import steady_decode
-from cluster.machine.tables import STEP, Records
+from cluster.perf_model.attention import SHAPE, kv_ps, worked_ps
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.prices import steady_decode
+from cluster.perf_model.tables import STEP, Records
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.engine import serve
 from cluster.serving.reference import serve_reference
+from cluster.serving.run import arrivals_of, assemble
 
 
 def resolved(

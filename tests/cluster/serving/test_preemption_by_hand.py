@@ -6,8 +6,8 @@ from typing import TypeAlias
 
 import pytest
 
-from cluster.machine.tables import PriceTables, Records
-from cluster.serving.problem import Arrivals, IntervalKind, Limits, Served
+from cluster.perf_model.tables import PriceTables, Records
+from cluster.serving.interface import Arrivals, IntervalKind, Limits, Served
 
 Engine: TypeAlias = Callable[..., Served]
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]

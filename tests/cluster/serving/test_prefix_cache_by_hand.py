@@ -7,8 +7,8 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.tables import PriceTables, Records
-from cluster.serving.problem import Arrivals, Limits, Served
+from cluster.perf_model.tables import PriceTables, Records
+from cluster.serving.interface import Arrivals, Limits, Served
 
 Engine: TypeAlias = Callable[..., Served]
 RunAndLog: TypeAlias = Callable[[Engine, tuple[object, ...]], tuple[Served, Records]]

@@ -7,10 +7,10 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.tables import PriceTables, Records
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.serving.histogram import bin_of
-from cluster.serving.problem import NEVER, Arrivals, Limits, Served
-from cluster.serving.reference.ledger import itl_bin
+from cluster.serving.interface import NEVER, Arrivals, Limits, Served
+from cluster.serving.reference.recorder import itl_bin
 
 Engine: TypeAlias = Callable[..., Served]
 RunAndLog: TypeAlias = Callable[[Engine, tuple[object, ...]], tuple[Served, Records]]

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.machine.kv_capacity import KvCapacity
-from cluster.machine.tables import Integers, PriceTables, Records
-from cluster.serving.problem import NEVER, Arrivals, IntervalKind, Limits, Served, Status
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.tables import Integers, PriceTables, Records
+from cluster.serving.admission_limits import refused
+from cluster.serving.interface import NEVER, Arrivals, IntervalKind, Limits, Served, Status
 from cluster.serving.reference import serve_reference
-from cluster.serving.reference.ledger import Ledger
+from cluster.serving.reference.recorder import Ledger
 from cluster.serving.reference.simulation import Simulation
-from cluster.serving.refusal import refused
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]

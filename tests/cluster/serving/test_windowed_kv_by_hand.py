@@ -7,9 +7,9 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from cluster.machine.kv_capacity import KvCapacity, held_blocks
-from cluster.machine.tables import PriceTables, Records
-from cluster.serving.problem import Arrivals, Limits, Served, Status
+from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
+from cluster.perf_model.tables import PriceTables, Records
+from cluster.serving.interface import Arrivals, Limits, Served, Status
 
 Engine: TypeAlias = Callable[..., Served]
 RunAndLog: TypeAlias = Callable[[Engine, tuple[object, ...]], tuple[Served, Records]]

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cluster.scenario.load import ScenarioError, load
-from cluster.scenario.model import Scenario, Slo
+from cluster.scenario.schema import Scenario, Slo
 from cluster.studies.capacity import (
     Found,
     NoCapacityError,

@@ -2,11 +2,11 @@ from typing import Any
 
 import pytest
 
-from cluster.assembly import assemble
-from cluster.machine.price import steady_decode
-from cluster.run import simulate
+from cluster.api.serving import simulate
+from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
+from cluster.serving.run import assemble
 from cluster.studies.explain import explain, explain_text
 
 TRAFFIC = {

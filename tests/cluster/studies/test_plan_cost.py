@@ -1,11 +1,11 @@
-"""What candidates cost, by hand and beside ``cluster.machine.cost``."""
+"""What candidates cost, by hand and beside ``cluster.perf_model.tco``."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 
-from cluster.machine.cost import inventory_of, usd_per_hour
+from cluster.perf_model.tco import inventory_of, usd_per_hour
 from cluster.scenario.load import load
 from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.space import Choices

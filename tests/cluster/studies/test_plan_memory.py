@@ -5,10 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cluster.machine.memory import MemorySettings, fit, stage_memory
-from cluster.machine.residency.places import Mode
-from cluster.machine.tables import Integers
-from cluster.studies.plan import fill
+from cluster.perf_model.memory import MemorySettings, fit, stage_memory
+from cluster.perf_model.memory.placement import Mode
+from cluster.perf_model.tables import Integers
+from cluster.studies.plan import batch_scores
 from cluster.studies.plan.memory import UNITS, stage_rows
 from cluster.studies.plan.space import MODES
 from cluster.studies.plan.traffic import Floats
@@ -37,7 +37,7 @@ def check(rows: Integers, most: int, seats: Integers, status: Integers, found: F
     """With requests of one block on the mean and ``most`` at most in layers of each kind."""
     kinds = rows.shape[1] - UNITS
     longest = np.full((len(seats), kinds), most)
-    fill.check(rows, np.ones(kinds), longest, seats, status, found)
+    batch_scores.check(rows, np.ones(kinds), longest, seats, status, found)
 
 
 @pytest.mark.parametrize(("name", "plan", "mode"), CASES)
@@ -50,24 +50,24 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
     one = MemorySettings(mode=mode, weights=stored, kv=kv)
     rows = stage_rows(model, plan, hardware, one)
     seats = np.array([1, 7, 60, 333, 5000, 60_000])
-    status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), fill.COLUMNS))
+    status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), batch_scores.COLUMNS))
 
     check(rows, 1, seats, status, found)
 
     for batch, became, row in zip(seats, status, found, strict=True):
         settings = replace(one, max_num_seqs=int(batch))
         fits = all(stage.fits for stage in stage_memory(model, plan, hardware, settings))
-        assert (became == fill.FITS) == fits
+        assert (became == batch_scores.FITS) == fits
         if fits:
             fitted = fit(model, plan, hardware, settings)
-            assert row[fill.BLOCKS] == fitted.blocks
-            assert row[fill.HEADROOM] == min(fitted.headroom_bytes)
+            assert row[batch_scores.BLOCKS] == fitted.blocks
+            assert row[batch_scores.HEADROOM] == min(fitted.headroom_bytes)
 
 
 def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
     model, hardware = load_model("deepseek-v3"), load_hardware("corsair")
     eight = get_format("mxint8")
-    status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
+    status, found = np.zeros(1, np.int64), np.zeros((1, batch_scores.COLUMNS))
     became = {}
     for mode in MODES:
         settings = MemorySettings(mode=mode, weights=eight, kv=eight)
@@ -75,7 +75,10 @@ def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
         check(rows, 1, np.array([4]), status, found)
         became[mode] = int(status[0])
 
-    assert became == {"capacity": fill.LPDDR, "performance": fill.SRAM}  # 671 GB and one card
+    assert became == {
+        "capacity": batch_scores.LPDDR,
+        "performance": batch_scores.SRAM,
+    }  # 671 GB and one card
 
 
 def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
@@ -83,11 +86,11 @@ def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
     eight = get_format("mxint8")
     plan = Plan(tensor_parallel_size=8)
     rows = stage_rows(model, plan, hardware, MemorySettings(weights=eight, kv=eight))
-    status, found = np.zeros(1, np.int64), np.zeros((1, fill.COLUMNS))
+    status, found = np.zeros(1, np.int64), np.zeros((1, batch_scores.COLUMNS))
 
     check(rows, 10**6, np.array([4]), status, found)
 
-    assert status[0] == fill.KV
+    assert status[0] == batch_scores.KV
 
 
 def test_sequences_are_counted_by_kind_of_layer() -> None:
@@ -96,11 +99,11 @@ def test_sequences_are_counted_by_kind_of_layer() -> None:
     settings = MemorySettings(weights=get_format("mxint4"), kv=get_format("mxint8"))
     rows = stage_rows(model, plan, hardware, settings)
     (room,) = fit(model, plan, hardware, settings).capacity.room_units
-    status, found = np.zeros(2, np.int64), np.zeros((2, fill.COLUMNS))
+    status, found = np.zeros(2, np.int64), np.zeros((2, batch_scores.COLUMNS))
 
     # Requests of 100.5 full and 3 windowed blocks; the longest just fits, or is one block too long.
     longest = np.array([[room - 11, 11], [room - 10, 11]])
-    fill.check(rows, np.array([100.5, 3.0]), longest, np.array([1, 1]), status, found)
+    batch_scores.check(rows, np.array([100.5, 3.0]), longest, np.array([1, 1]), status, found)
 
-    assert status.tolist() == [fill.FITS, fill.KV]
-    assert found[0, fill.SEQUENCES] == room / 103.5
+    assert status.tolist() == [batch_scores.FITS, batch_scores.KV]
+    assert found[0, batch_scores.SEQUENCES] == room / 103.5

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.run import simulate
+from cluster.api.serving import simulate
 from cluster.scenario.load import load
-from cluster.scenario.model import Scenario
+from cluster.scenario.schema import Scenario
 from cluster.studies.plan.chance import capped, gathered, largest_of
 from cluster.studies.plan.pipeline import queue_wait_ps, streaming_share
 from cluster.studies.plan.space import Choices

@@ -5,17 +5,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.assembly import assemble
-from cluster.machine.price import steady_decode
+from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
-from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import resolve
-from cluster.studies.plan.cycle import decode_ps, mix_ps
+from cluster.scenario.schema import Scenario
+from cluster.serving.run import assemble
+from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps
 from cluster.studies.plan.prices import given, laid
+from cluster.studies.plan.queueing import closing_ps, queue_ps
 from cluster.studies.plan.space import Choices
 from cluster.studies.plan.study import plan
 from cluster.studies.plan.traffic import traffic_of
-from cluster.studies.plan.waits import closing_ps, queue_ps
 
 PROMPT, OUTPUT = 512, 64
 

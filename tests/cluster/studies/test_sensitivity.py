@@ -9,7 +9,7 @@ import pytest
 
 from cluster import load
 from cluster.commands.app import main
-from cluster.scenario.model import Scenario
+from cluster.scenario.schema import Scenario
 from cluster.studies.sensitivity import SensitivityError, sensitivity, uncertain
 from cluster.studies.sweep import SweepError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from cluster.machine.calibrate import EIGHT_B, SEVENTY_B, predict
-from cluster.machine.tables import BOUNDS
+from cluster.perf_model.calibrate import EIGHT_B, SEVENTY_B, predict
+from cluster.perf_model.tables import BOUNDS
 from cluster.studies.published import Beside, Claim, load_published
 from cluster.studies.validate import Row, compare, measure
 from workloads.model import load_model

@@ -9,8 +9,8 @@ from cluster import load
 from cluster.scenario.resolve import resolve
 from cluster.studies.sweep.engines import RayEngine, run_chunk
 from cluster.studies.sweep.points import NO_REQUESTS, Point
+from cluster.studies.sweep.run_point import Result, Terms, Workshop
 from cluster.studies.sweep.schedule import Chunk
-from cluster.studies.sweep.work import Result, Terms, Workshop
 
 RESOLVED = resolve(
     load(

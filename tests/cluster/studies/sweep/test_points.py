@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from cluster import sweep
-from cluster.scenario.model import Scenario
 from cluster.scenario.resolve import Openers, Resolved, resolve
+from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import points as points_module
 
 ASKED = {

@@ -14,7 +14,7 @@ import pytest
 
 from cluster import load, simulate, sweep
 from cluster.studies.sweep import SweepError, resume
-from cluster.studies.sweep import work as work_module
+from cluster.studies.sweep import run_point as work_module
 from results import ResultsError, open_sweep
 from results.atomic import replacing
 from results.summary import flatten
@@ -216,7 +216,7 @@ def test_failed_points_are_computed_again_when_asked(tmp_path: Path) -> None:
 def test_a_disk_that_is_full_leaves_earlier_parts_and_the_sweep_goes_on_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.studies.sweep.rows.FLUSH_S", 0.0)
+    monkeypatch.setattr("cluster.studies.sweep.point_rows.FLUSH_S", 0.0)
     written: list[Path] = []
 
     @contextmanager

@@ -1,0 +1,1 @@
+"""The Python API: a serving run, a replay of an operation trace, and their output."""

@@ -1,0 +1,245 @@
+"""The Python door of operation traces: ask, get times, keep them if you like."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from cluster.actors.placement import CardsPerActor
+from cluster.actors.replay_engine import RayReplayEngine
+from cluster.api.run_output import EngineName, commit, opened, run_writer
+from cluster.perf_model.energy.totals import spent_by_ranks
+from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
+from cluster.replay.interface import Observer
+from cluster.replay.op_tables import Columns
+from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
+from cluster.replay.tables import (
+    card_time_columns,
+    critical_columns,
+    load_parts,
+    op_parts,
+    replay_map,
+    step_columns,
+)
+from cluster.scenario.load import load
+from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.run_id import MODEL_VERSION
+from cluster.scenario.schema import Scenario
+from cluster.serving.tables import energy_measured
+from results import display
+from results.default_dirs import RUNS
+from results.summary import energy_side, flatten
+
+if TYPE_CHECKING:
+    from results.remote_parts import Encoded
+
+
+class ReplayEngine(Protocol):
+    """Who carries a replay out; the results are the same to the bit."""
+
+    def assemble(self, resolved: ResolvedReplay) -> ReplayMachine: ...
+
+    def play(
+        self, resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
+    ) -> ReplayOutcome: ...
+
+    def op_parts(
+        self, machine: ReplayMachine, outcome: ReplayOutcome
+    ) -> "Iterator[Columns] | Iterator[Encoded]": ...
+
+
+class LocalReplayEngine:
+    """Everything in this process."""
+
+    assemble = staticmethod(assemble_replay)
+    play = staticmethod(play_replay)
+    op_parts = staticmethod(op_parts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayRun:
+    """One replay: its summary and its times; ``save`` leaves the whole of it on disk."""
+
+    scenario: Scenario
+    resolved: ResolvedReplay
+    machine: ReplayMachine
+    outcome: ReplayOutcome
+    measures: Measures
+    summary: dict[str, Any]
+    """As the table ``replay`` has it; nested under ``critical_share``."""
+    times: tuple[datetime, datetime]
+    run_dir: Path | None = None
+    """Where the run lies, once saved."""
+
+    def __repr__(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.line("ReplayRun", facts, display.run_figures(self.summary))
+
+    def _repr_html_(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.table("ReplayRun", facts, display.run_figures(self.summary))
+
+    @property
+    def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
+        return self.resolved.run_id
+
+    @property
+    def steps(self) -> Columns:
+        """Columns of step_times.parquet."""
+        return step_columns(self.measures)
+
+    @property
+    def critical(self) -> Columns:
+        """Columns of critical.parquet."""
+        return critical_columns(self.machine, self.outcome, self.measures)
+
+    @property
+    def waits(self) -> dict[str, float]:
+        """Share of the critical path by switch or link that it waits for, the largest first."""
+        return waits(self.machine, self.outcome, self.measures)
+
+    @property
+    def stage_bubbles(self) -> list[float]:
+        """Part of the run that each pipeline stage is idle; empty where there are no stages."""
+        return stage_bubbles(self.machine, self.outcome, self.measures)
+
+    def save(self, root: str | Path = RUNS) -> Path:
+        """Write the run under ``root`` and return its folder; the same run is replaced."""
+        with run_writer(root, self.run_id) as writer:
+            return commit(writer, self.resolved, self.times, _parts(self, LocalReplayEngine()))
+
+
+def replay_trace(
+    scenario: Scenario | str | Path | Mapping[str, Any],
+    *,
+    observer: Observer | None = None,
+    out: str | Path | None = None,
+    engine: EngineName = "local",
+    cards_per_actor: CardsPerActor = "auto",
+    ray_address: str | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> ReplayRun:
+    """Replay the operation trace of a scenario: a program file, a generated one, or Chakra.
+
+    Parameters
+    ----------
+    scenario
+        A scenario, a YAML file, or a mapping of the same shape, with ``workload: {program: ...}``
+        or ``workload: {chakra: ...}``.
+    observer
+        Called between windows of the run: simulated time in ps, operations done.
+    out
+        A folder to write the run to.
+    engine
+        ``local`` runs in this process. ``ray`` makes every card that has a rank a Ray actor, which
+        prices and encodes its operations; the results are the same to the bit.
+    cards_per_actor
+        With ``ray``: so many cards share an actor; ``auto`` goes by the processors there are.
+    ray_address
+        With ``ray``: the address of a cluster, ``auto`` for one that runs on this machine, or None
+        to start a private one.
+    notice
+        With ``ray``: called with lines of text on what is started there.
+
+    Returns
+    -------
+    The replay. ``summary`` has one value a key (``makespan_s`` in s, shares as parts of 1);
+    ``steps`` and ``critical`` are mappings of arrays, a row per step, and a row per step, cause and
+    link of the critical path; ``waits`` are shares of the critical path by link or switch.
+
+    Raises
+    ------
+    ValueError
+        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run).
+
+    Examples
+    --------
+    >>> from corsair_sim import replay
+    >>> run = replay({
+    ...     "model": "llama-3.1-8b",
+    ...     "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+    ...     "workload": {"program": {"phase": "decode", "batch": 1, "context": 16, "steps": 2}},
+    ... })
+    >>> run.summary["ranks"], run.summary["steps"]
+    (8, 2)
+    """
+    started = datetime.now(UTC)
+    resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
+    with opened(
+        engine,
+        LocalReplayEngine,
+        RayReplayEngine,
+        cards_per_actor=cards_per_actor,
+        ray_address=ray_address,
+        notice=notice,
+    ) as runner:
+        machine = runner.assemble(resolved)
+        if out is None:
+            return _run(resolved, machine, started, runner, observer)
+        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
+            run = _run(resolved, machine, started, runner, observer)
+            folder = commit(writer, resolved, run.times, _parts(run, runner))
+            return replace(run, run_dir=folder)
+
+
+def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
+    """Replay an operation trace that is already opened, in this process."""
+    started, engine = datetime.now(UTC), LocalReplayEngine()
+    return _run(resolved, engine.assemble(resolved), started, engine, observer)
+
+
+def _run(
+    resolved: ResolvedReplay,
+    machine: ReplayMachine,
+    started: datetime,
+    engine: ReplayEngine,
+    observer: Observer | None,
+) -> ReplayRun:
+    outcome = engine.play(resolved, machine, observer=observer)
+    measures = measures_of(machine, outcome)
+    return ReplayRun(
+        scenario=resolved.scenario,
+        resolved=resolved,
+        machine=machine,
+        outcome=outcome,
+        measures=measures,
+        summary={
+            "run_id": resolved.run_id,
+            "model_version": MODEL_VERSION,
+            **replay_summary(machine, outcome, measures),
+            **_energy(machine, outcome),
+            "flags": list(resolved.notes),
+        },
+        times=(started, datetime.now(UTC)),
+    )
+
+
+def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
+    """Keys of energy; None where the trace does not say what was computed."""
+    energy = machine.energy
+    if energy is None:
+        return {"clock_hz": None, **energy_side(None, None)}
+    spent = spent_by_ranks(
+        energy.ranks_j,
+        static_w=energy.static_w,
+        cards=energy.cards,
+        end_ps=outcome.replayed.makespan_ps,
+    )
+    measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
+    return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
+
+
+def _parts(run: ReplayRun, engine: ReplayEngine) -> "Iterator[tuple[str, Columns | Encoded]]":
+    """Every part of every table."""
+    machine, outcome, measures = run.machine, run.outcome, run.measures
+    yield "replay", flatten(run.summary)
+    for part in engine.op_parts(machine, outcome):
+        yield "ops", part
+    for loads in load_parts(machine, outcome):
+        yield "links", loads
+    yield "step_times", run.steps
+    yield "card_times", card_time_columns(machine, outcome, measures)
+    yield "critical", run.critical
+    yield from replay_map(machine).items()

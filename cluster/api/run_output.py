@@ -1,0 +1,100 @@
+"""What both Python doors do with a run: hand it to an engine, and keep it on disk."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, get_args
+
+from cluster.actors.placement import CardsPerActor
+from cluster.actors.session import Hiring
+from cluster.scenario.run_id import MODEL_VERSION
+from cluster.scenario.schema import Scenario
+from topology.catalog import Hardware
+
+if TYPE_CHECKING:
+    from results.store import RunWriter
+
+EngineName: TypeAlias = Literal["local", "ray"]
+
+
+class EngineNameError(ValueError):
+    """There is no such engine; says which there are."""
+
+    exit_code: ClassVar[int] = 2
+
+
+class Asked(Protocol):
+    """A scenario with everything that its names stood for."""
+
+    @property
+    def scenario(self) -> Scenario: ...
+
+    @property
+    def hardware(self) -> Hardware | None: ...
+
+    @property
+    def inputs(self) -> Iterable[Mapping[str, object]]: ...
+
+    @property
+    def run_id(self) -> str: ...
+
+
+@contextmanager
+def opened(
+    name: EngineName,
+    local: Callable[[], Any],
+    on_ray: Callable[[Hiring], Any],
+    *,
+    cards_per_actor: CardsPerActor,
+    ray_address: str | None,
+    notice: Callable[[str], None],
+) -> Iterator[Any]:
+    """Open the engine of that name, one of these two; what it hires on a Ray is let go at the end.
+
+    Raises
+    ------
+    EngineNameError
+        There is none of that name.
+    """
+    if name not in get_args(EngineName):
+        raise EngineNameError(f"engine: {name!r} is none of {', '.join(get_args(EngineName))}")
+    if name == "local":
+        yield local()
+        return
+    with Hiring(ray_address, cards_per_actor, notice) as hiring:
+        yield on_ray(hiring)
+
+
+def run_writer(root: str | Path, run_id: str) -> "RunWriter":
+    """Begin the folder of a run; only who keeps a run imports what writes it."""
+    from results.store import RunWriter
+
+    return RunWriter(Path(root), run_id)
+
+
+def commit(
+    writer: "RunWriter",
+    asked: Asked,
+    times: tuple[datetime, datetime],
+    parts: Iterable[tuple[str, Any]],
+) -> Path:
+    """Hand the parts of all tables to the writer; the run appears when the last is whole."""
+    from results.provenance import manifest
+
+    for table, columns in parts:
+        writer.append(table, columns)
+    figures = asked.hardware.figures if asked.hardware else {}
+    return writer.commit(
+        manifest(
+            run_id=asked.run_id,
+            model_version=MODEL_VERSION,
+            scenario=asked.scenario.model_dump(mode="json"),
+            inputs=asked.inputs,
+            hardware={name: asdict(figure) for name, figure in figures.items()},
+            times=times,
+            command=sys.argv,
+        )
+    )

@@ -1,0 +1,300 @@
+"""The Python door: ask, get numbers, keep them if you like."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.actors.engine import RayEngine
+from cluster.actors.placement import CardsPerActor
+from cluster.api.run_output import EngineName, commit, opened, run_writer
+from cluster.disaggregated import tables as pool_outputs
+from cluster.disaggregated.engine import PooledEngine
+from cluster.disaggregated.placement import assemble_pools
+from cluster.perf_model.tables import STEP, Records
+from cluster.perf_model.tco import cost_summary, inventory_of
+from cluster.scenario.load import load
+from cluster.scenario.resolve import Resolved, resolve
+from cluster.scenario.run_id import MODEL_VERSION
+from cluster.scenario.schema import Scenario
+from cluster.scenario.warmup import check_warmup
+from cluster.serving import tables as serving_tables
+from cluster.serving.interface import Observer, OnSteps
+from cluster.serving.run import Machine, MapOf, Outcome, assemble, play
+from cluster.serving.tables import Columns, card_parts
+from results import display
+from results.columns import request_columns
+from results.default_dirs import RUNS
+from results.summary import flatten, summarise
+
+
+class Engine(Protocol):
+    """Who carries a run out; the results are the same to the bit.
+
+    A machine is whatever the engine has assembled, an outcome whatever it has played.
+    """
+
+    def assemble(self, resolved: Resolved) -> Any: ...
+
+    @property
+    def play(self) -> Callable[..., Any]: ...
+
+    def card_parts(self, machine: Any, outcome: Any) -> Iterator[Columns]: ...
+
+
+class LocalEngine:
+    """Everything in this process."""
+
+    assemble = staticmethod(assemble)
+    play = staticmethod(play)
+    card_parts = staticmethod(card_parts)
+
+    def beside(self) -> "LocalEngine":
+        """Another one, for the other pool of a disaggregated run."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Run:
+    """One run: its summary and its requests; ``save`` leaves the whole of it on disk."""
+
+    scenario: Scenario
+    resolved: Resolved
+    machine: Machine
+    outcome: Outcome
+    summary: dict[str, Any]
+    """Keys of vLLM's bench serve and our own; nested under ``bound_share``."""
+    times: tuple[datetime, datetime]
+    run_dir: Path | None = None
+    """Where the run lies, once saved."""
+
+    def __repr__(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.line("Run", facts, display.run_figures(self.summary))
+
+    def _repr_html_(self) -> str:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return display.table("Run", facts, display.run_figures(self.summary))
+
+    @property
+    def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
+        return self.resolved.run_id
+
+    @property
+    def requests(self) -> dict[str, npt.ArrayLike]:
+        """Columns of requests.parquet (seconds; NaN where it did not happen)."""
+        return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
+
+    def save(self, root: str | Path = RUNS) -> Path:
+        """Write the run under ``root`` and return its folder; the same run is replaced.
+
+        The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
+        """
+        with run_writer(root, self.run_id) as writer:
+            engine = _of_pools(LocalEngine(), self.resolved)
+            return commit(writer, self.resolved, self.times, _parts(self, engine))
+
+
+def simulate(
+    scenario: Scenario | str | Path | Mapping[str, Any] | None = None,
+    *,
+    observer: Observer | None = None,
+    out: str | Path | None = None,
+    engine: EngineName = "local",
+    cards_per_actor: CardsPerActor = "auto",
+    ray_address: str | None = None,
+    notice: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """Simulate serving of a request trace.
+
+    Parameters
+    ----------
+    scenario
+        A scenario, a YAML file, a mapping of the same shape, or None for the bundled example.
+    observer
+        Called between windows of the run: simulated time in ps, requests done, tokens sent.
+    out
+        A folder to write the run to. The step log is streamed there where the scenario asks for it
+        (``store: {steps: true}``); it is not kept in memory.
+    engine
+        ``local`` runs in this process. ``ray`` makes every card a Ray actor; the results are the
+        same to the bit.
+    cards_per_actor
+        With ``ray``: so many cards share an actor; ``auto`` goes by the processors there are.
+    ray_address
+        With ``ray``: the address of a cluster, ``auto`` for one that runs on this machine, or None
+        to start a private one.
+    notice
+        With ``ray``: called with lines of text on what is started there.
+
+    Returns
+    -------
+    The run. ``summary`` has one value a key (``mean_ttft_ms`` in ms, ``output_throughput`` in
+    tokens/s, ``joules_per_output_token`` in J); ``requests`` is a mapping of arrays of length
+    [requests], times in s, NaN where a thing did not happen.
+
+    Raises
+    ------
+    ValueError
+        In its classes with ``exit_code`` 2 (wrong input) and 3 (cannot run: it does not fit).
+
+    Examples
+    --------
+    >>> from corsair_sim import load, simulate
+    >>> run = simulate(load(workload={"synthetic": {"requests": 20}}))
+    >>> run.summary["completed"], run.requests["ttft_s"].shape
+    (20, (20,))
+    >>> folder = run.save()                     # results/runs/<run_id>
+    """
+    started = datetime.now(UTC)
+    resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    check_warmup(resolved)
+    with opened(
+        engine,
+        LocalEngine,
+        RayEngine,
+        cards_per_actor=cards_per_actor,
+        ray_address=ray_address,
+        notice=notice,
+    ) as one:
+        runner = _of_pools(one, resolved)
+        machine = runner.assemble(resolved)
+        if out is None:
+            return _run(resolved, machine, started, runner.play, observer)
+        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
+            on_steps = _keeper(writer) if resolved.scenario.store.steps else None
+            run = _run(resolved, machine, started, runner.play, observer, on_steps)
+            folder = commit(writer, resolved, run.times, _parts(run, runner))
+            return replace(run, run_dir=folder)
+
+
+def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
+    """Run a resolved scenario in this process on a machine that was assembled for its like."""
+    runner = _of_pools(LocalEngine(), resolved)
+    return _run(resolved, machine, datetime.now(UTC), runner.play, observer)
+
+
+def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
+    """The machine of a run in this process, whether it is divided into pools or not."""
+    alone = partial(assemble, mapped=mapped)
+    return alone(resolved) if resolved.pools is None else assemble_pools(resolved, (alone, alone))
+
+
+def _of_pools(engine: Any, resolved: Resolved) -> Engine:
+    """The engine itself, or for a disaggregated run two of its kind."""
+    return engine if resolved.pools is None else PooledEngine(engine, engine.beside())
+
+
+def _tables(resolved: Resolved) -> Any:
+    """The module that makes the run's tables; both have the same functions."""
+    return serving_tables if resolved.pools is None else pool_outputs
+
+
+def _keeper(writer: Any) -> OnSteps:
+    """Stream the step log to disk; a run without steps has a table without rows."""
+
+    def keep(window: Records) -> None:
+        writer.append("steps", {name: window[name] for name in STEP.names or ()})
+
+    keep(np.empty(0, STEP))
+    return keep
+
+
+def _run(
+    resolved: Resolved,
+    machine: Machine,
+    started: datetime,
+    play: Callable[..., Outcome],
+    observer: Observer | None,
+    on_steps: OnSteps | None = None,
+) -> Run:
+    outcome = play(resolved, machine, observer=observer, on_steps=on_steps)
+    check_warmup(resolved, outcome.served.arrival_ps)
+    return Run(
+        scenario=resolved.scenario,
+        resolved=resolved,
+        machine=machine,
+        outcome=outcome,
+        summary=_summary(resolved, machine, outcome),
+        times=(started, datetime.now(UTC)),
+    )
+
+
+def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
+    scenario, tables = resolved.scenario, _tables(resolved)
+    flags = _flags(resolved, outcome)
+    if resolved.pools is not None:
+        flags += tables.flags(machine, outcome)
+    summary = summarise(
+        tables.request_ps(resolved, outcome),
+        machine=tables.measured(resolved, machine, outcome),
+        itl_count=outcome.served.itl_count,
+        slo=scenario.slo.model_dump(),
+        warmup_s=scenario.warmup_s,
+        flags=flags,
+    )
+    costs = _costs(resolved, summary)
+    return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
+
+
+def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | None]:
+    """What the cluster costs; the building's own power comes in with its own uncertainty."""
+    figures, size = resolved.hardware.figures, resolved.scenario.cluster
+    watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
+    return cost_summary(
+        figures,
+        inventory_of(
+            figures,
+            racks=size.racks,
+            servers_per_rack=size.servers_per_rack,
+            cards_per_server=size.cards_per_server,
+        ),
+        power_w=None if None in watts else sum(watts),
+        tokens_per_s=summary["output_throughput"],
+    )
+
+
+def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
+    """What a reader of the numbers should beware of."""
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    flags = []
+    refused = int(np.count_nonzero(outcome.served.status))
+    if refused:
+        were = "request was" if refused == 1 else "requests were"
+        flags.append(f"{refused:,} {were} refused: requests.parquet says why (status)")
+    if requests.skipped:
+        flags.append(
+            f"{requests.skipped} failed requests of the trace (no prompt or no output tokens) were "
+            "left out"
+        )
+    flags.extend(f"trace: {note}" for note in requests.notes)
+    if requests.reordered:
+        flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
+    if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:
+        flags.append("prefix caching has nothing to find: the requests carry no block hashes")
+    windows = any(layer.attention.window for layer in resolved.model.layers)
+    if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
+        flags.append("prefix caching: layers that see a window keep all their KV blocks, too")
+    idle = len(resolved.requests) and outcome.steps == 0
+    if idle:
+        flags.append("no step was run")
+    return flags
+
+
+def _parts(run: Run, engine: Engine) -> Iterator[tuple[str, Columns]]:
+    """Every part of every table, but for the step log."""
+    machine, outcome, tables = run.machine, run.outcome, _tables(run.resolved)
+    yield "requests", run.requests
+    yield "summary", flatten(run.summary)
+    for part in engine.card_parts(machine, outcome):
+        yield "cards", part
+    for part in tables.link_parts(run.resolved, machine, outcome):
+        yield "links", part
+    yield from tables.map_tables(machine).items()
+    yield "placement", tables.placement_table(machine)

@@ -1,0 +1,48 @@
+"""Who carries a disaggregated run out: an engine for each pool, of whatever kind."""
+
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+from cluster.disaggregated.placement import PooledMachine, assemble_pools
+from cluster.disaggregated.run import PooledOutcome, play_pools
+from cluster.disaggregated.tables import card_parts
+from cluster.scenario.resolve import Resolved
+from cluster.serving.interface import Observer, OnSteps
+from cluster.serving.run import Machine, Outcome
+from cluster.serving.tables import Columns
+
+
+class PoolEngine(Protocol):
+    """What carries out the run of one pool."""
+
+    @property
+    def assemble(self) -> Callable[[Resolved], Machine]: ...
+
+    @property
+    def play(self) -> Callable[..., Outcome]: ...
+
+
+class PooledEngine:
+    """Two engines, one after the other; the tables are made here."""
+
+    def __init__(self, prefill: PoolEngine, decode: PoolEngine) -> None:
+        self._engines = prefill, decode
+
+    def assemble(self, resolved: Resolved) -> PooledMachine:
+        prefill, decode = self._engines
+        return assemble_pools(resolved, (prefill.assemble, decode.assemble))
+
+    def play(
+        self,
+        resolved: Resolved,
+        machine: PooledMachine,
+        *,
+        observer: Observer | None = None,
+        on_steps: OnSteps | None = None,
+    ) -> PooledOutcome:
+        prefill, decode = self._engines
+        plays = prefill.play, decode.play
+        return play_pools(resolved, machine, plays, observer=observer, on_steps=on_steps)
+
+    def card_parts(self, machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
+        return card_parts(machine, outcome)

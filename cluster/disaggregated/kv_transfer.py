@@ -1,0 +1,138 @@
+"""Prompts' KV on its way from pool to pool: messages that contend on the map's links."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cluster.disaggregated.placement import PooledMachine
+from cluster.perf_model.collectives import resources_of
+from cluster.perf_model.collectives.point_to_point import PairPaths as Lanes
+from cluster.perf_model.collectives.point_to_point import paced_messages as streams
+from cluster.perf_model.collectives.point_to_point import pair_paths as lanes
+from cluster.perf_model.tables import Integers
+from cluster.replay.engine import replay
+from cluster.replay.interface import Kind, Operations
+from cluster.replay.kernel.state import LONGEST_PS
+from cluster.scenario.resolve import Resolved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Handed:
+    """The requests that have been prefilled, one row each."""
+
+    began_ps: Integers
+    """Start of the first step of its prefill."""
+    ended_ps: Integers
+    """End of its last."""
+    prompt_tokens: Integers
+    replica: Integers
+    """Of the prefill pool."""
+    target: Integers
+    """Replica of the decode pool."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Moved:
+    """What became of the transfers."""
+
+    there_ps: Integers
+    """[n] when the last byte of a request's KV has arrived; never before ``ended_ps``."""
+    moved_bytes: Integers
+    """[n] all its messages together."""
+    start_ps: int
+    """Where the first bin begins: nothing is sent before."""
+    bin_ps: int
+    link_bytes: Integers
+    """[bin, link] of all transfers; whole sums are exact."""
+
+
+def move(
+    resolved: Resolved, machine: PooledMachine, handed: Handed, *, layerwise: bool, most_bins: int
+) -> Moved:
+    """Send every prompt's KV, one message for each pair of ranks that shares some.
+
+    Each starts when its request's prefill ends. With ``layerwise`` the layers of a pair, but for
+    the last, are sent evenly from when the first of them is computed until then, as far as links
+    allow (layers are taken to be computed one after the other over the whole prefill); the last
+    follows.
+    """
+    base_ps = int(handed.began_ps.min()) if len(handed.began_ps) else 0
+    handed = replace(handed, began_ps=handed.began_ps - base_ps, ended_ps=handed.ended_ps - base_ps)
+    resources = resources_of(resolved.hardware, machine.routes)
+    ways, lane = _lanes(resolved, machine, handed)
+    sizes = machine.shares.bytes_of(handed.prompt_tokens)
+    if not layerwise:
+        start_ps = np.repeat(handed.ended_ps, sizes.shape[1])
+        first = paced_ps = np.zeros(sizes.size, np.int64)
+    else:
+        start_ps, first, paced_ps = _overlapped(resolved, machine, handed, sizes)
+    transfers = streams(resources, ways, lane, first, paced_ps, sizes.ravel() - first)
+    operations = _released(start_ps)
+    replayed = replay(operations, transfers, most_bins=most_bins)
+    ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
+    return Moved(
+        there_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), handed.ended_ps),
+        moved_bytes=sizes.sum(axis=1),
+        start_ps=base_ps,
+        bin_ps=replayed.bin_ps,
+        link_bytes=replayed.load_bytes[:, : resources.links],
+    )
+
+
+def _lanes(resolved: Resolved, machine: PooledMachine, handed: Handed) -> tuple[Lanes, Integers]:
+    """Ways of all pairs of replicas and ranks, and [n x pair] which of them a message takes."""
+    (source, target), shares = (pool.cards for pool in machine.pools), machine.shares
+    from_card = source[:, shares.source_stage, shares.source_position]
+    to_card = target[:, shares.target_stage, shares.target_position]
+    first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
+    message_s = resolved.hardware["links.chunk_overhead_s"]
+    ways = lanes(machine.routes, first.ravel(), second.ravel(), message_s)
+    pairs = from_card.shape[1]
+    base = (handed.replica * len(target) + handed.target) * pairs
+    return ways, (base[:, None] + np.arange(pairs)).ravel()
+
+
+def _overlapped(
+    resolved: Resolved, machine: PooledMachine, handed: Handed, sizes: Integers
+) -> tuple[Integers, Integers, Integers]:
+    """Of every message: when its first layer is there, bytes sent until the prefill's end, time."""
+    shares, layers = machine.shares, len(resolved.model.layers)
+    spent_ps = (handed.ended_ps - handed.began_ps)[:, None]
+    after_ps = spent_ps // layers * (shares.first_layer + 1)
+    start_ps = handed.began_ps[:, None] + after_ps
+    first = sizes - -(-sizes // shares.layers)
+    paced_ps = np.where(first > 0, spent_ps - after_ps, 0)
+    start_ps = np.where(first > 0, start_ps, handed.ended_ps[:, None])
+    return start_ps.ravel(), first.ravel(), paced_ps.ravel()
+
+
+def _released(start_ps: Integers) -> Operations:
+    """A program in which message i, alone in its group, is there at ``start_ps[i]``.
+
+    Its transfer is legs 2i and 2i + 1. What lies further ahead than one operation may last is
+    preceded by idle ones.
+    """
+    count = len(start_ps)
+    idle = np.repeat(np.arange(count), start_ps // LONGEST_PS)
+    rank = np.concatenate([idle, np.arange(count)])
+    waits = len(idle)
+
+    def column(before: int, message: Integers) -> Integers:
+        return np.concatenate([np.full(waits, before, np.int64), message])
+
+    zeros, own = np.zeros(count, np.int64), np.arange(count)
+    return Operations(
+        rank=rank,
+        stream=np.zeros(len(rank), np.int64),
+        kind=column(int(Kind.WORK), zeros + int(Kind.COLLECTIVE)),
+        duration_ps=column(LONGEST_PS, start_ps % LONGEST_PS),
+        transfer=column(-1, 2 * own),
+        group=column(-1, own),
+        peer=np.full(len(rank), -1, np.int64),
+        tag=np.zeros(len(rank), np.int64),
+        passive=np.zeros(len(rank), np.int64),
+        dep_offsets=np.zeros(len(rank) + 1, np.int64),
+        deps=np.zeros(0, np.int64),
+        group_offsets=np.arange(count + 1),
+        group_ranks=own,
+    )

@@ -1,0 +1,59 @@
+"""The two pools as machines on one map, and the KV that each pair of their ranks has in common."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+
+from cluster.perf_model.kv_transfer_map import KvShares, kv_shares
+from cluster.perf_model.memory.stage import chiplets_of
+from cluster.perf_model.protocols import Figures
+from cluster.scenario.pools import POOLS
+from cluster.scenario.resolve import Resolved
+from cluster.serving.run import Machine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PooledMachine(Machine):
+    """As a machine it is its prefill pool, on the map of both."""
+
+    pools: tuple[Machine, Machine]
+    """Prefill, decode."""
+    shares: KvShares
+    figures: Figures
+
+
+def assemble_pools(
+    resolved: Resolved,
+    assemble: tuple[Callable[[Resolved], Machine], Callable[[Resolved], Machine]],
+) -> PooledMachine:
+    """Lay each pool on its cards and price it.
+
+    Raises
+    ------
+    ValueError
+        What ``assemble`` raises, with the pool's name in front.
+    """
+    if resolved.pools is None:
+        raise ValueError("the scenario has no pools")
+    prefill, decode = (_named(*each) for each in zip(POOLS, resolved.pools, assemble, strict=True))
+    # Where the KV goes is decided when it is sent (see play.py), which is a choice drawn before.
+    decode = replace(decode, limits=replace(decode.limits, router="random"))
+    asked, given = resolved.pools
+    shares = kv_shares(
+        resolved.model,
+        asked.plan,
+        given.plan,
+        chiplets_of(resolved.hardware),
+        resolved.formats.kv,
+        whole=asked.prefix_caching and given.prefix_caching,
+    )
+    own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}
+    return PooledMachine(**own, pools=(prefill, decode), shares=shares, figures=resolved.hardware)
+
+
+def _named(name: str, pool: Resolved, assemble: Callable[[Resolved], Machine]) -> Machine:
+    try:
+        return assemble(pool)
+    except ValueError as error:
+        if not hasattr(error, "exit_code"):
+            raise
+        raise type(error)(f"pools.{name}: {error}") from error

@@ -1,0 +1,232 @@
+"""The chiplet: clocks of matrix products and vector work, one row per operation, no state.
+
+A DIMC core holds one tile of 64 rows x C columns, 4,096 bytes whatever the width: 64 clocks to
+stream in at 64 B/clk, then ``clocks_per_vector`` clocks for each input vector (activations are
+bit-serial). Columns follow the weights' width and clocks per vector the activations' width, so
+equal widths give the published modes.
+"""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.protocols import Figures
+from cluster.perf_model.tables import BOUNDS, LONGEST_PS, Integers, TooSlowError
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+STREAM, MAC, SIMD, LPDDR, NETWORK, DISPATCH = range(len(BOUNDS))
+
+PARTIAL_SUM_BYTES = 4
+"""The adders behind the DIMC columns give 32-bit sums."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What the widths of a product's operands mean to a DIMC core."""
+
+    columns: int
+    """Columns of a tile, by the stationary operand's width."""
+    clocks_per_vector: int
+    """Clocks of one input vector, by the moving operand's width."""
+    activation_bytes: float
+    """Bytes of one element of the moving operand, shared exponents included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chiplet:
+    """The figures of one chiplet that set its speed."""
+
+    clock_hz: float
+    cores: int
+    slices: int
+    rows: int
+    """Rows of a tile: the unit in which K is cut."""
+    load_clocks: int
+    """Clocks to stream one tile into a core."""
+    fill_clocks: float
+    noc_bytes_per_clock: float
+    """Into and out of one slice."""
+    lanes: int
+    """SIMD lanes of all slices."""
+    lpddr_bytes_per_s: float
+    """What the chiplet's LPDDR channels sustain: bandwidth x efficiency."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Product:
+    """Rows of matrix products y[m, n] = x[m, k] W[k, n]; fields broadcast against one another."""
+
+    m: Integers
+    """Vectors that meet every tile; no work where it is 0."""
+    k: Integers | int
+    n: Integers | int
+    copies: Integers | int = 1
+    """Products with weights of their own that share the cores (experts, heads)."""
+    x_rows: Integers | None = None
+    """Vectors of length k that a slice must receive, where that is not m."""
+    vectors: Integers | None = None
+    """Vectors that all copies together multiply, where that is not m x copies."""
+    tile_clocks: Floats | None = None
+    """Mean clocks that a tile is held where copies see unequal m; default max(load, m x clocks)."""
+
+
+def chiplet_of(figures: Figures) -> Chiplet:
+    """Read a chiplet out of a hardware catalogue."""
+    rows = int(figures["dimc.rows"])
+    tile_bytes = rows * int(figures["dimc.columns_int8"])
+    slices = int(figures["chiplet.slices"])
+    return Chiplet(
+        clock_hz=figures["card.clock_hz"],
+        cores=int(figures["chiplet.dimc_cores"]),
+        slices=slices,
+        rows=rows,
+        load_clocks=round(tile_bytes / figures["dimc.stream_bytes_per_clock"]),
+        fill_clocks=figures["dimc.fill_clocks"],
+        noc_bytes_per_clock=figures["chiplet.noc_bytes_per_clock"],
+        lanes=slices * int(figures["simd.lanes"]),
+        lpddr_bytes_per_s=figures["chiplet.lpddr_bandwidth_bytes_per_s"]
+        * figures["chiplet.lpddr_efficiency"],
+    )
+
+
+def mode_of(
+    figures: Figures, *, weight_width: int, activation_width: int, activation_bytes: float
+) -> Mode:
+    """Columns and clocks for operand widths of 4, 8 or 16 bits."""
+    return Mode(
+        columns=int(figures[f"dimc.columns_int{weight_width}"]),
+        clocks_per_vector=int(figures[f"dimc.clocks_per_vector_int{activation_width}"]),
+        activation_bytes=activation_bytes,
+    )
+
+
+def peak_flop_per_s(chiplet: Chiplet, mode: Mode) -> float:
+    """Multiply-adds of all cores at work, two flop each."""
+    macs_per_clock = chiplet.rows * mode.columns * chiplet.cores / mode.clocks_per_vector
+    return 2 * macs_per_clock * chiplet.clock_hz
+
+
+def peak_stream_bytes_per_s(chiplet: Chiplet, mode: Mode, weight_width: int) -> float:
+    """Weights that all cores together can read from SRAM."""
+    tile_bytes = chiplet.rows * mode.columns * weight_width / 8
+    return tile_bytes / chiplet.load_clocks * chiplet.cores * chiplet.clock_hz
+
+
+def ridge_rows(chiplet: Chiplet, mode: Mode) -> int:
+    """Vectors per tile at which arithmetic takes as long as streaming the next tile."""
+    return -(-chiplet.load_clocks // mode.clocks_per_vector)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What one chiplet does for each product, K split over the best number of cores."""
+
+    clocks: Floats
+    bound: Integers
+    tiles: Integers
+    """Tiles streamed, once each."""
+    network_bytes: Floats
+    """x into every slice that needs it, and partial sums between slices."""
+
+
+def product_clocks(chiplet: Chiplet, mode: Mode, product: Product) -> tuple[Floats, Integers]:
+    """Clocks of each product on all cores of one chiplet, and what bounds it (``product_work``)."""
+    done = product_work(chiplet, mode, product)
+    return done.clocks, done.bound
+
+
+def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> Done:
+    """What each product takes on all cores of one chiplet.
+
+    K may be split over ``s`` cores, s a power of two; the best s is taken. A slice has
+    cores / slices cores (16). Up to that many cores share a column inside one slice, where adders
+    are free. With more, the K range lies in ``s x slices / cores`` slices: each of them receives
+    only its share of x, and all but one send their 32-bit partial sums over the chip's network, at
+    bytes / (slices x noc_bytes_per_clock).
+
+    The bound is MAC where the vectors outlast the loading of a tile, else STREAM; waiting for x or
+    for partial sums to cross the chip is STREAM too.
+    """
+    m, k, n, copies = np.broadcast_arrays(
+        np.asarray(product.m, np.int64), product.k, product.n, product.copies
+    )
+    splits = _splits(chiplet, m.ndim)
+    tiles_k = -(-k // chiplet.rows)
+    tiles_n = -(-n // mode.columns) * copies
+    k_rounds = -(-tiles_k // splits)
+    rounds = -(-tiles_n * splits // chiplet.cores) * k_rounds
+
+    busy_clocks = m * float(mode.clocks_per_vector)
+    held = np.maximum(chiplet.load_clocks, busy_clocks)
+    if product.tile_clocks is not None:
+        held = product.tile_clocks
+    busy = rounds * held
+
+    slices_per_column = np.maximum(1, splits * chiplet.slices // chiplet.cores)
+    k_of_slice = -(-tiles_k // slices_per_column) * chiplet.rows
+    x_rows = m if product.x_rows is None else product.x_rows
+    into_slice = x_rows * k_of_slice * mode.activation_bytes
+    sums = m * tiles_n * mode.columns * (slices_per_column - 1.0) * PARTIAL_SUM_BYTES
+
+    rate = chiplet.noc_bytes_per_clock
+    moved = np.maximum(into_slice / rate, sums / (chiplet.slices * rate))
+    sent = into_slice * chiplet.slices + sums
+    best = np.argmin(np.maximum(busy, moved), axis=0)[None]
+    busy, moved, sent = (np.take_along_axis(part, best, axis=0)[0] for part in (busy, moved, sent))
+    clocks = chiplet.load_clocks + np.maximum(busy, moved) + chiplet.fill_clocks
+    full = busy_clocks >= chiplet.load_clocks
+    works = m * tiles_n * tiles_k > 0
+    return Done(
+        clocks=np.where(works, clocks, 0.0),
+        bound=np.where(full & (busy >= moved), MAC, STREAM),
+        tiles=np.where(works, tiles_n * tiles_k, 0),
+        network_bytes=np.where(works, sent, 0.0),
+    )
+
+
+def _splits(chiplet: Chiplet, dimensions: int) -> Integers:
+    """Ways to split K, on a new first axis: 1, 2, 4, ... cores."""
+    powers = 2 ** np.arange(int(np.log2(chiplet.cores)) + 1, dtype=np.int64)
+    return powers.reshape(-1, *([1] * dimensions))
+
+
+def vector_clocks(chiplet: Chiplet, elements: Integers, clocks_per_element: float) -> Floats:
+    """Clocks of element-wise work spread over all SIMD lanes, in whole waves of lanes."""
+    waves = -(-np.asarray(elements, np.int64) // chiplet.lanes)
+    return np.asarray(waves * float(clocks_per_element), np.float64)
+
+
+def picoseconds(chiplet: Chiplet, clocks: Floats) -> Integers:
+    """Whole picoseconds, half to even, at least 1 for any work."""
+    return whole(clocks * (1e12 / chiplet.clock_hz))
+
+
+def lpddr_ps(chiplet: Chiplet, moved_bytes: Floats) -> Integers:
+    """Time to bring ``moved_bytes`` of one chiplet in from its LPDDR."""
+    return whole(moved_bytes * (1e12 / chiplet.lpddr_bytes_per_s))
+
+
+def whole(time_ps: Floats) -> Integers:
+    """Round half to even, at least 1 for any work.
+
+    Raises
+    ------
+    TooSlowError
+        An operation that would last for more than a quarter of an hour.
+    """
+    longest_ps = float(np.max(time_ps, initial=0.0))
+    if not longest_ps <= LONGEST_PS:
+        raise TooSlowError(
+            f"one operation would last {longest_ps * 1e-12:,.0f} s, at most "
+            f"{LONGEST_PS * 1e-12:,.0f} s are simulated: the chiplet is too slow for so much"
+        )
+    return np.where(time_ps > 0, np.maximum(1, np.rint(time_ps)), 0).astype(np.int64)
+
+
+def shard(size: int, parts: int, unit: int = 64) -> int:
+    """The largest shard of ``size`` elements cut in whole units over ``parts`` chiplets."""
+    units = -(-size // unit)
+    return -(-units // parts) * unit

@@ -1,0 +1,86 @@
+"""The algorithms of collectives: one file each, under the name that a scenario gives it.
+
+From its rounds come the closed form (``schedule``) and the transfers (``coflows``, ``messages``).
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import cache
+from importlib import import_module
+from typing import get_args
+
+from cluster.perf_model.collectives.algorithms.rounds import Algorithm, Round
+from cluster.scenario.collectives import AlgorithmName
+
+ALGORITHMS = tuple(name for name in get_args(AlgorithmName) if name != "auto")
+"""In this order ``auto`` tries them: the first of equally cheap ones is taken."""
+
+
+class CollectiveError(ValueError):
+    """A collective, a group or an algorithm that does not exist."""
+
+    exit_code = 2
+
+
+@cache
+def registered() -> dict[str, Algorithm]:
+    """Every algorithm by name, in the order of ALGORITHMS."""
+    return {name: import_module(f"{__name__}.{name}").ALGORITHM for name in ALGORITHMS}
+
+
+def algorithms_of(collective: str, *, levels: bool = True) -> tuple[str, ...]:
+    """The names of its algorithms; without ``levels`` of those alone that need none.
+
+    Raises
+    ------
+    CollectiveError
+        There is no such collective.
+    """
+    known = registered()
+    found = [name for name, one in known.items() if collective in one.collectives]
+    if not found:
+        collectives = dict.fromkeys(name for one in known.values() for name in one.collectives)
+        near = get_close_matches(collective, collectives, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise CollectiveError(
+            f"there is no collective {collective!r}, but {', '.join(collectives)}{hint}"
+        )
+    return tuple(name for name in found if levels or not known[name].by_level)
+
+
+def candidates(
+    collective: str, algorithm: str, ranks: int, sizes: Sequence[int]
+) -> list[list[Round]]:
+    """The rounds of every schedule that the choice allows; ``auto`` allows all.
+
+    Raises
+    ------
+    CollectiveError
+        There is no such collective, or it has no such algorithm.
+    """
+    known = algorithms_of(collective)
+    _check(collective, algorithm, ("auto", *known))
+    return [
+        rounds
+        for name in (known if algorithm == "auto" else (algorithm,))
+        for rounds in registered()[name].candidates(collective, ranks, sizes)
+    ]
+
+
+def rounds_of(collective: str, algorithm: str, ranks: int) -> list[Round]:
+    """The rounds of an algorithm over ranks that are all alike; none for a single one.
+
+    Raises
+    ------
+    CollectiveError
+        As ``candidates``.
+    """
+    _check(collective, algorithm, algorithms_of(collective))
+    return candidates(collective, algorithm, ranks, [ranks])[0] if ranks > 1 else []
+
+
+def _check(collective: str, algorithm: str, allowed: Sequence[str]) -> None:
+    if algorithm not in allowed:
+        raise CollectiveError(
+            f"{collective} has no algorithm {algorithm!r}; it has {', '.join(allowed)}"
+        )

@@ -1,0 +1,106 @@
+"""Level by level: reduce-scatter upward, all-gather downward, with ever smaller vectors."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cluster.perf_model.collectives.algorithms import rounds_of
+from cluster.perf_model.collectives.algorithms.rounds import (
+    HALVES,
+    Algorithm,
+    Round,
+    all_pairs,
+    halves,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Level:
+    """Ranks whose positions differ in just one digit exchange."""
+
+    stride: int
+    """Ranks of all levels below: what the digit counts."""
+    members: int
+    held: float
+    """Part of the payload that a rank holds when the level's turn comes, on the way up."""
+    algorithm: str = ""
+    """Every member sends to all others at once where nothing is named."""
+
+
+def nested_rounds(collective: str, sizes: Sequence[int], algorithms: Sequence[str]) -> list[Round]:
+    """A collective dimension by dimension, each with an algorithm of its own.
+
+    Position = index in the first dimension + its size x index in the second, and so on. An
+    all-to-all exchanges everything in each dimension in turn.
+    """
+    strides = [int(stride) for stride in np.cumprod([1, *sizes])]
+    order = [
+        _Level(stride=stride, members=size, held=1 / stride, algorithm=algorithm)
+        for stride, size, algorithm in zip(strides, sizes, algorithms, strict=False)
+    ]
+    return _climb(collective, order, strides[-1])
+
+
+def _candidates(collective: str, ranks: int, sizes: Sequence[int]) -> Iterator[list[Round]]:
+    """Each level in turn as the top.
+
+    A top of two members exchanges what it holds in one round of an all-reduce: as many bytes as a
+    reduce-scatter and an all-gather, one latency less.
+    """
+    strides = [int(stride) for stride in np.cumprod([1, *sizes])]
+    levels = list(zip(strides, sizes, strict=False))
+    for top in reversed(range(len(levels))):
+        order, held = [], 1.0
+        for stride, members in [*levels[:top], *levels[top + 1 :], levels[top]]:
+            order.append(_Level(stride=stride, members=members, held=held))
+            held /= members
+        rounds = _climb(collective, order, ranks)
+        if collective == "all_reduce" and order[-1].members == 2:
+            whole = order[-1].held
+            middle = len(order) - 1
+            swap = replace(rounds[middle], share=whole, added=whole)
+            rounds = [*rounds[:middle], swap, *rounds[middle + 2 :]]
+        yield rounds
+        if collective == "all_to_all":  # the order of the levels makes no difference
+            return
+
+
+def _climb(collective: str, order: Sequence[_Level], ranks: int) -> list[Round]:
+    if collective == "all_to_all":
+        levels = [replace(level, held=1.0) for level in order]
+        return [one for level in levels for one in _level("all_to_all", level, ranks)]
+    scatter = [one for level in order for one in _level("reduce_scatter", level, ranks)]
+    gather = [one for level in order[::-1] for one in _level("all_gather", level, ranks)]
+    return halves(collective, scatter, gather)
+
+
+def _level(collective: str, level: _Level, ranks: int) -> list[Round]:
+    """The rounds of one level, in all its sets of members at once."""
+    rank = np.arange(ranks)
+    first = rank[rank // level.stride % level.members == 0][:, None]
+    return [
+        replace(
+            one,
+            source=(first + level.stride * one.source).ravel(),
+            target=(first + level.stride * one.target).ravel(),
+        )
+        for one in _members(collective, level)
+    ]
+
+
+def _members(collective: str, level: _Level) -> list[Round]:
+    """The rounds of one set of members."""
+    if level.algorithm:
+        return [
+            replace(one, share=one.share * level.held, added=one.added * level.held)
+            for one in rounds_of(collective, level.algorithm, level.members)
+        ]
+    source, target = all_pairs(level.members)
+    share = level.held * (level.members - 1) / level.members
+    added = share if collective == "reduce_scatter" else 0.0
+    spread = level.members - 1
+    return [Round(source=source, target=target, share=share, added=added, spread=spread)]
+
+
+ALGORITHM = Algorithm(collectives=(*HALVES, "all_to_all"), candidates=_candidates, by_level=True)

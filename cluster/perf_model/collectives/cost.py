@@ -1,0 +1,144 @@
+"""What a collective or a send costs, for many payloads at once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.perf_model.collectives.algorithms import CollectiveError
+from cluster.perf_model.collectives.fabric import Floats, card_tiers, tiers_of
+from cluster.perf_model.collectives.group import Group
+from cluster.perf_model.collectives.resources import link_rates
+from cluster.perf_model.collectives.schedule import cheapest, schedules
+from cluster.perf_model.protocols import Figures, Network, RouteTables
+from cluster.perf_model.tables import LONGEST_PS, Integers, TooSlowError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Cost:
+    """One row per payload."""
+
+    ps: Integers
+    """[n] 0 for an empty payload, at least 1 for any other."""
+    tier_bytes: Integers
+    """[n, tier] bytes that each card puts on each tier, in one direction (its mean over the
+    cards where they differ)."""
+
+
+def all_reduce(
+    group: Group, payload_bytes: Integers, algorithm: str = "auto", chunks: int | str = "auto"
+) -> Cost:
+    """Every rank ends with the sum of all vectors of ``payload_bytes``."""
+    return _cost(group, "all_reduce", payload_bytes, algorithm, chunks)
+
+
+def reduce_scatter(
+    group: Group, payload_bytes: Integers, algorithm: str = "auto", chunks: int | str = "auto"
+) -> Cost:
+    """Every rank ends with its part of the sum of all vectors of ``payload_bytes``."""
+    return _cost(group, "reduce_scatter", payload_bytes, algorithm, chunks)
+
+
+def all_gather(
+    group: Group, payload_bytes: Integers, algorithm: str = "auto", chunks: int | str = "auto"
+) -> Cost:
+    """Every rank ends with the vector of ``payload_bytes`` of which it had one part."""
+    return _cost(group, "all_gather", payload_bytes, algorithm, chunks)
+
+
+def all_to_all(
+    group: Group, payload_bytes: Integers, algorithm: str = "auto", chunks: int | str = "auto"
+) -> Cost:
+    """Every rank sends each other rank an equal part of its ``payload_bytes``."""
+    return _cost(group, "all_to_all", payload_bytes, algorithm, chunks)
+
+
+def send(
+    hardware: Figures,
+    routes: RouteTables,
+    sources: Sequence[int],
+    destinations: Sequence[int],
+    payload_bytes: Integers,
+) -> Cost:
+    """Each source card sends an equal part of the payload to the destination of its position.
+
+    Path latency + one message + bytes / rate, cut-through; flows that cross one link share it.
+
+    Raises
+    ------
+    CollectiveError
+        Unequal numbers of sources and destinations, or none.
+    """
+    payload = _payload(payload_bytes)
+    source, destination = np.asarray(sources, np.int64), np.asarray(destinations, np.int64)
+    if source.size != destination.size or source.size == 0:
+        raise CollectiveError(
+            f"a send needs as many destinations as sources, got {source.size} and"
+            f" {destination.size}"
+        )
+    tiers = len(tiers_of(routes))
+    rates = link_rates(hardware, routes)
+    crossed = crossings(routes, source, destination, rates.size)
+    per_byte_s = float((crossed / rates).max(initial=0.0)) / source.size
+    if per_byte_s == 0.0:
+        return nothing_sent(payload.size, tiers)
+    latency_s = float(np.max(routes.latency_ps(source, destination))) * 1e-12
+    seconds = latency_s + hardware["links.chunk_overhead_s"] + per_byte_s * payload
+    ends = card_tiers(routes, np.concatenate([source, destination]))
+    flows = np.bincount(np.diagonal(ends, source.size), minlength=tiers)
+    tier_bytes = payload[:, None] / source.size * (flows / source.size)
+    return Cost(
+        ps=picoseconds(seconds, payload),
+        tier_bytes=np.rint(tier_bytes).astype(np.int64),
+    )
+
+
+def crossings(network: Network, source: Integers, destination: Integers, links: int) -> Floats:
+    """[l] how many of the flows cross each link."""
+    paths = [
+        np.asarray(network.path(int(a), int(b)), np.int64)
+        for a, b in zip(source, destination, strict=True)
+        if a != b
+    ]
+    crossed = np.concatenate([np.zeros(0, np.int64), *paths])
+    return np.bincount(crossed, minlength=links).astype(np.float64)
+
+
+def _cost(
+    group: Group, collective: str, payload_bytes: Integers, algorithm: str, chunks: int | str
+) -> Cost:
+    """The cheapest of the allowed schedules and chunk counts for each payload."""
+    payload = _payload(payload_bytes)
+    if not group.tiers:
+        return nothing_sent(payload.size, group.fabric.tiers)
+    found = schedules(group, collective, algorithm)
+    best_s, which = cheapest(found, payload, chunks)
+    tier_share = np.stack([schedule.tier_bytes for schedule in found])
+    return Cost(
+        ps=picoseconds(best_s, payload),
+        tier_bytes=np.rint(tier_share[which] * payload[:, None]).astype(np.int64),
+    )
+
+
+def _payload(payload_bytes: Integers) -> Floats:
+    payload = np.atleast_1d(np.asarray(payload_bytes, np.int64))
+    if payload.size and payload.min() < 0:
+        raise CollectiveError(f"a payload has at least 0 bytes, got {int(payload.min())}")
+    return payload.astype(np.float64)
+
+
+def picoseconds(seconds: Floats, payload: Floats) -> Integers:
+    """Half-even, as every price; any work takes at least 1 ps."""
+    longest_s = float(seconds.max(initial=0.0))
+    if not longest_s * 1e12 <= LONGEST_PS:
+        raise TooSlowError(
+            f"one exchange of {payload.max():,.0f} bytes would last {longest_s:,.0f} s, at most "
+            f"{LONGEST_PS * 1e-12:,.0f} s are simulated: a link is too slow for so much"
+        )
+    ps = np.maximum(np.rint(seconds * 1e12), 1.0)
+    return np.where(payload > 0, ps, 0.0).astype(np.int64)
+
+
+def nothing_sent(rows: int, tiers: int) -> Cost:
+    """What a rank alone pays."""
+    return Cost(ps=np.zeros(rows, np.int64), tier_bytes=np.zeros((rows, tiers), np.int64))

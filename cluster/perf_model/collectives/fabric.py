@@ -1,0 +1,191 @@
+"""The links and shared capacities of a group, and what a round of messages costs on them."""
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.collectives.algorithms.rounds import Round
+from cluster.perf_model.collectives.resources import CardRates, card_rates, link_rates
+from cluster.perf_model.protocols import Figures, RouteTables
+from cluster.perf_model.tables import Integers
+
+CARD_TIERS = ("d2d", "package")
+"""The levels inside a card, bottom-up. Those above come with the map: ``tiers_of``."""
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fabric:
+    """What lies between the ranks of some cards. Rank r is chiplet ``r % chiplets`` of a card.
+
+    A chiplet reaches its card's own ports (bridge, PCIe) without crossing D2D or package links:
+    every chiplet has PCIe lanes of its own.
+    """
+
+    packages: int
+    chiplets: int
+    """Per package."""
+    rates: CardRates
+    d2d_latency_s: float
+    package_latency_s: float
+    card_latency_s: Floats
+    """[card, card] 0 on the diagonal."""
+    tiers: int
+    card_tier: Integers
+    """[card, card] index into ``tiers_of`` of the level that joins two cards; 0 on the diagonal."""
+    link: Integers
+    """[l] route link of each link that the cards can use among themselves."""
+    link_s_per_byte: Floats
+    """[l]"""
+    crossing_pair: Integers
+    """[x] flat (source, destination) index of each crossing of a link."""
+    crossing_link: Integers
+    """[x] position in ``link`` of the link crossed."""
+
+    @property
+    def cards(self) -> int:
+        return int(self.card_latency_s.shape[0])
+
+    @property
+    def ranks_per_card(self) -> int:
+        return self.packages * self.chiplets
+
+    @property
+    def cost_key(self) -> bytes:
+        """All that the cost of a collective depends on, as far as cards of one kind differ."""
+        parts = (
+            self.card_latency_s,
+            self.card_tier,
+            self.link_s_per_byte,
+            self.crossing_pair,
+            self.crossing_link,
+        )
+        return b"|".join(part.tobytes() for part in parts)
+
+    def link_bytes(self, card_bytes: Floats) -> Floats:
+        """[l] bytes on every link when card a sends ``card_bytes[a, b]`` to card b."""
+        weights = card_bytes.ravel()[self.crossing_pair]
+        loads: Floats = np.bincount(self.crossing_link, weights, self.link.size).astype(np.float64)
+        return loads
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RoundCost:
+    """What a round costs per byte of its share of the payload.
+
+    Five parts say how many seconds each link or shared capacity is busy.
+    """
+
+    latency_s: float
+    """Of the longest path."""
+    messages: int
+    """Most messages that one rank sends."""
+    d2d: Floats
+    """[card, package x chiplet x chiplet] every D2D link."""
+    package: Floats
+    """[card, package] all D2D traffic of a package."""
+    out: Floats
+    """[card, package] link to the other packages, outward."""
+    into: Floats
+    links: Floats
+    """[l]"""
+    tier_bytes: Floats
+    """[tier] bytes that a card puts on each tier, averaged over the cards."""
+    card_bytes: Floats
+    """[card, card] sent from each card to each other."""
+
+    @property
+    def inside(self) -> tuple[Floats, Floats, Floats, Floats]:
+        return self.d2d, self.package, self.out, self.into
+
+    @property
+    def busy_s_per_byte(self) -> Floats:
+        """[resource] all five parts."""
+        return np.concatenate([*(part.ravel() for part in self.inside), self.links])
+
+
+def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric:
+    """The links on the paths between ``cards``, each way."""
+    count = cards.size
+    pairs = [(source, target) for source in range(count) for target in range(count)]
+    paths = [
+        np.asarray(routes.path(int(cards[source]), int(cards[target])), np.int64)
+        if source != target
+        else np.zeros(0, np.int64)
+        for source, target in pairs
+    ]
+    links, crossing_link = np.unique(np.concatenate(paths), return_inverse=True)
+    latency_ps = routes.latency_ps(np.repeat(cards, count), np.tile(cards, count))
+    latency_s = np.asarray(latency_ps, np.float64).reshape(count, count) * 1e-12
+    np.fill_diagonal(latency_s, 0.0)
+    return Fabric(
+        packages=int(hardware["card.packages"]),
+        chiplets=int(hardware["package.chiplets"]),
+        rates=card_rates(hardware),
+        d2d_latency_s=hardware["package.d2d_latency_s"],
+        package_latency_s=hardware["card.package_link_latency_s"],
+        card_latency_s=latency_s,
+        tiers=len(tiers_of(routes)),
+        card_tier=card_tiers(routes, cards),
+        link=links,
+        link_s_per_byte=1 / link_rates(hardware, routes, links),
+        crossing_pair=np.repeat(np.arange(len(pairs)), [path.size for path in paths]),
+        crossing_link=crossing_link.astype(np.int64),
+    )
+
+
+def tiers_of(routes: RouteTables) -> tuple[str, ...]:
+    """Every level that a group can span, bottom-up; the order of each ``tier_bytes`` axis."""
+    return (*CARD_TIERS, *(name for name, _ in routes.levels))
+
+
+def card_tiers(routes: RouteTables, cards: Integers) -> Integers:
+    """[card, card] index into ``tiers_of`` of the lowest level that holds both."""
+    tier = np.zeros((cards.size, cards.size), np.int64)
+    for index, (_, unit) in reversed([*enumerate(routes.levels, len(CARD_TIERS))]):
+        place = np.asarray(unit)[cards]
+        tier[place[:, None] == place[None, :]] = index
+    np.fill_diagonal(tier, 0)
+    return tier
+
+
+def round_cost(fabric: Fabric, one: Round) -> RoundCost:
+    """Latency, busy time and bytes of the messages of a round, all at once."""
+    ranks = fabric.cards * fabric.ranks_per_card
+    flows = np.zeros((ranks, ranks))
+    flows[one.source, one.target] = 1.0 / one.spread
+    cards, packages, chiplets = fabric.cards, fabric.packages, fabric.chiplets
+    blocks = flows.reshape(cards, packages * chiplets, cards, packages * chiplets)
+    between_cards = blocks.sum(axis=(1, 3))
+    card = np.arange(cards)
+    inside = blocks[card, :, card, :].reshape(cards, packages, chiplets, packages, chiplets)
+    across = inside.sum(axis=(2, 4))
+    package = np.arange(packages)
+    mesh = inside[:, package, :, package, :].swapaxes(0, 1)
+    in_package = mesh.sum(axis=(2, 3))
+    across[:, package, package] = 0.0
+    np.fill_diagonal(between_cards, 0.0)
+    tier_bytes = np.bincount(
+        fabric.card_tier.ravel(), between_cards.ravel(), minlength=fabric.tiers
+    ).astype(np.float64)
+    tier_bytes[: len(CARD_TIERS)] = in_package.sum(), across.sum()
+    latencies = [
+        float(fabric.card_latency_s[between_cards > 0].max(initial=0.0)),
+        fabric.package_latency_s if across.any() else 0.0,
+        fabric.d2d_latency_s if mesh.any() else 0.0,
+    ]
+    rates = fabric.rates
+    return RoundCost(
+        latency_s=max(latencies),
+        messages=int((flows > 0).sum(axis=1).max(initial=0)),
+        d2d=mesh.reshape(cards, -1) * (1 / rates.d2d),
+        package=in_package * (1 / rates.package),
+        out=across.sum(axis=2) * (1 / rates.package_link),
+        into=across.sum(axis=1) * (1 / rates.package_link),
+        links=fabric.link_bytes(between_cards) * fabric.link_s_per_byte,
+        tier_bytes=tier_bytes / cards,
+        card_bytes=between_cards,
+    )

@@ -1,0 +1,86 @@
+"""Shared resources of the network model: directed links, and capacities inside cards."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.protocols import Figures, Network, RouteTables
+from cluster.perf_model.tables import Integers
+
+INSIDE = ("d2d", "package out", "package in")
+"""Capacities of each package: all traffic between its chiplets, and its link to the others of the
+card in each direction."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardRates:
+    """Bytes per second inside a card, after ``links.efficiency``."""
+
+    d2d: float
+    """One direction of the link between two chiplets of a package."""
+    package: float
+    """All D2D traffic of one package together, both directions."""
+    package_link: float
+    """What one package sends to, or receives from, the others of its card."""
+
+
+def card_rates(hardware: Figures) -> CardRates:
+    """What payload can use of the links inside a card."""
+    efficiency = hardware["links.efficiency"]
+    return CardRates(
+        d2d=hardware["package.d2d_bandwidth_bytes_per_s"] * efficiency,
+        package=hardware["package.d2d_total_bytes_per_s"] * efficiency,
+        package_link=hardware["card.package_link_bandwidth_bytes_per_s"] * efficiency,
+    )
+
+
+def link_rates(
+    hardware: Figures, routes: RouteTables, links: Any = slice(None)
+) -> npt.NDArray[np.float64]:
+    """[l] bytes per second that payload can use of these links of the map, by default all."""
+    rates = np.asarray(routes.link_bandwidth_bytes_per_s)[links]
+    usable: npt.NDArray[np.float64] = rates * hardware["links.efficiency"]
+    return usable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Resources:
+    """Numbered: the links of the map first, then INSIDE for each package of each card."""
+
+    name: Any
+    """[r] str"""
+    capacity_bytes_per_s: npt.NDArray[np.float64]
+    """[r] what payload can use."""
+    links: int
+    packages: int = 0
+    """Per card; 0 where the endpoints have no inside."""
+
+    def inside(self, cards: Integers, kind: str) -> Integers:
+        """[card x package] numbers of one capacity of all packages of the cards."""
+        package = cards[:, None] * self.packages + np.arange(self.packages)
+        return (self.links + package * len(INSIDE) + INSIDE.index(kind)).ravel()
+
+
+def resources_of(hardware: Figures, routes: RouteTables) -> Resources:
+    """The links between the cards of a map, and what each card has inside."""
+    packages, rates = int(hardware["card.packages"]), card_rates(hardware)
+    places = [f"{card}.p{package}" for card in routes.card_id for package in range(packages)]
+    inside = np.tile([rates.package, rates.package_link, rates.package_link], len(places))
+    names = [f"{place} {kind}" for place in places for kind in INSIDE]
+    return Resources(
+        name=np.array([*routes.link_name, *names], np.str_),
+        capacity_bytes_per_s=np.concatenate([link_rates(hardware, routes), inside]),
+        links=len(routes.link_name),
+        packages=packages,
+    )
+
+
+def plain_resources(network: Network) -> Resources:
+    """The links of a plain network, every byte per second of them."""
+    return Resources(
+        name=np.asarray(network.link_name),
+        capacity_bytes_per_s=np.asarray(network.link_bandwidth_bytes_per_s, np.float64),
+        links=len(network.link_name),
+    )

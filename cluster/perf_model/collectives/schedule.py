@@ -1,0 +1,124 @@
+"""The schedules of a collective on a group, and their time for many payloads and chunk counts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.collectives.algorithms import CollectiveError, candidates
+from cluster.perf_model.collectives.algorithms.rounds import Round
+from cluster.perf_model.collectives.fabric import Floats, RoundCost, round_cost
+from cluster.perf_model.collectives.group import Group
+from cluster.perf_model.tables import Integers
+
+CHUNKS = (1, 2, 4, 8, 16)
+"""The chunk counts that ``auto`` tries."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Schedule:
+    """Rounds summed up; a payload of B bytes in c chunks takes ``seconds(B, c)``."""
+
+    rounds: tuple[tuple[Round, RoundCost], ...]
+    fixed_s: float
+    """Latencies and message overheads of the first chunk."""
+    serial_s_per_byte: float
+    """All rounds one after the other, adds included."""
+    busy_s: Floats
+    """[line] what one further chunk costs however small it is, per resource that can be busiest."""
+    busy_s_per_byte: Floats
+    """[line] and what it costs per byte of the chunk."""
+    tier_bytes: Floats
+    """[tier] bytes per card and byte of payload."""
+
+    def seconds(self, payload_bytes: Floats, chunks: int) -> Floats:
+        """The first chunk takes every round in turn; each further one the busiest resource."""
+        chunk_bytes = payload_bytes / chunks
+        total = self.fixed_s + self.serial_s_per_byte * chunk_bytes
+        if chunks > 1:
+            busiest = np.zeros_like(chunk_bytes)
+            for fixed, slope in zip(self.busy_s, self.busy_s_per_byte, strict=True):
+                np.maximum(busiest, fixed + slope * chunk_bytes, out=busiest)
+            total += (chunks - 1) * busiest
+        return total
+
+
+@lru_cache(maxsize=64)
+def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, ...]:
+    """Every schedule that the choice allows; ``auto`` allows all. Made once for the same group.
+
+    Raises
+    ------
+    CollectiveError
+        The collective has no such algorithm.
+    """
+    costs: dict[tuple[bytes, bytes, int], RoundCost] = {}
+
+    def cost_of(one: Round) -> RoundCost:
+        key = one.source.tobytes(), one.target.tobytes(), one.spread
+        if key not in costs:
+            costs[key] = round_cost(group.fabric, one)
+        return costs[key]
+
+    sizes = [tier.members for tier in group.tiers]
+    return tuple(
+        _schedule(group, [(one, cost_of(one)) for one in rounds])
+        for rounds in candidates(collective, algorithm, group.ranks, sizes)
+    )
+
+
+def cheapest(
+    found: Sequence[Schedule], payload: Floats, chunks: int | str
+) -> tuple[Floats, Integers]:
+    """[n] seconds of the cheapest schedule and chunk count for each payload, and which it is."""
+    best_s = np.full(payload.size, np.inf)
+    which = np.zeros(payload.size, np.int64)
+    for index, schedule in enumerate(found):
+        for parts in _chunk_counts(chunks):
+            seconds = schedule.seconds(payload, parts)
+            better = seconds < best_s
+            best_s[better], which[better] = seconds[better], index
+    return best_s, which
+
+
+def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
+    if chunks == "auto":
+        return CHUNKS
+    if isinstance(chunks, str) or chunks < 1:
+        raise CollectiveError(f"chunks is auto or a whole number of at least 1, got {chunks!r}")
+    return (chunks,)
+
+
+def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedule:
+    """Sum the rounds per resource; upward and downward rounds of a tier share its links."""
+    busy_s, slope = np.zeros((2, rounds[0][1].busy_s_per_byte.size + 1))
+    tier_bytes = np.zeros(group.fabric.tiers)
+    fixed_s, serial = 0.0, 0.0
+    for one, cost in rounds:
+        issue_s, busy = cost.messages * group.message_s, cost.busy_s_per_byte
+        add_s_per_byte = one.added * group.add_s_per_byte
+        fixed_s += one.times * (cost.latency_s + issue_s)
+        serial += one.times * (one.share * float(busy.max()) + add_s_per_byte)
+        busy_s[:-1] += one.times * issue_s * (busy > 0)
+        slope[:-1] += one.times * one.share * busy
+        slope[-1] += one.times * add_s_per_byte
+        tier_bytes += one.times * one.share * cost.tier_bytes
+    lines = _upper_lines(busy_s, slope)
+    return Schedule(
+        rounds=tuple(rounds),
+        fixed_s=fixed_s,
+        serial_s_per_byte=serial,
+        busy_s=lines[:, 0],
+        busy_s_per_byte=lines[:, 1],
+        tier_bytes=tier_bytes,
+    )
+
+
+def _upper_lines(fixed: Floats, slope: Floats) -> npt.NDArray[np.float64]:
+    """[line, 2] the lines that no other line lies above everywhere (payloads are positive)."""
+    lines = np.unique(np.stack([slope, fixed], axis=1), axis=0)[::-1]
+    highest = np.maximum.accumulate(lines[:, 1])
+    keep = np.concatenate([[True], lines[1:, 1] > highest[:-1]])
+    return np.ascontiguousarray(lines[keep][:, ::-1])

@@ -1,0 +1,235 @@
+"""Whose energy it was: every step's joules shared out to the requests that it served.
+
+Of a step, the work that grows with its tokens (and KV from LPDDR) is shared by token, attention
+goes to the decode rows and prompt chunks that caused it, and the LM head to the rows that emit. So
+a decode row's share of each step of its slot is the same for all rows, and a request's decode
+energy is the difference of a running sum between its first token and its last. Prompts of a
+replica are computed one after the other, in the order in which they were admitted: a request's part
+of that sum is as long as its prompt. Where recomputation (after preemption), prompts read side by
+side, or a step without room for all of its rows make shares sum to anything else than the joules
+that were spent, all of them are scaled alike.
+
+Only energy that work causes is shared; static watts are nobody's.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cluster.compiled import compiled
+from cluster.perf_model.energy.coefficients import Floats, Joules, costing
+from cluster.perf_model.tables import MEASURES, STEP, Integers, PriceTables, Records
+
+POINTS = 1 << 21
+"""Of all running sums together; where there are more steps, every second one is forgotten, again
+and again, and what lies between is drawn straight."""
+
+_DECODE, _PREFILL = 0, 1
+_DB, _PP, _DBW, _PPW, _KV, _KVW = range(len(MEASURES))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Members:
+    """The requests of some replicas, one row each; those that were refused have no slot (-1)."""
+
+    replica: Integers
+    """Position among the replicas of the sums."""
+    slot: Integers
+    first_scheduled_ps: Integers
+    first_token_ps: Integers
+    finish_ps: Integers
+    prefilled: Integers
+    """Prompt tokens that it had to compute."""
+
+
+class SlotJoules:
+    """Running sums of energy, of decodes by slot and of prompts by replica.
+
+    They are fed with the step log window by window.
+
+    The sums are made row by row, so they do not depend on where windows are cut.
+    """
+
+    def __init__(self, prices: PriceTables, joules: Joules, replicas: Integers) -> None:
+        whole = joules.link_j.shape[0] * prices.stages
+        points = max(64, min(POINTS, POINTS // whole))
+        slots = len(replicas) * prices.stages
+        self._local = np.full(joules.link_j.shape[0], -1, np.int64)
+        self._local[replicas] = np.arange(len(replicas))
+        self._stages = prices.stages
+        self._kind, self._by_tokens, self._head, self._attention = _tables(prices, joules, replicas)
+        self._at = np.zeros((2, slots, points), np.int64)
+        self._sum = np.zeros((2, slots, points))
+        self._count = np.zeros((2, slots, 4), np.int64)  # points, stride, steps seen, last place
+        self._count[:, :, 1] = 1
+        self._total = np.zeros((3, slots))  # sums as they stand, and all decode energy
+        self.add(np.zeros(0, STEP))
+
+    def add(self, window: Records) -> None:
+        """Take one window of the log; rows of other replicas are passed over."""
+        _feed(
+            window,
+            self._local,
+            self._kind,
+            self._by_tokens,
+            self._head,
+            self._attention,
+            self._at,
+            self._sum,
+            self._count,
+            self._total,
+        )
+
+    def of(self, members: Members) -> Floats:
+        """[n] joules of each request."""
+        spent = np.zeros(len(members.slot))
+        accepted = members.slot >= 0
+        slot = np.where(accepted, members.replica * self._stages + members.slot, -1)
+        for where, rows in _grouped(slot, members.first_scheduled_ps):
+            spent[rows] += self._decoded(where, members, rows)
+        replica = np.where(accepted, members.replica * self._stages, -1)
+        for where, rows in _grouped(replica, members.first_scheduled_ps):
+            spent[rows] += self._prefilled(where, members, rows)
+            slots = slice(where, where + self._stages)
+            whole = float(self._total[2, slots].sum() + self._total[_PREFILL, where])
+            spent[rows] = _scaled(spent[rows], whole)  # a slot that all have left has joules, too
+        return spent
+
+    def _curve(self, kind: int, slot: int) -> tuple[Floats, Floats]:
+        """Where the running sum was seen, and what it was; from zero to where it stands."""
+        kept = int(self._count[kind, slot, 0])
+        at = np.concatenate([[0], self._at[kind, slot, :kept], [self._count[kind, slot, 3]]])
+        sums = np.concatenate([[0.0], self._sum[kind, slot, :kept], [self._total[kind, slot]]])
+        return at.astype(np.float64), sums
+
+    def _decoded(self, slot: int, members: Members, rows: Integers) -> Floats:
+        at, sums = self._curve(_DECODE, slot)
+        first, last = members.first_token_ps[rows], members.finish_ps[rows]
+        raw = np.interp(last.astype(np.float64), at, sums)
+        raw -= np.interp(first.astype(np.float64), at, sums)
+        return _scaled(raw, float(self._total[2, slot]))
+
+    def _prefilled(self, slot: int, members: Members, rows: Integers) -> Floats:
+        at, sums = self._curve(_PREFILL, slot)
+        ends = np.cumsum(members.prefilled[rows]).astype(np.float64)
+        whole = float(ends[-1])
+        if whole == 0:
+            return _scaled(np.ones(len(rows)), float(sums[-1]))
+        ends *= at[-1] / whole
+        raw: Floats = np.diff(np.interp(ends, at, sums), prepend=0.0)
+        return _scaled(raw, float(sums[-1]))
+
+
+def _grouped(place: Integers, first_ps: Integers) -> Iterator[tuple[int, Integers]]:
+    """Each place that is not -1, and the rows that have it in order of ``first_ps``."""
+    order = np.lexsort((first_ps, place))
+    places, starts, counts = np.unique(place[order], return_index=True, return_counts=True)
+    for where, start, count in zip(places.tolist(), starts, counts, strict=True):
+        if where >= 0:
+            yield where, order[start : start + count]
+
+
+def _scaled(raw: Floats, total: float) -> Floats:
+    """``raw`` times what makes it sum to ``total``; equal parts where it has nothing."""
+    found = float(raw.sum())
+    if found <= 0.0:
+        return np.full(len(raw), total / len(raw))
+    return raw * (total / found)
+
+
+def _tables(
+    prices: PriceTables, joules: Joules, replicas: Integers
+) -> tuple[Integers, Floats, Floats, Floats]:
+    """Joules of a step at all stages together, by tokens, emitting rows and attention measures.
+
+    Returns kind[replica] and [kind, t], [kind, s], [kind, 6]: replicas of equal prices on equal
+    links are of one kind.
+    """
+    count_j = joules.cards_per_stage * joules.count_j.sum(axis=-1, keepdims=True)
+    link_j = joules.cards_per_stage * joules.link_j.sum(axis=-1, keepdims=True)
+    kinds: dict[bytes, int] = {}
+    kind = np.zeros(len(replicas), np.int64)
+    by_tokens: list[Floats] = []
+    head, attention = [], []
+    for position, replica in enumerate(replicas.tolist()):
+        classes = prices.stage_class[replica]
+        key = classes.tobytes() + link_j[replica].tobytes()
+        kind[position] = kinds.setdefault(key, len(kinds))
+        if kind[position] < len(by_tokens):
+            continue
+        spent = np.zeros(prices.linear_ps.shape[1])
+        for stage, number in enumerate(classes.tolist()):
+            spent += costing(prices.token_counts[number], count_j)[:, 0]
+            spent += costing(prices.collective_bytes[number], link_j[replica, stage, :-1])[:, 0]
+            spent += prices.send_bytes[number] * link_j[replica, stage, -1, 0]
+        by_tokens.append(spent)
+        head.append(costing(prices.head_counts[classes].sum(axis=0), count_j)[:, 0])
+        attention.append(costing(prices.attention_counts[classes].sum(axis=0), count_j)[:, 0])
+    return kind, np.stack(by_tokens), np.stack(head), np.stack(attention)
+
+
+@compiled
+def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
+    rows: Any,
+    local: Any,
+    kinds: Any,
+    by_tokens: Any,
+    head: Any,
+    attention: Any,
+    at: Any,
+    sums: Any,
+    count: Any,
+    total: Any,
+) -> None:
+    """Share out every row and let the sums of its slot grow."""
+    stages = at.shape[1] // len(kinds)
+    for i in range(len(rows)):
+        row = rows[i]
+        replica = local[row["replica"]]
+        if replica < 0:
+            continue
+        kind, slot = kinds[replica], replica * stages + row["slot"]
+        tokens, prefill, emitted = row["tokens"], row["prefill_tokens"], row["emitted"]
+        decode = tokens - prefill
+        linear_j, head_j, each = by_tokens[kind, tokens], head[kind, emitted], attention[kind]
+        linear_j += each[_KV] * row["lpddr_blocks"] + each[_KVW] * row["lpddr_blocks_windowed"]
+        decode_j = each[_DB] * row["decode_blocks"] + each[_DBW] * row["decode_blocks_windowed"]
+        prefill_j = each[_PP] * row["prefill_passes"] + each[_PPW] * row["prefill_passes_windowed"]
+        if decode > 0:
+            share = decode / tokens
+            decode_j += linear_j * share + head_j * (decode / emitted)
+            prefill_j += linear_j * (1.0 - share) + head_j * (1.0 - decode / emitted)
+            total[_DECODE, slot] += decode_j / decode
+            total[2, slot] += decode_j
+        else:
+            prefill_j += linear_j + head_j
+        if emitted > 0:  # a first or a last token may leave now
+            count[_DECODE, slot, 3] = row["end_ps"]
+            _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
+        if prefill > 0:
+            first = replica * stages  # prompts belong to the whole replica
+            total[_PREFILL, first] += prefill_j
+            count[_PREFILL, first, 3] += prefill
+            _keep(
+                at[_PREFILL, first], sums[_PREFILL, first], count[_PREFILL, first], total[1, first]
+            )
+
+
+@compiled
+def _keep(at: Any, sums: Any, count: Any, now_j: float) -> None:
+    """Note where the sum stands; when there is no more room, forget every second point."""
+    count[2] += 1
+    if count[2] % count[1] != 0:
+        return
+    if count[0] == len(at):
+        half = len(at) // 2
+        for point in range(half):
+            at[point], sums[point] = at[2 * point + 1], sums[2 * point + 1]
+        count[0] = half
+        count[1] *= 2
+        if count[2] % count[1] != 0:
+            return
+    at[count[0]], sums[count[0]] = count[3], now_j
+    count[0] += 1

@@ -1,0 +1,34 @@
+"""How the energy of one operation moves with the clock, so that a full card draws what it should.
+
+Of the power at full load (``topology.power``), the static watts and LPDDR at full rate do not move
+with the clock; the rest is work whose rate does. So the rest over f is the energy of one operation,
+relative to that at the clock for which the catalogue's energies hold. Below 0.8 GHz the voltage is
+taken not to fall further.
+"""
+
+from cluster.perf_model.protocols import Figures
+from topology.power import LOW_HZ, full_load_w
+
+BYTE_BITS = 8
+
+
+def lpddr_w(figures: Figures) -> float:
+    """LPDDR of a card at the rate that it sustains."""
+    chiplets = figures["card.packages"] * figures["package.chiplets"]
+    rate = figures["chiplet.lpddr_bandwidth_bytes_per_s"] * figures["chiplet.lpddr_efficiency"]
+    return float(chiplets * rate * BYTE_BITS * figures["energy.lpddr_j_per_bit"])
+
+
+def energy_scale(figures: Figures) -> float:
+    """Energy of an on-die operation at the card's clock, relative to the catalogue's.
+
+    1 at ``energy.clock_hz``. Where so much is static that nothing would be left for work (figures
+    that contradict each other), energies stay what they are.
+    """
+    held_hz, clock_hz = figures["energy.clock_hz"], figures["card.clock_hz"]
+    still_w = figures["card.static_w"] + lpddr_w(figures)
+    chosen_hz = max(clock_hz, min(LOW_HZ, held_hz))
+    there, here = (
+        (full_load_w(figures, clock) - still_w) / clock for clock in (held_hz, chosen_hz)
+    )
+    return here / there if here > 0 and there > 0 else 1.0

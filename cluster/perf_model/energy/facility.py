@@ -1,0 +1,60 @@
+"""Around the cards: NICs, PCIe switches, hosts, leaves, spines, and what cooling adds to all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.perf_model.protocols import Figures
+
+if TYPE_CHECKING:
+    from topology.route import Routes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Facility:
+    """What draws the same at any load, and the factor on everything."""
+
+    constant_w: Mapping[str, float]
+    """NICs, PCIe switches, hosts, leaves and spines of the whole cluster."""
+    pue: float
+    """Of the building: all power over that of the machines."""
+
+
+def facility_of(figures: Figures, routes: "Routes") -> Facility:
+    """Count what stands around the cards."""
+    servers = len(np.unique(np.asarray(routes.server)))
+    racks = len(np.unique(np.asarray(routes.rack)))
+    return Facility(constant_w=constant_watts(figures, servers, racks), pue=figures["cost.pue"])
+
+
+def constant_watts(figures: Figures, servers: int, racks: int) -> dict[str, float]:
+    """Watts of each part around the cards of so many servers on so many racks."""
+    leaves, spines = switches_of(servers, racks, figures["pod.spines"])
+    return {
+        "nics": servers * figures["server.nics"] * figures["server.nic_w"],
+        "pcie_switches": servers * figures["server.pcie_switches"] * figures["server.switch_w"],
+        "hosts": servers * figures["server.host_w"],
+        "leaves": leaves * figures["rack.leaf_w"],
+        "spines": spines * figures["pod.spine_w"],
+    }
+
+
+def switches_of(servers: int, racks: int, spines: float) -> tuple[int, int]:
+    """Leaves and spines: a single server needs no leaf, a rack on its own none of the spines."""
+    return racks if servers > 1 else 0, int(spines) if racks > 1 else 0
+
+
+def facility_power_w(
+    facility: Facility, cards_w: float, ethernet_w: float
+) -> tuple[dict[str, float], float]:
+    """Watts of each part, cooling last, and all together.
+
+    What the cards' bytes cost in leaves and spines is in those switches' own constant power, and
+    is taken off the cards here, so that it counts once.
+    """
+    parts = {"cards": cards_w - ethernet_w, **facility.constant_w}
+    machines_w = sum(parts.values())
+    parts["cooling"] = (facility.pue - 1) * machines_w
+    return parts, machines_w + parts["cooling"]

@@ -1,0 +1,134 @@
+"""The energy of an operation program, rank by rank, from what its operations' columns say.
+
+Products count the multiply-adds and bytes that their columns name, without what pads a tile, so a
+rank may count a little less than a card of the serving tables, which counts whole tiles; the
+network on the chip is in no column and is left out. Vector work is taken for what its name says.
+"""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.perf_model.chiplet import Mode
+from cluster.perf_model.energy.coefficients import PARTS, Floats, costing, count_joules, tier_joules
+from cluster.perf_model.energy.counters import COUNTS, LINE_BYTES, RECIPES, SIMD
+from cluster.perf_model.energy.facility import Facility, facility_of
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.op_counts import kmacs_of_vector
+from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.program.counts import work_counts
+from cluster.perf_model.tables import Integers
+from workloads.program import Operations, Program
+from workloads.program.schema import KINDS, VARYING
+
+if TYPE_CHECKING:
+    from topology.route import Routes
+
+WORDS = {
+    "norm": "norm",
+    "quant": "quantize",
+    "RoPE": "rope",
+    "softmax": "softmax",
+    "activation": "activation",
+    "residual": "residual",
+    "top-k": "compare",
+    "merge": "quantize",
+    "embedding": "quantize",
+}
+"""What a part of an operation's name says of its vector work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProgramEnergy:
+    """What a program costs on its cards, but for the time that it takes."""
+
+    ranks_j: Floats
+    """[rank, PARTS]"""
+    static_w: float
+    cards: int
+    """Spare ones too."""
+    facility: Facility
+    clock_hz: float
+    tokens: int
+    """That leave through the LM head."""
+
+
+def program_energy(
+    program: Program, inputs: PriceInputs, routes: "Routes", tier_bytes: Integers
+) -> ProgramEnergy:
+    """Count a program of this model on these cards; arguments as of ``rank_joules``."""
+    return ProgramEnergy(
+        ranks_j=rank_joules(program, inputs, routes, tier_bytes),
+        static_w=inputs.hardware["card.static_w"],
+        cards=len(routes.card_id),
+        facility=facility_of(inputs.hardware, routes),
+        clock_hz=inputs.hardware["card.clock_hz"],
+        tokens=emitted_tokens(program, inputs.plan.tensor_parallel_size),
+    )
+
+
+def rank_joules(
+    program: Program, inputs: PriceInputs, routes: "Routes", tier_bytes: Integers
+) -> Floats:
+    """[rank, PARTS] of all repeats; static watts are not in it.
+
+    ``tier_bytes[row, tier]`` is what the card of a row of the template puts on each tier.
+    """
+    whole = _all_repeats(program)
+    counts = work_counts(program, whole, inputs)
+    cost, figures = count_joules(inputs.hardware), inputs.hardware
+    spent = costing(tier_bytes * program.repeats, tier_joules(figures, routes, inputs.cards))
+    spent[:, PARTS.index("mac")] += counts.macs * _mac_j(whole, inputs)
+    line_j = cost[COUNTS.index("sram_lines"), PARTS.index("sram")]
+    through = counts.sram_bytes + counts.lpddr_bytes  # which is written to SRAM on its way
+    spent[:, PARTS.index("sram")] += through * (line_j / LINE_BYTES)
+    byte_j = cost[COUNTS.index("lpddr_bytes"), PARTS.index("lpddr")]
+    spent[:, PARTS.index("lpddr")] += counts.lpddr_bytes * byte_j
+    spent[:, PARTS.index("simd")] += counts.simd_ops * _element_j(program, whole, cost)
+    by_rank = np.zeros((program.ranks, len(PARTS)))
+    np.add.at(by_rank, whole.rank.astype(np.int64), spent)
+    return by_rank
+
+
+def emitted_tokens(program: Program, tensor_parallel_size: int) -> int:
+    """Rows of the LM head, over all repeats; 0 in a program that has none by that name."""
+    heads = [code for code, word in enumerate(program.words["name"]) if word == "LM head"]
+    rows = np.isin(program.operations.name, heads)
+    return int(program.operations.m[rows].sum()) * program.repeats // tensor_parallel_size
+
+
+def _all_repeats(program: Program) -> Operations:
+    """The template with the flop and bytes of all repeats together."""
+    own, times = program.operations, program.repeats
+    varies = own.varies >= 0
+    sums = program.varying.sum(axis=0, dtype=np.int64)
+    columns = {}
+    for name in ("flop", "read_bytes"):
+        column = getattr(own, name).astype(np.int64) * times
+        column[varies] = sums[own.varies[varies], VARYING.index(name)]
+        columns[name] = column
+    return replace(own, **columns, write_bytes=own.write_bytes.astype(np.int64) * times)
+
+
+def _mac_j(operations: Operations, inputs: PriceInputs) -> Floats:
+    """[n] of one multiply-add: by the weights' mode, or by that of the KV cache."""
+    bench, cost = bench_of(inputs), count_joules(inputs.hardware)
+
+    def each(mode: Mode) -> float:
+        kind, kmacs = kmacs_of_vector(inputs.hardware, mode)
+        tile = inputs.hardware["dimc.rows"] * mode.columns
+        return float(cost[kind, PARTS.index("mac")]) * kmacs / tile
+
+    attends = operations.kind == KINDS.index("attention")
+    return np.where(attends, each(bench.kv_mode), each(bench.mode))
+
+
+def _element_j(program: Program, operations: Operations, cost: Floats) -> Floats:
+    """[n] of one element of vector work."""
+    of_kind = cost[SIMD, PARTS.index("simd")]
+    by_name = np.zeros(len(program.words["name"]))
+    for code, word in enumerate(program.words["name"]):
+        kinds = [kind for part, kind in WORDS.items() if part in word] or ["add"]
+        by_name[code] = sum(float(np.dot(RECIPES[kind], of_kind)) for kind in kinds)
+    return by_name[operations.name]

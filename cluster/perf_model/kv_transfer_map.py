@@ -1,0 +1,115 @@
+"""Which card hands which part of a prompt's KV to which, between two plans of one model."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+
+from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.memory.shard import kv_block
+from cluster.perf_model.tables import Integers
+from workloads.formats import Format
+from workloads.model import Attention, Model
+from workloads.plan import Plan, kv_heads_of, stage_layers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KvShares:
+    """One row per pair of ranks that has KV to hand over, in the order of the four ranks."""
+
+    source_stage: Integers
+    source_position: Integers
+    target_stage: Integers
+    target_position: Integers
+    windows: Integers
+    """[kind] windows of the kinds of layers: what lies behind one is not handed over; 0: all is."""
+    block_bytes: Integers
+    """[pair, kind] of each block of 64 tokens that is begun."""
+    tail_bytes: Integers
+    """What V's FP16 tail takes more, where the last block is not full."""
+    first_layer: Integers
+    """The lowest layer of the pair, in the whole model."""
+    layers: Integers
+    """How many layers the pair has in common."""
+
+    def bytes_of(self, prompt_tokens: Integers) -> Integers:
+        """[n, pair] bytes of prompts: whole blocks, as they lie in memory.
+
+        Of layers with a window, those blocks in which the window of the prompt's last token lies.
+        """
+        tokens = prompt_tokens[:, None]
+        behind = np.where(self.windows > 0, np.maximum(0, tokens - self.windows), 0)
+        blocks: Integers = -(-tokens // BLOCK_TOKENS) - behind // BLOCK_TOKENS
+        partial = tokens % BLOCK_TOKENS > 0
+        return blocks @ self.block_bytes.T + partial * self.tail_bytes
+
+
+def kv_shares(
+    model: Model, source: Plan, target: Plan, chiplets: int, kv: Format, *, whole: bool = False
+) -> KvShares:
+    """Deal the KV of every layer and head to the rank that will attend to it.
+
+    A head that several source ranks keep goes from one of them, another for each target in turn.
+    Layers with a window hand over what lies inside it, or all where the ``whole`` KV is kept.
+
+    Raises
+    ------
+    MemoryInputError
+        Attention that keeps no cache of tokens.
+    """
+    targets = _stage_of(target, model)
+    seen = [0 if whole else layer.attention.window for layer in model.layers]
+    windows = sorted(set(seen))
+    sums: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * (3 + len(windows)))
+    for layer, here in enumerate(_stage_of(source, model)):
+        attention = model.layers[layer].attention
+        dealt = _dealt(attention, source, target, chiplets, kv)
+        for (giver, taker), (block_bytes, tail_bytes) in dealt.items():
+            row = sums[here, giver, targets[layer], taker]
+            row[0] += tail_bytes
+            row[1] = row[1] if row[2] else layer
+            row[2] += 1
+            row[3 + windows.index(seen[layer])] += block_bytes
+    pairs = sorted(sums)
+    ranks = np.array(pairs, np.int64).reshape(-1, 4).T
+    tail, first, count, *block = np.array([sums[pair] for pair in pairs], np.int64).T
+    return KvShares(
+        source_stage=ranks[0],
+        source_position=ranks[1],
+        target_stage=ranks[2],
+        target_position=ranks[3],
+        windows=np.array(windows, np.int64),
+        block_bytes=np.stack(block, axis=1),
+        tail_bytes=tail,
+        first_layer=first,
+        layers=count,
+    )
+
+
+def _stage_of(plan: Plan, model: Model) -> list[int]:
+    """The stage of every layer."""
+    return [stage for stage, layers in enumerate(stage_layers(plan, model)) for _ in layers]
+
+
+def _dealt(
+    attention: Attention, source: Plan, target: Plan, chiplets: int, kv: Format
+) -> dict[tuple[int, int], tuple[int, int]]:
+    """Bytes of a block and of a tail of one layer, by positions of giver and taker."""
+    whole = kv_block(attention, Plan(), chiplets, kv)
+    heads = len(kv_heads_of(Plan(), attention, 0))
+    keepers = [
+        [
+            position
+            for position in range(source.tensor_parallel_size)
+            if head in kv_heads_of(source, attention, position)
+        ]
+        for head in range(heads)
+    ]
+    dealt: defaultdict[tuple[int, int], int] = defaultdict(int)
+    for taker in range(target.tensor_parallel_size):
+        for head in kv_heads_of(target, attention, taker):
+            dealt[keepers[head][taker % len(keepers[head])], taker] += 1
+    return {
+        pair: (count * whole.card // heads, count * whole.tail_card // heads)
+        for pair, count in dealt.items()
+    }

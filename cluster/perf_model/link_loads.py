@@ -1,0 +1,104 @@
+"""What every link of the map carried, bin by bin: collectives and sends spread over their paths."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.collectives import CARD_TIERS, card_tiers, tiers_of
+from cluster.perf_model.tables import Integers
+from cluster.perf_model.timeline import Bins
+from topology.types import LinkKind
+
+if TYPE_CHECKING:
+    from topology.route import Routes
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkLoad:
+    """One directed link that carried something."""
+
+    link: int
+    """Position in the route tables."""
+    name: str
+    kind: str
+    sent_bytes: Integers
+    """[bin]"""
+    busy_ps: Integers
+    """[bin] time that these bytes take at the link's rate. Prices know no other traffic than a
+    stage's own, so a link that stages share may be asked for more time than the bin has."""
+
+
+def link_loads(
+    routes: "Routes", cards: Integers, bins: Bins, *, efficiency: float = 1.0
+) -> Iterator[LinkLoad]:
+    """Loads of the links that carried anything, in link order.
+
+    ``cards[replica, stage, position]``; ``efficiency`` is the part of a link's rate that payload
+    can use. The bytes that a group puts on a tier are spread evenly over all pairs of its cards
+    that the tier joins. What stays inside a card (D2D, package link) crosses no link of the routes
+    and is left out: it stands in ``Bins.tier_bytes``.
+    """
+    carried: dict[int, Floats] = {}
+    replicas, stages, _ = cards.shape
+    for replica in range(replicas):
+        for stage in range(stages):
+            here = cards[replica, stage]
+            for tier, shares in _group_shares(routes, here).items():
+                _add(carried, shares, bins.tier_bytes[replica, stage, :, tier])
+            if stage + 1 < stages:
+                shares = _shares(routes, here, cards[replica, stage + 1], 1.0)
+                _add(carried, shares, bins.send_bytes[replica, stage])
+    for link, sent in sorted(carried.items()):
+        if sent.any():
+            yield load_of(routes, link, sent, efficiency=efficiency)
+
+
+def load_of(
+    routes: "Routes", link: int, sent_bytes: Floats | Integers, *, efficiency: float
+) -> LinkLoad:
+    """The load of a link that carried ``sent_bytes[bin]``."""
+    rate = float(routes.link_bandwidth_bytes_per_s[link]) * efficiency
+    return LinkLoad(
+        link=link,
+        name=str(routes.link_name[link]),
+        kind=LinkKind(int(routes.link_kind[link])).name.lower(),
+        sent_bytes=np.rint(sent_bytes).astype(np.int64),
+        busy_ps=np.rint(sent_bytes / rate * 1e12).astype(np.int64),
+    )
+
+
+def _add(carried: dict[int, Floats], shares: dict[int, float], sent: Integers) -> None:
+    if not sent.any():
+        return
+    for link, share in shares.items():
+        if link not in carried:
+            carried[link] = np.zeros(sent.shape)
+        carried[link] += share * sent
+
+
+def _group_shares(routes: "Routes", cards: Integers) -> dict[int, dict[int, float]]:
+    """By tier: bytes on each link for one byte that each card puts on the tier."""
+    tiers = card_tiers(routes, cards)
+    shares = {}
+    for tier in range(len(CARD_TIERS), len(tiers_of(routes))):
+        sources, destinations = np.nonzero(tiers == tier)
+        if sources.size:
+            each = cards.size / sources.size
+            shares[tier] = _shares(routes, cards[sources], cards[destinations], each)
+    return shares
+
+
+def _shares(
+    routes: "Routes", sources: Integers, destinations: Integers, each: float
+) -> dict[int, float]:
+    """Bytes on each link when each source sends ``each`` to the destination of its position."""
+    shares: dict[int, float] = {}
+    for source, destination in zip(sources.tolist(), destinations.tolist(), strict=True):
+        for link in routes.path(source, destination).tolist():
+            shares[link] = shares.get(link, 0.0) + each
+    return shares

@@ -1,0 +1,125 @@
+"""How many KV blocks of each kind of layers a replica has room for: one inequality a stage."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.memory.stage import StageMemory
+from cluster.perf_model.tables import Integers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageRoom:
+    """Room for KV on the fullest chiplet of a stage, in units that all its blocks are whole
+    numbers of: the largest ones, so that sums over all sequences stay far inside 64 bits."""
+
+    units: tuple[int, ...]
+    """[k] of a scheduler block of each kind."""
+    sram: int
+    lpddr: int
+
+    @property
+    def room(self) -> int:
+        return self.sram + self.lpddr
+
+    def taken(self, held: Sequence[int]) -> int:
+        """Units of ``held[k]`` blocks."""
+        return sum(each * count for each, count in zip(self.units, held, strict=True))
+
+    def sequences(self, held: Sequence[int]) -> int:
+        """How many sequences fit that hold ``held[k]`` blocks each."""
+        return self.room // self.taken(held)
+
+    def implies(self, other: "StageRoom") -> bool:
+        """Whether what fits here fits there, whatever the numbers of blocks."""
+        return all(
+            there * self.room <= here * other.room
+            for here, there in zip(self.units, other.units, strict=True)
+        )
+
+
+def units_of(kind_bytes: Sequence[Fraction]) -> tuple[tuple[int, ...], Fraction]:
+    """[k] whole units of a block of each kind, and the bytes of a unit, the largest there is."""
+    scale = math.lcm(*(each.denominator for each in kind_bytes))
+    whole = [int(each * scale) for each in kind_bytes]
+    unit = math.gcd(*whole)
+    return tuple(each // unit for each in whole), Fraction(unit, scale)
+
+
+def room_of(stage: StageMemory) -> StageRoom:
+    """Count a stage's room in whole units."""
+    units, unit_bytes = units_of(stage.kind_bytes)
+    return StageRoom(
+        units=units,
+        sram=int(stage.kv_sram_bytes // unit_bytes),
+        lpddr=int(stage.kv_lpddr_bytes // unit_bytes),
+    )
+
+
+def capacity_of(stages: Sequence[StageMemory], windows: tuple[int, ...]) -> KvCapacity:
+    """The inequalities of all stages but those that another one implies.
+
+    First stands the stage that fits the fewest of the longest sequence. What lies in SRAM is as
+    much of it as all stages can have there when they are full of such sequences.
+    """
+    held = stages[0].long_blocks
+    rooms = sorted(
+        {room_of(stage) for stage in stages},
+        key=lambda each: (Fraction(each.room, each.taken(held)), each.units),
+    )
+    kept: list[StageRoom] = []
+    for each in rooms:
+        if not any(other.implies(each) for other in kept):
+            kept = [other for other in kept if not each.implies(other)] + [each]
+    first = kept[0]
+    sram = min(each.sram * first.taken(held) // each.taken(held) for each in rooms)
+    return KvCapacity(
+        windows=np.array(windows, np.int64),
+        block_units=np.array([each.units for each in kept], np.int64),
+        room_units=np.array([each.room for each in kept], np.int64),
+        sram_units=min(first.room, sram),
+    )
+
+
+def sequences_of(capacity: KvCapacity, tokens: int, block_size: int) -> int:
+    """How many sequences of ``tokens`` decode at once in this room, blocks taken as divisible."""
+    return int((capacity.room_units * block_size // _taken(capacity, tokens, block_size)).min())
+
+
+def tokens_each(capacity: KvCapacity, sequences: int, block_size: int, most: int) -> int:
+    """How long so many equal sequences can be, blocks taken as divisible.
+
+    At most ``most`` where layers have a window, behind which nothing more is held.
+    """
+    whole = int(capacity.room_units.min()) * block_size // sequences
+    if not capacity.windows.any():
+        return whole
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        if sequences_of(capacity, middle, block_size) >= sequences:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+def in_sram(capacity: KvCapacity) -> KvCapacity:
+    """The part of the room that lies in SRAM, as the first constraint counts it."""
+    return replace(
+        capacity,
+        block_units=capacity.block_units[:1],
+        room_units=np.array([capacity.sram_units], np.int64),
+    )
+
+
+def _taken(capacity: KvCapacity, tokens: int, block_size: int) -> Integers:
+    """[m] units x tokens that a sequence of ``tokens`` takes while it decodes."""
+    behind = (-(-capacity.windows // block_size) + 1) * block_size
+    held = np.where(capacity.windows == 0, tokens, np.minimum(tokens, behind))
+    taken: Integers = capacity.block_units @ held
+    return taken

@@ -1,0 +1,50 @@
+"""What a scenario lets expect of each replica: how many sequences, how long, how many prompts."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from cluster.perf_model.memory.placement import Traffic
+from cluster.scenario.resolve import Resolved
+from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.workload import ProgramSteps
+
+
+def traffic_of(resolved: Resolved | Planned) -> Traffic:
+    """Full seats, or as many users as a closed loop has, at the mean context of decoding.
+
+    A generated program says itself what a step holds; only its prompts or only its decoding count.
+    """
+    if isinstance(resolved, Resolved):
+        return _of_requests(resolved)
+    asked, most = resolved.scenario.workload.program, resolved.scenario.scheduler.max_num_seqs
+    if not isinstance(asked, ProgramSteps):
+        return Traffic(batch=most)
+    replicas = resolved.plan.replicas
+    return Traffic(
+        batch=max(1, -(-asked.batch // replicas)),
+        context=asked.context or asked.prompt_tokens or 1,
+        prompt_share=_SHARE_OF.get(asked.phase, 1.0),
+    )
+
+
+_SHARE_OF = {"decode": 0.0, "prefill": 1e3}
+"""Prompt tokens for each decoded one, of programs and pools that do one thing only."""
+
+
+def _of_requests(resolved: Resolved) -> Traffic:
+    requests, seats = resolved.requests, resolved.scenario.scheduler.max_num_seqs
+    prompts, outputs = (
+        np.asarray(part, np.float64) for part in (requests.prompt_tokens, requests.output_tokens)
+    )
+    # A sequence is met once for each token that it decodes.
+    context = float(np.average(prompts + outputs / 2, weights=outputs))
+    traffic = Traffic(
+        batch=seats,
+        context=max(1, round(context)),
+        prompt_share=_SHARE_OF.get(resolved.role or "", float(prompts.sum() / outputs.sum())),
+    )
+    if not resolved.concurrency:
+        return traffic
+    users = -(-resolved.concurrency // resolved.plan.replicas)
+    return replace(traffic, batch=min(seats, users))

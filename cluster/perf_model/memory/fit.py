@@ -1,0 +1,178 @@
+"""A replica laid on its chiplets: how many KV blocks it has, and what lies on which card."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.memory.advice import shortfall
+from cluster.perf_model.memory.capacity import capacity_of
+from cluster.perf_model.memory.placement import Residency, uniform
+from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, shard
+from cluster.perf_model.memory.stage import (
+    Held,
+    MemorySettings,
+    StageMemory,
+    chiplets_of,
+    matrices,
+    stage_contents,
+    stage_memory,
+    windows_of,
+)
+from cluster.perf_model.protocols import Figures
+from workloads.model import Model, not_modelled
+from workloads.plan import Plan, check_plan
+
+
+class DoesNotFit(ValueError):  # noqa: N818 - the plain words are the name that users read
+    """A stage needs more memory than its chiplets have."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holding:
+    """Bytes of one class of tensors on one card."""
+
+    tensor_class: str
+    """A weight's role, ``kv`` (the block pool) or ``kv_tail`` (its FP16 tails)."""
+    where: str
+    """sram or lpddr."""
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """Where everything lies in a replica."""
+
+    mode: str
+    block_size: int
+    blocks: int
+    """KV blocks of the replica: as many as its tightest stage has room for. Where layers free
+    blocks behind a window, those of the first kind of layers when the replica is full of sequences
+    of max_model_len; the other kinds hold theirs beside them."""
+    sram_blocks: int
+    """Of these, how many fit in SRAM in every stage."""
+    capacity: KvCapacity
+    """The room counted by kind of layers, whatever the mix of sequences."""
+    residency: Residency
+    stages: tuple[StageMemory, ...]
+    holdings: tuple[tuple[tuple[Holding, ...], ...], ...]
+    """[stage][position]"""
+
+    @property
+    def windowed(self) -> bool:
+        """Whether layers free blocks behind a window."""
+        return bool(self.capacity.windows.any())
+
+    @property
+    def pool(self) -> tuple[int, int]:
+        """``blocks``, and the units of the capacity's first constraint that they stand for, in
+        which the use of the pool is counted; the same number where no block is freed."""
+        return self.blocks, int(self.capacity.room_units[0])
+
+    @property
+    def headroom_bytes(self) -> tuple[int, ...]:
+        """[stage] usable SRAM of the fullest chiplet that is left when the pool is full."""
+        return tuple(
+            stage.sram_bytes
+            - stage.reserved_bytes
+            - math.ceil(min(self.blocks, self.sram_blocks) * stage.block_bytes)
+            for stage in self.stages
+        )
+
+
+def fit(
+    model: Model,
+    plan: Plan,
+    hardware: Figures,
+    settings: MemorySettings,
+    residency: Residency | None = None,
+) -> Fit:
+    """Lay a replica's weights and KV on its chiplets.
+
+    The blocks of a sequence are dealt in turn to the chiplets that share a head, each sequence
+    starting one further on; over the pool they count as evenly spread. Without a residency all of a
+    class lies alike, by the mode and the pins of ``settings``.
+
+    Raises
+    ------
+    PlanError
+        The plan cannot cut the model.
+    DoesNotFit
+        A stage lacks room for its weights and one KV block; says what would do.
+    MemoryInputError
+        A structure that no run can be priced with; a cluster that would hold it is not sought.
+    """
+    check_plan(plan, model)
+    missing = not_modelled(model)
+    if missing:
+        raise MemoryInputError(
+            f"{model.name} cannot be simulated: not modelled: " + "; ".join(missing)
+        )
+    placed = residency or uniform(settings.mode, model, plan, settings.pins)
+    stages = stage_memory(model, plan, hardware, settings, placed)
+    if not all(stage.fits for stage in stages):
+        raise DoesNotFit(shortfall(model, plan, hardware, settings, stages))
+    blocks = min(stage.blocks for stage in stages)
+    sram_blocks = min(blocks, *(stage.sram_blocks for stage in stages))
+    chiplets = chiplets_of(hardware)
+    holdings = []
+    windows, held = windows_of(model, settings), stages[0].long_blocks
+    for kinds, kv in stage_contents(model, plan, chiplets, settings, placed):
+        pool = [
+            (kv[window], count) for window, count in zip(windows, held, strict=True) if window in kv
+        ]
+        cache = tuple(_cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks)))
+        holdings.append(
+            tuple(
+                (*_weights(kinds, plan, position, chiplets, settings), *cache)
+                for position in range(plan.tensor_parallel_size)
+            )
+        )
+    return Fit(
+        mode=settings.mode,
+        block_size=settings.block_size,
+        blocks=blocks,
+        sram_blocks=sram_blocks,
+        capacity=capacity_of(stages, windows),
+        residency=placed,
+        stages=stages,
+        holdings=tuple(holdings),
+    )
+
+
+def _weights(
+    kinds: Counter[Held], plan: Plan, position: int, chiplets: int, settings: MemorySettings
+) -> Iterator[Holding]:
+    """Weights of one card by role and place, copies on several chiplets counted."""
+    sizes: Counter[tuple[str, str]] = Counter()
+    for held, times in kinds.items():
+        whole = shard(held.tensor, plan, position, chiplets, settings.weights).card
+        count = matrices(held.tensor, plan, position)
+        hot = min(held.hot, count)
+        sizes[held.tensor.role, "sram"] += times * whole * hot // count
+        sizes[held.tensor.role, "lpddr"] += times * whole * (count - hot) // count
+    for (role, where), size_bytes in sorted(sizes.items()):
+        if size_bytes:
+            yield Holding(tensor_class=role, where=where, size_bytes=size_bytes)
+
+
+def _cache(
+    kinds: list[tuple[KvBlock, int]], each: int, settings: MemorySettings, blocks: tuple[int, int]
+) -> Iterator[Holding]:
+    """The pool and its tails, the same on every card of a group.
+
+    ``blocks`` are those of the first kind in SRAM and in LPDDR. Of a sequence that holds ``each``
+    of them, other kinds hold as many as stand in ``kinds``.
+    """
+    block_bytes = sum(kv.card * count for kv, count in kinds)
+    for where, count in zip(("sram", "lpddr"), blocks, strict=True):
+        if count:
+            pool = count * settings.block_size * block_bytes // (BLOCK_TOKENS * each)
+            yield Holding(tensor_class="kv", where=where, size_bytes=pool)
+    tails = settings.max_num_seqs * sum(kv.tail_card for kv, _ in kinds)
+    yield Holding(tensor_class="kv_tail", where="sram", size_bytes=tails)

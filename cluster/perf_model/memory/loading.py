@@ -1,0 +1,55 @@
+"""How long it takes to bring a model in: from LPDDR to SRAM, or from the hosts to the cards."""
+
+from cluster.perf_model.memory.fit import Fit
+from cluster.perf_model.memory.stage import chiplets_of
+from cluster.perf_model.protocols import Figures
+from workloads.formats import Format
+from workloads.model import Model, weight_bytes
+from workloads.plan import Plan
+
+
+def lpddr_load_s(fit: Fit, hardware: Figures) -> float:
+    """All chiplets at once fill their SRAM with the weights that lie there.
+
+    Whatever of them the fullest chiplet uses is striped over the LPDDR of its card, as all weights
+    are; norms and the like stand there once and are copied on the way.
+    """
+    return max(stage.sram_weight_bytes for stage in fit.stages) / _lpddr_rate(hardware)
+
+
+def host_load_s(fit: Fit, hardware: Figures, cards_per_server: int) -> float:
+    """Every host sends all weights to its cards, through one x16 port of each PCIe switch."""
+    switches = int(hardware["server.pcie_switches"])
+    per_switch = min(cards_per_server, -(-int(hardware["server.cards"]) // switches))
+    fullest = max(
+        sum(each.size_bytes for each in card if each.tensor_class not in ("kv", "kv_tail"))
+        for stage in fit.holdings
+        for card in stage
+    )
+    return per_switch * fullest / _pcie_rate(hardware)
+
+
+def other_bytes(model: Model, weights: Format, plan: Plan) -> int:
+    """Bytes on each card of another model that waits in LPDDR, spread evenly over a replica."""
+    return -(-weight_bytes(model, weights) // plan.cards_per_replica)
+
+
+def swap_s(card_bytes: int, hardware: Figures) -> tuple[float, float]:
+    """A model of so many bytes a card takes this one's place: from LPDDR, and from the hosts.
+
+    What does not fit in SRAM stays in LPDDR. What is there now is dropped, not saved.
+    """
+    chiplets = chiplets_of(hardware)
+    usable = hardware["chiplet.sram_bytes"] * hardware["chiplet.usable_sram_fraction"]
+    from_lpddr = min(card_bytes / chiplets, usable) / _lpddr_rate(hardware)
+    per_switch = -(-int(hardware["server.cards"]) // int(hardware["server.pcie_switches"]))
+    return from_lpddr, per_switch * card_bytes / _pcie_rate(hardware)
+
+
+def _lpddr_rate(hardware: Figures) -> float:
+    """Bytes a second of one chiplet."""
+    return hardware["chiplet.lpddr_bandwidth_bytes_per_s"] * hardware["chiplet.lpddr_efficiency"]
+
+
+def _pcie_rate(hardware: Figures) -> float:
+    return hardware["card.pcie_bandwidth_bytes_per_s"] * hardware["links.efficiency"]

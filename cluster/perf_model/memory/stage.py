@@ -1,0 +1,293 @@
+"""What the fullest chiplet of every stage has, and what weights and KV ask of it."""
+
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+
+from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.kv_capacity import held_blocks
+from cluster.perf_model.memory.placement import (
+    KV_PLACES,
+    MODES,
+    NO_PINS,
+    Mode,
+    Pins,
+    Residency,
+    class_of,
+    layer_hot,
+    outer_hot,
+    uniform,
+)
+from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, kv_block, shard
+from cluster.perf_model.protocols import Figures
+from workloads.formats import Format
+from workloads.model import Attention, Model, Tensor
+from workloads.plan import Plan, stage_layers
+from workloads.shards import outer_tensors, tensor_slice
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemorySettings:
+    """What is stored, how, and where."""
+
+    weights: Format
+    kv: Format
+    mode: Mode = "performance"
+    """One of MODES."""
+    block_size: int = BLOCK_TOKENS
+    """Tokens of a KV block of the scheduler; a multiple or a divisor of 64."""
+    max_num_seqs: int = 1
+    """Sequences of a replica, each of which keeps an FP16 tail."""
+    max_model_len: int = 1 << 17
+    """Tokens of the longest sequence: a window that it never leaves is none."""
+    prefix_caching: bool = False
+    """Layers that see a window keep all blocks then: a later request may find them."""
+    pins: Pins = NO_PINS
+    lpddr_taken_bytes: int = 0
+    """On every card, by other models that wait there."""
+
+    def __post_init__(self) -> None:
+        for what, known, value in (
+            ("memory mode", MODES, self.mode),
+            ("the place of KV", KV_PLACES, self.pins.kv),
+        ):
+            if value not in known:
+                raise MemoryInputError(f"{what} is one of {', '.join(known)}, got {value!r}")
+        size = self.block_size
+        if not (size >= 1 and (size % BLOCK_TOKENS == 0 or BLOCK_TOKENS % size == 0)):
+            raise MemoryInputError(
+                f"block_size is a multiple or a divisor of {BLOCK_TOKENS} tokens, got {size!r}"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageMemory:
+    """The fullest chiplet of a stage, in bytes."""
+
+    sram_weight_bytes: int
+    """Weights that lie in its SRAM."""
+    lpddr_weight_bytes: int
+    """Its share of what lies in the card's LPDDR: matrices are striped over all its chiplets."""
+    sram_bytes: int
+    """Usable for weights, KV and streaming."""
+    buffer_bytes: int
+    """Kept in SRAM for what streams in; 0 where nothing does."""
+    tail_bytes: int
+    """The FP16 tails of V."""
+    lpddr_bytes: int
+    """There is for weights and KV, beside what other models take."""
+    kind_bytes: tuple[Fraction, ...]
+    """[k] of one scheduler block of KV in the layers of each kind (``windows_of``)."""
+    long_blocks: tuple[int, ...]
+    """[k] blocks that layers of each kind hold of the longest sequence while it decodes."""
+    kv: str = "sram"
+    """Where KV blocks may lie: sram, lpddr, or spill (either)."""
+
+    @property
+    def weight_bytes(self) -> int:
+        return self.sram_weight_bytes + self.lpddr_weight_bytes
+
+    @property
+    def reserved_bytes(self) -> int:
+        """SRAM of what is no KV block."""
+        return self.sram_weight_bytes + self.buffer_bytes + self.tail_bytes
+
+    @property
+    def kv_sram_bytes(self) -> int:
+        """SRAM that blocks may take beside the rest."""
+        return 0 if self.kv == "lpddr" else max(0, self.sram_bytes - self.reserved_bytes)
+
+    @property
+    def kv_lpddr_bytes(self) -> int:
+        """LPDDR that blocks may take beside the weights there."""
+        return 0 if self.kv == "sram" else max(0, self.lpddr_bytes - self.lpddr_weight_bytes)
+
+    @property
+    def block_bytes(self) -> Fraction:
+        """Of one scheduler block of layers of the first kind, and of what the other kinds hold for
+        each such block of the longest sequence."""
+        return self.held_bytes(self.long_blocks) / self.long_blocks[0]
+
+    @property
+    def sram_blocks(self) -> int:
+        """Blocks of the first kind that fit in SRAM, those of other kinds beside them."""
+        return int(self.kv_sram_bytes // self.block_bytes)
+
+    @property
+    def lpddr_blocks(self) -> int:
+        """The same in LPDDR."""
+        return int(self.kv_lpddr_bytes // self.block_bytes)
+
+    @property
+    def blocks(self) -> int:
+        return self.sram_blocks + self.lpddr_blocks
+
+    def held_bytes(self, held: Sequence[int]) -> Fraction:
+        """Of ``held[k]`` scheduler blocks of each kind."""
+        return sum(
+            (each * count for each, count in zip(self.kind_bytes, held, strict=True)), Fraction(0)
+        )
+
+    @property
+    def first_block_bytes(self) -> int:
+        """Of one scheduler block in every layer: the least that a sequence holds."""
+        return math.ceil(sum(self.kind_bytes))
+
+    @property
+    def sram_needed_bytes(self) -> int:
+        """With room for one block, where blocks lie there."""
+        return self.reserved_bytes + (self.first_block_bytes if self.kv == "sram" else 0)
+
+    @property
+    def lpddr_needed_bytes(self) -> int:
+        return self.lpddr_weight_bytes + (0 if self.kv == "sram" else self.first_block_bytes)
+
+    @property
+    def fits(self) -> bool:
+        return (
+            self.sram_needed_bytes <= self.sram_bytes
+            and self.lpddr_needed_bytes <= self.lpddr_bytes
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """Equal tensors of a stage that lie alike."""
+
+    tensor: Tensor
+    """With layer 0, whichever its own is."""
+    hot: int
+    """Of the equal matrices that a card holds of it, how many lie in SRAM; more where all do."""
+
+    @property
+    def tensor_class(self) -> str:
+        return class_of(self.tensor)
+
+
+def stage_memory(
+    model: Model,
+    plan: Plan,
+    hardware: Figures,
+    settings: MemorySettings,
+    residency: Residency | None = None,
+) -> tuple[StageMemory, ...]:
+    """Return what each stage's fullest chiplet has and needs, whether it fits or not.
+
+    Without a residency all of a class lies alike, by mode and pins; ``auto`` counts as capacity
+    then, which is the least that it needs.
+    """
+    chiplets = chiplets_of(hardware)
+    placed = residency or uniform(settings.mode, model, plan, settings.pins)
+    usable = hardware["chiplet.sram_bytes"] * hardware["chiplet.usable_sram_fraction"]
+    lpddr = int(hardware["chiplet.lpddr_bytes"]) - -(-settings.lpddr_taken_bytes // chiplets)
+    stages = []
+    windows = windows_of(model, settings)
+    long_blocks = steady_blocks(model, settings, settings.max_model_len)
+    size = Fraction(settings.block_size, BLOCK_TOKENS)
+    for kinds, each in stage_contents(model, plan, chiplets, settings, placed):
+        in_sram, in_lpddr = _split(kinds, plan, chiplets, settings.weights)
+        streams = in_lpddr > 0 or placed.kv != "sram"
+        stages.append(
+            StageMemory(
+                sram_weight_bytes=in_sram,
+                lpddr_weight_bytes=in_lpddr,
+                sram_bytes=int(usable),
+                buffer_bytes=int(hardware["chiplet.prefetch_bytes"]) if streams else 0,
+                tail_bytes=math.ceil(
+                    settings.max_num_seqs * sum(kv.tail_chiplet for kv in each.values())
+                ),
+                lpddr_bytes=lpddr,
+                kind_bytes=tuple(
+                    each[window].chiplet * size if window in each else Fraction(0)
+                    for window in windows
+                ),
+                long_blocks=long_blocks,
+                kv=placed.kv,
+            )
+        )
+    return tuple(stages)
+
+
+def _split(kinds: Counter[Held], plan: Plan, chiplets: int, weights: Format) -> tuple[int, int]:
+    """Bytes in SRAM on the fullest chiplet, and its share of those in the card's LPDDR."""
+    in_sram = in_lpddr = 0
+    for held, times in kinds.items():
+        whole = shard(held.tensor, plan, 0, chiplets, weights)
+        count = matrices(held.tensor, plan)
+        hot = min(held.hot, count)
+        in_sram += times * whole.chiplet * hot // count
+        in_lpddr += times * whole.card * (count - hot) // count
+    return in_sram, -(-in_lpddr // chiplets)
+
+
+def matrices(tensor: Tensor, plan: Plan, position: int = 0) -> int:
+    """Equal matrices of ``tensor`` on the card at ``position``, at least 1."""
+    return max(1, len(tensor_slice(tensor, plan, position).count))
+
+
+def chiplets_of(hardware: Figures) -> int:
+    """Chiplets of one card."""
+    return int(hardware["card.packages"]) * int(hardware["package.chiplets"])
+
+
+def windows_of(model: Model, settings: MemorySettings) -> tuple[int, ...]:
+    """Windows of the kinds of layers, whose blocks are counted apart; the widest first.
+
+    0 is that of layers that keep all blocks of a sequence.
+    """
+    windows = {_window(layer.attention, settings) for layer in model.layers}
+    return tuple(sorted(windows, key=lambda window: (window > 0, -window)))
+
+
+def _window(attention: Attention, settings: MemorySettings) -> int:
+    """Tokens behind which its blocks are freed; 0: they are not."""
+    freed = not settings.prefix_caching and attention.window < settings.max_model_len
+    return attention.window if freed else 0
+
+
+def steady_blocks(model: Model, settings: MemorySettings, tokens: int) -> tuple[int, ...]:
+    """[k] blocks of each kind that a sequence of ``tokens`` holds while it decodes."""
+    windows = np.array(windows_of(model, settings), np.int64)
+    return tuple(held_blocks(windows, np.array([tokens]), 1, settings.block_size)[0].tolist())
+
+
+def stage_kv(
+    model: Model, plan: Plan, chiplets: int, settings: MemorySettings
+) -> Iterator[dict[int, KvBlock]]:
+    """For each stage: 64 tokens of its KV by the window behind which blocks are freed."""
+    each = {
+        attention: kv_block(attention, plan, chiplets, settings.kv)
+        for attention in {layer.attention for layer in model.layers}
+    }
+    for layers in stage_layers(plan, model):
+        kinds: dict[int, KvBlock] = {}
+        for layer in layers:
+            attention = model.layers[layer].attention
+            window, own = _window(attention, settings), each[attention]
+            kinds[window] = kinds[window] + own if window in kinds else own
+        yield kinds
+
+
+def stage_contents(
+    model: Model, plan: Plan, chiplets: int, settings: MemorySettings, residency: Residency
+) -> Iterator[tuple[Counter[Held], dict[int, KvBlock]]]:
+    """For each stage: how often each kind of tensor stands there, and its KV (``stage_kv``)."""
+    inside = {
+        layer: [replace(tensor, layer=0) for tensor in model.layer_tensors(number)]
+        for layer, number in {layer: number for number, layer in enumerate(model.layers)}.items()
+    }
+    outside, stages = outer_tensors(model, plan), stage_layers(plan, model)
+    kept = stage_kv(model, plan, chiplets, settings)
+    for outer, layers, places, kv in zip(outside, stages, residency.stages, kept, strict=True):
+        held = Counter(
+            Held(tensor=replace(tensor, layer=0), hot=outer_hot(tensor, places)) for tensor in outer
+        )
+        kinds = Counter(zip((model.layers[layer] for layer in layers), places.layers, strict=True))
+        for (layer, where), times in kinds.items():
+            for tensor in inside[layer]:
+                held[Held(tensor=tensor, hot=layer_hot(tensor, where))] += times
+        yield held, kv

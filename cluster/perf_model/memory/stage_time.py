@@ -1,0 +1,53 @@
+"""How long one stage works on a step of a given size: priced without the tables of all sizes."""
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.attention import attention_by_bound
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.stage import StagePrice, stage_of, stage_price
+from cluster.perf_model.prices.stage_collectives import Wires, wires_of
+from cluster.perf_model.prices.steady_state import measures_of
+from cluster.perf_model.prices.tables import links_of
+
+Steps: TypeAlias = tuple[tuple[int, int], ...]
+"""Steps by their scheduled tokens and emitting rows; the first is of decoding rows."""
+
+
+@dataclass(slots=True)
+class StageWork:
+    """Prices stages on a few steps, equal ones once."""
+
+    context: int
+    """Tokens that each decoding row has seen."""
+    _prices: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
+    _wires: dict[bytes, Wires] = field(default_factory=dict)
+
+    def work_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
+        """[step] work of stage ``number``; of a prompt's attention nothing is counted."""
+        price = self._price(inputs, number, steps)
+        seen = np.zeros((len(steps), 4), np.int64)
+        seen[0] = measures_of(inputs.window, steps[0][1], self.context)
+        busy = price.linear_by_bound_ps.sum(axis=1) + price.collective_ps
+        busy = busy + attention_by_bound(price.attention, seen).sum(axis=1)
+        work = np.maximum(busy, price.floor_ps) + price.head_by_bound_ps.sum(axis=1)
+        return [int(part) for part in work]
+
+    def floor_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
+        """[step] the stream from LPDDR that runs beside the work of stage ``number``."""
+        return [int(part) for part in self._price(inputs, number, steps).floor_ps]
+
+    def _price(self, inputs: PriceInputs, number: int, steps: Steps) -> StagePrice:
+        cards, stage = inputs.cards[0, number], stage_of(inputs, number)
+        links = links_of(inputs, cards)
+        key = (stage, links, steps)
+        if key not in self._prices:
+            tokens, rows = (np.array(part, np.int64) for part in zip(*steps, strict=True))
+            if links not in self._wires:
+                self._wires[links] = wires_of(inputs, cards)
+            wires = self._wires[links]
+            self._prices[key] = stage_price(inputs, bench_of(inputs), wires, stage, (tokens, rows))
+        return self._prices[key]

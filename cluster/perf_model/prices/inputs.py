@@ -1,0 +1,141 @@
+"""What pricing is given, and what it refuses."""
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
+from cluster.perf_model.protocols import Figures, RouteTables
+from cluster.perf_model.tables import Integers
+from cluster.scenario.formats import Formats
+from workloads.model import Layer, Model, not_modelled
+from workloads.plan import Plan
+
+
+class PriceError(ValueError):
+    """Work that these cards cannot do, or that is not modelled; names it."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceInputs:
+    """A model cut by a plan and laid on cards; checked by ``check_inputs``."""
+
+    hardware: Figures
+    routes: RouteTables
+    model: Model
+    plan: Plan
+    formats: Formats
+    cards: Integers
+    """[replica, stage, position] the card (index into the routes) of every rank."""
+    max_tokens: int
+    """Most tokens of one step of a slot."""
+    max_rows: int
+    """Most rows of one step that emit a token."""
+    max_context: int
+    """Most tokens of a sequence (max_model_len)."""
+    residency: Residency | None = None
+    """Where weights lie; all in SRAM where nothing is said."""
+    all_reduce: str = "auto"
+    """Algorithm of every all-reduce."""
+    chunks: int | Literal["auto"] = "auto"
+    """Chunks that every all-reduce is cut into; 1 is unpipelined."""
+    expert_skew: float = 0.0
+    """Zipf exponent of the routing over experts; 0 is uniform."""
+    seed: int = 0
+    composed_ahead: bool = False
+    """Whether host time hides behind the batch before (asynchronous scheduling)."""
+
+    @property
+    def placed(self) -> Residency:
+        """Where the weights of each stage lie."""
+        return self.residency or uniform("performance", self.model, self.plan)
+
+    def places(self, stage: int) -> StagePlaces:
+        return self.placed.stages[stage]
+
+    @property
+    def window(self) -> int:
+        """Tokens that windowed layers see; 0 where there are none."""
+        return max(layer.attention.window for layer in self.model.layers)
+
+    def queries_per_kv_head(self, layer: Layer) -> int:
+        """Query heads that meet the same keys on one card."""
+        attention = layer.attention
+        return attention.heads // self.plan.tensor_parallel_size // self.kv_heads(layer)
+
+    def kv_heads(self, layer: Layer) -> int:
+        """KV heads on one card; MLA keeps one latent for all heads."""
+        if layer.attention.kind == "mla":
+            return 1
+        return max(1, layer.attention.kv_heads // self.plan.tensor_parallel_size)
+
+
+def check_inputs(inputs: PriceInputs) -> None:
+    """Refuse by name what is not modelled.
+
+    Raises
+    ------
+    PriceError
+        What ``not_modelled`` names, attention in chunks shorter than the context, several windows
+        or several ratios of query to KV heads in one model, a format that cannot be used so.
+    """
+    breaches = [*_attention(inputs), *_formats(inputs.formats)]
+    if breaches:
+        raise PriceError(f"{inputs.model.name} cannot be priced: " + "; ".join(breaches))
+
+
+def _attention(inputs: PriceInputs) -> list[str]:
+    kinds = {layer.attention: layer for layer in inputs.model.layers}
+    breaches = [f"not modelled: {missing}" for missing in not_modelled(inputs.model)]
+    chunk = min((attention.chunk for attention in kinds if attention.chunk), default=0)
+    if 0 < chunk < inputs.max_context:
+        breaches.append(
+            f"attention in chunks of {chunk} tokens is modelled up to that context only,"
+            f" got max_model_len {inputs.max_context}"
+        )
+    windows = sorted({attention.window for attention in kinds} - {0})
+    if len(windows) > 1:
+        breaches.append(f"one window is modelled, got windows of {windows} tokens")
+    regular = [layer for attention, layer in kinds.items() if attention.kind in ("gqa", "mla")]
+    ratios = sorted({inputs.queries_per_kv_head(layer) for layer in regular})
+    if len(ratios) > 1:
+        would = [size for size in (2, 4, 8, 16, 32, 64) if _one_ratio(regular, size)]
+        hint = f"; tensor_parallel_size {would[0]} would give one" if would else ""
+        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}{hint}")
+    return breaches
+
+
+def _one_ratio(layers: list[Layer], cards: int) -> bool:
+    """Whether heads that are cut over so many cards are all in the same ratio."""
+    attentions = [layer.attention for layer in layers]
+    if any(attention.heads % cards for attention in attentions):
+        return False
+    shared = [1 if a.kind == "mla" else max(1, a.kv_heads // cards) for a in attentions]
+    return len({a.heads // cards // n for a, n in zip(attentions, shared, strict=True)}) == 1
+
+
+def _formats(formats: Formats) -> list[str]:
+    """What lies in memory may be expanded on its way to the matrix engine; what is made on the way
+    (activations, and what crosses a wire) may not, and only weights are pruned ahead of time."""
+    used = {name: getattr(formats, name) for name in ("weights", "activations", "kv", "wire")}
+    breaches = [
+        f"the matrix engine does not run {use} in {chosen.name}"
+        for use, chosen in used.items()
+        if chosen.columns is None and use != "wire"
+    ]
+    if breaches:
+        breaches.append("it multiplies integers: mxint8, mxint4, mxint16 and their kin")
+    breaches += [
+        f"formats.{use} is {chosen.name}, and only weights are stored sparse"
+        for use, chosen in used.items()
+        if chosen.is_sparse and use != "weights"
+    ]
+    given = formats.activations
+    if given.arithmetic and not given.is_sparse:
+        breaches.append(
+            f"formats.activations is {given.name}, which is for storage and expanded to"
+            f" {given.arithmetic} before it is multiplied: say formats.activations:"
+            f" {given.arithmetic}"
+        )
+    return breaches

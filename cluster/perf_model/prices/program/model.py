@@ -1,0 +1,184 @@
+"""Rows of the model at hand: what the price tables count for them."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from cluster.perf_model.attention import BLOCK_TOKENS, attention_parts, shape_of
+from cluster.perf_model.chiplet import DISPATCH, LPDDR, MAC, SIMD
+from cluster.perf_model.memory.placement import LayerPlaces
+from cluster.perf_model.prices.attention_layer import heads_of
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.op_prices import Bench, Operation
+from cluster.perf_model.prices.program.distinct import Request
+from cluster.perf_model.prices.program.resident import layer_places
+from cluster.perf_model.prices.stage import embedding, head_operations, layer_operations
+from cluster.perf_model.tables import Integers, Records
+from workloads.plan import stage_layers
+from workloads.program import Batch, ProgramInputs
+from workloads.program.attention_rows import attention_rows
+from workloads.program.mlp_rows import mlp_rows
+from workloads.program.rows import Row
+from workloads.program.stage_rows import STREAM_NAME, head_rows, outer_rows
+
+OVER_CACHE = ("QK^T", "softmax", "PV")
+"""In the order of ``attention_parts``."""
+
+FUSED = ("residual", "V tail")
+"""Rows without a dispatch of their own: they belong to the dispatch before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkPrice:
+    """What a card's own work costs."""
+
+    ps: int
+    """Without its dispatch."""
+    bound: int
+    dispatches: int = 1
+
+
+@dataclass(slots=True)
+class ModelRows:
+    """Looks rows up; whatever it does not find is no row of this model.
+
+    Answers are kept: rows of one layer and count of tokens are worked out together.
+    """
+
+    inputs: PriceInputs
+    program_inputs: ProgramInputs
+    bench: Bench
+    _rows: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
+    _operations: dict[tuple[int, int], dict[str, Operation]] = field(default_factory=dict)
+    _shapes: dict[int, Records] = field(default_factory=dict)
+    _places: tuple[LayerPlaces, ...] = ()
+    _head_bench: Bench = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._places = layer_places(self.inputs)
+        self._head_bench = self.bench.holding(self.inputs.placed.stages[-1].head)
+
+    def price(self, request: Request) -> WorkPrice | None:
+        """The work of a row, or None where the model has no such row."""
+        if request.name == "host" and request.kind == "vector":
+            host_ps = round(self.bench.figures["host.overhead_s"] * 1e12)
+            return WorkPrice(ps=host_ps, bound=DISPATCH, dispatches=0)
+        if request.name == STREAM_NAME and request.kind == "load":
+            return WorkPrice(ps=self._floor_ps(request), bound=LPDDR, dispatches=0)
+        if not self._is_model_row(request):
+            return None
+        if request.name in OVER_CACHE:
+            return self._over_cache(request)
+        return self._looked_up(request)
+
+    def cache_ps(self, request: Request, context: Integers, n: Integers) -> Integers:
+        """[...] QK^T, softmax or PV of a layer, for these values of the columns, no dispatch."""
+        measures = np.stack([part.ravel() for part in self._measures(request, context, n)], axis=1)
+        parts = attention_parts(self._shape(request.layer), measures)
+        priced: Integers = parts[:, OVER_CACHE.index(request.name)].reshape(context.shape)
+        return priced
+
+    def _is_model_row(self, request: Request) -> bool:
+        if not -1 <= request.layer < len(self.inputs.model.layers):
+            return False
+        if not 0 < request.tokens <= self.inputs.max_tokens:
+            return False
+        row = self._expected(request).get(request.name)
+        if row is None or (row.kind, row.k, row.count) != (request.kind, request.k, request.count):
+            return False
+        return request.name in OVER_CACHE or (row.m, row.n) == (request.m, request.n)
+
+    def _expected(self, request: Request) -> dict[str, Row]:
+        key = (request.layer, request.tokens)
+        if key not in self._rows:
+            self._rows[key] = {row.name: row for row in self._written(*key)}
+        return self._rows[key]
+
+    def _written(self, number: int, tokens: int) -> Iterable[Row]:
+        """What the generator writes for a layer, or outside of the layers."""
+        if number < 0:
+            outside = outer_rows(self.program_inputs, 0, tokens)
+            return [*outside, *head_rows(self.program_inputs, tokens)]
+        layer = self.inputs.model.layers[number]
+        batch = Batch(decode_contexts=(1,) * tokens)
+        return [
+            *attention_rows(self.program_inputs, layer.attention, batch),
+            *mlp_rows(self.program_inputs, layer.mlp, tokens),
+        ]
+
+    def _looked_up(self, request: Request) -> WorkPrice | None:
+        operations = self._priced(request.layer, request.tokens)
+        name = request.name
+        if name == "residual":  # the additions of the dispatch that ends the layer
+            name = next(known for known in operations if known.endswith("+residual"))
+        found = operations.get(name)
+        if found is None:
+            return None
+        ps, bound = int(found.ps[0]), int(found.bound[0])
+        if name == "LM head" and self._head_bench.memory == "prefetched":
+            extra = max(0, int(found.lpddr_ps[0]) - ps)
+            ps, bound = ps + extra, LPDDR if extra else bound
+        return WorkPrice(ps=ps, bound=bound, dispatches=int(request.name not in FUSED))
+
+    def _priced(self, number: int, tokens: int) -> dict[str, Operation]:
+        key = (number, tokens)
+        if key not in self._operations:
+            rows = np.array([tokens], np.int64)
+            if number < 0:
+                table = self.bench.holding(self.inputs.placed.stages[0].embedding)
+                outside = embedding(self.inputs, table, rows)
+                found = [outside, *head_operations(self.inputs, self._head_bench, rows)]
+            else:
+                layer, places = self.inputs.model.layers[number], self._places[number]
+                found = layer_operations(self.inputs, self.bench, layer, places, rows)
+            self._operations[key] = {operation.name: operation for operation in found}
+        return self._operations[key]
+
+    def _over_cache(self, request: Request) -> WorkPrice:
+        context, n = np.array([request.context_tokens]), np.array([request.n])
+        ps = int(self.cache_ps(request, context, n)[0])
+        if request.name == "softmax":
+            return WorkPrice(ps=ps, bound=SIMD)
+        shape = self._shape(request.layer)
+        blocks, passes = (int(part[0]) for part in self._measures(request, context, n))
+        busier = passes * shape["qk_prefill"] > blocks * shape["qk_decode"]
+        return WorkPrice(ps=ps, bound=MAC if busier else int(shape["decode_bound"]))
+
+    def _measures(
+        self, request: Request, context: Integers, n: Integers
+    ) -> tuple[Integers, Integers]:
+        """Blocks that decode rows meet, and blocks x tile passes of the chunks."""
+        layer = self.inputs.model.layers[request.layer]
+        clocks = self.bench.kv_mode.clocks_per_vector * self.inputs.queries_per_kv_head(layer)
+        passes = -(-request.m * clocks // BLOCK_TOKENS)
+        return -(-(context - n) // BLOCK_TOKENS), -(-n // BLOCK_TOKENS) * passes
+
+    def _shape(self, number: int) -> Records:
+        if number not in self._shapes:
+            layer = self.inputs.model.layers[number]
+            kv_heads, queries = self.inputs.kv_heads(layer), self.inputs.queries_per_kv_head(layer)
+            shape = shape_of(
+                self.bench.chiplet,
+                self.bench.kv_mode,
+                heads_of(layer.attention, kv_heads, queries),
+                chiplets=self.bench.chiplets,
+                layers=1,
+                softmax_clocks=self.bench.simd("softmax").clocks,
+            )
+            self._shapes[number] = shape
+        return self._shapes[number]
+
+    def _floor_ps(self, request: Request) -> int:
+        """What the stage cannot outrun: its layers' weights coming in from LPDDR."""
+        if self.bench.memory != "prefetched" or not 0 < request.tokens <= self.inputs.max_tokens:
+            return 0
+        plan = self.inputs.plan
+        stage = request.rank // plan.tensor_parallel_size % plan.pipeline_parallel_size
+        kinds = [*zip(self.inputs.model.layers, self._places, strict=True)]
+        total = 0
+        for number in stage_layers(plan, self.inputs.model)[stage]:
+            same = kinds.index(kinds[number])
+            operations = self._priced(same, request.tokens).values()
+            total += sum(int(operation.lpddr_ps[0]) for operation in operations)
+        return total

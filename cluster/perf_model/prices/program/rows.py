@@ -1,0 +1,131 @@
+"""Distinct rows of a program, priced once each wherever a card of theirs is at hand."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.chiplet import DISPATCH, NETWORK, ridge_rows
+from cluster.perf_model.collectives import tiers_of
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.op_prices import Bench, bench_of
+from cluster.perf_model.prices.program.columns import column_price
+from cluster.perf_model.prices.program.distinct import Request
+from cluster.perf_model.prices.program.model import OVER_CACHE, ModelRows
+from cluster.perf_model.prices.program.network import NetworkRows
+from cluster.perf_model.prices.program.resident import loads_of
+from cluster.perf_model.tables import Integers
+from workloads.program import ProgramInputs
+from workloads.program.schema import VARYING
+
+WIRED = ("send", "recv", "collective")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowJob:
+    """A distinct row to price, and the values that it takes where it varies."""
+
+    request: Request
+    ranks: tuple[int, ...]
+    """Of the group of a collective, in order of position."""
+    varying: Integers
+    """[slots, repeats, VARYING] of each column of the program's varying values that is such a row's
+    and not recorded."""
+
+    def card(self, inputs: PriceInputs) -> int:
+        """The first card that has such a row."""
+        return int(inputs.cards.ravel()[self.request.rank])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RowPrice:
+    """What a distinct row costs."""
+
+    ps: int
+    """Without its dispatch."""
+    bound: int
+    dispatch_ps: int
+    by_columns: bool
+    """Work of no row of the model, priced by its columns."""
+    tier_bytes: Integers
+    """[tier]"""
+    varying_ps: Integers
+    """[slots, repeats] with the dispatch."""
+
+
+RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPrice]]
+"""Prices each of the jobs, in their order."""
+
+
+def program_inputs(inputs: PriceInputs) -> ProgramInputs:
+    """Return what the program of this model on these cards is to be generated with."""
+    bench = bench_of(inputs)
+    return ProgramInputs(
+        model=inputs.model,
+        plan=inputs.plan,
+        formats=inputs.formats,
+        max_tokens=inputs.max_tokens,
+        chiplets=bench.chiplets,
+        ridge_rows=ridge_rows(bench.chiplet, bench.mode),
+        expert_skew=inputs.expert_skew,
+        seed=inputs.seed,
+        streamed=bench.memory == "prefetched",
+        loads=loads_of(inputs, bench),
+    )
+
+
+def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
+    """Price distinct rows; none depends on which others it is priced with."""
+    bench = bench_of(inputs)
+    model = ModelRows(inputs, program_inputs(inputs), bench)
+    network = NetworkRows(inputs, bench, {job.request.group: job.ranks for job in jobs})
+    wired = [job.request for job in jobs if job.request.kind in WIRED]
+    exchanged = iter(network.price(wired))
+    prices = []
+    for job in jobs:
+        if job.request.kind not in WIRED:
+            prices.append(_work(model, bench, job))
+            continue
+        wire = next(exchanged)
+        prices.append(
+            RowPrice(
+                ps=wire.ps,
+                bound=NETWORK if wire.ps else DISPATCH,
+                dispatch_ps=wire.dispatches * bench.dispatch_ps,
+                by_columns=False,
+                tier_bytes=wire.tier_bytes,
+                varying_ps=_varying_ps(model, bench, job),
+            )
+        )
+    return prices
+
+
+def _work(model: ModelRows, bench: Bench, job: RowJob) -> RowPrice:
+    """A card's own work: what the model has for it, or what its columns say."""
+    found = model.price(job.request)
+    work = found or column_price(bench, job.request)
+    return RowPrice(
+        ps=work.ps,
+        bound=work.bound if work.ps else DISPATCH,
+        dispatch_ps=work.dispatches * bench.dispatch_ps,
+        by_columns=found is None,
+        tier_bytes=np.zeros(len(tiers_of(model.inputs.routes)), np.int64),
+        varying_ps=_varying_ps(model, bench, job),
+    )
+
+
+def _varying_ps(model: ModelRows, bench: Bench, job: RowJob) -> Integers:
+    """[slots, repeats] durations with their dispatch."""
+    slots, repeats, _ = job.varying.shape
+    request = job.request
+    values = dict(zip(VARYING, np.moveaxis(job.varying, -1, 0), strict=True))
+    if request.name in OVER_CACHE and slots and model.price(request):
+        cached = model.cache_ps(request, values["context_tokens"], values["n"])
+        return cached + bench.dispatch_ps
+    durations = np.zeros((slots, repeats), np.int64)
+    for at in np.ndindex(slots, repeats):
+        own: dict[str, Any] = {name: int(column[at]) for name, column in values.items()}
+        work = column_price(bench, replace(request, **own))
+        durations[at] = work.ps + work.dispatches * bench.dispatch_ps
+    return durations

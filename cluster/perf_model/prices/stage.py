@@ -1,0 +1,294 @@
+"""One price class: a run of layers on one tensor group, with what its first or last stage adds."""
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.attention import SHAPE, shape_of
+from cluster.perf_model.chiplet import LPDDR, Product, lpddr_ps
+from cluster.perf_model.collectives import Cost, all_gather
+from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
+from cluster.perf_model.memory.shard import KvBlock, kv_block
+from cluster.perf_model.prices.attention_layer import attention_operations, heads_of
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
+from cluster.perf_model.prices.op_counts import attention_counts
+from cluster.perf_model.prices.op_prices import (
+    UNIT,
+    Bench,
+    Kept,
+    Operation,
+    by_bound,
+    counted,
+    elsewhere,
+    matmul,
+    vector,
+)
+from cluster.perf_model.prices.stage_collectives import (
+    Wires,
+    attention_exchanges,
+    mlp_exchanges,
+    total,
+)
+from cluster.perf_model.tables import ATTENTION_CLASSES, BOUNDS, MEASURES, Integers, Records
+from workloads.model import Layer
+from workloads.plan import cut, stage_layers
+
+Sizes: TypeAlias = tuple[Integers, Integers]
+"""Counts of scheduled tokens and of emitting rows, of any order."""
+
+CANDIDATES = 64
+"""Logits that each chiplet hands to the sampler: its top k."""
+
+CANDIDATE_BYTES = 6
+"""A logit in FP16 and a 32-bit token."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OuterPlaces:
+    """Whether these lie in SRAM; True where the stage has none."""
+
+    embedding: bool
+    head: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """What a stage holds; equal stages on equal links share a price."""
+
+    layers: tuple[tuple[Layer, LayerPlaces, int], ...]
+    """Kinds of layers, where their weights lie, and how many of each."""
+    first: bool
+    last: bool
+    places: OuterPlaces
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePrice:
+    """The rows of PriceTables that belong to one class, but for its send."""
+
+    linear_by_bound_ps: Integers
+    collective_ps: Integers
+    collective_bytes: Integers
+    floor_ps: Integers
+    head_by_bound_ps: Integers
+    attention: Records
+    token_counts: Integers
+    head_counts: Integers
+    attention_counts: Integers
+
+
+def stage_of(inputs: PriceInputs, number: int) -> Stage:
+    """Count the kinds of layers of one stage."""
+    layers, places = stage_layers(inputs.plan, inputs.model)[number], inputs.places(number)
+    first, last = number == 0, number == inputs.plan.pipeline_parallel_size - 1
+    shapes = (inputs.model.layers[layer] for layer in layers)
+    kinds = Counter(zip(shapes, places.layers, strict=True))
+    return Stage(
+        layers=tuple((layer, where, count) for (layer, where), count in kinds.items()),
+        first=first,
+        last=last,
+        places=OuterPlaces(embedding=not first or places.embedding, head=not last or places.head),
+    )
+
+
+def stage_price(
+    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, sizes: Sizes | None = None
+) -> StagePrice:
+    """Price every count of tokens and of emitting rows, or only those of ``sizes``."""
+    tokens, rows = sizes or (np.arange(inputs.max_tokens + 1), np.arange(inputs.max_rows + 1))
+    outer, outer_costs = _outer(inputs, bench, wires, stage, tokens)
+    linear = by_bound(bench, outer, tokens)
+    token_counts = counted(outer, tokens)
+    floor_ps = np.zeros_like(tokens)
+    costs = [(cost, 1) for cost in outer_costs]
+    for layer, places, count in stage.layers:
+        operations = layer_operations(inputs, bench, layer, places, tokens)
+        linear += count * by_bound(bench, operations, tokens)
+        token_counts += count * counted(operations, tokens)
+        floor_ps += count * sum(operation.lpddr_ps for operation in operations)
+    for layer, count in _counted(stage).items():  # wherever its weights lie
+        exchanges = layer_exchanges(inputs, bench, wires, layer, tokens)
+        costs += [(cost, count) for cost in exchanges]
+    collective_ps, collective_bytes = total(costs, len(tokens), wires.stage.fabric.tiers)
+    return StagePrice(
+        linear_by_bound_ps=linear,
+        collective_ps=collective_ps,
+        collective_bytes=collective_bytes,
+        floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
+        head_by_bound_ps=head_by_bound(inputs, bench, wires, stage, rows),
+        attention=_attention(inputs, bench, stage),
+        token_counts=token_counts,
+        head_counts=_head_counts(inputs, bench, stage, rows),
+        attention_counts=_attention_counts(inputs, bench, stage),
+    )
+
+
+def _counted(stage: Stage) -> Counter[Layer]:
+    counts: Counter[Layer] = Counter()
+    for layer, _, count in stage.layers:
+        counts[layer] += count
+    return counts
+
+
+def layer_operations(
+    inputs: PriceInputs, bench: Bench, layer: Layer, places: LayerPlaces, tokens: Integers
+) -> list[Operation]:
+    """Every dispatch of one layer whose weights lie in these places, in order."""
+    hidden = inputs.model.hidden
+    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    found = routed(inputs, bench, layer.mlp, places)
+    own = bench.holding(places.attention)
+    return [
+        *attention_operations(own, layer.attention, heads, hidden, tokens),
+        *mlp_operations(bench, layer.mlp, hidden, tokens, found, places),
+    ]
+
+
+def layer_exchanges(
+    inputs: PriceInputs, bench: Bench, wires: Wires, layer: Layer, tokens: Integers
+) -> list[Cost]:
+    """Every collective of one layer."""
+    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    found = routed(inputs, bench, layer.mlp, ALL_IN_SRAM)
+    table = None if found is None else found.table
+    return [
+        *attention_exchanges(bench, wires, layer.attention, heads, tokens),
+        *mlp_exchanges(bench, wires, layer.mlp, inputs.model.hidden, tokens, table),
+    ]
+
+
+def _outer(
+    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, tokens: Integers
+) -> tuple[list[Operation], list[Cost]]:
+    """Before the first layer: look the tokens up, or gather what the stage before has sent.
+
+    The table is cut by vocabulary: each chiplet writes the rows that it holds (all, at worst), cast
+    to FP16, and an all-reduce joins them.
+    """
+    hidden = inputs.model.hidden
+    whole = bench.wire.bytes_of(tokens * hidden)
+    if not stage.first:
+        return [elsewhere("receive gather", tokens)], [all_gather(wires.stage, whole)]
+    table = bench.holding(stage.places.embedding)
+    outer = [embedding(inputs, table, tokens), elsewhere("embedding all-reduce", tokens)]
+    return outer, [wires.reduce_all(whole)]
+
+
+def embedding(inputs: PriceInputs, bench: Bench, tokens: Integers) -> Operation:
+    """Look the tokens up, cast to FP16.
+
+    Rows of a table in LPDDR are known only when the step starts, so nothing hides their reading:
+    all lie on one chiplet, at worst.
+    """
+    hidden = inputs.model.hidden
+    found = vector(bench, "embedding", (tokens * hidden, bench.simd("quantize")))
+    if bench.memory == "sram":
+        return found
+    rows = np.asarray(tokens, np.float64) * bench.weights.matrix_bytes(hidden, 1)
+    read_ps = lpddr_ps(bench.chiplet, rows)
+    counts = found.counts.copy()
+    counts[..., COUNTS.index("lpddr_bytes")] += np.rint(rows).astype(np.int64)
+    return replace(
+        found,
+        counts=counts,
+        ps=np.maximum(found.ps, read_ps),
+        bound=np.where(read_ps > found.ps, LPDDR, found.bound),
+    )
+
+
+def head_by_bound(
+    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, rows: Integers
+) -> Integers:
+    """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
+
+    Where the head lies in LPDDR it streams when it runs: whichever is slower counts.
+    """
+    bench = bench.holding(stage.places.head)
+    if not stage.last:
+        return np.zeros((len(rows), len(BOUNDS)), np.int64)
+    operations = head_operations(inputs, bench, rows)
+    head = operations[1]
+    gathered = all_gather(wires.stage, rows * (bench.ranks * CANDIDATES * CANDIDATE_BYTES))
+    split = by_bound(bench, operations, rows)
+    split[:, BOUNDS.index("network")] += gathered.ps
+    if bench.memory == "prefetched":
+        split[:, BOUNDS.index("lpddr")] += np.maximum(0, head.lpddr_ps - head.ps)
+    return split
+
+
+def _head_counts(inputs: PriceInputs, bench: Bench, stage: Stage, rows: Integers) -> Integers:
+    """[s, COUNTS]"""
+    own = bench.holding(stage.places.head)
+    return counted(head_operations(inputs, own, rows) if stage.last else [], rows)
+
+
+def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[Operation]:
+    """Every dispatch behind the last layer, in order."""
+    hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
+    card = len(cut(inputs.model.vocab, bench.cards)[0])
+    depth = math.ceil(math.log2(CANDIDATES))
+    return [
+        vector(
+            bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize")), normed=rows
+        ),
+        matmul(
+            bench,
+            "LM head",
+            Product(m=rows, k=hidden, n=vocab),
+            Kept(k=hidden, n=card, units=-(-card // UNIT)),
+        ),
+        vector(bench, "top-k", (rows * vocab, bench.simd("compare", times=depth))),
+        elsewhere("sample", rows),
+    ]
+
+
+def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
+    """[2] full layers and windowed layers, if the stage has any."""
+    shapes = np.zeros(ATTENTION_CLASSES, SHAPE)
+    for layer, _, count in stage.layers:
+        heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+        index = int(layer.attention.window > 0)
+        shapes[index] = shape_of(
+            bench.chiplet,
+            bench.kv_mode,
+            heads,
+            chiplets=bench.chiplets,
+            layers=count + int(shapes[index]["layers"]),
+            softmax_clocks=bench.simd("softmax").clocks,
+        )
+    if inputs.placed.kv != "sram":
+        for layer, count in _counted(stage).items():
+            stored = _kv_block(inputs, bench, layer).chiplet * count
+            ps = float(stored) * 1e12 / bench.chiplet.lpddr_bytes_per_s
+            shapes[int(layer.attention.window > 0)]["lpddr_block_ps"] += ps
+    shapes["ahead"] = int(bench.figures["chiplet.prefetch_bytes"] > 0)
+    return shapes
+
+
+def _kv_block(inputs: PriceInputs, bench: Bench, layer: Layer) -> KvBlock:
+    """64 tokens of one sequence in one layer, on the fullest chiplet and on the card."""
+    return kv_block(layer.attention, inputs.plan, bench.chiplets, inputs.formats.kv)
+
+
+def _attention_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
+    """[6, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
+    counts = np.zeros((len(MEASURES), len(COUNTS)), np.int64)
+    fetched, moved = MEASURES.index("lpddr_blocks"), COUNTS.index("lpddr_bytes")
+    for layer, count in _counted(stage).items():
+        windowed = int(layer.attention.window > 0)
+        first = 2 * windowed
+        counts[first : first + 2] += count * layer_attention_counts(inputs, bench, layer)
+        counts[fetched + windowed, moved] += count * _kv_block(inputs, bench, layer).card
+    return counts
+
+
+def layer_attention_counts(inputs: PriceInputs, bench: Bench, layer: Layer) -> Integers:
+    """[2, COUNTS] of one block of a decode row, and of one block and tile pass of a chunk."""
+    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    softmax = bench.simd("softmax")
+    return attention_counts(bench.figures, bench.chiplet, bench.kv_mode, heads, softmax)

@@ -1,0 +1,118 @@
+"""The collectives of a stage, by token count; their dispatches stand among the operations."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from cluster.perf_model.attention import Heads
+from cluster.perf_model.collectives import (
+    CARD_TIERS,
+    Cost,
+    Group,
+    Tier,
+    all_gather,
+    all_reduce,
+    all_to_all,
+    group_of,
+    reduce_scatter,
+)
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.op_prices import Bench
+from cluster.perf_model.tables import Integers
+from workloads.model import Attention, Mlp
+from workloads.routing import ExpertTable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Wires:
+    """The groups that the cards of one stage form, and how they reduce."""
+
+    stage: Group
+    """All cards of the stage."""
+    card: Group
+    """The chiplets of one card."""
+    expert: Group
+    """The cards that slice the same experts."""
+    all_reduce: str
+    chunks: int | str
+
+    def reduce_all(self, payload_bytes: Integers) -> Cost:
+        return all_reduce(self.stage, payload_bytes, self.all_reduce, self.chunks)
+
+
+def wires_of(inputs: PriceInputs, cards: Integers) -> Wires:
+    """Groups over the ``cards[position]`` of one stage."""
+
+    def group(members: Integers) -> Group:
+        bits = float(inputs.formats.wire.bits_per_element)
+        return group_of(inputs.hardware, inputs.routes, members.tolist(), wire_bits=bits)
+
+    stage, per_expert = group(cards), inputs.plan.cards_per_expert
+    return Wires(
+        stage=stage,
+        card=group(cards[:1]),
+        expert=stage if per_expert == len(cards) else group(cards[:per_expert]),
+        all_reduce=inputs.all_reduce,
+        chunks=inputs.chunks,
+    )
+
+
+def attention_exchanges(
+    bench: Bench, wires: Wires, attention: Attention, heads: Heads, tokens: Integers
+) -> list[Cost]:
+    """Inside a card: latents, queries to the chiplets that share a context, partial softmaxes.
+
+    Partial outputs (with maximum and sum) are reduced over those chiplets, each of which ends with
+    an equal part of the head's output: the rows of O that it holds.
+    """
+    costs = []
+    if attention.kind == "mla":
+        latents = attention.q_lora_rank + attention.kv_lora_rank + attention.rope_dim
+        costs.append(all_gather(wires.card, bench.wire.bytes_of(tokens * latents)))
+    parts = heads.parts(bench.chiplets)
+    if parts > 1:
+        group = context_group(wires.card, parts)
+        queries = tokens * heads.queries_per_kv_head
+        partial = queries * (heads.value_dim + 2)
+        costs.append(all_gather(group, bench.activations.bytes_of(queries * heads.key_dim)))
+        costs.append(reduce_scatter(group, bench.wire.bytes_of(partial)))
+    return costs
+
+
+def context_group(card: Group, parts: int) -> Group:
+    """Every ``parts`` neighbouring chiplets of a card, all such sets at work at once."""
+    if parts == card.ranks:
+        return card
+    name = CARD_TIERS[0] if parts <= card.fabric.chiplets else CARD_TIERS[1]
+    return replace(card, tiers=(Tier(name=name, members=parts),))
+
+
+def mlp_exchanges(
+    bench: Bench, wires: Wires, mlp: Mlp, hidden: int, tokens: Integers, table: ExpertTable | None
+) -> list[Cost]:
+    """The two reductions of a layer, or what expert parallelism puts in their place."""
+    whole = bench.wire.bytes_of(tokens * hidden)
+    if table is None or bench.expert_ranks == 1:
+        reduced = wires.reduce_all(whole)
+        return [reduced, reduced]
+    copies = min(mlp.experts_per_token, bench.expert_ranks)
+    crossing = bench.wire.bytes_of(-(-tokens * copies // bench.ranks) * hidden)
+    present = bench.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * hidden)
+    scattered = reduce_scatter(wires.stage, whole)
+    gathered = all_gather(wires.stage, whole)
+    across = all_to_all(wires.stage, crossing)
+    costs = [scattered, across, across, gathered]
+    costs += [all_gather(wires.expert, present), reduce_scatter(wires.expert, present)]
+    if mlp.shared_intermediate:
+        costs += [gathered, scattered]
+    return costs
+
+
+def total(costs: list[tuple[Cost, int]], rows: int, tiers: int) -> tuple[Integers, Integers]:
+    """ps[rows] and tier_bytes[rows, tier] of exchanges, each so many times."""
+    ps = np.zeros(rows, np.int64)
+    tier_bytes = np.zeros((rows, tiers), np.int64)
+    for cost, times in costs:
+        ps += cost.ps * times
+        tier_bytes += cost.tier_bytes * times
+    return ps, tier_bytes

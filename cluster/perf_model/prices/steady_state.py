@@ -1,0 +1,156 @@
+"""A full pipeline in steady decode, in closed form: what calibration and quick looks need."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+
+from cluster.perf_model.attention import BLOCK_TOKENS, attention_by_bound, kv_ps, worked_ps
+from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
+from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SteadyDecode:
+    """Every sequence of a replica emits one token per cycle."""
+
+    cycle_ps: int
+    """Between two tokens of a sequence: TPOT."""
+    loop_ps: int
+    """A slot alone: all stages, all sends and the way back."""
+    slowest_stage_ps: int
+    """All slots, one after the other, at the slowest stage."""
+    loop_by_bound_ps: Integers
+    """[6] the longest slot's loop by what bounds it, in the order of BOUNDS; sends and the way
+    back are network."""
+    batch: int
+
+    @property
+    def tpot_s(self) -> float:
+        return self.cycle_ps * 1e-12
+
+    @property
+    def tokens_per_s(self) -> float:
+        """Of the replica."""
+        return self.batch / self.tpot_s
+
+
+def steady_decode(
+    prices: PriceTables,
+    *,
+    batch: int,
+    context: int,
+    replica: int = 0,
+    room: tuple[KvCapacity, int] | None = None,
+) -> SteadyDecode:
+    """``batch`` sequences of ``context`` tokens spread over the slots of one replica.
+
+    A slot may start again when its own loop is over and all others have passed the slowest stage;
+    so the cycle is the longer of the longest loop and the largest sum of slots over one stage.
+    ``room`` for KV and the tokens of its blocks say what of it lies in LPDDR (None: nothing).
+    """
+    stages = prices.stages
+    sizes = [batch // stages + (slot < batch % stages) for slot in range(stages)]
+    splits = {size: _split(prices, size, context, replica) for size in set(sizes) if size}
+    classes = prices.stage_class[replica]
+    heads = {size: prices.head_by_bound_ps[classes, size].sum(axis=-1) for size in splits}
+    outside = _outside(room, batch, context)
+    work = {
+        size: _worked(prices, classes, split.sum(axis=1) - heads[size], (size, context), outside)
+        + heads[size]
+        for size, split in splits.items()
+    }
+    between = {size: _between(prices, size, replica) for size in splits}
+    loops = {size: int(work[size].sum()) + between[size] for size in splits}
+    longest = max(loops, key=lambda size: loops[size])
+    slowest = int(sum(work[size] for size in sizes if size).max())
+    by_bound = splits[longest].sum(axis=0)
+    by_bound[BOUNDS.index("network")] += between[longest]
+    by_bound[BOUNDS.index("lpddr")] += loops[longest] - int(by_bound.sum())
+    return SteadyDecode(
+        cycle_ps=max(loops[longest], slowest),
+        loop_ps=loops[longest],
+        slowest_stage_ps=slowest,
+        loop_by_bound_ps=by_bound,
+        batch=batch,
+    )
+
+
+def measures_of(window: int, size: int, context: int) -> tuple[int, int, int, int]:
+    """What ``size`` decoding rows of one context see: the arguments of ``attention_ps``."""
+    blocks = -(-context // BLOCK_TOKENS)
+    if not window:
+        return size * blocks, 0, 0, 0
+    windowed = min(blocks, -(-window // BLOCK_TOKENS) + 1)
+    return size * blocks, 0, size * windowed, 0
+
+
+def _outside(
+    room: tuple[KvCapacity, int] | None, batch: int, context: int
+) -> tuple[Fraction, Fraction | None]:
+    """Which part of the KV that full layers hold lies in LPDDR, and of windowed ones.
+
+    None for these where they hold the same blocks as the others. What lies inside a window is the
+    last to go.
+    """
+    if room is None:
+        return Fraction(0), None
+    capacity, block_size = room
+    held = held_blocks(capacity.windows, np.array([context]), 1, block_size)[0]
+    units = batch * capacity.block_units[0] * held
+    over = max(0, int(units.sum()) - capacity.sram_units)
+    full = int(units[capacity.windows == 0].sum())
+    windowed = int(units.sum()) - full
+    of_full = Fraction(min(over, full), full) if full else Fraction(0)
+    if not capacity.windows.any():
+        return of_full, None
+    return of_full, Fraction(max(0, over - full), windowed) if windowed else Fraction(0)
+
+
+def _split(prices: PriceTables, size: int, context: int, replica: int) -> Integers:
+    """[stage, 6] work of one slot's step, before the LPDDR floor."""
+    classes = prices.stage_class[replica]
+    measures = np.array([measures_of(prices.window_tokens, size, context)])
+    split: Integers = prices.linear_by_bound_ps[classes, size].copy()
+    split += prices.head_by_bound_ps[classes, size]
+    split[:, BOUNDS.index("network")] += prices.collective_ps[classes, size]
+    for stage, chosen in enumerate(classes):
+        split[stage] += attention_by_bound(prices.attention[chosen], measures)[0]
+    return split
+
+
+def _worked(
+    prices: PriceTables,
+    classes: Integers,
+    busy_ps: Integers,
+    step: tuple[int, int],
+    outside: tuple[Fraction, Fraction | None],
+) -> Integers:
+    """[stage] work without the head, for a step of (rows, context) with these parts in LPDDR."""
+    size, context = step
+    seen, _, windowed, _ = measures_of(prices.window_tokens, size, context)
+    of_full, of_windowed = outside
+    written = -(-size // BLOCK_TOKENS)
+    moved = math.ceil((seen + written) * of_full)
+    if of_windowed is not None:
+        inside = math.ceil((windowed + written) * of_windowed)
+    else:
+        inside = max(0, moved - (seen - windowed)) if of_full and prices.window_tokens else 0
+    return np.array(
+        [
+            worked_ps(
+                prices.attention[chosen],
+                int(busy_ps[stage]),
+                int(prices.floor_ps[chosen, size]),
+                kv_ps(prices.attention[chosen], moved, inside),
+            )
+            for stage, chosen in enumerate(classes.tolist())
+        ],
+        np.int64,
+    )
+
+
+def _between(prices: PriceTables, size: int, replica: int) -> int:
+    sends = prices.send_ps[prices.stage_class[replica], size]
+    return int(sends.sum() + prices.return_ps[replica])

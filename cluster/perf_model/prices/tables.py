@@ -1,0 +1,137 @@
+"""From a model on cards to price tables: find the distinct stages and price each once."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
+from cluster.perf_model.prices.inputs import PriceInputs, check_inputs
+from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
+from cluster.perf_model.prices.stage_collectives import wires_of
+from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageJob:
+    """A distinct stage to price, on one of the tensor groups that hold such a one."""
+
+    stage: Stage
+    cards: Integers
+    """[position]"""
+
+
+Pricing: TypeAlias = Callable[[PriceInputs, Sequence[StageJob]], Sequence[StagePrice]]
+"""Prices each of the jobs, in their order."""
+
+
+def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
+    """Price distinct stages one after the other."""
+    bench = bench_of(inputs)
+    return [stage_price(inputs, bench, wires_of(inputs, job.cards), job.stage) for job in jobs]
+
+
+def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceTables:
+    """Tabulate every duration that a serving step can need.
+
+    Stages with the same kinds of layers, on groups and sends of the same links, share a class.
+
+    Raises
+    ------
+    PriceError
+        Layers or formats that are not modelled.
+    """
+    check_inputs(inputs)
+    classes = _Classes()
+    replicas, stages, _ = inputs.cards.shape
+    stage_class = np.zeros((replicas, stages), np.int64)
+    for replica in range(replicas):
+        for stage in range(stages):
+            stage_class[replica, stage] = _classify(inputs, classes, (replica, stage))
+    priced = pricing(inputs, list(classes.jobs.values()))
+    prices, sends = [priced[job] for job in classes.priced_as], classes.sends
+    linear = np.stack([price.linear_by_bound_ps for price in prices])
+    head = np.stack([price.head_by_bound_ps for price in prices])
+    host_ps = round(inputs.hardware["host.overhead_s"] * 1e12)
+    if not inputs.composed_ahead:  # every step waits for its host at the first stage
+        head[np.unique(stage_class[:, 0]), :, BOUNDS.index("dispatch")] += host_ps
+    return PriceTables(
+        linear_ps=linear.sum(axis=-1),
+        collective_ps=np.stack([price.collective_ps for price in prices]),
+        floor_ps=np.stack([price.floor_ps for price in prices]),
+        send_ps=np.stack([cost.ps for cost in sends]),
+        head_ps=head.sum(axis=-1),
+        attention=np.stack([price.attention for price in prices]),
+        linear_by_bound_ps=linear,
+        head_by_bound_ps=head,
+        collective_bytes=np.stack([price.collective_bytes for price in prices]),
+        send_bytes=np.stack([cost.tier_bytes.sum(axis=-1) for cost in sends]),
+        token_counts=np.stack([price.token_counts for price in prices]),
+        head_counts=np.stack([price.head_counts for price in prices]),
+        attention_counts=np.stack([price.attention_counts for price in prices]),
+        stage_class=stage_class,
+        return_ps=_return_ps(inputs),
+        clocks_per_query=bench_of(inputs).kv_mode.clocks_per_vector
+        * inputs.queries_per_kv_head(inputs.model.layers[0]),
+        window_tokens=inputs.window,
+        host_ps=host_ps if inputs.composed_ahead else 0,
+    )
+
+
+@dataclass(slots=True)
+class _Classes:
+    """Classes found so far, by what makes them equal; groups cost alike when their links do."""
+
+    index: dict[tuple[object, ...], int] = field(default_factory=dict)
+    sends: list[Cost] = field(default_factory=list)
+    priced_as: list[int] = field(default_factory=list)
+    """[class] its job; classes that differ only in what they send share one."""
+    jobs: dict[tuple[object, ...], StageJob] = field(default_factory=dict)
+
+
+def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) -> int:
+    """The class of one stage of one replica; a job to price when it is new."""
+    replica, number = where
+    cards = inputs.cards[replica]
+    last = number == len(cards) - 1
+    stage = stage_of(inputs, number)
+    sent = _nothing(inputs) if last else _send(inputs, cards[number], cards[number + 1])
+    own = (stage, links_of(inputs, cards[number]))
+    key = (
+        *own,
+        sent.ps.tobytes(),
+        sent.tier_bytes.tobytes(),
+        number == 0 < inputs.hardware["host.overhead_s"],
+    )
+    if key not in classes.index:
+        classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))
+        classes.index[key] = len(classes.sends)
+        classes.priced_as.append(list(classes.jobs).index(own))
+        classes.sends.append(sent)
+    return classes.index[key]
+
+
+def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
+    """All that the cost of a stage's collectives depends on, as far as stages differ."""
+    return fabric_of(inputs.hardware, inputs.routes, cards).cost_key
+
+
+def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
+    """Each card passes its part of the residual stream to its peer in the next stage."""
+    tokens = np.arange(inputs.max_tokens + 1)
+    payload = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
+    return send(inputs.hardware, inputs.routes, sources.tolist(), destinations.tolist(), payload)
+
+
+def _nothing(inputs: PriceInputs) -> Cost:
+    return nothing_sent(inputs.max_tokens + 1, len(tiers_of(inputs.routes)))
+
+
+def _return_ps(inputs: PriceInputs) -> Integers:
+    """[replica] latency of the longest path from last stage to first."""
+    first, last = inputs.cards[:, 0], inputs.cards[:, -1]
+    latency = np.asarray(inputs.routes.latency_ps(last.ravel(), first.ravel()), np.int64)
+    back_ps: Integers = latency.reshape(first.shape).max(axis=1)
+    return back_ps

@@ -1,0 +1,150 @@
+"""The words between pricing, the serving engines and accounting: price tables and the step log."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Integers: TypeAlias = npt.NDArray[np.int64]
+Records: TypeAlias = npt.NDArray[Any]
+
+BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
+"""What can set the time of an operation, in the order of every ``by_bound`` axis."""
+
+LONGEST_PS = 10**15
+"""Of one operation or exchange, a quarter of an hour: sums over layers stay in int64."""
+
+
+class TooSlowError(ValueError):
+    """Hardware so slow, or work so large, that its time leaves what is simulated."""
+
+    exit_code: ClassVar[int] = 3
+
+
+ATTENTION_CLASSES = 2
+"""Layers with full context, and layers that see a window of it (absent: zero layers)."""
+
+MEASURES = (
+    "decode_blocks",
+    "prefill_passes",
+    "decode_blocks_windowed",
+    "prefill_passes_windowed",
+    "lpddr_blocks",
+    "lpddr_blocks_windowed",
+)
+"""The sums by which attention knows a step: the first four price it in SRAM, the last two say what
+comes from LPDDR."""
+
+STEP = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "start_ps",  # when the first stage took the batch
+            "end_ps",  # when the last stage finished it: its tokens reach their users
+            "replica",
+            "slot",
+            "tokens",  # scheduled in this step: decode rows and prefill tokens
+            "prefill_tokens",
+            "emitted",  # rows that went through the LM head
+            "finished",  # requests whose last token this step emits
+            "running",  # requests of the slot, and half-read prompts with a chunk in this step
+            "waiting",  # requests queued at the replica after scheduling
+            "prompt_request",  # the first whose prompt has tokens in this step; -1: none
+            "used_blocks",  # KV of the replica in use after scheduling (units of KvCapacity)
+            "decode_blocks",  # sum over decode rows of 64-token KV blocks, full layers
+            "prefill_passes",  # sum over chunks of blocks x tile passes, full layers
+            "decode_blocks_windowed",  # the same two over windowed layers
+            "prefill_passes_windowed",
+            "lpddr_blocks",  # 64-token KV blocks that the step moves from or to LPDDR, full layers
+            "lpddr_blocks_windowed",
+        )
+    ]
+)
+"""One row of the step log: one batch of one slot, on its way through all stages."""
+
+INTERVAL = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "request",
+            "replica",
+            "slot",  # in which it decodes; -1: it lost its KV before its prompt was read
+            "first_row",  # steps of its replica, counted from 0 in the order of their starts
+            "last_row",
+            "kind",  # cluster.serving.interface.IntervalKind
+        )
+    ]
+)
+"""What a request went through between two steps of its replica, both included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceTables:
+    """Every duration that a serving step can need, in int64 picoseconds.
+
+    ``c`` runs over price classes (stages that cost the same share one), ``t`` over scheduled tokens
+    0..max_num_batched_tokens, ``s`` over emitting rows 0..max_num_seqs. Entry 0 is 0 except
+    that of ``head_ps``.
+
+    The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
+
+        max(floor_ps[c, t] + kv_ps(attention[c], lpddr_blocks, ...),
+            linear_ps[c, t] + collective_ps[c, t]
+            + attention_ps(attention[c], decode_blocks, prefill_passes, ...))
+        + head_ps[c, emitted]
+
+    where the chiplets fetch ahead (``attention[c].ahead``); else the blocks from LPDDR come first
+    and ``kv_ps`` is added to the second line instead.
+
+    and the next stage may begin ``send_ps[c, t]`` after its end.
+    """
+
+    linear_ps: Integers
+    """[c, t] linear layers, vector work and every dispatch of the stage."""
+    collective_ps: Integers
+    """[c, t] all collectives of the stage, the all-gather of received activations included."""
+    floor_ps: Integers
+    """[c, t] the LPDDR stream that the stage cannot outrun; 0 where weights lie in SRAM."""
+    send_ps: Integers
+    """[c, t] from the end of this stage to the earliest start of the next; 0 at the last."""
+    head_ps: Integers
+    """[c, s] LM head and sampling at the last stage; at the first what its host needs for every
+    step, which is entry 0, too."""
+    attention: Records
+    """[c, 2] shape of the attention work (``cluster.perf_model.attention.SHAPE``)."""
+    linear_by_bound_ps: Integers
+    """[c, t, 6] the split of ``linear_ps`` in the order of BOUNDS."""
+    head_by_bound_ps: Integers
+    """[c, s, 6]"""
+    collective_bytes: Integers
+    """[c, t, tier] bytes that each card of the group puts on each tier of the class's group."""
+    send_bytes: Integers
+    """[c, t] bytes that each card sends on to its peer in the next stage."""
+    token_counts: Integers
+    """[c, t, COUNTS] what the linear layers of the stage count on each of its cards
+    (``cluster.perf_model.energy.counters``)."""
+    head_counts: Integers
+    """[c, s, COUNTS]"""
+    attention_counts: Integers
+    """[c, 6, COUNTS] of one unit of each of MEASURES."""
+    stage_class: Integers
+    """[replica, stage] which class prices this stage."""
+    return_ps: Integers
+    """[replica] from the last stage's end to the slot's next turn: the sampled token's way back."""
+    clocks_per_query: int
+    """Clocks that one token's queries of one KV head keep a tile busy (heads per KV head on a card
+    x clocks per vector); a chunk of q tokens takes ``ceil(q * clocks_per_query / 64)`` passes."""
+    window_tokens: int
+    """The window of the windowed layers, 0 where there are none."""
+
+    host_ps: int = 0
+    """What a batch that is composed ahead waits for its host, at least, before it starts."""
+
+    @property
+    def stages(self) -> int:
+        return int(self.stage_class.shape[1])
+
+    @property
+    def replicas(self) -> int:
+        return int(self.stage_class.shape[0])

@@ -1,0 +1,142 @@
+"""What a cluster costs to own and to run, with the band that its uncertain figures leave.
+
+Prices are not public (every ``cost`` figure of the catalogue says what stands behind it), so no
+amount is given without its low and its high: those of all figures together, each taken where it
+makes the cluster cheapest or dearest.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from cluster.perf_model.energy.facility import switches_of
+
+SECONDS_PER_HOUR = 3600.0
+MILLION = 1e6
+
+
+class Ranged(Protocol):
+    """A figure of the catalogue: SI value with its range."""
+
+    @property
+    def value(self) -> float: ...
+
+    @property
+    def low(self) -> float: ...
+
+    @property
+    def high(self) -> float: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Band:
+    """An amount and how far it may be off."""
+
+    value: float
+    low: float
+    high: float
+
+    def __add__(self, other: "Band") -> "Band":
+        return Band(
+            value=self.value + other.value, low=self.low + other.low, high=self.high + other.high
+        )
+
+    def __mul__(self, factor: float) -> "Band":
+        return Band(value=self.value * factor, low=self.low * factor, high=self.high * factor)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inventory:
+    """What is bought."""
+
+    cards: int
+    servers: int
+    nics: int
+    network_switches: int
+    """Leaves and spines."""
+
+
+def inventory_of(
+    figures: Mapping[str, Ranged], *, racks: int, servers_per_rack: int, cards_per_server: int
+) -> Inventory:
+    """Count what a cluster of that size is made of."""
+    return inventory_with(
+        figures, servers=racks * servers_per_rack, racks=racks, cards_per_server=cards_per_server
+    )
+
+
+def inventory_with(
+    figures: Mapping[str, Ranged], *, servers: int, racks: int, cards_per_server: int
+) -> Inventory:
+    """Count what so many servers are made of, on so many racks, which need not be full."""
+    return Inventory(
+        cards=servers * cards_per_server,
+        servers=servers,
+        nics=servers * int(figures["server.nics"].value),
+        network_switches=sum(switches_of(servers, racks, figures["pod.spines"].value)),
+    )
+
+
+def capital_usd(figures: Mapping[str, Ranged], bought: Inventory) -> Band:
+    """Price of the hardware in USD; facility and staff are not in it."""
+    return (
+        _band(figures["cost.card_usd"]) * bought.cards
+        + _band(figures["cost.host_usd"]) * bought.servers
+        + _band(figures["cost.nic_usd"]) * bought.nics
+        + _band(figures["cost.network_switch_usd"]) * bought.network_switches
+    )
+
+
+def usd_per_hour(figures: Mapping[str, Ranged], bought: Inventory, power_w: float) -> Band:
+    """USD an hour: the hardware written off over its years, and its electricity.
+
+    ``power_w`` is what the racks draw on average; the building's share comes on top
+    (``cost.pue``). A longer life is cheaper, so the low amount has the long one.
+    """
+    price = capital_usd(figures, bought)
+    life = _band(figures["cost.depreciation_s"])
+    energy, pue = _band(figures["cost.electricity_usd_per_j"]), _band(figures["cost.pue"])
+    per_s = Band(
+        value=price.value / life.value + power_w * energy.value * pue.value,
+        low=price.low / life.high + power_w * energy.low * pue.low,
+        high=price.high / life.low + power_w * energy.high * pue.high,
+    )
+    return per_s * SECONDS_PER_HOUR
+
+
+def usd_per_million(per_hour: Band, tokens_per_s: float) -> Band | None:
+    """USD for a million tokens at that rate; None where nothing is made."""
+    if not tokens_per_s > 0:
+        return None
+    return per_hour * (MILLION / (tokens_per_s * SECONDS_PER_HOUR))
+
+
+def cost_summary(
+    figures: Mapping[str, Ranged],
+    bought: Inventory,
+    *,
+    power_w: float | None,
+    tokens_per_s: float | None,
+) -> dict[str, float | None]:
+    """Keys of a summary: what the cluster costs, an hour of it, and a million output tokens.
+
+    Each amount has its ``_low`` and ``_high``; None where power or rate is unknown.
+    """
+    per_hour = None if power_w is None else usd_per_hour(figures, bought, power_w)
+    per_million = None
+    if per_hour is not None and tokens_per_s is not None:
+        per_million = usd_per_million(per_hour, tokens_per_s)
+    named = {
+        "capital_usd": capital_usd(figures, bought),
+        "cost_per_hour_usd": per_hour,
+        "cost_per_million_output_tokens_usd": per_million,
+    }
+    return {
+        f"{name}{end}": None if band is None else getattr(band, field)
+        for name, band in named.items()
+        for end, field in (("", "value"), ("_low", "low"), ("_high", "high"))
+    }
+
+
+def _band(figure: Ranged) -> Band:
+    return Band(value=figure.value, low=figure.low, high=figure.high)

@@ -1,0 +1,141 @@
+"""The account of a run: takes the step log window by window and keeps the books."""
+
+from typing import ClassVar
+
+import numpy as np
+
+from cluster.perf_model.tables import STEP, Integers, PriceTables, Records
+from cluster.perf_model.timeline.bins import Bins
+from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
+from cluster.perf_model.timeline.kernel import STAGE, attend, hold, walk
+
+FIRST_BIN_PS = 1_000_000_000
+"""1 ms; bins double from there whenever the run outgrows them."""
+
+ROWS_AT_ONCE = 1 << 12
+"""Log rows whose attention is priced together: all of it stays in a core's own cache."""
+
+
+class AccountError(RuntimeError):
+    """The step log and the prices disagree: a fault of the engine or of the accounts."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class Account:
+    """Takes the step log window by window; the sums do not depend on where windows are cut.
+
+    A step occupies each stage in turn, ``start[k] = max(end[k-1] + send, free[k])``. Work that
+    crosses a bin's edge is split so that each bound's parts sum to the whole and each bin's parts
+    to the time in it: up to a share x/w of the work, the bounds 0..k together have had
+    ``floor(total of 0..k * x / w)``, and every bound is the difference of two such sums.
+
+    A bin's edges are whole multiples of its length, so two bins joined hold what one of twice the
+    length would have been given. KV blocks count as held from a step's start to the replica's next
+    start, or to the end of its last step in flight, whichever is sooner.
+
+    The first bin begins at ``begin_ps``; the part of any work that lies before is left out.
+    """
+
+    def __init__(self, prices: PriceTables, *, max_bins: int = 1000, begin_ps: int = 0) -> None:
+        if not 2 <= max_bins <= 1000:
+            raise ValueError(f"max_bins is 2 to 1000, got {max_bins!r}")
+        self._prices = prices
+        self._columns = columns_of(prices)
+        self._by_tokens = price_rows(prices, self._columns)
+        self._head = head_rows(prices, self._columns)
+        self._shapes, alike = _distinct(prices.attention)
+        self._stages = np.zeros(prices.stage_class.shape, STAGE)
+        self._stages["price_class"] = prices.stage_class
+        self._stages["attention"] = alike[prices.stage_class]
+        self._stages["ahead"] = prices.attention["ahead"][prices.stage_class, 0]
+        self._stages["free_ps"] = self._stages["held_since_ps"] = -begin_ps
+        self._begin_ps = begin_ps  # all other times of an account count from here
+        places = (*prices.stage_class.shape, 1 + max_bins // 2 * 2)  # the first is all before
+        self._books = np.zeros((*places, self._columns.books), np.int64)
+        self._room = np.zeros(self._columns.books, np.int64)
+        shape = (len(self._shapes), ROWS_AT_ONCE, self._columns.attention)
+        self._attention = np.empty(shape, np.int64)
+        self._bin_ps = FIRST_BIN_PS
+        self._booked_ps = self._end_ps = 0
+        self._find_bins_anew()
+
+    def add(self, steps: Records) -> None:
+        """Account for one window of the log (dtype STEP, in start order per replica).
+
+        A window without rows changes nothing (but makes sure that all is compiled).
+
+        Raises
+        ------
+        AccountError
+            A step starts before its stage is free, or ends at another time than the prices say.
+        """
+        for first in range(0, max(1, len(steps)), ROWS_AT_ONCE):
+            self._add(np.ascontiguousarray(steps[first : first + ROWS_AT_ONCE], STEP))
+
+    def reach(self, end_ps: int) -> None:
+        """Make room up to ``end_ps``, before which the run, or that of which it is a part, does not
+        end: later steps then need no room made."""
+        self._end_ps = max(self._end_ps, end_ps - self._begin_ps)
+        while self._end_ps // self._bin_ps >= self._books.shape[2] - 1:
+            self._double()
+
+    def bins(self) -> Bins:
+        """Return everything so far; more may be added afterwards."""
+        used = max(1, -(-self._end_ps // self._bin_ps))
+        books = self._books[:, :, : 1 + used].copy()
+        stages = self._stages.copy()
+        for replica in range(len(stages)):
+            hold(stages[replica], books[replica, 0], self._end_ps, self._bin_ps)
+        inside = books[:, :, 1:]
+        return bins_of(inside, self._begin_ps, self._bin_ps, self._columns, self._prices)
+
+    def _add(self, rows: Records) -> None:
+        end_ps = int(rows["end_ps"].max(initial=0))
+        self.reach(end_ps)
+        self._booked_ps = max(self._booked_ps, end_ps - self._begin_ps)
+        log = rows.view(np.int64).reshape(len(rows), len(STEP.names or ()))
+        for shapes, out in zip(self._shapes, self._attention, strict=True):
+            attend(shapes, log, self._columns.measures, out)
+        bad = walk(
+            rows,
+            self._by_tokens,
+            self._head,
+            self._attention,
+            self._room,
+            self._stages,
+            self._books,
+            self._begin_ps,
+            self._bin_ps,
+        )
+        if bad >= 0:
+            free_ps = self._stages[rows[bad]["replica"]]["free_ps"] + self._begin_ps
+            raise AccountError(
+                "the step log does not agree with the prices: "
+                + ", ".join(f"{name} {rows[bad][name]}" for name in STEP.names or ())
+                + f"; stages are free at {free_ps.tolist()}"
+            )
+
+    def _double(self) -> None:
+        """Join neighbouring bins, as far as there is anything in them; of peaks take the higher."""
+        half = -(-self._booked_ps // (2 * self._bin_ps))
+        inside = self._books[:, :, 1:]
+        books = inside[:, :, : 2 * half]
+        one, other = books[:, :, 0::2], books[:, :, 1::2]
+        joined = one + other
+        joined[..., -1] = np.maximum(one[..., -1], other[..., -1])
+        books[:, :, :half], books[:, :, half:] = joined, 0
+        self._bin_ps *= 2
+        self._find_bins_anew()
+
+    def _find_bins_anew(self) -> None:
+        """Put every stage before the window, whose edge all later work is beyond."""
+        self._stages["edge_ps"] = self._stages["held_edge_ps"] = 0
+        self._stages["bin"] = self._stages["held_bin"] = -1
+
+
+def _distinct(attention: Records) -> tuple[list[Records], Integers]:
+    """Shapes of attention that differ, and which of them each price class has."""
+    found: dict[bytes, int] = {}
+    which = [found.setdefault(shapes.tobytes(), len(found)) for shapes in attention]
+    return [attention[which.index(number)] for number in found.values()], np.array(which, np.int64)

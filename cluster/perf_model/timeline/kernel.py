@@ -1,0 +1,203 @@
+"""The compiled loop over the step log. Rows are as ``columns`` has them.
+
+Times count from where the window begins. Books have a row for all that lies before it, bin -1, and
+one for each bin.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from cluster.compiled import compiled
+from cluster.perf_model.attention import add_by_bound, kv_ps
+from cluster.perf_model.tables import BOUNDS, MEASURES, STEP
+
+_BOUNDS, _LPDDR = len(BOUNDS), BOUNDS.index("lpddr")
+_MEASURED = (STEP.names or ()).index(MEASURES[0])
+"""Column of a log row at which its measures begin."""
+# From the end: columns of a price, of a row of attention, of a head, of the books.
+_TOTAL, _FLOOR, _SEND = -3, -2, -1
+_ATTENTION, _FETCH = -2, -1
+_HEAD = -1
+_SENT, _TOKENS, _STEPS, _BLOCK_NS, _PEAK = -5, -4, -3, -2, -1
+
+STAGE = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "price_class",
+            "attention",  # which rows of attention are its own
+            "ahead",  # 1 where KV from LPDDR is fetched ahead of use
+            "free_ps",  # when it has done all work so far
+            "bin",  # in which that ended
+            "edge_ps",  # where that bin ends; 0 before the window, or to find the bin anew
+            "held_since_ps",  # the replica's KV blocks have been as many since then
+            "held_blocks",
+            "held_bin",
+            "held_edge_ps",
+        )
+    ]
+)
+"""State of a stage between log windows; what is held by a replica is that of its stage 0."""
+
+
+@compiled
+def attend(shapes: Any, log: Any, kept: Any, out: Any) -> None:
+    """Fill ``out[step]``, the rows of attention of all stages of these ``shapes``.
+
+    ``log[step, column]`` is the step log; ``kept`` are the measures that are booked.
+    """
+    for step in range(len(log)):
+        measures, row = log[step, _MEASURED:], out[step]
+        for place in range(len(kept)):
+            row[place] = measures[kept[place]]
+        bounds = row[len(kept) : len(kept) + _BOUNDS]
+        for bound in range(_BOUNDS):
+            bounds[bound] = 0
+        add_by_bound(shapes, measures, bounds)
+        total_ps = 0
+        for bound in range(_BOUNDS):
+            total_ps += bounds[bound]
+        row[_ATTENTION] = total_ps
+        row[_FETCH] = kv_ps(shapes, measures[4], measures[5])
+
+
+@compiled
+def walk(  # noqa: PLR0913 - a compiled loop takes arrays
+    rows: Any,
+    by_tokens: Any,
+    head: Any,
+    attention: Any,
+    room: Any,
+    stages: Any,
+    books: Any,
+    begin_ps: int,
+    bin_ps: int,
+) -> int:
+    """Book every row; the index of the first that does not agree with the prices, else -1.
+
+    ``room`` is scratch for one piece of work.
+    """
+    for i in range(len(rows)):
+        row = rows[i]
+        replica, ready_ps = row["replica"], row["start_ps"] - begin_ps
+        last_ps = row["end_ps"] - begin_ps
+        if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > last_ps:
+            return i
+        hold(stages[replica], books[replica, 0], ready_ps, bin_ps)
+        stages[replica, 0]["held_blocks"] = row["used_blocks"]
+        end_ps = ready_ps
+        for k in range(stages.shape[1]):
+            stage = stages[replica, k]
+            price = by_tokens[stage["price_class"], row["tokens"]]
+            last = head[stage["price_class"], row["emitted"]]
+            attended = attention[stage["attention"], i]
+            waited_ps = _waited_ps(price, attended, stage["ahead"])
+            start_ps = max(ready_ps, stage["free_ps"])
+            end_ps = start_ps + price[_TOTAL] + attended[_ATTENTION] + waited_ps + last[_HEAD]
+            if end_ps > last_ps:
+                return i
+            if start_ps >= stage["edge_ps"]:
+                stage["bin"] = start_ps // bin_ps
+                stage["edge_ps"] = (stage["bin"] + 1) * bin_ps
+            if end_ps <= stage["edge_ps"]:
+                _add(books[replica, k, 1 + stage["bin"]], price, last, attended, waited_ps)
+            else:
+                room[:] = 0
+                _add(room, price, last, attended, waited_ps)
+                _split(books[replica, k], stage, room, len(attended), start_ps, end_ps, bin_ps)
+            stage["free_ps"] = end_ps
+            ready_ps = end_ps + price[_SEND]
+        if end_ps != last_ps:
+            return i
+    return -1
+
+
+@compiled
+def _waited_ps(price: Any, attended: Any, ahead: int) -> int:
+    """How long a step's layers wait for LPDDR beyond what they are busy.
+
+    KV that is not fetched ahead comes first; what is streams beside the work, as weights do.
+    """
+    busy_ps = price[_TOTAL] + attended[_ATTENTION]
+    if ahead == 0:
+        return int(max(attended[_FETCH], price[_FLOOR] - busy_ps))
+    return int(max(0, price[_FLOOR] + attended[_FETCH] - busy_ps))
+
+
+@compiled
+def _add(out: Any, price: Any, last: Any, attended: Any, waited_ps: int) -> None:
+    """Add one piece of work to ``out``, a row of the books."""
+    bounds = len(attended) - _BOUNDS - 2
+    for i in range(bounds + _BOUNDS):
+        out[i] += attended[i]
+    own = out[bounds:]
+    for i in range(len(last) - 1):
+        own[i] += price[i] + last[i]
+    own[_LPDDR] += waited_ps
+
+
+@compiled
+def _split(
+    books: Any, stage: Any, work: Any, attended: int, start_ps: int, end_ps: int, bin_ps: int
+) -> None:
+    """Add a piece of work that crosses an edge to ``books[1 + bin]``, from the stage's bin on.
+
+    ``work`` is the whole as one row of the books; it begins with the columns of attention, of which
+    there are ``attended`` with its last two.
+    """
+    whole_ps, before_ps, b = end_ps - start_ps, 0, stage["bin"]
+    loads, bounds = attended - 2, attended - 2 - _BOUNDS
+    books[1 + b, _TOKENS] += work[_TOKENS]
+    books[1 + b, _STEPS] += work[_STEPS]
+    while before_ps < whole_ps:
+        until_ps = min((b + 1) * bin_ps, end_ps) - start_ps
+        taken = total = 0
+        for i in range(len(work) + _SENT):
+            if bounds <= i < loads:
+                total += work[i]
+                share = _part(total, until_ps, whole_ps) - _part(total, before_ps, whole_ps)
+                books[1 + b, i] += share - taken
+                taken = share
+            elif work[i] != 0:
+                share = _part(work[i], until_ps, whole_ps) - _part(work[i], before_ps, whole_ps)
+                books[1 + b, i] += share
+        before_ps = until_ps
+        b += 1
+    books[b, _SENT] += work[_SENT]
+    stage["bin"], stage["edge_ps"] = b - 1, b * bin_ps
+
+
+@compiled
+def _part(total: int, until_ps: int, work_ps: int) -> int:
+    """Of ``total``, what the first ``until_ps`` of ``work_ps`` have had: whole and non-decreasing.
+
+    The product overflows int64 beyond 3 ms, so it is made in float64, where rounding keeps order;
+    the ends, and the whole of the work itself, come out exactly.
+    """
+    if until_ps >= work_ps:
+        return total
+    if until_ps == 0:
+        return 0
+    if total == work_ps:
+        return until_ps
+    share = int(total * (until_ps / work_ps))
+    return min(share, until_ps) if total < work_ps else share
+
+
+@compiled
+def hold(stages: Any, books: Any, now_ps: int, bin_ps: int) -> None:
+    """Book the KV blocks that a replica has held until now, or until its last step ended."""
+    first = stages[0]
+    at_ps, blocks = first["held_since_ps"], first["held_blocks"]
+    until_ps = min(now_ps, stages[len(stages) - 1]["free_ps"])
+    while at_ps < until_ps:
+        if at_ps >= first["held_edge_ps"]:
+            first["held_bin"] = at_ps // bin_ps
+            first["held_edge_ps"] = (first["held_bin"] + 1) * bin_ps
+        part_ps = min(first["held_edge_ps"], until_ps)
+        row = books[1 + first["held_bin"]]
+        row[_BLOCK_NS] += blocks * (part_ps // 1000 - at_ps // 1000)
+        row[_PEAK] = max(row[_PEAK], blocks)
+        at_ps = part_ps
+    first["held_since_ps"] = now_ps

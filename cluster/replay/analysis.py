@@ -1,0 +1,164 @@
+"""What a replay's times amount to: critical path, waits, overlap, bubbles and steps."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cluster.perf_model.tables import Integers
+from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Causes, Ledger, Rows, causes_of
+from cluster.replay.critical_path import critical_path
+from cluster.replay.kernel.traceback import Past, bound_steps, past_of
+from cluster.replay.run import ReplayMachine, ReplayOutcome
+from cluster.replay.usage import Usage, usage_of, work_of
+from results.columns import PS_PER_S
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Measures:
+    """What is worked out of the times of a replay."""
+
+    usage: Usage
+    causes: Causes
+    step_start_ps: Integers
+    """[step]"""
+    step_end_ps: Integers
+    """[step] of its last operation; at least that of the step before."""
+
+
+def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
+    """Walk the critical path, join intervals, and find where steps end."""
+    replayed, program, operations = outcome.replayed, machine.program, outcome.operations
+    past = past_of(operations, replayed, work_of(operations))
+    path = critical_path(operations, replayed, past)
+    repeat, own = np.divmod(path.operation, max(1, operations.rows))
+    op = np.searchsorted(outcome.entry, own, "right") - 1
+    written, row = np.divmod(op, max(1, len(program.operations)))
+    rows = Rows(
+        step=program.operations.step[row] + (repeat + written) * program.steps_per_repeat,
+        bound=machine.work.bound[row].astype(np.int64),
+        dispatch_ps=np.where(outcome.entry[op] == own, machine.work.dispatch_ps[row], 0),
+    )
+    ledger = Ledger(
+        transfers=machine.calls.transfers,
+        latency_ps=_latencies(machine),
+        moved_bytes=replayed.load_bytes.sum(axis=0),
+    )
+    start_ps, end_ps = _steps(machine, outcome, past)
+    return Measures(
+        usage=usage_of(operations, replayed, past),
+        causes=causes_of(path, rows, operations, replayed, ledger),
+        step_start_ps=start_ps,
+        step_end_ps=end_ps,
+    )
+
+
+def _latencies(machine: ReplayMachine) -> Integers:
+    """[r] of the links; what is no link passes at once.
+
+    A link that leaves a switch (or NIC, or leaf) counts with the longest one into it, so that a way
+    through a switch is compared as a whole with a bridge.
+    """
+    ways = machine.racks.routes if machine.racks else machine.network
+    found = np.zeros(len(machine.resources.capacity_bytes_per_s), np.int64)
+    if ways is None:
+        return found
+    longest: dict[str, int] = {}
+    ends = [str(name).split(">", 1) for name in ways.link_name]
+    for (_, target), latency in zip(ends, ways.link_latency_ps.tolist(), strict=True):
+        longest[target] = max(longest.get(target, 0), latency)
+    endpoints = _endpoints(machine)
+    found[: machine.resources.links] = [
+        latency + (0 if source in endpoints else longest.get(source, 0))
+        for (source, _), latency in zip(ends, ways.link_latency_ps.tolist(), strict=True)
+    ]
+    return found
+
+
+def _endpoints(machine: ReplayMachine) -> set[str]:
+    """Names of all cards, or of the ranks of a plain network."""
+    if machine.racks is not None:
+        return set(machine.racks.routes.card_id.tolist())
+    return {str(rank) for rank in range(machine.network.ranks if machine.network else 0)}
+
+
+def waits(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> dict[str, float]:
+    """Share of the critical path by the place that it waits for, the largest first.
+
+    A place is the switch (NIC, leaf, spine) that a link leaves, or the link itself where it leaves
+    a card; inside cards it is the capacity.
+    """
+    endpoints, elapsed_by = _endpoints(machine), Counter[str]()
+    makespan = max(1, outcome.replayed.makespan_ps)
+    causes = measures.causes
+    for link, elapsed in zip(causes.resource.tolist(), causes.elapsed_ps.tolist(), strict=True):
+        if link != INSIDE:
+            name = str(machine.resources.name[link])
+            source, joined, _ = name.partition(">")
+            place = source if joined and source not in endpoints else name
+            elapsed_by[place] += elapsed
+    ranked = sorted(elapsed_by.items(), key=lambda one: (-one[1], one[0]))
+    return {place: elapsed / makespan for place, elapsed in ranked}
+
+
+def _steps(machine: ReplayMachine, outcome: ReplayOutcome, past: Past) -> tuple[Integers, Integers]:
+    """[step] first start and last end."""
+    program = machine.program
+    each, template = program.steps_per_repeat, program.operations.step.astype(np.int64)
+    written = program.repeats // outcome.operations.repeats
+    step = (np.arange(written)[:, None] * each + template).ravel()
+    bounds = np.zeros((2, program.steps), np.int64)
+    bounds[0] = np.iinfo(np.int64).max
+    if outcome.operations.total:
+        bound_steps(past, np.stack([outcome.entry, outcome.exit, step]), written * each, bounds)
+    last = np.maximum.accumulate(bounds[1])
+    return np.minimum(bounds[0], last), last
+
+
+def stage_bubbles(
+    machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
+) -> list[float]:
+    """Part of the run that the cards of each pipeline stage are idle, all replicas together."""
+    racks = machine.racks
+    if racks is None or not racks.stages:
+        return []
+    stage = racks.stage_of % racks.stages
+    idle = np.bincount(stage, weights=measures.usage.idle_ps, minlength=racks.stages)
+    makespan = max(1, outcome.replayed.makespan_ps)
+    shares: list[float] = (idle / np.bincount(stage, minlength=racks.stages) / makespan).tolist()
+    return shares
+
+
+def replay_summary(
+    machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
+) -> dict[str, Any]:
+    """The replay in numbers, but for its identity and flags."""
+    makespan = outcome.replayed.makespan_ps
+    usage, ends = measures.usage, measures.step_end_ps
+    whole = makespan * max(1, machine.program.ranks)
+    communication = int(usage.communication_ps.sum())
+    totals = np.zeros(len(CAUSES), np.int64)
+    np.add.at(totals, measures.causes.cause, measures.causes.elapsed_ps)
+
+    def share(part: int, of: int) -> float:
+        return part / of if of else 0.0
+
+    return {
+        "makespan_s": makespan / PS_PER_S,
+        "operations": len(machine.program),
+        "ranks": machine.program.ranks,
+        "steps": len(ends),
+        "mean_step_s": makespan / len(ends) / PS_PER_S,
+        "steady_step_s": int(ends[-1] - ends[0]) / (len(ends) - 1) / PS_PER_S
+        if len(ends) > 1
+        else None,
+        "operations_per_s": len(machine.program) / (makespan / PS_PER_S) if makespan else None,
+        "compute_share": share(int(usage.compute_ps.sum()), whole),
+        "communication_share": share(communication, whole),
+        "overlap_share": int(usage.overlap_ps.sum()) / communication if communication else None,
+        "bubble_share": share(int(usage.idle_ps.sum()), whole),
+        "critical_share": {
+            name: share(int(total), makespan) for name, total in zip(CAUSES, totals, strict=True)
+        },
+    }

@@ -1,0 +1,66 @@
+"""The critical path: walked backward from the last end, always to whoever was waited for.
+
+Its segments lie end to end from 0 to the makespan, so their times sum to it exactly.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import Operations, Replayed
+from cluster.replay.kernel.state import NONE
+from cluster.replay.kernel.traceback import PREPARE, SEGMENT, TRANSFER, WORK, Past, past_of, walk
+
+WINDOW = 1 << 16
+"""Segments that are walked at a time."""
+
+
+class Phase(IntEnum):
+    """What a segment of the path is."""
+
+    WORK = WORK
+    """An operation that takes its own time."""
+    PREPARE = PREPARE
+    """What a rank does before it communicates."""
+    TRANSFER = TRANSFER
+    """From the last driver's coming to the end of the meeting."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Path:
+    """Segments, the latest first."""
+
+    operation: Integers
+    """[k] whose segment it is."""
+    phase: Integers
+    """[k] values of Phase."""
+    from_ps: Integers
+    until_ps: Integers
+
+    @property
+    def elapsed_ps(self) -> Integers:
+        return self.until_ps - self.from_ps
+
+
+def critical_path(operations: Operations, replayed: Replayed, past: Past | None = None) -> Path:
+    """Walk back from the operation that ended last; of equal ones, from the lowest.
+
+    ``past`` is ``past_of`` the same run, where it is at hand already.
+    """
+    found = [np.zeros(0, SEGMENT)]
+    if operations.total:
+        past = past or past_of(operations, replayed)
+        operation = int(np.argmax(replayed.end_ps))
+        window = np.zeros(WINDOW, SEGMENT)
+        while operation != NONE:
+            count, operation = walk(past, operation, window)
+            found.append(window[:count].copy())
+    segments = np.concatenate(found)
+    return Path(
+        operation=np.ascontiguousarray(segments["operation"]),
+        phase=np.ascontiguousarray(segments["phase"]),
+        from_ps=np.ascontiguousarray(segments["from_ps"]),
+        until_ps=np.ascontiguousarray(segments["until_ps"]),
+    )

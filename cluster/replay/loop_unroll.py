@@ -1,0 +1,89 @@
+"""Programs that repeat: written out, where one repeat's calls would meet another's."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.tables import Integers
+from cluster.replay.interface import Operations
+from cluster.replay.matching import Meetings, pair
+
+_COLUMNS = ("rank", "stream", "kind", "transfer", "group", "peer", "tag", "passive")
+
+
+def even(operations: Operations) -> Operations:
+    """Return the operations as they are, or written out where their repeats do not pair alike.
+
+    Calls are counted through the whole program. If some rank makes a call more often in a repeat
+    than its partner does, they meet across repeats, and no repeat is like another.
+
+    Raises
+    ------
+    ReplayError
+        Calls that cannot be paired.
+    """
+    if operations.repeats == 1 or alike(pair(operations)):
+        return operations
+    return written_out(operations)
+
+
+def alike(meetings: Meetings) -> bool:
+    """Whether the k-th call of every repeat meets calls of the same repeat.
+
+    So it is where all the meetings of a key have equally many members: then every rank that makes
+    the call at all makes it equally often.
+    """
+    if not len(meetings):
+        return True
+    sizes = np.diff(meetings.member_offsets)
+    order = np.argsort(meetings.key, kind="stable")
+    same = np.diff(meetings.key[order]) == 0
+    return not (same & (np.diff(sizes[order]) != 0)).any()
+
+
+def written_out(operations: Operations) -> Operations:
+    """Return the same operations without repeats."""
+    if operations.repeats == 1:
+        return operations
+    offsets, deps = _dependencies(operations)
+    columns: dict[str, Any] = {
+        name: repeated(getattr(operations, name), operations.repeats) for name in _COLUMNS
+    }
+    return replace(
+        operations,
+        **columns,
+        duration_ps=durations(operations).ravel(),
+        dep_offsets=offsets,
+        deps=deps,
+        repeats=1,
+        varies=np.zeros(0, np.int64),
+        varying_ps=np.zeros((1, 0), np.int64),
+    )
+
+
+def durations(operations: Operations) -> Integers:
+    """[repeats, n]"""
+    whole = np.tile(operations.duration_ps, (operations.repeats, 1))
+    varied = np.flatnonzero(operations.varies >= 0)
+    whole[:, varied] = operations.varying_ps[:, operations.varies[varied]]
+    return whole
+
+
+def repeated(column: npt.NDArray[Any], times: int) -> npt.NDArray[Any]:
+    """``np.tile`` of one dimension, several times as quick."""
+    return np.broadcast_to(column, (times, len(column))).reshape(-1)
+
+
+def _dependencies(operations: Operations) -> tuple[Integers, Integers]:
+    """Offsets and operations of all repeats; what would lie before the first is left out."""
+    rows, repeats = operations.rows, operations.repeats
+    counts = np.diff(operations.dep_offsets)
+    owner = np.repeat(np.arange(rows), counts)
+    there = operations.deps >= 0
+    each = np.tile(counts, repeats)
+    each[:rows] = np.bincount(owner[there], minlength=rows)
+    moved = operations.deps + np.arange(1, repeats)[:, None] * rows
+    deps = np.concatenate([operations.deps[there], moved.ravel()])
+    return np.concatenate([[0], np.cumsum(each)]).astype(np.int64), deps

@@ -1,0 +1,94 @@
+"""What the rows of a program take by themselves: on priced cards, or on bare endpoints."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.tables import BOUNDS, Integers
+from cluster.replay.interface import ReplayError
+from workloads.program import Program
+from workloads.program.schema import KINDS
+
+RECORDED = -1
+"""The bound of an operation whose duration the trace gave."""
+WIRED = tuple(KINDS.index(kind) for kind in ("send", "recv", "collective"))
+
+
+class Work(Protocol):
+    """Prices of a template's n rows (``cluster.perf_model.prices.program.ProgramPrice`` is one)."""
+
+    @property
+    def duration_ps(self) -> Integers: ...
+
+    @property
+    def dispatch_ps(self) -> Integers:
+        """[n] what of it is dispatch; of communication, what the rank does before it."""
+
+    @property
+    def bound(self) -> npt.NDArray[np.int8]:
+        """[n] position in BOUNDS, or RECORDED."""
+
+    @property
+    def varying_ps(self) -> Integers:
+        """[repeats, varies]"""
+
+
+class Rates(Protocol):
+    """What a bare endpoint does in a second."""
+
+    def work_ps(self, flop: Integers, moved_bytes: Integers, /) -> Integers: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BareWork:
+    """Prices without a model: recorded durations, else sizes through an endpoint's rates."""
+
+    duration_ps: Integers
+    dispatch_ps: Integers
+    bound: npt.NDArray[np.int8]
+    varying_ps: Integers
+
+
+def bare_work(program: Program, rates: Rates | None, dispatch_ps: int = 0) -> BareWork:
+    """Price every row by its recorded duration or its sizes; calls pay ``dispatch_ps``.
+
+    Raises
+    ------
+    ReplayError
+        Work that has sizes but neither a duration nor an endpoint that could price it.
+    """
+    own = program.operations
+    moved = own.read_bytes + own.write_bytes
+    recorded, wired = own.duration_ps >= 0, np.isin(own.kind, WIRED)
+    open_rows = ~recorded & ~wired & ((own.flop > 0) | (moved > 0))
+    if rates is None and open_rows.any():
+        row = int(np.argmax(open_rows))
+        raise ReplayError(
+            f"operation {row} (rank {own.rank[row]}, {program.word('name', own.name[row])!r}) has "
+            f"{own.flop[row]} flop and {moved[row]} bytes but no duration; endpoint: {{flop_per_s, "
+            "bytes_per_s}} prices such work"
+        )
+    nothing = np.zeros(len(own), np.int64)
+    by_flop = by_bytes = nothing
+    if rates is not None:
+        by_flop, by_bytes = rates.work_ps(own.flop, nothing), rates.work_ps(nothing, moved)
+    worked = np.where(open_rows, np.maximum(by_flop, by_bytes), 0)
+    bound = np.where(by_flop >= by_bytes, BOUNDS.index("mac"), BOUNDS.index("stream"))
+    bound = np.where(wired, BOUNDS.index("network"), bound)
+    duration_ps = np.where(recorded, own.duration_ps, worked)
+    return BareWork(
+        duration_ps=duration_ps,
+        dispatch_ps=np.where(own.kind == KINDS.index("collective"), dispatch_ps, 0),
+        bound=np.where(recorded, RECORDED, bound).astype(np.int8),
+        varying_ps=_varying(program, duration_ps),
+    )
+
+
+def _varying(program: Program, duration_ps: Integers) -> Integers:
+    """The rows that vary take what they take in the template: no model says how they would."""
+    varies: Any = program.operations.varies
+    values = np.zeros(program.varying.shape[:2], np.int64)
+    values[:, varies[varies >= 0]] = duration_ps[varies >= 0]
+    return values

@@ -1,0 +1,115 @@
+"""The operations of one card with their times: apart from all others, and made into columns."""
+
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from cluster.perf_model.tables import Integers
+from cluster.replay.loop_unroll import repeated
+from results.columns import PS_PER_S, Coded
+from workloads.program import Program
+from workloads.program.schema import KINDS, PHASES, VARYING
+
+Columns: TypeAlias = dict[str, Any]
+
+NO_MEETING = -1
+"""In ``CardOps.begin_ps``: work, for which nobody else has to be there."""
+
+_VARIED = ("flop", "read_bytes")
+_FIXED = ("stream", "name", "kind", "phase", "layer", "microbatch", "write_bytes", "payload_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """A card that has a rank, or the endpoint of a plain network that stands for one."""
+
+    index: int
+    """In the order of the map."""
+    name: str
+    server: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CardOps:
+    """The rows of one rank in the template, and when they happened in every repeat.
+
+    k rows are repeated r times; of times, row i of repeat j stands at ``j * k + i``.
+    """
+
+    rank: int
+    row: Integers
+    """[k] number of each row in the template."""
+    rows: int
+    """Of the whole template."""
+    steps: int
+    """Of the template."""
+    repeats: int
+    names: tuple[str, ...]
+    """Words of the column ``name``."""
+    columns: dict[str, npt.NDArray[Any]]
+    """[k] each; codes where words are meant."""
+    varied: Integers
+    """[v] which of the k rows vary."""
+    values: Integers
+    """[r, v, VARYING] what they hold in each repeat."""
+    start_ps: Integers
+    """[r x k]"""
+    begin_ps: Integers
+    """[r x k] when the last rank of its meeting was there, or NO_MEETING."""
+    end_ps: Integers
+    """[r x k]"""
+
+
+def template_of(program: Program, rank: int, bound: npt.NDArray[Any]) -> dict[str, Any]:
+    """All of a rank's ``CardOps`` but its times; ``bound`` is a code for each template row."""
+    own = program.operations
+    row = np.flatnonzero(own.rank == rank)
+    varied = np.flatnonzero(own.varies[row] >= 0)
+    return {
+        "rank": rank,
+        "row": row,
+        "rows": len(own),
+        "steps": program.steps_per_repeat,
+        "repeats": program.repeats,
+        "names": program.words["name"],
+        "columns": {
+            **{name: getattr(own, name)[row] for name in (*_FIXED, *_VARIED, "step")},
+            "bound": bound[row],
+        },
+        "varied": varied,
+        "values": program.varying[:, own.varies[row[varied]]],
+    }
+
+
+def op_columns(seat: Seat, ops: CardOps) -> Columns:
+    """Columns of the table ``ops`` for one card, in the order of the program."""
+    repeat = np.arange(ops.repeats)[:, None]
+    fixed = {name: repeated(ops.columns[name], ops.repeats) for name in (*_FIXED, "bound")}
+    none = ops.begin_ps == NO_MEETING
+    return {
+        "op": (repeat * ops.rows + ops.row).ravel(),
+        "card": seat.index,
+        "card_name": seat.name,
+        "server": seat.server,
+        "rank": ops.rank,
+        **fixed,
+        "name": Coded(codes=fixed["name"], words=ops.names),
+        "kind": Coded(codes=fixed["kind"], words=KINDS),
+        "phase": Coded(codes=fixed["phase"], words=PHASES),
+        "step": (repeat * ops.steps + ops.columns["step"]).ravel(),
+        "layer": np.ma.masked_less(fixed["layer"], 0),
+        "start_s": ops.start_ps / PS_PER_S,
+        "begin_s": np.ma.masked_array(np.where(none, 0, ops.begin_ps) / PS_PER_S, none),
+        "end_s": ops.end_ps / PS_PER_S,
+        **{name: _varied(ops, name) for name in _VARIED},
+    }
+
+
+def _varied(ops: CardOps, name: str) -> Integers:
+    """[r x k] a column that differs from repeat to repeat."""
+    column = repeated(ops.columns[name], ops.repeats).reshape(ops.repeats, -1).copy()
+    if len(ops.varied):
+        column[:, ops.varied] = ops.values[:, :, VARYING.index(name)]
+    return column.ravel()

@@ -1,0 +1,89 @@
+"""What a scenario asks to be generated, and whether the replica has room for it."""
+
+import numpy as np
+
+from cluster.perf_model.kv_capacity import held_blocks
+from cluster.perf_model.memory import DoesNotFit, Fit
+from cluster.replay.interface import ReplayError
+from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.workload import ProgramSteps
+from workloads.program import decode_steps, mixed_steps, prefill_steps
+from workloads.program.batch import Steps
+
+
+def steps_of(planned: Planned) -> Steps:
+    """What the slots do in each step, as the scenario asks for it."""
+    asked, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
+    if not isinstance(asked, ProgramSteps):
+        raise ReplayError("the program is not generated")
+    slots = planned.plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
+    share = -(-asked.batch // slots)
+    if asked.phase == "decode":
+        return decode_steps(
+            batch=asked.batch,
+            context=asked.context or 1,
+            steps=asked.steps or 1,
+            slots=slots,
+            growing=asked.growing is not False,
+        )
+    prompt = asked.prompt_tokens or 1
+    most = scheduler.max_num_batched_tokens
+    if asked.phase == "prefill":
+        chunk = asked.chunk_tokens or max(1, most // share)
+        return prefill_steps(
+            prompts=asked.batch, prompt_tokens=prompt, chunk_tokens=chunk, slots=slots
+        )
+    return mixed_steps(
+        batch=asked.batch,
+        context=asked.context or 1,
+        prompt_tokens=prompt,
+        chunk_tokens=asked.chunk_tokens or max(1, most - share),
+        slots=slots,
+    )
+
+
+def check_room(planned: Planned, steps: Steps, fit: Fit) -> None:
+    """Refuse sequences that are longer than the model's, or than the KV pool has room for."""
+    size = planned.scenario.scheduler.block_size
+    most = planned.scenario.scheduler.max_num_batched_tokens
+    tokens = max(batch.tokens for step in steps for batch in step if batch is not None)
+    if tokens > most:
+        raise ReplayError(
+            f"a slot has {tokens:,} tokens in one step, scheduler.max_num_batched_tokens is "
+            f"{most:,}: shorter workload.program.chunk_tokens, more slots, or a higher bound"
+        )
+    sequences = _sequences(steps)
+    longest = max(max(contexts) for contexts, _ in sequences)
+    if longest > planned.max_model_len:
+        raise DoesNotFit(
+            f"sequences grow to {longest:,} tokens; {planned.model.name} takes "
+            f"{planned.max_model_len:,} (scheduler.max_model_len)"
+        )
+    needed, blocks = _needed(sequences, fit), fit.blocks
+    if needed > blocks:
+        raise DoesNotFit(
+            f"the sequences need {needed:,} KV blocks of {size} tokens, a replica has {blocks:,}: "
+            "a smaller batch or context, more cards per replica, or a smaller KV format would fit"
+        )
+
+
+def _sequences(steps: Steps) -> list[tuple[tuple[int, ...], int]]:
+    """Final contexts of all sequences, and the new tokens of their last step.
+
+    Those that decode do so in the last step; prompts end in any, and stay.
+    """
+    found = [(batch.decode_contexts, 1) for batch in steps[-1] if batch is not None]
+    batches = [batch for step in steps for batch in step if batch is not None]
+    found += [(batch.chunk_contexts, batch.chunk_tokens) for batch in batches if batch.last_chunks]
+    return [(contexts, tokens) for contexts, tokens in found if contexts]
+
+
+def _needed(sequences: list[tuple[tuple[int, ...], int]], fit: Fit) -> int:
+    """KV blocks, as ``Fit.blocks`` counts them, of all sequences in the tightest stage."""
+    capacity, size = fit.capacity, fit.block_size
+    held = np.zeros(len(capacity.windows), np.int64)
+    for contexts, new_tokens in sequences:
+        tokens = np.array(contexts, np.int64)
+        held += held_blocks(capacity.windows, tokens, new_tokens, size).sum(axis=0)
+    taken = capacity.block_units @ held
+    return int((-(-taken * fit.blocks // capacity.room_units)).max())

@@ -1,0 +1,273 @@
+"""One replay: a resolved operation trace becomes times. No files, no globals, no own clock."""
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from cluster.perf_model.collectives import Resources, TransferList, plain_resources, resources_of
+from cluster.perf_model.energy.operations import ProgramEnergy, program_energy
+from cluster.perf_model.placement import PlacementError
+from cluster.perf_model.prices import PriceInputs
+from cluster.perf_model.prices.program import (
+    RowPricing,
+    price_program,
+    price_rows,
+    program_inputs,
+)
+from cluster.perf_model.tables import Integers
+from cluster.replay.collective_calls import Calls, calls_of
+from cluster.replay.engine import replay
+from cluster.replay.expand import expand
+from cluster.replay.interface import Observer, Operations, Replayed, ReplayError
+from cluster.replay.op_durations import Work, bare_work
+from cluster.replay.program_request import check_room, steps_of
+from cluster.replay.transfers import Options, PlainWires, RackWires
+from cluster.replay.translate import operations_of
+from cluster.scenario.resolve_replay import Planned, ResolvedReplay
+from cluster.serving.run import lay_out, map_of
+from topology.astra_network import Network
+from topology.route import Routes
+from workloads.formats import get_format
+from workloads.program import Program, generate_program
+
+if TYPE_CHECKING:
+    from topology.types import Graph
+
+
+MOST_OPERATIONS = 10**8
+
+
+class ProgramTooLongError(ValueError):
+    """More operations than a run has memory for."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Racks:
+    """The cards that a replay runs on."""
+
+    graph: "Graph"
+    routes: Routes
+    card_of: Integers
+    """[rank] card of each rank, in the order of the map."""
+    stages: int
+    """Of a replica; 0 where the ranks are no pipeline that we know of."""
+    stage_of: Integers
+    """[rank] replica x stages + stage; -1 where it is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayMachine:
+    """A program on a machine, every operation priced and every call with its transfer."""
+
+    program: Program
+    work: Work
+    calls: Calls
+    resources: Resources
+    racks: Racks | None
+    network: Network | None
+    energy: ProgramEnergy | None = None
+    """Of a model's program on cards; a recorded trace does not say what was computed how."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ReplayOutcome:
+    """What was run and when it happened; the engine may have more rows than the program.
+
+    Where repeats had to be written out, the program's template is the whole of it here.
+    """
+
+    operations: Operations
+    replayed: Replayed
+    entry: Integers
+    """[row of the template] row in which it starts."""
+    exit: Integers
+    """[row of the template] row in which it ends."""
+
+    def moments(self, op: Integers) -> tuple[Integers, Integers, Integers]:
+        """[k] start, begin and end of operations of the program; begin is -1 without a meeting."""
+        replayed = self.replayed
+        repeat, row = np.divmod(op, max(1, len(self.entry)))
+        first = repeat * self.operations.rows
+        met = replayed.meeting[self.exit[row]]
+        begin_ps = np.append(replayed.begin_ps, -1)
+        return (
+            replayed.start_ps[first + self.entry[row]],
+            begin_ps[np.where(met >= 0, met + repeat * replayed.meetings, -1)],
+            replayed.end_ps[first + self.exit[row]],
+        )
+
+
+def assemble_replay(resolved: ResolvedReplay, pricing: RowPricing = price_rows) -> ReplayMachine:
+    """Generate what is to be generated, price it and route its calls.
+
+    ``pricing`` prices a model's program; recorded traces bring times or sizes along.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit, PriceError
+        It cannot run; all carry ``exit_code`` 3.
+    ProgramError, ReplayError, FabricError, CollectiveError
+        The program is wrong; all carry ``exit_code`` 2.
+    """
+    if resolved.network is not None:
+        return _on_network(resolved, resolved.network)
+    if resolved.planned is not None:
+        return _on_plan(resolved, resolved.planned, pricing)
+    return _on_cards(resolved)
+
+
+def play_replay(
+    resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
+) -> ReplayOutcome:
+    """Run the program.
+
+    Raises
+    ------
+    ReplayError, FabricError, DeadlockError
+        Operations that make no sense or wait for each other for ever.
+    ProgramTooLongError, RunTooLongError
+        More operations than memory holds, or more than 106 simulated days.
+    """
+    bins = resolved.scenario.store.bins
+    _check_length(len(machine.program), "")
+    operations = operations_of(machine.program, machine.work, machine.calls)
+    rows = np.arange(operations.rows)
+    entry, leave = rows, rows
+    if machine.calls.plans:
+        longer = expand(operations, machine.calls.plans)
+        operations, entry, leave = longer.operations, longer.entry, longer.exit
+        _check_length(operations.total, ", with its collectives as messages")
+    replayed = replay(
+        operations,
+        machine.calls.transfers,
+        contended=resolved.scenario.fabric.contention,
+        most_bins=1000 if bins == "auto" else bins - bins % 2,
+        observer=observer,
+    )
+    return ReplayOutcome(operations=operations, replayed=replayed, entry=entry, exit=leave)
+
+
+def _check_length(operations: int, how: str) -> None:
+    if operations > MOST_OPERATIONS:
+        raise ProgramTooLongError(
+            f"the program has {operations:,} operations{how}; at most {MOST_OPERATIONS:,} are "
+            "replayed, each takes about 40 bytes of memory: fewer steps"
+        )
+
+
+def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) -> ReplayMachine:
+    """A model's program on the cards of its plan."""
+    layout = lay_out(planned)
+    program = resolved.program
+    if program is None:
+        steps = steps_of(planned)
+        check_room(planned, steps, layout.fit)
+        program = generate_program(program_inputs(layout.inputs), steps)
+    work = price_program(program, layout.inputs, pricing)
+    stages, size = planned.plan.pipeline_parallel_size, planned.plan.tensor_parallel_size
+    racks = Racks(
+        graph=layout.graph,
+        routes=layout.routes,
+        card_of=layout.inputs.cards.ravel()[: program.ranks],
+        stages=stages,
+        stage_of=np.arange(program.ranks) // size,
+    )
+    machine = _on_racks(resolved, program, work, racks, layout.inputs)
+    energy = program_energy(program, layout.inputs, layout.routes, work.tier_bytes)
+    return replace(machine, energy=energy)
+
+
+def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
+    """A recorded trace on cards in the order of the map, rank by rank."""
+    program, hardware = _read(resolved), resolved.hardware
+    if hardware is None:
+        raise ReplayError("neither hardware nor a network is named")
+    graph, routes = map_of(resolved.scenario, hardware)
+    cards = len(routes.card_id)
+    if program.ranks > cards:
+        raise PlacementError(
+            f"the trace has {program.ranks} ranks and the cluster {cards} cards; cluster: {{racks, "
+            "servers_per_rack, cards_per_server} says how many there are"
+        )
+    racks = Racks(
+        graph=graph,
+        routes=routes,
+        card_of=np.arange(program.ranks),
+        stages=0,
+        stage_of=np.full(program.ranks, -1),
+    )
+    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
+    work = bare_work(program, resolved.endpoint, dispatch_ps)
+    return _on_racks(resolved, program, work, racks, None)
+
+
+def _on_racks(
+    resolved: ResolvedReplay,
+    program: Program,
+    work: Work,
+    racks: Racks,
+    inputs: PriceInputs | None,
+) -> ReplayMachine:
+    hardware = resolved.hardware
+    if hardware is None:
+        raise ReplayError("racks without hardware")
+    wire = inputs.formats.wire if inputs else get_format(resolved.scenario.formats.wire)
+    wires = RackWires(
+        hardware=hardware,
+        routes=racks.routes,
+        resources=resources_of(hardware, racks.routes),
+        card_of=racks.card_of.astype(np.int64),
+        wire_bits=float(wire.bits_per_element),
+        options=_options(resolved),
+    )
+    return _wired(program, work, wires, racks=racks)
+
+
+def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
+    program = _read(resolved)
+    if program.ranks > network.ranks:
+        raise PlacementError(
+            f"the trace has {program.ranks} ranks and {network.name} only {network.ranks}"
+        )
+    work = bare_work(program, resolved.endpoint)
+    wires = PlainWires(
+        network=network, resources=plain_resources(network), options=_options(resolved)
+    )
+    return _wired(program, work, wires, network=network)
+
+
+def _wired(
+    program: Program,
+    work: Work,
+    wires: RackWires | PlainWires,
+    *,
+    racks: Racks | None = None,
+    network: Network | None = None,
+) -> ReplayMachine:
+    """Give every call of the program its transfer."""
+    return ReplayMachine(
+        program=program,
+        work=work,
+        calls=calls_of(program, work, wires, TransferList(wires.resources)),
+        resources=wires.resources,
+        racks=racks,
+        network=network,
+    )
+
+
+def _read(resolved: ResolvedReplay) -> Program:
+    if resolved.program is None:
+        raise ReplayError("a generated program needs a model and hardware")
+    return resolved.program
+
+
+def _options(resolved: ResolvedReplay) -> Options:
+    scenario = resolved.scenario
+    return Options(
+        all_reduce=scenario.collectives.all_reduce,
+        collectives=scenario.fabric.collectives,
+        stored=scenario.fabric.forwarding == "store_and_forward",
+    )

@@ -1,0 +1,227 @@
+"""Calls become transfers: between the cards of racks, or over a plain network."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
+
+import numpy as np
+
+from cluster.perf_model.collectives import (
+    Group,
+    Leg,
+    Messages,
+    Resources,
+    Round,
+    TransferList,
+    algorithms_of,
+    card_messages,
+    coflows,
+    flows,
+    group_of,
+    hops,
+    messages,
+    nested_rounds,
+    round_steps,
+    rounds_of,
+    steps,
+)
+from cluster.perf_model.protocols import Figures, Network, RouteTables
+from cluster.perf_model.tables import Integers
+from cluster.replay.collective_calls import Call
+
+LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
+"""Collectives that cards run as another one; a barrier has no payload."""
+
+
+SLACK_PS = 2
+"""Of latency that counts as work: sends that fill a link together would else, by their rounding,
+ask for a little more than all of it."""
+
+
+class Net(Network, Protocol):
+    """A plain network between ranks (``topology.astra_network.Network``)."""
+
+    @property
+    def dimensions(self) -> Sequence["Shaped"]: ...
+
+    @property
+    def ranks(self) -> int: ...
+
+
+class Shaped(Protocol):
+    """One dimension of a plain network."""
+
+    @property
+    def shape(self) -> str: ...
+
+    @property
+    def size(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How calls are carried out."""
+
+    all_reduce: str = "auto"
+    collectives: Literal["coflow", "steps", "messages"] = "coflow"
+    stored: bool = False
+    """Store and forward: a send's whole message on each link before the next."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class RackWires:
+    """Rank r runs on card ``card_of[r]``; a card's chiplets are the ranks of its collectives."""
+
+    hardware: Figures
+    routes: RouteTables
+    resources: Resources
+    card_of: Integers
+    wire_bits: float
+    options: Options
+    groups: dict[tuple[int, ...], Group] = field(default_factory=dict)
+    """Those made so far."""
+
+    def legs(self, call: Call) -> tuple[Leg, ...]:
+        if call.recorded:
+            return (lasting(call.alone_ps),)
+        if not call.collective:
+            return self._send(call)
+        name, payload, algorithm = self._exchange(call)
+        group = self._group(call.ranks)
+        if self.options.collectives == "steps":
+            return steps(self.resources, group, name, payload, algorithm)
+        return coflows(self.resources, group, name, np.array([payload]), algorithm)[0]
+
+    def messages(self, call: Call, transfers: TransferList) -> Messages | None:
+        """Every message between cards on its own way, where that is asked for."""
+        name, payload, algorithm = self._exchange(call)
+        group = self._group(call.ranks)
+        if self.options.collectives != "messages" or not payload or not group.tiers:
+            return None
+        sent = card_messages(
+            transfers, self.resources, self.routes, group, name, payload, algorithm
+        )
+        cards = self.card_of[np.sort(call.ranks)]  # the engine counts a group's ranks upward
+        place = np.argsort(cards)[np.searchsorted(np.sort(cards), group.cards)]
+        return replace(sent, source=place[sent.source], target=place[sent.target])
+
+    def _exchange(self, call: Call) -> tuple[str, int, str]:
+        """The collective that the cards run, its payload and the algorithm asked for."""
+        name = LIKE.get(call.collective, call.collective)
+        algorithm = self.options.all_reduce if name == "all_reduce" else "auto"
+        payload = 0 if call.collective == "barrier" else call.payload_bytes
+        if name == "all_to_all":  # of a card; its chiplets share it
+            chiplets = int(self.hardware["card.packages"] * self.hardware["package.chiplets"])
+            payload = -(-payload // chiplets)
+        return name, payload, algorithm
+
+    def _group(self, ranks: tuple[int, ...]) -> Group:
+        if ranks not in self.groups:
+            cards = self.card_of[list(ranks)].tolist()
+            self.groups[ranks] = group_of(
+                self.hardware, self.routes, cards, wire_bits=self.wire_bits
+            )
+        return self.groups[ranks]
+
+    def _send(self, call: Call) -> tuple[Leg, ...]:
+        """As long as it was priced: the cards of a stage send together, and wait for the slowest.
+
+        Each takes of the links only what its own bytes need in that time.
+        """
+        source, target = (int(card) for card in self.card_of[list(call.ranks)])
+        message_s = self.hardware["links.chunk_overhead_s"]
+        if self.options.stored:
+            return hops(self.resources, self.routes, source, target, call.payload_bytes, message_s)
+        if not call.payload_bytes:
+            return (lasting(int(self.routes.latency_ps(source, target))),)
+        (leg,) = flows(
+            self.resources, self.routes, [source], [target], call.payload_bytes, message_s
+        )
+        if call.alone_ps < leg.latency_ps + leg.work_ps:
+            return (leg,)
+        first_ps = max(0, leg.latency_ps - SLACK_PS)
+        return (replace(leg, latency_ps=first_ps, work_ps=call.alone_ps - first_ps),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PlainWires:
+    """The ranks are the network's own endpoints; algorithms run rank by rank."""
+
+    network: Net
+    resources: Resources
+    options: Options
+
+    def legs(self, call: Call) -> tuple[Leg, ...]:
+        if call.recorded:
+            return (lasting(call.alone_ps),)
+        if call.collective:
+            return self._cheapest(call)[1]
+        source, target = call.ranks
+        if not call.payload_bytes:
+            return (lasting(int(self.network.latency_ps(source, target))),)
+        if self.options.stored:
+            return hops(self.resources, self.network, source, target, call.payload_bytes)
+        return flows(self.resources, self.network, [source], [target], call.payload_bytes)
+
+    def messages(self, call: Call, transfers: TransferList) -> Messages | None:
+        """Every message on its own, where that is asked for."""
+        if self.options.collectives != "messages" or not call.payload_bytes:
+            return None
+        ranks = np.array(call.ranks, np.int64)
+        rounds = self._cheapest(call)[0]
+        sent = messages(transfers, self.resources, self.network, ranks, rounds, call.payload_bytes)
+        place = np.argsort(np.argsort(ranks))  # the engine counts a group's ranks upward
+        return replace(sent, source=place[sent.source], target=place[sent.target])
+
+    def _cheapest(self, call: Call) -> tuple[list[Round], tuple[Leg, ...]]:
+        """Rounds and legs of the quickest algorithm that the choice allows."""
+        ranks = np.array(call.ranks, np.int64)
+        found = [
+            (
+                rounds,
+                round_steps(self.resources, self.network, ranks, rounds, call.payload_bytes),
+            )
+            for rounds in self._candidates(call)
+        ]
+        return min(found, key=lambda one: sum(leg.latency_ps + leg.work_ps for leg in one[1]))
+
+    def _candidates(self, call: Call) -> list[list[Round]]:
+        name = call.collective
+        asked = self.options.all_reduce if name == "all_reduce" else "auto"
+        nested = self._nested(call)
+        if asked == "hierarchical" and nested:
+            return [nested]
+        known = algorithms_of(name, levels=False)
+        flat = list(known) if asked in ("auto", "hierarchical") else [asked]
+        rounds = [rounds_of(name, algorithm, len(call.ranks)) for algorithm in flat]
+        return [*rounds, nested] if nested and asked == "auto" else rounds
+
+    def _nested(self, call: Call) -> list[Round]:
+        """Dimension by dimension, where the group is the whole of several; else nothing."""
+        dimensions = self.network.dimensions
+        whole = call.ranks == tuple(range(self.network.ranks))
+        if len(dimensions) < 2 or not whole or call.collective not in NESTED:
+            return []
+        halves = ("reduce_scatter", "all_gather")
+        own = halves[0] if call.collective == "all_reduce" else call.collective
+        algorithms = [_native(own, each) for each in dimensions]
+        return nested_rounds(call.collective, [each.size for each in dimensions], algorithms)
+
+
+NESTED = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all")
+"""Collectives that may go dimension by dimension."""
+
+
+def _native(collective: str, dimension: Shaped) -> str:
+    """The algorithm that suits a dimension's shape."""
+    if collective == "all_to_all" or dimension.shape == "FullyConnected":
+        return "direct"
+    if dimension.shape == "Ring" or dimension.size & (dimension.size - 1):
+        return "ring"
+    return "halving_doubling"
+
+
+def lasting(ps: int) -> Leg:
+    """A leg that takes its time whatever else goes on."""
+    none = np.zeros(0, np.int64)
+    return Leg(latency_ps=ps, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0)

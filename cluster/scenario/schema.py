@@ -1,0 +1,267 @@
+"""The scenario as a value: every key, its type and its bounds; vLLM's names where it has one."""
+
+from typing import Annotated, Literal, TypeAlias
+
+from pydantic import Field, model_validator
+
+from cluster.scenario.base import (
+    LONGEST_S,
+    Count,
+    NotNegative,
+    NoTokens,
+    Part,
+    Positive,
+    Scale,
+    Seconds,
+    Table,
+    Tokens,
+)
+from cluster.scenario.collectives import AlgorithmName
+from cluster.scenario.workload import ProgramSteps, Workload
+
+Place: TypeAlias = Literal["sram", "lpddr"]
+Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
+MOST_CARDS = 2**14
+
+
+class Cluster(Part):
+    """How many machines."""
+
+    racks: Count = 1
+    servers_per_rack: Count = 1
+    cards_per_server: Count = 8
+
+    @model_validator(mode="after")
+    def _of_a_size(self) -> "Cluster":
+        cards = self.racks * self.servers_per_rack * self.cards_per_server
+        if cards > MOST_CARDS:
+            raise ValueError(f"{cards:,} cards are too many: at most {MOST_CARDS:,} are simulated")
+        return self
+
+
+class Link(Part):
+    """A cable that is worse (or better) than its datasheet, matched by name, ``*`` allowed."""
+
+    match: str
+    bandwidth_scale: Scale = 1.0
+    latency_scale: Scale = 1.0
+
+
+class Formats(Part):
+    """Number formats of what lies in memory, enters the matrix engine, and crosses a link."""
+
+    weights: str = "mxint8"
+    activations: str = "mxint8"
+    kv: str = "mxint8"
+    wire: str = "fp16"
+
+
+class PlanSettings(Part):
+    """Degrees of parallelism, counted in cards."""
+
+    tensor_parallel_size: Count = 1
+    pipeline_parallel_size: Count = 1
+    expert_parallel_size: Count = 1
+    replicas: Count | Literal["auto"] = "auto"
+
+
+class Power(Part):
+    """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock."""
+
+    clock_hz: Positive | None = None
+    cap_w: Positive | None = None
+
+
+class Pins(Part):
+    """What lies where, whatever the mode says: of matrices sram or lpddr, and of KV also spill."""
+
+    attention: Place | Layers | None = None
+    """A number: the first so many layers of each stage have it in SRAM."""
+    mlp: Place | Layers | None = None
+    experts: Place | Layers | None = None
+    """A number: so many of each layer's experts, the most popular ones, lie in SRAM."""
+    embedding: Place | None = None
+    head: Place | None = None
+    kv: Literal["sram", "lpddr", "spill"] = "sram"
+
+
+class Memory(Part):
+    """Where weights and KV live: all weights in SRAM, all in LPDDR, or each as it pays."""
+
+    mode: Literal["performance", "capacity", "auto"] = "performance"
+    pin: Pins = Pins()
+    load: Literal["none", "lpddr", "host"] = "none"
+    """Serving begins when weights have come to SRAM from LPDDR, or to the cards from the hosts."""
+    also_resident: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Models that wait in the LPDDR of the same cards, to be swapped in."""
+
+
+class Scheduler(Part):
+    """Continuous batching, as vLLM v1 has it."""
+
+    max_num_seqs: Table = 60
+    max_num_batched_tokens: Table = 512
+    block_size: Table = 64
+    long_prefill_token_threshold: NoTokens = 0
+    """Most tokens of one prompt in a step, while its replica has other requests; 0: no limit."""
+    async_scheduling: bool = False
+    """Compose a batch while the one before runs: host time hides behind it. One stage only."""
+    max_model_len: Tokens | None = None
+    enable_prefix_caching: bool | Literal["auto"] = "auto"
+
+
+Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv", "vllm_dp"]
+
+
+class Pool(Part):
+    """Some of the cluster's cards, which only prefill or only decode.
+
+    What it leaves out it takes over from the scenario, key by key; but a decode pool's router is
+    ``round_robin`` unless it names one, and it has no prefix cache unless it asks for one.
+    """
+
+    cards: Count
+    plan: PlanSettings = PlanSettings()
+    memory: Memory = Memory()
+    scheduler: Scheduler = Scheduler()
+    router: Router | None = None
+
+
+class Pools(Part):
+    """Disaggregated serving: the first cards prefill, the next ones decode."""
+
+    prefill: Pool
+    decode: Pool
+
+
+class Transfer(Part):
+    """How a prompt's KV goes from pool to pool: after its prefill, or layer by layer with it."""
+
+    mode: Literal["whole", "layerwise"] = "whole"
+
+
+class Collectives(Part):
+    """Which algorithm to use; ``auto`` takes the cheapest for each size."""
+
+    all_reduce: AlgorithmName = "auto"
+
+
+class Fabric(Part):
+    """How a replay runs transfers: a leg for each collective, for each step of it, or message."""
+
+    contention: bool = True
+    collectives: Literal["coflow", "steps", "messages"] = "coflow"
+    forwarding: Literal["cut_through", "store_and_forward"] = "cut_through"
+
+
+class EndpointRates(Part):
+    """What a bare endpoint computes and moves in a second: prices nodes without a duration."""
+
+    flop_per_s: Positive
+    bytes_per_s: Positive
+
+
+class Experts(Part):
+    """How tokens choose experts: uniformly, or skewed with Zipf's exponent."""
+
+    routing: Literal["uniform", "zipf"] = "uniform"
+    skew: NotNegative = 1.0
+
+
+class Slo(Part):
+    """What counts as good service; a request must meet every bound that is given."""
+
+    ttft_s: Seconds | None = None
+    tpot_s: Seconds | None = None
+    e2e_s: Seconds | None = None
+
+
+class Store(Part):
+    """What a run leaves on disk beside the tables that it always writes."""
+
+    steps: bool = False
+    bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
+
+
+class Scenario(Part):
+    """Everything that a run depends on."""
+
+    name: str = "unnamed"
+    hardware: str = "corsair"
+    hardware_set: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
+        default_factory=dict
+    )
+    cluster: Cluster = Cluster()
+    links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
+    network: str | None = None
+    endpoint: EndpointRates | None = None
+    model: str | None = None
+    formats: Formats = Formats()
+    plan: PlanSettings = PlanSettings()
+    memory: Memory = Memory()
+    power: Power = Power()
+    scheduler: Scheduler = Scheduler()
+    collectives: Collectives = Collectives()
+    fabric: Fabric = Fabric()
+    experts: Experts = Experts()
+    router: Router = "least_outstanding"
+    pools: Pools | None = None
+    transfer: Transfer | None = None
+    workload: Workload
+    slo: Slo = Slo()
+    warmup_s: Annotated[float, Field(ge=0, le=LONGEST_S, allow_inf_nan=False)] = 0.0
+    store: Store = Store()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _whole(self) -> "Scenario":
+        self._check_pools()
+        replayed = self.workload.is_replayed
+        generated = isinstance(self.workload.program, ProgramSteps)
+        if not replayed and (self.network is not None or self.endpoint is not None):
+            key = "endpoint" if self.network is None else "network"
+            raise ValueError(f"{key} is for operation traces: workload.program or workload.chakra")
+        if self.network is not None:
+            fields = type(self).model_fields
+            strange = [
+                name
+                for name in RACKS
+                if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+            ]
+            if generated or strange:
+                found = strange[0] if strange else "a generated workload.program"
+                raise ValueError(
+                    f"network stands in place of {', '.join(RACKS)}; found both it and {found}"
+                )
+        elif self.model is None and self.workload.chakra is None:
+            raise ValueError("model is missing")
+        elif self.endpoint is not None and self.workload.chakra is None:
+            raise ValueError("endpoint prices bare ranks; with a model the cards have prices")
+        return self
+
+    def _check_pools(self) -> None:
+        """Pools take requests in an open loop, and no more cards than there are."""
+        if self.pools is None:
+            if self.transfer is not None:
+                raise ValueError("transfer is between pools, and there are none: give pools")
+            return
+        if self.workload.is_replayed:
+            raise ValueError("pools serve requests (workload.trace or workload.synthetic)")
+        synthetic = self.workload.synthetic
+        if synthetic and synthetic.arrivals and synthetic.arrivals.concurrency is not None:
+            raise ValueError(
+                "pools need arrivals that do not wait for answers (poisson, gamma, constant, a "
+                "trace); found workload.synthetic.arrivals.concurrency, a closed loop"
+            )
+        size = self.cluster
+        cards = size.racks * size.servers_per_rack * size.cards_per_server
+        wanted = self.pools.prefill.cards, self.pools.decode.cards
+        if sum(wanted) > cards:
+            raise ValueError(
+                f"pools.prefill.cards {wanted[0]} and pools.decode.cards {wanted[1]} are "
+                f"{sum(wanted)} cards, the cluster has {cards}"
+            )
+
+
+RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory", "power")
+"""Keys that say what racks there are and what lies in them; a plain network has none of it."""

@@ -1,0 +1,25 @@
+"""Which requests can never run, whatever else is asked, and how long a run lasts at least."""
+
+import numpy as np
+
+from cluster.perf_model.tables import Integers
+from cluster.serving.interface import Arrivals, Limits, Status
+
+
+def refused(arrivals: Arrivals, limits: Limits) -> Integers:
+    """[n] what becomes of each request by its size alone (``Status``), by the rule of DESIGN.md."""
+    total = arrivals.prompt_tokens + arrivals.output_tokens
+    fits = limits.capacity.admits(total - 1, limits.max_num_batched_tokens, limits.block_size)
+    status = np.where(fits, Status.COMPLETED, Status.NO_ROOM)
+    return np.where(total > limits.max_model_len, Status.TOO_LONG, status).astype(np.int64)
+
+
+def least_end_ps(arrivals: Arrivals, limits: Limits) -> int:
+    """A time before which the run cannot end: its last accepted request is still to come.
+
+    0 in a closed loop, where nobody knows.
+    """
+    if limits.concurrency:
+        return 0
+    accepted = refused(arrivals, limits) == Status.COMPLETED
+    return int(arrivals.arrival_ps[accepted].max(initial=0))

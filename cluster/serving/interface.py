@@ -1,0 +1,152 @@
+"""What both engines are given and what both give back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from typing import Protocol, TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.kv_capacity import KvCapacity
+from cluster.perf_model.tables import Integers, Records
+
+ROUTERS = ("round_robin", "random", "least_outstanding", "least_kv", "vllm_dp")
+NEVER = -1
+"""In any ``*_ps`` column: it did not happen."""
+
+
+class Status(IntEnum):
+    """What became of a request."""
+
+    COMPLETED = 0
+    TOO_LONG = 1
+    """prompt + output exceed max_model_len."""
+    NO_ROOM = 2
+    """Its KV would not fit an empty replica."""
+
+
+class IntervalKind(IntEnum):
+    """What a request went through from one step of its replica to another (dtype INTERVAL)."""
+
+    READING = 0
+    """From its admission to the last chunk of its prompt."""
+    DECODING = 1
+    """From the step after that to its last token."""
+    LOST = 2
+    """From its admission to the preemption that took its KV."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The settings of the scheduler and the size of the KV pool. Names as vLLM has them."""
+
+    max_num_seqs: int
+    """Running requests of a replica; a slot decodes ``ceil(max_num_seqs / stages)`` at most."""
+    max_num_batched_tokens: int
+    """Per step of a slot."""
+    block_size: int
+    """Tokens of a KV block."""
+    blocks: int
+    """KV blocks of one replica, where every layer keeps its blocks; else those of the layers that
+    see the whole context."""
+    max_model_len: int
+    router: str = "least_outstanding"
+    concurrency: int = 0
+    """Users of a closed loop; 0 means open loop: arrivals as given."""
+    prefix_caching: bool = False
+    sram_blocks: int = 2**62
+    """So many of them lie in SRAM; the rest in LPDDR."""
+    windowed: KvCapacity | None = None
+    """Where layers free blocks behind a window: their room, which then counts instead of ``blocks``
+    and ``sram_blocks``. Never with prefix caching, where they keep them."""
+    long_prefill_token_threshold: int = 0
+    """Most tokens of a prompt in one step, while other requests are there; 0: no such limit."""
+    async_scheduling: bool = False
+    """Compose a batch while the one before runs (one stage only)."""
+    ready_ps: int = 0
+    """No step starts before: the weights are still on their way."""
+
+    @property
+    def capacity(self) -> KvCapacity:
+        """The room for KV, one inequality a constraint."""
+        return self.windowed or KvCapacity.of_blocks(self.blocks, self.sram_blocks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """The requests as the engines see them; row order is arrival order and identity."""
+
+    arrival_ps: Integers
+    """[n] non-decreasing; ignored in a closed loop."""
+    prompt_tokens: Integers
+    output_tokens: Integers
+    """At least 1 each."""
+    router_choice: Integers
+    """[n] replica drawn for each request (used by ``random`` only; may be empty otherwise)."""
+    key_offsets: Integers
+    """[n + 1] into ``keys``; all zero without prefix caching."""
+    keys: Integers
+    """Dense ids of the prompt's full KV blocks, chained: equal id means equal prefix."""
+    key_count: int
+    """Ids lie in 0..key_count-1."""
+    carried_tokens: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] prompt tokens whose KV comes with the request, fewer than its prompt; empty: none."""
+
+
+def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
+    """These rows of the arrivals, in this order, as a problem of their own."""
+    counts = np.diff(arrivals.key_offsets)[rows]
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    first = np.repeat(arrivals.key_offsets[:-1][rows] - offsets[:-1], counts)
+
+    def of(column: Integers) -> Integers:
+        return column[rows] if len(column) else column
+
+    return replace(
+        arrivals,
+        arrival_ps=of(arrivals.arrival_ps),
+        prompt_tokens=of(arrivals.prompt_tokens),
+        output_tokens=of(arrivals.output_tokens),
+        router_choice=of(arrivals.router_choice),
+        key_offsets=offsets,
+        keys=arrivals.keys[first + np.arange(offsets[-1])],
+        carried_tokens=of(arrivals.carried_tokens),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Served:
+    """One row per request, in the order of the arrivals; times in picoseconds, NEVER where not."""
+
+    arrival_ps: Integers
+    first_scheduled_ps: Integers
+    first_token_ps: Integers
+    finish_ps: Integers
+    replica: Integers
+    slot: Integers
+    """In which it decoded last; NEVER where it was refused."""
+    preemptions: Integers
+    cached_tokens: Integers
+    """Prompt tokens found in the prefix cache at first admission."""
+    status: Integers
+    itl_count: Integers
+    """[bins] histogram of inter-token latencies, edges as in cluster.serving.histogram."""
+    end_ps: int
+    """End of the last step."""
+
+
+class Observer(Protocol):
+    """Watches a run from outside, between windows; a run is the same with it or without."""
+
+    def started(self, total_requests: int) -> None: ...
+
+    def advanced(self, now_ps: int, done: int, tokens: int) -> None: ...
+
+    def finished(self) -> None: ...
+
+
+OnIntervals: TypeAlias = Callable[[Records], None]
+"""Receives intervals of requests (dtype INTERVAL) as they end; it must copy what it keeps."""
+OnSteps: TypeAlias = Callable[[Records], None]
+"""Receives each window of the step log (dtype STEP, in start order per replica); it must copy what
+it keeps."""

@@ -1,0 +1,142 @@
+"""Requests on their way between a replica's queue, its half-read prompts, and its slots."""
+
+from typing import Any
+
+from cluster.compiled import called, inlined
+from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.serving.kernel.block_pool import name_full, plan_review, release
+from cluster.serving.kernel.measure import (
+    begin_prompts,
+    count_chunk,
+    count_decodes,
+    seen_blocks,
+)
+from cluster.serving.kernel.state import LOST, NONE, State
+
+
+@inlined
+def enqueue(state: State, r: int, number: int) -> None:
+    """Let a request wait at its place by number."""
+    replica, requests = state.replicas[r], state.requests
+    replica["queued"] += 1
+    before = replica["tail"]
+    if before == NONE or before < number:
+        requests[number]["next"] = NONE
+        replica["tail"] = number
+    else:
+        before = NONE
+        after = replica["head"]
+        while after < number:
+            before = after
+            after = requests[after]["next"]
+        requests[number]["next"] = after
+    if before == NONE:
+        replica["head"] = number
+    else:
+        requests[before]["next"] = number
+
+
+@inlined
+def leave_queue(state: State, r: int, number: int, before: int) -> None:
+    """Take a request, behind ``before`` (or NONE), out of the queue."""
+    replica, requests = state.replicas[r], state.requests
+    after = requests[number]["next"]
+    if before == NONE:
+        replica["head"] = after
+    else:
+        requests[before]["next"] = after
+    if after == NONE:
+        replica["tail"] = before
+    replica["queued"] -= 1
+
+
+@inlined
+def join(state: State, r: int, s: int, member: Any) -> int:
+    """Copy ``member`` to its place by age among those of slot ``s``; return the place."""
+    slot, rows = state.slots[r, s], state.members[r, s]
+    place = slot["members"]
+    while place > 0 and rows[place - 1]["order"] > member["order"]:
+        rows[place] = rows[place - 1]
+        place -= 1
+    rows[place] = member
+    slot["members"] += 1
+    state.requests[member["request"]]["slot"] = s
+    return int(place)
+
+
+@called
+def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
+    """Schedule ``tokens`` tokens of a prompt, whose blocks are there; after the last it emits."""
+    control = state.control[0]
+    member["computed"] += tokens
+    computed, known = member["computed"], member["known"]
+    control["budget"] -= tokens
+    finishes = last and known + 1 == member["goal"]
+    if last and tokens == 1 and known > member["prompt"]:
+        blocks = (computed + BLOCK_TOKENS - 1) >> 6  # all but its newest token was in the cache
+        windowed = min(blocks, seen_blocks(control["window_tokens"], 1))
+        count_decodes(control, int(finishes), blocks, windowed)
+    else:
+        if control["prompts"] == 0:
+            begin_prompts(control, member["request"])
+        count_chunk(control, computed, tokens, last, finishes)
+    if control["prefix_caching"]:
+        name_full(state, r, member, computed)
+    plan_review(state, member)
+    if last:
+        member["emits"] |= control["bit"]
+        member["read_row"] = state.replicas[r]["steps"]
+    member["flights"] |= control["bit"] * control["asynchronous"]
+
+
+@called
+def preempt(state: State, r: int, s: int, reads: bool) -> None:
+    """Send the youngest half-read prompt, or decode of slot ``s``, back to the queue."""
+    control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
+    where = NONE
+    if reads:
+        replica["half"] -= 1
+        member = state.half_read[r, replica["half"]]
+    else:
+        where = s
+        slot["members"] -= 1
+        member = state.members[r, s, slot["members"]]
+    number = member["request"]
+    request = state.requests[number]
+    control["preempted"] += 1
+    replica["running"] -= 1
+    release(state, r, member)
+    note(state, r, number, where, member["first_row"], replica["steps"] - 1, LOST)
+    request["known"] = member["known"]
+    request["emitted_ps"] = member["emitted_ps"]
+    request["preemptions"] += 1
+    flights = (member["flights"] | member["emits"]) * control["asynchronous"]
+    if flights != 0:
+        request["flights"], request["emits"] = flights, member["emits"]
+        state.stale[r, replica["stale"]] = number
+        replica["stale"] += 1
+    enqueue(state, r, number)
+
+
+@inlined
+def note(
+    state: State, r: int, number: int, slot: int, first_row: int, last_row: int, kind: int
+) -> None:
+    """Write an interval of a request into the buffer, which has room for a whole step's."""
+    control = state.control[0]
+    if control["recording"] == 0:
+        return
+    row = state.intervals[control["intervals"]]
+    row["request"], row["replica"], row["slot"] = number, r, slot
+    row["first_row"], row["last_row"], row["kind"] = first_row, last_row, kind
+    control["intervals"] += 1
+
+
+@inlined
+def chunk_of(state: State, r: int, rest: int) -> int:
+    """Tokens of a prompt that go into this step, of the ``rest`` that it has."""
+    control = state.control[0]
+    tokens = min(rest, control["budget"])
+    if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
+        tokens = min(tokens, control["threshold"])
+    return int(tokens)

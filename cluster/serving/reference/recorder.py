@@ -1,0 +1,106 @@
+"""What is written down while the simulation runs: the step log, latencies and progress."""
+
+import numpy as np
+
+from cluster.perf_model.tables import INTERVAL, STEP, Integers
+from cluster.serving.interface import IntervalKind, Observer, OnIntervals, OnSteps
+from cluster.serving.reference.prices import Measures
+from cluster.serving.reference.replica import Replica, Slot, Step
+from cluster.serving.reference.request import Request
+
+WINDOW = 4096
+"""Steps between two looks from outside."""
+
+EXACT = 256
+"""Latencies below this have a bin each; above, every octave has 128."""
+ITL_BINS = EXACT + 55 * 128
+
+
+def itl_bin(latency_ps: int) -> int:
+    """The bin of the histogram that counts ``latency_ps``.
+
+    Examples
+    --------
+    >>> itl_bin(255), itl_bin(256), itl_bin(257), itl_bin(258), itl_bin(2**63 - 1)
+    (255, 256, 256, 257, 7295)
+    """
+    if latency_ps < EXACT:
+        return latency_ps
+    octave = latency_ps.bit_length() - 8
+    return EXACT + (octave - 1) * 128 + (latency_ps >> octave) - 128
+
+
+class Ledger:
+    """Receives every step and every token; hands them on in windows."""
+
+    def __init__(
+        self,
+        on_steps: OnSteps | None,
+        on_intervals: OnIntervals | None,
+        observer: Observer | None,
+    ) -> None:
+        self.itl_count: Integers = np.zeros(ITL_BINS, np.int64)
+        self.end_ps = 0
+        self.done = 0
+        """Requests finished or refused."""
+        self.tokens = 0
+        self._rows: list[tuple[int, ...]] = []
+        self._intervals: list[tuple[int, ...]] = []
+        self._on_steps = on_steps
+        self._on_intervals = on_intervals
+        self._observer = observer
+
+    def step(
+        self, start_ps: int, step: Step, replica: Replica, slot: Slot, measures: Measures
+    ) -> None:
+        """Log a step that starts; the order of its fields is that of ``STEP``."""
+        self.end_ps = max(self.end_ps, step.end_ps)
+        reading = sum(request in replica.half_read for request in step.rows)
+        self._rows.append(
+            (
+                start_ps,
+                step.end_ps,
+                replica.number,
+                slot.number,
+                measures.tokens,
+                measures.prefill_tokens,
+                measures.emitted,
+                measures.finished,
+                len(slot.members) + reading,
+                len(replica.queue),
+                step.prompts[0].number if step.prompts else -1,
+                replica.pool.used,
+                measures.decode_blocks,
+                measures.prefill_passes,
+                measures.decode_blocks_windowed,
+                measures.prefill_passes_windowed,
+                measures.lpddr_blocks,
+                measures.lpddr_blocks_windowed,
+            )
+        )
+
+    def interval(
+        self, request: Request, slot: int, first_row: int, last_row: int, kind: IntervalKind
+    ) -> None:
+        """Log what a request went through; the order of the fields is that of ``INTERVAL``."""
+        self._intervals.append(
+            (request.number, request.replica, slot, first_row, last_row, int(kind))
+        )
+
+    def token(self, finish_ps: int, previous_ps: int | None) -> None:
+        """Count a token, and how long its user waited for it since the one before."""
+        self.tokens += 1
+        if previous_ps is not None:
+            self.itl_count[itl_bin(finish_ps - previous_ps)] += 1
+
+    def look(self, now_ps: int, *, last: bool = False) -> None:
+        """Pass on what has gathered, if it is a window full or the last."""
+        if len(self._rows) < WINDOW and not last:
+            return
+        if self._on_steps is not None and self._rows:
+            self._on_steps(np.array(self._rows, STEP))
+        if self._on_intervals is not None and self._intervals:
+            self._on_intervals(np.array(self._intervals, INTERVAL))
+        if self._observer is not None:
+            self._observer.advanced(now_ps, self.done, self.tokens)
+        self._rows, self._intervals = [], []

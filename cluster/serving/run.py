@@ -1,0 +1,304 @@
+"""One run: a resolved scenario becomes numbers. No files, no globals, no clock but the engine's."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.counters import Tally
+from cluster.perf_model.energy.attribution import SlotJoules
+from cluster.perf_model.energy.coefficients import Floats, Joules, joules_of
+from cluster.perf_model.energy.facility import Facility, facility_of
+from cluster.perf_model.memory import Fit, fit
+from cluster.perf_model.memory.expected_load import traffic_of
+from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s
+from cluster.perf_model.memory.optimizer import choose
+from cluster.perf_model.memory.settings import memory_settings
+from cluster.perf_model.placement import place
+from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
+from cluster.perf_model.tables import Integers, PriceTables, Records
+from cluster.perf_model.timeline import Account, Bins
+from cluster.scenario.load import ScenarioError
+from cluster.scenario.resolve import Resolved
+from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.schema import Scenario
+from cluster.serving.admission_limits import least_end_ps
+from cluster.serving.check import check_prices
+from cluster.serving.energy_attribution import members_of
+from cluster.serving.engine import serve
+from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
+from results.window import last_ps
+from topology.build import build_pod, scale_links
+from topology.catalog import Hardware
+from topology.route import Routes, compile_routes
+from workloads.prefix import block_keys
+
+if TYPE_CHECKING:
+    from topology.types import Graph
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layout:
+    """The hardware of a run with the model laid on it; nothing is priced yet."""
+
+    graph: "Graph"
+    routes: Routes
+    cards: Integers
+    """[replica, stage, position] card of every rank."""
+    fit: Fit
+    inputs: PriceInputs
+    limits: Limits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """The hardware of a run with the model laid on it and every step priced."""
+
+    graph: "Graph"
+    routes: Routes
+    cards: Integers
+    """[replica, stage, position] card of every rank."""
+    fit: Fit
+    prices: PriceTables
+    limits: Limits
+    joules: Joules
+    facility: Facility
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What one run gives, in picoseconds and whole numbers."""
+
+    served: Served
+    bins: Bins
+    steps: int
+    members: int
+    """Sum over steps of the members of their slot."""
+    peak_blocks: int
+    request_j: Floats
+    """[request] energy of the work that each caused; 0 for those refused."""
+    end_ps: int
+    """Where the window ends that begins with ``bins``: with the last finish, or refusal."""
+
+
+def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
+    """Build the map, place the model, check that it fits, and price it.
+
+    ``mapped`` gives the map to who has it already.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit, PriceError
+        It cannot run; all carry ``exit_code`` 3.
+    """
+    return priced(lay_out(resolved, mapped))
+
+
+def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
+    """Price every step that the cards can be given.
+
+    Raises
+    ------
+    PriceError, TooSlowError
+        A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
+    """
+    prices = price_tables(layout.inputs, pricing)
+    check_prices(prices, layout.limits)
+    return Machine(
+        graph=layout.graph,
+        routes=layout.routes,
+        cards=layout.cards,
+        fit=layout.fit,
+        prices=prices,
+        limits=layout.limits,
+        joules=joules_of(layout.inputs.hardware, layout.routes, layout.cards),
+        facility=facility_of(layout.inputs.hardware, layout.routes),
+    )
+
+
+def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
+    """Build the racks, with the links that the scenario has changed, and compile their routes."""
+    size = scenario.cluster
+    graph = build_pod(
+        hardware,
+        racks=size.racks,
+        servers_per_rack=size.servers_per_rack,
+        cards_per_server=size.cards_per_server,
+    )
+    for link in scenario.links:
+        graph = scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
+    return graph, compile_routes(graph)
+
+
+MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
+"""``map_of``, or what stands for it."""
+
+
+def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout:
+    """Build the map, place the model and check that it fits.
+
+    Raises
+    ------
+    PlacementError, DoesNotFit
+        It cannot run; both carry ``exit_code`` 3.
+    ScenarioError
+        It is divided into pools, each of which is laid out by itself.
+    """
+    if isinstance(resolved, Resolved) and resolved.pools is not None:
+        raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
+    scenario, plan = resolved.scenario, resolved.plan
+    graph, routes = (mapped or map_of)(scenario, resolved.hardware)
+    cards = place(
+        routes,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        pipeline_parallel_size=plan.pipeline_parallel_size,
+        replicas=plan.replicas,
+        within=resolved.cards if isinstance(resolved, Resolved) else None,
+    )
+    settings = memory_settings(resolved, resolved.formats, resolved.plan)
+    fitted = fit(resolved.model, plan, resolved.hardware, settings)
+    inputs = _inputs(resolved, routes, cards.astype(np.int64), fitted)
+    if settings.mode == "auto":
+        placed = choose(inputs, settings, traffic_of(resolved))
+        fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
+        inputs = replace(inputs, residency=placed)
+    return Layout(
+        graph=graph,
+        routes=routes,
+        cards=inputs.cards,
+        fit=fitted,
+        inputs=inputs,
+        limits=_limits(resolved, fitted),
+    )
+
+
+def _inputs(
+    resolved: Resolved | Planned, routes: Routes, cards: Integers, fitted: Fit
+) -> PriceInputs:
+    """What pricing is given."""
+    scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
+    return PriceInputs(
+        hardware=resolved.hardware,
+        routes=routes,
+        model=resolved.model,
+        plan=resolved.plan,
+        formats=resolved.formats,
+        cards=cards,
+        max_tokens=scheduler.max_num_batched_tokens,
+        max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
+        max_context=resolved.max_model_len,
+        residency=fitted.residency,
+        all_reduce=scenario.collectives.all_reduce,
+        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
+        seed=scenario.seed,
+        composed_ahead=scheduler.async_scheduling,
+    )
+
+
+def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
+    """What the scheduler may do, and how much KV there is room for."""
+    scheduler = resolved.scenario.scheduler
+    return Limits(
+        max_num_seqs=scheduler.max_num_seqs,
+        max_num_batched_tokens=scheduler.max_num_batched_tokens,
+        block_size=scheduler.block_size,
+        blocks=fitted.blocks,
+        max_model_len=resolved.max_model_len,
+        router=resolved.scenario.router,
+        concurrency=resolved.concurrency,
+        prefix_caching=resolved.prefix_caching,
+        long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
+        async_scheduling=scheduler.async_scheduling,
+        sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
+        windowed=fitted.capacity if fitted.windowed else None,
+        ready_ps=_ready_ps(resolved, fitted),
+    )
+
+
+def _ready_ps(resolved: Resolved | Planned, fitted: Fit) -> int:
+    """When the weights are where they belong; a replay begins with them there."""
+    scenario, hardware = resolved.scenario, resolved.hardware
+    wait_s = {
+        "none": 0.0,
+        "lpddr": lpddr_load_s(fitted, hardware),
+        "host": host_load_s(fitted, hardware, scenario.cluster.cards_per_server),
+    }
+    return round(wait_s[scenario.memory.load] * 1e12)
+
+
+def play(
+    resolved: Resolved,
+    machine: Machine,
+    *,
+    arrivals: Arrivals | None = None,
+    observer: Observer | None = None,
+    on_steps: OnSteps | None = None,
+) -> Outcome:
+    """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
+    account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=resolved.begin_ps)
+    tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
+    asked = arrivals_of(resolved) if arrivals is None else arrivals
+    account.reach(least_end_ps(asked, machine.limits))  # spares it to begin with the finest bins
+
+    def taken(window: Records) -> None:
+        account.add(window)
+        tally.add(window)
+        shares.add(window)
+        if on_steps is not None:
+            on_steps(window)
+
+    served = serve(asked, machine.prices, machine.limits, observer=observer, on_steps=taken)
+    request_j = shares.of(members_of(served, asked))
+    account.reach(last_ps(served.arrival_ps, served.finish_ps))
+    return outcome_of(served, account.bins(), tally, request_j)
+
+
+def shares_of(machine: Machine) -> SlotJoules:
+    """Make ready to share the energy of every step out to its requests."""
+    return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
+
+
+def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> Outcome:
+    """Put together what the engine, the accounts and the counts say."""
+    return Outcome(
+        served=served,
+        bins=bins,
+        steps=tally.steps,
+        members=tally.members,
+        peak_blocks=tally.peak_blocks,
+        request_j=request_j,
+        end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
+    )
+
+
+def max_bins(resolved: Resolved) -> int:
+    """Most time bins that the run's tables may have."""
+    bins = resolved.scenario.store.bins
+    return 1000 if bins == "auto" else bins
+
+
+def arrivals_of(resolved: Resolved) -> Arrivals:
+    """The requests as the engines take them, with the random router's draws and prefix keys."""
+    requests, scenario = resolved.requests, resolved.scenario
+    count = len(requests)
+    draws = np.empty(0, np.int64)
+    if scenario.router == "random":
+        rng = np.random.default_rng([scenario.seed, ROUTER_STREAM])
+        draws = rng.integers(resolved.plan.replicas, size=count)
+    offsets, keys, key_count = np.zeros(count + 1, np.int64), np.empty(0, np.int64), 0
+    if resolved.prefix_caching:
+        offsets, keys, key_count = block_keys(requests, scenario.scheduler.block_size)
+    return Arrivals(
+        arrival_ps=requests.arrival_ps,
+        prompt_tokens=requests.prompt_tokens,
+        output_tokens=requests.output_tokens,
+        router_choice=draws,
+        key_offsets=offsets,
+        keys=keys,
+        key_count=key_count,
+    )
+
+
+ROUTER_STREAM = 1
+"""Separates the router's draws from those of the traffic, which share the scenario's seed."""

@@ -1,0 +1,189 @@
+"""From what an engine counted to the columns of a run's tables."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import astuple
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.card import Card, cards_of
+from cluster.perf_model.energy.coefficients import card_joules, idle_joules
+from cluster.perf_model.energy.facility import Facility
+from cluster.perf_model.energy.totals import Spent, facility_w, spent
+from cluster.perf_model.link_loads import LinkLoad, link_loads
+from cluster.perf_model.tables import Integers
+from cluster.perf_model.timeline import Bins
+from results.columns import card_columns, energy_columns, link_columns
+from results.summary import Energy
+from results.summary import Machine as Measured
+from topology.tables import edge_records, node_records
+
+if TYPE_CHECKING:  # actors want columns of cards, not all that assembles a run
+    from cluster.scenario.resolve import Resolved
+    from cluster.serving.run import Machine, Outcome
+
+Columns: TypeAlias = dict[str, Any]
+
+PS_PER_NS = 1000
+
+
+def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
+    """The requests' columns in whole picoseconds, as ``results.columns`` takes them."""
+    served = outcome.served
+    return {
+        "arrival_ps": served.arrival_ps,
+        "first_scheduled_ps": served.first_scheduled_ps,
+        "first_token_ps": served.first_token_ps,
+        "finish_ps": served.finish_ps,
+        "prompt_tokens": resolved.requests.prompt_tokens,
+        "output_tokens": resolved.requests.output_tokens,
+        "replica": served.replica,
+        "preemptions": served.preemptions,
+        "cached_tokens": served.cached_tokens,
+        "status": served.status,
+        "energy_j": outcome.request_j,
+    }
+
+
+def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Measured:
+    """The machine's side of the summary: all cards, also those that had nothing to do."""
+    bins = outcome.bins
+    cards_per_stage = machine.cards.shape[2]
+    by_bound = bins.busy_ps.sum(axis=2, dtype=np.int64)  # a stage's busy time fits: it is elapsed
+    busy = [
+        cards_per_stage * sum(int(stage) for stage in by_bound[..., bound].ravel())
+        for bound in range(by_bound.shape[-1])
+    ]
+    return Measured(
+        cards=len(machine.routes.card_id),
+        mean_batch_size=outcome.members / outcome.steps if outcome.steps else None,
+        peak_kv_fraction=outcome.peak_blocks / machine.fit.pool[1],
+        prefix_caching=resolved.prefix_caching,
+        busy_ps=busy,
+        energy=_energy(machine, outcome),
+        clock_hz=resolved.hardware["card.clock_hz"],
+    )
+
+
+def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
+    """What all cards have spent, and the facility around them."""
+    energy = spent(
+        machine.joules,
+        outcome.bins,
+        cards=len(machine.routes.card_id),
+        end_ps=outcome.end_ps,
+    )
+    return energy_measured(energy, machine.facility)
+
+
+def energy_measured(energy: Spent, facility: Facility) -> Energy:
+    """Joules and watts as the summary takes them."""
+    power = facility_w(facility, energy)
+    return Energy(
+        parts_j=energy.parts_j.tolist(),
+        mean_power_w=energy.mean_w,
+        peak_power_w=energy.peak_w,
+        facility_energy_j=None if power is None else power[1] * energy.lasted_s,
+        facility_power_w=None if power is None else power[0],
+    )
+
+
+def edges_ps(bins: Bins) -> Integers:
+    """[bins + 1] edges of the time bins."""
+    return bins.start_ps + np.arange(bins.busy_ps.shape[2] + 1) * np.int64(bins.bin_ps)
+
+
+def card_parts(
+    machine: "Machine", outcome: "Outcome", worked: Callable[[Card], Columns] | None = None
+) -> Iterator[Columns]:
+    """One part per card, in card order; spare cards are idle throughout.
+
+    ``worked`` gives the columns of a card that has a rank, if somebody has them ready.
+    """
+    bins, routes = outcome.bins, machine.routes
+    cards = cards_of(machine.routes, machine.cards, machine.fit)
+    ranks = {card.index: card for card in cards}
+    idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]))
+    idle |= energy_columns(idle_joules(machine.joules, bins, outcome.end_ps))
+    for index, name in enumerate(routes.card_id.tolist()):
+        card = ranks.get(index)
+        part: Columns = {
+            "card": index,
+            "card_name": name,
+            "server": int(routes.server[index]),
+            "replica": None if card is None else card.replica,
+            "stage": None if card is None else card.stage,
+        }
+        if card is None:
+            yield part | idle
+        elif worked is not None:
+            yield part | worked(card) | _spent(machine, outcome, card)
+        else:
+            own = rank_columns(bins, card.replica, card.stage, machine.fit.pool)
+            yield part | own | _spent(machine, outcome, card)
+
+
+def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
+    """Columns of a card's energy: constants times what it has counted."""
+    place = (card.replica, card.stage)
+    return energy_columns(card_joules(machine.joules, outcome.bins, place, outcome.end_ps))
+
+
+def rank_columns(bins: Bins, replica: int, stage: int, pool: tuple[int, int]) -> Columns:
+    """Columns of ``cards`` that all cards of one stage of one replica share.
+
+    ``pool`` are its KV blocks, and the units that they are counted in (``Fit.pool``).
+    """
+    blocks, units = pool
+    held = bins.kv_block_ns[replica] * PS_PER_NS / bins.bin_ps
+    return {
+        **card_columns(edges_ps(bins), bins.busy_ps[replica, stage]),
+        "steps": bins.steps[replica, stage],
+        "tokens": bins.tokens[replica, stage],
+        "kv_blocks": held * (blocks / units),
+        "kv_fraction": held / units,
+    }
+
+
+def link_parts(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
+    """One part per link that carried anything, in link order."""
+    edges = edges_ps(outcome.bins)
+    efficiency = resolved.hardware["links.efficiency"]
+    for load in link_loads(machine.routes, machine.cards, outcome.bins, efficiency=efficiency):
+        yield link_part(load, edges)
+
+
+def link_part(load: LinkLoad, edges: Integers) -> Columns:
+    """Columns of ``links`` of one link; ``edges`` are those of the time bins."""
+    return {
+        "link": load.link,
+        "link_name": load.name,
+        "kind": load.kind,
+        **link_columns(edges, load.sent_bytes, load.busy_ps),
+    }
+
+
+def map_tables(machine: "Machine") -> dict[str, Columns]:
+    """Nodes with their places in the picture, and the links between them."""
+    routes = machine.routes
+    ids = {name: card for card, name in enumerate(routes.card_id.tolist())}
+    nodes = node_records(machine.graph)
+    card = np.array([ids.get(name, -1) for name in nodes["name"]])
+    nodes["card"] = np.ma.masked_less(card, 0)
+    nodes["server"] = np.ma.masked_less(np.where(card >= 0, routes.server[card], -1), 0)
+    nodes["rack"] = np.ma.masked_less(np.where(card >= 0, routes.rack[card], -1), 0)
+    return {"nodes": nodes, "edges": edge_records(machine.graph)}
+
+
+def placement_table(machine: "Machine") -> Columns:
+    """What lies where: a row per card and class of tensors."""
+    rows = [
+        (card.index, card.name, card.replica, card.stage, *astuple(held))
+        for card in cards_of(machine.routes, machine.cards, machine.fit)
+        for held in card.holdings
+    ]
+    columns = ("card", "card_name", "replica", "stage", "tensor_class", "where", "bytes")
+    return {
+        name: np.array(values)
+        for name, values in zip(columns, zip(*rows, strict=True), strict=True)
+    }

@@ -1,0 +1,177 @@
+"""Compiled: the columns of many candidates of one shape, which differ in seats and token budget."""
+
+from typing import Any
+
+from cluster.compiled import called, compiled
+from cluster.studies.plan.chance import FULLEST
+from cluster.studies.plan.columns import PROMPT_J, ROW_J
+from cluster.studies.plan.fixed_point import full_rate, latency, most_filling
+from cluster.studies.plan.memory import (
+    BLOCK,
+    BLOCK_PARTS,
+    FREE,
+    LACKS,
+    TAIL_PARTS,
+    TAILS,
+    UNIT,
+    UNIT_PARTS,
+    UNITS,
+)
+from cluster.studies.plan.mixed_cycle import prompt_of
+from cluster.studies.plan.step_tables import place_of
+from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES, STATIC_J
+
+FITS, SRAM, LPDDR, KV, RATE = range(5)
+"""What becomes of a candidate: scored, or why not: a stage's SRAM or LPDDR is too small, the
+longest request does not fit the KV pool, or requests come faster than it can serve them."""
+
+LOAD, OFFERED, USERS = range(3)
+"""How the demand is meant: part of what a candidate can do, requests a second of the whole cluster,
+or users of a closed loop."""
+
+HEADROOM, BLOCKS, TTFT_PS, TPOT_PS, RATE_PER_PS, CAPACITY_PER_PS, INSIDE, JOULES = range(8)
+"""Columns of ``out``. Rates are those of all replicas, INSIDE (requests) that of one; JOULES are
+those of one request."""
+FILLING = 8
+"""Requests of a replica that are with their prompts when all seats are taken."""
+SEQUENCES = 9
+"""Mean requests at their ends that the KV of a replica has room for."""
+COLUMNS = 10
+
+DEMAND, KIND = range(2)
+"""Places of ``asked``: how much, and how it is meant."""
+
+
+@called
+def _free(stage: Any, max_num_seqs: int) -> Any:
+    """SRAM bytes of a stage for KV blocks."""
+    tail = (stage[TAILS] * max_num_seqs + stage[TAIL_PARTS] - 1) // stage[TAIL_PARTS]
+    return stage[FREE] - tail
+
+
+@called
+def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
+    """Write KV blocks and headroom of one candidate; return FITS, SRAM or LPDDR."""
+    fewest = -1
+    for stage in range(memory.shape[0]):
+        if memory[stage, LACKS] > 0:
+            return LPDDR
+    for stage in range(memory.shape[0]):
+        free = _free(memory[stage], max_num_seqs)
+        if free <= 0 or _room(memory[stage], free) < memory[stage, UNITS:].sum():
+            return SRAM
+        blocks = free * memory[stage, BLOCK_PARTS] // memory[stage, BLOCK]
+        fewest = blocks if fewest < 0 else min(fewest, blocks)
+    left = -1
+    for stage in range(memory.shape[0]):
+        kept = (fewest * memory[stage, BLOCK] + memory[stage, BLOCK_PARTS] - 1) // memory[
+            stage, BLOCK_PARTS
+        ]
+        over = _free(memory[stage], max_num_seqs) - kept
+        left = over if left < 0 else min(left, over)
+    row[BLOCKS], row[HEADROOM] = fewest, left
+    return FITS
+
+
+@called
+def _room(stage: Any, free: Any) -> Any:
+    """Units that so many bytes have room for."""
+    return free * stage[UNIT_PARTS] // stage[UNIT]
+
+
+@called
+def hold(memory: Any, max_num_seqs: int, held: tuple[Any, Any], row: Any) -> int:
+    """Write how many requests one candidate has room for; FITS, or KV where one is too long.
+
+    ``held`` are blocks of each kind: of requests at their ends on the mean, and the most that the
+    longest ever holds.
+    """
+    mean, most = held
+    for stage in range(memory.shape[0]):
+        room = _room(memory[stage], _free(memory[stage], max_num_seqs))
+        taken, longest = 0.0, 0
+        for kind in range(len(mean)):
+            taken += memory[stage, UNITS + kind] * mean[kind]
+            longest += memory[stage, UNITS + kind] * most[kind]
+        if longest > room:
+            return KV
+        sequences = room / taken
+        row[SEQUENCES] = sequences if stage == 0 else min(row[SEQUENCES], sequences)
+    return FITS
+
+
+@called
+def request_j(given: Any, budget: int, rate: float, decoding: float) -> float:
+    """Joules of one request where ``rate`` come per picosecond and ``decoding`` decode, its share
+    of the cards' static power included. A decoding row pays its share of its step; a chunk pays
+    what it adds to one."""
+    mean = decoding / given.facts[STAGES]
+    # dealt to slots by chance: most rows are where there are more than the mean
+    rows = mean + (1.0 - 1.0 / given.facts[STAGES]) * min(1.0, mean)
+    table = given.decode
+    point, part = place_of(max(1.0, rows), table.shape[0])
+    row_j = table[point, ROW_J] * (1.0 - part) + table[point + 1, ROW_J] * part
+    prompt_j = prompt_of(given, budget, min(mean, given.budgets[budget] - 1.0), PROMPT_J)
+    return float(given.facts[DECODES] * row_j + prompt_j + given.facts[STATIC_J] / rate)
+
+
+@called
+def speed(given: Any, asked: Any, seats: float, budget: int, guess: float, row: Any) -> int:
+    """Write what one candidate that fits is like; FITS, or RATE where it cannot keep up.
+
+    ``guess`` is how many fill with all seats taken, as a part of the most that can; what they are
+    goes to its place in ``row``.
+    """
+    replicas, decodes = given.facts[REPLICAS], given.facts[DECODES]
+    users = asked[DEMAND] / replicas
+    if asked[KIND] == USERS:
+        seats = min(seats, users)
+    most, cycle, filling, fill_ps = full_rate(given, budget, seats, guess)
+    row[CAPACITY_PER_PS], row[FILLING] = most * replicas, filling
+    if asked[KIND] == USERS:
+        waiting = max(0.0, users - seats) / most
+        row[TTFT_PS] = waiting + cycle / 2.0 + fill_ps - given.facts[RETURN_PS]
+        row[TPOT_PS], row[RATE_PER_PS], row[INSIDE] = cycle, most * replicas, seats
+        row[JOULES] = request_j(given, budget, most, most * decodes * cycle)
+        return FITS
+    rate = asked[DEMAND] * most if asked[KIND] == LOAD else users
+    if rate > FULLEST * most:
+        return RATE
+    full = (most, fill_ps + decodes * cycle, cycle)
+    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = latency(given, budget, seats, rate, full)
+    row[RATE_PER_PS] = rate * replicas
+    row[JOULES] = request_j(given, budget, rate, rate * decodes * row[TPOT_PS])
+    return FITS
+
+
+@compiled
+def check(memory: Any, mean: Any, most: Any, max_num_seqs: Any, status: Any, out: Any) -> None:
+    """Write blocks, headroom and sequences of each candidate of ``out[n, 10]``; ``status[n]`` is
+    FITS or why not.
+
+    ``mean[k]`` and ``most[n, k]`` are KV blocks that layers of each kind hold of a request.
+    """
+    for place in range(len(max_num_seqs)):
+        status[place] = pool(memory, max_num_seqs[place], out[place])
+        if status[place] == FITS:
+            held = mean, most[place]
+            status[place] = hold(memory, max_num_seqs[place], held, out[place])
+
+
+@compiled
+def fill(given: Any, asked: Any, max_num_seqs: Any, places: Any, status: Any, out: Any) -> None:
+    """Complete the rows of ``out[n, 10]`` whose status is FITS; it becomes RATE for some.
+
+    ``places[n]`` is the place of each one's budget. Those of one budget are done one after the
+    other: each begins with what the last one came to.
+    """
+    slots = given.facts[STAGES]
+    for budget in range(len(given.budgets)):
+        guess = 0.5
+        for place in range(len(max_num_seqs)):
+            if status[place] == FITS and places[place] == budget:
+                row = out[place]
+                seats = min(float(max_num_seqs[place]), row[SEQUENCES])
+                seats = min(seats, given.budgets[budget] * slots)
+                status[place] = speed(given, asked, seats, budget, guess, row)
+                guess = row[FILLING] / most_filling(given, seats)

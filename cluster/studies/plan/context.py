@@ -1,0 +1,126 @@
+"""What all shapes of a study share, and the prices of one of them."""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from cluster.perf_model.energy.coefficients import Joules, joules_of
+from cluster.perf_model.kv_capacity import held_blocks
+from cluster.perf_model.memory import MemorySettings
+from cluster.perf_model.memory.placement import uniform
+from cluster.perf_model.memory.settings import memory_settings
+from cluster.perf_model.memory.stage import windows_of
+from cluster.perf_model.placement import place
+from cluster.perf_model.prices import PriceError, PriceInputs, price_tables
+from cluster.perf_model.tables import Integers, PriceTables, TooSlowError
+from cluster.scenario.resolve import Resolved
+from cluster.studies.plan.space import Choices, Shape
+from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
+from topology.route import Routes
+from workloads.plan import Plan
+
+Demand: TypeAlias = tuple[int, float]
+"""One of LOAD, OFFERED and USERS, and how much of it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What all shapes share: the map and the traffic."""
+
+    resolved: Resolved
+    routes: Routes
+    traffic: Traffic
+    choices: Choices
+    mean_blocks: Floats
+    """[k] KV blocks of a request at its end, on the mean, that layers of each kind hold."""
+    windows: Integers
+    """[k] windows of the kinds, behind which blocks are freed; 0: they are kept."""
+    asked: Floats
+
+    def most_blocks(self, budgets: Integers) -> Integers:
+        """[n, k] most blocks of each kind that the longest request holds, read in chunks of
+        ``budgets[n]`` tokens at most."""
+        longest = np.full(len(budgets), self.traffic.sequences[-1])
+        size = self.resolved.scenario.scheduler.block_size
+        return held_blocks(self.windows, longest, budgets[:, None], size)
+
+
+def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
+    """Describe the traffic and what is asked of every candidate."""
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    window = max(layer.attention.window for layer in resolved.model.layers)
+    kept = requests.prompt_tokens + requests.output_tokens
+    fitting = kept <= resolved.max_model_len
+    arrival_ps = None if resolved.concurrency else requests.arrival_ps[fitting]
+    traffic = traffic_of(
+        requests.prompt_tokens[fitting], requests.output_tokens[fitting], window, arrival_ps
+    )
+    settings = memory_settings(resolved, resolved.formats, resolved.plan)
+    windows = np.array(windows_of(resolved.model, settings), np.int64)
+    blocks = held_blocks(windows, traffic.sequences, 1, scheduler.block_size)
+    kind, much = demand
+    return Ground(
+        resolved=resolved,
+        routes=routes,
+        traffic=traffic,
+        choices=choices,
+        mean_blocks=blocks.mean(axis=0),
+        windows=windows,
+        asked=np.array([much, kind], np.float64),
+    )
+
+
+def cards_of(ground: Ground, plan: Plan) -> Integers:
+    """[replica, stage, position] card of every rank; the first ones are those of fewer replicas."""
+    cards = place(
+        ground.routes,
+        tensor_parallel_size=plan.tensor_parallel_size,
+        pipeline_parallel_size=plan.pipeline_parallel_size,
+        replicas=plan.replicas,
+    )
+    return cards.astype(np.int64)
+
+
+def site_of(ground: Ground, cards: Integers) -> tuple[int, int]:
+    """On how many servers, and on how many racks, these cards are."""
+    routes = ground.routes
+    servers, racks = np.asarray(routes.server)[cards], np.asarray(routes.rack)[cards]
+    return len(np.unique(servers)), len(np.unique(racks))
+
+
+def settings_of(ground: Ground, shape: Shape) -> MemorySettings:
+    """What a shape says of memory; of seats it says nothing, so with the tail of one."""
+    asked = memory_settings(ground.resolved, shape.formats, shape.plan)
+    return replace(asked, mode=shape.memory_mode, max_num_seqs=1)
+
+
+def priced(ground: Ground, inputs: PriceInputs) -> tuple[PriceTables, Joules] | None:
+    """Price a shape; None for what is not modelled or takes too long."""
+    try:
+        prices = price_tables(inputs)
+    except (PriceError, TooSlowError):
+        return None
+    return prices, joules_of(ground.resolved.hardware, ground.routes, inputs.cards)
+
+
+def inputs_of(ground: Ground, shape: Shape, cards: Integers) -> PriceInputs:
+    """The first and the last replica on ``cards[replica, stage, position]``, as its mode has it."""
+    resolved, plan = ground.resolved, shape.plan
+    scenario = resolved.scenario
+    tokens = int(ground.choices.budgets[-1])
+    return PriceInputs(
+        hardware=resolved.hardware,
+        routes=ground.routes,
+        model=resolved.model,
+        plan=plan,
+        formats=shape.formats,
+        cards=cards[sorted({0, plan.replicas - 1})],
+        max_tokens=tokens,
+        max_rows=int(min(tokens, ground.choices.seats[-1])),
+        max_context=resolved.max_model_len,
+        residency=uniform(shape.memory_mode, resolved.model, plan, settings_of(ground, shape).pins),
+        all_reduce=scenario.collectives.all_reduce,
+        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
+        seed=scenario.seed,
+    )

@@ -1,0 +1,72 @@
+"""Compiled: steps of a slot and mean cycles, from the tables of a shape.
+
+A replica is seen in one of two modes. While chunks of a prompt are on their way every slot does one
+step in the time of a chunk's (a pipeline lets no batch overtake another); else in a decode step's.
+"""
+
+import math
+from typing import Any
+
+from cluster.compiled import called, inlined
+from cluster.studies.plan.columns import LOOP, SLOWEST
+from cluster.studies.plan.step_tables import place_of
+
+MOST_SLOWED = 0.8
+"""Keeps the variance finite where steps grow nearly as fast as what decodes."""
+
+
+@called
+def decode_ps(given: Any, rows: float, active: float) -> float:
+    """A cycle in which nothing but ``rows`` rows of each of ``active`` slots decodes."""
+    return slots_ps(given, rows, rows, active)
+
+
+@called
+def slots_ps(given: Any, rows: float, fullest: float, active: float) -> float:
+    """The same where one slot has ``fullest``: the others come up behind it and follow it."""
+    table = given.decode
+    point, part = place_of(fullest, table.shape[0])
+    loop = table[point, LOOP] * (1.0 - part) + table[point + 1, LOOP] * part
+    return float(max(loop, active * stage_ps(given, rows)))
+
+
+@called
+def stage_ps(given: Any, rows: float) -> float:
+    """A decode step at the slowest stage."""
+    table = given.decode
+    point, part = place_of(rows, table.shape[0])
+    return float(table[point, SLOWEST] * (1.0 - part) + table[point + 1, SLOWEST] * part)
+
+
+@inlined
+def mixed(table: Any, point: int, part: float, column: int, queued: float) -> float:
+    """A pair of columns between two points, where ``queued`` prompts have another behind them."""
+    alone = table[point, column] * (1.0 - part) + table[point + 1, column] * part
+    more = table[point, column + 1] * (1.0 - part) + table[point + 1, column + 1] * part
+    return float(alone + queued * more)
+
+
+@called
+def prompt_of(given: Any, budget: int, beside: float, column: int) -> float:
+    """One of the single columns of ``chunks``."""
+    table = given.chunks[budget]
+    point, part = place_of(beside, table.shape[0])
+    return float(table[point, column] * (1.0 - part) + table[point + 1, column] * part)
+
+
+@called
+def mix_ps(decode: float, chunk: float, share: float) -> float:
+    """The mean cycle where ``share`` of the time is spent in cycles of ``chunk``."""
+    return float(1.0 / (share / chunk + (1.0 - share) / decode))
+
+
+@called
+def slowed(given: Any, decoding: float, active: float, slots: float) -> float:
+    """By how many per cent a decode step gets longer with one per cent more that decode.
+
+    Where all share a server that so slows down, variance over mean of their number is 1 / (1 - e).
+    """
+    more = decoding + math.sqrt(decoding)
+    now = decode_ps(given, max(1.0, decoding / slots), active)
+    longer = decode_ps(given, max(1.0, more / slots), active) / now - 1.0
+    return float(min(MOST_SLOWED, longer * math.sqrt(decoding)))

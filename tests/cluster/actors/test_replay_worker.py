@@ -1,0 +1,94 @@
+"""What actors do in a replay, without a Ray: together they give what one process gives."""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cluster.actors.import_guard import Absent
+from cluster.actors.replay_worker import ReplayShare
+from cluster.perf_model.prices import PriceInputs
+from cluster.perf_model.prices.program import ProgramPrice, RowJob, RowPrice
+from cluster.replay.run import ReplayMachine, assemble_replay, play_replay
+from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
+from cluster.scenario.load import load
+from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from results.remote_parts import encoded
+
+
+@pytest.fixture(scope="module")
+def resolved() -> ResolvedReplay:
+    """Experts, two kinds of layers and two replicas on two servers."""
+    program = {"phase": "decode", "batch": 8, "context": 60, "steps": 6, "slots": 2}
+    scenario = {
+        "model": "gpt-oss-20b",
+        "memory": {"mode": "capacity"},
+        "cluster": {"servers_per_rack": 2},
+        "plan": {
+            "tensor_parallel_size": 4,
+            "pipeline_parallel_size": 2,
+            "expert_parallel_size": 2,
+            "replicas": 2,
+        },
+        "workload": {"program": program},
+    }
+    return resolve_replay(load(scenario))
+
+
+@pytest.fixture(scope="module")
+def machine(resolved: ResolvedReplay) -> ReplayMachine:
+    return assemble_replay(resolved)
+
+
+def test_rows_cost_the_same_whoever_they_are_priced_with(
+    resolved: ResolvedReplay, machine: ReplayMachine
+) -> None:
+    shares = [ReplayShare([seat]) for seat in seats_of(machine)]
+    asked: list[int] = []
+
+    def each_by_its_card(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
+        cards = [job.card(inputs) for job in jobs]
+        asked.extend(cards)
+        return [shares[card].price(inputs, [job])[0] for card, job in zip(cards, jobs, strict=True)]
+
+    apart = assemble_replay(resolved, each_by_its_card).work
+
+    assert len(set(asked)) > 1
+    assert isinstance(apart, ProgramPrice)
+    for name in ("duration_ps", "dispatch_ps", "bound", "by_columns", "tier_bytes", "varying_ps"):
+        np.testing.assert_array_equal(getattr(apart, name), getattr(machine.work, name), name)
+
+
+def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMachine) -> None:
+    outcome = play_replay(resolved, machine)
+    seats = seats_of(machine)
+    ranks = by_card(seats)
+    for rank, part in zip(ranks, op_parts(machine, outcome), strict=True):
+        share = ReplayShare([seats[rank]])
+        message = share.encode(seats[rank].index, card_ops(machine, outcome, rank))
+        np.testing.assert_array_equal(message, encoded("ops", part))
+
+    assert len(ranks) == 16
+
+
+def test_an_actor_that_only_encodes_loads_no_engine() -> None:
+    code = (
+        "import sys; from cluster.actors.import_guard import keep_out_pandas; keep_out_pandas();"
+        "from cluster.actors.replay_worker import ReplayShare; import pyarrow;"
+        "pyarrow.array([1]); ReplayShare([]).version();"
+        "sys.exit(str({'numba', 'pandas', 'networkx'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert done.stderr.strip() == "set()"
+
+
+def test_an_absent_module_is_not_found_and_others_are() -> None:
+    finder: Any = Absent("pandas")
+
+    with pytest.raises(ModuleNotFoundError, match="No module named 'pandas'"):
+        finder.find_spec("pandas")
+    assert finder.find_spec("numpy") is None

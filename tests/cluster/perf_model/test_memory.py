@@ -1,0 +1,243 @@
+import re
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+
+from cluster.perf_model.memory import (
+    DoesNotFit,
+    MemoryInputError,
+    MemorySettings,
+    fit,
+    stage_memory,
+)
+from cluster.perf_model.memory.shard import kv_block, shard
+from workloads.formats import get_format
+from workloads.model import Attention, Layer, Mlp, Model, kv_bytes_per_token, load_model
+from workloads.plan import Plan
+
+MXINT8, MXINT4, FP16 = (get_format(name) for name in ("mxint8", "mxint4", "fp16"))
+SETTINGS = MemorySettings(weights=MXINT8, kv=MXINT8)
+
+
+def plan_of(group: int, stages: int, experts: int = 1) -> Plan:
+    return Plan(
+        tensor_parallel_size=group, pipeline_parallel_size=stages, expert_parallel_size=experts
+    )
+
+
+def tiny(attention: Attention, *, hidden: int = 512) -> Model:
+    mlp = Mlp(kind="dense", intermediate=1024)
+    return Model(
+        name="tiny",
+        architecture="test",
+        hidden=hidden,
+        vocab=1024,
+        layers=(Layer(attention=attention, mlp=mlp),) * 4,
+        tied_embeddings=False,
+        max_context=4096,
+    )
+
+
+GQA = Attention(kind="gqa", heads=8, kv_heads=8, head_dim=64, value_dim=64)
+
+
+@pytest.fixture
+def hardware(figures: dict[str, float]) -> dict[str, float]:
+    return figures | {"chiplet.prefetch_bytes": 8e6}
+
+
+def test_the_weights_of_8b_are_the_published_8_16_gb_and_the_norms_copies(
+    hardware: dict[str, float],
+) -> None:
+    result = fit(load_model("llama-3.1-8b"), plan_of(4, 2), hardware, SETTINGS)
+    cards = [holding for stage in result.holdings for card in stage for holding in card]
+    weights = sum(each.size_bytes for each in cards if each.tensor_class not in ("kv", "kv_tail"))
+    norms = sum(each.size_bytes for each in cards if each.tensor_class == "norm")
+
+    # 65 norms of 4,096 FP16: 32 and 33 of them on the 32 chiplets of each stage.
+    assert norms == 65 * 4096 * 2 * 32
+    # 8.03e9 parameters, 65 x 4,096 of them in the norms, at 8.125 bits.
+    assert weights - norms == (8_030_261_248 - 65 * 4096) * 65 // 64
+    assert weights - norms == pytest.approx(8.16e9, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "stages", "kilobytes"),
+    [("llama-3.1-8b", 4, 2, 66.56), ("llama-3.1-70b", 4, 16, 166.4)],
+)
+def test_a_token_of_kv_has_the_published_size(
+    hardware: dict[str, float], name: str, group: int, stages: int, kilobytes: float
+) -> None:
+    model = load_model(name)
+    memory = stage_memory(model, plan_of(group, stages), hardware, SETTINGS)
+    chiplets = group * 8
+
+    token_bytes = sum(stage.block_bytes for stage in memory) * chiplets / 64
+    assert float(token_bytes) == kilobytes * 1000
+    assert token_bytes == kv_bytes_per_token(model, MXINT8)
+
+
+def test_the_context_of_60_users_is_that_of_the_published_figures(
+    hardware: dict[str, float],
+) -> None:
+    settings = replace(SETTINGS, max_num_seqs=60)
+    blocks = fit(load_model("llama-3.1-8b"), plan_of(4, 2), hardware, settings).blocks
+
+    # (230.4 MB - 132.06 MB of weights - 1.94 MB of tails) / 66,560 bytes on each of 32 chiplets.
+    assert blocks == 1448
+    assert blocks * 64 / 60 == pytest.approx(1564, rel=0.02)
+
+
+def test_blocks_of_another_size_hold_as_many_tokens(hardware: dict[str, float]) -> None:
+    model, plan = load_model("llama-3.1-8b"), plan_of(4, 2)
+    blocks = {
+        size: fit(model, plan, hardware, replace(SETTINGS, block_size=size)).blocks
+        for size in (16, 64, 256)
+    }
+
+    assert blocks[16] // 4 == blocks[64]
+    assert blocks[256] == blocks[64] // 4
+
+
+def test_heads_fewer_than_chiplets_share_a_context_by_blocks() -> None:
+    # Two heads: the blocks of each go around four chiplets. 64 x (64 + 64) x 65 / 64 bytes.
+    two = replace(GQA, heads=2, kv_heads=2)
+
+    block = kv_block(two, plan_of(1, 1), 8, MXINT8)
+    assert block.chiplet == 8320 / 4
+    assert block.card == 2 * 8320
+
+
+def test_more_heads_than_chiplets_count_as_the_fullest_has_them() -> None:
+    # Twelve heads on eight chiplets: some have two.
+    twelve = replace(GQA, heads=12, kv_heads=12)
+
+    assert kv_block(twelve, plan_of(1, 1), 8, MXINT8).chiplet == 2 * 8320
+
+
+def test_kv_heads_fewer_than_cards_are_replicated() -> None:
+    two = replace(GQA, heads=8, kv_heads=2)
+
+    assert kv_block(two, plan_of(4, 1), 8, MXINT8) == kv_block(two, plan_of(2, 1), 8, MXINT8)
+
+
+def test_the_latent_stands_on_every_card() -> None:
+    latent = Attention(
+        kind="mla",
+        heads=8,
+        kv_heads=8,
+        head_dim=192,
+        value_dim=128,
+        kv_lora_rank=512,
+        rope_dim=64,
+        nope_dim=128,
+    )
+
+    for cards in (1, 8):
+        assert kv_block(latent, plan_of(cards, 1), 8, MXINT8).card == 64 * 576 * 65 // 64
+
+
+def test_the_last_block_of_v_stays_fp16() -> None:
+    block = kv_block(GQA, plan_of(1, 1), 8, MXINT8)
+
+    assert block.tail_card == 8 * (64 * 64 * 2 - 64 * 64 * 65 // 64)
+    assert kv_block(GQA, plan_of(1, 1), 8, FP16).tail_card == 0
+
+
+def test_the_largest_shard_counts_in_units_of_64() -> None:
+    # 1,344 columns are 21 units: on eight chiplets the fullest has three.
+    model = tiny(GQA)
+    gate = replace(
+        next(tensor for tensor in model.layer_tensors(0) if tensor.name == "gate"), n=1344
+    )
+
+    held = shard(gate, plan_of(1, 1), 0, 8, FP16)
+    assert held.chiplet == 512 * 3 * 64 * 2
+    assert held.card == 512 * 1344 * 2
+
+
+def test_embeddings_lie_on_the_first_stage_and_the_head_on_the_last(
+    hardware: dict[str, float],
+) -> None:
+    result = fit(tiny(GQA), plan_of(1, 3), hardware, SETTINGS)
+    classes = [{each.tensor_class for each in stage[0]} for stage in result.holdings]
+
+    assert ["embedding" in found for found in classes] == [True, False, False]
+    assert ["head" in found for found in classes] == [False, False, True]
+
+
+def test_capacity_mode_keeps_weights_in_lpddr_and_kv_in_sram(hardware: dict[str, float]) -> None:
+    settings = replace(SETTINGS, mode="capacity")
+    result = fit(load_model("llama-3.1-70b"), plan_of(4, 2), hardware, settings)
+
+    assert {each.where for each in result.holdings[0][0] if each.tensor_class == "mlp"} == {"lpddr"}
+    assert {each.where for each in result.holdings[0][0] if each.tensor_class == "kv"} == {"sram"}
+    # 230.4 MB less the 8 MB prefetch buffer, 80 norms of 8,192 FP16 and one tail, in blocks of 40
+    # layers on 32 chiplets.
+    stage = result.stages[0]
+    assert result.blocks == (230_400_000 - stage.reserved_bytes) // stage.block_bytes
+    norms = 80 * 8192 * 2
+    assert stage.reserved_bytes == pytest.approx(8e6 + norms, rel=0.02)
+
+
+def test_what_does_not_fit_is_told_what_would(hardware: dict[str, float]) -> None:
+    with pytest.raises(DoesNotFit) as caught:
+        fit(load_model("llama-3.1-8b"), plan_of(4, 1), hardware, SETTINGS)
+    message = str(caught.value)
+
+    assert caught.value.exit_code == 3
+    assert "stage 0 needs 264.3 MB of SRAM" in message
+    assert "has 230.4 MB, short by 33.9 MB" in message
+    assert "6 cards (tensor_parallel_size 2 x pipeline_parallel_size 3)" in message
+    assert "memory.mode: capacity would do" in message
+    assert "formats.weights: mxint4 would do" in message
+
+
+@pytest.mark.parametrize("name", ["llama-3.1-70b", "gpt-oss-20b", "mixtral-8x7b"])
+def test_the_smallest_cluster_that_is_named_does(hardware: dict[str, float], name: str) -> None:
+    model = load_model(name)
+    with pytest.raises(DoesNotFit) as caught:
+        fit(model, plan_of(1, 1), hardware, SETTINGS)
+    named = re.search(
+        r"has (\d+) cards \(tensor_parallel_size (\d+) x pipeline_parallel_size (\d+)"
+        r"(?:, expert_parallel_size (\d+))?",
+        str(caught.value),
+    )
+
+    assert named is not None
+    cards, group, stages, experts = (int(number or 1) for number in named.groups())
+    assert cards == group * stages
+    assert fit(model, plan_of(group, stages, experts), hardware, SETTINGS).blocks >= 1
+
+
+def test_a_model_beyond_every_cluster_says_so(hardware: dict[str, float]) -> None:
+    small = hardware | {"chiplet.sram_bytes": 1e6}
+
+    with pytest.raises(DoesNotFit, match="no cluster of up to 4096 cards"):
+        fit(load_model("llama-3.1-8b"), plan_of(4, 2), small, SETTINGS)
+
+
+def test_lpddr_can_fall_short_too(hardware: dict[str, float]) -> None:
+    small = hardware | {"chiplet.lpddr_bytes": 1e8}
+
+    with pytest.raises(DoesNotFit, match=r"254\.9 MB of LPDDR .* short by 154\.9 MB"):
+        fit(load_model("llama-3.1-8b"), plan_of(4, 1), small, replace(SETTINGS, mode="capacity"))
+
+
+@pytest.mark.parametrize("size", [0, 48, 100])
+def test_a_block_is_a_multiple_or_a_divisor_of_64(size: int) -> None:
+    with pytest.raises(MemoryInputError, match=f"of 64 tokens, got {size}"):
+        replace(SETTINGS, block_size=size)
+
+
+def test_an_unknown_mode_is_refused() -> None:
+    with pytest.raises(MemoryInputError, match="performance, capacity, auto, got 'quick'"):
+        replace(SETTINGS, mode=cast("Any", "quick"))
+
+
+def test_linear_attention_is_refused() -> None:
+    linear = replace(GQA, kind="linear", conv_kernel=4)
+
+    with pytest.raises(MemoryInputError, match="linear attention"):
+        kv_block(linear, plan_of(1, 1), 8, MXINT8)

@@ -1,0 +1,33 @@
+"""What a map is made of, counted."""
+
+from collections.abc import Mapping
+
+from topology.types import Graph, NodeKind
+
+_WORDS: Mapping[NodeKind, tuple[str, str]] = {
+    NodeKind.RACK: ("rack", "racks"),
+    NodeKind.SERVER: ("server", "servers"),
+    NodeKind.BRIDGE: ("bridged pair", "bridged pairs"),
+    NodeKind.CARD: ("card", "cards"),
+    NodeKind.PACKAGE: ("package", "packages"),
+    NodeKind.CHIPLET: ("chiplet", "chiplets"),
+    NodeKind.QUAD: ("quad", "quads"),
+    NodeKind.SLICE: ("slice", "slices"),
+    NodeKind.PCIE_SWITCH: ("PCIe switch", "PCIe switches"),
+    NodeKind.HOST: ("host", "hosts"),
+    NodeKind.NIC: ("NIC", "NICs"),
+    NodeKind.LEAF: ("leaf switch", "leaf switches"),
+    NodeKind.SPINE: ("spine switch", "spine switches"),
+}
+
+
+def count_nodes(graph: Graph) -> dict[NodeKind, int]:
+    """How many nodes of each kind the map has (kinds that it has), outermost first."""
+    found = [data["kind"] for _, data in graph.nodes(data=True)]
+    return {kind: found.count(kind) for kind in _WORDS if kind in found}
+
+
+def count_words(graph: Graph) -> str:
+    """The same in words: ``1 server, 4 bridged pairs, 8 cards, ...``."""
+    counts = count_nodes(graph)
+    return ", ".join(f"{count:,} {_WORDS[kind][count > 1]}" for kind, count in counts.items())

@@ -1,0 +1,191 @@
+"""A whole map in a YAML file: the user's own nodes and links, read and written.
+
+::
+
+    name: two-cards
+    nodes:
+      s0: {kind: server}
+      s0.sw0: {kind: pcie_switch, within: s0}
+      s0.c0: {kind: card, within: s0, capacity: 64 GB/s}
+      s0.c1: {kind: card, within: s0}
+    links:
+      - {from: s0.c0, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns}
+      - {from: s0.c1, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns, energy: 7 pJ/bit}
+
+A node may have ``about``, a few words for pictures. A link is joined both ways alike, unless it
+says ``one_way: true``.
+"""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+
+from topology.catalog.figures import nearest
+from topology.check import check_map
+from topology.layout import place
+from topology.link_specs import picoseconds
+from topology.strict_yaml import Document, read_document
+from topology.types import Graph, Link, LinkKind, NodeKind, TopologyError
+from topology.units import UNITS, to_si
+
+_TOP_KEYS = ("name", "nodes", "links")
+_NODE_KEYS = ("kind", "within", "capacity", "about")
+_LINK_KEYS = ("from", "to", "kind", "bandwidth", "latency", "energy", "one_way")
+_LINK_NEEDS = ("from", "to", "kind", "bandwidth", "latency")
+_LONGEST_S = 1000.0
+"""Of one link; picoseconds of many then stay in int64."""
+_NODE_KINDS = tuple(kind.value for kind in NodeKind)
+_LINK_KINDS = tuple(kind.name.lower() for kind in LinkKind)
+
+
+def read_topology(path: str | Path) -> Graph:
+    """Read a user's own map, check it and place it.
+
+    Raises
+    ------
+    TopologyError
+        What the file says wrongly (every place with its line), or every rule that the map breaks.
+    DocumentError
+        The file is not one plain YAML document.
+    """
+    document = read_document(path)
+    graph: Graph = nx.DiGraph(name=Path(path).stem, level="map", detail="card")
+    if breaches := list(_filled(graph, document)):
+        raise TopologyError("\n".join(breaches))
+    check_map(graph)
+    return place(graph)
+
+
+def is_map(document: Document) -> bool:
+    """Whether a YAML file holds a map (nodes and links) rather than hardware figures."""
+    return isinstance(document.data, dict) and bool({"nodes", "links"} & set(document.data))
+
+
+def write_map(graph: Graph) -> str:
+    """A map as the YAML that ``read_topology`` reads; each direction of a link on its own."""
+    lines = [f"name: {json.dumps(graph.name or 'map')}", "nodes:"]
+    for name, data in graph.nodes(data=True):
+        fields = [f"kind: {data['kind']}"]
+        if data["within"]:
+            fields.append(f"within: {json.dumps(data['within'])}")
+        if data["capacity_bytes_per_s"]:
+            fields.append(f"capacity: {data['capacity_bytes_per_s']!r} B/s")
+        if data["about"]:
+            fields.append(f"about: {json.dumps(data['about'])}")
+        lines.append(f"  {json.dumps(name)}: {{{', '.join(fields)}}}")
+    lines.append("links:" if graph.number_of_edges() else "links: []")
+    for source, target, data in graph.edges(data=True):
+        lines.append(
+            f"  - {{from: {json.dumps(source)}, to: {json.dumps(target)}, one_way: true, "
+            f"kind: {LinkKind(data['kind']).name.lower()}, "
+            f"bandwidth: {data['bandwidth_bytes_per_s']!r} B/s, "
+            f"latency: {data['latency_ps']} ps, energy: {data['energy_j_per_bit']!r} J/bit}}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _filled(graph: Graph, document: Document) -> Iterator[str]:
+    """Put the file's nodes and links into the graph; what is wrong comes out."""
+    data = document.mapping()
+    for key in data:
+        if key not in _TOP_KEYS:
+            yield f"{document.where((key,))}: unknown key {nearest(key, _TOP_KEYS)}"
+    nodes, links = data.get("nodes"), data.get("links", [])
+    if not isinstance(nodes, dict) or not isinstance(links, list):
+        yield f"{document.where()}: expected nodes (name: {{kind: ...}}) and links (a list)"
+        return
+    graph.graph["name"] = str(data.get("name", graph.name))
+    for name, given in nodes.items():
+        wrong = list(_wrong_fields(given, _NODE_KEYS, ("kind",), _NODE_KINDS))
+        capacity, more = _quantity(given, "capacity", "B/s", wrong)
+        for breach in (*wrong, *more):
+            yield f"{document.where(('nodes', name))}: {name}: {breach}"
+        if not wrong:
+            within = str(given.get("within") or "")
+            kind = NodeKind(given["kind"])
+            about = str(given.get("about") or "")
+            graph.add_node(
+                name, kind=kind, within=within, capacity_bytes_per_s=capacity, about=about
+            )
+    for index, given in enumerate(links):
+        for breach in _laid(graph, given, nodes):
+            yield f"{document.where(('links', index))}: {breach}"
+
+
+def _laid(graph: Graph, given: Any, nodes: dict[str, Any]) -> Iterator[str]:
+    """Lay one link of the file; what is wrong with it comes out."""
+    wrong = list(_wrong_fields(given, _LINK_KEYS, _LINK_NEEDS, _LINK_KINDS))
+    wrong += [] if wrong else _wrong_ends(given, nodes)
+    bandwidth, first = _quantity(given, "bandwidth", "B/s", wrong)
+    latency_s, second = _quantity(given, "latency", "s", wrong)
+    energy_j_per_bit, third = _quantity(given, "energy", "J/bit", wrong)
+    if breaches := [*wrong, *first, *second, *third]:
+        yield from breaches
+        return
+    source, target = str(given["from"]), str(given["to"])
+    if source == target:
+        yield f"{source} is joined to itself"
+        return
+    link = Link(
+        kind=LinkKind[given["kind"].upper()],
+        bandwidth_bytes_per_s=bandwidth,
+        latency_ps=picoseconds(latency_s),
+        energy_j_per_bit=energy_j_per_bit,
+    )
+    ways = [(source, target)] if given.get("one_way") else [(source, target), (target, source)]
+    for start, end in ways:
+        if graph.has_edge(start, end):
+            yield f"{start}>{end} is given twice"
+        graph.add_edge(start, end, **link.attributes())
+
+
+def _wrong_ends(given: dict[str, Any], nodes: dict[str, Any]) -> list[str]:
+    wrong = [
+        f"{end}: no node {nearest(str(given[end]), nodes)}"
+        for end in ("from", "to")
+        if str(given[end]) not in nodes
+    ]
+    if not isinstance(given.get("one_way", False), bool):
+        wrong.append(f"one_way must be true or false, found {given['one_way']!r}")
+    return wrong
+
+
+def _wrong_fields(
+    given: Any, allowed: tuple[str, ...], needed: tuple[str, ...], kinds: tuple[str, ...]
+) -> Iterator[str]:
+    if not isinstance(given, dict):
+        yield f"expected {{{', '.join(allowed)}}}, found {given!r}"
+        return
+    if missing := [field for field in needed if field not in given]:
+        yield f"misses {', '.join(missing)}"
+    for field in given:
+        if field not in allowed:
+            yield f"unknown key {nearest(field, allowed)} (allowed: {', '.join(allowed)})"
+    if "kind" in given and given["kind"] not in kinds:
+        yield f"unknown kind {nearest(str(given['kind']), kinds)} (allowed: {', '.join(kinds)})"
+
+
+def _quantity(given: Any, field: str, si: str, wrong: list[str]) -> tuple[float, list[str]]:
+    """A number with its unit, in SI (0 where the field is absent), or what is wrong with it."""
+    if wrong or field not in given:
+        return 0.0, []
+    number, _, unit = str(given[field]).strip().partition(" ")
+    fitting = [symbol for symbol, known in UNITS.items() if known.si == si]
+    try:
+        value = float(number)
+    except ValueError:
+        unit = ""
+    if unit.strip() not in fitting:
+        example = f"64 {fitting[2 if si == 'B/s' else 3]}"
+        return 0.0, [
+            f"{field} must be a number and a unit such as {example}, found {given[field]!r}"
+        ]
+    if not 0 <= value < float("inf"):
+        return 0.0, [f"{field} must be finite and 0 or more, found {given[field]!r}"]
+    found = to_si(value, unit.strip())
+    if si == "s" and found > _LONGEST_S:
+        return 0.0, [f"{field} must be at most {_LONGEST_S:g} s, found {given[field]!r}"]
+    return found, []
