@@ -39,12 +39,14 @@ def main() -> None:
     parser.add_argument("--actors", type=int, nargs="+", default=[1, 2, 8, 64])
     parser.add_argument("--router", default="round_robin")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    asked = parser.parse_args()
-    size = asked.size or SIZES[asked.command]
-    if asked.one is None:
-        compare(asked.command, asked.actors, size, asked.router)
+    requested = parser.parse_args()
+    size = requested.size or SIZES[requested.command]
+    if requested.one is None:
+        compare(requested.command, requested.actors, size, requested.router)
     else:
-        print(json.dumps(run(asked.one, scenario_of(asked.command, size, asked.router))))
+        print(
+            json.dumps(run(requested.one, scenario_of(requested.command, size, requested.router)))
+        )
 
 
 def compare(command: str, actors: Sequence[int], size: int, router: str = "round_robin") -> None:
@@ -89,14 +91,14 @@ def scenario_of(command: str, size: int, router: str) -> dict[str, Any]:
     }
 
 
-def run(actors: int, asked: dict[str, Any]) -> dict[str, object]:
+def run(actors: int, requested: dict[str, Any]) -> dict[str, object]:
     """Run once in this process, on so many actors (0: none); ``start`` ends when all are there."""
-    door: Any = replay_trace if "program" in asked["workload"] else simulate
-    scenario = load(asked)
+    entry_point: Any = replay_trace if "program" in requested["workload"] else simulate
+    scenario = load(requested)
     began_s = time.perf_counter()
     started_s = [began_s]
     with tempfile.TemporaryDirectory() as folder:
-        made = door(
+        made = entry_point(
             scenario,
             out=folder,
             engine="ray" if actors else "local",

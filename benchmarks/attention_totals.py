@@ -44,15 +44,15 @@ def _row(point: Point, contexts: str, first: str) -> str:
     parts = int(shapes[0]["parts"])
     rng = np.random.default_rng(0)
     low, high = CONTEXTS[contexts]
-    given, exact = np.zeros((2, BATCHES))
+    inputs, exact = np.zeros((2, BATCHES))
     for batch in range(BATCHES):
         blocks = -(-rng.integers(low, high + 1, size) // BLOCK_TOKENS)
-        given[batch] = attention_ps(shapes, int(blocks.sum()), 0, 0, 0)
+        inputs[batch] = attention_ps(shapes, int(blocks.sum()), 0, 0, 0)
         begins = FIRST[first](rng, size, parts)
         exact[batch] = exact_ps(shapes[0], blocks, np.zeros_like(blocks), begins)
-    off = given / exact - 1
+    off = inputs / exact - 1
     cycle_ps = steady_decode(tables, batch=BATCH, context=1024).cycle_ps
-    of_cycle = (given - exact).mean() * tables.stages / cycle_ps
+    of_cycle = (inputs - exact).mean() * tables.stages / cycle_ps
     return (
         f"{size:>5}  {contexts:<13} {first:<10}"
         f" {_percent(off.mean(), 1)} {_percent(off.min(), 1)} {_percent(of_cycle, 2)}"

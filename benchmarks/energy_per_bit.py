@@ -107,7 +107,7 @@ def main() -> None:
     """Print the table and, if asked, draw it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="SVG or PNG to write")
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     rows = [row for traffic in TRAFFIC for row in rows_of(traffic)]
     print("| traffic | memory | tokens/s | J per output token | of it memory | sources' spread |")
     print("|---|---|---|---|---|---|")
@@ -117,8 +117,8 @@ def main() -> None:
                 f"| {row['traffic']} | {row['memory']} | {row['rate']:,.0f} | {row['whole']:.4f} "
                 f"| {row['joules']:.4f} | {row['low']:.4f} to {row['high']:.4f} |"
             )
-    if asked.figure is not None:
-        draw(rows, asked.figure)
+    if requested.figure is not None:
+        draw(rows, requested.figure)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1024)
     parser.add_argument("--columns", type=int, default=4096)
     parser.add_argument("--turns", type=int, default=5)
-    asked = parser.parse_args()
+    requested = parser.parse_args()
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((asked.rows, asked.columns)).astype(np.float32)
+    x = rng.standard_normal((requested.rows, requested.columns)).astype(np.float32)
     print(f"{'MB/s':16} {'quantize':>9} {'axis 0':>9} {'encode':>9} {'decode':>9}")
     slowest = float("inf")
     for name in LISTED:
@@ -49,7 +49,7 @@ def main() -> None:
             partial(encode, x, item),
             partial(decode, stored),
         )
-        rates = [rate(each, x.nbytes, asked.turns) for each in work]
+        rates = [rate(each, x.nbytes, requested.turns) for each in work]
         slowest = min(slowest, rates[0])
         print(f"{name:16}" + "".join(f" {each:9,.0f}" for each in rates), flush=True)
     print(f"slowest quantize {slowest:,.0f} MB/s, target {TARGET:,.0f}")

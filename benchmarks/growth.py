@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from cluster import load, simulate
 from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
-from cluster.serving.run import lay_out, play, priced
+from cluster.serving.run import execute, lay_out, priced
 
 PARTS = ("resolve", "lay out", "price", "serve", "save")
 Answer = TypeVar("Answer")
@@ -44,7 +44,7 @@ def measure(scenario: Scenario) -> dict[str, float]:
     resolve_s, resolved = timed(lambda: resolve(scenario))
     lay_out_s, layout = timed(lambda: lay_out(resolved))
     price_s, machine = timed(lambda: priced(layout))
-    serve_s, _ = timed(lambda: play(resolved, machine))
+    serve_s, _ = timed(lambda: execute(resolved, machine))
     run = simulate(scenario)
     with tempfile.TemporaryDirectory() as folder:
         save_s, _ = timed(lambda: run.save(folder))
@@ -57,15 +57,17 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=1000, help="of each replica")
     parser.add_argument("--most", type=int, default=64, help="replicas")
     parser.add_argument("--router", default="least_outstanding")
-    asked = parser.parse_args()
-    measure(scenario_of(1, 50, asked.router))  # compiles, or loads what was compiled
+    requested = parser.parse_args()
+    measure(scenario_of(1, 50, requested.router))  # compiles, or loads what was compiled
     heads = "".join(f"{part:>10}" for part in (*PARTS, "sum"))
     print(f"CPU us per request\n{'replicas':>8} {'cards':>6}{heads} {'ratio':>6}")
     one = 0.0
     replicas = 1
-    while replicas <= asked.most:
-        parts = measure(scenario_of(replicas, asked.requests, asked.router))
-        each = {part: 1e6 * used_s / (replicas * asked.requests) for part, used_s in parts.items()}
+    while replicas <= requested.most:
+        parts = measure(scenario_of(replicas, requested.requests, requested.router))
+        each = {
+            part: 1e6 * used_s / (replicas * requested.requests) for part, used_s in parts.items()
+        }
         total = sum(each.values())
         one = one or total
         figures = "".join(f"{figure:10.1f}" for figure in (*each.values(), total))

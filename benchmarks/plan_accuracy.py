@@ -161,10 +161,10 @@ def verified(case: Case) -> Verified:
 def full(case: Case) -> tuple[float, float]:
     """Requests a second that it can serve: scored, and simulated with answers of many lengths."""
     lengths = {"uniform": {"low": 2, "high": 2 * case.output - 2}}
-    asked = _asked(case, 3000, lengths, 1.0)
-    scored = plan(asked, choices=_as_it_is(case), load_at=0.5).candidates[0]
+    requested = _asked(case, 3000, lengths, 1.0)
+    scored = plan(requested, choices=_as_it_is(case), load_at=0.5).candidates[0]
     analytic = scored["request_rate_per_s"] / 0.5
-    crowded = scenario_of(asked, scored, 2.5 * analytic)
+    crowded = scenario_of(requested, scored, 2.5 * analytic)
     finish_s = np.sort(np.asarray(simulate(crowded).requests["finish_s"]))
     return analytic, 1700 / float(finish_s[2300] - finish_s[600])
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import actors
 from cluster import load, replay_trace
-from cluster.replay.run import assemble_replay, play_replay
+from cluster.replay.run import assemble_replay, run_replay
 from cluster.scenario.resolve_replay import resolve_replay
 
 RACK = {"tensor_parallel_size": 4, "pipeline_parallel_size": 16}
@@ -33,8 +33,8 @@ class Measured:
     """One case; seconds of the CPU unless they say wall."""
 
     operations: int
-    door_s: float
-    door_wall_s: float
+    call_s: float
+    call_wall_s: float
     play_s: float
     save_s: float | None
     makespan_s: float
@@ -74,11 +74,11 @@ def measure(scenario: dict[str, Any], *, save: bool = False) -> Measured:
     resolved = resolve_replay(load(scenario))
     machine = assemble_replay(resolved)
     begun_s = time.process_time()
-    operations = play_replay(resolved, machine).operations.total
+    operations = run_replay(resolved, machine).operations.total
     return Measured(
         operations=operations,
-        door_s=done[0] - began[0],
-        door_wall_s=done[1] - began[1],
+        call_s=done[0] - began[0],
+        call_wall_s=done[1] - began[1],
         play_s=time.process_time() - begun_s,
         save_s=save_s,
         makespan_s=summary["makespan_s"],
@@ -103,10 +103,10 @@ def alone() -> None:
         scenario = decode("llama-3.1-70b", RACK, (1, 8, 1), steps)
         scenario["fabric"] = {"contention": False}
         found = apart(scenario, save=True)
-        rate = found.operations / found.door_s / 1e6
-        saved = found.operations / (found.door_s + (found.save_s or 0.0)) / 1e6
+        rate = found.operations / found.call_s / 1e6
+        saved = found.operations / (found.call_s + (found.save_s or 0.0)) / 1e6
         print(
-            f"{steps:>8}{found.operations:>12,}{found.door_s:>12.2f}{found.door_wall_s:>12.2f}"
+            f"{steps:>8}{found.operations:>12,}{found.call_s:>12.2f}{found.call_wall_s:>12.2f}"
             f"{found.play_s:>12.2f}{found.save_s or 0.0:>12.2f}{rate:>12.2f}{saved:>12.2f}"
             f"{found.peak_mb:>12,.0f}"
         )
@@ -130,8 +130,8 @@ def contending() -> None:
         )
         slower = found.makespan_s / free.makespan_s - 1
         print(
-            f"{name:>22}{found.operations:>12,}{found.door_s:>12.2f}{found.door_wall_s:>12.2f}"
-            f"{found.operations / found.door_s / 1e3:>12,.0f}{slower:>12.3%}"
+            f"{name:>22}{found.operations:>12,}{found.call_s:>12.2f}{found.call_wall_s:>12.2f}"
+            f"{found.operations / found.call_s / 1e3:>12,.0f}{slower:>12.3%}"
             f"{found.contention:>12.2%}{found.peak_mb:>12,.0f}"
         )
 
@@ -155,9 +155,9 @@ def growth(sizes: tuple[int, ...]) -> None:
         size = (-(-servers // 8), min(servers, 8), servers)
         found = apart(decode("llama-3.1-8b", SERVER, size, 20))
         print(
-            f"{cards:>8}{found.operations:>12,}{found.door_s:>12.2f}{found.door_wall_s:>12.2f}"
-            f"{found.operations / found.door_s / 1e6:>12.2f}"
-            f"{found.door_s / found.operations * 1e6:>12.3f}{found.peak_mb:>12,.0f}"
+            f"{cards:>8}{found.operations:>12,}{found.call_s:>12.2f}{found.call_wall_s:>12.2f}"
+            f"{found.operations / found.call_s / 1e6:>12.2f}"
+            f"{found.call_s / found.operations * 1e6:>12.3f}{found.peak_mb:>12,.0f}"
         )
 
 
@@ -166,14 +166,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--growth", type=int, nargs="+", choices=SIZES, metavar="CARDS")
     parser.add_argument("--actors", type=int, nargs="+", metavar="N")
-    asked = parser.parse_args()
-    if asked.actors:
-        actors.compare("replay", asked.actors, actors.SIZES["replay"])
+    requested = parser.parse_args()
+    if requested.actors:
+        actors.compare("replay", requested.actors, actors.SIZES["replay"])
         return
-    if asked.growth is None:
+    if requested.growth is None:
         alone()
         contending()
-    growth(tuple(asked.growth or SIZES))
+    growth(tuple(requested.growth or SIZES))
 
 
 if __name__ == "__main__":

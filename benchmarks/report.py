@@ -26,11 +26,11 @@ SERVERS = 8
 
 def main() -> None:
     """Make the run, then look at it from another process."""
-    asked = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    asked.add_argument("--requests", type=int, default=1_000_000)
-    asked.add_argument("--replay", type=Path, help="scenario of a replay to look at instead")
-    asked.add_argument("--look", type=Path, help=argparse.SUPPRESS)
-    words = asked.parse_args()
+    requested = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    requested.add_argument("--requests", type=int, default=1_000_000)
+    requested.add_argument("--replay", type=Path, help="scenario of a replay to look at instead")
+    requested.add_argument("--look", type=Path, help=argparse.SUPPRESS)
+    words = requested.parse_args()
     if words.look is not None:
         look(words.look)
         return

@@ -43,12 +43,12 @@ ROOM_KB = 1024
 
 def main() -> None:
     """Run every ordeal and print a line about each blow."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--seed", type=int, default=0)
-    asked.add_argument("--kills", type=int, default=10)
-    asked.add_argument("--points", type=int, default=480)
-    asked.add_argument("--only", choices=tuple(ORDEALS))
-    words = asked.parse_args()
+    requested = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    requested.add_argument("--seed", type=int, default=0)
+    requested.add_argument("--kills", type=int, default=10)
+    requested.add_argument("--points", type=int, default=480)
+    requested.add_argument("--only", choices=tuple(ORDEALS))
+    words = requested.parse_args()
     with tempfile.TemporaryDirectory() as root:
         file = Path(root) / "soak.yaml"
         file.write_text(json.dumps(definition(words.points)))  # JSON is YAML
@@ -62,8 +62,8 @@ def main() -> None:
                 blows = ordeal(file, Path(root) / name, chance, words.kills)
                 same = rows(Path(root) / name) == wanted
                 bad += not same
-                told = "the rows are those undisturbed" if same else "THE ROWS DIFFER"
-                print(f"{name}: {blows} blows, {told}", flush=True)
+                printed = "the rows are those undisturbed" if same else "THE ROWS DIFFER"
+                print(f"{name}: {blows} blows, {printed}", flush=True)
     raise SystemExit(bool(bad))
 
 
@@ -106,7 +106,7 @@ def kill_drivers(engine: str) -> Callable[[Path, Path, random.Random, int], int]
         for turn in range(1, kills + 1):
             before = there(out)
             early = chance.random() < EARLY
-            told = "its start" if early else "its first part"
+            printed = "its start" if early else "its first part"
             wait_s = chance.uniform(0, EARLY_S if early else LATE_S)
             child = subprocess.Popen(command, start_new_session=True)
             wait_for_start(child, out / "sweep.json")
@@ -118,7 +118,7 @@ def kill_drivers(engine: str) -> Callable[[Path, Path, random.Random, int], int]
                 os.kill(child.pid, signal.SIGKILL)
                 fallen += 1
             child.wait()
-            how = "it had ended" if ended else f"killed {wait_s:.1f} s after {told}"
+            how = "it had ended" if ended else f"killed {wait_s:.1f} s after {printed}"
             print(f"  driver {turn}: {how}; {before} points before, {there(out)} after", flush=True)
         subprocess.run(command, check=True)
         return fallen

@@ -62,11 +62,11 @@ class Watch:
 
 def main() -> None:
     """Run both engines in turn, print a line about each run and then the medians."""
-    asked = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    asked.add_argument("--points", type=int, default=2000)
-    asked.add_argument("--times", type=int, default=3)
-    asked.add_argument("--trace", type=Path, default=None)
-    words = asked.parse_args()
+    requested = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    requested.add_argument("--points", type=int, default=2000)
+    requested.add_argument("--times", type=int, default=3)
+    requested.add_argument("--trace", type=Path, default=None)
+    words = requested.parse_args()
     trace = words.trace or Path(__file__).resolve().parents[1].parent / TRACE
     wanted = definition(trace, words.points)
     walls: dict[str, list[float]] = {"local": [], "ray": []}

@@ -245,12 +245,12 @@ def report(path: Path) -> bool:
 
 def report_regimes(found: Iterable[Compared]) -> bool:
     """Print how many problems of each kind agree, and where others differ."""
-    asked: Counter[tuple[int, str]] = Counter()
+    requested: Counter[tuple[int, str]] = Counter()
     equal: Counter[tuple[int, str]] = Counter()
     faults = []
     for each in found:
         kind = each.problem.prices.stages, each.problem.regime
-        asked[kind] += 1
+        requested[kind] += 1
         equal[kind] += not each.unlike_vllm
         # a pipeline follows rules of its own, but refuses the same requests
         binding = each.unlike_vllm if kind[0] == 1 else set(each.unlike_vllm) & {"status"}
@@ -259,7 +259,7 @@ def report_regimes(found: Iterable[Compared]) -> bool:
         if each.unlike_reference:
             names = ", ".join(each.unlike_reference)
             faults.append(f"{each.problem.case}: kernel and reference differ in {names}")
-    for kind, count in asked.items():
+    for kind, count in requested.items():
         stages = f"{kind[0]} stage{'s' if kind[0] > 1 else ''}"
         print(f"  {stages:<10} {kind[1]:<14} {equal[kind]:>3} of {count:>3} equal")
     for fault in faults:

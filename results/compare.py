@@ -97,10 +97,10 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
         There are fewer than two runs.
     """
     _check(runs)
-    asked = [dict(_settings(run.manifest)) for run in runs]
-    keys = sorted({key for each in asked for key in each})
+    requested = [dict(_settings(run.manifest)) for run in runs]
+    keys = sorted({key for each in requested for key in each})
     rows = [
-        Difference(key=key, values=tuple(each.get(key) for each in asked))
+        Difference(key=key, values=tuple(each.get(key) for each in requested))
         for key in keys
         if not key.startswith(NOT_SETTINGS)
     ]

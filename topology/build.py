@@ -178,20 +178,20 @@ def _begin(hardware: Hardware, level: str, detail: str) -> Site:
     return Site(graph=graph, hardware=hardware, cables=cables(hardware), detail=detail)
 
 
-def _cards(hardware: Hardware, given: int | None) -> int:
-    return _within("cards_per_server", given, hardware, "server.cards")
+def _cards(hardware: Hardware, inputs: int | None) -> int:
+    return _within("cards_per_server", inputs, hardware, "server.cards")
 
 
-def _within(name: str, given: int | None, hardware: Hardware, figure: str) -> int:
+def _within(name: str, inputs: int | None, hardware: Hardware, figure: str) -> int:
     most = hardware.count(figure)
-    if given is None:
+    if inputs is None:
         return most
-    if not 1 <= given <= most:
+    if not 1 <= inputs <= most:
         raise TopologyError(
-            f"{name} must be 1 to {most} ({figure} of {hardware.name}), found {given}; "
+            f"{name} must be 1 to {most} ({figure} of {hardware.name}), found {inputs}; "
             f"a larger one is a change of hardware: hardware_set {figure}"
         )
-    return given
+    return inputs
 
 
 def _add_rack(site: Site, index: int, spines: Sequence[str], size: tuple[int, int]) -> None:

@@ -50,7 +50,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Doors:
+class LeafLinks:
     """Where a switch meets the leaves, in one direction: the nearest ways, all equally long."""
 
     leaf: npt.NDArray[np.int32]
@@ -62,7 +62,7 @@ class Doors:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ways:
+class SwitchPaths:
     """Ways between the S switches of a map."""
 
     server: npt.NDArray[np.int32]
@@ -72,8 +72,8 @@ class Ways:
     inner_ps: Integers
     """[S, p] to the p switches of the same server."""
     inner: Mapping[tuple[int, int], LinkIds]
-    exits: Doors
-    entries: Doors
+    exits: LeafLinks
+    entries: LeafLinks
     leaf_ps: Integers
     """[leaf, leaf]"""
     hops: Mapping[tuple[str, int], list[Step]]
@@ -132,7 +132,7 @@ def _chosen(equals: Sequence[Any], choice: int) -> Any:
     return equals[(choice & 0xFFFF) % len(equals)]
 
 
-def find_ways(network: Network) -> Ways:
+def find_paths(network: Network) -> SwitchPaths:
     """Search the map; two switches without a way between them are refused (TopologyError)."""
     switches = network.named(NodeKind.PCIE_SWITCH)
     leaves = network.named(NodeKind.LEAF)
@@ -148,12 +148,12 @@ def find_ways(network: Network) -> Ways:
         for place, other in enumerate(mates[network.server_of[switch]]):
             if switches[other] in reached:
                 inner_ps[number, place], inner[number, other] = reached[switches[other]]
-        outward.append(_leaf_doors(network, reached, network.onward, leaves))
+        outward.append(_leaf_links(network, reached, network.onward, leaves))
         coming = _nearest(network, switch, network.inward, _stays_in_server(network, switch))
-        homeward.append(_leaf_doors(network, coming, network.inward, leaves))
+        homeward.append(_leaf_links(network, coming, network.inward, leaves))
     leaf_ps, hops = _between_leaves(network, leaves)
     server_numbers = {name: number for number, name in enumerate(mates)}
-    ways = Ways(
+    ways = SwitchPaths(
         server=np.array([server_numbers[network.server_of[s]] for s in switches], np.int32),
         place=np.array(
             [mates[network.server_of[s]].index(number) for number, s in enumerate(switches)],
@@ -201,7 +201,7 @@ def _nearest(
     return found
 
 
-def _leaf_doors(
+def _leaf_links(
     network: Network,
     reached: Mapping[str, Reached],
     steps: Mapping[str, list[Step]],
@@ -246,26 +246,26 @@ def _between_leaves(
 
 def _doors(
     found: Sequence[Mapping[int, tuple[int, list[LinkIds]]]], *, backwards: bool = False
-) -> Doors:
-    width = max((len(doors) for doors in found), default=1) or 1
+) -> LeafLinks:
+    width = max((len(leaf_links) for leaf_links in found), default=1) or 1
     leaf = np.zeros((len(found), width), np.int32)
     latency_ps = np.full((len(found), width), NO_WAY_PS, np.int64)
-    for number, doors in enumerate(found):
-        for column, (target, (least_ps, _)) in enumerate(doors.items()):
+    for number, leaf_links in enumerate(found):
+        for column, (target, (least_ps, _)) in enumerate(leaf_links.items()):
             leaf[number, column], latency_ps[number, column] = target, least_ps
     turn = slice(None, None, -1 if backwards else 1)
     ways = [{k: [way[turn] for way in ways] for k, (_, ways) in d.items()} for d in found]
-    return Doors(leaf=leaf, latency_ps=latency_ps, ways=ways)
+    return LeafLinks(leaf=leaf, latency_ps=latency_ps, ways=ways)
 
 
-def _refuse_cut_off(ways: Ways, switches: Sequence[str]) -> None:
+def _refuse_cut_off(ways: SwitchPaths, switches: Sequence[str]) -> None:
     """Every two switches need a way; row by row, so that memory grows with switches only."""
     everyone = np.arange(len(switches))
     seen: set[tuple[object, ...]] = set()
     for number in range(len(switches)):
-        doors = (frozenset(ways.exits.ways[number]), frozenset(ways.entries.ways[number]))
+        leaf_links = (frozenset(ways.exits.ways[number]), frozenset(ways.entries.ways[number]))
         server_is_joined = (ways.inner_ps[number] < NO_WAY_PS).sum() == _mates(ways, number)
-        if (alike := (*doors, server_is_joined)) in seen and server_is_joined:
+        if (alike := (*leaf_links, server_is_joined)) in seen and server_is_joined:
             continue
         seen.add(alike)
         far = ways.latency_ps(number, everyone) >= NO_WAY_PS
@@ -276,5 +276,5 @@ def _refuse_cut_off(ways: Ways, switches: Sequence[str]) -> None:
             )
 
 
-def _mates(ways: Ways, number: int) -> int:
+def _mates(ways: SwitchPaths, number: int) -> int:
     return int((ways.server == ways.server[number]).sum())

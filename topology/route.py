@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from topology.check import check_map, holder_of
-from topology.paths import LinkIds, Network, Step, Ways, find_ways
+from topology.paths import LinkIds, Network, Step, SwitchPaths, find_paths
 from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
 
 Indices: TypeAlias = npt.NDArray[np.int32]
@@ -70,7 +70,7 @@ class Routes:
     link_bandwidth_bytes_per_s: Floats
     link_latency_ps: Integers
     link_energy_j_per_bit: Floats
-    ways: Ways
+    ways: SwitchPaths
     """What lies between the switches; ``path`` and ``latency_ps`` read it."""
 
     @property
@@ -118,7 +118,7 @@ def compile_routes(graph: Graph) -> Routes:
     kinds = {n: d["kind"] for n, d in graph.nodes(data=True) if d["kind"] not in INSIDE_CARD}
     edges = [(s, t, d) for s, t, d in graph.edges(data=True) if s in kinds and t in kinds]
     network = _network(graph, kinds, edges)
-    ways = find_ways(network)
+    ways = find_paths(network)
     cards = network.named(NodeKind.CARD)
     links = [data for _, _, data in edges]
     return Routes(
@@ -157,7 +157,7 @@ def _network(
     )
 
 
-def _card_columns(network: Network, ways: Ways, cards: Sequence[str]) -> dict[str, Indices]:
+def _card_columns(network: Network, ways: SwitchPaths, cards: Sequence[str]) -> dict[str, Indices]:
     """The columns of Routes that say where each card hangs and by which links."""
     switches = {name: i for i, name in enumerate(network.named(NodeKind.PCIE_SWITCH))}
     passed: Counter[str] = Counter()

@@ -98,81 +98,81 @@ def _filled(graph: Graph, document: Document) -> Iterator[str]:
         yield f"{document.where()}: expected nodes (name: {{kind: ...}}) and links (a list)"
         return
     graph.graph["name"] = str(data.get("name", graph.name))
-    for name, given in nodes.items():
-        wrong = list(_wrong_fields(given, _NODE_KEYS, ("kind",), _NODE_KINDS))
-        capacity, more = _quantity(given, "capacity", "B/s", wrong)
+    for name, inputs in nodes.items():
+        wrong = list(_wrong_fields(inputs, _NODE_KEYS, ("kind",), _NODE_KINDS))
+        capacity, more = _quantity(inputs, "capacity", "B/s", wrong)
         for breach in (*wrong, *more):
             yield f"{document.where(('nodes', name))}: {name}: {breach}"
         if not wrong:
-            within = str(given.get("within") or "")
-            kind = NodeKind(given["kind"])
-            about = str(given.get("about") or "")
+            within = str(inputs.get("within") or "")
+            kind = NodeKind(inputs["kind"])
+            about = str(inputs.get("about") or "")
             graph.add_node(
                 name, kind=kind, within=within, capacity_bytes_per_s=capacity, about=about
             )
-    for index, given in enumerate(links):
-        for breach in _laid(graph, given, nodes):
+    for index, inputs in enumerate(links):
+        for breach in _laid(graph, inputs, nodes):
             yield f"{document.where(('links', index))}: {breach}"
 
 
-def _laid(graph: Graph, given: Any, nodes: dict[str, Any]) -> Iterator[str]:
+def _laid(graph: Graph, inputs: Any, nodes: dict[str, Any]) -> Iterator[str]:
     """Lay one link of the file; what is wrong with it comes out."""
-    wrong = list(_wrong_fields(given, _LINK_KEYS, _LINK_NEEDS, _LINK_KINDS))
-    wrong += [] if wrong else _wrong_ends(given, nodes)
-    bandwidth, first = _quantity(given, "bandwidth", "B/s", wrong)
-    latency_s, second = _quantity(given, "latency", "s", wrong)
-    energy_j_per_bit, third = _quantity(given, "energy", "J/bit", wrong)
+    wrong = list(_wrong_fields(inputs, _LINK_KEYS, _LINK_NEEDS, _LINK_KINDS))
+    wrong += [] if wrong else _wrong_ends(inputs, nodes)
+    bandwidth, first = _quantity(inputs, "bandwidth", "B/s", wrong)
+    latency_s, second = _quantity(inputs, "latency", "s", wrong)
+    energy_j_per_bit, third = _quantity(inputs, "energy", "J/bit", wrong)
     if breaches := [*wrong, *first, *second, *third]:
         yield from breaches
         return
-    source, target = str(given["from"]), str(given["to"])
+    source, target = str(inputs["from"]), str(inputs["to"])
     if source == target:
         yield f"{source} is joined to itself"
         return
     link = Link(
-        kind=LinkKind[given["kind"].upper()],
+        kind=LinkKind[inputs["kind"].upper()],
         bandwidth_bytes_per_s=bandwidth,
         latency_ps=picoseconds(latency_s),
         energy_j_per_bit=energy_j_per_bit,
     )
-    ways = [(source, target)] if given.get("one_way") else [(source, target), (target, source)]
-    for start, end in ways:
+    paths = [(source, target)] if inputs.get("one_way") else [(source, target), (target, source)]
+    for start, end in paths:
         if graph.has_edge(start, end):
             yield f"{start}>{end} is given twice"
         graph.add_edge(start, end, **link.attributes())
 
 
-def _wrong_ends(given: dict[str, Any], nodes: dict[str, Any]) -> list[str]:
+def _wrong_ends(inputs: dict[str, Any], nodes: dict[str, Any]) -> list[str]:
     wrong = [
-        f"{end}: no node {nearest(str(given[end]), nodes)}"
+        f"{end}: no node {nearest(str(inputs[end]), nodes)}"
         for end in ("from", "to")
-        if str(given[end]) not in nodes
+        if str(inputs[end]) not in nodes
     ]
-    if not isinstance(given.get("one_way", False), bool):
-        wrong.append(f"one_way must be true or false, found {given['one_way']!r}")
+    if not isinstance(inputs.get("one_way", False), bool):
+        wrong.append(f"one_way must be true or false, found {inputs['one_way']!r}")
     return wrong
 
 
 def _wrong_fields(
-    given: Any, allowed: tuple[str, ...], needed: tuple[str, ...], kinds: tuple[str, ...]
+    inputs: Any, allowed: tuple[str, ...], needed: tuple[str, ...], kinds: tuple[str, ...]
 ) -> Iterator[str]:
-    if not isinstance(given, dict):
-        yield f"expected {{{', '.join(allowed)}}}, found {given!r}"
+    if not isinstance(inputs, dict):
+        yield f"expected {{{', '.join(allowed)}}}, found {inputs!r}"
         return
-    if missing := [field for field in needed if field not in given]:
+    if missing := [field for field in needed if field not in inputs]:
         yield f"misses {', '.join(missing)}"
-    for field in given:
+    for field in inputs:
         if field not in allowed:
             yield f"unknown key {nearest(field, allowed)} (allowed: {', '.join(allowed)})"
-    if "kind" in given and given["kind"] not in kinds:
-        yield f"unknown kind {nearest(str(given['kind']), kinds)} (allowed: {', '.join(kinds)})"
+    if "kind" in inputs and inputs["kind"] not in kinds:
+        yield f"unknown kind {nearest(str(inputs['kind']), kinds)} (allowed: {', '.join(kinds)})"
 
 
-def _quantity(given: Any, field: str, si: str, wrong: list[str]) -> tuple[float, list[str]]:
+def _quantity(inputs: Any, field: str, si: str, wrong: list[str]) -> tuple[float, list[str]]:
     """A number with its unit, in SI (0 where the field is absent), or what is wrong with it."""
-    if wrong or field not in given:
+    if wrong or field not in inputs:
         return 0.0, []
-    number, _, unit = str(given[field]).strip().partition(" ")
+    number, _, unit = str(inputs[field]).strip().partition(" ")
     fitting = [symbol for symbol, known in UNITS.items() if known.si == si]
     try:
         value = float(number)
@@ -181,11 +181,11 @@ def _quantity(given: Any, field: str, si: str, wrong: list[str]) -> tuple[float,
     if unit.strip() not in fitting:
         example = f"64 {fitting[2 if si == 'B/s' else 3]}"
         return 0.0, [
-            f"{field} must be a number and a unit such as {example}, found {given[field]!r}"
+            f"{field} must be a number and a unit such as {example}, found {inputs[field]!r}"
         ]
     if not 0 <= value < float("inf"):
-        return 0.0, [f"{field} must be finite and 0 or more, found {given[field]!r}"]
+        return 0.0, [f"{field} must be finite and 0 or more, found {inputs[field]!r}"]
     found = to_si(value, unit.strip())
     if si == "s" and found > _LONGEST_S:
-        return 0.0, [f"{field} must be at most {_LONGEST_S:g} s, found {given[field]!r}"]
+        return 0.0, [f"{field} must be at most {_LONGEST_S:g} s, found {inputs[field]!r}"]
     return found, []

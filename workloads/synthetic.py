@@ -225,14 +225,14 @@ def generate(
 ) -> Requests:
     """Draw ``requests`` requests; arrivals, prompts, outputs and prefixes are independent."""
     _whole("requests", requests, 1)
-    when, asked, answered, begun = rng.spawn(4)
+    when, requested, answered, begun = rng.spawn(4)
     times_ps = arrivals.draw_ps(requests, when)
     if not times_ps[-1] < _LAST_PS:
         raise TraceError(
             f"the last of {requests} requests would arrive after {times_ps[-1] / PS_PER_S:.0f} s, "
             f"a run holds {_LAST_PS / PS_PER_S:.0f} s (106 days)"
         )
-    prompt = prompt_tokens.draw(requests, asked)
+    prompt = prompt_tokens.draw(requests, requested)
     offsets = ids = None
     if shared_prefix is not None:
         offsets, ids = share_prefixes(shared_prefix, prompt, begun)

@@ -18,7 +18,7 @@ import numpy as np
 from workloads.columns import Integers, Requests, TraceError
 from workloads.readers.detect import FORMATS as FORMATS
 from workloads.readers.detect import detect_form, named_form
-from workloads.readers.trace_format import Form, ReadOptions, Rows, take
+from workloads.readers.trace_format import ReadOptions, Rows, TraceFormat, take
 from workloads.readers.unit_notes import unit_notes
 
 PS_PER_S = 10**12
@@ -124,7 +124,7 @@ def parse_trace(path: Path, format: str, options: ReadOptions = _AS_IT_IS) -> Ro
         hint = f"; is it {near[0]!r}?" if near else ""
         raise TraceError(f"unknown trace format {format!r}{hint} (known: {', '.join(FORMATS)})")
     _check_file(path)
-    form: Form | None = None
+    form: TraceFormat | None = None
     if format == "auto":
         form = detect_form(path, options)
     elif format != "parquet":
@@ -147,7 +147,7 @@ def _read_parquet(path: Path, options: ReadOptions) -> Rows:
     return read_parquet(path, options.hash_block_tokens)
 
 
-def _read_text(path: Path, form: Form) -> Rows:
+def _read_text(path: Path, form: TraceFormat) -> Rows:
     if form.container == "csv":
         from workloads.readers.csvfile import read_csv
 

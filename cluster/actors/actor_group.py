@@ -18,7 +18,7 @@ from ray.exceptions import (
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from cluster.actors.import_guard import keep_out_pandas
+from cluster.actors.import_guard import block_pandas
 from cluster.actors.placement import Packing
 
 Ref: TypeAlias = Any
@@ -51,7 +51,7 @@ class CardLostError(RuntimeError):
     exit_code: ClassVar[int] = 1
 
 
-class CrewError(RuntimeError):
+class ActorGroupError(RuntimeError):
     """The Ray cluster cannot host the cards; says why."""
 
     exit_code: ClassVar[int] = 3
@@ -68,15 +68,15 @@ class Worker(Protocol):
         """What must be equal in all processes of a run for its bits to be so."""
 
 
-Share: TypeAlias = Callable[[Sequence[Any]], Worker]
+WorkerState: TypeAlias = Callable[[Sequence[Any]], Worker]
 """Makes the share of some cards from their descriptions, of which the crew reads only ``name``."""
 
 
 class CardActor:
     """The shell around the share of some cards."""
 
-    def __init__(self, share: Share, cards: Sequence[Any]) -> None:
-        keep_out_pandas()
+    def __init__(self, share: WorkerState, cards: Sequence[Any]) -> None:
+        block_pandas()
         self._share = share(cards)
 
     def node(self) -> str:
@@ -94,7 +94,7 @@ def fetch(ref: Ref) -> Any:
     ------
     Lost
         It cannot come any more.
-    CrewError
+    ActorGroupError
         The actor cannot even be made: corsair-sim is not installed there, most likely.
     Exception
         Whatever the work itself has raised.
@@ -108,19 +108,19 @@ def fetch(ref: Ref) -> Any:
     except RayActorError as error:
         if "creation task" in str(error):
             reason = str(error).strip().splitlines()[-1].strip()
-            raise CrewError(f"a card's actor cannot be made on its node: {reason}") from error
+            raise ActorGroupError(f"a card's actor cannot be made on its node: {reason}") from error
         raise Lost from error
     except LOSSES as error:
         raise Lost from error
 
 
-class Crew:
+class ActorGroup:
     """All actors of a run."""
 
     def __init__(
         self,
         packing: Packing,
-        share: Share,
+        share: WorkerState,
         cards: Mapping[int, Any],
         notice: Callable[[str], None],
         *,
@@ -145,10 +145,10 @@ class Crew:
     def __len__(self) -> int:
         return len(self.cards)
 
-    def hire(self) -> int:
+    def create_actors(self) -> int:
         """Start all actors; return on how many nodes, when every one has answered."""
         if not self._group.wait(PLACING_S):
-            raise CrewError(
+            raise ActorGroupError(
                 f"the Ray cluster has no room for {self._group.bundle_count} servers of cards: no "
                 f"node with a free CPU within {PLACING_S:.0f} s"
             )
@@ -159,7 +159,7 @@ class Crew:
         own = self._share([]).version()
         strangers = sorted({node for node, v in zip(nodes, versions, strict=True) if v != own})
         if strangers:
-            raise CrewError(
+            raise ActorGroupError(
                 f"another version of corsair-sim runs on node {strangers[0]}: install the same one "
                 "on all nodes of the Ray cluster"
             )
@@ -216,13 +216,13 @@ class Crew:
         ------
         CardLostError
             One has been lost too often.
-        CrewError
+        ActorGroupError
             There is no room for one any more, or again and again it was none of the actors.
         """
         lost = self._renew()
         self._fruitless = 0 if lost else self._fruitless + 1
         if self._fruitless > FRUITLESS:
-            raise CrewError("Ray loses objects again and again: look into its logs")
+            raise ActorGroupError("Ray loses objects again and again: look into its logs")
         return lost
 
     def _renew(self) -> set[int]:
@@ -234,14 +234,14 @@ class Crew:
         waiting = self._silent(lost)
         while waiting:  # started on a node that has gone, of which Ray did not know yet
             if time.monotonic() > deadline:
-                raise CrewError(self._homeless(len(waiting)))
+                raise ActorGroupError(self._homeless(len(waiting)))
             time.sleep(RETRY_S)
             for actor in sorted(waiting):
                 self._replace(actor)
             waiting = self._silent(waiting)
         return lost
 
-    def dismiss(self) -> None:
+    def release(self) -> None:
         """Let the actors and their bundles go."""
         for actor in self._actors:
             with suppress(Exception):
@@ -258,7 +258,7 @@ class Crew:
         while late:  # many actors may take minutes, but one after the other comes up
             come, late = ray.wait(late, num_returns=1, timeout=PLACING_S)
             if not come:
-                raise CrewError(self._homeless(len(late)))
+                raise ActorGroupError(self._homeless(len(late)))
         return {actor for actor, ref in refs.items() if not _answers(ref)}
 
     def _homeless(self, actors: int) -> str:

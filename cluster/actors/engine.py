@@ -5,8 +5,8 @@ Nothing here imports Ray before it is connected to (see ``hiring``).
 
 from collections.abc import Iterator
 
-from cluster.actors.session import Hiring
-from cluster.actors.worker import Share
+from cluster.actors.session import ActorSession
+from cluster.actors.worker import WorkerState
 from cluster.perf_model.card import cards_of
 from cluster.scenario.resolve import Resolved
 from cluster.serving.interface import Arrivals, Observer, OnSteps
@@ -17,26 +17,28 @@ from cluster.serving.tables import Columns, card_parts
 class RayEngine:
     """Prices, runs and accounts on actors; each method gives what its local counterpart gives."""
 
-    def __init__(self, hiring: Hiring) -> None:
-        self._hiring = hiring
+    def __init__(self, actor_session: ActorSession) -> None:
+        self._actor_session = actor_session
         self._closed: set[int] = set()
 
     def beside(self) -> "RayEngine":
         """Another one on the same Ray, for the other pool; it is closed with this one."""
-        return RayEngine(self._hiring.beside())
+        return RayEngine(self._actor_session.beside())
 
     def assemble(self, resolved: Resolved) -> Machine:
         """Lay the machine out, hire an actor for every card that has a rank, and price it."""
         layout = lay_out(resolved)  # what does not fit is refused before anything is started
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
-        crew = self._hiring.hire(Share, cards, servers)
+        actor_group = self._actor_session.create_actors(WorkerState, cards, servers)
         return priced(
             layout,
-            lambda inputs, jobs: crew.price(inputs, jobs, [int(job.cards[0]) for job in jobs]),
+            lambda inputs, jobs: actor_group.price(
+                inputs, jobs, [int(job.cards[0]) for job in jobs]
+            ),
         )
 
-    def play(
+    def execute(
         self,
         resolved: Resolved,
         machine: Machine,
@@ -46,10 +48,10 @@ class RayEngine:
         on_steps: OnSteps | None = None,
     ) -> Outcome:
         """Serve the requests; every card accounts for its own time."""
-        from cluster.actors.executor import Play
+        from cluster.actors.executor import Executor
 
-        play = Play(
-            self._hiring.crew,
+        execute = Executor(
+            self._actor_session.actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
             max_bins=max_bins(resolved),
@@ -57,13 +59,13 @@ class RayEngine:
             observer=observer,
             on_steps=on_steps,
         )
-        outcome = play.outcome()
-        self._closed = play.closed
+        outcome = execute.outcome()
+        self._closed = execute.closed
         return outcome
 
     def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
         """One part per card, in card order, from the card's own actor."""
         from cluster.actors.remote_tables import ColumnSource
 
-        source = ColumnSource(self._hiring.crew, self._closed, machine, outcome)
+        source = ColumnSource(self._actor_session.actor_group, self._closed, machine, outcome)
         return card_parts(machine, outcome, source.of)

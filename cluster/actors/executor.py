@@ -10,9 +10,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import ray
 
-from cluster.actors.actor_group import Crew, Lost, fetch
-from cluster.actors.in_flight import Flight
-from cluster.actors.log_batches import BATCH_ROWS, Batches, Lane
+from cluster.actors.actor_group import ActorGroup, Lost, fetch
+from cluster.actors.in_flight import InFlight
+from cluster.actors.log_batches import BATCH_ROWS, Batches, LogStream
 from cluster.actors.partition import independent_parts, joined
 from cluster.actors.worker import Place, StageBooks, bins_of
 from cluster.perf_model.counters import Tally
@@ -29,12 +29,12 @@ Pair: TypeAlias = tuple[int, int]
 """A part and an actor that has cards of its replicas."""
 
 
-class Play:
+class Executor:
     """The state of one run; ``outcome`` takes it to its end."""
 
     def __init__(
         self,
-        crew: Crew,
+        actor_group: ActorGroup,
         machine: Machine,
         arrivals: Arrivals,
         *,
@@ -47,7 +47,7 @@ class Play:
         check_limits(limits)
         check_prices(prices, limits)
         check_arrivals(arrivals, limits, prices.replicas)
-        self._crew = crew
+        self._actor_group = actor_group
         self._machine = machine
         self._arrivals = arrivals
         self._max_bins = max_bins
@@ -60,26 +60,26 @@ class Play:
         self._shared = ray.put(prices), ray.put(arrivals), ray.put(machine.joules)
         self._served: dict[int, tuple[Served, Tally, Floats]] = {}
         self._books: dict[Place, StageBooks] = {}
-        self._told: set[int] = set()
+        self._notified: set[int] = set()
         self.closed: set[int] = set()
         """Actors that hold closed accounts of their cards."""
 
     def outcome(self) -> Outcome:
         """Run, and run again what is lost, until every card's accounts are closed."""
         apart = len(self._parts) > 1
-        self._crew.lead("warm", *self._shared, self._machine.limits, apart)
-        todo = {pair for actor in range(len(self._crew)) for pair in self._pairs(actor)}
+        self._actor_group.lead("warm", *self._shared, self._machine.limits, apart)
+        todo = {pair for actor in range(len(self._actor_group)) for pair in self._pairs(actor)}
         while True:
             todo -= self._feed(todo)
             if not todo and self._close():
                 return self._joined()
-            mended = self._crew.mend()
+            mended = self._actor_group.mend()
             self.closed -= mended
-            todo |= {pair for actor in mended - self._told for pair in self._pairs(actor)}
+            todo |= {pair for actor in mended - self._notified for pair in self._pairs(actor)}
 
     def _pairs(self, actor: int) -> set[Pair]:
         """The parts that an actor has cards of."""
-        replicas = {card.replica for card in self._crew.cards[actor]}
+        replicas = {card.replica for card in self._actor_group.cards[actor]}
         return {
             (number, actor)
             for number, part in enumerate(self._parts)
@@ -88,21 +88,23 @@ class Play:
 
     def _feed(self, todo: set[Pair]) -> set[Pair]:
         """Run the parts that somebody has to account for; return the pairs that are done."""
-        lanes = {
-            number: Lane(self._crew, number, {actor for n, actor in todo if n == number})
+        streams = {
+            number: LogStream(
+                self._actor_group, number, {actor for n, actor in todo if n == number}
+            )
             for number in sorted({number for number, _ in todo})
         }
-        for number, lane in lanes.items():
+        for number, stream in streams.items():
             replicas = self._parts[number].replicas
-            lane.open(replicas, self._shared[0], self._max_bins, self._begin_ps)
+            stream.open(replicas, self._shared[0], self._max_bins, self._begin_ps)
         if len(self._parts) > 1:
-            self._run_apart(lanes)
-        elif lanes:
-            self._run_here(lanes[0])
+            self._run_apart(streams)
+        elif streams:
+            self._run_here(streams[0])
         self._observer = self._on_steps = None  # who watches sees the run once
-        return {(number, actor) for number, lane in lanes.items() for actor in lane.settle()}
+        return {(number, actor) for number, stream in streams.items() for actor in stream.settle()}
 
-    def _run_here(self, lane: Lane) -> None:
+    def _run_here(self, stream: LogStream) -> None:
         """Run everything in this process."""
         batches, tally = Batches(BATCH_ROWS), Tally(begin_ps=self._begin_ps)
         on_steps = self._on_steps
@@ -112,7 +114,7 @@ class Play:
             tally.add(window)
             shares.add(window)
             for batch in batches.add(window):
-                lane.push(ray.put(batch))
+                stream.push(ray.put(batch))
             if on_steps is not None:
                 on_steps(window)
 
@@ -123,69 +125,69 @@ class Play:
             observer=self._observer,
             on_steps=taken,
         )
-        lane.push(ray.put(batches.rest()))
+        stream.push(ray.put(batches.rest()))
         request_j = shares.of(members_of(served, self._arrivals))
         self._served[0] = served, tally, request_j
 
-    def _run_apart(self, lanes: dict[int, Lane]) -> None:
+    def _run_apart(self, streams: dict[int, LogStream]) -> None:
         """Have each part run by the actor of its first card, as many at once as there are CPUs."""
-        flight = Flight(self._observer, len(self._arrivals.arrival_ps))
-        waiting = deque(lanes)
+        flight = InFlight(self._observer, len(self._arrivals.arrival_ps))
+        waiting = deque(streams)
         while waiting or flight:
-            while waiting and len(flight) < self._crew.at_once:
+            while waiting and len(flight) < self._actor_group.at_once:
                 number = waiting.popleft()
                 limits, begin_ps = self._machine.limits, self._begin_ps
-                given = (self._parts[number], *self._shared, limits, begin_ps)
-                flight.begin(number, self._ask(number, "begin", *given, answers=2))
+                inputs = (self._parts[number], *self._shared, limits, begin_ps)
+                flight.begin(number, self._ask(number, "begin", *inputs, answers=2))
             number, progress, window = flight.land()
             if progress is None:
-                lanes[number].forsake()
+                streams[number].forsake()
                 continue
-            lanes[number].push(window)
+            streams[number].push(window)
             if progress.running:
                 flight.begin(number, self._ask(number, "advance", BATCH_ROWS, answers=2))
             else:
-                self._finish(number, lanes[number])
+                self._finish(number, streams[number])
         flight.end()
 
-    def _finish(self, number: int, lane: Lane) -> None:
+    def _finish(self, number: int, stream: LogStream) -> None:
         """Take what became of a part's requests."""
         try:
             self._served[number] = fetch(self._ask(number, "served"))
         except Lost:
-            lane.forsake()
+            stream.forsake()
 
-    def _ask(self, number: int, method: str, *given: object, answers: int = 1) -> Any:
+    def _ask(self, number: int, method: str, *inputs: object, answers: int = 1) -> Any:
         """Ask the actor that runs a part."""
         first = int(self._machine.cards[self._parts[number].replicas[0], 0, 0])
-        runner = self._crew.actor_of(first)
-        return self._crew.ask(runner, method, number, *given, answers=answers)
+        runner = self._actor_group.actor_of(first)
+        return self._actor_group.ask(runner, method, number, *inputs, answers=answers)
 
     def _close(self) -> bool:
         """Close the accounts of all actors and collect them; whether all have answered."""
         end_ps = max(
             last_ps(served.arrival_ps, served.finish_ps) for served, _, _ in self._served.values()
         )
-        places: dict[int, list[Place]] = {actor: [] for actor in range(len(self._crew))}
+        places: dict[int, list[Place]] = {actor: [] for actor in range(len(self._actor_group))}
         for replica, stage in sorted(self._all_places()):
             first = int(self._machine.cards[replica, stage, 0])
-            places[self._crew.actor_of(first)].append((replica, stage))
+            places[self._actor_group.actor_of(first)].append((replica, stage))
         refs = {
-            actor: self._crew.ask(actor, "close", end_ps, wanted)
+            actor: self._actor_group.ask(actor, "close", end_ps, wanted)
             for actor, wanted in places.items()
-            if actor not in self._told
+            if actor not in self._notified
         }
         for actor, ref in refs.items():
             try:
                 self._books |= dict(zip(places[actor], fetch(ref), strict=True))
             except Lost:
                 continue
-            self._told.add(actor)
+            self._notified.add(actor)
             self.closed.add(actor)
-        return len(self._told) == len(self._crew)
+        return len(self._notified) == len(self._actor_group)
 
     def _all_places(self) -> set[Place]:
-        return {(card.replica, card.stage) for cards in self._crew.cards for card in cards}
+        return {(card.replica, card.stage) for cards in self._actor_group.cards for card in cards}
 
     def _joined(self) -> Outcome:
         numbers = range(len(self._parts))

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 
-class Absent:
+class ImportBlocker:
     """A finder of modules (``sys.meta_path``) by which some are not installed."""
 
     def __init__(self, *names: str) -> None:
@@ -19,6 +19,6 @@ class Absent:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
-def keep_out_pandas() -> None:
+def block_pandas() -> None:
     """Arrow imports pandas where it finds it: 43 MB and a quarter of a second of every actor."""
-    sys.meta_path.insert(0, Absent("pandas"))
+    sys.meta_path.insert(0, ImportBlocker("pandas"))

@@ -7,7 +7,7 @@ from cluster.actors.worker import Progress
 from cluster.serving.interface import Observer
 
 
-class Flight:
+class InFlight:
     """Calls under way, each of which advances a part by one window; watched as one run."""
 
     def __init__(self, observer: Observer | None, requests: int) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from cluster.actors.actor_group import Crew, Lost, Ref, fetch
+from cluster.actors.actor_group import ActorGroup, Lost, Ref, fetch
 from cluster.perf_model.tables import STEP, Integers, Records
 
 BATCH_ROWS = 1 << 16
@@ -40,11 +40,11 @@ class Batches:
         return batch
 
 
-class Lane:
+class LogStream:
     """The log of one part on its way to the actors that account for it."""
 
-    def __init__(self, crew: Crew, number: int, actors: set[int]) -> None:
-        self._crew = crew
+    def __init__(self, actor_group: ActorGroup, number: int, actors: set[int]) -> None:
+        self._actor_group = actor_group
         self._number = number
         self.actors = set(actors)
         """Those that have answered every time so far."""
@@ -52,15 +52,20 @@ class Lane:
 
     def open(self, replicas: Integers, prices: Ref, max_bins: int, begin_ps: int) -> None:
         """Begin new accounts."""
-        given = self._number, replicas, prices, max_bins, begin_ps
-        self._flying.append({actor: self._crew.ask(actor, "open", *given) for actor in self.actors})
+        inputs = self._number, replicas, prices, max_bins, begin_ps
+        self._flying.append(
+            {actor: self._actor_group.ask(actor, "open", *inputs) for actor in self.actors}
+        )
 
     def push(self, window: Ref) -> None:
         """Send a window to all; wait if there are too many on their way."""
         if len(self._flying) == IN_FLIGHT:
             self._land()
         self._flying.append(
-            {actor: self._crew.ask(actor, "account", self._number, window) for actor in self.actors}
+            {
+                actor: self._actor_group.ask(actor, "account", self._number, window)
+                for actor in self.actors
+            }
         )
 
     def forsake(self) -> None:

@@ -69,8 +69,8 @@ def pack(servers: Mapping[int, int], cards_per_actor: CardsPerActor, *, cpus: fl
         ``cards_per_actor`` is neither ``auto`` nor at least 1.
     """
     check_cards_per_actor(cards_per_actor)
-    asked = cards_per_actor
-    each = auto_cards_per_actor(len(servers), cpus) if asked == "auto" else asked
+    requested = cards_per_actor
+    each = auto_cards_per_actor(len(servers), cpus) if requested == "auto" else requested
     largest = max(Counter(servers.values()).values(), default=0)
     actors: list[list[int]] = []
     for card, server in servers.items():

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 
-from cluster.actors.actor_group import Crew, Lost, Ref, fetch
+from cluster.actors.actor_group import ActorGroup, Lost, Ref, fetch
 from cluster.replay.run import ReplayMachine, ReplayOutcome
 from cluster.replay.tables import by_card, card_ops, seats_of
 from results.remote_parts import Encoded
@@ -18,8 +18,10 @@ class OpSource:
     A part hangs on nothing but what is sent along, so a lost one is simply asked for again.
     """
 
-    def __init__(self, crew: Crew, machine: ReplayMachine, outcome: ReplayOutcome) -> None:
-        self._crew = crew
+    def __init__(
+        self, actor_group: ActorGroup, machine: ReplayMachine, outcome: ReplayOutcome
+    ) -> None:
+        self._actor_group = actor_group
         self._machine = machine
         self._outcome = outcome
         self._seats = seats_of(machine)
@@ -37,14 +39,14 @@ class OpSource:
     def _ask(self, rank: int) -> Ref:
         card = self._seats[rank].index
         ops = card_ops(self._machine, self._outcome, rank)
-        return self._crew.ask(self._crew.actor_of(card), "encode", card, ops)
+        return self._actor_group.ask(self._actor_group.actor_of(card), "encode", card, ops)
 
     def _fetch(self, rank: int, ref: Ref) -> Encoded:
         while True:
             try:
                 part: Encoded = fetch(ref)
             except Lost:
-                self._crew.mend()
+                self._actor_group.mend()
                 ref = self._ask(rank)
             else:
                 return part

@@ -1,6 +1,6 @@
 """The cards' columns, from their actors to the writer."""
 
-from cluster.actors.actor_group import Crew, Lost, Ref, fetch
+from cluster.actors.actor_group import ActorGroup, Lost, Ref, fetch
 from cluster.actors.worker import Place
 from cluster.perf_model.card import Card
 from cluster.serving.run import Machine, Outcome
@@ -13,8 +13,10 @@ AHEAD = 2
 class ColumnSource:
     """Fetches columns a little before they are written; the order is that of the map."""
 
-    def __init__(self, crew: Crew, closed: set[int], machine: Machine, outcome: Outcome) -> None:
-        self._crew = crew
+    def __init__(
+        self, actor_group: ActorGroup, closed: set[int], machine: Machine, outcome: Outcome
+    ) -> None:
+        self._actor_group = actor_group
         self._closed = closed
         self._machine = machine
         self._outcome = outcome
@@ -24,7 +26,7 @@ class ColumnSource:
 
     def of(self, card: Card) -> Columns:
         """Columns of one card; cards are asked for in the order of the map."""
-        actor, pool = self._crew.actor_of(card.index), self._machine.fit.pool
+        actor, pool = self._actor_group.actor_of(card.index), self._machine.fit.pool
         if actor != self._actor:
             self._actor, self._columns = actor, self._fetch(actor)
         place = (card.replica, card.stage)
@@ -34,9 +36,9 @@ class ColumnSource:
 
     def _fetch(self, actor: int) -> dict[Place, Columns]:
         pool = self._machine.fit.pool
-        for other in range(actor, min(actor + AHEAD, len(self._crew))):
+        for other in range(actor, min(actor + AHEAD, len(self._actor_group))):
             if other in self._closed and other not in self._coming:
-                self._coming[other] = self._crew.ask(other, "columns", pool)
+                self._coming[other] = self._actor_group.ask(other, "columns", pool)
         self._coming = {other: ref for other, ref in self._coming.items() if other >= actor}
         try:
             return dict(fetch(self._coming[actor])) if actor in self._coming else {}

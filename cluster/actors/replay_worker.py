@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cluster.perf_model.prices.program import RowJob, RowPrice
 
 
-class ReplayShare:
+class ReplayWorkerState:
     """Some cards of the machine, and the work that is theirs."""
 
     def __init__(self, cards: Sequence[Seat]) -> None:

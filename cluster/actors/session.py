@@ -12,10 +12,10 @@ from cluster.actors.connect import Session, connected
 from cluster.actors.placement import CardsPerActor, Packing, check_cards_per_actor, pack
 
 if TYPE_CHECKING:
-    from cluster.actors.actor_group import Crew, Share
+    from cluster.actors.actor_group import ActorGroup, WorkerState
 
 
-class Hiring:
+class ActorSession:
     """What was asked of Ray, and what has been opened for it."""
 
     def __init__(
@@ -26,9 +26,9 @@ class Hiring:
         self._cards_per_actor = cards_per_actor
         self._notice = notice
         self._open = ExitStack()
-        self._crew: Crew | None = None
+        self._actor_group: ActorGroup | None = None
         self._session: Session | None = None
-        self._leader: Hiring | None = None
+        self._leader: ActorSession | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -37,33 +37,37 @@ class Hiring:
         self._open.close()
 
     @property
-    def crew(self) -> "Crew":
+    def actor_group(self) -> "ActorGroup":
         """The crew that has been hired."""
-        if self._crew is None:
+        if self._actor_group is None:
             raise RuntimeError("the machine is assembled first")
-        return self._crew
+        return self._actor_group
 
-    def hire(self, share: "Share", cards: Mapping[int, Any], servers: Mapping[int, int]) -> "Crew":
+    def create_actors(
+        self, share: "WorkerState", cards: Mapping[int, Any], servers: Mapping[int, int]
+    ) -> "ActorGroup":
         """Start or join Ray and hire an actor for every card; both maps are in card order.
 
         Raises
         ------
-        RayStartError, CrewError
+        RayStartError, ActorGroupError
             There is no such Ray, or it cannot host the cards.
         """
         session = self._connected()
-        from cluster.actors.actor_group import Crew
+        from cluster.actors.actor_group import ActorGroup
 
         packing = pack(servers, self._cards_per_actor, cpus=session.cpus)
-        crew = Crew(packing, share, cards, self._notice, at_once=max(1, int(session.cpus)))
-        self._open.callback(crew.dismiss)
-        self._tell(packing, crew.hire(), session)
-        self._crew = crew
-        return crew
+        actor_group = ActorGroup(
+            packing, share, cards, self._notice, at_once=max(1, int(session.cpus))
+        )
+        self._open.callback(actor_group.release)
+        self._tell(packing, actor_group.create_actors(), session)
+        self._actor_group = actor_group
+        return actor_group
 
-    def beside(self) -> "Hiring":
+    def beside(self) -> "ActorSession":
         """For another crew on the same Ray; it is let go with this one."""
-        other = Hiring(self._address, self._cards_per_actor, self._notice)
+        other = ActorSession(self._address, self._cards_per_actor, self._notice)
         other._leader = self
         return other
 

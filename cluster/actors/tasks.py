@@ -43,7 +43,7 @@ class Answer(Generic[Key]):
 
 
 @dataclass(slots=True)
-class _Flight:
+class _InFlight:
     shared: Ref
     end_s: float | None
     overdue: bool = False
@@ -59,7 +59,7 @@ class TaskPool(Generic[Key]):
         self._work = work
         self._address = address
         self._open = ExitStack()
-        self._flights: dict[Ref, tuple[Key, _Flight]] = {}
+        self._flights: dict[Ref, tuple[Key, _InFlight]] = {}
         self._counted = (0.0, 1)
         self.session: Session | None = None
 
@@ -117,7 +117,7 @@ class TaskPool(Generic[Key]):
         """
         answer, shared = self._remote.remote(self._work, code_version(), *args)
         end_s = None if end_after_s is None else time.monotonic() + end_after_s
-        self._flights[answer] = (key, _Flight(shared, end_s))
+        self._flights[answer] = (key, _InFlight(shared, end_s))
 
     def answers(self, timeout_s: float) -> Iterator[Answer[Key]]:
         """What has come within ``timeout_s``; the first one ends the wait.
@@ -138,7 +138,7 @@ class TaskPool(Generic[Key]):
             key, flight = self._flights.pop(ref)
             yield self._answer(ref, key, flight)
 
-    def _answer(self, ref: Ref, key: Key, flight: _Flight) -> Answer[Key]:
+    def _answer(self, ref: Ref, key: Key, flight: _InFlight) -> Answer[Key]:
         import ray
         from ray.exceptions import RayTaskError, TaskCancelledError
 
@@ -183,7 +183,7 @@ _REASONS: Mapping[str, str] = {
 }
 
 
-def _why(error: BaseException, flight: _Flight) -> str:
+def _why(error: BaseException, flight: _InFlight) -> str:
     if flight.overdue:
         return "it did not come back in time and was killed"
     return _REASONS.get(type(error).__name__, "its process died")

@@ -115,7 +115,7 @@ class PartRun:
         return self._shares.of(members_of(self.served(), self._arrivals))
 
 
-class Share:
+class WorkerState:
     """Some cards of the machine, and the work that is theirs.
 
     Nothing is kept that cannot be had again from the cards and the arguments: where an actor is

@@ -13,7 +13,7 @@ from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
 from cluster.replay.op_tables import Columns
-from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, play_replay
+from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import (
     card_time_columns,
     critical_columns,
@@ -40,7 +40,7 @@ class ReplayEngine(Protocol):
 
     def assemble(self, resolved: ResolvedReplay) -> ReplayMachine: ...
 
-    def play(
+    def execute(
         self, resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
     ) -> ReplayOutcome: ...
 
@@ -53,7 +53,7 @@ class LocalReplayEngine:
     """Everything in this process."""
 
     assemble = staticmethod(assemble_replay)
-    play = staticmethod(play_replay)
+    execute = staticmethod(run_replay)
     op_parts = staticmethod(op_parts)
 
 
@@ -197,7 +197,7 @@ def _run(
     engine: ReplayEngine,
     observer: Observer | None,
 ) -> ReplayRun:
-    outcome = engine.play(resolved, machine, observer=observer)
+    outcome = engine.execute(resolved, machine, observer=observer)
     measures = measures_of(machine, outcome)
     return ReplayRun(
         scenario=resolved.scenario,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, get_args
 
 from cluster.actors.placement import CardsPerActor
-from cluster.actors.session import Hiring
+from cluster.actors.session import ActorSession
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from topology.catalog import Hardware
@@ -26,7 +26,7 @@ class EngineNameError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-class Asked(Protocol):
+class RunRequest(Protocol):
     """A scenario with everything that its names stood for."""
 
     @property
@@ -46,7 +46,7 @@ class Asked(Protocol):
 def opened(
     name: EngineName,
     local: Callable[[], Any],
-    on_ray: Callable[[Hiring], Any],
+    on_ray: Callable[[ActorSession], Any],
     *,
     cards_per_actor: CardsPerActor,
     ray_address: str | None,
@@ -64,8 +64,8 @@ def opened(
     if name == "local":
         yield local()
         return
-    with Hiring(ray_address, cards_per_actor, notice) as hiring:
-        yield on_ray(hiring)
+    with ActorSession(ray_address, cards_per_actor, notice) as actor_session:
+        yield on_ray(actor_session)
 
 
 def run_writer(root: str | Path, run_id: str) -> "RunWriter":
@@ -77,7 +77,7 @@ def run_writer(root: str | Path, run_id: str) -> "RunWriter":
 
 def commit(
     writer: "RunWriter",
-    asked: Asked,
+    requested: RunRequest,
     times: tuple[datetime, datetime],
     parts: Iterable[tuple[str, Any]],
 ) -> Path:
@@ -86,13 +86,13 @@ def commit(
 
     for table, columns in parts:
         writer.append(table, columns)
-    figures = asked.hardware.figures if asked.hardware else {}
+    figures = requested.hardware.figures if requested.hardware else {}
     return writer.commit(
         manifest(
-            run_id=asked.run_id,
+            run_id=requested.run_id,
             model_version=MODEL_VERSION,
-            scenario=asked.scenario.model_dump(mode="json"),
-            inputs=asked.inputs,
+            scenario=requested.scenario.model_dump(mode="json"),
+            inputs=requested.inputs,
             hardware={name: asdict(figure) for name, figure in figures.items()},
             times=times,
             command=sys.argv,

@@ -25,7 +25,7 @@ from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
-from cluster.serving.run import Machine, MapOf, Outcome, assemble, play
+from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts
 from results import display
 from results.columns import request_columns
@@ -42,7 +42,7 @@ class Engine(Protocol):
     def assemble(self, resolved: Resolved) -> Any: ...
 
     @property
-    def play(self) -> Callable[..., Any]: ...
+    def execute(self) -> Callable[..., Any]: ...
 
     def card_parts(self, machine: Any, outcome: Any) -> Iterator[Columns]: ...
 
@@ -51,7 +51,7 @@ class LocalEngine:
     """Everything in this process."""
 
     assemble = staticmethod(assemble)
-    play = staticmethod(play)
+    execute = staticmethod(execute)
     card_parts = staticmethod(card_parts)
 
     def beside(self) -> "LocalEngine":
@@ -166,10 +166,10 @@ def simulate(
         runner = _of_pools(one, resolved)
         machine = runner.assemble(resolved)
         if out is None:
-            return _run(resolved, machine, started, runner.play, observer)
+            return _run(resolved, machine, started, runner.execute, observer)
         with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
             on_steps = _keeper(writer) if resolved.scenario.store.steps else None
-            run = _run(resolved, machine, started, runner.play, observer, on_steps)
+            run = _run(resolved, machine, started, runner.execute, observer, on_steps)
             folder = commit(writer, resolved, run.times, _parts(run, runner))
             return replace(run, run_dir=folder)
 
@@ -177,7 +177,7 @@ def simulate(
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
     """Run a resolved scenario in this process on a machine that was assembled for its like."""
     runner = _of_pools(LocalEngine(), resolved)
-    return _run(resolved, machine, datetime.now(UTC), runner.play, observer)
+    return _run(resolved, machine, datetime.now(UTC), runner.execute, observer)
 
 
 def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
@@ -210,11 +210,11 @@ def _run(
     resolved: Resolved,
     machine: Machine,
     started: datetime,
-    play: Callable[..., Outcome],
+    execute: Callable[..., Outcome],
     observer: Observer | None,
     on_steps: OnSteps | None = None,
 ) -> Run:
-    outcome = play(resolved, machine, observer=observer, on_steps=on_steps)
+    outcome = execute(resolved, machine, observer=observer, on_steps=on_steps)
     check_warmup(resolved, outcome.served.arrival_ps)
     return Run(
         scenario=resolved.scenario,

@@ -14,7 +14,7 @@ SHOWN = ("p99_ttft_ms", "p99_tpot_ms", "slo_attainment", "output_throughput", "r
 
 def answer(
     scenario: "Scenario",
-    asked: tuple[str, Mapping[str, float] | None, float | None],
+    requested: tuple[str, Mapping[str, float] | None, float | None],
     *,
     explained: bool,
     as_json: bool,
@@ -28,7 +28,7 @@ def answer(
     from cluster.scenario.schema import Slo
     from cluster.studies.capacity import Objective, max_rate, min_cards
 
-    question, bounds, attainment = asked
+    question, bounds, attainment = requested
     slo = Slo(**bounds) if bounds else scenario.slo
     search = min_cards if question == "min-cards" else max_rate
 

@@ -25,14 +25,14 @@ def check(
     from cluster.scenario.resolve import resolve
     from cluster.scenario.warmup import check_warmup
 
-    asked = load(scenario, sets=sets or ())
-    resolved = resolve(asked)
+    requested = load(scenario, sets=sets or ())
+    resolved = resolve(requested)
     check_warmup(resolved)
     if resolved.pools is None:
         found, lines = _one(resolved)
     else:
         found, lines = _two(resolved)
-    text = "\n".join([f"{asked.name} (run {resolved.run_id})", *lines])
+    text = "\n".join([f"{requested.name} (run {resolved.run_id})", *lines])
     terminal.show(found, text, as_json=as_json, quiet=quiet)
 
 

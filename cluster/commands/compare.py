@@ -35,11 +35,11 @@ def compare(
     from results.compare import differences, metrics
 
     opened = [open_run(name) for name in runs]
-    asked, found = differences(opened), metrics(opened, everything=everything)
+    requested, found = differences(opened), metrics(opened, everything=everything)
     ids = [run.run_id for run in opened]
     payload = {
         "runs": ids,
-        "settings": {row.key: list(row.values) for row in asked},
+        "settings": {row.key: list(row.values) for row in requested},
         "metrics": {
             row.key: {"unit": row.unit, "values": list(row.values), "changes": list(row.changes)}
             for row in found
@@ -47,7 +47,7 @@ def compare(
     }
     names = [str(run.manifest["scenario"].get("name", "")) for run in opened]
     heads = [f"{name} {run_id}".strip() for name, run_id in zip(names, ids, strict=True)]
-    text = "\n\n".join([_heading(heads), _settings(asked, ids), _metrics(found, ids)])
+    text = "\n\n".join([_heading(heads), _settings(requested, ids), _metrics(found, ids)])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 

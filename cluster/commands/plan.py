@@ -50,15 +50,15 @@ def plan(  # noqa: PLR0913 - each is an option
     from cluster.studies.plan.ranking import slo_of
     from cluster.studies.plan.study import plan as study
 
-    asked = load_scenario(scenario, sets=[*(sets or ()), *options.sets_of_trace(trace)])
+    requested = load_scenario(scenario, sets=[*(sets or ()), *options.sets_of_trace(trace)])
     bounds = slo_of(slo) if slo else None
     shown = {"explained": explained, "as_json": as_json, "quiet": quiet}
     if smallest or fastest:
-        _capacity(asked, (smallest, fastest), (bounds, attainment), shown)
+        _capacity(requested, (smallest, fastest), (bounds, attainment), shown)
         return
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
     found = study(
-        asked,
+        requested,
         slo=bounds,
         load_at=options.load_of(load),
         objective=objective.value,
@@ -70,7 +70,7 @@ def plan(  # noqa: PLR0913 - each is an option
 
 
 def _capacity(
-    asked: "Scenario",
+    requested: "Scenario",
     questions: tuple[bool, bool],
     wanted: tuple[Mapping[str, float] | None, float | None],
     shown: Mapping[str, bool],
@@ -80,7 +80,7 @@ def _capacity(
 
     if all(questions):
         raise typer.BadParameter("--min-cards and --max-rate are two questions: ask one")
-    answer(asked, ("min-cards" if questions[0] else "max-rate", *wanted), **shown)
+    answer(requested, ("min-cards" if questions[0] else "max-rate", *wanted), **shown)
 
 
 def _tell(

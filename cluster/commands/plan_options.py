@@ -108,7 +108,7 @@ CHOICES = {
 """What may vary, and the option of each that is whole numbers; the others are names."""
 
 
-def choices_of(given: Mapping[str, str | None]) -> "Choices":
+def choices_of(inputs: Mapping[str, str | None]) -> "Choices":
     """What may vary, from the words of the options; those that were not given stay free.
 
     Raises
@@ -120,7 +120,7 @@ def choices_of(given: Mapping[str, str | None]) -> "Choices":
 
     read: dict[str, Any] = {
         name: _numbers(CHOICES[name], words) if CHOICES[name] else _names(words)
-        for name, words in given.items()
+        for name, words in inputs.items()
         if words is not None
     }
     return Choices(**{name: values for name, values in read.items() if values})

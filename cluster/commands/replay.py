@@ -32,10 +32,14 @@ def replay(  # noqa: PLR0913 - each is an option
     from cluster import load, replay_trace
     from cluster.commands.progress import Bar
 
-    asked = load(scenario, sets=sets or ())
+    requested = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json), what="operations") as bar:
         run = replay_trace(
-            asked, observer=bar, out=out, notice=engine_options.notice(quiet=quiet), **carried_out
+            requested,
+            observer=bar,
+            out=out,
+            notice=engine_options.notice(quiet=quiet),
+            **carried_out,
         )
     payload = {
         **run.summary,
@@ -44,7 +48,7 @@ def replay(  # noqa: PLR0913 - each is an option
         "waits": run.waits,
         "stage_bubble_share": run.stage_bubbles,
     }
-    head = f"{asked.name} (run {run.run_id})"
+    head = f"{requested.name} (run {run.run_id})"
     text = report(head, run.summary, run.waits, run.stage_bubbles, f"wrote {run.run_dir}")
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:

@@ -32,9 +32,9 @@ def report(
         write_sweep_report(sweep, out)
         said = verdict(sweep)
         size = out.stat().st_size
-        told = {"out": str(out), "bytes": size, "verdict": said}
+        printed = {"out": str(out), "bytes": size, "verdict": said}
         written = f"{said}\nwrote {out} ({size / 1e6:.1f} MB)"
-        terminal.show(told, written, as_json=as_json, quiet=quiet)
+        terminal.show(printed, written, as_json=as_json, quiet=quiet)
         return
     opened = [open_run(name) for name in runs]
     write_report(opened, out)

@@ -13,7 +13,7 @@ SHOWN = 10
 """Figures of each metric."""
 
 
-def tell_sensitivity(
+def print_sensitivity(
     found: "Sensitivity", *, draw: Path | None, as_json: bool, quiet: bool
 ) -> None:
     """Print the study, and draw its first tornado where that is asked for."""

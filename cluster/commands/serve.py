@@ -26,10 +26,10 @@ def serve(  # noqa: PLR0913 - each is an option
     from cluster.commands.progress import Bar
     from cluster.commands.summary import machine_lines, pictures, report
 
-    asked = load(scenario, sets=sets or ())
+    requested = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json)) as bar:
         run = simulate(
-            asked,
+            requested,
             observer=bar,
             out=out,
             notice=engine_options.notice(quiet=quiet),
@@ -37,7 +37,9 @@ def serve(  # noqa: PLR0913 - each is an option
         )
     payload = {**run.summary, "run_id": run.run_id, "run_dir": str(run.run_dir)}
     machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
-    text = report(f"{asked.name} (run {run.run_id})", machine, run.summary, f"wrote {run.run_dir}")
+    text = report(
+        f"{requested.name} (run {run.run_id})", machine, run.summary, f"wrote {run.run_dir}"
+    )
     if sparklines.shown():
         text = f"{text}\n\n{pictures(run.requests)}"
     terminal.show(payload, text, as_json=as_json, quiet=quiet)

@@ -104,7 +104,7 @@ def run(  # noqa: PLR0913 - each is an option
     if assumptions:
         if limit is not None:
             raise typer.BadParameter("--limit is for a sweep file: a study needs all its points")
-        from cluster.commands.sensitivity_text import tell_sensitivity
+        from cluster.commands.sensitivity_text import print_sensitivity
         from cluster.studies.sensitivity import sensitivity
 
         scenario, names = load(file, sets=sets or ()), figures or ("*",)
@@ -118,7 +118,7 @@ def run(  # noqa: PLR0913 - each is an option
                 observer=progress,
                 **where,
             )
-        tell_sensitivity(found, draw=draw, as_json=as_json, quiet=quiet)
+        print_sensitivity(found, draw=draw, as_json=as_json, quiet=quiet)
         return
     if file is None:
         raise typer.BadParameter("a sweep file is missing")

@@ -34,7 +34,7 @@ class SweepProgress:
         self._total = 0
         self._before = 0
         self._ran = 0
-        self._began_s = self._told_s = time.monotonic()
+        self._began_s = self._printed_s = time.monotonic()
         self._best: tuple[str, float, int] | None = None
         self._drawn = 0
 
@@ -70,8 +70,8 @@ class SweepProgress:
         self._ran += row.get("seconds") is not None
         self._judge(row)
         now_s = time.monotonic()
-        if self._shown and now_s - self._told_s > (0.2 if self._terminal else PLAIN_S):
-            self._told_s = now_s
+        if self._shown and now_s - self._printed_s > (0.2 if self._terminal else PLAIN_S):
+            self._printed_s = now_s
             self._draw(self.line(now_s))
 
     def noted(self, text: str) -> None:

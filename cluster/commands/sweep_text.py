@@ -21,8 +21,8 @@ def default_metric(metrics: Sequence[str]) -> str:
 def status_text(sweep: Sweep) -> str:
     """Counts by status, the commonest reasons, and the best point."""
     counts = sweep.status_counts
-    told = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
-    lines = [f"{sweep.name}: {sweep.total:,} points: {told or 'none'}", *_reasons(sweep)]
+    printed = ", ".join(f"{count:,} {status}" for status, count in counts.items() if count)
+    lines = [f"{sweep.name}: {sweep.total:,} points: {printed or 'none'}", *_reasons(sweep)]
     metric = default_metric(sweep.metrics)
     best = sweep.best(metric) if BETTER.get(metric) else []
     if best:

@@ -45,14 +45,14 @@ def show(
     sizes = {"racks": racks, "servers_per_rack": servers, "cards_per_server": cards}
     graph, hardware = _map(name, "rack" if racks in (None, 1) else "pod", sizes)
     counts = {str(kind): count for kind, count in count_nodes(graph).items()}
-    tiers, ways = tiers_of(graph, hardware), distances(compile_routes(graph))
+    tiers, paths = tiers_of(graph, hardware), distances(compile_routes(graph))
     payload = {
         "name": graph.name,
         "nodes": counts,
         "tiers": [asdict(tier) for tier in tiers],
-        "between_cards": [asdict(way) for way in ways],
+        "between_cards": [asdict(way) for way in paths],
     }
-    text = f"{graph.name}: {count_words(graph)}\n\n{_tier_table(tiers)}\n\n{_distance_table(ways)}"
+    text = f"{graph.name}: {count_words(graph)}\n\n{_tier_table(tiers)}\n\n{_distance_table(paths)}"
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 
@@ -108,8 +108,8 @@ def _map(name: str, level: str, sizes: Mapping[str, int | None]) -> tuple[Graph,
     from topology.types import TopologyError
 
     if Path(name).suffix in (".yaml", ".yml") and is_map(read_document(name)):
-        if given := [key for key, size in sizes.items() if size is not None]:
-            raise TopologyError(f"{name} is a whole map: {', '.join(given)} cannot be chosen")
+        if inputs := [key for key, size in sizes.items() if size is not None]:
+            raise TopologyError(f"{name} is a whole map: {', '.join(inputs)} cannot be chosen")
         return read_topology(name), None
     hardware = load_hardware(name)
     return build_level(hardware, level, sizes), hardware
@@ -131,7 +131,7 @@ def _tier_table(tiers: list[Tier]) -> str:
     return terminal.table(headers, rows)
 
 
-def _distance_table(ways: list[Distance]) -> str:
+def _distance_table(paths: list[Distance]) -> str:
     headers = ("two cards", "for example", "links", "latency, ns", "narrowest, GB/s")
     rows = [
         (
@@ -141,7 +141,7 @@ def _distance_table(ways: list[Distance]) -> str:
             f"{way.latency_s * 1e9:,.6g}",
             f"{way.bandwidth_bytes_per_s * 1e-9:,.6g}",
         )
-        for way in ways
+        for way in paths
     ]
     return terminal.table(headers, rows)
 

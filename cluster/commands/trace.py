@@ -171,9 +171,9 @@ def servegen(  # noqa: PLR0913 - each is an option
 def _check_choice(preset: str | None, own: Mapping[str, object]) -> None:
     from workloads.columns import TraceError
 
-    given = [name for name, value in own.items() if value is not None]
-    if preset is not None and given:
-        raise TraceError(f"--preset and {given[0]} exclude each other: a preset has its own")
+    inputs = [name for name, value in own.items() if value is not None]
+    if preset is not None and inputs:
+        raise TraceError(f"--preset and {inputs[0]} exclude each other: a preset has its own")
     missing = [name for name, value in own.items() if value is None and name != "--burstiness"]
     if preset is None and missing:
         raise TraceError(f"{', '.join(missing)} must be given, or --preset instead of all")

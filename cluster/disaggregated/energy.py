@@ -69,12 +69,13 @@ def link_bytes(outcome: PooledOutcome) -> Integers:
 
 def _leaving(machine: PooledMachine, sent: Integers) -> dict[int, Integers]:
     """[bin] bytes by the card of the prefill pool that sends them."""
-    ways = {
+    paths = {
         card: [machine.routes.bridge_link[card], machine.routes.up_links[card, 0]]
         for card in machine.pools[0].cards.ravel().tolist()
     }
     return {
-        card: sent[:, [link for link in out if link >= 0]].sum(axis=1) for card, out in ways.items()
+        card: sent[:, [link for link in out if link >= 0]].sum(axis=1)
+        for card, out in paths.items()
     }
 
 

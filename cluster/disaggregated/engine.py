@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import Protocol
 
 from cluster.disaggregated.placement import PooledMachine, assemble_pools
-from cluster.disaggregated.run import PooledOutcome, play_pools
+from cluster.disaggregated.run import PooledOutcome, run_pools
 from cluster.disaggregated.tables import card_parts
 from cluster.scenario.resolve import Resolved
 from cluster.serving.interface import Observer, OnSteps
@@ -19,7 +19,7 @@ class PoolEngine(Protocol):
     def assemble(self) -> Callable[[Resolved], Machine]: ...
 
     @property
-    def play(self) -> Callable[..., Outcome]: ...
+    def execute(self) -> Callable[..., Outcome]: ...
 
 
 class PooledEngine:
@@ -32,7 +32,7 @@ class PooledEngine:
         prefill, decode = self._engines
         return assemble_pools(resolved, (prefill.assemble, decode.assemble))
 
-    def play(
+    def execute(
         self,
         resolved: Resolved,
         machine: PooledMachine,
@@ -41,8 +41,8 @@ class PooledEngine:
         on_steps: OnSteps | None = None,
     ) -> PooledOutcome:
         prefill, decode = self._engines
-        plays = prefill.play, decode.play
-        return play_pools(resolved, machine, plays, observer=observer, on_steps=on_steps)
+        plays = prefill.execute, decode.execute
+        return run_pools(resolved, machine, plays, observer=observer, on_steps=on_steps)
 
     def card_parts(self, machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
         return card_parts(machine, outcome)

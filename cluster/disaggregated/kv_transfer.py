@@ -17,7 +17,7 @@ from cluster.scenario.resolve import Resolved
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Handed:
+class PrefilledRequests:
     """The requests that have been prefilled, one row each."""
 
     began_ps: Integers
@@ -32,7 +32,7 @@ class Handed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Moved:
+class KvTransfers:
     """What became of the transfers."""
 
     there_ps: Integers
@@ -47,8 +47,13 @@ class Moved:
 
 
 def move(
-    resolved: Resolved, machine: PooledMachine, handed: Handed, *, layerwise: bool, most_bins: int
-) -> Moved:
+    resolved: Resolved,
+    machine: PooledMachine,
+    handed: PrefilledRequests,
+    *,
+    layerwise: bool,
+    most_bins: int,
+) -> KvTransfers:
     """Send every prompt's KV, one message for each pair of ranks that shares some.
 
     Each starts when its request's prefill ends. With ``layerwise`` the layers of a pair, but for
@@ -59,18 +64,18 @@ def move(
     base_ps = int(handed.began_ps.min()) if len(handed.began_ps) else 0
     handed = replace(handed, began_ps=handed.began_ps - base_ps, ended_ps=handed.ended_ps - base_ps)
     resources = resources_of(resolved.hardware, machine.routes)
-    ways, lane = _lanes(resolved, machine, handed)
+    paths, log_stream = _lanes(resolved, machine, handed)
     sizes = machine.shares.bytes_of(handed.prompt_tokens)
     if not layerwise:
         start_ps = np.repeat(handed.ended_ps, sizes.shape[1])
         first = paced_ps = np.zeros(sizes.size, np.int64)
     else:
         start_ps, first, paced_ps = _overlapped(resolved, machine, handed, sizes)
-    transfers = streams(resources, ways, lane, first, paced_ps, sizes.ravel() - first)
+    transfers = streams(resources, paths, log_stream, first, paced_ps, sizes.ravel() - first)
     operations = _released(start_ps)
     replayed = replay(operations, transfers, most_bins=most_bins)
     ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
-    return Moved(
+    return KvTransfers(
         there_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), handed.ended_ps),
         moved_bytes=sizes.sum(axis=1),
         start_ps=base_ps,
@@ -79,21 +84,23 @@ def move(
     )
 
 
-def _lanes(resolved: Resolved, machine: PooledMachine, handed: Handed) -> tuple[Lanes, Integers]:
+def _lanes(
+    resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests
+) -> tuple[Lanes, Integers]:
     """Ways of all pairs of replicas and ranks, and [n x pair] which of them a message takes."""
     (source, target), shares = (pool.cards for pool in machine.pools), machine.shares
     from_card = source[:, shares.source_stage, shares.source_position]
     to_card = target[:, shares.target_stage, shares.target_position]
     first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
     message_s = resolved.hardware["links.chunk_overhead_s"]
-    ways = lanes(machine.routes, first.ravel(), second.ravel(), message_s)
+    paths = lanes(machine.routes, first.ravel(), second.ravel(), message_s)
     pairs = from_card.shape[1]
     base = (handed.replica * len(target) + handed.target) * pairs
-    return ways, (base[:, None] + np.arange(pairs)).ravel()
+    return paths, (base[:, None] + np.arange(pairs)).ravel()
 
 
 def _overlapped(
-    resolved: Resolved, machine: PooledMachine, handed: Handed, sizes: Integers
+    resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests, sizes: Integers
 ) -> tuple[Integers, Integers, Integers]:
     """Of every message: when its first layer is there, bytes sent until the prefill's end, time."""
     shares, layers = machine.shares, len(resolved.model.layers)

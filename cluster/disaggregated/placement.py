@@ -37,14 +37,14 @@ def assemble_pools(
     prefill, decode = (_named(*each) for each in zip(POOLS, resolved.pools, assemble, strict=True))
     # Where the KV goes is decided when it is sent (see play.py), which is a choice drawn before.
     decode = replace(decode, limits=replace(decode.limits, router="random"))
-    asked, given = resolved.pools
+    requested, inputs = resolved.pools
     shares = kv_shares(
         resolved.model,
-        asked.plan,
-        given.plan,
+        requested.plan,
+        inputs.plan,
         chiplets_of(resolved.hardware),
         resolved.formats.kv,
-        whole=asked.prefix_caching and given.prefix_caching,
+        whole=requested.prefix_caching and inputs.prefix_caching,
     )
     own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}
     return PooledMachine(**own, pools=(prefill, decode), shares=shares, figures=resolved.hardware)

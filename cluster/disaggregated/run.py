@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.disaggregated.kv_transfer import Handed, Moved, move
+from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, move
 from cluster.disaggregated.placement import PooledMachine
 from cluster.perf_model.rebin import stretched
 from cluster.perf_model.tables import Integers, Records
@@ -32,7 +32,7 @@ from cluster.serving.run import Outcome, arrivals_of, max_bins
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""
 
-Play = Callable[..., Outcome]
+Executor = Callable[..., Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,47 +47,47 @@ class PooledOutcome(Outcome):
     """[n] from the end of its prefill until its KV is there."""
     transfer_bytes: Integers
     """[n]"""
-    moved: Moved
+    moved: KvTransfers
     held_blocks: int
     """Most that transfers would have kept in one replica of the prefill pool, as it is counted in
     ``peak_blocks``."""
 
 
-def play_pools(
+def run_pools(
     resolved: Resolved,
     machine: PooledMachine,
-    plays: tuple[Play, Play],
+    plays: tuple[Executor, Executor],
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
 ) -> PooledOutcome:
     """Run the pools one after the other, each by its own engine."""
-    asked, given = resolved.pools or (resolved, resolved)
+    requested, inputs = resolved.pools or (resolved, resolved)
     source, target = machine.pools
-    status = turned_away(arrivals_of(asked), source.limits, target.limits)
+    status = turned_away(arrivals_of(requested), source.limits, target.limits)
     rows = np.flatnonzero(status == Status.COMPLETED)
     watch = _Both(observer, len(rows))
-    prompts = chosen(arrivals_of(asked), rows)
+    prompts = chosen(arrivals_of(requested), rows)
     prompts = replace(prompts, output_tokens=np.ones(len(rows), np.int64))
     first = plays[0](
-        asked,
+        requested,
         source,
         arrivals=prompts,
         observer=watch.first(),
         on_steps=_renumbered(on_steps, 0, rows),
     )
-    handed = Handed(
+    handed = PrefilledRequests(
         began_ps=first.served.first_scheduled_ps,
         ended_ps=first.served.finish_ps,
         prompt_tokens=prompts.prompt_tokens,
         replica=first.served.replica,
-        target=routed(given, first.served.finish_ps),
+        target=routed(inputs, first.served.finish_ps),
     )
     moved = _moved(resolved, machine, handed)
     order = np.argsort(moved.there_ps, kind="stable")
-    answers = chosen(arrivals_of(given), rows)
+    answers = chosen(arrivals_of(inputs), rows)
     second = plays[1](
-        given,
+        inputs,
         target,
         arrivals=arriving(answers, order, moved.there_ps, handed.target),
         observer=watch.second(),
@@ -99,7 +99,7 @@ def play_pools(
     return _joined(resolved, machine, pools, (status, rows, order), handed, moved)
 
 
-def _moved(resolved: Resolved, machine: PooledMachine, handed: Handed) -> Moved:
+def _moved(resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests) -> KvTransfers:
     transfer = resolved.scenario.transfer
     layerwise = transfer is not None and transfer.mode == "layerwise"
     most_bins = max_bins(resolved) // 2 * 2
@@ -144,16 +144,16 @@ def routed(decode: Resolved, ended_ps: Integers) -> Integers:
 
 def arriving(arrivals: Arrivals, order: Integers, there_ps: Integers, target: Integers) -> Arrivals:
     """The requests as the decode pool gets them: in the order in which their KV arrives."""
-    given = replace(
+    inputs = replace(
         arrivals,
         arrival_ps=there_ps,
         router_choice=target,
         carried_tokens=arrivals.prompt_tokens - 1,
     )
-    return chosen(given, order)
+    return chosen(inputs, order)
 
 
-def held(handed: Handed, there_ps: Integers, limits: Limits) -> int:
+def held(handed: PrefilledRequests, there_ps: Integers, limits: Limits) -> int:
     """Most that one replica holds of prompts whose prefill is over and whose KV is still on its
     way, in units of its first constraint (KV blocks where all layers keep theirs)."""
     most = 0
@@ -173,8 +173,8 @@ def _joined(
     machine: PooledMachine,
     pools: tuple[Outcome, Outcome],
     numbers: tuple[Integers, Integers, Integers],
-    handed: Handed,
-    moved: Moved,
+    handed: PrefilledRequests,
+    moved: KvTransfers,
 ) -> PooledOutcome:
     """Lay the pools' columns side by side, in the order of the whole run's requests."""
     status, rows, order = numbers

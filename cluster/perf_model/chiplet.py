@@ -121,7 +121,7 @@ def ridge_rows(chiplet: Chiplet, mode: Mode) -> int:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Done:
+class ProductWork:
     """What one chiplet does for each product, K split over the best number of cores."""
 
     clocks: Floats
@@ -138,7 +138,7 @@ def product_clocks(chiplet: Chiplet, mode: Mode, product: Product) -> tuple[Floa
     return done.clocks, done.bound
 
 
-def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> Done:
+def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
     """What each product takes on all cores of one chiplet.
 
     K may be split over ``s`` cores, s a power of two; the best s is taken. A slice has
@@ -179,7 +179,7 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> Done:
     clocks = chiplet.load_clocks + np.maximum(busy, moved) + chiplet.fill_clocks
     full = busy_clocks >= chiplet.load_clocks
     works = m * tiles_n * tiles_k > 0
-    return Done(
+    return ProductWork(
         clocks=np.where(works, clocks, 0.0),
         bound=np.where(full & (busy >= moved), MAC, STREAM),
         tiles=np.where(works, tiles_n * tiles_k, 0),

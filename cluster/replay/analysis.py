@@ -60,18 +60,18 @@ def _latencies(machine: ReplayMachine) -> Integers:
     A link that leaves a switch (or NIC, or leaf) counts with the longest one into it, so that a way
     through a switch is compared as a whole with a bridge.
     """
-    ways = machine.racks.routes if machine.racks else machine.network
+    paths = machine.racks.routes if machine.racks else machine.network
     found = np.zeros(len(machine.resources.capacity_bytes_per_s), np.int64)
-    if ways is None:
+    if paths is None:
         return found
     longest: dict[str, int] = {}
-    ends = [str(name).split(">", 1) for name in ways.link_name]
-    for (_, target), latency in zip(ends, ways.link_latency_ps.tolist(), strict=True):
+    ends = [str(name).split(">", 1) for name in paths.link_name]
+    for (_, target), latency in zip(ends, paths.link_latency_ps.tolist(), strict=True):
         longest[target] = max(longest.get(target, 0), latency)
     endpoints = _endpoints(machine)
     found[: machine.resources.links] = [
         latency + (0 if source in endpoints else longest.get(source, 0))
-        for (source, _), latency in zip(ends, ways.link_latency_ps.tolist(), strict=True)
+        for (source, _), latency in zip(ends, paths.link_latency_ps.tolist(), strict=True)
     ]
     return found
 

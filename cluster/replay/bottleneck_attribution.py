@@ -14,7 +14,9 @@ CAUSES = (*BOUNDS, "latency", "contention", "recorded")
 """``network`` is time in which bytes move, ``latency`` what passes before, ``contention`` what
 others on the same links add, ``recorded`` durations that the trace gave."""
 NETWORK, DISPATCH = BOUNDS.index("network"), BOUNDS.index("dispatch")
-LATENCY, CONTENTION, GIVEN = (CAUSES.index(name) for name in ("latency", "contention", "recorded"))
+LATENCY, CONTENTION, AS_RECORDED = (
+    CAUSES.index(name) for name in ("latency", "contention", "recorded")
+)
 INSIDE = -1
 """The resource of exchanges that stay inside a rank, and of all that is no transfer."""
 
@@ -65,12 +67,12 @@ def causes_of(
     work, moved = path.phase == Phase.WORK, path.phase == Phase.TRANSFER
     dispatch = np.where(work, np.minimum(rows.dispatch_ps, elapsed), elapsed)
     dispatch[moved] = 0
-    bound = np.where(rows.bound == RECORDED, GIVEN, rows.bound)
+    bound = np.where(rows.bound == RECORDED, AS_RECORDED, rows.bound)
     own = np.where(work, elapsed - dispatch, 0)
     latency, contention = zero.copy(), zero.copy()
     links = np.tile(none, (3, 1))
     if moved.any():
-        met = replayed.meeting[path.operation[moved] % operations.rows]
+        met = replayed.matched_call[path.operation[moved] % operations.rows]
         first = _transfer(operations, replayed)[met]
         latency[moved], contention[moved], links[:, moved] = _transferred(
             first, elapsed[moved], ledger
@@ -86,9 +88,9 @@ def causes_of(
 
 def _transfer(operations: Operations, replayed: Replayed) -> Integers:
     """[meeting of a repeat] its first leg, -1 where the meeting is all that happens."""
-    found = np.full(replayed.meetings, -1, np.int64)
+    found = np.full(replayed.matched_calls, -1, np.int64)
     rows = np.flatnonzero(operations.transfer >= 0)
-    found[replayed.meeting[rows]] = operations.transfer[rows]
+    found[replayed.matched_call[rows]] = operations.transfer[rows]
     return found
 
 

@@ -30,7 +30,7 @@ class Call:
     recorded: bool
 
 
-class Wires(Protocol):
+class TransferModel(Protocol):
     """Turns calls into transfers: between cards, or over a plain network."""
 
     def legs(self, call: Call, /) -> tuple[Leg, ...]: ...
@@ -59,7 +59,7 @@ def meets(program: Program) -> npt.NDArray[np.bool_]:
     return found
 
 
-def calls_of(program: Program, work: Work, wires: Wires, empty: TransferList) -> Calls:
+def calls_of(program: Program, work: Work, wires: TransferModel, empty: TransferList) -> Calls:
     """Give a transfer to every send, and to every collective by its group's lowest rank.
 
     Raises

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Kind, Operations
-from cluster.replay.matching import Meetings
+from cluster.replay.matching import MatchedCalls
 
 MOST_LINES = 12
 """Waiting operations and steps of a cycle that are told one by one."""
@@ -16,7 +16,7 @@ MOST_LINES = 12
 Flags = npt.NDArray[np.bool_]
 
 
-def explain(operations: Operations, meetings: Meetings, there: Flags, ended: Flags) -> str:
+def explain(operations: Operations, matched_calls: MatchedCalls, there: Flags, ended: Flags) -> str:
     """Tell what the first waiting operation of every stream waits for.
 
     ``there`` are the operations that wait for others in their meeting, ``ended`` those that are
@@ -24,7 +24,7 @@ def explain(operations: Operations, meetings: Meetings, there: Flags, ended: Fla
     """
     knot = _Knot(
         operations=operations,
-        meetings=meetings,
+        matched_calls=matched_calls,
         there=there,
         ended=ended,
         before=_before(operations),
@@ -47,7 +47,7 @@ class _Knot:
     """The operations of a run that got stuck."""
 
     operations: Operations
-    meetings: Meetings
+    matched_calls: MatchedCalls
     there: Flags
     ended: Flags
     before: Integers
@@ -110,9 +110,9 @@ class _Knot:
         return found if before < 0 or self.ended[before] else [before, *found]
 
     def _members(self, row: int) -> Integers:
-        meeting = self.meetings.of[row]
-        offsets = self.meetings.member_offsets
-        return self.meetings.members[offsets[meeting] : offsets[meeting + 1]]
+        matched_call = self.matched_calls.of[row]
+        offsets = self.matched_calls.member_offsets
+        return self.matched_calls.members[offsets[matched_call] : offsets[matched_call + 1]]
 
     def _absent(self, row: int) -> list[int]:
         """Ranks that never make this call."""

@@ -21,7 +21,7 @@ from cluster.replay.kernel.advance import advance
 from cluster.replay.kernel.build import build
 from cluster.replay.kernel.state import ENDED, LATE, RUNNING, STUCK, THERE, State
 from cluster.replay.loop_unroll import alike, written_out
-from cluster.replay.matching import Meetings, pair
+from cluster.replay.matching import MatchedCalls, pair
 
 WINDOW_EVENTS = 1 << 18
 WINDOW_S = 0.05
@@ -48,17 +48,17 @@ def replay(
     """
     check_transfers(transfers)
     check_operations(operations, transfers, most_bins)
-    meetings = pair(operations)
-    if operations.repeats > 1 and not alike(meetings):
+    matched_calls = pair(operations)
+    if operations.repeats > 1 and not alike(matched_calls):
         raise ReplayError("calls of one repeat meet those of another: write the repeats out")
-    state = build(operations, meetings, transfers, contended=contended, most_bins=most_bins)
+    state = build(operations, matched_calls, transfers, contended=contended, most_bins=most_bins)
     if observer is not None:
         observer.started(operations.total)
     run(state, observer=observer)
     _check_end(state, operations)
     if observer is not None:
         observer.finished()
-    return _replayed(state, meetings)
+    return _replayed(state, matched_calls)
 
 
 def run(
@@ -98,7 +98,7 @@ def _check_end(state: State, operations: Operations) -> None:
         raise DeadlockError(explain(whole, pair(whole), seen == THERE, seen == ENDED))
 
 
-def _replayed(state: State, meetings: Meetings) -> Replayed:
+def _replayed(state: State, matched_calls: MatchedCalls) -> Replayed:
     end_ps = int(state.control["end_ps"][0])
     bin_ps, loads = int(state.control["bin_ps"][0]), state.loads
     while end_ps > len(loads) * bin_ps:
@@ -108,8 +108,8 @@ def _replayed(state: State, meetings: Meetings) -> Replayed:
     return Replayed(
         start_ps=state.start_ps,
         end_ps=state.end_ps,
-        meeting=meetings.of,
-        meetings=len(meetings),
+        matched_call=matched_calls.of,
+        matched_calls=len(matched_calls),
         begin_ps=np.ascontiguousarray(state.met["begin_ps"]),
         finish_ps=np.ascontiguousarray(state.met["finish_ps"]),
         makespan_ps=end_ps,

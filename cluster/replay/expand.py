@@ -13,7 +13,7 @@ import numpy as np
 from cluster.perf_model.collectives import Messages
 from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Kind, Operations, ReplayError
-from cluster.replay.matching import Meetings, pair
+from cluster.replay.matching import MatchedCalls, pair
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class _Part:
 
     position: int
     kind: Integers
-    lane: Integers
+    path_id: Integers
     """Stream beside the call's own, from 1; 0 is its own."""
     peer: Integers
     """Position, -1 for none."""
@@ -53,15 +53,15 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
     ReplayError
         Calls do not pair, or a group's call is not made by all of its ranks, none of them passive.
     """
-    meetings = pair(operations)
-    parts, calls = _parts(operations, meetings, plans)
+    matched_calls = pair(operations)
+    parts, calls = _parts(operations, matched_calls, plans)
     sizes = np.ones(operations.rows, np.int64)
     for part, rows in zip(parts, calls, strict=True):
         sizes[rows] = len(part.kind)
     first = np.cumsum(sizes) - sizes
     offsets, deps = _dependencies(operations, parts, calls, first, sizes)
     longer = Operations(
-        **_columns(operations, meetings, parts, calls, first, sizes),
+        **_columns(operations, matched_calls, parts, calls, first, sizes),
         dep_offsets=offsets,
         deps=deps,
         group_offsets=operations.group_offsets,
@@ -74,14 +74,17 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
 
 
 def _parts(
-    operations: Operations, meetings: Meetings, plans: Mapping[int, Messages]
+    operations: Operations, matched_calls: MatchedCalls, plans: Mapping[int, Messages]
 ) -> tuple[list[_Part], list[Integers]]:
     """The parts of all plans that are used, and the rows that play each."""
     joint = np.flatnonzero(operations.kind == Kind.COLLECTIVE)
-    transfer_of = meetings.transfer[meetings.of[joint]]
+    transfer_of = matched_calls.transfer[matched_calls.of[joint]]
     joint = joint[np.isin(transfer_of, np.array(list(plans), np.int64))]
-    _check_complete(operations, meetings, joint)
-    transfer_of, place = meetings.transfer[meetings.of[joint]], _positions(operations, joint)
+    _check_complete(operations, matched_calls, joint)
+    transfer_of, place = (
+        matched_calls.transfer[matched_calls.of[joint]],
+        _positions(operations, joint),
+    )
     order = np.lexsort([place, transfer_of])
     kinds = np.stack([transfer_of, place], axis=1)[order]
     heads = np.flatnonzero(np.diff(kinds, axis=0, prepend=-1).any(axis=1))
@@ -89,9 +92,9 @@ def _parts(
     return parts, np.split(joint[order], heads[1:]) if parts else []
 
 
-def _check_complete(operations: Operations, meetings: Meetings, rows: Integers) -> None:
+def _check_complete(operations: Operations, matched_calls: MatchedCalls, rows: Integers) -> None:
     sizes = np.diff(operations.group_offsets)[operations.group[rows]]
-    present = np.diff(meetings.member_offsets)[meetings.of[rows]]
+    present = np.diff(matched_calls.member_offsets)[matched_calls.of[rows]]
     wrong = (sizes != present) | (operations.passive[rows] == 1)
     if wrong.any():
         row = int(rows[np.argmax(wrong)])
@@ -122,9 +125,9 @@ def _part(plan: Messages, position: int) -> _Part:
         begun = len(rows)
         received = plan.source[now & (plan.target == position)].tolist()
         rows.extend((int(Kind.RECV), 1, source, number, -1, 0) for source in received)
-        for lane, message in enumerate(np.flatnonzero(now & (plan.source == position)), 2):
+        for path_id, message in enumerate(np.flatnonzero(now & (plan.source == position)), 2):
             transfer = int(plan.transfer[message])
-            rows.append((int(Kind.SEND), lane, int(plan.target[message]), number, transfer, 0))
+            rows.append((int(Kind.SEND), path_id, int(plan.target[message]), number, transfer, 0))
         if len(rows) > begun:
             deps += [[joined] for _ in range(begun, len(rows))]
             deps.append(list(range(begun, len(rows))))
@@ -133,11 +136,11 @@ def _part(plan: Messages, position: int) -> _Part:
             rows.append((int(Kind.WORK), 1, -1, number, -1, after_ps))
     rows.append(entry)
     deps.append([joined])
-    kind, lane, peer, turn, transfer, duration_ps = np.array(rows, np.int64).T
+    kind, path_id, peer, turn, transfer, duration_ps = np.array(rows, np.int64).T
     return _Part(
         position=position,
         kind=kind,
-        lane=lane,
+        path_id=path_id,
         peer=peer,
         round=turn,
         transfer=transfer,
@@ -149,7 +152,7 @@ def _part(plan: Messages, position: int) -> _Part:
 
 def _columns(
     operations: Operations,
-    meetings: Meetings,
+    matched_calls: MatchedCalls,
     parts: list[_Part],
     calls: list[Integers],
     first: Integers,
@@ -159,22 +162,22 @@ def _columns(
     names = ("rank", "stream", "kind", "duration_ps", "transfer", "group", "peer", "tag", "passive")
     owner = np.repeat(np.arange(len(sizes)), sizes)
     columns: dict[str, Integers] = {name: getattr(operations, name)[owner] for name in names}
-    lanes = 1 + max((int(part.lane.max()) for part in parts), default=0)
+    log_streams = 1 + max((int(part.path_id.max()) for part in parts), default=0)
     rounds = 1 + max((int(part.round.max()) for part in parts), default=0)
     streams = int(operations.stream.max(initial=0)) + 1
     tags = int(operations.tag.max(initial=0)) + 1
     for part, made in zip(parts, calls, strict=True):
         at = first[made][:, None] + np.arange(len(part.kind))
         peers = operations.group_offsets[operations.group[made]][:, None] + part.peer
-        lane = streams + operations.stream[made][:, None] * lanes + part.lane
+        path_id = streams + operations.stream[made][:, None] * log_streams + part.path_id
         columns["kind"][at] = part.kind
         columns["transfer"][at] = part.transfer
         columns["group"][at] = -1
         columns["peer"][at] = np.where(part.peer >= 0, operations.group_ranks[peers], -1)
         columns["duration_ps"][at[:, 1:]] = part.duration_ps[1:]
         columns["passive"][at] = part.kind == Kind.RECV
-        columns["tag"][at] = tags + meetings.of[made][:, None] * rounds + part.round
-        columns["stream"][at] = np.where(part.lane > 0, lane, columns["stream"][at])
+        columns["tag"][at] = tags + matched_calls.of[made][:, None] * rounds + part.round
+        columns["stream"][at] = np.where(part.path_id > 0, path_id, columns["stream"][at])
     return columns
 
 

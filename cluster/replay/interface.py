@@ -107,10 +107,10 @@ class Replayed:
     """[repeats x n] per operation."""
     end_ps: Integers
     """[repeats x n]"""
-    meeting: Integers
+    matched_call: Integers
     """[n] which meeting each row belonged to in the first repeat, -1 for work; in each further
     repeat it is ``meetings`` more."""
-    meetings: int
+    matched_calls: int
     """Of one repeat."""
     begin_ps: Integers
     """[repeats x meetings] when its last driver was there."""

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Operations
-from cluster.replay.matching import Meetings, pair
+from cluster.replay.matching import MatchedCalls, pair
 
 _COLUMNS = ("rank", "stream", "kind", "transfer", "group", "peer", "tag", "passive")
 
@@ -29,17 +29,17 @@ def even(operations: Operations) -> Operations:
     return written_out(operations)
 
 
-def alike(meetings: Meetings) -> bool:
+def alike(matched_calls: MatchedCalls) -> bool:
     """Whether the k-th call of every repeat meets calls of the same repeat.
 
     So it is where all the meetings of a key have equally many members: then every rank that makes
     the call at all makes it equally often.
     """
-    if not len(meetings):
+    if not len(matched_calls):
         return True
-    sizes = np.diff(meetings.member_offsets)
-    order = np.argsort(meetings.key, kind="stable")
-    same = np.diff(meetings.key[order]) == 0
+    sizes = np.diff(matched_calls.member_offsets)
+    order = np.argsort(matched_calls.key, kind="stable")
+    same = np.diff(matched_calls.key[order]) == 0
     return not (same & (np.diff(sizes[order]) != 0)).any()
 
 

@@ -9,7 +9,7 @@ from cluster.replay.interface import Kind, Operations, ReplayError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Meetings:
+class MatchedCalls:
     """Of one repeat, numbered by their lowest row."""
 
     of: Integers
@@ -29,7 +29,7 @@ class Meetings:
         return len(self.transfer)
 
 
-def pair(operations: Operations) -> Meetings:
+def pair(operations: Operations) -> MatchedCalls:
     """Pair the calls of one repeat by row order, as DESIGN.md says; partners may be missing.
 
     Raises
@@ -45,7 +45,7 @@ def pair(operations: Operations) -> Meetings:
     offsets = np.searchsorted(number, np.arange(len(firsts) + 1))
     of = np.full(len(operations.kind), -1, np.int64)
     of[members] = number
-    return Meetings(
+    return MatchedCalls(
         of=of,
         key=key[firsts],
         transfer=_transfers(operations, members, offsets),
@@ -100,12 +100,12 @@ def _transfers(operations: Operations, members: Integers, offsets: Integers) -> 
     other = (named >= 0) & (named != np.repeat(most, np.diff(offsets)))
     if other.any():
         place = int(np.argmax(other))
-        meeting = int(np.searchsorted(offsets, place, "right")) - 1
-        partners = members[offsets[meeting] : offsets[meeting + 1]]
-        agreed = partners[operations.transfer[partners] == most[meeting]][0]
+        matched_call = int(np.searchsorted(offsets, place, "right")) - 1
+        partners = members[offsets[matched_call] : offsets[matched_call + 1]]
+        agreed = partners[operations.transfer[partners] == most[matched_call]][0]
         raise ReplayError(
             f"operations {members[place]} and {agreed} meet, but name transfers {named[place]} "
-            f"and {most[meeting]}: the members of a meeting name one, or -1"
+            f"and {most[matched_call]}: the members of a meeting name one, or -1"
         )
     return most
 

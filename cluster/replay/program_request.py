@@ -13,31 +13,31 @@ from workloads.program.batch import Steps
 
 def steps_of(planned: Planned) -> Steps:
     """What the slots do in each step, as the scenario asks for it."""
-    asked, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
-    if not isinstance(asked, ProgramSteps):
+    requested, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
+    if not isinstance(requested, ProgramSteps):
         raise ReplayError("the program is not generated")
-    slots = planned.plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
-    share = -(-asked.batch // slots)
-    if asked.phase == "decode":
+    slots = planned.plan.pipeline_parallel_size if requested.slots == "auto" else requested.slots
+    share = -(-requested.batch // slots)
+    if requested.phase == "decode":
         return decode_steps(
-            batch=asked.batch,
-            context=asked.context or 1,
-            steps=asked.steps or 1,
+            batch=requested.batch,
+            context=requested.context or 1,
+            steps=requested.steps or 1,
             slots=slots,
-            growing=asked.growing is not False,
+            growing=requested.growing is not False,
         )
-    prompt = asked.prompt_tokens or 1
+    prompt = requested.prompt_tokens or 1
     most = scheduler.max_num_batched_tokens
-    if asked.phase == "prefill":
-        chunk = asked.chunk_tokens or max(1, most // share)
+    if requested.phase == "prefill":
+        chunk = requested.chunk_tokens or max(1, most // share)
         return prefill_steps(
-            prompts=asked.batch, prompt_tokens=prompt, chunk_tokens=chunk, slots=slots
+            prompts=requested.batch, prompt_tokens=prompt, chunk_tokens=chunk, slots=slots
         )
     return mixed_steps(
-        batch=asked.batch,
-        context=asked.context or 1,
+        batch=requested.batch,
+        context=requested.context or 1,
         prompt_tokens=prompt,
-        chunk_tokens=asked.chunk_tokens or max(1, most - share),
+        chunk_tokens=requested.chunk_tokens or max(1, most - share),
         slots=slots,
     )
 

@@ -22,7 +22,7 @@ from cluster.replay.expand import expand
 from cluster.replay.interface import Observer, Operations, Replayed, ReplayError
 from cluster.replay.op_durations import Work, bare_work
 from cluster.replay.program_request import check_room, steps_of
-from cluster.replay.transfers import Options, PlainWires, RackWires
+from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
 from cluster.scenario.resolve_replay import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
@@ -91,11 +91,11 @@ class ReplayOutcome:
         replayed = self.replayed
         repeat, row = np.divmod(op, max(1, len(self.entry)))
         first = repeat * self.operations.rows
-        met = replayed.meeting[self.exit[row]]
+        met = replayed.matched_call[self.exit[row]]
         begin_ps = np.append(replayed.begin_ps, -1)
         return (
             replayed.start_ps[first + self.entry[row]],
-            begin_ps[np.where(met >= 0, met + repeat * replayed.meetings, -1)],
+            begin_ps[np.where(met >= 0, met + repeat * replayed.matched_calls, -1)],
             replayed.end_ps[first + self.exit[row]],
         )
 
@@ -119,7 +119,7 @@ def assemble_replay(resolved: ResolvedReplay, pricing: RowPricing = price_rows) 
     return _on_cards(resolved)
 
 
-def play_replay(
+def run_replay(
     resolved: ResolvedReplay, machine: ReplayMachine, *, observer: Observer | None = None
 ) -> ReplayOutcome:
     """Run the program.
@@ -215,7 +215,7 @@ def _on_racks(
     if hardware is None:
         raise ReplayError("racks without hardware")
     wire = inputs.formats.wire if inputs else get_format(resolved.scenario.formats.wire)
-    wires = RackWires(
+    wires = RackTransfers(
         hardware=hardware,
         routes=racks.routes,
         resources=resources_of(hardware, racks.routes),
@@ -233,7 +233,7 @@ def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
             f"the trace has {program.ranks} ranks and {network.name} only {network.ranks}"
         )
     work = bare_work(program, resolved.endpoint)
-    wires = PlainWires(
+    wires = PlainTransfers(
         network=network, resources=plain_resources(network), options=_options(resolved)
     )
     return _wired(program, work, wires, network=network)
@@ -242,7 +242,7 @@ def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
 def _wired(
     program: Program,
     work: Work,
-    wires: RackWires | PlainWires,
+    wires: RackTransfers | PlainTransfers,
     *,
     racks: Racks | None = None,
     network: Network | None = None,

@@ -8,7 +8,7 @@ from cluster.perf_model.energy.coefficients import PARTS
 from cluster.perf_model.protocols import RouteTables
 from cluster.perf_model.tables import Integers
 from cluster.replay.analysis import Measures
-from cluster.replay.bottleneck_attribution import GIVEN
+from cluster.replay.bottleneck_attribution import AS_RECORDED
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
@@ -27,7 +27,7 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
     """All that the part of one card is made of."""
     program = machine.program
-    bound = np.where(machine.work.bound == RECORDED, GIVEN, machine.work.bound)
+    bound = np.where(machine.work.bound == RECORDED, AS_RECORDED, machine.work.bound)
     template = template_of(program, rank, bound)
     first = np.arange(program.repeats)[:, None] * len(program.operations)
     start_ps, begin_ps, end_ps = outcome.moments((first + template["row"]).ravel())

@@ -69,7 +69,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RackWires:
+class RackTransfers:
     """Rank r runs on card ``card_of[r]``; a card's chiplets are the ranks of its collectives."""
 
     hardware: Figures
@@ -144,7 +144,7 @@ class RackWires:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PlainWires:
+class PlainTransfers:
     """The ranks are the network's own endpoints; algorithms run rank by rank."""
 
     network: Net
@@ -187,14 +187,14 @@ class PlainWires:
 
     def _candidates(self, call: Call) -> list[list[Round]]:
         name = call.collective
-        asked = self.options.all_reduce if name == "all_reduce" else "auto"
+        requested = self.options.all_reduce if name == "all_reduce" else "auto"
         nested = self._nested(call)
-        if asked == "hierarchical" and nested:
+        if requested == "hierarchical" and nested:
             return [nested]
         known = algorithms_of(name, levels=False)
-        flat = list(known) if asked in ("auto", "hierarchical") else [asked]
+        flat = list(known) if requested in ("auto", "hierarchical") else [requested]
         rounds = [rounds_of(name, algorithm, len(call.ranks)) for algorithm in flat]
-        return [*rounds, nested] if nested and asked == "auto" else rounds
+        return [*rounds, nested] if nested and requested == "auto" else rounds
 
     def _nested(self, call: Call) -> list[Round]:
         """Dimension by dimension, where the group is the whole of several; else nothing."""

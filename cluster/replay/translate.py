@@ -23,8 +23,8 @@ def operations_of(program: Program, work: Work, calls: Calls) -> Operations:
     own = program.operations
     joined = meets(program)
     kind = np.full(len(own), int(Kind.WORK), np.int64)
-    for code, meeting in ((SEND, Kind.SEND), (RECV, Kind.RECV), (COLLECTIVE, Kind.COLLECTIVE)):
-        kind[joined & (own.kind == code)] = int(meeting)
+    for code, matched_call in ((SEND, Kind.SEND), (RECV, Kind.RECV), (COLLECTIVE, Kind.COLLECTIVE)):
+        kind[joined & (own.kind == code)] = int(matched_call)
     prepared = np.where(kind == Kind.RECV, 0, work.dispatch_ps)
     collective, message = kind == Kind.COLLECTIVE, (kind == Kind.SEND) | (kind == Kind.RECV)
     groups = [sorted(ranks) for ranks in program.groups]

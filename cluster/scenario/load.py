@@ -158,16 +158,16 @@ def _refuse_nul(data: Mapping[str, Any], origin: Mapping[Keys, str], document: D
             raise ScenarioError(f"{where}: {'.'.join(map(str, keys))} holds a NUL character")
 
 
-def _drop_rivals(data: dict[str, Any], given: Mapping[Keys, str]) -> None:
+def _drop_rivals(data: dict[str, Any], inputs: Mapping[Keys, str]) -> None:
     """Where the caller set one of several exclusive keys, forget the file's choice."""
-    for keys in given:
+    for keys in inputs:
         here: Any = data
         for parent, key in pairwise(keys):
             here = here[parent] if isinstance(here, dict) else None
             if not isinstance(here, dict) or key not in RIVALS.get(str(parent), ()):
                 continue
             for rival in RIVALS[str(parent)] & here.keys() - {key}:
-                if not any(str(rival) in other for other in given):
+                if not any(str(rival) in other for other in inputs):
                     del here[rival]
 
 
@@ -199,7 +199,7 @@ def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
 
 
 def _anchored(
-    scenario: Scenario, folders: tuple[Path, Path], given: Mapping[Keys, str]
+    scenario: Scenario, folders: tuple[Path, Path], inputs: Mapping[Keys, str]
 ) -> Scenario:
     """The same scenario with its inputs' paths made absolute.
 
@@ -208,7 +208,7 @@ def _anchored(
     """
 
     def base(*keys: str) -> Path:
-        return folders[any(keys == at[: len(keys)] for at in given)]
+        return folders[any(keys == at[: len(keys)] for at in inputs)]
 
     def anchor(name: str, key: str) -> str:
         looks_like_path = "/" in name or "\\" in name or name.endswith((".json", ".yaml", ".yml"))

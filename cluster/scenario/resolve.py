@@ -216,11 +216,11 @@ def _caches(scheduler: Scheduler, requests: "Requests") -> bool:
     return requests.hash_ids is not None and scheduler.enable_prefix_caching in (True, "auto")
 
 
-def _divided(whole: Resolved, asked: Pools) -> Resolved:
+def _divided(whole: Resolved, requested: Pools) -> Resolved:
     """The run with its pools, each of which is a run on cards of its own."""
-    prefill = _pool(whole, "prefill", asked.prefill, 0)
-    decode = _pool(whole, "decode", asked.decode, asked.prefill.cards)
-    router = asked.decode.router
+    prefill = _pool(whole, "prefill", requested.prefill, 0)
+    decode = _pool(whole, "decode", requested.decode, requested.prefill.cards)
+    router = requested.decode.router
     if decode.plan.replicas > 1 and router not in ("round_robin", "random"):
         raise ScenarioError(
             f"pools.decode.router is {router!r}; must be 'round_robin' or 'random' for "

@@ -84,7 +84,9 @@ def resolve_replay(scenario: Scenario) -> ResolvedReplay:
     inputs = tuple(_inputs(scenario))
     read = None if program is None else [entry for entry in inputs if entry["use"] in READ]
     content = {
-        "replay": _asked_content(planned) if read is None else [entry["sha256"] for entry in read],
+        "replay": _request_content(planned)
+        if read is None
+        else [entry["sha256"] for entry in read],
         **_content(scenario, network, hardware, planned, endpoint),
     }
     return ResolvedReplay(
@@ -153,11 +155,11 @@ def _planned(scenario: Scenario, hardware: Hardware | None) -> Planned | None:
 
 def _seated(scenario: Scenario, plan: Plan) -> Scenario:
     """The scenario with seats for all sequences of a generated program: they are all there."""
-    asked = scenario.workload.program
-    if not isinstance(asked, ProgramSteps):
+    requested = scenario.workload.program
+    if not isinstance(requested, ProgramSteps):
         return scenario
-    slots = plan.pipeline_parallel_size if asked.slots == "auto" else asked.slots
-    sequences = asked.batch + (slots if asked.phase == "mixed" else 0)
+    slots = plan.pipeline_parallel_size if requested.slots == "auto" else requested.slots
+    sequences = requested.batch + (slots if requested.phase == "mixed" else 0)
     seats = max(scenario.scheduler.max_num_seqs, sequences)
     scheduler = scenario.scheduler.model_copy(update={"max_num_seqs": seats})
     return scenario.model_copy(update={"scheduler": scheduler})
@@ -177,9 +179,12 @@ def _program(
     from workloads.chakra.program import to_program
     from workloads.chakra.read import read_chakra
 
-    asked = _folder(scenario)
+    requested = _folder(scenario)
     trace = read_chakra(
-        asked.folder, control=asked.control, groups=asked.groups, copies=asked.copies
+        requested.folder,
+        control=requested.control,
+        groups=requested.groups,
+        copies=requested.copies,
     )
     notes = trace.notes.lines()
     if scenario.model is not None:
@@ -188,20 +193,20 @@ def _program(
 
 
 def _folder(scenario: Scenario) -> ChakraFolder:
-    asked = scenario.workload.chakra
-    return asked if isinstance(asked, ChakraFolder) else ChakraFolder(folder=str(asked))
+    requested = scenario.workload.chakra
+    return requested if isinstance(requested, ChakraFolder) else ChakraFolder(folder=str(requested))
 
 
-def _asked_content(planned: Planned | None) -> dict[str, object]:
+def _request_content(planned: Planned | None) -> dict[str, object]:
     """A generated program, its defaults filled in."""
-    asked = planned.scenario.workload.program if planned else None
-    if planned is None or not isinstance(asked, ProgramSteps):
+    requested = planned.scenario.workload.program if planned else None
+    if planned is None or not isinstance(requested, ProgramSteps):
         return {}
-    content = asked.model_dump(mode="json")
-    if asked.slots == "auto":
+    content = requested.model_dump(mode="json")
+    if requested.slots == "auto":
         content["slots"] = planned.plan.pipeline_parallel_size
-    if asked.phase == "decode":
-        content |= {"steps": asked.steps or 1, "growing": asked.growing is not False}
+    if requested.phase == "decode":
+        content |= {"steps": requested.steps or 1, "growing": requested.growing is not False}
     return content
 
 
@@ -250,8 +255,8 @@ def _inputs(scenario: Scenario) -> list[dict[str, object]]:
     if isinstance(workload.program, str):
         named.append(("program", Path(workload.program)))
     if workload.chakra is not None:
-        asked = _folder(scenario)
-        files = sorted(Path(asked.folder).iterdir())
+        requested = _folder(scenario)
+        files = sorted(Path(requested.folder).iterdir())
         named += [("chakra", file) for file in files if file.is_file()]
-        named += [("chakra", Path(asked.groups))] if asked.groups else []
+        named += [("chakra", Path(requested.groups))] if requested.groups else []
     return [described(use, path) for use, path in named if path.exists()]

@@ -66,15 +66,19 @@ def _options(
 
 
 def _generated(
-    asked: Synthetic, rate_scale: float, seed: int, read: Reader
+    requested: Synthetic, rate_scale: float, seed: int, read: Reader
 ) -> tuple[Requests, int]:
-    preset: Preset | None = get_preset(asked.preset) if asked.preset else None
-    concurrency = asked.arrivals.concurrency or 0 if asked.arrivals else 0
+    preset: Preset | None = get_preset(requested.preset) if requested.preset else None
+    concurrency = requested.arrivals.concurrency or 0 if requested.arrivals else 0
     drawn = generators.generate(
-        asked.requests,
-        _arrivals(asked.arrivals) if asked.arrivals else _of(preset).arrivals,
-        _lengths(asked.prompt_tokens, read) if asked.prompt_tokens else _of(preset).prompt_tokens,
-        _lengths(asked.output_tokens, read) if asked.output_tokens else _of(preset).output_tokens,
+        requested.requests,
+        _arrivals(requested.arrivals) if requested.arrivals else _of(preset).arrivals,
+        _lengths(requested.prompt_tokens, read)
+        if requested.prompt_tokens
+        else _of(preset).prompt_tokens,
+        _lengths(requested.output_tokens, read)
+        if requested.output_tokens
+        else _of(preset).output_tokens,
         np.random.default_rng([seed, TRAFFIC_STREAM]),
         preset.shared_prefix if preset else None,
     )
@@ -89,33 +93,33 @@ def _of(preset: Preset | None) -> Preset:
     return preset
 
 
-def _arrivals(asked: Arrivals) -> generators.Arrivals:
-    if asked.poisson is not None:
-        return generators.Poisson(rate_per_s=asked.poisson.rate_per_s)
-    if asked.gamma is not None:
+def _arrivals(requested: Arrivals) -> generators.Arrivals:
+    if requested.poisson is not None:
+        return generators.Poisson(rate_per_s=requested.poisson.rate_per_s)
+    if requested.gamma is not None:
         return generators.Gamma(
-            rate_per_s=asked.gamma.rate_per_s, burstiness=asked.gamma.burstiness
+            rate_per_s=requested.gamma.rate_per_s, burstiness=requested.gamma.burstiness
         )
-    if asked.constant is not None:
-        return generators.Constant(rate_per_s=asked.constant.rate_per_s)
-    return generators.Closed(concurrency=asked.concurrency or 1)
+    if requested.constant is not None:
+        return generators.Constant(rate_per_s=requested.constant.rate_per_s)
+    return generators.Closed(concurrency=requested.concurrency or 1)
 
 
-def _lengths(asked: Lengths, read: Reader) -> generators.Lengths:
-    if asked.fixed is not None:
-        return generators.Fixed(tokens=asked.fixed)
-    if asked.uniform is not None:
-        return generators.Uniform(low=asked.uniform.low, high=asked.uniform.high)
-    if asked.lognormal is not None:
-        given: dict[str, Any] = asked.lognormal.model_dump()
-        return generators.Lognormal(**given)
-    if asked.empirical is None:
+def _lengths(requested: Lengths, read: Reader) -> generators.Lengths:
+    if requested.fixed is not None:
+        return generators.Fixed(tokens=requested.fixed)
+    if requested.uniform is not None:
+        return generators.Uniform(low=requested.uniform.low, high=requested.uniform.high)
+    if requested.lognormal is not None:
+        inputs: dict[str, Any] = requested.lognormal.model_dump()
+        return generators.Lognormal(**inputs)
+    if requested.empirical is None:
         raise TraceError("lengths need one of fixed, uniform, lognormal and empirical")
     source = read(
-        asked.empirical.trace,
-        asked.empirical.format,
-        options=_options(asked.empirical.columns),
+        requested.empirical.trace,
+        requested.empirical.format,
+        options=_options(requested.empirical.columns),
         lengths_only=True,
     )
-    values = getattr(source, asked.empirical.column)
+    values = getattr(source, requested.empirical.column)
     return generators.Empirical(values=values)

@@ -204,9 +204,9 @@ class Workload(Part):
 
     @model_validator(mode="after")
     def _one_source(self) -> "Workload":
-        given = [name for name in SOURCES if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = f"; found {' and '.join(given)}" if given else ""
+        inputs = [name for name in SOURCES if getattr(self, name) is not None]
+        if len(inputs) != 1:
+            found = f"; found {' and '.join(inputs)}" if inputs else ""
             raise ValueError(f"give exactly one of {', '.join(SOURCES)}{found}")
         for name, field in type(self).model_fields.items():
             if self.is_replayed and name not in SOURCES and getattr(self, name) != field.default:
@@ -219,8 +219,8 @@ SOURCES = ("trace", "synthetic", "program", "chakra")
 
 
 def _exactly_one(choice: Choice) -> Choice:
-    given = [name for name in type(choice).model_fields if getattr(choice, name) is not None]
-    if len(given) != 1:
+    inputs = [name for name in type(choice).model_fields if getattr(choice, name) is not None]
+    if len(inputs) != 1:
         allowed = ", ".join(type(choice).model_fields)
-        raise ValueError(f"give exactly one of {allowed}; found {', '.join(given) or 'none'}")
+        raise ValueError(f"give exactly one of {allowed}; found {', '.join(inputs) or 'none'}")
     return choice

@@ -227,7 +227,7 @@ def _ready_ps(resolved: Resolved | Planned, fitted: Fit) -> int:
     return round(wait_s[scenario.memory.load] * 1e12)
 
 
-def play(
+def execute(
     resolved: Resolved,
     machine: Machine,
     *,
@@ -238,8 +238,10 @@ def play(
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
     account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
-    asked = arrivals_of(resolved) if arrivals is None else arrivals
-    account.reach(least_end_ps(asked, machine.limits))  # spares it to begin with the finest bins
+    requested = arrivals_of(resolved) if arrivals is None else arrivals
+    account.reach(
+        least_end_ps(requested, machine.limits)
+    )  # spares it to begin with the finest bins
 
     def taken(window: Records) -> None:
         account.add(window)
@@ -248,8 +250,8 @@ def play(
         if on_steps is not None:
             on_steps(window)
 
-    served = serve(asked, machine.prices, machine.limits, observer=observer, on_steps=taken)
-    request_j = shares.of(members_of(served, asked))
+    served = serve(requested, machine.prices, machine.limits, observer=observer, on_steps=taken)
+    request_j = shares.of(members_of(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
     return outcome_of(served, account.bins(), tally, request_j)
 

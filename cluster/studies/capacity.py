@@ -109,16 +109,16 @@ class _Search:
 
     def look(self, cluster: Cluster, rate_scale: float) -> Verdict:
         """Simulate; the warm-up shrinks with the traffic, and leaves out the same requests."""
-        given = self.scenario.workload.rate_scale
+        inputs = self.scenario.workload.rate_scale
         changes = {
             "cluster": cluster,
             "workload": self.scenario.workload.model_copy(update={"rate_scale": rate_scale}),
             "slo": self.objective.slo,
-            "warmup_s": self.scenario.warmup_s * given / rate_scale,
+            "warmup_s": self.scenario.warmup_s * inputs / rate_scale,
         }
-        asked = self.scenario.model_copy(update=changes)
+        requested = self.scenario.model_copy(update=changes)
         try:
-            summary: Mapping[str, Any] = self._summary(asked)
+            summary: Mapping[str, Any] = self._summary(requested)
         except PlacementError:
             summary = {}
         verdict = Verdict(
@@ -131,8 +131,8 @@ class _Search:
         self.said(verdict)
         return verdict
 
-    def _summary(self, asked: Scenario) -> Mapping[str, Any]:
-        resolved = resolve(asked, self.library.openers)
+    def _summary(self, requested: Scenario) -> Mapping[str, Any]:
+        resolved = resolve(requested, self.library.openers)
         if self.machine is None or self.machine[0] != resolved.machine_id:
             self.machine = resolved.machine_id, assemble_any(resolved)
         return simulate_on(self.machine[1], resolved).summary

@@ -160,8 +160,8 @@ class _Costs:
 
     def _times(self, inputs: PriceInputs) -> tuple[int, int]:
         """Work and stream of the step."""
-        given = inputs, self._number, self._steps
-        return self._work.work_ps(*given)[0], self._work.floor_ps(*given)[0]
+        supplied = inputs, self._number, self._steps
+        return self._work.work_ps(*supplied)[0], self._work.floor_ps(*supplied)[0]
 
 
 def _raised(places: StagePlaces, name: str) -> StagePlaces:

@@ -14,7 +14,7 @@ import numpy as np
 from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps
 from cluster.perf_model.chiplet import Product, picoseconds, product_clocks, ridge_rows
 from cluster.perf_model.prices import SteadyDecode, steady_decode
-from cluster.perf_model.prices.op_prices import Bench, bench_of
+from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
 from cluster.perf_model.tables import BOUNDS
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
@@ -107,7 +107,7 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
             most = _most_sequences(layout)
             if mode == MODES[0]:
                 facts.append(_facts(pair, layout, machine, most))
-                products += _products(pair, bench_of(layout.inputs))
+                products += _products(pair, op_pricer_of(layout.inputs))
             decodes += [
                 _decode(pair, mode, steady_decode(machine.prices, batch=b, context=CONTEXT_TOKENS))
                 for b in batches
@@ -116,7 +116,7 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
     return Ridge(facts=tuple(facts), products=tuple(products), decodes=tuple(decodes))
 
 
-def product_seconds(bench: Bench, batch: int) -> float:
+def product_seconds(bench: OpPricer, batch: int) -> float:
     """Of the product of PRODUCT with ``batch`` vectors, cut by columns over the card's chiplets."""
     k, n = PRODUCT
     product = Product(m=np.array([batch]), k=k, n=bench.of_card(n))
@@ -124,9 +124,9 @@ def product_seconds(bench: Bench, batch: int) -> float:
     return float(picoseconds(bench.chiplet, clocks)[0]) * 1e-12
 
 
-def bench_for(pair: str) -> Bench:
+def op_pricer_for(pair: str) -> OpPricer:
     """The chiplet and its modes for a pair of formats."""
-    return bench_of(_laid_out(pair, MODES[0], MODEL, 1).inputs)
+    return op_pricer_of(_laid_out(pair, MODES[0], MODEL, 1).inputs)
 
 
 def _laid_out(pair: str, mode: str, model: str, most: int) -> Layout:
@@ -147,7 +147,7 @@ def _most_sequences(layout: Layout) -> int:
 
 
 def _facts(pair: str, layout: Layout, machine: Machine, most: int) -> PairFacts:
-    bench = bench_of(layout.inputs)
+    bench = op_pricer_of(layout.inputs)
     weights, activations = PAIRS[pair]
     return PairFacts(
         pair=pair,
@@ -172,7 +172,7 @@ def _slowest_prefill_s(machine: Machine) -> float:
     return max(work) * 1e-12
 
 
-def _products(pair: str, bench: Bench) -> list[ProductRow]:
+def _products(pair: str, bench: OpPricer) -> list[ProductRow]:
     k, n = PRODUCT
     rows = []
     for batch in BATCHES:

@@ -143,7 +143,7 @@ def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
     done = sweep(
         definition, out=out, engine=engine, ray_address=ray_address, drop=drop, observer=observer
     )
-    return _told(done, moved, metrics)
+    return _result(done, moved, metrics)
 
 
 def _folder_name(name: str) -> str:
@@ -173,7 +173,7 @@ def _range(figure: Figure) -> Range:
     return Range(low=figure.low, high=figure.high)
 
 
-def _told(done: Sweep, moved: Mapping[str, Figure], metrics: Sequence[str]) -> Sensitivity:
+def _result(done: Sweep, moved: Mapping[str, Figure], metrics: Sequence[str]) -> Sensitivity:
     points = sorted(done.points.to_pylist(), key=lambda row: row["point"])
     base, ends, joint = points[0], points[1 : 1 + 2 * len(moved)], points[1 + 2 * len(moved) :]
     if base["status"] != "completed":

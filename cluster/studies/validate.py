@@ -144,7 +144,7 @@ def _steady(point: Point) -> dict[str, float]:
 
 def _users(point: Point, prompt_tokens: int) -> dict[str, float]:
     """Closed loop: 60 users, each asking again when answered, prefill and all."""
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "name": f"{BATCH} users",
         "cluster": {"servers_per_rack": point.servers},
         "model": point.model,
@@ -162,7 +162,7 @@ def _users(point: Point, prompt_tokens: int) -> dict[str, float]:
             }
         },
     }
-    run = simulate(load(asked))
+    run = simulate(load(requested))
     fit, users = run.machine.fit, f"users{prompt_tokens}"
     return {
         f"{users}.tpot": run.summary["mean_tpot_ms"],
@@ -174,7 +174,7 @@ def _users(point: Point, prompt_tokens: int) -> dict[str, float]:
 def _capacity_tpot_ms(cards: int) -> float:
     """One sequence of the larger model, its weights streamed from the LPDDR of every card."""
     per_server = min(cards, 8)
-    asked: dict[str, Any] = {
+    requested: dict[str, Any] = {
         "name": "weights in LPDDR",
         "cluster": {"servers_per_rack": cards // per_server, "cards_per_server": per_server},
         "model": SEVENTY_B.model,
@@ -190,5 +190,5 @@ def _capacity_tpot_ms(cards: int) -> float:
             }
         },
     }
-    prices = assemble(resolve(load(asked))).prices
+    prices = assemble(resolve(load(requested))).prices
     return steady_decode(prices, batch=1, context=CONTEXT_TOKENS).tpot_s * 1e3

@@ -59,7 +59,7 @@ def hot_links(run: Run) -> Any:
     plots = altair()
     y = plots.Y("link:N", sort=[row["link"] for row in rows], title=None)
     axis = plots.Axis(format="%")
-    told = [
+    printed = [
         "link:N",
         "kind:N",
         plots.Tooltip("mean:Q", format=".2%"),
@@ -67,8 +67,10 @@ def hot_links(run: Run) -> Any:
         plots.Tooltip("gigabytes:Q", format=",.4~g", title="GB"),
     ]
     bars = plot(rows).mark_bar(color="#0072b2")
-    bars = bars.encode(x=plots.X("mean:Q", title="utilisation", axis=axis), y=y, tooltip=told)
-    ticks = plot(rows).mark_tick(color="#d55e00", thickness=3).encode(x="most:Q", y=y, tooltip=told)
+    bars = bars.encode(x=plots.X("mean:Q", title="utilisation", axis=axis), y=y, tooltip=printed)
+    ticks = (
+        plot(rows).mark_tick(color="#d55e00", thickness=3).encode(x="most:Q", y=y, tooltip=printed)
+    )
     chart = plots.layer(bars, ticks).properties(width=WIDTH, height=plots.Step(20))
     return finished(chart, "The busiest links", "bar: mean over the run; tick: busiest time bin")
 

@@ -70,8 +70,8 @@ def spread_at(amount: Floats, begin: Floats, end: Floats, edges: Floats) -> Floa
     flowing = _ramps(rate, begin[~at_once], edges) - _ramps(rate, end[~at_once], edges)
     order = np.argsort(begin[at_once])
     steps = np.concatenate([[0.0], np.cumsum(amount[at_once][order])])
-    given: Floats = flowing + steps[np.searchsorted(begin[at_once][order], edges, side="right")]
-    return given
+    inputs: Floats = flowing + steps[np.searchsorted(begin[at_once][order], edges, side="right")]
+    return inputs
 
 
 def _ramps(rate: Floats, start: Floats, edges: Floats) -> Floats:

@@ -10,7 +10,7 @@ from results.schema import TABLES
 UNITS = {each.name: each.unit for name in ("summary", "replay") for each in TABLES[name].columns}
 SHORT = ("ttft", "tpot", "itl", "e2el", "kv", "slo", "usd")
 """Words that are written in capitals."""
-MOST_TOLD = 10
+MOST_LABELS = 10
 """Of a point, on hover."""
 LETTERS = 70
 """That stand beside one another under an axis."""
@@ -32,10 +32,10 @@ def pareto(
     chosen = [point for point in points if _is_number(point.get(x)) and _is_number(point.get(y))]
     if not chosen:
         raise ResultsError(f"no point has both {x} and {y}")
-    told = _told(chosen)
+    printed = _labels(chosen)
     known: list[dict[str, Any]] = [
         {
-            **{name.replace(".", " "): point.get(name) for name in told},
+            **{name.replace(".", " "): point.get(name) for name in printed},
             "x": float(point[x]),
             "y": float(point[y]),
             "series": _word(point, series),
@@ -48,7 +48,7 @@ def pareto(
         "x": plots.X("x:Q", title=titled(x)),
         "y": plots.Y("y:Q", title=titled(y)),
     }
-    words = [plots.Tooltip(f"{name.replace('.', ' ')}:N", title=name) for name in told]
+    words = [plots.Tooltip(f"{name.replace('.', ' ')}:N", title=name) for name in printed]
     places = [
         plots.Tooltip(f"{at}:Q", title=titled(key), format=",.4~g")
         for at, key in (("x", x), ("y", y))
@@ -99,9 +99,9 @@ def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
     upright = plots.Axis(labelAngle=0 if letters <= LETTERS else -45)
     x = plots.X("at:O", title=axis, sort=order, axis=upright)
     y = plots.Y("value:Q", title=titled(metric), scale=plots.Scale(zero=False))
-    told = [plots.Tooltip("at:N", title=axis), plots.Tooltip("value:Q", format=",.4~g")]
+    printed = [plots.Tooltip("at:N", title=axis), plots.Tooltip("value:Q", format=",.4~g")]
     dots = plot(known).mark_circle(size=36, opacity=0.5, color="#0072b2")
-    dots = dots.encode(x=x, y=y, tooltip=told)
+    dots = dots.encode(x=x, y=y, tooltip=printed)
     middle = plot(known)
     if numeric:
         middle = middle.mark_line(color="#d55e00", strokeWidth=2)
@@ -181,7 +181,7 @@ def _by_size(word: str) -> tuple[float, str]:
         return float("inf"), word
 
 
-def _told(points: Sequence[Mapping[str, Any]]) -> list[str]:
+def _labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader may want to know of a point: short words and whole numbers, axes first."""
     names = {
         key: None
@@ -189,7 +189,7 @@ def _told(points: Sequence[Mapping[str, Any]]) -> list[str]:
         for key, value in point.items()
         if isinstance(value, str | int) and "hash" not in key
     }
-    return sorted(names, key=lambda name: "." not in name)[:MOST_TOLD]
+    return sorted(names, key=lambda name: "." not in name)[:MOST_LABELS]
 
 
 def _is_number(value: object) -> bool:

@@ -36,13 +36,13 @@ def _throughput(run: Run, edges: Floats) -> list[dict[str, Any]]:
     output = numbers(run, "requests", "output_tokens")
     prompt = numbers(run, "requests", "prompt_tokens")
     scheduled = numbers(run, "requests", "first_scheduled_s")
-    given = {
+    inputs = {
         "output": spread_at(output, first, finish, edges),
         "prompt": spread_at(prompt, scheduled, first, edges),
     }
     return [
         {"s": at, "value": rate, "series": name}
-        for name, upto in given.items()
+        for name, upto in inputs.items()
         for at, rate in zip(
             edges[1:].tolist(), (np.diff(upto) / np.diff(edges)).tolist(), strict=True
         )

@@ -20,9 +20,9 @@ def test_two_runs_stand_beside_each_other_with_what_was_changed(
 
     assert main(["compare", *folders, "--json"]) == 0
 
-    told = json.loads(capsys.readouterr().out)
-    assert told["settings"] == {"hardware.card.dispatch_s": [1e-6, 2e-6]}
-    slower = told["metrics"]["mean_tpot_ms"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["settings"] == {"hardware.card.dispatch_s": [1e-6, 2e-6]}
+    slower = printed["metrics"]["mean_tpot_ms"]
     assert slower["values"][1] > slower["values"][0]
     assert slower["changes"][1] == pytest.approx(slower["values"][1] / slower["values"][0] - 1)
 

@@ -70,11 +70,11 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(file: Path) -> None:
     wait_for(folder / "sweep.json", newer_than_ns=0)
     time.sleep(1.0)
     child.send_signal(signal.SIGINT)
-    _, told = child.communicate(timeout=60)
+    _, printed = child.communicate(timeout=60)
 
     assert child.returncode == 130
-    assert "points are kept: the same command again, or" in told
-    assert "Traceback" not in told
+    assert "points are kept: the same command again, or" in printed
+    assert "Traceback" not in printed
     assert open_sweep(folder).status_counts["pending"] > 0
 
 

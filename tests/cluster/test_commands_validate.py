@@ -23,17 +23,17 @@ def once(computed: tuple[study.Row, ...], monkeypatch: pytest.MonkeyPatch) -> No
 def test_json_says_every_figure_with_its_verdict_and_where_it_comes_from(capsys: Captured) -> None:
     assert main(["validate", "--json"]) == 0
 
-    told = json.loads(capsys.readouterr().out)
-    rows = {row["name"]: row for row in told["rows"]}
-    counts = [told[verdict] for verdict in ("ok", "misses", "fitted", "outside")]
+    printed = json.loads(capsys.readouterr().out)
+    rows = {row["name"]: row for row in printed["rows"]}
+    counts = [printed[verdict] for verdict in ("ok", "misses", "fitted", "outside")]
     assert sum(counts) == len(rows)
-    assert counts[1] == sum(row["verdict"] == "miss" for row in told["rows"])
+    assert counts[1] == sum(row["verdict"] == "miss" for row in printed["rows"])
     assert rows["8b.tpot"]["verdict"] == "fitted"
     assert rows["70b.tpot"]["tolerance"] == 0.15
     assert rows["70b.tpot"]["confidence"] == "published"
     assert rows["70b.tpot"]["deviation"] == rows["70b.tpot"]["simulated"] / 2.0 - 1
     assert rows["70b.users128.rate"]["verdict"] == "outside"
-    assert told["dispatch_s"] == pytest.approx(0.637e-6)
+    assert printed["dispatch_s"] == pytest.approx(0.637e-6)
 
 
 def test_people_get_tables_with_sources(capsys: Captured) -> None:
@@ -53,9 +53,9 @@ def test_a_miss_is_published_and_no_error(
     monkeypatch.setattr(study, "validate", lambda: tuple(spoiled))
 
     assert main(["validate", "--json"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["misses"] == 1
-    assert [row["name"] for row in told["rows"] if row["verdict"] == "miss"] == ["70b.tpot"]
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["misses"] == 1
+    assert [row["name"] for row in printed["rows"] if row["verdict"] == "miss"] == ["70b.tpot"]
 
     assert main(["validate"]) == 0
     assert "+25.0 %  15 %    miss" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import compiled as door
+from cluster import compiled as compiled_module
 
 KERNEL = """\
 from cluster.compiled import announced, compiled
@@ -31,7 +31,7 @@ def small_package(tmp_path: Path) -> Path:
     """A package of the same name with the real door, one kernel, one helper, one stranger."""
     package = tmp_path / "cluster"
     package.mkdir()
-    shutil.copy(door.__file__, package / "compiled.py")
+    shutil.copy(compiled_module.__file__, package / "compiled.py")
     (package / "__init__.py").touch()
     (package / "kernel.py").write_text(KERNEL)
     (package / "helper.py").write_text("NUMBER = 21\n")
@@ -42,9 +42,9 @@ def small_package(tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh_folder() -> Iterator[None]:
     """Forget the folder that was found before, and afterwards the one found in the test."""
-    door.cache_folder.cache_clear()
+    compiled_module.cache_folder.cache_clear()
     yield
-    door.cache_folder.cache_clear()
+    compiled_module.cache_folder.cache_clear()
 
 
 def run_kernel(package: Path, **environment: str) -> tuple[str, str]:
@@ -103,7 +103,7 @@ def test_the_digest_covers_kernels_and_what_they_import_but_no_stranger(
     (small_package / "other.py").write_text("from cluster import (\n    compiled, second\n)\n")
     (small_package / "second.py").write_text("OTHER = 2\n")
 
-    assert set(door._kernel_sources(small_package)) == {
+    assert set(compiled_module._kernel_sources(small_package)) == {
         "cluster",
         "cluster.compiled",
         "cluster.helper",
@@ -114,18 +114,18 @@ def test_the_digest_covers_kernels_and_what_they_import_but_no_stranger(
 
 
 def test_bounds_checking_has_machine_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(door.BOUNDS_VARIABLE, "0")
-    without = door.source_digest()
-    monkeypatch.setenv(door.BOUNDS_VARIABLE, "1")
+    monkeypatch.setenv(compiled_module.BOUNDS_VARIABLE, "0")
+    without = compiled_module.source_digest()
+    monkeypatch.setenv(compiled_module.BOUNDS_VARIABLE, "1")
 
-    assert door.source_digest() != without
+    assert compiled_module.source_digest() != without
 
 
 @pytest.mark.usefixtures("fresh_folder")
 def test_the_chosen_folder_is_taken_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(door.CACHE_VARIABLE, str(tmp_path / "mine"))
+    monkeypatch.setenv(compiled_module.CACHE_VARIABLE, str(tmp_path / "mine"))
 
-    assert door.cache_folder() == tmp_path / "mine" / door.source_digest()
+    assert compiled_module.cache_folder() == tmp_path / "mine" / compiled_module.source_digest()
 
 
 @pytest.mark.usefixtures("fresh_folder")
@@ -133,14 +133,14 @@ def test_where_nothing_can_be_written_there_is_one_notice_and_no_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(door, "_roots", lambda: iter([tmp_path / "file"]))
+    monkeypatch.setattr(compiled_module, "_roots", lambda: iter([tmp_path / "file"]))
 
-    @door.compiled
+    @compiled_module.compiled
     def doubled(value: int) -> int:
         return 2 * value
 
     assert doubled(4) == 8
-    assert door.cache_folder() is None
+    assert compiled_module.cache_folder() is None
     assert capsys.readouterr().err.count("no folder for compiled code") == 1
 
 
@@ -149,8 +149,8 @@ def test_a_temporary_folder_that_others_can_write_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    private = door._private_temporary()
+    private = compiled_module._private_temporary()
     assert private is not None
     private.chmod(0o777)
 
-    assert door._private_temporary() is None
+    assert compiled_module._private_temporary() is None

@@ -42,8 +42,8 @@ def scenario(**changes: Any) -> dict[str, Any]:
 
 
 def test_every_sequence_keeps_an_fp16_tail_of_v_on_each_card() -> None:
-    asked = scenario(scheduler={"max_num_seqs": 24})
-    machine = assemble(resolve(load(asked)))
+    requested = scenario(scheduler={"max_num_seqs": 24})
+    machine = assemble(resolve(load(requested)))
 
     table = placement_table(machine)
 
@@ -79,9 +79,9 @@ def test_every_sequence_keeps_an_fp16_tail_of_v_on_each_card() -> None:
 def test_a_host_sends_the_weights_of_all_cards_of_a_switch_through_one_port(
     changes: dict[str, Any], per_switch: int, values: int, norms: int
 ) -> None:
-    asked = scenario(**{"memory": {"load": "host"}, **changes})
+    requested = scenario(**{"memory": {"load": "host"}, **changes})
 
-    ready_ps = assemble(resolve(load(asked))).limits.ready_ps
+    ready_ps = assemble(resolve(load(requested))).limits.ready_ps
 
     # MXINT8, and norms of FP16 on each of 8 chiplets, at 64 GB/s x 0.85.
     card_bytes = values * 65 // 64 + norms * 4096 * 2 * 8

@@ -93,11 +93,11 @@ def test_what_the_critical_path_waits_for_is_the_whole_makespan(replayed: Left) 
     by_cause: dict[str, float] = {}
     for row in rows:
         by_cause[row["series"]] = by_cause.get(row["series"], 0.0) + row["share"]
-    told = replayed.summary["critical_share"]
+    printed = replayed.summary["critical_share"]
 
-    assert isinstance(told, dict)
+    assert isinstance(printed, dict)
     assert sum(row["ms"] for row in rows) == pytest.approx(1e3 * makespan_s)  # type: ignore[operator]
-    assert by_cause == pytest.approx({name: told[name] for name in by_cause})
+    assert by_cause == pytest.approx({name: printed[name] for name in by_cause})
 
 
 def test_no_card_of_the_gantt_does_two_things_at_once(replayed: Left) -> None:

@@ -104,10 +104,10 @@ def test_four_readers_give_ten_answers_alike(folder: Path) -> None:
         "pyarrow": by_arrow(lambda name: pq.read_table(files[name])),
     }
 
-    asked = answers["duckdb"]
-    assert len(asked) == 10
-    assert asked["requests answered"] == 200
-    assert asked["cards of the map"] == 8
-    assert all(value > 0 for value in asked.values()), "nothing is nothing to agree on"
+    requested = answers["duckdb"]
+    assert len(requested) == 10
+    assert requested["requests answered"] == 200
+    assert requested["cards of the map"] == 8
+    assert all(value > 0 for value in requested.values()), "nothing is nothing to agree on"
     for reader, found in answers.items():
-        assert found == pytest.approx(asked, rel=1e-12), reader
+        assert found == pytest.approx(requested, rel=1e-12), reader

@@ -168,9 +168,9 @@ def test_results_have_not_moved(fresh: dict[str, Run]) -> None:
     stored = json.loads(STORED.read_text(encoding="utf-8"))
     found = {name: digests(run) for name, run in fresh.items()} | replays()
     moved = [name for name, each in found.items() if stored["digests"].get(name) != each]
-    told = stored["model_version"] == MODEL_VERSION
+    printed = stored["model_version"] == MODEL_VERSION
 
-    assert told, (
+    assert printed, (
         f"model_version is {MODEL_VERSION}, but {STORED.name} is not written anew: {__doc__}"
     )
     assert not moved, f"results moved: {', '.join(moved)}. {__doc__}"

@@ -12,7 +12,7 @@ import pytest
 from cluster import Run, load, simulate
 from cluster.perf_model.tables import STEP, Records
 from cluster.scenario.resolve import resolve
-from cluster.serving.run import assemble, play
+from cluster.serving.run import assemble, execute
 from results import open_run
 from results.schema import SUMMARY
 from results.summary import flatten
@@ -73,14 +73,14 @@ def test_a_runs_identity_is_neither_its_name_nor_its_place_nor_what_it_keeps(
         (folder / name).write_text(trace)
         (folder / "s.yaml").write_text(f"model: llama-3.1-8b\nworkload: {{trace: {name}}}\n")
     clock_hz = load_hardware("corsair")["card.clock_hz"]
-    told = load(
+    printed = load(
         there / "s.yaml",
         name="another",
         store={"steps": True, "bins": 10},
         hardware_set={"card.clock_hz": clock_hz},
     )
 
-    assert resolve(load(here / "s.yaml")).run_id == resolve(told).run_id
+    assert resolve(load(here / "s.yaml")).run_id == resolve(printed).run_id
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_busy_and_idle_add_up_to_the_bin_and_busy_is_what_the_steps_last(
     )
     machine = assemble(resolved)
     windows: list[Records] = []
-    outcome = play(resolved, machine, on_steps=lambda window: windows.append(window.copy()))
+    outcome = execute(resolved, machine, on_steps=lambda window: windows.append(window.copy()))
     steps = np.concatenate([np.zeros(0, STEP), *windows])
     cards = open_run(simulate(resolved.scenario).save(tmp_path)).pandas("cards")
     times_s = cards[[name for name in cards if name.startswith("busy_")] + ["idle_s"]]

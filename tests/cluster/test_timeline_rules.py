@@ -132,8 +132,8 @@ def test_collectives_as_messages_and_contention_break_no_rule(tmp_path: Path) ->
 def test_a_chakra_trace_breaks_no_rule(tmp_path: Path) -> None:
     network = tmp_path / "ring.yml"
     network.write_text("topology: [Ring]\nnpus_count: [8]\nbandwidth: [50.0]\nlatency: [500.0]\n")
-    asked = {"network": str(network), "workload": {"chakra": str(MICRO)}}
-    trace = trace_of(replay_trace(asked, out=tmp_path), tmp_path)
+    requested = {"network": str(network), "workload": {"chakra": str(MICRO)}}
+    trace = trace_of(replay_trace(requested, out=tmp_path), tmp_path)
 
     assert breaches(trace) == []
     assert {event["ph"] for event in trace["traceEvents"]} == {"M", "X", "C"}

@@ -85,8 +85,8 @@ def test_joules_a_token_times_tokens_a_second_are_the_mean_power(
 def test_the_bins_cover_the_window_on_the_clock_of_the_trace(
     shape: dict[str, Any], warmup_s: float, trace: Callable[[float], str], tmp_path: Path
 ) -> None:
-    asked = {**shape, "workload": {"trace": trace(1000.0)}, "warmup_s": warmup_s}
-    run = simulate(asked, out=tmp_path)
+    requested = {**shape, "workload": {"trace": trace(1000.0)}, "warmup_s": warmup_s}
+    run = simulate(requested, out=tmp_path)
     saved = open_run(run.run_dir or tmp_path)
     cards, requests = saved.pandas("cards"), saved.pandas("requests")
     energy = [name for name in cards if name.startswith("energy_")]
@@ -163,8 +163,8 @@ def test_a_search_for_the_most_traffic_leaves_out_the_same_requests_at_every_rat
 def test_a_warm_up_beyond_the_traffic_is_refused(
     words: list[str], trace: Callable[[float], str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["--set", f"workload.trace={trace(1000.0)}", "--set", "warmup_s=12"]
-    code = main([*words, *asked])
+    requested = ["--set", f"workload.trace={trace(1000.0)}", "--set", "warmup_s=12"]
+    code = main([*words, *requested])
 
     said = capsys.readouterr().err
     assert code == 2

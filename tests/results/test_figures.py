@@ -85,8 +85,8 @@ def test_a_pareto_chart_tells_axes_first_and_orders_numbers_by_size() -> None:
     dots = pareto(points, series="scheduler.max_num_seqs").to_dict()["layer"][1]
 
     assert dots["encoding"]["color"]["scale"]["domain"] == ["4", "16", "128"]
-    told = [each["title"] for each in dots["encoding"]["tooltip"]]
-    assert told[2:] == ["scheduler.max_num_seqs", "completed", "point"]
+    printed = [each["title"] for each in dots["encoding"]["tooltip"]]
+    assert printed[2:] == ["scheduler.max_num_seqs", "completed", "point"]
 
 
 def test_a_tornado_begins_with_the_widest() -> None:

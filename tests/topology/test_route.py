@@ -124,11 +124,11 @@ def test_home_links_load_every_nic_and_spine_evenly(pod: Routes) -> None:
 
 
 def test_flows_spread_over_equal_nics_and_each_keeps_its_own(pod: Routes) -> None:
-    ways = [pod.path(src, dst) for src in range(8) for dst in range(64, 128)]
+    paths = [pod.path(src, dst) for src in range(8) for dst in range(64, 128)]
     again = [pod.path(src, dst) for src in range(8) for dst in range(64, 128)]
-    _, load = np.unique([way[2] for way in ways], return_counts=True)
+    _, load = np.unique([way[2] for way in paths], return_counts=True)
 
-    assert all((a == b).all() for a, b in zip(ways, again, strict=True))
+    assert all((a == b).all() for a, b in zip(paths, again, strict=True))
     assert len(load) == 4
     assert load.min() > 0.8 * load.mean()
 

@@ -14,7 +14,7 @@ import pytest
 from cluster import Run, load, simulate
 from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.serving.run import Outcome, assemble, play
+from cluster.serving.run import Outcome, assemble, execute
 
 TRACES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "traces"
 AZURE = TRACES / "AzureLLMInferenceTrace_conv.csv"
@@ -47,7 +47,7 @@ def hour() -> Hour:
         for name, parts in kept.items():
             parts.append(window[name].copy())
 
-    outcome = play(resolved, assemble(resolved), on_steps=keep)
+    outcome = execute(resolved, assemble(resolved), on_steps=keep)
     steps = {name: np.concatenate(parts) for name, parts in kept.items()}
     return Hour(resolved=resolved, outcome=outcome, steps=steps)
 
@@ -55,21 +55,21 @@ def hour() -> Hour:
 def test_every_request_completes_with_the_tokens_of_the_file(hour: Hour) -> None:
     with AZURE.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    asked, served = hour.resolved.requests, hour.outcome.served
+    requested, served = hour.resolved.requests, hour.outcome.served
 
-    assert len(rows) == len(asked) == 19_366
-    assert asked.prompt_tokens.tolist() == [int(row["ContextTokens"]) for row in rows]
-    assert asked.output_tokens.tolist() == [int(row["GeneratedTokens"]) for row in rows]
+    assert len(rows) == len(requested) == 19_366
+    assert requested.prompt_tokens.tolist() == [int(row["ContextTokens"]) for row in rows]
+    assert requested.output_tokens.tolist() == [int(row["GeneratedTokens"]) for row in rows]
     assert not served.status.any()
     assert (served.finish_ps > served.arrival_ps).all()
 
 
 def test_the_steps_schedule_and_emit_every_token_once(hour: Hour) -> None:
-    asked, steps = hour.resolved.requests, hour.steps
+    requested, steps = hour.resolved.requests, hour.steps
 
     assert not hour.outcome.served.preemptions.any()
-    assert steps["emitted"].sum() == asked.output_tokens.sum()
-    assert steps["tokens"].sum() == (asked.prompt_tokens + asked.output_tokens - 1).sum()
+    assert steps["emitted"].sum() == requested.output_tokens.sum()
+    assert steps["tokens"].sum() == (requested.prompt_tokens + requested.output_tokens - 1).sum()
     assert steps["finished"].sum() == 19_366
 
 

@@ -24,7 +24,7 @@ def scenario(model: str, plan: dict[str, int], servers: int, mode: str, users: i
         "prompt_tokens": {"fixed": 512},
         "output_tokens": {"fixed": 2},
     }
-    asked = {
+    requested = {
         "model": model,
         "plan": plan,
         "cluster": {"servers_per_rack": servers},
@@ -32,7 +32,7 @@ def scenario(model: str, plan: dict[str, int], servers: int, mode: str, users: i
         "scheduler": {"max_num_seqs": users, "max_num_batched_tokens": 64},
         "workload": {"synthetic": traffic},
     }
-    return lay_out(resolve(load(asked)))
+    return lay_out(resolve(load(requested)))
 
 
 @pytest.mark.parametrize(

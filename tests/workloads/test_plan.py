@@ -46,10 +46,10 @@ def test_every_breach_of_a_model_is_named_at_once() -> None:
 
     with pytest.raises(PlanError) as caught:
         check_plan(plan, load_model("mixtral-8x7b"))
-    told = str(caught.value)
-    assert "pipeline_parallel_size 99 is more than the 32 layers" in told
-    assert "32 attention heads do not divide over tensor_parallel_size 24" in told
-    assert "8 experts do not divide over expert_parallel_size 24" in told
+    printed = str(caught.value)
+    assert "pipeline_parallel_size 99 is more than the 32 layers" in printed
+    assert "32 attention heads do not divide over tensor_parallel_size 24" in printed
+    assert "8 experts do not divide over expert_parallel_size 24" in printed
 
 
 def test_experts_of_a_dense_model_are_refused() -> None:

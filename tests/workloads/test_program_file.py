@@ -112,8 +112,8 @@ def test_a_file_tells_the_units_and_meanings_of_its_columns(tmp_path: Path) -> N
     schema = pq.read_schema(path)
     assert schema.names == [column.name for column in PROGRAM_COLUMNS]
     for column in PROGRAM_COLUMNS:
-        told = schema.field(column.name).metadata
-        assert told == {b"unit": column.unit.encode(), b"meaning": column.meaning.encode()}
+        printed = schema.field(column.name).metadata
+        assert printed == {b"unit": column.unit.encode(), b"meaning": column.meaning.encode()}
     assert schema.metadata[b"repeats"] == b"3"
     assert json.loads(schema.metadata[b"varying"])[1] == [[0, 128, 1280, 0]]
 

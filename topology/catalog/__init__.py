@@ -92,12 +92,12 @@ def _read(path: Path, above: tuple[Path, ...]) -> Hardware:
     reference = {} if is_reference else _bundled(_REFERENCE).figures
     figures: dict[str, Figure] = dict(base.figures) if base else {}
     breaches = list(_breaches_of_top(document))
-    for name, line, given in _entries(document):
-        wrong = list(breaches_of_fields(given))
+    for name, line, inputs in _entries(document):
+        wrong = list(breaches_of_fields(inputs))
         if reference and name not in reference:
             wrong.insert(0, f"unknown figure {nearest(name, reference)}")
         if not wrong:
-            figure = read_figure(name, given)
+            figure = read_figure(name, inputs)
             wrong = [*_breaches_of_unit(figure, reference), *breaches_of_numbers(figure)]
             figures[name] = figure
         breaches += [f"{document.name}:{line}: {name}: {what}" for what in wrong]
@@ -160,8 +160,8 @@ def _entries(document: Document) -> Iterator[tuple[str, int, Any]]:
         if "." in section or not isinstance(entries, dict):
             yield section, document.line_of(("figures", section)), entries
             continue
-        for key, given in entries.items():
-            yield f"{section}.{key}", document.line_of(("figures", section, key)), given
+        for key, inputs in entries.items():
+            yield f"{section}.{key}", document.line_of(("figures", section, key)), inputs
 
 
 def _breaches_of_unit(figure: Figure, reference: Mapping[str, Figure]) -> Iterator[str]:

@@ -78,26 +78,26 @@ def nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
     return f"{name!r}; did you mean {close[0]!r}?" if close else f"{name!r}"
 
 
-def breaches_of_fields(given: object) -> Iterator[str]:
+def breaches_of_fields(inputs: object) -> Iterator[str]:
     """What is wrong with one figure as a file gives it, before its numbers mean anything."""
-    if not isinstance(given, dict):
-        yield f"expected {{{', '.join(FIELDS)}}}, found {given!r}"
+    if not isinstance(inputs, dict):
+        yield f"expected {{{', '.join(FIELDS)}}}, found {inputs!r}"
         return
-    if missing := [field for field in FIELDS if field not in given]:
+    if missing := [field for field in FIELDS if field not in inputs]:
         yield f"misses {', '.join(missing)}"
-    for field in given:
+    for field in inputs:
         if field not in FIELDS:
             yield f"unknown field {nearest(field, FIELDS)} (allowed: {', '.join(FIELDS)})"
     for field in _NUMBERS:
-        if field in given and not _is_number(given[field]):
-            yield f"{field} must be a number, found {given[field]!r}"
-    if "unit" in given and given["unit"] not in UNITS:
-        yield f"unknown unit {nearest(str(given['unit']), tuple(UNITS))}"
-    if "confidence" in given and given["confidence"] not in CONFIDENCES:
-        word = nearest(str(given["confidence"]), CONFIDENCES)
+        if field in inputs and not _is_number(inputs[field]):
+            yield f"{field} must be a number, found {inputs[field]!r}"
+    if "unit" in inputs and inputs["unit"] not in UNITS:
+        yield f"unknown unit {nearest(str(inputs['unit']), tuple(UNITS))}"
+    if "confidence" in inputs and inputs["confidence"] not in CONFIDENCES:
+        word = nearest(str(inputs["confidence"]), CONFIDENCES)
         yield f"unknown confidence {word} (allowed: {', '.join(CONFIDENCES)})"
-    if "source" in given and not (isinstance(given["source"], str) and given["source"].strip()):
-        yield f"source must say where the number comes from, found {given['source']!r}"
+    if "source" in inputs and not (isinstance(inputs["source"], str) and inputs["source"].strip()):
+        yield f"source must say where the number comes from, found {inputs['source']!r}"
 
 
 def breaches_of_numbers(figure: Figure) -> Iterator[str]:
@@ -125,10 +125,10 @@ def breach_of_value(value: float, unit: str) -> str:
     return ""
 
 
-def read_figure(name: str, given: Mapping[str, Any]) -> Figure:
+def read_figure(name: str, inputs: Mapping[str, Any]) -> Figure:
     """A figure from a file's fields, which have no breach; its numbers become SI."""
-    unit = str(given["unit"])
-    value, low, high = (to_si(given[field], unit) for field in _NUMBERS)
+    unit = str(inputs["unit"])
+    value, low, high = (to_si(inputs[field], unit) for field in _NUMBERS)
     return Figure(
         name=name,
         value=value,
@@ -136,8 +136,8 @@ def read_figure(name: str, given: Mapping[str, Any]) -> Figure:
         high=high,
         unit=UNITS[unit].si,
         datasheet_unit=unit,
-        source=str(given["source"]),
-        confidence=str(given["confidence"]),
+        source=str(inputs["source"]),
+        confidence=str(inputs["confidence"]),
     )
 
 

@@ -33,17 +33,17 @@ def read_json(path: Path) -> RankFile:
         raise ChakraError(f"{path}: not a Chakra trace: no list workload_graph")
     file = RankFile(path=str(path))
     file.unused.update(key for key in found if key != "workload_graph")
-    for place, given in enumerate(found["workload_graph"]):
-        record = _record(file, place, given)
+    for place, inputs in enumerate(found["workload_graph"]):
+        record = _record(file, place, inputs)
         check_record(file, record)
         file.records.append(record)
     return file
 
 
-def _record(file: RankFile, place: int, given: Any) -> Record:
-    if not isinstance(given, dict):
+def _record(file: RankFile, place: int, inputs: Any) -> Record:
+    if not isinstance(inputs, dict):
         raise ChakraError(f"{file.path}: entry {place} of workload_graph is no node")
-    node = {_NAMES.get(str(key), str(key)): value for key, value in given.items()}
+    node = {_NAMES.get(str(key), str(key)): value for key, value in inputs.items()}
     if "id" not in node or "type" not in node:
         raise ChakraError(f"{file.path}: entry {place} of workload_graph lacks Id or NodeType")
     number = whole(file, place, "Id", node["id"])

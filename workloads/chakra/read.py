@@ -21,7 +21,7 @@ from workloads.chakra.columns import (
 from workloads.chakra.et_file import read_et
 from workloads.chakra.json_file import read_json
 from workloads.chakra.record import RankFile, Record
-from workloads.chakra.rendezvous import check_meetings
+from workloads.chakra.rendezvous import check_rendezvous
 from workloads.chakra.toposort import CONTROL, Ordered, ordered
 
 GROUP_FILE = "comm_group.json"
@@ -54,7 +54,7 @@ def read_chakra(
     for file in files:
         named.update({name: ranks for name, ranks in file.groups.items() if name not in named})
     trace = _trace(files, [ordered(file, control) for file in files], named)
-    check_meetings(trace, [file.path for file in files])
+    check_rendezvous(trace, [file.path for file in files])
     return trace
 
 

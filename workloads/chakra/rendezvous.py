@@ -10,7 +10,7 @@ _UNEVEN = COLLECTIVES.index("all_to_all")
 """The collective in which each rank may bring another size."""
 
 
-def check_meetings(trace: ChakraTrace, paths: Sequence[str]) -> None:
+def check_rendezvous(trace: ChakraTrace, paths: Sequence[str]) -> None:
     """Refuse a trace in which a rank would wait for ever or ranks mean different things.
 
     Collectives of a group meet in the order in which they stand in each rank's columns; so do
@@ -21,13 +21,13 @@ def check_meetings(trace: ChakraTrace, paths: Sequence[str]) -> None:
     ChakraError
         The first node that has no counterpart, or another one.
     """
-    meetings = _Meetings(trace, paths)
+    meetings = _Rendezvous(trace, paths)
     for group in range(len(trace.groups)):
         meetings.check_group(group)
     meetings.check_messages()
 
 
-class _Meetings:
+class _Rendezvous:
     def __init__(self, trace: ChakraTrace, paths: Sequence[str]) -> None:
         self._trace = trace
         self._paths = paths

@@ -163,6 +163,6 @@ def _dropped(kept: int) -> float:
     density = np.sqrt(2 / np.pi) * np.exp(-(m**2) / 2)
     lost = np.zeros_like(m)
     for place in range(GROUP - kept):  # of the order statistics, smallest first
-        ways = GROUP * math.comb(GROUP - 1, place)
-        lost += ways * below**place * (1 - below) ** (GROUP - 1 - place) * density
+        paths = GROUP * math.comb(GROUP - 1, place)
+        lost += paths * below**place * (1 - below) ** (GROUP - 1 - place) * density
     return float(np.trapezoid(m**2 * lost, m)) / GROUP

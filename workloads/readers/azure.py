@@ -5,9 +5,9 @@ six or none and ``+00:00``. The last line of the 2023 files has no newline. No r
 has zero tokens, and both are in order of time.
 """
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-AZURE = Form(
+AZURE = TraceFormat(
     name="azure",
     container="csv",
     time="TIMESTAMP",

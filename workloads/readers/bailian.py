@@ -4,9 +4,9 @@ JSON lines like Mooncake's, but times are seconds, blocks have 16 tokens, and ea
 chat. Turns are replayed at their recorded times.
 """
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-BAILIAN = Form(
+BAILIAN = TraceFormat(
     name="bailian",
     container="jsonl",
     time="timestamp",

@@ -5,9 +5,9 @@ whole files want ``start_s`` and ``duration_s``. Zero response tokens mark a fai
 as in every format.
 """
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-BURSTGPT = Form(
+BURSTGPT = TraceFormat(
     name="burstgpt",
     container="csv",
     time="Timestamp",

@@ -8,10 +8,10 @@ import pyarrow.csv
 from workloads.readers.diagnose import cells_of, check_columns, first_fault, text_lines
 from workloads.readers.files import open_trace
 from workloads.readers.table import rows_of
-from workloads.readers.trace_format import Form, Rows
+from workloads.readers.trace_format import Rows, TraceFormat
 
 
-def read_csv(path: Path, form: Form) -> Rows:
+def read_csv(path: Path, form: TraceFormat) -> Rows:
     """Read the rows of a CSV file; TraceError names the first line that is wrong."""
     header, first = head(path)
     check_columns(path, form, header)

@@ -13,7 +13,7 @@ from workloads.readers.llmservingsim import LLMSERVINGSIM
 from workloads.readers.mooncake import MOONCAKE
 from workloads.readers.sessions import SESSION_KEYS, session_error
 from workloads.readers.splitwise import SPLITWISE
-from workloads.readers.trace_format import Form, ReadOptions
+from workloads.readers.trace_format import ReadOptions, TraceFormat
 from workloads.readers.vidur import VIDUR
 
 FORMS = (AZURE, BAILIAN, BURSTGPT, LLMSERVINGSIM, MOONCAKE, SPLITWISE, VIDUR)
@@ -26,7 +26,7 @@ CUSTOM = "custom"
 _MAGIC = b"PAR1"
 
 
-def detect_form(path: Path, options: ReadOptions) -> Form | None:
+def detect_form(path: Path, options: ReadOptions) -> TraceFormat | None:
     """Give the format of a file with the user's options applied; None for Parquet.
 
     Of several that would do, the one with the most of its own columns present wins. A file that
@@ -51,7 +51,7 @@ def detect_form(path: Path, options: ReadOptions) -> Form | None:
     raise _unknown(path, names)
 
 
-def named_form(path: Path, name: str, options: ReadOptions) -> Form:
+def named_form(path: Path, name: str, options: ReadOptions) -> TraceFormat:
     """Give a format by name; with no time if the file has only its lengths."""
     form = next(form for form in FORMS if form.name == name).adapted(options)
     found = _names(path)
@@ -61,7 +61,7 @@ def named_form(path: Path, name: str, options: ReadOptions) -> Form:
     return replace(form, time="") if has_lengths else form
 
 
-def _custom(path: Path, container: str, options: ReadOptions) -> Form:
+def _custom(path: Path, container: str, options: ReadOptions) -> TraceFormat:
     if options.time_unit is None:
         raise TraceError(
             f"{path}: columns of one's own need time_unit: s, ms, us, ns or wall (a date with time "
@@ -72,7 +72,7 @@ def _custom(path: Path, container: str, options: ReadOptions) -> Form:
             f"{path}: column {options.hash_ids!r} needs hash_block_tokens: the tokens that one id "
             "stands for"
         )
-    return Form(
+    return TraceFormat(
         name=CUSTOM,
         container="csv" if container == "csv" else "jsonl",
         time=options.time,
@@ -108,7 +108,7 @@ def _names(path: Path) -> tuple[str, list[str]] | None:
     return "csv", head(path)[0]
 
 
-def _likeness(form: Form, names: list[str]) -> float:
+def _likeness(form: TraceFormat, names: list[str]) -> float:
     return sum(
         max((difflib.SequenceMatcher(None, needed, name).ratio() for name in names), default=0.0)
         for needed in form.needed

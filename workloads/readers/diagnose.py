@@ -10,7 +10,7 @@ from pathlib import Path
 
 from workloads.columns import MOST_TOKENS, TraceError
 from workloads.readers.files import open_trace
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
 _WHOLE = re.compile(r"-?[0-9]+")
 _MOMENT = re.compile(
@@ -21,7 +21,7 @@ _DIGITS = 100  # more than any number has; Python refuses thousands
 _SHOWN = 60
 
 
-def check_columns(path: Path, form: Form, names: Sequence[str]) -> None:
+def check_columns(path: Path, form: TraceFormat, names: Sequence[str]) -> None:
     """Refuse a file whose header or first object lacks a column, or names one twice."""
     for needed in form.needed:
         if needed not in names:
@@ -36,7 +36,7 @@ def check_columns(path: Path, form: Form, names: Sequence[str]) -> None:
             raise TraceError(f"{path}:1: column {needed!r} stands there twice")
 
 
-def first_fault(path: Path, form: Form, *, zone: bool = False, otherwise: str) -> TraceError:
+def first_fault(path: Path, form: TraceFormat, *, zone: bool = False, otherwise: str) -> TraceError:
     """Find the first wrong value of a file that the fast path refused.
 
     ``zone`` says whether times of day carry an offset from UTC; ``otherwise`` is what to report if
@@ -57,7 +57,7 @@ def first_fault(path: Path, form: Form, *, zone: bool = False, otherwise: str) -
     return TraceError(f"{path}: {otherwise}")
 
 
-def _csv_lines(path: Path, form: Form) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _csv_lines(path: Path, form: TraceFormat) -> Iterator[tuple[int, Mapping[str, object]]]:
     header: list[str] = []
     for number, line in text_lines(path):
         cells = cells_of(path, number, line)
@@ -109,7 +109,9 @@ def parsed_object(path: Path, number: int, line: str) -> Mapping[str, object]:
     return value
 
 
-def _wrong(form: Form, values: Mapping[str, object], zone: bool) -> Iterator[tuple[str, str]]:
+def _wrong(
+    form: TraceFormat, values: Mapping[str, object], zone: bool
+) -> Iterator[tuple[str, str]]:
     """Yield the column and the complaint of everything wrong on one line."""
     missing = [name for name in form.needed if name not in values]
     if missing:
@@ -133,7 +135,7 @@ def _wrong(form: Form, values: Mapping[str, object], zone: bool) -> Iterator[tup
             yield form.token_ids, why
 
 
-def _time_fault(value: object, form: Form, zone: bool) -> str:
+def _time_fault(value: object, form: TraceFormat, zone: bool) -> str:
     if form.time_unit == "wall":
         match = _MOMENT.fullmatch(str(value).strip(" \t"))
         if not match:

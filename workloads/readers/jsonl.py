@@ -19,12 +19,12 @@ from workloads.readers.diagnose import (
 from workloads.readers.files import open_trace
 from workloads.readers.sessions import refuse_sessions
 from workloads.readers.table import rows_of
-from workloads.readers.trace_format import TOKEN_IDS, Form, Rows
+from workloads.readers.trace_format import TOKEN_IDS, Rows, TraceFormat
 
 _BLOCK_BYTES = 1 << 25  # a line must fit a block: 32 MiB is 100 times the longest line known
 
 
-def read_jsonl(path: Path, form: Form) -> Rows:
+def read_jsonl(path: Path, form: TraceFormat) -> Rows:
     """Read the rows of a JSON-lines file; TraceError names the first line that is wrong.
 
     Block ids may be integers of 64 bits or strings; other than signed integers are numbered in
@@ -47,7 +47,7 @@ def read_jsonl(path: Path, form: Form) -> Rows:
     return rows
 
 
-def _table(path: Path, form: Form, *, ids: bool) -> Any:
+def _table(path: Path, form: TraceFormat, *, ids: bool) -> Any:
     types = {form.prompt: pa.int64(), form.output: pa.int64()}
     if form.time:
         times = {"ns": pa.int64(), "wall": pa.timestamp("ns")}
@@ -65,7 +65,7 @@ def _table(path: Path, form: Form, *, ids: bool) -> Any:
         )
 
 
-def _table_with_numbered_ids(path: Path, form: Form) -> Any:
+def _table_with_numbered_ids(path: Path, form: TraceFormat) -> Any:
     """Read the columns, and the ids by Python, whose integers and strings may be mixed."""
     try:
         table = _table(path, form, ids=False)

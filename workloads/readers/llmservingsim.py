@@ -4,9 +4,9 @@ The published ShareGPT file has no id for a partial last block, and its first re
 arrive at zero; both are kept as they are.
 """
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-LLMSERVINGSIM = Form(
+LLMSERVINGSIM = TraceFormat(
     name="llmservingsim",
     container="jsonl",
     time="arrival_time_ns",

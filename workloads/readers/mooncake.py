@@ -4,9 +4,9 @@ Times are milliseconds from the trace's start. The published conversation trace 
 about three seconds, all rows in order, no zero tokens, and an id for a partial last block as well.
 """
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-MOONCAKE = Form(
+MOONCAKE = TraceFormat(
     name="mooncake",
     container="jsonl",
     time="timestamp",

@@ -14,9 +14,9 @@ from workloads.readers.blocks import number_ids
 from workloads.readers.diagnose import check_columns
 from workloads.readers.files import open_trace
 from workloads.readers.table import as_numpy, rows_of
-from workloads.readers.trace_format import Form, Rows
+from workloads.readers.trace_format import Rows, TraceFormat
 
-PARQUET = Form(
+PARQUET = TraceFormat(
     name="parquet",
     container="parquet",
     time="arrival_ps",

@@ -3,9 +3,9 @@
 Request type, application and batch size steer that simulator, not the traffic, and are not read.
 """
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-SPLITWISE = Form(
+SPLITWISE = TraceFormat(
     name="splitwise",
     container="csv",
     time="arrival_timestamp",

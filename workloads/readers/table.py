@@ -9,14 +9,14 @@ import pyarrow.compute as pc
 
 from workloads.columns import MOST_TOKENS, Integers, ids_fit
 from workloads.readers.blocks import hash_tokens
-from workloads.readers.trace_format import Form, Rows
+from workloads.readers.trace_format import Rows, TraceFormat
 
 _TICKS_PER_S = {"s": 10**9, "ms": 10**9, "us": 10**9, "ns": 10**9, "wall": 10**9, "ps": 10**12}
 _NS = {"s": 1e9, "ms": 1e6, "us": 1e3}
 _LAST_NS = 9.2e18  # int64 nanoseconds end here, after 291 years
 
 
-def rows_of(table: Any, form: Form, *, block_tokens: int = 0) -> Rows | None:
+def rows_of(table: Any, form: TraceFormat, *, block_tokens: int = 0) -> Rows | None:
     """Turn a table that holds a format's columns into rows, or give None if any value is wrong.
 
     Rows without prompt or output tokens are failed requests: left out and counted. The checks are
@@ -63,7 +63,7 @@ def _filtered(table: Any, served: npt.NDArray[np.bool_]) -> Any:
     return table.take(pa.array(np.flatnonzero(served).tolist(), pa.int64()))
 
 
-def _ticks(table: Any, form: Form) -> Integers | None:
+def _ticks(table: Any, form: TraceFormat) -> Integers | None:
     """Give the ticks from the trace's start: nanoseconds, or the file's own picoseconds."""
     if not form.time:
         return np.zeros(len(table), dtype=np.int64)
@@ -81,7 +81,7 @@ def _ticks(table: Any, form: Form) -> Integers | None:
     return nanoseconds
 
 
-def _without_empty_ids(table: Any, form: Form) -> Any:
+def _without_empty_ids(table: Any, form: TraceFormat) -> Any:
     """Drop the column of block ids if no row has any: then the file simply came without."""
     name = form.token_ids or form.hash_ids
     if name not in table.column_names or not len(table):
@@ -91,7 +91,7 @@ def _without_empty_ids(table: Any, form: Form) -> Any:
 
 
 def _ids(
-    table: Any, form: Form, block_tokens: int
+    table: Any, form: TraceFormat, block_tokens: int
 ) -> tuple[Integers | None, Integers | None] | None:
     name = form.token_ids or form.hash_ids
     if name not in table.column_names:

@@ -32,7 +32,7 @@ class ReadOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class TraceFormat:
     """One format: which column holds what."""
 
     name: str
@@ -56,7 +56,7 @@ class Form:
         """Time (unless the file has none), prompt and output."""
         return (*([self.time] if self.time else []), self.prompt, self.output)
 
-    def adapted(self, options: ReadOptions) -> "Form":
+    def adapted(self, options: ReadOptions) -> "TraceFormat":
         """This format with what the user says of the file in place of its own."""
         return replace(
             self,

@@ -1,8 +1,8 @@
 """Vidur's trace replay CSV (github.com/microsoft/vidur): seconds and two token counts."""
 
-from workloads.readers.trace_format import Form
+from workloads.readers.trace_format import TraceFormat
 
-VIDUR = Form(
+VIDUR = TraceFormat(
     name="vidur",
     container="csv",
     time="arrived_at",

@@ -63,15 +63,15 @@ class Joules:
 
 def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
     """Constants for stages on ``cards[replica, stage, position]``."""
-    ways = _Ways(routes, _inside(figures), 2 * _sram_j(figures))
+    paths = _Paths(routes, _inside(figures), 2 * _sram_j(figures))
     replicas, stages, _ = cards.shape
     link_j = np.zeros((replicas, stages, len(tiers_of(routes)) + 1, len(PARTS)))
     for replica in range(replicas):
         for stage in range(stages):
             here = cards[replica, stage]
-            link_j[replica, stage, :-1] = ways.of_group(here)
+            link_j[replica, stage, :-1] = paths.of_group(here)
             if stage + 1 < stages:
-                link_j[replica, stage, -1] = ways.of_send(here, cards[replica, stage + 1])
+                link_j[replica, stage, -1] = paths.of_send(here, cards[replica, stage + 1])
     return Joules(
         count_j=count_joules(figures),
         link_j=link_j,
@@ -85,15 +85,15 @@ def tier_joules(figures: Figures, routes: "Routes", cards: Integers) -> Floats:
 
     A tier that none of them uses costs nothing.
     """
-    ways = _Ways(routes, _inside(figures), 2 * _sram_j(figures))
+    paths = _Paths(routes, _inside(figures), 2 * _sram_j(figures))
     replicas, stages, _ = cards.shape
     for replica in range(replicas):
         for stage in range(stages):
-            ways.of_group(cards[replica, stage])
+            paths.of_group(cards[replica, stage])
             if stage + 1 < stages:
-                ways.of_send(cards[replica, stage], cards[replica, stage + 1])
-        ways.of_send(cards[replica, -1], cards[replica, 0])
-    return ways.table()
+                paths.of_send(cards[replica, stage], cards[replica, stage + 1])
+        paths.of_send(cards[replica, -1], cards[replica, 0])
+    return paths.table()
 
 
 def count_joules(figures: Figures) -> Floats:
@@ -182,7 +182,7 @@ def _inside(figures: Figures) -> dict[int, Floats]:
     return found
 
 
-class _Ways:
+class _Paths:
     """Joules of a byte by tier. Equal tiers are crossed over equal kinds of links."""
 
     def __init__(self, routes: "Routes", inside: dict[int, Floats], ends_j: float) -> None:

@@ -16,7 +16,7 @@ from cluster.perf_model.energy.counters import COUNTS, LINE_BYTES, RECIPES, SIMD
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.op_counts import kmacs_of_vector
-from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.program.counts import work_counts
 from cluster.perf_model.tables import Integers
 from workloads.program import Operations, Program
@@ -113,7 +113,7 @@ def _all_repeats(program: Program) -> Operations:
 
 def _mac_j(operations: Operations, inputs: PriceInputs) -> Floats:
     """[n] of one multiply-add: by the weights' mode, or by that of the KV cache."""
-    bench, cost = bench_of(inputs), count_joules(inputs.hardware)
+    bench, cost = op_pricer_of(inputs), count_joules(inputs.hardware)
 
     def each(mode: Mode) -> float:
         kind, kmacs = kmacs_of_vector(inputs.hardware, mode)

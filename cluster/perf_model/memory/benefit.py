@@ -19,7 +19,7 @@ from cluster.perf_model.memory.shard import shard
 from cluster.perf_model.memory.stage import chiplets_of
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import routing_of
-from cluster.perf_model.prices.op_prices import Bench, Operation
+from cluster.perf_model.prices.op_prices import Operation, OpPricer
 from cluster.perf_model.prices.stage import embedding, head_operations, layer_operations
 from cluster.perf_model.tables import Integers
 from workloads.model import Layer, Tensor
@@ -45,7 +45,9 @@ class Piece:
         return self.saved_ps / max(1, self.size_bytes)
 
 
-def pieces_of(inputs: PriceInputs, bench: Bench, traffic: Traffic, pins: Pins) -> list[list[Piece]]:
+def pieces_of(
+    inputs: PriceInputs, bench: OpPricer, traffic: Traffic, pins: Pins
+) -> list[list[Piece]]:
     """[stage] all pieces that nobody has pinned; those worth most for a byte come first.
 
     Experts of a layer stand in the order of their popularity.
@@ -71,7 +73,7 @@ class _Weigh:
     """Weighs times at two sizes of step: one of decoding rows, one full of prompt tokens."""
 
     inputs: PriceInputs
-    bench: Bench
+    bench: OpPricer
     traffic: Traffic
 
     @property

@@ -17,14 +17,14 @@ def traffic_of(resolved: Resolved | Planned) -> Traffic:
     """
     if isinstance(resolved, Resolved):
         return _of_requests(resolved)
-    asked, most = resolved.scenario.workload.program, resolved.scenario.scheduler.max_num_seqs
-    if not isinstance(asked, ProgramSteps):
+    requested, most = resolved.scenario.workload.program, resolved.scenario.scheduler.max_num_seqs
+    if not isinstance(requested, ProgramSteps):
         return Traffic(batch=most)
     replicas = resolved.plan.replicas
     return Traffic(
-        batch=max(1, -(-asked.batch // replicas)),
-        context=asked.context or asked.prompt_tokens or 1,
-        prompt_share=_SHARE_OF.get(asked.phase, 1.0),
+        batch=max(1, -(-requested.batch // replicas)),
+        context=requested.context or requested.prompt_tokens or 1,
+        prompt_share=_SHARE_OF.get(requested.phase, 1.0),
     )
 
 

@@ -32,7 +32,7 @@ from cluster.perf_model.memory.stage import (
 )
 from cluster.perf_model.memory.stage_time import StageWork
 from cluster.perf_model.prices.inputs import PriceInputs, check_inputs
-from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.op_prices import op_pricer_of
 from workloads.plan import stage_layers
 
 
@@ -79,7 +79,7 @@ class _Search:
         if not inputs.placed.streams:
             return
         memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, settings, inputs.placed)
-        bench = bench_of(inputs)
+        bench = op_pricer_of(inputs)
         pieces = pieces_of(inputs, bench, self.traffic, settings.pins)
         head_first = [
             sorted(each, key=lambda piece: piece.tensor_class != "head") for each in pieces

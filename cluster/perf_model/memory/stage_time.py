@@ -7,9 +7,9 @@ import numpy as np
 
 from cluster.perf_model.attention import attention_by_bound
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.stage import StagePrice, stage_of, stage_price
-from cluster.perf_model.prices.stage_collectives import Wires, wires_of
+from cluster.perf_model.prices.stage_collectives import StageGroups, stage_groups_of
 from cluster.perf_model.prices.steady_state import measures_of
 from cluster.perf_model.prices.tables import links_of
 
@@ -24,7 +24,7 @@ class StageWork:
     context: int
     """Tokens that each decoding row has seen."""
     _prices: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
-    _wires: dict[bytes, Wires] = field(default_factory=dict)
+    _wires: dict[bytes, StageGroups] = field(default_factory=dict)
 
     def work_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
         """[step] work of stage ``number``; of a prompt's attention nothing is counted."""
@@ -47,7 +47,9 @@ class StageWork:
         if key not in self._prices:
             tokens, rows = (np.array(part, np.int64) for part in zip(*steps, strict=True))
             if links not in self._wires:
-                self._wires[links] = wires_of(inputs, cards)
-            wires = self._wires[links]
-            self._prices[key] = stage_price(inputs, bench_of(inputs), wires, stage, (tokens, rows))
+                self._wires[links] = stage_groups_of(inputs, cards)
+            groups = self._wires[links]
+            self._prices[key] = stage_price(
+                inputs, op_pricer_of(inputs), groups, stage, (tokens, rows)
+            )
         return self._prices[key]

@@ -16,9 +16,9 @@ from cluster.perf_model.chiplet import MAC, STREAM, Mode, Product, picoseconds
 from cluster.perf_model.prices.op_counts import tail_counts
 from cluster.perf_model.prices.op_prices import (
     UNIT,
-    Bench,
-    Kept,
     Operation,
+    OpPricer,
+    StreamedWeights,
     elsewhere,
     matmul,
     vector,
@@ -39,7 +39,7 @@ def heads_of(attention: Attention, kv_heads: int, queries: int) -> Heads:
 
 
 def attention_operations(
-    bench: Bench, attention: Attention, heads: Heads, hidden: int, tokens: Integers
+    bench: OpPricer, attention: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """All dispatches from the first norm to O."""
     projections = _latent if attention.kind == "mla" else _grouped
@@ -57,7 +57,7 @@ def attention_operations(
 
 
 def _grouped(
-    bench: Bench, a: Attention, heads: Heads, hidden: int, tokens: Integers
+    bench: OpPricer, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     queries = heads.kv_heads * heads.queries_per_kv_head
     keys = (queries + heads.kv_heads) * a.head_dim
@@ -77,7 +77,7 @@ def _grouped(
 
 
 def _latent(
-    bench: Bench, a: Attention, heads: Heads, hidden: int, tokens: Integers
+    bench: OpPricer, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     here = -(-heads.queries_per_kv_head // bench.chiplets)
     latents = a.q_lora_rank + a.kv_lora_rank
@@ -105,7 +105,7 @@ def _latent(
 
 
 def _output(
-    bench: Bench, a: Attention, heads: Heads, hidden: int, tokens: Integers
+    bench: OpPricer, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """Merge of the partial softmaxes, then O; its reduction adds are the collective's."""
     queries = heads.kv_heads * heads.queries_per_kv_head
@@ -122,27 +122,29 @@ def _output(
     return [
         vector(bench, "merge", (tokens * cast, bench.simd("quantize")), (tokens * merged, gate)),
         *absorb,
-        matmul(bench, "O", o, Kept(k=rows, n=hidden, units=-(-rows // UNIT))),
+        matmul(bench, "O", o, StreamedWeights(k=rows, n=hidden, units=-(-rows // UNIT))),
     ]
 
 
-def _columns(bench: Bench, name: str, tokens: Integers, k: int, n: int) -> Operation:
+def _columns(bench: OpPricer, name: str, tokens: Integers, k: int, n: int) -> Operation:
     """A product whose n columns the chiplets of a card share."""
     product = Product(m=tokens, k=k, n=bench.of_card(n))
-    return matmul(bench, name, product, Kept(k=k, n=n, units=-(-n // UNIT)))
+    return matmul(bench, name, product, StreamedWeights(k=k, n=n, units=-(-n // UNIT)))
 
 
 def _per_head(
-    bench: Bench, name: str, shape: tuple[int, int], heads: int, tokens: Integers
+    bench: OpPricer, name: str, shape: tuple[int, int], heads: int, tokens: Integers
 ) -> Operation:
     """A product for each head of a card, each with its own x; a slice works for few of them."""
     here = -(-heads // bench.chiplets)
     sharing = -(-here // bench.chiplet.slices)
     product = Product(m=tokens, k=shape[0], n=shape[1], copies=here, x_rows=tokens * sharing)
-    return matmul(bench, name, product, Kept(k=shape[0], n=shape[1], units=heads, copies=heads))
+    return matmul(
+        bench, name, product, StreamedWeights(k=shape[0], n=shape[1], units=heads, copies=heads)
+    )
 
 
-def value_tail(bench: Bench, heads: Heads, tokens: Integers) -> Operation:
+def value_tail(bench: OpPricer, heads: Heads, tokens: Integers) -> Operation:
     """Extra passes of PV over V's tail block, FP16 until full; part of the dispatch of PV.
 
     Tokens are taken as decode rows, each with a tail of its own, dealt evenly over the chiplets
@@ -171,6 +173,6 @@ def value_tail(bench: Bench, heads: Heads, tokens: Integers) -> Operation:
     )
 
 
-def _part(size: int, bench: Bench) -> int:
+def _part(size: int, bench: OpPricer) -> int:
     """Elements of vector work on the fullest chiplet of a card."""
     return -(-size // bench.chiplets)

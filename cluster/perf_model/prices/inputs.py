@@ -131,11 +131,11 @@ def _formats(formats: Formats) -> list[str]:
         for use, chosen in used.items()
         if chosen.is_sparse and use != "weights"
     ]
-    given = formats.activations
-    if given.arithmetic and not given.is_sparse:
+    supplied = formats.activations
+    if supplied.arithmetic and not supplied.is_sparse:
         breaches.append(
-            f"formats.activations is {given.name}, which is for storage and expanded to"
-            f" {given.arithmetic} before it is multiplied: say formats.activations:"
-            f" {given.arithmetic}"
+            f"formats.activations is {supplied.name}, which is for storage and expanded to"
+            f" {supplied.arithmetic} before it is multiplied: say formats.activations:"
+            f" {supplied.arithmetic}"
         )
     return breaches

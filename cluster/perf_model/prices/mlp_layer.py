@@ -21,9 +21,9 @@ from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.op_prices import (
     UNIT,
-    Bench,
-    Kept,
     Operation,
+    OpPricer,
+    StreamedWeights,
     elsewhere,
     matmul,
     vector,
@@ -43,7 +43,7 @@ class Routed:
     """[m] experts awake that do not lie in SRAM."""
 
 
-def routing_of(inputs: PriceInputs, bench: Bench, mlp: Mlp) -> Routing:
+def routing_of(inputs: PriceInputs, bench: OpPricer, mlp: Mlp) -> Routing:
     """How tokens find the experts of this layer."""
     return Routing(
         experts=mlp.experts,
@@ -56,7 +56,7 @@ def routing_of(inputs: PriceInputs, bench: Bench, mlp: Mlp) -> Routing:
     )
 
 
-def routed(inputs: PriceInputs, bench: Bench, mlp: Mlp, places: LayerPlaces) -> Routed | None:
+def routed(inputs: PriceInputs, bench: OpPricer, mlp: Mlp, places: LayerPlaces) -> Routed | None:
     """Who wakes which experts; nothing for a dense layer."""
     if mlp.kind == "dense":
         return None
@@ -69,7 +69,7 @@ def routed(inputs: PriceInputs, bench: Bench, mlp: Mlp, places: LayerPlaces) -> 
 
 
 def mlp_operations(
-    bench: Bench,
+    bench: OpPricer,
     mlp: Mlp,
     hidden: int,
     tokens: Integers,
@@ -107,7 +107,7 @@ def mlp_operations(
 
 
 def gated(
-    bench: Bench, prefix: str, intermediate: int, hidden: int, tokens: Integers
+    bench: OpPricer, prefix: str, intermediate: int, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """Gate and up by columns, their product, down by rows, over all chiplets of the group."""
     width, card = bench.of_group(intermediate), len(cut(intermediate, bench.cards)[0])
@@ -120,16 +120,18 @@ def gated(
     ]
 
 
-def _kept(hidden: int, width: int, copies: Integers | int = 1) -> tuple[Kept, Kept]:
+def _kept(
+    hidden: int, width: int, copies: Integers | int = 1
+) -> tuple[StreamedWeights, StreamedWeights]:
     """Gate and up, and down, of ``width`` on a card."""
     units = -(-width // UNIT)
     return (
-        Kept(k=hidden, n=2 * width, units=units, copies=copies),
-        Kept(k=width, n=hidden, units=units, copies=copies),
+        StreamedWeights(k=hidden, n=2 * width, units=units, copies=copies),
+        StreamedWeights(k=width, n=hidden, units=units, copies=copies),
     )
 
 
-def _router(bench: Bench, mlp: Mlp, hidden: int, rows: Integers) -> list[Operation]:
+def _router(bench: OpPricer, mlp: Mlp, hidden: int, rows: Integers) -> list[Operation]:
     """Every chiplet routes its tokens itself; each score sinks through a heap of the top k."""
     depth = max(1, math.ceil(math.log2(mlp.experts_per_token)))
     return [
@@ -137,14 +139,14 @@ def _router(bench: Bench, mlp: Mlp, hidden: int, rows: Integers) -> list[Operati
             bench,
             "router",
             Product(m=rows, k=hidden, n=mlp.experts),
-            Kept(k=hidden, n=mlp.experts, units=bench.chiplets),
+            StreamedWeights(k=hidden, n=mlp.experts, units=bench.chiplets),
         ),
         vector(bench, "router top-k", (rows * mlp.experts, bench.simd("compare", times=depth))),
     ]
 
 
 def _experts(
-    bench: Bench, mlp: Mlp, hidden: int, tokens: Integers, found: Routed
+    bench: OpPricer, mlp: Mlp, hidden: int, tokens: Integers, found: Routed
 ) -> list[Operation]:
     """The hottest rank's active experts, rounds running over the union of their tiles.
 
@@ -159,7 +161,7 @@ def _experts(
     held = table.busy[tokens] * float(bench.mode.clocks_per_vector) / awake
     present = np.minimum(tokens, pairs)
 
-    def product(name: str, k: int, n: int, x_rows: Integers, kept: Kept) -> Operation:
+    def product(name: str, k: int, n: int, x_rows: Integers, kept: StreamedWeights) -> Operation:
         shape = Product(
             m=-(-pairs // awake),
             k=k,
@@ -180,7 +182,7 @@ def _experts(
     ]
 
 
-def _shared(bench: Bench, mlp: Mlp, hidden: int, tokens: Integers) -> list[Operation]:
+def _shared(bench: OpPricer, mlp: Mlp, hidden: int, tokens: Integers) -> list[Operation]:
     work = gated(bench, "shared ", mlp.shared_intermediate, hidden, tokens)
     if bench.expert_ranks == 1:
         return work

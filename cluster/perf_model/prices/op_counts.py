@@ -8,7 +8,7 @@ pass is a load, as in its timing: an upper bound where long chunks pass one tile
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, Heads
-from cluster.perf_model.chiplet import Chiplet, Done, Floats, Mode, Product
+from cluster.perf_model.chiplet import Chiplet, Floats, Mode, Product, ProductWork
 from cluster.perf_model.energy.counters import (
     COUNTS,
     FP16_BYTES,
@@ -52,7 +52,12 @@ def kmacs_of_vector(figures: Figures, mode: Mode) -> tuple[int, float]:
 
 
 def product_counts(
-    figures: Figures, chiplets: int, mode: Mode, product: Product, done: Done, fetched: Floats
+    figures: Figures,
+    chiplets: int,
+    mode: Mode,
+    product: Product,
+    done: ProductWork,
+    fetched: Floats,
 ) -> Integers:
     """[..., COUNTS] of a card whose every chiplet does this; ``fetched`` LPDDR bytes of each."""
     counts = np.zeros((*done.tiles.shape, len(COUNTS)), np.int64)

@@ -37,7 +37,7 @@ WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bench:
+class OpPricer:
     """Where operations are priced: a chiplet, the widths of its operands, and its peers."""
 
     figures: Figures
@@ -73,7 +73,7 @@ class Bench:
         """These kinds of vector work on one element, one after the other, so many times."""
         return recipe(self.figures, *names, times=times)
 
-    def holding(self, in_sram: bool) -> "Bench":
+    def holding(self, in_sram: bool) -> "OpPricer":
         """The same bench for work whose weights lie in SRAM, or not."""
         return replace(self, memory="sram") if in_sram else self
 
@@ -87,7 +87,7 @@ class Bench:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StreamedWeights:
     """A card's part of a product's weights, as they lie in LPDDR: striped over its chiplets."""
 
     k: int
@@ -119,7 +119,7 @@ class Operation:
     dispatches: int = 1
 
 
-def bench_of(inputs: PriceInputs) -> Bench:
+def op_pricer_of(inputs: PriceInputs) -> OpPricer:
     """Read the figures; formats must have been checked."""
     figures, formats = inputs.hardware, inputs.formats
     activation_bytes = float(formats.activations.bits_per_element) / 8
@@ -134,7 +134,7 @@ def bench_of(inputs: PriceInputs) -> Bench:
         )
 
     ahead = figures["chiplet.prefetch_bytes"] > 0
-    return Bench(
+    return OpPricer(
         figures=figures,
         chiplet=chiplet_of(figures),
         weights=formats.weights,
@@ -150,7 +150,9 @@ def bench_of(inputs: PriceInputs) -> Bench:
     )
 
 
-def matmul(bench: Bench, name: str, product: Product, kept: Kept | None = None) -> Operation:
+def matmul(
+    bench: OpPricer, name: str, product: Product, kept: StreamedWeights | None = None
+) -> Operation:
     """A product with weights of the fullest chiplet; k and n are its shard of them.
 
     ``kept`` is what the whole card has of them; without it every chiplet has as much as this one.
@@ -159,7 +161,7 @@ def matmul(bench: Bench, name: str, product: Product, kept: Kept | None = None) 
     bound, ps = done.bound, picoseconds(bench.chiplet, done.clocks)
     stream_ps, moved = np.zeros_like(ps), np.zeros(ps.shape)
     if bench.memory != "sram":
-        whole_card = kept or Kept(
+        whole_card = kept or StreamedWeights(
             k=int(product.k),
             n=int(product.n) * bench.chiplets,
             units=bench.chiplets,
@@ -174,7 +176,7 @@ def matmul(bench: Bench, name: str, product: Product, kept: Kept | None = None) 
     return Operation(name=name, ps=ps, bound=bound, lpddr_ps=stream_ps, counts=counts)
 
 
-def stream_of(bench: Bench, kept: Kept) -> Integers:
+def stream_of(bench: OpPricer, kept: StreamedWeights) -> Integers:
     """Time in which the card's LPDDR gives ``kept``, to whichever chiplets use it.
 
     All chiplets read an equal stripe and pass it on, inside a package over links that are faster
@@ -192,7 +194,7 @@ def stream_of(bench: Bench, kept: Kept) -> Integers:
 
 
 def vector(
-    bench: Bench, name: str, *work: tuple[Integers, Recipe], normed: Integers | int = 0
+    bench: OpPricer, name: str, *work: tuple[Integers, Recipe], normed: Integers | int = 0
 ) -> Operation:
     """Element-wise work: pairs of elements on the fullest chiplet and what is done to each.
 
@@ -217,7 +219,7 @@ def elsewhere(name: str, rows: Integers) -> Operation:
     return Operation(name=name, ps=nothing, bound=nothing, lpddr_ps=nothing, counts=counts)
 
 
-def by_bound(bench: Bench, operations: Iterable[Operation], rows: Integers) -> Integers:
+def by_bound(bench: OpPricer, operations: Iterable[Operation], rows: Integers) -> Integers:
     """[row count, 6] the operations one after another, with their dispatches."""
     total = np.zeros((len(rows), 6), np.int64)
     row = np.arange(len(rows))

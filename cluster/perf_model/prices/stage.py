@@ -19,9 +19,9 @@ from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
 from cluster.perf_model.prices.op_counts import attention_counts
 from cluster.perf_model.prices.op_prices import (
     UNIT,
-    Bench,
-    Kept,
     Operation,
+    OpPricer,
+    StreamedWeights,
     by_bound,
     counted,
     elsewhere,
@@ -29,7 +29,7 @@ from cluster.perf_model.prices.op_prices import (
     vector,
 )
 from cluster.perf_model.prices.stage_collectives import (
-    Wires,
+    StageGroups,
     attention_exchanges,
     mlp_exchanges,
     total,
@@ -97,11 +97,15 @@ def stage_of(inputs: PriceInputs, number: int) -> Stage:
 
 
 def stage_price(
-    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, sizes: Sizes | None = None
+    inputs: PriceInputs,
+    bench: OpPricer,
+    groups: StageGroups,
+    stage: Stage,
+    sizes: Sizes | None = None,
 ) -> StagePrice:
     """Price every count of tokens and of emitting rows, or only those of ``sizes``."""
     tokens, rows = sizes or (np.arange(inputs.max_tokens + 1), np.arange(inputs.max_rows + 1))
-    outer, outer_costs = _outer(inputs, bench, wires, stage, tokens)
+    outer, outer_costs = _outer(inputs, bench, groups, stage, tokens)
     linear = by_bound(bench, outer, tokens)
     token_counts = counted(outer, tokens)
     floor_ps = np.zeros_like(tokens)
@@ -112,15 +116,15 @@ def stage_price(
         token_counts += count * counted(operations, tokens)
         floor_ps += count * sum(operation.lpddr_ps for operation in operations)
     for layer, count in _counted(stage).items():  # wherever its weights lie
-        exchanges = layer_exchanges(inputs, bench, wires, layer, tokens)
+        exchanges = layer_exchanges(inputs, bench, groups, layer, tokens)
         costs += [(cost, count) for cost in exchanges]
-    collective_ps, collective_bytes = total(costs, len(tokens), wires.stage.fabric.tiers)
+    collective_ps, collective_bytes = total(costs, len(tokens), groups.stage.fabric.tiers)
     return StagePrice(
         linear_by_bound_ps=linear,
         collective_ps=collective_ps,
         collective_bytes=collective_bytes,
         floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
-        head_by_bound_ps=head_by_bound(inputs, bench, wires, stage, rows),
+        head_by_bound_ps=head_by_bound(inputs, bench, groups, stage, rows),
         attention=_attention(inputs, bench, stage),
         token_counts=token_counts,
         head_counts=_head_counts(inputs, bench, stage, rows),
@@ -136,7 +140,7 @@ def _counted(stage: Stage) -> Counter[Layer]:
 
 
 def layer_operations(
-    inputs: PriceInputs, bench: Bench, layer: Layer, places: LayerPlaces, tokens: Integers
+    inputs: PriceInputs, bench: OpPricer, layer: Layer, places: LayerPlaces, tokens: Integers
 ) -> list[Operation]:
     """Every dispatch of one layer whose weights lie in these places, in order."""
     hidden = inputs.model.hidden
@@ -150,20 +154,20 @@ def layer_operations(
 
 
 def layer_exchanges(
-    inputs: PriceInputs, bench: Bench, wires: Wires, layer: Layer, tokens: Integers
+    inputs: PriceInputs, bench: OpPricer, groups: StageGroups, layer: Layer, tokens: Integers
 ) -> list[Cost]:
     """Every collective of one layer."""
     heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
     found = routed(inputs, bench, layer.mlp, ALL_IN_SRAM)
     table = None if found is None else found.table
     return [
-        *attention_exchanges(bench, wires, layer.attention, heads, tokens),
-        *mlp_exchanges(bench, wires, layer.mlp, inputs.model.hidden, tokens, table),
+        *attention_exchanges(bench, groups, layer.attention, heads, tokens),
+        *mlp_exchanges(bench, groups, layer.mlp, inputs.model.hidden, tokens, table),
     ]
 
 
 def _outer(
-    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, tokens: Integers
+    inputs: PriceInputs, bench: OpPricer, groups: StageGroups, stage: Stage, tokens: Integers
 ) -> tuple[list[Operation], list[Cost]]:
     """Before the first layer: look the tokens up, or gather what the stage before has sent.
 
@@ -173,13 +177,13 @@ def _outer(
     hidden = inputs.model.hidden
     whole = bench.wire.bytes_of(tokens * hidden)
     if not stage.first:
-        return [elsewhere("receive gather", tokens)], [all_gather(wires.stage, whole)]
+        return [elsewhere("receive gather", tokens)], [all_gather(groups.stage, whole)]
     table = bench.holding(stage.places.embedding)
     outer = [embedding(inputs, table, tokens), elsewhere("embedding all-reduce", tokens)]
-    return outer, [wires.reduce_all(whole)]
+    return outer, [groups.reduce_all(whole)]
 
 
-def embedding(inputs: PriceInputs, bench: Bench, tokens: Integers) -> Operation:
+def embedding(inputs: PriceInputs, bench: OpPricer, tokens: Integers) -> Operation:
     """Look the tokens up, cast to FP16.
 
     Rows of a table in LPDDR are known only when the step starts, so nothing hides their reading:
@@ -202,7 +206,7 @@ def embedding(inputs: PriceInputs, bench: Bench, tokens: Integers) -> Operation:
 
 
 def head_by_bound(
-    inputs: PriceInputs, bench: Bench, wires: Wires, stage: Stage, rows: Integers
+    inputs: PriceInputs, bench: OpPricer, groups: StageGroups, stage: Stage, rows: Integers
 ) -> Integers:
     """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
 
@@ -213,7 +217,7 @@ def head_by_bound(
         return np.zeros((len(rows), len(BOUNDS)), np.int64)
     operations = head_operations(inputs, bench, rows)
     head = operations[1]
-    gathered = all_gather(wires.stage, rows * (bench.ranks * CANDIDATES * CANDIDATE_BYTES))
+    gathered = all_gather(groups.stage, rows * (bench.ranks * CANDIDATES * CANDIDATE_BYTES))
     split = by_bound(bench, operations, rows)
     split[:, BOUNDS.index("network")] += gathered.ps
     if bench.memory == "prefetched":
@@ -221,13 +225,13 @@ def head_by_bound(
     return split
 
 
-def _head_counts(inputs: PriceInputs, bench: Bench, stage: Stage, rows: Integers) -> Integers:
+def _head_counts(inputs: PriceInputs, bench: OpPricer, stage: Stage, rows: Integers) -> Integers:
     """[s, COUNTS]"""
     own = bench.holding(stage.places.head)
     return counted(head_operations(inputs, own, rows) if stage.last else [], rows)
 
 
-def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[Operation]:
+def head_operations(inputs: PriceInputs, bench: OpPricer, rows: Integers) -> list[Operation]:
     """Every dispatch behind the last layer, in order."""
     hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
     card = len(cut(inputs.model.vocab, bench.cards)[0])
@@ -240,14 +244,14 @@ def head_operations(inputs: PriceInputs, bench: Bench, rows: Integers) -> list[O
             bench,
             "LM head",
             Product(m=rows, k=hidden, n=vocab),
-            Kept(k=hidden, n=card, units=-(-card // UNIT)),
+            StreamedWeights(k=hidden, n=card, units=-(-card // UNIT)),
         ),
         vector(bench, "top-k", (rows * vocab, bench.simd("compare", times=depth))),
         elsewhere("sample", rows),
     ]
 
 
-def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
+def _attention(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Records:
     """[2] full layers and windowed layers, if the stage has any."""
     shapes = np.zeros(ATTENTION_CLASSES, SHAPE)
     for layer, _, count in stage.layers:
@@ -270,12 +274,12 @@ def _attention(inputs: PriceInputs, bench: Bench, stage: Stage) -> Records:
     return shapes
 
 
-def _kv_block(inputs: PriceInputs, bench: Bench, layer: Layer) -> KvBlock:
+def _kv_block(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> KvBlock:
     """64 tokens of one sequence in one layer, on the fullest chiplet and on the card."""
     return kv_block(layer.attention, inputs.plan, bench.chiplets, inputs.formats.kv)
 
 
-def _attention_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Integers:
+def _attention_counts(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Integers:
     """[6, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
     counts = np.zeros((len(MEASURES), len(COUNTS)), np.int64)
     fetched, moved = MEASURES.index("lpddr_blocks"), COUNTS.index("lpddr_bytes")
@@ -287,7 +291,7 @@ def _attention_counts(inputs: PriceInputs, bench: Bench, stage: Stage) -> Intege
     return counts
 
 
-def layer_attention_counts(inputs: PriceInputs, bench: Bench, layer: Layer) -> Integers:
+def layer_attention_counts(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> Integers:
     """[2, COUNTS] of one block of a decode row, and of one block and tile pass of a chunk."""
     heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
     softmax = bench.simd("softmax")

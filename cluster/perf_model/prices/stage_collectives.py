@@ -17,14 +17,14 @@ from cluster.perf_model.collectives import (
     reduce_scatter,
 )
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import Bench
+from cluster.perf_model.prices.op_prices import OpPricer
 from cluster.perf_model.tables import Integers
 from workloads.model import Attention, Mlp
 from workloads.routing import ExpertTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Wires:
+class StageGroups:
     """The groups that the cards of one stage form, and how they reduce."""
 
     stage: Group
@@ -40,7 +40,7 @@ class Wires:
         return all_reduce(self.stage, payload_bytes, self.all_reduce, self.chunks)
 
 
-def wires_of(inputs: PriceInputs, cards: Integers) -> Wires:
+def stage_groups_of(inputs: PriceInputs, cards: Integers) -> StageGroups:
     """Groups over the ``cards[position]`` of one stage."""
 
     def group(members: Integers) -> Group:
@@ -48,7 +48,7 @@ def wires_of(inputs: PriceInputs, cards: Integers) -> Wires:
         return group_of(inputs.hardware, inputs.routes, members.tolist(), wire_bits=bits)
 
     stage, per_expert = group(cards), inputs.plan.cards_per_expert
-    return Wires(
+    return StageGroups(
         stage=stage,
         card=group(cards[:1]),
         expert=stage if per_expert == len(cards) else group(cards[:per_expert]),
@@ -58,7 +58,7 @@ def wires_of(inputs: PriceInputs, cards: Integers) -> Wires:
 
 
 def attention_exchanges(
-    bench: Bench, wires: Wires, attention: Attention, heads: Heads, tokens: Integers
+    bench: OpPricer, groups: StageGroups, attention: Attention, heads: Heads, tokens: Integers
 ) -> list[Cost]:
     """Inside a card: latents, queries to the chiplets that share a context, partial softmaxes.
 
@@ -68,10 +68,10 @@ def attention_exchanges(
     costs = []
     if attention.kind == "mla":
         latents = attention.q_lora_rank + attention.kv_lora_rank + attention.rope_dim
-        costs.append(all_gather(wires.card, bench.wire.bytes_of(tokens * latents)))
+        costs.append(all_gather(groups.card, bench.wire.bytes_of(tokens * latents)))
     parts = heads.parts(bench.chiplets)
     if parts > 1:
-        group = context_group(wires.card, parts)
+        group = context_group(groups.card, parts)
         queries = tokens * heads.queries_per_kv_head
         partial = queries * (heads.value_dim + 2)
         costs.append(all_gather(group, bench.activations.bytes_of(queries * heads.key_dim)))
@@ -88,21 +88,26 @@ def context_group(card: Group, parts: int) -> Group:
 
 
 def mlp_exchanges(
-    bench: Bench, wires: Wires, mlp: Mlp, hidden: int, tokens: Integers, table: ExpertTable | None
+    bench: OpPricer,
+    groups: StageGroups,
+    mlp: Mlp,
+    hidden: int,
+    tokens: Integers,
+    table: ExpertTable | None,
 ) -> list[Cost]:
     """The two reductions of a layer, or what expert parallelism puts in their place."""
     whole = bench.wire.bytes_of(tokens * hidden)
     if table is None or bench.expert_ranks == 1:
-        reduced = wires.reduce_all(whole)
+        reduced = groups.reduce_all(whole)
         return [reduced, reduced]
     copies = min(mlp.experts_per_token, bench.expert_ranks)
     crossing = bench.wire.bytes_of(-(-tokens * copies // bench.ranks) * hidden)
     present = bench.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * hidden)
-    scattered = reduce_scatter(wires.stage, whole)
-    gathered = all_gather(wires.stage, whole)
-    across = all_to_all(wires.stage, crossing)
+    scattered = reduce_scatter(groups.stage, whole)
+    gathered = all_gather(groups.stage, whole)
+    across = all_to_all(groups.stage, crossing)
     costs = [scattered, across, across, gathered]
-    costs += [all_gather(wires.expert, present), reduce_scatter(wires.expert, present)]
+    costs += [all_gather(groups.expert, present), reduce_scatter(groups.expert, present)]
     if mlp.shared_intermediate:
         costs += [gathered, scattered]
     return costs

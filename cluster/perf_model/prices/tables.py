@@ -8,9 +8,9 @@ import numpy as np
 
 from cluster.perf_model.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
 from cluster.perf_model.prices.inputs import PriceInputs, check_inputs
-from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
-from cluster.perf_model.prices.stage_collectives import wires_of
+from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
 
 
@@ -29,8 +29,10 @@ Pricing: TypeAlias = Callable[[PriceInputs, Sequence[StageJob]], Sequence[StageP
 
 def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
     """Price distinct stages one after the other."""
-    bench = bench_of(inputs)
-    return [stage_price(inputs, bench, wires_of(inputs, job.cards), job.stage) for job in jobs]
+    bench = op_pricer_of(inputs)
+    return [
+        stage_price(inputs, bench, stage_groups_of(inputs, job.cards), job.stage) for job in jobs
+    ]
 
 
 def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceTables:
@@ -73,7 +75,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         attention_counts=np.stack([price.attention_counts for price in prices]),
         stage_class=stage_class,
         return_ps=_return_ps(inputs),
-        clocks_per_query=bench_of(inputs).kv_mode.clocks_per_vector
+        clocks_per_query=op_pricer_of(inputs).kv_mode.clocks_per_vector
         * inputs.queries_per_kv_head(inputs.model.layers[0]),
         window_tokens=inputs.window,
         host_ps=host_ps if inputs.composed_ahead else 0,

@@ -25,7 +25,7 @@ from cluster.replay.kernel.state import (
     USE,
     State,
 )
-from cluster.replay.matching import Meetings
+from cluster.replay.matching import MatchedCalls
 
 
 class Program(NamedTuple):
@@ -39,7 +39,7 @@ class Program(NamedTuple):
 
 def build(
     operations: Operations,
-    meetings: Meetings,
+    matched_calls: MatchedCalls,
     transfers: Transfers,
     *,
     contended: bool,
@@ -51,14 +51,14 @@ def build(
     """
     queue = queues_of(operations)
     queues = int(queue.max(initial=0)) + 1
-    homes = _homes(operations, meetings, queue)
-    slots, entries = _slots(transfers, meetings, homes, queues)
+    homes = _homes(operations, matched_calls, queue)
+    slots, entries = _slots(transfers, matched_calls, homes, queues)
     control = np.zeros(1, CONTROL)
     control["operations"], control["rows"] = operations.total, operations.rows
-    control["meetings"] = len(meetings)
+    control["matched_calls"] = len(matched_calls)
     control["contended"], control["bin_ps"] = contended, FIRST_BIN_PS
     seen, ready = np.zeros(operations.total, np.int32), np.zeros(queues, READY)
-    rows, followers = _linked(operations, meetings, queue, seen)
+    rows, followers = _linked(operations, matched_calls, queue, seen)
     _stack(rows, seen, ready, control)
     resources = np.zeros(transfers.resources, RESOURCE)
     resources["head"] = NONE
@@ -71,9 +71,9 @@ def build(
         end_ps=np.zeros(operations.total, np.int64),
         seen=seen,
         ready=ready,
-        meetings=_meetings(meetings, homes),
-        met=_met(meetings, operations.repeats),
-        members=np.array(meetings.members, np.int64),
+        matched_calls=_matched_calls(matched_calls, homes),
+        met=_met(matched_calls, operations.repeats),
+        members=np.array(matched_calls.members, np.int64),
         legs=_legs(transfers),
         uses=_uses(transfers),
         slots=slots,
@@ -93,7 +93,10 @@ def queues_of(operations: Operations) -> Integers:
 
 
 def _linked(
-    operations: Operations, meetings: Meetings, queue: Integers, seen: npt.NDArray[np.int32]
+    operations: Operations,
+    matched_calls: MatchedCalls,
+    queue: Integers,
+    seen: npt.NDArray[np.int32],
 ) -> tuple[Records, Records]:
     """Rows that know who waits for them, and those who wait; ``seen`` as the first repeat begins.
 
@@ -109,7 +112,7 @@ def _linked(
     varies = operations.varies if len(operations.varies) else np.full(total, NONE)
     rows["varies"][:-1] = varies
     rows["duration_ps"][:-1] = np.where(varies >= 0, 0, operations.duration_ps)
-    rows["meeting"][:-1] = meetings.of
+    rows["matched_call"][:-1] = matched_calls.of
     rows["passive"][:-1] = operations.passive
     last = np.empty((int(queue.max(initial=0)) + 1, 2), np.int64)
     followers = np.zeros(total + len(operations.deps), FOLLOWER)
@@ -183,27 +186,27 @@ def _stack(rows: Records, seen: npt.NDArray[np.int32], ready: Records, control: 
     ready["operation"][: len(first)] = ready["row"][: len(first)] = first
 
 
-def _homes(operations: Operations, meetings: Meetings, queue: Integers) -> Integers:
+def _homes(operations: Operations, matched_calls: MatchedCalls, queue: Integers) -> Integers:
     """[m] the lowest queue of a driver; that of any member where all drivers are missing."""
-    if not len(meetings):
+    if not len(matched_calls):
         return np.zeros(0, np.int64)
-    queues = queue[meetings.members]
+    queues = queue[matched_calls.members]
     beyond = int(queues.max()) + 1
-    shifted = queues + beyond * operations.passive[meetings.members]
-    lowest: Integers = np.minimum.reduceat(shifted, meetings.member_offsets[:-1])
+    shifted = queues + beyond * operations.passive[matched_calls.members]
+    lowest: Integers = np.minimum.reduceat(shifted, matched_calls.member_offsets[:-1])
     return lowest % beyond
 
 
 def _slots(
-    transfers: Transfers, meetings: Meetings, homes: Integers, queues: int
+    transfers: Transfers, matched_calls: MatchedCalls, homes: Integers, queues: int
 ) -> tuple[Records, Records]:
     """Slots, each with as many entries as the widest leg of its meetings needs."""
     uses = np.diff(transfers.use_offsets)
     for leg in np.flatnonzero(transfers.then >= 0)[::-1]:
         uses[leg] = max(uses[leg], uses[transfers.then[leg]])
     widest = np.zeros(queues, np.int64)
-    moves = meetings.transfer >= 0
-    np.maximum.at(widest, homes[moves], uses[meetings.transfer[moves]])
+    moves = matched_calls.transfer >= 0
+    np.maximum.at(widest, homes[moves], uses[matched_calls.transfer[moves]])
     slots = np.zeros(queues, SLOT)
     slots["place"] = NONE
     slots["entry"] = np.cumsum(widest) - widest
@@ -212,18 +215,18 @@ def _slots(
     return slots, entries
 
 
-def _meetings(meetings: Meetings, homes: Integers) -> Records:
-    rows = np.zeros(len(meetings) + 1, MEETING)
-    rows["leg"][:-1] = meetings.transfer
-    rows["drivers"][:-1] = meetings.drivers
+def _matched_calls(matched_calls: MatchedCalls, homes: Integers) -> Records:
+    rows = np.zeros(len(matched_calls) + 1, MEETING)
+    rows["leg"][:-1] = matched_calls.transfer
+    rows["drivers"][:-1] = matched_calls.drivers
     rows["home"][:-1] = homes
-    rows["first"] = meetings.member_offsets
+    rows["first"] = matched_calls.member_offsets
     return rows
 
 
-def _met(meetings: Meetings, repeats: int) -> Records:
-    met = np.zeros((repeats, len(meetings)), MET)
-    met["missing"] = meetings.drivers
+def _met(matched_calls: MatchedCalls, repeats: int) -> Records:
+    met = np.zeros((repeats, len(matched_calls)), MET)
+    met["missing"] = matched_calls.drivers
     met["finish_ps"] = NEVER
     return met.ravel()
 

@@ -47,7 +47,7 @@ def leave(state: State, s: int) -> None:
             resource["demand"] -= use["share"]
             take_out(state, e, use["resource"])
             e += 1
-    go_on(state, slot["meeting"], leg["then"], control["now_ps"])
+    go_on(state, slot["matched_call"], leg["then"], control["now_ps"])
 
 
 @inlined

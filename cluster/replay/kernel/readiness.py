@@ -17,10 +17,10 @@ def start(state: State, o: int, row: int) -> None:
     there_ps = state.start_ps[o] + own["duration_ps"]
     if own["varies"] != NONE:
         there_ps += state.varying_ps[o // control["rows"], own["varies"]]
-    if own["meeting"] == NONE:
+    if own["matched_call"] == NONE:
         end(state, o, row, there_ps)
         return
-    m = o // control["rows"] * control["meetings"] + own["meeting"]
+    m = o // control["rows"] * control["matched_calls"] + own["matched_call"]
     met = state.met[m]
     if met["finish_ps"] != NEVER:
         end(state, o, row, max(there_ps, met["finish_ps"]))
@@ -34,7 +34,7 @@ def start(state: State, o: int, row: int) -> None:
         met["missing"] -= 1
         met["begin_ps"] = max(met["begin_ps"], there_ps)
         if met["missing"] == 0:
-            go_on(state, m, state.meetings[own["meeting"]]["leg"], met["begin_ps"])
+            go_on(state, m, state.matched_calls[own["matched_call"]]["leg"], met["begin_ps"])
 
 
 @inlined
@@ -74,10 +74,10 @@ def go_on(state: State, m: int, leg: int, at_ps: int) -> None:
     if leg == NONE:
         finish(state, m, at_ps)
         return
-    s = state.meetings[m % control["meetings"]]["home"]
+    s = state.matched_calls[m % control["matched_calls"]]["home"]
     slot = state.slots[s]
     slot["state"] = COMING
-    slot["meeting"] = m
+    slot["matched_call"] = m
     slot["leg"] = leg
     schedule(state, s, at_ps + legs[leg]["latency_ps"])
 
@@ -87,10 +87,12 @@ def finish(state: State, m: int, at_ps: int) -> None:
     """End a meeting and all its members that are there."""
     control = state.control[0]
     state.met[m]["finish_ps"] = at_ps
-    repeat = m // control["meetings"]
-    meeting = m - repeat * control["meetings"]
+    repeat = m // control["matched_calls"]
+    matched_call = m - repeat * control["matched_calls"]
     first = repeat * control["rows"]
-    for place in range(state.meetings[meeting]["first"], state.meetings[meeting + 1]["first"]):
+    for place in range(
+        state.matched_calls[matched_call]["first"], state.matched_calls[matched_call + 1]["first"]
+    ):
         row = state.members[place]
         o = first + row
         if state.seen[o] == THERE:

@@ -29,7 +29,7 @@ def _record(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[np.void]:
 CONTROL = _record(
     "operations",  # in all
     "rows",  # of one repeat
-    "meetings",  # of one repeat
+    "matched_calls",  # of one repeat
     "contended",
     "bin_ps",
     # where the run stands
@@ -50,7 +50,7 @@ CONTROL = _record(
 ROW = _record(
     "duration_ps",
     "varies",  # column of the durations that differ by repeat, or NONE
-    "meeting",  # in the first repeat
+    "matched_call",  # in the first repeat
     "passive",
     "wanted",  # ends that it waits for in every repeat but the first
     "first",  # of its followers; the next row's is one past the last
@@ -78,7 +78,7 @@ SLOT = _record(
     "place",  # where this one stands in it, or NONE
     "event_ps",
     "state",
-    "meeting",
+    "matched_call",
     "leg",
     "since_ps",
     "entry",  # the first of its own entries
@@ -121,7 +121,7 @@ class State(NamedTuple):
     """[operation] ends of those that it waits for that have come, or THERE, or ENDED."""
     ready: Records
     """[queue] a stack: the operations that can start, at most one of a queue."""
-    meetings: Records
+    matched_calls: Records
     """[m + 1]"""
     met: Records
     """[repeats x m]"""

@@ -23,7 +23,7 @@ PAST_ROW = np.dtype(
         for name in (
             "duration_ps",
             "varies",
-            "meeting",
+            "matched_call",
             "passive",
             "before",  # row before it in its queue; of the first one, the last
             "back",  # how many operations earlier that one is
@@ -68,17 +68,17 @@ def past_of(operations: Operations, replayed: Replayed, does: Integers | None = 
     rows["back"][order[heads]] += count
     rows["varies"] = operations.varies if len(operations.varies) else NONE
     rows["duration_ps"] = operations.duration_ps
-    rows["meeting"] = replayed.meeting
+    rows["matched_call"] = replayed.matched_call
     rows["passive"] = operations.passive
     rows["does"] = 0 if does is None else does
-    meetings = pair(operations)
+    matched_calls = pair(operations)
     return Past(
         rows=rows,
         varying_ps=owned(operations.varying_ps),
         dep_offsets=owned(operations.dep_offsets),
         deps=owned(operations.deps),
-        member_offsets=owned(meetings.member_offsets),
-        members=owned(meetings.members),
+        member_offsets=owned(matched_calls.member_offsets),
+        members=owned(matched_calls.members),
         start_ps=owned(replayed.start_ps),
         end_ps=owned(replayed.end_ps),
         begin_ps=owned(replayed.begin_ps),
@@ -107,16 +107,16 @@ def walk(past: Past, operation: int, segments: Records) -> tuple[int, int]:
         repeat = operation // total
         row = operation - repeat * total
         start, end = past.start_ps[operation], past.end_ps[operation]
-        meeting = past.rows[row]["meeting"]
-        if meeting == NONE:
+        matched_call = past.rows[row]["matched_call"]
+        if matched_call == NONE:
             count = note(segments, count, operation, WORK, start, end)
         else:
             there = start + duration_ps(past, repeat, row)
             if end > there:
-                met = repeat * each + meeting
+                met = repeat * each + matched_call
                 begin = past.begin_ps[met]
                 count = note(segments, count, operation, TRANSFER, begin, past.finish_ps[met])
-                row = driver(past, repeat, meeting, begin)
+                row = driver(past, repeat, matched_call, begin)
                 operation = repeat * total + row
                 start, there = past.start_ps[operation], begin
             count = note(segments, count, operation, PREPARE, start, there)
@@ -140,10 +140,10 @@ def note(
 
 
 @inlined
-def driver(past: Past, repeat: int, meeting: int, begin_ps: int) -> int:
+def driver(past: Past, repeat: int, matched_call: int, begin_ps: int) -> int:
     """The lowest row that came last."""
-    first = past.member_offsets[meeting]
-    for place in range(first, past.member_offsets[meeting + 1]):
+    first = past.member_offsets[matched_call]
+    for place in range(first, past.member_offsets[matched_call + 1]):
         row = past.members[place]
         start_ps = past.start_ps[repeat * len(past.rows) + row]
         there_ps = start_ps + duration_ps(past, repeat, row)
@@ -179,15 +179,15 @@ def join(past: Past, queue: Integers, what: int, intervals: Integers) -> int:
             row = queue[place]
             if past.rows[row]["does"] & what == 0:
                 continue
-            operation, meeting = repeat * total + row, past.rows[row]["meeting"]
+            operation, matched_call = repeat * total + row, past.rows[row]["matched_call"]
             from_ps = past.start_ps[operation]
             if what == COMPUTES:
                 until_ps = from_ps + duration_ps(past, repeat, row)
-            elif meeting == NONE:
+            elif matched_call == NONE:
                 until_ps = past.end_ps[operation]
             else:
-                from_ps = past.begin_ps[repeat * each + meeting]
-                until_ps = past.finish_ps[repeat * each + meeting]
+                from_ps = past.begin_ps[repeat * each + matched_call]
+                until_ps = past.finish_ps[repeat * each + matched_call]
             if until_ps <= from_ps:
                 continue
             last = count - 1

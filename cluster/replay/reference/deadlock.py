@@ -4,16 +4,18 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 from cluster.replay.interface import Kind
-from cluster.replay.reference.matching import Meeting
+from cluster.replay.reference.matching import MatchedCall
 from cluster.replay.reference.operation import Operation
 
 MOST_NAMED = 8
 """Of each sort; of more, the rest is counted."""
 
 
-def explain(operations: Sequence[Operation], meetings: Sequence[Meeting]) -> str:
+def explain(operations: Sequence[Operation], matched_calls: Sequence[MatchedCall]) -> str:
     """Say it in one line. ``operations`` are all, ended or not."""
-    meeting_of = {member: meeting for meeting in meetings for member in meeting.members}
+    meeting_of = {
+        member: matched_call for matched_call in matched_calls for member in matched_call.members
+    }
     waiting = [operation for operation in operations if operation.end_ps is None]
     by_rank = groupby(sorted(waiting, key=lambda o: (o.rank, o.row)), key=lambda o: o.rank)
     ranks = [
@@ -21,9 +23,9 @@ def explain(operations: Sequence[Operation], meetings: Sequence[Meeting]) -> str
         for rank, rows in by_rank
     ]
     unmade = [
-        f"{meeting.call} is never made by rank {rank}"
-        for meeting in meetings
-        for rank in meeting.missing
+        f"{matched_call.call} is never made by rank {rank}"
+        for matched_call in matched_calls
+        for rank in matched_call.missing
     ]
     cycle = find_cycle(waiting, meeting_of)
     return "; ".join(
@@ -37,7 +39,7 @@ def explain(operations: Sequence[Operation], meetings: Sequence[Meeting]) -> str
 
 
 def find_cycle(
-    waiting: Sequence[Operation], meeting_of: dict[Operation, Meeting]
+    waiting: Sequence[Operation], meeting_of: dict[Operation, MatchedCall]
 ) -> list[Operation]:
     """Operations of which each waits for the next, the first also at the end; empty if none do."""
     seen: set[Operation] = set()
@@ -60,7 +62,9 @@ def find_cycle(
     return []
 
 
-def awaited_by(operation: Operation, meeting_of: dict[Operation, Meeting]) -> Iterator[Operation]:
+def awaited_by(
+    operation: Operation, meeting_of: dict[Operation, MatchedCall]
+) -> Iterator[Operation]:
     """The rows without which ``operation`` can go no further."""
     if operation.start_ps is None:
         before = [] if operation.before is None else [operation.before]
@@ -70,14 +74,14 @@ def awaited_by(operation: Operation, meeting_of: dict[Operation, Meeting]) -> It
         yield from (driver for driver in drivers if driver.there_ps is None)
 
 
-def _waits(operation: Operation, meeting_of: dict[Operation, Meeting]) -> str:
+def _waits(operation: Operation, meeting_of: dict[Operation, MatchedCall]) -> str:
     if operation.start_ps is None:
         awaited = [_name(other) for other in awaited_by(operation, meeting_of)]
         return f"{_name(operation)} waits for {_listed(awaited)}"
-    meeting = meeting_of[operation]
-    ranks = {driver.rank for driver in awaited_by(operation, meeting_of)} | {*meeting.missing}
+    matched_call = meeting_of[operation]
+    ranks = {driver.rank for driver in awaited_by(operation, meeting_of)} | {*matched_call.missing}
     absent = _listed([str(rank) for rank in sorted(ranks)])
-    return f"{_name(operation)} waits in {meeting.call} for rank {absent}"
+    return f"{_name(operation)} waits in {matched_call.call} for rank {absent}"
 
 
 def _name(operation: Operation) -> str:

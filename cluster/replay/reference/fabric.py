@@ -18,7 +18,7 @@ class Fabric:
         self._changed = False
 
     def enter(self, flow: Flow) -> None:
-        self.active[flow.meeting] = flow
+        self.active[flow.matched_call] = flow
         self.flows.append(flow)
         self._changed = True
 
@@ -31,7 +31,7 @@ class Fabric:
         """Remove the flows whose time has come."""
         leaving = [flow for flow in self.active.values() if flow.leave_ps == now_ps]
         for flow in leaving:
-            del self.active[flow.meeting]
+            del self.active[flow.matched_call]
         self._changed |= bool(leaving)
         return leaving
 

@@ -39,7 +39,7 @@ class Stretch(NamedTuple):
 class Flow:
     """A leg in the fabric, for one meeting: how fast it went when, and when it leaves."""
 
-    meeting: int
+    matched_call: int
     home: Queue
     leg: Leg
     stretches: list[Stretch] = field(default_factory=list)

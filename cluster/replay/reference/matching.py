@@ -14,7 +14,7 @@ Key: TypeAlias = tuple[str, int, int, int]
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
-class Meeting:
+class MatchedCall:
     """The members of one collective, or the two ends of one message."""
 
     call: str
@@ -43,34 +43,34 @@ class _Calls:
     """The first, second, ... call of one key, each with its members so far."""
 
     made: Counter[tuple[int, Kind]] = field(default_factory=Counter)
-    meetings: list[list[Operation]] = field(default_factory=list)
+    matched_calls: list[list[Operation]] = field(default_factory=list)
 
     def add(self, operation: Operation) -> None:
         """The k-th call of one rank (and of one end of a message) belongs to the k-th meeting."""
         caller = (operation.rank, operation.kind)
         call = self.made[caller]
         self.made[caller] += 1
-        if call == len(self.meetings):
-            self.meetings.append([])
-        self.meetings[call].append(operation)
+        if call == len(self.matched_calls):
+            self.matched_calls.append([])
+        self.matched_calls[call].append(operation)
 
 
-def pair(operations: list[Operation], columns: Operations) -> list[Meeting]:
+def pair(operations: list[Operation], columns: Operations) -> list[MatchedCall]:
     """All meetings, numbered by their lowest row."""
     groups = _groups(columns)
     keyed: dict[Key, _Calls] = {}
     for operation in operations:
         if operation.kind != Kind.WORK:
             keyed.setdefault(_key(operation), _Calls()).add(operation)
-    meetings = [
-        _meeting(key, call, members, groups)
+    matched_calls = [
+        _matched_call(key, call, members, groups)
         for key, calls in keyed.items()
-        for call, members in enumerate(calls.meetings)
+        for call, members in enumerate(calls.matched_calls)
     ]
-    meetings.sort(key=lambda meeting: meeting.members[0].row)
-    for number, meeting in enumerate(meetings):
-        meeting.number = number
-    return meetings
+    matched_calls.sort(key=lambda matched_call: matched_call.members[0].row)
+    for number, matched_call in enumerate(matched_calls):
+        matched_call.number = number
+    return matched_calls
 
 
 def _groups(columns: Operations) -> list[list[int]]:
@@ -86,7 +86,9 @@ def _key(operation: Operation) -> Key:
     return "message", operation.peer, operation.rank, operation.tag
 
 
-def _meeting(key: Key, call: int, members: list[Operation], groups: list[list[int]]) -> Meeting:
+def _matched_call(
+    key: Key, call: int, members: list[Operation], groups: list[list[int]]
+) -> MatchedCall:
     word, first, second, tag = key
     if word == "collective":
         words = f"call {call} of group {first}, tag {tag}"
@@ -99,15 +101,15 @@ def _meeting(key: Key, call: int, members: list[Operation], groups: list[list[in
         ends = {Kind.SEND: first, Kind.RECV: second}
         missing = [rank for kind, rank in ends.items() if kind not in kinds]
         _refuse(members, lambda m: m.passive and m.kind == Kind.SEND, "is a passive send")
-    meeting = Meeting(call=words, members=members, missing=missing)
-    meeting.awaited = len(meeting.drivers) + len(missing)
-    if not meeting.awaited:
+    matched_call = MatchedCall(call=words, members=members, missing=missing)
+    matched_call.awaited = len(matched_call.drivers) + len(missing)
+    if not matched_call.awaited:
         raise ReplayError(f"{words}: every member is passive, so that it would never begin")
     named = {member.transfer for member in members if member.transfer >= 0}
     if len(named) > 1:
         raise ReplayError(f"{words}: its members name different transfers {sorted(named)}")
-    meeting.transfer = named.pop() if named else -1
-    return meeting
+    matched_call.transfer = named.pop() if named else -1
+    return matched_call
 
 
 def _refuse(members: list[Operation], wrong: Callable[[Operation], bool], what: str) -> None:

@@ -21,7 +21,7 @@ from cluster.replay.reference.deadlock import explain
 from cluster.replay.reference.fabric import Fabric
 from cluster.replay.reference.legs import Flow, read_legs
 from cluster.replay.reference.link_bytes import bin_width_ps, link_loads
-from cluster.replay.reference.matching import Meeting, pair
+from cluster.replay.reference.matching import MatchedCall, pair
 from cluster.replay.reference.operation import Operation, read_operations
 
 WINDOW = 4096
@@ -85,9 +85,11 @@ class Simulation:
     ) -> None:
         self.operations = read_operations(columns)
         self.repeats = columns.repeats
-        self.meetings = pair(self.operations, columns)
+        self.matched_calls = pair(self.operations, columns)
         self.meeting_of = {
-            member: meeting for meeting in self.meetings for member in meeting.members
+            member: matched_call
+            for matched_call in self.matched_calls
+            for member in matched_call.members
         }
         self.legs = read_legs(transfers)
         self.fabric = Fabric(contended=contended)
@@ -108,7 +110,7 @@ class Simulation:
                 self._refuse_late(flow.leave_ps)
         self._look(now_ps)
         if self.done < len(self.operations):
-            raise DeadlockError(explain(self.operations, self.meetings))
+            raise DeadlockError(explain(self.operations, self.matched_calls))
 
     def replayed(self, resources: int, most_bins: int) -> Replayed:
         """The outcome as columns."""
@@ -119,10 +121,10 @@ class Simulation:
         return Replayed(
             start_ps=_times([operation.start_ps for operation in self.operations]),
             end_ps=_times([operation.end_ps for operation in self.operations]),
-            meeting=_times([-1 if met is None else met.number for met in meeting_of]),
-            meetings=len(self.meetings) // self.repeats,
-            begin_ps=_times([meeting.begin_ps for meeting in self.meetings]),
-            finish_ps=_times([meeting.finish_ps for meeting in self.meetings]),
+            matched_call=_times([-1 if met is None else met.number for met in meeting_of]),
+            matched_calls=len(self.matched_calls) // self.repeats,
+            begin_ps=_times([matched_call.begin_ps for matched_call in self.matched_calls]),
+            finish_ps=_times([matched_call.finish_ps for matched_call in self.matched_calls]),
             makespan_ps=end_ps,
             bin_ps=bin_ps,
             load_bytes=link_loads(self.fabric.flows, resources, end_ps, bin_ps),
@@ -138,14 +140,14 @@ class Simulation:
         Nothing that follows leaves the fabric at once: whoever enters stays for a picosecond.
         """
         for flow in self.fabric.take_leaving(now_ps):
-            self._go_on(self.meetings[flow.meeting], flow.leg.then, now_ps)
+            self._go_on(self.matched_calls[flow.matched_call], flow.leg.then, now_ps)
         while self.agenda and self.agenda[0][0] == now_ps:
             _, event, number, leg = heappop(self.agenda)
             match event:
                 case Event.LEAVE:
-                    self._go_on(self.meetings[number], self.legs[leg].then, now_ps)
+                    self._go_on(self.matched_calls[number], self.legs[leg].then, now_ps)
                 case Event.ENTER:
-                    home = self.meetings[number].home
+                    home = self.matched_calls[number].home
                     self.fabric.enter(Flow(number, home, self.legs[leg]))
                 case Event.THERE:
                     self._be_there(self.operations[number], now_ps)
@@ -159,28 +161,28 @@ class Simulation:
 
     def _be_there(self, operation: Operation, now_ps: int) -> None:
         operation.there_ps = now_ps
-        meeting = self.meeting_of[operation]
-        if meeting.finish_ps is not None:
+        matched_call = self.meeting_of[operation]
+        if matched_call.finish_ps is not None:
             self._plan(now_ps, Event.END, operation.row)
         elif not operation.passive:
-            meeting.awaited -= 1
-            if meeting.awaited == 0:
-                meeting.begin_ps = now_ps
-                self._go_on(meeting, meeting.transfer, now_ps)
+            matched_call.awaited -= 1
+            if matched_call.awaited == 0:
+                matched_call.begin_ps = now_ps
+                self._go_on(matched_call, matched_call.transfer, now_ps)
 
-    def _go_on(self, meeting: Meeting, leg: int, now_ps: int) -> None:
+    def _go_on(self, matched_call: MatchedCall, leg: int, now_ps: int) -> None:
         """Begin ``leg``, or finish where there is none."""
         if leg < 0:
-            self._finish(meeting, now_ps)
+            self._finish(matched_call, now_ps)
         elif self.legs[leg].shares:
-            self._plan(now_ps + self.legs[leg].latency_ps, Event.ENTER, meeting.number, leg)
+            self._plan(now_ps + self.legs[leg].latency_ps, Event.ENTER, matched_call.number, leg)
         else:
             alone_ps = self.legs[leg].latency_ps + self.legs[leg].work_ps
-            self._plan(now_ps + alone_ps, Event.LEAVE, meeting.number, leg)
+            self._plan(now_ps + alone_ps, Event.LEAVE, matched_call.number, leg)
 
-    def _finish(self, meeting: Meeting, now_ps: int) -> None:
-        meeting.finish_ps = now_ps
-        for member in meeting.members:
+    def _finish(self, matched_call: MatchedCall, now_ps: int) -> None:
+        matched_call.finish_ps = now_ps
+        for member in matched_call.members:
             if member.there_ps is not None:
                 self._plan(now_ps, Event.END, member.row)
 

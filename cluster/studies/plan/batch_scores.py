@@ -101,46 +101,46 @@ def hold(memory: Any, max_num_seqs: int, held: tuple[Any, Any], row: Any) -> int
 
 
 @called
-def request_j(given: Any, budget: int, rate: float, decoding: float) -> float:
+def request_j(inputs: Any, budget: int, rate: float, decoding: float) -> float:
     """Joules of one request where ``rate`` come per picosecond and ``decoding`` decode, its share
     of the cards' static power included. A decoding row pays its share of its step; a chunk pays
     what it adds to one."""
-    mean = decoding / given.facts[STAGES]
+    mean = decoding / inputs.facts[STAGES]
     # dealt to slots by chance: most rows are where there are more than the mean
-    rows = mean + (1.0 - 1.0 / given.facts[STAGES]) * min(1.0, mean)
-    table = given.decode
+    rows = mean + (1.0 - 1.0 / inputs.facts[STAGES]) * min(1.0, mean)
+    table = inputs.decode
     point, part = place_of(max(1.0, rows), table.shape[0])
     row_j = table[point, ROW_J] * (1.0 - part) + table[point + 1, ROW_J] * part
-    prompt_j = prompt_of(given, budget, min(mean, given.budgets[budget] - 1.0), PROMPT_J)
-    return float(given.facts[DECODES] * row_j + prompt_j + given.facts[STATIC_J] / rate)
+    prompt_j = prompt_of(inputs, budget, min(mean, inputs.budgets[budget] - 1.0), PROMPT_J)
+    return float(inputs.facts[DECODES] * row_j + prompt_j + inputs.facts[STATIC_J] / rate)
 
 
 @called
-def speed(given: Any, asked: Any, seats: float, budget: int, guess: float, row: Any) -> int:
+def speed(inputs: Any, requested: Any, seats: float, budget: int, guess: float, row: Any) -> int:
     """Write what one candidate that fits is like; FITS, or RATE where it cannot keep up.
 
     ``guess`` is how many fill with all seats taken, as a part of the most that can; what they are
     goes to its place in ``row``.
     """
-    replicas, decodes = given.facts[REPLICAS], given.facts[DECODES]
-    users = asked[DEMAND] / replicas
-    if asked[KIND] == USERS:
+    replicas, decodes = inputs.facts[REPLICAS], inputs.facts[DECODES]
+    users = requested[DEMAND] / replicas
+    if requested[KIND] == USERS:
         seats = min(seats, users)
-    most, cycle, filling, fill_ps = full_rate(given, budget, seats, guess)
+    most, cycle, filling, fill_ps = full_rate(inputs, budget, seats, guess)
     row[CAPACITY_PER_PS], row[FILLING] = most * replicas, filling
-    if asked[KIND] == USERS:
+    if requested[KIND] == USERS:
         waiting = max(0.0, users - seats) / most
-        row[TTFT_PS] = waiting + cycle / 2.0 + fill_ps - given.facts[RETURN_PS]
+        row[TTFT_PS] = waiting + cycle / 2.0 + fill_ps - inputs.facts[RETURN_PS]
         row[TPOT_PS], row[RATE_PER_PS], row[INSIDE] = cycle, most * replicas, seats
-        row[JOULES] = request_j(given, budget, most, most * decodes * cycle)
+        row[JOULES] = request_j(inputs, budget, most, most * decodes * cycle)
         return FITS
-    rate = asked[DEMAND] * most if asked[KIND] == LOAD else users
+    rate = requested[DEMAND] * most if requested[KIND] == LOAD else users
     if rate > FULLEST * most:
         return RATE
     full = (most, fill_ps + decodes * cycle, cycle)
-    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = latency(given, budget, seats, rate, full)
+    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = latency(inputs, budget, seats, rate, full)
     row[RATE_PER_PS] = rate * replicas
-    row[JOULES] = request_j(given, budget, rate, rate * decodes * row[TPOT_PS])
+    row[JOULES] = request_j(inputs, budget, rate, rate * decodes * row[TPOT_PS])
     return FITS
 
 
@@ -159,19 +159,21 @@ def check(memory: Any, mean: Any, most: Any, max_num_seqs: Any, status: Any, out
 
 
 @compiled
-def fill(given: Any, asked: Any, max_num_seqs: Any, places: Any, status: Any, out: Any) -> None:
+def fill(
+    inputs: Any, requested: Any, max_num_seqs: Any, places: Any, status: Any, out: Any
+) -> None:
     """Complete the rows of ``out[n, 10]`` whose status is FITS; it becomes RATE for some.
 
     ``places[n]`` is the place of each one's budget. Those of one budget are done one after the
     other: each begins with what the last one came to.
     """
-    slots = given.facts[STAGES]
-    for budget in range(len(given.budgets)):
+    slots = inputs.facts[STAGES]
+    for budget in range(len(inputs.budgets)):
         guess = 0.5
         for place in range(len(max_num_seqs)):
             if status[place] == FITS and places[place] == budget:
                 row = out[place]
                 seats = min(float(max_num_seqs[place]), row[SEQUENCES])
-                seats = min(seats, given.budgets[budget] * slots)
-                status[place] = speed(given, asked, seats, budget, guess, row)
-                guess = row[FILLING] / most_filling(given, seats)
+                seats = min(seats, inputs.budgets[budget] * slots)
+                status[place] = speed(inputs, requested, seats, budget, guess, row)
+                guess = row[FILLING] / most_filling(inputs, seats)

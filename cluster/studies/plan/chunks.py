@@ -34,7 +34,7 @@ JOINED = 1
 
 @called
 def stream(
-    laid: Any, asked: tuple[float, float, float, float], known: tuple[float, float], row: Any
+    laid: Any, requested: tuple[float, float, float, float], known: tuple[float, float], row: Any
 ) -> float:
     """Add what one class of prompts is like where its chunks follow each other through the stages;
     return how many cycles of slots are in the time that they take.
@@ -42,7 +42,7 @@ def stream(
     ``asked`` are tokens of the prompt, the share of the class, decoding rows beside a chunk, and
     the tokens of a full chunk; ``known`` are the loop of a mean full chunk and its slowest stage.
     """
-    length, share, beside, budget = asked
+    length, share, beside, budget = requested
     full, slow = known
     slots = laid.facts[STAGES]
     whole = math.floor(length / budget)
@@ -84,13 +84,13 @@ def _some(whole: float, rest: float, length: float, beside: float, budget: float
 @called
 def steps(
     laid: Any,
-    asked: tuple[float, float, float, float],
+    requested: tuple[float, float, float, float],
     known: tuple[float, float, float],
     row: Any,
 ) -> None:
     """Add the steps of one class of prompts in one stage; ``known`` are the loop of a full chunk,
     how many prompts come in a cycle, and a step without chunks."""
-    length, share, _, budget = asked
+    length, share, _, budget = requested
     full, _, _ = known
     whole = math.floor(length / budget)
     row[STEPS] += share * whole
@@ -99,13 +99,13 @@ def steps(
     row[LONG_STEPS] += share * whole
     row[LONG_LOOPS] += share * whole * full
     if length > whole * budget:
-        _last_step(laid, asked, known, row)
+        _last_step(laid, requested, known, row)
 
 
 @called
 def _last_step(
     laid: Any,
-    asked: tuple[float, float, float, float],
+    requested: tuple[float, float, float, float],
     known: tuple[float, float, float],
     row: Any,
 ) -> None:
@@ -114,7 +114,7 @@ def _last_step(
     Where another prompt waits, it takes what the last chunk leaves of the budget: that step is as
     long as a full one, and only the part used counts for this prompt.
     """
-    length, share, beside, budget = asked
+    length, share, beside, budget = requested
     full, come, decode = known
     whole = math.floor(length / budget)
     rest = length - whole * budget

@@ -25,7 +25,7 @@ Demand: TypeAlias = tuple[int, float]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ground:
+class StudyContext:
     """What all shapes share: the map and the traffic."""
 
     resolved: Resolved
@@ -46,7 +46,9 @@ class Ground:
         return held_blocks(self.windows, longest, budgets[:, None], size)
 
 
-def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Demand) -> Ground:
+def study_context_of(
+    resolved: Resolved, routes: Routes, choices: Choices, demand: Demand
+) -> StudyContext:
     """Describe the traffic and what is asked of every candidate."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     window = max(layer.attention.window for layer in resolved.model.layers)
@@ -60,7 +62,7 @@ def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Dema
     windows = np.array(windows_of(resolved.model, settings), np.int64)
     blocks = held_blocks(windows, traffic.sequences, 1, scheduler.block_size)
     kind, much = demand
-    return Ground(
+    return StudyContext(
         resolved=resolved,
         routes=routes,
         traffic=traffic,
@@ -71,10 +73,10 @@ def ground_of(resolved: Resolved, routes: Routes, choices: Choices, demand: Dema
     )
 
 
-def cards_of(ground: Ground, plan: Plan) -> Integers:
+def cards_of(study: StudyContext, plan: Plan) -> Integers:
     """[replica, stage, position] card of every rank; the first ones are those of fewer replicas."""
     cards = place(
-        ground.routes,
+        study.routes,
         tensor_parallel_size=plan.tensor_parallel_size,
         pipeline_parallel_size=plan.pipeline_parallel_size,
         replicas=plan.replicas,
@@ -82,44 +84,44 @@ def cards_of(ground: Ground, plan: Plan) -> Integers:
     return cards.astype(np.int64)
 
 
-def site_of(ground: Ground, cards: Integers) -> tuple[int, int]:
+def site_of(study: StudyContext, cards: Integers) -> tuple[int, int]:
     """On how many servers, and on how many racks, these cards are."""
-    routes = ground.routes
+    routes = study.routes
     servers, racks = np.asarray(routes.server)[cards], np.asarray(routes.rack)[cards]
     return len(np.unique(servers)), len(np.unique(racks))
 
 
-def settings_of(ground: Ground, shape: Shape) -> MemorySettings:
+def settings_of(study: StudyContext, shape: Shape) -> MemorySettings:
     """What a shape says of memory; of seats it says nothing, so with the tail of one."""
-    asked = memory_settings(ground.resolved, shape.formats, shape.plan)
+    asked = memory_settings(study.resolved, shape.formats, shape.plan)
     return replace(asked, mode=shape.memory_mode, max_num_seqs=1)
 
 
-def priced(ground: Ground, inputs: PriceInputs) -> tuple[PriceTables, Joules] | None:
+def priced(study: StudyContext, inputs: PriceInputs) -> tuple[PriceTables, Joules] | None:
     """Price a shape; None for what is not modelled or takes too long."""
     try:
         prices = price_tables(inputs)
     except (PriceError, TooSlowError):
         return None
-    return prices, joules_of(ground.resolved.hardware, ground.routes, inputs.cards)
+    return prices, joules_of(study.resolved.hardware, study.routes, inputs.cards)
 
 
-def inputs_of(ground: Ground, shape: Shape, cards: Integers) -> PriceInputs:
+def inputs_of(study: StudyContext, shape: Shape, cards: Integers) -> PriceInputs:
     """The first and the last replica on ``cards[replica, stage, position]``, as its mode has it."""
-    resolved, plan = ground.resolved, shape.plan
+    resolved, plan = study.resolved, shape.plan
     scenario = resolved.scenario
-    tokens = int(ground.choices.budgets[-1])
+    tokens = int(study.choices.budgets[-1])
     return PriceInputs(
         hardware=resolved.hardware,
-        routes=ground.routes,
+        routes=study.routes,
         model=resolved.model,
         plan=plan,
         formats=shape.formats,
         cards=cards[sorted({0, plan.replicas - 1})],
         max_tokens=tokens,
-        max_rows=int(min(tokens, ground.choices.seats[-1])),
+        max_rows=int(min(tokens, study.choices.seats[-1])),
         max_context=resolved.max_model_len,
-        residency=uniform(shape.memory_mode, resolved.model, plan, settings_of(ground, shape).pins),
+        residency=uniform(shape.memory_mode, resolved.model, plan, settings_of(study, shape).pins),
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,

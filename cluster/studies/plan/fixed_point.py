@@ -19,14 +19,14 @@ CLOSE = 1e-8
 
 
 @called
-def most_filling(given: Any, seats: float) -> float:
+def most_filling(inputs: Any, seats: float) -> float:
     """How many can be with their prompts where all seats are taken."""
-    return float(FULLEST * min(1.0 if given.facts[STAGES] <= 1.0 else seats, seats))
+    return float(FULLEST * min(1.0 if inputs.facts[STAGES] <= 1.0 else seats, seats))
 
 
 @called
 def full_rate(
-    given: Any, budget: int, seats: float, guess: float
+    inputs: Any, budget: int, seats: float, guess: float
 ) -> tuple[float, float, float, float]:
     """Requests per picosecond of a replica whose ``seats`` are never empty; the mean cycle, how
     many of them fill, and how long a prompt takes.
@@ -34,19 +34,19 @@ def full_rate(
     Whoever is not decoding is filling: sought, by secants in a bracket, where as many fill as come
     to. ``guess`` is a part of the most that can.
     """
-    decodes = max(given.facts[DECODES], 1e-9)
-    most = most_filling(given, seats)
+    decodes = max(inputs.facts[DECODES], 1e-9)
+    most = most_filling(inputs, seats)
     low, high = 0.0, most
     filling = guess * most
     before = off_before = 0.0
     rate = cycle = fill_ps = 0.0
     for turn in range(TURNS):
-        if given.facts[STAGES] > 1.0:
-            cycle, work_ps, fill_ps = stream_full(given, budget, seats, filling)
+        if inputs.facts[STAGES] > 1.0:
+            cycle, work_ps, fill_ps = stream_full(inputs, budget, seats, filling)
             rate = min((seats - filling) / (decodes * cycle), FULLEST / work_ps)
             off = rate * fill_ps - filling
         else:
-            cycle, work_ps, fill_ps = single_full(given, budget, seats, filling)
+            cycle, work_ps, fill_ps = single_full(inputs, budget, seats, filling)
             rate = min((seats - filling) / (decodes * cycle), most / work_ps)
             off = rate * work_ps - filling
         if off > 0.0:
@@ -71,19 +71,19 @@ def _secant(place: float, off: float, before: float, off_before: float) -> float
 
 @called
 def settled(
-    given: Any, budget: int, seats: float, rate: float, decoding: float
+    inputs: Any, budget: int, seats: float, rate: float, decoding: float
 ) -> tuple[float, tuple[float, float, float, float, float]]:
     """As many decode as come and stay: their number, sought from ``decoding`` on by secants in a
     bracket, and what ``single_look`` or ``stream_look`` say of it."""
-    decodes = given.facts[DECODES]
+    decodes = inputs.facts[DECODES]
     low, high = 0.0, seats
     before = off_before = 0.0
     look = (0.0, 0.0, 0.0, 0.0, 0.0)
     for turn in range(TURNS):
-        if given.facts[STAGES] > 1.0:
-            look = stream_look(given, budget, seats, rate, decoding)
+        if inputs.facts[STAGES] > 1.0:
+            look = stream_look(inputs, budget, seats, rate, decoding)
         else:
-            look = single_look(given, budget, seats, rate, decoding)
+            look = single_look(inputs, budget, seats, rate, decoding)
         off = rate * decodes * look[0] - decoding
         if off > 0.0:
             low = decoding
@@ -101,21 +101,21 @@ def settled(
 
 @called
 def latency(
-    given: Any, budget: int, seats: float, rate: float, full: tuple[float, float, float]
+    inputs: Any, budget: int, seats: float, rate: float, full: tuple[float, float, float]
 ) -> tuple[float, float, float]:
     """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come.
 
     ``full`` are the rate and the stay of a request with all seats taken, and a guess of the cycle.
     """
     most, full_stay, guess = full
-    decodes = given.facts[DECODES]
+    decodes = inputs.facts[DECODES]
     start = min(seats, rate * decodes * guess)
-    decoding, (cycle, chunk, share, fill_ps, wait) = settled(given, budget, seats, rate, start)
+    decoding, (cycle, chunk, share, fill_ps, wait) = settled(inputs, budget, seats, rate, start)
     inside = rate * fill_ps + decoding
-    replicas = given.facts[REPLICAS]
+    replicas = inputs.facts[REPLICAS]
     if seats < inside + MANY * math.sqrt(inside / replicas):
-        lone = fill_ps + decodes * mix_ps(decode_ps(given, 1.0, 1.0), chunk, share)
+        lone = fill_ps + decodes * mix_ps(decode_ps(inputs, 1.0, 1.0), chunk, share)
         of_all = (inside * replicas, seats * replicas, rate * replicas, most * replicas)
         seated, none_free = seated_ps(*of_all, (lone, full_stay))
         wait = (1.0 - none_free) * wait + seated  # both at once: a seat is free when a step ends
-    return wait + fill_ps - given.facts[RETURN_PS], cycle, inside
+    return wait + fill_ps - inputs.facts[RETURN_PS], cycle, inside

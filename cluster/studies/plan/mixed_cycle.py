@@ -16,24 +16,24 @@ MOST_SLOWED = 0.8
 
 
 @called
-def decode_ps(given: Any, rows: float, active: float) -> float:
+def decode_ps(inputs: Any, rows: float, active: float) -> float:
     """A cycle in which nothing but ``rows`` rows of each of ``active`` slots decodes."""
-    return slots_ps(given, rows, rows, active)
+    return slots_ps(inputs, rows, rows, active)
 
 
 @called
-def slots_ps(given: Any, rows: float, fullest: float, active: float) -> float:
+def slots_ps(inputs: Any, rows: float, fullest: float, active: float) -> float:
     """The same where one slot has ``fullest``: the others come up behind it and follow it."""
-    table = given.decode
+    table = inputs.decode
     point, part = place_of(fullest, table.shape[0])
     loop = table[point, LOOP] * (1.0 - part) + table[point + 1, LOOP] * part
-    return float(max(loop, active * stage_ps(given, rows)))
+    return float(max(loop, active * stage_ps(inputs, rows)))
 
 
 @called
-def stage_ps(given: Any, rows: float) -> float:
+def stage_ps(inputs: Any, rows: float) -> float:
     """A decode step at the slowest stage."""
-    table = given.decode
+    table = inputs.decode
     point, part = place_of(rows, table.shape[0])
     return float(table[point, SLOWEST] * (1.0 - part) + table[point + 1, SLOWEST] * part)
 
@@ -47,9 +47,9 @@ def mixed(table: Any, point: int, part: float, column: int, queued: float) -> fl
 
 
 @called
-def prompt_of(given: Any, budget: int, beside: float, column: int) -> float:
+def prompt_of(inputs: Any, budget: int, beside: float, column: int) -> float:
     """One of the single columns of ``chunks``."""
-    table = given.chunks[budget]
+    table = inputs.chunks[budget]
     point, part = place_of(beside, table.shape[0])
     return float(table[point, column] * (1.0 - part) + table[point + 1, column] * part)
 
@@ -61,12 +61,12 @@ def mix_ps(decode: float, chunk: float, share: float) -> float:
 
 
 @called
-def slowed(given: Any, decoding: float, active: float, slots: float) -> float:
+def slowed(inputs: Any, decoding: float, active: float, slots: float) -> float:
     """By how many per cent a decode step gets longer with one per cent more that decode.
 
     Where all share a server that so slows down, variance over mean of their number is 1 / (1 - e).
     """
     more = decoding + math.sqrt(decoding)
-    now = decode_ps(given, max(1.0, decoding / slots), active)
-    longer = decode_ps(given, max(1.0, more / slots), active) / now - 1.0
+    now = decode_ps(inputs, max(1.0, decoding / slots), active)
+    longer = decode_ps(inputs, max(1.0, more / slots), active) / now - 1.0
     return float(min(MOST_SLOWED, longer * math.sqrt(decoding)))

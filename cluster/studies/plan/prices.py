@@ -15,7 +15,7 @@ from cluster.studies.plan.steps import FLOOR, HEAD, REPLICAS, SEND, STAGES, WORK
 from cluster.studies.plan.traffic import Floats, Traffic
 
 
-class Laid(NamedTuple):
+class PriceArrays(NamedTuple):
     """What the compiled functions are given of a shape and the traffic."""
 
     rates: Floats
@@ -34,7 +34,7 @@ class Laid(NamedTuple):
     """[4] of one unit of each measure of attention."""
 
 
-def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> Laid:
+def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> PriceArrays:
     """Lay out the slowest replica that is priced, by itself; its stages have ``cards``."""
     replica = slowest_replica(prices)
     classes, counts = np.unique(prices.stage_class[replica], return_counts=True)
@@ -58,7 +58,7 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> L
         traffic.varied,
         traffic.random,
     )
-    return Laid(
+    return PriceArrays(
         rates=rates,
         stages=np.column_stack([counts.astype(np.float64), layers]),
         units=_units(prices.attention[classes]),
@@ -69,7 +69,7 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> L
     )
 
 
-class Given(NamedTuple):
+class ScoreInputs(NamedTuple):
     """What a candidate is scored with: the tables of its shape (see ``tabulate``)."""
 
     facts: Floats
@@ -79,17 +79,17 @@ class Given(NamedTuple):
     chunks: Floats
 
 
-def given(of: Laid, budgets: Integers, seats: int) -> Given:
+def given(of: PriceArrays, budgets: Integers, seats: int) -> ScoreInputs:
     """Tabulate steps with all decoding rows that a slot can have with ``seats``."""
     rows = max(2, -(-seats // int(of.facts[STAGES])))
     points = points_of(rows) + 1
     decode = np.zeros((points, DECODE_COLUMNS))
     chunks = np.zeros((len(budgets), points, CHUNK_COLUMNS))
     tabulate(of, budgets, decode, chunks)
-    return Given(of.facts, budgets.astype(np.float64), decode, chunks)
+    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks)
 
 
-def of_replicas(tables: Given, replicas: int) -> Given:
+def of_replicas(tables: ScoreInputs, replicas: int) -> ScoreInputs:
     """The same tables for another number of replicas."""
     facts = tables.facts.copy()
     facts[REPLICAS] = replicas

@@ -42,7 +42,7 @@ def closing_ps(rate: float, last: float, decode: float) -> float:
 
 @called
 def one_slot_ps(
-    given: Any, rate: float, prompt: tuple[float, float, float], seen: tuple[float, float, float]
+    inputs: Any, rate: float, prompt: tuple[float, float, float], seen: tuple[float, float, float]
 ) -> float:
     """From arrival to the first chunk where a replica has one slot.
 
@@ -51,8 +51,8 @@ def one_slot_ps(
     """
     work, short, last = prompt
     decode, chunk, share = seen
-    replicas = given.facts[REPLICAS]
-    vary = 1.0 + given.facts[VARIED]
+    replicas = inputs.facts[REPLICAS]
+    vary = 1.0 + inputs.facts[VARIED]
     queue = vary * queue_ps(rate * work * replicas, replicas, work)
     rest = short * (share * chunk + (1.0 - share) * decode) / 2.0
     return float(queue + rest + (1.0 - short) * closing_ps(rate, last, decode))

@@ -17,13 +17,13 @@ from cluster.serving.run import map_of
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.context import (
     Demand,
-    Ground,
+    StudyContext,
     cards_of,
-    ground_of,
     inputs_of,
     priced,
     settings_of,
     site_of,
+    study_context_of,
 )
 from cluster.studies.plan.memory import stage_rows
 from cluster.studies.plan.prices import given, laid, of_replicas
@@ -80,7 +80,7 @@ def score(
         raise ScenarioError("plan scores candidates whose KV lies in SRAM; memory.pin.kv is set")
     _, routes = map_of(resolved.scenario, resolved.hardware)
     cards = len(routes.card_id)
-    ground = ground_of(resolved, routes, choices, demand)
+    study = study_context_of(resolved, routes, choices, demand)
     space = shapes_of(resolved.scenario, resolved.model, cards, choices)
     parts: list[Part] = []
     pricing_s = scoring_s = cpu_s = 0.0
@@ -88,14 +88,14 @@ def score(
         for number, shape in enumerate(space.shapes):
             progress(number, len(space.shapes))
             began = time.perf_counter()
-            grids = list(score_shape(ground, shape, number))
+            grids = list(score_shape(study, shape, number))
             took = time.perf_counter() - began
             spent = sum(part.seconds for part in grids)
             pricing_s, scoring_s = pricing_s + took - spent, scoring_s + spent
             cpu_s += sum(part.cpu_seconds for part in grids)
             parts += grids
     progress(len(space.shapes), len(space.shapes))
-    return _joined(ground, space, parts, (cards, pricing_s, scoring_s, cpu_s))
+    return _joined(study, space, parts, (cards, pricing_s, scoring_s, cpu_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -115,17 +115,17 @@ class Part:
     cpu_seconds: float
 
 
-def score_shape(ground: Ground, shape: Shape, number: int) -> Iterator[Part]:
+def score_shape(study: StudyContext, shape: Shape, number: int) -> Iterator[Part]:
     """All candidates of a shape, those whose weights lie alike together."""
-    cards = cards_of(ground, shape.plan)
-    inputs = inputs_of(ground, shape, cards)
-    for batches in placed(ground, shape, inputs):
+    cards = cards_of(study, shape.plan)
+    inputs = inputs_of(study, shape, cards)
+    for batches in placed(study, shape, inputs):
         here = replace(inputs, residency=batches.residency)
-        yield from score_placed(ground, (number, shape), batches, (here, cards))
+        yield from score_placed(study, (number, shape), batches, (here, cards))
 
 
 def score_placed(
-    ground: Ground,
+    study: StudyContext,
     numbered: tuple[int, Shape],
     batches: Placed,
     laid_out: tuple[PriceInputs, Integers],
@@ -133,22 +133,22 @@ def score_placed(
     """Check the memory of these batches, price the shape if any fits, and score those that do."""
     (number, shape), (inputs, all_cards) = numbered, laid_out
     seats, budgets = batches.seats, batches.budgets
-    settings = settings_of(ground, shape)
+    settings = settings_of(study, shape)
     memory = stage_rows(inputs.model, shape.plan, inputs.hardware, settings, batches.residency)
     began, worked = time.perf_counter(), time.process_time()
     status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), batch_scores.COLUMNS))
     batch_scores.check(
-        memory, ground.mean_blocks, ground.most_blocks(budgets), seats, status, columns
+        memory, study.mean_blocks, study.most_blocks(budgets), seats, status, columns
     )
     status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
     fits = np.flatnonzero(status == batch_scores.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
-    prices = priced(ground, inputs) if len(fits) else None
+    prices = priced(study, inputs) if len(fits) else None
     began, worked = time.perf_counter(), time.process_time()
     choices, places = np.unique(budgets, return_inverse=True)
     if prices is not None:
-        of_shape = laid(*prices, ground.traffic, shape.plan.tensor_parallel_size)
+        of_shape = laid(*prices, study.traffic, shape.plan.tensor_parallel_size)
         tables = given(of_shape, choices, int(seats.max()))
     for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
@@ -157,14 +157,14 @@ def score_placed(
             seats, budgets, found = seats[:0], budgets[:0], found[:0]
         else:
             scored, known = here[fits], of_replicas(tables, replicas)
-            batch_scores.fill(known, ground.asked, seats, places, scored, found)
+            batch_scores.fill(known, study.asked, seats, places, scored, found)
             here[fits] = scored
         seconds += time.perf_counter() - began
         cpu_s += time.process_time() - worked
         yield Part(
             shape=number,
             replicas=replicas,
-            site=site_of(ground, all_cards[:replicas]),
+            site=site_of(study, all_cards[:replicas]),
             seats=seats,
             budgets=budgets,
             status=here,
@@ -177,7 +177,7 @@ def score_placed(
 
 
 def _joined(
-    ground: Ground, space: Space, parts: list[Part], sums: tuple[int, float, float, float]
+    study: StudyContext, space: Space, parts: list[Part], sums: tuple[int, float, float, float]
 ) -> Scored:
     """Put the parts together; what has no score is counted."""
     counts: Counter[str] = Counter(space.illegal)
@@ -207,8 +207,8 @@ def _joined(
         ),
         infeasible=dict(counts),
         cards=cards,
-        output_tokens=ground.traffic.output_tokens,
-        decodes=ground.traffic.decodes,
+        output_tokens=study.traffic.output_tokens,
+        decodes=study.traffic.decodes,
         pricing_s=pricing_s,
         scoring_s=scoring_s,
         scoring_cpu_s=cpu_s,

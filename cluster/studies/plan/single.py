@@ -23,12 +23,12 @@ from cluster.studies.plan.steps import DECODES, RANDOM, REPLICAS
 
 @called
 def prompts_ps(
-    given: Any, budget: int, beside: float, queued: float
+    inputs: Any, budget: int, beside: float, queued: float
 ) -> tuple[float, float, float, float]:
     """Of one request: its steps with chunks, their loops, the time that its prompt is in them, and
     the mean of those that are longer than decode steps.
     ``queued`` prompts have another behind them."""
-    table = given.chunks[budget]
+    table = inputs.chunks[budget]
     point, part = place_of(beside, table.shape[0])
     return (
         mixed(table, point, part, STEPS, queued),
@@ -41,54 +41,54 @@ def prompts_ps(
 
 @called
 def single_full(
-    given: Any, budget: int, seats: float, filling: float
+    inputs: Any, budget: int, seats: float, filling: float
 ) -> tuple[float, float, float]:
     """Of a replica of whose ``seats``, all taken, ``filling`` are with their prompts: the mean
     cycle, how many prompts it takes at most in a picosecond, and the time of each."""
     decoding = seats - filling
-    beside = min(decoding, given.budgets[budget] - 1.0)
-    chunks, loops, fill, _ = prompts_ps(given, budget, beside, min(1.0, filling))
+    beside = min(decoding, inputs.budgets[budget] - 1.0)
+    chunks, loops, fill, _ = prompts_ps(inputs, budget, beside, min(1.0, filling))
     share = min(filling, FULLEST)
-    decode = decode_ps(given, max(1.0, decoding), min(1.0, decoding))
+    decode = decode_ps(inputs, max(1.0, decoding), min(1.0, decoding))
     return mix_ps(decode, loops / chunks, share), loops, fill
 
 
 @called
 def single_look(
-    given: Any, budget: int, seats: float, rate: float, decoding: float
+    inputs: Any, budget: int, seats: float, rate: float, decoding: float
 ) -> tuple[float, float, float, float, float]:
     """To whom ``rate`` requests per picosecond come, while ``decoding`` decode: the mean cycle that
     a request sees, a step with a chunk and the share of time with them, the time of a prompt and
     the wait for it."""
-    decodes = max(given.facts[DECODES], 1.0)
-    beside = min(decoding, given.budgets[budget] - 1.0)
-    work = prompt_of(given, budget, beside, WORK)
-    chunks, loops, fill, long = prompts_ps(given, budget, beside, min(rate * work, FULLEST))
+    decodes = max(inputs.facts[DECODES], 1.0)
+    beside = min(decoding, inputs.budgets[budget] - 1.0)
+    work = prompt_of(inputs, budget, beside, WORK)
+    chunks, loops, fill, long = prompts_ps(inputs, budget, beside, min(rate * work, FULLEST))
     busy, chunk = rate * loops, loops / chunks
     share = min(busy, FULLEST)
-    plain = decode_ps(given, max(1.0, decoding), min(1.0, decoding + 1.0))
+    plain = decode_ps(inputs, max(1.0, decoding), min(1.0, decoding + 1.0))
     alone = max(1.0 - share * max(0.0, 1.0 - plain / long), 1.0 - FULLEST)
     group = 1.0 / (alone * alone)
     steady = mix_ps(plain, chunk, share)
     active = min(1.0, decoding + 1.0)
-    group /= 1.0 - (1.0 - share) * steady / plain * slowed(given, decoding, active, 1.0)
-    decode = seen_ps(given, seats, decoding, group * max(given.facts[RANDOM], 1e-6))
+    group /= 1.0 - (1.0 - share) * steady / plain * slowed(inputs, decoding, active, 1.0)
+    decode = seen_ps(inputs, seats, decoding, group * max(inputs.facts[RANDOM], 1e-6))
     odds = share / max(1.0 - share, 1e-9)
     odds *= 1.0 + built_up(busy, True) / (rate * decodes * decode)
     cycle = mix_ps(decode, chunk, odds / (1.0 + odds))
-    prompt = work, prompt_of(given, budget, beside, SHORT), prompt_of(given, budget, beside, LAST)
-    return cycle, chunk, share, fill, one_slot_ps(given, rate, prompt, (plain, chunk, share))
+    prompt = work, prompt_of(inputs, budget, beside, SHORT), prompt_of(inputs, budget, beside, LAST)
+    return cycle, chunk, share, fill, one_slot_ps(inputs, rate, prompt, (plain, chunk, share))
 
 
 @called
-def seen_ps(given: Any, seats: float, decoding: float, group: float) -> float:
+def seen_ps(inputs: Any, seats: float, decoding: float, group: float) -> float:
     """A decode step as a request sees it: where there are many, there are many to see it.
 
     Their number is taken at a deviation below and above its mean among requests, which is higher
     than that over time by ``group``, variance over mean: requests that come in one busy time decode
     together after it, and so seem to come in a group. Replicas share evenly.
     """
-    replicas = given.facts[REPLICAS]
+    replicas = inputs.facts[REPLICAS]
     group *= limited((seats - decoding) / math.sqrt(group * decoding + 1e-12))
     mean = decoding * replicas + group
     deviation = math.sqrt(group * decoding * replicas)
@@ -96,5 +96,5 @@ def seen_ps(given: Any, seats: float, decoding: float, group: float) -> float:
     pace = 0.0
     for number in (min(most, mean - deviation), min(most, mean + deviation)):
         rows = max(1.0, number / replicas)
-        pace += 0.5 / decode_ps(given, rows, min(1.0, max(1.0, number / replicas)))
+        pace += 0.5 / decode_ps(inputs, rows, min(1.0, max(1.0, number / replicas)))
     return float(1.0 / pace)

@@ -71,15 +71,15 @@ def tabulate(laid: Any, budgets: Any, decode: Any, chunks: Any) -> None:
         decode[point, ROW_J] = decode_j(laid, max(1.0, rows))
         for place in range(len(budgets)):
             budget = float(budgets[place])
-            asked = min(rows, budget - 1.0), budget, decode[point, LOOP]
-            _prompts(laid, asked, chunks[place, point])
+            requested = min(rows, budget - 1.0), budget, decode[point, LOOP]
+            _prompts(laid, requested, chunks[place, point])
 
 
 @called
-def _prompts(laid: Any, asked: tuple[float, float, float], row: Any) -> None:
+def _prompts(laid: Any, requested: tuple[float, float, float], row: Any) -> None:
     """The columns of ``chunks`` for steps of ``whole`` tokens, ``beside`` of them decoding; without
     any other tokens these last ``decode``."""
-    beside, whole, decode = asked
+    beside, whole, decode = requested
     row[:] = 0.0
     budget = whole - beside
     come = beside / max(laid.facts[DECODES], 1.0)

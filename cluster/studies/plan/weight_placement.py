@@ -13,7 +13,7 @@ from cluster.perf_model.memory.placement import Residency, Traffic, uniform
 from cluster.perf_model.memory.stage import stage_memory, steady_blocks
 from cluster.perf_model.prices import PriceError, PriceInputs
 from cluster.perf_model.tables import Integers
-from cluster.studies.plan.context import Ground, settings_of
+from cluster.studies.plan.context import StudyContext, settings_of
 from cluster.studies.plan.space import Shape, replicas_of
 
 
@@ -27,20 +27,20 @@ class Placed:
     replicas: list[int]
 
 
-def placed(ground: Ground, shape: Shape, inputs: PriceInputs) -> Iterator[Placed]:
+def placed(study: StudyContext, shape: Shape, inputs: PriceInputs) -> Iterator[Placed]:
     """Every batch of a shape and every number of replicas, once each."""
-    replicas = replicas_of(shape.plan, ground.choices)
-    seats, budgets = ground.choices.grid(shape.memory_mode)
+    replicas = replicas_of(shape.plan, study.choices)
+    seats, budgets = study.choices.grid(shape.memory_mode)
     if shape.memory_mode != "auto":
         yield Placed(residency=inputs.placed, seats=seats, budgets=budgets, replicas=replicas)
         return
-    users = ground.resolved.concurrency
+    users = study.resolved.concurrency
     for alike in [[each] for each in replicas] if users else [replicas]:
         most = -(-users // alike[0]) if users else int(seats.max())
         rows: dict[Residency, list[int]] = {}
         for row in range(len(seats)):
             batch = int(seats[row]), int(budgets[row])
-            rows.setdefault(_chosen(ground, shape, inputs, batch, most), []).append(row)
+            rows.setdefault(_chosen(study, shape, inputs, batch, most), []).append(row)
         for residency, own in rows.items():
             index = np.array(own, np.int64)
             yield Placed(
@@ -49,7 +49,7 @@ def placed(ground: Ground, shape: Shape, inputs: PriceInputs) -> Iterator[Placed
 
 
 def _chosen(
-    ground: Ground, shape: Shape, inputs: PriceInputs, batch: tuple[int, int], most: int
+    study: StudyContext, shape: Shape, inputs: PriceInputs, batch: tuple[int, int], most: int
 ) -> Residency:
     """Where a run with these seats and this budget has the weights; at most ``most`` decode.
 
@@ -58,14 +58,14 @@ def _chosen(
     seats, budget = batch
     if seats < shape.plan.pipeline_parallel_size:
         return inputs.placed
-    settings = replace(settings_of(ground, shape), max_num_seqs=seats)
-    traffic = replace(traffic_of(ground.resolved), batch=min(seats, most))
+    settings = replace(settings_of(study, shape), max_num_seqs=seats)
+    traffic = replace(traffic_of(study.resolved), batch=min(seats, most))
     whole = uniform("performance", inputs.model, inputs.plan, settings.pins)
     if _has_room(inputs, settings, traffic, whole):
         return whole
-    asked = replace(inputs, max_tokens=budget, max_rows=min(seats, budget))
+    requested = replace(inputs, max_tokens=budget, max_rows=min(seats, budget))
     try:
-        return choose(asked, settings, traffic)
+        return choose(requested, settings, traffic)
     except PriceError:
         return inputs.placed
 

@@ -18,7 +18,7 @@ from cluster.studies.sweep.definition import Definition, of_content, read_defini
 from cluster.studies.sweep.engines import Contents, Outcomes, RayEngine, run_here
 from cluster.studies.sweep.input_cache import Library
 from cluster.studies.sweep.interrupt import interruptible
-from cluster.studies.sweep.observer import NOBODY, SweepObserver
+from cluster.studies.sweep.observer import NO_OBSERVER, SweepObserver
 from cluster.studies.sweep.point_rows import Collector, RowMaker
 from cluster.studies.sweep.points import (
     Planned,
@@ -42,7 +42,7 @@ RUNS = "runs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Manner:
+class SweepOptions:
     """How a sweep is carried out; the points do not depend on it."""
 
     engine: EngineName = "local"
@@ -52,7 +52,7 @@ class Manner:
     drop: bool = False
     """Let go of computed points that the sweep does not ask for any more."""
     retry_failed: bool = False
-    observer: SweepObserver = NOBODY
+    observer: SweepObserver = NO_OBSERVER
 
 
 def sweep(
@@ -110,12 +110,12 @@ def sweep(
     """
     definition = read_definition(source)
     folder = SWEEPS / definition.name if out is None else Path(out)
-    manner = Manner(
+    manner = SweepOptions(
         engine=engine,
         ray_address=ray_address,
         limit=limit,
         drop=drop,
-        observer=observer or NOBODY,
+        observer=observer or NO_OBSERVER,
     )
     return carry_out(definition, folder, manner)
 
@@ -135,17 +135,17 @@ def resume(
     """
     found = open_sweep(path)
     definition = of_content(found.manifest["definition"], found.name)
-    manner = Manner(
+    manner = SweepOptions(
         engine=engine,
         ray_address=ray_address,
         limit=limit,
         retry_failed=retry_failed,
-        observer=observer or NOBODY,
+        observer=observer or NO_OBSERVER,
     )
     return carry_out(definition, found.path, manner)
 
 
-def carry_out(definition: Definition, folder: Path, manner: Manner) -> Sweep:
+def carry_out(definition: Definition, folder: Path, manner: SweepOptions) -> Sweep:
     """Plan the points, keep what is there, run the rest, leave the dataset whole."""
     library, watcher = Library(), manner.observer
     total = len(definition.grid)
@@ -225,7 +225,7 @@ def _outcomes(
     contents: Contents,
     terms: Terms,
     definition: Definition,
-    manner: Manner,
+    manner: SweepOptions,
 ) -> Outcomes:
     if manner.engine == "local" or not pending:
         yield from run_here(pending, contents, terms, definition.retries)
@@ -245,7 +245,7 @@ def _outcomes(
 
 def _manifest(definition: Definition, planned: Planned, names: Sequence[str]) -> dict[str, object]:
     content = definition.content
-    asked = dumps([content["sweep"], MODEL_VERSION], sort_keys=True, default=str)
+    requested = dumps([content["sweep"], MODEL_VERSION], sort_keys=True, default=str)
     return {
         "name": definition.name,
         "kind": planned.kind,
@@ -254,7 +254,7 @@ def _manifest(definition: Definition, planned: Planned, names: Sequence[str]) ->
         "metrics": list(names),
         "store": definition.store,
         "repeat": definition.repeat,
-        "digest": sha256(asked.encode()).hexdigest(),
+        "digest": sha256(requested.encode()).hexdigest(),
         "model_version": MODEL_VERSION,
         "versions": versions(),
         "platform": {"system": platform.system(), "machine": platform.machine()},

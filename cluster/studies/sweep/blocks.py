@@ -23,27 +23,27 @@ def read_blocks(document: Document) -> tuple[Block, ...]:
     SweepError
         With file, line and key.
     """
-    asked = document.mapping()["axes"]
-    if isinstance(asked, Mapping):
-        return tuple(_single(document, ("axes", key), key, asked[key]) for key in asked)
-    if not isinstance(asked, list):
+    requested = document.mapping()["axes"]
+    if isinstance(requested, Mapping):
+        return tuple(_single(document, ("axes", key), key, requested[key]) for key in requested)
+    if not isinstance(requested, list):
         raise SweepError(
             f"{document.where(('axes',))}: axes are keys with lists of values, or a list of"
-            f" {', '.join(KINDS)}; found {asked!r}"
+            f" {', '.join(KINDS)}; found {requested!r}"
         )
-    return tuple(block for n, each in enumerate(asked) for block in _read(document, n, each))
+    return tuple(block for n, each in enumerate(requested) for block in _read(document, n, each))
 
 
-def _read(document: Document, number: int, asked: Any) -> Iterator[Block]:
+def _read(document: Document, number: int, requested: Any) -> Iterator[Block]:
     path: KeyPath = ("axes", number)
-    if not isinstance(asked, Mapping) or len(asked) != 1:
+    if not isinstance(requested, Mapping) or len(requested) != 1:
         raise SweepError(
             f"{document.where(path)}: each item of axes holds one of {', '.join(KINDS)}"
         )
-    (kind,) = asked
+    (kind,) = requested
     if kind not in KINDS:
         raise SweepError(f"{document.where((*path, kind))}: unknown kind {nearest(kind, KINDS)}")
-    yield Block(rows=tuple(_leafed(KINDS[kind](document, (*path, kind), asked[kind]))))
+    yield Block(rows=tuple(_leafed(KINDS[kind](document, (*path, kind), requested[kind]))))
 
 
 def _single(document: Document, path: KeyPath, key: str, values: Any) -> Block:
@@ -55,22 +55,22 @@ def _leafed(rows: Rows) -> Iterator[dict[str, Any]]:
     return (dict(leaves(row)) for row in rows)
 
 
-def _grid(document: Document, path: KeyPath, asked: Any) -> Rows:
-    lists = _lists(document, path, asked)
+def _grid(document: Document, path: KeyPath, requested: Any) -> Rows:
+    lists = _lists(document, path, requested)
     return [dict(zip(lists, row, strict=True)) for row in product(*lists.values())]
 
 
-def _zip(document: Document, path: KeyPath, asked: Any) -> Rows:
-    lists = _lists(document, path, asked)
+def _zip(document: Document, path: KeyPath, requested: Any) -> Rows:
+    lists = _lists(document, path, requested)
     lengths = {key: len(values) for key, values in lists.items()}
     if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
-        raise SweepError(f"{document.where(path)}: zip takes lists of one length; {told}")
+        printed = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        raise SweepError(f"{document.where(path)}: zip takes lists of one length; {printed}")
     return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
 
 
-def _list(document: Document, path: KeyPath, asked: Any) -> Rows:
-    rows = _values(document, path, asked)
+def _list(document: Document, path: KeyPath, requested: Any) -> Rows:
+    rows = _values(document, path, requested)
     for number, row in enumerate(rows):
         if not isinstance(row, Mapping) or not row:
             where = document.where((*path, number))
@@ -78,23 +78,23 @@ def _list(document: Document, path: KeyPath, asked: Any) -> Rows:
     return [dict(row) for row in rows]
 
 
-def _sample(document: Document, path: KeyPath, asked: Any) -> Rows:
+def _sample(document: Document, path: KeyPath, requested: Any) -> Rows:
     allowed = ("count", "method", "seed", "of")
-    if not isinstance(asked, Mapping) or "of" not in asked or "count" not in asked:
+    if not isinstance(requested, Mapping) or "of" not in requested or "count" not in requested:
         raise SweepError(f"{document.where(path)}: sample has count and of (and method, seed)")
-    for key in asked:
+    for key in requested:
         if key not in allowed:
             raise SweepError(f"{document.where((*path, key))}: unknown key {nearest(key, allowed)}")
-    method = asked.get("method", "latin_hypercube")
+    method = requested.get("method", "latin_hypercube")
     if method not in METHODS:
         where = document.where((*path, "method"))
         raise SweepError(f"{where}: unknown method {nearest(method, METHODS)}")
-    count, seed = asked["count"], asked.get("seed", 0)
+    count, seed = requested["count"], requested.get("seed", 0)
     for key, value, low in (("count", count, 1), ("seed", seed, 0)):
         if not _whole(value) or not low <= value <= MOST_SAMPLES:
             where = document.where((*path, key))
             raise SweepError(f"{where}: {key} is {value!r}; must be a whole number from {low} on")
-    of = asked["of"]
+    of = requested["of"]
     if not isinstance(of, Mapping) or not of:
         raise SweepError(f"{document.where((*path, 'of'))}: of holds paths with their ranges")
     spreads = {key: _spread(document, (*path, "of", key), of[key]) for key in of}
@@ -106,31 +106,31 @@ KINDS: Mapping[str, Callable[[Document, KeyPath, Any], Rows]] = MappingProxyType
 )
 
 
-def _lists(document: Document, path: KeyPath, asked: Any) -> dict[str, list[Any]]:
-    if not isinstance(asked, Mapping) or not asked:
+def _lists(document: Document, path: KeyPath, requested: Any) -> dict[str, list[Any]]:
+    if not isinstance(requested, Mapping) or not requested:
         raise SweepError(f"{document.where(path)}: {path[-1]} holds paths with lists of values")
-    return {key: _values(document, (*path, key), asked[key]) for key in asked}
+    return {key: _values(document, (*path, key), requested[key]) for key in requested}
 
 
-def _values(document: Document, path: KeyPath, asked: Any) -> list[Any]:
-    if not isinstance(asked, list) or not asked:
+def _values(document: Document, path: KeyPath, requested: Any) -> list[Any]:
+    if not isinstance(requested, list) or not requested:
         raise SweepError(
-            f"{document.where(path)}: {path[-1]} is {asked!r}; an axis is a list of values"
+            f"{document.where(path)}: {path[-1]} is {requested!r}; an axis is a list of values"
         )
-    return asked
+    return requested
 
 
-def _spread(document: Document, path: KeyPath, asked: Any) -> Spread:
+def _spread(document: Document, path: KeyPath, requested: Any) -> Spread:
     where, name = document.where(path), path[-1]
-    if isinstance(asked, Mapping) and set(asked) == {"choices"}:
-        return tuple(_values(document, (*path, "choices"), asked["choices"]))
-    if not isinstance(asked, Mapping) or not {"low", "high"} <= set(asked):
+    if isinstance(requested, Mapping) and set(requested) == {"choices"}:
+        return tuple(_values(document, (*path, "choices"), requested["choices"]))
+    if not isinstance(requested, Mapping) or not {"low", "high"} <= set(requested):
         raise SweepError(f"{where}: {name} has low and high (and scale), or choices")
-    for key in asked:
+    for key in requested:
         if key not in ("low", "high", "scale"):
             known = ("low", "high", "scale", "choices")
             raise SweepError(f"{document.where((*path, key))}: unknown key {nearest(key, known)}")
-    low, high, scale = asked["low"], asked["high"], asked.get("scale", "linear")
+    low, high, scale = requested["low"], requested["high"], requested.get("scale", "linear")
     if not (_number(low) and _number(high) and low < high):
         raise SweepError(f"{where}: {name} needs numbers low < high, found {low!r} and {high!r}")
     if scale not in ("linear", "log"):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine
-from cluster.studies.sweep.lru import Recent
+from cluster.studies.sweep.lru import LruCache
 from cluster.studies.sweep.points import NO_REQUESTS, Point
 from cluster.studies.sweep.run_point import Result, Terms, Workshop
 from cluster.studies.sweep.schedule import Chunk, Schedule
@@ -64,8 +64,8 @@ class RayEngine:
         self._terms = terms
         self._retries = retries
         self._notice = notice
-        self._machines = Recent[Any](SHARED_MACHINES)
-        self._traffic = Recent[tuple[Requests, Any]](SHARED_TRAFFIC)
+        self._machines = LruCache[Any](SHARED_MACHINES)
+        self._traffic = LruCache[tuple[Requests, Any]](SHARED_TRAFFIC)
         self._tries: Counter[int] = Counter()
 
     def run(self, points: Sequence[Point]) -> Outcomes:

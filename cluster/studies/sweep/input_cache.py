@@ -9,7 +9,7 @@ from cluster.scenario.resolve import Openers, content_text
 from cluster.scenario.run_id import Encoded
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
-from cluster.studies.sweep.lru import Recent
+from cluster.studies.sweep.lru import LruCache
 from topology.catalog import Hardware, load_hardware
 from workloads.columns import Requests
 from workloads.model import Model, load_model
@@ -27,12 +27,12 @@ class Library:
     """Opens what scenarios name and keeps it, as long as its file stays the same."""
 
     def __init__(self) -> None:
-        self._hardware = Recent[Hardware](64)
-        self._models = Recent[Model](64)
-        self._rows = Recent[Rows](8, MOST_BYTES, _rows_bytes)
-        self._traffic = Recent[tuple[Requests, int]](64, MOST_BYTES, _bytes)
-        self._contents = Recent[tuple[Opened, Encoded]](256, MOST_BYTES, _bytes)
-        self._described = Recent[dict[str, object]](256)
+        self._hardware = LruCache[Hardware](64)
+        self._models = LruCache[Model](64)
+        self._rows = LruCache[Rows](8, MOST_BYTES, _rows_bytes)
+        self._traffic = LruCache[tuple[Requests, int]](64, MOST_BYTES, _bytes)
+        self._contents = LruCache[tuple[Opened, Encoded]](256, MOST_BYTES, _bytes)
+        self._described = LruCache[dict[str, object]](256)
         self.openers = Openers(
             hardware=self._load_hardware,
             model=lambda name: self._models.get((name, _stamp(name)), lambda: load_model(name)),

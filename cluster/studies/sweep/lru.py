@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 Value = TypeVar("Value")
 
 
-class Recent(Generic[Value]):
+class LruCache(Generic[Value]):
     """Keeps what was used last: at most ``count`` values and ``weight`` bytes, one at least."""
 
     def __init__(

@@ -20,7 +20,7 @@ class SweepObserver(Protocol):
         """Something happened that a person may want to know."""
 
 
-class Nobody:
+class NullObserver:
     """Watches nothing."""
 
     def planned(self, looked_at: int, total: int) -> None:
@@ -36,4 +36,4 @@ class Nobody:
         del text
 
 
-NOBODY = Nobody()
+NO_OBSERVER = NullObserver()

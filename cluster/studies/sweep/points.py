@@ -65,7 +65,7 @@ def plan_points(
     SweepError
         A condition is wrong, or not one point is right; the first one says why.
     """
-    look = _Look(definition, library)
+    look = _PointResolver(definition, library)
     points = []
     for number in range(len(definition.grid)):
         points.append(look.at(number))
@@ -126,7 +126,7 @@ def _near(name: str, known: list[str]) -> str:
     return found if "did you mean" in found else f"{name!r}; see `corsair-sim serve --json`"
 
 
-class _Look:
+class _PointResolver:
     """Looks at one point after the other; the first that is right says what kind they all are."""
 
     def __init__(self, definition: Definition, library: Library) -> None:

@@ -13,7 +13,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.scenario.resolve_replay import resolve_replay
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
-from cluster.studies.sweep.lru import Recent
+from cluster.studies.sweep.lru import LruCache
 from results.summary import flatten
 from topology.catalog import Hardware
 
@@ -60,9 +60,9 @@ class Workshop:
     """Machines that were assembled here, for points that differ in their traffic only."""
 
     def __init__(self) -> None:
-        self._machines = Recent[Machine](MOST_MACHINES, MOST_BYTES, _bytes)
-        self._maps = Recent[Any](4)
-        self._refusals = Recent[str](1000)
+        self._machines = LruCache[Machine](MOST_MACHINES, MOST_BYTES, _bytes)
+        self._maps = LruCache[Any](4)
+        self._refusals = LruCache[str](1000)
 
     def run(self, content: Resolved | Scenario, terms: Terms) -> Result:
         """Run one point; whatever goes wrong becomes a row with its reason."""

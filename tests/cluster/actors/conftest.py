@@ -62,9 +62,9 @@ class Nodes:
         self._cluster = cluster
         self.left = [cluster.add_node(num_cpus=1) for _ in range(count)]
 
-    def lose(self, crew: Any) -> None:
+    def lose(self, actor_group: Any) -> None:
         """Kill the processes of one on which an actor of the crew was started."""
-        homes = {crew.home(actor) for actor in range(len(crew))}
+        homes = {actor_group.home(actor) for actor in range(len(actor_group))}
         node = next(node for node in self.left if node.node_id in homes)
         self.left.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)

@@ -42,18 +42,18 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
 
     def prepare(blow: Blow, times: int) -> list[int]:
         from cluster.actors import executor
-        from cluster.actors.log_batches import Lane
+        from cluster.actors.log_batches import LogStream
 
-        push, fallen = Lane.push, [0]
+        push, fallen = LogStream.push, [0]
 
-        def push_and_strike(lane: Lane, window: Any) -> None:
-            push(lane, window)
+        def push_and_strike(stream: LogStream, window: Any) -> None:
+            push(stream, window)
             if fallen[0] < times:
                 fallen[0] += 1
-                blow(lane._crew)
+                blow(stream._actor_group)
 
         monkeypatch.setattr(executor, "BATCH_ROWS", 200)
-        monkeypatch.setattr(Lane, "push", push_and_strike)
+        monkeypatch.setattr(LogStream, "push", push_and_strike)
         return fallen
 
     return prepare
@@ -118,15 +118,17 @@ def test_a_card_that_is_lost_again_and_again_is_named(
 
 
 def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
-    from cluster.actors.actor_group import Crew, CrewError
+    from cluster.actors.actor_group import ActorGroup, ActorGroupError
     from cluster.actors.placement import pack
-    from cluster.actors.worker import Share
+    from cluster.actors.worker import WorkerState
 
     nothing: Any = {0: None}  # instead of a card: its actor fails in the making
-    crew = Crew(pack({0: 0}, 1, cpus=1), Share, nothing, print, at_once=1)
-    with pytest.raises(CrewError, match="cannot be made on its node: AttributeError: ") as caught:
-        crew.hire()
-    crew.dismiss()
+    actor_group = ActorGroup(pack({0: 0}, 1, cpus=1), WorkerState, nothing, print, at_once=1)
+    with pytest.raises(
+        ActorGroupError, match="cannot be made on its node: AttributeError: "
+    ) as caught:
+        actor_group.create_actors()
+    actor_group.release()
 
     assert caught.value.exit_code == 3
 
@@ -134,25 +136,29 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
 def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from cluster.actors import actor_group as crews
+    from cluster.actors import actor_group as actor_group_module
     from cluster.actors.placement import pack
-    from cluster.actors.worker import Share
+    from cluster.actors.worker import WorkerState
 
-    asked: list[int] = []
+    requested: list[int] = []
 
     def lost(_ref: object) -> None:
-        asked.append(1)
-        raise crews.Lost
+        requested.append(1)
+        raise actor_group_module.Lost
 
-    monkeypatch.setattr(crews, "fetch", lost)
-    monkeypatch.setattr(crews.Crew, "ask", lambda *_args, **_options: None)
-    monkeypatch.setattr(crews.Crew, "_silent", lambda *_args: set())
-    crew = crews.Crew(pack({0: 0}, 1, cpus=1), Share, {0: None}, print, at_once=1)
-    with pytest.raises(crews.CrewError, match="Ray loses objects again and again"):
-        crew.price("inputs", ["job"], [0])
-    crew.dismiss()
+    monkeypatch.setattr(actor_group_module, "fetch", lost)
+    monkeypatch.setattr(actor_group_module.ActorGroup, "ask", lambda *_args, **_options: None)
+    monkeypatch.setattr(actor_group_module.ActorGroup, "_silent", lambda *_args: set())
+    actor_group = actor_group_module.ActorGroup(
+        pack({0: 0}, 1, cpus=1), WorkerState, {0: None}, print, at_once=1
+    )
+    with pytest.raises(
+        actor_group_module.ActorGroupError, match="Ray loses objects again and again"
+    ):
+        actor_group.price("inputs", ["job"], [0])
+    actor_group.release()
 
-    assert len(asked) == 1 + crews.FRUITLESS
+    assert len(requested) == 1 + actor_group_module.FRUITLESS
 
 
 @pytest.mark.soak

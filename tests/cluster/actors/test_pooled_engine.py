@@ -21,9 +21,9 @@ def test_pools_on_actors_give_the_same_tables(
         "prefill": {"cards": 8},
         "decode": {"cards": 4, "scheduler": {"max_num_seqs": 6}},
     }
-    asked = load(four_replicas, pools=pools, store={"steps": True})
-    local = simulate(asked, out=tmp_path / "local")
-    run = simulate(asked, out=tmp_path / "ray", engine="ray", cards_per_actor=4)
+    requested = load(four_replicas, pools=pools, store={"steps": True})
+    local = simulate(requested, out=tmp_path / "local")
+    run = simulate(requested, out=tmp_path / "ray", engine="ray", cards_per_actor=4)
 
     assert digests(run) == digests(local)
     assert run.summary["kv_transfer_bytes"] > 0

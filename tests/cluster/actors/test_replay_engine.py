@@ -80,7 +80,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, set[int]], None]:
             ref = ask(source, rank)
             if rank in asked_for:
                 asked_for.remove(rank)
-                blow(source._crew)
+                blow(source._actor_group)
             return ref
 
         monkeypatch.setattr(OpSource, "_ask", ask_and_strike)

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.actors.import_guard import Absent
-from cluster.actors.replay_worker import ReplayShare
+from cluster.actors.import_guard import ImportBlocker
+from cluster.actors.replay_worker import ReplayWorkerState
 from cluster.perf_model.prices import PriceInputs
 from cluster.perf_model.prices.program import ProgramPrice, RowJob, RowPrice
-from cluster.replay.run import ReplayMachine, assemble_replay, play_replay
+from cluster.replay.run import ReplayMachine, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
 from cluster.scenario.load import load
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
@@ -46,28 +46,28 @@ def machine(resolved: ResolvedReplay) -> ReplayMachine:
 def test_rows_cost_the_same_whoever_they_are_priced_with(
     resolved: ResolvedReplay, machine: ReplayMachine
 ) -> None:
-    shares = [ReplayShare([seat]) for seat in seats_of(machine)]
-    asked: list[int] = []
+    shares = [ReplayWorkerState([seat]) for seat in seats_of(machine)]
+    requested: list[int] = []
 
     def each_by_its_card(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
         cards = [job.card(inputs) for job in jobs]
-        asked.extend(cards)
+        requested.extend(cards)
         return [shares[card].price(inputs, [job])[0] for card, job in zip(cards, jobs, strict=True)]
 
     apart = assemble_replay(resolved, each_by_its_card).work
 
-    assert len(set(asked)) > 1
+    assert len(set(requested)) > 1
     assert isinstance(apart, ProgramPrice)
     for name in ("duration_ps", "dispatch_ps", "bound", "by_columns", "tier_bytes", "varying_ps"):
         np.testing.assert_array_equal(getattr(apart, name), getattr(machine.work, name), name)
 
 
 def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMachine) -> None:
-    outcome = play_replay(resolved, machine)
+    outcome = run_replay(resolved, machine)
     seats = seats_of(machine)
     ranks = by_card(seats)
     for rank, part in zip(ranks, op_parts(machine, outcome), strict=True):
-        share = ReplayShare([seats[rank]])
+        share = ReplayWorkerState([seats[rank]])
         message = share.encode(seats[rank].index, card_ops(machine, outcome, rank))
         np.testing.assert_array_equal(message, encoded("ops", part))
 
@@ -76,9 +76,9 @@ def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMa
 
 def test_an_actor_that_only_encodes_loads_no_engine() -> None:
     code = (
-        "import sys; from cluster.actors.import_guard import keep_out_pandas; keep_out_pandas();"
-        "from cluster.actors.replay_worker import ReplayShare; import pyarrow;"
-        "pyarrow.array([1]); ReplayShare([]).version();"
+        "import sys; from cluster.actors.import_guard import block_pandas; block_pandas();"
+        "from cluster.actors.replay_worker import ReplayWorkerState; import pyarrow;"
+        "pyarrow.array([1]); ReplayWorkerState([]).version();"
         "sys.exit(str({'numba', 'pandas', 'networkx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -87,7 +87,7 @@ def test_an_actor_that_only_encodes_loads_no_engine() -> None:
 
 
 def test_an_absent_module_is_not_found_and_others_are() -> None:
-    finder: Any = Absent("pandas")
+    finder: Any = ImportBlocker("pandas")
 
     with pytest.raises(ModuleNotFoundError, match="No module named 'pandas'"):
         finder.find_spec("pandas")

@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of Ray's own processes and sockets
 ]
 
-ASKED: dict[str, Any] = {
+DEFINITION: dict[str, Any] = {
     "name": "on-ray",
     "base": {
         "model": "llama-3.1-8b",
@@ -64,7 +64,7 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     folder = tmp_path_factory.mktemp("local")
-    sweep(ASKED, out=folder)
+    sweep(DEFINITION, out=folder)
     return rows(folder)
 
 
@@ -81,7 +81,7 @@ def test_the_rows_are_those_of_one_process_also_when_a_worker_is_killed(
     tmp_path: Path, undisturbed: list[dict[str, Any]]
 ) -> None:
     blow = Blow(20, kill_a_worker)
-    sweep(ASKED, out=tmp_path, engine="ray", observer=blow)
+    sweep(DEFINITION, out=tmp_path, engine="ray", observer=blow)
 
     # Whether a chunk died with it or had just been answered is chance: the rows must not tell.
     assert rows(tmp_path) == undisturbed
@@ -94,7 +94,7 @@ def test_the_rows_are_the_same_when_a_node_goes(
 ) -> None:
     node = ray_cluster.add_node(num_cpus=2)
     blow = Blow(6, lambda: ray_cluster.remove_node(node, allow_graceful=False))
-    sweep(ASKED, out=tmp_path, engine="ray", observer=blow)
+    sweep(DEFINITION, out=tmp_path, engine="ray", observer=blow)
 
     assert rows(tmp_path) == undisturbed
 

@@ -7,12 +7,12 @@ import pytest
 from cluster import load
 from cluster.actors.partition import independent_parts
 from cluster.actors.placement import pack
-from cluster.actors.worker import Place, Share, StageBooks, bins_of
+from cluster.actors.worker import Place, StageBooks, WorkerState, bins_of
 from cluster.perf_model.card import cards_of
 from cluster.perf_model.prices import price_stages, price_tables
 from cluster.perf_model.tables import Records
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.serving.run import Machine, Outcome, arrivals_of, assemble, lay_out, play
+from cluster.serving.run import Machine, Outcome, arrivals_of, assemble, execute, lay_out
 from cluster.serving.tables import card_parts
 
 
@@ -31,15 +31,15 @@ def machine(resolved: Resolved) -> Machine:
 def whole(resolved: Resolved, machine: Machine) -> tuple[Outcome, list[Records]]:
     """The run in one piece and its log."""
     windows: list[Records] = []
-    outcome = play(resolved, machine, on_steps=lambda window: windows.append(window.copy()))
+    outcome = execute(resolved, machine, on_steps=lambda window: windows.append(window.copy()))
     return outcome, windows
 
 
-def shares(machine: Machine, cards_per_actor: int) -> list[Share]:
+def shares(machine: Machine, cards_per_actor: int) -> list[WorkerState]:
     cards = {card.index: card for card in cards_of(machine.routes, machine.cards, machine.fit)}
     servers = {index: int(machine.routes.server[index]) for index in cards}
     packing = pack(servers, cards_per_actor, cpus=1)
-    return [Share([cards[card] for card in hosted]) for hosted in packing.actors]
+    return [WorkerState([cards[card] for card in hosted]) for hosted in packing.actors]
 
 
 @pytest.mark.parametrize("cards_per_actor", [1, 3, 8, 16])
@@ -69,7 +69,7 @@ def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
 ) -> None:
     arrivals = arrivals_of(resolved)
     parts = independent_parts(arrivals, machine.limits, 4)
-    share = Share(cards_of(machine.routes, machine.cards, machine.fit))
+    share = WorkerState(cards_of(machine.routes, machine.cards, machine.fit))
     begin_ps, ends = resolved.begin_ps, []
     request_j = np.zeros(len(arrivals.arrival_ps))
     for number, part in enumerate(parts):
@@ -115,7 +115,9 @@ def test_stages_priced_one_by_one_give_the_tables_of_the_whole(
 ) -> None:
     inputs = lay_out(resolved).inputs
     share = shares(machine, 16)[0]
-    apart = price_tables(inputs, lambda given, jobs: [share.price(given, [job])[0] for job in jobs])
+    apart = price_tables(
+        inputs, lambda supplied, jobs: [share.price(supplied, [job])[0] for job in jobs]
+    )
 
     assert np.array_equal(apart.linear_ps, price_tables(inputs, price_stages).linear_ps)
     assert np.array_equal(apart.stage_class, machine.prices.stage_class)
@@ -132,12 +134,12 @@ def test_an_account_that_is_still_open_gives_nothing_away(machine: Machine) -> N
 def test_shares_leave_out_the_same_warm_up_as_the_whole(
     four_replicas: Mapping[str, Any], machine: Machine
 ) -> None:
-    asked = load(four_replicas, store={"bins": 16})
-    span_ps = int(np.ptp(resolve(asked).requests.arrival_ps))
-    warm = resolve(asked.model_copy(update={"warmup_s": span_ps / 2e12}))
+    requested = load(four_replicas, store={"bins": 16})
+    span_ps = int(np.ptp(resolve(requested).requests.arrival_ps))
+    warm = resolve(requested.model_copy(update={"warmup_s": span_ps / 2e12}))
     arrivals, limits = arrivals_of(warm), machine.limits
-    outcome = play(warm, machine)
-    share = Share(cards_of(machine.routes, machine.cards, machine.fit))
+    outcome = execute(warm, machine)
+    share = WorkerState(cards_of(machine.routes, machine.cards, machine.fit))
     steps = members = 0
     for number, part in enumerate(independent_parts(arrivals, limits, 4)):
         share.open(number, part.replicas, machine.prices, 16, warm.begin_ps)
@@ -156,4 +158,4 @@ def test_shares_leave_out_the_same_warm_up_as_the_whole(
     assert np.array_equal(bins.busy_ps, outcome.bins.busy_ps)
     assert np.array_equal(bins.kv_block_ns, outcome.bins.kv_block_ns)
     assert (steps, members) == (outcome.steps, outcome.members)
-    assert 0 < steps < play(resolve(asked), machine).steps
+    assert 0 < steps < execute(resolve(requested), machine).steps

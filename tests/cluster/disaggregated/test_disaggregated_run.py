@@ -133,15 +133,15 @@ def test_layerwise_starts_when_the_first_layer_of_a_pair_is_computed(
 @pytest.mark.parametrize("mode", ["whole", "layerwise"])
 def test_times_are_in_order_and_tokens_and_bytes_are_kept(run_pooled: RunPooled, mode: str) -> None:
     run = run_pooled(transfer={"mode": mode})
-    outcome, asked = outcome_of(run), run.resolved.requests
+    outcome, requested = outcome_of(run), run.resolved.requests
     prefill, decode = outcome.pools
     served = outcome.served
 
-    assert run.summary["completed"] == len(asked) == 60
+    assert run.summary["completed"] == len(requested) == 60
     assert (served.first_scheduled_ps >= served.arrival_ps).all()
     assert (prefill.served.finish_ps + outcome.transfer_ps < served.first_token_ps).all()
-    assert prefill.bins.tokens.sum() == asked.prompt_tokens.sum()
-    assert decode.bins.tokens.sum() == asked.output_tokens.sum()
+    assert prefill.bins.tokens.sum() == requested.prompt_tokens.sum()
+    assert decode.bins.tokens.sum() == requested.output_tokens.sum()
     # Each message's bytes lie on every link of its path: with one bridge or two PCIe links and
     # what joins the switches, the sum over links that leave a card is what left the cards.
     leaving = [
@@ -156,8 +156,8 @@ def test_times_are_in_order_and_tokens_and_bytes_are_kept(run_pooled: RunPooled,
 def test_littles_law_holds_in_the_decode_pool(pooled: Mapping[str, Any], tmp_path: Any) -> None:
     # One slot whose steps follow one another: members x time summed over its steps is what
     # requests have spent there, each from its admission to its last token.
-    asked = load(pooled, pools={"decode": {"cards": 1}}, store={"steps": True})
-    run = simulate(asked, out=tmp_path)
+    requested = load(pooled, pools={"decode": {"cards": 1}}, store={"steps": True})
+    run = simulate(requested, out=tmp_path)
     steps = open_run(tmp_path / run.run_id).pandas("steps")
     decode = steps[steps["replica"] == 2]
     served = outcome_of(run).pools[1].served
@@ -188,12 +188,12 @@ def test_the_reference_engines_give_the_same_run(
 
 def test_what_either_pool_can_never_serve_is_not_prefilled(run_pooled: RunPooled) -> None:
     run = run_pooled(pools={"decode": {"cards": 3, "scheduler": {"max_model_len": 500}}})
-    outcome, asked = outcome_of(run), run.resolved.requests
-    long = asked.prompt_tokens + asked.output_tokens > 500
+    outcome, requested = outcome_of(run), run.resolved.requests
+    long = requested.prompt_tokens + requested.output_tokens > 500
 
     assert 0 < long.sum() == run.summary["rejected"]
     assert (outcome.served.first_scheduled_ps[long] == NEVER).all()
-    assert outcome.pools[0].bins.tokens.sum() == asked.prompt_tokens[~long].sum()
+    assert outcome.pools[0].bins.tokens.sum() == requested.prompt_tokens[~long].sum()
     assert np.isnan(np.asarray(run.requests["kv_transfer_s"], float)[long]).all()
 
 

@@ -9,7 +9,7 @@ import pytest
 from cluster import load
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.prices import PriceError, price_tables
-from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.stage import layer_operations
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, lay_out
@@ -37,10 +37,10 @@ def weight_bytes(layout: Layout) -> int:
 
 def operations(layout: Layout) -> dict[str, Any]:
     """The first layer's operations by name, for 0 to 64 tokens."""
-    given = layout.inputs
-    places = given.places(0).layers[0]
-    layer = given.model.layers[0]
-    listed = layer_operations(given, bench_of(given), layer, places, np.arange(65))
+    supplied = layout.inputs
+    places = supplied.places(0).layers[0]
+    layer = supplied.model.layers[0]
+    listed = layer_operations(supplied, op_pricer_of(supplied), layer, places, np.arange(65))
     return {item.name: item for item in listed}
 
 
@@ -94,9 +94,9 @@ def test_sparse_weights_are_streamed_smaller_and_multiplied_alike() -> None:
 def test_in_sram_storage_costs_the_clocks_of_what_it_is_expanded_to(
     storage: str, multiplied_as: str
 ) -> None:
-    given = laid_out("capacity").inputs  # in which everything fits; priced as if in SRAM
+    supplied = laid_out("capacity").inputs  # in which everything fits; priced as if in SRAM
     ours, theirs = (
-        price_tables(replace(given, residency=None, formats=formats_of(weights)))
+        price_tables(replace(supplied, residency=None, formats=formats_of(weights)))
         for weights in (storage, multiplied_as)
     )
 
@@ -110,7 +110,7 @@ def formats_of(weights: str) -> Any:
 
 def test_clocks_follow_both_widths() -> None:
     def mode(weights: str, activations: str) -> tuple[int, int]:
-        bench = bench_of(laid_out(weights=weights, activations=activations).inputs)
+        bench = op_pricer_of(laid_out(weights=weights, activations=activations).inputs)
         return bench.mode.columns, bench.mode.clocks_per_vector
 
     assert mode("mxint8", "mxint8") == (64, 8)
@@ -126,11 +126,13 @@ def test_the_cache_takes_its_own_bits_and_columns() -> None:
     # 64 tokens of 16 layers, 8 KV heads of K and V of 128 over 32 chiplets
     elements = 16 * 64 * 8 * 2 * 128 // 32
     for layout, bits in ((eight, 8.125), (four, 4.125)):
-        given = layout.inputs
-        settings = MemorySettings(weights=given.formats.weights, kv=given.formats.kv)
-        stages = stage_memory(given.model, given.plan, given.hardware, settings)
+        supplied = layout.inputs
+        settings = MemorySettings(weights=supplied.formats.weights, kv=supplied.formats.kv)
+        stages = stage_memory(supplied.model, supplied.plan, supplied.hardware, settings)
         assert stages[0].block_bytes == elements * bits / 8
-    assert bench_of(four.inputs).kv_mode.columns == 2 * bench_of(eight.inputs).kv_mode.columns
+    assert (
+        op_pricer_of(four.inputs).kv_mode.columns == 2 * op_pricer_of(eight.inputs).kv_mode.columns
+    )
 
 
 def test_a_wire_carries_the_bits_of_its_format() -> None:
@@ -162,7 +164,7 @@ def test_a_wire_carries_the_bits_of_its_format() -> None:
     ],
 )
 def test_formats_that_cannot_be_used_so_are_refused(formats: dict[str, str], said: str) -> None:
-    given = replace(laid_out().inputs, formats=resolve(load(formats=formats)).formats)
+    supplied = replace(laid_out().inputs, formats=resolve(load(formats=formats)).formats)
 
     with pytest.raises(PriceError, match=said):
-        price_tables(given)
+        price_tables(supplied)

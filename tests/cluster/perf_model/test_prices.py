@@ -7,7 +7,7 @@ import pytest
 
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, uniform
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables, steady_decode
-from cluster.perf_model.prices.op_prices import Kept, bench_of, stream_of
+from cluster.perf_model.prices.op_prices import StreamedWeights, op_pricer_of, stream_of
 from cluster.perf_model.prices.stage import layer_operations
 from cluster.perf_model.tables import BOUNDS, PriceTables
 from cluster.scenario.formats import Formats
@@ -49,7 +49,7 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
         figures = {name: corsair[name] for name in corsair.figures}
         cards = tensor * pipeline
         eight = get_format("mxint8")
-        given = PriceInputs(
+        supplied = PriceInputs(
             hardware=figures | more.pop("figures", {}),
             routes=hand_map(cards),
             model=load_model(model) if isinstance(model, str) else model,
@@ -65,19 +65,19 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
             max_context=8192,
         )
         mode = more.pop("memory_mode", "performance")
-        return replace(given, residency=uniform(mode, given.model, given.plan), **more)
+        return replace(supplied, residency=uniform(mode, supplied.model, supplied.plan), **more)
 
     return build
 
 
-def dispatched(given: PriceInputs, layer: int = 0) -> tuple[str, ...]:
+def dispatched(supplied: PriceInputs, layer: int = 0) -> tuple[str, ...]:
     """Names of what one layer dispatches, in order."""
     operations = layer_operations(
-        given,
-        bench_of(given),
-        given.model.layers[layer],
+        supplied,
+        op_pricer_of(supplied),
+        supplied.model.layers[layer],
         ALL_IN_SRAM,
-        np.arange(given.max_tokens + 1),
+        np.arange(supplied.max_tokens + 1),
     )
     return tuple(item.name for item in operations if item.dispatches)
 
@@ -292,17 +292,17 @@ def test_chunks_as_long_as_the_context_are_full_attention(inputs: Inputs) -> Non
 
 
 def test_floats_do_not_run_in_the_matrix_engine(inputs: Inputs) -> None:
-    given = inputs()
-    formats = replace(given.formats, weights=get_format("fp16"), kv=get_format("bf16"))
+    supplied = inputs()
+    formats = replace(supplied.formats, weights=get_format("fp16"), kv=get_format("bf16"))
 
     with pytest.raises(PriceError, match=r"weights in fp16; .* kv in bf16"):
-        price_tables(replace(given, formats=formats))
+        price_tables(replace(supplied, formats=formats))
 
 
 def test_four_bit_weights_are_faster_and_half_the_stream(inputs: Inputs) -> None:
-    given = inputs(memory_mode="capacity")
-    formats = replace(given.formats, weights=get_format("mxint4"))
-    four, eight = price_tables(replace(given, formats=formats)), price_tables(given)
+    supplied = inputs(memory_mode="capacity")
+    formats = replace(supplied.formats, weights=get_format("mxint4"))
+    four, eight = price_tables(replace(supplied, formats=formats)), price_tables(supplied)
 
     assert four.floor_ps[0, 1] == pytest.approx(eight.floor_ps[0, 1] * 4.125 / 8.125, rel=1e-6)
     assert (four.linear_ps <= eight.linear_ps).all()
@@ -328,11 +328,11 @@ def test_steady_decode_of_one_stage_is_its_work_and_the_way_back(inputs: Inputs)
 def test_one_package_gets_its_own_lpddr_and_what_the_package_link_brings(inputs: Inputs) -> None:
     # 1,024 x 1,024 weights used by one chiplet alone: four chiplets of its package read their
     # stripes at 40 GB/s x efficiency each, and half of the 64 GB/s link brings those of the others.
-    given = inputs(
+    supplied = inputs(
         figures={"links.efficiency": 0.5, "chiplet.lpddr_efficiency": 1.0}
         | {"chiplet.lpddr_bandwidth_bytes_per_s": 40e9}
     )
-    bench, kept = bench_of(given), Kept(k=1024, n=1024, units=1)
+    bench, kept = op_pricer_of(supplied), StreamedWeights(k=1024, n=1024, units=1)
 
     expected_s = float(kept.bytes_of(bench.weights)) / (4 * 40e9 + 32e9)
     assert stream_of(bench, kept) == pytest.approx(expected_s * 1e12, abs=1)

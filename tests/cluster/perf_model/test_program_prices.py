@@ -43,7 +43,7 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
         names = {"weights": "mxint8", "activations": "mxint8", "kv": "mxint8", "wire": "fp16"}
         formats = names | more.pop("formats", {})
         mode = more.pop("memory_mode", "performance")
-        given = PriceInputs(
+        supplied = PriceInputs(
             hardware=figures | more.pop("figures", {}),
             routes=hand_map(cards),
             model=load_model(model),
@@ -60,13 +60,13 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
             max_context=8192,
             **more,
         )
-        return replace(given, residency=uniform(mode, given.model, given.plan))
+        return replace(supplied, residency=uniform(mode, supplied.model, supplied.plan))
 
     return build
 
 
-def written(given: PriceInputs, steps: Steps) -> Program:
-    return generate_program(program_inputs(given), steps)
+def written(supplied: PriceInputs, steps: Steps) -> Program:
+    return generate_program(program_inputs(supplied), steps)
 
 
 def measures(tables: PriceTables, batch: Batch) -> tuple[int, int, int, int]:
@@ -117,11 +117,11 @@ MIXED = Batch(decode_contexts=(7, 700), chunk_tokens=90, chunk_contexts=(500,))
 def test_the_operations_of_a_batch_at_a_stage_sum_to_its_table_entry(
     inputs: Inputs, model: str, tensor: int, pipeline: int, expert: int, batch: Batch
 ) -> None:
-    given = inputs(model, tensor, pipeline, expert)
-    tables = price_tables(given)
+    supplied = inputs(model, tensor, pipeline, expert)
+    tables = price_tables(supplied)
 
-    program = written(given, [[batch]])
-    price = price_program(program, given)
+    program = written(supplied, [[batch]])
+    price = price_program(program, supplied)
 
     for stage in range(pipeline):
         for card in range(stage * tensor, (stage + 1) * tensor):
@@ -132,12 +132,12 @@ def test_the_operations_of_a_batch_at_a_stage_sum_to_its_table_entry(
 def test_the_sum_holds_in_other_formats_and_for_skewed_experts(
     inputs: Inputs, formats: dict[str, str]
 ) -> None:
-    given = inputs("gpt-oss-20b", 4, 1, 4, formats=formats, expert_skew=1.0, seed=7)
-    tables = price_tables(given)
+    supplied = inputs("gpt-oss-20b", 4, 1, 4, formats=formats, expert_skew=1.0, seed=7)
+    tables = price_tables(supplied)
 
-    program = written(given, [[MIXED]])
+    program = written(supplied, [[MIXED]])
 
-    assert chain_ps(program, price_program(program, given), 3) == stage_ps(tables, MIXED, 0)
+    assert chain_ps(program, price_program(program, supplied), 3) == stage_ps(tables, MIXED, 0)
 
 
 def ends_ps(program: Program, price: ProgramPrice) -> Integers:
@@ -195,36 +195,36 @@ def test_one_slot_in_flight_takes_the_serving_step_to_the_picosecond(
     inputs: Inputs, model: str, tensor: int, pipeline: int, expert: int, mode: str
 ) -> None:
     overhead = {"host.overhead_s": 3e-6}
-    given = inputs(model, tensor, pipeline, expert, memory_mode=mode, figures=overhead)
+    supplied = inputs(model, tensor, pipeline, expert, memory_mode=mode, figures=overhead)
     steps = decode_steps(batch=6, context=1024, steps=3, slots=1, growing=False)
 
-    program = written(given, steps)
-    back = back_ps(program, ends_ps(program, price_program(program, given)), slot=0)
+    program = written(supplied, steps)
+    back = back_ps(program, ends_ps(program, price_program(program, supplied)), slot=0)
 
-    expected = steady_decode(price_tables(given), batch=6 * pipeline, context=1024).loop_ps
+    expected = steady_decode(price_tables(supplied), batch=6 * pipeline, context=1024).loop_ps
     assert np.diff([0, *back]).tolist() == [expected] * 3
 
 
 def test_a_full_pipeline_settles_to_the_cycle_of_the_closed_form(inputs: Inputs) -> None:
-    given = inputs(LLAMA, 2, 4)
+    supplied = inputs(LLAMA, 2, 4)
     steps = decode_steps(batch=24, context=1024, steps=6, slots=4, growing=False)
 
-    program = written(given, steps)
-    ends = ends_ps(program, price_program(program, given))
+    program = written(supplied, steps)
+    ends = ends_ps(program, price_program(program, supplied))
 
-    cycle = steady_decode(price_tables(given), batch=24, context=1024).cycle_ps
+    cycle = steady_decode(price_tables(supplied), batch=24, context=1024).cycle_ps
     assert [np.diff(back_ps(program, ends, slot))[-1] for slot in range(4)] == [cycle] * 4
 
 
 def test_steps_grow_slower_as_contexts_fill_blocks(inputs: Inputs) -> None:
-    given = inputs()
+    supplied = inputs()
     steps = decode_steps(batch=64, context=1023, steps=4, slots=1)
 
-    program = written(given, steps)
-    price = price_program(program, given)
+    program = written(supplied, steps)
+    price = price_program(program, supplied)
 
     repeats = [int(price.block(program, r, r + 1).sum()) for r in range(4)]
-    whole = price_program(program.expanded(), given)
+    whole = price_program(program.expanded(), supplied)
     assert program.repeats == 4
     assert repeats[0] == repeats[1] < repeats[2] == repeats[3]  # 16 blocks | 17
     np.testing.assert_array_equal(price.block(program, 0, 4), whole.duration_ps)
@@ -232,10 +232,10 @@ def test_steps_grow_slower_as_contexts_fill_blocks(inputs: Inputs) -> None:
 
 
 def test_a_recorded_duration_wins_and_has_no_bound(inputs: Inputs) -> None:
-    given = inputs(tensor=1, pipeline=1)
+    supplied = inputs(tensor=1, pipeline=1)
     columns = {"rank": [0, 0], "kind": ["vector"] * 2, "flop": [10**6] * 2}
 
-    price = price_program(program_of(columns | {"duration_ps": [77, -1]}), given)
+    price = price_program(program_of(columns | {"duration_ps": [77, -1]}), supplied)
 
     assert price.duration_ps[0] == 77
     assert price.duration_ps[1] > price.dispatch_ps[1] > 0
@@ -243,15 +243,15 @@ def test_a_recorded_duration_wins_and_has_no_bound(inputs: Inputs) -> None:
 
 
 def test_an_edited_size_is_priced_as_it_stands(inputs: Inputs) -> None:
-    given = inputs(tensor=1, pipeline=1)
-    program = written(given, [[DECODE]])
+    supplied = inputs(tensor=1, pipeline=1)
+    program = written(supplied, [[DECODE]])
     own = program.operations
     down = np.flatnonzero(own.name == program.words["name"].index("gate/up"))[0]
     wide = own.n.copy()
     wide[down] *= 16
     edited = replace(program, operations=replace(own, n=wide))
 
-    before, after = price_program(program, given), price_program(edited, given)
+    before, after = price_program(program, supplied), price_program(edited, supplied)
 
     assert np.flatnonzero(after.by_columns).tolist() == [down]
     assert after.duration_ps[down] > 8 * before.duration_ps[down] > 0
@@ -261,7 +261,7 @@ def test_an_edited_size_is_priced_as_it_stands(inputs: Inputs) -> None:
 
 def test_foreign_work_is_priced_by_its_bytes_and_flop(inputs: Inputs) -> None:
     slow = {"chiplet.lpddr_bandwidth_bytes_per_s": 1e9, "chiplet.lpddr_efficiency": 1.0}
-    given = inputs(tensor=2, pipeline=1, figures=slow)
+    supplied = inputs(tensor=2, pipeline=1, figures=slow)
     columns = {
         "rank": [0, 0, 0, 1],
         "kind": ["load", "matmul", "collective", "collective"],
@@ -272,7 +272,7 @@ def test_foreign_work_is_priced_by_its_bytes_and_flop(inputs: Inputs) -> None:
         "flop": [0, 2_400_000_000, 0, 0],
     }
 
-    price = price_program(program_of(columns, [[0, 1]]), given)
+    price = price_program(program_of(columns, [[0, 1]]), supplied)
     dispatch = price.dispatch_ps[1]
 
     assert price.duration_ps[0] == 1_000_000  # 1,000 bytes a chiplet at 1 GB/s
@@ -282,10 +282,10 @@ def test_foreign_work_is_priced_by_its_bytes_and_flop(inputs: Inputs) -> None:
 
 
 def test_replicas_cost_alike_where_their_links_do(inputs: Inputs) -> None:
-    given = inputs(LLAMA, 2, 2, replicas=2)
-    program = written(given, [[DECODE]])
+    supplied = inputs(LLAMA, 2, 2, replicas=2)
+    program = written(supplied, [[DECODE]])
 
-    price = price_program(program, given)
+    price = price_program(program, supplied)
 
     half = len(program) // 2
     np.testing.assert_array_equal(price.duration_ps[:half], price.duration_ps[half:])
@@ -299,11 +299,11 @@ def test_more_ranks_than_cards_are_refused(inputs: Inputs) -> None:
 
 
 def test_a_decode_step_multiplies_every_weight_of_the_model_once_per_token(inputs: Inputs) -> None:
-    given = inputs(LLAMA, 4, 2)
-    program = written(given, [[Batch(decode_contexts=(64,) * 3)]])
+    supplied = inputs(LLAMA, 4, 2)
+    program = written(supplied, [[Batch(decode_contexts=(64,) * 3)]])
     own = program.operations
 
-    counts = work_counts(program, own, given)
+    counts = work_counts(program, own, supplied)
 
     # Llama-3.1-8B: 32 layers of q, k, v, o (2 x 4096 + 2 x 1024 wide) and three of 14,336; the head
     layer = 4096 * (2 * 4096 + 2 * 1024) + 3 * 4096 * 14336
@@ -317,10 +317,10 @@ def test_a_decode_step_multiplies_every_weight_of_the_model_once_per_token(input
 @pytest.mark.parametrize("prefetch", [0.0, 8e6])
 def test_weights_in_lpddr_are_read_from_there_once(inputs: Inputs, prefetch: float) -> None:
     figures = {"chiplet.prefetch_bytes": prefetch}
-    given = inputs(LLAMA, 2, 1, memory_mode="capacity", figures=figures)
-    program = written(given, [[DECODE]])
+    supplied = inputs(LLAMA, 2, 1, memory_mode="capacity", figures=figures)
+    program = written(supplied, [[DECODE]])
     own = program.operations
 
-    counts = work_counts(program, own, given)
+    counts = work_counts(program, own, supplied)
 
     assert counts.lpddr_bytes.sum() == own.read_bytes[own.kind == 0].sum()

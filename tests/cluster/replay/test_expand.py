@@ -12,7 +12,7 @@ from cluster.replay.expand import expand
 from cluster.replay.interface import Kind, Operations, ReplayError
 
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 
 SWAP = Messages(
     round=np.array([0, 0, 1]),
@@ -29,7 +29,7 @@ def call(rank: int, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-def links(wires: Wires) -> Transfers:
+def links(wires: TransferModel) -> Transfers:
     """Messages of 10, 20 and 100 ps, each over a link of its own; number 3 is the collective."""
     sizes = [10, 20, 100, 5]
     return wires(*({"links": (link,), "size_bytes": size} for link, size in enumerate(sizes)))

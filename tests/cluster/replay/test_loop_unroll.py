@@ -26,7 +26,7 @@ from cluster.replay.reference import replay_reference
 from cluster.replay.usage import usage_of
 
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 
 TIMES = ("start_ps", "end_ps", "begin_ps", "finish_ps", "makespan_ps", "bin_ps", "load_bytes")
 """What is the same however the repeats are told."""
@@ -73,9 +73,9 @@ def test_kernel_and_reference_agree_on_repeats_told_or_written_out(
     data: st.DataObject, seed: int, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)
-    told = again(problem.operations, np.random.default_rng(seed))
-    expected = outcome_of(replay_reference, problem, told)
-    found = [outcome_of(engine, problem, told) for engine in (replay_even, replay_written_out)]
+    printed = again(problem.operations, np.random.default_rng(seed))
+    expected = outcome_of(replay_reference, problem, printed)
+    found = [outcome_of(engine, problem, printed) for engine in (replay_even, replay_written_out)]
 
     for outcome in found:
         if isinstance(expected, type) or isinstance(outcome, type):
@@ -91,13 +91,13 @@ def test_what_is_read_off_a_run_is_the_same_for_repeats_told_and_written_out(
     data: st.DataObject, seed: int, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)
-    told = again(problem.operations, np.random.default_rng(seed))
-    whole = written_out(told)
-    one, other = (outcome_of(replay, problem, each) for each in (told, whole))
+    printed = again(problem.operations, np.random.default_rng(seed))
+    whole = written_out(printed)
+    one, other = (outcome_of(replay, problem, each) for each in (printed, whole))
     assume(isinstance(one, Replayed) and isinstance(other, Replayed))
 
     for read in (critical_path, usage_of):
-        mine, theirs = read(told, one), read(whole, other)
+        mine, theirs = read(printed, one), read(whole, other)
         for name in mine.__slots__:
             np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name), name)
 
@@ -141,7 +141,9 @@ def test_a_row_waits_for_the_repeat_before_but_in_the_first_for_nobody(program: 
     assert replayed.end_ps.tolist() == [5, 8, 13, 23, 28, 29]
 
 
-def test_collectives_become_messages_in_every_repeat(program: Program, wires: Wires) -> None:
+def test_collectives_become_messages_in_every_repeat(
+    program: Program, wires: TransferModel
+) -> None:
     links = wires(*({"links": (link,), "size_bytes": 10 + link} for link in range(4)))
     call = {"stream": 1, "kind": Kind.COLLECTIVE, "group": 0, "transfer": 3}
     rows = [
@@ -157,8 +159,8 @@ def test_collectives_become_messages_in_every_repeat(program: Program, wires: Wi
         transfer=np.array([0, 1, 2]),
         after_ps=np.zeros(2, np.int64),
     )
-    told = replace(program(rows, groups=[[0, 1]]), repeats=3)
-    short, long = (expand(each, {3: swap}) for each in (told, written_out(told)))
+    printed = replace(program(rows, groups=[[0, 1]]), repeats=3)
+    short, long = (expand(each, {3: swap}) for each in (printed, written_out(printed)))
     one, other = (replay(each.operations, links) for each in (short, long))
     first = np.arange(3)[:, None] * short.operations.rows
 

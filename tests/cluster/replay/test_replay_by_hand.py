@@ -14,7 +14,7 @@ from cluster.replay.engine import replay
 from cluster.replay.interface import Kind, Operations, Replayed
 
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 Row: TypeAlias = dict[str, Any]
 
 NETWORK = 1
@@ -67,7 +67,7 @@ def ends(replayed: Replayed) -> list[int]:
 
 
 def test_operations_of_a_stream_follow_one_another_and_wait_for_their_dependencies(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     operations = program([work(0, 5), work(1, 8), work(0, 3, deps=[1]), work(1, 2, deps=[0])])
 
@@ -79,7 +79,7 @@ def test_operations_of_a_stream_follow_one_another_and_wait_for_their_dependenci
 
 
 def test_communication_overlaps_the_work_that_does_not_wait_for_it(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     operations = program(
         [
@@ -98,7 +98,9 @@ def test_communication_overlaps_the_work_that_does_not_wait_for_it(
     assert replayed.end_ps.tolist() == [10, 110, 60, 111, 110]
 
 
-def test_the_kth_call_meets_the_kth_whatever_the_streams(program: Program, wires: Wires) -> None:
+def test_the_kth_call_meets_the_kth_whatever_the_streams(
+    program: Program, wires: TransferModel
+) -> None:
     operations = program(
         [call(0, 0), call(0, 1), call(1, stream=2, duration_ps=7), call(1, stream=3)],
         groups=[[0, 1]],
@@ -106,14 +108,14 @@ def test_the_kth_call_meets_the_kth_whatever_the_streams(program: Program, wires
 
     replayed = replay(operations, wires({"size_bytes": 100}, {"links": (1,), "size_bytes": 10}))
 
-    assert replayed.meeting.tolist() == [0, 1, 0, 1]
+    assert replayed.matched_call.tolist() == [0, 1, 0, 1]
     assert replayed.begin_ps.tolist() == [7, 107]
     assert replayed.finish_ps.tolist() == [107, 117]
     assert replayed.end_ps.tolist() == [107, 117, 107, 117]
 
 
 def test_a_send_waits_for_its_receiver_unless_that_is_passive(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     def run(passive: int) -> list[int]:
         late = [send(0, 1, 0), work(1, 30), receive(1, 0, stream=0, passive=passive)]
@@ -124,14 +126,14 @@ def test_a_send_waits_for_its_receiver_unless_that_is_passive(
 
 
 def test_a_passive_receiver_that_comes_late_has_its_message_at_once(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     rows = [send(0, 1, 0), work(1, 300), receive(1, 0, stream=0, passive=1, duration_ps=4)]
 
     assert replay(program(rows), wires({"size_bytes": 100})).end_ps.tolist() == [100, 300, 304]
 
 
-def test_tags_keep_messages_apart(program: Program, wires: Wires) -> None:
+def test_tags_keep_messages_apart(program: Program, wires: TransferModel) -> None:
     rows = [
         send(0, 1, 0, tag=1),
         send(0, 1, 1, tag=2, stream=2),
@@ -144,13 +146,15 @@ def test_tags_keep_messages_apart(program: Program, wires: Wires) -> None:
     assert replayed.end_ps.tolist() == [100, 10, 10, 100]
 
 
-def test_a_transfer_passes_its_latency_and_then_its_bytes(program: Program, wires: Wires) -> None:
+def test_a_transfer_passes_its_latency_and_then_its_bytes(
+    program: Program, wires: TransferModel
+) -> None:
     replayed = replay(messages(program, (5, 0)), wires({"size_bytes": 100, "latency_ps": 20}))
 
     assert ends(replayed) == [5 + 20 + 100]
 
 
-def test_latency_is_shared_with_nobody(program: Program, wires: Wires) -> None:
+def test_latency_is_shared_with_nobody(program: Program, wires: TransferModel) -> None:
     """The second message is still on its way when the first leaves the link."""
     transfers = wires({"size_bytes": 100}, {"size_bytes": 100, "latency_ps": 100})
 
@@ -159,7 +163,7 @@ def test_latency_is_shared_with_nobody(program: Program, wires: Wires) -> None:
 
 @pytest.mark.parametrize("count", [2, 3, 7, 100])
 def test_n_messages_on_one_link_take_n_times_as_long(
-    program: Program, wires: Wires, count: int
+    program: Program, wires: TransferModel, count: int
 ) -> None:
     operations = messages(program, *[(0, 0)] * count)
 
@@ -168,14 +172,18 @@ def test_n_messages_on_one_link_take_n_times_as_long(
     np.testing.assert_allclose(ends(replayed), count * 999_983, atol=1)
 
 
-def test_a_message_is_slowed_only_while_another_is_there(program: Program, wires: Wires) -> None:
+def test_a_message_is_slowed_only_while_another_is_there(
+    program: Program, wires: TransferModel
+) -> None:
     """Alone to 40, two to 160 (60 bytes each), then the second has 40 left alone."""
     operations = messages(program, (0, 0), (40, 0))
 
     assert ends(replay(operations, wires({"size_bytes": 100}))) == [160, 200]
 
 
-def test_each_of_many_arrivals_costs_at_most_a_picosecond(program: Program, wires: Wires) -> None:
+def test_each_of_many_arrivals_costs_at_most_a_picosecond(
+    program: Program, wires: TransferModel
+) -> None:
     """The last of n staggered messages ends when the link has carried all bytes."""
     operations = messages(program, *[(13 * k, 0) for k in range(50)])
 
@@ -184,7 +192,9 @@ def test_each_of_many_arrivals_costs_at_most_a_picosecond(program: Program, wire
     assert 50 * 9_973 <= replayed.makespan_ps <= 50 * 9_973 + 100
 
 
-def test_disjoint_messages_do_not_know_of_each_other(program: Program, wires: Wires) -> None:
+def test_disjoint_messages_do_not_know_of_each_other(
+    program: Program, wires: TransferModel
+) -> None:
     transfers = wires({"size_bytes": 101}, {"links": (1,), "size_bytes": 77})
     operations = messages(program, (0, 0), (3, 1), (20, 1), (21, 1))
 
@@ -192,7 +202,7 @@ def test_disjoint_messages_do_not_know_of_each_other(program: Program, wires: Wi
 
 
 def test_a_long_way_gets_what_its_two_neighbours_leave(
-    program: Program, shared_legs: Wires
+    program: Program, shared_legs: TransferModel
 ) -> None:
     """Link 0 carries 1 byte/ps, link 1 two: the long flow gets 1/2, its neighbours 1/2 and 3/2.
 
@@ -210,7 +220,7 @@ def test_a_long_way_gets_what_its_two_neighbours_leave(
 
 
 def test_a_slow_sender_keeps_its_rate_and_others_share_the_rest(
-    program: Program, shared_legs: Wires
+    program: Program, shared_legs: TransferModel
 ) -> None:
     """A tenth of the link is all that the first can send; the others have 0.45 bytes/ps each."""
     tenth = FULL // 10
@@ -225,7 +235,7 @@ def test_a_slow_sender_keeps_its_rate_and_others_share_the_rest(
 
 
 def test_legs_that_fit_together_leave_to_the_picosecond(
-    program: Program, shared_legs: Wires
+    program: Program, shared_legs: TransferModel
 ) -> None:
     half = {"work_ps": 999_999_937, "peak": 0.5, "uses": {0: (FULL // 2, 7)}}
 
@@ -234,7 +244,7 @@ def test_legs_that_fit_together_leave_to_the_picosecond(
     assert ends(replayed) == [3 + 999_999_937, 17 + 999_999_937]
 
 
-def test_a_transfer_goes_on_leg_by_leg(program: Program, wires: Wires) -> None:
+def test_a_transfer_goes_on_leg_by_leg(program: Program, wires: TransferModel) -> None:
     """Stored and forwarded: 100 at the first link, 5 + 100 at the second, shared there for 20."""
     transfers = wires(
         {"size_bytes": 100, "then": 1},
@@ -246,7 +256,7 @@ def test_a_transfer_goes_on_leg_by_leg(program: Program, wires: Wires) -> None:
 
 
 def test_legs_that_use_nothing_take_their_time_and_no_more(
-    program: Program, shared_legs: Wires
+    program: Program, shared_legs: TransferModel
 ) -> None:
     transfers = shared_legs(
         {"latency_ps": 7, "work_ps": 10, "then": 1, "uses": {}},
@@ -258,13 +268,13 @@ def test_legs_that_use_nothing_take_their_time_and_no_more(
     assert transfers.alone_ps().tolist() == [118, 101, 1]
 
 
-def test_a_meeting_without_a_transfer_is_a_barrier(program: Program, wires: Wires) -> None:
+def test_a_meeting_without_a_transfer_is_a_barrier(program: Program, wires: TransferModel) -> None:
     operations = program([call(0), call(1, duration_ps=9), call(2)], groups=[[0, 1, 2]])
 
     assert replay(operations, wires()).end_ps.tolist() == [9, 9, 9]
 
 
-def test_without_contention_everybody_is_alone(program: Program, wires: Wires) -> None:
+def test_without_contention_everybody_is_alone(program: Program, wires: TransferModel) -> None:
     operations = messages(program, (0, 0), (40, 0))
 
     replayed = replay(operations, wires({"size_bytes": 100}), contended=False)
@@ -273,7 +283,7 @@ def test_without_contention_everybody_is_alone(program: Program, wires: Wires) -
     assert replayed.load_bytes.sum() == 200
 
 
-def test_bytes_are_booked_when_they_move(program: Program, wires: Wires) -> None:
+def test_bytes_are_booked_when_they_move(program: Program, wires: TransferModel) -> None:
     """A byte a picosecond from 0.4 us on; half of it between 1 and 2.6 us, beside the second."""
     operations = messages(program, (400_000, 0), (1_000_000, 1))
     transfers = wires({"size_bytes": 1_500_000}, {"links": (0, 1), "size_bytes": 800_000})
@@ -285,7 +295,7 @@ def test_bytes_are_booked_when_they_move(program: Program, wires: Wires) -> None
     assert replayed.load_bytes.tolist() == [[600_000, 0], [1_000_000, 500_000], [700_000, 300_000]]
 
 
-def test_bins_double_until_the_run_fits(program: Program, wires: Wires) -> None:
+def test_bins_double_until_the_run_fits(program: Program, wires: TransferModel) -> None:
     operations = messages(program, (0, 0), (4_000_000, 0))
 
     replayed = replay(operations, wires({"size_bytes": 500_000}), most_bins=4)

@@ -26,7 +26,7 @@ from cluster.replay.kernel.state import DONE, LONGEST_PS, STUCK
 from cluster.replay.matching import pair
 
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 
 SEND, RECV, COLLECTIVE = Kind.SEND, Kind.RECV, Kind.COLLECTIVE
 
@@ -142,13 +142,13 @@ def test_a_run_is_the_same_in_windows_of_any_size(
 ) -> None:
     problem = data.draw(replay_problems)
     try:
-        meetings = pair(problem.operations)
+        matched_calls = pair(problem.operations)
     except ReplayError:
         return
     whole, cut = (
         build(
             problem.operations,
-            meetings,
+            matched_calls,
             problem.transfers,
             contended=problem.contended,
             most_bins=problem.most_bins,
@@ -164,7 +164,7 @@ def test_a_run_is_the_same_in_windows_of_any_size(
 
 
 def test_read_only_and_sliced_columns_do_not_make_a_second_version(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     transfers = wires({"size_bytes": 10})
     operations = program([{"rank": 0}, {"rank": 1, "duration_ps": 3, "deps": [0]}])
@@ -182,14 +182,16 @@ def test_read_only_and_sliced_columns_do_not_make_a_second_version(
         assert len(advance.signatures) == 1
 
 
-def test_an_empty_program_takes_no_time(program: Program, wires: Wires) -> None:
+def test_an_empty_program_takes_no_time(program: Program, wires: TransferModel) -> None:
     replayed = replay(program([]), wires())
 
     assert replayed.makespan_ps == 0
     assert replayed.load_bytes.shape == (1, 0)
 
 
-def test_an_observer_sees_the_run_and_changes_nothing(program: Program, wires: Wires) -> None:
+def test_an_observer_sees_the_run_and_changes_nothing(
+    program: Program, wires: TransferModel
+) -> None:
     seen: list[Any] = []
 
     class Watcher:
@@ -208,7 +210,7 @@ def test_an_observer_sees_the_run_and_changes_nothing(program: Program, wires: W
     assert seen == [3, 3, "finished"]
 
 
-def test_a_run_past_int64_is_refused(program: Program, wires: Wires) -> None:
+def test_a_run_past_int64_is_refused(program: Program, wires: TransferModel) -> None:
     rows = [{"duration_ps": LONGEST_PS}] * (LAST_PS // LONGEST_PS + 2)
 
     with pytest.raises(RunTooLongError, match="106 days"):
@@ -216,7 +218,7 @@ def test_a_run_past_int64_is_refused(program: Program, wires: Wires) -> None:
 
 
 def test_two_ranks_that_receive_before_they_send_are_told_as_a_cycle(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     rows = [
         {"rank": 0, "kind": RECV, "peer": 1},
@@ -242,14 +244,14 @@ def test_two_ranks_that_receive_before_they_send_are_told_as_a_cycle(
     ]
 
 
-def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: Wires) -> None:
+def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: TransferModel) -> None:
     rows = [{"rank": rank, "kind": COLLECTIVE, "group": 0, "tag": 7} for rank in (0, 2)]
 
     with pytest.raises(DeadlockError, match=r"group 0, tag 7.* waits for rank 1, which makes no"):
         replay(program(rows, groups=[[0, 1, 2]]), wires())
 
 
-def test_a_long_list_of_waiting_ranks_is_cut(program: Program, wires: Wires) -> None:
+def test_a_long_list_of_waiting_ranks_is_cut(program: Program, wires: TransferModel) -> None:
     rows = [{"rank": rank, "kind": COLLECTIVE, "group": 0} for rank in range(100)]
 
     with pytest.raises(DeadlockError) as caught:
@@ -276,7 +278,7 @@ def test_a_long_list_of_waiting_ranks_is_cut(program: Program, wires: Wires) -> 
     ],
 )
 def test_operations_that_make_no_sense_are_refused(
-    program: Program, wires: Wires, row: dict[str, Any], message: str
+    program: Program, wires: TransferModel, row: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ReplayError) as caught:
         replay(program([row], groups=[[0, 1]]), wires({"size_bytes": 10}))
@@ -284,14 +286,18 @@ def test_operations_that_make_no_sense_are_refused(
     assert message in str(caught.value)
 
 
-def test_members_that_name_different_transfers_are_refused(program: Program, wires: Wires) -> None:
+def test_members_that_name_different_transfers_are_refused(
+    program: Program, wires: TransferModel
+) -> None:
     rows = [{"rank": rank, "kind": COLLECTIVE, "group": 0, "transfer": rank} for rank in (0, 1)]
 
     with pytest.raises(ReplayError, match="operations 0 and 1 meet, but name transfers 0 and 1"):
         replay(program(rows, groups=[[0, 1]]), wires({"size_bytes": 10}, {"size_bytes": 20}))
 
 
-def test_a_meeting_of_passive_members_only_is_refused(program: Program, wires: Wires) -> None:
+def test_a_meeting_of_passive_members_only_is_refused(
+    program: Program, wires: TransferModel
+) -> None:
     rows = [{"rank": 0, "kind": COLLECTIVE, "group": 0, "passive": 1}]
 
     with pytest.raises(ReplayError, match="operation 0 meets nobody who is not passive"):
@@ -312,7 +318,7 @@ def test_a_meeting_of_passive_members_only_is_refused(program: Program, wires: W
     ],
 )
 def test_transfers_that_make_no_sense_are_refused(
-    program: Program, wires: Wires, change: dict[str, Any], message: str
+    program: Program, wires: TransferModel, change: dict[str, Any], message: str
 ) -> None:
     columns: dict[str, Any] = {name: np.array(column, np.int64) for name, column in change.items()}
     transfers = replace(wires({"size_bytes": 10}), **columns)
@@ -324,6 +330,6 @@ def test_transfers_that_make_no_sense_are_refused(
 
 
 @pytest.mark.parametrize("peak", [0.0, -1.0, np.nan, np.inf])
-def test_a_peak_is_a_positive_number(program: Program, wires: Wires, peak: float) -> None:
+def test_a_peak_is_a_positive_number(program: Program, wires: TransferModel, peak: float) -> None:
     with pytest.raises(FabricError, match="peak must be 1 positive rates"):
         replay(program([{}]), replace(wires({"size_bytes": 10}), peak=np.array([peak])))

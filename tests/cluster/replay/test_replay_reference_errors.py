@@ -20,7 +20,7 @@ from cluster.replay.reference import replay_reference
 
 Engine: TypeAlias = Callable[..., Replayed]
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 Row: TypeAlias = dict[str, Any]
 
 both_engines = pytest.mark.parametrize("engine", [replay_reference, replay])
@@ -42,7 +42,9 @@ CROSSED = [send(0, 1), receive(0, 1), send(1, 0), receive(1, 0)]
 """Either rank sends before it receives."""
 
 
-def test_crossed_sends_are_a_cycle_that_the_reference_names(program: Program, wires: Wires) -> None:
+def test_crossed_sends_are_a_cycle_that_the_reference_names(
+    program: Program, wires: TransferModel
+) -> None:
     with pytest.raises(DeadlockError) as caught:
         replay_reference(program(CROSSED), wires())
 
@@ -58,7 +60,7 @@ def test_crossed_sends_are_a_cycle_that_the_reference_names(program: Program, wi
 
 @both_engines
 def test_crossed_sends_end_where_receivers_need_not_be_waited_for(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     rows = [{**row, "passive": int(row["kind"] == Kind.RECV)} for row in CROSSED]
 
@@ -67,7 +69,7 @@ def test_crossed_sends_end_where_receivers_need_not_be_waited_for(
     assert engine(program(rows), wires()).makespan_ps == 0
 
 
-def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: Wires) -> None:
+def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: TransferModel) -> None:
     # Rank 1 calls once, ranks 0 and 2 twice; what follows on rank 2 waits for that.
     rows = [*(collective(rank) for rank in (0, 1, 2, 0, 2)), {"rank": 2}]
 
@@ -84,7 +86,7 @@ def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: Wires)
 
 
 def test_of_many_that_wait_a_few_are_named_and_the_rest_counted(
-    program: Program, wires: Wires
+    program: Program, wires: TransferModel
 ) -> None:
     rows = [{"rank": 0, "deps": [0]}, *({"rank": 0} for _ in range(999))]
 
@@ -113,7 +115,7 @@ def test_of_many_that_wait_a_few_are_named_and_the_rest_counted(
     ],
 )
 def test_operations_that_wait_for_ever_are_a_deadlock(
-    engine: Engine, program: Program, wires: Wires, rows: list[Row]
+    engine: Engine, program: Program, wires: TransferModel, rows: list[Row]
 ) -> None:
     with pytest.raises(DeadlockError):
         engine(program(rows, [(0, 1)]), wires())
@@ -130,7 +132,7 @@ def test_operations_that_wait_for_ever_are_a_deadlock(
     ],
 )
 def test_calls_that_make_no_sense_are_refused(
-    engine: Engine, program: Program, wires: Wires, rows: list[Row]
+    engine: Engine, program: Program, wires: TransferModel, rows: list[Row]
 ) -> None:
     with pytest.raises(ReplayError):
         engine(program(rows, [(0, 1)]), wires({"size_bytes": 1}, {"size_bytes": 2}))
@@ -158,7 +160,7 @@ def busy(until_ps: int) -> list[Row]:
     ],
 )
 def test_a_run_past_the_end_of_time_is_refused(
-    engine: Engine, program: Program, shared_legs: Wires, idle_ps: int, rows: list[Row]
+    engine: Engine, program: Program, shared_legs: TransferModel, idle_ps: int, rows: list[Row]
 ) -> None:
     legs = shared_legs({"work_ps": 2, "uses": {}}, {"work_ps": 3, "uses": {0: (FULL, 3)}})
     before = busy(LAST_PS - idle_ps)
@@ -171,7 +173,7 @@ def test_a_run_past_the_end_of_time_is_refused(
 
 @both_engines
 def test_an_operation_may_end_with_the_last_picosecond(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     replayed = engine(program(busy(LAST_PS)), wires({"size_bytes": 1}))
 
@@ -180,7 +182,7 @@ def test_an_operation_may_end_with_the_last_picosecond(
 
 @both_engines
 def test_a_leg_too_slow_for_now_is_refused_though_the_other_would_leave_soon(
-    engine: Engine, program: Program, shared_legs: Wires
+    engine: Engine, program: Program, shared_legs: TransferModel
 ) -> None:
     # Equal rates, of which the first leg at full speed has 10,000 times more than the second: the
     # first would take 10^4 x 10^15 ps, past the end of time, if the second stayed.

@@ -15,7 +15,7 @@ from cluster.replay.reference import replay_reference
 
 Engine: TypeAlias = Callable[..., Replayed]
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 Row: TypeAlias = dict[str, Any]
 
 both_engines = pytest.mark.parametrize("engine", [replay_reference, replay])
@@ -39,7 +39,7 @@ ALONE = tuple((rank,) for rank in range(8))
 
 @both_engines
 def test_a_flow_alone_takes_latency_and_bytes_over_rate(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     replayed = engine(
         program([local(0, 0, after_ps=7)], ALONE), wires({"size_bytes": 100, "latency_ps": 20})
@@ -52,7 +52,7 @@ def test_a_flow_alone_takes_latency_and_bytes_over_rate(
 @both_engines
 @pytest.mark.parametrize("flows", [2, 4, 8])
 def test_flows_that_share_a_link_from_begin_to_end_take_turns_fairly(
-    engine: Engine, program: Program, wires: Wires, flows: int
+    engine: Engine, program: Program, wires: TransferModel, flows: int
 ) -> None:
     rows = [local(rank, 0) for rank in range(flows)]
 
@@ -65,7 +65,7 @@ def test_flows_that_share_a_link_from_begin_to_end_take_turns_fairly(
 @both_engines
 @pytest.mark.parametrize("flows", [3, 5, 6, 7])
 def test_a_change_of_rate_costs_at_most_a_picosecond_of_rounding(
-    engine: Engine, program: Program, wires: Wires, flows: int
+    engine: Engine, program: Program, wires: TransferModel, flows: int
 ) -> None:
     rows = [local(rank, 0) for rank in range(flows)]
 
@@ -76,7 +76,7 @@ def test_a_change_of_rate_costs_at_most_a_picosecond_of_rounding(
 
 @both_engines
 def test_what_rounding_has_made_late_by_a_picosecond_is_not_made_late_twice(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # 5 / (1 / 49) is just above 245 in float64, so that 49 flows of 5 bytes leave at 246. At 245
     # nothing remains of them; yet the one who comes then shares that picosecond with them, moves
@@ -92,7 +92,7 @@ def test_what_rounding_has_made_late_by_a_picosecond_is_not_made_late_twice(
 
 @both_engines
 def test_a_flow_slows_when_another_comes_and_recovers_when_it_goes(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # The long flow has done 50 of 150 when the short one (40) comes; both run at half speed until
     # the short one leaves at 130; 60 are left to the long one.
@@ -105,7 +105,7 @@ def test_a_flow_slows_when_another_comes_and_recovers_when_it_goes(
 
 @both_engines
 def test_a_flow_that_leaves_as_another_enters_leaves_the_third_at_its_speed(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Flow 0 (300) shares with flow 1 (100) until 200 and with flow 2 (100), begun then, until 400;
     # it has done 200 by then and does the rest alone.
@@ -117,7 +117,9 @@ def test_a_flow_that_leaves_as_another_enters_leaves_the_third_at_its_speed(
 
 
 @both_engines
-def test_flows_on_other_links_do_not_notice(engine: Engine, program: Program, wires: Wires) -> None:
+def test_flows_on_other_links_do_not_notice(
+    engine: Engine, program: Program, wires: TransferModel
+) -> None:
     rows = [local(0, 0), local(1, 1), local(2, 2)]
     legs = wires(
         {"size_bytes": 100, "links": [0]},
@@ -133,7 +135,7 @@ def test_flows_on_other_links_do_not_notice(engine: Engine, program: Program, wi
 
 @both_engines
 def test_what_one_neck_holds_back_is_left_to_others_elsewhere(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Link 1 lets flows 0, 1 and 2 go at a quarter each, with flow 3; link 0 leaves 3/4 to flow 4.
     rows = [local(rank, rank) for rank in range(5)]
@@ -152,7 +154,7 @@ def test_what_one_neck_holds_back_is_left_to_others_elsewhere(
 
 @both_engines
 def test_a_flow_that_wants_less_than_its_fair_part_keeps_its_full_speed(
-    engine: Engine, program: Program, shared_legs: Wires
+    engine: Engine, program: Program, shared_legs: TransferModel
 ) -> None:
     # A quarter of the link for flow 0, which comes from a slower one; the rest for flow 1.
     legs = shared_legs(
@@ -167,7 +169,7 @@ def test_a_flow_that_wants_less_than_its_fair_part_keeps_its_full_speed(
 
 @both_engines
 def test_a_coflow_keeps_its_members_in_step_where_single_flows_would_part(
-    engine: Engine, program: Program, shared_legs: Wires
+    engine: Engine, program: Program, shared_legs: TransferModel
 ) -> None:
     # An exchange of 300 bytes over link 0 and 150 over link 1, and a flow of 300 over link 1.
     # As a coflow, exchange and flow get equal rates by their busiest links: 2/3 each, though link 0
@@ -194,7 +196,7 @@ def test_a_coflow_keeps_its_members_in_step_where_single_flows_would_part(
 
 @both_engines
 def test_legs_follow_one_another_and_only_those_with_uses_are_in_the_way(
-    engine: Engine, program: Program, shared_legs: Wires
+    engine: Engine, program: Program, shared_legs: TransferModel
 ) -> None:
     # Store and forward over links 0 and 1, with a rest of 30 that nobody shares between them.
     # The other transfer holds link 1 from 0 to 200: by 140, when the first comes, 140 are done.
@@ -213,7 +215,7 @@ def test_legs_follow_one_another_and_only_those_with_uses_are_in_the_way(
 
 @both_engines
 def test_without_contention_everybody_has_the_links_to_himself(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     operations = program([local(0, 0), local(1, 0)], ALONE)
 
@@ -225,7 +227,7 @@ def test_without_contention_everybody_has_the_links_to_himself(
 
 @both_engines
 def test_bins_hold_what_moved_up_to_and_with_their_end(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # 3 us at a byte a picosecond, from 0.5 us on: half a bin, two full ones, half a bin. At most
     # two bins: of 2 us.
@@ -243,7 +245,7 @@ def test_bins_hold_what_moved_up_to_and_with_their_end(
 
 @both_engines
 def test_an_end_on_the_edge_of_the_last_bin_needs_no_wider_bins(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     replayed = engine(program([local(0, 0)], ALONE), wires({"size_bytes": 2 * 10**6}), most_bins=2)
 
@@ -251,7 +253,9 @@ def test_an_end_on_the_edge_of_the_last_bin_needs_no_wider_bins(
 
 
 @both_engines
-def test_a_slowed_flow_moves_less_in_a_bin(engine: Engine, program: Program, wires: Wires) -> None:
+def test_a_slowed_flow_moves_less_in_a_bin(
+    engine: Engine, program: Program, wires: TransferModel
+) -> None:
     # Alone for the first us, shared for the next two, in which the short flow moves 1 MB.
     rows = [local(0, 0), local(1, 1, after_ps=10**6)]
     legs = wires({"size_bytes": 2 * 10**6, "links": [0, 1]}, {"size_bytes": 10**6, "links": [0, 2]})

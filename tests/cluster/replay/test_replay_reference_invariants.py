@@ -43,15 +43,15 @@ def test_bytes_are_conserved_on_every_link(
     if replayed is None:
         return
 
-    asked = np.zeros(problem.transfers.resources, np.int64)
-    for meeting in range(len(replayed.begin_ps)):
-        leg = problem.operations.transfer[replayed.meeting == meeting].max()
+    requested = np.zeros(problem.transfers.resources, np.int64)
+    for matched_call in range(len(replayed.begin_ps)):
+        leg = problem.operations.transfer[replayed.matched_call == matched_call].max()
         while leg >= 0:
             uses = slice(*problem.transfers.use_offsets[leg : leg + 2])
-            asked[problem.transfers.use_resource[uses]] += problem.transfers.use_bytes[uses]
+            requested[problem.transfers.use_resource[uses]] += problem.transfers.use_bytes[uses]
             leg = problem.transfers.then[leg]
 
-    np.testing.assert_array_equal(replayed.load_bytes.sum(axis=0), asked)
+    np.testing.assert_array_equal(replayed.load_bytes.sum(axis=0), requested)
     assert replayed.load_bytes.min(initial=0) >= 0
 
 
@@ -74,13 +74,13 @@ def test_rows_follow_their_streams_their_dependencies_and_their_meetings(
     waiting = np.repeat(np.arange(len(start_ps)), np.diff(rows.dep_offsets))
     np.maximum.at(earliest_ps, waiting, end_ps[rows.deps])
     there_ps = start_ps + rows.duration_ps
-    calls = replayed.meeting >= 0
-    finish_ps = np.where(calls, np.append(replayed.finish_ps, 0)[replayed.meeting], 0)
+    calls = replayed.matched_call >= 0
+    finish_ps = np.where(calls, np.append(replayed.finish_ps, 0)[replayed.matched_call], 0)
 
     np.testing.assert_array_equal(start_ps, earliest_ps)
     np.testing.assert_array_equal(end_ps, np.maximum(there_ps, finish_ps))
-    for meeting, begin_ps in enumerate(replayed.begin_ps):
-        drivers = (replayed.meeting == meeting) & (rows.passive == 0)
+    for matched_call, begin_ps in enumerate(replayed.begin_ps):
+        drivers = (replayed.matched_call == matched_call) & (rows.passive == 0)
         assert begin_ps == there_ps[drivers].max()
 
 
@@ -96,8 +96,8 @@ def test_a_transfer_takes_its_own_time_or_longer_and_exactly_that_without_conten
 
     alone_ps = np.append(problem.transfers.alone_ps(), 0)
     named = np.full(len(replayed.begin_ps), -1)
-    calls = replayed.meeting >= 0
-    np.maximum.at(named, replayed.meeting[calls], problem.operations.transfer[calls])
+    calls = replayed.matched_call >= 0
+    np.maximum.at(named, replayed.matched_call[calls], problem.operations.transfer[calls])
     delay_ps = replayed.finish_ps - replayed.begin_ps - alone_ps[named]
 
     assert delay_ps.min(initial=0) >= 0

@@ -15,7 +15,7 @@ from cluster.replay.reference import replay_reference
 
 Engine: TypeAlias = Callable[..., Replayed]
 Program: TypeAlias = Callable[..., Operations]
-Wires: TypeAlias = Callable[..., Transfers]
+TransferModel: TypeAlias = Callable[..., Transfers]
 Row: TypeAlias = dict[str, Any]
 
 both_engines = pytest.mark.parametrize("engine", [replay_reference, replay])
@@ -42,7 +42,7 @@ def collective(rank: int, group: int, transfer: int = -1, **more: Any) -> Row:
 
 @both_engines
 def test_streams_run_side_by_side_and_rows_wait_for_what_they_depend_on(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Rows 0 and 1 share a stream; row 2 runs beside them; row 3 waits for 1 and 2; row 0 of
     # rank 1 waits for a row that stands after it.
@@ -58,13 +58,13 @@ def test_streams_run_side_by_side_and_rows_wait_for_what_they_depend_on(
 
     assert replayed.start_ps.tolist() == [0, 10, 0, 34, 30]
     assert replayed.end_ps.tolist() == [10, 15, 30, 35, 34]
-    assert replayed.meeting.tolist() == [-1] * 5
+    assert replayed.matched_call.tolist() == [-1] * 5
     assert replayed.makespan_ps == 35
 
 
 @both_engines
 def test_a_collective_begins_with_its_last_rank_and_ends_for_all_at_once(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     rows = [
         *(work(rank, 10 * rank) for rank in range(3)),
@@ -78,12 +78,12 @@ def test_a_collective_begins_with_its_last_rank_and_ends_for_all_at_once(
     assert replayed.begin_ps.tolist() == [21, 76]  # the second call: nothing to move
     assert replayed.finish_ps.tolist() == [76, 76]
     assert replayed.end_ps[3:].tolist() == [76] * 6
-    assert replayed.meeting.tolist() == [-1, -1, -1, 0, 0, 0, 1, 1, 1]
+    assert replayed.matched_call.tolist() == [-1, -1, -1, 0, 0, 0, 1, 1, 1]
 
 
 @both_engines
 def test_calls_meet_in_the_order_of_the_rows_and_not_of_time(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Rank 0 makes its first call of tag 0 late, on stream 2; its second is there at once. Another
     # tag is another matter.
@@ -98,13 +98,13 @@ def test_calls_meet_in_the_order_of_the_rows_and_not_of_time(
 
     replayed = engine(program(rows, [(0, 1)]), wires({"size_bytes": 10}, {"size_bytes": 20}))
 
-    assert replayed.meeting.tolist() == [0, 1, 2, 0, 1, 2]
+    assert replayed.matched_call.tolist() == [0, 1, 2, 0, 1, 2]
     assert replayed.end_ps.tolist() == [110, 20, 0, 110, 20, 0]
 
 
 @both_engines
 def test_a_send_waits_for_an_active_receiver_and_not_for_a_passive_one(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     def run(*, passive: int, ready_ps: int) -> list[int]:
         rows = [send(0, 1, 0), receive(1, 0, passive=passive, duration_ps=ready_ps)]
@@ -117,18 +117,18 @@ def test_a_send_waits_for_an_active_receiver_and_not_for_a_passive_one(
 
 
 @both_engines
-def test_a_rank_can_send_to_itself(engine: Engine, program: Program, wires: Wires) -> None:
+def test_a_rank_can_send_to_itself(engine: Engine, program: Program, wires: TransferModel) -> None:
     rows = [send(0, 0, 0), receive(0, 0, stream=2), send(0, 0, 0), receive(0, 0, stream=2)]
 
     replayed = engine(program(rows), wires({"size_bytes": 30}))
 
-    assert replayed.meeting.tolist() == [0, 0, 1, 1]
+    assert replayed.matched_call.tolist() == [0, 0, 1, 1]
     assert replayed.end_ps.tolist() == [30, 30, 60, 60]
 
 
 @both_engines
 def test_a_transfer_on_the_network_stream_hides_behind_compute(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # The product of 100 runs beside the all-reduce of 80 of the layer before; whoever needs its
     # sum waits for both. On one stream the two would take 180.
@@ -146,7 +146,7 @@ def test_a_transfer_on_the_network_stream_hides_behind_compute(
 
 @both_engines
 def test_a_pipeline_of_two_stages_with_three_microbatches(
-    engine: Engine, program: Program, wires: Wires
+    engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Stage 0 works 10 on each microbatch and sends it (3 + 5); stage 1 works 20.
     #
@@ -174,7 +174,9 @@ def test_a_pipeline_of_two_stages_with_three_microbatches(
 
 
 @both_engines
-def test_an_empty_program_ends_at_once(engine: Engine, program: Program, wires: Wires) -> None:
+def test_an_empty_program_ends_at_once(
+    engine: Engine, program: Program, wires: TransferModel
+) -> None:
     replayed = engine(program([]), wires({"size_bytes": 5}))
 
     assert replayed.makespan_ps == 0

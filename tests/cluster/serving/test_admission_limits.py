@@ -34,8 +34,8 @@ def test_the_last_that_is_accepted_ends_the_run_not_the_last_that_comes(
     constant_tables: Callable[..., PriceTables],
 ) -> None:
     # 10 tokens may be asked for in all, and 3 blocks of 2 hold those of 7, the last never stored.
-    asked = [(0, 4, 3), (50, 3, 4), (70, 4, 4), (90, 6, 5)]
-    arrival, prompt, output = np.array(asked).T
+    requested = [(0, 4, 3), (50, 3, 4), (70, 4, 4), (90, 6, 5)]
+    arrival, prompt, output = np.array(requested).T
     arrivals = Arrivals(
         arrival_ps=arrival,
         prompt_tokens=prompt,

@@ -20,7 +20,7 @@ from cluster.serving.run import arrivals_of, assemble
 def resolved(
     kv: str, *, model: str = "llama-3.1-8b", prompt: int = 900, output: int = 20, **changes: Any
 ) -> Resolved:
-    asked = {
+    requested = {
         "model": model,
         "plan": {"tensor_parallel_size": 8},
         "memory": {"mode": "performance", "pin": {"kv": kv}},
@@ -35,14 +35,17 @@ def resolved(
         },
         **changes,
     }
-    return resolve(load(asked))
+    return resolve(load(requested))
 
 
-def served(asked: Resolved, engine: Any = serve, **limits: Any) -> tuple[Any, Records]:
-    machine, windows = assemble(asked), [np.zeros(0, STEP)]
-    given = replace(machine.limits, **limits) if limits else machine.limits
+def served(requested: Resolved, engine: Any = serve, **limits: Any) -> tuple[Any, Records]:
+    machine, windows = assemble(requested), [np.zeros(0, STEP)]
+    inputs = replace(machine.limits, **limits) if limits else machine.limits
     found = engine(
-        arrivals_of(asked), machine.prices, given, on_steps=lambda rows: windows.append(rows.copy())
+        arrivals_of(requested),
+        machine.prices,
+        inputs,
+        on_steps=lambda rows: windows.append(rows.copy()),
     )
     return found, np.concatenate(windows)
 
@@ -64,18 +67,18 @@ def test_a_step_fetches_its_share_of_what_lies_in_lpddr() -> None:
 def test_blocks_inside_a_window_leave_sram_last(
     sram_units: int, of_full: int, of_windowed: int
 ) -> None:
-    asked = resolved(
+    requested = resolved(
         "spill",
         model="gpt-oss-20b",
         output=100,
         formats={"weights": "mxint4"},
         plan={"tensor_parallel_size": 8, "expert_parallel_size": 8},
     )
-    room = assemble(asked).limits.windowed
+    room = assemble(requested).limits.windowed
     assert room is not None
     assert room.block_units.tolist() == [[1, 1]]  # twelve layers of either kind
 
-    _, steps = served(asked, windowed=replace(room, sram_units=sram_units))
+    _, steps = served(requested, windowed=replace(room, sram_units=sram_units))
 
     # 8 sequences of 15 blocks, of which windowed layers keep 3: 120 + 24 units. A step reads all
     # of them and writes a block of either kind.
@@ -123,18 +126,18 @@ def test_lpddr_makes_room_for_what_sram_refuses() -> None:
 
 def test_the_reference_says_the_same() -> None:
     for kv, ahead in (("spill", 8e6), ("lpddr", 0.0)):
-        asked = resolved(kv, hardware_set={"chiplet.prefetch_bytes": ahead})
+        requested = resolved(kv, hardware_set={"chiplet.prefetch_bytes": ahead})
         blocks = {"sram_blocks": 30} if kv == "spill" else {}
-        ours, steps = served(asked, **blocks)
-        theirs, expected = served(asked, serve_reference, **blocks)
+        ours, steps = served(requested, **blocks)
+        theirs, expected = served(requested, serve_reference, **blocks)
         np.testing.assert_array_equal(steps, expected)
         np.testing.assert_array_equal(ours.finish_ps, theirs.finish_ps)
 
 
 def test_steady_decode_prices_the_spill_as_the_engine_does() -> None:
-    asked = resolved("spill", output=100, hardware_set={"chiplet.prefetch_bytes": 0.0})
-    machine = assemble(asked)
-    _, steps = served(asked, sram_blocks=20)
+    requested = resolved("spill", output=100, hardware_set={"chiplet.prefetch_bytes": 0.0})
+    machine = assemble(requested)
+    _, steps = served(requested, sram_blocks=20)
     eight = steps[
         (steps["tokens"] == 8) & (steps["prefill_tokens"] == 0) & (steps["finished"] == 0)
     ]

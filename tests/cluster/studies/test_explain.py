@@ -21,8 +21,8 @@ TRAFFIC = {
 
 def explained(**changes: Any) -> dict[str, Any]:
     plan = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
-    asked = {"model": "llama-3.1-8b", "plan": plan, "workload": TRAFFIC, **changes}
-    return explain(resolve(load(asked)))
+    requested = {"model": "llama-3.1-8b", "plan": plan, "workload": TRAFFIC, **changes}
+    return explain(resolve(load(requested)))
 
 
 def weights(stage: dict[str, Any], name: str) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def test_without_the_head_in_lpddr_a_token_is_sooner_by_what_it_is_said_to_cost(
     def tpot_us(**pins: str) -> tuple[float, dict[str, Any]]:
         memory = {"mode": "capacity", "pin": pins}
         plan = {"tensor_parallel_size": 8}
-        asked = {"model": "llama-3.1-8b", "plan": plan, "workload": TRAFFIC, "memory": memory}
-        resolved = resolve(load(asked))
+        requested = {"model": "llama-3.1-8b", "plan": plan, "workload": TRAFFIC, "memory": memory}
+        resolved = resolve(load(requested))
         steady = steady_decode(assemble(resolved).prices, batch=60, context=1000)
         return steady.cycle_ps / 1e6, explain(resolved)
 
@@ -93,13 +93,13 @@ def test_a_model_that_waits_takes_lpddr_and_a_swap_takes_its_time() -> None:
 
 @pytest.mark.parametrize("where", ["lpddr", "host"])
 def test_serving_begins_when_the_weights_are_there(where: str) -> None:
-    asked = {
+    requested = {
         "model": "llama-3.1-8b",
         "plan": {"tensor_parallel_size": 8},
         "memory": {"load": where},
         "workload": TRAFFIC,
     }
-    scenario = load(asked)
+    scenario = load(requested)
     ready_ms = explain(resolve(scenario))["load_ms"][where]
     first = simulate(scenario).outcome.served.first_scheduled_ps.min()
 

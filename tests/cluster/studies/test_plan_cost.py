@@ -66,7 +66,9 @@ def candidates(objective: str, **cluster: Any) -> list[dict[str, Any]]:
         "prompt_tokens": {"fixed": 512},
         "output_tokens": {"fixed": 64},
     }
-    asked = load({"model": "llama-3.1-8b", "cluster": cluster, "workload": {"synthetic": traffic}})
+    requested = load(
+        {"model": "llama-3.1-8b", "cluster": cluster, "workload": {"synthetic": traffic}}
+    )
     choices = Choices(
         tensor_parallel_size=(4, 8),
         pipeline_parallel_size=(1,),
@@ -76,7 +78,7 @@ def candidates(objective: str, **cluster: Any) -> list[dict[str, Any]]:
         max_num_seqs=(2, 8),
         max_num_batched_tokens=(256,),
     )
-    return plan(asked, choices=choices, objective=objective).candidates
+    return plan(requested, choices=choices, objective=objective).candidates
 
 
 def test_servers_are_bought_whole_and_only_where_a_candidate_has_cards() -> None:

@@ -22,7 +22,9 @@ def studied(arrivals: dict[str, Any], *, group: int, stages: int, **memory: Any)
         "prompt_tokens": {"fixed": 1024},
         "output_tokens": {"fixed": 256},
     }
-    asked = load({"model": "llama-3.1-8b", "memory": memory, "workload": {"synthetic": traffic}})
+    requested = load(
+        {"model": "llama-3.1-8b", "memory": memory, "workload": {"synthetic": traffic}}
+    )
     choices = Choices(
         tensor_parallel_size=(group,),
         pipeline_parallel_size=(stages,),
@@ -32,7 +34,7 @@ def studied(arrivals: dict[str, Any], *, group: int, stages: int, **memory: Any)
         max_num_seqs=(1, 32),
         max_num_batched_tokens=(256,),
     )
-    return plan(asked, choices=choices)
+    return plan(requested, choices=choices)
 
 
 @pytest.mark.parametrize(("group", "stages"), [(4, 1), (4, 2)])

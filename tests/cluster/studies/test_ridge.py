@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from cluster.studies.ridge import PRODUCT, Ridge, bench_for, compare_pairs, drawn, product_seconds
+from cluster.studies.ridge import (
+    PRODUCT,
+    Ridge,
+    compare_pairs,
+    drawn,
+    op_pricer_for,
+    product_seconds,
+)
 
 CLOCK_HZ = 1144409179.6875
 CARD = {"MXINT8": 2400.0, "MXINT4 weights": 4800.0, "MXINT4": 9600.0}
@@ -20,7 +27,7 @@ def found() -> Ridge:
 def test_a_product_takes_no_longer_up_to_the_ridge_and_longer_from_there(
     pair: str, ridge: int
 ) -> None:
-    bench = bench_for(pair)
+    bench = op_pricer_for(pair)
     seconds = [product_seconds(bench, batch) for batch in range(1, 40)]
 
     assert len(set(seconds[:ridge])) == 1
@@ -41,7 +48,7 @@ def test_the_product_by_hand() -> None:
     }
 
     for (pair, batch), expected in clocks.items():
-        seconds = product_seconds(bench_for(pair), batch)
+        seconds = product_seconds(op_pricer_for(pair), batch)
         assert seconds == pytest.approx(expected / CLOCK_HZ, abs=1e-12)
 
 
@@ -73,9 +80,9 @@ def test_four_bit_weights_make_room_for_more_users(found: Ridge) -> None:
 
     assert [fact.ridge for fact in found.facts] == [8, 8, 16]
     assert most["MXINT4"] == most["MXINT4 weights"] > 1.6 * most["MXINT8"]
-    told = {(row.pair, row.batch) for row in found.decodes if row.mode == "performance"}
-    assert ("MXINT8", 128) not in told
-    assert ("MXINT4", 128) in told
+    printed = {(row.pair, row.batch) for row in found.decodes if row.mode == "performance"}
+    assert ("MXINT8", 128) not in printed
+    assert ("MXINT4", 128) in printed
 
 
 def test_what_sets_a_slots_time_sums_to_all_of_it(found: Ridge) -> None:
@@ -98,17 +105,17 @@ def test_the_figure_has_four_panels(found: Ridge) -> None:
 def test_the_page_says_what_is_found_today(found: Ridge) -> None:
     page = Path(__file__).resolve().parents[3] / "docs" / "studies" / "mxint4-against-mxint8.md"
     _, decode = page.read_text("utf-8").split("steady decode")
-    told = {}
+    printed = {}
     for line in decode.splitlines():
         cells = [cell.strip().replace(",", "") for cell in line.strip("|").split("|")]
         if cells[0].isdigit():
-            told[int(cells[0])] = cells[1:]
+            printed[int(cells[0])] = cells[1:]
 
     cases = [(pair, mode) for mode in found.modes for pair in CARD]
     rate = {(row.pair, row.mode, row.batch): row.tokens_per_s for row in found.decodes}
-    assert told.keys() == {1, 16, 32, 64, 96, 128}
+    assert printed.keys() == {1, 16, 32, 64, 96, 128}
     for batch in (1, 16, 64, 128):
-        for case, cell in zip(cases, told[batch], strict=True):
+        for case, cell in zip(cases, printed[batch], strict=True):
             if cell == "does not fit":
                 assert (*case, batch) not in rate
             else:

@@ -15,12 +15,12 @@ from cluster.perf_model.chiplet import (
     vector_clocks,
     whole,
 )
-from cluster.perf_model.prices.op_prices import WIDTHS, Bench, matmul
+from cluster.perf_model.prices.op_prices import WIDTHS, OpPricer, matmul
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import WorkPrice
 
 
-def column_price(bench: Bench, request: Request) -> WorkPrice:
+def column_price(bench: OpPricer, request: Request) -> WorkPrice:
     """Share a row's work evenly over the chiplets of its card.
 
     A product with m, k and n is cut by columns; without, and attention, take the longer of flop at

@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cluster.perf_model.memory.placement import ALL, OF_ROLE
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import bench_of
+from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.tables import Integers
 from workloads.program import Operations, Program
@@ -32,7 +32,7 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
     Weights that do not stay in SRAM come from LPDDR: with the load that runs beside a stage, with
     the head, or, where there is no prefetch, with every product.
     """
-    memory = bench_of(inputs).memory
+    memory = op_pricer_of(inputs).memory
     in_lpddr = _in_lpddr(program, operations, inputs)
     kind, stationary = operations.kind, operations.weight_class
     classes = program.words["weight_class"]

@@ -10,7 +10,7 @@ from cluster.perf_model.chiplet import DISPATCH, LPDDR, MAC, SIMD
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.attention_layer import heads_of
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import Bench, Operation
+from cluster.perf_model.prices.op_prices import Operation, OpPricer
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.stage import embedding, head_operations, layer_operations
@@ -48,12 +48,12 @@ class ModelRows:
 
     inputs: PriceInputs
     program_inputs: ProgramInputs
-    bench: Bench
+    bench: OpPricer
     _rows: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
     _operations: dict[tuple[int, int], dict[str, Operation]] = field(default_factory=dict)
     _shapes: dict[int, Records] = field(default_factory=dict)
     _places: tuple[LayerPlaces, ...] = ()
-    _head_bench: Bench = field(init=False)
+    _head_bench: OpPricer = field(init=False)
 
     def __post_init__(self) -> None:
         self._places = layer_places(self.inputs)

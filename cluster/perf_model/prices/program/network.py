@@ -18,7 +18,7 @@ from cluster.perf_model.collectives import (
     tiers_of,
 )
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import Bench
+from cluster.perf_model.prices.op_prices import OpPricer
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.stage_collectives import context_group
 from cluster.perf_model.tables import Integers
@@ -31,7 +31,7 @@ PASSED = ("send activations", "receive activations", "send token", "receive toke
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WirePrice:
+class CommunicationPrice:
     """What goes over the wire, nobody else on it."""
 
     ps: int
@@ -44,14 +44,14 @@ class NetworkRows:
     """Prices rows together, a call for each kind of collective on each kind of group."""
 
     inputs: PriceInputs
-    bench: Bench
+    bench: OpPricer
     groups: Mapping[int, tuple[int, ...]]
     """Ranks by number of the group."""
     _made: dict[tuple[int, ...], Group] = field(default_factory=dict)
 
-    def price(self, requests: Sequence[Request]) -> list[WirePrice]:
+    def price(self, requests: Sequence[Request]) -> list[CommunicationPrice]:
         """One price for each request, in their order."""
-        prices: dict[int, WirePrice] = {}
+        prices: dict[int, CommunicationPrice] = {}
         together: dict[tuple[bytes, str, int], list[int]] = defaultdict(list)
         groups: dict[tuple[bytes, str, int], Group] = {}
         for index, request in enumerate(requests):
@@ -77,7 +77,7 @@ class NetworkRows:
             )
         return self._made[ranks]
 
-    def _exchanged(self, group: Group, requests: Sequence[Request]) -> list[WirePrice]:
+    def _exchanged(self, group: Group, requests: Sequence[Request]) -> list[CommunicationPrice]:
         """Price collectives of one kind on groups of equal links."""
         first = requests[0]
         payload = np.array([request.payload_bytes for request in requests], np.int64)
@@ -90,7 +90,7 @@ class NetworkRows:
             cost = self._cost(group, first.collective, payload)
         empty = np.zeros(group.fabric.tiers, np.int64)
         return [
-            WirePrice(
+            CommunicationPrice(
                 ps=int(cost.ps[index]) if cost else 0,
                 tier_bytes=cost.tier_bytes[index] if cost else empty,
                 dispatches=int(request.name not in FUSED),
@@ -112,7 +112,7 @@ class NetworkRows:
         }
         return others[collective](group, payload)
 
-    def _passed(self, request: Request) -> WirePrice:
+    def _passed(self, request: Request) -> CommunicationPrice:
         """A transfer between two ranks, or between all of two stages."""
         source, target = request.rank, request.peer
         if request.kind == "recv":
@@ -131,11 +131,11 @@ class NetworkRows:
         nothing = np.zeros(len(tiers_of(self.inputs.routes)), np.int64)
         if not whole:
             latency = self.inputs.routes.latency_ps(np.array(leave), np.array(reach))
-            return WirePrice(ps=int(np.max(latency)), tier_bytes=nothing, dispatches=0)
+            return CommunicationPrice(ps=int(np.max(latency)), tier_bytes=nothing, dispatches=0)
         hardware, routes = self.inputs.hardware, self.inputs.routes
         cost = send(hardware, routes, leave, reach, np.array([whole], np.int64))
         moved = cost.tier_bytes[0] if request.kind == "send" else nothing
-        return WirePrice(ps=int(cost.ps[0]), tier_bytes=moved, dispatches=0)
+        return CommunicationPrice(ps=int(cost.ps[0]), tier_bytes=moved, dispatches=0)
 
     def _card(self, rank: int) -> int:
         return int(self.inputs.cards.ravel()[rank])

@@ -6,7 +6,7 @@ from functools import cache
 from cluster.perf_model.memory.placement import OF_ROLE, LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import routed
-from cluster.perf_model.prices.op_prices import Bench
+from cluster.perf_model.prices.op_prices import OpPricer
 from workloads.plan import stage_layers
 from workloads.program.rows import Row
 
@@ -20,7 +20,7 @@ def layer_places(inputs: PriceInputs) -> tuple[LayerPlaces, ...]:
     )
 
 
-def loads_of(inputs: PriceInputs, bench: Bench) -> Callable[[Row, int], int]:
+def loads_of(inputs: PriceInputs, bench: OpPricer) -> Callable[[Row, int], int]:
     """Bytes that a product of a layer loads from LPDDR; of experts, what the cold ones need."""
     places = layer_places(inputs)
 

@@ -9,7 +9,7 @@ import numpy as np
 from cluster.perf_model.chiplet import DISPATCH, NETWORK, ridge_rows
 from cluster.perf_model.collectives import tiers_of
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import Bench, bench_of
+from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
 from cluster.perf_model.prices.program.columns import column_price
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import OVER_CACHE, ModelRows
@@ -60,7 +60,7 @@ RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPr
 
 def program_inputs(inputs: PriceInputs) -> ProgramInputs:
     """Return what the program of this model on these cards is to be generated with."""
-    bench = bench_of(inputs)
+    bench = op_pricer_of(inputs)
     return ProgramInputs(
         model=inputs.model,
         plan=inputs.plan,
@@ -77,7 +77,7 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
 
 def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
     """Price distinct rows; none depends on which others it is priced with."""
-    bench = bench_of(inputs)
+    bench = op_pricer_of(inputs)
     model = ModelRows(inputs, program_inputs(inputs), bench)
     network = NetworkRows(inputs, bench, {job.request.group: job.ranks for job in jobs})
     wired = [job.request for job in jobs if job.request.kind in WIRED]
@@ -101,7 +101,7 @@ def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
     return prices
 
 
-def _work(model: ModelRows, bench: Bench, job: RowJob) -> RowPrice:
+def _work(model: ModelRows, bench: OpPricer, job: RowJob) -> RowPrice:
     """A card's own work: what the model has for it, or what its columns say."""
     found = model.price(job.request)
     work = found or column_price(bench, job.request)
@@ -115,7 +115,7 @@ def _work(model: ModelRows, bench: Bench, job: RowJob) -> RowPrice:
     )
 
 
-def _varying_ps(model: ModelRows, bench: Bench, job: RowJob) -> Integers:
+def _varying_ps(model: ModelRows, bench: OpPricer, job: RowJob) -> Integers:
     """[slots, repeats] durations with their dispatch."""
     slots, repeats, _ = job.varying.shape
     request = job.request

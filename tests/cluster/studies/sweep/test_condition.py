@@ -83,10 +83,10 @@ def test_what_is_no_expression_is_refused(text: object) -> None:
 
 @given(st.integers(-99, 99), st.integers(-99, 99), st.sampled_from(["<", "<=", "==", "!=", ">"]))
 def test_comparisons_agree_with_pythons(left: int, right: int, sign: str) -> None:
-    told = read_condition(f"{left} {sign} {right}", "file:1").holds(look)
+    printed = read_condition(f"{left} {sign} {right}", "file:1").holds(look)
 
     assert (
-        told
+        printed
         == {
             "<": left < right,
             "<=": left <= right,

@@ -77,16 +77,16 @@ def test_repeat_gives_every_point_seeds_from_the_base_on() -> None:
 def test_a_definition_survives_its_manifest(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("base: {model: m}\naxes: {seed: [1, 2]}\nskip: [seed > 1]\n")
-    asked = read_definition(file)
+    requested = read_definition(file)
 
-    again = of_content(asked.content, asked.name)
+    again = of_content(requested.content, requested.name)
 
     assert (again.name, again.folders, again.base.data) == (
         "mine",
         (tmp_path, tmp_path),
         {"model": "m"},
     )
-    assert again.grid == asked.grid
+    assert again.grid == requested.grid
     assert again.skip[0].text == "seed > 1"
 
 

@@ -7,7 +7,7 @@ from cluster.scenario.resolve import Openers, Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import points as points_module
 
-ASKED = {
+DEFINITION = {
     "base": {
         "model": "llama-3.1-8b",
         "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
@@ -30,7 +30,7 @@ def test_what_planning_has_opened_is_run_from_as_far_as_there_is_room(
 
     monkeypatch.setattr(points_module, "MOST_OPENED", kept)
     monkeypatch.setattr(points_module, "resolve", counted)
-    done = sweep(ASKED, out=tmp_path).points.to_pylist()
+    done = sweep(DEFINITION, out=tmp_path).points.to_pylist()
 
     assert len(opened) == openings
     assert opened[:4] == [row["run_id"] for row in done]

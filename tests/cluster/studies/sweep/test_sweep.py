@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
     "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
     "workload": {"synthetic": {"requests": 12, "preset": "azure-conv-2023"}},
 }
-ASKED: dict[str, Any] = {
+DEFINITION: dict[str, Any] = {
     "name": "small",
     "base": BASE,
     "axes": {"workload.rate_scale": [1.0, 4.0], "scheduler.max_num_seqs": [4, 8]},
@@ -55,7 +55,7 @@ class Stop:
 
 
 def test_a_point_is_the_run_that_simulate_gives(tmp_path: Path) -> None:
-    done = sweep(ASKED, out=tmp_path)
+    done = sweep(DEFINITION, out=tmp_path)
     row = done.points.to_pylist()[3]
     alone = simulate(load(BASE, workload={"rate_scale": 4.0}, scheduler={"max_num_seqs": 8}))
 
@@ -76,7 +76,7 @@ def test_points_that_share_a_machine_are_still_the_runs_that_simulate_gives(tmp_
         {"grid": {"workload.synthetic.preset": ["azure-conv-2023", "azure-code-2023"]}},
     ]
     base = {**BASE, "formats": {"weights": "mxint4"}}
-    done = sweep({**ASKED, "base": base, "axes": axes}, out=tmp_path)
+    done = sweep({**DEFINITION, "base": base, "axes": axes}, out=tmp_path)
     divided = {"prefill": pool, "decode": pool}
 
     for row in done.points.to_pylist():
@@ -100,10 +100,10 @@ def test_nothing_is_computed_twice_however_often_it_is_stopped(
     monkeypatch.setattr(work_module.Workshop, "run", counted)
     for _ in range(4):
         with pytest.raises(KeyboardInterrupt):
-            sweep(ASKED, out=tmp_path / "stopped", observer=Stop(after=1))
+            sweep(DEFINITION, out=tmp_path / "stopped", observer=Stop(after=1))
     done = resume(tmp_path / "stopped")
     computed = sorted(ran)
-    sweep(ASKED, out=tmp_path / "whole")
+    sweep(DEFINITION, out=tmp_path / "whole")
 
     assert done.status_counts["pending"] == 0
     assert len(computed) == len(set(computed)) == 4
@@ -111,9 +111,9 @@ def test_nothing_is_computed_twice_however_often_it_is_stopped(
 
 
 def test_an_extended_sweep_keeps_what_is_computed_under_new_numbers(tmp_path: Path) -> None:
-    sweep(ASKED, out=tmp_path / "grown")
+    sweep(DEFINITION, out=tmp_path / "grown")
     wider = {
-        **ASKED,
+        **DEFINITION,
         "axes": {"workload.rate_scale": [0.5, 1.0, 4.0], "scheduler.max_num_seqs": [4, 8]},
     }
     before = {
@@ -128,8 +128,8 @@ def test_an_extended_sweep_keeps_what_is_computed_under_new_numbers(tmp_path: Pa
 
 
 def test_computed_points_are_not_lost_unasked(tmp_path: Path) -> None:
-    sweep(ASKED, out=tmp_path)
-    other = {**ASKED, "axes": {"workload.rate_scale": [2.0]}}
+    sweep(DEFINITION, out=tmp_path)
+    other = {**DEFINITION, "axes": {"workload.rate_scale": [2.0]}}
 
     with pytest.raises(SweepError, match="holds 4 computed points that this sweep does not ask"):
         sweep(other, out=tmp_path)
@@ -138,7 +138,7 @@ def test_computed_points_are_not_lost_unasked(tmp_path: Path) -> None:
 
 def test_points_that_are_the_same_run_are_computed_once_and_are_two_rows(tmp_path: Path) -> None:
     axes = {"name": ["one", "two"], "workload.rate_scale": [1.0]}
-    first, second = sweep({**ASKED, "axes": axes}, out=tmp_path).points.to_pylist()
+    first, second = sweep({**DEFINITION, "axes": axes}, out=tmp_path).points.to_pylist()
 
     assert first["run_id"] == second["run_id"]
     assert first["mean_ttft_ms"] == second["mean_ttft_ms"]
@@ -153,8 +153,8 @@ def test_every_point_that_does_not_run_is_a_row_with_its_reason(tmp_path: Path) 
         {"model": "llama-3.1-405b"},
         {"plan.tensor_parallel_size": 64},
     ]}  # fmt: skip
-    asked = {**ASKED, "axes": [axes], "skip": ["plan.tensor_parallel_size > 32"]}
-    right, wrong, big, skipped = sweep(asked, out=tmp_path).points.to_pylist()
+    requested = {**DEFINITION, "axes": [axes], "skip": ["plan.tensor_parallel_size > 32"]}
+    right, wrong, big, skipped = sweep(requested, out=tmp_path).points.to_pylist()
 
     assert [row["status"] for row in (right, wrong, big, skipped)] == [
         "completed", "failed", "infeasible", "skipped",
@@ -173,7 +173,7 @@ def test_input_that_is_wrong_for_all_points_is_refused_before_anything_is_writte
     axes = {"plan.tensor_paralel_size": [1, 2]}
 
     with pytest.raises(SweepError, match=r"not one of the 2 points is right.*(?s:.)*did you mean"):
-        sweep({**ASKED, "axes": axes}, out=tmp_path / "never")
+        sweep({**DEFINITION, "axes": axes}, out=tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
 
@@ -194,8 +194,8 @@ def slow_requests(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("slow_requests")
 def test_a_point_that_takes_too_long_is_recorded_and_the_rest_goes_on(tmp_path: Path) -> None:
     axes = {"workload.synthetic.requests": [10, 300, 20]}
-    asked = {**ASKED, "axes": axes, "timeout_s": 100}
-    first, long, last = sweep(asked, out=tmp_path).points.to_pylist()
+    requested = {**DEFINITION, "axes": axes, "timeout_s": 100}
+    first, long, last = sweep(requested, out=tmp_path).points.to_pylist()
 
     assert (first["status"], last["status"]) == ("completed", "completed")
     assert (long["status"], long["reason"]) == ("failed", "took longer than timeout_s: 100 s")
@@ -204,7 +204,7 @@ def test_a_point_that_takes_too_long_is_recorded_and_the_rest_goes_on(tmp_path: 
 @pytest.mark.usefixtures("slow_requests")
 def test_failed_points_are_computed_again_when_asked(tmp_path: Path) -> None:
     axes = {"workload.synthetic.requests": [10, 300]}
-    sweep({**ASKED, "axes": axes, "timeout_s": 100}, out=tmp_path)
+    sweep({**DEFINITION, "axes": axes, "timeout_s": 100}, out=tmp_path)
     content = json.loads((tmp_path / "sweep.json").read_text())
     content["definition"]["sweep"]["timeout_s"] = 1000
     (tmp_path / "sweep.json").write_text(json.dumps(content))
@@ -232,22 +232,22 @@ def test_a_disk_that_is_full_leaves_earlier_parts_and_the_sweep_goes_on_later(
         with pytest.raises(
             ResultsError, match="No space left on device; parts written before are intact"
         ):
-            sweep(ASKED, out=tmp_path / "full")
+            sweep(DEFINITION, out=tmp_path / "full")
     kept = open_sweep(tmp_path / "full").status_counts
     resume(tmp_path / "full")
-    sweep(ASKED, out=tmp_path / "whole")
+    sweep(DEFINITION, out=tmp_path / "whole")
 
     assert (kept["completed"], kept["pending"]) == (2, 2)
     assert rows(tmp_path / "full") == rows(tmp_path / "whole")
 
 
 def test_whole_runs_are_kept_and_used_again(tmp_path: Path) -> None:
-    asked = {**ASKED, "store": "runs", "metrics": ["p99_*", "output_throughput"]}
-    first = sweep(asked, out=tmp_path)
+    requested = {**DEFINITION, "store": "runs", "metrics": ["p99_*", "output_throughput"]}
+    first = sweep(requested, out=tmp_path)
     runs = sorted(path.name for path in (tmp_path / "runs").iterdir())
     for part in (tmp_path / "points").rglob("*.parquet"):
         part.unlink()
-    again = sweep(asked, out=tmp_path)
+    again = sweep(requested, out=tmp_path)
 
     assert runs == sorted(row["run_id"] for row in first.points.to_pylist())
     assert "p99_ttft_ms" in again.metrics
@@ -258,7 +258,7 @@ def test_whole_runs_are_kept_and_used_again(tmp_path: Path) -> None:
 
 
 def test_seeds_give_an_interval_for_each_setting(tmp_path: Path) -> None:
-    done = sweep({**ASKED, "axes": {"scheduler.max_num_seqs": [8]}, "repeat": 3}, out=tmp_path)
+    done = sweep({**DEFINITION, "axes": {"scheduler.max_num_seqs": [8]}, "repeat": 3}, out=tmp_path)
     values = [row["mean_ttft_ms"] for row in done.points.to_pylist()]
     (interval,) = done.intervals("mean_ttft_ms")
 
