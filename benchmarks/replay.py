@@ -5,8 +5,8 @@ with ``--actors 1 2 8 64`` only the table of one process against so many Ray act
 Every case runs in a process of its own on one core, the engine loaded before: ``door`` is all of
 ``replay_trace`` (read, generate, price, route, replay, measure), ``play`` the engine with its
 records, ``save`` what the run's folder takes, nearly all of it ``ops.parquet``. Rates are
-operations over CPU seconds of the door; wall seconds stand beside them. Targets: 3 million a second
-where nothing contends, 300 thousand with two replicas contending on one leaf.
+operations over CPU seconds of the API call; wall seconds stand beside them. Targets: 3 million a
+second where nothing contends, 300 thousand with two replicas contending on one leaf.
 """
 
 import argparse

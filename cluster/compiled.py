@@ -1,4 +1,4 @@
-"""The only door to numba: ``@compiled`` functions, and where their machine code is kept.
+"""The only import of numba: ``@compiled`` functions, and the cache of their machine code.
 
 numba's disk cache looks only at the file of the function itself, so an edited helper, or an edited
 constant, would go on giving old results. The cache folder is therefore named by a digest of every

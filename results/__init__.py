@@ -1,5 +1,5 @@
 # A package of corsair-sim (corsair_sim/import_check.py looks for this line).
-"""The ledger: what a run leaves behind, and how to read it again."""
+"""Result tables: writing and reading runs."""
 
 from typing import TYPE_CHECKING
 

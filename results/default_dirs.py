@@ -1,4 +1,4 @@
-"""Where results land unless told otherwise, under the current folder."""
+"""Default output folders, under the current folder."""
 
 from pathlib import Path
 

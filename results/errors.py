@@ -1,4 +1,4 @@
-"""The one error of this room that a user may see."""
+"""The error that this package shows to users."""
 
 from typing import ClassVar
 

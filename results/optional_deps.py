@@ -1,4 +1,4 @@
-"""Packages that not everybody has installed, brought in when somebody wants what they do."""
+"""Lazy imports of optional dependencies."""
 
 from importlib import import_module
 from typing import Any

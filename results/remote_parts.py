@@ -1,4 +1,4 @@
-"""Parts of tables on their way from one process to another, as bytes."""
+"""Parts of tables as bytes, for transport between processes."""
 
 from typing import TypeAlias
 

@@ -1,4 +1,4 @@
-"""One table as one Parquet file of its own, for what is no run and no sweep."""
+"""Writes one table as one Parquet file, outside runs and sweeps."""
 
 from pathlib import Path
 

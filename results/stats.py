@@ -1,4 +1,4 @@
-"""Student's t: how wide a 95 % confidence interval is when it rests on few samples."""
+"""Student's t quantiles for 95 % confidence intervals of few samples."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""A map while it is being built: how nodes, links and cards are put into it."""
+"""The builder of a topology: adds nodes, links and cards."""
 
 from dataclasses import dataclass
 

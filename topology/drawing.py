@@ -1,4 +1,4 @@
-"""A map as boxes, lines and words with places: all of a picture but the drawing of it."""
+"""A topology as placed boxes, lines and labels, before rendering."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What a map is made of, counted."""
+"""Counts of a topology's components."""
 
 from collections.abc import Mapping
 

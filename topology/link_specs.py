@@ -1,4 +1,4 @@
-"""Published end-to-end latencies cut into legs, one per link, that add up to them exactly."""
+"""Splits published end-to-end latencies into one part per link, with an exact sum."""
 
 from dataclasses import dataclass, replace
 

@@ -1,4 +1,4 @@
-"""The ways between PCIe switches: inside a server, out to a leaf, over spines and in again.
+"""Shortest paths between PCIe switches: inside a server, and over leaves and spines.
 
 Searched once per switch inside its own server and once per leaf over leaves and spines; the two
 are joined when a way is asked for. So the work and the tables grow with servers plus leaves

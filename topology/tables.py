@@ -1,4 +1,4 @@
-"""The map as columns: nodes with their places in the picture, and links."""
+"""The topology as columns: nodes with their positions, and links."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The vocabulary of the map: kinds of nodes and links, the graph's type, the room's error."""
+"""Types of the topology: kinds of nodes and links, the graph, the error."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass

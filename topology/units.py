@@ -1,4 +1,4 @@
-"""Doors from the units of datasheets to SI, and back for print."""
+"""Conversion from datasheet units to SI, and back for output."""
 
 from dataclasses import dataclass
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""Parallelism: how many cards share a model, and who holds which slice of which tensor.
+"""Parallelism: cards per replica, and the shard of each tensor on each card.
 
 A replica is a pipeline of stages; a stage is one tensor group of cards (each of eight chiplets).
 Ranks of a replica run stage by stage: ``rank = stage * tensor_parallel_size + position``. Expert

@@ -1,4 +1,4 @@
-"""Which prompts begin alike: a trace's block ids as keys of KV blocks."""
+"""Shared prefixes of prompts: a trace's block ids as keys of KV blocks."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Traffic fitted to published traces, for when the trace itself is not at hand.
+"""Generators fitted to published traces.
 
 Each fit takes the rate, 14 quantiles of both lengths and one figure of burstiness, measured on the
 published file. Prompt and output lengths are drawn independently (their logarithms correlate by

@@ -1,4 +1,4 @@
-"""Who holds which slice of which tensor: one tensor on one card, or a whole replica as columns."""
+"""Tensor shards: of one tensor on one card, or of a whole replica as columns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,1 +1,2 @@
-"""Cards as Ray actors: the one room that imports ray. What they compute is cluster.perf_model's."""
+"""Cards as Ray actors. This is the only package that imports ray; it computes with
+cluster.perf_model."""

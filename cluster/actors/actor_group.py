@@ -1,4 +1,5 @@
-"""The actors of a run: made from their cards, kept together by server, made anew when lost."""
+"""The group of Ray actors of one run: one placement bundle per server; lost actors are
+restarted."""
 
 import time
 from collections import defaultdict
@@ -69,7 +70,8 @@ class Worker(Protocol):
 
 
 WorkerState: TypeAlias = Callable[[Sequence[Any]], Worker]
-"""Makes the share of some cards from their descriptions, of which the crew reads only ``name``."""
+"""Makes the share of some cards from their descriptions, of which the actor group reads only
+``name``."""
 
 
 class CardActor:
@@ -157,10 +159,10 @@ class ActorGroup:
         nodes = [fetch(actor.node.remote()) for actor in self._actors]
         versions = [fetch(self.ask(actor, "version")) for actor in range(len(self))]
         own = self._share([]).version()
-        strangers = sorted({node for node, v in zip(nodes, versions, strict=True) if v != own})
-        if strangers:
+        others = sorted({node for node, v in zip(nodes, versions, strict=True) if v != own})
+        if others:
             raise ActorGroupError(
-                f"another version of corsair-sim runs on node {strangers[0]}: install the same one "
+                f"another version of corsair-sim runs on node {others[0]}: install the same one "
                 "on all nodes of the Ray cluster"
             )
         self._homes = nodes

@@ -1,4 +1,4 @@
-"""What must be equal in all processes of a run for its bits to be so."""
+"""Version fingerprint that all workers must share."""
 
 import functools
 import hashlib

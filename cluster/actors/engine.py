@@ -1,6 +1,6 @@
-"""The engine of ``serve --engine ray``: a run as in one process, carried out by the cards' actors.
+"""The engine of ``serve --engine ray``: the same run as in one process, on the cards' actors.
 
-Nothing here imports Ray before it is connected to (see ``hiring``).
+Nothing here imports Ray before it is connected to (see ``session``).
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ class RayEngine:
         return RayEngine(self._actor_session.beside())
 
     def assemble(self, resolved: Resolved) -> Machine:
-        """Lay the machine out, hire an actor for every card that has a rank, and price it."""
+        """Lay the machine out, create an actor for every card that has a rank, and price it."""
         layout = lay_out(resolved)  # what does not fit is refused before anything is started
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}

@@ -1,4 +1,4 @@
-"""One run over the crew: parts are run, every card accounts for the log, what is lost is redone.
+"""Runs the parts of one run on the actor group, accumulates the log per card, repeats lost work.
 
 The unit of redoing is a part's accounts on one actor. Engines are deterministic, so a lost account
 is had again by running its part once more for that actor alone; the others keep what they have.

@@ -1,4 +1,4 @@
-"""The log of a part on its way to the actors that account for it, so much of it at a time."""
+"""Sends the step log of a part to its actors in batches, with bounded flight."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Independent parts of a run: replicas that never hear of one another, and their requests."""
+"""Cuts a run into independent parts: replicas that share no state, with their requests."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace

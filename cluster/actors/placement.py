@@ -1,4 +1,4 @@
-"""Which actor hosts which cards. Results are per card: nobody sees the packing in them."""
+"""Assigns cards to actors. Results are per card and do not depend on it."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Operations as columns, from the cards' actors to the writer."""
+"""Streams operations as columns from the cards' actors to the writer."""
 
 from collections import deque
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The cards' columns, from their actors to the writer."""
+"""Streams the columns of cards from their actors to the writer."""
 
 from cluster.actors.actor_group import ActorGroup, Lost, Ref, fetch
 from cluster.actors.worker import Place

@@ -1,6 +1,6 @@
 """The engine of ``replay --engine ray``: cards price and account, the shared network is one part.
 
-Nothing here imports Ray before it is connected to (see ``hiring``).
+Nothing here imports Ray before it is connected to (see ``session``).
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +24,7 @@ class RayReplayEngine:
         self._actor_session = actor_session
 
     def assemble(self, resolved: ResolvedReplay) -> ReplayMachine:
-        """Lay the machine out, hire an actor for every card that has a rank, and price it.
+        """Lay the machine out, create an actor for every card that has a rank, and price it.
 
         What cannot be laid out is refused before anything is started.
         """

@@ -1,4 +1,4 @@
-"""What an actor does for its cards in a replay: price rows, encode columns.
+"""The work of an actor for its cards in a replay: price rows, encode columns.
 
 Each answer depends on its arguments alone. An actor that has nothing to price loads none of what
 pricing needs: of many actors that is most of their memory.

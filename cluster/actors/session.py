@@ -1,4 +1,4 @@
-"""From a Ray that may not run yet to a crew that stands; both are let go at the end.
+"""Starts or joins Ray, creates the actors, and releases both on exit.
 
 Ray reads its environment when it is imported, so nothing here imports it before ``connected`` has
 set that up: what needs it is imported inside functions.
@@ -38,7 +38,7 @@ class ActorSession:
 
     @property
     def actor_group(self) -> "ActorGroup":
-        """The crew that has been hired."""
+        """The actor group that has been created."""
         if self._actor_group is None:
             raise RuntimeError("the machine is assembled first")
         return self._actor_group
@@ -46,7 +46,7 @@ class ActorSession:
     def create_actors(
         self, share: "WorkerState", cards: Mapping[int, Any], servers: Mapping[int, int]
     ) -> "ActorGroup":
-        """Start or join Ray and hire an actor for every card; both maps are in card order.
+        """Start or join Ray and create an actor for every card; both maps are in card order.
 
         Raises
         ------
@@ -66,7 +66,7 @@ class ActorSession:
         return actor_group
 
     def beside(self) -> "ActorSession":
-        """For another crew on the same Ray; it is let go with this one."""
+        """For another actor group on the same Ray; it is let go with this one."""
         other = ActorSession(self._address, self._cards_per_actor, self._notice)
         other._leader = self
         return other

@@ -1,4 +1,4 @@
-"""Ray tasks with bounded flight: work that may be lost, answered in whatever order it comes.
+"""Ray tasks with a bounded number in flight; lost tasks are retried, answers come in any order.
 
 What the work is, is the caller's: a function that workers can import, and its arguments. Ray is
 imported late, as everywhere here: it reads its environment when it is imported.

@@ -1,4 +1,5 @@
-"""What an actor does for the cards it hosts: price, run, account. Plain, and testable as such."""
+"""The work of an actor for its cards: price, run, accumulate. Needs no Ray and is tested
+without."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -142,8 +143,8 @@ class WorkerState:
         """Compile all that is needed, so that the machine code lies on this node's disk."""
         Ledger(prices, [0], max_bins=2)
         if apart:
-            nobody = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
-            PartRun(nobody, arrivals, prices, limits, joules).advance(0)
+            empty = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
+            PartRun(empty, arrivals, prices, limits, joules).advance(0)
 
     def begin(
         self,

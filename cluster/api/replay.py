@@ -1,4 +1,4 @@
-"""The Python door of operation traces: ask, get times, keep them if you like."""
+"""``replay_trace``: replay an operation trace, return its times, optionally write them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""What both Python doors do with a run: hand it to an engine, and keep it on disk."""
+"""What ``simulate`` and ``replay_trace`` share: choosing the engine and writing the run."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""The Python door: ask, get numbers, keep them if you like."""
+"""``simulate``: run a scenario, return its results, optionally write them."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace

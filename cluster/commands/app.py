@@ -1,4 +1,4 @@
-"""The ``corsair-sim`` command: finds the one module that is asked for, and speaks of errors."""
+"""The ``corsair-sim`` command: imports the requested command lazily and formats errors."""
 
 import os
 import sys

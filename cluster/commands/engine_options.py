@@ -1,4 +1,4 @@
-"""Options of a run: where it lands, and who carries it out, the same for all that can use Ray."""
+"""Options of a run: output folder and engine, the same for all commands that can use Ray."""
 
 from collections.abc import Callable
 from enum import StrEnum
@@ -36,7 +36,7 @@ RayAddress = Annotated[
 
 
 class CarriedOut(TypedDict):
-    """The same, as the Python door takes it."""
+    """The same, as the Python API takes it."""
 
     engine: Literal["local", "ray"]
     cards_per_actor: int | Literal["auto"]
@@ -76,5 +76,5 @@ def _number(cards_per_actor: str) -> int | Literal["auto"]:
 
 
 def _silent(text: str) -> None:
-    """Tell nobody."""
+    """Report nothing."""
     del text

@@ -1,4 +1,4 @@
-"""Small pictures made of letters, for a terminal that can show them."""
+"""Sparklines for terminals that can show them."""
 
 import sys
 from collections.abc import Sequence

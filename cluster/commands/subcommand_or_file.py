@@ -1,4 +1,4 @@
-"""A command whose first word is a file or the name of a further command."""
+"""A command whose first argument is a file or a subcommand."""
 
 from typer.core import TyperGroup
 

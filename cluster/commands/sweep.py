@@ -26,7 +26,7 @@ class End(StrEnum):
 
 
 class Where(TypedDict):
-    """Who runs the points, as the Python door takes it."""
+    """Who runs the points, as the Python API takes it."""
 
     engine: Literal["local", "ray"]
     ray_address: str | None

@@ -1,4 +1,4 @@
-"""What a disaggregated run spends: its pools, and the messages between them.
+"""Energy of a disaggregated run: its pools, and the messages between them.
 
 A message's joules, at both ends and on all links, are the sending card's, as a send's between
 stages are.

@@ -1,4 +1,4 @@
-"""Who carries a disaggregated run out: an engine for each pool, of whatever kind."""
+"""Engines of a disaggregated run: one for each pool."""
 
 from collections.abc import Callable, Iterator
 from typing import Protocol

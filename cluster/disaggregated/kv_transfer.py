@@ -1,4 +1,4 @@
-"""Prompts' KV on its way from pool to pool: messages that contend on the map's links."""
+"""KV transfers from the prefill to the decode pool: messages that contend on links."""
 
 from dataclasses import dataclass, replace
 

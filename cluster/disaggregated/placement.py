@@ -1,4 +1,4 @@
-"""The two pools as machines on one map, and the KV that each pair of their ranks has in common."""
+"""Places both pools on one topology, and finds the KV that each pair of ranks shares."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace

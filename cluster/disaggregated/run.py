@@ -1,4 +1,4 @@
-"""A disaggregated run: prefill all, hand all over, decode all. Nothing flows back, so it is exact.
+"""A disaggregated run: prefill, KV transfer, decode. Exact, because nothing flows back.
 
 The prefill pool serves every request as if it asked for one token (and throws that away); the
 decode pool is given all of a prompt's KV, computes the last prompt token again and emits the first

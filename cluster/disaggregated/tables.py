@@ -1,4 +1,4 @@
-"""The tables of a disaggregated run: those of its pools laid together, and the transfers'.
+"""Tables of a disaggregated run: those of its pools merged, and the transfers.
 
 The functions of ``cluster.serving.tables`` by the same names. Replicas of the decode pool are
 numbered behind those of the prefill pool.

@@ -1,1 +1,1 @@
-"""What the machine costs: arrays in, arrays out; no time, no files."""
+"""The performance model: costs of operations as arrays; no simulated time, no files."""

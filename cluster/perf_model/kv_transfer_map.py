@@ -1,4 +1,4 @@
-"""Which card hands which part of a prompt's KV to which, between two plans of one model."""
+"""Which card sends which part of a prompt's KV to which card, between two plans of one model."""
 
 from collections import defaultdict
 from dataclasses import dataclass

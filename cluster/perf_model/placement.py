@@ -1,4 +1,4 @@
-"""Where the ranks of a plan stand: tensor groups in the tightest place that holds them."""
+"""Places the ranks of a plan: each tensor group in the tightest level that holds it."""
 
 from typing import ClassVar
 

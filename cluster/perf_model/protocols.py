@@ -1,4 +1,4 @@
-"""What the machine reads of the map: figures by dotted key, and route tables of cards."""
+"""Protocols of the topology that the performance model reads: figures and route tables."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""Sums over time bins, laid into the bins of a longer run of which theirs is a part."""
+"""Maps sums over time bins into the bins of a longer run."""
 
 from dataclasses import fields
 

@@ -1,4 +1,4 @@
-"""The words between pricing, the serving engines and accounting: price tables and the step log."""
+"""Data shared by pricing, the serving engines and the timeline: price tables and the step log."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias

@@ -1,4 +1,4 @@
-"""What a cluster costs to own and to run, with the band that its uncertain figures leave.
+"""Total cost of ownership of a cluster, with the range that uncertain figures leave.
 
 Prices are not public (every ``cost`` figure of the catalogue says what stands behind it), so no
 amount is given without its low and its high: those of all figures together, each taken where it

@@ -1,4 +1,4 @@
-"""What a replay's times amount to: critical path, waits, overlap, bubbles and steps."""
+"""Analyses a replay's times: critical path, waits, overlap, bubbles and steps."""
 
 from collections import Counter
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the critical path waits for: bounds of operations, links, latency, others in the way."""
+"""Attributes the critical path to causes: bounds of operations, links, latency, contention."""
 
 from dataclasses import dataclass
 
@@ -87,7 +87,7 @@ def causes_of(
 
 
 def _transfer(operations: Operations, replayed: Replayed) -> Integers:
-    """[meeting of a repeat] its first leg, -1 where the meeting is all that happens."""
+    """[matched call of a repeat] its first leg, -1 where the matched call is all that happens."""
     found = np.full(replayed.matched_calls, -1, np.int64)
     rows = np.flatnonzero(operations.transfer >= 0)
     found[replayed.matched_call[rows]] = operations.transfer[rows]

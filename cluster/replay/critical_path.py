@@ -1,4 +1,4 @@
-"""The critical path: walked backward from the last end, always to whoever was waited for.
+"""The critical path, walked backward from the last end to the operation that was waited for.
 
 Its segments lie end to end from 0 to the makespan, so their times sum to it exactly.
 """
@@ -25,7 +25,7 @@ class Phase(IntEnum):
     PREPARE = PREPARE
     """What a rank does before it communicates."""
     TRANSFER = TRANSFER
-    """From the last driver's coming to the end of the meeting."""
+    """From the last driver's coming to the end of the matched call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

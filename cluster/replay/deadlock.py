@@ -1,4 +1,4 @@
-"""Why nothing can happen any more: who waits for what, and the cycle that they form."""
+"""Explains a deadlock: the waiting operations and the cycle that they form."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,8 +19,8 @@ Flags = npt.NDArray[np.bool_]
 def explain(operations: Operations, matched_calls: MatchedCalls, there: Flags, ended: Flags) -> str:
     """Tell what the first waiting operation of every stream waits for.
 
-    ``there`` are the operations that wait for others in their meeting, ``ended`` those that are
-    over.
+    ``there`` are the operations that wait for others in their matched call, ``ended`` those that
+    are over.
     """
     knot = _Knot(
         operations=operations,

@@ -1,4 +1,4 @@
-"""The replay engine's door: operations and transfers in, times and link loads out."""
+"""The replay engine's entry point: operations and transfers in, times and link loads out."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Collectives as many messages, each in the way of others link by link.
+"""Expands collectives into messages that contend link by link.
 
 A call becomes an entry and an exit on its own stream and, between them, round by round, sends and
 receives on streams of their own, so that those of one round are under way together. A rank begins

@@ -1,4 +1,4 @@
-"""What both engines are given and what both give back."""
+"""Inputs and outputs of both replay engines."""
 
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -62,8 +62,8 @@ class Operations:
     duration_ps: Integers
     """0 or more. Of communication: its preparation, before it is there."""
     transfer: Integers
-    """First leg of what its meeting does, in ``Transfers``; -1 for work, and for members that leave
-    it to the others of their meeting."""
+    """First leg of what its matched call does, in ``Transfers``; -1 for work, and for members that
+    leave it to the others of their matched call."""
     group: Integers
     """Of a collective, into the groups below; -1 elsewhere."""
     peer: Integers
@@ -108,14 +108,14 @@ class Replayed:
     end_ps: Integers
     """[repeats x n]"""
     matched_call: Integers
-    """[n] which meeting each row belonged to in the first repeat, -1 for work; in each further
-    repeat it is ``meetings`` more."""
+    """[n] which matched call each row belonged to in the first repeat, -1 for work; in each further
+    repeat it is ``matched calls`` more."""
     matched_calls: int
     """Of one repeat."""
     begin_ps: Integers
-    """[repeats x meetings] when its last driver was there."""
+    """[repeats x matched calls] when its last driver was there."""
     finish_ps: Integers
-    """[repeats x meetings] when its last leg left."""
+    """[repeats x matched calls] when its last leg left."""
     makespan_ps: int
     """The last of ``end_ps``."""
     bin_ps: int

@@ -1,4 +1,4 @@
-"""Programs that repeat: written out, where one repeat's calls would meet another's."""
+"""Unrolls programs that repeat where calls of different repeats match each other."""
 
 from dataclasses import replace
 from typing import Any
@@ -32,8 +32,8 @@ def even(operations: Operations) -> Operations:
 def alike(matched_calls: MatchedCalls) -> bool:
     """Whether the k-th call of every repeat meets calls of the same repeat.
 
-    So it is where all the meetings of a key have equally many members: then every rank that makes
-    the call at all makes it equally often.
+    So it is where all the matched calls of a key have equally many members: then every rank that
+    makes the call at all makes it equally often.
     """
     if not len(matched_calls):
         return True

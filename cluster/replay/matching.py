@@ -1,4 +1,4 @@
-"""Who meets whom: the k-th call of one rank with the k-th call of every other."""
+"""Matches communication calls: the k-th call of one rank with the k-th call of every other."""
 
 from dataclasses import dataclass
 
@@ -13,17 +13,17 @@ class MatchedCalls:
     """Of one repeat, numbered by their lowest row."""
 
     of: Integers
-    """[n] the meeting of each row, -1 for work."""
+    """[n] the matched call of each row, -1 for work."""
     key: Integers
     """[m] a number for what calls must share to meet."""
     transfer: Integers
-    """[m] first leg, -1 where the meeting is all that happens."""
+    """[m] first leg, -1 where the matched call is all that happens."""
     drivers: Integers
     """[m] how many must be there before it begins, missing ones included."""
     member_offsets: Integers
     """[m + 1] into ``members``."""
     members: Integers
-    """Rows, rising within a meeting."""
+    """Rows, rising within a matched call."""
 
     def __len__(self) -> int:
         return len(self.transfer)
@@ -35,7 +35,7 @@ def pair(operations: Operations) -> MatchedCalls:
     Raises
     ------
     ReplayError
-        Members of a meeting name different transfers, or none of them is a driver.
+        Members of a matched call name different transfers, or none of them is a driver.
     """
     rows = np.flatnonzero(operations.kind != Kind.WORK)
     key, side = _keys(operations, rows)
@@ -84,7 +84,7 @@ def _call(key: Integers, side: Integers) -> Integers:
 
 
 def _meeting_numbers(key: Integers, call: Integers) -> tuple[Integers, Integers]:
-    """[c] the meeting of each call and [m] the first call of each, numbered by the latter."""
+    """[c] the matched call of each call and [m] the first call of each, numbered by the latter."""
     both = key * (int(call.max(initial=0)) + 1) + call
     _, first, found = np.unique(both, return_index=True, return_inverse=True)
     rank_of = np.empty(len(first), np.int64)

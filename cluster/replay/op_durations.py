@@ -1,4 +1,4 @@
-"""What the rows of a program take by themselves: on priced cards, or on bare endpoints."""
+"""Durations of a program's rows without contention: on priced cards, or on bare endpoints."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol

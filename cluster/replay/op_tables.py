@@ -57,7 +57,7 @@ class CardOps:
     start_ps: Integers
     """[r x k]"""
     begin_ps: Integers
-    """[r x k] when the last rank of its meeting was there, or NO_MEETING."""
+    """[r x k] when the last rank of its matched call was there, or NO_MEETING."""
     end_ps: Integers
     """[r x k]"""
 

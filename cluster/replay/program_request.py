@@ -1,4 +1,4 @@
-"""What a scenario asks to be generated, and whether the replica has room for it."""
+"""The program that a scenario requests, and whether the replica has room for it."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""One replay: a resolved operation trace becomes times. No files, no globals, no own clock."""
+"""One replay: from a resolved operation trace to times. No files and no globals."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
@@ -87,7 +87,8 @@ class ReplayOutcome:
     """[row of the template] row in which it ends."""
 
     def moments(self, op: Integers) -> tuple[Integers, Integers, Integers]:
-        """[k] start, begin and end of operations of the program; begin is -1 without a meeting."""
+        """[k] start, begin and end of operations of the program; begin is -1 without a matched
+        call."""
         replayed = self.replayed
         repeat, row = np.divmod(op, max(1, len(self.entry)))
         first = repeat * self.operations.rows

@@ -1,4 +1,4 @@
-"""From what a replay measured to the columns of its tables."""
+"""Replay results as the columns of its tables."""
 
 from collections.abc import Iterator, Sequence
 

@@ -1,1 +1,1 @@
-"""What a user asked for: the scenario file, checked, resolved and named."""
+"""The scenario: loaded, checked, resolved, identified."""

@@ -1,4 +1,4 @@
-"""What every piece of a scenario is made of: frozen values that refuse what they do not know."""
+"""Base class of scenario blocks: frozen values that reject unknown keys."""
 
 from typing import Annotated, TypeAlias
 

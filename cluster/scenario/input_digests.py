@@ -1,4 +1,4 @@
-"""Files that a run was made from, as its manifest tells of them."""
+"""Digests of a run's input files, for its manifest."""
 
 from hashlib import file_digest
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a run is: the digest of everything that can change its results, and of nothing else."""
+"""The run's identity: a digest of everything that can change its results, and of nothing else."""
 
 import hashlib
 import json

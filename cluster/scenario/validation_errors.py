@@ -1,4 +1,4 @@
-"""What is wrong with a scenario, one line for each breach: where, which key, what it may be."""
+"""Validation errors of a scenario, one line each: where, which key, what is allowed."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Which requests can never run, whatever else is asked, and how long a run lasts at least."""
+"""Requests that can never be admitted, and a lower bound of the run's length."""
 
 import numpy as np
 

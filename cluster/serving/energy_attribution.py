@@ -1,4 +1,4 @@
-"""The requests of a run as those who share its energy out want them."""
+"""Request columns needed to attribute energy to requests."""
 
 import numpy as np
 

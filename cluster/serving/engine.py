@@ -1,4 +1,4 @@
-"""The serving engine's door: requests and prices in, times out, watched from outside."""
+"""The serving engine's entry point: requests and prices in, times out, with an observer."""
 
 import time
 from typing import ClassVar

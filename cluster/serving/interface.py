@@ -1,4 +1,4 @@
-"""What both engines are given and what both give back."""
+"""Inputs and outputs of both serving engines."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace

@@ -1,4 +1,4 @@
-"""One run: a resolved scenario becomes numbers. No files, no globals, no clock but the engine's."""
+"""One serving run: from a resolved scenario to engine results. No files and no globals."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace

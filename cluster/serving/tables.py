@@ -1,4 +1,4 @@
-"""From what an engine counted to the columns of a run's tables."""
+"""Engine results as the columns of a run's tables."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple

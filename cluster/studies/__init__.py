@@ -1,1 +1,1 @@
-"""Questions that take many runs, or set a run beside something that is known."""
+"""Studies over many runs, and comparisons with published figures."""

@@ -1,4 +1,4 @@
-"""How small a cluster, or how much traffic: bisection with a simulation at every step.
+"""Smallest cluster or highest rate, by bisection with a simulation at every step.
 
 Assumed is that more cards, and less traffic, never serve worse. It need not hold exactly: another
 replica changes who meets whom, and a larger cluster may stand on longer cables. So every verdict

@@ -1,4 +1,4 @@
-"""What lies where and why: the map of memory, what is left, and what streaming costs."""
+"""Explains memory placement: contents, headroom, and the cost of streaming."""
 
 from collections import Counter
 from collections.abc import Iterator

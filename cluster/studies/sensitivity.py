@@ -1,4 +1,4 @@
-"""Which assumption matters: every uncertain figure moved from its low to its high.
+"""Sensitivity to assumptions: every uncertain figure moved from its low to its high.
 
 One figure at a time gives the tornado; all at once, drawn independently and evenly from their
 ranges, gives the band in which a headline number lies. Ranges are those of the catalogue: they say

@@ -1,4 +1,4 @@
-"""What a run rests on: figures that are assumed, and where it leaves what was calibrated."""
+"""Assumptions of a run: assumed figures, and where it leaves the calibrated range."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias

@@ -1,4 +1,4 @@
-"""What both Python doors do with the engine that is asked for."""
+"""How both API functions choose the engine."""
 
 from typing import Any
 

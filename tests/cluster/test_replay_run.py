@@ -1,4 +1,4 @@
-"""The door of operation traces, end to end."""
+"""``replay_trace``, end to end."""
 
 import json
 from pathlib import Path

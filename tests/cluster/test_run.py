@@ -1,4 +1,4 @@
-"""The Python door: the same thing always, named by its content, and nothing lost."""
+"""``simulate``: reproducible, identified by content, nothing lost."""
 
 import subprocess
 import sys

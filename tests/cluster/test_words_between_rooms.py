@@ -1,4 +1,5 @@
-"""Rooms that are strangers write the same words in the same order, since columns go by position."""
+"""Packages that do not import each other list the same names in the same order: columns go by
+position."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""Where ranks meet: every collective and every message must be known to all who take part."""
+"""Checks that every collective and message appears in the traces of all its ranks."""
 
 from collections.abc import Sequence
 
@@ -42,10 +42,10 @@ class _Rendezvous:
             raise self._refusal(
                 rows[0], f"process group {name!r} has rank {absent[0]}, which has no file"
             )
-        strangers = rows[~np.isin(trace.rank[rows], ranks)]
-        if strangers.size:
+        unknown = rows[~np.isin(trace.rank[rows], ranks)]
+        if unknown.size:
             raise self._refusal(
-                strangers[0], f"process group {name!r} is without rank {trace.rank[strangers[0]]}"
+                unknown[0], f"process group {name!r} is without rank {trace.rank[unknown[0]]}"
             )
         per_rank = {rank: rows[trace.rank[rows] == rank] for rank in ranks}
         for rank in ranks[1:]:

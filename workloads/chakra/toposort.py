@@ -1,4 +1,4 @@
-"""Dependencies of one rank: known, without circles, and every node after what it waits for."""
+"""Topological order of one rank's nodes, with checks for unknown nodes and cycles."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace

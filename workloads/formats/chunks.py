@@ -1,4 +1,4 @@
-"""How an array is walked: rows of the contracted axis, cut into pieces that stay in cache."""
+"""Splits arrays along the contracted axis into chunks that stay in cache."""
 
 import math
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a number format is: bits, blocks, and the DIMC mode that multiplies it."""
+"""A number format: bits, blocks, and the DIMC mode that multiplies it."""
 
 from dataclasses import dataclass
 from fractions import Fraction

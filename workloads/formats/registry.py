@@ -1,4 +1,4 @@
-"""Every number format by its name, and how names are read.
+"""Registry of number formats, and the parser of their names.
 
 ``mxint{4,8,16}`` and ``bfp{12,16,24}_64`` are the same arithmetic (BFP16 counts 8 bits of mantissa
 and 8 of the shared exponent); a name may state another block (``mxint8_k32``, ``bfp12_16``), and

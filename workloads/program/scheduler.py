@@ -1,4 +1,4 @@
-"""The order of things: each stage works on the slots' batches in turn, step after step.
+"""Schedules the program: each stage processes the slots' batches in turn, step after step.
 
 The rows of a batch at a stage form a chain: each waits for the one before, the first also for what
 it receives and for the stage to be done with the batch before. Sends and receives run beside that.

@@ -1,4 +1,4 @@
-"""The words of an operation program: its columns with unit and meaning, and its vocabularies."""
+"""Schema of operation programs: columns with unit and meaning, and enumerations."""
 
 from typing import ClassVar
 

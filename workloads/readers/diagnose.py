@@ -1,4 +1,4 @@
-"""Which line of a file is wrong, and why: the slow, careful look that only a refused file gets."""
+"""Finds the first wrong line of a rejected file, and the reason."""
 
 import csv
 import difflib

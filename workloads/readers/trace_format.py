@@ -1,4 +1,4 @@
-"""What a trace format is (its columns, units and quirks) and what reading a file of it gives."""
+"""Description of a trace format (columns, units, quirks), and the rows read from a file."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias

@@ -1,1 +1,1 @@
-"""What is counted, what each count costs in joules, and how a card's power moves with its clock."""
+"""Energy: counted events, joules per event, and card power as a function of the clock."""

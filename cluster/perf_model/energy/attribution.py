@@ -1,4 +1,4 @@
-"""Whose energy it was: every step's joules shared out to the requests that it served.
+"""Attributes the energy of every step to the requests that it served.
 
 Of a step, the work that grows with its tokens (and KV from LPDDR) is shared by token, attention
 goes to the decode rows and prompt chunks that caused it, and the LM head to the rows that emit. So

@@ -1,4 +1,4 @@
-"""The words of energy: what operations are counted in, and what vector work is made of.
+"""Energy counters: what operations are counted in, and the mix of vector work.
 
 Counts are whole numbers of one card, so that sums depend on no order. They are what the hardware
 does, as it is timed: whole tiles, the fullest chiplet of a group standing for all of its chiplets,

@@ -1,4 +1,4 @@
-"""How the energy of one operation moves with the clock, so that a full card draws what it should.
+"""Energy per operation as a function of the clock, fitted to the card's published power.
 
 Of the power at full load (``topology.power``), the static watts and LPDDR at full rate do not move
 with the clock; the rest is work whose rate does. So the rest over f is the energy of one operation,

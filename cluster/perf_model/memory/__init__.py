@@ -1,4 +1,4 @@
-"""What lies where on the chiplets, whether it fits, and what would."""
+"""Placement of weights and KV cache in SRAM and LPDDR, and whether they fit."""
 
 from cluster.perf_model.memory.fit import DoesNotFit, Fit, Holding, fit
 from cluster.perf_model.memory.shard import MemoryInputError

@@ -1,4 +1,4 @@
-"""What to say when it does not fit: by how much, and what would."""
+"""Advice when a model does not fit: the shortfall, and what would fit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""What it brings to keep each piece of weights in SRAM: its bytes there, and the time saved."""
+"""Benefit of keeping each piece of weights in SRAM: its bytes, and the time saved."""
 
 from collections import Counter
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a scenario lets expect of each replica: how many sequences, how long, how many prompts."""
+"""Expected load of each replica: sequences, their length, prompts."""
 
 from dataclasses import replace
 

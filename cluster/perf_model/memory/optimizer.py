@@ -1,4 +1,4 @@
-"""The choice of ``auto``: which weights lie in SRAM, for the traffic that is expected.
+"""Optimizer of ``auto``: which weights are kept in SRAM for the expected traffic.
 
 SRAM is filled stage by stage with the pieces that save most time for a byte, beside room for the KV
 of all expected sequences, of half of them, of a quarter and so on; the fillings and the two pure

@@ -1,4 +1,4 @@
-"""Where each class of weights of each layer lies, as values.
+"""Placement of each class of weights of each layer in SRAM or LPDDR.
 
 Classes: ``attention``, ``mlp`` (dense, shared expert, router), ``experts``, ``embedding``, ``head``
 and ``vectors``. Vectors (norms, biases, taps) are operands of the vector units and always lie in

@@ -1,4 +1,4 @@
-"""What a scenario says of memory."""
+"""Memory settings of a scenario."""
 
 from cluster.perf_model.memory.loading import other_bytes
 from cluster.perf_model.memory.placement import Pins

@@ -1,4 +1,4 @@
-"""How long one stage works on a step of a given size: priced without the tables of all sizes."""
+"""Time of one stage for a step of one size, priced without the full tables."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias

@@ -1,4 +1,4 @@
-"""What pricing is given, and what it refuses."""
+"""Inputs of pricing, and their checks."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

@@ -1,4 +1,4 @@
-"""What operations count for energy, beside their picoseconds: whole numbers of one card.
+"""Energy counts of operations: whole numbers of one card.
 
 A product streams its tiles from SRAM once, reads x and writes y in FP16; vector work reads and
 writes FP16. What comes from LPDDR is written to SRAM before it is streamed. In attention every tile

@@ -1,4 +1,4 @@
-"""A full pipeline in steady decode, in closed form: what calibration and quick looks need."""
+"""Steady-state decode of a full pipeline in closed form, for calibration and estimates."""
 
 import math
 from dataclasses import dataclass

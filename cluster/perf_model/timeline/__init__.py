@@ -1,4 +1,4 @@
-"""What every stage did when: the step log and the prices, summed into time bins."""
+"""Activity of every stage over time: the step log and the prices, summed into time bins."""
 
 from cluster.perf_model.timeline.accumulate import FIRST_BIN_PS, Account, AccountError
 from cluster.perf_model.timeline.bins import Bins

@@ -1,4 +1,4 @@
-"""The account of a run: takes the step log window by window and keeps the books."""
+"""Accumulates the step log of a run into time bins, window by window."""
 
 from typing import ClassVar
 

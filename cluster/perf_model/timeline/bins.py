@@ -1,4 +1,4 @@
-"""What an account gives: sums per stage and time bin."""
+"""Sums per stage and time bin."""
 
 from dataclasses import dataclass
 

@@ -200,7 +200,7 @@ def _homes(operations: Operations, matched_calls: MatchedCalls, queue: Integers)
 def _slots(
     transfers: Transfers, matched_calls: MatchedCalls, homes: Integers, queues: int
 ) -> tuple[Records, Records]:
-    """Slots, each with as many entries as the widest leg of its meetings needs."""
+    """Slots, each with as many entries as the widest leg of its matched calls needs."""
     uses = np.diff(transfers.use_offsets)
     for leg in np.flatnonzero(transfers.then >= 0)[::-1]:
         uses[leg] = max(uses[leg], uses[transfers.then[leg]])

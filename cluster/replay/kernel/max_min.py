@@ -1,4 +1,4 @@
-"""Max-min fair speeds of the legs that are in each other's way."""
+"""Max-min fair speeds of legs that contend."""
 
 import math
 from typing import Any

@@ -1,4 +1,4 @@
-"""Operations start and end as soon as their times are known; these may lie ahead of the clock.
+"""Starts and ends operations as soon as their times are known, also ahead of the clock.
 
 Nothing but the fabric needs a clock: every other time is a maximum and a sum of times known
 already. What begins later hangs on a leg that is still under way, so it cannot begin before it.
@@ -63,7 +63,7 @@ def end(state: State, o: int, row: int, end_ps: int) -> None:
 
 @inlined
 def go_on(state: State, m: int, leg: int, at_ps: int) -> None:
-    """Begin ``leg`` of a meeting; legs that use nothing pass at once, the last one ends it."""
+    """Begin ``leg`` of a matched call; legs that use nothing pass at once, the last one ends it."""
     control, legs = state.control[0], state.legs
     while leg != NONE and legs[leg]["first"] == legs[leg + 1]["first"]:
         at_ps += legs[leg]["latency_ps"] + legs[leg]["work_ps"]
@@ -84,7 +84,7 @@ def go_on(state: State, m: int, leg: int, at_ps: int) -> None:
 
 @inlined
 def finish(state: State, m: int, at_ps: int) -> None:
-    """End a meeting and all its members that are there."""
+    """End a matched call and all its members that are there."""
     control = state.control[0]
     state.met[m]["finish_ps"] = at_ps
     repeat = m // control["matched_calls"]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cluster.perf_model.tables import Integers, Records
 
 NONE = -1
-"""No operation, no meeting, no leg, no entry."""
+"""No operation, no matched call, no leg, no entry."""
 NEVER = -1
 """It has not happened."""
 LONGEST_PS = 9 * 10**15
@@ -66,7 +66,7 @@ MEETING = _record("leg", "drivers", "home", "first")
 """Of one repeat; one more than there are. ``first`` is that of its members."""
 
 MET = _record("missing", "begin_ps", "finish_ps")
-"""How far a meeting of some repeat has come."""
+"""How far a matched call of some repeat has come."""
 
 LEG = _record("latency_ps", "work_ps", "then", "first", floats=("peak",))
 
@@ -116,7 +116,7 @@ class State(NamedTuple):
     start_ps: Integers
     """[operation] latest end so far of what it waits for, until it starts."""
     end_ps: Integers
-    """[operation] when it was there, until its meeting ends."""
+    """[operation] when it was there, until its matched call ends."""
     seen: npt.NDArray[np.int32]
     """[operation] ends of those that it waits for that have come, or THERE, or ENDED."""
     ready: Records

@@ -1,4 +1,4 @@
-"""What is read off a finished run: the critical path, joined intervals, and where steps end."""
+"""Reads a finished run: the critical path, merged intervals, and the ends of steps."""
 
 from typing import NamedTuple
 
@@ -13,7 +13,7 @@ from cluster.replay.matching import pair
 
 WORK, PREPARE, TRANSFER = 0, 1, 2
 """An operation that takes its own time; what a rank does before it communicates; from the last
-driver's coming to the end of the meeting."""
+driver's coming to the end of the matched call."""
 COMPUTES, MOVES = 1, 2
 """What a row does while it lasts; both may be."""
 
@@ -43,7 +43,7 @@ class Past(NamedTuple):
     dep_offsets: Integers
     deps: Integers
     member_offsets: Integers
-    """[m + 1] of the meetings of one repeat."""
+    """[m + 1] of the matched calls of one repeat."""
     members: Integers
     start_ps: Integers
     end_ps: Integers

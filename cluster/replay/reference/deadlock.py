@@ -1,4 +1,4 @@
-"""Why nothing can happen any more: who waits for what, which calls nobody makes, and a cycle."""
+"""Explains a deadlock: the waiting operations, the missing calls, and the cycle."""
 
 from collections.abc import Iterator, Sequence
 from itertools import groupby

@@ -12,7 +12,7 @@ class Fabric:
     def __init__(self, *, contended: bool) -> None:
         self.contended = contended
         self.active: dict[int, Flow] = {}
-        """By meeting, which has one leg under way at a time."""
+        """By matched call, which has one leg under way at a time."""
         self.flows: list[Flow] = []
         """All that ever were."""
         self._changed = False

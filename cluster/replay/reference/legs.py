@@ -37,7 +37,7 @@ class Stretch(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Flow:
-    """A leg in the fabric, for one meeting: how fast it went when, and when it leaves."""
+    """A leg in the fabric, for one matched call: how fast it went when, and when it leaves."""
 
     matched_call: int
     home: Queue

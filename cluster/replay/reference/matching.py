@@ -1,4 +1,4 @@
-"""Who meets whom: calls are paired by their order in the program, before any time passes."""
+"""Matches communication calls by their order in the program, before simulated time starts."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from cluster.replay.interface import Kind, Operations, ReplayError
 from cluster.replay.reference.operation import Operation, Queue
 
 Key: TypeAlias = tuple[str, int, int, int]
-"""What members of one meeting have in common: the word, whose call it is, and its tag."""
+"""What members of one matched call have in common: the word, whose call it is, and its tag."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -46,7 +46,8 @@ class _Calls:
     matched_calls: list[list[Operation]] = field(default_factory=list)
 
     def add(self, operation: Operation) -> None:
-        """The k-th call of one rank (and of one end of a message) belongs to the k-th meeting."""
+        """The k-th call of one rank (and of one end of a message) belongs to the k-th matched
+        call."""
         caller = (operation.rank, operation.kind)
         call = self.made[caller]
         self.made[caller] += 1
@@ -56,7 +57,7 @@ class _Calls:
 
 
 def pair(operations: list[Operation], columns: Operations) -> list[MatchedCall]:
-    """All meetings, numbered by their lowest row."""
+    """All matched calls, numbered by their lowest row."""
     groups = _groups(columns)
     keyed: dict[Key, _Calls] = {}
     for operation in operations:

@@ -1,4 +1,4 @@
-"""How fast each leg may go when several want the same link."""
+"""Max-min fair speeds of the legs that share links."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias

@@ -35,9 +35,9 @@ class Event(IntEnum):
     """
 
     LEAVE = 0
-    """A meeting's leg that shares nothing is over."""
+    """A matched call's leg that shares nothing is over."""
     ENTER = 1
-    """A meeting's leg is past its latency."""
+    """A matched call's leg is past its latency."""
     THERE = 2
     """A row is prepared to meet the others."""
     END = 3
@@ -73,7 +73,7 @@ def replay_reference(
 
 
 class Simulation:
-    """The rows, their meetings, and the fabric between them."""
+    """The rows, their matched calls, and the fabric between them."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Simulation:
         self.legs = read_legs(transfers)
         self.fabric = Fabric(contended=contended)
         self.agenda: list[tuple[int, Event, int, int]] = []
-        """A heap of (time, what, number of the row or meeting, leg)."""
+        """A heap of (time, what, number of the row or matched call, leg)."""
         self.observer = observer
         self.done = 0
 

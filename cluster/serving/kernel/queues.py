@@ -1,4 +1,4 @@
-"""Requests on their way between a replica's queue, its half-read prompts, and its slots."""
+"""Moves requests between a replica's queue, its partly read prompts, and its slots."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is written down while the simulation runs: the step log, latencies and progress."""
+"""Records the step log, latencies and progress during a simulation."""
 
 import numpy as np
 

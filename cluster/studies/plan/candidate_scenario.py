@@ -1,4 +1,4 @@
-"""A candidate as a scenario of its own, and what a simulation says of it."""
+"""A candidate as a scenario, and its simulation."""
 
 import os
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What all shapes of a study share, and the prices of one of them."""
+"""Context shared by all shapes of a study, and the prices of one shape."""
 
 from dataclasses import dataclass, replace
 from typing import TypeAlias

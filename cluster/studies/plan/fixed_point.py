@@ -1,4 +1,4 @@
-"""Compiled: the rate at which a candidate is full, and what it is like below that."""
+"""Compiled: saturation throughput of a candidate, and its latencies at lower load."""
 
 import math
 from typing import Any

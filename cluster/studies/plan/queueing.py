@@ -67,7 +67,7 @@ def seated_ps(
     Full seats serve ``most`` and ``inside`` of them are taken on the mean; ``ends`` are the stay of
     one alone, and of one of full seats.
 
-    Births and deaths as in Erlang's formula, but for a stay that is longer the more share the
+    Birth-death queue (Erlang B) whose service time grows with occupancy: the more share the
     steps: linear from one alone to those inside, and on to full seats. What waits goes at the pace
     of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
     correction for many servers.

@@ -1,4 +1,4 @@
-"""The door of plan studies: ask for the best ways to lay a model on a cluster."""
+"""``plan``: the best ways to place a model on a cluster."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

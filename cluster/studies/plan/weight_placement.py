@@ -1,4 +1,4 @@
-"""Where the weights of a shape lie: one way by mode, or as ``auto`` has it for each batch."""
+"""Weight placement of a shape: fixed by mode, or chosen by ``auto`` for each batch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""The Python door of sweeps: ask, watch, read; go on with what was stopped."""
+"""``sweep`` and ``resume``: run a sweep, observe it, continue one that was stopped."""
 
 import platform
 import sys

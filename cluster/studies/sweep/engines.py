@@ -1,4 +1,4 @@
-"""Who runs the points: this process, or Ray tasks. Both give the same results."""
+"""Engines of a sweep: this process, or Ray tasks. Both give the same results."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence

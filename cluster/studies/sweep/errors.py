@@ -1,4 +1,4 @@
-"""What a user sees when a sweep is asked for wrongly."""
+"""The error of a wrong sweep definition."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches

@@ -1,4 +1,4 @@
-"""What scenarios name, opened once for all points that name it."""
+"""Cache of the files and models that scenarios name, opened once for all points."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A bounded memory of what was made last."""
+"""A small LRU cache."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -1,4 +1,4 @@
-"""Who watches a sweep."""
+"""Observers of a sweep."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol

@@ -1,4 +1,4 @@
-"""What a sweep's folder already holds: rows that are still right are kept, by their run_id."""
+"""Reuses the rows of a sweep's folder that are still valid, by their run_id."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

@@ -63,7 +63,7 @@ class Nodes:
         self.left = [cluster.add_node(num_cpus=1) for _ in range(count)]
 
     def lose(self, actor_group: Any) -> None:
-        """Kill the processes of one on which an actor of the crew was started."""
+        """Kill the processes of one on which an actor of the actor group was started."""
         homes = {actor_group.home(actor) for actor in range(len(actor_group))}
         node = next(node for node in self.left if node.node_id in homes)
         self.left.remove(node)

@@ -38,7 +38,8 @@ def on_ray(tmp_path: Path, four_replicas: Mapping[str, Any]) -> Callable[..., Ru
 
 @pytest.fixture
 def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
-    """Have a blow fall on the crew at each of the first so many windows; tells how many fell."""
+    """Have a blow fall on the actor group at each of the first so many windows; tells how many
+    fell."""
 
     def prepare(blow: Blow, times: int) -> list[int]:
         from cluster.actors import executor

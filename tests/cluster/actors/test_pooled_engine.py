@@ -1,4 +1,4 @@
-"""Pools on actors: two crews on one Ray, and the bits of one process."""
+"""Pools on actors: two actor group on one Ray, and the bits of one process."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path

@@ -69,7 +69,8 @@ class Blows:
 
 @pytest.fixture
 def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, set[int]], None]:
-    """Have a blow fall on the crew whenever a card among those of these numbers is asked for."""
+    """Have a blow fall on the actor group whenever a card among those of these numbers is asked
+    for."""
 
     def prepare(blow: Blow, asked_for: set[int]) -> None:
         from cluster.actors.remote_operations import OpSource

@@ -1,4 +1,4 @@
-"""The compiled engine's door: windows, one signature, refusals, and what must always hold."""
+"""The compiled engine's entry point: windows, one signature, refusals, invariants."""
 
 from collections.abc import Callable
 from dataclasses import fields, replace

@@ -1,4 +1,4 @@
-"""The compiled engine's door: times by hand, windows, what it refuses."""
+"""The compiled engine's entry point: times by hand, windows, refusals."""
 
 import os
 import subprocess
