@@ -4,6 +4,8 @@ vLLM 0.33's own scheduler, given the same prices, takes 119 ms to the first toke
 one prompt alone leaves a scheduler no choice but to stream it.
 """
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -13,6 +15,7 @@ from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals
+from cluster.serving.reference import serve_reference
 from cluster.serving.run import assemble
 
 BUDGET = 512
@@ -64,13 +67,14 @@ def streamed_ps(prices: PriceTables, prompt: int) -> int:
     return free_ps[-1]
 
 
+@pytest.mark.parametrize("engine", [serve, serve_reference])
 @pytest.mark.parametrize(("prompt", "vllm_ms"), [(12_000, 118.9), (2_048, 53.4)])
 def test_a_prompt_alone_takes_what_vllms_scheduler_takes(
-    prices: PriceTables, prompt: int, vllm_ms: float
+    prices: PriceTables, engine: Any, prompt: int, vllm_ms: float
 ) -> None:
     limits = assemble(resolve(load(rack()))).limits
 
-    served = serve(alone(prompt), prices, limits)
+    served = engine(alone(prompt), prices, limits)
 
     assert served.first_token_ps[0] == streamed_ps(prices, prompt)
     assert served.first_token_ps[0] / 1e9 == pytest.approx(vllm_ms, rel=0.01)
