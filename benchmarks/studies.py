@@ -1,8 +1,8 @@
 """The tables of docs/studies/disaggregation.md and prefix-caching.md, made anew from runs.
 
-Run ``python benchmarks/studies.py [TABLE ...]`` (``azure-8b``, ``azure-70b``, ``mooncake-8b``,
-``mooncake-70b``; all of them by default) where the traces lie beside the project. It prints
-Markdown; a few minutes each.
+Run ``python benchmarks/studies.py [TABLE ...]`` (``azure-8b``, ``azure-70b``, ``host-70b``,
+``mooncake-8b``, ``mooncake-70b``; all of them by default) where the traces lie beside the project.
+It prints Markdown, rows and then what each of them sets; a few minutes each.
 """
 
 import argparse
@@ -45,44 +45,96 @@ def at(trace: str, rate_scale: float) -> dict[str, Any]:
     return {"workload": {"synthetic": None, "trace": trace, "rate_scale": rate_scale}}
 
 
+def plan(tensor: int, stages: int) -> dict[str, Any]:
+    """Cards of a group, and stages."""
+    return {"plan": {"tensor_parallel_size": tensor, "pipeline_parallel_size": stages}}
+
+
+def seats(requests: int) -> dict[str, Any]:
+    """At most so many requests run at a time (60 by default)."""
+    return {"scheduler": {"max_num_seqs": requests}}
+
+
+def narrow_pools(tokens: int) -> dict[str, Any]:
+    """A prefill pool of TP 2 x PP 8, with in SRAM what finds room there."""
+    memory = {"memory": {"mode": "auto"}}
+    return {"pools": {"prefill": merged(plan(2, 8), memory, chunk(tokens))}}
+
+
+def rows_at(
+    trace: str, rate: float, setups: Mapping[str, dict[str, Any]]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every set-up at so many times a trace's rate."""
+    for name, changes in setups.items():
+        yield f"x{rate}, {name}", merged(at(trace, rate), changes)
+
+
 def azure_8b() -> Iterator[tuple[str, dict[str, Any]]]:
     """Two servers, 16 cards."""
-    for rate in (1, 4, 5, 16, 20, 40, 60):
-        for tokens in (512, 128):
-            shared = merged(at(AZURE, rate), UNDIVIDED, chunk(tokens))
-            yield f"x{rate}, undivided, chunk {tokens}", shared
-        yield f"x{rate}, pools, whole", merged(at(AZURE, rate), {"transfer": {"mode": "whole"}})
-        yield f"x{rate}, pools, layerwise", at(AZURE, rate)
+    setups = {
+        **{f"undivided, chunk {n}": merged(UNDIVIDED, chunk(n)) for n in (512, 128, 32)},
+        "undivided, chunk 32, TP 1 x PP 8": merged(UNDIVIDED, plan(1, 8), chunk(32)),
+        "pools, whole": {"transfer": {"mode": "whole"}},
+        "pools, layerwise": {},
+        "pools, chunk 1,024, prefill TP 1 x PP 8": {
+            "pools": {"prefill": merged(plan(1, 8), chunk(1024))}
+        },
+    }
+    for rate in (1, 4, 16, 20, 40, 60):
+        yield from rows_at(AZURE, rate, setups)
     loose = {"slo": {"tpot_s": 0.0022}}
-    shared = merged(at(AZURE, 40), UNDIVIDED, chunk(128), loose)
-    yield "x40, undivided, chunk 128; TPOT 2.2 ms will do", shared
-    yield "x40, pools, layerwise; likewise", merged(at(AZURE, 40), loose)
+    for name in ("undivided, chunk 128", "pools, chunk 1,024, prefill TP 1 x PP 8"):
+        yield f"x40, {name}; TPOT 2.2 ms", merged(at(AZURE, 40), setups[name], loose)
 
 
 def azure_70b() -> Iterator[tuple[str, dict[str, Any]]]:
     """A rack, 64 cards; pools of 16 and 48."""
-    wide = {"plan": {"tensor_parallel_size": 8, "pipeline_parallel_size": 8}}
+    narrow = merged(UNDIVIDED, plan(2, 32), seats(256))
+    setups = {
+        "undivided, chunk 512": merged(UNDIVIDED, chunk(512)),
+        "undivided, chunk 512, 256 seats": merged(UNDIVIDED, seats(256), chunk(512)),
+        "undivided, chunk 128": merged(UNDIVIDED, chunk(128)),
+        "undivided, chunk 128, 256 seats": merged(UNDIVIDED, seats(256), chunk(128)),
+        "undivided, chunk 128, TP 8 x PP 8": merged(UNDIVIDED, plan(8, 8), chunk(128)),
+        "undivided, chunk 128, TP 2 x PP 32, 256 seats": merged(narrow, chunk(128)),
+        "undivided, chunk 32, TP 2 x PP 32, 256 seats": merged(narrow, chunk(32)),
+        "pools, chunk 512": {"pools": {"prefill": chunk(512)}},
+        "pools, chunk 2,048": {"pools": {"prefill": chunk(2048)}},
+        "pools, chunk 1,024, prefill TP 2 x PP 8": narrow_pools(1024),
+        "pools, chunk 2,048, prefill TP 2 x PP 8": narrow_pools(2048),
+    }
     for rate in (1, 4, 16):
-        for tokens in (512, 128):
-            shared = merged(at(AZURE, rate), UNDIVIDED, chunk(tokens))
-            yield f"x{rate}, undivided, chunk {tokens}", shared
-        shared = merged(at(AZURE, rate), UNDIVIDED, chunk(128), wide)
-        yield f"x{rate}, undivided, chunk 128, TP 8 x PP 8", shared
-        for tokens in (512, 2048):
-            prefill = {"pools": {"prefill": chunk(tokens)}}
-            yield f"x{rate}, pools, chunk {tokens}", merged(at(AZURE, rate), prefill)
+        yield from rows_at(AZURE, rate, setups)
+
+
+def host_70b() -> Iterator[tuple[str, dict[str, Any]]]:
+    """The same where a host takes its time before every batch."""
+    narrow = merged(UNDIVIDED, plan(2, 32), seats(256))
+    setups = {
+        "undivided, chunk 128": merged(UNDIVIDED, chunk(128)),
+        "undivided, chunk 32, TP 2 x PP 32, 256 seats": merged(narrow, chunk(32)),
+        "undivided, chunk 128, TP 2 x PP 32, 256 seats": merged(narrow, chunk(128)),
+        "pools, chunk 1,024, prefill TP 2 x PP 8": narrow_pools(1024),
+    }
+    for rate, overhead_s in ((4, 20e-6), (4, 100e-6), (16, 100e-6)):
+        host = {"hardware_set": {"host.overhead_s": overhead_s}}
+        for name, changes in setups.items():
+            yield (
+                f"x{rate}, host {1e6 * overhead_s:.0f} us, {name}",
+                merged(at(AZURE, rate), host, changes),
+            )
 
 
 def mooncake_8b() -> Iterator[tuple[str, dict[str, Any]]]:
     """Two servers, 16 cards, prompts of 12,000 tokens."""
     slo = {"slo": {"ttft_s": 2.0, "tpot_s": 0.002}}
+    setups = {
+        **{f"undivided, chunk {n}": merged(slo, UNDIVIDED, chunk(n)) for n in (512, 128, 64, 32)},
+        "pools, whole": merged(slo, {"transfer": {"mode": "whole"}}),
+        "pools, layerwise": slo,
+    }
     for rate in (1, 3):
-        for tokens in (512, 128):
-            shared = merged(at(MOONCAKE, rate), slo, UNDIVIDED, chunk(tokens))
-            yield f"x{rate}, undivided, chunk {tokens}", shared
-        yield f"x{rate}, pools, layerwise", merged(at(MOONCAKE, rate), slo)
-    whole = {"transfer": {"mode": "whole"}}
-    yield "x1, pools, whole", merged(at(MOONCAKE, 1), slo, whole)
+        yield from rows_at(MOONCAKE, rate, setups)
 
 
 def mooncake_70b() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -101,6 +153,7 @@ def mooncake_70b() -> Iterator[tuple[str, dict[str, Any]]]:
 TABLES = {
     "azure-8b": ("disaggregated-8b.yaml", azure_8b),
     "azure-70b": ("disaggregated-70b.yaml", azure_70b),
+    "host-70b": ("disaggregated-70b.yaml", host_70b),
     "mooncake-8b": ("disaggregated-8b.yaml", mooncake_8b),
     "mooncake-70b": ("llama-70b-rack.yaml", mooncake_70b),
 }
@@ -112,6 +165,17 @@ def number(value: float | None, digits: int = 3) -> str:
         return ""
     rounded = float(f"{value:.{digits}g}")
     return f"{rounded:,.0f}" if abs(rounded) >= 100 else f"{rounded:g}"
+
+
+def words(changes: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    """What ``--set`` takes for these overrides, without the workload."""
+    for name, value in changes.items():
+        if name == "workload":
+            continue
+        if isinstance(value, Mapping):
+            yield from words(value, f"{above}{name}.")
+        else:
+            yield f"--set {above}{name}={'null' if value is None else value}"
 
 
 def row(label: str, summary: Mapping[str, Any]) -> str:
@@ -159,9 +223,14 @@ def main() -> None:
         file, rows = TABLES[name]
         print(f"\n## {name}\n{HEAD if name != 'mooncake-70b' else ''}", flush=True)
         write = cache_row if name == "mooncake-70b" else row
+        said = {}
         for label, changes in rows():
             run = simulate(load(ROOT / "examples" / file, **changes))
             print(write(label, run.summary), flush=True)
+            said[label.partition(", ")[2]] = " ".join(words(changes))
+        print("\n| ... | |\n|---|---|")
+        for label, text in said.items():
+            print(f"| {label} | {f'`{text}`' if text else ''} |", flush=True)
 
 
 if __name__ == "__main__":

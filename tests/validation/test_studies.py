@@ -1,0 +1,75 @@
+"""What docs/studies concludes from the published traces, held to new runs."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster import load, simulate
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACES = ROOT / ".." / "shared" / "data" / "traces"
+AZURE = TRACES / "AzureLLMInferenceTrace_conv.csv"
+MOONCAKE = TRACES / "mooncake_conversation_trace.jsonl"
+UNDIVIDED = ("pools=null", "transfer=null")
+NARROW = ("plan.tensor_parallel_size=2", "plan.pipeline_parallel_size=32")
+BEST_POOLS = (
+    "pools.prefill.plan={tensor_parallel_size: 2, pipeline_parallel_size: 8}",
+    "pools.prefill.memory.mode=auto",
+    "pools.prefill.scheduler.max_num_batched_tokens=1024",
+)
+
+pytestmark = [
+    pytest.mark.data,
+    pytest.mark.slow,
+    pytest.mark.skipif(not AZURE.is_file(), reason="the published traces are not here"),
+]
+
+
+def served(example: str, trace: Path, rate: float, *sets: str) -> Any:
+    words = [f"workload.trace={trace}", f"workload.rate_scale={rate}", *sets]
+    return simulate(load(ROOT / "examples" / example, sets=words)).summary
+
+
+def test_undivided_cards_answer_sooner_and_pools_more_evenly() -> None:
+    shared = served(
+        "disaggregated-70b.yaml",
+        AZURE,
+        4,
+        *UNDIVIDED,
+        *NARROW,
+        "scheduler.max_num_seqs=256",
+        "scheduler.max_num_batched_tokens=32",
+    )
+    divided = served("disaggregated-70b.yaml", AZURE, 4, *BEST_POOLS)
+
+    assert shared["slo_attainment"] > 0.999
+    assert divided["slo_attainment"] > 0.999
+    assert 5 * shared["mean_ttft_ms"] < divided["mean_ttft_ms"]
+    assert divided["p99_tpot_ms"] < 2.0 < shared["p99_tpot_ms"] < 2.5
+
+
+def test_small_chunks_carry_sixteen_times_the_rate_where_large_ones_do_not() -> None:
+    small, large = (
+        served(
+            "disaggregated-70b.yaml",
+            AZURE,
+            16,
+            *UNDIVIDED,
+            *NARROW,
+            "scheduler.max_num_seqs=256",
+            f"scheduler.max_num_batched_tokens={tokens}",
+        )
+        for tokens in (32, 128)
+    )
+
+    assert small["slo_attainment"] > 0.999
+    assert large["slo_attainment"] < 0.5
+
+
+def test_one_rack_carries_the_mooncake_conversations_as_recorded() -> None:
+    recorded = served("llama-70b-rack.yaml", MOONCAKE, 1.0)
+
+    assert recorded["completed"] == 12_031
+    assert recorded["mean_ttft_ms"] < 1_000
+    assert recorded["p99_ttft_ms"] < 5_000
