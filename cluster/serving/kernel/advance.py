@@ -67,11 +67,9 @@ def advance(state: State, log: Records) -> int:
 
 @inlined
 def finish_slot(state: State, r: int) -> None:
-    """The first slot of the replica whose step ends now emits; whoever can go on is woken."""
+    """The slot of the replica whose step ends now emits; slots that can go on are woken."""
     control, replica = state.control[0], state.replicas[r]
-    s = 0
-    while state.slots[r, s]["state"] != FLIGHT or state.slots[r, s]["at_ps"] != control["now_ps"]:
-        s += 1
+    s = replica["event_slot"]
     slot = state.slots[r, s]
     oldest = oldest_flight(control, slot)
     end_ps = state.ends_ps[r, s, oldest]
@@ -81,7 +79,8 @@ def finish_slot(state: State, r: int) -> None:
     if control["asynchronous"] or owes_the_way_back(state, r, s, end_ps):
         slot["state"] = READY
         slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"])
-    wake(state, r)
+    if replica["queued"] + replica["half"] + replica["stalled"] > 0:
+        wake(state, r)
 
 
 @inlined
@@ -115,11 +114,9 @@ def start(state: State, r: int, log: Records) -> int:
     """
     control = state.control[0]
     tries = (control["max_num_seqs"] + 2) * (state.slots.shape[1] + 1)
+    s = state.replicas[r]["event_slot"]
     while tries > 0:
         tries -= 1
-        s = first_ready(state, r)
-        if s == NONE:
-            return 0
         schedule(state, r, s)
         if control["preempted"] > 0:
             wake(state, r)
@@ -129,6 +126,9 @@ def start(state: State, r: int, log: Records) -> int:
         settle(state, r, s, started)
         if started:
             return 1
+        s = first_ready(state, r)
+        if s == NONE:
+            return 0
     control["status"] = STUCK
     return 0
 
@@ -145,6 +145,7 @@ def settle(state: State, r: int, s: int, started: bool) -> None:
         return
     if slot["flights"] == 0:
         slot["state"] = IDLE
+        state.replicas[r]["stalled"] |= slot["members"] > 0
         return
     oldest = oldest_flight(control, slot)
     slot["state"] = FLIGHT

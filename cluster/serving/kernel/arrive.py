@@ -70,6 +70,7 @@ def wake(state: State, r: int) -> None:
     """Every idle slot of the replica with anything to do is ready now."""
     replica = state.replicas[r]
     prompts = replica["queued"] + replica["half"]
+    replica["stalled"] = 0
     for s in range(state.slots.shape[1]):
         slot = state.slots[r, s]
         if slot["state"] == IDLE and slot["members"] + prompts > 0:

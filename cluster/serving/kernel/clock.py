@@ -1,7 +1,7 @@
 """Which replica acts next: a binary heap of replicas by (time, kind of event, number)."""
 
 from cluster.compiled import inlined
-from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, READY, START, State
+from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, NONE, READY, START, State
 
 
 @inlined
@@ -9,18 +9,24 @@ def reschedule(state: State, r: int) -> None:
     """Find the next event of replica ``r`` anew and put the replica where it belongs."""
     finish_ps = FOREVER
     ready_ps = FOREVER
+    finishing = ready = NONE
     for s in range(state.slots.shape[1]):
         slot = state.slots[r, s]
-        if slot["state"] == FLIGHT:
-            finish_ps = min(finish_ps, slot["at_ps"])
-        elif slot["state"] == READY:
-            ready_ps = min(ready_ps, slot["at_ps"])
+        at_ps = slot["at_ps"]
+        if slot["state"] == FLIGHT and at_ps < finish_ps:
+            finish_ps = at_ps
+            finishing = s
+        elif slot["state"] == READY and at_ps < ready_ps:
+            ready_ps = at_ps
+            ready = s
     start_ps = ready_ps
     if state.control[0]["asynchronous"] == 0:  # else a step is composed while stage 0 is busy
         start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])
     replica = state.replicas[r]
-    replica["event"] = FINISH if finish_ps <= start_ps else START
+    finishes = finish_ps <= start_ps
+    replica["event"] = FINISH if finishes else START
     replica["event_ps"] = min(finish_ps, start_ps)
+    replica["event_slot"] = finishing if finishes else ready
     sink(state, rise(state, replica["place"]))
 
 

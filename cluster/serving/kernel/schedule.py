@@ -179,8 +179,6 @@ def oldest(state: State, r: int) -> int:
 def read_on(state: State, r: int, s: int, h: int) -> int:
     """Give half-read prompt ``h`` its next chunk; what came of it."""
     control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
-    if replica["short_for"] != NONE:
-        return NO_MORE
     half = state.half_read[r, h]
     rest = half["known"] - half["computed"]
     tokens = chunk_of(state, r, rest)

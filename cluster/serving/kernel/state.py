@@ -147,6 +147,7 @@ REPLICA = _record(
     "place",  # where this one stands in it
     "event_ps",
     "event",
+    "event_slot",
     "return_ps",
     "outstanding",
     "running",  # members of its slots and half-read prompts
@@ -158,6 +159,7 @@ REPLICA = _record(
     "steps",
     "used",  # KV in use, in units of the first constraint
     "short_for",  # the oldest running request while it has been left out, else NONE
+    "stalled",  # whether a slot may be idle although it has members
     "stale",  # preempted requests with batches in flight
     "free_seats",
     "seen_waiting",  # as of the last snapshot, and what was routed here since

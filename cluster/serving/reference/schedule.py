@@ -62,8 +62,6 @@ class Scheduler:
     def _read_on(self, request: Request) -> bool:
         """Give a half-read prompt its next chunk; false if the slot takes no more of prompts."""
         replica = self.replica
-        if replica.short_for is not None:
-            return False
         tokens = self._chunk(request)
         last = tokens == request.remaining
         if last and len(self.slot.members) == self.slot.seats:
