@@ -57,13 +57,11 @@ def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
         control["newcomers"] += 1
     unpack(state, r, half, request)
     grow(state, r, half, blocks_after(state, half, tokens), tokens)
+    give_chunk(state, r, half, tokens, tokens == rest)
     if tokens < rest:
         replica["half"] += 1
-        control["reading"] += 1
-        give_chunk(state, r, half, tokens, False)
     else:
-        place = join(state, r, s, half)
-        give_chunk(state, r, state.members[r, s, place], tokens, True)
+        join(state, r, s, half)
     return True
 
 

@@ -116,7 +116,7 @@ def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
     return min(blocks, behind)
 
 
-@called
+@inlined
 def has_room(state: State, r: int, member: Any, blocks: int, chunk: int) -> bool:
     """Whether ``member`` can come to hold ``blocks`` after a chunk of that length."""
     control, windows, units, held = state.control[0], state.windows, state.units, state.held
@@ -162,7 +162,7 @@ def blocks_after(state: State, member: Any, tokens: int) -> int:
     return int(max(needed, member["capacity"] // block_size))
 
 
-@called
+@inlined
 def grow(state: State, r: int, member: Any, blocks: int, chunk: int) -> None:
     """Let ``member`` hold ``blocks`` after a chunk of that length; there is room."""
     control = state.control[0]

@@ -51,8 +51,8 @@ def leave_queue(state: State, r: int, number: int, before: int) -> None:
 
 
 @inlined
-def join(state: State, r: int, s: int, member: Any) -> int:
-    """Copy ``member`` to its place by age among those of slot ``s``; return the place."""
+def join(state: State, r: int, s: int, member: Any) -> None:
+    """Copy ``member`` to its place by age among those of slot ``s``."""
     slot, rows = state.slots[r, s], state.members[r, s]
     place = slot["members"]
     while place > 0 and rows[place - 1]["order"] > member["order"]:
@@ -61,10 +61,9 @@ def join(state: State, r: int, s: int, member: Any) -> int:
     rows[place] = member
     slot["members"] += 1
     state.requests[member["request"]]["slot"] = s
-    return int(place)
 
 
-@called
+@inlined
 def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
     """Schedule ``tokens`` tokens of a prompt, whose blocks are there; after the last it emits."""
     control = state.control[0]
@@ -86,6 +85,8 @@ def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> No
     if last:
         member["emits"] |= control["bit"]
         member["read_row"] = state.replicas[r]["steps"]
+    else:
+        control["reading"] += 1
     member["flights"] |= control["bit"] * control["asynchronous"]
 
 

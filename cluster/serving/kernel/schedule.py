@@ -67,7 +67,7 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
         place = last
         if h >= replica["half"] or state.control[0]["budget"] == 0:
             break
-        outcome = read_on(state, r, s, h) if open_for_prompts else NO_MORE
+        outcome = read_some(state, r, s, h) if open_for_prompts else NO_MORE
         open_for_prompts = outcome != NO_MORE
         h += outcome in (READ_ON, NO_MORE)
         place += outcome == READ_OUT  # it stands there now
@@ -175,10 +175,10 @@ def oldest(state: State, r: int) -> int:
     return lowest
 
 
-@called
+@inlined
 def read_on(state: State, r: int, s: int, h: int) -> int:
     """Give half-read prompt ``h`` its next chunk; what came of it."""
-    control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
+    replica, slot = state.replicas[r], state.slots[r, s]
     half = state.half_read[r, h]
     rest = half["known"] - half["computed"]
     tokens = chunk_of(state, r, rest)
@@ -190,13 +190,17 @@ def read_on(state: State, r: int, s: int, h: int) -> int:
         if reads and replica["half"] == h:
             return GONE
     grow(state, r, half, blocks_after(state, half, tokens), tokens)
+    give_chunk(state, r, half, tokens, tokens == rest)
     if tokens < rest:
-        control["reading"] += 1
-        give_chunk(state, r, half, tokens, False)
         return READ_ON
-    place = join(state, r, s, half)
+    join(state, r, s, half)
     for later in range(h + 1, replica["half"]):
         state.half_read[r, later - 1] = state.half_read[r, later]
     replica["half"] -= 1
-    give_chunk(state, r, state.members[r, s, place], tokens, True)
     return READ_OUT
+
+
+@called
+def read_some(state: State, r: int, s: int, h: int) -> int:
+    """``read_on``, compiled once for those who need it rarely."""
+    return read_on(state, r, s, h)
