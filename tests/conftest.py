@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import STEP, Integers, PriceTables, Records
-from cluster.serving.interface import ROUTERS, Arrivals, Limits, Served
+from cluster.scenario.routers import ROUTERS
+from cluster.serving.interface import Arrivals, Limits, Served
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]

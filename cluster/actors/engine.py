@@ -9,8 +9,9 @@ from cluster.actors.session import ActorSession
 from cluster.actors.worker import WorkerState
 from cluster.perf_model.card import cards_of
 from cluster.scenario.resolve import Resolved
+from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
-from cluster.serving.run import Machine, Outcome, arrivals_of, lay_out, max_bins, priced
+from cluster.serving.run import Machine, Outcome, lay_out, max_bins, priced
 from cluster.serving.tables import Columns, card_parts
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cluster.actors.placement import CardsPerActor
 from cluster.actors.replay_engine import RayReplayEngine
-from cluster.api.run_output import EngineName, commit, opened, run_writer
+from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
@@ -27,7 +27,6 @@ from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
-from results import display
 from results.default_dirs import RUNS
 from results.summary import energy_side, flatten
 
@@ -57,8 +56,8 @@ class LocalReplayEngine:
     op_parts = staticmethod(op_parts)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ReplayRun:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class ReplayRun(ShownRun):
     """One replay: its summary and its times; ``save`` leaves the whole of it on disk."""
 
     scenario: Scenario
@@ -71,19 +70,6 @@ class ReplayRun:
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
     """Where the run lies, once saved."""
-
-    def __repr__(self) -> str:
-        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
-        return display.line("ReplayRun", facts, display.run_figures(self.summary))
-
-    def _repr_html_(self) -> str:
-        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
-        return display.table("ReplayRun", facts, display.run_figures(self.summary))
-
-    @property
-    def run_id(self) -> str:
-        """Twelve letters and digits: the same content has the same id on any machine."""
-        return self.resolved.run_id
 
     @property
     def steps(self) -> Columns:

@@ -12,6 +12,7 @@ from cluster.actors.placement import CardsPerActor
 from cluster.actors.session import ActorSession
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
+from results import display
 from topology.catalog import Hardware
 
 if TYPE_CHECKING:
@@ -24,6 +25,34 @@ class EngineNameError(ValueError):
     """There is no such engine; says which there are."""
 
     exit_code: ClassVar[int] = 2
+
+
+class ShownRun:
+    """How a run shows itself: in one line, and as a table in notebooks."""
+
+    __slots__ = ()
+    if TYPE_CHECKING:
+        scenario: Scenario
+        summary: dict[str, Any]
+        run_dir: Path | None
+
+        @property
+        def resolved(self) -> "RunRequest": ...
+
+    def __repr__(self) -> str:
+        return display.line(type(self).__name__, *self._shown())
+
+    def _repr_html_(self) -> str:
+        return display.table(type(self).__name__, *self._shown())
+
+    def _shown(self) -> Any:
+        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
+        return facts, display.run_figures(self.summary)
+
+    @property
+    def run_id(self) -> str:
+        """Twelve letters and digits: the same content has the same id on any machine."""
+        return self.resolved.run_id
 
 
 class RunRequest(Protocol):

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from cluster.actors.engine import RayEngine
 from cluster.actors.placement import CardsPerActor
-from cluster.api.run_output import EngineName, commit, opened, run_writer
+from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
 from cluster.disaggregated import tables as pool_outputs
 from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import assemble_pools
@@ -27,7 +27,6 @@ from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts
-from results import display
 from results.columns import request_columns
 from results.default_dirs import RUNS
 from results.summary import flatten, summarise
@@ -59,8 +58,8 @@ class LocalEngine:
         return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Run:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
+class Run(ShownRun):
     """One run: its summary and its requests; ``save`` leaves the whole of it on disk."""
 
     scenario: Scenario
@@ -72,19 +71,6 @@ class Run:
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
     """Where the run lies, once saved."""
-
-    def __repr__(self) -> str:
-        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
-        return display.line("Run", facts, display.run_figures(self.summary))
-
-    def _repr_html_(self) -> str:
-        facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
-        return display.table("Run", facts, display.run_figures(self.summary))
-
-    @property
-    def run_id(self) -> str:
-        """Twelve letters and digits: the same content has the same id on any machine."""
-        return self.resolved.run_id
 
     @property
     def requests(self) -> dict[str, npt.ArrayLike]:

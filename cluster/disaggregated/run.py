@@ -17,6 +17,7 @@ from cluster.perf_model.rebin import stretched
 from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
+from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import (
     NEVER,
     Arrivals,
@@ -27,7 +28,7 @@ from cluster.serving.interface import (
     Status,
     chosen,
 )
-from cluster.serving.run import Outcome, arrivals_of, max_bins
+from cluster.serving.run import Outcome, max_bins
 
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""

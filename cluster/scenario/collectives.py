@@ -5,4 +5,4 @@ from typing import Literal, TypeAlias
 AlgorithmName: TypeAlias = Literal[
     "auto", "direct", "ring", "halving_doubling", "tree", "hierarchical"
 ]
-"""Each but ``auto`` is a file of ``machine/collectives/algorithms``."""
+"""Each but ``auto`` is a file of ``perf_model/collectives/algorithms``."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import ValidationError
 
 from cluster.scenario.collectives import AlgorithmName
+from cluster.scenario.routers import ROUTERS
 from cluster.scenario.schema import Scenario
 from cluster.scenario.validation_errors import Keys, explain
 from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
@@ -120,7 +121,8 @@ def bundled_text() -> str:
 def template_text() -> str:
     """The commented scenario that ``corsair-sim init`` writes."""
     text = (resources.files("cluster") / "bundled" / "template.yaml").read_text("utf-8")
-    return text.replace("ALGORITHMS", " | ".join(get_args(AlgorithmName)))
+    text = text.replace("ALGORITHMS", " | ".join(get_args(AlgorithmName)))
+    return text.replace("ROUTERS", " | ".join(ROUTERS))
 
 
 def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, Path]:

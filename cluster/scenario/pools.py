@@ -3,7 +3,8 @@
 from typing import TypeVar
 
 from cluster.scenario.base import Part
-from cluster.scenario.schema import Pool, Pools, Router, Scenario
+from cluster.scenario.routers import Router
+from cluster.scenario.schema import Pool, Pools, Scenario
 
 Settings = TypeVar("Settings", bound=Part)
 

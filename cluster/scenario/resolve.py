@@ -15,6 +15,7 @@ from cluster.scenario.load import ScenarioError
 from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.run_id import Encoded, encoded, run_id
+from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
@@ -155,17 +156,6 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
         machine_id=_machine_id(content, scenario, model),
     )
     return whole if scenario.pools is None else _divided(whole, scenario.pools)
-
-
-def check_scheduler(scheduler: Scheduler, plan: Plan) -> None:
-    """Refuse a scheduler that the plan cannot have."""
-    stages = plan.pipeline_parallel_size
-    if scheduler.async_scheduling and stages > 1:
-        raise ScenarioError(
-            "scheduler.async_scheduling needs one pipeline stage, and "
-            f"plan.pipeline_parallel_size is {stages}: with several stages as many batches are in "
-            "flight as it is, so set it to false"
-        )
 
 
 def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[str, object]:

@@ -17,6 +17,7 @@ from cluster.scenario.base import (
     Tokens,
 )
 from cluster.scenario.collectives import AlgorithmName
+from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload
 
 Place: TypeAlias = Literal["sram", "lpddr"]
@@ -108,9 +109,6 @@ class Scheduler(Part):
     """Compose a batch while the one before runs: host time hides behind it. One stage only."""
     max_model_len: Tokens | None = None
     enable_prefix_caching: bool | Literal["auto"] = "auto"
-
-
-Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv", "vllm_dp"]
 
 
 class Pool(Part):

@@ -5,7 +5,8 @@ import difflib
 import numpy as np
 
 from cluster.perf_model.tables import Integers, PriceTables, TooSlowError
-from cluster.serving.interface import ROUTERS, Arrivals, Limits
+from cluster.scenario.routers import ROUTERS
+from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import LAST_PS
 
 MOST_TOKENS = 2**40

@@ -10,7 +10,6 @@ import numpy as np
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import Integers, Records
 
-ROUTERS = ("round_robin", "random", "least_outstanding", "least_kv", "vllm_dp")
 NEVER = -1
 """In any ``*_ps`` column: it did not happen."""
 

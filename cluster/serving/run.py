@@ -24,6 +24,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.scenario.resolve_replay import Planned
 from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
+from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
 from cluster.serving.energy_attribution import members_of
 from cluster.serving.engine import serve
@@ -32,7 +33,6 @@ from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
-from workloads.prefix import block_keys
 
 if TYPE_CHECKING:
     from topology.types import Graph
@@ -278,29 +278,3 @@ def max_bins(resolved: Resolved) -> int:
     """Most time bins that the run's tables may have."""
     bins = resolved.scenario.store.bins
     return 1000 if bins == "auto" else bins
-
-
-def arrivals_of(resolved: Resolved) -> Arrivals:
-    """The requests as the engines take them, with the random router's draws and prefix keys."""
-    requests, scenario = resolved.requests, resolved.scenario
-    count = len(requests)
-    draws = np.empty(0, np.int64)
-    if scenario.router == "random":
-        rng = np.random.default_rng([scenario.seed, ROUTER_STREAM])
-        draws = rng.integers(resolved.plan.replicas, size=count)
-    offsets, keys, key_count = np.zeros(count + 1, np.int64), np.empty(0, np.int64), 0
-    if resolved.prefix_caching:
-        offsets, keys, key_count = block_keys(requests, scenario.scheduler.block_size)
-    return Arrivals(
-        arrival_ps=requests.arrival_ps,
-        prompt_tokens=requests.prompt_tokens,
-        output_tokens=requests.output_tokens,
-        router_choice=draws,
-        key_offsets=offsets,
-        keys=keys,
-        key_count=key_count,
-    )
-
-
-ROUTER_STREAM = 1
-"""Separates the router's draws from those of the traffic, which share the scenario's seed."""

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from cluster.replay.reference.legs import Flow
 from cluster.replay.reference.max_min import fair_speeds
+from cluster.replay.reference.transfer_legs import Flow
 
 
 class Fabric:

@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.perf_model.tables import Integers
 from cluster.replay.interface import FIRST_BIN_PS
-from cluster.replay.reference.legs import Flow
+from cluster.replay.reference.transfer_legs import Flow
 
 
 def bin_width_ps(end_ps: int, most_bins: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 from cluster.perf_model.collectives import FULL
-from cluster.replay.reference.legs import Flow
+from cluster.replay.reference.transfer_legs import Flow
 
 Contest: TypeAlias = Mapping[int, Sequence[Flow]]
 """Tight resources, each with the flows on it in the order of their homes."""

@@ -19,10 +19,10 @@ from cluster.replay.interface import (
 )
 from cluster.replay.reference.deadlock import explain
 from cluster.replay.reference.fabric import Fabric
-from cluster.replay.reference.legs import Flow, read_legs
 from cluster.replay.reference.link_bytes import bin_width_ps, link_loads
 from cluster.replay.reference.matching import MatchedCall, pair
 from cluster.replay.reference.operation import Operation, read_operations
+from cluster.replay.reference.transfer_legs import Flow, read_legs
 
 WINDOW = 4096
 """Ends of operations between two looks from outside."""

@@ -4,8 +4,9 @@ import numpy as np
 
 from cluster.perf_model.attention import SHAPE
 from cluster.perf_model.tables import INTERVAL, Integers, PriceTables, Records
+from cluster.scenario.routers import ROUTERS
 from cluster.serving.histogram import BINS
-from cluster.serving.interface import NEVER, ROUTERS, Arrivals, Limits
+from cluster.serving.interface import NEVER, Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
     CONTROL,

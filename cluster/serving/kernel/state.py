@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cluster.perf_model.tables import Integers, Records
-from cluster.serving.interface import ROUTERS, IntervalKind, Status
+from cluster.scenario.routers import ROUTERS
+from cluster.serving.interface import IntervalKind, Status
 
 NONE = -1
 """No request, no block, no replica."""
@@ -21,7 +22,7 @@ FINISH, START = 0, 1
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """How things stand after a window."""
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
-"""Routers, in the order of ``cluster.serving.interface.ROUTERS``."""
+"""Routers, in the order of ``cluster.scenario.routers.ROUTERS``."""
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines every 100 ms."""
 READING, DECODING, LOST = (int(kind) for kind in IntervalKind)

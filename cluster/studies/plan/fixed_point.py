@@ -6,9 +6,9 @@ from typing import Any
 from cluster.compiled import called
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps
+from cluster.studies.plan.one_stage import single_full, single_look
 from cluster.studies.plan.pipeline import stream_full, stream_look
 from cluster.studies.plan.queueing import seated_ps
-from cluster.studies.plan.single import single_full, single_look
 from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES
 
 MANY = 8.0

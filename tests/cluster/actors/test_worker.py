@@ -12,7 +12,8 @@ from cluster.perf_model.card import cards_of
 from cluster.perf_model.prices import price_stages, price_tables
 from cluster.perf_model.tables import Records
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.serving.run import Machine, Outcome, arrivals_of, assemble, execute, lay_out
+from cluster.serving.arrivals import arrivals_of
+from cluster.serving.run import Machine, Outcome, assemble, execute, lay_out
 from cluster.serving.tables import card_parts
 
 

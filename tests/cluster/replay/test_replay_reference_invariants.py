@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from cluster.perf_model.collectives import FULL
 from cluster.replay.interface import Observer, Replayed
 from cluster.replay.reference import replay_reference
-from cluster.replay.reference.legs import Flow, Leg
 from cluster.replay.reference.max_min import fair_speeds
+from cluster.replay.reference.transfer_legs import Flow, Leg
 
 ROUNDING = 1e-9
 

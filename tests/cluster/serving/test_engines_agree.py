@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
+from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
-from cluster.serving.run import arrivals_of, assemble
+from cluster.serving.run import assemble
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]

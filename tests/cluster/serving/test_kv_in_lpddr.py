@@ -12,9 +12,10 @@ from cluster.perf_model.prices import steady_decode
 from cluster.perf_model.tables import STEP, Records
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
+from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import serve
 from cluster.serving.reference import serve_reference
-from cluster.serving.run import arrivals_of, assemble
+from cluster.serving.run import assemble
 
 
 def resolved(
