@@ -57,10 +57,10 @@ def linear_tables() -> Callable[[Integers, int], PriceTables]:
 
 @pytest.fixture(scope="session")
 def constant_tables() -> Callable[..., PriceTables]:
-    """Stage k works ``stage_ps[k]`` on a step of 1 to 16 tokens, whatever is in it."""
+    """Stage k works ``stage_ps[k]`` on a step of 1 to ``budget`` tokens, whatever is in it."""
 
-    def build(stage_ps: list[int], replicas: int = 1) -> PriceTables:
-        linear_ps = np.array(stage_ps, np.int64)[:, np.newaxis] * (np.arange(17) > 0)
+    def build(stage_ps: list[int], replicas: int = 1, budget: int = 16) -> PriceTables:
+        linear_ps = np.array(stage_ps, np.int64)[:, np.newaxis] * (np.arange(budget + 1) > 0)
         return blank_tables(linear_ps, 9, np.tile(np.arange(len(stage_ps)), (replicas, 1)))
 
     return build

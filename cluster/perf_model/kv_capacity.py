@@ -1,7 +1,9 @@
 """How much KV a replica has room for, counted apart for every kind of layer.
 
 Layers that see the whole context keep every block of a sequence; layers that see a window of it
-free what lies behind the window, as vLLM's sliding-window manager does.
+free what lies behind the window. What is counted for them is what vLLM's admission counts, and at
+most one block of a sequence more than its sliding-window manager holds (one batch in flight;
+``cluster/serving/DESIGN.md`` says what differs with several).
 """
 
 from dataclasses import dataclass

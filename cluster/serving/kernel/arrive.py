@@ -101,17 +101,17 @@ def choose_replica(state: State, drawn: int) -> int:
 
 
 @inlined
-def load_of(state: State, r: int) -> int:
-    """What the router compares replicas by."""
+def load_of(state: State, r: int) -> float:
+    """What the router compares replicas by (whole numbers are far below 2**53, so exact)."""
     router, replica = state.control[0]["router"], state.replicas[r]
     if router == LEAST_KV:
-        return int(replica["used"])
-    if router == VLLM_DP:
+        return float(replica["used"])
+    if router == VLLM_DP:  # in vLLM's order of floating-point operations: roundings decide ties
         room, waiting = state.room[0], replica["seen_waiting"]
+        use = 1.0 - (room - replica["seen_used"]) / room
         busy = max(replica["outstanding"], waiting + replica["seen_running"])
-        crowded = max(0, 2 * replica["seen_used"] - room)  # (use - 0.5) x 6, times room
-        return int(busy * room + 3 * waiting * crowded)
-    return int(replica["outstanding"])
+        return float(busy + waiting * 6.0 * max(0.0, use - 0.5))
+    return float(replica["outstanding"])
 
 
 @called

@@ -105,9 +105,9 @@ def take(replica: Any, pool: Any, table: Any, first: int, last: int) -> None:
 
 @inlined
 def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
-    """Blocks held in layers that see ``window`` tokens, of a sequence of ``blocks``.
+    """Most blocks held in layers that see ``window`` tokens, of a sequence of ``blocks``.
 
-    The last ``chunk`` tokens of it are new.
+    The last ``chunk`` tokens of it are new. At most one more than in vLLM (DESIGN.md).
     """
     if window == 0:
         return blocks

@@ -24,7 +24,7 @@ RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
 """Routers, in the order of ``cluster.scenario.routers.ROUTERS``."""
 SNAPSHOT_PS = 10**11
-"""vLLM's coordinator publishes the load of its engines every 100 ms."""
+"""vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
 READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
 NO_MORE, READ_ON, READ_OUT, GONE = 0, 1, 2, 3
 """What a slot has done with a half-read prompt: refused it and all others; given it a chunk; given

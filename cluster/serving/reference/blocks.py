@@ -38,7 +38,7 @@ class BlockPool:
         return sum(units * held for units, held, window in kinds if window == 0)
 
     def holding(self, tokens: int, chunk: int) -> list[int]:
-        """Blocks of each kind for a sequence of ``tokens``, the last ``chunk`` of them new."""
+        """Most blocks of each kind for a sequence of ``tokens``, the last ``chunk`` of them new."""
         whole = ceil_div(tokens, self.block_size)
         return [
             min(whole, ceil_div(window - 1 + chunk, self.block_size) + 1) if window else whole

@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 
 from cluster.serving.reference.replica import Replica
 from cluster.serving.reference.request import Request
 
 SNAPSHOT_PS = 10**11
-"""vLLM's coordinator publishes the load of its engines every 100 ms."""
+"""vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
 
 
 @dataclass(slots=True)
@@ -17,7 +16,7 @@ class Load:
 
     waiting: int
     running: int
-    kv_use: Fraction
+    kv_use: float
 
 
 class Router:
@@ -28,7 +27,7 @@ class Router:
         self.replicas = replicas
         self.routed = 0
         self.last_chosen = -1
-        self.loads = [Load(0, 0, Fraction(0)) for _ in replicas]
+        self.loads = [Load(0, 0, 0.0) for _ in replicas]
         self.next_snapshot_ps = SNAPSHOT_PS
 
     def look(self, now_ps: int) -> None:
@@ -40,7 +39,7 @@ class Router:
             Load(
                 waiting=len(replica.queue),
                 running=len(replica.running),
-                kv_use=Fraction(replica.pool.used, replica.pool.room[0]),
+                kv_use=1.0 - (replica.pool.room[0] - replica.pool.used) / replica.pool.room[0],
             )
             for replica in self.replicas
         ]
@@ -66,14 +65,15 @@ class Router:
             case _:
                 return self._least(self.last_chosen + 1, lambda replica: replica.unfinished)
 
-    def _least(self, first: int, score: Callable[[Replica], int | Fraction]) -> Replica:
+    def _least(self, first: int, score: Callable[[Replica], float]) -> Replica:
         """The replica with the least score; of several the first at or after ``first``."""
         turned: Sequence[Replica] = [
             self.replicas[(first + i) % len(self.replicas)] for i in range(len(self.replicas))
         ]
         return min(turned, key=score)
 
-    def _vllm_score(self, replica: Replica) -> Fraction:
+    def _vllm_score(self, replica: Replica) -> float:
+        """In floating point, as vLLM: what is rounded decides between loads that are equal."""
         load = self.loads[replica.number]
         busy = max(replica.unfinished, load.waiting + load.running)
-        return busy + 6 * load.waiting * max(Fraction(0), load.kv_use - Fraction(1, 2))
+        return busy + load.waiting * 6.0 * max(0.0, load.kv_use - 0.5)
