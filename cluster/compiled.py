@@ -98,7 +98,7 @@ class _Notice(event.Listener):
     def on_start(self, _event: Any) -> None:
         if not self.silent:
             self.silent = True
-            print("compiling the engine, once, about 10 s", file=sys.stderr)  # noqa: T201
+            print("compiling the engine, once, about half a minute", file=sys.stderr)  # noqa: T201
 
     def on_end(self, _event: Any) -> None:
         """Nothing to say."""

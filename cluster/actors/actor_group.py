@@ -178,7 +178,7 @@ class ActorGroup:
         refs = [self.ask(actor, method, *args) for actor in self._leaders]
         _, slow = ray.wait(refs, num_returns=len(refs), timeout=SLOW_S)
         if slow:
-            self._notice("compiling the engine, once per node, about 10 s")
+            self._notice("compiling the engine, once per node, about half a minute")
         for ref in refs:
             with suppress(Lost):  # the others then compile for themselves
                 fetch(ref)
