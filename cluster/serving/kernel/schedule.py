@@ -67,7 +67,7 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
         place = last
         if h >= replica["half"] or state.control[0]["budget"] == 0:
             break
-        outcome = read_some(state, r, s, h) if open_for_prompts else NO_MORE
+        outcome = read_on(state, r, s, h) if open_for_prompts else NO_MORE
         open_for_prompts = outcome != NO_MORE
         h += outcome in (READ_ON, NO_MORE)
         place += outcome == READ_OUT  # it stands there now
@@ -175,7 +175,7 @@ def oldest(state: State, r: int) -> int:
     return lowest
 
 
-@inlined
+@called
 def read_on(state: State, r: int, s: int, h: int) -> int:
     """Give half-read prompt ``h`` its next chunk; what came of it."""
     replica, slot = state.replicas[r], state.slots[r, s]
@@ -198,9 +198,3 @@ def read_on(state: State, r: int, s: int, h: int) -> int:
         state.half_read[r, later - 1] = state.half_read[r, later]
     replica["half"] -= 1
     return READ_OUT
-
-
-@called
-def read_some(state: State, r: int, s: int, h: int) -> int:
-    """``read_on``, compiled once for those who need it rarely."""
-    return read_on(state, r, s, h)
