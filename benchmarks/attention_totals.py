@@ -10,8 +10,9 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps, exact_ps
+from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps, measures_of
 from cluster.perf_model.calibrate import BATCH, EIGHT_B, SEVENTY_B, Point, point_tables
+from cluster.perf_model.devices.dimc.attention import exact_ps
 from cluster.perf_model.prices import steady_decode
 from cluster.perf_model.tables import Integers
 
@@ -40,16 +41,16 @@ def main() -> None:
 def _row(point: Point, contexts: str, first: str) -> str:
     """One slot's batch at the first stage, ``BATCHES`` times with the same seed."""
     tables = point_tables(point)
-    shapes, size = tables.attention[tables.stage_class[0, 0]], -(-BATCH // tables.stages)
-    parts = int(shapes[0]["parts"])
+    products, size = tables.attention[tables.stage_class[0, 0]], -(-BATCH // tables.stages)
+    parts = int(products[0]["parts"])
     rng = np.random.default_rng(0)
     low, high = CONTEXTS[contexts]
     inputs, exact = np.zeros((2, BATCHES))
     for batch in range(BATCHES):
         blocks = -(-rng.integers(low, high + 1, size) // BLOCK_TOKENS)
-        inputs[batch] = attention_ps(shapes, int(blocks.sum()), 0, 0, 0)
+        inputs[batch] = attention_ps(products, measures_of(1, decode_blocks=int(blocks.sum())))
         begins = FIRST[first](rng, size, parts)
-        exact[batch] = exact_ps(shapes[0], blocks, np.zeros_like(blocks), begins)
+        exact[batch] = exact_ps(products, blocks, np.zeros_like(blocks), begins)
     off = inputs / exact - 1
     cycle_ps = steady_decode(tables, batch=BATCH, context=1024).cycle_ps
     of_cycle = (inputs - exact).mean() * tables.stages / cycle_ps

@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.energy.counters import COUNTS
-from cluster.perf_model.tables import PriceTables, Records
+from cluster.perf_model.tables import KIND, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
@@ -27,13 +27,13 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
     rows = np.arange(max_num_seqs + 1)
     linear = np.where(tokens > 0, 300_000_000 + 600_000 * tokens, 0)
     head = np.where(rows > 0, 20_000_000 + 50_000 * rows, 0)
-    attention = np.zeros((2, 2), SHAPE)
-    full = attention[:, 0]
-    full["layers"], full["parts"], full["cores"], full["lanes"] = 16, 16, 256, 1024
-    full["qk_decode"] = full["pv_decode"] = full["qk_prefill"] = full["pv_prefill"] = 2
-    full["softmax_decode"], full["softmax_prefill"] = 256, 512
-    full["fixed_clocks"], full["tile_clocks"], full["softmax_clocks"] = 96, 64, 8
-    full["ps_per_clock"] = 873.8
+    attention = np.zeros((2, 3), ATTENTION)
+    attention["layers"], attention["parts"], attention["ps_per_tick"] = 16, 16, 873.8
+    attention["quantum"], attention["tick"], attention["fixed"] = 256, 64, 96
+    attention["a_decode_blocks"] = attention["a_prefill_passes"] = 2
+    softmax = attention[:, 1]
+    softmax["quantum"], softmax["tick"], softmax["fixed"] = 1024, 8, 0
+    softmax["a_decode_blocks"], softmax["a_prefill_passes"] = 256, 512
     return PriceTables(
         linear_ps=np.stack([linear, linear]),
         collective_ps=np.stack([linear // 4, linear // 4]),
@@ -47,11 +47,11 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
         send_bytes=np.zeros((2, len(tokens)), np.int64),
         token_counts=np.zeros((2, len(tokens), len(COUNTS)), np.int64),
         head_counts=np.zeros((2, len(rows), len(COUNTS)), np.int64),
-        attention_counts=np.zeros((2, 6, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((2, WIDTH, len(COUNTS)), np.int64),
         stage_class=np.tile(np.minimum(np.arange(stages), 1), (replicas, 1)),
         return_ps=np.full(replicas, 1_100_000),
-        clocks_per_query=32,
-        window_tokens=0,
+        kinds=np.array([(0, 32)], KIND),
+        far_block_ps=np.zeros((2, 1)),
     )
 
 

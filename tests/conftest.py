@@ -10,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.tables import STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, KINDS, STEP, Integers, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served
 
@@ -266,25 +266,31 @@ def random_tables(
         floor_ps=small(shape),
         send_ps=np.where(last, 0, small(shape)),
         head_ps=head_ps,
-        attention=random_attention(rng),
         return_ps=rng.integers(0, rng.choice([1, 20]), replicas),
-        clocks_per_query=int(rng.choice([1, 8, 32, 100])),
-        window_tokens=int(rng.choice([0, 1, 64, 100])),
+        ahead=bool(rng.integers(0, 2)),
+        **random_kinds(rng),
     )
 
 
-def random_attention(rng: np.random.Generator) -> Records:
-    """Layers with full and windowed context, of which either kind may be absent."""
-    from cluster.perf_model.attention import SHAPE
+def random_kinds(rng: np.random.Generator) -> dict[str, Any]:
+    """Up to KINDS kinds of layers, of which any may be absent, and what each costs in 4 classes."""
+    from cluster.perf_model.attention import ATTENTION
 
-    attention = np.zeros((4, 2), SHAPE)
-    for name in SHAPE.names or ():
-        attention[name] = rng.integers(1, 6, attention.shape)
+    count = int(rng.integers(1, KINDS + 1))
+    kinds = np.zeros(count, KIND)
+    kinds["window"][1:] = rng.choice([0, 1, 64, 100, 300], count - 1)
+    kinds["clocks_per_query"] = rng.choice([1, 8, 32, 100], count)
+    attention = np.zeros((4, 2 * count), ATTENTION)
+    for name in ATTENTION.names or ():
+        attention[name] = rng.integers(0 if name[1] == "_" else 1, 6, attention.shape)
+    attention["kind"] = np.arange(2 * count) // 2
     attention["layers"] = rng.integers(0, 3, attention.shape)
-    attention["decode_bound"] = 0
-    attention["ahead"] = int(rng.integers(0, 2))
-    attention["ps_per_clock"] = rng.choice([0.25, 1.0, 1e12 / 1.1444e9 / 1000])
-    return attention
+    attention["ps_per_tick"] = rng.choice([0.25, 1.0, 1e12 / 1.1444e9 / 1000])
+    return {
+        "kinds": kinds,
+        "attention": attention,
+        "far_block_ps": rng.integers(1, 6, (4, count)).astype(np.float64),
+    }
 
 
 @pytest.fixture(scope="session")

@@ -29,9 +29,9 @@ class ReplayWorkerState:
 
     def warm(self) -> None:
         """Compile what pricing needs, so that the machine code lies on this node's disk."""
-        from cluster.perf_model.attention import SHAPE, attention_parts
+        from cluster.perf_model.attention import ATTENTION, WIDTH, layer_products
 
-        attention_parts(np.zeros(1, SHAPE), np.zeros((0, 2), np.int64))
+        layer_products(np.zeros(1, ATTENTION), np.zeros((0, WIDTH), np.int64))
 
     def price(self, inputs: "PriceInputs", jobs: Sequence["RowJob"]) -> list["RowPrice"]:
         """Price distinct rows that these cards have."""

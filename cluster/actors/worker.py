@@ -13,7 +13,7 @@ from cluster.perf_model.counters import Tally
 from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Floats, Joules
 from cluster.perf_model.prices import PriceInputs, StageJob, StagePrice, price_stages
-from cluster.perf_model.tables import STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
 from cluster.perf_model.timeline import Account, Bins
 from cluster.serving.energy_attribution import members_of
 from cluster.serving.engine import check_end, served_of
@@ -92,7 +92,7 @@ class PartRun:
     def advance(self, rows: int) -> tuple[Progress, Records]:
         """At most ``rows`` further steps of the log, with the numbers of the whole run."""
         log = np.zeros(rows, STEP)
-        log = log[: advance(self._state, log)]
+        log = log[: advance(self._state, log, as_integers(log))]
         log["replica"] = self._replica
         prompts = log["prompt_request"]
         prompts[prompts != NEVER] = self._requests[prompts[prompts != NEVER]]

@@ -26,7 +26,7 @@ from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
-from cluster.serving.tables import Columns, card_parts
+from cluster.serving.tables import Columns, card_parts, step_columns
 from results.columns import request_columns
 from results.default_dirs import RUNS
 from results.summary import flatten, summarise
@@ -186,7 +186,7 @@ def _keeper(writer: Any) -> OnSteps:
     """Stream the step log to disk; a run without steps has a table without rows."""
 
     def keep(window: Records) -> None:
-        writer.append("steps", {name: window[name] for name in STEP.names or ()})
+        writer.append("steps", step_columns(window))
 
     keep(np.empty(0, STEP))
     return keep

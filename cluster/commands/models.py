@@ -127,9 +127,9 @@ def _text(payload: "dict[str, Any]", shape: "Model") -> str:
 
 def _verdict(model: "Model") -> dict[str, object]:
     """Whether a run can be priced, what stands against it, and under which conditions."""
-    from workloads.model import simulation_conditions, simulation_limits
+    from workloads.model import not_modelled, simulation_conditions
 
-    limits, conditions = simulation_limits(model), simulation_conditions(model)
+    limits, conditions = not_modelled(model), simulation_conditions(model)
     return {"possible": not limits, "limits": list(limits), "conditions": list(conditions)}
 
 

@@ -1,17 +1,16 @@
-"""Attention: what a batch's KV blocks cost on the fullest chiplet, and the exact model beside it.
+"""Attention of a step, from sums over its rows: the one formula of kernels, reference and studies.
 
-K and V are the stationary operands. A tile pass loads one 4,096-byte tile in ``tile_clocks`` (64)
-and takes the 64 clocks' worth of vectors that this hides; passes of one tile may be spread over
-idle cores, so an operation lasts ``ceil(passes on the fullest chiplet / cores)`` rounds. Queries
-reach a slice no slower than tiles do: a pass moves 64 / clocks_per_vector of them, 512 bytes.
+The serving engines know a batch by a few sums for each kind of layer (``MEASURES`` of
+``cluster.perf_model.tables``): KV blocks that decode rows see, blocks that chunks see, blocks x
+tile passes, and query-key pairs of chunks. A device describes its attention by records of two
+linear forms over these sums, one record for each product (QK^T, softmax, PV on a DIMC card; one
+fused product on a GPU)::
 
-The serving engines know a batch by two sums only: ``decode_blocks`` (64-token KV blocks seen by the
-decoding rows) and ``prefill_passes`` (blocks x tile passes of each chunk). ``attention_ps`` deals
-them evenly over the chiplets that share a head's context; ``exact_ps`` keeps every sequence apart.
+    u = ceil(measure / parts)                        what the fullest unit has
+    n = max(ceil(a . u / quantum), ceil(b . u / quantum))
+    ps = layers x max(1, rint((fixed + n x tick) x ps_per_tick))       0 where n is 0
 
-Left out as negligible: learned sinks (one logit per head) and the causal half of a chunk's own
-blocks. The dispatches, the merge over chiplets and the FP16 tail of V are priced by token count,
-in ``cluster.perf_model.prices``.
+Every quotient is of numbers below 2^53, so its ceiling is exact in float64.
 """
 
 import math
@@ -21,203 +20,182 @@ from typing import Any
 import numpy as np
 
 from cluster.compiled import compiled
-from cluster.perf_model.chiplet import MAC, SIMD, STREAM, Chiplet, Mode
-from cluster.perf_model.tables import BOUNDS, Integers, Records
+from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, MEASURES, Integers, Records
 
 BLOCK_TOKENS = 64
+"""Tokens of a KV block as attention counts them, whatever ``block_size`` allocates."""
 
-_FIELDS = [
-    ("layers", np.int64),  # 0: the class is absent
-    ("parts", np.float64),  # chiplets that share a head's context
-    ("qk_decode", np.float64),  # tile passes of one decode block on a chiplet, its heads summed
-    ("qk_prefill", np.float64),  # the same for one block and one pass of a chunk
-    ("pv_decode", np.float64),
-    ("pv_prefill", np.float64),
-    ("softmax_decode", np.float64),  # elements of one decode block, a chiplet's heads summed
-    ("softmax_prefill", np.float64),  # elements of one block and one pass of a chunk
-    ("decode_bound", np.int64),  # MAC where a decode row fills its passes, else STREAM
-    ("cores", np.float64),
-    ("lanes", np.float64),
-    ("fixed_clocks", np.float64),  # first tile and fill
-    ("tile_clocks", np.float64),  # one pass
-    ("softmax_clocks", np.float64),  # per element
-    ("ps_per_clock", np.float64),
-    ("lpddr_block_ps", np.float64),  # one block of all these layers, to or from LPDDR
-    ("ahead", np.int64),  # 1 where blocks are fetched ahead of use; the same in both classes
-]
-SHAPE = np.dtype((np.record, _FIELDS))  # fields are attributes, compiled or not
-"""One class of layers. Halves of tiles (4-bit KV: 128 tokens a tile) are exact in float64."""
+WIDTH = len(MEASURES)
+_SUMS = MEASURES[:FAR_BLOCKS]
+
+ATTENTION = np.dtype(
+    (
+        np.record,
+        [
+            ("layers", np.int64),  # 0: the record is absent
+            ("kind", np.int64),  # whose measures it reads
+            ("parts", np.float64),  # units that share a head's context
+            ("quantum", np.float64),  # work of one tick
+            ("fixed", np.float64),  # ticks' worth of what comes once
+            ("tick", np.float64),
+            ("ps_per_tick", np.float64),
+            *((f"a_{name}", np.float64) for name in _SUMS),
+            *((f"b_{name}", np.float64) for name in _SUMS),
+            ("decode_bound", np.int64),  # position in the device's bounds, where decode rows weigh
+            ("prefill_bound", np.int64),  # most in ``a``; where chunks do;
+            ("b_bound", np.int64),  # and where ``b`` is the longer
+        ],
+    )
+)
+"""One product of one kind of layer; fields are attributes, compiled or not. Halves of tiles (4-bit
+KV: 128 tokens a tile) are exact in float64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """The attention of one kind of layer, as one card holds it."""
+    """The attention of one kind of layer, as one rank holds it."""
 
     kv_heads: int
-    """On a card; replicated ones count once."""
+    """Of a rank; replicated ones count once."""
     queries_per_kv_head: int
     key_dim: int
     """Width of the dot product (MLA: latent and rotary part)."""
     value_dim: int
     """Width of what is summed (MLA: the latent)."""
 
-    def parts(self, chiplets: int) -> int:
-        """Chiplets that share one head's context by blocks; 1 where each has heads of its own."""
-        return max(1, chiplets // self.kv_heads)
+    def parts(self, units: int) -> int:
+        """Units of a rank that share one head's context by blocks; 1 where each has its own."""
+        return max(1, units // self.kv_heads)
 
-    def per_chiplet(self, chiplets: int) -> int:
-        """Heads of the fullest chiplet."""
-        return -(-self.kv_heads // chiplets)
-
-
-def shape_of(
-    chiplet: Chiplet, mode: Mode, heads: Heads, *, chiplets: int, layers: int, softmax_clocks: float
-) -> Records:
-    """Return one row of SHAPE: ``layers`` layers of these heads on a card of ``chiplets``."""
-    here = heads.per_chiplet(chiplets)
-    queries = heads.queries_per_kv_head
-    passes = -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
-    qk_tiles = -(-heads.key_dim // chiplet.rows) * BLOCK_TOKENS / mode.columns
-    pv_tiles = float(-(-heads.value_dim // mode.columns))
-    row = np.zeros((), SHAPE)
-    row["layers"], row["parts"] = layers, heads.parts(chiplets)
-    row["qk_decode"], row["qk_prefill"] = here * passes * qk_tiles, here * qk_tiles
-    row["pv_decode"], row["pv_prefill"] = here * passes * pv_tiles, here * pv_tiles
-    row["softmax_decode"] = here * queries * BLOCK_TOKENS
-    vectors = chiplet.load_clocks / mode.clocks_per_vector
-    row["softmax_prefill"] = here * vectors * BLOCK_TOKENS
-    busy = queries * mode.clocks_per_vector >= chiplet.load_clocks
-    row["decode_bound"] = MAC if busy else STREAM
-    row["cores"], row["lanes"] = chiplet.cores, chiplet.lanes
-    row["fixed_clocks"] = chiplet.load_clocks + chiplet.fill_clocks
-    row["tile_clocks"], row["softmax_clocks"] = chiplet.load_clocks, softmax_clocks
-    row["ps_per_clock"] = 1e12 / chiplet.clock_hz
-    return row
+    def per_unit(self, units: int) -> int:
+        """Heads of the fullest unit."""
+        return -(-self.kv_heads // units)
 
 
 @compiled
-def _layer_ps(shape: Any, blocks: float, passes: float) -> tuple[int, int, int]:
-    """QK^T, softmax and PV of one layer with these blocks and passes on its fullest chiplet."""
-    qk = math.ceil((blocks * shape.qk_decode + passes * shape.qk_prefill) / shape.cores)
-    pv = math.ceil((blocks * shape.pv_decode + passes * shape.pv_prefill) / shape.cores)
-    elements = blocks * shape.softmax_decode + passes * shape.softmax_prefill
-    waves = math.ceil(elements / shape.lanes)
-    qk_ps = (shape.fixed_clocks + qk * shape.tile_clocks) * shape.ps_per_clock
-    pv_ps = (shape.fixed_clocks + pv * shape.tile_clocks) * shape.ps_per_clock
-    softmax_ps = waves * shape.softmax_clocks * shape.ps_per_clock
-    return int(np.rint(qk_ps)), max(1, int(np.rint(softmax_ps))), int(np.rint(pv_ps))
+def _product(product: Any, measures: Any) -> tuple[int, int]:
+    """Picoseconds of one layer of a record, and the bound that sets them."""
+    first, parts = product.kind * WIDTH, product.parts
+    decodes = math.ceil(measures[first] / parts)
+    blocks = math.ceil(measures[first + 1] / parts)
+    passes = math.ceil(measures[first + 2] / parts)
+    pairs = math.ceil(measures[first + 3] / parts)
+    decode = decodes * product.a_decode_blocks
+    prefill = (
+        blocks * product.a_prefill_blocks
+        + passes * product.a_prefill_passes
+        + pairs * product.a_prefill_pairs
+    )
+    other = (
+        decodes * product.b_decode_blocks
+        + blocks * product.b_prefill_blocks
+        + passes * product.b_prefill_passes
+        + pairs * product.b_prefill_pairs
+    )
+    ticks = max(math.ceil((decode + prefill) / product.quantum), math.ceil(other / product.quantum))
+    if ticks == 0:
+        return 0, 0
+    bound = product.prefill_bound if prefill > decode else product.decode_bound
+    if other > decode + prefill:
+        bound = product.b_bound
+    ps = (product.fixed + ticks * product.tick) * product.ps_per_tick
+    return max(1, int(np.rint(ps))), bound
 
 
 @compiled
-def _class_ps(shape: Any, decode_blocks: int, prefill_passes: int) -> int:
-    """All layers of one class, blocks and passes of the batch dealt evenly."""
-    if shape.layers == 0 or decode_blocks + prefill_passes == 0:
-        return 0
-    blocks = math.ceil(decode_blocks / shape.parts)
-    passes = math.ceil(prefill_passes / shape.parts)
-    qk_ps, softmax_ps, pv_ps = _layer_ps(shape, float(blocks), float(passes))
-    return int(shape.layers * (qk_ps + softmax_ps + pv_ps))
+def attention_ps(products: Any, measures: Any) -> int:
+    """Attention of one step at a stage: ``products[op]`` of its class (dtype ATTENTION).
 
-
-@compiled
-def attention_ps(
-    shapes: Any,
-    decode_blocks: int,
-    prefill_passes: int,
-    decode_blocks_windowed: int,
-    prefill_passes_windowed: int,
-) -> int:
-    """Attention of one step at a stage: ``shapes`` is its row of two classes (dtype SHAPE).
-
-    Every quotient is of whole numbers below 2^53, so its ceiling is exact in float64.
+    ``measures[kind x MEASURES]`` are the sums of the step.
     """
-    return _class_ps(shapes[0], decode_blocks, prefill_passes) + _class_ps(
-        shapes[1], decode_blocks_windowed, prefill_passes_windowed
-    )
+    total = 0
+    for op in range(len(products)):
+        product = products[op]
+        if product.layers > 0:
+            ps, _ = _product(product, measures)
+            total += product.layers * ps
+    return total
 
 
 @compiled
-def kv_ps(shapes: Any, blocks: int, blocks_windowed: int) -> int:
-    """LPDDR's time for so many blocks of the full layers, and of the windowed ones."""
-    return int(
-        np.rint(blocks * shapes[0].lpddr_block_ps)
-        + np.rint(blocks_windowed * shapes[1].lpddr_block_ps)
-    )
+def add_by_bound(products: Any, measures: Any, out: Any) -> None:
+    """Add ``attention_ps`` of one step to ``out[bound]``."""
+    for op in range(len(products)):
+        product = products[op]
+        if product.layers > 0:
+            ps, bound = _product(product, measures)
+            out[bound] += product.layers * ps
 
 
 @compiled
-def worked_ps(shapes: Any, busy_ps: int, floor_ps: int, fetch_ps: int) -> int:
-    """How long a stage works on its layers: on what it computes, streams, and fetches of KV."""
-    if shapes[0].ahead == 0:
-        return int(max(floor_ps, busy_ps + fetch_ps))
-    return int(max(floor_ps + fetch_ps, busy_ps))
+def fetch_ps(far_block_ps: Any, measures: Any) -> int:
+    """Time of the far memory for the KV blocks of a step; ``far_block_ps[kind]`` of one block."""
+    total = 0.0
+    for kind in range(len(far_block_ps)):
+        total += np.rint(measures[kind * WIDTH + FAR_BLOCKS] * far_block_ps[kind])
+    return int(total)
 
 
 @compiled
-def _split(shape: Any, decode_blocks: int, prefill_passes: int, out: Any) -> None:
-    """Add one class to ``out[6]``: products to the bound of whichever rows make more passes."""
-    if shape.layers == 0 or decode_blocks + prefill_passes == 0:
-        return
-    blocks = float(math.ceil(decode_blocks / shape.parts))
-    passes = float(math.ceil(prefill_passes / shape.parts))
-    qk_ps, softmax_ps, pv_ps = _layer_ps(shape, blocks, passes)
-    bound = shape.decode_bound
-    if passes * shape.qk_prefill > blocks * shape.qk_decode:
-        bound = MAC
-    out[bound] += shape.layers * (qk_ps + pv_ps)
-    out[SIMD] += shape.layers * softmax_ps
+def worked_ps(ahead: int, busy_ps: int, floor_ps: int, fetched_ps: int) -> int:
+    """How long a stage works on its layers: on what it computes, streams, and fetches of KV.
+
+    ``ahead``: KV is fetched ahead of use, beside the work; else before it.
+    """
+    if ahead == 0:
+        return int(max(floor_ps, busy_ps + fetched_ps))
+    return int(max(floor_ps + fetched_ps, busy_ps))
 
 
 @compiled
-def add_by_bound(shapes: Any, measures: Any, out: Any) -> None:
-    """Add ``attention_ps`` of one step to ``out[6]``, split by bound."""
-    _split(shapes[0], measures[0], measures[1], out)
-    _split(shapes[1], measures[2], measures[3], out)
-
-
-@compiled
-def _by_bound(shapes: Any, measures: Any, out: Any) -> None:
+def _by_bound(products: Any, measures: Any, out: Any) -> None:
     for step in range(len(measures)):
-        add_by_bound(shapes, measures[step], out[step])
+        add_by_bound(products, measures[step], out[step])
 
 
-def attention_by_bound(shapes: Records, measures: Integers) -> Integers:
-    """[n, 6] ``attention_ps`` split; its arguments are the first four of ``measures[n, ...]``."""
-    out = np.zeros((len(measures), len(BOUNDS)), np.int64)
-    _by_bound(shapes, np.ascontiguousarray(measures, np.int64), out)
+def attention_by_bound(products: Records, measures: Integers, bounds: int) -> Integers:
+    """[n, bounds] ``attention_ps`` of ``measures[n, kind x MEASURES]``, split by bound."""
+    out = np.zeros((len(measures), bounds), np.int64)
+    _by_bound(products, np.ascontiguousarray(measures, np.int64), out)
     return out
 
 
 @compiled
-def _parts(shapes: Any, measures: Any, out: Any) -> None:
-    shape = shapes[0]
+def _products(products: Any, measures: Any, ps: Any, bounds: Any) -> None:
     for row in range(len(measures)):
-        blocks = math.ceil(measures[row, 0] / shape.parts)
-        passes = math.ceil(measures[row, 1] / shape.parts)
-        if blocks + passes > 0:
-            out[row, 0], out[row, 1], out[row, 2] = _layer_ps(shape, float(blocks), float(passes))
+        for op in range(len(products)):
+            ps[row, op], bounds[row, op] = _product(products[op], measures[row])
 
 
-def attention_parts(shape: Records, measures: Integers) -> Integers:
-    """[n, 3] QK^T, softmax and PV of one layer with ``measures[n, 2]`` (blocks and passes)."""
-    out = np.zeros((len(measures), 3), np.int64)
-    _parts(np.atleast_1d(shape), np.ascontiguousarray(measures, np.int64), out)
-    return out
+def layer_products(products: Records, measures: Integers) -> tuple[Integers, Integers]:
+    """[n, op] picoseconds of one layer of each product, and positions of what bounds it."""
+    ps = np.zeros((len(measures), len(products)), np.int64)
+    bounds = np.zeros_like(ps)
+    _products(products, np.ascontiguousarray(measures, np.int64), ps, bounds)
+    return ps, bounds
 
 
-def exact_ps(shape: Records, blocks: Integers, passes: Integers, first: Integers) -> int:
-    """The same class with every sequence kept apart.
+def decode_measures(kinds: Records, rows: int, context: int) -> Integers:
+    """[kinds x MEASURES] of ``rows`` decode rows, each with ``context`` tokens (dtype KIND)."""
+    found = np.zeros((len(kinds), WIDTH), np.int64)
+    blocks, window = -(-context // BLOCK_TOKENS), kinds["window"]
+    reach = -(-window // BLOCK_TOKENS) + 1  # the first block may be begun
+    found[:, DECODE_BLOCKS] = rows * np.where(window == 0, blocks, np.minimum(blocks, reach))
+    return found.ravel()
 
-    ``blocks[i]`` KV blocks of sequence i lie on the chiplets ``first[i]``, ``first[i] + 1``, ... in
-    turn; it makes ``passes[i]`` tile passes over each of them, or is a decode row where that is 0.
+
+def measures_of(kinds: int, **sums: int) -> Integers:
+    """[kinds x MEASURES] with these sums; a suffix ``_1`` names those of kind 1.
+
+    Examples
+    --------
+    >>> measures_of(2, decode_blocks=8, decode_blocks_1=3).tolist()
+    [8, 0, 0, 0, 0, 3, 0, 0, 0, 0]
     """
-    parts = int(shape["parts"])
-    if not shape["layers"] or not blocks.any():
-        return 0
-    turn = (np.arange(parts) - first[:, None]) % parts
-    held = np.maximum(0, -(-(blocks[:, None] - turn) // parts))
-    decoding = (passes == 0)[:, None]
-    decode = np.where(decoding, held, 0).sum(axis=0)
-    prefill = np.where(decoding, 0, held * passes[:, None]).sum(axis=0)
-    each = [_layer_ps(shape, float(b), float(p)) for b, p in zip(decode, prefill, strict=True)]
-    return int(shape["layers"]) * int(np.max(np.array(each), axis=0).sum())
+    found = np.zeros(kinds * WIDTH, np.int64)
+    for name, value in sums.items():
+        measure, _, kind = name.rpartition("_")
+        if not kind.isdigit():
+            measure, kind = name, "0"
+        found[int(kind) * WIDTH + MEASURES.index(measure)] = value
+    return found

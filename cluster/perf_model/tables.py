@@ -22,46 +22,68 @@ class TooSlowError(ValueError):
     exit_code: ClassVar[int] = 3
 
 
-ATTENTION_CLASSES = 2
-"""Layers with full context, and layers that see a window of it (absent: zero layers)."""
+KINDS = 4
+"""Most kinds of layers of one model: the step log has columns for so many."""
 
 MEASURES = (
-    "decode_blocks",
-    "prefill_passes",
-    "decode_blocks_windowed",
-    "prefill_passes_windowed",
-    "lpddr_blocks",
-    "lpddr_blocks_windowed",
+    "decode_blocks",  # sum over decode rows of the 64-token KV blocks that they see
+    "prefill_blocks",  # sum over chunks of the blocks that they see
+    "prefill_passes",  # sum over chunks of blocks x tile passes
+    "prefill_pairs",  # sum over chunks of query-key pairs
+    "far_blocks",  # KV blocks that the step moves from or to the far memory
 )
-"""The sums by which attention knows a step: the first four price it in SRAM, the last two say what
-comes from LPDDR."""
+"""The sums by which attention knows a step, for each kind of layer; all but the last price it."""
+
+DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PASSES, PREFILL_PAIRS, FAR_BLOCKS = range(len(MEASURES))
+
+KIND = np.dtype(
+    [
+        ("window", np.int64),  # tokens that its layers see; 0: the whole context
+        ("clocks_per_query", np.int64),  # a chunk of q tokens: ceil(q x clocks / 64) tile passes
+    ]
+)
+"""A kind of layers: equal window and equal query heads per KV head. Kind 0 sees the whole context,
+even where a model has no such layer."""
+
+_STEP = (
+    "start_ps",  # when the first stage took the batch
+    "end_ps",  # when the last stage finished it: its tokens reach their users
+    "replica",
+    "slot",
+    "tokens",  # scheduled in this step: decode rows and prefill tokens
+    "prefill_tokens",
+    "emitted",  # rows that went through the LM head
+    "finished",  # requests whose last token this step emits
+    "running",  # requests of the slot, and half-read prompts with a chunk in this step
+    "waiting",  # requests queued at the replica after scheduling
+    "prompt_request",  # the first whose prompt has tokens in this step; -1: none
+    "used_blocks",  # KV of the replica in use after scheduling (units of KvCapacity)
+)
+MEASURED = len(_STEP)
+"""Column of a log row at which its measures begin: those of kind 0, of kind 1, ..."""
 
 STEP = np.dtype(
     [
         (name, np.int64)
         for name in (
-            "start_ps",  # when the first stage took the batch
-            "end_ps",  # when the last stage finished it: its tokens reach their users
-            "replica",
-            "slot",
-            "tokens",  # scheduled in this step: decode rows and prefill tokens
-            "prefill_tokens",
-            "emitted",  # rows that went through the LM head
-            "finished",  # requests whose last token this step emits
-            "running",  # requests of the slot, and half-read prompts with a chunk in this step
-            "waiting",  # requests queued at the replica after scheduling
-            "prompt_request",  # the first whose prompt has tokens in this step; -1: none
-            "used_blocks",  # KV of the replica in use after scheduling (units of KvCapacity)
-            "decode_blocks",  # sum over decode rows of 64-token KV blocks, full layers
-            "prefill_passes",  # sum over chunks of blocks x tile passes, full layers
-            "decode_blocks_windowed",  # the same two over windowed layers
-            "prefill_passes_windowed",
-            "lpddr_blocks",  # 64-token KV blocks that the step moves from or to LPDDR, full layers
-            "lpddr_blocks_windowed",
+            *_STEP,
+            *(f"{name}_{kind}" if kind else name for kind in range(KINDS) for name in MEASURES),
         )
     ]
 )
-"""One row of the step log: one batch of one slot, on its way through all stages."""
+"""One row of the step log: one batch of one slot, on its way through all stages. Measures of kinds
+but the first end in their number."""
+
+
+def as_integers(log: Records) -> Integers:
+    """[n, columns] a step log as whole numbers, measures from MEASURED on.
+
+    A view where its rows are contiguous; of one memory layout, whatever their number, so that
+    kernels are compiled once.
+    """
+    rows = np.ascontiguousarray(log, STEP)
+    return rows.view(np.int64).reshape(len(rows), len(STEP.names or ()))
+
 
 INTERVAL = np.dtype(
     [
@@ -89,13 +111,12 @@ class PriceTables:
 
     The work of a step of ``t`` tokens at a stage of class ``c`` lasts::
 
-        max(floor_ps[c, t] + kv_ps(attention[c], lpddr_blocks, ...),
-            linear_ps[c, t] + collective_ps[c, t]
-            + attention_ps(attention[c], decode_blocks, prefill_passes, ...))
+        max(floor_ps[c, t] + fetch_ps(far_block_ps[c], measures),
+            linear_ps[c, t] + collective_ps[c, t] + attention_ps(attention[c], measures))
         + head_ps[c, emitted]
 
-    where the chiplets fetch ahead (``attention[c].ahead``); else the blocks from LPDDR come first
-    and ``kv_ps`` is added to the second line instead.
+    where the device fetches ahead (``ahead``); else the blocks from its far memory come first and
+    ``fetch_ps`` is added to the second line instead.
 
     and the next stage may begin ``send_ps[c, t]`` after its end.
     """
@@ -112,7 +133,9 @@ class PriceTables:
     """[c, s] LM head and sampling at the last stage; at the first what its host needs for every
     step, which is entry 0, too."""
     attention: Records
-    """[c, 2] shape of the attention work (``cluster.perf_model.attention.SHAPE``)."""
+    """[c, op] products of attention (``cluster.perf_model.attention.ATTENTION``)."""
+    far_block_ps: npt.NDArray[np.float64]
+    """[c, kind] time of the far memory for one KV block of all layers of the kind."""
     linear_by_bound_ps: Integers
     """[c, t, 6] the split of ``linear_ps`` in the order of BOUNDS."""
     head_by_bound_ps: Integers
@@ -127,16 +150,15 @@ class PriceTables:
     head_counts: Integers
     """[c, s, COUNTS]"""
     attention_counts: Integers
-    """[c, 6, COUNTS] of one unit of each of MEASURES."""
+    """[c, kind x MEASURES, COUNTS] of one unit of each measure."""
     stage_class: Integers
     """[replica, stage] which class prices this stage."""
     return_ps: Integers
     """[replica] from the last stage's end to the slot's next turn: the sampled token's way back."""
-    clocks_per_query: int
-    """Clocks that one token's queries of one KV head keep a tile busy (heads per KV head on a card
-    x clocks per vector); a chunk of q tokens takes ``ceil(q * clocks_per_query / 64)`` passes."""
-    window_tokens: int
-    """The window of the windowed layers, 0 where there are none."""
+    kinds: Records
+    """[kind] kinds of layers (dtype KIND), at most KINDS."""
+    ahead: bool = False
+    """Whether KV from the far memory is fetched ahead of use."""
 
     host_ps: int = 0
     """What a batch that is composed ahead waits for its host, at least, before it starts."""

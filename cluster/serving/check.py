@@ -4,7 +4,7 @@ import difflib
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers, PriceTables, TooSlowError
+from cluster.perf_model.tables import KINDS, Integers, PriceTables, TooSlowError
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import LAST_PS
@@ -113,8 +113,15 @@ def check_prices(prices: PriceTables, limits: Limits) -> None:
             f"{LONGEST_STEP_PS * 1e-12:,.0f} s are simulated: the hardware is too slow, or "
             "max_num_batched_tokens too large"
         )
-    if prices.attention.shape != (classes, 2):
-        raise ValueError(f"attention has shape {prices.attention.shape}, not ({classes}, 2)")
+    if prices.attention.ndim != 2 or len(prices.attention) != classes:
+        raise ValueError(f"attention has shape {prices.attention.shape}, not ({classes}, products)")
+    kinds = len(prices.kinds)
+    if not 1 <= kinds <= KINDS:
+        raise ValueError(f"there are {kinds} kinds of layers, at most {KINDS} are modelled")
+    if prices.far_block_ps.shape != (classes, kinds):
+        raise ValueError(
+            f"far_block_ps has shape {prices.far_block_ps.shape}, not {(classes, kinds)}"
+        )
     if prices.stage_class.ndim != 2 or 0 in prices.stage_class.shape:
         raise ValueError(
             f"stage_class has shape {prices.stage_class.shape}, not (replicas, stages)"

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.perf_model.tables import STEP, Integers, PriceTables
+from cluster.perf_model.tables import STEP, Integers, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import (
     NEVER,
@@ -67,14 +67,17 @@ def run(
 ) -> None:
     """Advance ``state`` to its end in windows of at most ``window_steps`` steps and about 50 ms."""
     log = np.zeros(window_steps, STEP)
+    columns = as_integers(log)
     control = state.control[0]
     steps = min(window_steps, 256)
     control["recording"] = on_intervals is not None
     with announced():
-        advance(state, log[:0])  # compiled or loaded here, outside the first window's time
+        advance(
+            state, log[:0], columns[:0]
+        )  # compiled or loaded here, outside the first window's time
     while control["status"] == RUNNING:
         began_s = time.perf_counter()
-        rows = advance(state, log[:steps])
+        rows = advance(state, log[:steps], columns[:steps])
         steps = _next_window(steps, window_steps, time.perf_counter() - began_s)
         if on_steps is not None and rows > 0:
             on_steps(log[:rows])

@@ -5,9 +5,9 @@ The serving engines cannot tell them from the tables of a machine.
 
 import numpy as np
 
-from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.energy.counters import COUNTS
-from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
+from cluster.perf_model.tables import BOUNDS, KIND, Integers, PriceTables
 
 
 def linear_prices(
@@ -26,16 +26,16 @@ def linear_prices(
         floor_ps=nothing,
         send_ps=nothing,
         head_ps=np.zeros((classes, max_num_seqs + 1), np.int64),
-        attention=np.zeros((classes, 2), SHAPE),
+        attention=np.zeros((classes, 1), ATTENTION),
         linear_by_bound_ps=np.zeros((classes, entries, len(BOUNDS)), np.int64),
         head_by_bound_ps=np.zeros((classes, max_num_seqs + 1, len(BOUNDS)), np.int64),
         collective_bytes=np.zeros((classes, entries, 1), np.int64),
         send_bytes=nothing,
         token_counts=np.zeros((classes, entries, len(COUNTS)), np.int64),
         head_counts=np.zeros((classes, max_num_seqs + 1, len(COUNTS)), np.int64),
-        attention_counts=np.zeros((classes, 6, len(COUNTS)), np.int64),
+        attention_counts=np.zeros((classes, WIDTH, len(COUNTS)), np.int64),
         stage_class=stage_class,
         return_ps=np.full(len(stage_class), return_ps, np.int64),
-        clocks_per_query=8,
-        window_tokens=0,
+        far_block_ps=np.zeros((classes, 1)),
+        kinds=np.array([(0, 8)], KIND),
     )

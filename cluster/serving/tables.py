@@ -11,7 +11,7 @@ from cluster.perf_model.energy.coefficients import card_joules, idle_joules
 from cluster.perf_model.energy.facility import Facility
 from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.perf_model.link_loads import LinkLoad, link_loads
-from cluster.perf_model.tables import Integers
+from cluster.perf_model.tables import KINDS, MEASURED, STEP, Integers, Records
 from cluster.perf_model.timeline import Bins
 from results.columns import card_columns, energy_columns, link_columns
 from results.summary import Energy
@@ -161,6 +161,24 @@ def link_part(load: LinkLoad, edges: Integers) -> Columns:
         "kind": load.kind,
         **link_columns(edges, load.sent_bytes, load.busy_ps),
     }
+
+
+SHOWN_MEASURES = ("decode_blocks", "prefill_passes", "far_blocks")
+
+
+def step_columns(window: Records) -> Columns:
+    """A window of the step log as columns; measures of kinds of layers but the first are added up.
+
+    The names are those of the table: what is not of layers that see the whole context is called
+    windowed, and the far memory by its name on the card.
+    """
+    columns = {name: window[name] for name in (STEP.names or ())[:MEASURED]}
+    for measure in SHOWN_MEASURES:
+        name = "lpddr_blocks" if measure == "far_blocks" else measure
+        columns[name] = window[measure]
+        others = [window[f"{measure}_{kind}"] for kind in range(1, KINDS)]
+        columns[f"{name}_windowed"] = np.sum(others, axis=0)
+    return columns
 
 
 def map_tables(machine: "Machine") -> dict[str, Columns]:

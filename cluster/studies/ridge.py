@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps
+from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps, measures_of
 from cluster.perf_model.chiplet import Product, picoseconds, product_clocks, ridge_rows
 from cluster.perf_model.prices import SteadyDecode, steady_decode
 from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
@@ -162,11 +162,11 @@ def _facts(pair: str, layout: Layout, machine: Machine, most: int) -> PairFacts:
 def _slowest_prefill_s(machine: Machine) -> float:
     """One first chunk of PREFILL_TOKENS at the stage that it keeps longest."""
     prices, tokens = machine.prices, PREFILL_TOKENS
-    passes = -(-tokens * prices.clocks_per_query // BLOCK_TOKENS)
-    blocks = tokens // BLOCK_TOKENS
+    passes = -(-tokens * int(prices.kinds["clocks_per_query"][0]) // BLOCK_TOKENS)
+    measures = measures_of(len(prices.kinds), prefill_passes=tokens // BLOCK_TOKENS * passes)
     work = [
         int(prices.linear_ps[c, tokens] + prices.collective_ps[c, tokens])
-        + attention_ps(prices.attention[c], 0, blocks * passes, 0, 0)
+        + attention_ps(prices.attention[c], measures)
         for c in prices.stage_class[0]
     ]
     return max(work) * 1e-12

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.perf_model.attention import attention_ps
+from cluster.perf_model.attention import attention_ps, measures_of
 from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
@@ -55,12 +55,14 @@ def streamed_ps(prices: PriceTables, prompt: int) -> int:
     there_ps = 0
     for start in range(0, prompt, BUDGET):
         tokens = min(BUDGET, prompt - start)
-        passes = -(-(start + tokens) // 64) * -(-tokens * prices.clocks_per_query // 64)
+        passes = -(-(start + tokens) // 64) * -(
+            -tokens * int(prices.kinds["clocks_per_query"][0]) // 64
+        )
         emits = int(start + tokens == prompt)
         there_ps = 0
         for stage, kind in enumerate(prices.stage_class[0]):
             work_ps = prices.linear_ps[kind, tokens] + prices.collective_ps[kind, tokens]
-            work_ps += attention_ps(prices.attention[kind], 0, passes, 0, 0)
+            work_ps += attention_ps(prices.attention[kind], measures_of(1, prefill_passes=passes))
             work_ps = max(work_ps, prices.floor_ps[kind, tokens]) + prices.head_ps[kind, emits]
             free_ps[stage] = max(there_ps, free_ps[stage]) + int(work_ps)
             there_ps = free_ps[stage] + int(prices.send_ps[kind, tokens])

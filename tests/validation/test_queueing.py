@@ -10,7 +10,7 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
-from cluster.perf_model.attention import attention_ps
+from cluster.perf_model.attention import attention_ps, measures_of
 from cluster.perf_model.tables import Integers, PriceTables
 from cluster.scenario.load import load as load_scenario
 from cluster.scenario.resolve import resolve
@@ -125,8 +125,10 @@ def test_the_real_prices_of_llama_3_8b_on_a_server_make_such_a_queue_too() -> No
     prices = assemble(resolve(scenario)).prices
     service_ps = prices.linear_ps[0] + prices.collective_ps[0] + prices.head_ps[0, 1]
     for tokens in range(1, BUDGET + 1):
-        passes = -(-tokens // 64) * -(-tokens * prices.clocks_per_query // 64)
-        service_ps[tokens] += attention_ps(prices.attention[0], 0, passes, 0, 0)
+        passes = -(-tokens // 64) * -(-tokens * int(prices.kinds["clocks_per_query"][0]) // 64)
+        service_ps[tokens] += attention_ps(
+            prices.attention[0], measures_of(1, prefill_passes=passes)
+        )
 
     arrivals = poisson(service_ps, MIXED, 0.8, 3_000, seed=1)
     waits_ps = serve(arrivals, prices, LIMITS).first_scheduled_ps - arrivals.arrival_ps

@@ -3,7 +3,7 @@
 from workloads.model.errors import ModelError
 from workloads.model.layers import Attention, Layer, Mlp
 from workloads.model.load import list_models, load_model, parse_config
-from workloads.model.modelled import not_modelled, simulation_conditions, simulation_limits
+from workloads.model.modelled import not_modelled, simulation_conditions
 from workloads.model.shape import Model
 from workloads.model.size import (
     kv_bytes_of_sequence,
@@ -28,7 +28,6 @@ __all__ = [
     "not_modelled",
     "parse_config",
     "simulation_conditions",
-    "simulation_limits",
     "tensor_bytes",
     "weight_bytes",
 ]

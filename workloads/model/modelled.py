@@ -22,7 +22,6 @@ NEEDED: Mapping[str, str] = MappingProxyType(
         "hyper-connections": "several residual streams and what mixes them",
         "gates of one number per head": "their projection",
         "values made by the keys' projection": "a narrower projection with two results",
-        "several shapes of heads in layers of one window": "one class of attention for each",
     }
 )
 """For each structure that is refused where a run is priced: what pricing it would take.
@@ -34,36 +33,11 @@ Chunked attention is not among them: it is priced up to a context of one chunk.
 def not_modelled(model: Model) -> tuple[str, ...]:
     """Return each structure that is not simulated, in words; none for a model that can be."""
     found = [name for name in model.irregular if name in NEEDED]
-    found += _shapes(model)
     return tuple(f"{name} ({NEEDED[name]} would be needed)" for name in found)
-
-
-def simulation_limits(model: Model) -> tuple[str, ...]:
-    """Return what stands against a simulation on any plan: ``not_modelled``, several windows."""
-    windows = sorted({layer.attention.window for layer in model.layers} - {0})
-    several = f"windows of {windows} tokens in one model (one window is modelled)"
-    return (*not_modelled(model), *([several] if len(windows) > 1 else ()))
 
 
 def simulation_conditions(model: Model) -> tuple[str, ...]:
     """Return the conditions on context and plan under which a run can be priced."""
     chunks = {layer.attention.chunk for layer in model.layers} - {0}
     found = [f"up to a context of one chunk: {min(chunks):,} tokens"] if chunks else []
-    regular = {layer.attention for layer in model.layers if layer.attention.kind == "gqa"}
-    if len({a.heads // a.kv_heads for a in regular}) > 1:
-        found.append(
-            "where tensor_parallel_size gives all layers one number of query heads per KV head of a"
-            " card (several are not modelled)"
-        )
     return tuple(found)
-
-
-def _shapes(model: Model) -> list[str]:
-    """Layers of one window must have heads of one shape: they are priced together."""
-    shapes: dict[bool, set[tuple[int, int, int]]] = {}
-    for layer in set(model.layers):
-        a = layer.attention
-        if a.kind == "gqa":
-            shapes.setdefault(a.window > 0, set()).add((a.kv_heads, a.head_dim, a.value_dim))
-    mixed = any(len(found) > 1 for found in shapes.values())
-    return ["several shapes of heads in layers of one window"] if mixed else []

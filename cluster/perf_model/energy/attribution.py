@@ -19,15 +19,24 @@ from typing import Any
 import numpy as np
 
 from cluster.compiled import compiled
+from cluster.perf_model.attention import WIDTH
 from cluster.perf_model.energy.coefficients import Floats, Joules, costing
-from cluster.perf_model.tables import MEASURES, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import (
+    DECODE_BLOCKS,
+    FAR_BLOCKS,
+    MEASURED,
+    STEP,
+    Integers,
+    PriceTables,
+    Records,
+    as_integers,
+)
 
 POINTS = 1 << 21
 """Of all running sums together; where there are more steps, every second one is forgotten, again
 and again, and what lies between is drawn straight."""
 
 _DECODE, _PREFILL = 0, 1
-_DB, _PP, _DBW, _PPW, _KV, _KVW = range(len(MEASURES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +80,7 @@ class SlotJoules:
         """Take one window of the log; rows of other replicas are passed over."""
         _feed(
             window,
+            as_integers(window),
             self._local,
             self._kind,
             self._by_tokens,
@@ -144,8 +154,8 @@ def _tables(
 ) -> tuple[Integers, Floats, Floats, Floats]:
     """Joules of a step at all stages together, by tokens, emitting rows and attention measures.
 
-    Returns kind[replica] and [kind, t], [kind, s], [kind, 6]: replicas of equal prices on equal
-    links are of one kind.
+    Returns kind[replica] and [kind, t], [kind, s], [kind, measure]: replicas of equal prices on
+    equal links are of one kind.
     """
     count_j = joules.cards_per_stage * joules.count_j.sum(axis=-1, keepdims=True)
     link_j = joules.cards_per_stage * joules.link_j.sum(axis=-1, keepdims=True)
@@ -173,6 +183,7 @@ def _tables(
 @compiled
 def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
     rows: Any,
+    columns: Any,
     local: Any,
     kinds: Any,
     by_tokens: Any,
@@ -194,9 +205,17 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         tokens, prefill, emitted = row["tokens"], row["prefill_tokens"], row["emitted"]
         decode = tokens - prefill
         linear_j, head_j, each = by_tokens[kind, tokens], head[kind, emitted], attention[kind]
-        linear_j += each[_KV] * row["lpddr_blocks"] + each[_KVW] * row["lpddr_blocks_windowed"]
-        decode_j = each[_DB] * row["decode_blocks"] + each[_DBW] * row["decode_blocks_windowed"]
-        prefill_j = each[_PP] * row["prefill_passes"] + each[_PPW] * row["prefill_passes_windowed"]
+        far_j = decode_j = prefill_j = 0.0
+        for k in range(len(each) // WIDTH):
+            for place in range(k * WIDTH, (k + 1) * WIDTH):
+                spent_j = each[place] * columns[i, MEASURED + place]
+                if place == k * WIDTH + DECODE_BLOCKS:
+                    decode_j += spent_j
+                elif place == k * WIDTH + FAR_BLOCKS:
+                    far_j += spent_j
+                else:
+                    prefill_j += spent_j
+        linear_j += far_j
         if decode > 0:
             share = decode / tokens
             decode_j += linear_j * share + head_j * (decode / emitted)

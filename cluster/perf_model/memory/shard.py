@@ -102,7 +102,7 @@ def kv_block(attention: Attention, plan: Plan, chiplets: int, kv: Format) -> KvB
     block_bytes = kv.matrix_bytes(keys, BLOCK_TOKENS) + value_bytes
     tail_bytes = max(0, BLOCK_TOKENS * values * TAIL_BITS // 8 - value_bytes)
     shape = Heads(kv_heads=heads, queries_per_kv_head=1, key_dim=keys, value_dim=values)
-    share = Fraction(shape.per_chiplet(chiplets), shape.parts(chiplets))
+    share = Fraction(shape.per_unit(chiplets), shape.parts(chiplets))
     return KvBlock(
         chiplet=share * block_bytes,
         card=heads * block_bytes,

@@ -5,13 +5,12 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.attention import attention_by_bound
+from cluster.perf_model.attention import attention_ps, decode_measures
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.stage import StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import StageGroups, stage_groups_of
-from cluster.perf_model.prices.steady_state import measures_of
-from cluster.perf_model.prices.tables import links_of
+from cluster.perf_model.prices.tables import kinds_of, links_of
 
 Steps: TypeAlias = tuple[tuple[int, int], ...]
 """Steps by their scheduled tokens and emitting rows; the first is of decoding rows."""
@@ -29,10 +28,9 @@ class StageWork:
     def work_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
         """[step] work of stage ``number``; of a prompt's attention nothing is counted."""
         price = self._price(inputs, number, steps)
-        seen = np.zeros((len(steps), 4), np.int64)
-        seen[0] = measures_of(inputs.window, steps[0][1], self.context)
+        seen = decode_measures(kinds_of(inputs), steps[0][1], self.context)
         busy = price.linear_by_bound_ps.sum(axis=1) + price.collective_ps
-        busy = busy + attention_by_bound(price.attention, seen).sum(axis=1)
+        busy[0] += attention_ps(price.attention, seen)
         work = np.maximum(busy, price.floor_ps) + price.head_by_bound_ps.sum(axis=1)
         return [int(part) for part in work]
 

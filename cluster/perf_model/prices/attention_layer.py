@@ -27,17 +27,6 @@ from cluster.perf_model.tables import Integers
 from workloads.model import Attention
 
 
-def heads_of(attention: Attention, kv_heads: int, queries: int) -> Heads:
-    """What a card holds of this attention: its KV heads and the query heads on each."""
-    latent = attention.kind == "mla"
-    return Heads(
-        kv_heads=kv_heads,
-        queries_per_kv_head=queries,
-        key_dim=attention.kv_lora_rank + attention.rope_dim if latent else attention.head_dim,
-        value_dim=attention.kv_lora_rank if latent else attention.value_dim,
-    )
-
-
 def attention_operations(
     bench: OpPricer, attention: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
@@ -157,7 +146,7 @@ def value_tail(bench: OpPricer, heads: Heads, tokens: Integers) -> Operation:
         return tiles * -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
 
     extra = max(0, passes(bench.tail_mode) - passes(bench.kv_mode))
-    rows = -(-tokens // heads.parts(bench.chiplets)) * heads.per_chiplet(bench.chiplets)
+    rows = -(-tokens // heads.parts(bench.chiplets)) * heads.per_unit(bench.chiplets)
     rounds = -(-rows * extra // chiplet.cores)
     ps = picoseconds(chiplet, np.asarray(rounds * chiplet.load_clocks, np.float64))
     full = queries * bench.tail_mode.clocks_per_vector >= chiplet.load_clocks

@@ -1,11 +1,12 @@
 """Inputs of pricing, and their checks."""
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeAlias
 
+from cluster.perf_model.attention import Heads
 from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
 from cluster.perf_model.protocols import Figures, RouteTables
-from cluster.perf_model.tables import Integers
+from cluster.perf_model.tables import KINDS, Integers
 from cluster.scenario.formats import Formats
 from workloads.model import Layer, Model, not_modelled
 from workloads.plan import Plan
@@ -54,11 +55,6 @@ class PriceInputs:
     def places(self, stage: int) -> StagePlaces:
         return self.placed.stages[stage]
 
-    @property
-    def window(self) -> int:
-        """Tokens that windowed layers see; 0 where there are none."""
-        return max(layer.attention.window for layer in self.model.layers)
-
     def queries_per_kv_head(self, layer: Layer) -> int:
         """Query heads that meet the same keys on one card."""
         attention = layer.attention
@@ -70,6 +66,18 @@ class PriceInputs:
             return 1
         return max(1, layer.attention.kv_heads // self.plan.tensor_parallel_size)
 
+    def heads_of(self, layer: Layer) -> Heads:
+        """What a rank holds of a layer's attention: its KV heads and the query heads on each."""
+        attention = layer.attention
+        latent = attention.kind == "mla"
+        key_dim = attention.kv_lora_rank + attention.rope_dim if latent else attention.head_dim
+        return Heads(
+            kv_heads=self.kv_heads(layer),
+            queries_per_kv_head=self.queries_per_kv_head(layer),
+            key_dim=key_dim,
+            value_dim=attention.kv_lora_rank if latent else attention.value_dim,
+        )
+
 
 def check_inputs(inputs: PriceInputs) -> None:
     """Refuse by name what is not modelled.
@@ -77,8 +85,8 @@ def check_inputs(inputs: PriceInputs) -> None:
     Raises
     ------
     PriceError
-        What ``not_modelled`` names, attention in chunks shorter than the context, several windows
-        or several ratios of query to KV heads in one model, a format that cannot be used so.
+        What ``not_modelled`` names, attention in chunks shorter than the context, more than KINDS
+        kinds of layers, a format that cannot be used so.
     """
     breaches = [*_attention(inputs), *_formats(inputs.formats)]
     if breaches:
@@ -94,25 +102,33 @@ def _attention(inputs: PriceInputs) -> list[str]:
             f"attention in chunks of {chunk} tokens is modelled up to that context only,"
             f" got max_model_len {inputs.max_context}"
         )
-    windows = sorted({attention.window for attention in kinds} - {0})
-    if len(windows) > 1:
-        breaches.append(f"one window is modelled, got windows of {windows} tokens")
-    regular = [layer for attention, layer in kinds.items() if attention.kind in ("gqa", "mla")]
-    ratios = sorted({inputs.queries_per_kv_head(layer) for layer in regular})
-    if len(ratios) > 1:
-        would = [size for size in (2, 4, 8, 16, 32, 64) if _one_ratio(regular, size)]
-        hint = f"; tensor_parallel_size {would[0]} would give one" if would else ""
-        breaches.append(f"one number of query heads per KV head is modelled, got {ratios}{hint}")
+    regular = all(attention.kind in ("gqa", "mla") for attention in kinds)
+    found = layer_kinds(inputs) if regular else ()
+    if len(found) > KINDS:
+        seen = ", ".join(_described(window, heads) for window, heads in found)
+        breaches.append(f"at most {KINDS} kinds of layers are modelled, got {len(found)} ({seen})")
     return breaches
 
 
-def _one_ratio(layers: list[Layer], cards: int) -> bool:
-    """Whether heads that are cut over so many cards are all in the same ratio."""
-    attentions = [layer.attention for layer in layers]
-    if any(attention.heads % cards for attention in attentions):
-        return False
-    shared = [1 if a.kind == "mla" else max(1, a.kv_heads // cards) for a in attentions]
-    return len({a.heads // cards // n for a, n in zip(attentions, shared, strict=True)}) == 1
+def _described(window: int, heads: Heads) -> str:
+    seen = f"window {window}" if window else "no window"
+    return f"{seen} with {heads.queries_per_kv_head} query heads on each of {heads.kv_heads}"
+
+
+LayerKind: TypeAlias = tuple[int, Heads]
+"""Window (0: none) and heads of layers that are priced together."""
+
+
+def layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
+    """Kinds of layers, the whole context first; it is there even where all layers have windows."""
+    each = [kind_of(inputs, layer) for layer in inputs.model.layers]
+    first = next((kind for kind in each if kind[0] == 0), (0, each[0][1]))
+    return tuple(dict.fromkeys((first, *each)))
+
+
+def kind_of(inputs: PriceInputs, layer: Layer) -> LayerKind:
+    """The kind of one layer."""
+    return layer.attention.window, inputs.heads_of(layer)
 
 
 def _formats(formats: Formats) -> list[str]:

@@ -7,14 +7,15 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.attention import SHAPE, shape_of
-from cluster.perf_model.chiplet import LPDDR, Product, lpddr_ps
+from cluster.perf_model.attention import ATTENTION, WIDTH
+from cluster.perf_model.chiplet import LPDDR, Floats, Product, lpddr_ps
 from cluster.perf_model.collectives import Cost, all_gather
+from cluster.perf_model.devices.dimc.attention import PRODUCTS, attention_records
 from cluster.perf_model.energy.counters import COUNTS
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
 from cluster.perf_model.memory.shard import KvBlock, kv_block
-from cluster.perf_model.prices.attention_layer import attention_operations, heads_of
-from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.attention_layer import attention_operations
+from cluster.perf_model.prices.inputs import PriceInputs, kind_of, layer_kinds
 from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
 from cluster.perf_model.prices.op_counts import attention_counts
 from cluster.perf_model.prices.op_prices import (
@@ -34,7 +35,14 @@ from cluster.perf_model.prices.stage_collectives import (
     mlp_exchanges,
     total,
 )
-from cluster.perf_model.tables import ATTENTION_CLASSES, BOUNDS, MEASURES, Integers, Records
+from cluster.perf_model.tables import (
+    BOUNDS,
+    DECODE_BLOCKS,
+    FAR_BLOCKS,
+    PREFILL_PASSES,
+    Integers,
+    Records,
+)
 from workloads.model import Layer
 from workloads.plan import cut, stage_layers
 
@@ -77,6 +85,7 @@ class StagePrice:
     floor_ps: Integers
     head_by_bound_ps: Integers
     attention: Records
+    far_block_ps: Floats
     token_counts: Integers
     head_counts: Integers
     attention_counts: Integers
@@ -126,6 +135,7 @@ def stage_price(
         floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
         head_by_bound_ps=head_by_bound(inputs, bench, groups, stage, rows),
         attention=_attention(inputs, bench, stage),
+        far_block_ps=_far_block_ps(inputs, bench, stage),
         token_counts=token_counts,
         head_counts=_head_counts(inputs, bench, stage, rows),
         attention_counts=_attention_counts(inputs, bench, stage),
@@ -144,7 +154,7 @@ def layer_operations(
 ) -> list[Operation]:
     """Every dispatch of one layer whose weights lie in these places, in order."""
     hidden = inputs.model.hidden
-    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    heads = inputs.heads_of(layer)
     found = routed(inputs, bench, layer.mlp, places)
     own = bench.holding(places.attention)
     return [
@@ -157,7 +167,7 @@ def layer_exchanges(
     inputs: PriceInputs, bench: OpPricer, groups: StageGroups, layer: Layer, tokens: Integers
 ) -> list[Cost]:
     """Every collective of one layer."""
-    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    heads = inputs.heads_of(layer)
     found = routed(inputs, bench, layer.mlp, ALL_IN_SRAM)
     table = None if found is None else found.table
     return [
@@ -252,26 +262,34 @@ def head_operations(inputs: PriceInputs, bench: OpPricer, rows: Integers) -> lis
 
 
 def _attention(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Records:
-    """[2] full layers and windowed layers, if the stage has any."""
-    shapes = np.zeros(ATTENTION_CLASSES, SHAPE)
-    for layer, _, count in stage.layers:
-        heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
-        index = int(layer.attention.window > 0)
-        shapes[index] = shape_of(
+    """[op] products of attention, kind by kind; absent where the stage has no such layer."""
+    kinds, each = layer_kinds(inputs), len(PRODUCTS)
+    records = np.zeros(len(kinds) * each, ATTENTION)
+    for layer, count in _counted(stage).items():
+        kind = kinds.index(kind_of(inputs, layer))
+        own = slice(kind * each, (kind + 1) * each)
+        records[own] = attention_records(
             bench.chiplet,
             bench.kv_mode,
-            heads,
+            inputs.heads_of(layer),
             chiplets=bench.chiplets,
-            layers=count + int(shapes[index]["layers"]),
+            layers=count + int(records[own.start]["layers"]),
             softmax_clocks=bench.simd("softmax").clocks,
+            kind=kind,
         )
+    return records
+
+
+def _far_block_ps(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Floats:
+    """[kind] LPDDR's time for one KV block of all layers of the kind; 0 where KV lies in SRAM."""
+    kinds = layer_kinds(inputs)
+    found = np.zeros(len(kinds))
     if inputs.placed.kv != "sram":
         for layer, count in _counted(stage).items():
             stored = _kv_block(inputs, bench, layer).chiplet * count
             ps = float(stored) * 1e12 / bench.chiplet.lpddr_bytes_per_s
-            shapes[int(layer.attention.window > 0)]["lpddr_block_ps"] += ps
-    shapes["ahead"] = int(bench.figures["chiplet.prefetch_bytes"] > 0)
-    return shapes
+            found[kinds.index(kind_of(inputs, layer))] += ps
+    return found
 
 
 def _kv_block(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> KvBlock:
@@ -280,19 +298,21 @@ def _kv_block(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> KvBlock:
 
 
 def _attention_counts(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Integers:
-    """[6, COUNTS] of one unit of each of MEASURES, all layers of its class together."""
-    counts = np.zeros((len(MEASURES), len(COUNTS)), np.int64)
-    fetched, moved = MEASURES.index("lpddr_blocks"), COUNTS.index("lpddr_bytes")
+    """[kind x MEASURES, COUNTS] of one unit of each measure, all layers of its kind together."""
+    kinds = layer_kinds(inputs)
+    counts = np.zeros((len(kinds) * WIDTH, len(COUNTS)), np.int64)
+    moved = COUNTS.index("lpddr_bytes")
     for layer, count in _counted(stage).items():
-        windowed = int(layer.attention.window > 0)
-        first = 2 * windowed
-        counts[first : first + 2] += count * layer_attention_counts(inputs, bench, layer)
-        counts[fetched + windowed, moved] += count * _kv_block(inputs, bench, layer).card
+        first = kinds.index(kind_of(inputs, layer)) * WIDTH
+        decode, prefill = layer_attention_counts(inputs, bench, layer)
+        counts[first + DECODE_BLOCKS] += count * decode
+        counts[first + PREFILL_PASSES] += count * prefill
+        counts[first + FAR_BLOCKS, moved] += count * _kv_block(inputs, bench, layer).card
     return counts
 
 
 def layer_attention_counts(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> Integers:
     """[2, COUNTS] of one block of a decode row, and of one block and tile pass of a chunk."""
-    heads = heads_of(layer.attention, inputs.kv_heads(layer), inputs.queries_per_kv_head(layer))
+    heads = inputs.heads_of(layer)
     softmax = bench.simd("softmax")
     return attention_counts(bench.figures, bench.chiplet, bench.kv_mode, heads, softmax)

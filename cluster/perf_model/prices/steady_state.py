@@ -6,9 +6,16 @@ from fractions import Fraction
 
 import numpy as np
 
-from cluster.perf_model.attention import BLOCK_TOKENS, attention_by_bound, kv_ps, worked_ps
+from cluster.perf_model.attention import (
+    BLOCK_TOKENS,
+    WIDTH,
+    attention_by_bound,
+    decode_measures,
+    fetch_ps,
+    worked_ps,
+)
 from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
-from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
+from cluster.perf_model.tables import BOUNDS, DECODE_BLOCKS, FAR_BLOCKS, Integers, PriceTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +84,6 @@ def steady_decode(
     )
 
 
-def measures_of(window: int, size: int, context: int) -> tuple[int, int, int, int]:
-    """What ``size`` decoding rows of one context see: the arguments of ``attention_ps``."""
-    blocks = -(-context // BLOCK_TOKENS)
-    if not window:
-        return size * blocks, 0, 0, 0
-    windowed = min(blocks, -(-window // BLOCK_TOKENS) + 1)
-    return size * blocks, 0, size * windowed, 0
-
-
 def _outside(
     room: tuple[KvCapacity, int] | None, batch: int, context: int
 ) -> tuple[Fraction, Fraction | None]:
@@ -111,12 +109,12 @@ def _outside(
 def _split(prices: PriceTables, size: int, context: int, replica: int) -> Integers:
     """[stage, 6] work of one slot's step, before the LPDDR floor."""
     classes = prices.stage_class[replica]
-    measures = np.array([measures_of(prices.window_tokens, size, context)])
+    measures = decode_measures(prices.kinds, size, context)[None]
     split: Integers = prices.linear_by_bound_ps[classes, size].copy()
     split += prices.head_by_bound_ps[classes, size]
     split[:, BOUNDS.index("network")] += prices.collective_ps[classes, size]
     for stage, chosen in enumerate(classes):
-        split[stage] += attention_by_bound(prices.attention[chosen], measures)[0]
+        split[stage] += attention_by_bound(prices.attention[chosen], measures, len(BOUNDS))[0]
     return split
 
 
@@ -129,21 +127,25 @@ def _worked(
 ) -> Integers:
     """[stage] work without the head, for a step of (rows, context) with these parts in LPDDR."""
     size, context = step
-    seen, _, windowed, _ = measures_of(prices.window_tokens, size, context)
     of_full, of_windowed = outside
     written = -(-size // BLOCK_TOKENS)
-    moved = math.ceil((seen + written) * of_full)
-    if of_windowed is not None:
-        inside = math.ceil((windowed + written) * of_windowed)
-    else:
-        inside = max(0, moved - (seen - windowed)) if of_full and prices.window_tokens else 0
+    measures = decode_measures(prices.kinds, size, context)
+    seen = measures[DECODE_BLOCKS::WIDTH]
+    moved = math.ceil((int(seen[0]) + written) * of_full)
+    for kind, own in enumerate(seen.tolist()):
+        if of_windowed is None:
+            far = max(0, moved - (int(seen[0]) - own)) if of_full else 0
+        else:
+            part = of_windowed if prices.kinds["window"][kind] else of_full
+            far = math.ceil((own + written) * part)
+        measures[kind * WIDTH + FAR_BLOCKS] = far
     return np.array(
         [
             worked_ps(
-                prices.attention[chosen],
+                prices.ahead,
                 int(busy_ps[stage]),
                 int(prices.floor_ps[chosen, size]),
-                kv_ps(prices.attention[chosen], moved, inside),
+                fetch_ps(prices.far_block_ps[chosen], measures),
             )
             for stage, chosen in enumerate(classes.tolist())
         ],

@@ -7,11 +7,11 @@ from typing import TypeAlias
 import numpy as np
 
 from cluster.perf_model.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
-from cluster.perf_model.prices.inputs import PriceInputs, check_inputs
+from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, layer_kinds
 from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
-from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
+from cluster.perf_model.tables import BOUNDS, KIND, Integers, PriceTables, Records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +66,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         send_ps=np.stack([cost.ps for cost in sends]),
         head_ps=head.sum(axis=-1),
         attention=np.stack([price.attention for price in prices]),
+        far_block_ps=np.stack([price.far_block_ps for price in prices]),
         linear_by_bound_ps=linear,
         head_by_bound_ps=head,
         collective_bytes=np.stack([price.collective_bytes for price in prices]),
@@ -75,9 +76,8 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         attention_counts=np.stack([price.attention_counts for price in prices]),
         stage_class=stage_class,
         return_ps=_return_ps(inputs),
-        clocks_per_query=op_pricer_of(inputs).kv_mode.clocks_per_vector
-        * inputs.queries_per_kv_head(inputs.model.layers[0]),
-        window_tokens=inputs.window,
+        kinds=kinds_of(inputs),
+        ahead=inputs.hardware["chiplet.prefetch_bytes"] > 0,
         host_ps=host_ps if inputs.composed_ahead else 0,
     )
 
@@ -129,6 +129,13 @@ def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cos
 
 def _nothing(inputs: PriceInputs) -> Cost:
     return nothing_sent(inputs.max_tokens + 1, len(tiers_of(inputs.routes)))
+
+
+def kinds_of(inputs: PriceInputs) -> Records:
+    """[kind] the kinds of layers of the model (dtype KIND)."""
+    clocks = op_pricer_of(inputs).kv_mode.clocks_per_vector
+    kinds = [(window, clocks * heads.queries_per_kv_head) for window, heads in layer_kinds(inputs)]
+    return np.array(kinds, KIND)
 
 
 def _return_ps(inputs: PriceInputs) -> Integers:

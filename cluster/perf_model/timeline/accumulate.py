@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.perf_model.tables import STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
 from cluster.perf_model.timeline.kernel import STAGE, attend, hold, walk
@@ -44,17 +45,17 @@ class Account:
         self._columns = columns_of(prices)
         self._by_tokens = price_rows(prices, self._columns)
         self._head = head_rows(prices, self._columns)
-        self._shapes, alike = _distinct(prices.attention)
+        self._attends, alike = _distinct(prices)
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
-        self._stages["ahead"] = prices.attention["ahead"][prices.stage_class, 0]
+        self._stages["ahead"] = prices.ahead
         self._stages["free_ps"] = self._stages["held_since_ps"] = -begin_ps
         self._begin_ps = begin_ps  # all other times of an account count from here
         places = (*prices.stage_class.shape, 1 + max_bins // 2 * 2)  # the first is all before
         self._books = np.zeros((*places, self._columns.books), np.int64)
         self._room = np.zeros(self._columns.books, np.int64)
-        shape = (len(self._shapes), ROWS_AT_ONCE, self._columns.attention)
+        shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
         self._bin_ps = FIRST_BIN_PS
         self._booked_ps = self._end_ps = 0
@@ -94,9 +95,9 @@ class Account:
         end_ps = int(rows["end_ps"].max(initial=0))
         self.reach(end_ps)
         self._booked_ps = max(self._booked_ps, end_ps - self._begin_ps)
-        log = rows.view(np.int64).reshape(len(rows), len(STEP.names or ()))
-        for shapes, out in zip(self._shapes, self._attention, strict=True):
-            attend(shapes, log, self._columns.measures, out)
+        log = as_integers(rows)
+        for (products, far_block_ps), out in zip(self._attends, self._attention, strict=True):
+            attend(products, far_block_ps, log, self._columns.measures, out)
         bad = walk(
             rows,
             self._by_tokens,
@@ -134,8 +135,12 @@ class Account:
         self._stages["bin"] = self._stages["held_bin"] = -1
 
 
-def _distinct(attention: Records) -> tuple[list[Records], Integers]:
-    """Shapes of attention that differ, and which of them each price class has."""
-    found: dict[bytes, int] = {}
-    which = [found.setdefault(shapes.tobytes(), len(found)) for shapes in attention]
-    return [attention[which.index(number)] for number in found.values()], np.array(which, np.int64)
+def _distinct(
+    prices: PriceTables,
+) -> tuple[list[tuple[Records, npt.NDArray[np.float64]]], Integers]:
+    """Attention (products, and times of far blocks) that differs, and which each class has."""
+    found: dict[tuple[bytes, bytes], int] = {}
+    each = list(zip(prices.attention, prices.far_block_ps, strict=True))
+    keys = [(products.tobytes(), far_block_ps.tobytes()) for products, far_block_ps in each]
+    which = [found.setdefault(key, len(found)) for key in keys]
+    return [each[which.index(number)] for number in found.values()], np.array(which, np.int64)

@@ -9,12 +9,10 @@ from typing import Any
 import numpy as np
 
 from cluster.compiled import compiled
-from cluster.perf_model.attention import add_by_bound, kv_ps
-from cluster.perf_model.tables import BOUNDS, MEASURES, STEP
+from cluster.perf_model.attention import add_by_bound, fetch_ps
+from cluster.perf_model.tables import BOUNDS, MEASURED
 
 _BOUNDS, _LPDDR = len(BOUNDS), BOUNDS.index("lpddr")
-_MEASURED = (STEP.names or ()).index(MEASURES[0])
-"""Column of a log row at which its measures begin."""
 # From the end: columns of a price, of a row of attention, of a head, of the books.
 _TOTAL, _FLOOR, _SEND = -3, -2, -1
 _ATTENTION, _FETCH = -2, -1
@@ -27,7 +25,7 @@ STAGE = np.dtype(
         for name in (
             "price_class",
             "attention",  # which rows of attention are its own
-            "ahead",  # 1 where KV from LPDDR is fetched ahead of use
+            "ahead",  # 1 where KV from the far memory is fetched ahead of use
             "free_ps",  # when it has done all work so far
             "bin",  # in which that ended
             "edge_ps",  # where that bin ends; 0 before the window, or to find the bin anew
@@ -42,24 +40,24 @@ STAGE = np.dtype(
 
 
 @compiled
-def attend(shapes: Any, log: Any, kept: Any, out: Any) -> None:
-    """Fill ``out[step]``, the rows of attention of all stages of these ``shapes``.
+def attend(products: Any, far_block_ps: Any, log: Any, kept: Any, out: Any) -> None:
+    """Fill ``out[step]``, the rows of attention of all stages of these ``products``.
 
     ``log[step, column]`` is the step log; ``kept`` are the measures that are booked.
     """
     for step in range(len(log)):
-        measures, row = log[step, _MEASURED:], out[step]
+        measures, row = log[step, MEASURED:], out[step]
         for place in range(len(kept)):
             row[place] = measures[kept[place]]
         bounds = row[len(kept) : len(kept) + _BOUNDS]
         for bound in range(_BOUNDS):
             bounds[bound] = 0
-        add_by_bound(shapes, measures, bounds)
+        add_by_bound(products, measures, bounds)
         total_ps = 0
         for bound in range(_BOUNDS):
             total_ps += bounds[bound]
         row[_ATTENTION] = total_ps
-        row[_FETCH] = kv_ps(shapes, measures[4], measures[5])
+        row[_FETCH] = fetch_ps(far_block_ps, measures)
 
 
 @compiled

@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.compiled import compiled, inlined
-from cluster.perf_model.tables import Records
+from cluster.perf_model.tables import Integers, Records
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.measure import measure
@@ -27,10 +27,10 @@ from cluster.serving.kernel.step import cross, finish
 
 
 @compiled
-def advance(state: State, log: Records) -> int:
+def advance(state: State, log: Records, columns: Integers) -> int:
     """Run on until ``log`` or the buffer of intervals is full, or nothing is left.
 
-    Returns the rows of ``log`` written.
+    ``columns`` is the same log as whole numbers (``as_integers``). Returns the rows written.
 
     The control record says how things stand then: RUNNING, DONE, LATE (a step would end after
     LAST_PS) or STUCK (requests are left but nothing will ever happen: a fault of the rules).
@@ -60,7 +60,7 @@ def advance(state: State, log: Records) -> int:
             finish_slot(state, r)
             reschedule(state, r)
         else:
-            rows += start(state, r, log[rows:])
+            rows += start(state, r, log[rows], columns[rows])
             reschedule(state, r)
     return rows
 
@@ -107,7 +107,7 @@ def owes_the_way_back(state: State, r: int, s: int, end_ps: int) -> bool:
 
 
 @inlined
-def start(state: State, r: int, log: Records) -> int:
+def start(state: State, r: int, row: Any, columns: Any) -> int:
     """Try the ready slots of a replica until one starts a step; return how many have.
 
     A slot that can schedule nothing is idle until it is woken, or until what it has in flight ends.
@@ -122,7 +122,7 @@ def start(state: State, r: int, log: Records) -> int:
             wake(state, r)
         started = control["budget"] < control["max_num_batched_tokens"]
         if started:
-            launch(state, r, s, log)
+            launch(state, r, s, row, columns)
         settle(state, r, s, started)
         if started:
             return 1
@@ -168,10 +168,10 @@ def first_ready(state: State, r: int) -> int:
 
 
 @inlined
-def launch(state: State, r: int, s: int, log: Records) -> None:
-    """Put the scheduled step on its way and write it into the first row of the log."""
-    control, replica, slot, row = state.control[0], state.replicas[r], state.slots[r, s], log[0]
-    measure(state, r, row)
+def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
+    """Put the scheduled step on its way and write it into its row of the log."""
+    control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
+    measure(state, r, row, columns)
     ready_ps = control["now_ps"] + control["host_ps"]
     if control["fed_back"]:  # the batch before is the one in flight
         before_ps = state.ends_ps[r, s, slot["turn"] ^ 1]

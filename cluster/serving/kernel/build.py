@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.attention import ATTENTION, BLOCK_TOKENS, WIDTH
 from cluster.perf_model.tables import INTERVAL, Integers, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.histogram import BINS
@@ -11,6 +11,7 @@ from cluster.serving.kernel.state import (
     BLOCK,
     CONTROL,
     FOREVER,
+    LAYERS,
     MEMBER,
     NONE,
     RATE,
@@ -57,7 +58,10 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         free_seats=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
         rates=_rates(prices, limits),
-        attention=np.array(prices.attention, SHAPE, order="C"),
+        attention=np.array(prices.attention, ATTENTION, order="C"),
+        kinds=_kinds(prices),
+        far_block_ps=np.array(prices.far_block_ps, np.float64, order="C"),
+        sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
         works=np.zeros(len(prices.linear_ps), WORK),
         itl_count=np.zeros(BINS, np.int64),
         intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
@@ -78,8 +82,7 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["due"] = min(limits.concurrency, requests)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
-    control["clocks_per_query"] = prices.clocks_per_query
-    control["window_tokens"] = prices.window_tokens
+    control["ahead"] = prices.ahead
     control["barren_limit"] = 1000 + 8 * limits.max_num_seqs * (_longest(arrivals, limits) + 1)
     return control
 
@@ -128,6 +131,16 @@ def _slots(prices: PriceTables, seats: int) -> Records:
     slots["seats"] = seats
     slots["finished_ps"] = NEVER
     return slots
+
+
+def _kinds(prices: PriceTables) -> Records:
+    kinds = np.zeros(len(prices.kinds), LAYERS)
+    kinds["window"], kinds["clocks_per_query"] = (
+        prices.kinds[name] for name in ("window", "clocks_per_query")
+    )
+    reach = -(-kinds["window"] // BLOCK_TOKENS) + 1  # the first block may be begun
+    kinds["seen"] = np.where(kinds["window"] == 0, FOREVER, reach)
+    return kinds
 
 
 def _stages(prices: PriceTables, limits: Limits) -> Records:

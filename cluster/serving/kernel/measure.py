@@ -3,27 +3,51 @@
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.perf_model.attention import BLOCK_TOKENS
-from cluster.serving.kernel.state import NONE, State
+from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH
+from cluster.perf_model.tables import (
+    DECODE_BLOCKS,
+    FAR_BLOCKS,
+    MEASURED,
+    PREFILL_BLOCKS,
+    PREFILL_PAIRS,
+    PREFILL_PASSES,
+)
+from cluster.serving.kernel.state import FOREVER, NONE, State
 
 
 @inlined
 def seen_blocks(window: int, tokens: int) -> int:
-    """Most 64-token blocks that the queries of ``tokens`` tokens see through a window; 0 without.
+    """Most 64-token blocks that the queries of ``tokens`` tokens see through a window, if any.
 
     The first of them may be begun.
     """
     if window == 0:
-        return 0
+        return FOREVER
     return (window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1
 
 
 @inlined
-def count_decodes(control: Any, finished: int, blocks: int, windowed: int) -> None:
-    """Add decode rows, which see so many blocks in all and of which so many finish."""
-    control["finished"] += finished
-    control["decode_blocks"] += blocks
-    control["decode_blocks_windowed"] += windowed
+def seen_pairs(window: int, computed: int, tokens: int) -> int:
+    """Query-key pairs of a chunk of ``tokens`` that ends a sequence of ``computed``.
+
+    The query at position p sees ``min(p + 1, window)`` keys.
+    """
+    whole = tokens * computed - tokens * (tokens - 1) // 2
+    if window == 0 or computed <= window:
+        return whole
+    first = computed - tokens
+    if first >= window:
+        return tokens * window
+    return whole - (computed - window) * (computed - window + 1) // 2
+
+
+@inlined
+def count_decode(state: State, computed: int, finishes: int) -> None:
+    """Add one decode row with ``computed`` tokens, which may be its request's last."""
+    state.control[0]["finished"] += finishes
+    blocks = (computed + BLOCK_TOKENS - 1) >> 6
+    for kind in range(len(state.kinds)):
+        state.sums[kind * WIDTH + DECODE_BLOCKS] += min(blocks, state.kinds[kind]["seen"])
 
 
 @inlined
@@ -31,68 +55,63 @@ def begin_prompts(control: Any, request: int) -> None:
     """The step holds its first chunk, of this request."""
     control["prompt_request"] = request
     control["prefill"] = control["read_out"] = 0
-    control["passes"] = control["passes_windowed"] = 0
-    control["chunk_blocks"] = control["chunk_blocks_windowed"] = 0
 
 
 @inlined
-def count_chunk(control: Any, computed: int, tokens: int, last: bool, finishes: bool) -> None:
+def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: bool) -> None:
     """Add a chunk of ``tokens`` that ends a sequence of ``computed``."""
-    blocks = (computed + BLOCK_TOKENS - 1) >> 6
-    windowed = min(blocks, seen_blocks(control["window_tokens"], tokens))
-    passes = (tokens * control["clocks_per_query"] + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+    control, sums = state.control[0], state.sums
     control["prompts"] += 1
     control["prefill"] += tokens
     control["read_out"] += last
     control["finished"] += finishes
-    control["passes"] += blocks * passes
-    control["passes_windowed"] += windowed * passes
-    control["chunk_blocks"] += blocks
-    control["chunk_blocks_windowed"] += windowed
+    blocks = (computed + BLOCK_TOKENS - 1) >> 6
+    for k in range(len(state.kinds)):
+        kind, first = state.kinds[k], k * WIDTH
+        seen = min(blocks, seen_blocks(kind["window"], tokens))
+        passes = (tokens * kind["clocks_per_query"] + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+        sums[first + PREFILL_BLOCKS] += seen
+        sums[first + PREFILL_PASSES] += seen * passes
+        sums[first + PREFILL_PAIRS] += seen_pairs(kind["window"], computed, tokens)
 
 
 @inlined
-def measure(state: State, r: int, row: Any) -> None:
-    """Write what the scheduled step of replica ``r`` holds into the log row."""
-    control = state.control[0]
+def measure(state: State, r: int, row: Any, columns: Any) -> None:
+    """Write what the scheduled step of replica ``r`` holds into its row of the log."""
+    control, sums = state.control[0], state.sums
     tokens = control["max_num_batched_tokens"] - control["budget"]
     row["tokens"] = row["emitted"] = tokens
     row["finished"] = control["finished"]
-    row["decode_blocks"] = control["decode_blocks"]
-    row["decode_blocks_windowed"] = control["decode_blocks_windowed"]
-    row["prefill_tokens"] = row["prefill_passes"] = row["prefill_passes_windowed"] = 0
+    row["prefill_tokens"] = 0
     row["prompt_request"] = NONE
     if control["prompts"] > 0:
         row["emitted"] = tokens - control["prefill"] + control["read_out"]
         row["prefill_tokens"] = control["prefill"]
-        row["prefill_passes"] = control["passes"]
-        row["prefill_passes_windowed"] = control["passes_windowed"]
         row["prompt_request"] = control["prompt_request"]
     row["used_blocks"] = state.replicas[r]["used"]
-    row["lpddr_blocks"] = row["lpddr_blocks_windowed"] = 0
     if row["used_blocks"] > control["sram_units"]:
-        fetch(state, r, row)
+        fetch(state, r, tokens, row["used_blocks"])
+    for i in range(len(sums)):
+        columns[MEASURED + i] = sums[i]
 
 
 @called
-def fetch(state: State, r: int, row: Any) -> None:
-    """Write into the log row which of the blocks that its rows read come from LPDDR.
+def fetch(state: State, r: int, tokens: int, used: int) -> None:
+    """Sum up which of the blocks that the rows of the step read come from the far memory.
 
-    What is in use beyond SRAM lies there: the coldest first, so what lies inside a window last.
+    What is in use beyond the near memory lies there: the coldest first, so what lies inside a
+    window last.
     """
-    control, used = state.control[0], row["used_blocks"]
-    over = used - control["sram_units"]
-    seen, seen_windowed = control["decode_blocks"], control["decode_blocks_windowed"]
-    if control["prompts"] > 0:
-        seen += control["chunk_blocks"]
-        seen_windowed += control["chunk_blocks_windowed"]
-    written = (row["tokens"] + BLOCK_TOKENS - 1) >> 6
-    moved = seen + written
+    sums = state.sums
+    over = used - state.control[0]["sram_units"]
+    written = (tokens + BLOCK_TOKENS - 1) >> 6
+    whole = sums[DECODE_BLOCKS] + sums[PREFILL_BLOCKS]
     if len(state.windows) == 1 and state.windows[0] == 0:  # all layers keep all their blocks
-        row["lpddr_blocks"] = (moved * over + used - 1) // used
-        if control["window_tokens"] > 0:
-            outside = seen - seen_windowed
-            row["lpddr_blocks_windowed"] = max(0, row["lpddr_blocks"] - outside)
+        moved = ((whole + written) * over + used - 1) // used
+        for k in range(len(state.kinds)):
+            first = k * WIDTH
+            outside = whole - sums[first + DECODE_BLOCKS] - sums[first + PREFILL_BLOCKS]
+            sums[first + FAR_BLOCKS] = max(0, moved - outside)
         return
     full = 0
     for k in range(len(state.windows)):
@@ -100,9 +119,12 @@ def fetch(state: State, r: int, row: Any) -> None:
             full += state.units[0, k] * state.held[r, k]
     of_full = min(over, full)
     of_windowed = over - of_full
-    if full > 0:
-        row["lpddr_blocks"] = (moved * of_full + full - 1) // full
-    if of_windowed > 0:
-        moved = seen_windowed + written
-        windowed = used - full
-        row["lpddr_blocks_windowed"] = (moved * of_windowed + windowed - 1) // windowed
+    windowed = used - full
+    for k in range(len(state.kinds)):
+        first = k * WIDTH
+        moved = sums[first + DECODE_BLOCKS] + sums[first + PREFILL_BLOCKS] + written
+        if state.kinds[k]["window"] == 0:
+            if full > 0:
+                sums[first + FAR_BLOCKS] = (moved * of_full + full - 1) // full
+        elif of_windowed > 0:
+            sums[first + FAR_BLOCKS] = (moved * of_windowed + windowed - 1) // windowed

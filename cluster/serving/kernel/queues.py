@@ -3,14 +3,8 @@
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.serving.kernel.block_pool import name_full, plan_review, release
-from cluster.serving.kernel.measure import (
-    begin_prompts,
-    count_chunk,
-    count_decodes,
-    seen_blocks,
-)
+from cluster.serving.kernel.measure import begin_prompts, count_chunk, count_decode
 from cluster.serving.kernel.state import LOST, NONE, State
 
 
@@ -72,13 +66,11 @@ def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> No
     control["budget"] -= tokens
     finishes = last and known + 1 == member["goal"]
     if last and tokens == 1 and known > member["prompt"]:
-        blocks = (computed + BLOCK_TOKENS - 1) >> 6  # all but its newest token was in the cache
-        windowed = min(blocks, seen_blocks(control["window_tokens"], 1))
-        count_decodes(control, int(finishes), blocks, windowed)
+        count_decode(state, computed, int(finishes))  # all but its newest token was in the cache
     else:
         if control["prompts"] == 0:
             begin_prompts(control, member["request"])
-        count_chunk(control, computed, tokens, last, finishes)
+        count_chunk(state, computed, tokens, last, finishes)
     if control["prefix_caching"]:
         name_full(state, r, member, computed)
     plan_review(state, member)

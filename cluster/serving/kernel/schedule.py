@@ -1,7 +1,8 @@
 """What the next step of a slot holds: its decodes and chunks of half-read prompts."""
 
 from cluster.compiled import called, inlined
-from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH
+from cluster.perf_model.tables import DECODE_BLOCKS
 from cluster.serving.kernel.admission import admit
 from cluster.serving.kernel.block_pool import (
     blocks_after,
@@ -10,7 +11,6 @@ from cluster.serving.kernel.block_pool import (
     name_full,
     plan_review,
 )
-from cluster.serving.kernel.measure import count_decodes, seen_blocks
 from cluster.serving.kernel.queues import chunk_of, give_chunk, join, preempt
 from cluster.serving.kernel.state import (
     FOREVER,
@@ -49,7 +49,7 @@ def begin(state: State, r: int, s: int) -> None:
     control["budget"] = control["max_num_batched_tokens"]
     control["bit"] = 1 + state.slots[r, s]["turn"]
     control["preempted"] = control["fed_back"] = control["finished"] = 0
-    control["decode_blocks"] = control["decode_blocks_windowed"] = 0
+    state.sums[:] = 0
     control["prompts"] = control["newcomers"] = control["reading"] = 0
 
 
@@ -85,11 +85,10 @@ def decode_some(state: State, r: int, s: int, first: int, last: int) -> None:
 def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> None:
     """One token for each decode of ``members[first:last]`` while budget is left."""
     control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
-    bit, caching, window = control["bit"], control["prefix_caching"], control["window_tokens"]
-    asynchronous = control["asynchronous"]
-    widest = seen_blocks(window, 1)
+    bit, caching, asynchronous = control["bit"], control["prefix_caching"], control["asynchronous"]
+    kinds = len(state.kinds)
     budget = control["budget"]
-    finished = seen_full = seen_windowed = fed_back = 0
+    finished = seen = fed_back = 0
     place = first
     while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
@@ -114,12 +113,14 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
         fed_back |= emits ^ bit
         member["emits"] = emits
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
-        seen_full += blocks
-        seen_windowed += min(blocks, widest)
+        seen += blocks
+        for kind in range(1, kinds):  # kind 0 sees all
+            state.sums[kind * WIDTH + DECODE_BLOCKS] += min(blocks, state.kinds[kind]["seen"])
         finished += known + 1 == member["goal"]
         budget -= 1
         place += 1
-    count_decodes(control, finished, seen_full, seen_windowed)
+    state.sums[DECODE_BLOCKS] += seen
+    control["finished"] += finished
     control["budget"] = budget
     control["fed_back"] |= fed_back
 

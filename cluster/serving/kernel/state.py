@@ -3,6 +3,7 @@
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.routers import ROUTERS
@@ -52,8 +53,7 @@ CONTROL = _record(
     "router",
     "closed_loop",
     "prefix_caching",
-    "clocks_per_query",
-    "window_tokens",
+    "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without any output after which something is wrong
     # where the run stands
     "now_ps",
@@ -73,18 +73,12 @@ CONTROL = _record(
     "preempted",
     "fed_back",  # whether a row waits for a token of the batch before (asynchronous)
     "finished",
-    "decode_blocks",
-    "decode_blocks_windowed",
     "prompts",  # requests whose prompt has tokens in it; what follows is set with the first
     "newcomers",  # requests admitted for the first time
     "reading",  # half-read prompts with a chunk in it
     "prompt_request",
     "prefill",
     "read_out",  # prompts whose last chunk it holds
-    "passes",
-    "passes_windowed",
-    "chunk_blocks",  # KV blocks that chunks see
-    "chunk_blocks_windowed",
     "serial",  # number of the step, so that a price class is worked out once
 )
 
@@ -185,6 +179,13 @@ RATE = _record("work_ps", "floor_ps", "send_ps", "head_ps")
 
 WORK = _record("serial", "work_ps")
 
+LAYERS = _record(
+    "window",
+    "clocks_per_query",
+    "seen",  # most 64-token blocks that one decode row sees
+)
+"""A kind of layers."""
+
 
 class State(NamedTuple):
     """Everything, in arrays that the kernel may write; r replicas of p slots and p stages."""
@@ -230,7 +231,13 @@ class State(NamedTuple):
     rates: Records
     """[price class, tokens]"""
     attention: Records
-    """[price class, 2]"""
+    """[price class, op]"""
+    kinds: Records
+    """[kind]"""
+    far_block_ps: npt.NDArray[np.float64]
+    """[price class, kind]"""
+    sums: Integers
+    """[kind x MEASURES] of the step being scheduled"""
     works: Records
     """[price class]"""
     itl_count: Integers

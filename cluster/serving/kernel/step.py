@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.perf_model.attention import attention_ps, kv_ps, worked_ps
+from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
 from cluster.serving.kernel.queues import leave_queue, note
@@ -35,18 +35,13 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
     work, rates = state.works[price_class], state.rates
     if work["serial"] != state.control[0]["serial"]:
         rate = rates[price_class, row["tokens"]]
-        attention = attention_ps(
-            state.attention[price_class],
-            row["decode_blocks"],
-            row["prefill_passes"],
-            row["decode_blocks_windowed"],
-            row["prefill_passes_windowed"],
-        )
         head_ps = rates[price_class, row["emitted"]]["head_ps"]
-        shapes = state.attention[price_class]
-        fetch_ps = kv_ps(shapes, row["lpddr_blocks"], row["lpddr_blocks_windowed"])
-        busy_ps = rate["work_ps"] + attention
-        work["work_ps"] = worked_ps(shapes, busy_ps, rate["floor_ps"], fetch_ps) + head_ps
+        busy_ps = rate["work_ps"] + attention_ps(state.attention[price_class], state.sums)
+        fetched_ps = 0
+        if row["used_blocks"] > state.control[0]["sram_units"]:
+            fetched_ps = fetch_ps(state.far_block_ps[price_class], state.sums)
+        ahead = state.control[0]["ahead"]
+        work["work_ps"] = worked_ps(ahead, busy_ps, rate["floor_ps"], fetched_ps) + head_ps
         work["serial"] = state.control[0]["serial"]
     return int(work["work_ps"])
 

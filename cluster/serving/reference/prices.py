@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
-from cluster.perf_model.attention import attention_ps, kv_ps
-from cluster.perf_model.tables import PriceTables
+import numpy as np
+
+from cluster.perf_model.attention import attention_ps, fetch_ps
+from cluster.perf_model.tables import KINDS, MEASURES, PriceTables
 from cluster.serving.reference.blocks import BlockPool, ceil_div
 from cluster.serving.reference.replica import Replica, Step
 
@@ -18,12 +20,13 @@ class Measures:
     prefill_tokens: int
     emitted: int
     finished: int
-    decode_blocks: int
-    prefill_passes: int
-    decode_blocks_windowed: int
-    prefill_passes_windowed: int
-    lpddr_blocks: int
-    lpddr_blocks_windowed: int
+    by_kind: list[dict[str, int]]
+    """For each kind of layers, its MEASURES."""
+
+    def columns(self) -> list[int]:
+        """Those of all kinds that the log has columns for, one after the other."""
+        absent = [0] * len(MEASURES) * (KINDS - len(self.by_kind))
+        return [sums[name] for sums in self.by_kind for name in MEASURES] + absent
 
 
 class Prices:
@@ -39,63 +42,61 @@ class Prices:
         self._send_ps: list[list[int]] = tables.send_ps.tolist()
         self._head_ps: list[list[int]] = tables.head_ps.tolist()
         self._attention = tables.attention
-        self._clocks_per_query = tables.clocks_per_query
-        self._window_tokens = tables.window_tokens
+        self._far_block_ps = tables.far_block_ps
+        self._ahead = tables.ahead
+        self._kinds: list[tuple[int, int]] = tables.kinds.tolist()
 
     def measure(self, step: Step, pool: BlockPool) -> Measures:
         """Sums over the rows of ``step``, whose tokens are counted as computed already.
 
-        What ``pool`` has in use beyond SRAM lies in LPDDR.
+        What ``pool`` has in use beyond the near memory lies in the far one.
         """
-        decode, decode_windowed, passes, passes_windowed, seen, seen_windowed = 0, 0, 0, 0, 0, 0
-        for request, tokens in step.rows.items():
-            blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
-            windowed = self._windowed(blocks, tokens)
-            seen += blocks
-            seen_windowed += windowed
-            if request in step.decoding:
-                decode += blocks
-                decode_windowed += windowed
-            else:
-                chunk_passes = ceil_div(tokens * self._clocks_per_query, ATTENTION_BLOCK_TOKENS)
-                passes += blocks * chunk_passes
-                passes_windowed += windowed * chunk_passes
+        by_kind = [self._sums(step, window, clocks) for window, clocks in self._kinds]
         tokens = sum(step.rows.values())
-        lpddr, lpddr_windowed = self._from_lpddr(pool, tokens, seen, seen_windowed)
+        self._add_far(by_kind, pool, ceil_div(tokens, ATTENTION_BLOCK_TOKENS))
         return Measures(
             tokens=tokens,
             prefill_tokens=sum(n for row, n in step.rows.items() if row not in step.decoding),
             emitted=len(step.emitting),
             finished=sum(row.done_output + row.pending + 1 == row.output for row in step.emitting),
-            decode_blocks=decode,
-            prefill_passes=passes,
-            decode_blocks_windowed=decode_windowed,
-            prefill_passes_windowed=passes_windowed,
-            lpddr_blocks=lpddr,
-            lpddr_blocks_windowed=lpddr_windowed,
+            by_kind=by_kind,
         )
 
-    def _from_lpddr(
-        self, pool: BlockPool, tokens: int, seen: int, seen_windowed: int
-    ) -> tuple[int, int]:
-        """Blocks that full and windowed layers move: a share of all that is in use, old ones first.
+    def _sums(self, step: Step, window: int, clocks_per_query: int) -> dict[str, int]:
+        """What layers with this window (0: the whole context) see."""
+        sums = dict.fromkeys(MEASURES, 0)
+        for request, tokens in step.rows.items():
+            blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
+            if window:
+                blocks = min(blocks, ceil_div(window + tokens - 1, ATTENTION_BLOCK_TOKENS) + 1)
+            if request in step.decoding:
+                sums["decode_blocks"] += blocks
+                continue
+            passes = ceil_div(tokens * clocks_per_query, ATTENTION_BLOCK_TOKENS)
+            sums["prefill_blocks"] += blocks
+            sums["prefill_passes"] += blocks * passes
+            sums["prefill_pairs"] += sum(
+                min(position + 1, window or position + 1)
+                for position in range(request.computed - tokens, request.computed)
+            )
+        return sums
 
-        ``seen`` blocks are read in layers with full context, ``seen_windowed`` in the others.
-        """
+    def _add_far(self, by_kind: list[dict[str, int]], pool: BlockPool, written: int) -> None:
+        """Blocks that each kind of layer moves: a share of all that is in use, old ones first."""
         used, full = pool.used, pool.used_by_full_layers()
-        over, written = max(0, used - pool.sram_units), ceil_div(tokens, ATTENTION_BLOCK_TOKENS)
+        over = max(0, used - pool.sram_units)
         if not over:
-            return 0, 0
+            return
+        seen = [sums["decode_blocks"] + sums["prefill_blocks"] for sums in by_kind]
         if len(pool.windows) == 1 and not pool.windows[0]:  # all layers keep all their blocks
-            moved = ceil_div((seen + written) * over, used)
-            outside = seen - seen_windowed
-            return moved, max(0, moved - outside) if self._window_tokens else 0
+            moved = ceil_div((seen[0] + written) * over, used)
+            for sums, own in zip(by_kind, seen, strict=True):
+                sums["far_blocks"] = max(0, moved - (seen[0] - own))
+            return
         of_full = min(over, full)  # what lies inside a window is the last to go
-        of_windowed = over - of_full
-        moved = ceil_div((seen + written) * of_full, full) if full else 0
-        if not of_windowed:
-            return moved, 0
-        return moved, ceil_div((seen_windowed + written) * of_windowed, used - full)
+        for sums, own, (window, _) in zip(by_kind, seen, self._kinds, strict=True):
+            part, whole = (over - of_full, used - full) if window else (of_full, full)
+            sums["far_blocks"] = ceil_div((own + written) * part, whole) if part else 0
 
     def cross(self, replica: Replica, step: Measures, now_ps: int) -> tuple[int, int]:
         """Take ``step`` through all stages of ``replica``; its start at the first, and its end."""
@@ -108,33 +109,17 @@ class Prices:
             earliest_ps = end_ps + self._send_ps[price_class][step.tokens]
         return first_ps, end_ps
 
-    def _windowed(self, blocks: int, tokens: int) -> int:
-        """Those of ``blocks`` that the queries of ``tokens`` see through the window."""
-        if not self._window_tokens:
-            return 0
-        reach = self._window_tokens + tokens - 1
-        return min(blocks, ceil_div(reach, ATTENTION_BLOCK_TOKENS) + 1)
-
     def _work_ps(self, price_class: int, step: Measures) -> int:
-        attention = int(
-            attention_ps(
-                self._attention[price_class],
-                step.decode_blocks,
-                step.prefill_passes,
-                step.decode_blocks_windowed,
-                step.prefill_passes_windowed,
-            )
-        )
+        measures = np.array(step.columns(), np.int64)
         busy_ps = (
             self._linear_ps[price_class][step.tokens]
             + self._collective_ps[price_class][step.tokens]
-            + attention
+            + int(attention_ps(self._attention[price_class], measures))
         )
         floor_ps = self._floor_ps[price_class][step.tokens]
-        shapes = self._attention[price_class]
-        fetch_ps = int(kv_ps(shapes, step.lpddr_blocks, step.lpddr_blocks_windowed))
-        if shapes[0].ahead:
-            layers_ps = max(floor_ps + fetch_ps, busy_ps)
+        far_ps = int(fetch_ps(self._far_block_ps[price_class], measures))
+        if self._ahead:
+            layers_ps = max(floor_ps + far_ps, busy_ps)
         else:
-            layers_ps = max(floor_ps, busy_ps + fetch_ps)
+            layers_ps = max(floor_ps, busy_ps + far_ps)
         return layers_ps + self._head_ps[price_class][step.emitted]

@@ -70,12 +70,7 @@ class Ledger:
                 len(replica.queue),
                 step.prompts[0].number if step.prompts else -1,
                 replica.pool.used,
-                measures.decode_blocks,
-                measures.prefill_passes,
-                measures.decode_blocks_windowed,
-                measures.prefill_passes_windowed,
-                measures.lpddr_blocks,
-                measures.lpddr_blocks_windowed,
+                *measures.columns(),
             )
         )
 

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 from cluster.compiled import called, inlined
-from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.studies.plan.columns import (
     CROSSED,
     FILL,
@@ -18,15 +17,7 @@ from cluster.studies.plan.columns import (
     ROOM,
     STEPS,
 )
-from cluster.studies.plan.steps import (
-    BLOCKS,
-    BLOCKS_WINDOWED,
-    PER_QUERY,
-    RETURN_PS,
-    STAGES,
-    WINDOW,
-    step_ps,
-)
+from cluster.studies.plan.steps import RETURN_PS, STAGES, measure, step_ps
 
 JOINED = 1
 """From a column to its second one, which counts where a prompt waits behind."""
@@ -152,17 +143,6 @@ def chunk_ps(
 ) -> tuple[float, float]:
     """One step, with the way back, of a chunk of ``tokens`` up to ``context`` and ``beside``
     decoding rows; and its slowest stage's part."""
-    seen = math.ceil(context / BLOCK_TOKENS)
-    passes = math.ceil(tokens * laid.facts[PER_QUERY] / BLOCK_TOKENS)
-    widest = math.ceil((laid.facts[WINDOW] + tokens - 1.0) / BLOCK_TOKENS) + 1.0
-    windowed = min(seen, widest) * passes if laid.facts[WINDOW] > 0 else 0.0
-    loop, slow = step_ps(
-        laid,
-        beside + tokens,
-        beside + emitted,
-        beside * laid.facts[BLOCKS],
-        seen * passes,
-        beside * laid.facts[BLOCKS_WINDOWED],
-        windowed,
-    )
+    measure(laid, beside, tokens, context)
+    loop, slow = step_ps(laid, beside + tokens, beside + emitted)
     return loop + laid.facts[RETURN_PS], slow

@@ -51,12 +51,15 @@ def study_context_of(
 ) -> StudyContext:
     """Describe the traffic and what is asked of every candidate."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
-    window = max(layer.attention.window for layer in resolved.model.layers)
+    seen = sorted({layer.attention.window for layer in resolved.model.layers})
     kept = requests.prompt_tokens + requests.output_tokens
     fitting = kept <= resolved.max_model_len
     arrival_ps = None if resolved.concurrency else requests.arrival_ps[fitting]
     traffic = traffic_of(
-        requests.prompt_tokens[fitting], requests.output_tokens[fitting], window, arrival_ps
+        requests.prompt_tokens[fitting],
+        requests.output_tokens[fitting],
+        seen,
+        arrival_ps,
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     windows = np.array(windows_of(resolved.model, settings), np.int64)

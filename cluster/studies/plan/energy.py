@@ -4,13 +4,17 @@ import math
 from typing import Any
 
 from cluster.compiled import called
-from cluster.perf_model.attention import BLOCK_TOKENS
-from cluster.studies.plan.steps import BLOCKS, BLOCKS_WINDOWED, PER_QUERY, WINDOW
+from cluster.perf_model.attention import WIDTH
+from cluster.perf_model.tables import (
+    DECODE_BLOCKS,
+    PREFILL_BLOCKS,
+    PREFILL_PAIRS,
+    PREFILL_PASSES,
+)
+from cluster.studies.plan.steps import SEEN, chunk_blocks, chunk_pairs, chunk_passes
 
 STEP, HEAD = range(2)
 """Columns of ``joules``."""
-DECODE, PREFILL, DECODE_WINDOWED, PREFILL_WINDOWED = range(4)
-"""Places of ``measure_j``."""
 
 
 @called
@@ -26,8 +30,9 @@ def joules_at(laid: Any, column: int, place: float) -> float:
 def decode_j(laid: Any, rows: float) -> float:
     """Joules of one of ``rows`` decoding rows: its share of their step, and its attention."""
     row_j = (joules_at(laid, STEP, rows) + joules_at(laid, HEAD, rows)) / rows
-    row_j += laid.facts[BLOCKS] * laid.measure_j[DECODE]
-    return float(row_j + laid.facts[BLOCKS_WINDOWED] * laid.measure_j[DECODE_WINDOWED])
+    for kind in range(laid.kinds.shape[0]):
+        row_j += laid.kinds[kind, SEEN] * laid.measure_j[kind * WIDTH + DECODE_BLOCKS]
+    return float(row_j)
 
 
 @called
@@ -47,10 +52,12 @@ def prompt_j(laid: Any, length: float, beside: float, budget: float) -> float:
 @called
 def passes_j(laid: Any, tokens: float, context: float) -> float:
     """Joules of the attention of a chunk of ``tokens`` up to ``context``."""
-    seen = math.ceil(context / BLOCK_TOKENS)
-    passes = math.ceil(tokens * laid.facts[PER_QUERY] / BLOCK_TOKENS)
-    widest = math.ceil((laid.facts[WINDOW] + tokens - 1.0) / BLOCK_TOKENS) + 1.0
-    return float(
-        seen * passes * laid.measure_j[PREFILL]
-        + min(seen, widest) * passes * laid.measure_j[PREFILL_WINDOWED]
-    )
+    total = 0.0
+    for kind in range(laid.kinds.shape[0]):
+        first = kind * WIDTH
+        seen = chunk_blocks(laid, kind, tokens, context)
+        total += seen * chunk_passes(laid, kind, tokens) * laid.measure_j[first + PREFILL_PASSES]
+        total += seen * laid.measure_j[first + PREFILL_BLOCKS]
+        pairs = chunk_pairs(laid, kind, tokens, context)
+        total += pairs * laid.measure_j[first + PREFILL_PAIRS]
+    return float(total)

@@ -4,14 +4,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.perf_model.attention import SHAPE
+from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices.steady_state import steady_decode
 from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.studies.plan.chance import largest_of
 from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
 from cluster.studies.plan.step_tables import points_of, tabulate
-from cluster.studies.plan.steps import FLOOR, HEAD, REPLICAS, SEND, STAGES, WORK
+from cluster.studies.plan.steps import (
+    FLOOR,
+    HEAD,
+    PER_QUERY,
+    REPLICAS,
+    SEEN,
+    SEND,
+    STAGES,
+    WINDOW,
+    WORK,
+)
 from cluster.studies.plan.traffic import Floats, Traffic
 
 
@@ -21,17 +31,23 @@ class PriceArrays(NamedTuple):
     rates: Floats
     """[class, tokens, 4]"""
     stages: Floats
-    """[class, 3] stages of the class; full and windowed layers of each."""
+    """[class, 1 + kinds] stages of the class; layers of each kind in each."""
     units: Records
-    """[2, 2] one full layer with no windowed one, and the other way round."""
+    """[kind, op] one layer of the kind."""
+    kinds: Floats
+    """[kind, 3] as named in ``steps``."""
+    sums: Integers
+    """[kind x MEASURES] scratch of the step at hand."""
+    layer_ps: Floats
+    """[kind] scratch: one layer's attention."""
     facts: Floats
-    """[12] as named in ``steps``."""
+    """[8] as named in ``steps``."""
     prompts: Floats
     """[g, 2] as ``Traffic`` has them."""
     joules: Floats
     """[tokens, 2] of all cards of a replica: a step of so many tokens, its head by rows."""
     measure_j: Floats
-    """[4] of one unit of each measure of attention."""
+    """[kind x MEASURES] of one unit of each measure of attention."""
 
 
 def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> PriceArrays:
@@ -43,25 +59,26 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> P
     rates[:, :, FLOOR], rates[:, :, SEND] = prices.floor_ps[classes], prices.send_ps[classes]
     heads = min(rates.shape[1], prices.head_ps.shape[1])
     rates[:, :heads, HEAD] = prices.head_ps[classes, :heads]
-    layers = prices.attention["layers"][classes].astype(np.float64)
+    kinds = np.zeros((len(prices.kinds), 3))
+    kinds[:, WINDOW], kinds[:, PER_QUERY] = prices.kinds["window"], prices.kinds["clocks_per_query"]
+    kinds[:, SEEN] = [traffic.blocks[window] for window in prices.kinds["window"].tolist()]
     facts = (
         prices.stages,
         1,
         prices.return_ps[replica],
-        prices.clocks_per_query,
-        prices.window_tokens,
         joules.static_w * prices.stages * cards * 1e-12,
         largest_of(prices.stages),
         traffic.decodes,
-        traffic.blocks,
-        traffic.blocks_windowed,
         traffic.varied,
         traffic.random,
     )
     return PriceArrays(
         rates=rates,
-        stages=np.column_stack([counts.astype(np.float64), layers]),
-        units=_units(prices.attention[classes]),
+        stages=np.column_stack([counts, _layers(prices, classes)]).astype(np.float64),
+        units=_units(prices, classes),
+        kinds=kinds,
+        sums=np.zeros(len(kinds) * WIDTH, np.int64),
+        layer_ps=np.zeros(len(kinds)),
         facts=np.array(facts, np.float64),
         prompts=traffic.prompts,
         joules=step_joules(prices, joules, replica) * cards,
@@ -112,7 +129,7 @@ def step_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
 
 
 def measure_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
-    """[4] of one card of each stage together."""
+    """[kind x MEASURES] of one card of each stage together."""
     each: Floats = prices.attention_counts[prices.stage_class[replica]].sum(axis=0)
     spent: Floats = each @ joules.count_j.sum(axis=-1)
     return spent
@@ -126,13 +143,23 @@ def slowest_replica(prices: PriceTables) -> int:
     return int(first[int(np.argmax([each.loop_ps for each in cycles]))])
 
 
-def _units(attention: Records) -> Records:
-    """[kind, 2] one layer of each kind by itself, of the first class that has any."""
-    kinds = attention.shape[1]
-    units = np.zeros((kinds, kinds), SHAPE)
-    for kind in range(kinds):
-        having = np.flatnonzero(attention["layers"][:, kind])
-        if len(having):
-            units[kind, kind] = attention[having[0], kind]
-            units["layers"][kind, kind] = 1
+def _layers(prices: PriceTables, classes: Integers) -> Integers:
+    """[class, kind] layers of each kind."""
+    found = np.zeros((len(classes), len(prices.kinds)), np.int64)
+    for row, products in enumerate(prices.attention[classes]):
+        for product in products[products["layers"] > 0]:
+            found[row, product["kind"]] = product["layers"]
+    return found
+
+
+def _units(prices: PriceTables, classes: Integers) -> Records:
+    """[kind, op] one layer of each kind by itself, of the first class that has any."""
+    units = np.zeros((len(prices.kinds), prices.attention.shape[1]), ATTENTION)
+    for kind, unit in enumerate(units):
+        for products in prices.attention[classes]:
+            own = (products["kind"] == kind) & (products["layers"] > 0)
+            if own.any():
+                unit[own] = products[own]
+                unit["layers"][own] = 1
+                break
     return units

@@ -11,14 +11,7 @@ from cluster.compiled import called, compiled, inlined
 from cluster.studies.plan.chunks import chunk_ps, steps, stream
 from cluster.studies.plan.columns import CROSS, CROSSED, LOOP, PROMPT_J, ROW_J, SHORT, SLOWEST, WORK
 from cluster.studies.plan.energy import decode_j, prompt_j
-from cluster.studies.plan.steps import (
-    BLOCKS,
-    BLOCKS_WINDOWED,
-    DECODES,
-    RETURN_PS,
-    STAGES,
-    step_ps,
-)
+from cluster.studies.plan.steps import DECODES, RETURN_PS, STAGES, measure, step_ps
 
 DENSE, TO_DOUBLE = 32, 16
 
@@ -57,15 +50,8 @@ def tabulate(laid: Any, budgets: Any, decode: Any, chunks: Any) -> None:
     """Fill ``decode[point, 3]`` and ``chunks[budget, point, 14]``."""
     for point in range(decode.shape[0]):
         rows = _rows_at(point)
-        loop, slowest = step_ps(
-            laid,
-            rows,
-            rows,
-            rows * laid.facts[BLOCKS],
-            0.0,
-            rows * laid.facts[BLOCKS_WINDOWED],
-            0.0,
-        )
+        measure(laid, rows, 0.0, 0.0)
+        loop, slowest = step_ps(laid, rows, rows)
         decode[point, LOOP] = loop + laid.facts[RETURN_PS]
         decode[point, SLOWEST] = slowest
         decode[point, ROW_J] = decode_j(laid, max(1.0, rows))

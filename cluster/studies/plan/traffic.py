@@ -1,5 +1,6 @@
 """Traffic as the few means that an analytic score needs."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +23,8 @@ class Traffic:
     """[g, 2] mean prompt tokens of each class of prompts, the longest first, and its share."""
     decodes: float
     """Mean of a request's steps after its first token."""
-    blocks: float
-    """Mean 64-token KV blocks that a decoding row reads."""
-    blocks_windowed: float
-    """The same in layers that see a window."""
+    blocks: Mapping[int, float]
+    """By window (0: the whole context): mean 64-token KV blocks that a decoding row reads."""
     varied: float
     """Variance over the square of the mean, of prompts and of the gaps between arrivals, less 1:
     0 for equal prompts of independent users."""
@@ -40,21 +39,22 @@ class Traffic:
 def traffic_of(
     prompt_tokens: Integers,
     output_tokens: Integers,
-    window_tokens: int,
+    windows: Sequence[int],
     arrival_ps: Integers | None = None,
 ) -> Traffic:
-    """Describe requests by their lengths; ``window_tokens`` is 0 where no layer has a window.
+    """Describe requests by their lengths, as layers with these ``windows`` see them.
 
     Without ``arrival_ps`` they are taken to come independently of one another.
     """
     decodes = float(np.mean(output_tokens - 1))
-    widest = -(-window_tokens // BLOCK_TOKENS) + 1 if window_tokens else 1
     gaps = _gaps(arrival_ps)
     return Traffic(
         prompts=_classes(prompt_tokens),
         decodes=decodes,
-        blocks=_blocks(prompt_tokens, output_tokens, None),
-        blocks_windowed=_blocks(prompt_tokens, output_tokens, widest) if window_tokens else 0.0,
+        blocks={
+            window: _blocks(prompt_tokens, output_tokens, _widest(window))
+            for window in {0, *windows}
+        },
         varied=_variation(prompt_tokens) + gaps - 1.0,
         random=min(1.0, gaps),
         prompt_tokens=float(prompt_tokens.mean()),
@@ -70,6 +70,11 @@ def _classes(prompt_tokens: Integers) -> Floats:
         return np.array([[ordered[0], 1.0]], np.float64)
     parts = np.array_split(ordered, min(GROUPS, len(ordered)))
     return np.array([[part.mean(), len(part) / len(ordered)] for part in parts], np.float64)
+
+
+def _widest(window: int) -> int | None:
+    """Most blocks that a decoding row sees, the first of them begun; None for all."""
+    return -(-window // BLOCK_TOKENS) + 1 if window else None
 
 
 def _blocks(prompt_tokens: Integers, output_tokens: Integers, widest: int | None) -> float:

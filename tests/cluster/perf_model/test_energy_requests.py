@@ -45,7 +45,7 @@ def counting(prices: PriceTables, seed: int) -> PriceTables:
         prices,
         token_counts=token_counts,
         head_counts=head_counts,
-        attention_counts=rng.integers(0, 1000, (classes, 6, len(COUNTS))),
+        attention_counts=rng.integers(0, 1000, (classes, len(MEASURES), len(COUNTS))),
         collective_bytes=np.zeros((classes, tokens, len(TIERS)), np.int64),
     )
 

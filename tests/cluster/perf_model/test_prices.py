@@ -242,12 +242,13 @@ def test_weights_in_sram_wait_for_no_lpddr(inputs: Inputs) -> None:
     assert not tables.linear_by_bound_ps[..., BOUNDS.index("lpddr")].any()
 
 
-def test_windowed_layers_are_the_second_class_of_attention(inputs: Inputs) -> None:
+def test_windowed_layers_are_a_kind_of_their_own(inputs: Inputs) -> None:
     tables = price_tables(inputs("gpt-oss-20b"))
 
-    assert tables.window_tokens == 128
-    assert tables.attention["layers"].tolist() == [[12, 12]]
-    assert tables.clocks_per_query == 8 * 8  # 64 heads over 8 KV heads, MXINT8
+    # 64 heads over 8 KV heads, MXINT8; three products of each kind.
+    assert tables.kinds.tolist() == [(0, 8 * 8), (128, 8 * 8)]
+    assert tables.attention["kind"].tolist() == [[0, 0, 0, 1, 1, 1]]
+    assert tables.attention["layers"].tolist() == [[12] * 6]
 
 
 def test_what_is_not_modelled_is_refused_by_name(inputs: Inputs) -> None:
@@ -269,16 +270,28 @@ def test_what_is_not_modelled_is_refused_by_name(inputs: Inputs) -> None:
         assert caught.value.exit_code == 3
 
 
-def test_several_ratios_of_heads_are_refused_with_the_cut_that_makes_them_one(
-    inputs: Inputs,
-) -> None:
-    llama = load_model(LLAMA)  # 32 heads over 8 KV heads, on four cards
+def with_windows(*windows: int, kv_heads: int = 4) -> Model:
+    """Llama with first layers of half the KV heads (32 query heads) that see these windows."""
+    llama = load_model(LLAMA)
     layer = llama.layers[0]
-    other = replace(layer, attention=replace(layer.attention, kv_heads=4, window=64))
-    mixed = replace(llama, layers=(other, *llama.layers[1:]))
+    attention = replace(layer.attention, kv_heads=kv_heads)
+    first = [replace(layer, attention=replace(attention, window=each)) for each in windows]
+    return replace(llama, layers=(*first, *llama.layers[len(first) :]))
 
-    with pytest.raises(PriceError, match=r"got \[4, 8\]; tensor_parallel_size 8 would give one"):
-        price_tables(inputs(mixed))
+
+def test_every_window_and_shape_of_heads_is_a_kind_of_its_own(inputs: Inputs) -> None:
+    tables = price_tables(inputs(with_windows(64, 128, 128)))
+
+    # On four cards 2 KV heads with 4 queries each, or one with 8; MXINT8 takes 8 clocks a query.
+    assert tables.kinds.tolist() == [(0, 32), (64, 64), (128, 64)]
+    products = tables.attention[0]
+    assert products["layers"][products["kind"] == 0].tolist() == [29] * 3
+    assert products["layers"][products["kind"] == 2].tolist() == [2] * 3
+
+
+def test_more_kinds_of_layers_than_the_log_has_columns_for_are_refused(inputs: Inputs) -> None:
+    with pytest.raises(PriceError, match=r"at most 4 kinds of layers are modelled, got 5"):
+        price_tables(inputs(with_windows(64, 128, 192, 256)))
 
 
 def test_chunks_as_long_as_the_context_are_full_attention(inputs: Inputs) -> None:
@@ -310,10 +323,11 @@ def test_four_bit_weights_are_faster_and_half_the_stream(inputs: Inputs) -> None
 
 def steady_by_hand(tables: PriceTables, size: int) -> int:
     """One stage, one slot: its work at 16 blocks a sequence, and the way back."""
-    from cluster.perf_model.attention import attention_ps
+    from cluster.perf_model.attention import attention_ps, measures_of
 
+    seen = measures_of(1, decode_blocks=16 * size)
     work = tables.linear_ps[0, size] + tables.collective_ps[0, size] + tables.head_ps[0, size]
-    return int(work + attention_ps(tables.attention[0], 16 * size, 0, 0, 0) + tables.return_ps[0])
+    return int(work + attention_ps(tables.attention[0], seen) + tables.return_ps[0])
 
 
 def test_steady_decode_of_one_stage_is_its_work_and_the_way_back(inputs: Inputs) -> None:

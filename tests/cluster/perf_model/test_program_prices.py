@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.perf_model.attention import attention_ps
+from cluster.perf_model.attention import WIDTH, attention_ps
 from cluster.perf_model.memory.placement import uniform
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables, steady_decode
 from cluster.perf_model.prices.program import (
@@ -15,7 +15,7 @@ from cluster.perf_model.prices.program import (
     program_inputs,
     work_counts,
 )
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware
 from workloads.formats import get_format
@@ -69,20 +69,20 @@ def written(supplied: PriceInputs, steps: Steps) -> Program:
     return generate_program(program_inputs(supplied), steps)
 
 
-def measures(tables: PriceTables, batch: Batch) -> tuple[int, int, int, int]:
-    """The two sums by which the serving engine knows a batch, full and windowed."""
-    sums = []
-    for window in (0, tables.window_tokens):
+def measures(tables: PriceTables, batch: Batch) -> Integers:
+    """The sums by which the serving engine knows a batch."""
+    sums = np.zeros((len(tables.kinds), WIDTH), np.int64)
+    for kind, (window, clocks_per_query) in enumerate(tables.kinds.tolist()):
         decode, chunks = batch.met(window)
-        passes = -(-batch.chunk_tokens * tables.clocks_per_query // 64)
-        sums += [decode // 64, chunks // 64 * passes]
-    return (*sums[:2], *(sums[2:] if tables.window_tokens else (0, 0)))
+        sums[kind, DECODE_BLOCKS] = decode // 64
+        sums[kind, PREFILL_PASSES] = chunks // 64 * -(-batch.chunk_tokens * clocks_per_query // 64)
+    return sums.ravel()
 
 
 def stage_ps(tables: PriceTables, batch: Batch, stage: int) -> int:
     """What the serving engine lets a stage work on a batch, without its LPDDR floor."""
     kind = tables.stage_class[0, stage]
-    attention = attention_ps(tables.attention[kind], *measures(tables, batch))
+    attention = attention_ps(tables.attention[kind], measures(tables, batch))
     table = tables.linear_ps[kind] + tables.collective_ps[kind]
     return int(table[batch.tokens] + tables.head_ps[kind, batch.emitted] + attention)
 

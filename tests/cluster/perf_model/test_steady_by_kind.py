@@ -8,7 +8,7 @@ import pytest
 
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.prices import steady_decode
-from cluster.perf_model.tables import PriceTables
+from cluster.perf_model.tables import KIND, PriceTables
 
 FULL_PS, WINDOWED_PS = 1000, 10
 """To fetch a block of the full layers, and of those that see 128 tokens."""
@@ -28,9 +28,11 @@ def test_what_lies_inside_a_window_is_the_last_to_leave_sram(
     constant_tables: Callable[..., PriceTables], in_sram: int, full: int, windowed: int
 ) -> None:
     tables = constant_tables([0])
-    attention = tables.attention.copy()
-    attention["lpddr_block_ps"][0] = FULL_PS, WINDOWED_PS
-    tables = replace(tables, attention=attention, window_tokens=128)
+    tables = replace(
+        tables,
+        kinds=np.array([(0, 8), (128, 8)], KIND),
+        far_block_ps=np.array([[FULL_PS, WINDOWED_PS]], np.float64),
+    )
     capacity = KvCapacity(
         windows=np.array([0, 128]),
         block_units=np.array([[1, 1]]),

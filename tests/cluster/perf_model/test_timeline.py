@@ -6,13 +6,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.perf_model.attention import SHAPE, attention_ps
+from cluster.perf_model.attention import ATTENTION, attention_ps
 from cluster.perf_model.energy.counters import COUNTS
 from cluster.perf_model.rebin import stretched
-from cluster.perf_model.tables import BOUNDS, MEASURES, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import BOUNDS, KIND, MEASURES, STEP, Integers, PriceTables, Records
 from cluster.perf_model.timeline import FIRST_BIN_PS, Account, AccountError, Bins
 
 TOKENS, SEQS, CLASSES, TIERS = 8, 4, 2, 7
+
+
+def one_of_each() -> Records:
+    """[class, 1] a product whose every figure is 1, of layers of kind 0."""
+    attention = np.zeros((CLASSES, 1), ATTENTION)
+    for name in ATTENTION.names or ():
+        attention[name] = 1
+    attention["kind"] = 0
+    return attention
 
 
 def priced(
@@ -28,9 +37,7 @@ def priced(
 
     linear, head = drawn(CLASSES, TOKENS + 1, 6), drawn(CLASSES, SEQS + 1, 6)
     head[0] = 0
-    attention = np.zeros((CLASSES, 2), SHAPE)
-    for name in SHAPE.names or ():
-        attention[:, 0][name] = 1
+    attention = one_of_each()
     stage_class = np.zeros((replicas, stages), np.int64)
     stage_class[:, -1] = 1
     return PriceTables(
@@ -46,11 +53,12 @@ def priced(
         send_bytes=drawn(CLASSES, TOKENS + 1, high=10**6),
         token_counts=drawn(CLASSES, TOKENS + 1, len(COUNTS), high=10**6),
         head_counts=drawn(CLASSES, SEQS + 1, len(COUNTS), high=10**6),
-        attention_counts=rng.integers(0, 1000, (CLASSES, 6, len(COUNTS))),
+        far_block_ps=np.ones((CLASSES, 1)),
+        attention_counts=rng.integers(0, 1000, (CLASSES, len(MEASURES), len(COUNTS))),
         stage_class=stage_class,
         return_ps=np.zeros(replicas, np.int64),
-        clocks_per_query=32,
-        window_tokens=0,
+        kinds=np.array([(0, 32)], KIND),
+        ahead=True,
     )
 
 
@@ -74,7 +82,7 @@ def work_ps(prices: PriceTables, kind: int, row: Any) -> int:
     parts = (
         prices.linear_ps[kind, tokens]
         + prices.collective_ps[kind, tokens]
-        + attention_ps(prices.attention[kind], row["decode_blocks"], row["prefill_passes"], 0, 0)
+        + attention_ps(prices.attention[kind], np.array([row[name] for name in MEASURES]))
     )
     return int(max(prices.floor_ps[kind, tokens], parts) + prices.head_ps[kind, row["emitted"]])
 
@@ -118,7 +126,7 @@ def test_a_piece_of_work_that_crosses_an_edge_is_split_without_loss() -> None:
         linear_by_bound_ps=np.full((CLASSES, TOKENS + 1, 6), FIRST_BIN_PS // 4),
         collective_ps=np.zeros((CLASSES, TOKENS + 1), np.int64),
         floor_ps=np.zeros((CLASSES, TOKENS + 1), np.int64),
-        attention=np.zeros((CLASSES, 2), SHAPE),
+        attention=np.zeros((CLASSES, 1), ATTENTION),
         collective_bytes=np.full((CLASSES, TOKENS + 1, TIERS), 600),
     )
     row = np.zeros(1, STEP)
@@ -269,12 +277,9 @@ def test_an_account_that_knows_how_far_the_run_goes_keeps_the_same_books(
 
 
 def test_stages_of_unlike_attention_are_each_priced_by_their_own() -> None:
-    shapes = np.zeros((CLASSES, 2), SHAPE)
-    for name in SHAPE.names or ():
-        shapes[:, 0][name] = 1
-    shapes[1, 0]["layers"] = 3
-    shapes["ahead"] = 0
-    prices = replace(priced(1, 3), attention=shapes, floor_ps=0 * priced().floor_ps)
+    attention = one_of_each()
+    attention[1, 0]["layers"] = 3
+    prices = replace(priced(1, 3), attention=attention, ahead=False, floor_ps=0 * priced().floor_ps)
     rows = logged(prices, 12)
 
     busy_ps = accounted(prices, rows).busy_ps[0].sum(axis=(1, 2))

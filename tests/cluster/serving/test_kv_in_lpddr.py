@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster.perf_model.attention import SHAPE, kv_ps, worked_ps
+from cluster.perf_model.attention import fetch_ps, measures_of, worked_ps
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.prices import steady_decode
 from cluster.perf_model.tables import STEP, Records
@@ -58,8 +58,8 @@ def test_a_step_fetches_its_share_of_what_lies_in_lpddr() -> None:
     assert len(decode)
     over = decode["used_blocks"] - 40
     moved = decode["decode_blocks"] + 1  # up to 64 new tokens push one block out
-    np.testing.assert_array_equal(decode["lpddr_blocks"], -(-moved * over // decode["used_blocks"]))
-    assert not steps[steps["used_blocks"] <= 40]["lpddr_blocks"].any()
+    np.testing.assert_array_equal(decode["far_blocks"], -(-moved * over // decode["used_blocks"]))
+    assert not steps[steps["used_blocks"] <= 40]["far_blocks"].any()
 
 
 @pytest.mark.parametrize(
@@ -89,29 +89,24 @@ def test_blocks_inside_a_window_leave_sram_last(
     eight = steps[(steps["tokens"] == 8) & (steps["used_blocks"] == 144)]
     assert len(eight)
     assert set(eight["decode_blocks"]) == {120}
-    assert set(eight["decode_blocks_windowed"]) == {24}
-    assert set(eight["lpddr_blocks"]) == {of_full}
-    assert set(eight["lpddr_blocks_windowed"]) == {of_windowed}
+    assert set(eight["decode_blocks_1"]) == {24}
+    assert set(eight["far_blocks"]) == {of_full}
+    assert set(eight["far_blocks_1"]) == {of_windowed}
 
 
 def test_a_block_takes_the_time_of_its_bytes() -> None:
     prices = assemble(resolved("lpddr")).prices
-    shapes = prices.attention[0]
-
     # 32 layers x 2 x 64 x 128 elements of 65/64 bytes on one chiplet: a KV head on each card,
     # whose blocks go round its 8 chiplets. At 50 GB/s x 0.8.
     block = 32 * 2 * 64 * 128 * 65 / 64 / 8
-    assert kv_ps(shapes, 1000, 0) == pytest.approx(1000 * block / 40e9 * 1e12, abs=1)
+    fetched_ps = fetch_ps(prices.far_block_ps[0], measures_of(1, far_blocks=1000))
+    assert fetched_ps == pytest.approx(1000 * block / 40e9 * 1e12, abs=1)
 
 
 def test_fetching_ahead_hides_it_and_otherwise_it_adds() -> None:
-    shapes = np.zeros(2, SHAPE)
-    shapes["lpddr_block_ps"] = 10.0
-
-    assert worked_ps(shapes, 100, 0, 40) == 140
-    shapes["ahead"] = 1
-    assert worked_ps(shapes, 100, 0, 40) == 100
-    assert worked_ps(shapes, 100, 90, 40) == 130
+    assert worked_ps(0, 100, 0, 40) == 140
+    assert worked_ps(1, 100, 0, 40) == 100
+    assert worked_ps(1, 100, 90, 40) == 130
 
 
 def test_lpddr_makes_room_for_what_sram_refuses() -> None:

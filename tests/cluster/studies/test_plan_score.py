@@ -48,7 +48,7 @@ def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: in
     )
     machine = assemble(resolve(scenario))
     same = np.full(1, 1)  # one step behind the first token, so every row has a context of 64
-    traffic = traffic_of(63 * same, 2 * same, 0)
+    traffic = traffic_of(63 * same, 2 * same, [0])
     tables = given(laid(machine.prices, machine.joules, traffic, group), np.array([256]), 64)
 
     cycle = decode_ps(tables, 3.0, float(stages))
@@ -90,10 +90,10 @@ def test_blocks_of_decoding_rows_are_counted_row_by_row() -> None:
     prompts, outputs = np.array([60, 200]), np.array([10, 3])
     contexts = [*range(61, 70), 201, 202]
 
-    found = traffic_of(prompts, outputs, 64)
+    found = traffic_of(prompts, outputs, [0, 64])
 
-    assert found.blocks == np.mean([-(-context // 64) for context in contexts])
-    assert found.blocks_windowed == np.mean([min(2, -(-context // 64)) for context in contexts])
+    assert found.blocks[0] == np.mean([-(-context // 64) for context in contexts])
+    assert found.blocks[64] == np.mean([min(2, -(-context // 64)) for context in contexts])
     assert found.decodes == (9 + 2) / 2
 
 

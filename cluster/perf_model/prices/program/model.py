@@ -5,25 +5,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.perf_model.attention import BLOCK_TOKENS, attention_parts, shape_of
-from cluster.perf_model.chiplet import DISPATCH, LPDDR, MAC, SIMD
+from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, layer_products
+from cluster.perf_model.chiplet import DISPATCH, LPDDR
+from cluster.perf_model.devices.dimc.attention import PRODUCTS, attention_records
 from cluster.perf_model.memory.placement import LayerPlaces
-from cluster.perf_model.prices.attention_layer import heads_of
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.op_prices import Operation, OpPricer
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.stage import embedding, head_operations, layer_operations
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
 from workloads.program.attention_rows import attention_rows
 from workloads.program.mlp_rows import mlp_rows
 from workloads.program.rows import Row
 from workloads.program.stage_rows import STREAM_NAME, head_rows, outer_rows
-
-OVER_CACHE = ("QK^T", "softmax", "PV")
-"""In the order of ``attention_parts``."""
 
 FUSED = ("residual", "V tail")
 """Rows without a dispatch of their own: they belong to the dispatch before."""
@@ -51,7 +48,7 @@ class ModelRows:
     bench: OpPricer
     _rows: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
     _operations: dict[tuple[int, int], dict[str, Operation]] = field(default_factory=dict)
-    _shapes: dict[int, Records] = field(default_factory=dict)
+    _attention: dict[int, Records] = field(default_factory=dict)
     _places: tuple[LayerPlaces, ...] = ()
     _head_bench: OpPricer = field(init=False)
 
@@ -68,16 +65,16 @@ class ModelRows:
             return WorkPrice(ps=self._floor_ps(request), bound=LPDDR, dispatches=0)
         if not self._is_model_row(request):
             return None
-        if request.name in OVER_CACHE:
-            return self._over_cache(request)
+        if request.name in PRODUCTS:
+            context, n = np.array([request.context_tokens]), np.array([request.n])
+            ps, bound = (int(part[0]) for part in self._over_cache(request, context, n))
+            return WorkPrice(ps=ps, bound=bound)
         return self._looked_up(request)
 
     def cache_ps(self, request: Request, context: Integers, n: Integers) -> Integers:
         """[...] QK^T, softmax or PV of a layer, for these values of the columns, no dispatch."""
-        measures = np.stack([part.ravel() for part in self._measures(request, context, n)], axis=1)
-        parts = attention_parts(self._shape(request.layer), measures)
-        priced: Integers = parts[:, OVER_CACHE.index(request.name)].reshape(context.shape)
-        return priced
+        ps, _ = self._over_cache(request, context, n)
+        return ps.reshape(context.shape)
 
     def _is_model_row(self, request: Request) -> bool:
         if not -1 <= request.layer < len(self.inputs.model.layers):
@@ -87,7 +84,7 @@ class ModelRows:
         row = self._expected(request).get(request.name)
         if row is None or (row.kind, row.k, row.count) != (request.kind, request.k, request.count):
             return False
-        return request.name in OVER_CACHE or (row.m, row.n) == (request.m, request.n)
+        return request.name in PRODUCTS or (row.m, row.n) == (request.m, request.n)
 
     def _expected(self, request: Request) -> dict[str, Row]:
         key = (request.layer, request.tokens)
@@ -135,39 +132,32 @@ class ModelRows:
             self._operations[key] = {operation.name: operation for operation in found}
         return self._operations[key]
 
-    def _over_cache(self, request: Request) -> WorkPrice:
-        context, n = np.array([request.context_tokens]), np.array([request.n])
-        ps = int(self.cache_ps(request, context, n)[0])
-        if request.name == "softmax":
-            return WorkPrice(ps=ps, bound=SIMD)
-        shape = self._shape(request.layer)
-        blocks, passes = (int(part[0]) for part in self._measures(request, context, n))
-        busier = passes * shape["qk_prefill"] > blocks * shape["qk_decode"]
-        return WorkPrice(ps=ps, bound=MAC if busier else int(shape["decode_bound"]))
-
-    def _measures(
+    def _over_cache(
         self, request: Request, context: Integers, n: Integers
     ) -> tuple[Integers, Integers]:
-        """Blocks that decode rows meet, and blocks x tile passes of the chunks."""
+        """[...] picoseconds, no dispatch, and bound of a product over the KV cache."""
         layer = self.inputs.model.layers[request.layer]
         clocks = self.bench.kv_mode.clocks_per_vector * self.inputs.queries_per_kv_head(layer)
         passes = -(-request.m * clocks // BLOCK_TOKENS)
-        return -(-(context - n) // BLOCK_TOKENS), -(-n // BLOCK_TOKENS) * passes
+        measures = np.zeros((context.size, WIDTH), np.int64)
+        measures[:, DECODE_BLOCKS] = -(-(context - n) // BLOCK_TOKENS).ravel()
+        measures[:, PREFILL_PASSES] = (-(-n // BLOCK_TOKENS) * passes).ravel()
+        ps, bounds = layer_products(self._records(request.layer), measures)
+        which = PRODUCTS.index(request.name)
+        return ps[:, which], bounds[:, which]
 
-    def _shape(self, number: int) -> Records:
-        if number not in self._shapes:
+    def _records(self, number: int) -> Records:
+        if number not in self._attention:
             layer = self.inputs.model.layers[number]
-            kv_heads, queries = self.inputs.kv_heads(layer), self.inputs.queries_per_kv_head(layer)
-            shape = shape_of(
+            self._attention[number] = attention_records(
                 self.bench.chiplet,
                 self.bench.kv_mode,
-                heads_of(layer.attention, kv_heads, queries),
+                self.inputs.heads_of(layer),
                 chiplets=self.bench.chiplets,
                 layers=1,
                 softmax_clocks=self.bench.simd("softmax").clocks,
             )
-            self._shapes[number] = shape
-        return self._shapes[number]
+        return self._attention[number]
 
     def _floor_ps(self, request: Request) -> int:
         """What the stage cannot outrun: its layers' weights coming in from LPDDR."""

@@ -8,11 +8,12 @@ import numpy as np
 
 from cluster.perf_model.chiplet import DISPATCH, NETWORK, ridge_rows
 from cluster.perf_model.collectives import tiers_of
+from cluster.perf_model.devices.dimc.attention import PRODUCTS
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
 from cluster.perf_model.prices.program.columns import column_price
 from cluster.perf_model.prices.program.distinct import Request
-from cluster.perf_model.prices.program.model import OVER_CACHE, ModelRows
+from cluster.perf_model.prices.program.model import ModelRows
 from cluster.perf_model.prices.program.network import NetworkRows
 from cluster.perf_model.prices.program.resident import loads_of
 from cluster.perf_model.tables import Integers
@@ -120,7 +121,7 @@ def _varying_ps(model: ModelRows, bench: OpPricer, job: RowJob) -> Integers:
     slots, repeats, _ = job.varying.shape
     request = job.request
     values = dict(zip(VARYING, np.moveaxis(job.varying, -1, 0), strict=True))
-    if request.name in OVER_CACHE and slots and model.price(request):
+    if request.name in PRODUCTS and slots and model.price(request):
         cached = model.cache_ps(request, values["context_tokens"], values["n"])
         return cached + bench.dispatch_ps
     durations = np.zeros((slots, repeats), np.int64)

@@ -1,0 +1,1 @@
+"""Devices: one module for each kind of accelerator, behind one protocol."""

@@ -1,0 +1,1 @@
+"""A card of DIMC chiplets (``kind: dimc_card``)."""
