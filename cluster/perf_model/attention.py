@@ -34,6 +34,7 @@ ATTENTION = np.dtype(
         [
             ("layers", np.int64),  # 0: the record is absent
             ("kind", np.int64),  # whose measures it reads
+            ("two_forms", np.int64),  # whether ``b`` is anything
             ("parts", np.float64),  # units that share a head's context
             ("quantum", np.float64),  # work of one tick
             ("fixed", np.float64),  # ticks' worth of what comes once
@@ -73,31 +74,30 @@ class Heads:
 
 
 @compiled
-def _product(product: Any, measures: Any) -> tuple[int, int]:
-    """Picoseconds of one layer of a record, and the bound that sets them."""
-    first, parts = product.kind * WIDTH, product.parts
-    decodes = math.ceil(measures[first] / parts)
-    blocks = math.ceil(measures[first + 1] / parts)
-    passes = math.ceil(measures[first + 2] / parts)
-    pairs = math.ceil(measures[first + 3] / parts)
+def _product(product: Any, decodes: int, blocks: int, passes: int, pairs: int) -> tuple[int, int]:
+    """Picoseconds of one layer of a record, and the bound that sets them, for sums of a unit."""
     decode = decodes * product.a_decode_blocks
-    prefill = (
-        blocks * product.a_prefill_blocks
-        + passes * product.a_prefill_passes
-        + pairs * product.a_prefill_pairs
-    )
-    other = (
-        decodes * product.b_decode_blocks
-        + blocks * product.b_prefill_blocks
-        + passes * product.b_prefill_passes
-        + pairs * product.b_prefill_pairs
-    )
-    ticks = max(math.ceil((decode + prefill) / product.quantum), math.ceil(other / product.quantum))
+    prefill = 0.0
+    if passes > 0:  # every chunk makes some
+        prefill = (
+            blocks * product.a_prefill_blocks
+            + passes * product.a_prefill_passes
+            + pairs * product.a_prefill_pairs
+        )
+    ticks = math.ceil((decode + prefill) / product.quantum)
+    bound = product.prefill_bound if prefill > decode else product.decode_bound
+    if product.two_forms != 0:
+        other = (
+            decodes * product.b_decode_blocks
+            + blocks * product.b_prefill_blocks
+            + passes * product.b_prefill_passes
+            + pairs * product.b_prefill_pairs
+        )
+        ticks = max(ticks, math.ceil(other / product.quantum))
+        if other > decode + prefill:
+            bound = product.b_bound
     if ticks == 0:
         return 0, 0
-    bound = product.prefill_bound if prefill > decode else product.decode_bound
-    if other > decode + prefill:
-        bound = product.b_bound
     ps = (product.fixed + ticks * product.tick) * product.ps_per_tick
     return max(1, int(np.rint(ps))), bound
 
@@ -108,13 +108,37 @@ def attention_ps(products: Any, measures: Any) -> int:
 
     ``measures[kind x MEASURES]`` are the sums of the step.
     """
-    total = 0
+    total = decodes = blocks = passes = pairs = 0
+    kind = -1
     for op in range(len(products)):
         product = products[op]
-        if product.layers > 0:
-            ps, _ = _product(product, measures)
-            total += product.layers * ps
+        if product.layers == 0:
+            continue
+        if product.kind != kind:  # products of a kind stand together and are parted alike
+            kind = product.kind
+            first, parts = kind * WIDTH, product.parts
+            decodes = math.ceil(measures[first] / parts)
+            blocks = passes = pairs = 0
+            if measures[first + 2] > 0:
+                blocks = math.ceil(measures[first + 1] / parts)
+                passes = math.ceil(measures[first + 2] / parts)
+                pairs = math.ceil(measures[first + 3] / parts)
+        ps, _ = _product(product, decodes, blocks, passes, pairs)
+        total += product.layers * ps
     return total
+
+
+@compiled
+def _one_product(product: Any, measures: Any) -> tuple[int, int]:
+    """Picoseconds of one layer of a record, and the bound that sets them, for sums of a step."""
+    first, parts = product.kind * WIDTH, product.parts
+    return _product(
+        product,
+        math.ceil(measures[first] / parts),
+        math.ceil(measures[first + 1] / parts),
+        math.ceil(measures[first + 2] / parts),
+        math.ceil(measures[first + 3] / parts),
+    )
 
 
 @compiled
@@ -123,7 +147,7 @@ def add_by_bound(products: Any, measures: Any, out: Any) -> None:
     for op in range(len(products)):
         product = products[op]
         if product.layers > 0:
-            ps, bound = _product(product, measures)
+            ps, bound = _one_product(product, measures)
             out[bound] += product.layers * ps
 
 
@@ -164,7 +188,7 @@ def attention_by_bound(products: Records, measures: Integers, bounds: int) -> In
 def _products(products: Any, measures: Any, ps: Any, bounds: Any) -> None:
     for row in range(len(measures)):
         for op in range(len(products)):
-            ps[row, op], bounds[row, op] = _product(products[op], measures[row])
+            ps[row, op], bounds[row, op] = _one_product(products[op], measures[row])
 
 
 def layer_products(products: Records, measures: Integers) -> tuple[Integers, Integers]:

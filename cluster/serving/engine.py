@@ -22,7 +22,7 @@ from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
 
 WINDOW_STEPS = 1 << 12
-"""Rows of the log buffer: half a megabyte stays in a core's own cache."""
+"""Rows of the log buffer: a megabyte stays in a core's own cache."""
 WINDOW_S = 0.05
 
 
