@@ -3,7 +3,8 @@
 Names say where a thing stands: ``s0.c3`` is card 3 of server 0, ``s0.sw1`` a PCIe switch,
 ``s0.nic2``, ``s0.host``, ``leaf``; with several racks all carry their rack: ``r1.s0.c3``,
 ``r1.leaf``, and above them ``spine0``. Inside a card: package ``c3.p0``, chiplet ``c3.k5``,
-slice ``c3.k5.sl9``. A link is called ``s0.c3>s0.sw0``.
+slice ``c3.k5.sl9``. GPUs are cards as well; ``s0.nvsw0`` is the NVSwitch that joins them, and
+``s0.root`` the host's root complex where PCIe switches meet. A link is called ``s0.c3>s0.sw0``.
 
 Two levels of detail: ``card`` (a card is one node; routes need no more) and ``chiplet`` (each card
 also shows packages and chiplets, for pictures and export).
@@ -17,7 +18,15 @@ from types import MappingProxyType
 
 import networkx as nx
 
-from topology.builder import Site, add_card, add_cards, describe
+from topology.builder import (
+    Site,
+    add_card,
+    add_cards,
+    add_gpu,
+    add_scale_up,
+    describe,
+    spans_servers,
+)
 from topology.catalog import Hardware
 from topology.layout import place
 from topology.link_specs import cables, spine_cable
@@ -47,7 +56,7 @@ def build_chiplet(hardware: Hardware) -> Graph:
 def build_card(hardware: Hardware, *, detail: str = "chiplet") -> Graph:
     """One card; in detail its packages and chiplets."""
     site = _begin(hardware, "card", detail)
-    add_card(site, "c0", "")
+    (add_card if "package.chiplets" in hardware.figures else add_gpu)(site, "c0", "")
     return place(site.graph)
 
 
@@ -123,8 +132,11 @@ def build_level(
     racks, servers, cards = (
         sizes.get(name) for name in ("racks", "servers_per_rack", "cards_per_server")
     )
-    if level not in LEVELS:
-        raise TopologyError(f"level must be one of {', '.join(LEVELS)}, found {level!r}")
+    levels = levels_of(hardware)
+    if level not in levels:
+        raise TopologyError(
+            f"level must be one of {', '.join(levels)} (hardware {hardware.name}), found {level!r}"
+        )
     if level == "pod":
         racks = hardware.count("pod.racks") if racks is None else racks
         return build_pod(hardware, racks=racks, servers_per_rack=servers, cards_per_server=cards)
@@ -137,6 +149,12 @@ def build_level(
     small: dict[str, Callable[[Hardware], Graph]]
     small = {"chiplet": build_chiplet, "card": build_card, "pair": build_pair}
     return small[level](hardware)
+
+
+def levels_of(hardware: Hardware) -> tuple[str, ...]:
+    """The LEVELS that the hardware has: no chiplets in a GPU, no pair without a bridge."""
+    figures = {"chiplet": "package.chiplets", "pair": "pair.cards"}
+    return tuple(x for x in LEVELS if x not in figures or figures[x] in hardware.figures)
 
 
 def scale_links(
@@ -174,7 +192,9 @@ def scale_links(
 def _begin(hardware: Hardware, level: str, detail: str) -> Site:
     if detail not in DETAILS:
         raise TopologyError(f"detail must be one of {', '.join(DETAILS)}, found {detail!r}")
-    graph: Graph = nx.DiGraph(name=hardware.name, level=level, detail=detail)
+    graph: Graph = nx.DiGraph(
+        name=hardware.name, level=level, detail=detail, hardware_kind=hardware.kind
+    )
     return Site(graph=graph, hardware=hardware, cables=cables(hardware), detail=detail)
 
 
@@ -201,33 +221,58 @@ def _add_rack(site: Site, index: int, spines: Sequence[str], size: tuple[int, in
     leaf = f"{prefix}leaf"
     site.add(rack, NodeKind.RACK)
     site.add(leaf, NodeKind.LEAF, rack)
+    names: list[str] = []
     for server in range(servers):
         name = f"{prefix}s{server}"
-        _add_server(site, name, rack, cards)
+        names += _add_server(site, name, rack, cards)
         for nic in range(site.hardware.count("server.nics")):
             site.join(f"{name}.nic{nic}", leaf, LinkKind.ETHERNET)
+    if spans_servers(site.hardware):
+        add_scale_up(site, prefix, rack, names)
     if spines:
         cable = spine_cable(site.hardware, servers * site.hardware.count("server.nics"))
         for spine in spines:
             site.lay(leaf, spine, cable)
 
 
-def _add_server(site: Site, name: str, rack: str, cards: int) -> None:
+def _add_server(site: Site, name: str, rack: str, cards: int) -> list[str]:
     """Cards in order under the switches, as many under each as a full server has."""
     site.add(name, NodeKind.SERVER, rack)
     switches = [f"{name}.sw{i}" for i in range(site.hardware.count("server.pcie_switches"))]
     host = f"{name}.host"
     site.add(host, NodeKind.HOST, name)
-    for index, switch in enumerate(switches):
-        site.add(switch, NodeKind.PCIE_SWITCH, name)
-        site.join(host, switch, LinkKind.HOST)
-        for other in switches[:index]:
-            site.join(other, switch, LinkKind.INTER_SWITCH)
+    if "pair.cards" in site.hardware.figures or len(switches) <= 2:
+        _join_all(site, name, switches, host)
+    else:
+        _join_at_root(site, name, switches, host)
     nics = site.hardware.count("server.nics")
     for index in range(nics):
         nic = f"{name}.nic{index}"
         site.add(nic, NodeKind.NIC, name)
         site.join(switches[index * len(switches) // nics], nic, LinkKind.NIC)
     per_switch = -(-site.hardware.count("server.cards") // len(switches))
-    for index, card in enumerate(add_cards(site, f"{name}.", name, cards)):
+    names = add_cards(site, f"{name}.", name, cards)
+    for index, card in enumerate(names):
         site.join(card, switches[index // per_switch], LinkKind.PCIE)
+    if not (rack and spans_servers(site.hardware)):
+        add_scale_up(site, f"{name}.", name, names)
+    return names
+
+
+def _join_all(site: Site, name: str, switches: Sequence[str], host: str) -> None:
+    """Each PCIe switch to the host and to each other."""
+    for index, switch in enumerate(switches):
+        site.add(switch, NodeKind.PCIE_SWITCH, name)
+        site.join(host, switch, LinkKind.HOST)
+        for other in switches[:index]:
+            site.join(other, switch, LinkKind.INTER_SWITCH)
+
+
+def _join_at_root(site: Site, name: str, switches: Sequence[str], host: str) -> None:
+    """Many small PCIe switches meet in the host's root complex."""
+    root = f"{name}.root"
+    for switch in (*switches, root):
+        site.add(switch, NodeKind.PCIE_SWITCH, name)
+    site.join(host, root, LinkKind.HOST)
+    for switch in switches:
+        site.join(switch, root, LinkKind.INTER_SWITCH)

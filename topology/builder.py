@@ -1,6 +1,8 @@
 """The builder of a topology: adds nodes, links and cards."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import combinations
 
 from topology.catalog import Hardware
 from topology.link_specs import Cable
@@ -37,8 +39,13 @@ class Site:
 
 
 def add_cards(site: Site, prefix: str, within: str, cards: int) -> list[str]:
-    """Cards two by two, each two with a bridge; an odd last card stands alone."""
+    """The cards of a server and what joins them directly; Corsair's cards two by two by a bridge,
+    where an odd last one stands alone."""
     names = [f"{prefix}c{index}" for index in range(cards)]
+    if "pair.cards" not in site.hardware.figures:
+        for name in names:
+            add_gpu(site, name, within)
+        return names
     both_ways = 2 * site.hardware["pair.bridge_bandwidth_bytes_per_s"]
     for index in range(0, cards, 2):
         two = names[index : index + 2]
@@ -79,6 +86,38 @@ def add_card(site: Site, name: str, within: str) -> None:
         if last_of_previous:
             site.join(last_of_previous, chiplets[0], LinkKind.PACKAGE)
         last_of_previous = chiplets[-1]
+
+
+def add_gpu(site: Site, name: str, within: str) -> None:
+    """A card that is one node in every detail."""
+    hardware = site.hardware
+    about = (
+        f"{hardware['gpu.bf16_flop_per_s'] / 1e12:.4g} TFLOPS; "
+        f"{hardware['gpu.memory_bytes'] / 1e9:.3g} GB"
+    )
+    site.add(name, NodeKind.CARD, within, hardware["card.pcie_bandwidth_bytes_per_s"], about)
+
+
+def spans_servers(hardware: Hardware) -> bool:
+    """Whether one NVSwitch domain holds several servers of a rack."""
+    gpus = hardware.count("nvswitch.gpus") if "nvswitch.gpus" in hardware.figures else 0
+    return gpus > hardware.count("server.cards")
+
+
+def add_scale_up(site: Site, prefix: str, within: str, cards: Sequence[str]) -> None:
+    """Join cards by NVSwitches or by a full mesh, as many in each domain as the hardware says."""
+    if LinkKind.NVLINK in site.cables:
+        gpus = site.hardware.count("nvswitch.gpus")
+        for index, first in enumerate(range(0, len(cards), gpus)):
+            switch = f"{prefix}nvsw{index}"
+            site.add(switch, NodeKind.NVSWITCH, within, about=f"{gpus} GPUs at most")
+            for card in cards[first : first + gpus]:
+                site.join(card, switch, LinkKind.NVLINK)
+    elif LinkKind.MESH in site.cables:
+        gpus = site.hardware.count("mesh.gpus")
+        for first in range(0, len(cards), gpus):
+            for one, other in combinations(cards[first : first + gpus], 2):
+                site.join(one, other, LinkKind.MESH)
 
 
 def describe(hardware: Hardware, chiplets: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx as nx
 
-from topology.types import CONTAINERS, LINK_ENDS, Graph, LinkKind, NodeKind, TopologyError
+from topology.types import CONTAINERS, LINK_ENDS, SCALE_UP, Graph, LinkKind, NodeKind, TopologyError
 
 _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.SLICE: (NodeKind.QUAD, NodeKind.CHIPLET),
@@ -19,6 +19,7 @@ _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.PCIE_SWITCH: (NodeKind.SERVER,),
     NodeKind.HOST: (NodeKind.SERVER,),
     NodeKind.NIC: (NodeKind.SERVER,),
+    NodeKind.NVSWITCH: (NodeKind.SERVER, NodeKind.RACK),
     NodeKind.SERVER: (NodeKind.RACK,),
     NodeKind.LEAF: (NodeKind.RACK,),
     NodeKind.SPINE: (),
@@ -27,7 +28,14 @@ _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
 """What may hold what; each may also stand free."""
 
 _IN_ONE_SERVER = frozenset(
-    {LinkKind.BRIDGE, LinkKind.PCIE, LinkKind.INTER_SWITCH, LinkKind.HOST, LinkKind.NIC}
+    {
+        LinkKind.BRIDGE,
+        LinkKind.MESH,
+        LinkKind.PCIE,
+        LinkKind.INTER_SWITCH,
+        LinkKind.HOST,
+        LinkKind.NIC,
+    }
 )
 _MOST_NAMED = 20
 
@@ -145,7 +153,8 @@ def _wrong_cards(graph: Graph) -> Iterator[str]:
         if kind != NodeKind.CARD:
             continue
         near = [kinds[other] for other in graph.successors(name)]
-        switches, bridged = near.count(NodeKind.PCIE_SWITCH), near.count(NodeKind.CARD)
+        joined = [link["kind"] for _, _, link in graph.out_edges(name, data=True)]
+        switches, bridged = near.count(NodeKind.PCIE_SWITCH), joined.count(LinkKind.BRIDGE)
         if has_switches and switches != 1:
             yield f"{name} must hang under one PCIe switch, found {switches or 'none'}"
         if bridged > 1:
@@ -157,6 +166,29 @@ def _wrong_cards(graph: Graph) -> Iterator[str]:
     for name, held in held_by.items():
         if len(held) != 2 or not graph.has_edge(held[0], held[1]):
             yield f"{name} must hold two cards with a bridge link between them"
+
+
+def _wrong_scale_up(graph: Graph) -> Iterator[str]:
+    """A card is in one scale-up network, whose cards reach each other directly."""
+    kinds: dict[str, NodeKind] = _column(graph, "kind")
+    for name, kind in kinds.items():
+        if kind != NodeKind.CARD:
+            continue
+        joined: dict[LinkKind, set[str]] = {}
+        for _, other, link in graph.out_edges(name, data=True):
+            joined.setdefault(link["kind"], set()).add(other)
+        found = [kind for kind in (LinkKind.BRIDGE, *SCALE_UP) if kind in joined]
+        if len(found) > 1:
+            labels = " and ".join(kind.label for kind in found)
+            yield f"{name} must be joined to other cards by one kind of link, found {labels}"
+        switches = joined.get(LinkKind.NVLINK, set())
+        if len(switches) > 1:
+            yield f"{name} must hang under one NVSwitch at most, found {len(switches)}"
+        mesh = {name, *joined.get(LinkKind.MESH, set())}
+        for other in sorted(mesh - {name}):
+            lacking = sorted(mesh - {other} - set(graph.successors(other)))
+            if lacking and name < lacking[0]:
+                yield f"{other} and {lacking[0]} are in a mesh with {name} and lack a link"
 
 
 def _without_server(graph: Graph) -> Iterator[str]:
@@ -183,6 +215,18 @@ def _across_servers(graph: Graph) -> Iterator[str]:
             )
 
 
+def _across_holders(graph: Graph) -> Iterator[str]:
+    """An NVSwitch of a server joins that server's cards, one of a rack those of the rack."""
+    for source, target, link in graph.edges(data=True):
+        if link["kind"] != LinkKind.NVLINK or graph.nodes[target]["kind"] != NodeKind.NVSWITCH:
+            continue
+        holder = graph.nodes[target]["within"]
+        kind = graph.nodes[holder]["kind"] if holder in graph else NodeKind.SERVER
+        if (found := holder_of(graph, source, kind)) != holder:
+            here, there = found or "none", holder or "none"
+            yield f"{source}>{target}: NVLink stays within one holder, found {here} and {there}"
+
+
 def _column(graph: Graph, attribute: str) -> dict[str, Any]:
     """One attribute of every node."""
     return {name: data[attribute] for name, data in graph.nodes(data=True)}
@@ -206,6 +250,8 @@ RULES: tuple[Callable[[Graph], Iterator[str]], ...] = (
     _wrong_holders,
     _circles,
     _wrong_cards,
+    _wrong_scale_up,
     _without_server,
     _across_servers,
+    _across_holders,
 )

@@ -16,6 +16,8 @@ _STYLES: dict[LinkKind, tuple[str, float, list[int]]] = {
     LinkKind.PACKAGE: ("#cc79a7", 3.5, []),
     LinkKind.PORT: ("#0072b2", 1.5, [4, 3]),
     LinkKind.BRIDGE: ("#d55e00", 5.0, []),
+    LinkKind.NVLINK: ("#76b900", 3.5, []),
+    LinkKind.MESH: ("#76b900", 2.0, []),
     LinkKind.PCIE: ("#0072b2", 2.0, []),
     LinkKind.INTER_SWITCH: ("#cc79a7", 4.0, []),
     LinkKind.HOST: ("#555555", 1.5, [2, 3]),

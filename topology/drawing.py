@@ -6,7 +6,8 @@ from typing import Any
 
 from topology.inventory import count_words
 from topology.layout import CARD_BAR, SIZES
-from topology.types import CONTAINERS, Graph, LinkKind, NodeKind
+from topology.mesh_bars import meshes_as_bars
+from topology.types import CONTAINERS, Graph, LinkKind, NodeKind, outwards
 
 _FILLS: Mapping[NodeKind, str] = {
     NodeKind.SLICE: "#fdf3dd",
@@ -15,6 +16,7 @@ _FILLS: Mapping[NodeKind, str] = {
     NodeKind.PCIE_SWITCH: "#cfe3f2",
     NodeKind.HOST: "#e6e6e6",
     NodeKind.NIC: "#d5efe6",
+    NodeKind.NVSWITCH: "#e3f2c8",
     NodeKind.LEAF: "#e4dcf1",
     NodeKind.SPINE: "#e4dcf1",
 }
@@ -28,12 +30,13 @@ _PADDINGS: Mapping[NodeKind, float] = {
 }
 """Room that a holder leaves around what it holds, from the inside outwards."""
 
-_BARS = frozenset({NodeKind.PCIE_SWITCH, NodeKind.LEAF, NodeKind.SPINE})
+_BARS = frozenset({NodeKind.PCIE_SWITCH, NodeKind.NVSWITCH, NodeKind.LEAF, NodeKind.SPINE})
 """Drawn as wide as what they join, so that their lines run straight."""
 _SPANNED: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.CHIPLET: (NodeKind.SLICE,),
     NodeKind.CARD: (NodeKind.CHIPLET,),
     NodeKind.PCIE_SWITCH: (NodeKind.CARD, NodeKind.NIC),
+    NodeKind.NVSWITCH: (NodeKind.CARD,),
     NodeKind.LEAF: (NodeKind.NIC,),
     NodeKind.SPINE: (NodeKind.LEAF,),
 }
@@ -85,7 +88,7 @@ class Scene:
 def make_scene(graph: Graph) -> Scene:
     """What a picture of the map shows. Several racks are shown as one box each."""
     racks = _names(graph, NodeKind.RACK)
-    shown = _racks_only(graph) if len(racks) > 1 else graph
+    shown = _racks_only(graph) if len(racks) > 1 else meshes_as_bars(graph)
     boxes = _node_boxes(shown)
     outlines = list(_outlines(shown, boxes))
     return Scene(
@@ -252,7 +255,7 @@ def _ends(start: Box, end: Box) -> tuple[float, float]:
 
 def _legend(graph: Graph, shown: Graph) -> Iterator[tuple[LinkKind, str]]:
     drawn = {link["kind"] for _, _, link in shown.edges(data=True)}
-    for kind in sorted(drawn):
+    for kind in outwards(drawn):
         links = [link for _, _, link in graph.edges(data=True) if link["kind"] == kind]
         rates = _range([link["bandwidth_bytes_per_s"] / 1e9 for link in links])
         times = _range([link["latency_ps"] / 1e3 for link in links])

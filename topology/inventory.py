@@ -13,6 +13,7 @@ _WORDS: Mapping[NodeKind, tuple[str, str]] = {
     NodeKind.CHIPLET: ("chiplet", "chiplets"),
     NodeKind.QUAD: ("quad", "quads"),
     NodeKind.SLICE: ("slice", "slices"),
+    NodeKind.NVSWITCH: ("NVSwitch", "NVSwitches"),
     NodeKind.PCIE_SWITCH: ("PCIe switch", "PCIe switches"),
     NodeKind.HOST: ("host", "hosts"),
     NodeKind.NIC: ("NIC", "NICs"),
@@ -29,5 +30,8 @@ def count_nodes(graph: Graph) -> dict[NodeKind, int]:
 
 def count_words(graph: Graph) -> str:
     """The same in words: ``1 server, 4 bridged pairs, 8 cards, ...``."""
+    words = dict(_WORDS)
+    if graph.graph.get("hardware_kind") == "gpu":
+        words[NodeKind.CARD] = ("GPU", "GPUs")
     counts = count_nodes(graph)
-    return ", ".join(f"{count:,} {_WORDS[kind][count > 1]}" for kind, count in counts.items())
+    return ", ".join(f"{count:,} {words[kind][count > 1]}" for kind, count in counts.items())

@@ -17,6 +17,7 @@ SIZES: Mapping[NodeKind, tuple[float, float]] = {
     NodeKind.PCIE_SWITCH: (2.6, 0.6),
     NodeKind.HOST: (1.2, 0.6),
     NodeKind.NIC: (1.2, 0.6),
+    NodeKind.NVSWITCH: (2.6, 0.6),
     NodeKind.LEAF: (3.0, 0.7),
     NodeKind.SPINE: (3.0, 0.6),
 }
@@ -26,6 +27,7 @@ CARD_BAR = 0.6
 """Height of a card drawn as the bar above its chiplets."""
 _CHIPLET_STEP = (2.6, 2.0)
 _TIERS: Mapping[NodeKind, float] = {
+    NodeKind.NVSWITCH: -1.7,
     NodeKind.CARD: 0.0,
     NodeKind.PCIE_SWITCH: 1.7,
     NodeKind.NIC: 3.3,
@@ -92,6 +94,8 @@ def _rack(graph: Graph, members: Mapping[str, list[str]], rack: str) -> _Block:
         left = (index % columns) * step
         for name, (x, y) in block.places.items():
             places[name] = (x + left, 2 * leaf_y - y if above else y)
+    for switch in _of_kind(graph, members[rack], NodeKind.NVSWITCH):
+        places[switch] = (_middle(graph, places, switch), _TIERS[NodeKind.NVSWITCH])
     width = columns * step - _SERVER_GAP
     leaves = _of_kind(graph, members[rack], NodeKind.LEAF)
     for index, leaf in enumerate(leaves):
@@ -123,8 +127,18 @@ def _server(graph: Graph, members: Mapping[str, list[str]], server: str) -> _Blo
     elif switches:
         between = right = right + _SWITCH_GAP
     for index, host in enumerate(_of_kind(graph, members[server], NodeKind.HOST)):
-        places[host] = (between, _TIERS[NodeKind.HOST] + index)
+        joined = _joined(graph, host, NodeKind.PCIE_SWITCH)
+        over = places[joined[0]][0] if len(joined) == 1 < len(switches) else between
+        places[host] = (over, _TIERS[NodeKind.HOST] + index)
+    for switch in _of_kind(graph, members[server], NodeKind.NVSWITCH):
+        places[switch] = (_middle(graph, places, switch), _TIERS[NodeKind.NVSWITCH])
     return _Block(places=places, width=right, height=_TIERS[NodeKind.NIC] if switches else 0.0)
+
+
+def _middle(graph: Graph, places: Mapping[str, tuple[float, float]], switch: str) -> float:
+    """The x in the middle of the cards that an NVSwitch joins."""
+    across = [places[card][0] for card in _joined(graph, switch, NodeKind.CARD)]
+    return (min(across) + max(across)) / 2 if across else 0.0
 
 
 def _cards(

@@ -22,13 +22,54 @@ def cables(hardware: Hardware) -> dict[LinkKind, Cable]:
     card is ``rack.network_latency_s``, of which the leaf is ``rack.leaf_latency_s``. Each PCIe
     link that is crossed costs the PCIe energy; a leaf's energy is split over its two legs.
     """
+    found = _server_cables(hardware)
+    if "package.chiplets" in hardware.figures:
+        found |= _card_cables(hardware)
+    if "nvswitch.gpus" in hardware.figures:
+        found[LinkKind.NVLINK] = _cut(
+            LinkKind.NVLINK,
+            hardware["nvswitch.bandwidth_bytes_per_s"],
+            picoseconds(hardware["nvswitch.latency_s"]),
+            hardware["energy.scale_up_j_per_bit"],
+        )
+    if "mesh.gpus" in hardware.figures:
+        found[LinkKind.MESH] = _whole(
+            LinkKind.MESH,
+            hardware["mesh.link_bandwidth_bytes_per_s"],
+            picoseconds(hardware["mesh.latency_s"]),
+            hardware["energy.scale_up_j_per_bit"],
+        )
+    return found
+
+
+def _server_cables(hardware: Hardware) -> dict[LinkKind, Cable]:
+    """From a card's x16 to the leaf: every kind of hardware has these."""
     ports = hardware["card.pcie_bandwidth_bytes_per_s"]
     nic = hardware["server.nic_bandwidth_bytes_per_s"]
     pcie_j = hardware["energy.pcie_j_per_bit"]
     pcie_ps = picoseconds(hardware["server.pcie_latency_s"])
     leaf_ps = picoseconds(hardware["rack.leaf_latency_s"])
     nic_ps = picoseconds(hardware["rack.network_latency_s"]) - pcie_ps - leaf_ps
+    return {
+        LinkKind.PCIE: _cut(LinkKind.PCIE, ports, pcie_ps, pcie_j),
+        LinkKind.INTER_SWITCH: _whole(
+            LinkKind.INTER_SWITCH,
+            hardware["server.inter_switch_bandwidth_bytes_per_s"],
+            picoseconds(hardware["server.inter_switch_latency_s"]),
+            pcie_j,
+        ),
+        LinkKind.HOST: _cut(LinkKind.HOST, ports, pcie_ps, pcie_j),
+        LinkKind.NIC: _cut(LinkKind.NIC, ports, nic_ps, pcie_j),
+        LinkKind.ETHERNET: _cut(
+            LinkKind.ETHERNET, nic, leaf_ps, hardware["energy.ethernet_j_per_bit"] / 2
+        ),
+    }
+
+
+def _card_cables(hardware: Hardware) -> dict[LinkKind, Cable]:
+    """Inside cards of chiplets, and the bridge between two of them."""
     noc = hardware["chiplet.noc_bytes_per_clock"] * hardware["card.clock_hz"]
+    pcie_j = hardware["energy.pcie_j_per_bit"]
     return {
         LinkKind.NOC: _cut(LinkKind.NOC, noc, picoseconds(hardware["chiplet.noc_latency_s"]), 0.0),
         LinkKind.D2D: _whole(
@@ -43,24 +84,12 @@ def cables(hardware: Hardware) -> dict[LinkKind, Cable]:
             picoseconds(hardware["card.package_link_latency_s"]),
             pcie_j,
         ),
-        LinkKind.PORT: _whole(LinkKind.PORT, ports, 0, 0.0),
+        LinkKind.PORT: _whole(LinkKind.PORT, hardware["card.pcie_bandwidth_bytes_per_s"], 0, 0.0),
         LinkKind.BRIDGE: _whole(
             LinkKind.BRIDGE,
             hardware["pair.bridge_bandwidth_bytes_per_s"],
             picoseconds(hardware["pair.bridge_latency_s"]),
             pcie_j,
-        ),
-        LinkKind.PCIE: _cut(LinkKind.PCIE, ports, pcie_ps, pcie_j),
-        LinkKind.INTER_SWITCH: _whole(
-            LinkKind.INTER_SWITCH,
-            hardware["server.inter_switch_bandwidth_bytes_per_s"],
-            picoseconds(hardware["server.inter_switch_latency_s"]),
-            pcie_j,
-        ),
-        LinkKind.HOST: _cut(LinkKind.HOST, ports, pcie_ps, pcie_j),
-        LinkKind.NIC: _cut(LinkKind.NIC, ports, nic_ps, pcie_j),
-        LinkKind.ETHERNET: _cut(
-            LinkKind.ETHERNET, nic, leaf_ps, hardware["energy.ethernet_j_per_bit"] / 2
         ),
     }
 

@@ -1,7 +1,7 @@
 """The graph becomes tables: who is near whom, which links a message takes, how long they are."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from topology.check import check_map, holder_of
 from topology.paths import LinkIds, Network, Step, SwitchPaths, find_paths
+from topology.scale_up import ScaleUp, find_scale_up
 from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
 
 Indices: TypeAlias = npt.NDArray[np.int32]
@@ -18,17 +19,8 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
 """What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""
-LEVELS = tuple(
-    kind.name.lower()
-    for kind in (
-        LinkKind.BRIDGE,
-        LinkKind.PCIE,
-        LinkKind.INTER_SWITCH,
-        LinkKind.ETHERNET,
-        LinkKind.SPINE,
-    )
-)
-"""The kinds of links that join cards, bottom-up."""
+_TOPS = (LinkKind.ETHERNET, LinkKind.SPINE)
+"""Levels that every map has."""
 _CARD_COLUMNS = (
     "pair", "switch", "up_links", "down_links", "bridge_link", "inter_switch_link", "nic_links",
 )  # fmt: skip
@@ -39,9 +31,10 @@ _MASK = (1 << 64) - 1
 class Routes:
     """Every way between C cards over L directed links; cards and links are numbered from 0.
 
-    Messages between the two cards of a pair take their bridge; inside a server they take PCIe;
-    else a NIC of the nearest, leaf and spine. Among equally near NICs and spines a hash of
-    (source, destination) chooses, so a flow keeps its way. Nothing here grows as cards squared.
+    Messages between the two cards of a pair take their bridge, those inside a scale-up network its
+    links; inside a server they take PCIe; else a NIC of the nearest, leaf and spine. Among equally
+    near NICs and spines a hash of (source, destination) chooses, so a flow keeps its way. Nothing
+    here grows as cards squared, but for the cards of a mesh.
     """
 
     card_id: npt.NDArray[np.str_]
@@ -72,13 +65,25 @@ class Routes:
     link_energy_j_per_bit: Floats
     ways: SwitchPaths
     """What lies between the switches; ``path`` and ``latency_ps`` read it."""
+    scale_up: ScaleUp
+    """NVSwitch and mesh domains of the cards."""
 
     @property
     def levels(self) -> tuple[tuple[str, Indices], ...]:
-        """By LEVELS: [C] cards with equal numbers are joined by links of this kind and those before
-        it."""
-        units = (self.pair, self.switch, self.server, self.rack, np.zeros_like(self.rack))
-        return tuple(zip(LEVELS, units, strict=True))
+        """Bottom-up: the kind of link, and [C] cards with equal numbers are joined by links of this
+        kind and those before it. PCIe is no level where every two cards that it joins have a
+        scale-up network; that network takes the bridge's place."""
+        units: tuple[tuple[LinkKind, Indices], ...] = (
+            (LinkKind.PCIE, self.switch),
+            (LinkKind.INTER_SWITCH, self.server),
+            (LinkKind.ETHERNET, self.rack),
+            (LinkKind.SPINE, np.zeros_like(self.rack)),
+        )
+        below, first = self.pair, LinkKind.BRIDGE
+        if self.scale_up.kind is not None:
+            below, first = _coarser(self.pair, self.scale_up.domain), self.scale_up.kind
+            units = tuple((k, unit) for k, unit in units if not _within(unit, below) or k in _TOPS)
+        return tuple((kind.name.lower(), unit) for kind, unit in ((first, below), *units))
 
     def path(self, src: int, dst: int) -> Indices:
         """The links that a message from card ``src`` to card ``dst`` crosses, in order."""
@@ -86,6 +91,8 @@ class Routes:
             return np.empty(0, np.int32)
         if self.pair[src] == self.pair[dst]:
             return self.bridge_link[src : src + 1].copy()
+        if self.scale_up.domain[src] == self.scale_up.domain[dst]:
+            return np.array(self.scale_up.links(src, dst), np.int32)
         here, there = int(self.switch[src]), int(self.switch[dst])
         across = self.ways.links(here, there, _flow_hash(src, dst))
         links = (self.up_links[src, 0], *across, self.down_links[dst, 0])
@@ -103,6 +110,10 @@ class Routes:
         far_ps = ends_ps + self.ways.latency_ps(self.switch[start], self.switch[end])
         bridge_ps = self.link_latency_ps[self.bridge_link[start]]
         near_ps = np.where(start == end, np.int64(0), bridge_ps)
+        if self.scale_up.kind is not None:
+            inside_ps = self.scale_up.latency_ps(self.link_latency_ps, start, end)
+            joined = self.scale_up.domain[start] == self.scale_up.domain[end]
+            far_ps = np.where(joined, inside_ps, far_ps)
         return np.where(self.pair[start] == self.pair[end], near_ps, far_ps)
 
 
@@ -132,8 +143,9 @@ def compile_routes(graph: Graph) -> Routes:
         ),
         link_latency_ps=np.array(network.latency_ps, np.int64),
         link_energy_j_per_bit=np.array([link["energy_j_per_bit"] for link in links], np.float64),
-        **_card_columns(network, ways, cards),
+        **_card_columns(network, ways, cards, [link["kind"] for link in links]),
         ways=ways,
+        scale_up=find_scale_up(network, cards, [link["kind"] for link in links]),
     )
 
 
@@ -157,13 +169,16 @@ def _network(
     )
 
 
-def _card_columns(network: Network, ways: SwitchPaths, cards: Sequence[str]) -> dict[str, Indices]:
+def _card_columns(
+    network: Network, ways: SwitchPaths, cards: Sequence[str], kinds: Sequence[LinkKind]
+) -> dict[str, Indices]:
     """The columns of Routes that say where each card hangs and by which links."""
     switches = {name: i for i, name in enumerate(network.named(NodeKind.PCIE_SWITCH))}
     passed: Counter[str] = Counter()
+    bridges = {link for link, kind in enumerate(kinds) if kind == LinkKind.BRIDGE}
     rows: dict[str, list[Any]] = {name: [] for name in _CARD_COLUMNS}
     for card in cards:
-        bridge, partner = next(iter(network.steps(card, NodeKind.CARD)), (-1, card))
+        bridge, partner = _bridge(network, bridges, card)
         pcie, switch = next(iter(network.steps(card, NodeKind.PCIE_SWITCH)), (-1, ""))
         others = network.steps(switch, NodeKind.PCIE_SWITCH) if switch else []
         exits = ways.nearest_exits(switches[switch]) if switch else []
@@ -180,6 +195,26 @@ def _card_columns(network: Network, ways: SwitchPaths, cards: Sequence[str]) -> 
         "nic_links": _padded(rows.pop("nic_links")),
         **{name: np.array(column, np.int32) for name, column in rows.items()},
     }
+
+
+def _bridge(network: Network, bridges: Collection[int], card: str) -> Step:
+    """The link to the other card of the pair, and that card; -1 and itself where there is none."""
+    steps = network.steps(card, NodeKind.CARD)
+    return next((step for step in steps if step[0] in bridges), (-1, card))
+
+
+def _coarser(one: Indices, other: Indices) -> Indices:
+    """Units of both: the other's, and for cards that are alone there the one's."""
+    alone = np.bincount(other)[other] == 1
+    return _numbered(
+        [str(a) if lone else f"o{b}" for a, b, lone in zip(one, other, alone, strict=True)]
+    )
+
+
+def _within(unit: Indices, below: Indices) -> bool:
+    """Whether every unit lies inside one unit of the level below, which then joins its cards."""
+    pairs = np.unique(np.stack([unit, below]), axis=1)
+    return bool(pairs.shape[1] == np.unique(unit).size)
 
 
 def _home_links(

@@ -9,13 +9,15 @@ from topology.build import build_card, build_chiplet
 from topology.catalog import Hardware
 from topology.inventory import count_nodes
 from topology.route import Routes
-from topology.types import LINK_ENDS, Graph, LinkKind, NodeKind
+from topology.types import LINK_ENDS, Graph, LinkKind, NodeKind, outwards
 
 _FIGURES: Mapping[LinkKind, tuple[str, str]] = {
     LinkKind.NOC: ("chiplet.noc_bytes_per_clock", "chiplet.noc_latency_s"),
     LinkKind.D2D: ("package.d2d_bandwidth_bytes_per_s", "package.d2d_latency_s"),
     LinkKind.PACKAGE: ("card.package_link_bandwidth_bytes_per_s", "card.package_link_latency_s"),
     LinkKind.BRIDGE: ("pair.bridge_bandwidth_bytes_per_s", "pair.bridge_latency_s"),
+    LinkKind.NVLINK: ("nvswitch.bandwidth_bytes_per_s", "nvswitch.latency_s"),
+    LinkKind.MESH: ("mesh.link_bandwidth_bytes_per_s", "mesh.latency_s"),
     LinkKind.PCIE: ("card.pcie_bandwidth_bytes_per_s", "server.pcie_latency_s"),
     LinkKind.INTER_SWITCH: (
         "server.inter_switch_bandwidth_bytes_per_s",
@@ -60,7 +62,7 @@ class Distance:
 def tiers_of(graph: Graph, hardware: Hardware | None = None) -> list[Tier]:
     """The tiers of a map from the inside outwards; with hardware also those inside its cards."""
     tiers = []
-    if hardware is not None:
+    if hardware is not None and "package.chiplets" in hardware.figures:
         cards = count_nodes(graph).get(NodeKind.CARD, 0)
         card = build_card(hardware)
         chiplets = cards * count_nodes(card)[NodeKind.CHIPLET]
@@ -74,7 +76,7 @@ def _tiers(graph: Graph, copies: int, hardware: Hardware | None) -> list[Tier]:
     by_kind: dict[LinkKind, list[tuple[str, str]]] = {}
     for source, target, link in graph.edges(data=True):
         by_kind.setdefault(link["kind"], []).append((source, target))
-    return [_tier(graph, kind, by_kind[kind], copies, hardware) for kind in sorted(by_kind)]
+    return [_tier(graph, kind, by_kind[kind], copies, hardware) for kind in outwards(by_kind)]
 
 
 def _tier(
@@ -107,6 +109,7 @@ def distances(routes: Routes) -> list[Distance]:
     apart = np.ones(len(routes.card_id), np.bool_)
     groups = (
         ("of one pair (bridge)", routes.pair),
+        ("in one scale-up network", routes.scale_up.domain),
         ("under one PCIe switch", routes.switch),
         ("in one server", routes.server),
         ("in one rack", routes.rack),

@@ -1,6 +1,6 @@
 """Types of the topology: kinds of nodes and links, the graph, the error."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
@@ -28,6 +28,8 @@ class NodeKind(StrEnum):
     NIC = "nic"
     LEAF = "leaf"
     SPINE = "spine"
+    NVSWITCH = "nvswitch"
+    """Joins the cards of a scale-up network all to all; several chips are drawn as one."""
     PACKAGE = "package"
     """Holds chiplets; its capacity is what all D2D links of the package carry together."""
     BRIDGE = "bridge"
@@ -47,7 +49,7 @@ INSIDE_CARD = frozenset({NodeKind.SLICE, NodeKind.QUAD, NodeKind.CHIPLET, NodeKi
 
 
 class LinkKind(IntEnum):
-    """What a link is, from the inside of a chiplet outwards. The numbers stand in route tables."""
+    """What a link is. The numbers stand in route tables; LINK_ENDS has the order outwards."""
 
     NOC = 0
     """Slice to the middle of its chiplet."""
@@ -69,6 +71,10 @@ class LinkKind(IntEnum):
     """NIC to leaf."""
     SPINE = 10
     """Leaf to spine."""
+    NVLINK = 11
+    """Card to NVSwitch."""
+    MESH = 12
+    """Card to card of a scale-up network without a switch, all to all."""
 
     @property
     def label(self) -> str:
@@ -88,6 +94,8 @@ _LABELS: Mapping[LinkKind, str] = {
     LinkKind.NIC: "NIC x16",
     LinkKind.ETHERNET: "Ethernet",
     LinkKind.SPINE: "leaf to spine",
+    LinkKind.NVLINK: "NVLink",
+    LinkKind.MESH: "GPU mesh",
 }
 
 
@@ -97,6 +105,8 @@ LINK_ENDS: Mapping[LinkKind, tuple[NodeKind, NodeKind]] = {
     LinkKind.PACKAGE: (NodeKind.CHIPLET, NodeKind.CHIPLET),
     LinkKind.PORT: (NodeKind.CHIPLET, NodeKind.CARD),
     LinkKind.BRIDGE: (NodeKind.CARD, NodeKind.CARD),
+    LinkKind.NVLINK: (NodeKind.CARD, NodeKind.NVSWITCH),
+    LinkKind.MESH: (NodeKind.CARD, NodeKind.CARD),
     LinkKind.PCIE: (NodeKind.CARD, NodeKind.PCIE_SWITCH),
     LinkKind.INTER_SWITCH: (NodeKind.PCIE_SWITCH, NodeKind.PCIE_SWITCH),
     LinkKind.HOST: (NodeKind.HOST, NodeKind.PCIE_SWITCH),
@@ -104,7 +114,17 @@ LINK_ENDS: Mapping[LinkKind, tuple[NodeKind, NodeKind]] = {
     LinkKind.ETHERNET: (NodeKind.NIC, NodeKind.LEAF),
     LinkKind.SPINE: (NodeKind.LEAF, NodeKind.SPINE),
 }
-"""What a link of each kind joins: the inner end, then the outer."""
+"""What a link of each kind joins, the inner end, then the outer; from the inside outwards."""
+
+
+SCALE_UP = (LinkKind.NVLINK, LinkKind.MESH)
+"""Links of networks that join cards directly; a card has links of one kind at most."""
+
+
+def outwards(kinds: Iterable[LinkKind]) -> list[LinkKind]:
+    """The kinds that there are, each once, from the inside of a chiplet outwards."""
+    found = set(kinds)
+    return [kind for kind in LINK_ENDS if kind in found]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,6 +24,7 @@ UNITS: dict[str, Unit] = {
     **_scaled("B", {"KiB": "1024", "MiB": "1048576", "GiB": "1073741824", "TiB": "1099511627776"}),
     **_scaled("B/s", {"B/s": "1", "MB/s": "1e6", "GB/s": "1e9", "TB/s": "1e12"}),
     **_scaled("B/s", {"Mb/s": "125e3", "Gb/s": "125e6", "Tb/s": "125e9"}),
+    **_scaled("flop/s", {"GFLOPS": "1e9", "TFLOPS": "1e12", "PFLOPS": "1e15"}),
     **_scaled("B/clk", {"B/clk": "1"}),
     **_scaled("clk", {"clk": "1"}),
     **_scaled("W", {"mW": "1e-3", "W": "1", "kW": "1e3"}),

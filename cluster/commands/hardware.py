@@ -26,7 +26,8 @@ def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> N
         hardware = load_hardware(name)
         known = [figure.confidence for figure in hardware.figures.values()]
         counts = {confidence: known.count(confidence) for confidence in CONFIDENCES}
-        entries.append({"name": name, "title": hardware.title, "figures": len(known), **counts})
+        entry = {"name": name, "title": hardware.title, "kind": hardware.kind}
+        entries.append({**entry, "figures": len(known), **counts})
     headers = list(entries[0])
     text = terminal.table(headers, [list(entry.values()) for entry in entries])
     terminal.show({"hardware": entries}, text, as_json=as_json, quiet=quiet)
@@ -56,6 +57,7 @@ def show(
     payload = {
         "name": hardware.name,
         "title": hardware.title,
+        "kind": hardware.kind,
         "figures": [_record(f) for f in chosen],
         "sources": used,
     }
@@ -70,21 +72,23 @@ def diff(
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Print the figures whose value differs between two machines."""
+    """Print the figures whose value differs between two machines, or that only one of them has."""
     from topology.catalog import load_hardware
 
     one, other = load_hardware(first), load_hardware(second)
-    pairs = [
-        (one.figures[name], other.figures[name]) for name in one.figures if one[name] != other[name]
-    ]
-    rows = [(a.name, *_written(a), *_shown(b, a.datasheet_unit), a.datasheet_unit,
-             a.confidence, b.confidence) for a, b in pairs]  # fmt: skip
+    names = dict.fromkeys((*one.figures, *other.figures))
+    both = [(name, one.figures.get(name), other.figures.get(name)) for name in names]
+    pairs = [(name, a, b) for name, a, b in both if not (a and b and a.value == b.value)]
+    rows = [_side_by_side(name, a, b) for name, a, b in pairs]
     headers = ("figure", one.name, other.name, "unit", "confidence", "confidence")
     text = terminal.table(headers, rows) if rows else f"{one.name} and {other.name} are equal"
     payload = {
         "first": one.name,
         "second": other.name,
-        "figures": [{"name": a.name, "first": _record(a), "second": _record(b)} for a, b in pairs],
+        "figures": [
+            {"name": name, "first": a and _record(a), "second": b and _record(b)}
+            for name, a, b in pairs
+        ],
     }
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
@@ -109,6 +113,13 @@ def _names(figures: list[Figure], key: str) -> bool:
 
 def _written(figure: Figure) -> tuple[str]:
     return (f"{figure.in_datasheet_unit()[0]:.10g}",)
+
+
+def _side_by_side(name: str, one: Figure | None, other: Figure | None) -> tuple[str, ...]:
+    """A row of two machines in the unit of the first that has the figure; - where one has none."""
+    unit = next(figure.datasheet_unit for figure in (one, other) if figure)
+    values = [_shown(figure, unit)[0] if figure else "-" for figure in (one, other)]
+    return (name, *values, unit, *(figure.confidence if figure else "-" for figure in (one, other)))
 
 
 def _shown(figure: Figure, unit: str) -> tuple[str]:

@@ -1,16 +1,18 @@
-"""``corsair-sim validate``: published figures beside simulated ones, misses and all."""
+"""``corsair-sim validate``: published or measured figures beside simulated ones, misses and all."""
 
 from collections import Counter
 from itertools import groupby
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from cluster.studies.scoreboard import Board, Point
     from cluster.studies.validate import Row
 
 app = typer.Typer()
@@ -23,8 +25,33 @@ outside  reported beside it, without a tolerance"""
 
 
 @app.command()
-def validate(*, as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
+def validate(
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", help="Measured points of real machines: a folder, or one file."),
+    ] = None,
+    models: Annotated[
+        Path | None,
+        typer.Option("--models", help="With --data: Hugging Face configs of other models."),
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option("--only", help="With --data: only sets of this device, engine or model."),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="With --data: write a Markdown page as well.")
+    ] = None,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
     """Set each published figure beside the simulated one; a miss is reported, not an error."""
+    if data is not None:
+        _measured(data, models, only or [], page, as_json=as_json, quiet=quiet)
+        return
+    if beside := [n for n, value in (("--models", models), ("--only", only), ("--page", page))
+                  if value]:  # fmt: skip
+        raise typer.BadParameter(f"{', '.join(beside)} goes with --data")
     from cluster.studies.published import load_published
     from cluster.studies.validate import validate as compare
     from topology.catalog import load_hardware
@@ -50,6 +77,53 @@ def validate(*, as_json: terminal.Json = False, quiet: terminal.Quiet = False) -
     )
     text = "\n\n".join([*_tables(rows), VERDICTS, _legend(rows, sources), foot])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _measured(
+    data: Path,
+    models: Path | None,
+    only: list[str],
+    page: Path | None,
+    *,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """The scoreboard of real machines."""
+    from cluster.studies.scoreboard import scoreboard
+
+    board = scoreboard(
+        data, models=models, only=_chosen(only), done=_progress(quiet=quiet or as_json)
+    )
+    if page is not None:
+        from cluster.studies.scoreboard.page import page_of
+        from topology.files import write_text
+
+        write_text(page, page_of(board, "Real machines: predicted against measured"))
+    payload = {"sets": board.sets, "rows": board.rows}
+    terminal.show(payload, _board_text(board), as_json=as_json, quiet=quiet)
+
+
+def _chosen(words: list[str]) -> "Callable[[Point], bool]":
+    """Points of whose set every word names the device, engine, model, precision or mode."""
+    return lambda point: all(word in point.key for word in words)
+
+
+def _progress(*, quiet: bool) -> "Callable[[int, int], None]":
+    def done(number: int, total: int) -> None:
+        if number % 100 == 0 and number < total and not quiet:
+            terminal.note(f"{number:,} of {total:,} points")
+
+    return done
+
+
+def _board_text(board: "Board") -> str:
+    from cluster.studies.scoreboard.page import SET_HEADERS, set_cells
+
+    reasons = Counter(str(row["refused"]) for row in board.rows if row["refused"])
+    parts = [terminal.table(SET_HEADERS, [set_cells(one) for one in board.sets])]
+    if reasons:
+        parts.append(terminal.table(("not run", "points"), reasons.most_common()))
+    return "\n\n".join(parts)
 
 
 def off(row: "Row") -> str:

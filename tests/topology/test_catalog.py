@@ -4,10 +4,18 @@ from pathlib import Path
 
 import pytest
 
-from topology.catalog import CONFIDENCES, Hardware, list_hardware, load_hardware
+from topology.catalog import (
+    CONFIDENCES,
+    KINDS,
+    Hardware,
+    figure_names,
+    list_hardware,
+    load_hardware,
+)
 from topology.types import TopologyError
 
 UNIT_OF_SUFFIX = {
+    "_flop_per_s": "flop/s",
     "_bytes_per_s": "B/s", "_bytes_per_clock": "B/clk", "_bytes": "B", "_hz": "Hz", "_w": "W",
     "_m2": "m2", "_j_per_bit": "J/bit", "_usd_per_j": "USD/J", "_usd": "USD", "_clocks": "clk",
     "_fraction": "fraction", "efficiency": "fraction", "_j": "J", "_s": "s",
@@ -85,7 +93,8 @@ def test_every_bundled_figure_has_the_unit_of_its_name_and_a_known_source(name: 
 def test_bundled_hardware_gives_the_same_figures_in_si_and_can_be_pickled(name: str) -> None:
     hardware = load_hardware(name)
 
-    assert set(hardware.figures) == set(load_hardware("corsair").figures)
+    assert figure_names(hardware.kind).needed <= set(hardware.figures)
+    assert set(hardware.figures) <= set(figure_names(hardware.kind).known)
     assert {figure.confidence for figure in hardware.figures.values()} <= set(CONFIDENCES)
     assert pickle.loads(pickle.dumps(hardware)) == hardware
 
@@ -234,3 +243,113 @@ def test_raptor_streams_what_its_paper_measured() -> None:
     assert card_flop_per_s(raptor, "int4") == pytest.approx(10e15, rel=0.01)
     assert chiplets_per_card(raptor) * raptor["chiplet.sram_bytes"] == 32e9
     assert 4096 / raptor["dimc.stream_bytes_per_clock"] == 96
+
+
+GPU_BASE = "kind: gpu\nbase: b200\nfigures:\n"
+
+
+def figure_line(name: str, unit: str, value: float = 1) -> str:
+    fields = f"value: {value}, unit: {unit}, low: {value}, high: {value}"
+    return f"  {name}: {{{fields}, source: my lab, confidence: assumed}}\n"
+
+
+def test_a_file_without_a_kind_is_a_dimc_card() -> None:
+    assert {load_hardware(name).kind for name in ("corsair", "raptor")} == {"dimc_card"}
+    assert load_hardware("h200").kind == "gpu"
+    assert KINDS == ("dimc_card", "gpu")
+
+
+def test_a_gpu_may_lack_formats_and_a_scale_up_network_but_no_memory() -> None:
+    names = figure_names("gpu")
+
+    assert {"gpu.bf16_flop_per_s", "gpu.memory_bytes", "engine.step_s"} <= names.needed
+    optional = set(names.known) - names.needed
+    assert {name.partition(".")[0] for name in optional} == {"gpu", "nvswitch", "mesh"}
+    assert "gpu.nvfp4_flop_per_s" not in load_hardware("h100").figures
+    assert "nvswitch.gpus" not in load_hardware("rtx-pro-6000").figures
+
+
+def test_gpus_have_the_figures_of_their_data_sheets_in_si() -> None:
+    h100, b200 = load_hardware("h100"), load_hardware("b200")
+
+    assert h100["gpu.bf16_flop_per_s"] == 989e12
+    assert h100["gpu.memory_bytes"] == 80 * 2**30
+    assert h100["nvswitch.bandwidth_bytes_per_s"] == 450e9
+    assert b200["gpu.nvfp4_flop_per_s"] == 2 * b200["gpu.fp8_flop_per_s"] == 9e15
+    assert load_hardware("mi300x")["mesh.link_bandwidth_bytes_per_s"] == 64e9
+    assert load_hardware("gaudi2")["mesh.link_bandwidth_bytes_per_s"] == 3 * 12.5e9
+
+
+def test_all_gpus_share_the_figures_of_one_engine() -> None:
+    engines = {
+        tuple(figure for name, figure in load_hardware(gpu).figures.items() if "engine." in name)
+        for gpu in list_hardware()
+        if load_hardware(gpu).kind == "gpu"
+    }
+
+    assert len(engines) == 1
+
+
+def test_a_figure_of_another_kind_is_foreign(tmp_path: Path) -> None:
+    path = tmp_path / "odd.yaml"
+    path.write_text(GPU_BASE + figure_line("dimc.rows", "count"))
+
+    with pytest.raises(TopologyError) as caught:
+        load_hardware(path)
+
+    assert str(caught.value).startswith(f"{path}:4: dimc.rows: unknown figure 'dimc.rows'")
+    assert str(caught.value).endswith("(kind gpu has none, dimc_card does)")
+
+
+def test_part_of_an_optional_section_asks_for_the_rest(tmp_path: Path) -> None:
+    path = tmp_path / "switched.yaml"
+    path.write_text("base: rtx-pro-6000\nfigures:\n" + figure_line("nvswitch.gpus", "count", 8))
+
+    with pytest.raises(
+        TopologyError, match=r"misses nvswitch\.bandwidth_bytes_per_s, nvswitch\.latency_s"
+    ):
+        load_hardware(path)
+
+
+def test_of_several_bases_a_later_one_wins(tmp_path: Path) -> None:
+    (tmp_path / "engine.yaml").write_text(
+        "kind: gpu\nfigures:\n" + figure_line("engine.step_s", "ms", 7)
+    )
+    (tmp_path / "mine.yaml").write_text("base: [h100, engine.yaml]\n")
+    mine = load_hardware(tmp_path / "mine.yaml")
+
+    assert mine["engine.step_s"] == 7e-3
+    assert mine["gpu.bf16_flop_per_s"] == 989e12
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("kind: gpuu\nbase: h100\n", ":1: unknown kind 'gpuu'; did you mean 'gpu'?"),
+        ("kind: gpu\nbase: corsair\n", ":2: kind gpu on base corsair, which is of kind dimc_card"),
+        ("base: [h100, corsair]\n", ":1: kind gpu on base corsair"),
+        ("base: [h100, 3]\n", ":1: base must be a name or a list of names, found 3"),
+        ("kind: gpu\nfigures: {}\n", ":2: misses gpu.gemm_flop_efficiency, "),
+        ("kind: gpu\nbase: mine.yaml\n", ":2: base 'mine.yaml' leads back to this file"),
+    ],
+)
+def test_wrong_kinds_and_bases_are_refused(tmp_path: Path, text: str, expected: str) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+
+    with pytest.raises(TopologyError, match=re.escape(f"{path}{expected}")):
+        load_hardware(path)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ({"nvswitch.gpus": 5}, "nvswitch.gpus (5) must divide server.cards (8), or be a multiple"),
+        ({"rack.network_latency_s": 1e-6}, "rack.network_latency_s (1e-06 s) must cover"),
+    ],
+)
+def test_gpu_figures_that_contradict_each_other_are_refused(
+    overrides: dict[str, float], expected: str
+) -> None:
+    with pytest.raises(TopologyError, match=re.escape(expected)):
+        load_hardware("h100", overrides)

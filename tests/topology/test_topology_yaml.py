@@ -55,8 +55,8 @@ def test_every_wrong_line_of_a_map_is_named_at_once(tmp_path: Path) -> None:
 
     assert [line.removeprefix(f"{tmp_path}/") for line in str(caught.value).splitlines()] == [
         "map.yaml:3: s0: unknown kind 'sever'; did you mean 'server'? (allowed: "
-        "slice, chiplet, card, pcie_switch, host, nic, leaf, spine, package, bridge, server, rack, "
-        "quad)",
+        "slice, chiplet, card, pcie_switch, host, nic, leaf, spine, nvswitch, package, bridge, "
+        "server, rack, quad)",
         "map.yaml:5: s0.c0: capacity must be a number and a unit such as 64 GB/s, found 64",
         "map.yaml:8: unknown key 'colour' (allowed: from, to, kind, bandwidth, latency, energy, "
         "one_way)",

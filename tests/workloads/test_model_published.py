@@ -104,6 +104,7 @@ TWINS = {
     "llama-3.1-70b": "Llama-3.1-70B",
     "llama-3.1-8b": "Llama-3.1-8B",
     "llama-3.3-70b": "Llama-3.1-70B",  # the same fields of architecture
+    "minimax-m2.5": "MiniMax-M2.7",  # the shape of its successor
     "mixtral-8x7b": "Mixtral-8x7B-v0.1",
     "qwen3-235b-a22b": "Qwen3-235B-A22B",
     "qwen3-30b-a3b": "Qwen3-30B-A3B",

@@ -1,6 +1,6 @@
 """Hardware as data: every figure with its unit, source, confidence and range."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -18,16 +18,34 @@ from topology.catalog.figures import (
     nearest,
     read_figure,
 )
+from topology.catalog.kinds import (
+    DEFAULT_KIND,
+    KINDS,
+    REFERENCES,
+    Names,
+    breaches_of_name,
+    breaches_of_unit,
+    listed,
+    names_of,
+)
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
-__all__ = ["CONFIDENCES", "Figure", "Hardware", "list_hardware", "load_hardware"]
+__all__ = [
+    "CONFIDENCES",
+    "KINDS",
+    "Figure",
+    "Hardware",
+    "Names",
+    "figure_names",
+    "list_hardware",
+    "load_hardware",
+]
 
 _FOLDER = Path(__file__).parent
-_REFERENCE = "corsair"
-"""Its figures are the names that every hardware file must use."""
-_TOP_KEYS = ("name", "title", "sources", "base", "figures")
-_MOST_NAMED = 12
+_UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
+"""Bundled files that the names of their kind come from."""
+_TOP_KEYS = ("name", "title", "kind", "sources", "base", "figures")
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -39,8 +57,9 @@ def list_hardware() -> tuple[str, ...]:
 def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NONE) -> Hardware:
     """Read hardware by its bundled name or from a YAML file; ``overrides`` are figures in SI.
 
-    A file gives every figure of ``corsair``, or names a ``base`` (a bundled name, or a path
-    relative to itself) and gives only what differs.
+    A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
+    ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
+    figures of an earlier one) and gives only what differs.
 
     Raises
     ------
@@ -70,66 +89,116 @@ def _locate(name_or_path: str, folder: Path) -> Path:
 
 
 @cache
+def figure_names(kind: str) -> Names:
+    """The figures that hardware of this kind has, and which of them it cannot lack."""
+    return names_of(kind, [_bundled(name).figures for name in REFERENCES[kind]])
+
+
+@cache
 def _bundled(name: str) -> Hardware:
-    return _read(_FOLDER / f"{name}.yaml", ())
+    return _read(_FOLDER / f"{name}.yaml", (), checked=name not in _UNCHECKED)
 
 
-def _load(path: Path, above: tuple[Path, ...]) -> Hardware:
+@cache
+def _part(path: Path, checked: bool) -> Hardware:
+    """A bundled file that others name as their base and that is no machine of its own."""
+    return _read(path, (path,), checked=checked)
+
+
+def _load(path: Path, above: tuple[Path, ...], *, checked: bool = True) -> Hardware:
     if path.parent == _FOLDER:
         return _bundled(path.stem)
-    return _read(path, above)
+    if path.parent == _FOLDER / "shared":
+        return _part(path, checked)
+    return _read(path, above, checked=checked)
 
 
-def _read(path: Path, above: tuple[Path, ...]) -> Hardware:
+def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
+    """Read one file over its bases; unless ``checked`` any figure's name will do."""
     document = read_document(path)
     data = document.mapping()
     if {"nodes", "links"} & set(data):
         raise TopologyError(
             f"{document.name}: holds a map (nodes and links), not the figures of hardware"
         )
-    base = _base(document, path, above)
-    is_reference = path == _FOLDER / f"{_REFERENCE}.yaml"
-    reference = {} if is_reference else _bundled(_REFERENCE).figures
-    figures: dict[str, Figure] = dict(base.figures) if base else {}
-    breaches = list(_breaches_of_top(document))
-    for name, line, inputs in _entries(document):
-        wrong = list(breaches_of_fields(inputs))
-        if reference and name not in reference:
-            wrong.insert(0, f"unknown figure {nearest(name, reference)}")
-        if not wrong:
-            figure = read_figure(name, inputs)
-            wrong = [*_breaches_of_unit(figure, reference), *breaches_of_numbers(figure)]
-            figures[name] = figure
-        breaches += [f"{document.name}:{line}: {name}: {what}" for what in wrong]
-    given_names = {name for name, _, _ in _entries(document)} | set(figures)
-    missing = [name for name in reference if name not in given_names]
-    if missing and "figures" in data:
-        more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
-        breaches.append(
-            f"{document.where(('figures',))}: misses {', '.join(missing[:_MOST_NAMED])}{more} "
-            "(give every figure, or name a base)"
-        )
+    bases = [_load(base, chain, checked=checked) for base, chain in _bases(document, path, above)]
+    kind = _kind(document, bases)
+    names = figure_names(kind) if checked else None
+    figures: dict[str, Figure] = {}
+    sources: dict[str, str] = {}
+    for base in bases:
+        figures |= base.figures
+        sources |= base.sources
+    breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
+    given = {name: None for name, _, _ in _entries(document)} | dict.fromkeys(figures)
+    missing = names.missing(given) if names and not above else ()
+    if missing and ("figures" in data or bases):
+        where = document.where(("figures",) if "figures" in data else ("base",))
+        breaches.append(f"{where}: misses {listed(missing)} (give every figure, or name a base)")
     if breaches:
         raise TopologyError("\n".join(breaches))
     return Hardware(
         name=str(data.get("name", path.stem)),
         title=str(data.get("title", data.get("name", path.stem))),
-        sources={**(base.sources if base else {}), **data.get("sources", {})},
+        kind=kind,
+        sources=sources | data.get("sources", {}),
         figures=figures,
     )
 
 
-def _base(document: Document, path: Path, above: tuple[Path, ...]) -> Hardware | None:
-    name = document.mapping().get("base")
-    if name is None:
-        return None
-    if not isinstance(name, str):
-        raise TopologyError(f"{document.where(('base',))}: base must be a name, found {name!r}")
-    below = _locate(name, path.parent)
+def _read_figures(
+    document: Document, names: Names | None, figures: dict[str, Figure]
+) -> Iterator[str]:
+    """Put the file's own figures into ``figures``; what is wrong with them comes out."""
+    for name, line, inputs in _entries(document):
+        wrong = list(breaches_of_fields(inputs))
+        if names and name not in names.known:
+            others = [figure_names(kind) for kind in KINDS if kind != names.kind]
+            wrong = [*breaches_of_name(name, names, others), *wrong]
+        if not wrong:
+            figure = read_figure(name, inputs)
+            wrong = [*(breaches_of_unit(figure, names) if names else ())]
+            wrong += breaches_of_numbers(figure)
+            figures[name] = figure
+        yield from (f"{document.name}:{line}: {name}: {what}" for what in wrong)
+
+
+def _kind(document: Document, bases: Sequence[Hardware]) -> str:
+    """The kind that the file names, else that of its bases; all of them agree."""
+    inherited = bases[0].kind if bases else DEFAULT_KIND
+    kind = document.mapping().get("kind", inherited)
+    if kind not in KINDS:
+        raise TopologyError(
+            f"{document.where(('kind',))}: unknown kind {nearest(str(kind), KINDS)} "
+            f"(allowed: {', '.join(KINDS)})"
+        )
+    for base in bases:
+        if base.kind != kind:
+            raise TopologyError(
+                f"{document.where(('base',))}: kind {kind} on base {base.name}, "
+                f"which is of kind {base.kind}"
+            )
+    return str(kind)
+
+
+def _bases(
+    document: Document, path: Path, above: tuple[Path, ...]
+) -> Iterator[tuple[Path, tuple[Path, ...]]]:
+    """The files that a file builds on, each with the chain of files that leads to it."""
+    named = document.mapping().get("base", [])
     chain = (*above, path.resolve())
-    if below.resolve() in chain:
-        raise TopologyError(f"{document.where(('base',))}: base {name!r} leads back to this file")
-    return _load(below, chain)
+    for name in named if isinstance(named, list) else [named]:
+        if not isinstance(name, str):
+            raise TopologyError(
+                f"{document.where(('base',))}: base must be a name or a list of names, "
+                f"found {name!r}"
+            )
+        below = _locate(name, path.parent)
+        if below.resolve() in chain:
+            raise TopologyError(
+                f"{document.where(('base',))}: base {name!r} leads back to this file"
+            )
+        yield below, chain
 
 
 def _breaches_of_top(document: Document) -> Iterator[str]:
@@ -162,14 +231,6 @@ def _entries(document: Document) -> Iterator[tuple[str, int, Any]]:
             continue
         for key, inputs in entries.items():
             yield f"{section}.{key}", document.line_of(("figures", section, key)), inputs
-
-
-def _breaches_of_unit(figure: Figure, reference: Mapping[str, Figure]) -> Iterator[str]:
-    if reference and figure.unit != (expected := reference[figure.name].unit):
-        yield (
-            f"unit {figure.datasheet_unit!r} measures {figure.unit}, "
-            f"this figure is in {expected} (as {reference[figure.name].datasheet_unit!r})"
-        )
 
 
 def _overridden(hardware: Hardware, overrides: Mapping[str, float]) -> Hardware:

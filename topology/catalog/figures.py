@@ -1,7 +1,7 @@
 """One figure of a datasheet with its provenance, and the rules that a figure must keep."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -15,6 +15,7 @@ _NUMBERS = ("value", "low", "high")
 _SENSIBLE = {
     "Hz": (1e6, 1e12),
     "B/s": (1e6, 1e18),
+    "flop/s": (1e9, 1e21),
     "s": (0.0, 1.0),
     "clk": (0.0, 1e6),
     "count": (1.0, 4096.0),
@@ -22,7 +23,7 @@ _SENSIBLE = {
 """Lowest and highest of a unit, far outside of any machine: times in picoseconds stay in int64."""
 _MOST = {"package": 64.0, "card": 64.0, "server": 256.0}
 """Things inside: a graph or a group of ranks would outgrow memory."""
-_ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "count", "fraction", "ratio"})
+_ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "flop/s", "count", "fraction", "ratio"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +56,8 @@ class Hardware:
 
     name: str
     title: str
+    kind: str = "dimc_card"
+    """One of ``topology.catalog.KINDS``: which figures there are."""
     sources: Mapping[str, str]
     """What the short names in the figures' sources stand for."""
     figures: Mapping[str, Figure]
@@ -143,6 +146,17 @@ def read_figure(name: str, inputs: Mapping[str, Any]) -> Figure:
 
 def breaches_of_machine(hardware: Hardware) -> Iterator[str]:
     """Figures that are possible alone and impossible together."""
+    yield from _BREACHES[hardware.kind](hardware)
+    yield from _breaches_of_sense(hardware)
+    inside_s = hardware["server.pcie_latency_s"] + hardware["rack.leaf_latency_s"]
+    if hardware["rack.network_latency_s"] < inside_s:
+        yield (
+            f"rack.network_latency_s ({hardware['rack.network_latency_s']:g} s) must cover "
+            f"server.pcie_latency_s + rack.leaf_latency_s ({inside_s:g} s), which it contains"
+        )
+
+
+def _breaches_of_dimc_card(hardware: Hardware) -> Iterator[str]:
     for whole, part in (
         ("chiplet.slices", "chiplet.quads"),
         ("chiplet.dimc_cores", "chiplet.slices"),
@@ -151,13 +165,20 @@ def breaches_of_machine(hardware: Hardware) -> Iterator[str]:
             yield f"{whole} ({hardware[whole]:g}) must be a multiple of {part} ({hardware[part]:g})"
     if hardware.count("pair.cards") != 2:
         yield f"pair.cards must be 2 (a bridge joins two), found {hardware['pair.cards']:g}"
-    yield from _breaches_of_sense(hardware)
-    inside_s = hardware["server.pcie_latency_s"] + hardware["rack.leaf_latency_s"]
-    if hardware["rack.network_latency_s"] < inside_s:
-        yield (
-            f"rack.network_latency_s ({hardware['rack.network_latency_s']:g} s) must cover "
-            f"server.pcie_latency_s + rack.leaf_latency_s ({inside_s:g} s), which it contains"
-        )
+
+
+def _breaches_of_gpu(hardware: Hardware) -> Iterator[str]:
+    """One scale-up network at most, that divides the server's GPUs or holds whole servers."""
+    cards = hardware.count("server.cards")
+    found = [name for name in ("nvswitch.gpus", "mesh.gpus") if name in hardware.figures]
+    if len(found) > 1:
+        yield "nvswitch and mesh figures exclude each other: GPUs have one scale-up network"
+    for name in found:
+        gpus = hardware.count(name)
+        if gpus % cards and cards % gpus:
+            yield f"{name} ({gpus}) must divide server.cards ({cards}), or be a multiple of it"
+    if "mesh.gpus" in found and hardware.count("mesh.gpus") > cards:
+        yield f"mesh.gpus ({hardware.count('mesh.gpus')}) must not exceed server.cards ({cards})"
 
 
 def _breaches_of_sense(hardware: Hardware) -> Iterator[str]:
@@ -170,6 +191,12 @@ def _breaches_of_sense(hardware: Hardware) -> Iterator[str]:
             yield f"{name} must be a whole number of at least 1, found {figure.value:g}"
         if not low <= figure.value <= high and section != "cost":
             yield f"{name} must lie in {low:g} to {high:g} {figure.unit}, found {figure.value:g}"
+
+
+_BREACHES: Mapping[str, Callable[[Hardware], Iterator[str]]] = {
+    "dimc_card": _breaches_of_dimc_card,
+    "gpu": _breaches_of_gpu,
+}
 
 
 def _is_number(value: object) -> bool:

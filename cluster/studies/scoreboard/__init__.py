@@ -1,0 +1,6 @@
+"""The scoreboard of real machines: each measured point beside what is simulated for it."""
+
+from cluster.studies.scoreboard.board import Board, scoreboard
+from cluster.studies.scoreboard.points import Point, ScoreError, points_of
+
+__all__ = ["Board", "Point", "ScoreError", "points_of", "scoreboard"]

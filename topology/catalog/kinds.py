@@ -1,0 +1,71 @@
+"""Kinds of hardware, and the figures that each kind has: known names, needed names, units."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from topology.catalog.figures import Figure, nearest
+
+DEFAULT_KIND = "dimc_card"
+"""Of a file that names no kind."""
+REFERENCES: Mapping[str, tuple[str, ...]] = {
+    DEFAULT_KIND: ("corsair",),
+    "gpu": ("b200", "a100", "mi300x"),
+}
+"""Bundled files whose figures are the names of their kind: needed are those that all of them give.
+A further kind is a row here, a hardware file, and a module of the performance model."""
+KINDS = tuple(REFERENCES)
+_MOST_NAMED = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Names:
+    """The figures of one kind."""
+
+    kind: str
+    known: Mapping[str, Figure]
+    """Every name, with a figure whose units a file's figure must have."""
+    needed: frozenset[str]
+
+    def missing(self, figures: Mapping[str, object]) -> tuple[str, ...]:
+        """What ``figures`` lack: the needed, and the rest of an optional section in part given."""
+        sections = {_section(name) for name in figures} - {_section(name) for name in self.needed}
+        return tuple(
+            name
+            for name in self.known
+            if name not in figures and (name in self.needed or _section(name) in sections)
+        )
+
+
+def names_of(kind: str, references: Sequence[Mapping[str, Figure]]) -> Names:
+    """The names of a kind out of the figures of its reference files."""
+    known = {name: figure for figures in references for name, figure in figures.items()}
+    needed = frozenset(known).intersection(*references)
+    return Names(kind=kind, known=known, needed=needed)
+
+
+def breaches_of_name(name: str, names: Names, others: Sequence[Names]) -> Iterator[str]:
+    """Why a figure of this name does not belong to the kind."""
+    if name not in names.known:
+        owners = [other.kind for other in others if name in other.known]
+        foreign = f" (kind {names.kind} has none, {owners[0]} does)" if owners else ""
+        yield f"unknown figure {nearest(name, names.known)}{foreign}"
+
+
+def breaches_of_unit(figure: Figure, names: Names) -> Iterator[str]:
+    """Why the figure's unit cannot measure it."""
+    expected = names.known[figure.name]
+    if figure.unit != expected.unit:
+        yield (
+            f"unit {figure.datasheet_unit!r} measures {figure.unit}, "
+            f"this figure is in {expected.unit} (as {expected.datasheet_unit!r})"
+        )
+
+
+def listed(missing: Sequence[str]) -> str:
+    """The first few of the missing names, and how many more there are."""
+    more = f" and {len(missing) - _MOST_NAMED} more" if len(missing) > _MOST_NAMED else ""
+    return f"{', '.join(missing[:_MOST_NAMED])}{more}"
+
+
+def _section(name: str) -> str:
+    return name.partition(".")[0]
