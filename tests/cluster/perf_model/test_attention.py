@@ -120,7 +120,7 @@ def test_each_kind_of_layers_reads_sums_of_its_own() -> None:
 def test_the_longer_of_two_forms_sets_the_time_and_the_bound() -> None:
     # 3 blocks of 5 units of work against 7 pairs of 2: 15 ticks of 10 after 4 fixed ones.
     product = np.zeros(1, ATTENTION)
-    for name in ("layers", "parts", "quantum", "ps_per_tick"):
+    for name in ("layers", "two_forms", "parts", "quantum", "ps_per_tick"):
         product[name] = 1
     product["fixed"], product["tick"] = 4, 10
     product["a_decode_blocks"], product["b_prefill_pairs"] = 5, 2
