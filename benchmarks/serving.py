@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, WIDTH
-from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.tables import KIND, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served

@@ -209,6 +209,7 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
         return {"clock_hz": None, **energy_side(None, None)}
     spent = spent_by_ranks(
         energy.ranks_j,
+        energy.parts,
         static_w=energy.static_w,
         cards=energy.cards,
         end_ps=outcome.replayed.makespan_ps,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.collectives import Transfers
-from cluster.perf_model.tables import BOUNDS, Integers
+from cluster.perf_model.devices.dimc import BOUNDS
+from cluster.perf_model.tables import Integers
 from cluster.replay.critical_path import Path, Phase
 from cluster.replay.interface import Operations, Replayed
 from cluster.replay.op_durations import RECORDED

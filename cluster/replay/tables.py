@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cluster.perf_model.energy.coefficients import PARTS
 from cluster.perf_model.protocols import RouteTables
 from cluster.perf_model.tables import Integers
 from cluster.replay.analysis import Measures
@@ -96,7 +95,7 @@ def _energy_columns(machine: ReplayMachine, outcome: ReplayOutcome) -> Columns:
         return {}
     spent_j = energy.ranks_j.copy()
     static_j = energy.static_w * outcome.replayed.makespan_ps / PS_PER_S
-    spent_j[:, PARTS.index("static")] += static_j
+    spent_j[:, energy.parts.index("static")] += static_j
     return dict(energy_columns(spent_j))
 
 

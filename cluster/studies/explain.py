@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from cluster.perf_model.chiplet import chiplet_of
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of
 from cluster.perf_model.memory.capacity import in_sram, tokens_each
 from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s, other_bytes, swap_s

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cluster.perf_model.chiplet import (
+from cluster.perf_model.devices.dimc.chiplet import (
     Product,
     chiplet_of,
     mode_of,

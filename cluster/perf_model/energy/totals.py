@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.energy.coefficients import (
-    PARTS,
     PS_PER_S,
     Floats,
     Joules,
@@ -21,8 +20,9 @@ from cluster.perf_model.timeline import Bins
 class Spent:
     """Joules of the cards of a run, in the window that the run is measured in."""
 
+    parts: tuple[str, ...]
     parts_j: Floats
-    """[PARTS]"""
+    """[parts]"""
     bin_j: Floats
     """[bin]"""
     bin_s: Floats
@@ -56,6 +56,7 @@ def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
         for stage in range(stages):
             total += each * card_joules(joules, bins, (replica, stage), end_ps)
     return Spent(
+        parts=joules.parts,
         parts_j=total.sum(axis=0),
         bin_j=total.sum(axis=1),
         bin_s=bin_seconds(bins, end_ps),
@@ -63,12 +64,15 @@ def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
     )
 
 
-def spent_by_ranks(ranks_j: Floats, *, static_w: float, cards: int, end_ps: int) -> Spent:
-    """The same of a program: ``ranks_j[rank, PARTS]`` and the static watts of all ``cards``."""
+def spent_by_ranks(
+    ranks_j: Floats, parts: tuple[str, ...], *, static_w: float, cards: int, end_ps: int
+) -> Spent:
+    """The same of a program: ``ranks_j[rank, parts]`` and the static watts of all ``cards``."""
     lasted_s = end_ps / PS_PER_S
     parts_j = ranks_j.sum(axis=0)
-    parts_j[PARTS.index("static")] += static_w * lasted_s * cards
+    parts_j[parts.index("static")] += static_w * lasted_s * cards
     return Spent(
+        parts=parts,
         parts_j=parts_j,
         bin_j=np.array([parts_j.sum()]),
         bin_s=np.array([lasted_s]),
@@ -80,5 +84,5 @@ def facility_w(facility: Facility, energy: Spent) -> tuple[dict[str, float], flo
     """Mean watts of the facility by part, and all together; None where no time passes."""
     if energy.mean_w is None:
         return None
-    ethernet_w = float(energy.parts_j[PARTS.index("ethernet")]) / energy.lasted_s
+    ethernet_w = float(energy.parts_j[energy.parts.index("ethernet")]) / energy.lasted_s
     return facility_power_w(facility, energy.mean_w, ethernet_w)

@@ -31,8 +31,7 @@ from cluster.perf_model.memory.stage import (
     steady_blocks,
 )
 from cluster.perf_model.memory.stage_time import StageWork
-from cluster.perf_model.prices.inputs import PriceInputs, check_inputs
-from cluster.perf_model.prices.op_prices import op_pricer_of
+from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_for
 from workloads.plan import stage_layers
 
 
@@ -79,8 +78,8 @@ class _Search:
         if not inputs.placed.streams:
             return
         memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, settings, inputs.placed)
-        bench = op_pricer_of(inputs)
-        pieces = pieces_of(inputs, bench, self.traffic, settings.pins)
+        device = device_for(inputs)
+        pieces = pieces_of(inputs, device, self.traffic, settings.pins)
         head_first = [
             sorted(each, key=lambda piece: piece.tensor_class != "head") for each in pieces
         ]

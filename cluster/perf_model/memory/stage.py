@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory.placement import (
     KV_PLACES,
@@ -182,8 +183,8 @@ def stage_memory(
     """
     chiplets = chiplets_of(hardware)
     placed = residency or uniform(settings.mode, model, plan, settings.pins)
-    usable = hardware["chiplet.sram_bytes"] * hardware["chiplet.usable_sram_fraction"]
-    lpddr = int(hardware["chiplet.lpddr_bytes"]) - -(-settings.lpddr_taken_bytes // chiplets)
+    room = module_of(hardware).room(hardware)
+    lpddr = room.far_bytes - -(-settings.lpddr_taken_bytes // chiplets)
     stages = []
     windows = windows_of(model, settings)
     long_blocks = steady_blocks(model, settings, settings.max_model_len)
@@ -195,8 +196,8 @@ def stage_memory(
             StageMemory(
                 sram_weight_bytes=in_sram,
                 lpddr_weight_bytes=in_lpddr,
-                sram_bytes=int(usable),
-                buffer_bytes=int(hardware["chiplet.prefetch_bytes"]) if streams else 0,
+                sram_bytes=int(room.near_bytes),
+                buffer_bytes=room.buffer_bytes if streams else 0,
                 tail_bytes=math.ceil(
                     settings.max_num_seqs * sum(kv.tail_chiplet for kv in each.values())
                 ),
@@ -230,8 +231,8 @@ def matrices(tensor: Tensor, plan: Plan, position: int = 0) -> int:
 
 
 def chiplets_of(hardware: Figures) -> int:
-    """Chiplets of one card."""
-    return int(hardware["card.packages"]) * int(hardware["package.chiplets"])
+    """Units of one card: its chiplets; 1 on a GPU."""
+    return module_of(hardware).interior(hardware).units
 
 
 def windows_of(model: Model, settings: MemorySettings) -> tuple[int, ...]:

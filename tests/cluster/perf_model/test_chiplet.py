@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.perf_model.chiplet import (
+from cluster.perf_model.devices.dimc.chiplet import (
     MAC,
     STREAM,
     Chiplet,

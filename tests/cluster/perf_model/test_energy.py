@@ -7,8 +7,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.attention import Heads
-from cluster.perf_model.chiplet import Product, chiplet_of, mode_of, product_work
 from cluster.perf_model.collectives import CARD_TIERS
+from cluster.perf_model.devices.dimc.chiplet import Product, chiplet_of, mode_of, product_work
+from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LPDDR, SIMD, SRAM
+from cluster.perf_model.devices.dimc.dvfs import energy_scale, lpddr_w
+from cluster.perf_model.devices.dimc.op_counts import (
+    attention_counts,
+    product_counts,
+    recipe,
+    vector_counts,
+)
 from cluster.perf_model.energy.coefficients import (
     PARTS,
     Joules,
@@ -16,16 +24,8 @@ from cluster.perf_model.energy.coefficients import (
     count_joules,
     joules_of,
 )
-from cluster.perf_model.energy.counters import COUNTS, KMAC, LPDDR, SIMD, SRAM
-from cluster.perf_model.energy.dvfs import energy_scale, lpddr_w
 from cluster.perf_model.energy.facility import facility_of, facility_power_w
 from cluster.perf_model.energy.totals import spent
-from cluster.perf_model.prices.op_counts import (
-    attention_counts,
-    product_counts,
-    recipe,
-    vector_counts,
-)
 from cluster.perf_model.timeline import Bins
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from cluster import load
+from cluster.perf_model.devices.dimc.operations import op_pricer_of
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.prices import PriceError, price_tables
-from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.stage import layer_operations
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, lay_out

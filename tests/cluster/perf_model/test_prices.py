@@ -5,9 +5,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
+from cluster.perf_model.devices.dimc.operations import StreamedWeights, op_pricer_of, stream_of
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, uniform
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables, steady_decode
-from cluster.perf_model.prices.op_prices import StreamedWeights, op_pricer_of, stream_of
 from cluster.perf_model.prices.stage import layer_operations
 from cluster.perf_model.tables import BOUNDS, PriceTables
 from cluster.scenario.formats import Formats

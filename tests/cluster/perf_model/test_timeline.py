@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.attention import ATTENTION, attention_ps
-from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.rebin import stretched
 from cluster.perf_model.tables import BOUNDS, KIND, MEASURES, STEP, Integers, PriceTables, Records
 from cluster.perf_model.timeline import FIRST_BIN_PS, Account, AccountError, Bins
