@@ -207,7 +207,7 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
         row={"run": run, "path": str(measured.path), "requests": int(chosen.size)},
         measured={
             "ttft_ms": float(columns["ttft"].mean()),
-            "tpot_ms": float(np.nanmean(columns["tpot"])),
+            "tpot_ms": _mean(columns["tpot"]),
             "e2e_ms": float(columns["e2e"].mean()),
             "ttft_p99_ms": float(np.percentile(columns["ttft"], 99)),
             "e2e_p99_ms": float(np.percentile(columns["e2e"], 99)),
@@ -227,6 +227,12 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
         ),
         refused=refused,
     )
+
+
+def _mean(values: Any) -> float | None:
+    """Of the values that there are; None where there is none."""
+    found = values[np.isfinite(values)]
+    return float(found.mean()) if found.size else None
 
 
 def _settings(path: Path) -> Mapping[str, Any]:
