@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -112,7 +113,7 @@ def _point(row: Mapping[str, Any], models: Path | None) -> Point:
 
 def _named(system: str, path: str, models: Path | None) -> tuple[str, str, str]:
     """Our names of a device and a model, and why there is none."""
-    gpus = [name for name in list_hardware() if load_hardware(name).kind == "gpu"]
+    gpus = _gpus()
     device = device_of(system, gpus) or ""
     model = model_of(path, list_models(), models) or ""
     refused = ""
@@ -121,6 +122,11 @@ def _named(system: str, path: str, models: Path | None) -> tuple[str, str, str]:
     elif not model:
         refused = f"no bundled model is {path!r}{nearest(path, list_models())}"
     return device, model, refused
+
+
+@cache
+def _gpus() -> tuple[str, ...]:
+    return tuple(name for name in list_hardware() if load_hardware(name).kind == "gpu")
 
 
 def _not_simulated(row: Mapping[str, Any]) -> str:
