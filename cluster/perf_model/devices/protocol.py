@@ -239,7 +239,7 @@ class Device(Protocol):
         """[n, parts] of operations of a program, their communication apart."""
 
     def host_ps(self, rows: Integers) -> Integers:
-        """[row count] host time of a step that emits so many rows; entry 0 is that of every step."""
+        """[row count] host time of a step by emitting rows; entry 0 is that of every step."""
 
 
 class DeviceModule(Protocol):
