@@ -43,7 +43,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
 
     def prepare(blow: Blow, times: int) -> list[int]:
         from cluster.actors import executor
-        from cluster.actors.log_batches import LogStream
+        from cluster.actors.executor import LogStream
 
         push, fallen = LogStream.push, [0]
 
@@ -135,31 +135,22 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
 
 
 def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
+    on_ray: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster.actors import actor_group as actor_group_module
-    from cluster.actors.placement import pack
-    from cluster.actors.worker import WorkerState
+    from cluster.actors import executor
 
-    requested: list[int] = []
+    rounds: list[int] = []
 
-    def lost(_ref: object) -> None:
-        requested.append(1)
-        raise actor_group_module.Lost
+    def close(_executor: object, actors: set[int]) -> set[int]:
+        rounds.append(len(actors))
+        return set()
 
-    monkeypatch.setattr(actor_group_module, "fetch", lost)
-    monkeypatch.setattr(actor_group_module.ActorGroup, "ask", lambda *_args, **_options: None)
-    monkeypatch.setattr(actor_group_module.ActorGroup, "_silent", lambda *_args: set())
-    actor_group = actor_group_module.ActorGroup(
-        pack({0: 0}, 1, cpus=1), WorkerState, {0: None}, print, at_once=1
-    )
-    with pytest.raises(
-        actor_group_module.ActorGroupError, match="Ray loses objects again and again"
-    ):
-        actor_group.price("inputs", ["job"], [0])
-    actor_group.release()
+    monkeypatch.setattr(executor.Executor, "_close", close)
+    with pytest.raises(RuntimeError, match="Ray loses objects again and again") as caught:
+        on_ray(16)
 
-    assert len(requested) == 1 + actor_group_module.FRUITLESS
+    assert rounds == [1] * (1 + executor.FRUITLESS)
+    assert caught.value.exit_code == 3  # type: ignore[attr-defined]
 
 
 @pytest.mark.soak
