@@ -5,6 +5,7 @@ Nothing here imports Ray before it is connected to (see ``session``).
 """
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,16 +26,22 @@ from cluster.serving.run import Machine, Outcome, lay_out, max_bins, priced
 from cluster.serving.tables import Columns, card_parts, rank_columns
 from results.remote_parts import Encoded
 
+if TYPE_CHECKING:
+    from cluster.actors.actor_group import ActorGroup
+
 
 class RayEngine:
     """Prices, runs and accounts on actors; each method gives what its local counterpart gives."""
+
+    _actor_group: "ActorGroup"
+    """Of the machine that has been assembled."""
 
     def __init__(self, actor_session: ActorSession) -> None:
         self._actor_session = actor_session
 
     def beside(self) -> "RayEngine":
-        """Another one on the same Ray, for the other pool; it is closed with this one."""
-        return RayEngine(self._actor_session.beside())
+        """Another one on the same Ray, for the other pool."""
+        return RayEngine(self._actor_session)
 
     def assemble(self, resolved: Resolved) -> Machine:
         """Lay the machine out, create an actor for every card that has a rank, and price it."""
@@ -43,10 +50,10 @@ class RayEngine:
         layout = lay_out(resolved)  # what does not fit is refused before anything is started
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
-        actor_group = self._actor_session.create_actors(cards, servers, WorkerState)
+        self._actor_group = self._actor_session.create_actors(cards, servers, WorkerState)
         return priced(
             layout,
-            lambda inputs, jobs: actor_group.price(
+            lambda inputs, jobs: self._actor_group.price(
                 price_stages, inputs, jobs, [int(job.cards[0]) for job in jobs]
             ),
         )
@@ -64,7 +71,7 @@ class RayEngine:
         from cluster.actors.executor import Executor
 
         return Executor(
-            self._actor_session.actor_group,
+            self._actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
             max_bins=max_bins(resolved),
@@ -75,7 +82,7 @@ class RayEngine:
 
     def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
         """One part per card, in card order, from the card's own actor."""
-        actor_group, pool = self._actor_session.actor_group, machine.fit.pool
+        actor_group, pool = self._actor_group, machine.fit.pool
         calls = (actor_group.do(actor, "columns", pool) for actor in range(len(actor_group)))
         answers = enumerate(actor_group.in_order(calls))
         current, columns = next(answers)
@@ -95,6 +102,9 @@ class RayEngine:
 
 class RayReplayEngine:
     """Prices and encodes on actors; each method gives what its local counterpart gives."""
+
+    _actor_group: "ActorGroup"
+    """Of the machine that has been assembled."""
 
     def __init__(self, actor_session: ActorSession) -> None:
         self._actor_session = actor_session
@@ -121,7 +131,7 @@ class RayReplayEngine:
 
     def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Encoded]:
         """One part per card that has a rank, in card order, from the card's own actor."""
-        actor_group, seats = self._actor_session.actor_group, seats_of(machine)
+        actor_group, seats = self._actor_group, seats_of(machine)
         return actor_group.in_order(
             actor_group.call(
                 actor_group.actor_of(seats[rank].index),
@@ -134,12 +144,10 @@ class RayReplayEngine:
 
     def _price(self, inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
         self._create_actors(seats_on(inputs.routes, inputs.cards.ravel()))
-        actor_group = self._actor_session.actor_group
-        actor_group.lead(attention_parts, np.zeros(1, SHAPE), np.zeros((0, 2), np.int64))
-        return actor_group.price(price_rows, inputs, jobs, [job.card(inputs) for job in jobs])
+        self._actor_group.lead(attention_parts, np.zeros(1, SHAPE), np.zeros((0, 2), np.int64))
+        return self._actor_group.price(price_rows, inputs, jobs, [job.card(inputs) for job in jobs])
 
     def _create_actors(self, seats: Sequence[Seat]) -> None:
         cards = {seat.index: seat for seat in sorted(seats, key=lambda seat: seat.index)}
-        self._actor_session.create_actors(
-            cards, {index: seat.server for index, seat in cards.items()}
-        )
+        servers = {index: seat.server for index, seat in cards.items()}
+        self._actor_group = self._actor_session.create_actors(cards, servers)

@@ -5,7 +5,7 @@ run once more for it alone, and the others keep what they have.
 """
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -17,13 +17,10 @@ from cluster.actors.partition import independent_parts, joined
 from cluster.actors.worker import Place, Progress, joined_bins, warm
 from cluster.perf_model.counters import Tally
 from cluster.perf_model.energy.coefficients import Floats
-from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.timeline import Bins
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.energy_attribution import members_of
-from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Observer, OnSteps, Served
-from cluster.serving.run import Machine, Outcome, outcome_of, shares_of
+from cluster.serving.run import Machine, Outcome, outcome_of
 from results.window import last_ps
 
 BATCH_ROWS = 1 << 16
@@ -36,52 +33,48 @@ FRUITLESS = 3
 """So often in a row accounts may be incomplete though no actor was lost."""
 
 
-class Batches:
-    """Gathers the engine's small windows into large ones of a fixed number of rows."""
+class PartLog:
+    """The log of one part on its way from the actor that runs it to those that book it."""
 
-    def __init__(self, rows: int) -> None:
-        self._rows = rows
-        self._kept: list[Records] = []
-        self._count = 0
-
-    def add(self, window: Records) -> Iterator[Records]:
-        """Take a copy of a window; yield a batch whenever one is full."""
-        while len(window):
-            taken = window[: self._rows - self._count]
-            self._kept.append(taken.copy())
-            self._count += len(taken)
-            window = window[len(taken) :]
-            if self._count == self._rows:
-                yield self.rest()
-
-    def rest(self) -> Records:
-        """What has been taken since the last full batch."""
-        batch = np.concatenate([np.zeros(0, STEP), *self._kept])
-        self._kept, self._count = [], 0
-        return batch
-
-
-class LogStream:
-    """The log of one part on its way to the actors that account for it."""
-
-    def __init__(self, actor_group: ActorGroup, number: int, actors: set[int]) -> None:
+    def __init__(
+        self,
+        actor_group: ActorGroup,
+        number: int,
+        *,
+        runner: int,
+        bookers: set[int],
+        inputs: tuple[object, ...],
+    ) -> None:
+        self.number = number
         self.windows = 0
-        """Sent so far."""
+        """Booked, or on their way there."""
         self._actor_group = actor_group
-        self._number = number
-        self._actors = actors
+        self._runner = runner
+        self._bookers = bookers
+        self._inputs = inputs
+        self._coming: tuple[Call, Ref]
         self._flying: deque[list[Call]] = deque()
 
     def open(self, *inputs: object) -> None:
         """Begin new accounts."""
         self._send("open", *inputs)
 
-    def push(self, window: Ref) -> None:
-        """Send a window to all; wait if there are too many on their way."""
+    def begin(self) -> Ref:
+        """Have the next window made; what comes when it is there."""
+        self._coming = self._actor_group.window(
+            self._runner, self.number, self.windows, BATCH_ROWS, *self._inputs
+        )
+        return self._coming[0][1]
+
+    def take(self) -> tuple[Progress, Ref]:
+        """Have the window booked that has come; wait where too many are on their way."""
+        call, window = self._coming
+        progress: Progress = self._actor_group.fetch(*call)
         if len(self._flying) == IN_FLIGHT:
             self._land()
         self._send("account", self.windows, window)
         self.windows += 1
+        return progress, window
 
     def settle(self) -> None:
         """Wait for the last window."""
@@ -90,7 +83,7 @@ class LogStream:
 
     def _send(self, method: str, *args: object) -> None:
         self._flying.append(
-            [self._actor_group.do(actor, method, self._number, *args) for actor in self._actors]
+            [self._actor_group.do(actor, method, self.number, *args) for actor in self._bookers]
         )
 
     def _land(self) -> None:
@@ -136,7 +129,7 @@ class Executor:
     def outcome(self) -> Outcome:
         """Run, and run again what is lost, until every card's accounts are closed."""
         group, fruitless = self._actor_group, 0
-        group.lead(warm, *self._shared, self._machine.limits, len(self._parts) > 1)
+        group.lead(warm, *self._shared, self._machine.limits)
         waiting = set(range(len(group)))
         while waiting:
             losses = group.losses
@@ -157,94 +150,57 @@ class Executor:
         }
 
     def _run_for(self, actors: set[int]) -> None:
-        """Run the parts that these actors have to account for."""
-        booked_by: dict[int, set[int]] = defaultdict(set)
-        for actor in actors:
-            for number in self._parts_of(actor):
-                booked_by[number].add(actor)
-        streams = {
-            number: LogStream(self._actor_group, number, booked_by[number])
-            for number in sorted(booked_by)
-        }
-        for number, stream in streams.items():
-            replicas = self._parts[number].replicas
-            stream.open(replicas, self._shared[0], self._max_bins, self._begin_ps)
-        if len(self._parts) > 1:
-            self._run_apart(streams)
-        else:
-            self._run_here(streams[0])
-        for number, stream in streams.items():
-            stream.settle()
-            self._windows[number] = stream.windows
-        self._observer = self._on_steps = None  # an observer sees the run once
-
-    def _run_here(self, stream: LogStream) -> None:
-        """Run everything in this process."""
-        batches, tally = Batches(BATCH_ROWS), Tally(begin_ps=self._begin_ps)
-        on_steps = self._on_steps
-        shares = shares_of(self._machine)
-
-        def taken(window: Records) -> None:
-            tally.add(window)
-            shares.add(window)
-            for batch in batches.add(window):
-                stream.push(ray.put(batch))
-            if on_steps is not None:
-                on_steps(window)
-
-        served = serve(
-            self._arrivals,
-            self._machine.prices,
-            self._machine.limits,
-            observer=self._observer,
-            on_steps=taken,
-        )
-        stream.push(ray.put(batches.rest()))
-        request_j = shares.of(members_of(served, self._arrivals))
-        self._served[0] = served, tally, request_j
-
-    def _run_apart(self, streams: Mapping[int, LogStream]) -> None:
-        """Have each part run by the actor of its first card, as many at once as there are CPUs."""
-        waiting, progress = deque(streams), dict[int, Progress]()
-        flying: dict[Ref, tuple[int, Call, Ref]] = {}
-        inputs = {number: self._inputs(number) for number in streams}
+        """Run the parts that these actors have to book, as many at once as there are CPUs."""
+        logs = self._logs(actors)
+        progress: dict[int, Progress] = {}
+        waiting, running = deque(logs), dict[Ref, PartLog]()
         if self._observer is not None:
             self._observer.started(len(self._arrivals.arrival_ps))
-        while waiting or flying:
-            while waiting and len(flying) < self._actor_group.at_once:
-                self._advance(waiting.popleft(), 0, inputs, flying)
-            number, call, log = flying.pop(self._actor_group.first(flying))
-            progress[number] = self._actor_group.fetch(*call)
-            streams[number].push(log)
-            result = progress[number].result
+        while waiting or running:
+            while waiting and len(running) < self._actor_group.at_once:
+                log = waiting.popleft()
+                running[log.begin()] = log
+            log = running.pop(self._actor_group.first(running))
+            progress[log.number], window = log.take()
+            result = progress[log.number].result
             if result is None:
-                self._advance(number, streams[number].windows, inputs, flying)
+                running[log.begin()] = log
             else:
-                self._served[number] = result
-            self._watch(progress)
+                self._served[log.number] = result
+            self._watch(progress, window)
+        for log in logs:
+            log.settle()
+            self._windows[log.number] = log.windows
         if self._observer is not None:
             self._observer.finished()
+        self._observer = self._on_steps = None  # an observer sees the run once
 
-    def _inputs(self, number: int) -> tuple[Any, ...]:
-        """All that the run of a part depends on."""
-        part = ray.put(self._parts[number])
-        return (part, *self._shared, self._machine.limits, self._begin_ps)
+    def _logs(self, actors: set[int]) -> list[PartLog]:
+        """Open new accounts of the parts that these actors have to book."""
+        bookers: dict[int, set[int]] = defaultdict(set)
+        for actor in actors:
+            for number in self._parts_of(actor):
+                bookers[number].add(actor)
+        logs = []
+        for number in sorted(bookers):
+            part = self._parts[number]
+            first = int(self._machine.cards[part.replicas[0], 0, 0])
+            log = PartLog(
+                self._actor_group,
+                number,
+                runner=self._actor_group.actor_of(first),
+                bookers=bookers[number],
+                inputs=(ray.put(part), *self._shared, self._machine.limits, self._begin_ps),
+            )
+            log.open(part.replicas, self._shared[0], self._max_bins, self._begin_ps)
+            logs.append(log)
+        return logs
 
-    def _advance(
-        self,
-        number: int,
-        window: int,
-        inputs: Mapping[int, tuple[Any, ...]],
-        flying: dict[Ref, tuple[int, Call, Ref]],
-    ) -> None:
-        """Ask for a window of a part's log."""
-        first = int(self._machine.cards[self._parts[number].replicas[0], 0, 0])
-        runner = self._actor_group.actor_of(first)
-        call, log = self._actor_group.window(runner, number, window, BATCH_ROWS, *inputs[number])
-        flying[call[1]] = number, call, log
-
-    def _watch(self, progress: Mapping[int, Progress]) -> None:
+    def _watch(self, progress: Mapping[int, Progress], window: Ref) -> None:
         """Show the parts as one run."""
+        if self._on_steps is not None:
+            log: Any = ray.get(window)
+            self._on_steps(log.copy())  # what lies in the object store is read-only
         if self._observer is not None:
             far = progress.values()
             self._observer.advanced(
@@ -255,38 +211,33 @@ class Executor:
 
     def _close(self, actors: set[int]) -> set[int]:
         """Close the accounts of these actors and collect them; those that had all of them."""
+        group = self._actor_group
         end_ps = max(
             last_ps(served.arrival_ps, served.finish_ps) for served, _, _ in self._served.values()
         )
-        places: dict[int, list[Place]] = {actor: [] for actor in actors}
-        for replica, stage in sorted(self._all_places()):
-            first = self._actor_group.actor_of(int(self._machine.cards[replica, stage, 0]))
-            if first in places:
-                places[first].append((replica, stage))
-        calls = [
-            self._actor_group.do(
-                actor, "close", end_ps, {n: self._windows[n] for n in self._parts_of(actor)}, wanted
-            )
-            for actor, wanted in places.items()
-        ]
+        calls, places = [], dict[int, list[Place]]()
+        for actor in actors:
+            # The cards of a stage do the same: its first one answers.
+            firsts = {
+                (card.replica, card.stage) for card in group.cards[actor] if not card.position
+            }
+            places[actor] = sorted(firsts)
+            windows = {number: self._windows[number] for number in self._parts_of(actor)}
+            calls.append(group.do(actor, "close", end_ps, windows, places[actor]))
         closed = set()
-        for actor, ref in calls:
-            books = self._actor_group.fetch(actor, ref)
+        for call in calls:
+            books = group.fetch(*call)
             if books is not None:
-                closed.add(actor)
-                self._books |= zip(places[actor], books, strict=True)
+                closed.add(call[0])
+                self._books |= zip(places[call[0]], books, strict=True)
         return closed
 
-    def _all_places(self) -> set[Place]:
-        return {(card.replica, card.stage) for cards in self._actor_group.cards for card in cards}
-
     def _joined(self) -> Outcome:
-        numbers = range(len(self._parts))
-        served = joined(self._parts, [self._served[n][0] for n in numbers], self._arrivals)
-        whole = Tally()
-        for number in numbers:
-            whole.join(self._served[number][1])
-        request_j = np.zeros(len(self._arrivals.arrival_ps))
-        for number in numbers:
-            request_j[self._parts[number].requests] = self._served[number][2]
-        return outcome_of(served, joined_bins(self._books), whole, request_j)
+        whole, request_j = Tally(), np.zeros(len(self._arrivals.arrival_ps))
+        served = []
+        for number, part in enumerate(self._parts):
+            own, tally, request_j[part.requests] = self._served[number]
+            served.append(own)
+            whole.join(tally)
+        run = joined(self._parts, served, self._arrivals)
+        return outcome_of(run, joined_bins(self._books), whole, request_j)

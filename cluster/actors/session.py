@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cluster.actors.placement import CardsPerActor, Packing, check_cards_per_actor, pack
+from cluster.actors.placement import CardsPerActor, check_cards_per_actor, pack
 
 if TYPE_CHECKING:
     from cluster.actors.actor_group import ActorGroup
@@ -141,7 +141,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 class ActorSession:
-    """What was asked of Ray, and what has been opened for it."""
+    """One Ray and the actor groups on it; Ray is started or joined with the first group."""
 
     def __init__(
         self, address: str | None, cards_per_actor: CardsPerActor, notice: Callable[[str], None]
@@ -151,9 +151,7 @@ class ActorSession:
         self._cards_per_actor = cards_per_actor
         self._notice = notice
         self._open = ExitStack()
-        self._actor_group: ActorGroup | None = None
         self._session: Session | None = None
-        self._leader: ActorSession | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -161,20 +159,13 @@ class ActorSession:
     def __exit__(self, *failure: object) -> None:
         self._open.close()
 
-    @property
-    def actor_group(self) -> "ActorGroup":
-        """The actor group that has been created."""
-        if self._actor_group is None:
-            raise RuntimeError("the machine is assembled first")
-        return self._actor_group
-
     def create_actors(
         self,
         cards: Mapping[int, Any],
         servers: Mapping[int, int],
         make: Callable[[Sequence[Any]], object] = tuple,
     ) -> "ActorGroup":
-        """Start or join Ray and create actors for the cards; both maps are in card order.
+        """Create actors for the cards; both maps are in card order.
 
         ``make`` makes of its cards what an actor keeps (see ``ActorGroup``).
 
@@ -183,37 +174,19 @@ class ActorSession:
         RayStartError, ActorGroupError
             There is no such Ray, or it cannot host the cards.
         """
-        session = self._connected()
+        if self._session is None:
+            self._session = self._open.enter_context(connected(self._address))
+        session = self._session
         from cluster.actors.actor_group import ActorGroup
 
         packing = pack(servers, self._cards_per_actor, cpus=session.cpus)
-        actor_group = ActorGroup(
-            packing, make, cards, self._notice, at_once=max(1, int(session.cpus))
-        )
+        at_once = max(1, int(session.cpus))
+        actor_group = ActorGroup(packing, make, cards, self._notice, at_once=at_once)
         self._open.callback(actor_group.release)
-        self._tell(packing, actor_group.create_actors(), session)
-        self._actor_group = actor_group
-        return actor_group
-
-    def beside(self) -> "ActorSession":
-        """For another actor group on the same Ray; it is let go with this one."""
-        other = ActorSession(self._address, self._cards_per_actor, self._notice)
-        other._leader = self
-        return other
-
-    def _connected(self) -> Session:
-        """The Ray of this one, or of the one that it stands beside."""
-        if self._leader is not None:
-            session = self._leader._connected()
-            self._leader._open.callback(self._open.close)  # before the Ray that it needs
-            return session
-        if self._session is None:
-            self._session = self._open.enter_context(connected(self._address))
-        return self._session
-
-    def _tell(self, packing: Packing, nodes: int, session: Session) -> None:
+        nodes = actor_group.create_actors()
         where = "a private Ray" if session.private else "the Ray cluster"
         self._notice(
             f"ray: {len(packing.actor_of)} cards in {len(packing.actors)} actors "
             f"({packing.cards_per_actor} per actor) on {nodes} node{'s' * (nodes > 1)} of {where}"
         )
+        return actor_group

@@ -101,8 +101,7 @@ class PartRun:
         limits: Limits,
         begin_ps: int = 0,
     ) -> None:
-        self._replica = int(part.replicas[0])
-        self._requests = part.requests
+        self._part = part
         self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
         self._state = build(self._arrivals, own_prices, own_limits)
         self._shares = SlotJoules(prices, joules, part.replicas)
@@ -114,9 +113,9 @@ class PartRun:
         """At most ``rows`` further steps of the log, with the numbers of the whole run."""
         log = np.zeros(rows, STEP)
         log = log[: advance(self._state, log)]
-        log["replica"] = self._replica
+        log["replica"] = self._part.replicas[log["replica"]]
         prompts = log["prompt_request"]
-        prompts[prompts != NEVER] = self._requests[prompts[prompts != NEVER]]
+        prompts[prompts != NEVER] = self._part.requests[prompts[prompts != NEVER]]
         self._tally.add(log)
         self._shares.add(log)
         self.windows += 1
@@ -133,14 +132,11 @@ class PartRun:
         return Progress(now_ps=now_ps, done=done, tokens=tokens, result=result)
 
 
-def warm(
-    prices: PriceTables, arrivals: Arrivals, joules: Joules, limits: Limits, apart: bool
-) -> None:
+def warm(prices: PriceTables, arrivals: Arrivals, joules: Joules, limits: Limits) -> None:
     """Compile all that is needed, so that the machine code lies on this node's disk."""
     Ledger(prices, [0], max_bins=2)
-    if apart:
-        empty = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
-        PartRun(empty, prices, arrivals, joules, limits).advance(0)
+    empty = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
+    PartRun(empty, prices, arrivals, joules, limits).advance(0)
 
 
 class WorkerState:
@@ -225,21 +221,21 @@ class WorkerState:
 def _stage_bins(bins: Bins, replica: int, stage: int) -> Bins:
     """[1, 1, ...] those of one stage of one replica; the KV columns are the replica's."""
     at = slice(replica, replica + 1)
-    kv = {name: getattr(bins, name)[at] for name in PER_REPLICA}
-    own = {name: getattr(bins, name)[at, stage : stage + 1] for name in PER_STAGE}
-    return replace(bins, **kv, **own)
+    columns = {name: getattr(bins, name)[at] for name in PER_REPLICA}
+    columns |= {name: getattr(bins, name)[at, stage : stage + 1] for name in PER_STAGE}
+    return replace(bins, **columns)
 
 
 def joined_bins(books: Mapping[Place, Bins]) -> Bins:
     """The bins of the whole run from those of all its stages."""
     replicas, stages = (1 + max(place[axis] for place in books) for axis in (0, 1))
-    firsts = [books[replica, 0] for replica in range(replicas)]
-    kv = {name: np.concatenate([getattr(own, name) for own in firsts]) for name in PER_REPLICA}
     rows = [[books[replica, stage] for stage in range(stages)] for replica in range(replicas)]
-    own = {
-        name: np.concatenate(
-            [np.concatenate([getattr(each, name) for each in row], axis=1) for row in rows]
+
+    def column(name: str) -> Integers:
+        wide = 1 if name in PER_REPLICA else stages
+        return np.concatenate(
+            [np.concatenate([getattr(own, name) for own in row[:wide]], axis=1) for row in rows]
         )
-        for name in PER_STAGE
-    }
-    return replace(books[0, 0], **kv, **own)
+
+    columns: dict[str, Any] = {name: column(name) for name in (*PER_REPLICA, *PER_STAGE)}
+    return replace(books[0, 0], **columns)

@@ -43,18 +43,19 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
 
     def prepare(blow: Blow, times: int) -> list[int]:
         from cluster.actors import executor
-        from cluster.actors.executor import LogStream
+        from cluster.actors.executor import PartLog
 
-        push, fallen = LogStream.push, [0]
+        take, fallen = PartLog.take, [0]
 
-        def push_and_strike(stream: LogStream, window: Any) -> None:
-            push(stream, window)
+        def take_and_strike(log: PartLog) -> Any:
+            taken = take(log)
             if fallen[0] < times:
                 fallen[0] += 1
-                blow(stream._actor_group)
+                blow(log._actor_group)
+            return taken
 
         monkeypatch.setattr(executor, "BATCH_ROWS", 200)
-        monkeypatch.setattr(LogStream, "push", push_and_strike)
+        monkeypatch.setattr(PartLog, "take", take_and_strike)
         return fallen
 
     return prepare
