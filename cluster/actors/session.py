@@ -51,7 +51,6 @@ class Session:
 
     cpus: float
     """Of the whole cluster."""
-    nodes: int
     private: bool
 
 
@@ -82,11 +81,8 @@ def connected(address: str | None = None) -> Iterator[Session]:
 
 def _session(ray: Any, *, private: bool) -> Session:
     alive = [node for node in ray.nodes() if node["Alive"]]
-    return Session(
-        cpus=sum(node["Resources"].get("CPU", 0.0) for node in alive),
-        nodes=len(alive),
-        private=private,
-    )
+    cpus = sum(node["Resources"].get("CPU", 0.0) for node in alive)
+    return Session(cpus=cpus, private=private)
 
 
 def _initialise(ray: Any, address: str | None) -> None:

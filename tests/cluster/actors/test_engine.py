@@ -1,9 +1,11 @@
 """The same bits on a real Ray, whatever happens to its processes."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import psutil
 import pytest
 
 from cluster import Run, load, simulate
@@ -170,3 +172,23 @@ def test_a_node_removed_mid_run_changes_nothing(
     assert len(two_more_nodes.left) == 1
     assert sum("was lost" in notice for notice in notices) == 1
     assert digests(run) == digests(local_run(**LEAST))
+
+
+@pytest.mark.soak
+def test_a_lost_actor_that_finds_no_node_is_an_error(
+    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster.actors import actor_group as module
+    from cluster.actors.placement import pack
+
+    monkeypatch.setattr(module, "BUNDLE", {"island": 1})
+    island = ray_cluster.add_node(num_cpus=1, resources={"island": 1})
+    group = module.ActorGroup(pack({0: 0}, 1, cpus=1), tuple, {0: None}, print, at_once=1)
+    assert group.create_actors() == 1
+    process = psutil.Process(group.fetch(*group.call(0, os.getpid)))
+    monkeypatch.setattr(module, "PLACING_S", 2.0)
+    ray_cluster.remove_node(island, allow_graceful=False)
+    psutil.wait_procs([process], timeout=30)
+    with pytest.raises(module.ActorGroupError, match="has found no node within 2 s"):
+        group.fetch(*group.call(0, abs, -1))
+    group.release()
