@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
 import psutil
 import pytest
 
@@ -101,6 +103,33 @@ def test_an_actor_killed_mid_run_changes_nothing(
 
     assert fallen == [1]
     assert sum("was lost; its work is done again" in notice for notice in notices) == 1
+    assert digests(run) == digests(local_run(**overrides))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("overrides", [LEAST, STEPS, {}], ids=["one-part", "steps", "parts"])
+def test_actors_killed_at_random_change_nothing(
+    overrides: dict[str, Any],
+    on_ray: Callable[..., Run],
+    local_run: Callable[..., Run],
+    strike: Callable[[Blow, int], list[int]],
+    digests: Digests,
+) -> None:
+    rng, notices = np.random.default_rng(0), list[str]()
+    left = dict.fromkeys(range(4), 2)
+
+    def kill_one(group: Any) -> None:
+        actor = int(rng.integers(4))
+        if rng.random() < 0.3 and left[actor]:
+            left[actor] -= 1
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(group.fetch(*group.call(actor, os.getpid))).kill()
+
+    strike(kill_one, 1000)
+    run = on_ray(4, notices, **overrides)
+
+    assert sum(left.values()) < 8
+    assert sum("was lost" in notice for notice in notices) > 0
     assert digests(run) == digests(local_run(**overrides))
 
 
