@@ -194,13 +194,7 @@ class ActorGroup:
         return (actor, progress), log
 
     def first(self, refs: Collection[Ref]) -> Ref:
-        """Wait for the first of these answers.
-
-        Raises
-        ------
-        ActorGroupError
-            None comes, and the nodes have no room for the actors any more.
-        """
+        """Wait for the first of these answers, as long as the nodes have room for the actors."""
         while True:
             come, _ = ray.wait(list(refs), num_returns=1, timeout=PLACING_S)
             if come:
@@ -216,10 +210,9 @@ class ActorGroup:
         CardLostError
             The actor has been lost too often.
         ActorGroupError
-            The actor cannot even be made: corsair-sim is not installed there, most likely. Or there
-            is no room for it any more, or what it needs is lost.
+            It cannot be made (is corsair-sim installed there?) or has no room; or objects are lost.
         Exception
-            Whatever the work itself has raised.
+            What the work itself has raised.
         """
         self.first([ref])
         try:
