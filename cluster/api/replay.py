@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cluster.actors.engine import RayReplayEngine
 from cluster.actors.placement import CardsPerActor
-from cluster.actors.replay_engine import RayReplayEngine
 from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
