@@ -14,6 +14,7 @@ from cluster.perf_model.memory import Fit, fit
 from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s
 from cluster.perf_model.memory.optimizer import choose
+from cluster.perf_model.memory.placement import Residency
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
@@ -158,7 +159,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     fitted = fit(resolved.model, plan, resolved.hardware, settings)
-    inputs = _inputs(resolved, routes, cards.astype(np.int64), fitted)
+    inputs = price_inputs(resolved, routes, cards.astype(np.int64), fitted.residency)
     if settings.mode == "auto":
         placed = choose(inputs, settings, traffic_of(resolved))
         fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
@@ -173,10 +174,10 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     )
 
 
-def _inputs(
-    resolved: Resolved | Planned, routes: Routes, cards: Integers, fitted: Fit
+def price_inputs(
+    resolved: Resolved | Planned, routes: Routes, cards: Integers, residency: Residency
 ) -> PriceInputs:
-    """What pricing is given."""
+    """Describe the priced steps of a run on ``cards[replica, stage, position]``."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
     return PriceInputs(
         hardware=resolved.hardware,
@@ -188,7 +189,7 @@ def _inputs(
         max_tokens=scheduler.max_num_batched_tokens,
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
-        residency=fitted.residency,
+        residency=residency,
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,

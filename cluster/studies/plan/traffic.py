@@ -42,22 +42,26 @@ def traffic_of(
     output_tokens: Integers,
     window_tokens: int,
     arrival_ps: Integers | None = None,
+    *,
+    carried: bool = False,
 ) -> Traffic:
     """Describe requests by their lengths; ``window_tokens`` is 0 where no layer has a window.
 
-    Without ``arrival_ps`` they are taken to come independently of one another.
+    Without ``arrival_ps`` they are taken to come independently of one another. Where the KV of
+    prompts is ``carried`` here from another pool, one token of each is left to compute.
     """
+    chunked = np.ones_like(prompt_tokens) if carried else prompt_tokens
     decodes = float(np.mean(output_tokens - 1))
     widest = -(-window_tokens // BLOCK_TOKENS) + 1 if window_tokens else 1
     gaps = _gaps(arrival_ps)
     return Traffic(
-        prompts=_classes(prompt_tokens),
+        prompts=_classes(chunked),
         decodes=decodes,
         blocks=_blocks(prompt_tokens, output_tokens, None),
         blocks_windowed=_blocks(prompt_tokens, output_tokens, widest) if window_tokens else 0.0,
-        varied=_variation(prompt_tokens) + gaps - 1.0,
+        varied=_variation(chunked) + gaps - 1.0,
         random=min(1.0, gaps),
-        prompt_tokens=float(prompt_tokens.mean()),
+        prompt_tokens=float(chunked.mean()),
         output_tokens=float(output_tokens.mean()),
         sequences=np.sort(prompt_tokens + output_tokens - 1),
     )
