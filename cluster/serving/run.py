@@ -13,8 +13,7 @@ from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.memory import Fit, fit
 from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s
-from cluster.perf_model.memory.optimizer import choose
-from cluster.perf_model.memory.placement import Residency
+from cluster.perf_model.memory.optimizer import place_weights
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
@@ -158,12 +157,10 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         within=resolved.cards if isinstance(resolved, Resolved) else None,
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
-    fitted = fit(resolved.model, plan, resolved.hardware, settings)
-    inputs = price_inputs(resolved, routes, cards.astype(np.int64), fitted.residency)
-    if settings.mode == "auto":
-        placed = choose(inputs, settings, traffic_of(resolved))
-        fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
-        inputs = replace(inputs, residency=placed)
+    inputs = price_inputs(resolved, routes, cards.astype(np.int64))
+    residency = place_weights(inputs, settings, traffic_of(resolved))
+    fitted = fit(resolved.model, plan, resolved.hardware, settings, residency)
+    inputs = replace(inputs, residency=residency)
     return Layout(
         graph=graph,
         routes=routes,
@@ -174,10 +171,8 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     )
 
 
-def price_inputs(
-    resolved: Resolved | Planned, routes: Routes, cards: Integers, residency: Residency
-) -> PriceInputs:
-    """Describe the priced steps of a run on ``cards[replica, stage, position]``."""
+def price_inputs(resolved: Resolved | Planned, routes: Routes, cards: Integers) -> PriceInputs:
+    """Describe the steps of a run on ``cards[replica, stage, position]``, no weights placed."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
     return PriceInputs(
         hardware=resolved.hardware,
@@ -189,7 +184,6 @@ def price_inputs(
         max_tokens=scheduler.max_num_batched_tokens,
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
-        residency=residency,
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,

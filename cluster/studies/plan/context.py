@@ -8,7 +8,6 @@ import numpy as np
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory import MemorySettings
-from cluster.perf_model.memory.placement import uniform
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.memory.stage import windows_of
 from cluster.perf_model.placement import place
@@ -117,10 +116,11 @@ def inputs_of(study: StudyContext, shape: Shape, cards: Integers) -> PriceInputs
     """The first and the last replica on ``cards[replica, stage, position]``, as its mode has it."""
     plan, tokens = shape.plan, int(study.choices.budgets[-1])
     resolved = replace(study.resolved, plan=plan, formats=shape.formats)
-    residency = uniform(shape.memory_mode, resolved.model, plan, settings_of(study, shape).pins)
+    residency = settings_of(study, shape).uniform(resolved.model, plan)
     ends = cards[sorted({0, plan.replicas - 1})]
     return replace(
-        price_inputs(resolved, study.routes, ends, residency),
+        price_inputs(resolved, study.routes, ends),
+        residency=residency,
         max_tokens=tokens,
         max_rows=int(min(tokens, study.choices.seats[-1])),
     )
