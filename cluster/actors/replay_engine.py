@@ -13,7 +13,7 @@ from cluster.replay.interface import Observer
 from cluster.replay.op_tables import Seat
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import seats_of, seats_on
-from cluster.scenario.resolve_replay import ResolvedReplay
+from cluster.scenario.resolve import ResolvedReplay
 from results.remote_parts import Encoded
 
 

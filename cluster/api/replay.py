@@ -23,7 +23,7 @@ from cluster.replay.tables import (
     step_columns,
 )
 from cluster.scenario.load import load
-from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.resolve import ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
@@ -152,7 +152,8 @@ def replay_trace(
     (8, 2)
     """
     started = datetime.now(UTC)
-    resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
+    requested = scenario if isinstance(scenario, Scenario) else load(scenario)
+    resolved = resolve(requested, wanted="operations")
     with opened(
         engine,
         LocalReplayEngine,

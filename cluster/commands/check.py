@@ -9,8 +9,7 @@ from cluster.commands import terminal
 
 if TYPE_CHECKING:
     from cluster.perf_model.memory import StageMemory
-    from cluster.scenario.resolve import Resolved
-    from cluster.scenario.schema import Scenario
+    from cluster.scenario.resolve import Resolved, ResolvedReplay
     from cluster.serving.run import Layout
     from cluster.studies.plan.estimate import Estimate
 
@@ -39,20 +38,20 @@ def check(
 ) -> None:
     """Check a scenario without running it; exit 3 with the shortfall if it does not fit."""
     from cluster import load
+    from cluster.scenario.resolve import Resolved, resolve
 
     requested = load(scenario, sets=sets or ())
-    found, lines = _replayed(requested) if requested.workload.is_replayed else _served(requested)
+    resolved = resolve(requested, wanted="either")
+    found, lines = _served(resolved) if isinstance(resolved, Resolved) else _replayed(resolved)
     text = "\n".join([f"{requested.name} (run {found['run_id']})", *lines])
     terminal.show(found, text, as_json=as_json, quiet=quiet)
 
 
-def _served(requested: "Scenario") -> tuple[dict[str, Any], list[str]]:
+def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     """A machine, or each pool as a machine of its own."""
     from cluster.scenario.pools import POOLS
-    from cluster.scenario.resolve import resolve
     from cluster.scenario.warmup import check_warmup
 
-    resolved = resolve(requested)
     check_warmup(resolved)
     if resolved.pools is None:
         found, lines = _machine(resolved)
@@ -245,13 +244,11 @@ def _means(resolved: "Resolved", found: dict[str, Any], *, queueing: bool) -> li
     return means or [f"{found['request_rate_per_s']:,.4g} requests/s"]
 
 
-def _replayed(requested: "Scenario") -> tuple[dict[str, Any], list[str]]:
+def _replayed(resolved: "ResolvedReplay") -> tuple[dict[str, Any], list[str]]:
     """An operation trace: how long it is, on what it runs, and the least time that it takes."""
     from cluster.replay.analysis import least_ps
     from cluster.replay.run import assemble_replay
-    from cluster.scenario.resolve_replay import resolve_replay
 
-    resolved = resolve_replay(requested)
     machine = assemble_replay(resolved)
     found: dict[str, Any] = {
         "run_id": resolved.run_id,

@@ -24,7 +24,7 @@ from cluster.replay.op_durations import Work, bare_work
 from cluster.replay.program_request import check_room, steps_of
 from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
-from cluster.scenario.resolve_replay import Planned, ResolvedReplay
+from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
 from topology.astra_network import Network
 from topology.route import Routes

@@ -20,8 +20,7 @@ from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_
 from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.resolve import Planned, Resolved
 from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
@@ -135,7 +134,7 @@ MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
 """``map_of``, or what stands for it."""
 
 
-def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout:
+def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
     """Build the map, place the model and check that it fits.
 
     Raises
@@ -154,7 +153,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
         tensor_parallel_size=plan.tensor_parallel_size,
         pipeline_parallel_size=plan.pipeline_parallel_size,
         replicas=plan.replicas,
-        within=resolved.cards if isinstance(resolved, Resolved) else None,
+        within=resolved.cards,
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     inputs = price_inputs(resolved, routes, cards.astype(np.int64))
@@ -171,7 +170,7 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     )
 
 
-def price_inputs(resolved: Resolved | Planned, routes: Routes, cards: Integers) -> PriceInputs:
+def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInputs:
     """Describe the steps of a run on ``cards[replica, stage, position]``, no weights placed."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
     return PriceInputs(
@@ -191,7 +190,7 @@ def price_inputs(resolved: Resolved | Planned, routes: Routes, cards: Integers) 
     )
 
 
-def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
+def _limits(resolved: Planned, fitted: Fit) -> Limits:
     """What the scheduler may do, and how much KV there is room for."""
     scheduler = resolved.scenario.scheduler
     return Limits(
@@ -211,7 +210,7 @@ def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
     )
 
 
-def _ready_ps(resolved: Resolved | Planned, fitted: Fit) -> int:
+def _ready_ps(resolved: Planned, fitted: Fit) -> int:
     """When the weights are where they belong; a replay begins with them there."""
     scenario, hardware = resolved.scenario, resolved.hardware
     wait_s = {

@@ -15,7 +15,7 @@ from cluster.perf_model.prices.program import ProgramPrice, RowJob, RowPrice
 from cluster.replay.run import ReplayMachine, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
 from cluster.scenario.load import load
-from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.resolve import ResolvedReplay, resolve
 from results.remote_parts import encoded
 
 
@@ -35,7 +35,7 @@ def resolved() -> ResolvedReplay:
         },
         "workload": {"program": program},
     }
-    return resolve_replay(load(scenario))
+    return resolve(load(scenario), wanted="operations")
 
 
 @pytest.fixture(scope="module")
