@@ -11,7 +11,7 @@ from cluster.perf_model.card import cards_of
 from cluster.scenario.resolve import Resolved
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
-from cluster.serving.run import Machine, Outcome, lay_out, max_bins, priced
+from cluster.serving.run import Machine, MapOf, Outcome, lay_out, priced
 from cluster.serving.tables import Columns, card_parts
 
 
@@ -26,9 +26,9 @@ class RayEngine:
         """Another one on the same Ray, for the other pool; it is closed with this one."""
         return RayEngine(self._actor_session.beside())
 
-    def assemble(self, resolved: Resolved) -> Machine:
+    def assemble(self, resolved: Resolved, mapped: MapOf | None = None) -> Machine:
         """Lay the machine out, create an actor for every card that has a rank, and price it."""
-        layout = lay_out(resolved)  # what does not fit is refused before anything is started
+        layout = lay_out(resolved, mapped)  # before anything is started: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
         actor_group = self._actor_session.create_actors(WorkerState, cards, servers)
@@ -55,7 +55,7 @@ class RayEngine:
             self._actor_session.actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
-            max_bins=max_bins(resolved),
+            max_bins=resolved.scenario.store.most_bins,
             begin_ps=resolved.begin_ps,
             observer=observer,
             on_steps=on_steps,

@@ -84,7 +84,7 @@ class Outcome:
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
     """Build the map, place the model, check that it fits, and price it.
 
-    ``mapped`` gives the map to who has it already.
+    ``mapped`` stands for ``map_of`` where the map is built already.
 
     Raises
     ------
@@ -146,8 +146,8 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
     """
     if isinstance(resolved, Resolved) and resolved.pools is not None:
         raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
-    scenario, plan = resolved.scenario, resolved.plan
-    graph, routes = (mapped or map_of)(scenario, resolved.hardware)
+    plan = resolved.plan
+    graph, routes = (mapped or map_of)(resolved.scenario, resolved.hardware)
     cards = place(
         routes,
         tensor_parallel_size=plan.tensor_parallel_size,
@@ -230,7 +230,8 @@ def execute(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=resolved.begin_ps)
+    most_bins = resolved.scenario.store.most_bins
+    account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
     account.reach(
@@ -266,9 +267,3 @@ def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> O
         request_j=request_j,
         end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
     )
-
-
-def max_bins(resolved: Resolved) -> int:
-    """Most time bins that the run's tables may have."""
-    bins = resolved.scenario.store.bins
-    return 1000 if bins == "auto" else bins
