@@ -18,11 +18,10 @@ from cluster.replay.interface import Observer as ReplayObserver
 from cluster.replay.op_tables import Seat, encoded_ops
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, seats_of, seats_on
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import ResolvedReplay
+from cluster.scenario.resolve import Resolved, ResolvedReplay
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
-from cluster.serving.run import Machine, Outcome, lay_out, max_bins, priced
+from cluster.serving.run import Machine, MapOf, Outcome, lay_out, priced
 from cluster.serving.tables import Columns, card_parts, rank_columns
 from results.remote_parts import Encoded
 
@@ -43,11 +42,11 @@ class RayEngine:
         """Another one on the same Ray, for the other pool."""
         return RayEngine(self._actor_session)
 
-    def assemble(self, resolved: Resolved) -> Machine:
+    def assemble(self, resolved: Resolved, mapped: MapOf | None = None) -> Machine:
         """Lay the machine out, create an actor for every card that has a rank, and price it."""
         from cluster.actors.worker import WorkerState
 
-        layout = lay_out(resolved)  # what does not fit is refused before anything is started
+        layout = lay_out(resolved, mapped)  # before anything is started: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
         self._actor_group = self._actor_session.create_actors(cards, servers, WorkerState)
@@ -74,7 +73,7 @@ class RayEngine:
             self._actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
-            max_bins=max_bins(resolved),
+            max_bins=resolved.scenario.store.most_bins,
             begin_ps=resolved.begin_ps,
             observer=observer,
             on_steps=on_steps,

@@ -9,8 +9,8 @@ from cluster.actors.partition import Part, independent_parts, joined, prices_of
 from cluster.actors.worker import PartRun
 from cluster.perf_model.collectives import CARD_TIERS
 from cluster.perf_model.devices.dimc import PARTS
-from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.devices.dimc.counters import COUNTS
+from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.tables import STEP, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served

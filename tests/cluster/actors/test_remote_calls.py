@@ -13,7 +13,7 @@ from cluster.replay.op_tables import encoded_ops
 from cluster.replay.run import ReplayMachine, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
 from cluster.scenario.load import load
-from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.resolve import ResolvedReplay, resolve
 from results.remote_parts import encoded
 
 
@@ -33,7 +33,7 @@ def resolved() -> ResolvedReplay:
         },
         "workload": {"program": program},
     }
-    return resolve_replay(load(scenario))
+    return resolve(load(scenario), wanted="operations")
 
 
 @pytest.fixture(scope="module")
