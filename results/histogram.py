@@ -4,7 +4,7 @@ octave, so that any value is known to better than 0.4 %."""
 import numpy as np
 import numpy.typing as npt
 
-from results.columns import Floats, Integers
+from corsair_common.units import Floats, Integers
 
 EXACT = 256
 """Below it each picosecond has a bin of its own."""

@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from results.columns import PS_PER_S, Floats, Integers
+from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
 from results.histogram import BINS, deviation_ps, percentiles_ps
 from results.schema import (
     BOUNDS,
@@ -30,7 +30,6 @@ NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
 SLOS = ("ttft_s", "tpot_s", "e2e_s")
 _COMPLETED = STATUSES.index("completed")
-_PS_PER_MS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,7 +230,7 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
         _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
     )
     return {
-        key: None if ps is None else ps / _PS_PER_MS
+        key: None if ps is None else ps / PS_PER_MS
         for metric in METRICS
         for (key, _), ps in zip(summary_statistics(metric), table[metric], strict=True)
     }
@@ -260,8 +259,8 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
         return dict.fromkeys((*names, "kv_transfer_bytes", "kv_transfer_share_of_ttft"))
     waited_ps = float((done["first_token_ps"] - done["arrival_ps"]).sum(dtype=np.float64))
     return {
-        "mean_kv_transfer_ms": float(moved.mean()) / _PS_PER_MS,
-        "p99_kv_transfer_ms": float(np.percentile(moved, 99)) / _PS_PER_MS,
+        "mean_kv_transfer_ms": float(moved.mean()) / PS_PER_MS,
+        "p99_kv_transfer_ms": float(np.percentile(moved, 99)) / PS_PER_MS,
         "kv_transfer_bytes": int(done["kv_transfer_bytes"].sum()),
         "kv_transfer_share_of_ttft": _ratio(float(moved.sum(dtype=np.float64)), waited_ps),
     }

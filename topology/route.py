@@ -3,18 +3,15 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Floats, Indices, Integers
 from topology.check import check_map, holder_of
 from topology.paths import LinkIds, Network, Step, SwitchPaths, find_paths
 from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
-
-Indices: TypeAlias = npt.NDArray[np.int32]
-Integers: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
 """What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""

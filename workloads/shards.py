@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from corsair_common.units import Integers
 from workloads.model import Model, Product, Tensor
 from workloads.model.tensors import merge_products
 from workloads.plan import Plan, check_plan, cut, stage_layers
-
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,7 @@ import typer
 
 from cluster.commands import engine_options, terminal
 from cluster.commands.summary import energy_lines
+from corsair_common.units import PS_PER_S
 from results.default_dirs import RUNS
 
 app = typer.Typer()
@@ -115,4 +116,4 @@ def _time(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
         if seconds >= size:
             return f"{seconds / size:,.3f} {unit}"
-    return f"{seconds * 1e12:,.0f} ps"
+    return f"{seconds * PS_PER_S:,.0f} ps"

@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Causes, Ledger, Rows, causes_of
 from cluster.replay.critical_path import critical_path
 from cluster.replay.kernel.traceback import Past, bound_steps, past_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
 from cluster.replay.usage import Usage, usage_of, work_of
-from results.columns import PS_PER_S
+from corsair_common.units import PS_PER_S, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

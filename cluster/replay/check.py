@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.collectives import FULL, FabricError, Transfers
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Kind, Operations, ReplayError
 from cluster.replay.kernel.state import LONGEST_PS
+from corsair_common.units import Integers
 
 MOST_QUEUES = 1 << 24
 """Ranks times streams; more is certainly a mistake."""

@@ -22,6 +22,7 @@ from cluster.replay.kernel.build import build
 from cluster.replay.kernel.state import ENDED, LATE, RUNNING, STUCK, THERE, State
 from cluster.replay.loop_unroll import alike, written_out
 from cluster.replay.matching import MatchedCalls, pair
+from corsair_common.units import PS_PER_DAY
 
 WINDOW_EVENTS = 1 << 18
 WINDOW_S = 0.05
@@ -87,7 +88,7 @@ def _next_window(events: int, most: int, took_s: float) -> int:
 def _check_end(state: State, operations: Operations) -> None:
     control = state.control[0]
     if control["status"] == LATE:
-        day = int(control["now_ps"]) / (86_400 * 10**12)
+        day = int(control["now_ps"]) / PS_PER_DAY
         raise RunTooLongError(
             f"on day {day:.1f} of simulated time {control['done']} of {control['operations']} "
             "operations are done; a run may last 106 days: replay fewer operations"

@@ -6,8 +6,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import BOUNDS, Integers
+from cluster.perf_model.tables import BOUNDS
 from cluster.replay.interface import ReplayError
+from corsair_common.units import Integers
 from workloads.program import Program
 from workloads.program.schema import KINDS
 

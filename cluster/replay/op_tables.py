@@ -6,9 +6,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.loop_unroll import repeated
-from results.columns import PS_PER_S, Coded
+from corsair_common.units import PS_PER_S, Integers
+from results.columns import Coded
 from workloads.program import Program
 from workloads.program.schema import KINDS, PHASES, VARYING
 

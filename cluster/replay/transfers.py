@@ -26,8 +26,8 @@ from cluster.perf_model.collectives import (
     steps,
 )
 from cluster.perf_model.protocols import Figures, Network, RouteTables
-from cluster.perf_model.tables import Integers
 from cluster.replay.collective_calls import Call
+from corsair_common.units import Integers
 
 LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
 """Collectives that cards run as another one; a barrier has no payload."""

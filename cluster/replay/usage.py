@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.kernel.build import queues_of
 from cluster.replay.kernel.traceback import COMPUTES, MOVES, Past, join, past_of
+from corsair_common.units import Integers
 from workloads.program.schema import HOST, NETWORK
 
 

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.units import Floats
 from results.api import Run
 from results.figures.links import link_use
-from results.figures.series import Floats, codes, count_at, numbers, time_edges, words
+from results.figures.series import codes, count_at, numbers, time_edges, words
 from results.report.assumptions import whole_of
 from results.summary import flatten
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results.columns import Integers, card_columns, request_columns
+from corsair_common.units import Integers
+from results.columns import card_columns, request_columns
 from results.provenance import manifest
 from results.store import write_run
 from results.summary import Machine, flatten, summarise

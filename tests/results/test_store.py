@@ -13,8 +13,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from corsair_common.units import Integers
 from results.arrow import Columns
-from results.columns import Integers, request_columns
+from results.columns import request_columns
 from results.errors import ResultsError
 from results.schema import STEPS
 from results.store import ROWS_PER_GROUP, RunWriter, write_run

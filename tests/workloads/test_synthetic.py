@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from workloads.columns import Integers, TraceError
+from corsair_common.units import Integers
+from workloads.columns import TraceError
 from workloads.describe import describe
 from workloads.synthetic import (
     Arrivals,

@@ -5,11 +5,11 @@ from fractions import Fraction
 from typing import ClassVar, Literal, TypeAlias, overload
 
 import numpy as np
-import numpy.typing as npt
+
+from corsair_common.units import Integers
 
 Columns: TypeAlias = Literal["int4", "int8", "int16"]
 Scale: TypeAlias = Literal["", "e8m0", "e4m4"]
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 GROUP = 8
 """Neighbours of which a sparse format keeps some: the 8 of 4:8."""

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 
+from corsair_common.units import Integers
 from workloads.plan import check_plan
 from workloads.program.attention_rows import cache_rows
 from workloads.program.batch import Batch, Steps
-from workloads.program.columns import Integers, Program
+from workloads.program.columns import Program
 from workloads.program.replicate import on_cards, with_replicas
 from workloads.program.rows import ProgramInputs, Row
 from workloads.program.scheduler import Slots, Writer

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from workloads.program.columns import ROW_COLUMNS, Integers, Narrow, Operations, Program, program_of
+from corsair_common.units import Integers
+from workloads.program.columns import ROW_COLUMNS, Narrow, Operations, Program, program_of
 from workloads.program.rows import ProgramInputs
 from workloads.program.scheduler import Unit
 

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Integers, Requests, TraceError
+from corsair_common.units import Integers
+from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
 from workloads.readers.blocks import number_ids
 from workloads.readers.diagnose import check_columns
 from workloads.readers.files import open_trace

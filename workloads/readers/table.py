@@ -7,7 +7,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workloads.columns import MOST_TOKENS, Integers, ids_fit
+from corsair_common.units import Integers
+from workloads.columns import MOST_TOKENS, ids_fit
 from workloads.readers.blocks import hash_tokens
 from workloads.readers.trace_format import Rows, TraceFormat
 

@@ -5,7 +5,7 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from workloads.columns import Integers
+from corsair_common.units import Integers
 
 TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns", "ps", "wall"]
 GivenUnit: TypeAlias = Literal["s", "ms", "us", "ns", "wall"]

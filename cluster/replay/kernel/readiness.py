@@ -7,7 +7,8 @@ already. What begins later hangs on a leg that is still under way, so it cannot 
 from cluster.compiled import inlined
 from cluster.replay.interface import LAST_PS
 from cluster.replay.kernel.clock import schedule
-from cluster.replay.kernel.state import COMING, ENDED, LATE, NEVER, NONE, THERE, State
+from cluster.replay.kernel.state import COMING, ENDED, LATE, NONE, THERE, State
+from corsair_common.units import NEVER
 
 
 @inlined

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import FIRST_BIN_PS
 from cluster.replay.reference.transfer_legs import Flow
+from corsair_common.units import Integers
 
 
 def bin_width_ps(end_ps: int, most_bins: int) -> int:

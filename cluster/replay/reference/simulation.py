@@ -6,7 +6,6 @@ from heapq import heappop, heappush
 import numpy as np
 
 from cluster.perf_model.collectives import Transfers
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import (
     LAST_PS,
     MOST_BINS,
@@ -23,6 +22,7 @@ from cluster.replay.reference.link_bytes import bin_width_ps, link_loads
 from cluster.replay.reference.matching import MatchedCall, pair
 from cluster.replay.reference.operation import Operation, read_operations
 from cluster.replay.reference.transfer_legs import Flow, read_legs
+from corsair_common.units import PS_PER_DAY, Integers
 
 WINDOW = 4096
 """Ends of operations between two looks from outside."""
@@ -202,7 +202,7 @@ class Simulation:
 
     def _refuse_late(self, time_ps: int | None) -> None:
         if time_ps is not None and time_ps > LAST_PS:
-            days = LAST_PS // (86_400 * 10**12)
+            days = LAST_PS // PS_PER_DAY
             raise RunTooLongError(f"the run goes on for more than {days} days, which is the most")
 
     def _look(self, now_ps: int) -> None:
