@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 
 from results.arrow import Columns, arrow_table
-from results.atomic import replacing
+from results.errors import replacing
 from results.schema import Table
 
 

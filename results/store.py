@@ -16,9 +16,10 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.files import sync
+from corsair_common.folders import hidden_folder, publish, sweep
 from results.arrow import Columns, arrow_schema, arrow_table
-from results.atomic import explained, hidden_folder, publish, sweep, sync
-from results.errors import ResultsError
+from results.errors import ResultsError, explained
 from results.provenance import manifest_json
 from results.remote_parts import Encoded, decoded
 from results.schema import TABLES, Table

@@ -20,8 +20,7 @@ import pyarrow.parquet as pq
 
 from corsair_common.units import PS_PER_S, Integers
 from results.api import Run
-from results.atomic import explained, replacing
-from results.errors import ResultsError
+from results.errors import ResultsError, explained, replacing
 
 LIMIT = 1_000_000
 """Most events unless told otherwise: viewers become slow beyond."""

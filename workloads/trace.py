@@ -4,10 +4,8 @@ A file whose rows are not in order of time is sorted; rows of equal time keep th
 ``Requests.reordered`` counts those that stood too late.
 """
 
-import contextlib
 import difflib
 import math
-import os
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -15,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corsair_common.files import reason, replacing
 from corsair_common.units import PS_PER_S, Integers
 from workloads.columns import Requests, TraceError
 from workloads.readers.detect import FORMATS as FORMATS
@@ -86,19 +85,11 @@ def write_trace(requests: Requests, path: str | Path) -> None:
     """Write our own Parquet: whole or not at all, over whatever stood there."""
     from workloads.readers.parquet import write_parquet
 
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_parquet(part, requests)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path) as file:
+            write_parquet(file, requests)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise TraceError(f"cannot write {path}: {why}") from None
-    finally:
-        with contextlib.suppress(OSError):  # what is to be reported is why the write failed
-            part.unlink()
+        raise TraceError(f"cannot write {path}: {reason(error)}") from None
 
 
 def detect_format(path: str | Path, options: ReadOptions = _AS_IT_IS) -> str:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from cluster.commands.app import main
+from corsair_common.folders import standing
 from results import open_run
-from results.atomic import standing
 
 Begin: TypeAlias = Callable[[Sequence[str], Path], "subprocess.Popen[str]"]
 Interrupt: TypeAlias = Callable[["subprocess.Popen[str]"], tuple[str, str, float]]

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -50,8 +50,8 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     return rows
 
 
-def write_parquet(path: Path, requests: Requests) -> None:
-    """Write requests to ``path`` (not atomically: ``trace.write_trace`` is the way to do that)."""
+def write_parquet(file: BinaryIO, requests: Requests) -> None:
+    """Write requests into an open file; ``trace.write_trace`` replaces a whole one."""
     arrays = [
         _as_arrow(column)
         for column in (requests.arrival_ps, requests.prompt_tokens, requests.output_tokens)
@@ -70,7 +70,7 @@ def write_parquet(path: Path, requests: Requests) -> None:
         for column in REQUEST_COLUMNS[: len(arrays)]
     ]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
-    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+    pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
 
 
 def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
