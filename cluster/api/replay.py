@@ -12,6 +12,7 @@ from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_wri
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
+from cluster.replay.op_durations import durations_of
 from cluster.replay.op_tables import Columns
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import (
@@ -95,6 +96,35 @@ class ReplayRun(ShownRun):
         """Write the run under ``root`` and return its folder; the same run is replaced."""
         with run_writer(root, self.run_id) as writer:
             return commit(writer, self.resolved, self.times, _parts(self, LocalReplayEngine()))
+
+    def save_chakra(self, folder: str | Path) -> Path:
+        """Write the program as a Chakra trace whose work takes what it was priced at.
+
+        Repeats are written out. Shapes, layers and steps have no place in a trace.
+
+        Raises
+        ------
+        ChakraError
+            A folder that holds other things or cannot be written, or a program that a trace cannot
+            hold (``workloads.chakra.from_program``).
+        """
+        from workloads.chakra.from_program import from_program
+        from workloads.chakra.write import write_chakra
+
+        program = self.machine.program
+        return write_chakra(from_program(program, durations_of(program, self.machine.work)), folder)
+
+    def save_program(self, path: str | Path) -> None:
+        """Write the program as a file that ``workload.program`` reads; repeats stay repeats.
+
+        Raises
+        ------
+        ProgramError
+            The file cannot be written.
+        """
+        from workloads.program.file import write_program
+
+        write_program(path, self.machine.program)
 
 
 def replay_trace(

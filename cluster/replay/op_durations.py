@@ -87,6 +87,14 @@ def bare_work(program: Program, rates: Rates | None, dispatch_ps: int = 0) -> Ba
     )
 
 
+def durations_of(program: Program, work: Work) -> Integers:
+    """[operations] duration of every operation, repeats written out."""
+    duration_ps = np.tile(work.duration_ps, (program.repeats, 1))
+    varies = program.operations.varies
+    duration_ps[:, varies >= 0] = work.varying_ps[:, varies[varies >= 0]]
+    return duration_ps.ravel()
+
+
 def _varying(program: Program, duration_ps: Integers) -> Integers:
     """The rows that vary take what they take in the template: no model says how they would."""
     varies: Any = program.operations.varies

@@ -39,7 +39,7 @@ def write_chakra(trace: ChakraTrace, folder: str | Path, *, name: str | None = N
     """
     target = Path(folder).absolute()
     name = name or target.name
-    _check_target(target)
+    check_target(target)
     try:
         beside, lock = hidden_folder(target.parent, target.name)
         try:
@@ -67,7 +67,8 @@ def _write_file(path: Path, content: bytes) -> None:
         file.write(content)
 
 
-def _check_target(target: Path) -> None:
+def check_target(target: Path) -> None:
+    """Refuse a path at which something else than a Chakra trace stands (ChakraError)."""
     if not target.exists():
         return
     others = [
