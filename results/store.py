@@ -7,7 +7,7 @@ no run. The same columns give the same bytes, whatever the sizes of the parts th
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
@@ -27,28 +27,6 @@ from results.schema import TABLES, Table
 ROWS_PER_GROUP = 131_072
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-def write_run(
-    root: Path,
-    manifest: Mapping[str, object],
-    tables: Mapping[str, Columns | Iterable[Columns]],
-) -> Path:
-    """Write a whole run and return its folder; a run of the same id is replaced.
-
-    ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
-    part per card). ``manifest`` is that of ``results.provenance.manifest``.
-
-    Raises
-    ------
-    ResultsError
-        The folder cannot be written. Nothing half-written is left.
-    """
-    with RunWriter(root, str(manifest["run_id"])) as writer:
-        for name, parts in tables.items():
-            for part in [parts] if isinstance(parts, Mapping) else parts:
-                writer.append(name, part)
-        return writer.commit(manifest)
 
 
 class RunWriter:

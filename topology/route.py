@@ -13,8 +13,6 @@ from topology.check import check_map, holder_of
 from topology.paths import LinkIds, Network, Step, SwitchPaths, find_paths
 from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
 
-TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
-"""What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""
 LEVELS = tuple(
     kind.name.lower()
     for kind in (

@@ -102,7 +102,7 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
     facts, products, decodes = [], [], []
     for pair in PAIRS:
         for mode in MODES:
-            layout = _laid_out(pair, mode, model, max(batches))
+            layout = laid_out(pair, mode, model, max(batches))
             machine = priced(layout)
             most = _most_sequences(layout)
             if mode == MODES[0]:
@@ -124,12 +124,8 @@ def product_seconds(bench: OpPricer, batch: int) -> float:
     return float(picoseconds(bench.chiplet, clocks)[0]) * 1e-12
 
 
-def op_pricer_for(pair: str) -> OpPricer:
-    """The chiplet and its modes for a pair of formats."""
-    return op_pricer_of(_laid_out(pair, MODES[0], MODEL, 1).inputs)
-
-
-def _laid_out(pair: str, mode: str, model: str, most: int) -> Layout:
+def laid_out(pair: str, mode: str, model: str, most: int) -> Layout:
+    """The model on the cards that it takes, in a pair of formats."""
     weights, activations = PAIRS[pair]
     scenario = load(
         model=model,

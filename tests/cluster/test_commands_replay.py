@@ -126,7 +126,11 @@ def test_operations_saved_as_chakra_and_as_a_program_replay_in_the_same_time(
     """
     program = {"phase": "decode", "batch": 1, "context": 60, "steps": 8, "growing": True}
     plan = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
-    scenario = {"model": "llama-3.1-8b", "plan": plan, "workload": {"program": program}}
+    scenario: dict[str, Any] = {
+        "model": "llama-3.1-8b",
+        "plan": plan,
+        "workload": {"program": program},
+    }
     trace, file = str(tmp_path / "trace"), str(tmp_path / "p.parquet")
     again = {
         "chakra": {"workload": {"chakra": trace}},

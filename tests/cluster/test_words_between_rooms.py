@@ -1,15 +1,11 @@
 """Packages that do not import each other list the same names in the same order: columns go by
 position."""
 
-import numpy as np
-
 import results.schema as written
 from cluster.perf_model.energy.coefficients import PARTS
 from cluster.perf_model.energy.facility import constant_watts
 from cluster.perf_model.tables import BOUNDS
-from cluster.serving.histogram import lower_edges_ps
 from cluster.serving.interface import Status
-from results.histogram import itl_edges_ps
 from topology.catalog import load_hardware
 
 
@@ -28,7 +24,3 @@ def test_a_status_is_written_by_its_position() -> None:
     words = [written.STATUSES[status].removeprefix("rejected_") for status in sorted(Status)]
 
     assert words == [status.name.lower() for status in sorted(Status)]
-
-
-def test_latencies_are_counted_into_the_bins_that_are_read() -> None:
-    np.testing.assert_array_equal(itl_edges_ps()[:-1], lower_edges_ps())

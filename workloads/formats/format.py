@@ -54,11 +54,6 @@ class Format:
         return self.kept < GROUP
 
     @property
-    def is_storage(self) -> bool:
-        """Whether it only lies in memory, and is multiplied as something else."""
-        return self.is_sparse or self.arithmetic != ""
-
-    @property
     def bits_per_element(self) -> Fraction:
         """Exact, the shared bits spread over a full block."""
         stored = self.element_bits + Fraction(self.scale_bits, self.block)

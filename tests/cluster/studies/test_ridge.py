@@ -5,12 +5,15 @@ from pathlib import Path
 
 import pytest
 
+from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
 from cluster.studies.ridge import (
+    MODEL,
+    MODES,
     PRODUCT,
     Ridge,
     compare_pairs,
     drawn,
-    op_pricer_for,
+    laid_out,
     product_seconds,
 )
 
@@ -21,6 +24,11 @@ CARD = {"MXINT8": 2400.0, "MXINT4 weights": 4800.0, "MXINT4": 9600.0}
 @pytest.fixture(scope="module")
 def found() -> Ridge:
     return compare_pairs(batches=(1, 16, 64, 128))
+
+
+def op_pricer_for(pair: str) -> OpPricer:
+    """The chiplet and its modes for a pair of formats."""
+    return op_pricer_of(laid_out(pair, MODES[0], MODEL, 1).inputs)
 
 
 @pytest.mark.parametrize(("pair", "ridge"), [("MXINT8", 8), ("MXINT4 weights", 8), ("MXINT4", 16)])
