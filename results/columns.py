@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.names import PARTS
 from corsair_common.units import NEVER, PS_PER_S, Floats, Integers
-from results.schema import BOUNDS, PARTS
+from results.schema import BOUNDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,15 +11,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.names import PARTS, SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
 from results.histogram import BINS, deviation_ps, percentiles_ps
 from results.schema import (
     BOUNDS,
     FACILITY_PARTS,
     METRICS,
-    PARTS,
     PERCENTILES,
-    STATUSES,
     summary_statistics,
 )
 from results.window import window_of
@@ -28,8 +27,6 @@ Summary: TypeAlias = dict[str, object]
 
 NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
-SLOS = ("ttft_s", "tpot_s", "e2e_s")
-_COMPLETED = STATUSES.index("completed")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +97,7 @@ def summarise(
         raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
     window = window_of(requests["arrival_ps"], requests["finish_ps"], warmup_s)
     counted = _where(requests, requests["arrival_ps"] >= window.begin_ps)
-    done = _where(counted, counted["status"] == _COMPLETED)
+    done = _where(counted, counted["status"] == Status.COMPLETED)
     duration_s = window.length_s if len(counted["status"]) else None
     early = (
         ["itl percentiles include the warm-up"] if warmup_s > 0 and itl_count is not None else []

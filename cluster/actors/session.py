@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, Self
 
 from cluster.actors.connect import Session, connected
-from cluster.actors.placement import CardsPerActor, Packing, check_cards_per_actor, pack
+from cluster.actors.placement import Packing, check_cards_per_actor, pack
+from cluster.scenario.engines import CardsPerActor
 
 if TYPE_CHECKING:
     from cluster.actors.actor_group import ActorGroup, WorkerState

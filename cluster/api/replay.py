@@ -6,9 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cluster.actors.placement import CardsPerActor
 from cluster.actors.replay_engine import RayReplayEngine
-from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
+from cluster.api.run_output import ShownRun, commit, opened, run_writer
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
@@ -23,6 +22,7 @@ from cluster.replay.tables import (
     replay_map,
     step_columns,
 )
+from cluster.scenario.engines import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
 from cluster.scenario.run_id import MODEL_VERSION

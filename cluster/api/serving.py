@@ -11,13 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.actors.engine import RayEngine
-from cluster.actors.placement import CardsPerActor
-from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
+from cluster.api.run_output import ShownRun, commit, opened, run_writer
 from cluster.disaggregated import tables as pool_outputs
 from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import assemble_pools
 from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.tco import cost_summary, inventory_of
+from cluster.scenario.engines import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.run_id import MODEL_VERSION

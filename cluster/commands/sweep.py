@@ -2,13 +2,14 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
 
 from cluster.commands import terminal
 from cluster.commands.engine_options import Engine, RayAddress
 from cluster.commands.subcommand_or_file import FirstWord
+from cluster.scenario.engines import EngineName
 
 if TYPE_CHECKING:
     from results.sweep import Sweep
@@ -28,7 +29,7 @@ class End(StrEnum):
 class Where(TypedDict):
     """Who runs the points, as the Python API takes it."""
 
-    engine: Literal["local", "ray"]
+    engine: EngineName
     ray_address: str | None
 
 

@@ -10,11 +10,11 @@ from cluster.perf_model.tables import BOUNDS
 from cluster.replay.interface import ReplayError
 from corsair_common.units import Integers
 from workloads.program import Program
-from workloads.program.schema import KINDS
+from workloads.program.schema import COMMUNICATION, KINDS
 
 RECORDED = -1
 """The bound of an operation whose duration the trace gave."""
-WIRED = tuple(KINDS.index(kind) for kind in ("send", "recv", "collective"))
+WIRED = tuple(KINDS.index(kind) for kind in COMMUNICATION)
 
 
 class Work(Protocol):

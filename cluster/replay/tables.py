@@ -4,13 +4,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cluster.perf_model.energy.coefficients import PARTS
 from cluster.perf_model.protocols import RouteTables
 from cluster.replay.analysis import Measures
 from cluster.replay.bottleneck_attribution import AS_RECORDED
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
+from corsair_common.names import PARTS
 from corsair_common.units import PS_PER_S, Integers
 from results.columns import energy_columns, link_columns
 from topology.tables import edge_records, node_records

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -27,6 +27,7 @@ from cluster.perf_model.collectives import (
 )
 from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.replay.collective_calls import Call
+from cluster.scenario.collectives import Detail
 from corsair_common.units import Integers
 
 LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
@@ -63,7 +64,7 @@ class Options:
     """How calls are carried out."""
 
     all_reduce: str = "auto"
-    collectives: Literal["coflow", "steps", "messages"] = "coflow"
+    collectives: Detail = "coflow"
     stored: bool = False
     """Store and forward: a send's whole message on each link before the next."""
 

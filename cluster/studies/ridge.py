@@ -17,6 +17,7 @@ from cluster.perf_model.prices import SteadyDecode, steady_decode
 from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
 from cluster.perf_model.tables import BOUNDS
 from cluster.scenario.load import load
+from cluster.scenario.memory_modes import UNIFORM_MODES
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, Machine, lay_out, priced
 
@@ -26,7 +27,6 @@ PREFILL_TOKENS = 512
 BATCHES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 PRODUCT = (4096, 28672)
 """k and n: gate and up of Llama-3.1-8B, the largest product of a layer, on one card."""
-MODES = ("performance", "capacity")
 
 PAIRS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -88,7 +88,7 @@ class Ridge:
     decodes: tuple[DecodeRow, ...]
     product_shape: tuple[int, int] = PRODUCT
     context_tokens: int = CONTEXT_TOKENS
-    modes: tuple[str, ...] = MODES
+    modes: tuple[str, ...] = UNIFORM_MODES
 
 
 def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Ridge:
@@ -101,11 +101,11 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
     """
     facts, products, decodes = [], [], []
     for pair in PAIRS:
-        for mode in MODES:
+        for mode in UNIFORM_MODES:
             layout = laid_out(pair, mode, model, max(batches))
             machine = priced(layout)
             most = _most_sequences(layout)
-            if mode == MODES[0]:
+            if mode == UNIFORM_MODES[0]:
                 facts.append(_facts(pair, layout, machine, most))
                 products += _products(pair, op_pricer_of(layout.inputs))
             decodes += [

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from corsair_common.names import CONFIDENCES
 from results.api import Run
 from results.summary import flatten
 
 Row: TypeAlias = dict[str, Any]
 
-CONFIDENCES = ("published", "secondary", "derived", "assumed")
 BEHIND: Mapping[str, tuple[str, ...]] = {
     "stream": ("dimc.stream", "dimc.fill", "card.clock"),
     "mac": ("dimc.clocks", "dimc.fill", "card.clock", "chiplet.noc"),

@@ -1,10 +1,15 @@
 """The table ``points`` of a sweep: who a point is, what became of it, its axes, its metrics."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias, get_args
 
 from results.schema.column import Column, Table, TypeName, real, whole
 
-POINT_STATUSES = ("completed", "infeasible", "failed", "skipped")
+NotRun: TypeAlias = Literal["infeasible", "failed"]
+Ended: TypeAlias = Literal["completed"] | NotRun
+PointStatus: TypeAlias = Ended | Literal["skipped"]
+
+POINT_STATUSES: tuple[PointStatus, ...] = ("completed", *get_args(NotRun), "skipped")
 """Of a point: it ran; it cannot run (does not fit); its input is wrong or it died; left out."""
 
 

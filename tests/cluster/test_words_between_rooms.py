@@ -2,16 +2,16 @@
 position."""
 
 import results.schema as written
-from cluster.perf_model.energy.coefficients import PARTS
+from cluster.commands.engine_options import Engine
 from cluster.perf_model.energy.facility import constant_watts
 from cluster.perf_model.tables import BOUNDS
-from cluster.serving.interface import Status
+from cluster.scenario.engines import ENGINES
+from corsair_common.names import Status
 from topology.catalog import load_hardware
 
 
-def test_bounds_and_parts_of_energy_are_written_as_they_are_counted() -> None:
+def test_bounds_are_written_as_they_are_counted() -> None:
     assert written.BOUNDS == BOUNDS
-    assert written.PARTS == PARTS
 
 
 def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:
@@ -21,6 +21,9 @@ def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:
 
 
 def test_a_status_is_written_by_its_position() -> None:
-    words = [written.STATUSES[status].removeprefix("rejected_") for status in sorted(Status)]
+    assert written.STATUSES == ("completed", "rejected_too_long", "rejected_no_room")
+    assert [written.STATUSES.index(status.word) for status in Status] == list(Status)
 
-    assert words == [status.name.lower() for status in sorted(Status)]
+
+def test_the_option_of_engines_has_their_names() -> None:
+    assert tuple(Engine) == ENGINES

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topology.catalog import CONFIDENCES, Hardware, list_hardware, load_hardware
+from corsair_common.names import CONFIDENCES
+from topology.catalog import Hardware, list_hardware, load_hardware
 from topology.types import TopologyError
 
 UNIT_OF_SUFFIX = {

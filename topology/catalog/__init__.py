@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any
 
 from topology.catalog.figures import (
-    CONFIDENCES,
     Figure,
     Hardware,
     breach_of_value,
@@ -21,7 +20,7 @@ from topology.catalog.figures import (
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
-__all__ = ["CONFIDENCES", "Figure", "Hardware", "list_hardware", "load_hardware"]
+__all__ = ["Figure", "Hardware", "list_hardware", "load_hardware"]
 
 _FOLDER = Path(__file__).parent
 _REFERENCE = "corsair"

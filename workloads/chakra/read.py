@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from corsair_common.names import CONTROL
 from workloads.chakra.columns import (
     KNOWN_TYPES,
     NOT_RECORDED,
@@ -22,7 +23,7 @@ from workloads.chakra.et_file import read_et
 from workloads.chakra.json_file import read_json
 from workloads.chakra.record import RankFile, Record
 from workloads.chakra.rendezvous import check_rendezvous
-from workloads.chakra.toposort import CONTROL, Ordered, ordered
+from workloads.chakra.toposort import Ordered, ordered
 
 GROUP_FILE = "comm_group.json"
 """``{"1": [0, 1], "2": [2, 3]}``: the ranks of each pg_name, where the folder has groups."""

@@ -13,7 +13,6 @@ from workloads.chakra.record import RankFile, Record
 
 Ids: TypeAlias = npt.NDArray[np.uint64]
 
-CONTROL = ("auto", "follow", "ignore")
 _CIRCLE_SHOWN = 8
 
 

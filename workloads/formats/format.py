@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Literal, TypeAlias, overload
+from typing import ClassVar, Literal, TypeAlias, get_args, overload
 
 import numpy as np
 
 from corsair_common.units import Integers
 
 Columns: TypeAlias = Literal["int4", "int8", "int16"]
+COLUMN_MODES: tuple[Columns, ...] = get_args(Columns)
 Scale: TypeAlias = Literal["", "e8m0", "e4m4"]
 
 GROUP = 8

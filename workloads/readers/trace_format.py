@@ -7,8 +7,8 @@ import numpy as np
 
 from corsair_common.units import Integers
 
-TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns", "ps", "wall"]
 GivenUnit: TypeAlias = Literal["s", "ms", "us", "ns", "wall"]
+TimeUnit: TypeAlias = GivenUnit | Literal["ps"]
 """Units that a user may name; ``ps`` is our own Parquet's."""
 
 TOKEN_IDS = "input_tok_ids"

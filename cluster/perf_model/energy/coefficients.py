@@ -12,26 +12,13 @@ from cluster.perf_model.energy.dvfs import BYTE_BITS, energy_scale
 from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers
 from cluster.perf_model.timeline import Bins
+from corsair_common.names import PARTS
 from topology.types import LinkKind
 
 if TYPE_CHECKING:
     from topology.route import Routes
 
 Floats: TypeAlias = npt.NDArray[np.float64]
-
-PARTS = (
-    "mac",
-    "sram",
-    "lpddr",
-    "noc",
-    "simd",
-    "d2d",
-    "pcie",
-    "bridge",
-    "ethernet",
-    "static",
-)
-"""Where a card's energy goes, in the order of every axis of parts."""
 
 PS_PER_S = 1e12
 _PART_OF_LINK = {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.perf_model.chiplet import Mode
-from cluster.perf_model.energy.coefficients import PARTS, Floats, costing, count_joules, tier_joules
+from cluster.perf_model.energy.coefficients import Floats, costing, count_joules, tier_joules
 from cluster.perf_model.energy.counters import COUNTS, LINE_BYTES, RECIPES, SIMD
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.prices.inputs import PriceInputs
@@ -19,6 +19,7 @@ from cluster.perf_model.prices.op_counts import kmacs_of_vector
 from cluster.perf_model.prices.op_prices import op_pricer_of
 from cluster.perf_model.prices.program.counts import work_counts
 from cluster.perf_model.tables import Integers
+from corsair_common.names import PARTS
 from workloads.program import Operations, Program
 from workloads.program.schema import KINDS, VARYING
 

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.energy.coefficients import (
-    PARTS,
     PS_PER_S,
     Floats,
     Joules,
@@ -15,6 +14,7 @@ from cluster.perf_model.energy.coefficients import (
 )
 from cluster.perf_model.energy.facility import Facility, facility_power_w
 from cluster.perf_model.timeline import Bins
+from corsair_common.names import PARTS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

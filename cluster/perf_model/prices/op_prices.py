@@ -28,11 +28,12 @@ from cluster.perf_model.prices.op_counts import product_counts, recipe, vector_c
 from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers
 from workloads.formats import Format
+from workloads.formats.format import COLUMN_MODES
 
 UNIT = 64
 """Rows or columns of weights that are never parted between chiplets."""
 
-WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
+WIDTHS: dict[str, int] = {name: int(name.removeprefix("int")) for name in COLUMN_MODES}
 """Bits of the operands that each DIMC column mode takes."""
 
 

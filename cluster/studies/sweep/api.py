@@ -12,7 +12,7 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
-from cluster.api.run_output import EngineName
+from cluster.scenario.engines import EngineName
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.studies.sweep.definition import Definition, of_content, read_definition
 from cluster.studies.sweep.engines import Contents, Outcomes, RayEngine, run_here

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from zlib import crc32
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy as np
 from corsair_common.units import Floats
 
 Method: TypeAlias = Literal["random", "latin_hypercube"]
-METHODS: tuple[Method, ...] = ("random", "latin_hypercube")
+METHODS: tuple[Method, ...] = get_args(Method)
 
 SWEEP_STREAM = 5
 """Separates the sampled axes' draws from those of runs that may share the seed."""

@@ -9,13 +9,7 @@ from hypothesis import strategies as st
 from cluster.perf_model.attention import Heads
 from cluster.perf_model.chiplet import Product, chiplet_of, mode_of, product_work
 from cluster.perf_model.collectives import CARD_TIERS
-from cluster.perf_model.energy.coefficients import (
-    PARTS,
-    Joules,
-    card_joules,
-    count_joules,
-    joules_of,
-)
+from cluster.perf_model.energy.coefficients import Joules, card_joules, count_joules, joules_of
 from cluster.perf_model.energy.counters import COUNTS, KMAC, LPDDR, SIMD, SRAM
 from cluster.perf_model.energy.dvfs import energy_scale, lpddr_w
 from cluster.perf_model.energy.facility import facility_of, facility_power_w
@@ -27,6 +21,7 @@ from cluster.perf_model.prices.op_counts import (
     vector_counts,
 )
 from cluster.perf_model.timeline import Bins
+from corsair_common.names import PARTS
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
 from topology.power import clock_at, full_load_w

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from cluster.perf_model.collectives import CARD_TIERS
 from cluster.perf_model.energy import attribution
 from cluster.perf_model.energy.attribution import Members, SlotJoules
-from cluster.perf_model.energy.coefficients import PARTS, Joules
+from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.energy.counters import COUNTS
 from cluster.perf_model.tables import MEASURES, STEP, PriceTables, Records
 from cluster.serving.energy_attribution import members_of
 from cluster.serving.engine import serve
+from corsair_common.names import PARTS
 from topology.route import LEVELS
 
 TIERS = (*CARD_TIERS, *LEVELS)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
+from cluster.scenario.memory_modes import UNIFORM_MODES
 from cluster.studies.ridge import (
     MODEL,
-    MODES,
     PRODUCT,
     Ridge,
     compare_pairs,
@@ -28,7 +28,7 @@ def found() -> Ridge:
 
 def op_pricer_for(pair: str) -> OpPricer:
     """The chiplet and its modes for a pair of formats."""
-    return op_pricer_of(laid_out(pair, MODES[0], MODEL, 1).inputs)
+    return op_pricer_of(laid_out(pair, UNIFORM_MODES[0], MODEL, 1).inputs)
 
 
 @pytest.mark.parametrize(("pair", "ridge"), [("MXINT8", 8), ("MXINT4 weights", 8), ("MXINT4", 16)])
