@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from corsair_common.files import sync
 from corsair_common.folders import hidden_folder, publish, sweep
 from results.arrow import Columns, arrow_schema, arrow_table
-from results.errors import ResultsError, explained
+from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json
 from results.remote_parts import Encoded, decoded
 from results.schema import TABLES, Table
@@ -167,3 +167,10 @@ class _TableFile:
         self._writer.write_table(whole.slice(0, rows), row_group_size=ROWS_PER_GROUP)
         self._waiting = [whole.slice(rows)]
         self._waiting_rows -= rows
+
+
+def write_table(table: Table, columns: Columns, path: str | Path) -> None:
+    """Write ``columns`` as ``table`` declares them; the file appears whole or not at all."""
+    rows = arrow_table(table, columns)
+    with replacing(Path(path)) as file:
+        pq.write_table(rows, file, compression="zstd")

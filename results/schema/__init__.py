@@ -9,7 +9,6 @@ from types import MappingProxyType
 
 from results.schema.column import BOUNDS, FACILITY_PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
-from results.schema.plan import CANDIDATES
 from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
 from results.schema.serving import (
     CARDS,
@@ -22,7 +21,15 @@ from results.schema.serving import (
     SUMMARY,
     summary_statistics,
 )
-from results.schema.sweep import POINT_STATUSES, SPECIAL, Ended, NotRun, PointStatus, sweep_table
+from results.schema.sweep import (
+    CANDIDATES,
+    POINT_STATUSES,
+    SPECIAL,
+    Ended,
+    NotRun,
+    PointStatus,
+    sweep_table,
+)
 
 SCHEMA_VERSION = 1
 """Raised when a column changes its name, type, unit or meaning."""
