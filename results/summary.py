@@ -77,7 +77,7 @@ def summarise(
     Parameters
     ----------
     requests:
-        As for ``results.columns.request_columns``.
+        As for ``results.engine_columns.request_columns``.
     itl_count:
         Counts in the bins of ``results.histogram``; without it the spread of ITL is None.
     slo:

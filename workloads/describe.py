@@ -3,8 +3,8 @@
 import numpy as np
 
 from corsair_common.units import PS_PER_S, Integers
-from workloads.columns import Requests
 from workloads.prefix import chain
+from workloads.requests import Requests
 
 _MINUTE_PS = 60 * int(PS_PER_S)
 _QUANTILES = (50, 90, 99)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from corsair_common.units import Integers
-from workloads.columns import Requests, TraceError
+from workloads.requests import Requests, TraceError
 
 START = -1
 """The predecessor of a first block."""

@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corsair_common.units import PS_PER_S, Integers
-from workloads.columns import Requests, TraceError
+from workloads.requests import Requests, TraceError
 
 WINDOW_S = 600
 _MOST_REQUESTS = 10**8

@@ -11,8 +11,8 @@ from typing import Protocol
 import numpy as np
 
 from corsair_common.units import PS_PER_S, Floats, Integers
-from workloads.columns import MOST_TOKENS, Requests, TraceError
 from workloads.prefix import SharedPrefix, share_prefixes
+from workloads.requests import MOST_TOKENS, Requests, TraceError
 
 _LAST_PS = 9.2e18  # int64 picoseconds end here, after 106 days
 

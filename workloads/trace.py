@@ -15,11 +15,11 @@ import numpy as np
 
 from corsair_common.files import reason, replacing
 from corsair_common.units import PS_PER_S, Integers
-from workloads.columns import Requests, TraceError
 from workloads.readers.detect import FORMATS as FORMATS
 from workloads.readers.detect import detect_form, named_form
 from workloads.readers.trace_format import ReadOptions, Rows, TraceFormat, take
 from workloads.readers.unit_notes import unit_notes
+from workloads.requests import Requests, TraceError
 
 _PS_PER_S = int(PS_PER_S)  # exact: fractions are taken of it
 _INT64_MAX = 2**63 - 1

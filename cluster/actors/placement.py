@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-from cluster.scenario.engines import CardsPerActor
+from cluster.scenario.engine_names import CardsPerActor
 
 FEW_ACTORS = 8
 """So many actors start in seconds on any machine."""

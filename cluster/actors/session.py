@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from cluster.actors.connect import Session, connected
 from cluster.actors.placement import Packing, check_cards_per_actor, pack
-from cluster.scenario.engines import CardsPerActor
+from cluster.scenario.engine_names import CardsPerActor
 
 if TYPE_CHECKING:
     from cluster.actors.actor_group import ActorGroup, WorkerState

@@ -22,7 +22,7 @@ from cluster.replay.tables import (
     replay_map,
     step_columns,
 )
-from cluster.scenario.engines import CardsPerActor, EngineName
+from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
 from cluster.scenario.run_id import MODEL_VERSION

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from cluster.actors.session import ActorSession
-from cluster.scenario.engines import ENGINES, CardsPerActor, EngineName
+from cluster.scenario.engine_names import ENGINES, CardsPerActor, EngineName
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from results import display

@@ -17,7 +17,7 @@ from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import assemble_pools
 from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.tco import cost_summary, inventory_of
-from cluster.scenario.engines import CardsPerActor, EngineName
+from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.run_id import MODEL_VERSION
@@ -27,8 +27,8 @@ from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts
-from results.columns import request_columns
 from results.default_dirs import RUNS
+from results.engine_columns import request_columns
 from results.summary import flatten, summarise
 
 

@@ -8,12 +8,12 @@ from typing import Annotated, TypedDict
 import typer
 
 from cluster.commands import terminal
-from cluster.scenario import engines
-from cluster.scenario.engines import EngineName
+from cluster.scenario import engine_names
+from cluster.scenario.engine_names import EngineName
 
 
 class Engine(StrEnum):
-    """``cluster.scenario.engines.ENGINES`` as an option: mypy wants the members of enums spelt."""
+    """``engine_names.ENGINES`` as an option: mypy wants the members of enums spelt."""
 
     local = "local"
     ray = "ray"
@@ -41,7 +41,7 @@ class CarriedOut(TypedDict):
     """The same, as the Python API takes it."""
 
     engine: EngineName
-    cards_per_actor: engines.CardsPerActor
+    cards_per_actor: engine_names.CardsPerActor
     ray_address: str | None
 
 
@@ -67,7 +67,7 @@ def notice(*, quiet: bool) -> Callable[[str], None]:
     return _silent if quiet else terminal.note
 
 
-def _number(cards_per_actor: str) -> engines.CardsPerActor:
+def _number(cards_per_actor: str) -> engine_names.CardsPerActor:
     if cards_per_actor == "auto":
         return "auto"
     if not cards_per_actor.isdecimal() or int(cards_per_actor) < 1:

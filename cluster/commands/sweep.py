@@ -9,7 +9,7 @@ from typer.core import TyperGroup
 
 from cluster.commands import terminal
 from cluster.commands.engine_options import Engine, RayAddress
-from cluster.scenario.engines import EngineName
+from cluster.scenario.engine_names import EngineName
 
 DEFAULT = "run"
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cluster.replay.loop_unroll import repeated
 from corsair_common.names import PHASES
 from corsair_common.units import PS_PER_S, Integers
-from results.columns import Coded
+from results.engine_columns import Coded
 from workloads.program import Program
 from workloads.program.schema import KINDS, VARYING
 

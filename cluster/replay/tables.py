@@ -12,7 +12,7 @@ from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, templat
 from cluster.replay.run import ReplayMachine, ReplayOutcome
 from corsair_common.names import PARTS
 from corsair_common.units import PS_PER_S, Integers
-from results.columns import energy_columns, link_columns
+from results.engine_columns import energy_columns, link_columns
 from topology.tables import edge_records, node_records
 from topology.types import LinkKind
 

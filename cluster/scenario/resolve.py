@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from cluster.scenario.formats import Formats
-from cluster.scenario.input_digests import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.pools import INHERITED, completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
-from cluster.scenario.run_id import Encoded, encoded, run_id
+from cluster.scenario.run_id import Encoded, described, encoded, run_id
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import Pool, Pools, Scenario, Scheduler, Transfer
 from cluster.scenario.traffic import traffic
@@ -26,7 +25,7 @@ from workloads.model import Model, load_model
 from workloads.plan import Plan, PlanError, check_plan
 
 if TYPE_CHECKING:
-    from workloads.columns import Requests
+    from workloads.requests import Requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

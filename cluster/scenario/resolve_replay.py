@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cluster.scenario.formats import Formats
-from cluster.scenario.input_digests import described
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.power import clocked_hardware
 from cluster.scenario.resolve import content_text, formats_of, formats_text, plan_of
-from cluster.scenario.run_id import run_id
+from cluster.scenario.run_id import described, run_id
 from cluster.scenario.schema import Scenario
 from cluster.scenario.workload import ChakraFolder, ProgramSteps
 from topology.astra_network import Network, read_network

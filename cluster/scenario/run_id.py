@@ -3,6 +3,8 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from hashlib import file_digest
+from pathlib import Path
 
 MODEL_VERSION = 3
 """Raised whenever the same scenario gives other results; CHANGELOG.md says why."""
@@ -36,3 +38,11 @@ def run_id(content: Mapping[str, object]) -> str:
     typed = {"model_version": MODEL_VERSION, **content}
     pieces = (f"{encoded(key)}:{encoded(value)}" for key, value in sorted(typed.items()))
     return hashlib.sha256(f"{{{','.join(pieces)}}}".encode()).hexdigest()[:12]
+
+
+def described(use: str, path: Path) -> dict[str, object]:
+    """What a file is read for, its name, sha256 and bytes; of a model's folder, its config."""
+    file = path / "config.json" if path.is_dir() else path
+    with file.open("rb") as content:
+        digest = file_digest(content, "sha256").hexdigest()
+    return {"use": use, "name": file.name, "sha256": digest, "bytes": file.stat().st_size}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cluster.commands.app import main
-from results.columns import request_columns
+from results.engine_columns import request_columns
 from results.provenance import manifest
 from results.summary import Machine, flatten, summarise
 

@@ -5,7 +5,7 @@ import results.schema as written
 from cluster.commands.engine_options import Engine
 from cluster.perf_model.energy.facility import constant_watts
 from cluster.perf_model.tables import BOUNDS
-from cluster.scenario.engines import ENGINES
+from cluster.scenario.engine_names import ENGINES
 from corsair_common.names import Status
 from topology.catalog import load_hardware
 

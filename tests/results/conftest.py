@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from corsair_common.units import Integers
-from results.columns import card_columns, request_columns
+from results.engine_columns import card_columns, request_columns
 from results.provenance import manifest
 from results.summary import Machine, flatten, summarise
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from results import ResultsError, open_run
-from results.columns import link_columns
+from results.engine_columns import link_columns
 from results.report import report_html, write_report
 from results.report.html import Quantity, number, table
 

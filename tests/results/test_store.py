@@ -15,7 +15,7 @@ import pytest
 
 from corsair_common.units import Integers
 from results.arrow import Columns
-from results.columns import request_columns
+from results.engine_columns import request_columns
 from results.errors import ResultsError
 from results.schema import STEPS
 from results.store import ROWS_PER_GROUP, RunWriter
@@ -93,7 +93,7 @@ def test_a_fresh_process_writes_the_same_bytes(
     )
     code = (
         "import json, pathlib, sys, numpy as np\n"
-        "from results.columns import request_columns\n"
+        "from results.engine_columns import request_columns\n"
         "from results.store import RunWriter\n"
         "given = json.loads((pathlib.Path(sys.argv[1]) / 'requests.json').read_text())\n"
         "columns = {name: np.array(values) for name, values in given.items()}\n"

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from corsair_common.units import Integers
-from workloads.columns import TraceError
 from workloads.describe import describe
+from workloads.requests import TraceError
 from workloads.synthetic import (
     Arrivals,
     Closed,

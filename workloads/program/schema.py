@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 from corsair_common.names import PHASES
-from workloads.columns import Column
+from workloads.requests import Column
 
 KINDS = ("matmul", "attention", "vector", "load", "store", "send", "recv", "collective")
 COMMUNICATION = ("send", "recv", "collective")

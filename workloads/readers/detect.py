@@ -4,11 +4,11 @@ import difflib
 from dataclasses import replace
 from pathlib import Path
 
-from workloads.columns import TraceError
 from workloads.readers.files import open_trace
 from workloads.readers.published_formats import FORMS
 from workloads.readers.sessions import SESSION_KEYS, session_error
 from workloads.readers.trace_format import ReadOptions, TraceFormat
+from workloads.requests import TraceError
 
 FORMATS = ("auto", "parquet", *(form.name for form in FORMS))
 """What ``format`` may be."""

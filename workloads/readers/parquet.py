@@ -1,4 +1,4 @@
-"""Our own request files: Parquet with the columns of ``workloads.columns``, units included."""
+"""Our own request files: Parquet with the columns of ``workloads.requests``, units included."""
 
 from collections.abc import Callable
 from functools import partial
@@ -10,12 +10,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corsair_common.units import Integers
-from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
 from workloads.readers.blocks import number_ids
 from workloads.readers.diagnose import check_columns
 from workloads.readers.files import open_trace
 from workloads.readers.table import as_numpy, rows_of
 from workloads.readers.trace_format import Rows, TraceFormat
+from workloads.requests import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
 
 PARQUET = TraceFormat(
     name="parquet",

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from cluster.scenario.engines import EngineName
+from cluster.scenario.engine_names import EngineName
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.studies.sweep.definition import Definition, of_content, read_definition
 from cluster.studies.sweep.engines import Contents, Outcomes, RayEngine, run_here

@@ -18,7 +18,7 @@ from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.input_cache import Library
 from results.schema import SPECIAL, TABLES, NotRun, PointStatus
-from workloads.columns import Requests
+from workloads.requests import Requests
 
 MOST_OPENED = 4096
 """Contents that are kept until their points are run, about 6 kB each."""

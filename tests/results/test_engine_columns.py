@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corsair_common.units import Integers
-from results.columns import card_columns, link_columns, request_columns, seconds
+from results.engine_columns import card_columns, link_columns, request_columns, seconds
 from results.schema import BOUNDS, TABLES
 
 MS = 10**9

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from corsair_common.units import Integers
-from workloads.columns import Requests, TraceError
+from workloads.requests import Requests, TraceError
 
 
 def ints(*values: int) -> Integers:
