@@ -8,10 +8,10 @@ import numpy.typing as npt
 
 from corsair_common.units import Floats, Integers
 from results.api import Run
+from results.causes import BOUND_COLOURS
 from results.errors import ResultsError
 from results.figures.series import MOST_BINS, codes, numbers, words
 from results.figures.theme import (
-    BOUND_COLOURS,
     HEAT,
     WIDTH,
     altair,
