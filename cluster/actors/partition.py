@@ -7,7 +7,8 @@ import numpy as np
 
 from cluster.perf_model.tables import Integers, PriceTables
 from cluster.serving.admission_limits import refused
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served, Status, chosen
+from cluster.serving.interface import NEVER, Arrivals, Limits, Served, chosen
+from corsair_common.names import Status
 
 SEPARABLE = ("round_robin", "random")
 """Routers that look at no replica's state."""

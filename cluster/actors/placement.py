@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
-CardsPerActor: TypeAlias = int | Literal["auto"]
+from cluster.scenario.engine_names import CardsPerActor
 
 FEW_ACTORS = 8
 """So many actors start in seconds on any machine."""

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cluster.actors.placement import CardsPerActor, check_cards_per_actor, pack
+from cluster.actors.placement import check_cards_per_actor, pack
+from cluster.scenario.engine_names import CardsPerActor
 
 if TYPE_CHECKING:
     from cluster.actors.actor_group import ActorGroup

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cluster.actors.engine import RayReplayEngine
-from cluster.actors.placement import CardsPerActor
-from cluster.api.run_output import EngineName, Parts, SavedRun, carried_out, opened
+from cluster.api.run_output import Parts, SavedRun, carried_out, opened
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
+from cluster.replay.op_durations import durations_of
 from cluster.replay.op_tables import Columns
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import (
@@ -22,6 +22,7 @@ from cluster.replay.tables import (
     replay_map,
     step_columns,
 )
+from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve import ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION
@@ -102,6 +103,35 @@ class ReplayRun(SavedRun):
         yield "card_times", card_time_columns(machine, outcome, measures)
         yield "critical", self.critical
         yield from replay_map(machine).items()
+
+    def save_chakra(self, folder: str | Path) -> Path:
+        """Write the program as a Chakra trace whose work takes what it was priced at.
+
+        Repeats are written out. Shapes, layers and steps have no place in a trace.
+
+        Raises
+        ------
+        ChakraError
+            A folder that holds other things or cannot be written, or a program that a trace cannot
+            hold (``workloads.chakra.from_program``).
+        """
+        from workloads.chakra.from_program import from_program
+        from workloads.chakra.write import write_chakra
+
+        program = self.machine.program
+        return write_chakra(from_program(program, durations_of(program, self.machine.work)), folder)
+
+    def save_program(self, path: str | Path) -> None:
+        """Write the program as a file that ``workload.program`` reads; repeats stay repeats.
+
+        Raises
+        ------
+        ProgramError
+            The file cannot be written.
+        """
+        from workloads.program.file import write_program
+
+        write_program(path, self.machine.program)
 
 
 def replay_trace(

@@ -6,10 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
-from cluster.actors.placement import CardsPerActor
 from cluster.actors.session import ActorSession
+from cluster.scenario.engine_names import ENGINES, CardsPerActor, EngineName
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from results import display
@@ -18,8 +18,6 @@ from topology.catalog import Hardware
 
 if TYPE_CHECKING:
     from results.store import RunWriter
-
-EngineName: TypeAlias = Literal["local", "ray"]
 
 
 class EngineNameError(ValueError):
@@ -107,8 +105,8 @@ def opened(
     EngineNameError
         There is none of that name.
     """
-    if name not in get_args(EngineName):
-        raise EngineNameError(f"engine: {name!r} is none of {', '.join(get_args(EngineName))}")
+    if name not in ENGINES:
+        raise EngineNameError(f"engine: {name!r} is none of {', '.join(ENGINES)}")
     if name == "local":
         yield local()
         return

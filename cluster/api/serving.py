@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.actors.engine import RayEngine
-from cluster.actors.placement import CardsPerActor
-from cluster.api.run_output import EngineName, Parts, SavedRun, carried_out, opened
+from cluster.api.run_output import Parts, SavedRun, carried_out, opened
 from cluster.disaggregated import tables as pool_outputs
 from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import assemble_pools
 from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.tco import cost_summary, inventory_of
+from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.run_id import MODEL_VERSION
@@ -26,7 +26,7 @@ from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts, step_columns
-from results.columns import request_columns
+from results.engine_columns import request_columns
 from results.summary import flatten, summarise
 
 if TYPE_CHECKING:

@@ -18,17 +18,9 @@ from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
-from cluster.serving.interface import (
-    NEVER,
-    Arrivals,
-    Limits,
-    Observer,
-    OnSteps,
-    Served,
-    Status,
-    chosen,
-)
+from cluster.serving.interface import NEVER, Arrivals, Limits, Observer, OnSteps, Served, chosen
 from cluster.serving.run import Outcome
+from corsair_common.names import Status
 
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.loop_unroll import repeated
-from results.columns import PS_PER_S, Coded
+from corsair_common.names import PHASES
+from corsair_common.units import PS_PER_S, Integers
+from results.engine_columns import Coded
 from workloads.program import Program
-from workloads.program.schema import KINDS, PHASES, VARYING
+from workloads.program.schema import KINDS, VARYING
 
 if TYPE_CHECKING:
     from results.remote_parts import Encoded

@@ -15,7 +15,6 @@ from cluster.perf_model.prices.program import (
     price_rows,
     program_inputs,
 )
-from cluster.perf_model.tables import Integers
 from cluster.replay.collective_calls import Calls, calls_of
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
@@ -26,6 +25,7 @@ from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
 from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
+from corsair_common.units import PS_PER_S, Integers
 from topology.astra_network import Network
 from topology.route import Routes
 from workloads.formats import get_format
@@ -199,7 +199,7 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )
-    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
+    dispatch_ps = round(hardware["card.dispatch_s"] * PS_PER_S)
     work = bare_work(program, resolved.endpoint, dispatch_ps)
     return _on_racks(resolved, program, work, racks, None)
 

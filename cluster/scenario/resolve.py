@@ -34,8 +34,8 @@ from workloads.plan import Plan, PlanError, check_plan
 
 if TYPE_CHECKING:
     from workloads.chakra.program import Endpoint
-    from workloads.columns import Requests
     from workloads.program import Program
+    from workloads.requests import Requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from cluster.scenario.resolve import Planned
     from topology.astra_network import Network
     from workloads.chakra.program import Endpoint
-    from workloads.columns import Requests
+    from workloads.requests import Requests
 
 Content: TypeAlias = dict[str, object]
 

@@ -12,10 +12,7 @@ from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory.placement import (
-    KV_PLACES,
-    MODES,
     NO_PINS,
-    Mode,
     Pins,
     Residency,
     class_of,
@@ -25,6 +22,7 @@ from cluster.perf_model.memory.placement import (
 )
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, kv_block, shard
 from cluster.perf_model.protocols import Figures
+from cluster.scenario.memory_modes import KV_PLACES, MODES, Mode
 from workloads.formats import Format
 from workloads.model import Attention, Model, Tensor
 from workloads.plan import Plan, stage_layers

@@ -18,7 +18,6 @@ from cluster.perf_model.tables import PriceTables
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
-from cluster.serving.interface import Status
 from cluster.serving.run import Layout, priced
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import rate_of
@@ -29,6 +28,7 @@ from cluster.studies.plan.score import REASONS, Part, joined, score_placed
 from cluster.studies.plan.space import Choices, Shape, Space
 from cluster.studies.plan.study import demand_of
 from cluster.studies.plan.weight_placement import Placed
+from corsair_common.names import Status
 
 FIGURES = (
     "request_rate_per_s",

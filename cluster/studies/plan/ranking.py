@@ -14,6 +14,7 @@ from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
 from cluster.studies.plan.space import Shape
 from cluster.studies.plan.traffic import Floats
+from corsair_common.names import SLOS
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
 PS_PER_S = 1e12
@@ -28,7 +29,6 @@ OBJECTIVES: Mapping[str, tuple[str, int]] = {
     "cost": ("cost_per_million_output_tokens_usd", 1),
 }
 """What a plan may be best at: its column, and 1 where less is better."""
-SLOS = ("ttft_s", "tpot_s", "e2e_s")
 
 
 def columns_of(

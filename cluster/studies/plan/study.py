@@ -80,7 +80,7 @@ class Plans:
     def save(self, path: str | Path) -> None:
         """Write every scored candidate as Parquet."""
         from results.schema import CANDIDATES
-        from results.single_table import write_table
+        from results.store import write_table
 
         write_table(CANDIDATES, self.columns, path)
 

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from cluster.api.replay import replay_resolved
 from cluster.api.serving import assemble_any, simulate_on
@@ -13,6 +13,7 @@ from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
 from cluster.studies.sweep.lru import LruCache
+from results.schema import Ended
 from results.summary import flatten
 from topology.catalog import Hardware
 
@@ -36,7 +37,7 @@ class InfeasibleError(RuntimeError):
 class Result:
     """What became of one point."""
 
-    status: Literal["completed", "infeasible", "failed"]
+    status: Ended
     reason: str | None = None
     seconds: float | None = None
     host: str | None = None

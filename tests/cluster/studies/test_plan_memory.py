@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.memory import MemorySettings, fit, stage_memory
-from cluster.perf_model.memory.placement import Mode
 from cluster.perf_model.tables import Integers
+from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.memory import UNITS, stage_rows
-from cluster.studies.plan.space import MODES
 from cluster.studies.plan.traffic import Floats
 from topology.catalog import load_hardware
 from workloads.formats import get_format
@@ -71,7 +70,7 @@ def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
     eight = get_format("mxint8")
     status, found = np.zeros(1, np.int64), np.zeros((1, batch_scores.COLUMNS))
     became = {}
-    for mode in MODES:
+    for mode in UNIFORM_MODES:
         settings = MemorySettings(mode=mode, weights=eight, kv=eight)
         rows = stage_rows(model, Plan(), hardware, settings, settings.uniform(model, Plan()))
         check(rows, 1, np.array([4]), status, found)

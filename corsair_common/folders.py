@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, whatever happens. Writing is for POSIX.
+"""Folders that appear whole or not at all, whatever happens. Writing is for POSIX.
 
 A folder is built under a hidden name that its process holds locked: a lock dies with its process,
 even across containers that share a disk, where process numbers say nothing.
@@ -9,52 +9,13 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import BinaryIO
 
-from results.errors import ResultsError
+from corsair_common.files import sync
 
 _HIDDEN = re.compile(r"\.(?P<what>tmp|old)-(?P<name>.+)-\d+(\.\d+)?")
-
-
-@contextmanager
-def explained(path: Path, deed: str) -> Iterator[None]:
-    """Turn a failure of the file system into one clear line."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ResultsError(f"{path}: cannot {deed}: {reason}") from error
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that replaces ``path`` at the end, or leaves no trace if the block fails."""
-    path = Path(path)
-    part = path.with_name(f".tmp-{path.name}-{os.getpid()}")
-    with explained(path, "write"):
-        if path.is_dir():
-            raise ResultsError(f"{path}: cannot write: it is a folder")
-        try:
-            with part.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-        sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Have a file or folder on the disk before going on."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def hidden_folder(root: Path, name: str) -> tuple[Path, int]:

@@ -2,19 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from results.schema import BOUNDS, PARTS
-
-Integers: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
-
-PS_PER_S = 1e12
-NEVER = -1
-"""In a column of picoseconds: it did not happen."""
+from corsair_common.names import PARTS
+from corsair_common.units import NEVER, PS_PER_S, Floats, Integers
+from results.schema import BOUNDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -3,10 +3,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from results.atomic import hidden_folder, publish, replacing, standing, sweep
-from results.errors import ResultsError
+from corsair_common.folders import hidden_folder, publish, standing, sweep
 
 
 def finished(root: Path, name: str, content: str) -> Path:
@@ -20,7 +17,7 @@ def crashed(root: Path, name: str) -> Path:
     """A folder left behind by a process that died while it wrote."""
     code = (
         "import os, pathlib, sys\n"
-        "from results.atomic import hidden_folder\n"
+        "from corsair_common.folders import hidden_folder\n"
         "folder, _ = hidden_folder(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
         "print(folder, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
@@ -29,40 +26,6 @@ def crashed(root: Path, name: str) -> Path:
         [sys.executable, "-c", code, str(root), name], capture_output=True, text=True, check=False
     )
     return Path(done.stdout.strip())
-
-
-def test_a_replaced_file_is_the_new_one_and_nothing_else_is_left(tmp_path: Path) -> None:
-    target = tmp_path / "out.json"
-    target.write_text("old")
-    with replacing(target) as file:
-        file.write(b"new")
-
-    assert target.read_text() == "new"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_a_failure_half_way_keeps_the_old_file(tmp_path: Path) -> None:
-    target = tmp_path / "out.json"
-    target.write_text("old")
-
-    def write_half() -> None:
-        with replacing(target) as file:
-            file.write(b"ne")
-            raise KeyError
-
-    with pytest.raises(KeyError):
-        write_half()
-
-    assert target.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [target]
-
-
-@pytest.mark.parametrize("where", [".", "no/such/folder/out.json"])
-def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> None:
-    with pytest.raises(ResultsError, match="cannot write") as caught, replacing(tmp_path / where):
-        pass
-
-    assert caught.value.exit_code == 2
 
 
 def test_publishing_replaces_what_stood_there(tmp_path: Path) -> None:

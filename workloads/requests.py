@@ -2,13 +2,12 @@
 
 import hashlib
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-Integers: TypeAlias = npt.NDArray[np.int64]
-
+from corsair_common.units import Integers
 
 MOST_TOKENS = 2**40
 """Of a prompt or an output: no model reads as much, and sums stay far inside int64."""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.columns import Integers, card_columns, link_columns, request_columns, seconds
+from corsair_common.units import Integers
+from results.engine_columns import card_columns, link_columns, request_columns, seconds
 from results.schema import BOUNDS, TABLES
 
 MS = 10**9

@@ -4,7 +4,8 @@ import struct
 import numpy as np
 import pytest
 
-from workloads.columns import Integers, Requests, TraceError
+from corsair_common.units import Integers
+from workloads.requests import Requests, TraceError
 
 
 def ints(*values: int) -> Integers:
