@@ -92,12 +92,12 @@ def azure_70b() -> Iterator[tuple[str, dict[str, Any]]]:
     narrow = merged(UNDIVIDED, plan(2, 32), seats(256))
     setups = {
         "undivided, chunk 512": merged(UNDIVIDED, chunk(512)),
-        "undivided, chunk 512, 256 seats": merged(UNDIVIDED, seats(256), chunk(512)),
+        "undivided, chunk 512, max_num_seqs 256": merged(UNDIVIDED, seats(256), chunk(512)),
         "undivided, chunk 128": merged(UNDIVIDED, chunk(128)),
-        "undivided, chunk 128, 256 seats": merged(UNDIVIDED, seats(256), chunk(128)),
+        "undivided, chunk 128, max_num_seqs 256": merged(UNDIVIDED, seats(256), chunk(128)),
         "undivided, chunk 128, TP 8 x PP 8": merged(UNDIVIDED, plan(8, 8), chunk(128)),
-        "undivided, chunk 128, TP 2 x PP 32, 256 seats": merged(narrow, chunk(128)),
-        "undivided, chunk 32, TP 2 x PP 32, 256 seats": merged(narrow, chunk(32)),
+        "undivided, chunk 128, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(128)),
+        "undivided, chunk 32, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(32)),
         "pools, chunk 512": {"pools": {"prefill": chunk(512)}},
         "pools, chunk 2,048": {"pools": {"prefill": chunk(2048)}},
         "pools, chunk 1,024, prefill TP 2 x PP 8": narrow_pools(1024),
@@ -112,8 +112,8 @@ def host_70b() -> Iterator[tuple[str, dict[str, Any]]]:
     narrow = merged(UNDIVIDED, plan(2, 32), seats(256))
     setups = {
         "undivided, chunk 128": merged(UNDIVIDED, chunk(128)),
-        "undivided, chunk 32, TP 2 x PP 32, 256 seats": merged(narrow, chunk(32)),
-        "undivided, chunk 128, TP 2 x PP 32, 256 seats": merged(narrow, chunk(128)),
+        "undivided, chunk 32, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(32)),
+        "undivided, chunk 128, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(128)),
         "pools, chunk 1,024, prefill TP 2 x PP 8": narrow_pools(1024),
     }
     for rate, overhead_s in ((4, 20e-6), (4, 100e-6), (16, 100e-6)):
