@@ -6,7 +6,7 @@ from typing import ClassVar
 
 
 class WriteError(OSError):
-    """A file that cannot be written where the user wants it."""
+    """The file cannot be written at this path."""
 
     exit_code: ClassVar[int] = 2
 
@@ -17,7 +17,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write to a temporary file beside ``path``, then put it in place of what was there.
+    """Write to a temporary file beside ``path``, then rename it to ``path``.
 
     Raises
     ------

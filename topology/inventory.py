@@ -22,12 +22,12 @@ _WORDS: Mapping[NodeKind, tuple[str, str]] = {
 
 
 def count_nodes(graph: Graph) -> dict[NodeKind, int]:
-    """How many nodes of each kind the map has (kinds that it has), outermost first."""
+    """The number of nodes of each kind that is present, outermost first."""
     found = [data["kind"] for _, data in graph.nodes(data=True)]
     return {kind: found.count(kind) for kind in _WORDS if kind in found}
 
 
 def count_words(graph: Graph) -> str:
-    """The same in words: ``1 server, 4 bridged pairs, 8 cards, ...``."""
+    """The counts as text: ``1 server, 4 bridged pairs, 8 cards, ...``."""
     counts = count_nodes(graph)
     return ", ".join(f"{count:,} {_WORDS[kind][count > 1]}" for kind, count in counts.items())

@@ -12,7 +12,7 @@ Graph: TypeAlias = "nx.DiGraph[str]"
 
 
 class TopologyError(ValueError):
-    """A map or a hardware file that says something impossible; names every breach."""
+    """An invalid topology or hardware file; names every violation."""
 
     exit_code: ClassVar[int] = 2
 
@@ -29,9 +29,9 @@ class NodeKind(StrEnum):
     LEAF = "leaf"
     SPINE = "spine"
     PACKAGE = "package"
-    """Holds chiplets; its capacity is what all D2D links of the package carry together."""
+    """Holds chiplets; its capacity is the total of all D2D links of the package."""
     BRIDGE = "bridge"
-    """Holds two bridged cards; its capacity is what the bridge carries both ways together."""
+    """Holds two bridged cards; its capacity is the bridge's total of both directions."""
     SERVER = "server"
     RACK = "rack"
     QUAD = "quad"
@@ -47,7 +47,7 @@ INSIDE_CARD = frozenset({NodeKind.SLICE, NodeKind.QUAD, NodeKind.CHIPLET, NodeKi
 
 
 class LinkKind(IntEnum):
-    """What a link is, from the inside of a chiplet outwards. The numbers stand in route tables."""
+    """Kinds of links, from the inside of a chiplet outwards. Route tables contain the numbers."""
 
     NOC = 0
     """Slice to the middle of its chiplet."""
@@ -56,7 +56,7 @@ class LinkKind(IntEnum):
     PACKAGE = 2
     """Package to package on a card (between one chiplet of each)."""
     PORT = 3
-    """Chiplet to the edge of its card: no time of its own, published latencies contain it."""
+    """Chiplet to the edge of its card: no time, since published latencies contain it."""
     BRIDGE = 4
     """Card to card of a pair (DMX Bridge)."""
     PCIE = 5
@@ -72,7 +72,7 @@ class LinkKind(IntEnum):
 
     @property
     def label(self) -> str:
-        """As people call it."""
+        """Name for output."""
         return _LABELS[self]
 
 
@@ -104,7 +104,7 @@ LINK_ENDS: Mapping[LinkKind, tuple[NodeKind, NodeKind]] = {
     LinkKind.ETHERNET: (NodeKind.NIC, NodeKind.LEAF),
     LinkKind.SPINE: (NodeKind.LEAF, NodeKind.SPINE),
 }
-"""What a link of each kind joins: the inner end, then the outer."""
+"""The ends of a link of each kind: the inner end, then the outer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

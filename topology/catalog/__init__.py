@@ -25,7 +25,7 @@ __all__ = ["CONFIDENCES", "Figure", "Hardware", "list_hardware", "load_hardware"
 
 _FOLDER = Path(__file__).parent
 _REFERENCE = "corsair"
-"""Its figures are the names that every hardware file must use."""
+"""Hardware files must use the figure names of this one."""
 _TOP_KEYS = ("name", "title", "sources", "base", "figures")
 _MOST_NAMED = 12
 _NONE: Mapping[str, float] = MappingProxyType({})
@@ -39,8 +39,8 @@ def list_hardware() -> tuple[str, ...]:
 def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NONE) -> Hardware:
     """Read hardware by its bundled name or from a YAML file; ``overrides`` are figures in SI.
 
-    A file gives every figure of ``corsair``, or names a ``base`` (a bundled name, or a path
-    relative to itself) and gives only what differs.
+    A file has every figure of ``corsair``, or a ``base`` (a bundled name, or a path relative to the
+    file) and only the figures that differ.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def _read(path: Path, above: tuple[Path, ...]) -> Hardware:
     data = document.mapping()
     if {"nodes", "links"} & set(data):
         raise TopologyError(
-            f"{document.name}: holds a map (nodes and links), not the figures of hardware"
+            f"{document.name}: is a topology (nodes and links), not a file of hardware figures"
         )
     base = _base(document, path, above)
     is_reference = path == _FOLDER / f"{_REFERENCE}.yaml"
