@@ -10,7 +10,7 @@ from results.schema import Table
 
 
 def write_table(table: Table, columns: Columns, path: str | Path) -> None:
-    """Write ``columns`` as ``table`` declares them; the file appears whole or not at all."""
+    """Write ``columns`` as ``table`` declares them; the write is atomic."""
     rows = arrow_table(table, columns)
     with replacing(Path(path)) as file:
         pq.write_table(rows, file, compression="zstd")

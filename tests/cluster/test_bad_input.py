@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_written_is_named(
     code, message = refused([*SERVE, "--out", out], capsys)
 
     assert code == 2
-    assert message.startswith(f"{out}: cannot keep runs here")
+    assert message.startswith(f"{out}: cannot store runs here")
 
 
 @pytest.mark.parametrize(

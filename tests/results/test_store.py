@@ -217,7 +217,7 @@ def test_a_root_that_is_no_folder_is_named(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(ResultsError, match=f"{where}: cannot keep runs here"):
+    with pytest.raises(ResultsError, match=f"{where}: cannot store runs here"):
         write_run(tmp_path / where, make_manifest("run"), {})
 
 
