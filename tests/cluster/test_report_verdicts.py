@@ -37,7 +37,7 @@ def test_a_nic_cut_to_a_tenth_is_named(tmp_path: Path) -> None:
     found = findings(open_run(run.save(tmp_path)))
 
     assert found[0].what == "link"
-    assert found[0].headline == "A cable: s0.nic0>leaf is the bottleneck of all that crosses it."
+    assert found[0].headline == "A cable: s0.nic0>leaf is the bottleneck of its traffic."
     assert "10 % of the bandwidth" in found[0].evidence
 
 
