@@ -175,8 +175,8 @@ def _bad_links(run: Run) -> Iterator[Finding]:
             what="link",
             headline=f"A cable: {found[worst]} is the bottleneck of its traffic.",
             evidence=f"it has {100 * slow[found[worst]]:.0f} % of the bandwidth of its peers, "
-            f"is busy {100 * mean[worst]:.0f} % of the time, {100 * most[worst]:.0f} % at its busiest"
-            f"{others}",
+            f"is busy {100 * mean[worst]:.0f} % of the time, {100 * most[worst]:.0f} % at its "
+            f"busiest{others}",
             remedy="replace the cable, or place the groups that cross it elsewhere",
         )
 
