@@ -11,7 +11,7 @@ _NAMES = {
     "Id": "id", "Name": "name", "NodeType": "type", "runtime": "duration_micros",
     "ctrlDeps": "ctrl_deps",
 }  # fmt: skip
-"""This form's spelling of what the schema calls otherwise."""
+"""Names of this form that differ from the schema."""
 _OWN = frozenset({"id", "name", "type", "duration_micros", "ctrl_deps", "data_deps"})
 
 
@@ -21,7 +21,7 @@ def read_json(path: Path) -> RankFile:
     Raises
     ------
     ChakraError
-        Not such a JSON document, or a node that lacks what its type needs.
+        Not such a JSON document, or a node that lacks a required attribute.
     """
     try:
         found = json.loads(path.read_bytes())
@@ -42,7 +42,7 @@ def read_json(path: Path) -> RankFile:
 
 def _record(file: RankFile, place: int, inputs: Any) -> Record:
     if not isinstance(inputs, dict):
-        raise ChakraError(f"{file.path}: entry {place} of workload_graph is no node")
+        raise ChakraError(f"{file.path}: entry {place} of workload_graph is not a node")
     node = {_NAMES.get(str(key), str(key)): value for key, value in inputs.items()}
     if "id" not in node or "type" not in node:
         raise ChakraError(f"{file.path}: entry {place} of workload_graph lacks Id or NodeType")

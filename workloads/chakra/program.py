@@ -1,4 +1,4 @@
-"""A Chakra trace becomes an operation program."""
+"""Converts a Chakra trace to an operation program."""
 
 from dataclasses import dataclass
 
@@ -33,7 +33,7 @@ GATHER = COLLECTIVES.index("all_gather")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A bare machine at the end of a plain network: what it computes and moves in a second."""
+    """An endpoint of a plain network: its compute and memory rates."""
 
     flop_per_s: float
     bytes_per_s: float
@@ -44,18 +44,18 @@ class Endpoint:
                 raise ChakraError(f"endpoint.{name} must be positive and finite, got {rate!r}")
 
     def work_ps(self, flop: Integers, moved_bytes: Integers) -> Integers:
-        """Whichever of arithmetic and memory is slower, in whole picoseconds (1 at the least)."""
+        """The slower of arithmetic and memory, in whole picoseconds (at least 1)."""
         seconds = np.maximum(flop / self.flop_per_s, moved_bytes / self.bytes_per_s)
         work_ps = np.rint(seconds * PS_PER_S).astype(np.int64)
         return np.maximum(work_ps, ((flop > 0) | (moved_bytes > 0)).astype(np.int64))
 
 
 def to_program(trace: ChakraTrace, endpoint: Endpoint | None = None) -> Program:
-    """Make the operation program that a trace records.
+    """Make the operation program of a trace.
 
     Work takes its recorded duration, else its ``num_ops`` and ``tensor_size`` through ``endpoint``,
-    else no time. Communication between ranks is left to the network: its recorded durations are
-    another network's. Only a collective of a single rank takes its recorded time.
+    else no time. The network model times communication between ranks: recorded durations belong to
+    another network. Only a collective of a single rank takes its recorded time.
 
     Raises
     ------
