@@ -173,7 +173,7 @@ def test_any_config_gives_a_whole_model_or_one_clear_refusal(changes: dict[str, 
         ("", "line 1: not valid JSON"),
         ("[]", "a config is a JSON object, found list"),
         ('{"hidden_size": NaN}', "NaN is no number"),
-        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size stands there twice"),
+        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size is a duplicate key"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )

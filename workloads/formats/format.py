@@ -55,7 +55,7 @@ class Format:
 
     @property
     def is_storage(self) -> bool:
-        """Whether it only lies in memory, and is multiplied as something else."""
+        """Whether it is a storage format, multiplied as another format."""
         return self.is_sparse or self.arithmetic != ""
 
     @property

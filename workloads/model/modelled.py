@@ -1,4 +1,4 @@
-"""What of a model's structure is counted but not simulated, and what that would take."""
+"""Structures that are counted but not simulated, and what support would require."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -25,7 +25,7 @@ NEEDED: Mapping[str, str] = MappingProxyType(
         "several shapes of heads in layers of one window": "one class of attention for each",
     }
 )
-"""For each structure that is refused where a run is priced: what pricing it would take.
+"""For each structure that pricing refuses: what its price would require.
 
 Chunked attention is not among them: it is priced up to a context of one chunk.
 """
@@ -39,7 +39,7 @@ def not_modelled(model: Model) -> tuple[str, ...]:
 
 
 def simulation_limits(model: Model) -> tuple[str, ...]:
-    """Return what stands against a simulation on any plan: ``not_modelled``, several windows."""
+    """Return the obstacles to a simulation on any plan: ``not_modelled``, several windows."""
     windows = sorted({layer.attention.window for layer in model.layers} - {0})
     several = f"windows of {windows} tokens in one model (one window is modelled)"
     return (*not_modelled(model), *([several] if len(windows) > 1 else ()))

@@ -120,7 +120,7 @@ def _dependencies(program: Program) -> Iterator[Fault]:
 
 
 def _messages(program: Program) -> Iterator[Fault]:
-    """The k-th send between two ranks under a tag goes to the k-th receive."""
+    """The k-th send between two ranks under a tag matches the k-th receive."""
     own = program.operations
     receive = KINDS.index("recv")
     rows = np.flatnonzero((own.kind == KINDS.index("send")) | (own.kind == receive))
@@ -214,7 +214,7 @@ def classes(*columns: npt.NDArray[np.signedinteger[Any]]) -> Integers:
 
 
 def meetings(code: Integers, member: Integers) -> Integers:
-    """Number the meetings of calls: a member's k-th call of a code meets the others' k-th."""
+    """Number the matched calls: a member's k-th call of a code matches the others' k-th."""
     order = np.lexsort((np.arange(len(code)), member, code))
     same = np.ones(len(code), np.bool_)
     same[1:] = (np.diff(code[order]) != 0) | (np.diff(member[order]) != 0)

@@ -18,10 +18,10 @@ _OF_ROW = (
 
 
 def on_cards(inputs: ProgramInputs, units: Sequence[Unit]) -> Program:
-    """Write each unit out for every card of its stage, the cards side by side.
+    """Replicate each unit for every rank of its stage, in the order of ranks.
 
-    The cards of a stage are a group each, and so are those that slice the same experts; a group of
-    one card is none.
+    The ranks of a stage form a group, and so do those that slice the same experts; a group of one
+    rank is omitted.
     """
     cards = inputs.cards
     columns: dict[str, Any] = {

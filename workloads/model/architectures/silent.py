@@ -34,7 +34,7 @@ SHAPELESS = frozenset(
         "vocab_size_per_layer_input",
     ]
 )
-"""Fields that sound like shape and are known to say nothing of it (training, sampling, routing)."""
+"""Fields whose names sound like shape but do not affect it (training, sampling, routing)."""
 
 SILENT = (
     "_attn_implementation",
@@ -108,7 +108,7 @@ SHAPELY = (
 
 
 def may_be_shape(key: str) -> bool:
-    """Whether a field of this name, which nobody read, may change the shape."""
+    """Whether an unread field of this name may change the shape."""
     if key in SHAPELESS or any(part in key for part in SILENT):
         return False
     return key.startswith("n_") or any(part in key for part in SHAPELY)
