@@ -18,7 +18,7 @@ FORMATS = ("vllm", "csv")
 
 ITLS_OMITTED = (
     "inter-token latencies are stored as a histogram, not per token; their mean, median, std and"
-    "  percentiles are included"
+    " percentiles are included"
 )
 
 

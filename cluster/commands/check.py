@@ -1,4 +1,4 @@
-"""``corsair-sim check``: does it fit, what will it be like, how long will the simulation take."""
+"""``corsair-sim check``: fit, expected performance, running time of the simulation."""
 
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -50,7 +50,7 @@ def _one(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
 
 
 def _two(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
-    """Each pool as a machine of its own."""
+    """Check each pool as a separate cluster."""
     from cluster.disaggregated.placement import assemble_pools
     from cluster.scenario.pools import POOLS
     from cluster.serving.estimate import forecast
@@ -109,6 +109,6 @@ def _rows(stages: list[dict[str, object]]) -> list[list[object]]:
 def _load(found: dict[str, object]) -> str:
     load = found["utilisation"]
     if not isinstance(load, float):
-        return "Load: a closed loop sends as fast as it is answered"
+        return "Load: a closed loop sends on completion"
     said = f"Load: about {100 * load:.0f} % of what a full replica can do"
-    return said + ("; queues will grow without end" if load > 1 else "")
+    return said + ("; queues will grow without limit" if load > 1 else "")

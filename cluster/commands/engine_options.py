@@ -11,7 +11,7 @@ from cluster.commands import terminal
 
 
 class Engine(StrEnum):
-    """Who carries a run out."""
+    """Engines that run a simulation."""
 
     local = "local"
     ray = "ray"
@@ -24,7 +24,7 @@ CardsPerActor = Annotated[
     str, typer.Option(help="Cards that one Ray actor hosts.", metavar="auto|N")
 ]
 RunsFolder = Annotated[
-    Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
+    Path, typer.Option("--out", help="Folder of runs; each run has a folder named by its run_id.")
 ]
 RayAddress = Annotated[
     str | None,
@@ -36,7 +36,7 @@ RayAddress = Annotated[
 
 
 class CarriedOut(TypedDict):
-    """The same, as the Python API takes it."""
+    """The same, as the Python API's type."""
 
     engine: Literal["local", "ray"]
     cards_per_actor: int | Literal["auto"]
@@ -49,7 +49,7 @@ def checked(engine: Engine, cards_per_actor: str, ray_address: str | None) -> Ca
     Raises
     ------
     typer.BadParameter
-        They do not fit together, or are no numbers where they should be.
+        They are inconsistent, or not numbers where numbers are needed.
     """
     if engine is Engine.local and (ray_address is not None or cards_per_actor != "auto"):
         raise typer.BadParameter("--ray-address and --cards-per-actor need --engine ray")
@@ -61,7 +61,7 @@ def checked(engine: Engine, cards_per_actor: str, ray_address: str | None) -> Ca
 
 
 def notice(*, quiet: bool) -> Callable[[str], None]:
-    """Where to tell what is done on Ray."""
+    """Reporter of progress on Ray."""
     return _silent if quiet else terminal.note
 
 

@@ -18,7 +18,7 @@ Name = Annotated[str, typer.Argument(help="Bundled name, or path of a YAML file.
 
 @app.command("list")
 def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
-    """The bundled hardware, and how well its figures are known."""
+    """List the bundled hardware with counts of figures by confidence."""
     from topology.catalog import CONFIDENCES, list_hardware, load_hardware
 
     entries = []
@@ -36,12 +36,12 @@ def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> N
 def show(
     name: Name = "corsair",
     figure: Annotated[
-        str, typer.Option("--figure", "-f", help="Only figures like this: card.*, *latency*.")
+        str, typer.Option("--figure", "-f", help="Only figures that match: card.*, *latency*.")
     ] = "*",
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Print a machine's figures with unit, confidence, low, high and source."""
+    """Print the figures of a hardware with unit, confidence, low, high and source."""
     from topology.catalog import load_hardware
 
     hardware = load_hardware(name)
@@ -66,11 +66,11 @@ def show(
 @app.command()
 def diff(
     first: Annotated[str, typer.Argument(help="Bundled name, or path of a YAML file.")],
-    second: Annotated[str, typer.Argument(help="What to compare it with.")],
+    second: Annotated[str, typer.Argument(help="Hardware to compare it with.")],
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Print the figures whose value differs between two machines."""
+    """Print the figures whose value differs between two kinds of hardware."""
     from topology.catalog import load_hardware
 
     one, other = load_hardware(first), load_hardware(second)
@@ -90,7 +90,7 @@ def diff(
 
 
 def _chosen(hardware: Hardware, pattern: str) -> list[Figure]:
-    """Figures whose name fits: a pattern, a section (card), or a part of the name."""
+    """Figures whose name matches: a pattern, a section (card), or a part of the name."""
     from fnmatch import fnmatchcase
 
     from topology.catalog.figures import nearest
@@ -112,7 +112,7 @@ def _written(figure: Figure) -> tuple[str]:
 
 
 def _shown(figure: Figure, unit: str) -> tuple[str]:
-    """The value in another figure's unit, so that two can be compared."""
+    """The value in another figure's unit, for comparison."""
     from topology.units import from_si
 
     return (f"{from_si(figure.value, unit):.10g}",)
@@ -124,7 +124,7 @@ def _range(figure: Figure) -> tuple[str, str]:
 
 
 def _record(figure: Figure) -> dict[str, object]:
-    """A figure in SI, and as its file writes it."""
+    """A figure in SI, and in the unit of its file."""
     value, low, high = figure.in_datasheet_unit()
     return {
         "name": figure.name,

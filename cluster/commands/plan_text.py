@@ -1,4 +1,4 @@
-"""What ``corsair-sim plan`` says to people."""
+"""Text output of ``corsair-sim plan``."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def plan_text(
     found: "Plans", best: Sequence[Mapping[str, Any]], out: Path | None, write: Path | None
 ) -> str:
-    """Say what was scored, what is best, what was simulated, and what cannot be had."""
+    """Print counts, the best candidates, simulations, and infeasible candidates by reason."""
     scored = found.scored
     limits = ", ".join(f"{name} {value:g}" for name, value in found.slo.items() if value)
     parts = [
@@ -23,7 +23,7 @@ def plan_text(
         "",
         _ranking(best) if best else "no candidate meets the SLO",
         "",
-        f"* nothing has more tokens/s/user and tokens/s/card "
+        f"* Pareto front of tokens/s/user and tokens/s/card "
         f"({int(found.columns['pareto'].sum()):,} such candidates in all)",
         *([*_verified(found)] if found.verified else []),
         "",

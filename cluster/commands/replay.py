@@ -13,7 +13,7 @@ from results.default_dirs import RUNS
 app = typer.Typer()
 
 MOST_PLACES = 5
-"""Switches and links that the summary tells of."""
+"""Number of switches and links in the summary."""
 
 
 @app.command()
@@ -100,7 +100,7 @@ def _steps(summary: Mapping[str, Any]) -> str:
 
 
 def _bubbles(bubbles: Sequence[float]) -> str:
-    """The stages between which the bubbles lie."""
+    """The stages with the least and the most bubble."""
     if len(bubbles) < 2:
         return ""
     least, most = (pick(range(len(bubbles)), key=bubbles.__getitem__) for pick in (min, max))

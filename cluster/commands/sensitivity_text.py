@@ -1,4 +1,4 @@
-"""A sensitivity study in words: which assumption moves what, and how wide the bands are."""
+"""Text of a sensitivity study: effects of assumptions, and ranges of metrics."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ SHOWN = 10
 def print_sensitivity(
     found: "Sensitivity", *, draw: Path | None, as_json: bool, quiet: bool
 ) -> None:
-    """Print the study, and draw its first tornado where that is asked for."""
+    """Print the study, and draw its first tornado if requested."""
     text = "\n\n".join(
         [
             *(_swings(metric, swings) for metric, swings in found.swings.items()),
@@ -31,13 +31,13 @@ def print_sensitivity(
 
 def _swings(metric: str, swings: "Sequence[Swing]") -> str:
     if not swings:
-        return f"{metric}: no figure moves it"
+        return f"{metric}: no figure changes it"
     rows = [
         [swing.figure, swing.confidence, swing.low, swing.high, f"{100 * swing.size:.1f} %"]
         for swing in swings[:SHOWN]
     ]
-    more = f"\n({len(swings) - SHOWN} further figures move it less)" if len(swings) > SHOWN else ""
-    head = f"{metric}: {swings[0].base:.4g} as it is"
+    more = f"\n({len(swings) - SHOWN} more figures change it less)" if len(swings) > SHOWN else ""
+    head = f"{metric}: {swings[0].base:.4g} at the values"
     return (
         head
         + "\n"
@@ -50,7 +50,7 @@ def _bands(bands: "Sequence[Band]") -> str:
     rows = [[band.metric, band.base, band.p5, band.p50, band.p95] for band in bands]
     count = bands[0].samples
     return f"All figures at once, {count:,} draws over their ranges:\n" + terminal.table(
-        ("metric", "as it is", "5 %", "median", "95 %"), rows
+        ("metric", "at the values", "5 %", "median", "95 %"), rows
     )
 
 

@@ -1,4 +1,4 @@
-"""``corsair-sim validate``: published figures beside simulated ones, misses and all."""
+"""``corsair-sim validate``: published figures beside simulated ones, misses included."""
 
 from collections import Counter
 from itertools import groupby
@@ -24,7 +24,7 @@ outside  reported beside it, without a tolerance"""
 
 @app.command()
 def validate(*, as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
-    """Set each published figure beside the simulated one; a miss is reported, not an error."""
+    """Compare each published figure with the simulated one; a miss is reported, not an error."""
     from cluster.studies.published import load_published
     from cluster.studies.validate import validate as compare
     from topology.catalog import load_hardware

@@ -58,7 +58,7 @@ def refused(argv: list[str], capsys: pytest.CaptureFixture[str]) -> tuple[int, s
     assert err.startswith("corsair-sim: error: ")
     assert err.count("corsair-sim: error: ") == 1
     assert "Traceback" not in err
-    assert "fault of corsair-sim" not in err
+    assert "internal error" not in err
     assert sorted(Path.cwd().rglob("*")) == before
     return code, err.removeprefix("corsair-sim: error: ").strip()
 

@@ -103,7 +103,7 @@ def test_a_map_is_drawn_exported_and_read_back(tmp_path: Path) -> None:
 def test_a_whole_map_has_its_own_size(tmp_path: Path) -> None:
     told("topology", "export", "--out", str(tmp_path / "map.yaml"), "--level", "pair")
 
-    with pytest.raises(TopologyError, match="is a whole map: racks cannot be chosen"):
+    with pytest.raises(TopologyError, match="is a complete topology: racks cannot be set"):
         said("topology", "show", str(tmp_path / "map.yaml"), "--racks", "2")
 
 

@@ -132,6 +132,6 @@ def test_the_command_tells_and_draws(
 
 def test_words_of_a_study_without_it_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "some.yaml", "--figures", "card.*"]) == 2
-    assert "belong to --sensitivity" in capsys.readouterr().err
+    assert "need --sensitivity" in capsys.readouterr().err
     assert main(["sweep", "--sensitivity", "--limit", "3"]) == 2
     assert "a study needs all its points" in capsys.readouterr().err
