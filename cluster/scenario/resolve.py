@@ -1,6 +1,6 @@
-"""From names to content: hardware, model, formats, plan and requests, and the run's identity.
+"""Resolves names to content: hardware, model, formats, plan and requests, and the run's identity.
 
-The only opener of inputs: whatever comes after it depends on values alone.
+Only this module opens inputs; all later code depends on values alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,38 +31,38 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resolved:
-    """A scenario with everything that its names stood for."""
+    """A scenario with its names resolved."""
 
     scenario: Scenario
     hardware: Hardware
     model: Model
     formats: Formats
     plan: Plan
-    """With ``replicas`` counted: ``auto`` has become as many as the cluster holds, at least 1."""
+    """With ``replicas`` resolved: ``auto`` is as many as the cluster holds, at least 1."""
     requests: "Requests"
     concurrency: int
-    """Users of a closed loop; 0 for arrivals as given."""
+    """Users of a closed loop; 0 for an open loop."""
     max_model_len: int
     prefix_caching: bool
     inputs: tuple[Mapping[str, object], ...]
-    """Files that were read: what for, name, sha256, bytes."""
+    """Files that were read: use, name, sha256, bytes."""
     run_id: str
     machine_id: str
-    """The same for runs that differ in their traffic only: they share layout and prices."""
+    """Equal for runs that differ in their traffic only: they share placement and prices."""
     cards: range | None = None
-    """The cards of the map that it may use; None: all."""
+    """The cards of the topology that it may use; None: all."""
     role: Literal["prefill", "decode"] | None = None
-    """Of one pool; None: it does both."""
+    """Role of one pool; None: prefill and decode."""
     pools: "tuple[Resolved, Resolved] | None" = None
-    """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
+    """Of a disaggregated run, prefill and decode as separate runs; ``plan`` is the first's."""
 
     @property
     def begin_ps(self) -> int:
-        """Where the window begins that all figures of the run are of; the same for its pools."""
+        """Start of the window of all figures of the run; the same for its pools."""
         return begin_ps(self.requests.arrival_ps, self.scenario.warmup_s)
 
     def carrying(self, requests: "Requests") -> "Resolved":
-        """The same with these requests, in its pools too."""
+        """A copy with these requests, in its pools too."""
         pools = None
         if self.pools is not None:
             prefill, decode = (replace(pool, requests=requests) for pool in self.pools)
@@ -71,12 +71,12 @@ class Resolved:
 
 
 OF_TRAFFIC = ("requests", "slo", "warmup_s")
-"""Of a run's content, what changes neither layout nor prices."""
+"""Keys of a run's content that change neither placement nor prices."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Openers:
-    """Who opens what a scenario names; whoever resolves many keeps what was opened."""
+    """Opener of a scenario's inputs; a caller that resolves many may cache them."""
 
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
@@ -86,7 +86,7 @@ class Openers:
 
 
 def content_text(opened: "Hardware | Model | Requests") -> Encoded:
-    """What has been opened as the identity of a run has it: without names and notes."""
+    """An opened input as part of a run's identity: without names and notes."""
     if isinstance(opened, Hardware):
         return encoded({name: figure.value for name, figure in opened.figures.items()})
     if isinstance(opened, Model):
@@ -96,7 +96,7 @@ def content_text(opened: "Hardware | Model | Requests") -> Encoded:
 
 @lru_cache(maxsize=64)
 def formats_text(formats: Formats) -> Encoded:
-    """Number formats as the identity of a run has them: without names."""
+    """Number formats as part of a run's identity: without names."""
     return encoded({use: {**each, "name": ""} for use, each in asdict(formats).items()})
 
 
@@ -110,12 +110,12 @@ FROM_DISK = Openers(
 
 
 def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
-    """Open what the scenario names and give the run its identity.
+    """Open the scenario's inputs and compute the run's identity.
 
     Raises
     ------
     ScenarioError, ModelError, FormatError, PlanError, TraceError, TopologyError, DocumentError
-        From the room that knows the input; all carry ``exit_code`` 2.
+        From the package of the input; all have ``exit_code`` 2.
     """
     scenario = completed(scenario)
     if scenario.workload.is_replayed or scenario.model is None:
@@ -159,7 +159,7 @@ def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
 
 
 def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[str, object]:
-    """What a run depends on beside hardware, model, scheduler and requests."""
+    """The content of a run besides hardware, model, scheduler and requests."""
     return {
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
@@ -176,7 +176,7 @@ def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[
 
 
 def _scheduler_content(scenario: Scenario, model: Model, requests: "Requests") -> dict[str, object]:
-    """The scheduler with what its ``auto`` and its defaults have become."""
+    """The scheduler with ``auto`` and defaults resolved."""
     scheduler = scenario.scheduler
     return {
         **scheduler.model_dump(),
@@ -188,7 +188,7 @@ def _scheduler_content(scenario: Scenario, model: Model, requests: "Requests") -
 def _pools_content(
     pools: Pools, transfer: Transfer | None, content: Mapping[str, object]
 ) -> dict[str, object]:
-    """The same of a disaggregated run: what each pool has of its own stands with the pool."""
+    """The same of a disaggregated run; a pool's own keys are under the pool."""
     kept = {name: content[name] for name in content if name not in (*INHERITED, "router")}
     return {
         **kept,
@@ -202,20 +202,20 @@ def _max_model_len(scheduler: Scheduler, model: Model) -> int:
 
 
 def _caches(scheduler: Scheduler, requests: "Requests") -> bool:
-    """Whether prefixes are looked for: they are where it is wanted and requests tell of them."""
+    """Whether prefix caching is used: if it is enabled and requests have block ids."""
     return requests.hash_ids is not None and scheduler.enable_prefix_caching in (True, "auto")
 
 
 def _divided(whole: Resolved, requested: Pools) -> Resolved:
-    """The run with its pools, each of which is a run on cards of its own."""
+    """The run with its pools, each a run on its own cards."""
     prefill = _pool(whole, "prefill", requested.prefill, 0)
     decode = _pool(whole, "decode", requested.decode, requested.prefill.cards)
     router = requested.decode.router
     if decode.plan.replicas > 1 and router not in ("round_robin", "random"):
         raise ScenarioError(
             f"pools.decode.router is {router!r}; must be 'round_robin' or 'random' for "
-            f"{decode.plan.replicas} replicas: KV is sent to a replica before it is known how busy "
-            "that will be when the KV arrives"
+            f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
+            "its arrival is known"
         )
     return replace(whole, plan=prefill.plan, pools=(prefill, decode))
 
@@ -244,8 +244,8 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
 def _machine_id(content: Mapping[str, object], scenario: Scenario, model: Model) -> str:
     """The identity of layout and prices.
 
-    The seed matters where tokens are dealt to experts, the requests where ``auto`` places weights
-    for them.
+    It includes the seed if tokens are routed to experts, and the requests if ``auto`` places
+    weights.
     """
     dropped = {*OF_TRAFFIC, "seed"}
     if any(layer.mlp.experts for layer in model.layers):
@@ -263,7 +263,7 @@ def formats_of(scenario: Scenario) -> Formats:
 
 
 def plan_of(scenario: Scenario, cards: int | None = None) -> Plan:
-    """The plan with its replicas counted, on so many cards (None: all of the cluster)."""
+    """The plan with its replicas resolved, on ``cards`` cards (None: all of the cluster)."""
     wanted, size = scenario.plan, scenario.cluster
     if cards is None:
         cards = size.racks * size.servers_per_rack * size.cards_per_server

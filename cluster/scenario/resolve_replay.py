@@ -1,4 +1,4 @@
-"""From names to content for an operation trace: what runs on what, and the run's identity."""
+"""Resolves names to content for an operation trace, and the run's identity."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """A model to be laid on racks of cards."""
+    """A model to place on racks of cards."""
 
     scenario: Scenario
     hardware: Hardware
@@ -40,33 +40,33 @@ class Planned:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResolvedReplay:
-    """A replay with everything that its names stood for."""
+    """A replay with its names resolved."""
 
     scenario: Scenario
     program: "Program | None"
-    """As read; None where it is generated, which takes the machine's own figures."""
+    """The program as read; None if it is generated, which needs the hardware's figures."""
     network: Network | None
-    """A plain network in place of racks."""
+    """A plain network instead of racks."""
     hardware: Hardware | None
     """Of the racks."""
     planned: Planned | None
-    """The model on the racks, where one is named."""
+    """The model on the racks, if one is named."""
     endpoint: "Endpoint | None"
     notes: tuple[str, ...]
-    """What a reader of the trace could not use."""
+    """Notes of the reader about unused content."""
     inputs: tuple[Mapping[str, object], ...]
-    """Files that were read: what for, name, sha256, bytes."""
+    """Files that were read: use, name, sha256, bytes."""
     run_id: str
 
 
 def resolve_replay(scenario: Scenario) -> ResolvedReplay:
-    """Open what the scenario names and give the run its identity.
+    """Open the scenario's inputs and compute the run's identity.
 
     Raises
     ------
     ScenarioError, ProgramError, ChakraError, ModelError, FormatError, PlanError, TopologyError,
     DocumentError
-        From the room that knows the input; all carry ``exit_code`` 2.
+        From the package of the input; all have ``exit_code`` 2.
     """
     workload = scenario.workload
     if not workload.is_replayed:
@@ -113,7 +113,7 @@ def _content(
     planned: Planned | None,
     endpoint: "Endpoint | None",
 ) -> dict[str, object]:
-    """What a run depends on beside the operations themselves."""
+    """The content of a run besides the operations themselves."""
     return {
         "reading": _reading(scenario),
         "network": None if network is None else _network_content(network),
@@ -154,7 +154,7 @@ def _planned(scenario: Scenario, hardware: Hardware | None) -> Planned | None:
 
 
 def _seated(scenario: Scenario, plan: Plan) -> Scenario:
-    """The scenario with seats for all sequences of a generated program: they are all there."""
+    """The scenario with max_num_seqs raised to all sequences of a generated program."""
     requested = scenario.workload.program
     if not isinstance(requested, ProgramSteps):
         return scenario
@@ -168,7 +168,7 @@ def _seated(scenario: Scenario, plan: Plan) -> Scenario:
 def _program(
     scenario: Scenario, endpoint: "Endpoint | None"
 ) -> "tuple[Program | None, tuple[str, ...]]":
-    """The program where it is read, and what is to be said about it."""
+    """The program if it is read, and notes about it."""
     workload = scenario.workload
     if isinstance(workload.program, ProgramSteps):
         return None, ()
@@ -188,7 +188,7 @@ def _program(
     )
     notes = trace.notes.lines()
     if scenario.model is not None:
-        notes = (*notes, "model and plan play no part: a Chakra trace brings its own operations")
+        notes = (*notes, "model and plan are not used: a Chakra trace has its own operations")
     return to_program(trace, endpoint), notes
 
 
@@ -211,7 +211,7 @@ def _request_content(planned: Planned | None) -> dict[str, object]:
 
 
 def _reading(scenario: Scenario) -> dict[str, object]:
-    """How a Chakra folder is read, but not where it lies."""
+    """Options of reading a Chakra folder, without its path."""
     if scenario.workload.chakra is None:
         return {}
     return _folder(scenario).model_dump(include={"control", "copies"})
@@ -222,7 +222,7 @@ def _network_content(network: Network) -> list[dict[str, object]]:
 
 
 def _planned_content(planned: Planned | None) -> dict[str, object]:
-    """All that the work of a model depends on, and nothing that only serving knows."""
+    """The content that a model's operations depend on, without keys of serving."""
     if planned is None:
         return {}
     scenario = planned.scenario

@@ -160,7 +160,7 @@ def test_a_wrong_trace_is_named_with_line_and_column(
         ("workload.rate_scale=-1", "workload.rate_scale is -1; must be at least 1e-09"),
         ("workload.rate_scale=.nan", "workload.rate_scale is nan; must be finite"),
         ("workload.rate_scale=fast", "workload.rate_scale is 'fast'; must be a number"),
-        ("workload.limit=5", "cut a trace; for synthetic traffic say how many requests"),
+        ("workload.limit=5", "cut a trace; synthetic traffic has a number of requests"),
         ("workload={}", "give exactly one of trace"),
         ("slo.ttft_s=1.0e+300", "slo.ttft_s is 1e+300; must be at most"),
         ("warmup_s=.inf", "warmup_s is inf; must be finite"),

@@ -1,4 +1,4 @@
-"""Ctrl-C that cannot get lost on its way through compiled code."""
+"""Ctrl-C handling that survives compiled code."""
 
 import signal
 import threading
@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """Remembers that Ctrl-C was pressed, should its exception be swallowed on the way."""
+    """Records that Ctrl-C was pressed, in case its exception is swallowed."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -26,7 +26,7 @@ class Interrupt:
 
 @contextmanager
 def interruptible() -> Iterator[Interrupt]:
-    """While this is open, Ctrl-C is remembered; only where the main thread runs it."""
+    """Record Ctrl-C inside this block; only in the main thread."""
     interrupt = Interrupt()
     usual = threading.current_thread() is threading.main_thread()
     if not usual or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:

@@ -73,7 +73,7 @@ def test_pools_and_transfer_name_the_run() -> None:
         ({"pools": {"prefill": {"cards": 0}}}, "pools.prefill.cards is 0; must be at least 1"),
         ({"pools": {"prefil": {}}}, "did you mean 'prefill'?"),
         ({"pools": {"decode": {"plans": {}}}}, "did you mean 'plan'?"),
-        ({"pools": None, "transfer": {}}, "there are none: give pools"),
+        ({"pools": None, "transfer": {}}, "needs pools, and there are none"),
         ({"transfer": {"mode": "layers"}}, "did you mean 'layerwise'?"),
         ({"pools": {"decode": {"plan": {"tensor_parallel_size": 3}}}}, "pools.decode: llama"),
         (

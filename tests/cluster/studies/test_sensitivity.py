@@ -103,7 +103,7 @@ def test_another_study_in_the_same_folder_needs_to_be_told_to_drop_the_first(
 ) -> None:
     sensitivity(tiny, samples=3, figures=("simd.lanes",), out=tmp_path)
 
-    with pytest.raises(SweepError, match="let them go with --drop"):
+    with pytest.raises(SweepError, match="delete them with --drop"):
         sensitivity(tiny, samples=2, figures=("simd.lanes",), out=tmp_path)
     again = sensitivity(tiny, samples=2, figures=("simd.lanes",), out=tmp_path, drop=True)
     assert again.bands["mean_tpot_ms"].samples == 2
