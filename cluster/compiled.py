@@ -64,7 +64,7 @@ def called(function: Function) -> Function:
 
 
 def _jit(function: Function, *, forceinline: bool = True, **options: bool) -> Function:
-    """Ask numba with the options that hold for all our code.
+    """Call numba with the options of all our code.
 
     Reference counts of arrays are off, since kernels own no memory, and calls are inlined, since
     their arguments are many words long: measured, a serving step takes 350 ns with both, 1,200 ns
@@ -84,7 +84,7 @@ def bounds_checked() -> bool:
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """Say on stderr, once, that something is being compiled, if anything is, while this is open."""
+    """Report on stderr, once, that the engine is compiled, if it is inside this block."""
     with event.install_listener("numba:compile", _Notice()):
         yield
 

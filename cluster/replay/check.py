@@ -1,4 +1,4 @@
-"""What the replay engines refuse: each function names what is wrong, and where."""
+"""Checks of replay inputs: each function names the error and its place."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ from cluster.replay.interface import Kind, Operations, ReplayError
 from cluster.replay.kernel.state import LONGEST_PS
 
 MOST_QUEUES = 1 << 24
-"""Ranks times streams; more is certainly a mistake."""
+"""Limit of ranks times streams; more is certainly a mistake."""
 MOST_REPEATS = 1 << 31
 MOST_BYTES = 1 << 53
 """Over one resource by one leg: exact as a float64."""
@@ -70,7 +70,7 @@ def _check_groups(operations: Operations) -> None:
 
 
 def _check_kinds(operations: Operations, ranks: int) -> None:
-    """What goes with each kind of operation."""
+    """Required columns of each kind of operation."""
     kind = operations.kind
     work, collective = kind == Kind.WORK, kind == Kind.COLLECTIVE
     between = ~(work | collective)
@@ -108,7 +108,7 @@ def _refuse(wrong: npt.NDArray[np.bool_], why: str, operations: Operations) -> N
 
 
 def check_transfers(transfers: Transfers) -> None:
-    """Every leg can be run: positive work where something is used, shares within FULL."""
+    """Check the legs: positive work where resources are used, shares within FULL."""
     legs, uses = transfers.legs, len(transfers.use_resource)
     for name in ("latency_ps", "work_ps", "then"):
         _check_column(name, getattr(transfers, name), legs, FabricError)
@@ -151,7 +151,7 @@ def _check_column(
 def _check_range(
     name: str, column: Integers, least: int, most: int, error: type[ValueError] = ReplayError
 ) -> None:
-    """Every entry within least..most."""
+    """Check that every entry is within least..most."""
     wrong = (column < least) | (column > most)
     if wrong.any():
         place = int(np.argmax(wrong))

@@ -1,4 +1,4 @@
-"""The loop: all that follows from what is known, then the next time at which legs come or go."""
+"""The loop: all consequences of known times, then the next time at which legs enter or leave."""
 
 from cluster.compiled import compiled
 from cluster.replay.interface import LAST_PS
@@ -13,7 +13,7 @@ from cluster.replay.kernel.state import COMING, DONE, LATE, RUNNING, STUCK, Stat
 def advance(state: State, events: int) -> int:
     """Run on for at most so many starts, entries, leaves and settlements; return those left.
 
-    The control record says how things stand then: RUNNING, DONE, LATE (something would end after
+    The control record then has the status: RUNNING, DONE, LATE (something would end after
     LAST_PS) or STUCK (operations are left, but they wait for each other).
     """
     control = state.control[0]

@@ -1,4 +1,4 @@
-"""Legs come into the fabric and go."""
+"""Entry and exit of legs."""
 
 from cluster.compiled import inlined
 from cluster.perf_model.collectives.transfers import FULL

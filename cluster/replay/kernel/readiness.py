@@ -1,7 +1,7 @@
 """Starts and ends operations as soon as their times are known, also ahead of the clock.
 
-Nothing but the fabric needs a clock: every other time is a maximum and a sum of times known
-already. What begins later hangs on a leg that is still under way, so it cannot begin before it.
+Only the fabric needs a clock: every other time is a maximum and a sum of known times. Later events
+depend on a leg that is still active, so they cannot precede it.
 """
 
 from cluster.compiled import inlined

@@ -7,12 +7,12 @@ from cluster.replay.reference.transfer_legs import Flow
 
 
 class Fabric:
-    """Knows who is active; finds speeds when it is told that a time is over."""
+    """Tracks the active flows and recomputes speeds after each instant."""
 
     def __init__(self, *, contended: bool) -> None:
         self.contended = contended
         self.active: dict[int, Flow] = {}
-        """By matched call, which has one leg under way at a time."""
+        """By matched call, which has one active leg at a time."""
         self.flows: list[Flow] = []
         """All that ever were."""
         self._changed = False
@@ -28,7 +28,7 @@ class Fabric:
         return min(times, default=None)
 
     def take_leaving(self, now_ps: int) -> Sequence[Flow]:
-        """Remove the flows whose time has come."""
+        """Remove the flows that end now."""
         leaving = [flow for flow in self.active.values() if flow.leave_ps == now_ps]
         for flow in leaving:
             del self.active[flow.matched_call]
@@ -36,7 +36,7 @@ class Fabric:
         return leaving
 
     def find_speeds(self, now_ps: int) -> Sequence[Flow]:
-        """Give every flow the speed that suits those who are active; return them all."""
+        """Set the speed of every active flow; return them all."""
         if not self._changed:
             return ()
         self._changed = False

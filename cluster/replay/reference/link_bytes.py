@@ -1,4 +1,4 @@
-"""What every link carried, bin by bin."""
+"""Bytes of every link by time bin."""
 
 from collections.abc import Sequence
 

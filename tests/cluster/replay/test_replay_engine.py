@@ -291,7 +291,7 @@ def test_members_that_name_different_transfers_are_refused(
 ) -> None:
     rows = [{"rank": rank, "kind": COLLECTIVE, "group": 0, "transfer": rank} for rank in (0, 1)]
 
-    with pytest.raises(ReplayError, match="operations 0 and 1 meet, but name transfers 0 and 1"):
+    with pytest.raises(ReplayError, match="operations 0 and 1 match, but name transfers 0 and 1"):
         replay(program(rows, groups=[[0, 1]]), wires({"size_bytes": 10}, {"size_bytes": 20}))
 
 
@@ -300,7 +300,7 @@ def test_a_meeting_of_passive_members_only_is_refused(
 ) -> None:
     rows = [{"rank": 0, "kind": COLLECTIVE, "group": 0, "passive": 1}]
 
-    with pytest.raises(ReplayError, match="operation 0 meets nobody who is not passive"):
+    with pytest.raises(ReplayError, match="operation 0 matches only passive members"):
         replay(program(rows, groups=[[0]]), wires())
 
 
