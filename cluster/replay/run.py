@@ -39,7 +39,7 @@ MOST_OPERATIONS = 10**8
 
 
 class ProgramTooLongError(ValueError):
-    """More operations than a run has memory for."""
+    """More operations than fit in memory."""
 
     exit_code: ClassVar[int] = 3
 
@@ -51,16 +51,16 @@ class Racks:
     graph: "Graph"
     routes: Routes
     card_of: Integers
-    """[rank] card of each rank, in the order of the map."""
+    """[rank] card of each rank, in the order of the topology."""
     stages: int
-    """Of a replica; 0 where the ranks are no pipeline that we know of."""
+    """Stages of a replica; 0 without a known pipeline."""
     stage_of: Integers
-    """[rank] replica x stages + stage; -1 where it is not known."""
+    """[rank] replica x stages + stage; -1 if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplayMachine:
-    """A program on a machine, every operation priced and every call with its transfer."""
+    """A program on hardware, with priced operations and transfers of all calls."""
 
     program: Program
     work: Work
@@ -69,14 +69,14 @@ class ReplayMachine:
     racks: Racks | None
     network: Network | None
     energy: ProgramEnergy | None = None
-    """Of a model's program on cards; a recorded trace does not say what was computed how."""
+    """Of a model's program on cards; a recorded trace has no such counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplayOutcome:
-    """What was run and when it happened; the engine may have more rows than the program.
+    """The program and its times; the engine may have more rows than the program.
 
-    Where repeats had to be written out, the program's template is the whole of it here.
+    If repeats were expanded, the template is the whole program here.
     """
 
     operations: Operations
@@ -102,9 +102,9 @@ class ReplayOutcome:
 
 
 def assemble_replay(resolved: ResolvedReplay, pricing: RowPricing = price_rows) -> ReplayMachine:
-    """Generate what is to be generated, price it and route its calls.
+    """Generate the program if needed, price it and route its calls.
 
-    ``pricing`` prices a model's program; recorded traces bring times or sizes along.
+    ``pricing`` prices a model's program; recorded traces have times or sizes.
 
     Raises
     ------
@@ -128,7 +128,7 @@ def run_replay(
     Raises
     ------
     ReplayError, FabricError, DeadlockError
-        Operations that make no sense or wait for each other for ever.
+        Invalid or deadlocked operations.
     ProgramTooLongError, RunTooLongError
         More operations than memory holds, or more than 106 simulated days.
     """
@@ -182,7 +182,7 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) ->
 
 
 def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
-    """A recorded trace on cards in the order of the map, rank by rank."""
+    """A recorded trace on cards in the order of the topology, rank by rank."""
     program, hardware = _read(resolved), resolved.hardware
     if hardware is None:
         raise ReplayError("neither hardware nor a network is named")
@@ -248,7 +248,7 @@ def _wired(
     racks: Racks | None = None,
     network: Network | None = None,
 ) -> ReplayMachine:
-    """Give every call of the program its transfer."""
+    """Make the transfers of all calls of the program."""
     return ReplayMachine(
         program=program,
         work=work,

@@ -1,4 +1,4 @@
-"""A program with its prices becomes what the engine replays."""
+"""Converts a priced program to the engine's input."""
 
 import numpy as np
 
@@ -12,13 +12,13 @@ from workloads.program import Program
 def operations_of(program: Program, work: Work, calls: Calls) -> Operations:
     """The program's template and repeats as the engine's columns; operation = the program's op.
 
-    Receives are passive: a send does not wait until somebody looks for it. Exchanges that stay
-    inside a rank are work.
+    Receives are passive: a send does not wait for its receive to be posted. Exchanges inside a rank
+    are work.
 
     Raises
     ------
     ReplayError
-        Calls that cannot be paired.
+        Calls that cannot be matched.
     """
     own = program.operations
     joined = meets(program)

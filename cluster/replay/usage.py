@@ -1,4 +1,4 @@
-"""How each rank spends the run: computing, communicating, both at once, or neither."""
+"""Time of each rank by activity: computing, communicating, both at once, or neither."""
 
 from dataclasses import dataclass
 
@@ -16,9 +16,9 @@ class Usage:
     """Picoseconds of each rank; the union of intervals, so no time counts twice."""
 
     compute_ps: Integers
-    """[rank] at work, or preparing to communicate."""
+    """[rank] computing, or preparing to communicate."""
     communication_ps: Integers
-    """[rank] in a transfer that is under way; waiting for others is none."""
+    """[rank] in an active transfer; waiting for others is excluded."""
     overlap_ps: Integers
     """[rank] both at once."""
     idle_ps: Integers
@@ -26,7 +26,7 @@ class Usage:
 
 
 def work_of(operations: Operations) -> Integers:
-    """[n] what each row does while it lasts: COMPUTES and MOVES. The host's time is neither."""
+    """[n] activity of each row: COMPUTES and MOVES. The host's time is neither."""
     work = operations.kind == Kind.WORK
     network = operations.stream == NETWORK
     computes = ~work | ~(network | (operations.stream == HOST))
@@ -37,7 +37,7 @@ def work_of(operations: Operations) -> Integers:
 def usage_of(operations: Operations, replayed: Replayed, past: Past | None = None) -> Usage:
     """Measure every rank from 0 to the makespan.
 
-    ``past`` is ``past_of`` the same run and its ``work_of``, where it is at hand already.
+    ``past`` is ``past_of`` the same run and its ``work_of``, if already computed.
     """
     past = past or past_of(operations, replayed, work_of(operations))
     ranks = int(operations.rank.max(initial=-1)) + 1
@@ -69,9 +69,9 @@ def usage_of(operations: Operations, replayed: Replayed, past: Past | None = Non
 
 
 def covered(start: Integers, end: Integers) -> int:
-    """How much time lies in at least one of the intervals.
+    """Total time in at least one of the intervals.
 
-    Nobody is under way between the k-th end and the start after the k-th, where that is later.
+    No interval is active between the k-th end and the start after the k-th, if that is later.
 
     Examples
     --------

@@ -49,7 +49,7 @@ def test_crossed_sends_are_a_cycle_that_the_reference_names(
         replay_reference(program(CROSSED), wires())
 
     assert str(caught.value) == (
-        "deadlock: 4 of 4 operations wait for ever; a cycle: row 0 (send) waits for row 3 (recv) "
+        "deadlock: 4 of 4 operations wait forever; a cycle: row 0 (send) waits for row 3 (recv) "
         "waits for row 2 (send) waits for row 1 (recv) waits for row 0 (send); "
         "rank 0: row 0 (send) waits in message 0 from rank 0 to rank 1, tag 0 for rank 1, "
         "row 1 (recv) waits for row 0 (send); "
@@ -77,7 +77,7 @@ def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: Transf
         replay_reference(program(rows, [(0, 1, 2)]), wires())
 
     assert str(caught.value) == (
-        "deadlock: 3 of 6 operations wait for ever; "
+        "deadlock: 3 of 6 operations wait forever; "
         "call 1 of group 0, tag 0 is never made by rank 1; "
         "rank 0: row 3 (collective) waits in call 1 of group 0, tag 0 for rank 1; "
         "rank 2: row 4 (collective) waits in call 1 of group 0, tag 0 for rank 1, "
