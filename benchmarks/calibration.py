@@ -1,4 +1,4 @@
-"""Write docs/calibration-matrix.md: the fitted dispatch and what it predicts, under every choice.
+"""Write docs/calibration-matrix.md: the fitted dispatch and its predictions, under every choice.
 
 Run ``python benchmarks/calibration.py``; it takes a minute or two.
 """
@@ -42,12 +42,13 @@ HEAD = """# Calibration matrix
 
 Written by `benchmarks/calibration.py`; do not edit.
 
-One constant is free: `card.dispatch_s`, the dispatch time of every operation of a stage. It is fitted
-so that Llama-3.1-8B on 8 cards decodes 60 sequences at the published 1.000 ms per token, and the
-published 2.0 ms and 30,000 tok/s of Llama-3.1-70B on 64 cards are then predicted with it. Fixed
+One constant is free: `card.dispatch_s`, the dispatch time of every operation of a stage. It is
+fitted so that Llama-3.1-8B on 8 cards decodes 60 sequences at the published 1.000 ms per token, and
+the published 2.0 ms and 30,000 tok/s of Llama-3.1-70B on 64 cards are then predicted with it. Fixed
 before the fit: context 1,024; MXINT8 weights, activations and cache; FP16 on the wire;
 chunk-pipelined hierarchical all-reduce; tensor groups of the four cards under one PCIe switch
-(8B: TP 4 x PP 2, 70B: TP 4 x PP 16). This rule for plans was chosen with knowledge of the 70B figure.
+(8B: TP 4 x PP 2, 70B: TP 4 x PP 16). This rule for plans was chosen with
+knowledge of the 70B figure.
 """
 
 MATRIX = """
@@ -86,8 +87,8 @@ def _headline() -> Iterator[str]:
             f" | {_off(steady.tpot_s, point.tpot_s)} | {steady.tokens_per_s:,.0f}"
             f" | {rate:,.0f} | {_off(steady.tokens_per_s, rate)} |"
         )
-    yield "\nMicroseconds per layer in a slot's loop (embedding, head, sends and the return path are"
-    yield "divided over the layers; the last two are network):\n"
+    yield "\nMicroseconds per layer in a slot's loop (embedding, head, sends and the return path"
+    yield "are divided over the layers; the last two are network):\n"
     yield "| point | " + " | ".join(BOUNDS) + " | all | slot loop ms | slowest stage ms |"
     yield "|---|" + "---|" * (len(BOUNDS) + 3)
     for name, point in (("8B", EIGHT_B), ("70B", SEVENTY_B)):
@@ -129,7 +130,7 @@ def _ranges() -> Iterator[str]:
 
 
 def _matters(name: str) -> bool:
-    """Figures that a steady decode in SRAM can feel, and that do not change what is on the map."""
+    """Figures that affect a steady decode in SRAM, and that do not change the topology."""
     timing = ("_s", "_clocks", "_per_clock", "efficiency", "lanes", "_hz")
     felt = ("dimc", "chiplet.noc", "simd", "package", "card", "pair", "server", "rack", "links")
     return name.startswith(felt) and name.endswith(timing) and name != "card.dispatch_s"

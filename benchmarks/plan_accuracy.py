@@ -2,8 +2,8 @@
 
 python benchmarks/plan_accuracy.py [first|second|third] [place,place,...]
 
-With arguments it only prints: the first or second table (cases that the model was looked at with)
-or the third (cases that it was not), or some rows of one.
+With arguments it only prints: the first or second table (development cases) or the third (held-out
+cases), or some rows of one.
 """
 
 import sys
@@ -26,7 +26,7 @@ REQUESTS = 20_000
 
 
 class Case(NamedTuple):
-    """One candidate, the traffic that it is given, and how much of it."""
+    """One candidate, its traffic, and its load."""
 
     model: str
     servers: int
@@ -35,7 +35,7 @@ class Case(NamedTuple):
     stages: int
     experts: int
     mode: Any
-    seats: int
+    max_num_seqs: int
     budget: int
     prompt: int
     output: int
@@ -159,7 +159,7 @@ def verified(case: Case) -> Verified:
 
 
 def full(case: Case) -> tuple[float, float]:
-    """Requests a second that it can serve: scored, and simulated with answers of many lengths."""
+    """Saturation throughput in requests/s: scored, and simulated with outputs of many lengths."""
     lengths = {"uniform": {"low": 2, "high": 2 * case.output - 2}}
     requested = _asked(case, 3000, lengths, 1.0)
     scored = plan(requested, choices=_as_it_is(case), load_at=0.5).candidates[0]
@@ -198,13 +198,13 @@ def _as_it_is(case: Case) -> Choices:
         memory_mode=(case.mode,),
         weights=("mxint8",),
         kv=("mxint8",),
-        max_num_seqs=(case.seats,),
+        max_num_seqs=(case.max_num_seqs,),
         max_num_batched_tokens=(case.budget,),
     )
 
 
 def _full_row(case: Case) -> str:
-    sizes = f"{case.seats}, {case.budget} | {case.prompt:,}, {case.output:,}"
+    sizes = f"{case.max_num_seqs}, {case.budget} | {case.prompt:,}, {case.output:,}"
     return f"| {case.model} | {_shape(case)} | {sizes} | {_cell(*full(case))} |"
 
 
@@ -215,7 +215,7 @@ def _shape(case: Case) -> str:
 
 def _row(case: Case, found: Verified) -> str:
     cells = [_cell(found.candidate[name], found.simulated[name]) for name in SIMULATED]
-    sizes = f"{case.seats}, {case.budget} | {case.prompt:,}, {case.output:,}"
+    sizes = f"{case.max_num_seqs}, {case.budget} | {case.prompt:,}, {case.output:,}"
     sizes += f"; {100 * case.load:.0f} %" if case.load != 0.7 else ""
     sizes += f"; burstiness {case.burstiness}" if case.burstiness != 1 else ""
     return f"| {case.model} | {_shape(case)} | {case.mode} | {sizes} | {' | '.join(cells)} |"

@@ -67,7 +67,7 @@ def test_blocks_are_compared_and_drawn(tmp_path: Path, capsys: Captured) -> None
     assert picture.read_text().startswith("<svg")
 
 
-def test_the_ridge_is_told(capsys: Captured) -> None:
+def test_the_ridge_is_printed(capsys: Captured) -> None:
     assert main(["formats", "ridge"]) == 0
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

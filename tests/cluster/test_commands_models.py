@@ -114,7 +114,7 @@ def test_a_model_that_is_not_simulated_is_refused_by_name(capsys: Captured, tmp_
     assert "not modelled: sparse attention" in capsys.readouterr().err
 
 
-def test_the_cache_of_a_sequence_counts_what_lies_in_the_windows(capsys: Captured) -> None:
+def test_the_cache_of_a_sequence_counts_the_windows(capsys: Captured) -> None:
     def shown(model: str, *words: str) -> int:
         assert main(["models", "show", model, "--json", *words]) == 0
         return int(json.loads(capsys.readouterr().out)["kv_bytes_per_sequence"])

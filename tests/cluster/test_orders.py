@@ -5,9 +5,9 @@ from cluster.perf_model.tables import BOUNDS
 from results import schema
 
 
-def test_the_bounds_of_a_card_s_time_stand_in_the_same_order_in_files() -> None:
+def test_the_bounds_of_a_card_s_time_have_the_same_order_in_files() -> None:
     assert schema.BOUNDS == BOUNDS
 
 
-def test_the_parts_of_its_energy_stand_in_the_same_order_in_files() -> None:
+def test_the_parts_of_its_energy_have_the_same_order_in_files() -> None:
     assert schema.PARTS == PARTS

@@ -59,7 +59,7 @@ def test_more_requests_than_can_be_answered_are_a_queue(
     assert limits(run, tmp_path)[0] == "queueing"
 
 
-def test_a_queue_whose_seats_are_taken_is_no_lack_of_memory_though_little_of_it_is_left(
+def test_a_queue_at_max_num_seqs_is_not_a_lack_of_memory(
     tmp_path: Path,
 ) -> None:
     crowd = {"requests": 500, "preset": "azure-conv-2023"}
@@ -80,7 +80,7 @@ def test_a_calm_run_is_limited_by_what_its_time_goes_into(
     assert limits(run, tmp_path) == [most]
 
 
-def test_what_lies_outside_of_the_calibrated_range_is_said(
+def test_values_outside_the_calibrated_range_are_reported(
     tmp_path: Path, run_small: Callable[..., Run]
 ) -> None:
     run = run_small(

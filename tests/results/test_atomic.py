@@ -65,7 +65,7 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path, where: str) -> N
     assert caught.value.exit_code == 2
 
 
-def test_publishing_replaces_what_stood_there(tmp_path: Path) -> None:
+def test_publishing_replaces_the_old_folder(tmp_path: Path) -> None:
     publish(finished(tmp_path, "run", "old"), "run")
     target = publish(finished(tmp_path, "run", "new"), "run")
 
@@ -93,7 +93,7 @@ def test_a_crash_between_the_renames_leaves_the_old_folder_to_be_found(tmp_path:
     assert (tmp_path / "run" / "file").read_text() == "old"
 
 
-def test_sweeping_removes_what_was_set_aside_once_the_new_one_stands(tmp_path: Path) -> None:
+def test_sweeping_removes_the_old_folder_once_the_new_one_exists(tmp_path: Path) -> None:
     finished(tmp_path, "run", "old").rename(tmp_path / ".old-run-4194305")
     publish(finished(tmp_path, "run", "new"), "run")
     sweep(tmp_path)
@@ -117,5 +117,5 @@ def test_sweeping_clears_after_the_dead_and_leaves_the_living_and_strangers(
     assert sorted(tmp_path.iterdir()) == sorted([alive, stranger])
 
 
-def test_nothing_stands_where_there_is_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_standing_run(tmp_path: Path) -> None:
     assert standing(tmp_path / "nowhere", "run") is None

@@ -63,7 +63,7 @@ def test_words_of_a_run_cannot_become_tags(
     assert "&lt;/script&gt;" in report_html([run])
 
 
-def test_two_runs_stand_side_by_side_with_their_changes(
+def test_two_runs_are_side_by_side_with_their_changes(
     tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
 ) -> None:
     parts = list(tables["cards"])

@@ -139,7 +139,7 @@ def test_a_failure_in_the_middle_leaves_no_trace(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_in_the_middle_keeps_the_run_that_stood_there(
+def test_a_failure_in_the_middle_keeps_the_old_run(
     run_folder: Path,
 ) -> None:
     before = {path.name: path.read_bytes() for path in run_folder.iterdir()}

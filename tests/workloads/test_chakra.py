@@ -94,7 +94,7 @@ def test_nodes_become_columns_in_their_units(tmp_path: Path) -> None:
     assert trace.notes.lines() == ()
 
 
-def test_a_node_stands_after_what_it_waits_for_else_by_id(tmp_path: Path) -> None:
+def test_a_node_follows_its_dependencies_and_else_its_id(tmp_path: Path) -> None:
     trace = trace_of(tmp_path, [node(9), node(1, data_deps=[8]), node(8), node(2)])
 
     assert trace.node.tolist() == [2, 8, 1, 9]
@@ -157,7 +157,7 @@ def test_groups_come_from_the_file_beside_the_traces(tmp_path: Path) -> None:
     assert trace.group.tolist() == [0, 1, 0, 1, 2, 1]
 
 
-def test_groups_may_stand_in_a_metadata_node_as_pytorch_writes_them(tmp_path: Path) -> None:
+def test_groups_may_be_in_a_metadata_node_as_pytorch_writes_them(tmp_path: Path) -> None:
     listed = json.dumps([{"pg_name": "3", "ranks": [0, 1]}, {"pg_name": "4", "ranks": []}])
     metadata = node(0, 1, inputs={"values": f"['{listed}']"})
     ranks = [[metadata, collective(1, pg_name="3"), collective(2, pg_name="4")] for _ in range(2)]
@@ -167,7 +167,7 @@ def test_groups_may_stand_in_a_metadata_node_as_pytorch_writes_them(tmp_path: Pa
     assert trace.notes.unknown_types == {}
 
 
-def test_one_rank_may_stand_for_many_that_run_alike(tmp_path: Path) -> None:
+def test_one_rank_may_be_copied_for_equal_ranks(tmp_path: Path) -> None:
     trace = trace_of(tmp_path, [node(0), collective(1)], copies=3)
 
     assert trace.rank.tolist() == [0, 0, 1, 1, 2, 2]

@@ -229,7 +229,7 @@ def test_a_choice_for_one_user_keeps_less_room_for_kv() -> None:
     assert blocks(1) < blocks(60)
 
 
-def test_prices_of_a_mixed_residency_lie_between_the_pure_ones() -> None:
+def test_prices_of_a_mixed_placement_are_between_the_pure_ones() -> None:
     layout = laid_out(memory={"mode": "capacity"})
     half = replace(layout.fit.residency.stages[0].layers[0], mlp=True)
     stages = tuple(
@@ -249,7 +249,7 @@ def test_prices_of_a_mixed_residency_lie_between_the_pure_ones() -> None:
 
 
 @pytest.mark.parametrize("ahead", [True, False])
-def test_only_what_lies_in_lpddr_streams(ahead: bool) -> None:
+def test_only_weights_in_lpddr_stream(ahead: bool) -> None:
     figures = {"chiplet.prefetch_bytes": 8e6 if ahead else 0.0}
     plan = {"tensor_parallel_size": 8}
     pins = {"attention": "sram", "mlp": "sram", "head": "sram"}

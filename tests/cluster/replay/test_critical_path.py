@@ -143,7 +143,7 @@ def test_a_program_of_nothing_has_no_path() -> None:
 
 @settings(max_examples=60, derandomize=True, database=None, deadline=None)
 @given(data=st.data())
-def test_the_path_lies_end_to_end_from_the_start_to_the_makespan(
+def test_the_path_is_contiguous_from_the_start_to_the_makespan(
     data: st.DataObject, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)

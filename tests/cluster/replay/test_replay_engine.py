@@ -217,7 +217,7 @@ def test_a_run_past_int64_is_refused(program: Program, wires: TransferModel) -> 
         replay(program(rows), wires())
 
 
-def test_two_ranks_that_receive_before_they_send_are_told_as_a_cycle(
+def test_two_ranks_that_receive_before_they_send_are_reported_as_a_cycle(
     program: Program, wires: TransferModel
 ) -> None:
     rows = [

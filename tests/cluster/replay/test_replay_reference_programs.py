@@ -82,7 +82,7 @@ def test_a_collective_begins_with_its_last_rank_and_ends_for_all_at_once(
 
 
 @both_engines
-def test_calls_meet_in_the_order_of_the_rows_and_not_of_time(
+def test_calls_match_in_row_order_not_in_time_order(
     engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Rank 0 makes its first call of tag 0 late, on stream 2; its second is there at once. Another

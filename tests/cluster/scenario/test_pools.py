@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused_by_the_pools_name(
     assert getattr(caught.value, "exit_code", None) == 3
 
 
-def test_what_lies_in_sram_is_chosen_for_what_a_pool_does() -> None:
+def test_sram_placement_is_chosen_by_the_role_of_the_pool() -> None:
     resolved = resolve(load(BASE))
     assert resolved.pools is not None
 

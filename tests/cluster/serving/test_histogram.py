@@ -24,7 +24,7 @@ def test_the_greatest_value_falls_into_the_last_bin() -> None:
 
 
 @given(value=st.integers(0, 63).flatmap(lambda bits: st.integers(0, 2**bits - 1)))
-def test_a_value_lies_between_the_edges_of_its_bin(value: int) -> None:
+def test_a_value_is_between_the_edges_of_its_bin(value: int) -> None:
     edges = lower_edges_ps()
     place = bin_of(value)
 

@@ -72,7 +72,7 @@ def test_five_percent_more_traffic_fails_and_the_answer_does_not() -> None:
     assert found.beyond.rate_scale == pytest.approx(1.05 * found.answer.rate_scale)
 
 
-def test_a_bound_that_nothing_meets_is_said_so() -> None:
+def test_an_unreachable_bound_is_reported() -> None:
     with pytest.raises(NoCapacityError, match="however slowly they come, they miss the SLO"):
         max_rate(asked(20), Objective(slo=Slo(tpot_s=1e-6)))
 

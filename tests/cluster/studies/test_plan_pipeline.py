@@ -61,19 +61,19 @@ def random_arrivals(chance: float) -> SimpleNamespace:
     return SimpleNamespace(facts=facts)
 
 
-def test_the_largest_of_normal_numbers_lies_where_it_is_known_to() -> None:
+def test_the_largest_of_normal_numbers_has_its_known_distribution() -> None:
     assert largest_of(1) == pytest.approx(0.0, abs=1e-6)
     assert largest_of(2) == pytest.approx(1 / math.sqrt(math.pi), rel=1e-5)
     assert largest_of(3) == pytest.approx(1.5 / math.sqrt(math.pi), rel=1e-5)
 
 
-def test_a_slot_takes_no_more_than_its_seats() -> None:
+def test_a_slot_takes_at_most_max_num_seqs() -> None:
     assert capped(10.0, 2.0, 1.0) == pytest.approx(2.0)  # they are never all taken
     assert capped(10.0, 40.0, 1.0) == pytest.approx(10.0)  # always
     assert capped(5.0, 5.0, 1.0) == pytest.approx(5.0 - 1 / math.sqrt(2 * math.pi))
 
 
-def test_who_comes_at_all_seldom_comes_with_others() -> None:
+def test_rare_requests_seldom_arrive_with_others() -> None:
     assert gathered(1e-9) == 1.0
     assert gathered(1.0) == pytest.approx(1 / (1 - math.exp(-1)))
 

@@ -78,7 +78,7 @@ def test_a_score_does_not_depend_on_where_its_search_begins(stages: int) -> None
         assert near[name] == pytest.approx(far[name], rel=1e-6)
 
 
-def test_who_comes_while_a_slot_only_decodes_waits_for_half_a_step() -> None:
+def test_a_request_during_decode_waits_for_half_a_step() -> None:
     assert closing_ps(1e-9, 0.0, 8.0) == pytest.approx(4.0)
     # rarely anybody comes: away for one step of 6, and then for 1 / (rate x 2) steps of 2
     assert closing_ps(1e-9, 6.0, 2.0) == pytest.approx(1.0, rel=1e-6)
@@ -97,7 +97,7 @@ def test_blocks_of_decoding_rows_are_counted_row_by_row() -> None:
     assert found.decodes == (9 + 2) / 2
 
 
-def test_a_mixed_cycle_lies_between_its_two_kinds() -> None:
+def test_a_mixed_cycle_is_between_its_two_kinds() -> None:
     assert mix_ps(2.0, 6.0, 0.0) == 2.0
     assert mix_ps(2.0, 6.0, 1.0) == 6.0
     assert mix_ps(2.0, 6.0, 0.5) == pytest.approx(3.0)

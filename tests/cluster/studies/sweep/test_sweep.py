@@ -202,7 +202,7 @@ def test_a_point_that_takes_too_long_is_recorded_and_the_rest_goes_on(tmp_path: 
 
 
 @pytest.mark.usefixtures("slow_requests")
-def test_failed_points_are_computed_again_when_asked(tmp_path: Path) -> None:
+def test_failed_points_are_retried_on_request(tmp_path: Path) -> None:
     axes = {"workload.synthetic.requests": [10, 300]}
     sweep({**DEFINITION, "axes": axes, "timeout_s": 100}, out=tmp_path)
     content = json.loads((tmp_path / "sweep.json").read_text())
