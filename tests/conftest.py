@@ -68,7 +68,7 @@ def constant_tables() -> Callable[..., PriceTables]:
 
 @pytest.fixture(scope="session")
 def serving_problems() -> st.SearchStrategy[Problem]:
-    """Traffic, tables and limits that bring every rule of serving into play."""
+    """Traffic, tables and limits that exercise every rule of serving."""
     return problems()
 
 
@@ -80,7 +80,9 @@ def starved_problems() -> st.SearchStrategy[Problem]:
 
 def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:
     """Tables in which only linear layers take time."""
-    from cluster.serving.linear_prices import linear_prices  # compiled: only for those who serve
+    from cluster.serving.linear_prices import (
+        linear_prices,
+    )  # compiled: imported only where serving needs it
 
     return linear_prices(linear_ps, max_num_seqs, stage_class)
 

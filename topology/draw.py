@@ -10,7 +10,7 @@ from topology.types import Graph, LinkKind, TopologyError
 
 FORMATS = (".svg", ".png")
 
-# Okabe and Ito's colours, told apart by most colour-blind eyes; widths and dashes help
+# Okabe and Ito's colours, distinguishable to most colour-blind readers; widths and dashes help
 _STYLES: dict[LinkKind, tuple[str, float, list[int]]] = {
     LinkKind.NOC: ("#999999", 1.5, []),
     LinkKind.D2D: ("#e69f00", 3.0, []),

@@ -106,7 +106,7 @@ def simulate(
     observer
         Called between windows of the run: simulated time in ps, requests done, tokens sent.
     out
-        A folder to write the run to. The step log is streamed there where the scenario asks for it
+        A folder to write the run to. The step log is streamed there if the scenario stores steps
         (``store: {steps: true}``); it is not kept in memory.
     engine
         ``local`` runs in this process. ``ray`` makes every card a Ray actor; the results are the

@@ -22,8 +22,8 @@ def answer(
 ) -> None:
     """Search, report each simulation, and print the result.
 
-    ``asked`` are the question, the bounds and the attainment; ``explained`` adds the memory map of
-    the scenario's plan on the cluster that was found.
+    ``requested`` are the question, the bounds and the attainment; ``explained`` adds the memory map
+    of the scenario's plan on the cluster that was found.
     """
     from cluster.scenario.schema import Slo
     from cluster.studies.capacity import Objective, max_rate, min_cards

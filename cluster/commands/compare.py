@@ -60,7 +60,7 @@ def _settings(rows: "Sequence[Difference]", ids: Sequence[str]) -> str:
     if not rows:
         return "the settings are equal"
     cells = [[row.key, *(_short(value) for value in row.values)] for row in rows]
-    return terminal.table(("asked differently", *ids), cells)
+    return terminal.table(("settings", *ids), cells)
 
 
 def _metrics(rows: "Sequence[Metric]", ids: Sequence[str]) -> str:

@@ -36,7 +36,7 @@ HEADERS = (
     "worst/block",
 )
 LEGEND = """bits           stored per element, shared scales and masks included
-multiplied as  what it is expanded to on its way to the matrix engine; - runs nowhere but on wires
+multiplied as  what it is expanded to on its way to the matrix engine; - used only on links
 rate, TFLOPS   against MXINT8, and of a card, with activations of the width that it is multiplied in
 with 8-bit x   TFLOPS of a card with 8-bit activations
 SQNR           in dB: on N(0, 1) in closed form; measured on your numbers, or on a million of

@@ -5,7 +5,7 @@ from typing import Any
 
 
 class Bar:
-    """Shows what is done and simulated time; draws nothing where nobody looks."""
+    """Shows what is done and simulated time; draws only on a terminal."""
 
     def __init__(self, *, shown: bool, what: str = "requests") -> None:
         self._what = what

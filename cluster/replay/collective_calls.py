@@ -50,7 +50,7 @@ class Calls:
     """Transfers to expand into messages."""
 
 
-def meets(program: Program) -> npt.NDArray[np.bool_]:
+def is_matched(program: Program) -> npt.NDArray[np.bool_]:
     """[n] whether a row of the template matches another rank's: sends, receives, group calls."""
     own = program.operations
     sizes = np.array([len(ranks) for ranks in program.groups] or [0], np.int64)
@@ -59,7 +59,7 @@ def meets(program: Program) -> npt.NDArray[np.bool_]:
     return found
 
 
-def calls_of(program: Program, work: Work, wires: TransferModel, empty: TransferList) -> Calls:
+def calls_of(program: Program, work: Work, network: TransferModel, empty: TransferList) -> Calls:
     """Give a transfer to every send, and to every collective by its group's lowest rank.
 
     Raises
@@ -69,7 +69,7 @@ def calls_of(program: Program, work: Work, wires: TransferModel, empty: Transfer
     """
     own = program.operations
     lowest = np.array([min(ranks) for ranks in program.groups] or [0], np.int64)
-    names = meets(program) & ((own.kind == SEND) | (own.rank == lowest[own.group]))
+    names = is_matched(program) & ((own.kind == SEND) | (own.rank == lowest[own.group]))
     rows = np.flatnonzero(names & (own.kind != RECV))
     alone_ps = (work.duration_ps - work.dispatch_ps)[rows]
     sends = own.kind[rows] == SEND
@@ -86,8 +86,8 @@ def calls_of(program: Program, work: Work, wires: TransferModel, empty: Transfer
     plans: dict[int, Messages] = {}
     numbers = np.zeros(len(kinds), np.int64)
     for index, call in enumerate(_calls(program, kinds)):
-        planned = None if call.recorded or not call.collective else wires.messages(call, empty)
-        numbers[index] = empty.add(wires.legs(call), own=planned is not None)
+        planned = None if call.recorded or not call.collective else network.messages(call, empty)
+        numbers[index] = empty.add(network.legs(call), own=planned is not None)
         if planned is not None:
             plans[int(numbers[index])] = planned
     transfer = np.full(len(own), -1, np.int64)

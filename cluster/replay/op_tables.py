@@ -14,7 +14,7 @@ from workloads.program.schema import KINDS, PHASES, VARYING
 
 Columns: TypeAlias = dict[str, Any]
 
-NO_MEETING = -1
+NO_CALL = -1
 """In ``CardOps.begin_ps``: work, without a matched call."""
 
 _VARIED = ("flop", "read_bytes")
@@ -57,7 +57,7 @@ class CardOps:
     start_ps: Integers
     """[r x k]"""
     begin_ps: Integers
-    """[r x k] arrival of the last rank of its matched call, or NO_MEETING."""
+    """[r x k] arrival of the last rank of its matched call, or NO_CALL."""
     end_ps: Integers
     """[r x k]"""
 
@@ -87,7 +87,7 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
     """Columns of the table ``ops`` for one card, in the order of the program."""
     repeat = np.arange(ops.repeats)[:, None]
     fixed = {name: repeated(ops.columns[name], ops.repeats) for name in (*_FIXED, "bound")}
-    none = ops.begin_ps == NO_MEETING
+    none = ops.begin_ps == NO_CALL
     return {
         "op": (repeat * ops.rows + ops.row).ravel(),
         "card": seat.index,

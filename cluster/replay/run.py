@@ -216,7 +216,7 @@ def _on_racks(
     if hardware is None:
         raise ReplayError("racks without hardware")
     wire = inputs.formats.wire if inputs else get_format(resolved.scenario.formats.wire)
-    wires = RackTransfers(
+    transfers = RackTransfers(
         hardware=hardware,
         routes=racks.routes,
         resources=resources_of(hardware, racks.routes),
@@ -224,7 +224,7 @@ def _on_racks(
         wire_bits=float(wire.bits_per_element),
         options=_options(resolved),
     )
-    return _wired(program, work, wires, racks=racks)
+    return _with_transfers(program, work, transfers, racks=racks)
 
 
 def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
@@ -234,16 +234,16 @@ def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
             f"the trace has {program.ranks} ranks and {network.name} only {network.ranks}"
         )
     work = bare_work(program, resolved.endpoint)
-    wires = PlainTransfers(
+    transfers = PlainTransfers(
         network=network, resources=plain_resources(network), options=_options(resolved)
     )
-    return _wired(program, work, wires, network=network)
+    return _with_transfers(program, work, transfers, network=network)
 
 
-def _wired(
+def _with_transfers(
     program: Program,
     work: Work,
-    wires: RackTransfers | PlainTransfers,
+    transfers: RackTransfers | PlainTransfers,
     *,
     racks: Racks | None = None,
     network: Network | None = None,
@@ -252,8 +252,8 @@ def _wired(
     return ReplayMachine(
         program=program,
         work=work,
-        calls=calls_of(program, work, wires, TransferList(wires.resources)),
-        resources=wires.resources,
+        calls=calls_of(program, work, transfers, TransferList(transfers.resources)),
+        resources=transfers.resources,
         racks=racks,
         network=network,
     )

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cluster.replay.collective_calls import COLLECTIVE, RECV, SEND, Calls, meets
+from cluster.replay.collective_calls import COLLECTIVE, RECV, SEND, Calls, is_matched
 from cluster.replay.interface import Kind, Operations
 from cluster.replay.loop_unroll import even
 from cluster.replay.op_durations import Work
@@ -21,7 +21,7 @@ def operations_of(program: Program, work: Work, calls: Calls) -> Operations:
         Calls that cannot be matched.
     """
     own = program.operations
-    joined = meets(program)
+    joined = is_matched(program)
     kind = np.full(len(own), int(Kind.WORK), np.int64)
     for code, matched_call in ((SEND, Kind.SEND), (RECV, Kind.RECV), (COLLECTIVE, Kind.COLLECTIVE)):
         kind[joined & (own.kind == code)] = int(matched_call)

@@ -215,7 +215,7 @@ class Workload(Part):
 
 
 SOURCES = ("trace", "synthetic", "program", "chakra")
-"""Keys of a workload of which exactly one is given."""
+"""Keys of a workload of which exactly one is set."""
 
 
 def _exactly_one(choice: Choice) -> Choice:

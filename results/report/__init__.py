@@ -60,10 +60,10 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[str]:
         f'<a href="#run-{run.run_id}">{escape(_name(run))} {run.run_id}</a>' for run in runs
     )
     yield f"<nav>{links}</nav>"
-    asked = differences(runs)
+    differing = differences(runs)
     yield "<h2>Settings that differ</h2>"
-    rows = [[row.key, *(_word(value) for value in row.values)] for row in asked]
-    yield table(["setting", *ids], rows) if asked else "<p>Nothing.</p>"
+    rows = [[row.key, *(_word(value) for value in row.values)] for row in differing]
+    yield table(["setting", *ids], rows) if differing else "<p>Nothing.</p>"
     yield "<h2>Metrics</h2>"
     headers = ["metric", *ids[:1]]
     for run_id in ids[1:]:
@@ -203,12 +203,12 @@ def _again(run: Run) -> str:
         words[0] = "corsair-sim"
     command = shlex.join(words) if words else "from Python"
     inputs = [f"{entry['name']} (sha256 {entry['sha256']})" for entry in run.manifest["inputs"]]
-    asked = _yaml(run.manifest["scenario"])
+    text = _yaml(run.manifest["scenario"])
     files = f"<p>Inputs:</p>{bullets(inputs)}" if inputs else ""
     version = f"corsair-sim {run.manifest['corsair_sim']}, model {run.manifest['model_version']}"
     return (
         f"<p>{escape(version)}:</p><pre>{escape(command)}</pre>{files}"
-        f"<details><summary>The scenario, with every default</summary><pre>{escape(asked)}</pre>"
+        f"<details><summary>The scenario, with every default</summary><pre>{escape(text)}</pre>"
         "</details>"
     )
 

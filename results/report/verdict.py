@@ -93,11 +93,11 @@ def _queue(run: Run) -> Iterator[Finding]:
     if not isinstance(wait, float) or not isinstance(ttft, float) or wait < QUEUE_SHARE * ttft:
         return
     waited = f"requests wait {wait:,.4g} ms of {ttft:,.4g} ms mean TTFT before their first step"
-    kv, seats = _taken_while_waiting(run)
+    kv, sequences = _taken_while_waiting(run)
     taken = f"{100 * kv:.0f} % of the KV blocks"
-    taken += "" if seats is None else f" and {100 * seats:.0f} % of max_num_seqs"
+    taken += "" if sequences is None else f" and {100 * sequences:.0f} % of max_num_seqs"
     evidence = f"{waited}; meanwhile {taken} are in use"
-    if kv >= FULL and (seats is None or kv > seats):
+    if kv >= FULL and (sequences is None or kv > sequences):
         yield Finding(
             what="memory",
             headline="Memory: there are too few KV blocks for the load.",
@@ -128,13 +128,13 @@ def _taken_while_waiting(run: Run) -> tuple[float, float | None]:
     if not waits.sum() > 0:
         return 0.0, 0.0
     scenario = run.manifest["scenario"]
-    seats = None
+    sequences = None
     if not scenario.get("pools"):
         replicas = int(codes(run, "cards", "replica").max()) + 1
         most = replicas * (scenario.get("scheduler") or {}).get("max_num_seqs", np.inf)
         served = begun - count_at(numbers(run, "requests", "finish_s"), edges)
-        seats = float(np.average(served / most, weights=waits))
-    return _kv_while(run, edges, waits), seats
+        sequences = float(np.average(served / most, weights=waits))
+    return _kv_while(run, edges, waits), sequences
 
 
 def _kv_while(run: Run, edges: Floats, waits: Floats) -> float:

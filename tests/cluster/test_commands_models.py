@@ -41,17 +41,17 @@ def test_people_get_tables(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["llama-3-8b"], "did you mean 'llama-3.1-8b'?"),
         (["llama-3.1-8b", "--kv", "mxint9"], "did you mean 'mxint8'?"),
     ],
 )
-def test_what_is_not_there_is_refused(words: list[str], told: str, capsys: Captured) -> None:
+def test_what_is_not_there_is_refused(words: list[str], message: str, capsys: Captured) -> None:
     assert main(["models", "show", *words]) == 2
 
     captured = capsys.readouterr()
-    assert told in captured.err
+    assert message in captured.err
     assert captured.out == ""
 
 

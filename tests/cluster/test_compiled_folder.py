@@ -1,4 +1,4 @@
-"""Machine code is loaded only from folders that nobody but this user can change."""
+"""Machine code is loaded only from folders that only this user can change."""
 
 import os
 import sys

@@ -192,7 +192,7 @@ def test_energy_is_the_same_by_card_by_part_by_request_and_in_the_summary(
 
 
 class Watch:
-    """Remembers what an observer is told."""
+    """Records the calls of an observer."""
 
     def __init__(self) -> None:
         self.total = 0

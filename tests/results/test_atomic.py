@@ -102,19 +102,19 @@ def test_sweeping_removes_the_old_folder_once_the_new_one_exists(tmp_path: Path)
     assert (tmp_path / "run" / "file").read_text() == "new"
 
 
-def test_sweeping_clears_after_the_dead_and_leaves_the_living_and_strangers(
+def test_sweeping_removes_dead_writers_and_keeps_living_ones_and_foreign_files(
     tmp_path: Path,
 ) -> None:
     dead = crashed(tmp_path, "run")
     alive, lock = hidden_folder(tmp_path, "run")
-    stranger = tmp_path / ".tmp-notes"
-    stranger.mkdir()
+    foreign = tmp_path / ".tmp-notes"
+    foreign.mkdir()
     assert dead.is_dir()
 
     sweep(tmp_path)
     os.close(lock)
 
-    assert sorted(tmp_path.iterdir()) == sorted([alive, stranger])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, foreign])
 
 
 def test_a_missing_folder_has_no_standing_run(tmp_path: Path) -> None:

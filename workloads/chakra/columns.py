@@ -135,7 +135,7 @@ class ChakraTrace:
     stream: Indices
     """[n] queue of its rank: ``stream_of`` its type, or its attribute ``stream``"""
     duration_ps: Integers
-    """[n] recorded; a recorded zero cannot be told from none"""
+    """[n] recorded; a recorded zero cannot be distinguished from none"""
     flop: Integers
     """[n] ``num_ops``"""
     memory_bytes: Integers

@@ -56,7 +56,7 @@ def from_program(program: Program, duration_ps: Integers | None = None) -> Chakr
         columns["duration_ps"] = np.asarray(duration_ps, np.int64)[rows]
     is_inner = (columns["kind"] == _COLLECTIVE) & (columns["group"] < 0)
     type_ = np.where(is_inner, NodeType.COMPUTE, _NODE_TYPE[columns["kind"]]).astype(np.int32)
-    meets = type_ >= NodeType.SEND
+    communicates = type_ >= NodeType.SEND
     collective = np.where(type_ == NodeType.COLLECTIVE, _CODES[columns["collective"]], -1)
     used_names, name = _first_use(columns["name"])
     used_groups, group = _first_use(columns["group"])
@@ -70,10 +70,10 @@ def from_program(program: Program, duration_ps: Integers | None = None) -> Chakr
         names=tuple(whole.words["name"][each] for each in used_names),
         on_cpu=np.zeros(len(own), np.bool_),
         stream=columns["stream"].astype(np.int32),
-        duration_ps=np.where(meets, NOT_RECORDED, columns["duration_ps"]),
+        duration_ps=np.where(communicates, NOT_RECORDED, columns["duration_ps"]),
         flop=_some(columns["flop"]),
         memory_bytes=_some(columns["read_bytes"] + columns["write_bytes"]),
-        comm_bytes=np.where(meets, _given(columns, whole, collective), NOT_RECORDED),
+        comm_bytes=np.where(communicates, _given(columns, whole, collective), NOT_RECORDED),
         collective=collective.astype(np.int32),
         group=group,
         peer=columns["peer"],

@@ -60,22 +60,22 @@ def to_program(trace: ChakraTrace, endpoint: Endpoint | None = None) -> Program:
     Raises
     ------
     ChakraError
-        Work that has sizes but no duration where no endpoint is given, or a collective that
+        Work that has sizes but no duration, without an endpoint, or a collective that
         operation programs do not know (reduce, gather, scatter).
     """
     flop, moved = np.maximum(trace.flop, 0), np.maximum(trace.memory_bytes, 0)
-    meets = _meets(trace)
-    duration_ps = _durations(trace, endpoint, meets)
+    communicates = _communicates(trace)
+    duration_ps = _durations(trace, endpoint, communicates)
     sizes = np.array([len(ranks) for ranks in trace.groups] or [0], np.int64)
-    payload = np.where(meets, np.maximum(trace.comm_bytes, 0), 0)
-    gathers = meets & (trace.collective == GATHER)
+    payload = np.where(communicates, np.maximum(trace.comm_bytes, 0), 0)
+    gathers = communicates & (trace.collective == GATHER)
     payload[gathers] *= sizes[trace.group[gathers]]
-    collects = meets & (trace.collective >= 0)
+    collects = communicates & (trace.collective >= 0)
     is_store = trace.type == NodeType.MEM_STORE
     columns = {
         "rank": trace.rank,
         "stream": trace.stream,
-        "kind": _kinds(trace, meets),
+        "kind": _kinds(trace, communicates),
         "name": [trace.names[name] for name in trace.name],
         "flop": flop,
         "read_bytes": np.where(is_store, 0, moved),
@@ -83,15 +83,15 @@ def to_program(trace: ChakraTrace, endpoint: Endpoint | None = None) -> Program:
         "payload_bytes": payload,
         "collective": _collectives(trace, collects),
         "group": np.where(collects, trace.group, -1),
-        "peer": np.where(meets, trace.peer, -1),
-        "tag": np.where(meets, trace.tag, 0),
+        "peer": np.where(communicates, trace.peer, -1),
+        "tag": np.where(communicates, trace.tag, 0),
         "duration_ps": duration_ps,
         "deps": (trace.dep_offsets, trace.deps),
     }
     return program_of(columns, trace.groups)
 
 
-def _meets(trace: ChakraTrace) -> npt.NDArray[np.bool_]:
+def _communicates(trace: ChakraTrace) -> npt.NDArray[np.bool_]:
     """[n] whether the node needs the network: a message, or a collective of several ranks."""
     sizes = np.array([len(ranks) for ranks in trace.groups] or [0], np.int64)
     message = np.isin(trace.type, (NodeType.SEND, NodeType.RECV)) & ~trace.on_cpu
@@ -99,11 +99,11 @@ def _meets(trace: ChakraTrace) -> npt.NDArray[np.bool_]:
 
 
 def _durations(
-    trace: ChakraTrace, endpoint: Endpoint | None, meets: npt.NDArray[np.bool_]
+    trace: ChakraTrace, endpoint: Endpoint | None, communicates: npt.NDArray[np.bool_]
 ) -> Integers:
     flop, moved = np.maximum(trace.flop, 0), np.maximum(trace.memory_bytes, 0)
     recorded = trace.duration_ps >= 0
-    open_rows = ~meets & ~recorded & ((flop > 0) | (moved > 0))
+    open_rows = ~communicates & ~recorded & ((flop > 0) | (moved > 0))
     if endpoint is None and open_rows.any():
         row = int(np.flatnonzero(open_rows)[0])
         raise ChakraError(
@@ -114,14 +114,14 @@ def _durations(
     priced = np.where(recorded, trace.duration_ps, 0)
     if endpoint is not None:
         priced = np.where(open_rows, endpoint.work_ps(flop, moved), priced)
-    return np.where(meets, NOT_RECORDED, priced)
+    return np.where(communicates, NOT_RECORDED, priced)
 
 
-def _kinds(trace: ChakraTrace, meets: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+def _kinds(trace: ChakraTrace, communicates: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
     kinds = np.full(len(trace), KINDS.index("vector"), np.int8)
     for type_, kind in _KINDS.items():
         is_memory = type_ in (NodeType.MEM_LOAD, NodeType.MEM_STORE)
-        kinds[(trace.type == type_) & (meets | is_memory)] = KINDS.index(kind)
+        kinds[(trace.type == type_) & (communicates | is_memory)] = KINDS.index(kind)
     return kinds
 
 

@@ -21,10 +21,10 @@ def check_rendezvous(trace: ChakraTrace, paths: Sequence[str]) -> None:
     ChakraError
         The first node without a matching counterpart.
     """
-    meetings = _Rendezvous(trace, paths)
+    checker = _Rendezvous(trace, paths)
     for group in range(len(trace.groups)):
-        meetings.check_group(group)
-    meetings.check_messages()
+        checker.check_group(group)
+    checker.check_messages()
 
 
 class _Rendezvous:

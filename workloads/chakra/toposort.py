@@ -84,7 +84,7 @@ def _control_edges(
     file: RankFile, ids: Ids, records: Sequence[Record], control: str
 ) -> tuple[Edges, str]:
     if control == "ignore":
-        return _NONE, "as asked"
+        return _NONE, "as requested"
     found, unknown = _edges(ids, [record.control_deps for record in records], is_control=True)
     if not unknown:
         return found, ""

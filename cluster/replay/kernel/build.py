@@ -124,7 +124,7 @@ def _linked(
 
 @compiled
 def count(program: Program, last: Integers, rows: Records, seen: npt.NDArray[np.int32]) -> None:
-    """Count who waits for each row: the next of its queue, and those with it in deps."""
+    """Count the successors of each row: the next of its queue, and rows with it in deps."""
     last[:] = NONE
     total = len(program.queue)
     for row in range(total):

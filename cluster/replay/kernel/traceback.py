@@ -52,7 +52,7 @@ class Past(NamedTuple):
 
 
 def past_of(operations: Operations, replayed: Replayed, does: Integers | None = None) -> Past:
-    """Lay a run out; ``does[n]`` is what each row does, where that is asked for."""
+    """Lay a run out; ``does[n]`` is what each row does, if requested."""
 
     def owned(column: Integers) -> Integers:
         return np.require(column, np.int64, ["C", "W"])

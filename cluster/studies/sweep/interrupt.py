@@ -11,16 +11,16 @@ class Interrupt:
     """Records that Ctrl-C was pressed, in case its exception is swallowed."""
 
     def __init__(self) -> None:
-        self.asked = False
+        self.pressed = False
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if it was pressed."""
-        if self.asked:
+        if self.pressed:
             raise KeyboardInterrupt
 
     def pressed(self, signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        self.asked = True
+        self.pressed = True
         raise KeyboardInterrupt
 
 

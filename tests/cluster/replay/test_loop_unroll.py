@@ -29,7 +29,7 @@ Program: TypeAlias = Callable[..., Operations]
 TransferModel: TypeAlias = Callable[..., Transfers]
 
 TIMES = ("start_ps", "end_ps", "begin_ps", "finish_ps", "makespan_ps", "bin_ps", "load_bytes")
-"""What is the same however the repeats are told."""
+"""Results that do not depend on the form of the repeats."""
 
 REFUSED = (DeadlockError, ReplayError, FabricError, RunTooLongError)
 
@@ -111,7 +111,7 @@ def test_repeats_that_match_alike_stay_compact_and_others_are_expanded(program: 
 
     assert even(alike) is alike
     assert (even(uneven).repeats, even(uneven).rows) == (1, 9)
-    with pytest.raises(ReplayError, match="write the repeats out"):
+    with pytest.raises(ReplayError, match="expand the repeats"):
         replay(uneven, Transfers(**NOTHING))
 
 

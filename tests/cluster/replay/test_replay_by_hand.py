@@ -1,6 +1,6 @@
 """The compiled engine: every rule once, with times that a hand can add up.
 
-Unless told otherwise a link carries one byte a picosecond.
+By default a link carries one byte a picosecond.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""What cannot end is refused, and the reason is told."""
+"""Runs that cannot end are refused with a reason."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -105,8 +105,8 @@ def test_of_many_that_wait_a_few_are_named_and_the_rest_counted(
         pytest.param([{"deps": [0]}], id="a row that depends on itself"),
         pytest.param([{"deps": [1]}, {}], id="a row that depends on the next of its stream"),
         pytest.param([send(0, 0), receive(0, 0)], id="both ends of a message on one stream"),
-        pytest.param([send(0, 1)], id="nobody receives"),
-        pytest.param([receive(0, 1, passive=1)], id="nobody sends"),
+        pytest.param([send(0, 1)], id="no receive"),
+        pytest.param([receive(0, 1, passive=1)], id="no send"),
         pytest.param([send(0, 1, tag=1), receive(1, 0, tag=2)], id="another tag"),
         pytest.param(
             [collective(0), collective(0, tag=1), collective(1, tag=1), collective(1)],
@@ -126,8 +126,8 @@ def test_operations_that_wait_for_ever_are_a_deadlock(
     "rows",
     [
         pytest.param([collective(0, transfer=0), collective(1, transfer=1)], id="two transfers"),
-        pytest.param([collective(rank, passive=1) for rank in (0, 1)], id="nobody drives"),
-        pytest.param([collective(0), collective(1), collective(2)], id="a stranger to the group"),
+        pytest.param([collective(rank, passive=1) for rank in (0, 1)], id="no driver"),
+        pytest.param([collective(0), collective(1), collective(2)], id="not a member of the group"),
         pytest.param([send(0, 1, passive=1), receive(1, 0)], id="a passive send"),
     ],
 )

@@ -1,6 +1,6 @@
 """Small programs that can be followed with a pencil, asserted for both engines.
 
-Links carry one byte a picosecond, so a wire of 100 bytes takes 100 ps where nobody is in its way.
+Links carry one byte a picosecond, so a message of 100 bytes takes 100 ps without contention.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def work(rank: int, duration_ps: int, **more: Any) -> Row:
 
 
 def send(rank: int, peer: int, transfer: int = -1, **more: Any) -> Row:
-    """On the network stream, unless told otherwise."""
+    """On the network stream by default."""
     common = {"kind": Kind.SEND, "stream": 1, "peer": peer, "transfer": transfer}
     return {"rank": rank, **common, **more}
 

@@ -1,4 +1,4 @@
-"""The scenario file: what it may say, and what is said to who got it wrong."""
+"""The scenario file: its keys, and the errors of invalid files."""
 
 from pathlib import Path
 

@@ -147,7 +147,7 @@ def test_the_kernel_is_compiled_for_one_type_of_any_input(tables: PriceTables) -
 
 
 class Watcher:
-    """Counts what it is told."""
+    """Counts its calls."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []

@@ -1,4 +1,4 @@
-"""Who loses its blocks, who waits for one, and who comes back when; as steps and as intervals."""
+"""Preemption: lost blocks, waiting requests and their return; as steps and as intervals."""
 
 from collections.abc import Callable
 from dataclasses import replace
