@@ -11,16 +11,16 @@ class Interrupt:
     """Records that Ctrl-C was pressed, in case its exception is swallowed."""
 
     def __init__(self) -> None:
-        self.pressed = False
+        self.interrupted = False
 
     def check(self) -> None:
         """Raise KeyboardInterrupt if it was pressed."""
-        if self.pressed:
+        if self.interrupted:
             raise KeyboardInterrupt
 
     def pressed(self, signum: int, frame: FrameType | None) -> None:
         del signum, frame
-        self.pressed = True
+        self.interrupted = True
         raise KeyboardInterrupt
 
 
