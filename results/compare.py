@@ -1,4 +1,4 @@
-"""Runs side by side: what was asked differently, and what came of it."""
+"""Compares runs: settings that differ, then metrics that differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -51,13 +51,13 @@ BETTER: Mapping[str, int] = MappingProxyType(
         "bubble_share": -1,
     }
 )
-"""Metrics that runs are compared by, in order: 1 more is better, -1 less is, 0 neither."""
+"""Metrics to compare, in order: 1 means higher is better, -1 lower is better, 0 neither."""
 SHARES = ("bound_share.", "critical_share.", "energy_share.")
-"""Families of keys that are compared too, as shares of a whole."""
+"""Families of keys that are also compared, as shares of a whole."""
 SAME = 0.0005
 """Changes below it are neither better nor worse."""
 NOT_SETTINGS = ("scenario.name", "scenario.hardware_set", "scenario.store")
-"""Of the scenario, what is no cause of other results, or stands among the figures already."""
+"""Keys of the scenario that do not change results, or that are compared as figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Metric:
     """(value - first) / first; None for the first, and where that is undefined."""
 
     def verdict(self, run: int) -> str:
-        """``better``, ``worse``, or "" where it is the same or a matter of taste."""
+        """``better``, ``worse``, or "" if equal or neutral."""
         change = self.changes[run]
         if change is None or abs(change) < SAME or not self.better:
             return ""

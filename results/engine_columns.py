@@ -1,4 +1,4 @@
-"""From the engines' whole picoseconds to columns of tables: subtracted first, converted once."""
+"""Converts the engines' whole picoseconds to columns: differences first, then seconds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -69,7 +69,7 @@ def request_columns(requests: Mapping[str, Any]) -> dict[str, npt.ArrayLike]:
 
 
 def _transfer_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike]:
-    """What a disaggregated run knows of each request beside the rest."""
+    """The additional columns of a disaggregated run."""
     refused = requests["kv_transfer_ps"] == NEVER
     return {
         "decode_replica": np.ma.masked_less(requests["decode_replica"], 0),
@@ -88,9 +88,10 @@ def bin_columns(edges_ps: Integers) -> dict[str, npt.ArrayLike]:
 
 
 def card_columns(edges_ps: Integers, busy_ps: Integers) -> dict[str, npt.ArrayLike]:
-    """One card's times in the table ``cards``; the caller adds who the card is.
+    """One card's times in the table ``cards``; the caller adds the card's name.
 
-    ``busy_ps`` is [bins, 6] in the order of BOUNDS. What is not busy is idle, in whole picoseconds.
+    ``busy_ps`` is [bins, 6] in the order of BOUNDS. The rest of a bin is idle time, in whole
+    picoseconds.
 
     Raises
     ------
@@ -116,7 +117,7 @@ def energy_columns(spent_j: Floats) -> dict[str, npt.ArrayLike]:
 def link_columns(
     edges_ps: Integers, sent_bytes: Integers, busy_ps: Integers
 ) -> dict[str, npt.ArrayLike]:
-    """One link's load in the table ``links``; the caller adds which link it is."""
+    """One link's load in the table ``links``; the caller adds the link's name."""
     return {
         **bin_columns(edges_ps),
         "bytes": sent_bytes,

@@ -30,12 +30,12 @@ def encoded(table: str, columns: Columns) -> Encoded:
 
 
 def decoded(table: str, message: Encoded) -> pa.Table:
-    """The part as it was before; its columns stay where the message lies.
+    """The decoded part; its columns share the message's memory.
 
     Raises
     ------
     ValueError
-        It is no part of ``table`` as this version writes it.
+        It is not a part of ``table`` of this version.
     """
     try:
         with pa.ipc.open_stream(pa.py_buffer(message)) as stream:

@@ -1,7 +1,7 @@
-"""A run in numbers: vLLM's ``bench serve`` keys and our own, from columns of whole picoseconds.
+"""The summary of a run: vLLM's ``bench serve`` keys and our own, from columns of whole picoseconds.
 
-Pure functions; what is undefined is None, never NaN. Latencies of requests are those of completed
-ones, as in vLLM; one-token answers have no TPOT, and count as 0 against its SLO, as there.
+Pure functions; undefined values are None, never NaN. As in vLLM, latencies are those of completed
+requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,7 @@ NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """What the cards and their facility spent in the run's window."""
+    """Energy of the cards and their facility in the run's window."""
 
     parts_j: Sequence[float]
     """Of all cards, in the order of PARTS."""
@@ -48,14 +48,14 @@ class Energy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The machine's side of a run, which requests do not tell; None where it was not measured."""
+    """Figures of a run that do not follow from its requests; None if not measured."""
 
     cards: int
     mean_batch_size: float | None = None
     """Mean number of requests in a step of a slot."""
     peak_kv_fraction: float | None = None
     max_output_tokens_per_s: float | None = None
-    """Most tokens that left within one second."""
+    """Most tokens emitted within one second."""
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
     """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
@@ -72,7 +72,7 @@ def summarise(
     warmup_s: float = 0.0,
     flags: Sequence[str] = (),
 ) -> Summary:
-    """The summary of a run, but for its run_id and model_version.
+    """The summary of a run, without its run_id and model_version.
 
     Parameters
     ----------
@@ -83,15 +83,15 @@ def summarise(
     slo:
         Seconds by ``ttft_s``, ``tpot_s``, ``e2e_s``; None or absent is no objective.
     warmup_s:
-        Requests that arrived so soon after the first are left out. ITL's percentiles still hold
-        their tokens.
+        Requests that arrived within this time after the first are left out. ITL's percentiles still
+        include their tokens.
     flags:
-        Sentences that a reader should see beside the numbers.
+        Notes to show beside the numbers.
 
     Raises
     ------
     ValueError
-        An SLO that is none of SLOS or no number above zero; a histogram of other bins.
+        An SLO that is not in SLOS or not a number above zero; a histogram of other bins.
     """
     if itl_count is not None and itl_count.shape != (BINS,):
         raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
@@ -123,7 +123,7 @@ def _speeds(
     itl_count: Integers | None,
     slo: Mapping[str, float | None],
 ) -> Summary:
-    """How much of what was asked was done, how fast, and how long each waited."""
+    """Counts, rates and latencies."""
     completed, arrived = len(done["status"]), len(counted["status"])
     input_tokens, output_tokens = int(done["prompt_tokens"].sum()), int(done["output_tokens"].sum())
     good = _good(done, slo)
@@ -182,7 +182,7 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 
 
 def _good(done: Mapping[str, Integers], slo: Mapping[str, float | None]) -> int | None:
-    """How many completed requests meet every objective; None if there is none."""
+    """The number of completed requests that meet every objective; None without objectives."""
     limits_ps: dict[str, int] = {}
     for name, limit_s in slo.items():
         if name not in SLOS:
@@ -249,7 +249,7 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
 
 
 def _transfers(done: Mapping[str, Integers]) -> Summary:
-    """Of a disaggregated run: how long requests waited for their KV to change pools."""
+    """KV transfer times of a disaggregated run."""
     moved = done.get("kv_transfer_ps")
     if moved is None or not len(moved):
         names = ("mean_kv_transfer_ms", "p99_kv_transfer_ms")
@@ -264,7 +264,7 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
 
 
 def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
-    """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
+    """Energy keys of a summary; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
     parts = [None] * len(PARTS) if energy is None else energy.parts_j
     shares = {part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 class ReplayEngine(Protocol):
-    """Who carries a replay out; the results are the same to the bit."""
+    """Engine of a replay; results are bit-identical."""
 
     def assemble(self, resolved: ResolvedReplay) -> ReplayMachine: ...
 
@@ -49,7 +49,7 @@ class ReplayEngine(Protocol):
 
 
 class LocalReplayEngine:
-    """Everything in this process."""
+    """The engine in this process."""
 
     assemble = staticmethod(assemble_replay)
     execute = staticmethod(run_replay)
@@ -66,10 +66,10 @@ class ReplayRun(SavedRun):
     outcome: ReplayOutcome
     measures: Measures
     summary: dict[str, Any]
-    """As the table ``replay`` has it; nested under ``critical_share``."""
+    """The columns of the table ``replay``; nested under ``critical_share``."""
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
-    """Where the run lies, once saved."""
+    """Folder of the run, once saved."""
 
     @property
     def steps(self) -> Columns:
@@ -88,7 +88,7 @@ class ReplayRun(SavedRun):
 
     @property
     def stage_bubbles(self) -> list[float]:
-        """Part of the run that each pipeline stage is idle; empty where there are no stages."""
+        """Fraction of the run in which each pipeline stage is idle; empty without stages."""
         return stage_bubbles(self.machine, self.outcome, self.measures)
 
     def parts(self, engine: ReplayEngine | None = None) -> Parts:
@@ -208,7 +208,7 @@ def replay_trace(
 
 
 def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
-    """Replay an operation trace that is already opened, in this process."""
+    """Replay a resolved operation trace, in this process."""
     started, engine = datetime.now(UTC), LocalReplayEngine()
     return _run(resolved, engine.assemble(resolved), started, engine, observer)
 
@@ -240,7 +240,7 @@ def _run(
 
 
 def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
-    """Keys of energy; None where the trace does not say what was computed."""
+    """Keys of energy; None if the trace has no operation counts."""
     energy = machine.energy
     if energy is None:
         return {"clock_hz": None, **energy_side(None, None)}

@@ -1,4 +1,4 @@
-"""What ``simulate`` and ``replay_trace`` share: choosing the engine and writing the run."""
+"""Common parts of ``simulate`` and ``replay_trace``: choice of engine and output of the run."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class EngineNameError(ValueError):
-    """There is no such engine; says which there are."""
+    """Unknown engine; names the known ones."""
 
     exit_code: ClassVar[int] = 2
 
@@ -73,7 +73,7 @@ Parts: TypeAlias = Iterator[tuple[str, Any]]
 
 
 class RunRequest(Protocol):
-    """A scenario with everything that its names stood for."""
+    """A scenario with its names resolved."""
 
     @property
     def scenario(self) -> Scenario: ...
@@ -98,7 +98,7 @@ def opened(
     ray_address: str | None,
     notice: Callable[[str], None],
 ) -> Iterator[Any]:
-    """Open the engine of that name, one of these two; what it hires on a Ray is let go at the end.
+    """Open the engine of that name, one of these two; its Ray actors are released at the end.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def carried_out(
 
 
 def run_writer(root: str | Path, run_id: str) -> "RunWriter":
-    """Begin the folder of a run; only who keeps a run imports what writes it."""
+    """Begin the folder of a run; the writer is imported only if a run is saved."""
     from results.store import RunWriter
 
     return RunWriter(Path(root), run_id)
@@ -143,7 +143,7 @@ def commit(
     times: tuple[datetime, datetime],
     parts: Iterable[tuple[str, Any]],
 ) -> Path:
-    """Hand the parts of all tables to the writer; the run appears when the last is whole."""
+    """Pass the parts of all tables to the writer; the run is committed after the last."""
     from results.provenance import manifest
 
     for table, columns in parts:

@@ -12,14 +12,14 @@ from cluster.replay.op_durations import RECORDED
 from corsair_common.units import Integers
 
 CAUSES = (*BOUNDS, "latency", "contention", "recorded")
-"""``network`` is time in which bytes move, ``latency`` what passes before, ``contention`` what
-others on the same links add, ``recorded`` durations that the trace gave."""
+"""``network`` is time in which bytes move, ``latency`` the time before, ``contention`` the delay by
+other transfers on the same links, ``recorded`` durations of the trace."""
 NETWORK, DISPATCH = BOUNDS.index("network"), BOUNDS.index("dispatch")
 LATENCY, CONTENTION, AS_RECORDED = (
     CAUSES.index(name) for name in ("latency", "contention", "recorded")
 )
 INSIDE = -1
-"""The resource of exchanges that stay inside a rank, and of all that is no transfer."""
+"""The resource of exchanges inside a rank, and of everything that is not a transfer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -36,7 +36,7 @@ class Causes:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """What is known of the rows on the path: k of each."""
+    """Columns of the k rows on the path."""
 
     step: Integers
     bound: Integers
@@ -45,11 +45,11 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
-    """The resources of a run and what they carried."""
+    """The resources of a run and their loads."""
 
     transfers: Transfers
     latency_ps: Integers
-    """[r] by which the longest is found; 0 of resources that are no link."""
+    """[r] latency for finding the longest; 0 for resources that are not links."""
     moved_bytes: Integers
     """[r] in the whole run."""
 
@@ -57,10 +57,10 @@ class Ledger:
 def causes_of(
     path: Path, rows: Rows, operations: Operations, replayed: Replayed, ledger: Ledger
 ) -> Causes:
-    """Take the path apart. ``rows`` tells of the path's operations, in its order.
+    """Split the path by cause. ``rows`` describes the path's operations, in its order.
 
-    Moving bytes is put down to the link that they fill most, latency to the longest link on their
-    way, contention to the link among theirs that carried most in the run.
+    Transfer time is attributed to the link that the bytes fill most, latency to the longest link on
+    their path, contention to the link of their path that carried most in the run.
     """
     elapsed = path.elapsed_ps
     none = np.full(len(elapsed), INSIDE, np.int64)
@@ -131,7 +131,7 @@ def _facts(leg: int, ledger: Ledger) -> tuple[int, int, int, int, int]:
 
 
 def _summed(step: Integers, cause: Integers, resource: Integers, elapsed: Integers) -> Causes:
-    """Equal parts joined, empty ones left out."""
+    """Merge equal parts and drop empty ones."""
     some = elapsed > 0
     places = int(resource.max(initial=INSIDE)) - INSIDE + 1
     key = (step[some] * len(CAUSES) + cause[some]) * places + resource[some] - INSIDE

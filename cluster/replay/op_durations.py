@@ -1,4 +1,4 @@
-"""Durations of a program's rows without contention: on priced cards, or on bare endpoints."""
+"""Durations of a program's rows without contention: on priced cards, or on plain endpoints."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -25,7 +25,7 @@ class Work(Protocol):
 
     @property
     def dispatch_ps(self) -> Integers:
-        """[n] what of it is dispatch; of communication, what the rank does before it."""
+        """[n] dispatch part of it; of communication, the rank's work before it."""
 
     @property
     def bound(self) -> npt.NDArray[np.int8]:
@@ -37,7 +37,7 @@ class Work(Protocol):
 
 
 class Rates(Protocol):
-    """What a bare endpoint does in a second."""
+    """Rates of a plain endpoint."""
 
     def work_ps(self, flop: Integers, moved_bytes: Integers, /) -> Integers: ...
 

@@ -1,4 +1,4 @@
-"""The operations of one card with their times: apart from all others, and made into columns."""
+"""The operations of one card with their times, and their conversion to columns."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Columns: TypeAlias = dict[str, Any]
 
-NO_MEETING = -1
-"""In ``CardOps.begin_ps``: work, for which nobody else has to be there."""
+NO_CALL = -1
+"""In ``CardOps.begin_ps``: work, without a matched call."""
 
 _VARIED = ("flop", "read_bytes")
 _FIXED = ("stream", "name", "kind", "phase", "layer", "microbatch", "write_bytes", "payload_bytes")
@@ -27,19 +27,19 @@ _FIXED = ("stream", "name", "kind", "phase", "layer", "microbatch", "write_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """A card that has a rank, or the endpoint of a plain network that stands for one."""
+    """A card with a rank, or an endpoint of a plain network."""
 
     index: int
-    """In the order of the map."""
+    """In the order of the topology."""
     name: str
     server: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CardOps:
-    """The rows of one rank in the template, and when they happened in every repeat.
+    """The rows of one rank in the template, and their times in every repeat.
 
-    k rows are repeated r times; of times, row i of repeat j stands at ``j * k + i``.
+    k rows are repeated r times; the times of row i of repeat j are at ``j * k + i``.
     """
 
     rank: int
@@ -53,21 +53,21 @@ class CardOps:
     names: tuple[str, ...]
     """Words of the column ``name``."""
     columns: dict[str, npt.NDArray[Any]]
-    """[k] each; codes where words are meant."""
+    """[k] each; codes for words."""
     varied: Integers
     """[v] which of the k rows vary."""
     values: Integers
-    """[r, v, VARYING] what they hold in each repeat."""
+    """[r, v, VARYING] their values in each repeat."""
     start_ps: Integers
     """[r x k]"""
     begin_ps: Integers
-    """[r x k] when the last rank of its matched call was there, or NO_MEETING."""
+    """[r x k] arrival of the last rank of its matched call, or NO_CALL."""
     end_ps: Integers
     """[r x k]"""
 
 
 def template_of(program: Program, rank: int, bound: npt.NDArray[Any]) -> dict[str, Any]:
-    """All of a rank's ``CardOps`` but its times; ``bound`` is a code for each template row."""
+    """A rank's ``CardOps`` without times; ``bound`` is a code for each template row."""
     own = program.operations
     row = np.flatnonzero(own.rank == rank)
     varied = np.flatnonzero(own.varies[row] >= 0)
@@ -91,7 +91,7 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
     """Columns of the table ``ops`` for one card, in the order of the program."""
     repeat = np.arange(ops.repeats)[:, None]
     fixed = {name: repeated(ops.columns[name], ops.repeats) for name in (*_FIXED, "bound")}
-    none = ops.begin_ps == NO_MEETING
+    none = ops.begin_ps == NO_CALL
     return {
         "op": (repeat * ops.rows + ops.row).ravel(),
         "card": seat.index,

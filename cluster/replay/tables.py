@@ -24,7 +24,7 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 
 
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
-    """All that the part of one card is made of."""
+    """The inputs of one card's part."""
     program = machine.program
     bound = np.where(machine.work.bound == RECORDED, AS_RECORDED, machine.work.bound)
     template = template_of(program, rank, bound)
@@ -39,7 +39,7 @@ def by_card(seats: Sequence[Seat]) -> list[int]:
 
 
 def seats_of(machine: ReplayMachine) -> list[Seat]:
-    """Where each rank sits."""
+    """Card of each rank."""
     racks, ranks = machine.racks, range(machine.program.ranks)
     if racks is None:
         return [Seat(index=rank, name=str(rank), server=0) for rank in ranks]
@@ -47,7 +47,7 @@ def seats_of(machine: ReplayMachine) -> list[Seat]:
 
 
 def seats_on(routes: RouteTables, cards: Integers) -> list[Seat]:
-    """Seats of these cards of the map."""
+    """Names and positions of these cards."""
     return [
         Seat(index=card, name=str(routes.card_id[card]), server=int(routes.server[card]))
         for card in cards.tolist()
@@ -89,7 +89,7 @@ def card_time_columns(
 
 
 def _energy_columns(machine: ReplayMachine, outcome: ReplayOutcome) -> Columns:
-    """What each rank's card spent; nothing where it is not known."""
+    """Energy of each rank's card; empty if unknown."""
     energy = machine.energy
     if energy is None:
         return {}
@@ -114,7 +114,7 @@ def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: M
 
 
 def load_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns]:
-    """One part per link that carried anything, in link order; then what lies inside cards."""
+    """One part per link with traffic, in link order; then resources inside cards."""
     replayed, resources = outcome.replayed, machine.resources
     edges = np.arange(len(replayed.load_bytes) + 1) * np.int64(replayed.bin_ps)
     kinds = _kinds(machine)
@@ -130,7 +130,7 @@ def load_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Colum
 
 
 def _kinds(machine: ReplayMachine) -> list[str]:
-    """[r] what kind of link each resource is."""
+    """[r] kind of each resource's link."""
     if machine.racks is not None:
         known = [LinkKind(int(kind)).name.lower() for kind in machine.racks.routes.link_kind]
     elif machine.network is not None:
@@ -141,7 +141,7 @@ def _kinds(machine: ReplayMachine) -> list[str]:
 
 
 def replay_map(machine: ReplayMachine) -> dict[str, Columns]:
-    """Nodes and edges of the racks; a plain network has no picture."""
+    """Nodes and edges of the racks; a plain network has none."""
     if machine.racks is None:
         return {}
     routes = machine.racks.routes

@@ -1,4 +1,4 @@
-"""Cards over time: how busy, with what; and the stages of a pipeline with their bubbles."""
+"""Utilisation and bounds of cards over time, and stages of a pipeline with their bubbles."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -25,7 +25,7 @@ from results.schema import BOUNDS
 Grid: TypeAlias = tuple[list[str], Floats, Floats]
 
 MOST_ROWS = 64
-"""Rows of a heat map: where there are more cards, servers stand for their cards."""
+"""Most rows of a heat map: with more cards, it shows servers."""
 
 
 def card_utilisation(run: Run) -> Any:
@@ -47,13 +47,11 @@ def card_utilisation(run: Run) -> Any:
     chart = _cells(rows, names).encode(
         color=shade, tooltip=["card:N", _seconds(), plots.Tooltip("share:Q", format=".1%")]
     )
-    return finished(
-        zoomable(chart, "x"), "How busy the cards are", "share of time with work in hand"
-    )
+    return finished(zoomable(chart, "x"), "Card utilisation", "share of busy time")
 
 
 def card_bounds(run: Run) -> Any:
-    """Heat map of cards by time: what bound most of each bin's work; the fainter, the idler."""
+    """Heat map of cards by time: the main bound of each bin; fainter means more idle."""
     names, starts, busy = _grid(run)
     work = busy[:, :, :-1]
     share = work.sum(axis=2) / np.maximum(busy.sum(axis=2), 1e-30)
@@ -75,11 +73,11 @@ def card_bounds(run: Run) -> Any:
         opacity=plots.Opacity("share:Q", scale=plots.Scale(range=[0.25, 1.0]), legend=None),
         tooltip=["card:N", _seconds(), "series:N", plots.Tooltip("share:Q", format=".1%")],
     )
-    return finished(zoomable(chart, "x"), "What the cards' time goes into", "fainter: idler")
+    return finished(zoomable(chart, "x"), "Cards' time by bound", "fainter: idler")
 
 
 def stage_shares(run: Run) -> Any:
-    """What each stage's time goes into over the whole run; what is idle is its bubble."""
+    """Each stage's time by bound over the whole run; its idle time is the bubble."""
     stages = _stages(run)
     busy = _busy(run)
     rows = []
@@ -105,11 +103,11 @@ def stage_shares(run: Run) -> Any:
         )
         .properties(width=WIDTH, height=plots.Step(22))
     )
-    return finished(chart, "What the stages' time goes into", "mean over replicas; idle: bubble")
+    return finished(chart, "Stages' time by bound", "mean over replicas; idle: bubble")
 
 
 def _stages(run: Run) -> dict[str, npt.NDArray[np.bool_]]:
-    """[row of cards] who serves a stage, by its number, and by its pool where there are pools."""
+    """[row of cards] name of the stage: its number, and its pool if there are pools."""
     replica, stage = codes(run, "cards", "replica"), codes(run, "cards", "stage")
     pool = words(run, "cards", "pool")
     found = {}

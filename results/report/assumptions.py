@@ -11,14 +11,14 @@ from results.summary import flatten
 Row: TypeAlias = dict[str, Any]
 
 SIZEABLE = 0.15
-"""Share of the busy time from which a bound's figures are worth a warning."""
+"""Least share of the busy time for a warning about a bound's figures."""
 CALIBRATED_GROUP = 4
 CALIBRATED_CONTEXT = 2048
 """Tokens: the published points are at contexts of about 2K or less."""
 
 
 def provenance(run: Run) -> list[Row]:
-    """How many figures of each confidence the run was made from."""
+    """The number of figures of each confidence that the run used."""
     figures = run.manifest["hardware"].values()
     return [
         {"confidence": word, "figures": sum(each.get("confidence") == word for each in figures)}
@@ -27,7 +27,7 @@ def provenance(run: Run) -> list[Row]:
 
 
 def warnings(run: Run) -> list[str]:
-    """What a reader should beware of: the run's own flags, assumed figures, uncalibrated ranges."""
+    """Warnings: the run's own flags, assumed figures, uncalibrated ranges."""
     return [*run.summary.get("flags", ()), *_assumed(run), *_beyond(run)]  # type: ignore[misc]
 
 
@@ -44,7 +44,7 @@ def assumed_figures(run: Run) -> list[Row]:
 
 
 def whole_of(run: Run) -> str:
-    """What the shares of bounds and causes are parts of."""
+    """The total that shares of bounds and causes refer to."""
     return "critical path" if "replay" in run.tables else "busy time"
 
 
@@ -66,7 +66,7 @@ def _assumed(run: Run) -> Iterator[str]:
 
 
 def _beyond(run: Run) -> Iterator[str]:
-    """Settings outside of what the published points, on which one constant is fitted, cover."""
+    """Settings outside the range of the published points, to which one constant is fitted."""
     scenario: Mapping[str, Any] = run.manifest["scenario"]
     if not scenario.get("model"):
         return

@@ -1,4 +1,4 @@
-"""Every column of every output table: name, type, unit, meaning. Declared here and nowhere else.
+"""Every column of every output table: name, type, unit, meaning. The only declaration of columns.
 
 No pyarrow here: a column's type is Arrow's own name for it (``category`` is dictionary<string>,
 ``strings`` a list of them), and ``results.arrow`` turns the declarations into Arrow schemas.

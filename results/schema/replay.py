@@ -6,7 +6,7 @@ from results.schema.column import BOUNDS, CARD, RUN, Column, Table, index, real,
 from results.schema.serving import CLOCK, PART_WORDS, energy_columns
 
 CAUSES = (*BOUNDS, "latency", "contention", "recorded")
-"""What the critical path waits for; the position is the code that the engine gives."""
+"""Causes of time on the critical path; the position is the engine's code."""
 
 OPS = Table(
     name="ops",
@@ -19,20 +19,20 @@ OPS = Table(
         *CARD,
         index("rank", "Rank of the program."),
         index("stream", "0 compute, 1 network, 2 memory, 3 sends, 4 receives, 5 host, others."),
-        word("name", "What it is called."),
+        word("name", "Name of the operation."),
         word("kind", "matmul, attention, vector, load, store, send, recv or collective."),
         word("phase", "prefill, decode or mixed."),
         index("step", "Pass over the model."),
         index("layer", "Layer of the model.", True),
         index("microbatch", "Slot of the pipeline whose batch it works on."),
-        word("bound", "What sets its time: a bound, or recorded.", CAUSES),
+        word("bound", "Its bound, or recorded.", CAUSES),
         real("start_s", "s", "When it started."),
-        real("begin_s", "s", "When the last rank that it waits for was there.", True),
+        real("begin_s", "s", "Arrival of the last rank that it waits for.", True),
         real("end_s", "s", "When it ended."),
         whole("flop", "1", "Multiplications and additions."),
         whole("read_bytes", "B", "Weights and KV read from memory."),
         whole("write_bytes", "B", "KV written to memory."),
-        whole("payload_bytes", "B", "What it puts on the wire."),
+        whole("payload_bytes", "B", "Bytes sent over links."),
     ),
 )
 
@@ -43,21 +43,21 @@ STEP_TIMES = Table(
         index("step", "Pass over the model."),
         real("start_s", "s", "When its first operation started."),
         real("end_s", "s", "When its last operation ended."),
-        real("step_s", "s", "From the end of the step before (the start, for the first) to its."),
+        real("step_s", "s", "End of the previous step (for the first: start) to its end."),
     ),
 )
 
 CARD_TIMES = Table(
     name="card_times",
-    meaning="One row per rank: how its card spends the run. Intervals are joined, so no time"
+    meaning="One row per rank: time of its card by activity. Intervals are merged, so no time"
     " counts twice; compute + communication - overlap + idle = makespan.",
     columns=(
         index("rank", "Rank of the program."),
         *CARD,
         index("replica", "Copy of the model that it serves.", True),
         index("stage", "Pipeline stage that it serves.", True),
-        real("compute_s", "s", "At work, or preparing to communicate."),
-        real("communication_s", "s", "In a transfer that is under way; waiting is none."),
+        real("compute_s", "s", "Computing, or preparing to communicate."),
+        real("communication_s", "s", "In a transfer in progress; waiting is excluded."),
         real("overlap_s", "s", "Both at once."),
         real("idle_s", "s", "Neither: the bubble."),
         *(
@@ -69,12 +69,12 @@ CARD_TIMES = Table(
 
 CRITICAL = Table(
     name="critical",
-    meaning="The critical path taken apart: one row per step, cause and link. Times add up to the"
+    meaning="The critical path by step, cause and link, one row each. Times add up to the"
     " makespan.",
     columns=(
         index("step", "Step of the operation that is waited for."),
         word("cause", "A bound, latency, contention with others, or a recorded time.", CAUSES),
-        word("link_name", "Link or capacity that is waited for; empty where none is."),
+        word("link_name", "Link or capacity that is waited for; empty if none."),
         real("time_s", "s", "Time of the path."),
         real("share", "1", "time_s over the makespan."),
     ),
@@ -89,20 +89,20 @@ def _replay_columns() -> Iterator[Column]:
     yield whole("steps", "", "Passes over the model.")
     yield real("mean_step_s", "s", "makespan_s / steps.")
     yield real("steady_step_s", "s", "Mean step_s of all steps but the first.", True)
-    yield real("operations_per_s", "1/s", "operations / makespan_s: of simulated time.", True)
-    yield real("compute_share", "1", "Mean part of the run that a card computes.")
-    yield real("communication_share", "1", "Mean part of the run that a card communicates.")
-    yield real("overlap_share", "1", "Part of the communication that is hidden by compute.", True)
-    yield real("bubble_share", "1", "Mean part of the run that a card is idle.")
+    yield real("operations_per_s", "1/s", "operations / makespan_s, in simulated time.", True)
+    yield real("compute_share", "1", "Mean fraction of the run in which a card computes.")
+    yield real("communication_share", "1", "Mean fraction of the run in which a card communicates.")
+    yield real("overlap_share", "1", "Fraction of communication that overlaps with compute.", True)
+    yield real("bubble_share", "1", "Mean fraction of the run in which a card is idle.")
     for cause in CAUSES:
         yield real(f"critical_share.{cause}", "1", f"Share of the critical path: {cause}.", True)
     yield CLOCK
     yield from energy_columns()
-    yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
+    yield Column(name="flags", type="strings", unit="", meaning="Warnings.")
 
 
 REPLAY = Table(
     name="replay",
-    meaning="One row: the replay in numbers.",
+    meaning="One row: summary of the replay.",
     columns=tuple(_replay_columns()),
 )

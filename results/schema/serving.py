@@ -28,7 +28,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "tpot": "time per output token after the first, per request of two tokens or more",
         "itl": "inter-token latency, over all pairs of consecutive tokens",
         "e2el": "end-to-end latency, from arrival to the last token",
-        "queue": "wait from arrival to the first step that holds the request",
+        "queue": "wait from arrival to the first step with the request",
     }
 )
 """The latencies of the summary, by vLLM's short names (``queue`` is ours)."""
@@ -49,22 +49,22 @@ def summary_statistics(metric: str) -> Iterator[tuple[str, str]]:
 
 REQUESTS = Table(
     name="requests",
-    meaning="One row per request, in order of request_id. Null where it did not happen.",
+    meaning="One row per request, in order of request_id. Null if it did not happen.",
     columns=(
         whole("request_id", "", "Position in the order of arrival, from 0."),
         real("arrival_s", "s", "When it arrived, from the start of the simulation."),
-        real("first_scheduled_s", "s", "Start of the first step that holds it.", True),
-        real("first_token_s", "s", "When its first token left.", True),
-        real("finish_s", "s", "When its last token left.", True),
+        real("first_scheduled_s", "s", "Start of the first step with the request.", True),
+        real("first_token_s", "s", "Time of its first token.", True),
+        real("finish_s", "s", "Time of its last token.", True),
         whole("prompt_tokens", "tokens", "Length of the prompt."),
-        whole("output_tokens", "tokens", "Length of the answer that it asks for."),
-        index("replica", "Copy of the model that it was routed to.", True),
-        whole("preemptions", "times", "How often it lost its KV and had to recompute."),
+        whole("output_tokens", "tokens", "Requested output length."),
+        index("replica", "Replica that it was routed to.", True),
+        whole("preemptions", "times", "Number of preemptions with recomputation."),
         whole("cached_tokens", "tokens", "Prompt tokens found in the prefix cache when admitted."),
-        word("status", "What became of it.", STATUSES),
+        word("status", "Outcome of the request.", STATUSES),
         index("decode_replica", "Of a disaggregated run: the replica that decoded it.", True),
         real("kv_transfer_s", "s", "From the end of its prefill until its KV had arrived.", True),
-        whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True),
+        whole("kv_transfer_bytes", "B", "KV moved between the pools.", True),
         real("ttft_s", "s", "first_token - arrival.", True),
         real("tpot_s", "s", "(finish - first_token) / (output_tokens - 1); null for one.", True),
         real("e2e_s", "s", "finish - arrival.", True),
@@ -75,24 +75,24 @@ REQUESTS = Table(
 
 STEPS = Table(
     name="steps",
-    meaning="One row per batch of a slot on its way through all stages, in order of start per"
+    meaning="One row per batch of a slot through all stages, in order of start per"
     " replica; whole picoseconds, so that sums are exact.",
     columns=(
         whole("start_ps", "ps", "When the first stage took the batch."),
-        whole("end_ps", "ps", "When the last stage finished it and its tokens left."),
+        whole("end_ps", "ps", "When the last stage finished it and its tokens were emitted."),
         whole("replica", "", "Copy of the model."),
         whole("slot", "", "Slot of the replica's pipeline."),
         whole("tokens", "tokens", "Scheduled in this step: decode rows and prefill tokens."),
-        whole("prefill_tokens", "tokens", "Those of them that belong to prompts."),
-        whole("emitted", "tokens", "Rows that went through the LM head."),
+        whole("prefill_tokens", "tokens", "The prefill tokens among them."),
+        whole("emitted", "tokens", "Rows through the LM head."),
         whole("finished", "requests", "Requests whose last token this step emits."),
         whole(
             "running",
             "requests",
-            "Requests that the slot decodes, and half-read prompts with a chunk in this step.",
+            "Requests that the slot decodes, and prompts with a chunk in this step.",
         ),
         whole("waiting", "requests", "Requests queued at the replica after scheduling."),
-        whole("prompt_request", "", "First whose prompt has tokens in this step; -1: none."),
+        whole("prompt_request", "", "First request with prompt tokens in this step; -1: none."),
         whole(
             "used_blocks",
             "blocks",
@@ -149,7 +149,7 @@ CARDS = Table(
                     "multiply-accumulate in the DIMC arrays",
                     "vector work",
                     "LPDDR",
-                    "the network: collectives that the card takes part in",
+                    "the network: collectives of the card",
                     "dispatching operations",
                 ),
                 strict=True,
@@ -159,7 +159,7 @@ CARDS = Table(
         whole("steps", "steps", "Steps that its stage began in the bin.", True),
         whole("tokens", "tokens", "Tokens of those steps.", True),
         real("kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True),
-        real("kv_fraction", "1", "Share of the replica's room for KV in use.", True),
+        real("kv_fraction", "1", "Share of the replica's KV blocks in use.", True),
         *(
             real(f"energy_{part}_j", "J", f"Energy of the card in the bin: {what}.", True)
             for part, what in PART_WORDS.items()
@@ -169,7 +169,7 @@ CARDS = Table(
 
 PLACEMENT = Table(
     name="placement",
-    meaning="What lies where: one row per card and class of tensors.",
+    meaning="Memory placement: one row per card and class of tensors.",
     columns=(
         index("card", "Position of the card, from 0."),
         word("card_name", "Name of the card in the topology."),
@@ -182,7 +182,7 @@ PLACEMENT = Table(
 )
 
 
-CLOCK = real("clock_hz", "Hz", "Clock of the cards: as asked, or as the power cap leaves it.", True)
+CLOCK = real("clock_hz", "Hz", "Clock of the cards: as configured, or limited by the cap.", True)
 
 
 def energy_columns() -> Iterator[Column]:
@@ -207,11 +207,11 @@ def energy_columns() -> Iterator[Column]:
 
 
 def cost_columns() -> Iterator[Column]:
-    """Of a summary: amounts of money, each with the band that uncertain prices leave."""
+    """Of a summary: amounts of money, each with the range of uncertain prices."""
     ends = (("", ""), ("_low", " at its lowest"), ("_high", " at its highest"))
     for name, unit, meaning in (
         ("capital_usd", "USD", "Price of cards, hosts, NICs and network switches"),
-        ("cost_per_hour_usd", "USD/h", "Hardware written off and electricity, an hour"),
+        ("cost_per_hour_usd", "USD/h", "Amortisation of hardware and electricity, per hour"),
         ("cost_per_million_output_tokens_usd", "USD", "Cost of a million output tokens"),
     ):
         for end, words in ends:
@@ -220,8 +220,8 @@ def cost_columns() -> Iterator[Column]:
 
 def _summary_columns() -> Iterator[Column]:
     yield from RUN
-    yield whole("completed", "requests", "Requests that got their whole answer.")
-    yield whole("failed", "requests", "Requests that did not: those refused.")
+    yield whole("completed", "requests", "Completed requests.")
+    yield whole("failed", "requests", "Refused requests.")
     yield real("duration", "s", "From the first arrival, plus warmup_s, to the last finish.", True)
     yield whole("total_input_tokens", "tokens", "Prompt tokens of completed requests.")
     yield whole("total_output_tokens", "tokens", "Output tokens of completed requests.")
@@ -230,7 +230,7 @@ def _summary_columns() -> Iterator[Column]:
         ("request_goodput", "requests/s", "Requests that met every SLO / duration."),
         ("output_throughput", "tokens/s", "total_output_tokens / duration."),
         ("total_token_throughput", "tokens/s", "Input and output tokens / duration."),
-        ("max_output_tokens_per_s", "tokens/s", "Most tokens that left in one second."),
+        ("max_output_tokens_per_s", "tokens/s", "Most tokens emitted in one second."),
     ):
         yield real(name, unit, meaning, True)
     yield whole("max_concurrent_requests", "requests", "Most requests in the system at a time.")
@@ -238,34 +238,34 @@ def _summary_columns() -> Iterator[Column]:
         for key, words in summary_statistics(metric):
             yield real(key, "ms", f"{words.capitalize()} of the {meaning}.", True)
     for name, unit, meaning in (
-        ("goodput", "requests/s", "request_goodput by its short name."),
+        ("goodput", "requests/s", "request_goodput under a short name."),
         ("slo_attainment", "1", "Share of all counted requests that met every SLO."),
         ("output_tokens_per_s_per_user", "tokens/s", "1 / mean TPOT."),
         ("output_tokens_per_s_per_card", "tokens/s", "output_throughput / cards."),
         ("mean_batch_size", "requests", "Mean number of requests in a step of a slot."),
-        ("peak_kv_fraction", "1", "Largest share of a replica's room for KV in use."),
+        ("peak_kv_fraction", "1", "Largest share of a replica's KV blocks in use."),
     ):
         yield real(name, unit, meaning, True)
     yield whole("preemptions", "times", "Preemptions of all counted requests.")
-    yield whole("rejected", "requests", "Requests refused: too long, or no room for their KV.")
+    yield whole("rejected", "requests", "Requests refused: too long, or too much KV.")
     yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
     for bound in BOUNDS:
         yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
     for name, unit, meaning in (
         ("mean_kv_transfer_ms", "ms", "Mean time from the end of a prefill to the KV's arrival."),
         ("p99_kv_transfer_ms", "ms", "99th percentile of that time."),
-        ("kv_transfer_share_of_ttft", "1", "Its time over all times to first token."),
+        ("kv_transfer_share_of_ttft", "1", "KV transfer time over all times to first token."),
     ):
         yield real(name, unit, meaning, True)
-    yield whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True)
+    yield whole("kv_transfer_bytes", "B", "KV moved between the pools.", True)
     yield CLOCK
     yield from energy_columns()
     yield from cost_columns()
-    yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
+    yield Column(name="flags", type="strings", unit="", meaning="Warnings.")
 
 
 SUMMARY = Table(
     name="summary",
-    meaning="One row: the run in numbers. Keys of vLLM's bench serve, then our own.",
+    meaning="One row: summary of the run. Keys of vLLM's bench serve, then our own.",
     columns=tuple(_summary_columns()),
 )

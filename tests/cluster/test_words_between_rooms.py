@@ -14,7 +14,7 @@ def test_bounds_are_written_as_they_are_counted() -> None:
     assert written.BOUNDS == BOUNDS
 
 
-def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:
+def test_parts_of_the_facility_are_between_cards_and_cooling() -> None:
     watts = constant_watts(load_hardware("corsair"), servers=2, racks=2)
 
     assert ("cards", *watts, "cooling") == written.FACILITY_PARTS

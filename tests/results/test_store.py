@@ -148,7 +148,7 @@ def test_a_failure_in_the_middle_leaves_no_trace(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_in_the_middle_keeps_the_run_that_stood_there(
+def test_a_failure_in_the_middle_keeps_the_old_run(
     run_folder: Path,
 ) -> None:
     before = {path.name: path.read_bytes() for path in run_folder.iterdir()}
@@ -226,7 +226,7 @@ def test_a_root_that_is_no_folder_is_named(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(ResultsError, match=f"{where}: cannot keep runs here"):
+    with pytest.raises(ResultsError, match=f"{where}: cannot store runs here"):
         write_run(tmp_path / where, make_manifest("run"), {})
 
 

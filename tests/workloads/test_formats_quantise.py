@@ -135,7 +135,7 @@ def bits_of(stored: Encoded) -> int:
 @pytest.mark.parametrize("name", EVERY)
 @settings(max_examples=5)
 @given(data=st.data(), dtype=st.sampled_from([np.float32, np.float64]))
-def test_what_is_stored_stands_for_what_quantising_leaves(
+def test_decoding_the_stored_form_equals_quantising(
     name: str, data: st.DataObject, dtype: Any
 ) -> None:
     x = data.draw(rows(dtype, LARGEST_FLOAT32))

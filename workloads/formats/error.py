@@ -1,4 +1,4 @@
-"""How far off a number format is: measured on numbers, and in closed form on Gaussian ones.
+"""Errors of number formats: measured on arrays, and in closed form on Gaussian numbers.
 
 In closed form, for numbers of N(0, 1), blocks of n and p mantissa bits, M = max|x| over a block:
 rounding to steps s costs s^2 / 12, so

@@ -20,7 +20,7 @@ from results.schema import SPECIAL, TABLES, NotRun, PointStatus
 from workloads.requests import Requests
 
 MOST_OPENED = 4096
-"""Contents that are kept until their points are run, about 6 kB each."""
+"""Contents that are cached until their points are run, about 6 kB each."""
 Kind: TypeAlias = Literal["summary", "replay"]
 """The table that a point's metrics come from: requests are served, operations replayed."""
 
@@ -34,7 +34,7 @@ NO_REQUESTS = Requests(
 
 @dataclass(slots=True, kw_only=True)
 class Point:
-    """One point before it is run; ``status`` is set where it will not be."""
+    """One point before it is run; ``status`` is set if it will not run."""
 
     number: int
     run_id: str | None = None
@@ -46,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """All points of a sweep, looked at."""
+    """All points of a sweep, resolved."""
 
     points: Sequence[Point]
     kind: Kind
@@ -57,12 +57,12 @@ class Planned:
 def plan_points(
     definition: Definition, library: Library, looked_at: Callable[[int], None] = lambda _: None
 ) -> Planned:
-    """Look at every point: is it skipped, is its input right, and which run is it.
+    """Resolve every point: whether it is skipped, whether its input is valid, and its run_id.
 
     Raises
     ------
     SweepError
-        A condition is wrong, or not one point is right; the first one says why.
+        A condition is invalid, or no point is valid; the first error is included.
     """
     look = _PointResolver(definition, library)
     points = []
@@ -75,7 +75,7 @@ def plan_points(
 
 
 def scenario_of(definition: Definition, number: int) -> Scenario:
-    """The scenario of a point; raises ScenarioError for one that is wrong."""
+    """The scenario of a point; raises ScenarioError if it is invalid."""
     values = definition.grid[number]
     return load_variant(
         definition.base,
@@ -88,7 +88,7 @@ def scenario_of(definition: Definition, number: int) -> Scenario:
 def content_of(
     point: Point, definition: Definition, library: Library, opened: dict[int, Resolved]
 ) -> Resolved | Scenario:
-    """What a point is run from: requests resolved, operation traces as they are named.
+    """The content of a point: requests resolved, operation traces by name.
 
     Taken out of ``opened`` if it is there.
     """
@@ -106,7 +106,7 @@ def metric_names(definition: Definition, kind: Kind) -> list[str]:
     Raises
     ------
     SweepError
-        The file names one that there is not.
+        The file names an unknown one.
     """
     known = [column.name for column in TABLES[kind].columns if column.name not in SPECIAL]
     if not definition.metrics:
@@ -126,7 +126,7 @@ def _near(name: str, known: list[str]) -> str:
 
 
 class _PointResolver:
-    """Looks at one point after the other; the first that is right says what kind they all are."""
+    """Resolves one point after the other; the first valid one decides the kind of all."""
 
     def __init__(self, definition: Definition, library: Library) -> None:
         self._definition = definition
@@ -144,7 +144,7 @@ class _PointResolver:
             scenario = scenario_of(self._definition, number)
             kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
             if kind != (self.kind or kind):
-                raise SweepError("requests and operation traces do not go into one sweep")
+                raise SweepError("a sweep cannot mix requests and operation traces")
             point = self._named(scenario, number)
         except Exception as error:
             code = 2 if isinstance(error, OSError) else getattr(error, "exit_code", None)
@@ -173,7 +173,7 @@ def _refuse(definition: Definition, points: Sequence[Point]) -> NoReturn:
     if not failed:
         raise SweepError(f"{name}: every one of the {len(points):,} points is skipped")
     raise SweepError(
-        f"{name}: not one of the {len(points):,} points is right; the first:\n  {failed[0].reason}"
+        f"{name}: none of the {len(points):,} points is valid; the first:\n  {failed[0].reason}"
     )
 
 

@@ -41,7 +41,7 @@ def machine(resolved: ResolvedReplay) -> ReplayMachine:
     return assemble_replay(resolved)
 
 
-def test_rows_cost_the_same_whoever_they_are_priced_with(
+def test_the_price_of_a_row_does_not_depend_on_other_rows(
     resolved: ResolvedReplay, machine: ReplayMachine
 ) -> None:
     requested: list[int] = []

@@ -57,7 +57,7 @@ def operations(layout: Layout) -> dict[str, Any]:
         ("sbfp12_16+2:8", 2.125),
     ],
 )
-def test_weights_lie_in_memory_at_their_bits(weights: str, bits: float) -> None:
+def test_weights_take_their_bits_in_memory(weights: str, bits: float) -> None:
     assert weight_bytes(laid_out(weights=weights)) == MATRICES * bits / 8
 
 
@@ -142,7 +142,7 @@ def test_the_cache_takes_its_own_bits_and_columns() -> None:
     assert card_of(four.inputs).kv_mode.columns == 2 * card_of(eight.inputs).kv_mode.columns
 
 
-def test_a_wire_carries_the_bits_of_its_format() -> None:
+def test_a_link_carries_the_bits_of_the_wire_format() -> None:
     sent = {
         wire: price_tables(laid_out(wire=wire).inputs).send_bytes[0, 64]
         for wire in ("fp16", "mxint8", "fp8_e5m2", "mxint8_k32")

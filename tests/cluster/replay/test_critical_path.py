@@ -61,7 +61,9 @@ def program(rows: list[tuple[int, int, int, int, int, int, list[int]]]) -> Opera
     )
 
 
-def told(operations: Operations, replayed: Replayed, **rows: Any) -> dict[tuple[str, int], int]:
+def parts_by_cause(
+    operations: Operations, replayed: Replayed, **rows: Any
+) -> dict[tuple[str, int], int]:
     """Time of the path by cause and resource."""
     path = critical_path(operations, replayed)
     zero = np.zeros(len(path.operation), np.int64)
@@ -100,7 +102,7 @@ def test_the_path_goes_through_the_send_to_its_sender() -> None:
 def test_a_transfer_is_latency_and_the_link_that_it_fills() -> None:
     operations = program(SENT)
 
-    assert told(operations, replay(operations, transfers())) == {
+    assert parts_by_cause(operations, replay(operations, transfers())) == {
         ("stream", INSIDE): 70,
         ("dispatch", INSIDE): 5,
         ("latency", 0): 10,
@@ -118,7 +120,7 @@ def test_what_others_add_is_contention() -> None:
         ]
     )
 
-    assert told(operations, replay(operations, transfers())) == {
+    assert parts_by_cause(operations, replay(operations, transfers())) == {
         ("latency", 0): 10,
         ("network", 0): 100,
         ("contention", 0): 100,
@@ -143,7 +145,7 @@ def test_a_program_of_nothing_has_no_path() -> None:
 
 @settings(max_examples=60, derandomize=True, database=None, deadline=None)
 @given(data=st.data())
-def test_the_path_lies_end_to_end_from_the_start_to_the_makespan(
+def test_the_path_is_contiguous_from_the_start_to_the_makespan(
     data: st.DataObject, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)
