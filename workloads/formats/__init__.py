@@ -7,8 +7,9 @@ per 64, so 8.125 bits; "MXINT8" is the same arithmetic at block 64, and MXINT4 a
 vendor's words, not OCP's). The matrix engine runs 4-, 8- and 16-bit integers and no floats.
 """
 
-from workloads.formats.error import Distortion, distortion, gaussian_noise, scaled_noise, sqnr_db
+from workloads.formats.error import Distortion, distortion, sqnr_db
 from workloads.formats.format import GROUP, Columns, Format, FormatError, Integers
+from workloads.formats.gaussian import gaussian_noise, scaled_noise
 from workloads.formats.quantise import Encoded, decode, encode, quantize
 from workloads.formats.registry import ALIASES, FORMATS, block_format, get_format
 

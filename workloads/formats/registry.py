@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from workloads.formats.format import GROUP, Columns, Format, FormatError
+from workloads.formats.format import GROUP, Columns, Format, FormatError, Scale
 
 ROWS = 64
 """Of a DIMC core: one block of the formats that it multiplies as they are."""
@@ -58,6 +58,22 @@ def _float(name: str, bits: int, fraction: int) -> Format:
     return Format(name=name, element_bits=bits, mantissa_bits=fraction)
 
 
+def _scaled_float(
+    name: str, bits: int, fraction: int, block: int = 32, scale: Scale = "e8m0"
+) -> Format:
+    """Floats under a shared scale; a DIMC expands them to 8-bit integers in blocks of its rows."""
+    return Format(
+        name=name,
+        element_bits=bits,
+        mantissa_bits=fraction,
+        block=block,
+        scale_bits=8,
+        scale=scale,
+        columns="int8",
+        arithmetic=f"bfp16_{ROWS}",
+    )
+
+
 _ALL = (
     block_format(4, 64, "mxint4"),
     block_format(8, 64, "mxint8"),
@@ -79,6 +95,12 @@ _ALL = (
         columns="int8",
         arithmetic="bfp16_64",
     ),
+    _scaled_float("mxfp4", 4, 1),
+    _scaled_float("mxfp6_e2m3", 6, 3),
+    _scaled_float("mxfp6_e3m2", 6, 2),
+    _scaled_float("mxfp8_e4m3", 8, 3),
+    _scaled_float("mxfp8_e5m2", 8, 2),
+    _scaled_float("nvfp4", 4, 1, block=16, scale="e4m3"),
     _float("fp8_e4m3", 8, 3),
     _float("fp8_e5m2", 8, 2),
     _float("fp16", 16, 10),
@@ -99,6 +121,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "mxint4_k64": "mxint4",
         "mxint8_k64": "mxint8",
         "mxint16_k64": "mxint16",
+        "mxfp4_e2m1": "mxfp4",
+        "mxfp8": "mxfp8_e4m3",
     }
 )
 """Other words for them."""
