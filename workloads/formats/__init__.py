@@ -4,7 +4,9 @@ and which DIMC mode multiplies it.
 Block formats share one exponent or scale among ``block`` neighbours along the contraction. Their
 bits follow the vendor's published compressor (BFP16_64 is 8-bit mantissas under an 8-bit exponent
 per 64, so 8.125 bits; "MXINT8" is the same arithmetic at block 64, and MXINT4 and MXINT16 are the
-vendor's words, not OCP's). The matrix engine runs 4-, 8- and 16-bit integers and no floats.
+vendor's words, not OCP's). MXFP4, MXFP6 and MXFP8 are OCP's floats under a power of two per 32,
+NVFP4 is NVIDIA's under an E4M3 per 16. The DIMC matrix engine runs 4-, 8- and 16-bit integers and
+no floats: it stores those and expands them to 8-bit integers.
 """
 
 from workloads.formats.error import Distortion, distortion, sqnr_db

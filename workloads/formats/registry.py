@@ -4,7 +4,8 @@
 and 8 of the shared exponent); a name may state another block (``mxint8_k32``, ``bfp12_16``), and
 end in a sparsity (``sbfp12_16+4:8``). The matrix engine multiplies blocks of its 64 rows or of a
 multiple of them. What lies in smaller blocks is storage: it is expanded to 8 bits in blocks of 64
-(16 bits stay 16), as the vendor's compressor does with SBFP12_16.
+(16 bits stay 16), as the vendor's compressor does with SBFP12_16; so are floats under a shared
+scale. A format is one row of ``_ALL``; how it is stored and rounded follows from its fields.
 """
 
 import difflib
