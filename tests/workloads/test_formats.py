@@ -183,6 +183,11 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         get_format("mxint9")
 
 
+def test_a_name_that_says_too_little_is_refused_with_what_it_may_mean() -> None:
+    with pytest.raises(FormatError, match=r"did you mean 'mxfp6_e2m3' or 'mxfp6_e3m2'\?"):
+        get_format("MXFP6")
+
+
 @pytest.mark.parametrize("amount", [-1, 1.5, float("nan"), np.array([-1]), np.array([1.0])])
 def test_an_amount_that_cannot_be_is_refused(amount: object) -> None:
     with pytest.raises(FormatError):

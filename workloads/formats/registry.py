@@ -155,8 +155,9 @@ def _dense(word: str, name: str) -> Format:
                     f"number format {name!r} has blocks of {block}; there are {_words(BLOCKS)}"
                 )
             return block_format(bits, block, word)
-    near = difflib.get_close_matches(word, [*FORMATS, *ALIASES], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    begun = [known for known in FORMATS if word and known.startswith(f"{word}_")]
+    near = begun or difflib.get_close_matches(word, [*FORMATS, *ALIASES], n=1)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise FormatError(
         f"unknown number format {name!r}{hint} (there are {', '.join(FORMATS)}; other blocks as in"
         " mxint8_k128 or bfp12_32; weights also with +4:8 or +2:8)"

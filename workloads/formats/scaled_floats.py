@@ -67,10 +67,13 @@ def scaled_elements(blocks: Reals, scales: Reals, item: Format) -> Reals:
 
 def scaled_values(elements: Reals, scales: Reals, item: Format, dtype: npt.DTypeLike) -> Reals:
     """[block, j] what elements stand for under ``scales[block, 1]``, rounded to ``dtype`` once."""
+    found: Reals
     if item.scale == "e8m0":
-        return elements.astype(dtype) * scales.astype(dtype)
-    most = float(np.finfo(dtype).max)
-    found: Reals = np.clip(elements * scales, -most, most).astype(dtype)
+        found = elements.astype(dtype)
+        found *= scales.astype(dtype)
+    else:
+        most = float(np.finfo(dtype).max)
+        found = np.clip(elements * scales, -most, most).astype(dtype)
     return found
 
 
