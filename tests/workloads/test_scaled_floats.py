@@ -177,7 +177,7 @@ def test_nvfp4_is_two_levels_of_ml_dtypes_elements(seed: int) -> None:
 
     stored = encode(x, "nvfp4")
     assert stored.scales is not None
-    assert stored.tensor_scale == np.float32(np.abs(x).max() / np.float64(2688))
+    assert stored.tensor_scale == float(np.float32(np.abs(x).max() / np.float64(2688)))
     blocks = x.reshape(64, 16, 16).astype(np.float64)
     wanted = np.abs(blocks).max(axis=2) / 6 / stored.tensor_scale
     scales = np.minimum(wanted, 448).astype(ml_dtypes.float8_e4m3fn)
@@ -185,6 +185,26 @@ def test_nvfp4_is_two_levels_of_ml_dtypes_elements(seed: int) -> None:
     under = blocks / (scales.astype(np.float64) * stored.tensor_scale)[:, :, None]
     expected = under.astype(ml_dtypes.float4_e2m1fn).view(np.uint8)
     assert stored.elements.reshape(64, 16, 16).tolist() == expected.tolist()
+
+
+def test_a_block_that_nvfp4_flushes_stores_zeros() -> None:
+    x = np.full(32, 6 * 2.0**20, np.float32)
+    x[0] = 2688 * 2.0**30  # under its 2^30 the second block's scale is 2^-10
+
+    stored = encode(x, "nvfp4")
+    assert stored.elements[16:].tolist() == [0] * 16
+    assert quantize(x, "nvfp4")[16:].tolist() == [0.0] * 16
+
+
+def test_an_arrays_scale_that_was_rounded_up_does_not_overflow() -> None:
+    most = float(np.finfo(np.float32).max)
+    item = Format(
+        name="mine", element_bits=6, mantissa_bits=2, block=16, scale_bits=8, scale="e4m3"
+    )
+
+    assert quantize(np.array([most, -most]), item).max() > most  # what a float64 array holds
+    found = quantize(np.array([most, -most], np.float32), item)
+    assert found.tolist() == [most, -most]
 
 
 def test_an_arrays_own_scale_lets_nvfp4_hold_any_magnitude() -> None:
