@@ -100,6 +100,18 @@ def test_the_last_code_of_a_scale_makes_its_block_nan() -> None:
     assert np.isnan(found).all()
 
 
+@pytest.mark.parametrize(
+    ("name", "alike"),
+    [("fp8", "mxfp8_e4m3"), ("fp8_e4m3", "mxfp8_e4m3"), ("fp8_e5m2", "mxfp8_e5m2")],
+)
+def test_plain_fp8_is_that_of_ml_dtypes_saturated(name: str, alike: str) -> None:
+    x, element, largest = various(0), ELEMENTS[alike], LARGEST[alike]
+
+    expected = np.clip(x, -largest, largest).astype(element)
+    assert encode(x, name).elements.tolist() == expected.view(np.uint8).tolist()
+    assert quantize(x, name).tolist() == expected.astype(np.float32).tolist()
+
+
 @pytest.mark.parametrize("name", ELEMENTS)
 @pytest.mark.parametrize("seed", range(3))
 def test_blocks_are_those_of_the_specification_with_ml_dtypes_elements(
