@@ -25,6 +25,7 @@ HEADERS = (
     "format",
     "bits",
     "block",
+    "scale",
     "multiplied as",
     "DIMC",
     "rate",
@@ -36,6 +37,8 @@ HEADERS = (
     "worst/block",
 )
 LEGEND = """bits           stored per element, shared scales and masks included
+scale          of a block: a power of two (e8m0), a float of 8 bits (e4m4), or an E4M3 under one
+               float32 of the whole array
 multiplied as  what it is expanded to on its way to the matrix engine; - used only on links
 rate, TFLOPS   against MXINT8, and of a card, with activations of the width that it is multiplied in
 with 8-bit x   TFLOPS of a card with 8-bit activations
@@ -184,6 +187,7 @@ def _table(rows: "Sequence[FormatRow]") -> str:
                 known["name"],
                 f"{known['bits_per_element']:g}",
                 known["block"] if row.format.is_block else None,
+                known["scale"] or "-",
                 known["multiplied_as"] or "-",
                 known["columns"] or "-",
                 f"{row.rate:g}x" if row.rate else "-",

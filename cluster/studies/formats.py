@@ -94,6 +94,7 @@ def plain(row: FormatRow) -> dict[str, object]:
     return {
         "name": item.name,
         "bits_per_element": float(item.bits_per_element),
+        "elements": item.element,
         "element_bits": item.element_bits,
         "mantissa_bits": item.mantissa_bits,
         "block": item.block,

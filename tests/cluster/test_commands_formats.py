@@ -26,6 +26,11 @@ def test_the_table_has_bits_rates_and_errors(capsys: Captured) -> None:
     assert rows["sbfp12_16+4:8"]["bits_per_element"] == 3.25
     assert rows["sbfp12_16+4:8"]["multiplied_as"] == "bfp16_64"
     assert rows["fp8_e4m3"]["columns"] is None
+    assert rows["mxfp4"]["bits_per_element"] == 4.25
+    assert (rows["mxfp4"]["elements"], rows["mxfp4"]["block"]) == ("e2m1", 32)
+    assert (rows["mxfp4"]["scale"], rows["nvfp4"]["scale"]) == ("e8m0", "e4m3")
+    assert rows["mxfp4"]["measured_sqnr_db"] == pytest.approx(18.79, abs=0.05)
+    assert rows["nvfp4"]["measured_sqnr_db"] == pytest.approx(20.43, abs=0.05)
     assert rows["mxint8"]["measured_sqnr_db"] == pytest.approx(41.02, abs=0.05)
     assert rows["fp32"]["measured_sqnr_db"] is None
 
@@ -41,7 +46,8 @@ def test_people_read_a_table_and_what_its_columns_mean(tmp_path: Path, capsys: C
 
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if line.startswith("bfp16_64"))
-    assert row.split()[:7] == ["bfp16_64", "8.125", "64", "bfp16_64", "int8", "1x", "2,400"]
+    assert row.split()[:6] == ["bfp16_64", "8.125", "64", "e8m0", "bfp16_64", "int8"]
+    assert row.split()[6:8] == ["1x", "2,400"]
     assert any(line.startswith("with 8-bit x") for line in lines)
 
 
