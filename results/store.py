@@ -32,18 +32,20 @@ def write_run(
     root: Path,
     manifest: Mapping[str, object],
     tables: Mapping[str, Columns | Iterable[Columns]],
+    declared: Mapping[str, Table] = TABLES,
 ) -> Path:
     """Write a whole run and return its folder; a run of the same id is replaced.
 
     ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
-    part per card). ``manifest`` is that of ``results.provenance.manifest``.
+    part per card). ``manifest`` is that of ``results.provenance.manifest``; ``declared`` as for
+    ``RunWriter``.
 
     Raises
     ------
     ResultsError
         The folder cannot be written. Nothing half-written is left.
     """
-    with RunWriter(root, str(manifest["run_id"])) as writer:
+    with RunWriter(root, str(manifest["run_id"]), declared) as writer:
         for name, parts in tables.items():
             for part in [parts] if isinstance(parts, Mapping) else parts:
                 writer.append(name, part)
@@ -58,11 +60,13 @@ class RunWriter:
     ...     folder = writer.commit(manifest)
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, declared: Mapping[str, Table] = TABLES) -> None:
+        """``declared`` are the tables of the run's device (``results.schema.run_tables``)."""
         if not _RUN_ID.fullmatch(run_id):
             raise ResultsError(f"{run_id!r} cannot be a run's name: letters, digits, '_', '-', '.'")
         self._root = Path(root)
         self._run_id = run_id
+        self._declared = declared
         self._files: dict[str, _TableFile] = {}
         self._committed = False
         with explained(self._root, "keep runs here"):
@@ -93,12 +97,12 @@ class RunWriter:
             They cannot be written.
         """
         if isinstance(columns, Mapping):
-            part = arrow_table(TABLES[table], columns)
+            part = arrow_table(self._declared[table], columns)
         else:
-            part = decoded(table, columns)
+            part = decoded(self._declared[table], columns)
         with explained(self._root / self._run_id, "write the run"):
             if table not in self._files:
-                self._files[table] = _TableFile(TABLES[table], self._folder)
+                self._files[table] = _TableFile(self._declared[table], self._folder)
             self._files[table].append(part)
 
     def commit(self, manifest: Mapping[str, object]) -> Path:

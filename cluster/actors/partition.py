@@ -83,7 +83,7 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
     compiled a second time; these are not.
     """
     classes, numbers = np.unique(prices.stage_class[replicas], return_inverse=True)
-    whole = ("stage_class", "return_ps", "kinds", "ahead", "host_ps")
+    whole = ("stage_class", "return_ps", "kinds", "ahead", "host_ps", "bounds", "memories")
     per_class = {
         field.name: getattr(prices, field.name)[classes]
         for field in fields(prices)

@@ -26,19 +26,22 @@ class ColumnSource:
 
     def of(self, card: Card) -> Columns:
         """Columns of one card; cards are asked for in the order of the map."""
-        actor, pool = self._actor_group.actor_of(card.index), self._machine.fit.pool
+        actor = self._actor_group.actor_of(card.index)
         if actor != self._actor:
             self._actor, self._columns = actor, self._fetch(actor)
         place = (card.replica, card.stage)
         if place not in self._columns:  # its actor is lost, but what it has booked is here
-            self._columns[place] = rank_columns(self._outcome.bins, *place, pool)
+            self._columns[place] = rank_columns(self._outcome.bins, place, *self._words())
         return self._columns[place]
 
+    def _words(self) -> tuple[tuple[int, int], tuple[str, ...]]:
+        """Pool and bounds, as ``rank_columns`` takes them."""
+        return self._machine.fit.pool, self._machine.prices.bounds
+
     def _fetch(self, actor: int) -> dict[Place, Columns]:
-        pool = self._machine.fit.pool
         for other in range(actor, min(actor + AHEAD, len(self._actor_group))):
             if other in self._closed and other not in self._coming:
-                self._coming[other] = self._actor_group.ask(other, "columns", pool)
+                self._coming[other] = self._actor_group.ask(other, "columns", *self._words())
         self._coming = {other: ref for other, ref in self._coming.items() if other >= actor}
         try:
             return dict(fetch(self._coming[actor])) if actor in self._coming else {}

@@ -12,6 +12,7 @@ import numpy as np
 from cluster.actors.code_version import code_version
 from cluster.replay.op_tables import CardOps, Seat, op_columns
 from results.remote_parts import Encoded, encoded
+from results.schema import OPS
 
 if TYPE_CHECKING:
     from cluster.perf_model.prices import PriceInputs
@@ -41,4 +42,4 @@ class ReplayWorkerState:
 
     def encode(self, card: int, ops: CardOps) -> Encoded:
         """The card's part of the table ``ops``."""
-        return encoded("ops", op_columns(self._seats[card], ops))
+        return encoded(OPS, op_columns(self._seats[card], ops))

@@ -28,6 +28,7 @@ from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
 from results.default_dirs import RUNS
+from results.devices import Device, described
 from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ class ReplayRun(ShownRun):
 
     def save(self, root: str | Path = RUNS) -> Path:
         """Write the run under ``root`` and return its folder; the same run is replaced."""
-        with run_writer(root, self.run_id) as writer:
+        with run_writer(root, self.run_id, _device(self.machine)) as writer:
             return commit(writer, self.resolved, self.times, _parts(self, LocalReplayEngine()))
 
 
@@ -164,7 +165,7 @@ def replay_trace(
         machine = runner.assemble(resolved)
         if out is None:
             return _run(resolved, machine, started, runner, observer)
-        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
+        with run_writer(out, resolved.run_id, _device(machine)) as writer:  # not before it can run
             run = _run(resolved, machine, started, runner, observer)
             folder = commit(writer, resolved, run.times, _parts(run, runner))
             return replace(run, run_dir=folder)
@@ -202,19 +203,22 @@ def _run(
     )
 
 
+def _device(machine: ReplayMachine) -> Device:
+    """What the tables of a replay on this machine have columns of."""
+    return described(machine.work.bounds, machine.energy.parts if machine.energy else None)
+
+
 def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
     """Keys of energy; None where the trace does not say what was computed."""
     energy = machine.energy
     if energy is None:
-        return {"clock_hz": None, **energy_side(None, None)}
-    spent = spent_by_ranks(
-        energy.ranks_j,
-        static_w=energy.static_w,
-        cards=energy.cards,
-        end_ps=outcome.replayed.makespan_ps,
-    )
+        return {"clock_hz": None, **energy_side(None, None, _device(machine).part_names)}
+    spent = spent_by_ranks(energy, outcome.replayed.makespan_ps)
     measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
-    return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
+    return {
+        "clock_hz": energy.clock_hz,
+        **energy_side(measured, energy.tokens or None, energy.parts),
+    }
 
 
 def _parts(run: ReplayRun, engine: ReplayEngine) -> "Iterator[tuple[str, Columns | Encoded]]":

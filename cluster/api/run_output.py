@@ -13,6 +13,7 @@ from cluster.actors.session import ActorSession
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from results import display
+from results.devices import Device
 from topology.catalog import Hardware
 
 if TYPE_CHECKING:
@@ -97,11 +98,12 @@ def opened(
         yield on_ray(actor_session)
 
 
-def run_writer(root: str | Path, run_id: str) -> "RunWriter":
-    """Begin the folder of a run; only who keeps a run imports what writes it."""
+def run_writer(root: str | Path, run_id: str, device: Device) -> "RunWriter":
+    """Begin the folder of a run on a device; only who keeps a run imports what writes it."""
+    from results.schema import run_tables
     from results.store import RunWriter
 
-    return RunWriter(Path(root), run_id)
+    return RunWriter(Path(root), run_id, run_tables(device))
 
 
 def commit(

@@ -1,6 +1,6 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -29,6 +29,7 @@ from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts, step_columns
 from results.columns import request_columns
 from results.default_dirs import RUNS
+from results.devices import Device, described
 from results.summary import flatten, summarise
 
 
@@ -82,7 +83,7 @@ class Run(ShownRun):
 
         The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
         """
-        with run_writer(root, self.run_id) as writer:
+        with run_writer(root, self.run_id, _device(self.machine)) as writer:
             engine = _of_pools(LocalEngine(), self.resolved)
             return commit(writer, self.resolved, self.times, _parts(self, engine))
 
@@ -153,8 +154,9 @@ def simulate(
         machine = runner.assemble(resolved)
         if out is None:
             return _run(resolved, machine, started, runner.execute, observer)
-        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
-            on_steps = _keeper(writer) if resolved.scenario.store.steps else None
+        with run_writer(out, resolved.run_id, _device(machine)) as writer:  # not before it can run
+            memories = machine.prices.memories
+            on_steps = _keeper(writer, memories) if resolved.scenario.store.steps else None
             run = _run(resolved, machine, started, runner.execute, observer, on_steps)
             folder = commit(writer, resolved, run.times, _parts(run, runner))
             return replace(run, run_dir=folder)
@@ -182,11 +184,17 @@ def _tables(resolved: Resolved) -> Any:
     return serving_tables if resolved.pools is None else pool_outputs
 
 
-def _keeper(writer: Any) -> OnSteps:
+def _device(machine: Machine) -> Device:
+    """What the tables of a run on this machine have columns of."""
+    prices = machine.prices
+    return described(prices.bounds, machine.joules.parts, prices.memories)
+
+
+def _keeper(writer: Any, memories: Sequence[str]) -> OnSteps:
     """Stream the step log to disk; a run without steps has a table without rows."""
 
     def keep(window: Records) -> None:
-        writer.append("steps", step_columns(window))
+        writer.append("steps", step_columns(window, memories))
 
     keep(np.empty(0, STEP))
     return keep

@@ -159,7 +159,10 @@ class PriceTables:
     """[kind] kinds of layers (dtype KIND), at most KINDS."""
     ahead: bool = False
     """Whether KV from the far memory is fetched ahead of use."""
-
+    bounds: tuple[str, ...] = BOUNDS
+    """What can set the time of the device, in the order of every split by bound."""
+    memories: tuple[str, ...] = ("sram", "lpddr")
+    """The device's near memory, and its far one where it has one."""
     host_ps: int = 0
     """What a batch that is composed ahead waits for its host, at least, before it starts."""
 

@@ -4,15 +4,14 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from cluster.perf_model.energy.coefficients import PARTS
 from cluster.perf_model.protocols import RouteTables
 from cluster.perf_model.tables import Integers
 from cluster.replay.analysis import Measures
-from cluster.replay.bottleneck_attribution import AS_RECORDED
+from cluster.replay.bottleneck_attribution import causes_after
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
-from results.columns import PS_PER_S, energy_columns, link_columns
+from results.columns import PS_PER_S, Coded, energy_columns, link_columns
 from topology.tables import edge_records, node_records
 from topology.types import LinkKind
 
@@ -27,8 +26,10 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
     """All that the part of one card is made of."""
     program = machine.program
-    bound = np.where(machine.work.bound == RECORDED, AS_RECORDED, machine.work.bound)
-    template = template_of(program, rank, bound)
+    causes = causes_after(machine.work.bounds)
+    recorded = causes.index("recorded")
+    bound = np.where(machine.work.bound == RECORDED, recorded, machine.work.bound)
+    template = template_of(program, rank, bound, causes)
     first = np.arange(program.repeats)[:, None] * len(program.operations)
     start_ps, begin_ps, end_ps = outcome.moments((first + template["row"]).ravel())
     return CardOps(**template, start_ps=start_ps, begin_ps=begin_ps, end_ps=end_ps)
@@ -96,8 +97,8 @@ def _energy_columns(machine: ReplayMachine, outcome: ReplayOutcome) -> Columns:
         return {}
     spent_j = energy.ranks_j.copy()
     static_j = energy.static_w * outcome.replayed.makespan_ps / PS_PER_S
-    spent_j[:, PARTS.index("static")] += static_j
-    return dict(energy_columns(spent_j))
+    spent_j[:, energy.parts.index("static")] += static_j
+    return dict(energy_columns(spent_j, energy.parts))
 
 
 def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> Columns:
@@ -107,7 +108,7 @@ def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: M
     makespan = max(1, outcome.replayed.makespan_ps)
     return {
         "step": causes.step,
-        "cause": causes.cause,
+        "cause": Coded(codes=causes.cause, words=causes.names),
         "link_name": names[causes.resource],
         "time_s": causes.elapsed_ps / PS_PER_S,
         "share": causes.elapsed_ps / makespan,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 from results.api import Run
 from results.errors import ResultsError
 from results.figures.series import codes, numbers, words
-from results.figures.theme import BOUND_COLOURS, WIDTH, altair, colour, finished, plot, zoomable
+from results.figures.theme import WIDTH, altair, bound_colours, colour, finished, plot, zoomable
 
 MOST_ROWS = 32
 """Cards of the Gantt: one of each stage, the first ones where there are more."""
@@ -20,8 +20,7 @@ MOST_NAMED = 7
 """Batches that have a colour of their own."""
 STEPS = 3
 """Steps that are shown, from the middle of the run, where the pipeline is full."""
-CAUSE_COLOURS = {
-    **BOUND_COLOURS,
+OTHER_COLOURS = {
     "latency": "#5d3a9b",
     "contention": "#a50026",
     "recorded": "#777777",
@@ -35,7 +34,8 @@ def critical_path(run: Run) -> Any:
     rows, order = _waits(run)
     plots = altair()
     known = {row["series"] for row in rows}
-    causes = [name for name in CAUSE_COLOURS if name in known]
+    colours = bound_colours(run.device) | OTHER_COLOURS
+    causes = [name for name in colours if name in known]
     axis = plots.Axis(format="%", tickCount=6)
     chart = (
         plot(rows)
@@ -43,7 +43,7 @@ def critical_path(run: Run) -> Any:
         .encode(
             y=plots.Y("place:N", sort=order, title=None),
             x=plots.X("sum(share):Q", title="share of the makespan", axis=axis),
-            color=colour("cause", causes, CAUSE_COLOURS),
+            color=colour("cause", causes, colours),
             tooltip=[
                 "place:N",
                 "series:N",

@@ -4,9 +4,9 @@ Colours are those of Okabe and Ito; a colour means the same thing in every figur
 """
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
+from results.devices import Device
 from results.optional_deps import DRAW, optional
 
 Rows: TypeAlias = list[dict[str, Any]]
@@ -15,17 +15,7 @@ WIDTH, HEIGHT = 640, 240
 PANEL_HEIGHT = 120
 """Of one panel among several below one another."""
 
-BOUND_COLOURS: Mapping[str, str] = MappingProxyType(
-    {
-        "stream": "#0072b2",
-        "mac": "#009e73",
-        "simd": "#56b4e9",
-        "lpddr": "#e69f00",
-        "network": "#d55e00",
-        "dispatch": "#cc79a7",
-        "idle": "#e4e4e4",
-    }
-)
+IDLE_COLOUR = "#e4e4e4"
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Of things that have no colour of their own, in order."""
 HEAT = "viridis"
@@ -58,6 +48,11 @@ def colour(title: str, names: Iterable[str], colours: Mapping[str, str] | None =
     plots = altair()
     scale = plots.Scale(domain=domain, range=shades)
     return plots.Color("series:N", title=title, scale=scale)
+
+
+def bound_colours(device: Device) -> dict[str, str]:
+    """The colour of each bound of a device, in order, and of idle time."""
+    return {bound.name: bound.colour for bound in device.bounds} | {"idle": IDLE_COLOUR}
 
 
 def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:

@@ -9,20 +9,12 @@ from results.summary import flatten
 Row: TypeAlias = dict[str, Any]
 
 CONFIDENCES = ("published", "secondary", "derived", "assumed")
-BEHIND: Mapping[str, tuple[str, ...]] = {
-    "stream": ("dimc.stream", "dimc.fill", "card.clock"),
-    "mac": ("dimc.clocks", "dimc.fill", "card.clock", "chiplet.noc"),
-    "simd": ("simd.", "card.clock"),
-    "lpddr": ("chiplet.lpddr", "chiplet.prefetch"),
-    "network": ("links.", "pair.", "server.", "rack.", "package.", "card.package", "card.pcie"),
-    "dispatch": ("card.dispatch",),
-    "latency": (
-        *("package.d2d_latency", "card.package_link_latency", "pair.bridge_latency"),
-        *("server.pcie_latency", "server.inter_switch_latency"),
-        *("rack.network_latency", "rack.leaf_latency", "pod.spine_latency"),
-    ),
-}
-"""Figures that a bound's time rests on, by how their names begin."""
+LATENCIES = (
+    *("package.d2d_latency", "card.package_link_latency", "pair.bridge_latency"),
+    *("nvswitch.latency", "mesh.latency", "server.pcie_latency", "server.inter_switch_latency"),
+    *("rack.network_latency", "rack.leaf_latency", "pod.spine_latency"),
+)
+"""Figures that the latency of messages rests on, by how their names begin."""
 SIZEABLE = 0.15
 """Share of the busy time from which a bound's figures are worth a warning."""
 CALIBRATED_GROUP = 4
@@ -47,9 +39,9 @@ def warnings(run: Run) -> list[str]:
 def assumed_figures(run: Run) -> list[Row]:
     """Assumed figures behind the bounds that matter in this run, with their ranges."""
     rows = []
-    for bound, share in _sizeable(run):
+    for bound, figures, share in _sizeable(run):
         for name, figure in run.manifest["hardware"].items():
-            behind = name.startswith(BEHIND[bound]) and not name.endswith("_w")
+            behind = name.startswith(figures) and not name.endswith("_w")
             if behind and figure.get("confidence") == "assumed":
                 known = {key: figure.get(key) for key in ("value", "low", "high", "unit", "source")}
                 rows.append({"behind": f"{bound}, {100 * share:.0f} %", "figure": name, **known})
@@ -61,12 +53,14 @@ def whole_of(run: Run) -> str:
     return "critical path" if "replay" in run.tables else "busy time"
 
 
-def _sizeable(run: Run) -> Iterator[tuple[str, float]]:
+def _sizeable(run: Run) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """Causes that take enough of the time, the figures behind each, and its share."""
     summary = flatten(run.summary)
-    for bound in BEHIND:
+    behind = {bound.name: bound.figures for bound in run.device.bounds} | {"latency": LATENCIES}
+    for bound, figures in behind.items():
         share = summary.get(f"bound_share.{bound}", summary.get(f"critical_share.{bound}"))
         if isinstance(share, float) and share >= SIZEABLE:
-            yield bound, share
+            yield bound, figures, share
 
 
 def _assumed(run: Run) -> Iterator[str]:
@@ -81,7 +75,7 @@ def _assumed(run: Run) -> Iterator[str]:
 def _beyond(run: Run) -> Iterator[str]:
     """Settings outside of what the published points, on which one constant is fitted, cover."""
     scenario: Mapping[str, Any] = run.manifest["scenario"]
-    if not scenario.get("model"):
+    if not scenario.get("model") or not run.device.calibrated:
         return
     plan = scenario.get("plan") or {}
     group = plan.get("tensor_parallel_size", CALIBRATED_GROUP)

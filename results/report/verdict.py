@@ -16,35 +16,24 @@ from results.figures.series import Floats, codes, count_at, numbers, time_edges,
 from results.report.assumptions import whole_of
 from results.summary import flatten
 
-REMEDIES: Mapping[str, str] = {
-    "stream": "more cards per tensor group, narrower weights (mxint4), or larger batches, which "
-    "use each streamed weight more often",
-    "mac": "narrower formats or more cards: the rare case in which the arrays are the limit",
-    "simd": "more cards per tensor group share softmax and activations; norms are replicated",
-    "lpddr": "keep more in SRAM (memory.mode performance or auto, more cards), or narrower weights",
-    "network": "smaller or tighter tensor groups (the four cards under one PCIe switch), a "
-    "narrower wire format, or larger batches, which spread a collective's latency over more tokens",
-    "dispatch": "larger batches, or plans with fewer operations in a row: each operation pays to "
-    "be dispatched, however little it does",
-    "latency": "fewer messages in a row over fewer hops: tensor groups under one switch, or larger "
-    "batches, which send more tokens with each message",
-    "contention": "keep messages that are under way together off each other's cables: place groups "
-    "apart, add NICs, or try another algorithm (collectives: in the scenario)",
-    "recorded": "nothing on this machine: these times stand in the trace and are not computed",
+CAUSES: Mapping[str, tuple[str, str]] = {
+    "latency": (
+        "the latency of messages",
+        "fewer messages in a row over fewer hops: tensor groups under one switch, or larger "
+        "batches, which send more tokens with each message",
+    ),
+    "contention": (
+        "waiting for other messages on the same cables",
+        "keep messages that are under way together off each other's cables: place groups "
+        "apart, add NICs, or try another algorithm (collectives: in the scenario)",
+    ),
+    "recorded": (
+        "times that the trace brought along",
+        "nothing on this machine: these times stand in the trace and are not computed",
+    ),
 }
-"""What helps when most busy time, or of a replay most of the critical path, is bound so."""
-WORDS: Mapping[str, str] = {
-    "stream": "streaming weights and KV from SRAM",
-    "mac": "multiplying",
-    "simd": "vector work",
-    "lpddr": "LPDDR",
-    "network": "collectives on the network",
-    "dispatch": "dispatching operations",
-    "latency": "the latency of messages",
-    "contention": "waiting for other messages on the same cables",
-    "recorded": "times that the trace brought along",
-}
-ORDER = ("memory", "link", "queueing")
+"""Of a replay's critical path beside the bounds: what it goes into, and what helps."""
+ORDER = ("kv", "link", "queueing")
 """Of findings that are no bound: what causes a queue stands before the queue."""
 QUEUE_SHARE = 0.5
 """Of the mean TTFT: a wait that is longer than the work itself."""
@@ -63,7 +52,7 @@ class Finding:
     """One thing that limits a run."""
 
     what: str
-    """memory, queueing, link, or one of BOUNDS."""
+    """kv, queueing, link, or one of the device's bounds."""
     headline: str
     evidence: str
     remedy: str
@@ -84,7 +73,7 @@ def _queue(run: Run) -> Iterator[Finding]:
     no_room = int(np.count_nonzero(status == "rejected_no_room"))
     if no_room:
         yield Finding(
-            what="memory",
+            what="kv",
             headline="Memory: requests were refused because their KV can never fit.",
             evidence=f"{no_room:,} of {len(status):,} requests need more KV blocks than there are",
             remedy="more cards per replica, narrower weights or KV, or shorter contexts",
@@ -99,11 +88,10 @@ def _queue(run: Run) -> Iterator[Finding]:
     evidence = f"{waited}; meanwhile {taken} are taken"
     if kv >= FULL and (seats is None or kv > seats):
         yield Finding(
-            what="memory",
+            what="kv",
             headline="Memory: there are too few KV blocks for the requests at hand.",
             evidence=f"{evidence}, {summary.get('preemptions', 0):,} preemptions",
-            remedy="room for KV: more cards per replica or replicas, narrower weights or KV, or KV "
-            "that may spill to LPDDR",
+            remedy=f"room for KV: {run.device.room_for_kv}",
         )
         return
     yield Finding(
@@ -195,11 +183,13 @@ def _bounds(run: Run) -> Iterator[Finding]:
     rest = ", ".join(f"{100 * known[name]:.0f} % {name}" for name in order[1:4])
     then = f"; then {rest}" if rest else ""
     place = _place(run) if "critical" in run.tables else ""
+    said = {bound.name: (bound.label, bound.advice) for bound in run.device.bounds}
+    label, advice = {**said, **CAUSES}[most]
     yield Finding(
         what=most,
-        headline=f"Most of the {whole_of(run)} goes into {WORDS[most]}.",
+        headline=f"Most of the {whole_of(run)} goes into {label}.",
         evidence=f"{100 * known[most]:.0f} % {most}{then}{place}",
-        remedy=REMEDIES[most],
+        remedy=advice,
     )
 
 

@@ -4,57 +4,84 @@ No pyarrow here: a column's type is Arrow's own name for it (``category`` is dic
 ``strings`` a list of them), and ``results.arrow`` turns the declarations into Arrow schemas.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 
-from results.schema.column import BOUNDS, FACILITY_PARTS, PARTS, Column, Table, TypeName
+from results.devices import DEVICES, DIMC, Device
+from results.schema.column import FACILITY_PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
 from results.schema.plan import CANDIDATES
-from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
+from results.schema.replay import (
+    CRITICAL,
+    OPS,
+    OTHER_CAUSES,
+    STEP_TIMES,
+    card_times_table,
+    replay_table,
+)
 from results.schema.serving import (
-    CARDS,
     METRICS,
     PERCENTILES,
-    PLACEMENT,
     REQUESTS,
     STATUSES,
-    STEPS,
-    SUMMARY,
+    cards_table,
+    placement_table,
+    steps_table,
     summary_statistics,
+    summary_table,
 )
 from results.schema.sweep import POINT_STATUSES, SPECIAL, sweep_table
 
 SCHEMA_VERSION = 1
 """Raised when a column changes its name, type, unit or meaning."""
 
-TABLES: Mapping[str, Table] = MappingProxyType(
-    {
-        table.name: table
-        for table in (
-            *(REQUESTS, SUMMARY, STEPS, CARDS, LINKS, NODES, EDGES, PLACEMENT),
-            *(OPS, REPLAY, CRITICAL, STEP_TIMES, CARD_TIMES),
-        )
-    }
-)
+
+@cache
+def run_tables(device: Device) -> Mapping[str, Table]:
+    """By name, the tables of a run on this device: columns follow its bounds, parts and memories.
+
+    Of ``results.devices.described``, where bounds and parts are at hand by their names.
+    """
+    serving = (
+        *(REQUESTS, summary_table(device), steps_table(device), cards_table(device)),
+        *(LINKS, NODES, EDGES, placement_table(device)),
+    )
+    replayed = (OPS, replay_table(device), CRITICAL, STEP_TIMES, card_times_table(device))
+    return MappingProxyType({table.name: table for table in (*serving, *replayed)})
+
+
+TABLES: Mapping[str, Table] = run_tables(DIMC)
+"""Of a run on DIMC cards, and of a replay on a plain network."""
+
+
+def every_metric() -> Iterator[Column]:
+    """The columns of a run's numbers on any kind of device, each name once."""
+    found: dict[str, Column] = {}
+    for name in ("summary", "replay"):
+        for device in DEVICES:
+            for column in run_tables(device)[name].columns:
+                found.setdefault(column.name, column)
+    yield from found.values()
+
 
 __all__ = [
-    "BOUNDS",
     "CANDIDATES",
-    "CAUSES",
     "FACILITY_PARTS",
     "METRICS",
-    "PARTS",
+    "OPS",
+    "OTHER_CAUSES",
     "PERCENTILES",
     "POINT_STATUSES",
     "SCHEMA_VERSION",
     "SPECIAL",
     "STATUSES",
-    "STEPS",
-    "SUMMARY",
     "TABLES",
     "Column",
     "Table",
     "TypeName",
+    "every_metric",
+    "run_tables",
     "summary_statistics",
     "sweep_table",
 ]

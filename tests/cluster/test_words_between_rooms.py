@@ -9,13 +9,19 @@ from cluster.perf_model.energy.facility import constant_watts
 from cluster.perf_model.tables import BOUNDS
 from cluster.serving.histogram import lower_edges_ps
 from cluster.serving.interface import Status
+from results.devices import DEVICES, DIMC
 from results.histogram import itl_edges_ps
 from topology.catalog import load_hardware
+from topology.catalog.kinds import KINDS
 
 
-def test_bounds_and_parts_of_energy_are_written_as_they_are_counted() -> None:
-    assert written.BOUNDS == BOUNDS
-    assert written.PARTS == PARTS
+def test_bounds_and_parts_of_energy_are_described_as_they_are_counted() -> None:
+    assert DIMC.bound_names == BOUNDS
+    assert DIMC.part_names == PARTS
+
+
+def test_every_kind_of_hardware_is_described() -> None:
+    assert tuple(device.kind for device in DEVICES) == KINDS
 
 
 def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from results.columns import Integers, card_columns, request_columns
+from results.devices import DIMC
 from results.provenance import manifest
 from results.store import write_run
 from results.summary import Machine, flatten, summarise
@@ -62,7 +63,7 @@ def tables(requests: dict[str, Integers]) -> dict[str, object]:
             "server": 0,
             "replica": card,
             "stage": 0,
-            **card_columns(edges, busy),
+            **card_columns(edges, busy, DIMC.bound_names),
         }
         for card in range(2)
     )

@@ -59,6 +59,8 @@ class Joules:
     SRAM where it leaves and a write where it arrives."""
     static_w: float
     cards_per_stage: int
+    parts: tuple[str, ...] = PARTS
+    """Where the device's energy goes, in the order of every axis of parts."""
 
 
 def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:

@@ -52,6 +52,8 @@ class ProgramEnergy:
     clock_hz: float
     tokens: int
     """That leave through the LM head."""
+    parts: tuple[str, ...] = PARTS
+    """Where the device's energy goes."""
 
 
 def program_energy(

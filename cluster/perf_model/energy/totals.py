@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.energy.coefficients import (
-    PARTS,
     PS_PER_S,
     Floats,
     Joules,
@@ -14,6 +13,7 @@ from cluster.perf_model.energy.coefficients import (
     idle_joules,
 )
 from cluster.perf_model.energy.facility import Facility, facility_power_w
+from cluster.perf_model.energy.operations import ProgramEnergy
 from cluster.perf_model.timeline import Bins
 
 
@@ -22,13 +22,15 @@ class Spent:
     """Joules of the cards of a run, in the window that the run is measured in."""
 
     parts_j: Floats
-    """[PARTS]"""
+    """[parts]"""
     bin_j: Floats
     """[bin]"""
     bin_s: Floats
     """[bin] the last one ends with the run."""
     lasted_s: float
     """All bins together."""
+    parts: tuple[str, ...]
+    """Where the device's energy goes."""
 
     @property
     def energy_j(self) -> float:
@@ -60,19 +62,21 @@ def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
         bin_j=total.sum(axis=1),
         bin_s=bin_seconds(bins, end_ps),
         lasted_s=max(0, end_ps - bins.start_ps) / PS_PER_S,
+        parts=joules.parts,
     )
 
 
-def spent_by_ranks(ranks_j: Floats, *, static_w: float, cards: int, end_ps: int) -> Spent:
-    """The same of a program: ``ranks_j[rank, PARTS]`` and the static watts of all ``cards``."""
+def spent_by_ranks(energy: ProgramEnergy, end_ps: int) -> Spent:
+    """The same of a program, with the static watts of all its cards."""
     lasted_s = end_ps / PS_PER_S
-    parts_j = ranks_j.sum(axis=0)
-    parts_j[PARTS.index("static")] += static_w * lasted_s * cards
+    parts_j = energy.ranks_j.sum(axis=0)
+    parts_j[energy.parts.index("static")] += energy.static_w * lasted_s * energy.cards
     return Spent(
         parts_j=parts_j,
         bin_j=np.array([parts_j.sum()]),
         bin_s=np.array([lasted_s]),
         lasted_s=lasted_s,
+        parts=energy.parts,
     )
 
 
@@ -80,5 +84,5 @@ def facility_w(facility: Facility, energy: Spent) -> tuple[dict[str, float], flo
     """Mean watts of the facility by part, and all together; None where no time passes."""
     if energy.mean_w is None:
         return None
-    ethernet_w = float(energy.parts_j[PARTS.index("ethernet")]) / energy.lasted_s
+    ethernet_w = float(energy.parts_j[energy.parts.index("ethernet")]) / energy.lasted_s
     return facility_power_w(facility, energy.mean_w, ethernet_w)

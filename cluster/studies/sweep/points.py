@@ -17,7 +17,8 @@ from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.input_cache import Library
-from results.schema import SPECIAL, TABLES
+from results.devices import Device, of_kinds
+from results.schema import SPECIAL, run_tables
 from workloads.columns import Requests
 
 MOST_OPENED = 4096
@@ -51,6 +52,8 @@ class Planned:
 
     points: Sequence[Point]
     kind: Kind
+    device: Device
+    """With all bounds and parts of energy that the points' devices have."""
     opened: dict[int, Resolved]
     """Contents of the first MOST_OPENED points by number, without their requests."""
 
@@ -72,7 +75,7 @@ def plan_points(
         looked_at(number + 1)
     if look.kind is None:
         _refuse(definition, points)
-    return Planned(points=points, kind=look.kind, opened=look.opened)
+    return Planned(points=points, kind=look.kind, device=of_kinds(look.devices), opened=look.opened)
 
 
 def scenario_of(definition: Definition, number: int) -> Scenario:
@@ -101,7 +104,7 @@ def content_of(
     return scenario if scenario.workload.is_replayed else resolve(scenario, library.openers)
 
 
-def metric_names(definition: Definition, kind: Kind) -> list[str]:
+def metric_names(definition: Definition, planned: Planned) -> list[str]:
     """The metrics to keep, in the order of the schema.
 
     Raises
@@ -109,7 +112,8 @@ def metric_names(definition: Definition, kind: Kind) -> list[str]:
     SweepError
         The file names one that there is not.
     """
-    known = [column.name for column in TABLES[kind].columns if column.name not in SPECIAL]
+    columns = run_tables(planned.device)[planned.kind].columns
+    known = [column.name for column in columns if column.name not in SPECIAL]
     if not definition.metrics:
         return known
     for number, pattern in enumerate(definition.metrics):
@@ -133,6 +137,8 @@ class _PointResolver:
         self._definition = definition
         self._library = library
         self.kind: Kind | None = None
+        self.devices: dict[str, None] = {}
+        """Kinds of the points' devices, each once, as they come."""
         self.opened: dict[int, Resolved] = {}
 
     def at(self, number: int) -> Point:
@@ -160,9 +166,13 @@ class _PointResolver:
     def _named(self, scenario: Scenario, number: int) -> Point:
         """A point that is right, with the identity of its run."""
         if scenario.workload.is_replayed:
-            return Point(number=number, run_id=resolve_replay(scenario).run_id)
+            replayed = resolve_replay(scenario)
+            if replayed.hardware is not None:
+                self.devices[replayed.hardware.kind] = None
+            return Point(number=number, run_id=replayed.run_id)
         resolved = resolve(scenario, self._library.openers)
         check_warmup(resolved)
+        self.devices[resolved.hardware.kind] = None
         if len(self.opened) < MOST_OPENED:
             self.opened[number] = resolved.carrying(NO_REQUESTS)
         return Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)

@@ -17,6 +17,7 @@ from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
 from cluster.scenario.load import load
 from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
 from results.remote_parts import encoded
+from results.schema import OPS
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,7 @@ def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMa
     for rank, part in zip(ranks, op_parts(machine, outcome), strict=True):
         share = ReplayWorkerState([seats[rank]])
         message = share.encode(seats[rank].index, card_ops(machine, outcome, rank))
-        np.testing.assert_array_equal(message, encoded("ops", part))
+        np.testing.assert_array_equal(message, encoded(OPS, part))
 
     assert len(ranks) == 16
 

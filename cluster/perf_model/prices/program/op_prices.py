@@ -20,7 +20,7 @@ from cluster.perf_model.prices.program.distinct import distinct
 from cluster.perf_model.prices.program.network import PASSED
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.program.rows import WIRED, RowJob, RowPrice, RowPricing, price_rows
-from cluster.perf_model.tables import Integers
+from cluster.perf_model.tables import BOUNDS, Integers
 from workloads.model import Layer
 from workloads.program import Program
 from workloads.program.schema import KINDS
@@ -38,13 +38,15 @@ class ProgramPrice:
     dispatch_ps: Integers
     """[n] what of it is dispatch; of communication, what the rank does before it."""
     bound: npt.NDArray[np.int8]
-    """[n] position in BOUNDS of what sets the rest; RECORDED where the duration was given."""
+    """[n] position in ``bounds`` of what sets the rest; RECORDED where the duration was given."""
     by_columns: npt.NDArray[np.bool_]
     """[n] whether it is work of no row of the model, and priced by its columns."""
     tier_bytes: Integers
     """[n, tier] bytes that the card puts on each tier."""
     varying_ps: Integers
     """[repeats, varies] durations of the rows that vary."""
+    bounds: tuple[str, ...] = BOUNDS
+    """What can set the time of the device."""
 
     def block(self, program: Program, first: int, last: int) -> Integers:
         """Durations of repeats ``first`` to ``last - 1``, in the order of ``program.block``."""
