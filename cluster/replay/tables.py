@@ -11,7 +11,7 @@ from cluster.replay.bottleneck_attribution import causes_after
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
-from results.columns import PS_PER_S, Coded, energy_columns, link_columns
+from results.columns import PS_PER_S, energy_columns, link_columns
 from topology.tables import edge_records, node_records
 from topology.types import LinkKind
 
@@ -108,7 +108,7 @@ def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: M
     makespan = max(1, outcome.replayed.makespan_ps)
     return {
         "step": causes.step,
-        "cause": Coded(codes=causes.cause, words=causes.names),
+        "cause": causes.cause,
         "link_name": names[causes.resource],
         "time_s": causes.elapsed_ps / PS_PER_S,
         "share": causes.elapsed_ps / makespan,

@@ -13,11 +13,11 @@ from results.schema.column import FACILITY_PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
 from results.schema.plan import CANDIDATES
 from results.schema.replay import (
-    CRITICAL,
     OPS,
     OTHER_CAUSES,
     STEP_TIMES,
     card_times_table,
+    critical_table,
     replay_table,
 )
 from results.schema.serving import (
@@ -47,7 +47,13 @@ def run_tables(device: Device) -> Mapping[str, Table]:
         *(REQUESTS, summary_table(device), steps_table(device), cards_table(device)),
         *(LINKS, NODES, EDGES, placement_table(device)),
     )
-    replayed = (OPS, replay_table(device), CRITICAL, STEP_TIMES, card_times_table(device))
+    replayed = (
+        OPS,
+        replay_table(device),
+        critical_table(device),
+        STEP_TIMES,
+        card_times_table(device),
+    )
     return MappingProxyType({table.name: table for table in (*serving, *replayed)})
 
 

@@ -69,18 +69,29 @@ def card_times_table(device: Device) -> Table:
     )
 
 
-CRITICAL = Table(
-    name="critical",
-    meaning="The critical path taken apart: one row per step, cause and link. Times add up to the"
-    " makespan.",
-    columns=(
-        index("step", "Step of the operation that is waited for."),
-        word("cause", "A bound, latency, contention with others, or a recorded time."),
-        word("link_name", "Link or capacity that is waited for; empty where none is."),
-        real("time_s", "s", "Time of the path."),
-        real("share", "1", "time_s over the makespan."),
-    ),
-)
+def causes_of(device: Device) -> tuple[str, ...]:
+    """All that the critical path can wait for; the position is the code that the engine gives."""
+    return (*device.bound_names, *OTHER_CAUSES)
+
+
+def critical_table(device: Device) -> Table:
+    """With the device's causes as codes."""
+    return Table(
+        name="critical",
+        meaning="The critical path taken apart: one row per step, cause and link. Times add up to"
+        " the makespan.",
+        columns=(
+            index("step", "Step of the operation that is waited for."),
+            word(
+                "cause",
+                "A bound, latency, contention with others, or a recorded time.",
+                causes_of(device),
+            ),
+            word("link_name", "Link or capacity that is waited for; empty where none is."),
+            real("time_s", "s", "Time of the path."),
+            real("share", "1", "time_s over the makespan."),
+        ),
+    )
 
 
 def _replay_columns(device: Device) -> Iterator[Column]:
@@ -96,7 +107,7 @@ def _replay_columns(device: Device) -> Iterator[Column]:
     yield real("communication_share", "1", "Mean part of the run that a card communicates.")
     yield real("overlap_share", "1", "Part of the communication that is hidden by compute.", True)
     yield real("bubble_share", "1", "Mean part of the run that a card is idle.")
-    for cause in (*device.bound_names, *OTHER_CAUSES):
+    for cause in causes_of(device):
         yield real(f"critical_share.{cause}", "1", f"Share of the critical path: {cause}.", True)
     yield CLOCK
     yield from energy_columns(device)

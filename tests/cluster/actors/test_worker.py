@@ -103,7 +103,7 @@ def test_the_columns_of_a_share_are_those_of_its_cards(
     share.account(0, np.concatenate(windows))
     share.close(outcome.end_ps, [])
 
-    (place, columns), *others = share.columns(machine.fit.pool).items()
+    (place, columns), *others = share.columns(machine.fit.pool, machine.prices.bounds).items()
     assert not others
     assert place == (1, 0)
     part = list(card_parts(machine, outcome))[int(machine.cards[1, 0, 2])]
