@@ -14,13 +14,7 @@ import numpy.typing as npt
 from results.columns import PS_PER_S, Floats, Integers
 from results.devices import DIMC
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import (
-    FACILITY_PARTS,
-    METRICS,
-    PERCENTILES,
-    STATUSES,
-    summary_statistics,
-)
+from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, STATUSES, summary_statistics
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
@@ -55,9 +49,8 @@ class Machine:
 
     cards: int
     bounds: tuple[str, ...] = DIMC.bound_names
-    """What can set the time of a card."""
     parts: tuple[str, ...] = DIMC.part_names
-    """Where a card's energy goes."""
+    """What can set the time of a card, and where its energy goes."""
     mean_batch_size: float | None = None
     """Mean number of requests in a step of a slot."""
     peak_kv_fraction: float | None = None
@@ -65,8 +58,7 @@ class Machine:
     """Most tokens that left within one second."""
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
-    """Busy time of all cards in the order of ``bounds`` (Python's integers: sums may pass 2**63).
-    """
+    """Of all cards, in the order of ``bounds`` (Python's integers: sums may pass 2**63)."""
     energy: Energy | None = None
     clock_hz: float | None = None
 
@@ -271,9 +263,7 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
     }
 
 
-def energy_side(
-    energy: Energy | None, output_tokens: int | None, parts: Sequence[str] = DIMC.part_names
-) -> Summary:
+def energy_side(energy: Energy | None, output_tokens: int | None, parts: Sequence[str]) -> Summary:
     """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
     parts_j = [None] * len(parts) if energy is None else energy.parts_j

@@ -73,7 +73,7 @@ def folder(
     }
     scenario = {"name": "gpus", "model": "llama-3.1-8b", "formats": {"weights": "fp8_e4m3"}}
     made = make_manifest("gpu1") | {"hardware": hardware, "scenario": scenario}
-    tables = {
+    tables: dict[str, Any] = {
         "requests": request_columns(requests),
         "summary": flatten(summary),
         "cards": iter(cards()),
@@ -223,7 +223,7 @@ def test_the_critical_path_of_a_replay_is_told_by_the_device_s_bounds(
     }
     shares = {f"critical_share.{name}": 0.0 for name in causes}
     shares |= {"critical_share.launch": 0.75, "critical_share.latency": 0.25}
-    row = {**numbers, **shares, "run_id": "gpu3", "flags": []}
+    row: dict[str, Any] = {**numbers, **shares, "run_id": "gpu3", "flags": []}
     critical = {
         "step": [0, 0],
         "cause": np.array([causes.index("launch"), causes.index("latency")]),
@@ -231,7 +231,7 @@ def test_the_critical_path_of_a_replay_is_told_by_the_device_s_bounds(
         "time_s": [0.75, 0.25],
         "share": [0.75, 0.25],
     }
-    written = {"replay": row, "critical": critical}
+    written: dict[str, Any] = {"replay": row, "critical": critical}
     replayed = open_run(write_run(tmp_path, make_manifest("gpu3"), written, tables))
     drawn = {row["series"]: row["share"] for row in rows_of(draw(replayed, "critical_path"))}
 

@@ -129,7 +129,7 @@ def test_an_account_that_is_still_open_gives_nothing_away(machine: Machine) -> N
     share.open(0, np.arange(4), machine.prices, 16)
 
     with pytest.raises(RuntimeError, match="replica 0 is still open"):
-        share.columns(machine.fit.pool)
+        share.columns(machine.fit.pool, machine.prices.bounds)
 
 
 def test_shares_leave_out_the_same_warm_up_as_the_whole(
