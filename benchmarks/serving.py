@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, WIDTH
-from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.tables import KIND, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
@@ -51,6 +51,8 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
         stage_class=np.tile(np.minimum(np.arange(stages), 1), (replicas, 1)),
         return_ps=np.full(replicas, 1_100_000),
         kinds=np.array([(0, 32)], KIND),
+        bounds=("stream", "mac", "simd", "lpddr", "network", "dispatch"),
+        far_bound=3,
         far_block_ps=np.zeros((2, 1)),
     )
 

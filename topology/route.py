@@ -19,6 +19,8 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
 """What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""
+LEVELS = ("bridge", "pcie", "inter_switch", "ethernet", "spine")
+"""The levels of a map without a scale-up network, bottom-up."""
 _TOPS = (LinkKind.ETHERNET, LinkKind.SPINE)
 """Levels that every map has."""
 _CARD_COLUMNS = (

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from cluster.actors.engine import RayReplayEngine
 from cluster.actors.placement import CardsPerActor
-from cluster.actors.replay_engine import RayReplayEngine
-from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
+from cluster.api.run_output import EngineName, Parts, SavedRun, carried_out, opened
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
@@ -23,11 +23,10 @@ from cluster.replay.tables import (
     step_columns,
 )
 from cluster.scenario.load import load
-from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.resolve import ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
-from results.default_dirs import RUNS
 from results.devices import Device, described
 from results.summary import energy_side, flatten
 
@@ -58,7 +57,7 @@ class LocalReplayEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class ReplayRun(ShownRun):
+class ReplayRun(SavedRun):
     """One replay: its summary and its times; ``save`` leaves the whole of it on disk."""
 
     scenario: Scenario
@@ -92,10 +91,23 @@ class ReplayRun(ShownRun):
         """Part of the run that each pipeline stage is idle; empty where there are no stages."""
         return stage_bubbles(self.machine, self.outcome, self.measures)
 
-    def save(self, root: str | Path = RUNS) -> Path:
-        """Write the run under ``root`` and return its folder; the same run is replaced."""
-        with run_writer(root, self.run_id, _device(self.machine)) as writer:
-            return commit(writer, self.resolved, self.times, _parts(self, LocalReplayEngine()))
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        return _device(self.machine)
+
+    def parts(self, engine: ReplayEngine | None = None) -> Parts:
+        """Every part of every table."""
+        machine, outcome, measures = self.machine, self.outcome, self.measures
+        yield "replay", flatten(self.summary)
+        for part in (engine or LocalReplayEngine()).op_parts(machine, outcome):
+            yield "ops", part
+        for loads in load_parts(machine, outcome):
+            yield "links", loads
+        yield "step_times", self.steps
+        yield "card_times", card_time_columns(machine, outcome, measures)
+        yield "critical", self.critical
+        yield from replay_map(machine).items()
 
 
 def replay_trace(
@@ -153,7 +165,8 @@ def replay_trace(
     (8, 2)
     """
     started = datetime.now(UTC)
-    resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
+    requested = scenario if isinstance(scenario, Scenario) else load(scenario)
+    resolved = resolve(requested, wanted="operations")
     with opened(
         engine,
         LocalReplayEngine,
@@ -162,13 +175,13 @@ def replay_trace(
         ray_address=ray_address,
         notice=notice,
     ) as runner:
-        machine = runner.assemble(resolved)
-        if out is None:
-            return _run(resolved, machine, started, runner, observer)
-        with run_writer(out, resolved.run_id, _device(machine)) as writer:  # not before it can run
-            run = _run(resolved, machine, started, runner, observer)
-            folder = commit(writer, resolved, run.times, _parts(run, runner))
-            return replace(run, run_dir=folder)
+        return carried_out(
+            runner,
+            resolved,
+            out,
+            _device,
+            lambda machine, _: _run(resolved, machine, started, runner, observer),
+        )
 
 
 def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
@@ -213,23 +226,15 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
     energy = machine.energy
     if energy is None:
         return {"clock_hz": None, **energy_side(None, None, _device(machine).part_names)}
-    spent = spent_by_ranks(energy, outcome.replayed.makespan_ps)
+    spent = spent_by_ranks(
+        energy.ranks_j,
+        energy.parts,
+        static_w=energy.static_w,
+        cards=energy.cards,
+        end_ps=outcome.replayed.makespan_ps,
+    )
     measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
     return {
         "clock_hz": energy.clock_hz,
         **energy_side(measured, energy.tokens or None, energy.parts),
     }
-
-
-def _parts(run: ReplayRun, engine: ReplayEngine) -> "Iterator[tuple[str, Columns | Encoded]]":
-    """Every part of every table."""
-    machine, outcome, measures = run.machine, run.outcome, run.measures
-    yield "replay", flatten(run.summary)
-    for part in engine.op_parts(machine, outcome):
-        yield "ops", part
-    for loads in load_parts(machine, outcome):
-        yield "links", loads
-    yield "step_times", run.steps
-    yield "card_times", card_time_columns(machine, outcome, measures)
-    yield "critical", run.critical
-    yield from replay_map(machine).items()

@@ -3,16 +3,17 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, TypeVar, get_args
 
 from cluster.actors.placement import CardsPerActor
 from cluster.actors.session import ActorSession
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from results import display
+from results.default_dirs import RUNS
 from results.devices import Device
 from topology.catalog import Hardware
 
@@ -28,13 +29,14 @@ class EngineNameError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-class ShownRun:
-    """How a run shows itself: in one line, and as a table in notebooks."""
+class SavedRun:
+    """What runs of requests and of operations share: how they show themselves, and ``save``."""
 
     __slots__ = ()
     if TYPE_CHECKING:
         scenario: Scenario
         summary: dict[str, Any]
+        times: tuple[datetime, datetime]
         run_dir: Path | None
 
         @property
@@ -54,6 +56,28 @@ class ShownRun:
     def run_id(self) -> str:
         """Twelve letters and digits: the same content has the same id on any machine."""
         return self.resolved.run_id
+
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        raise NotImplementedError
+
+    def parts(self, engine: Any = None) -> "Parts":
+        """Every part of every table, from the engine that has run it (None: in this process)."""
+        raise NotImplementedError
+
+    def save(self, root: str | Path = RUNS) -> Path:
+        """Write the run under ``root`` and return its folder; the same run is replaced.
+
+        The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
+        """
+        with run_writer(root, self.run_id, self.device) as writer:
+            return commit(writer, self.resolved, self.times, self.parts())
+
+
+SomeRun = TypeVar("SomeRun", bound=SavedRun)
+Parts: TypeAlias = Iterator[tuple[str, Any]]
+"""Names of tables, and columns of some of their rows."""
 
 
 class RunRequest(Protocol):
@@ -96,6 +120,27 @@ def opened(
         return
     with ActorSession(ray_address, cards_per_actor, notice) as actor_session:
         yield on_ray(actor_session)
+
+
+def carried_out(
+    engine: Any,
+    resolved: RunRequest,
+    out: str | Path | None,
+    device_of: Callable[[Any], Device],
+    run: Callable[[Any, "RunWriter | None"], SomeRun],
+) -> SomeRun:
+    """Assemble the machine, ``run`` on it, and write the run under ``out`` where that is given.
+
+    ``device_of`` says of a machine what the tables have columns of.
+    """
+    machine = engine.assemble(resolved)
+    if out is None:
+        return run(machine, None)
+    device = device_of(machine)  # and no folder before there is a run to write
+    with run_writer(out, resolved.run_id, device) as writer:
+        done = run(machine, writer)
+        folder = commit(writer, resolved, done.times, done.parts(engine))
+        return replace(done, run_dir=folder)  # type: ignore[type-var]
 
 
 def run_writer(root: str | Path, run_id: str, device: Device) -> "RunWriter":

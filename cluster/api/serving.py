@@ -1,18 +1,17 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.actors.engine import RayEngine
 from cluster.actors.placement import CardsPerActor
-from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
+from cluster.api.run_output import EngineName, Parts, SavedRun, carried_out, opened
 from cluster.disaggregated import tables as pool_outputs
 from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import assemble_pools
@@ -28,9 +27,11 @@ from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts, step_columns
 from results.columns import request_columns
-from results.default_dirs import RUNS
 from results.devices import Device, described
 from results.summary import flatten, summarise
+
+if TYPE_CHECKING:
+    from results.store import RunWriter
 
 
 class Engine(Protocol):
@@ -60,7 +61,7 @@ class LocalEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Run(ShownRun):
+class Run(SavedRun):
     """One run: its summary and its requests; ``save`` leaves the whole of it on disk."""
 
     scenario: Scenario
@@ -78,14 +79,23 @@ class Run(ShownRun):
         """Columns of requests.parquet (seconds; NaN where it did not happen)."""
         return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
 
-    def save(self, root: str | Path = RUNS) -> Path:
-        """Write the run under ``root`` and return its folder; the same run is replaced.
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        return _device(self.machine)
 
-        The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
-        """
-        with run_writer(root, self.run_id, _device(self.machine)) as writer:
-            engine = _of_pools(LocalEngine(), self.resolved)
-            return commit(writer, self.resolved, self.times, _parts(self, engine))
+    def parts(self, engine: Engine | None = None) -> Parts:
+        """Every part of every table, but for the step log."""
+        machine, outcome, tables = self.machine, self.outcome, _tables(self.resolved)
+        runner = engine or _of_pools(LocalEngine(), self.resolved)
+        yield "requests", self.requests
+        yield "summary", flatten(self.summary)
+        for part in runner.card_parts(machine, outcome):
+            yield "cards", part
+        for part in tables.link_parts(self.resolved, machine, outcome):
+            yield "links", part
+        yield from tables.map_tables(machine).items()
+        yield "placement", tables.placement_table(machine)
 
 
 def simulate(
@@ -151,15 +161,13 @@ def simulate(
         notice=notice,
     ) as one:
         runner = _of_pools(one, resolved)
-        machine = runner.assemble(resolved)
-        if out is None:
-            return _run(resolved, machine, started, runner.execute, observer)
-        with run_writer(out, resolved.run_id, _device(machine)) as writer:  # not before it can run
+
+        def run(machine: Machine, writer: "RunWriter | None") -> Run:
             memories = machine.prices.memories
-            on_steps = _keeper(writer, memories) if resolved.scenario.store.steps else None
-            run = _run(resolved, machine, started, runner.execute, observer, on_steps)
-            folder = commit(writer, resolved, run.times, _parts(run, runner))
-            return replace(run, run_dir=folder)
+            kept = _keeper(writer, memories) if writer and resolved.scenario.store.steps else None
+            return _run(resolved, machine, started, runner.execute, observer, kept)
+
+        return carried_out(runner, resolved, out, _device, run)
 
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
@@ -170,8 +178,9 @@ def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | No
 
 def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
     """The machine of a run in this process, whether it is divided into pools or not."""
-    alone = partial(assemble, mapped=mapped)
-    return alone(resolved) if resolved.pools is None else assemble_pools(resolved, (alone, alone))
+    if resolved.pools is None:
+        return assemble(resolved, mapped)
+    return assemble_pools(resolved, (assemble, assemble), mapped)
 
 
 def _of_pools(engine: Any, resolved: Resolved) -> Engine:
@@ -279,16 +288,3 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     if idle:
         flags.append("no step was run")
     return flags
-
-
-def _parts(run: Run, engine: Engine) -> Iterator[tuple[str, Columns]]:
-    """Every part of every table, but for the step log."""
-    machine, outcome, tables = run.machine, run.outcome, _tables(run.resolved)
-    yield "requests", run.requests
-    yield "summary", flatten(run.summary)
-    for part in engine.card_parts(machine, outcome):
-        yield "cards", part
-    for part in tables.link_parts(run.resolved, machine, outcome):
-        yield "links", part
-    yield from tables.map_tables(machine).items()
-    yield "placement", tables.placement_table(machine)

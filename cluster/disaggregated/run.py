@@ -28,7 +28,7 @@ from cluster.serving.interface import (
     Status,
     chosen,
 )
-from cluster.serving.run import Outcome, max_bins
+from cluster.serving.run import Outcome
 
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""
@@ -57,7 +57,7 @@ class PooledOutcome(Outcome):
 def run_pools(
     resolved: Resolved,
     machine: PooledMachine,
-    plays: tuple[Executor, Executor],
+    executors: tuple[Executor, Executor],
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
@@ -70,7 +70,7 @@ def run_pools(
     watch = _Both(observer, len(rows))
     prompts = chosen(arrivals_of(requested), rows)
     prompts = replace(prompts, output_tokens=np.ones(len(rows), np.int64))
-    first = plays[0](
+    first = executors[0](
         requested,
         source,
         arrivals=prompts,
@@ -87,7 +87,7 @@ def run_pools(
     moved = _moved(resolved, machine, handed)
     order = np.argsort(moved.there_ps, kind="stable")
     answers = chosen(arrivals_of(inputs), rows)
-    second = plays[1](
+    second = executors[1](
         inputs,
         target,
         arrivals=arriving(answers, order, moved.there_ps, handed.target),
@@ -103,7 +103,7 @@ def run_pools(
 def _moved(resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests) -> KvTransfers:
     transfer = resolved.scenario.transfer
     layerwise = transfer is not None and transfer.mode == "layerwise"
-    most_bins = max_bins(resolved) // 2 * 2
+    most_bins = resolved.scenario.store.most_bins
     return move(resolved, machine, handed, layerwise=layerwise, most_bins=most_bins)
 
 
@@ -115,7 +115,7 @@ def _aligned(
     first, second = (
         replace(
             own,
-            bins=stretched(own.bins, end_ps, max_bins(resolved)),
+            bins=stretched(own.bins, end_ps, resolved.scenario.store.most_bins),
             served=replace(own.served, end_ps=end_ps),
             end_ps=end_ps,
         )

@@ -9,9 +9,6 @@ import numpy.typing as npt
 Integers: TypeAlias = npt.NDArray[np.int64]
 Records: TypeAlias = npt.NDArray[Any]
 
-BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
-"""What can set the time of an operation, in the order of every ``by_bound`` axis."""
-
 LONGEST_PS = 10**15
 """Of one operation or exchange, a quarter of an hour: sums over layers stay in int64."""
 
@@ -137,16 +134,16 @@ class PriceTables:
     far_block_ps: npt.NDArray[np.float64]
     """[c, kind] time of the far memory for one KV block of all layers of the kind."""
     linear_by_bound_ps: Integers
-    """[c, t, 6] the split of ``linear_ps`` in the order of BOUNDS."""
+    """[c, t, bound] the split of ``linear_ps`` in the order of ``bounds``."""
     head_by_bound_ps: Integers
-    """[c, s, 6]"""
+    """[c, s, bound]"""
     collective_bytes: Integers
     """[c, t, tier] bytes that each card of the group puts on each tier of the class's group."""
     send_bytes: Integers
     """[c, t] bytes that each card sends on to its peer in the next stage."""
     token_counts: Integers
     """[c, t, COUNTS] what the linear layers of the stage count on each of its cards
-    (``cluster.perf_model.energy.counters``)."""
+    (``cluster.perf_model.devices.dimc.counters``)."""
     head_counts: Integers
     """[c, s, COUNTS]"""
     attention_counts: Integers
@@ -157,12 +154,14 @@ class PriceTables:
     """[replica] from the last stage's end to the slot's next turn: the sampled token's way back."""
     kinds: Records
     """[kind] kinds of layers (dtype KIND), at most KINDS."""
+    bounds: tuple[str, ...]
+    """What can set the time of an operation, in the order of every ``by_bound`` axis."""
+    far_bound: int
+    """Position in ``bounds`` of the far memory; any, where there is none."""
     ahead: bool = False
     """Whether KV from the far memory is fetched ahead of use."""
-    bounds: tuple[str, ...] = BOUNDS
-    """What can set the time of the device, in the order of every split by bound."""
     memories: tuple[str, ...] = ("sram", "lpddr")
-    """The device's near memory, and its far one where it has one."""
+    """Names of the device's near memory, and of its far one where it has one."""
     host_ps: int = 0
     """What a batch that is composed ahead waits for its host, at least, before it starts."""
 

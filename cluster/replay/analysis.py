@@ -11,6 +11,7 @@ from cluster.replay.bottleneck_attribution import INSIDE, Causes, Ledger, Rows, 
 from cluster.replay.critical_path import critical_path
 from cluster.replay.kernel.traceback import Past, bound_steps, past_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
+from cluster.replay.translate import operations_of
 from cluster.replay.usage import Usage, usage_of, work_of
 from results.columns import PS_PER_S
 
@@ -164,3 +165,18 @@ def replay_summary(
             name: share(int(total), makespan) for name, total in zip(names, totals, strict=True)
         },
     }
+
+
+def least_ps(machine: ReplayMachine) -> int:
+    """The work of the busiest stream of any rank, calls without their transfers.
+
+    A stream does one operation after the other, so no replay is shorter.
+    """
+    operations = operations_of(machine.program, machine.work, machine.calls)
+    total = operations.duration_ps * operations.repeats
+    varies = operations.varies >= 0
+    total[varies] = operations.varying_ps.sum(axis=0)[operations.varies[varies]]
+    queues = operations.stream + (operations.stream.max(initial=0) + 1) * operations.rank
+    spent = np.zeros(int(queues.max(initial=0)) + 1, np.int64)
+    np.add.at(spent, queues, total)
+    return int(spent.max(initial=0))

@@ -7,7 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import BOUNDS, Integers
+from cluster.perf_model.devices.dimc import BOUNDS
+from cluster.perf_model.tables import Integers
 from cluster.replay.interface import ReplayError
 from workloads.program import Program
 from workloads.program.schema import KINDS

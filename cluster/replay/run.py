@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cluster.perf_model.collectives import Resources, TransferList, plain_resources, resources_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.energy.operations import ProgramEnergy, program_energy
 from cluster.perf_model.placement import PlacementError
 from cluster.perf_model.prices import PriceInputs
@@ -24,7 +25,7 @@ from cluster.replay.op_durations import Work, bare_work
 from cluster.replay.program_request import check_room, steps_of
 from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
-from cluster.scenario.resolve_replay import Planned, ResolvedReplay
+from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
 from topology.astra_network import Network
 from topology.route import Routes
@@ -132,7 +133,6 @@ def run_replay(
     ProgramTooLongError, RunTooLongError
         More operations than memory holds, or more than 106 simulated days.
     """
-    bins = resolved.scenario.store.bins
     _check_length(len(machine.program), "")
     operations = operations_of(machine.program, machine.work, machine.calls)
     rows = np.arange(operations.rows)
@@ -145,7 +145,7 @@ def run_replay(
         operations,
         machine.calls.transfers,
         contended=resolved.scenario.fabric.contention,
-        most_bins=1000 if bins == "auto" else bins - bins % 2,
+        most_bins=resolved.scenario.store.most_bins,
         observer=observer,
     )
     return ReplayOutcome(operations=operations, replayed=replayed, entry=entry, exit=leave)
@@ -201,7 +201,8 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stage_of=np.full(program.ranks, -1),
     )
     dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
-    work = bare_work(program, resolved.endpoint, dispatch_ps)
+    bounds = module_of(hardware).BOUNDS
+    work = bare_work(program, resolved.endpoint, dispatch_ps, bounds)
     return _on_racks(resolved, program, work, racks, None)
 
 

@@ -25,6 +25,7 @@ from cluster.perf_model.collectives import (
     rounds_of,
     steps,
 )
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.perf_model.tables import Integers
 from cluster.replay.collective_calls import Call
@@ -111,7 +112,7 @@ class RackTransfers:
         algorithm = self.options.all_reduce if name == "all_reduce" else "auto"
         payload = 0 if call.collective == "barrier" else call.payload_bytes
         if name == "all_to_all":  # of a card; its chiplets share it
-            chiplets = int(self.hardware["card.packages"] * self.hardware["package.chiplets"])
+            chiplets = module_of(self.hardware).interior(self.hardware).units
             payload = -(-payload // chiplets)
         return name, payload, algorithm
 

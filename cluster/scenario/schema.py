@@ -180,6 +180,11 @@ class Store(Part):
     steps: bool = False
     bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
 
+    @property
+    def most_bins(self) -> int:
+        """Most time bins that a table may have, an even number: they are merged two by two."""
+        return (1000 if self.bins == "auto" else self.bins) // 2 * 2
+
 
 class Scenario(Part):
     """Everything that a run depends on."""

@@ -6,8 +6,9 @@ The serving engines cannot tell them from the tables of a machine.
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, WIDTH
-from cluster.perf_model.energy.counters import COUNTS
-from cluster.perf_model.tables import BOUNDS, KIND, Integers, PriceTables
+from cluster.perf_model.devices.dimc import BOUNDS
+from cluster.perf_model.devices.dimc.counters import COUNTS
+from cluster.perf_model.tables import KIND, Integers, PriceTables
 
 
 def linear_prices(
@@ -38,4 +39,6 @@ def linear_prices(
         return_ps=np.full(len(stage_class), return_ps, np.int64),
         far_block_ps=np.zeros((classes, 1)),
         kinds=np.array([(0, 8)], KIND),
+        bounds=BOUNDS,
+        far_bound=BOUNDS.index("lpddr"),
     )

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.chiplet import chiplet_of, mode_of, peak_flop_per_s
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, peak_flop_per_s
+from cluster.perf_model.devices.dimc.device import WIDTHS
 from cluster.perf_model.memory.stage import chiplets_of
-from cluster.perf_model.prices.op_prices import WIDTHS
 from cluster.perf_model.protocols import Figures
 from workloads.formats import FORMATS, Format, distortion, gaussian_noise, get_format, sqnr_db
 

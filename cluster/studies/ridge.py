@@ -12,10 +12,11 @@ from types import MappingProxyType
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps, measures_of
-from cluster.perf_model.chiplet import Product, picoseconds, product_clocks, ridge_rows
+from cluster.perf_model.devices.dimc import BOUNDS, DimcCard
+from cluster.perf_model.devices.dimc.chiplet import picoseconds, product_clocks
+from cluster.perf_model.devices.protocol import Product
 from cluster.perf_model.prices import SteadyDecode, steady_decode
-from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
-from cluster.perf_model.tables import BOUNDS
+from cluster.perf_model.prices.inputs import device_for
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, Machine, lay_out, priced
@@ -107,7 +108,7 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
             most = _most_sequences(layout)
             if mode == MODES[0]:
                 facts.append(_facts(pair, layout, machine, most))
-                products += _products(pair, op_pricer_of(layout.inputs))
+                products += _products(pair, _card_of(layout))
             decodes += [
                 _decode(pair, mode, steady_decode(machine.prices, batch=b, context=CONTEXT_TOKENS))
                 for b in batches
@@ -116,17 +117,25 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
     return Ridge(facts=tuple(facts), products=tuple(products), decodes=tuple(decodes))
 
 
-def product_seconds(bench: OpPricer, batch: int) -> float:
+def product_seconds(card: DimcCard, batch: int) -> float:
     """Of the product of PRODUCT with ``batch`` vectors, cut by columns over the card's chiplets."""
     k, n = PRODUCT
-    product = Product(m=np.array([batch]), k=k, n=bench.of_card(n))
-    clocks = product_clocks(bench.chiplet, bench.mode, product)[0]
-    return float(picoseconds(bench.chiplet, clocks)[0]) * 1e-12
+    product = Product(m=np.array([batch]), k=k, n=card.of_card(n))
+    clocks = product_clocks(card.chiplet, card.mode, product)[0]
+    return float(picoseconds(card.chiplet, clocks)[0]) * 1e-12
 
 
-def op_pricer_for(pair: str) -> OpPricer:
+def card_for(pair: str) -> DimcCard:
     """The chiplet and its modes for a pair of formats."""
-    return op_pricer_of(_laid_out(pair, MODES[0], MODEL, 1).inputs)
+    return _card_of(_laid_out(pair, MODES[0], MODEL, 1))
+
+
+def _card_of(layout: Layout) -> DimcCard:
+    """The study is of what DIMC cores do with narrow operands."""
+    card = device_for(layout.inputs)
+    if not isinstance(card, DimcCard):
+        raise TypeError(f"{layout.inputs.hardware} is no DIMC card")
+    return card
 
 
 def _laid_out(pair: str, mode: str, model: str, most: int) -> Layout:
@@ -147,13 +156,13 @@ def _most_sequences(layout: Layout) -> int:
 
 
 def _facts(pair: str, layout: Layout, machine: Machine, most: int) -> PairFacts:
-    bench = op_pricer_of(layout.inputs)
+    card = _card_of(layout)
     weights, activations = PAIRS[pair]
     return PairFacts(
         pair=pair,
         weights=weights,
         activations=activations,
-        ridge=ridge_rows(bench.chiplet, bench.mode),
+        ridge=card.ridge_rows,
         most_sequences=most,
         prefill_tokens_per_s=PREFILL_TOKENS / _slowest_prefill_s(machine),
     )
@@ -172,11 +181,11 @@ def _slowest_prefill_s(machine: Machine) -> float:
     return max(work) * 1e-12
 
 
-def _products(pair: str, bench: OpPricer) -> list[ProductRow]:
+def _products(pair: str, card: DimcCard) -> list[ProductRow]:
     k, n = PRODUCT
     rows = []
     for batch in BATCHES:
-        seconds = product_seconds(bench, batch)
+        seconds = product_seconds(card, batch)
         tflops = 2 * batch * k * n / seconds / 1e12
         rows.append(ProductRow(pair=pair, batch=batch, seconds=seconds, tflops=tflops))
     return rows

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypeAlias
 
 from cluster.api.serving import simulate
 from cluster.perf_model.calibrate import BATCH, CONTEXT_TOKENS, EIGHT_B, SEVENTY_B, Point, predict
-from cluster.perf_model.chiplet import (
+from cluster.perf_model.devices.dimc.chiplet import (
     chiplet_of,
     mode_of,
     peak_flop_per_s,

@@ -10,7 +10,7 @@ import pytest
 from cluster import Run
 from cluster.api.serving import simulate_on
 from cluster.commands.summary import report
-from cluster.perf_model.tables import BOUNDS as DIMC_BOUNDS
+from cluster.perf_model.devices.dimc import BOUNDS as DIMC_BOUNDS
 from cluster.perf_model.tables import STEP
 from cluster.replay.op_durations import ARITHMETIC, LAUNCH, MEMORY, bound_among
 from cluster.serving.tables import step_columns

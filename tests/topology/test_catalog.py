@@ -311,6 +311,15 @@ def test_part_of_an_optional_section_asks_for_the_rest(tmp_path: Path) -> None:
         load_hardware(path)
 
 
+def test_null_takes_a_figure_of_the_base_away_where_the_kind_can_lack_it(tmp_path: Path) -> None:
+    (tmp_path / "no8.yaml").write_text("base: h100\nfigures:\n  gpu.fp8_flop_per_s: null\n")
+    (tmp_path / "no16.yaml").write_text("base: h100\nfigures:\n  gpu: {bf16_flop_per_s: null}\n")
+
+    assert "gpu.fp8_flop_per_s" not in load_hardware(tmp_path / "no8.yaml").figures
+    with pytest.raises(TopologyError, match=r"no16\.yaml:2: misses gpu\.bf16_flop_per_s \("):
+        load_hardware(tmp_path / "no16.yaml")
+
+
 def test_of_several_bases_a_later_one_wins(tmp_path: Path) -> None:
     (tmp_path / "engine.yaml").write_text(
         "kind: gpu\nfigures:\n" + figure_line("engine.step_s", "ms", 7)

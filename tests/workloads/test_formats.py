@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.formats import ALIASES, FORMATS, GROUP, Format, FormatError, block_format, get_format
+from workloads.formats import (
+    ALIASES,
+    FORMATS,
+    GROUP,
+    SIZES_ONLY,
+    Format,
+    FormatError,
+    block_format,
+    encode,
+    get_format,
+    quantize,
+)
 
 SPARSE = ("sbfp12_16+4:8", "sbfp12_16+2:8", "mxint8+4:8", "fp16+2:8")
 formats = st.sampled_from([*FORMATS.values(), *map(get_format, SPARSE)])
@@ -52,6 +63,19 @@ def test_the_vendors_names_mean_the_same_arithmetic(vendor: str) -> None:
         theirs.scale_bits,
         theirs.columns,
     )
+
+
+@pytest.mark.parametrize(("name", "bits"), [("nvfp4", Fraction(9, 2)), ("mxfp4", Fraction(17, 4))])
+def test_fp4_of_gpus_has_a_size_and_no_quantiser(name: str, bits: Fraction) -> None:
+    item = get_format(name.upper())
+
+    assert name in SIZES_ONLY
+    assert item.bits_per_element == bits
+    assert item.bytes_of(64) == 32 + 64 // item.block
+    assert item.columns is None
+    for call in (quantize, encode):
+        with pytest.raises(FormatError, match=f"{name}: only its size is known here"):
+            call([1.0], name)
 
 
 def test_the_matrix_engine_runs_integers_only() -> None:

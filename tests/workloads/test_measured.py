@@ -68,8 +68,13 @@ def test_parquet_tables_keep_words_counts_and_empty_cells(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("vllm,meta", "vlm,meta", ":2: column 'backend': found 'vlm'; one of vllm, trtllm, sglang"),
-        ("vllm,meta", "vlm,meta", "did you mean 'vllm'?"),
+        (
+            "agg,1024",
+            "disag,1024",
+            ":2: column 'mode': found 'disag'; one of agg, disagg is needed",
+        ),
+        ("agg,1024", "disag,1024", "did you mean 'disagg'?"),
+        ("vllm,meta", ",meta", ":2: column 'backend': found an empty value; text is needed"),
         (
             ",64.0,4",
             ",64.5,4",

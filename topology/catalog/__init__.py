@@ -59,7 +59,7 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
 
     A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
-    figures of an earlier one) and gives only what differs.
+    figures of an earlier one) and gives only what differs; ``null`` takes a base's figure away.
 
     Raises
     ------
@@ -130,7 +130,8 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         figures |= base.figures
         sources |= base.sources
     breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
-    given = {name: None for name, _, _ in _entries(document)} | dict.fromkeys(figures)
+    tried = [name for name, _, inputs in _entries(document) if inputs is not None]
+    given = dict.fromkeys((*tried, *figures))
     missing = names.missing(given) if names and not above else ()
     if missing and ("figures" in data or bases):
         where = document.where(("figures",) if "figures" in data else ("base",))
@@ -151,6 +152,9 @@ def _read_figures(
 ) -> Iterator[str]:
     """Put the file's own figures into ``figures``; what is wrong with them comes out."""
     for name, line, inputs in _entries(document):
+        if inputs is None and name in figures:
+            del figures[name]
+            continue
         wrong = list(breaches_of_fields(inputs))
         if names and name not in names.known:
             others = [figure_names(kind) for kind in KINDS if kind != names.kind]

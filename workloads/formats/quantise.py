@@ -17,7 +17,7 @@ from workloads.formats.chunks import (
 )
 from workloads.formats.floats import float_codes, float_values, rounded
 from workloads.formats.format import Format, FormatError
-from workloads.formats.registry import get_format
+from workloads.formats.registry import SIZES_ONLY, get_format
 from workloads.formats.shared_exponent import (
     Codes,
     Mantissas,
@@ -176,6 +176,8 @@ def decode(encoded: Encoded) -> Reals:
 
 def _format(fmt: str | Format, scale_bias: int | None) -> Format:
     item = get_format(fmt) if isinstance(fmt, str) else fmt
+    if item.name.partition("+")[0] in SIZES_ONLY:
+        raise FormatError(f"{item.name}: only its size is known here, numbers are not quantised")
     if scale_bias is not None and not LEAST_BIAS <= scale_bias <= MOST_BIAS:
         raise FormatError(
             f"scale_bias lies between {LEAST_BIAS} and {MOST_BIAS}, got {scale_bias!r}"

@@ -86,6 +86,14 @@ _ALL = (
     _float("fp32", 32, 23),
 )
 
+_FP4 = (
+    Format(name="nvfp4", element_bits=4, mantissa_bits=1, block=16, scale_bits=8),
+    Format(name="mxfp4", element_bits=4, mantissa_bits=1, block=32, scale_bits=8),
+)
+SIZES_ONLY: Mapping[str, Format] = MappingProxyType({item.name: item for item in _FP4})
+"""Formats of GPUs of which only the size is known here, not what they do to numbers: floats E2M1
+under an E4M3 scale for 16 (and one of the whole tensor, not counted), or a power of two for 32."""
+
 FORMATS: Mapping[str, Format] = MappingProxyType({item.name: item for item in _ALL})
 """The formats that have names of their own; other blocks and sparsities are read from the word."""
 
@@ -121,6 +129,8 @@ def _dense(word: str, name: str) -> Format:
     word = ALIASES.get(word, word)
     if word in FORMATS:
         return FORMATS[word]
+    if word in SIZES_ONLY:
+        return SIZES_ONLY[word]
     for pattern, shared in _PATTERNS:
         match = pattern.fullmatch(word)
         if match:
@@ -130,11 +140,12 @@ def _dense(word: str, name: str) -> Format:
                     f"number format {name!r} has blocks of {block}; there are {_words(BLOCKS)}"
                 )
             return block_format(bits, block, word)
-    near = difflib.get_close_matches(word, [*FORMATS, *ALIASES], n=1)
+    near = difflib.get_close_matches(word, [*FORMATS, *SIZES_ONLY, *ALIASES], n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
+    known = ", ".join((*FORMATS, *SIZES_ONLY))
     raise FormatError(
-        f"unknown number format {name!r}{hint} (there are {', '.join(FORMATS)}; other blocks as in"
-        " mxint8_k128 or bfp12_32; weights also with +4:8 or +2:8)"
+        f"unknown number format {name!r}{hint} (there are {known}; other blocks as in mxint8_k128"
+        " or bfp12_32; weights also with +4:8 or +2:8)"
     )
 
 

@@ -35,7 +35,7 @@ SILICON = Layout(
         word(
             "provenance", "Source file; it says which protocol the client followed.", optional=True
         ),
-        word("backend", "Serving engine.", allowed=("vllm", "trtllm", "sglang")),
+        word("backend", "Serving engine: vllm, trtllm, sglang, ..."),
         word("backend_version", "Its version.", optional=True),
         word("model_path", "Hugging Face name of the model."),
         word("system", "Device: h100_sxm, b200_sxm, ..."),

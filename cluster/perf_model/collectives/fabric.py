@@ -7,7 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms.rounds import Round
-from cluster.perf_model.collectives.resources import CardRates, card_rates, link_rates
+from cluster.perf_model.collectives.resources import link_rates
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.protocol import Interior
 from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import Integers
 
@@ -25,12 +27,8 @@ class Fabric:
     every chiplet has PCIe lanes of its own.
     """
 
-    packages: int
-    chiplets: int
-    """Per package."""
-    rates: CardRates
-    d2d_latency_s: float
-    package_latency_s: float
+    interior: Interior
+    """Of every card."""
     card_latency_s: Floats
     """[card, card] 0 on the diagonal."""
     tiers: int
@@ -51,7 +49,7 @@ class Fabric:
 
     @property
     def ranks_per_card(self) -> int:
-        return self.packages * self.chiplets
+        return self.interior.units
 
     @property
     def cost_key(self) -> bytes:
@@ -122,11 +120,7 @@ def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric
     latency_s = np.asarray(latency_ps, np.float64).reshape(count, count) * 1e-12
     np.fill_diagonal(latency_s, 0.0)
     return Fabric(
-        packages=int(hardware["card.packages"]),
-        chiplets=int(hardware["package.chiplets"]),
-        rates=card_rates(hardware),
-        d2d_latency_s=hardware["package.d2d_latency_s"],
-        package_latency_s=hardware["card.package_link_latency_s"],
+        interior=module_of(hardware).interior(hardware),
         card_latency_s=latency_s,
         tiers=len(tiers_of(routes)),
         card_tier=card_tiers(routes, cards),
@@ -157,7 +151,8 @@ def round_cost(fabric: Fabric, one: Round) -> RoundCost:
     ranks = fabric.cards * fabric.ranks_per_card
     flows = np.zeros((ranks, ranks))
     flows[one.source, one.target] = 1.0 / one.spread
-    cards, packages, chiplets = fabric.cards, fabric.packages, fabric.chiplets
+    inside_card, cards = fabric.interior, fabric.cards
+    packages, chiplets = inside_card.packages, inside_card.chiplets
     blocks = flows.reshape(cards, packages * chiplets, cards, packages * chiplets)
     between_cards = blocks.sum(axis=(1, 3))
     card = np.arange(cards)
@@ -174,17 +169,16 @@ def round_cost(fabric: Fabric, one: Round) -> RoundCost:
     tier_bytes[: len(CARD_TIERS)] = in_package.sum(), across.sum()
     latencies = [
         float(fabric.card_latency_s[between_cards > 0].max(initial=0.0)),
-        fabric.package_latency_s if across.any() else 0.0,
-        fabric.d2d_latency_s if mesh.any() else 0.0,
+        inside_card.package_latency_s if across.any() else 0.0,
+        inside_card.d2d_latency_s if mesh.any() else 0.0,
     ]
-    rates = fabric.rates
     return RoundCost(
         latency_s=max(latencies),
         messages=int((flows > 0).sum(axis=1).max(initial=0)),
-        d2d=mesh.reshape(cards, -1) * (1 / rates.d2d),
-        package=in_package * (1 / rates.package),
-        out=across.sum(axis=2) * (1 / rates.package_link),
-        into=across.sum(axis=1) * (1 / rates.package_link),
+        d2d=mesh.reshape(cards, -1) * (1 / inside_card.d2d_bytes_per_s),
+        package=in_package * (1 / inside_card.package_bytes_per_s),
+        out=across.sum(axis=2) * (1 / inside_card.package_link_bytes_per_s),
+        into=across.sum(axis=1) * (1 / inside_card.package_link_bytes_per_s),
         links=fabric.link_bytes(between_cards) * fabric.link_s_per_byte,
         tier_bytes=tier_bytes / cards,
         card_bytes=between_cards,

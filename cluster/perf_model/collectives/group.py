@@ -60,14 +60,12 @@ def group_of(
     units = [np.asarray(unit)[chosen] for _, unit in routes.levels]
     chosen = chosen[np.lexsort(np.stack([chosen, *units]))]
     fabric = fabric_of(hardware, routes, chosen)
-    lanes = hardware["simd.lanes"] * hardware["chiplet.slices"]
-    element_s = hardware["simd.add_clocks"] / (lanes * hardware["card.clock_hz"])
     return Group(
         cards=chosen,
         tiers=_tiers(fabric, routes, chosen),
         fabric=fabric,
         wire_bits=wire_bits,
-        add_s_per_byte=element_s * 8 / wire_bits,
+        add_s_per_byte=fabric.interior.add_element_s * 8 / wire_bits,
         message_s=hardware["links.chunk_overhead_s"],
     )
 
@@ -85,7 +83,9 @@ def _checked(cards: Sequence[int], known: int) -> Integers:
 
 def _tiers(fabric: Fabric, routes: RouteTables, cards: Integers) -> tuple[Tier, ...]:
     """Bottom-up; the product of their members is the number of ranks."""
-    nesting = list(zip(CARD_TIERS, (fabric.chiplets, fabric.packages), strict=True))
+    nesting = list(
+        zip(CARD_TIERS, (fabric.interior.chiplets, fabric.interior.packages), strict=True)
+    )
     unit: npt.NDArray[np.integer] = np.arange(cards.size)
     for name, key in routes.levels:
         parent = np.asarray(key)[cards]

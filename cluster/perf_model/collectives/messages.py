@@ -164,6 +164,6 @@ def _card_legs(
 def _inside(group: Group, cost: RoundCost) -> tuple[Floats, Floats]:
     """[card] latency and slope of a round's traffic inside each card; 0 where there is none."""
     d2d, package, out, into = (busy.max(axis=1) for busy in cost.inside)
-    d2d_s = np.where(d2d > 0, group.fabric.d2d_latency_s, 0.0)
-    latency_s = np.where(out > 0, group.fabric.package_latency_s, d2d_s)
+    d2d_s = np.where(d2d > 0, group.fabric.interior.d2d_latency_s, 0.0)
+    latency_s = np.where(out > 0, group.fabric.interior.package_latency_s, d2d_s)
     return latency_s, np.max([d2d, package, out, into], axis=0)

@@ -6,34 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.perf_model.tables import Integers
 
 INSIDE = ("d2d", "package out", "package in")
 """Capacities of each package: all traffic between its chiplets, and its link to the others of the
 card in each direction."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CardRates:
-    """Bytes per second inside a card, after ``links.efficiency``."""
-
-    d2d: float
-    """One direction of the link between two chiplets of a package."""
-    package: float
-    """All D2D traffic of one package together, both directions."""
-    package_link: float
-    """What one package sends to, or receives from, the others of its card."""
-
-
-def card_rates(hardware: Figures) -> CardRates:
-    """What payload can use of the links inside a card."""
-    efficiency = hardware["links.efficiency"]
-    return CardRates(
-        d2d=hardware["package.d2d_bandwidth_bytes_per_s"] * efficiency,
-        package=hardware["package.d2d_total_bytes_per_s"] * efficiency,
-        package_link=hardware["card.package_link_bandwidth_bytes_per_s"] * efficiency,
-    )
 
 
 def link_rates(
@@ -65,9 +44,17 @@ class Resources:
 
 def resources_of(hardware: Figures, routes: RouteTables) -> Resources:
     """The links between the cards of a map, and what each card has inside."""
-    packages, rates = int(hardware["card.packages"]), card_rates(hardware)
+    inside_card = module_of(hardware).interior(hardware)
+    packages = inside_card.packages
     places = [f"{card}.p{package}" for card in routes.card_id for package in range(packages)]
-    inside = np.tile([rates.package, rates.package_link, rates.package_link], len(places))
+    inside = np.tile(
+        [
+            inside_card.package_bytes_per_s,
+            inside_card.package_link_bytes_per_s,
+            inside_card.package_link_bytes_per_s,
+        ],
+        len(places),
+    )
     names = [f"{place} {kind}" for place in places for kind in INSIDE]
     return Resources(
         name=np.array([*routes.link_name, *names], np.str_),

@@ -10,13 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.perf_model.chiplet import Mode
-from cluster.perf_model.energy.coefficients import PARTS, Floats, costing, count_joules, tier_joules
-from cluster.perf_model.energy.counters import COUNTS, LINE_BYTES, RECIPES, SIMD
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.protocol import ProgramWork
+from cluster.perf_model.energy.coefficients import Floats, costing, tier_joules
 from cluster.perf_model.energy.facility import Facility, facility_of
-from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_counts import kmacs_of_vector
-from cluster.perf_model.prices.op_prices import op_pricer_of
+from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.program.counts import work_counts
 from cluster.perf_model.tables import Integers
 from workloads.program import Operations, Program
@@ -43,8 +41,9 @@ WORDS = {
 class ProgramEnergy:
     """What a program costs on its cards, but for the time that it takes."""
 
+    parts: tuple[str, ...]
     ranks_j: Floats
-    """[rank, PARTS]"""
+    """[rank, parts]"""
     static_w: float
     cards: int
     """Spare ones too."""
@@ -52,8 +51,6 @@ class ProgramEnergy:
     clock_hz: float
     tokens: int
     """That leave through the LM head."""
-    parts: tuple[str, ...] = PARTS
-    """Where the device's energy goes."""
 
 
 def program_energy(
@@ -61,6 +58,7 @@ def program_energy(
 ) -> ProgramEnergy:
     """Count a program of this model on these cards; arguments as of ``rank_joules``."""
     return ProgramEnergy(
+        parts=module_of(inputs.hardware).PARTS,
         ranks_j=rank_joules(program, inputs, routes, tier_bytes),
         static_w=inputs.hardware["card.static_w"],
         cards=len(routes.card_id),
@@ -73,24 +71,34 @@ def program_energy(
 def rank_joules(
     program: Program, inputs: PriceInputs, routes: "Routes", tier_bytes: Integers
 ) -> Floats:
-    """[rank, PARTS] of all repeats; static watts are not in it.
+    """[rank, parts] of all repeats; static watts are not in it.
 
     ``tier_bytes[row, tier]`` is what the card of a row of the template puts on each tier.
     """
     whole = _all_repeats(program)
     counts = work_counts(program, whole, inputs)
-    cost, figures = count_joules(inputs.hardware), inputs.hardware
-    spent = costing(tier_bytes * program.repeats, tier_joules(figures, routes, inputs.cards))
-    spent[:, PARTS.index("mac")] += counts.macs * _mac_j(whole, inputs)
-    line_j = cost[COUNTS.index("sram_lines"), PARTS.index("sram")]
-    through = counts.sram_bytes + counts.lpddr_bytes  # which is written to SRAM on its way
-    spent[:, PARTS.index("sram")] += through * (line_j / LINE_BYTES)
-    byte_j = cost[COUNTS.index("lpddr_bytes"), PARTS.index("lpddr")]
-    spent[:, PARTS.index("lpddr")] += counts.lpddr_bytes * byte_j
-    spent[:, PARTS.index("simd")] += counts.simd_ops * _element_j(program, whole, cost)
-    by_rank = np.zeros((program.ranks, len(PARTS)))
+    spent = costing(
+        tier_bytes * program.repeats, tier_joules(inputs.hardware, routes, inputs.cards)
+    )
+    spent += device_for(inputs).work_joules(
+        ProgramWork(
+            macs=counts.macs,
+            attends=whole.kind == KINDS.index("attention"),
+            near_bytes=counts.near_bytes,
+            far_bytes=counts.far_bytes,
+            elements=counts.simd_ops,
+            name=whole.name.astype(np.int64),
+            kinds=tuple(_kinds_of(word) for word in program.words["name"]),
+        )
+    )
+    by_rank = np.zeros((program.ranks, spent.shape[1]))
     np.add.at(by_rank, whole.rank.astype(np.int64), spent)
     return by_rank
+
+
+def _kinds_of(word: str) -> tuple[str, ...]:
+    """Kinds of vector work that an operation of this name does."""
+    return tuple(kind for part, kind in WORDS.items() if part in word) or ("add",)
 
 
 def emitted_tokens(program: Program, tensor_parallel_size: int) -> int:
@@ -111,26 +119,3 @@ def _all_repeats(program: Program) -> Operations:
         column[varies] = sums[own.varies[varies], VARYING.index(name)]
         columns[name] = column
     return replace(own, **columns, write_bytes=own.write_bytes.astype(np.int64) * times)
-
-
-def _mac_j(operations: Operations, inputs: PriceInputs) -> Floats:
-    """[n] of one multiply-add: by the weights' mode, or by that of the KV cache."""
-    bench, cost = op_pricer_of(inputs), count_joules(inputs.hardware)
-
-    def each(mode: Mode) -> float:
-        kind, kmacs = kmacs_of_vector(inputs.hardware, mode)
-        tile = inputs.hardware["dimc.rows"] * mode.columns
-        return float(cost[kind, PARTS.index("mac")]) * kmacs / tile
-
-    attends = operations.kind == KINDS.index("attention")
-    return np.where(attends, each(bench.kv_mode), each(bench.mode))
-
-
-def _element_j(program: Program, operations: Operations, cost: Floats) -> Floats:
-    """[n] of one element of vector work."""
-    of_kind = cost[SIMD, PARTS.index("simd")]
-    by_name = np.zeros(len(program.words["name"]))
-    for code, word in enumerate(program.words["name"]):
-        kinds = [kind for part, kind in WORDS.items() if part in word] or ["add"]
-        by_name[code] = sum(float(np.dot(RECIPES[kind], of_kind)) for kind in kinds)
-    return by_name[operations.name]

@@ -13,7 +13,6 @@ from cluster.perf_model.energy.coefficients import (
     idle_joules,
 )
 from cluster.perf_model.energy.facility import Facility, facility_power_w
-from cluster.perf_model.energy.operations import ProgramEnergy
 from cluster.perf_model.timeline import Bins
 
 
@@ -21,6 +20,7 @@ from cluster.perf_model.timeline import Bins
 class Spent:
     """Joules of the cards of a run, in the window that the run is measured in."""
 
+    parts: tuple[str, ...]
     parts_j: Floats
     """[parts]"""
     bin_j: Floats
@@ -29,8 +29,6 @@ class Spent:
     """[bin] the last one ends with the run."""
     lasted_s: float
     """All bins together."""
-    parts: tuple[str, ...]
-    """Where the device's energy goes."""
 
     @property
     def energy_j(self) -> float:
@@ -58,25 +56,27 @@ def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
         for stage in range(stages):
             total += each * card_joules(joules, bins, (replica, stage), end_ps)
     return Spent(
+        parts=joules.parts,
         parts_j=total.sum(axis=0),
         bin_j=total.sum(axis=1),
         bin_s=bin_seconds(bins, end_ps),
         lasted_s=max(0, end_ps - bins.start_ps) / PS_PER_S,
-        parts=joules.parts,
     )
 
 
-def spent_by_ranks(energy: ProgramEnergy, end_ps: int) -> Spent:
-    """The same of a program, with the static watts of all its cards."""
+def spent_by_ranks(
+    ranks_j: Floats, parts: tuple[str, ...], *, static_w: float, cards: int, end_ps: int
+) -> Spent:
+    """The same of a program: ``ranks_j[rank, parts]`` and the static watts of all ``cards``."""
     lasted_s = end_ps / PS_PER_S
-    parts_j = energy.ranks_j.sum(axis=0)
-    parts_j[energy.parts.index("static")] += energy.static_w * lasted_s * energy.cards
+    parts_j = ranks_j.sum(axis=0)
+    parts_j[parts.index("static")] += static_w * lasted_s * cards
     return Spent(
+        parts=parts,
         parts_j=parts_j,
         bin_j=np.array([parts_j.sum()]),
         bin_s=np.array([lasted_s]),
         lasted_s=lasted_s,
-        parts=energy.parts,
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from cluster.perf_model.devices.protocol import Device, Operation
 from cluster.perf_model.memory.placement import (
     ALL_IN_LPDDR,
     ALL_IN_SRAM,
@@ -19,8 +20,7 @@ from cluster.perf_model.memory.shard import shard
 from cluster.perf_model.memory.stage import chiplets_of
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import routing_of
-from cluster.perf_model.prices.op_prices import Operation, OpPricer
-from cluster.perf_model.prices.stage import embedding, head_operations, layer_operations
+from cluster.perf_model.prices.stage import head_operations, layer_operations
 from cluster.perf_model.tables import Integers
 from workloads.model import Layer, Tensor
 from workloads.plan import stage_layers
@@ -46,13 +46,13 @@ class Piece:
 
 
 def pieces_of(
-    inputs: PriceInputs, bench: OpPricer, traffic: Traffic, pins: Pins
+    inputs: PriceInputs, device: Device, traffic: Traffic, pins: Pins
 ) -> list[list[Piece]]:
     """[stage] all pieces that nobody has pinned; those worth most for a byte come first.
 
     Experts of a layer stand in the order of their popularity.
     """
-    weigh = _Weigh(inputs, bench, traffic)
+    weigh = _Weigh(inputs, device, traffic)
     of_kind = {kind: [*_layer_pieces(weigh, kind, pins)] for kind in set(inputs.model.layers)}
     stages = stage_layers(inputs.plan, inputs.model)
     found = []
@@ -73,7 +73,7 @@ class _Weigh:
     """Weighs times at two sizes of step: one of decoding rows, one full of prompt tokens."""
 
     inputs: PriceInputs
-    bench: OpPricer
+    device: Device
     traffic: Traffic
 
     @property
@@ -96,13 +96,13 @@ class _Weigh:
 
     def cost(self, operations: list[Operation]) -> Integers:
         """[size] time that weights in LPDDR can take: their stream, or the work that waits."""
-        each = [part.lpddr_ps if self._ahead else part.ps for part in operations]
+        each = [part.far_ps if self._ahead else part.ps for part in operations]
         cost: Integers = np.sum(each, axis=0)
         return cost
 
     @property
     def _ahead(self) -> bool:
-        return self.bench.memory == "prefetched"
+        return self.device.memory == "prefetched"
 
 
 def _layer_pieces(weigh: _Weigh, layer: Layer, pins: Pins) -> Iterator[Piece]:
@@ -112,7 +112,7 @@ def _layer_pieces(weigh: _Weigh, layer: Layer, pins: Pins) -> Iterator[Piece]:
         sizes[class_of(tensor)] += weigh.stored(tensor)
 
     def cost(places: LayerPlaces) -> Integers:
-        return weigh.cost(layer_operations(weigh.inputs, weigh.bench, layer, places, weigh.sizes))
+        return weigh.cost(layer_operations(weigh.inputs, weigh.device, layer, places, weigh.sizes))
 
     least = cost(ALL_IN_SRAM)
     for chosen in ("attention", "mlp"):
@@ -129,7 +129,7 @@ def _expert_pieces(
 ) -> Iterator[Piece]:
     """One by one, the most popular first: each saves what fewer cold ones are awake."""
     count = experts_per_rank(weigh.inputs.plan, layer)
-    routing = routing_of(weigh.inputs, weigh.bench, layer.mlp)
+    routing = routing_of(weigh.inputs, weigh.device, layer.mlp)
     cold = cold_experts(routing, np.arange(count + 1), weigh.sizes)
     each_ps = whole_ps / np.maximum(1, cold[0])
     most = np.inf
@@ -142,7 +142,7 @@ def _expert_pieces(
 
 def _outer_pieces(weigh: _Weigh, pins: Pins, *, first: bool, last: bool) -> Iterator[Piece]:
     """The table at the first stage and the head at the last; a tied one counts as the head."""
-    inputs, own = weigh.inputs, weigh.bench
+    inputs, own = weigh.inputs, weigh.device
     table, *others = inputs.model.outer_tensors()
     tied = inputs.model.tied_embeddings
     if tied and (pins.head or pins.embedding):
@@ -151,11 +151,12 @@ def _outer_pieces(weigh: _Weigh, pins: Pins, *, first: bool, last: bool) -> Iter
         head = table if tied else others[-1]
         rows = weigh.sizes * (weigh.sizes <= inputs.max_rows)
         product = head_operations(inputs, own, rows)[1]
-        saved = weigh.per_token(product.lpddr_ps)
+        saved = weigh.per_token(product.far_ps)
         yield Piece(tensor_class="head", layer=-1, size_bytes=weigh.stored(head), saved_ps=saved)
     if first and not (tied and last) and pins.embedding is None:
-        slower = embedding(inputs, own, weigh.sizes).ps
-        saved_ps = slower - embedding(inputs, own.holding(True), weigh.sizes).ps
+        hidden = inputs.model.hidden
+        slower = own.lookup("embedding", weigh.sizes, hidden).ps
+        saved_ps = slower - own.holding(True).lookup("embedding", weigh.sizes, hidden).ps
         yield Piece(
             tensor_class="embedding",
             layer=-1,

@@ -1,5 +1,6 @@
 """How long it takes to bring a model in: from LPDDR to SRAM, or from the hosts to the cards."""
 
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory.fit import Fit
 from cluster.perf_model.memory.stage import chiplets_of
 from cluster.perf_model.protocols import Figures
@@ -40,7 +41,7 @@ def swap_s(card_bytes: int, hardware: Figures) -> tuple[float, float]:
     What does not fit in SRAM stays in LPDDR. What is there now is dropped, not saved.
     """
     chiplets = chiplets_of(hardware)
-    usable = hardware["chiplet.sram_bytes"] * hardware["chiplet.usable_sram_fraction"]
+    usable = module_of(hardware).room(hardware).near_bytes
     from_lpddr = min(card_bytes / chiplets, usable) / _lpddr_rate(hardware)
     per_switch = -(-int(hardware["server.cards"]) // int(hardware["server.pcie_switches"]))
     return from_lpddr, per_switch * card_bytes / _pcie_rate(hardware)
@@ -48,7 +49,7 @@ def swap_s(card_bytes: int, hardware: Figures) -> tuple[float, float]:
 
 def _lpddr_rate(hardware: Figures) -> float:
     """Bytes a second of one chiplet."""
-    return hardware["chiplet.lpddr_bandwidth_bytes_per_s"] * hardware["chiplet.lpddr_efficiency"]
+    return module_of(hardware).room(hardware).far_bytes_per_s
 
 
 def _pcie_rate(hardware: Figures) -> float:

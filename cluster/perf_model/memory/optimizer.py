@@ -15,6 +15,7 @@ import numpy as np
 
 from cluster.perf_model.memory.benefit import Piece, pieces_of
 from cluster.perf_model.memory.capacity import room_of
+from cluster.perf_model.memory.fit import check_structure
 from cluster.perf_model.memory.placement import (
     ALL,
     LayerPlaces,
@@ -31,13 +32,28 @@ from cluster.perf_model.memory.stage import (
     steady_blocks,
 )
 from cluster.perf_model.memory.stage_time import StageWork
-from cluster.perf_model.prices.inputs import PriceInputs, check_inputs
-from cluster.perf_model.prices.op_prices import op_pricer_of
+from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_for
 from workloads.plan import stage_layers
 
 
+def place_weights(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> Residency:
+    """Decide where the weights of a replica lie: by mode and pins, of ``auto`` by ``traffic``.
+
+    The only place that decides for a run; whatever needs to know is passed the result.
+
+    Raises
+    ------
+    PlanError, MemoryInputError, PriceError
+        Layers or formats that are not modelled, or that the plan cannot cut.
+    """
+    check_structure(inputs.model, inputs.plan)
+    if settings.mode == "auto":
+        return choose(inputs, settings, traffic)
+    return settings.uniform(inputs.model, inputs.plan)
+
+
 def choose(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> Residency:
-    """Place the weights of a replica for ``traffic``; pins stay as they are.
+    """Place the weights of a replica in mode ``auto``; pins stay as they are.
 
     Raises
     ------
@@ -79,8 +95,8 @@ class _Search:
         if not inputs.placed.streams:
             return
         memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, settings, inputs.placed)
-        bench = op_pricer_of(inputs)
-        pieces = pieces_of(inputs, bench, self.traffic, settings.pins)
+        device = device_for(inputs)
+        pieces = pieces_of(inputs, device, self.traffic, settings.pins)
         head_first = [
             sorted(each, key=lambda piece: piece.tensor_class != "head") for each in pieces
         ]

@@ -23,10 +23,6 @@ class MemoryInputError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-TAIL_BITS = 16
-"""V's last block stays FP16 until its 64 tokens are full."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shard:
     """Bytes of one tensor."""
@@ -81,11 +77,14 @@ def _part(tensor: Tensor, along: str, size: int) -> Tensor:
     return replace(tensor, n=size) if along == "n" else replace(tensor, count=size)
 
 
-def kv_block(attention: Attention, plan: Plan, chiplets: int, kv: Format) -> KvBlock:
+def kv_block(
+    attention: Attention, plan: Plan, chiplets: int, kv: Format, tail_bits: int = 16
+) -> KvBlock:
     """Bytes of 64 tokens of one layer on the first card of a tensor group.
 
     Keys are cut into format blocks along the head, values along the tokens. MLA keeps one latent
-    (and an indexer its keys), which is contracted along both and stored once.
+    (and an indexer its keys), which is contracted along both and stored once. V's last block keeps
+    ``tail_bits`` an element until its 64 tokens are full; 0 where it is stored as the others.
 
     Raises
     ------
@@ -100,7 +99,7 @@ def kv_block(attention: Attention, plan: Plan, chiplets: int, kv: Format) -> KvB
         keys, values = attention.index_dim, attention.kv_lora_rank + attention.rope_dim
     value_bytes = kv.matrix_bytes(BLOCK_TOKENS, values)
     block_bytes = kv.matrix_bytes(keys, BLOCK_TOKENS) + value_bytes
-    tail_bytes = max(0, BLOCK_TOKENS * values * TAIL_BITS // 8 - value_bytes)
+    tail_bytes = max(0, BLOCK_TOKENS * values * tail_bits // 8 - value_bytes)
     shape = Heads(kv_heads=heads, queries_per_kv_head=1, key_dim=keys, value_dim=values)
     share = Fraction(shape.per_unit(chiplets), shape.parts(chiplets))
     return KvBlock(

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory.placement import (
     KV_PLACES,
@@ -41,11 +42,13 @@ class MemorySettings:
     block_size: int = BLOCK_TOKENS
     """Tokens of a KV block of the scheduler; a multiple or a divisor of 64."""
     max_num_seqs: int = 1
-    """Sequences of a replica, each of which keeps an FP16 tail."""
+    """Sequences of a replica, each of which keeps a tail of its own."""
     max_model_len: int = 1 << 17
     """Tokens of the longest sequence: a window that it never leaves is none."""
     prefix_caching: bool = False
     """Layers that see a window keep all blocks then: a later request may find them."""
+    tail_bits: int = 16
+    """Bits of an element of V's last block until its 64 tokens are full; 0: as all others."""
     pins: Pins = NO_PINS
     lpddr_taken_bytes: int = 0
     """On every card, by other models that wait there."""
@@ -62,6 +65,10 @@ class MemorySettings:
             raise MemoryInputError(
                 f"block_size is a multiple or a divisor of {BLOCK_TOKENS} tokens, got {size!r}"
             )
+
+    def uniform(self, model: Model, plan: Plan) -> Residency:
+        """Weights where mode and pins have them; of ``auto`` the least in SRAM."""
+        return uniform(self.mode, model, plan, self.pins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,30 +180,25 @@ def stage_memory(
     plan: Plan,
     hardware: Figures,
     settings: MemorySettings,
-    residency: Residency | None = None,
+    residency: Residency,
 ) -> tuple[StageMemory, ...]:
-    """Return what each stage's fullest chiplet has and needs, whether it fits or not.
-
-    Without a residency all of a class lies alike, by mode and pins; ``auto`` counts as capacity
-    then, which is the least that it needs.
-    """
+    """Return what each stage's fullest chiplet has and needs, whether it fits or not."""
     chiplets = chiplets_of(hardware)
-    placed = residency or uniform(settings.mode, model, plan, settings.pins)
-    usable = hardware["chiplet.sram_bytes"] * hardware["chiplet.usable_sram_fraction"]
-    lpddr = int(hardware["chiplet.lpddr_bytes"]) - -(-settings.lpddr_taken_bytes // chiplets)
+    room = module_of(hardware).room(hardware)
+    lpddr = room.far_bytes - -(-settings.lpddr_taken_bytes // chiplets)
     stages = []
     windows = windows_of(model, settings)
     long_blocks = steady_blocks(model, settings, settings.max_model_len)
     size = Fraction(settings.block_size, BLOCK_TOKENS)
-    for kinds, each in stage_contents(model, plan, chiplets, settings, placed):
+    for kinds, each in stage_contents(model, plan, chiplets, settings, residency):
         in_sram, in_lpddr = _split(kinds, plan, chiplets, settings.weights)
-        streams = in_lpddr > 0 or placed.kv != "sram"
+        streams = in_lpddr > 0 or residency.kv != "sram"
         stages.append(
             StageMemory(
                 sram_weight_bytes=in_sram,
                 lpddr_weight_bytes=in_lpddr,
-                sram_bytes=int(usable),
-                buffer_bytes=int(hardware["chiplet.prefetch_bytes"]) if streams else 0,
+                sram_bytes=int(room.near_bytes),
+                buffer_bytes=room.buffer_bytes if streams else 0,
                 tail_bytes=math.ceil(
                     settings.max_num_seqs * sum(kv.tail_chiplet for kv in each.values())
                 ),
@@ -206,7 +208,7 @@ def stage_memory(
                     for window in windows
                 ),
                 long_blocks=long_blocks,
-                kv=placed.kv,
+                kv=residency.kv,
             )
         )
     return tuple(stages)
@@ -230,8 +232,8 @@ def matrices(tensor: Tensor, plan: Plan, position: int = 0) -> int:
 
 
 def chiplets_of(hardware: Figures) -> int:
-    """Chiplets of one card."""
-    return int(hardware["card.packages"]) * int(hardware["package.chiplets"])
+    """Units of one card: its chiplets; 1 on a GPU."""
+    return module_of(hardware).interior(hardware).units
 
 
 def windows_of(model: Model, settings: MemorySettings) -> tuple[int, ...]:
@@ -260,7 +262,7 @@ def stage_kv(
 ) -> Iterator[dict[int, KvBlock]]:
     """For each stage: 64 tokens of its KV by the window behind which blocks are freed."""
     each = {
-        attention: kv_block(attention, plan, chiplets, settings.kv)
+        attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
         for attention in {layer.attention for layer in model.layers}
     }
     for layers in stage_layers(plan, model):

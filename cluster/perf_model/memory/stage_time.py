@@ -6,8 +6,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cluster.perf_model.attention import attention_ps, decode_measures
-from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import op_pricer_of
+from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.stage import StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import StageGroups, stage_groups_of
 from cluster.perf_model.prices.tables import kinds_of, links_of
@@ -48,6 +47,6 @@ class StageWork:
                 self._wires[links] = stage_groups_of(inputs, cards)
             groups = self._wires[links]
             self._prices[key] = stage_price(
-                inputs, op_pricer_of(inputs), groups, stage, (tokens, rows)
+                inputs, device_for(inputs), groups, stage, (tokens, rows)
             )
         return self._prices[key]

@@ -9,159 +9,101 @@ QK^T, softmax and PV are dispatched here and timed by ``cluster.perf_model.atten
 next product's format are timed with the vector operation before it.
 """
 
-import numpy as np
-
 from cluster.perf_model.attention import Heads
-from cluster.perf_model.chiplet import MAC, STREAM, Mode, Product, picoseconds
-from cluster.perf_model.prices.op_counts import tail_counts
-from cluster.perf_model.prices.op_prices import (
-    UNIT,
-    Operation,
-    OpPricer,
-    StreamedWeights,
-    elsewhere,
-    matmul,
-    vector,
-)
+from cluster.perf_model.devices.protocol import UNIT, Device, Operation, Product, StoredWeights
 from cluster.perf_model.tables import Integers
 from workloads.model import Attention
 
 
 def attention_operations(
-    bench: OpPricer, attention: Attention, heads: Heads, hidden: int, tokens: Integers
+    device: Device, attention: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """All dispatches from the first norm to O."""
     projections = _latent if attention.kind == "mla" else _grouped
     return [
-        vector(
-            bench, "norm+quant", (tokens * hidden, bench.simd("norm", "quantize")), normed=tokens
-        ),
-        *projections(bench, attention, heads, hidden, tokens),
-        elsewhere("QK^T", tokens),
-        elsewhere("softmax", tokens),
-        elsewhere("PV", tokens),
-        value_tail(bench, heads, tokens),
-        *_output(bench, attention, heads, hidden, tokens),
+        device.vector("norm+quant", (tokens * hidden, ("norm", "quantize")), normed=tokens),
+        *projections(device, attention, heads, hidden, tokens),
+        *device.attention_dispatches(heads, tokens),
+        *_output(device, attention, heads, hidden, tokens),
     ]
 
 
 def _grouped(
-    bench: OpPricer, a: Attention, heads: Heads, hidden: int, tokens: Integers
+    device: Device, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     queries = heads.kv_heads * heads.queries_per_kv_head
     keys = (queries + heads.kv_heads) * a.head_dim
     columns = keys + heads.kv_heads * a.value_dim
     gates = queries * a.head_dim if a.output_gate else 0
     normed = a.qk_norm or a.qk_norm_whole
-    turned = bench.simd("rope", "norm") if normed else bench.simd("rope")
+    turned = ("rope", "norm") if normed else ("rope",)
     return [
-        _columns(bench, "QKV", tokens, hidden, columns + gates),
-        vector(
-            bench,
+        _columns(device, "QKV", tokens, hidden, columns + gates),
+        device.vector(
             "RoPE",
-            (tokens * _part(keys, bench), turned),
-            (tokens * _part(columns, bench), bench.simd("quantize")),
+            (tokens * _part(keys, device), turned),
+            (tokens * _part(columns, device), ("quantize",)),
         ),
     ]
 
 
 def _latent(
-    bench: OpPricer, a: Attention, heads: Heads, hidden: int, tokens: Integers
+    device: Device, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
-    here = -(-heads.queries_per_kv_head // bench.chiplets)
+    here = -(-heads.queries_per_kv_head // device.units)
     latents = a.q_lora_rank + a.kv_lora_rank
     queries = heads.queries_per_kv_head * a.head_dim
     return [
-        _columns(bench, "latent down", tokens, hidden, latents + a.rope_dim),
-        elsewhere("latent gather", tokens),
-        vector(
-            bench,
-            "latent norm+quant",
-            (tokens * latents, bench.simd("norm", "quantize")),
-            normed=tokens,
-        ),
-        _columns(bench, "query up", tokens, a.q_lora_rank or hidden, queries),
-        vector(
-            bench,
+        _columns(device, "latent down", tokens, hidden, latents + a.rope_dim),
+        device.elsewhere("latent gather", tokens),
+        device.vector("latent norm+quant", (tokens * latents, ("norm", "quantize")), normed=tokens),
+        _columns(device, "query up", tokens, a.q_lora_rank or hidden, queries),
+        device.vector(
             "RoPE",
-            (tokens * (here + 1) * a.rope_dim, bench.simd("rope")),
-            (tokens * here * (a.head_dim + heads.key_dim), bench.simd("quantize")),
+            (tokens * (here + 1) * a.rope_dim, ("rope",)),
+            (tokens * here * (a.head_dim + heads.key_dim), ("quantize",)),
         ),
         _per_head(
-            bench, "absorb K", (a.nope_dim, a.kv_lora_rank), heads.queries_per_kv_head, tokens
+            device, "absorb K", (a.nope_dim, a.kv_lora_rank), heads.queries_per_kv_head, tokens
         ),
     ]
 
 
 def _output(
-    bench: OpPricer, a: Attention, heads: Heads, hidden: int, tokens: Integers
+    device: Device, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """Merge of the partial softmaxes, then O; its reduction adds are the collective's."""
     queries = heads.kv_heads * heads.queries_per_kv_head
-    merged = _part(queries * heads.value_dim, bench)
-    cast = merged
+    latent = a.kind == "mla"
     absorb = []
-    if a.kind == "mla":
-        here = -(-queries // bench.chiplets)
-        cast += here * a.value_dim
-        absorb = [_per_head(bench, "absorb V", (a.kv_lora_rank, a.value_dim), queries, tokens)]
-    gate = bench.simd("activation") if a.output_gate else bench.simd()
+    if latent:
+        absorb = [_per_head(device, "absorb V", (a.kv_lora_rank, a.value_dim), queries, tokens)]
     rows = queries * a.value_dim
-    o = Product(m=tokens, k=bench.of_card(rows), n=hidden)
+    o = Product(m=tokens, k=device.of_card(rows), n=hidden)
     return [
-        vector(bench, "merge", (tokens * cast, bench.simd("quantize")), (tokens * merged, gate)),
+        *device.merge(heads, tokens, queries if latent else 0, a.value_dim, a.output_gate),
         *absorb,
-        matmul(bench, "O", o, StreamedWeights(k=rows, n=hidden, units=-(-rows // UNIT))),
+        device.matmul("O", o, StoredWeights(k=rows, n=hidden, shares=-(-rows // UNIT))),
     ]
 
 
-def _columns(bench: OpPricer, name: str, tokens: Integers, k: int, n: int) -> Operation:
+def _columns(device: Device, name: str, tokens: Integers, k: int, n: int) -> Operation:
     """A product whose n columns the chiplets of a card share."""
-    product = Product(m=tokens, k=k, n=bench.of_card(n))
-    return matmul(bench, name, product, StreamedWeights(k=k, n=n, units=-(-n // UNIT)))
+    product = Product(m=tokens, k=k, n=device.of_card(n))
+    return device.matmul(name, product, StoredWeights(k=k, n=n, shares=-(-n // UNIT)))
 
 
 def _per_head(
-    bench: OpPricer, name: str, shape: tuple[int, int], heads: int, tokens: Integers
+    device: Device, name: str, shape: tuple[int, int], heads: int, tokens: Integers
 ) -> Operation:
     """A product for each head of a card, each with its own x; a slice works for few of them."""
-    here = -(-heads // bench.chiplets)
-    sharing = -(-here // bench.chiplet.slices)
-    product = Product(m=tokens, k=shape[0], n=shape[1], copies=here, x_rows=tokens * sharing)
-    return matmul(
-        bench, name, product, StreamedWeights(k=shape[0], n=shape[1], units=heads, copies=heads)
+    here = -(-heads // device.units)
+    product = Product(m=tokens, k=shape[0], n=shape[1], copies=here, own_x=True)
+    return device.matmul(
+        name, product, StoredWeights(k=shape[0], n=shape[1], shares=heads, copies=heads)
     )
 
 
-def value_tail(bench: OpPricer, heads: Heads, tokens: Integers) -> Operation:
-    """Extra passes of PV over V's tail block, FP16 until full; part of the dispatch of PV.
-
-    Tokens are taken as decode rows, each with a tail of its own, dealt evenly over the chiplets
-    that share a head's context.
-    """
-    chiplet, queries = bench.chiplet, heads.queries_per_kv_head
-
-    def passes(mode: Mode) -> int:
-        tiles = -(-heads.value_dim // mode.columns)
-        return tiles * -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
-
-    extra = max(0, passes(bench.tail_mode) - passes(bench.kv_mode))
-    rows = -(-tokens // heads.parts(bench.chiplets)) * heads.per_unit(bench.chiplets)
-    rounds = -(-rows * extra // chiplet.cores)
-    ps = picoseconds(chiplet, np.asarray(rounds * chiplet.load_clocks, np.float64))
-    full = queries * bench.tail_mode.clocks_per_vector >= chiplet.load_clocks
-    return Operation(
-        name="V tail",
-        ps=ps,
-        bound=np.full(ps.shape, MAC if full else STREAM),
-        lpddr_ps=np.zeros_like(ps),
-        counts=tail_counts(
-            bench.figures, bench.chiplets, bench.tail_mode, heads, rows * extra, tokens
-        ),
-        dispatches=0,
-    )
-
-
-def _part(size: int, bench: OpPricer) -> int:
+def _part(size: int, device: Device) -> int:
     """Elements of vector work on the fullest chiplet of a card."""
-    return -(-size // bench.chiplets)
+    return -(-size // device.units)

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias
 
 from cluster.perf_model.attention import Heads
+from cluster.perf_model.devices import device_of, module_of
+from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
 from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import KINDS, Integers
@@ -79,6 +81,17 @@ class PriceInputs:
         )
 
 
+def device_for(inputs: PriceInputs) -> Device:
+    """A rank of the tensor group, with these formats."""
+    return device_of(
+        inputs.hardware,
+        inputs.formats,
+        cards=inputs.plan.tensor_parallel_size,
+        expert_ranks=inputs.plan.expert_parallel_size,
+        streams=inputs.placed.streams,
+    )
+
+
 def check_inputs(inputs: PriceInputs) -> None:
     """Refuse by name what is not modelled.
 
@@ -88,7 +101,7 @@ def check_inputs(inputs: PriceInputs) -> None:
         What ``not_modelled`` names, attention in chunks shorter than the context, more than KINDS
         kinds of layers, a format that cannot be used so.
     """
-    breaches = [*_attention(inputs), *_formats(inputs.formats)]
+    breaches = [*_attention(inputs), *module_of(inputs.hardware).format_breaches(inputs.formats)]
     if breaches:
         raise PriceError(f"{inputs.model.name} cannot be priced: " + "; ".join(breaches))
 
@@ -129,29 +142,3 @@ def layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
 def kind_of(inputs: PriceInputs, layer: Layer) -> LayerKind:
     """The kind of one layer."""
     return layer.attention.window, inputs.heads_of(layer)
-
-
-def _formats(formats: Formats) -> list[str]:
-    """What lies in memory may be expanded on its way to the matrix engine; what is made on the way
-    (activations, and what crosses a wire) may not, and only weights are pruned ahead of time."""
-    used = {name: getattr(formats, name) for name in ("weights", "activations", "kv", "wire")}
-    breaches = [
-        f"the matrix engine does not run {use} in {chosen.name}"
-        for use, chosen in used.items()
-        if chosen.columns is None and use != "wire"
-    ]
-    if breaches:
-        breaches.append("it multiplies integers: mxint8, mxint4, mxint16 and their kin")
-    breaches += [
-        f"formats.{use} is {chosen.name}, and only weights are stored sparse"
-        for use, chosen in used.items()
-        if chosen.is_sparse and use != "weights"
-    ]
-    supplied = formats.activations
-    if supplied.arithmetic and not supplied.is_sparse:
-        breaches.append(
-            f"formats.activations is {supplied.name}, which is for storage and expanded to"
-            f" {supplied.arithmetic} before it is multiplied: say formats.activations:"
-            f" {supplied.arithmetic}"
-        )
-    return breaches

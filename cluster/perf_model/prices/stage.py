@@ -2,47 +2,35 @@
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.attention import ATTENTION, WIDTH
-from cluster.perf_model.chiplet import LPDDR, Floats, Product, lpddr_ps
+from cluster.perf_model.attention import WIDTH
 from cluster.perf_model.collectives import Cost, all_gather
-from cluster.perf_model.devices.dimc.attention import PRODUCTS, attention_records
-from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.protocol import (
+    UNIT,
+    Device,
+    Floats,
+    Operation,
+    Product,
+    StoredWeights,
+)
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
 from cluster.perf_model.memory.shard import KvBlock, kv_block
 from cluster.perf_model.prices.attention_layer import attention_operations
-from cluster.perf_model.prices.inputs import PriceInputs, kind_of, layer_kinds
+from cluster.perf_model.prices.inputs import LayerKind, PriceInputs, kind_of, layer_kinds
 from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
-from cluster.perf_model.prices.op_counts import attention_counts
-from cluster.perf_model.prices.op_prices import (
-    UNIT,
-    Operation,
-    OpPricer,
-    StreamedWeights,
-    by_bound,
-    counted,
-    elsewhere,
-    matmul,
-    vector,
-)
 from cluster.perf_model.prices.stage_collectives import (
     StageGroups,
     attention_exchanges,
     mlp_exchanges,
     total,
 )
-from cluster.perf_model.tables import (
-    BOUNDS,
-    DECODE_BLOCKS,
-    FAR_BLOCKS,
-    PREFILL_PASSES,
-    Integers,
-    Records,
-)
+from cluster.perf_model.tables import FAR_BLOCKS, Integers, Records
 from workloads.model import Layer
 from workloads.plan import cut, stage_layers
 
@@ -107,38 +95,39 @@ def stage_of(inputs: PriceInputs, number: int) -> Stage:
 
 def stage_price(
     inputs: PriceInputs,
-    bench: OpPricer,
+    device: Device,
     groups: StageGroups,
     stage: Stage,
     sizes: Sizes | None = None,
 ) -> StagePrice:
     """Price every count of tokens and of emitting rows, or only those of ``sizes``."""
     tokens, rows = sizes or (np.arange(inputs.max_tokens + 1), np.arange(inputs.max_rows + 1))
-    outer, outer_costs = _outer(inputs, bench, groups, stage, tokens)
-    linear = by_bound(bench, outer, tokens)
-    token_counts = counted(outer, tokens)
+    bounds, counts = _widths(inputs)
+    outer, outer_costs = _outer(inputs, device, groups, stage, tokens)
+    linear = by_bound(device, bounds, outer, tokens)
+    token_counts = counted(outer, tokens, counts)
     floor_ps = np.zeros_like(tokens)
     costs = [(cost, 1) for cost in outer_costs]
     for layer, places, count in stage.layers:
-        operations = layer_operations(inputs, bench, layer, places, tokens)
-        linear += count * by_bound(bench, operations, tokens)
-        token_counts += count * counted(operations, tokens)
-        floor_ps += count * sum(operation.lpddr_ps for operation in operations)
+        operations = layer_operations(inputs, device, layer, places, tokens)
+        linear += count * by_bound(device, bounds, operations, tokens)
+        token_counts += count * counted(operations, tokens, counts)
+        floor_ps += count * sum(operation.far_ps for operation in operations)
     for layer, count in _counted(stage).items():  # wherever its weights lie
-        exchanges = layer_exchanges(inputs, bench, groups, layer, tokens)
+        exchanges = layer_exchanges(inputs, device, groups, layer, tokens)
         costs += [(cost, count) for cost in exchanges]
     collective_ps, collective_bytes = total(costs, len(tokens), groups.stage.fabric.tiers)
     return StagePrice(
         linear_by_bound_ps=linear,
         collective_ps=collective_ps,
         collective_bytes=collective_bytes,
-        floor_ps=floor_ps if bench.memory == "prefetched" else np.zeros_like(tokens),
-        head_by_bound_ps=head_by_bound(inputs, bench, groups, stage, rows),
-        attention=_attention(inputs, bench, stage),
-        far_block_ps=_far_block_ps(inputs, bench, stage),
+        floor_ps=floor_ps if device.memory == "prefetched" else np.zeros_like(tokens),
+        head_by_bound_ps=head_by_bound(inputs, device, groups, stage, rows),
+        attention=_attention(inputs, device, stage),
+        far_block_ps=_far_block_ps(inputs, device, stage),
         token_counts=token_counts,
-        head_counts=_head_counts(inputs, bench, stage, rows),
-        attention_counts=_attention_counts(inputs, bench, stage),
+        head_counts=_head_counts(inputs, device, stage, rows),
+        attention_counts=_attention_counts(inputs, device, stage),
     )
 
 
@@ -150,34 +139,35 @@ def _counted(stage: Stage) -> Counter[Layer]:
 
 
 def layer_operations(
-    inputs: PriceInputs, bench: OpPricer, layer: Layer, places: LayerPlaces, tokens: Integers
+    inputs: PriceInputs, device: Device, layer: Layer, places: LayerPlaces, tokens: Integers
 ) -> list[Operation]:
     """Every dispatch of one layer whose weights lie in these places, in order."""
     hidden = inputs.model.hidden
     heads = inputs.heads_of(layer)
-    found = routed(inputs, bench, layer.mlp, places)
-    own = bench.holding(places.attention)
+    found = routed(inputs, device, layer.mlp, places)
+    own = device.holding(places.attention)
     return [
         *attention_operations(own, layer.attention, heads, hidden, tokens),
-        *mlp_operations(bench, layer.mlp, hidden, tokens, found, places),
+        *mlp_operations(device, layer.mlp, hidden, tokens, found, places),
+        *device.layer_end(tokens),
     ]
 
 
 def layer_exchanges(
-    inputs: PriceInputs, bench: OpPricer, groups: StageGroups, layer: Layer, tokens: Integers
+    inputs: PriceInputs, device: Device, groups: StageGroups, layer: Layer, tokens: Integers
 ) -> list[Cost]:
     """Every collective of one layer."""
     heads = inputs.heads_of(layer)
-    found = routed(inputs, bench, layer.mlp, ALL_IN_SRAM)
+    found = routed(inputs, device, layer.mlp, ALL_IN_SRAM)
     table = None if found is None else found.table
     return [
-        *attention_exchanges(bench, groups, layer.attention, heads, tokens),
-        *mlp_exchanges(bench, groups, layer.mlp, inputs.model.hidden, tokens, table),
+        *attention_exchanges(device, groups, layer.attention, heads, tokens),
+        *mlp_exchanges(device, groups, layer.mlp, inputs.model.hidden, tokens, table),
     ]
 
 
 def _outer(
-    inputs: PriceInputs, bench: OpPricer, groups: StageGroups, stage: Stage, tokens: Integers
+    inputs: PriceInputs, device: Device, groups: StageGroups, stage: Stage, tokens: Integers
 ) -> tuple[list[Operation], list[Cost]]:
     """Before the first layer: look the tokens up, or gather what the stage before has sent.
 
@@ -185,134 +175,126 @@ def _outer(
     to FP16, and an all-reduce joins them.
     """
     hidden = inputs.model.hidden
-    whole = bench.wire.bytes_of(tokens * hidden)
+    whole = device.wire.bytes_of(tokens * hidden)
     if not stage.first:
-        return [elsewhere("receive gather", tokens)], [all_gather(groups.stage, whole)]
-    table = bench.holding(stage.places.embedding)
-    outer = [embedding(inputs, table, tokens), elsewhere("embedding all-reduce", tokens)]
+        return [device.elsewhere("receive gather", tokens)], [all_gather(groups.stage, whole)]
+    table = device.holding(stage.places.embedding)
+    outer = [
+        table.lookup("embedding", tokens, hidden),
+        device.elsewhere("embedding all-reduce", tokens),
+    ]
     return outer, [groups.reduce_all(whole)]
 
 
-def embedding(inputs: PriceInputs, bench: OpPricer, tokens: Integers) -> Operation:
-    """Look the tokens up, cast to FP16.
-
-    Rows of a table in LPDDR are known only when the step starts, so nothing hides their reading:
-    all lie on one chiplet, at worst.
-    """
-    hidden = inputs.model.hidden
-    found = vector(bench, "embedding", (tokens * hidden, bench.simd("quantize")))
-    if bench.memory == "sram":
-        return found
-    rows = np.asarray(tokens, np.float64) * bench.weights.matrix_bytes(hidden, 1)
-    read_ps = lpddr_ps(bench.chiplet, rows)
-    counts = found.counts.copy()
-    counts[..., COUNTS.index("lpddr_bytes")] += np.rint(rows).astype(np.int64)
-    return replace(
-        found,
-        counts=counts,
-        ps=np.maximum(found.ps, read_ps),
-        bound=np.where(read_ps > found.ps, LPDDR, found.bound),
-    )
-
-
 def head_by_bound(
-    inputs: PriceInputs, bench: OpPricer, groups: StageGroups, stage: Stage, rows: Integers
+    inputs: PriceInputs, device: Device, groups: StageGroups, stage: Stage, rows: Integers
 ) -> Integers:
     """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
 
     Where the head lies in LPDDR it streams when it runs: whichever is slower counts.
     """
-    bench = bench.holding(stage.places.head)
-    if not stage.last:
-        return np.zeros((len(rows), len(BOUNDS)), np.int64)
-    operations = head_operations(inputs, bench, rows)
-    head = operations[1]
-    gathered = all_gather(groups.stage, rows * (bench.ranks * CANDIDATES * CANDIDATE_BYTES))
-    split = by_bound(bench, operations, rows)
-    split[:, BOUNDS.index("network")] += gathered.ps
-    if bench.memory == "prefetched":
-        split[:, BOUNDS.index("lpddr")] += np.maximum(0, head.lpddr_ps - head.ps)
+    device = device.holding(stage.places.head)
+    bounds = module_of(inputs.hardware).BOUNDS
+    operations = head_operations(inputs, device, rows) if stage.last else []
+    split = by_bound(device, bounds, operations, rows)
+    if stage.last:
+        head = operations[1]
+        gathered = all_gather(groups.stage, rows * (device.ranks * CANDIDATES * CANDIDATE_BYTES))
+        split[:, bounds.index("network")] += gathered.ps
+        if device.memory == "prefetched":
+            far = bounds.index(module_of(inputs.hardware).FAR_BOUND or "")
+            split[:, far] += np.maximum(0, head.far_ps - head.ps)
     return split
 
 
-def _head_counts(inputs: PriceInputs, bench: OpPricer, stage: Stage, rows: Integers) -> Integers:
+def _head_counts(inputs: PriceInputs, device: Device, stage: Stage, rows: Integers) -> Integers:
     """[s, COUNTS]"""
-    own = bench.holding(stage.places.head)
-    return counted(head_operations(inputs, own, rows) if stage.last else [], rows)
+    own = device.holding(stage.places.head)
+    operations = head_operations(inputs, own, rows) if stage.last else []
+    return counted(operations, rows, _widths(inputs)[1])
 
 
-def head_operations(inputs: PriceInputs, bench: OpPricer, rows: Integers) -> list[Operation]:
+def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list[Operation]:
     """Every dispatch behind the last layer, in order."""
-    hidden, vocab = inputs.model.hidden, bench.of_group(inputs.model.vocab)
-    card = len(cut(inputs.model.vocab, bench.cards)[0])
+    hidden, vocab = inputs.model.hidden, device.of_group(inputs.model.vocab)
+    card = len(cut(inputs.model.vocab, device.cards)[0])
     depth = math.ceil(math.log2(CANDIDATES))
     return [
-        vector(
-            bench, "final norm+quant", (rows * hidden, bench.simd("norm", "quantize")), normed=rows
-        ),
-        matmul(
-            bench,
+        device.vector("final norm+quant", (rows * hidden, ("norm", "quantize")), normed=rows),
+        device.matmul(
             "LM head",
             Product(m=rows, k=hidden, n=vocab),
-            StreamedWeights(k=hidden, n=card, units=-(-card // UNIT)),
+            StoredWeights(k=hidden, n=card, shares=-(-card // UNIT)),
         ),
-        vector(bench, "top-k", (rows * vocab, bench.simd("compare", times=depth))),
-        elsewhere("sample", rows),
+        device.vector("top-k", (rows * vocab, ("compare",) * depth)),
+        device.elsewhere("sample", rows),
     ]
 
 
-def _attention(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Records:
+def _attention(inputs: PriceInputs, device: Device, stage: Stage) -> Records:
     """[op] products of attention, kind by kind; absent where the stage has no such layer."""
-    kinds, each = layer_kinds(inputs), len(PRODUCTS)
-    records = np.zeros(len(kinds) * each, ATTENTION)
+    kinds = layer_kinds(inputs)
+    layers: Counter[LayerKind] = Counter()
     for layer, count in _counted(stage).items():
-        kind = kinds.index(kind_of(inputs, layer))
-        own = slice(kind * each, (kind + 1) * each)
-        records[own] = attention_records(
-            bench.chiplet,
-            bench.kv_mode,
-            inputs.heads_of(layer),
-            chiplets=bench.chiplets,
-            layers=count + int(records[own.start]["layers"]),
-            softmax_clocks=bench.simd("softmax").clocks,
-            kind=kind,
-        )
-    return records
+        layers[kind_of(inputs, layer)] += count
+    return np.concatenate(
+        [
+            device.attention_records(kind[1], layers[kind], number)
+            for number, kind in enumerate(kinds)
+        ]
+    )
 
 
-def _far_block_ps(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Floats:
-    """[kind] LPDDR's time for one KV block of all layers of the kind; 0 where KV lies in SRAM."""
+def _far_block_ps(inputs: PriceInputs, device: Device, stage: Stage) -> Floats:
+    """[kind] the far memory's time for one KV block of all layers of the kind; 0 without any."""
     kinds = layer_kinds(inputs)
     found = np.zeros(len(kinds))
     if inputs.placed.kv != "sram":
         for layer, count in _counted(stage).items():
-            stored = _kv_block(inputs, bench, layer).chiplet * count
-            ps = float(stored) * 1e12 / bench.chiplet.lpddr_bytes_per_s
-            found[kinds.index(kind_of(inputs, layer))] += ps
+            stored = _kv_block(inputs, device, layer).chiplet * count
+            found[kinds.index(kind_of(inputs, layer))] += device.far_ps(float(stored))
     return found
 
 
-def _kv_block(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> KvBlock:
-    """64 tokens of one sequence in one layer, on the fullest chiplet and on the card."""
-    return kv_block(layer.attention, inputs.plan, bench.chiplets, inputs.formats.kv)
+def _kv_block(inputs: PriceInputs, device: Device, layer: Layer) -> KvBlock:
+    """64 tokens of one sequence in one layer, on the fullest unit and on the rank."""
+    tail_bits = module_of(inputs.hardware).TAIL_BITS
+    return kv_block(layer.attention, inputs.plan, device.units, inputs.formats.kv, tail_bits)
 
 
-def _attention_counts(inputs: PriceInputs, bench: OpPricer, stage: Stage) -> Integers:
-    """[kind x MEASURES, COUNTS] of one unit of each measure, all layers of its kind together."""
+def _attention_counts(inputs: PriceInputs, device: Device, stage: Stage) -> Integers:
+    """[kind x MEASURES, counts] of one unit of each measure, all layers of its kind together."""
     kinds = layer_kinds(inputs)
-    counts = np.zeros((len(kinds) * WIDTH, len(COUNTS)), np.int64)
-    moved = COUNTS.index("lpddr_bytes")
+    counts = np.zeros((len(kinds), WIDTH, _widths(inputs)[1]), np.int64)
     for layer, count in _counted(stage).items():
-        first = kinds.index(kind_of(inputs, layer)) * WIDTH
-        decode, prefill = layer_attention_counts(inputs, bench, layer)
-        counts[first + DECODE_BLOCKS] += count * decode
-        counts[first + PREFILL_PASSES] += count * prefill
-        counts[first + FAR_BLOCKS, moved] += count * _kv_block(inputs, bench, layer).card
-    return counts
+        kind = kind_of(inputs, layer)
+        own = counts[kinds.index(kind)]
+        own += count * device.attention_counts(kind[1])
+        own[FAR_BLOCKS] += count * device.far_counts(_kv_block(inputs, device, layer).card)
+    return counts.reshape(-1, counts.shape[-1])
 
 
-def layer_attention_counts(inputs: PriceInputs, bench: OpPricer, layer: Layer) -> Integers:
-    """[2, COUNTS] of one block of a decode row, and of one block and tile pass of a chunk."""
-    heads = inputs.heads_of(layer)
-    softmax = bench.simd("softmax")
-    return attention_counts(bench.figures, bench.chiplet, bench.kv_mode, heads, softmax)
+def _widths(inputs: PriceInputs) -> tuple[tuple[str, ...], int]:
+    """Names of the device's bounds, and how many things it counts."""
+    module = module_of(inputs.hardware)
+    return module.BOUNDS, len(module.COUNTS)
+
+
+def by_bound(
+    device: Device, bounds: Sequence[str], operations: Iterable[Operation], rows: Integers
+) -> Integers:
+    """[row count, bounds] the operations one after another; dispatches count to the last."""
+    total = np.zeros((len(rows), len(bounds)), np.int64)
+    row = np.arange(len(rows))
+    for operation in operations:
+        total[row, operation.bound] += operation.ps
+        total[:, -1] += operation.dispatches * device.dispatch_ps * (rows > 0)
+    return total
+
+
+def counted(operations: Iterable[Operation], rows: Integers, counts: int) -> Integers:
+    """[row count, counts] the operations together; none where there are no rows."""
+    total = np.zeros((len(rows), counts), np.int64)
+    for operation in operations:
+        total += operation.counts
+    return np.where((rows > 0)[:, None], total, 0)

@@ -16,8 +16,8 @@ from cluster.perf_model.collectives import (
     group_of,
     reduce_scatter,
 )
-from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import OpPricer
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.tables import Integers
 from workloads.model import Attention, Mlp
 from workloads.routing import ExpertTable
@@ -35,9 +35,14 @@ class StageGroups:
     """The cards that slice the same experts."""
     all_reduce: str
     chunks: int | str
+    device: Device
 
     def reduce_all(self, payload_bytes: Integers) -> Cost:
-        return all_reduce(self.stage, payload_bytes, self.all_reduce, self.chunks)
+        """By the device's own curve, where it has one and no algorithm is asked for."""
+        own = None
+        if self.all_reduce == "auto":
+            own = self.device.all_reduce(self.stage, payload_bytes)
+        return own or all_reduce(self.stage, payload_bytes, self.all_reduce, self.chunks)
 
 
 def stage_groups_of(inputs: PriceInputs, cards: Integers) -> StageGroups:
@@ -54,11 +59,12 @@ def stage_groups_of(inputs: PriceInputs, cards: Integers) -> StageGroups:
         expert=stage if per_expert == len(cards) else group(cards[:per_expert]),
         all_reduce=inputs.all_reduce,
         chunks=inputs.chunks,
+        device=device_for(inputs),
     )
 
 
 def attention_exchanges(
-    bench: OpPricer, groups: StageGroups, attention: Attention, heads: Heads, tokens: Integers
+    device: Device, groups: StageGroups, attention: Attention, heads: Heads, tokens: Integers
 ) -> list[Cost]:
     """Inside a card: latents, queries to the chiplets that share a context, partial softmaxes.
 
@@ -68,14 +74,14 @@ def attention_exchanges(
     costs = []
     if attention.kind == "mla":
         latents = attention.q_lora_rank + attention.kv_lora_rank + attention.rope_dim
-        costs.append(all_gather(groups.card, bench.wire.bytes_of(tokens * latents)))
-    parts = heads.parts(bench.chiplets)
+        costs.append(all_gather(groups.card, device.wire.bytes_of(tokens * latents)))
+    parts = heads.parts(device.units)
     if parts > 1:
         group = context_group(groups.card, parts)
         queries = tokens * heads.queries_per_kv_head
         partial = queries * (heads.value_dim + 2)
-        costs.append(all_gather(group, bench.activations.bytes_of(queries * heads.key_dim)))
-        costs.append(reduce_scatter(group, bench.wire.bytes_of(partial)))
+        costs.append(all_gather(group, device.activations.bytes_of(queries * heads.key_dim)))
+        costs.append(reduce_scatter(group, device.wire.bytes_of(partial)))
     return costs
 
 
@@ -83,12 +89,12 @@ def context_group(card: Group, parts: int) -> Group:
     """Every ``parts`` neighbouring chiplets of a card, all such sets at work at once."""
     if parts == card.ranks:
         return card
-    name = CARD_TIERS[0] if parts <= card.fabric.chiplets else CARD_TIERS[1]
+    name = CARD_TIERS[0] if parts <= card.fabric.interior.chiplets else CARD_TIERS[1]
     return replace(card, tiers=(Tier(name=name, members=parts),))
 
 
 def mlp_exchanges(
-    bench: OpPricer,
+    device: Device,
     groups: StageGroups,
     mlp: Mlp,
     hidden: int,
@@ -96,13 +102,13 @@ def mlp_exchanges(
     table: ExpertTable | None,
 ) -> list[Cost]:
     """The two reductions of a layer, or what expert parallelism puts in their place."""
-    whole = bench.wire.bytes_of(tokens * hidden)
-    if table is None or bench.expert_ranks == 1:
+    whole = device.wire.bytes_of(tokens * hidden)
+    if table is None or device.expert_ranks == 1:
         reduced = groups.reduce_all(whole)
         return [reduced, reduced]
-    copies = min(mlp.experts_per_token, bench.expert_ranks)
-    crossing = bench.wire.bytes_of(-(-tokens * copies // bench.ranks) * hidden)
-    present = bench.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * hidden)
+    copies = min(mlp.experts_per_token, device.expert_ranks)
+    crossing = device.wire.bytes_of(-(-tokens * copies // device.ranks) * hidden)
+    present = device.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * hidden)
     scattered = reduce_scatter(groups.stage, whole)
     gathered = all_gather(groups.stage, whole)
     across = all_to_all(groups.stage, crossing)

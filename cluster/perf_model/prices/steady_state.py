@@ -1,4 +1,8 @@
-"""Steady-state decode of a full pipeline in closed form, for calibration and estimates."""
+"""Steady-state decode of a full pipeline in closed form, equal to the engine's to the picosecond.
+
+For calibration, published points and tests: equal sequences decode for ever, none comes or goes. It
+is no estimate of traffic; what a scenario will be like says ``cluster.studies.plan.estimate``.
+"""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +19,7 @@ from cluster.perf_model.attention import (
     worked_ps,
 )
 from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
-from cluster.perf_model.tables import BOUNDS, DECODE_BLOCKS, FAR_BLOCKS, Integers, PriceTables
+from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, Integers, PriceTables
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +33,7 @@ class SteadyDecode:
     slowest_stage_ps: int
     """All slots, one after the other, at the slowest stage."""
     loop_by_bound_ps: Integers
-    """[6] the longest slot's loop by what bounds it, in the order of BOUNDS; sends and the way
-    back are network."""
+    """[bound] the longest slot's loop by what bounds it; sends and the way back are network."""
     batch: int
 
     @property
@@ -73,8 +76,8 @@ def steady_decode(
     longest = max(loops, key=lambda size: loops[size])
     slowest = int(sum(work[size] for size in sizes if size).max())
     by_bound = splits[longest].sum(axis=0)
-    by_bound[BOUNDS.index("network")] += between[longest]
-    by_bound[BOUNDS.index("lpddr")] += loops[longest] - int(by_bound.sum())
+    by_bound[prices.bounds.index("network")] += between[longest]
+    by_bound[prices.far_bound] += loops[longest] - int(by_bound.sum())
     return SteadyDecode(
         cycle_ps=max(loops[longest], slowest),
         loop_ps=loops[longest],
@@ -112,9 +115,11 @@ def _split(prices: PriceTables, size: int, context: int, replica: int) -> Intege
     measures = decode_measures(prices.kinds, size, context)[None]
     split: Integers = prices.linear_by_bound_ps[classes, size].copy()
     split += prices.head_by_bound_ps[classes, size]
-    split[:, BOUNDS.index("network")] += prices.collective_ps[classes, size]
+    split[:, prices.bounds.index("network")] += prices.collective_ps[classes, size]
     for stage, chosen in enumerate(classes):
-        split[stage] += attention_by_bound(prices.attention[chosen], measures, len(BOUNDS))[0]
+        split[stage] += attention_by_bound(prices.attention[chosen], measures, len(prices.bounds))[
+            0
+        ]
     return split
 
 

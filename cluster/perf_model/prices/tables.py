@@ -7,11 +7,11 @@ from typing import TypeAlias
 import numpy as np
 
 from cluster.perf_model.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
-from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, layer_kinds
-from cluster.perf_model.prices.op_prices import op_pricer_of
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_for, layer_kinds
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
-from cluster.perf_model.tables import BOUNDS, KIND, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, Integers, PriceTables, Records
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +29,9 @@ Pricing: TypeAlias = Callable[[PriceInputs, Sequence[StageJob]], Sequence[StageP
 
 def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
     """Price distinct stages one after the other."""
-    bench = op_pricer_of(inputs)
+    device = device_for(inputs)
     return [
-        stage_price(inputs, bench, stage_groups_of(inputs, job.cards), job.stage) for job in jobs
+        stage_price(inputs, device, stage_groups_of(inputs, job.cards), job.stage) for job in jobs
     ]
 
 
@@ -56,9 +56,9 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
     prices, sends = [priced[job] for job in classes.priced_as], classes.sends
     linear = np.stack([price.linear_by_bound_ps for price in prices])
     head = np.stack([price.head_by_bound_ps for price in prices])
-    host_ps = round(inputs.hardware["host.overhead_s"] * 1e12)
+    module, host_ps = module_of(inputs.hardware), _host_ps(inputs)
     if not inputs.composed_ahead:  # every step waits for its host at the first stage
-        head[np.unique(stage_class[:, 0]), :, BOUNDS.index("dispatch")] += host_ps
+        head[np.unique(stage_class[:, 0]), :, module.BOUNDS.index(module.HOST_BOUND)] += host_ps
     return PriceTables(
         linear_ps=linear.sum(axis=-1),
         collective_ps=np.stack([price.collective_ps for price in prices]),
@@ -77,8 +77,11 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         stage_class=stage_class,
         return_ps=_return_ps(inputs),
         kinds=kinds_of(inputs),
-        ahead=inputs.hardware["chiplet.prefetch_bytes"] > 0,
-        host_ps=host_ps if inputs.composed_ahead else 0,
+        bounds=module.BOUNDS,
+        memories=module.MEMORIES,
+        far_bound=module.BOUNDS.index(module.FAR_BOUND or module.HOST_BOUND),
+        ahead=module.room(inputs.hardware).buffer_bytes > 0,
+        host_ps=int(host_ps[0]) if inputs.composed_ahead else 0,
     )
 
 
@@ -105,7 +108,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
         *own,
         sent.ps.tobytes(),
         sent.tier_bytes.tobytes(),
-        number == 0 < inputs.hardware["host.overhead_s"],
+        number == 0 and bool(_host_ps(inputs).any()),
     )
     if key not in classes.index:
         classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))
@@ -118,6 +121,11 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
 def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
     """All that the cost of a stage's collectives depends on, as far as stages differ."""
     return fabric_of(inputs.hardware, inputs.routes, cards).cost_key
+
+
+def _host_ps(inputs: PriceInputs) -> Integers:
+    """[s] host time of a step by its emitting rows."""
+    return device_for(inputs).host_ps(np.arange(inputs.max_rows + 1))
 
 
 def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
@@ -133,7 +141,7 @@ def _nothing(inputs: PriceInputs) -> Cost:
 
 def kinds_of(inputs: PriceInputs) -> Records:
     """[kind] the kinds of layers of the model (dtype KIND)."""
-    clocks = op_pricer_of(inputs).kv_mode.clocks_per_vector
+    clocks = device_for(inputs).clocks_per_query
     kinds = [(window, clocks * heads.queries_per_kv_head) for window, heads in layer_kinds(inputs)]
     return np.array(kinds, KIND)
 

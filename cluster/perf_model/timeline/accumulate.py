@@ -97,7 +97,7 @@ class Account:
         self._booked_ps = max(self._booked_ps, end_ps - self._begin_ps)
         log = as_integers(rows)
         for (products, far_block_ps), out in zip(self._attends, self._attention, strict=True):
-            attend(products, far_block_ps, log, self._columns.measures, out)
+            attend(products, far_block_ps, log, self._columns.measures, self._columns.bounds, out)
         bad = walk(
             rows,
             self._by_tokens,
@@ -108,6 +108,8 @@ class Account:
             self._books,
             self._begin_ps,
             self._bin_ps,
+            self._columns.bounds,
+            self._prices.far_bound,
         )
         if bad >= 0:
             free_ps = self._stages[rows[bad]["replica"]]["free_ps"] + self._begin_ps

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.energy.counters import COUNTS
-from cluster.perf_model.tables import BOUNDS, Integers, PriceTables
+from cluster.perf_model.tables import Integers, PriceTables
 from cluster.perf_model.timeline.bins import Bins
 
 ONCE = 3
@@ -28,8 +27,10 @@ HELD = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Columns:
-    """What is booked beside the time by bound: positions in MEASURES, tiers and COUNTS, rising."""
+    """What is booked beside the time by bound: positions of measures, tiers and counts, rising."""
 
+    bounds: int
+    """How many there are."""
     measures: Integers
     tiers: Integers
     counts: Integers
@@ -37,18 +38,19 @@ class Columns:
     @property
     def books(self) -> int:
         """Columns of the books."""
-        return len(self.measures) + len(BOUNDS) + len(self.tiers) + len(self.counts) + ONCE + HELD
+        return len(self.measures) + self.bounds + len(self.tiers) + len(self.counts) + ONCE + HELD
 
     @property
     def attention(self) -> int:
         """Columns of a row of attention."""
-        return len(self.measures) + len(BOUNDS) + 2
+        return len(self.measures) + self.bounds + 2
 
 
 def columns_of(prices: PriceTables) -> Columns:
     """Find what these prices can fill."""
     counts = _filled(prices.token_counts) | _filled(prices.head_counts)
     return Columns(
+        bounds=len(prices.bounds),
         measures=np.flatnonzero(prices.attention_counts.any(axis=(0, 2))),
         tiers=np.flatnonzero(_filled(prices.collective_bytes)),
         counts=np.flatnonzero(counts),
@@ -64,7 +66,7 @@ def _filled(table: Integers) -> npt.NDArray[np.bool_]:
 def price_rows(prices: PriceTables, columns: Columns) -> Integers:
     """[class, tokens, column] all that a step of so many tokens needs but for its attention."""
     bounds = prices.linear_by_bound_ps.copy()
-    bounds[..., BOUNDS.index("network")] += prices.collective_ps
+    bounds[..., prices.bounds.index("network")] += prices.collective_ps
     tokens = np.broadcast_to(np.arange(bounds.shape[1]), bounds.shape[:2])
     return _rows(
         bounds,
@@ -102,13 +104,13 @@ def bins_of(
     books: Integers, start_ps: int, bin_ps: int, columns: Columns, prices: PriceTables
 ) -> Bins:
     """Read books of ``[replica, stage, bin, column]``; what nobody counted is zero."""
-    widths = len(columns.measures), len(BOUNDS), len(columns.tiers), len(columns.counts)
+    widths = len(columns.measures), columns.bounds, len(columns.tiers), len(columns.counts)
     measured, busy_ps, tiers, counted, once, held = np.split(
         books, np.cumsum([*widths, ONCE]), axis=-1
     )
     tier_bytes = np.zeros((*books.shape[:3], prices.collective_bytes.shape[-1]), np.int64)
     tier_bytes[..., columns.tiers] = tiers
-    counts = np.zeros((*books.shape[:3], len(COUNTS)), np.int64)
+    counts = np.zeros((*books.shape[:3], prices.token_counts.shape[-1]), np.int64)
     counts[..., columns.counts] = counted
     each = prices.attention_counts[prices.stage_class]
     for place, measure in enumerate(columns.measures):

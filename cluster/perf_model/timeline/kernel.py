@@ -10,9 +10,8 @@ import numpy as np
 
 from cluster.compiled import compiled
 from cluster.perf_model.attention import add_by_bound, fetch_ps
-from cluster.perf_model.tables import BOUNDS, MEASURED
+from cluster.perf_model.tables import MEASURED
 
-_BOUNDS, _LPDDR = len(BOUNDS), BOUNDS.index("lpddr")
 # From the end: columns of a price, of a row of attention, of a head, of the books.
 _TOTAL, _FLOOR, _SEND = -3, -2, -1
 _ATTENTION, _FETCH = -2, -1
@@ -40,21 +39,22 @@ STAGE = np.dtype(
 
 
 @compiled
-def attend(products: Any, far_block_ps: Any, log: Any, kept: Any, out: Any) -> None:
+def attend(products: Any, far_block_ps: Any, log: Any, kept: Any, width: int, out: Any) -> None:
     """Fill ``out[step]``, the rows of attention of all stages of these ``products``.
 
-    ``log[step, column]`` is the step log; ``kept`` are the measures that are booked.
+    ``log[step, column]`` is the step log; ``kept`` are the measures that are booked,
+    ``width`` the bounds.
     """
     for step in range(len(log)):
         measures, row = log[step, MEASURED:], out[step]
         for place in range(len(kept)):
             row[place] = measures[kept[place]]
-        bounds = row[len(kept) : len(kept) + _BOUNDS]
-        for bound in range(_BOUNDS):
+        bounds = row[len(kept) : len(kept) + width]
+        for bound in range(width):
             bounds[bound] = 0
         add_by_bound(products, measures, bounds)
         total_ps = 0
-        for bound in range(_BOUNDS):
+        for bound in range(width):
             total_ps += bounds[bound]
         row[_ATTENTION] = total_ps
         row[_FETCH] = fetch_ps(far_block_ps, measures)
@@ -71,8 +71,12 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
     books: Any,
     begin_ps: int,
     bin_ps: int,
+    width: int,
+    far: int,
 ) -> int:
     """Book every row; the index of the first that does not agree with the prices, else -1.
+
+    There are ``width`` bounds; ``far`` is that of the far memory.
 
     ``room`` is scratch for one piece of work.
     """
@@ -99,11 +103,21 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
                 stage["bin"] = start_ps // bin_ps
                 stage["edge_ps"] = (stage["bin"] + 1) * bin_ps
             if end_ps <= stage["edge_ps"]:
-                _add(books[replica, k, 1 + stage["bin"]], price, last, attended, waited_ps)
+                _add(
+                    books[replica, k, 1 + stage["bin"]],
+                    price,
+                    last,
+                    attended,
+                    waited_ps,
+                    width,
+                    far,
+                )
             else:
                 room[:] = 0
-                _add(room, price, last, attended, waited_ps)
-                _split(books[replica, k], stage, room, len(attended), start_ps, end_ps, bin_ps)
+                _add(room, price, last, attended, waited_ps, width, far)
+                _split(
+                    books[replica, k], stage, room, len(attended), width, start_ps, end_ps, bin_ps
+                )
             stage["free_ps"] = end_ps
             ready_ps = end_ps + price[_SEND]
         if end_ps != last_ps:
@@ -124,20 +138,29 @@ def _waited_ps(price: Any, attended: Any, ahead: int) -> int:
 
 
 @compiled
-def _add(out: Any, price: Any, last: Any, attended: Any, waited_ps: int) -> None:
+def _add(
+    out: Any, price: Any, last: Any, attended: Any, waited_ps: int, width: int, far: int
+) -> None:
     """Add one piece of work to ``out``, a row of the books."""
-    bounds = len(attended) - _BOUNDS - 2
-    for i in range(bounds + _BOUNDS):
+    bounds = len(attended) - width - 2
+    for i in range(bounds + width):
         out[i] += attended[i]
     own = out[bounds:]
     for i in range(len(last) - 1):
         own[i] += price[i] + last[i]
-    own[_LPDDR] += waited_ps
+    own[far] += waited_ps
 
 
 @compiled
-def _split(
-    books: Any, stage: Any, work: Any, attended: int, start_ps: int, end_ps: int, bin_ps: int
+def _split(  # noqa: PLR0913 - a compiled function takes arrays
+    books: Any,
+    stage: Any,
+    work: Any,
+    attended: int,
+    width: int,
+    start_ps: int,
+    end_ps: int,
+    bin_ps: int,
 ) -> None:
     """Add a piece of work that crosses an edge to ``books[1 + bin]``, from the stage's bin on.
 
@@ -145,7 +168,7 @@ def _split(
     there are ``attended`` with its last two.
     """
     whole_ps, before_ps, b = end_ps - start_ps, 0, stage["bin"]
-    loads, bounds = attended - 2, attended - 2 - _BOUNDS
+    loads, bounds = attended - 2, attended - 2 - width
     books[1 + b, _TOKENS] += work[_TOKENS]
     books[1 + b, _STEPS] += work[_STEPS]
     while before_ps < whole_ps:

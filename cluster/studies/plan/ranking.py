@@ -80,6 +80,12 @@ def columns_of(
     }
 
 
+def plain(value: Any) -> Any:
+    """A NumPy value as Python's own; not-a-number as None."""
+    own = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(own, float) and not np.isfinite(own) else own
+
+
 def _costs(
     scored: Scored, resolved: Resolved, cards: Integers, made: tuple[Floats, Floats]
 ) -> dict[str, Floats]:

@@ -76,7 +76,7 @@ class Shape:
     """All of a candidate but its replicas, its seats and its budget of tokens."""
 
     plan: Plan
-    """With as many replicas as there is room for."""
+    """With as many replicas as are tried at most."""
     memory_mode: Mode
     formats: Formats
 
@@ -123,11 +123,13 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
         for stages in _allowed(choices.pipeline_parallel_size, cards // group):
             for ranks in experts:
                 if group % ranks == 0:
+                    room = cards // (group * stages)
+                    tried = [each for each in choices.replicas or () if each <= room]
                     yield Plan(
                         tensor_parallel_size=group,
                         pipeline_parallel_size=stages,
                         expert_parallel_size=ranks,
-                        replicas=cards // (group * stages),
+                        replicas=max(tried, default=room),
                     )
 
 

@@ -8,6 +8,8 @@ ENDINGS_OF_DEVICES = ("-sxm", "-sxm5", "-hgx", "-server", "-blackwell", "-oam", 
 ENDINGS_OF_MODELS = (
     "-instruct", "-hf", "-fp8", "-fp4", "-nvfp4", "-mxfp4", "-bf16", "-dynamic", "-it", "-v0.1",
 )  # fmt: skip
+SAME_DEVICE: Mapping[str, str] = {"gb200": "gb200-nvl72"}
+"""Systems that are called otherwise here."""
 SAME_SHAPE: Mapping[str, str] = {"deepseek-r1": "deepseek-v3", "deepseek-v3-0324": "deepseek-v3"}
 """Models whose shape is that of a bundled one."""
 
@@ -19,7 +21,7 @@ def device_of(system: str, known: Sequence[str]) -> str | None:
     'rtx-pro-6000'
     """
     word = _stripped(system.strip().lower().replace("_", "-"), ENDINGS_OF_DEVICES)
-    plain = word.replace("-", "")
+    plain = SAME_DEVICE.get(word, word).replace("-", "")
     return next((name for name in known if name.replace("-", "") == plain), None)
 
 

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -112,7 +113,7 @@ def _point(row: Mapping[str, Any], models: Path | None) -> Point:
 
 def _named(system: str, path: str, models: Path | None) -> tuple[str, str, str]:
     """Our names of a device and a model, and why there is none."""
-    gpus = [name for name in list_hardware() if load_hardware(name).kind == "gpu"]
+    gpus = _gpus()
     device = device_of(system, gpus) or ""
     model = model_of(path, list_models(), models) or ""
     refused = ""
@@ -121,6 +122,11 @@ def _named(system: str, path: str, models: Path | None) -> tuple[str, str, str]:
     elif not model:
         refused = f"no bundled model is {path!r}{nearest(path, list_models())}"
     return device, model, refused
+
+
+@cache
+def _gpus() -> tuple[str, ...]:
+    return tuple(name for name in list_hardware() if load_hardware(name).kind == "gpu")
 
 
 def _not_simulated(row: Mapping[str, Any]) -> str:
@@ -207,7 +213,7 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
         row={"run": run, "path": str(measured.path), "requests": int(chosen.size)},
         measured={
             "ttft_ms": float(columns["ttft"].mean()),
-            "tpot_ms": float(np.nanmean(columns["tpot"])),
+            "tpot_ms": _mean(columns["tpot"]),
             "e2e_ms": float(columns["e2e"].mean()),
             "ttft_p99_ms": float(np.percentile(columns["ttft"], 99)),
             "e2e_p99_ms": float(np.percentile(columns["e2e"], 99)),
@@ -227,6 +233,12 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
         ),
         refused=refused,
     )
+
+
+def _mean(values: Any) -> float | None:
+    """Of the values that there are; None where there is none."""
+    found = values[np.isfinite(values)]
+    return float(found.mean()) if found.size else None
 
 
 def _settings(path: Path) -> Mapping[str, Any]:

@@ -15,7 +15,11 @@ ROUNDS = 10
 SHORTEST = 0.8
 """Lengths are uniform from this share of the nominal one up to it."""
 _KNOWN_CLIENT = re.compile(r"\d{4}-\d{2}-\d{2}\.csv|db-dump/.*")
-_BUDGETS = {"vllm": 8192, "trtllm": 16384, "sglang": 8192}
+_BUDGET = 8192
+_BUDGETS = {"trtllm": 16384}
+"""Tokens of a step where an engine has another budget."""
+_FORMATS = {"fp4": "nvfp4", "fp8_block": "fp8"}
+"""Precisions whose formats have other names here."""
 _ASYNC_SINCE = (0, 14)
 """vLLM's version from which asynchronous scheduling is the default."""
 _FP8_CACHE = ("llama-3.1-70b", "llama-3.3-70b")
@@ -47,7 +51,7 @@ def scheduler_of(engine: str, version: str, stages: int) -> dict[str, Any]:
     overlaps = engine != "vllm" or not numbers or numbers >= _ASYNC_SINCE
     return {
         "max_num_seqs": MAX_NUM_SEQS,
-        "max_num_batched_tokens": _BUDGETS[engine],
+        "max_num_batched_tokens": _BUDGETS.get(engine, _BUDGET),
         "async_scheduling": overlaps and stages == 1,
         "enable_prefix_caching": False,
     }
@@ -60,5 +64,5 @@ def formats_of(row: Mapping[str, Any], model: str) -> dict[str, str]:
     if precision == "fp4" and model.startswith("gpt-oss"):
         weights, activations = "mxfp4", "bf16"  # as published: only the weights are of 4 bits
     else:
-        weights = activations = {"fp4": "nvfp4"}.get(precision, precision)
+        weights = activations = _FORMATS.get(precision, precision)
     return {"weights": weights, "activations": activations, "kv": cache, "wire": "bf16"}

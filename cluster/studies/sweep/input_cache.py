@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cluster.scenario.input_digests import described
-from cluster.scenario.resolve import Openers, content_text
+from cluster.scenario.resolve import Openers
+from cluster.scenario.run_content import content_text
 from cluster.scenario.run_id import Encoded
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload

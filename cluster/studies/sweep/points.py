@@ -9,8 +9,7 @@ import numpy as np
 from pydantic import BaseModel
 
 from cluster.scenario.load import load_variant
-from cluster.scenario.resolve import Resolved, resolve
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import Resolved, ResolvedReplay, resolve
 from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.studies.sweep.axes import keys_of, leaves, nested
@@ -165,14 +164,12 @@ class _PointResolver:
 
     def _named(self, scenario: Scenario, number: int) -> Point:
         """A point that is right, with the identity of its run."""
-        if scenario.workload.is_replayed:
-            replayed = resolve_replay(scenario)
-            if replayed.hardware is not None:
-                self.devices[replayed.hardware.kind] = None
-            return Point(number=number, run_id=replayed.run_id)
-        resolved = resolve(scenario, self._library.openers)
+        resolved = resolve(scenario, self._library.openers, wanted="either")
+        if resolved.hardware is not None:
+            self.devices[resolved.hardware.kind] = None
+        if isinstance(resolved, ResolvedReplay):
+            return Point(number=number, run_id=resolved.run_id)
         check_warmup(resolved)
-        self.devices[resolved.hardware.kind] = None
         if len(self.opened) < MOST_OPENED:
             self.opened[number] = resolved.carrying(NO_REQUESTS)
         return Point(number=number, run_id=resolved.run_id, machine_id=resolved.machine_id)

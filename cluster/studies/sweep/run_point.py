@@ -9,8 +9,7 @@ from typing import Any, ClassVar, Literal
 
 from cluster.api.replay import replay_resolved
 from cluster.api.serving import assemble_any, simulate_on
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
 from cluster.studies.sweep.lru import LruCache
@@ -105,7 +104,7 @@ class Workshop:
     def _summary(self, content: Resolved | Scenario, terms: Terms) -> Mapping[str, Any]:
         deadline = Deadline(terms.timeout_s)
         if isinstance(content, Scenario):
-            replayed = replay_resolved(resolve_replay(content), observer=deadline)
+            replayed = replay_resolved(resolve(content, wanted="operations"), observer=deadline)
             if terms.runs is not None:
                 replayed.save(terms.runs)
             return replayed.summary

@@ -5,20 +5,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.perf_model.chiplet import (
+from cluster.perf_model.devices.dimc.chiplet import (
     MAC,
     STREAM,
     Chiplet,
     Mode,
-    Product,
     lpddr_ps,
     picoseconds,
     product_clocks,
     product_work,
-    shard,
     vector_clocks,
-    whole,
 )
+from cluster.perf_model.devices.protocol import Product, shard, whole
 
 CHIPLET = Chiplet(
     clock_hz=1e9,

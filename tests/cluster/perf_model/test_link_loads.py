@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.collectives import CARD_TIERS
-from cluster.perf_model.energy.counters import COUNTS
+from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.link_loads import LinkLoad, link_loads
 from cluster.perf_model.timeline import Bins
 from topology.build import build_pod

@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import FULL, FabricError, Transfers
-from cluster.perf_model.tables import BOUNDS
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.replay.bottleneck_attribution import INSIDE, Ledger, Rows, causes_of
 from cluster.replay.critical_path import Phase, critical_path
 from cluster.replay.engine import replay

@@ -155,7 +155,15 @@ def test_an_error_of_a_run_is_the_rows_reason_and_a_fault_is_not_hidden(folder: 
 
 def test_names_of_devices_and_models_are_recognised() -> None:
     gpus = [name for name in list_hardware() if load_hardware(name).kind == "gpu"]
-    systems = ("h100_sxm", "b200_sxm", "rtx_pro_6000_server", "RTXPRO6000", "MI300X", "gaudi2")
+    systems = (
+        "h100_sxm",
+        "b200_sxm",
+        "rtx_pro_6000_server",
+        "RTXPRO6000",
+        "MI300X",
+        "gaudi2",
+        "gb200",
+    )
     paths = {
         "nvidia/Qwen3-32B-NVFP4": "qwen3-32b",
         "meta-llama/Meta-Llama-3.1-8B-Instruct-FP8": "llama-3.1-8b",
@@ -165,7 +173,7 @@ def test_names_of_devices_and_models_are_recognised() -> None:
     }
 
     assert [device_of(system, gpus) for system in systems] == [
-        "h100", "b200", "rtx-pro-6000", "rtx-pro-6000", "mi300x", "gaudi2",
+        "h100", "b200", "rtx-pro-6000", "rtx-pro-6000", "mi300x", "gaudi2", "gb200-nvl72",
     ]  # fmt: skip
     assert {path: model_of(path, list_models(), None) for path in paths} == paths
 

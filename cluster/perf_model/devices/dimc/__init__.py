@@ -1,1 +1,41 @@
 """A card of DIMC chiplets (``kind: dimc_card``)."""
+
+from cluster.perf_model.devices.dimc.attention import PRODUCTS
+from cluster.perf_model.devices.dimc.chiplet import BOUNDS
+from cluster.perf_model.devices.dimc.counters import COUNTS
+from cluster.perf_model.devices.dimc.device import DimcCard, device_of
+from cluster.perf_model.devices.dimc.facts import (
+    PART_OF_LINK,
+    PARTS,
+    TAIL_BITS,
+    count_joules,
+    ends_joules,
+    format_breaches,
+    inside_joules,
+    interior,
+    room,
+)
+
+FAR_BOUND = "lpddr"
+HOST_BOUND = "dispatch"
+MEMORIES = ("sram", "lpddr")
+
+__all__ = [
+    "BOUNDS",
+    "COUNTS",
+    "FAR_BOUND",
+    "HOST_BOUND",
+    "MEMORIES",
+    "PARTS",
+    "PART_OF_LINK",
+    "PRODUCTS",
+    "TAIL_BITS",
+    "DimcCard",
+    "count_joules",
+    "device_of",
+    "ends_joules",
+    "format_breaches",
+    "inside_joules",
+    "interior",
+    "room",
+]

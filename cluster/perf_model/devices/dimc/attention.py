@@ -16,7 +16,7 @@ in ``cluster.perf_model.prices``.
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, BLOCK_TOKENS, WIDTH, Heads, layer_products
-from cluster.perf_model.chiplet import MAC, SIMD, STREAM, Chiplet, Mode
+from cluster.perf_model.devices.dimc.chiplet import MAC, SIMD, STREAM, Chiplet, Mode
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
 
 PRODUCTS = ("QK^T", "softmax", "PV")

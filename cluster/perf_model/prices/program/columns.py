@@ -2,47 +2,32 @@
 
 import numpy as np
 
-from cluster.perf_model.chiplet import (
-    LPDDR,
-    MAC,
-    SIMD,
-    STREAM,
-    Product,
-    lpddr_ps,
-    peak_flop_per_s,
-    peak_stream_bytes_per_s,
-    picoseconds,
-    vector_clocks,
-    whole,
-)
-from cluster.perf_model.prices.op_prices import WIDTHS, OpPricer, matmul
+from cluster.perf_model.devices.protocol import Device, Product, StoredWeights
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import WorkPrice
 
 
-def column_price(bench: OpPricer, request: Request) -> WorkPrice:
-    """Share a row's work evenly over the chiplets of its card.
+def column_price(device: Device, request: Request) -> WorkPrice:
+    """Share a row's work evenly over the units of its rank.
 
     A product with m, k and n is cut by columns; without, and attention, take the longer of flop at
-    peak rate and of bytes at the rate of SRAM; vector work takes one clock an element; loads and
-    stores move their bytes through LPDDR.
+    peak rate and of bytes at the rate of the near memory; vector work takes one clock an element;
+    loads and stores move their bytes through the far memory.
     """
     moved = request.read_bytes + request.write_bytes
     if request.kind in ("load", "store"):
-        ps = lpddr_ps(bench.chiplet, np.array([moved / bench.chiplets]))
-        return WorkPrice(ps=int(ps[0]), bound=LPDDR, dispatches=0)
+        ps, bound = device.load_ps(moved)
+        return WorkPrice(ps=ps, bound=bound, dispatches=0)
     if request.kind == "vector":
-        elements = np.array([-(-request.flop // bench.chiplets)])
-        ps = picoseconds(bench.chiplet, vector_clocks(bench.chiplet, elements, 1.0))
-        return WorkPrice(ps=int(ps[0]), bound=SIMD)
+        ps, bound = device.elements_ps(request.flop)
+        return WorkPrice(ps=ps, bound=bound)
     if request.kind == "matmul" and request.m and request.k and request.n:
-        columns, rows = bench.of_card(request.n), np.array([request.m])
-        product = Product(m=rows, k=request.k, n=columns, copies=request.count)
-        priced = matmul(bench, request.name, product)
+        n, rows = device.of_card(request.n), np.array([request.m])
+        product = Product(m=rows, k=request.k, n=n, copies=request.count)
+        stored = StoredWeights(
+            k=request.k, n=n * device.units, shares=device.units, copies=request.count
+        )
+        priced = device.matmul(request.name, product, stored)
         return WorkPrice(ps=int(priced.ps[0]), bound=int(priced.bound[0]))
-    mode = bench.kv_mode if request.kind == "attention" else bench.mode
-    stored = WIDTHS[bench.weights.columns or "int8"]
-    flop_s = request.flop / (peak_flop_per_s(bench.chiplet, mode) * bench.chiplets)
-    rate = peak_stream_bytes_per_s(bench.chiplet, bench.mode, stored) * bench.chiplets
-    ps = whole(np.array([max(flop_s, moved / rate) * 1e12]))
-    return WorkPrice(ps=int(ps[0]), bound=MAC if flop_s >= moved / rate else STREAM)
+    ps, bound = device.roofline_ps(request.flop, moved, request.kind == "attention")
+    return WorkPrice(ps=ps, bound=bound)

@@ -6,8 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.memory.placement import ALL, OF_ROLE
-from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import op_pricer_of
+from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.tables import Integers
 from workloads.program import Operations, Program
@@ -22,8 +21,8 @@ class WorkCounts:
     """Multiply-adds of the matrix engine."""
     simd_ops: Integers
     """Elements of vector work."""
-    sram_bytes: Integers
-    lpddr_bytes: Integers
+    near_bytes: Integers
+    far_bytes: Integers
 
 
 def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -> WorkCounts:
@@ -32,7 +31,7 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
     Weights that do not stay in SRAM come from LPDDR: with the load that runs beside a stage, with
     the head, or, where there is no prefetch, with every product.
     """
-    memory = op_pricer_of(inputs).memory
+    memory = device_for(inputs).memory
     in_lpddr = _in_lpddr(program, operations, inputs)
     kind, stationary = operations.kind, operations.weight_class
     classes = program.words["weight_class"]
@@ -49,8 +48,8 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
     return WorkCounts(
         macs=np.where(multiplies, operations.flop // 2, 0),
         simd_ops=np.where(multiplies, 0, operations.flop),
-        sram_bytes=np.where(loads, 0, moved),
-        lpddr_bytes=np.where(streamed, moved, 0),
+        near_bytes=np.where(loads, 0, moved),
+        far_bytes=np.where(streamed, moved, 0),
     )
 
 

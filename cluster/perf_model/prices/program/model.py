@@ -6,14 +6,13 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, layer_products
-from cluster.perf_model.chiplet import DISPATCH, LPDDR
-from cluster.perf_model.devices.dimc.attention import PRODUCTS, attention_records
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.protocol import Device, DeviceModule, Operation
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import Operation, OpPricer
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.prices.stage import embedding, head_operations, layer_operations
+from cluster.perf_model.prices.stage import head_operations, layer_operations
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
@@ -45,27 +44,36 @@ class ModelRows:
 
     inputs: PriceInputs
     program_inputs: ProgramInputs
-    bench: OpPricer
+    device: Device
     _rows: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
     _operations: dict[tuple[int, int], dict[str, Operation]] = field(default_factory=dict)
     _attention: dict[int, Records] = field(default_factory=dict)
     _places: tuple[LayerPlaces, ...] = ()
-    _head_bench: OpPricer = field(init=False)
+    _head_device: Device = field(init=False)
 
     def __post_init__(self) -> None:
         self._places = layer_places(self.inputs)
-        self._head_bench = self.bench.holding(self.inputs.placed.stages[-1].head)
+        self._head_device = self.device.holding(self.inputs.placed.stages[-1].head)
+
+    @property
+    def _module(self) -> DeviceModule:
+        return module_of(self.inputs.hardware)
+
+    def _bound(self, name: str | None) -> int:
+        return self._module.BOUNDS.index(name or "")
 
     def price(self, request: Request) -> WorkPrice | None:
         """The work of a row, or None where the model has no such row."""
         if request.name == "host" and request.kind == "vector":
-            host_ps = round(self.bench.figures["host.overhead_s"] * 1e12)
-            return WorkPrice(ps=host_ps, bound=DISPATCH, dispatches=0)
+            host_ps = int(self.device.host_ps(np.zeros(1, np.int64))[0])
+            return WorkPrice(ps=host_ps, bound=self._bound(self._module.HOST_BOUND), dispatches=0)
         if request.name == STREAM_NAME and request.kind == "load":
-            return WorkPrice(ps=self._floor_ps(request), bound=LPDDR, dispatches=0)
+            return WorkPrice(
+                ps=self._floor_ps(request), bound=self._bound(self._module.FAR_BOUND), dispatches=0
+            )
         if not self._is_model_row(request):
             return None
-        if request.name in PRODUCTS:
+        if request.name in self._module.PRODUCTS:
             context, n = np.array([request.context_tokens]), np.array([request.n])
             ps, bound = (int(part[0]) for part in self._over_cache(request, context, n))
             return WorkPrice(ps=ps, bound=bound)
@@ -84,7 +92,7 @@ class ModelRows:
         row = self._expected(request).get(request.name)
         if row is None or (row.kind, row.k, row.count) != (request.kind, request.k, request.count):
             return False
-        return request.name in PRODUCTS or (row.m, row.n) == (request.m, request.n)
+        return request.name in self._module.PRODUCTS or (row.m, row.n) == (request.m, request.n)
 
     def _expected(self, request: Request) -> dict[str, Row]:
         key = (request.layer, request.tokens)
@@ -113,9 +121,9 @@ class ModelRows:
         if found is None:
             return None
         ps, bound = int(found.ps[0]), int(found.bound[0])
-        if name == "LM head" and self._head_bench.memory == "prefetched":
-            extra = max(0, int(found.lpddr_ps[0]) - ps)
-            ps, bound = ps + extra, LPDDR if extra else bound
+        if name == "LM head" and self._head_device.memory == "prefetched":
+            extra = max(0, int(found.far_ps[0]) - ps)
+            ps, bound = ps + extra, self._bound(self._module.FAR_BOUND) if extra else bound
         return WorkPrice(ps=ps, bound=bound, dispatches=int(request.name not in FUSED))
 
     def _priced(self, number: int, tokens: int) -> dict[str, Operation]:
@@ -123,12 +131,12 @@ class ModelRows:
         if key not in self._operations:
             rows = np.array([tokens], np.int64)
             if number < 0:
-                table = self.bench.holding(self.inputs.placed.stages[0].embedding)
-                outside = embedding(self.inputs, table, rows)
-                found = [outside, *head_operations(self.inputs, self._head_bench, rows)]
+                table = self.device.holding(self.inputs.placed.stages[0].embedding)
+                outside = table.lookup("embedding", rows, self.inputs.model.hidden)
+                found = [outside, *head_operations(self.inputs, self._head_device, rows)]
             else:
                 layer, places = self.inputs.model.layers[number], self._places[number]
-                found = layer_operations(self.inputs, self.bench, layer, places, rows)
+                found = layer_operations(self.inputs, self.device, layer, places, rows)
             self._operations[key] = {operation.name: operation for operation in found}
         return self._operations[key]
 
@@ -137,31 +145,25 @@ class ModelRows:
     ) -> tuple[Integers, Integers]:
         """[...] picoseconds, no dispatch, and bound of a product over the KV cache."""
         layer = self.inputs.model.layers[request.layer]
-        clocks = self.bench.kv_mode.clocks_per_vector * self.inputs.queries_per_kv_head(layer)
+        clocks = self.device.clocks_per_query * self.inputs.queries_per_kv_head(layer)
         passes = -(-request.m * clocks // BLOCK_TOKENS)
         measures = np.zeros((context.size, WIDTH), np.int64)
         measures[:, DECODE_BLOCKS] = -(-(context - n) // BLOCK_TOKENS).ravel()
         measures[:, PREFILL_PASSES] = (-(-n // BLOCK_TOKENS) * passes).ravel()
         ps, bounds = layer_products(self._records(request.layer), measures)
-        which = PRODUCTS.index(request.name)
+        which = self._module.PRODUCTS.index(request.name)
         return ps[:, which], bounds[:, which]
 
     def _records(self, number: int) -> Records:
         if number not in self._attention:
             layer = self.inputs.model.layers[number]
-            self._attention[number] = attention_records(
-                self.bench.chiplet,
-                self.bench.kv_mode,
-                self.inputs.heads_of(layer),
-                chiplets=self.bench.chiplets,
-                layers=1,
-                softmax_clocks=self.bench.simd("softmax").clocks,
-            )
+            heads = self.inputs.heads_of(layer)
+            self._attention[number] = self.device.attention_records(heads, 1, 0)
         return self._attention[number]
 
     def _floor_ps(self, request: Request) -> int:
         """What the stage cannot outrun: its layers' weights coming in from LPDDR."""
-        if self.bench.memory != "prefetched" or not 0 < request.tokens <= self.inputs.max_tokens:
+        if self.device.memory != "prefetched" or not 0 < request.tokens <= self.inputs.max_tokens:
             return 0
         plan = self.inputs.plan
         stage = request.rank // plan.tensor_parallel_size % plan.pipeline_parallel_size
@@ -170,5 +172,5 @@ class ModelRows:
         for number in stage_layers(plan, self.inputs.model)[stage]:
             same = kinds.index(kinds[number])
             operations = self._priced(same, request.tokens).values()
-            total += sum(int(operation.lpddr_ps[0]) for operation in operations)
+            total += sum(int(operation.far_ps[0]) for operation in operations)
         return total

@@ -17,8 +17,8 @@ from cluster.perf_model.collectives import (
     send,
     tiers_of,
 )
+from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import OpPricer
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.stage_collectives import context_group
 from cluster.perf_model.tables import Integers
@@ -44,7 +44,7 @@ class NetworkRows:
     """Prices rows together, a call for each kind of collective on each kind of group."""
 
     inputs: PriceInputs
-    bench: OpPricer
+    device: Device
     groups: Mapping[int, tuple[int, ...]]
     """Ranks by number of the group."""
     _made: dict[tuple[int, ...], Group] = field(default_factory=dict)
@@ -82,7 +82,7 @@ class NetworkRows:
         first = requests[0]
         payload = np.array([request.payload_bytes for request in requests], np.int64)
         if first.count > 1 and first.group < 0:
-            parts = self.bench.chiplets // first.count
+            parts = self.device.units // first.count
             cost = None
             if parts > 1:
                 cost = self._cost(context_group(group, parts), first.collective, payload)
@@ -102,7 +102,7 @@ class NetworkRows:
         if collective == "all_reduce":
             return all_reduce(group, payload, self.inputs.all_reduce, self.inputs.chunks)
         if collective == "all_to_all":  # of a card; its chiplets share it
-            return all_to_all(group, -(-payload // self.bench.chiplets))
+            return all_to_all(group, -(-payload // self.device.units))
         if collective == "barrier":
             return all_gather(group, 0 * payload)
         others: dict[str, Callable[[Group, Integers], Cost]] = {

@@ -14,13 +14,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.collectives import tiers_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceError, PriceInputs, check_inputs
 from cluster.perf_model.prices.program.distinct import distinct
 from cluster.perf_model.prices.program.network import PASSED
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.program.rows import WIRED, RowJob, RowPrice, RowPricing, price_rows
-from cluster.perf_model.tables import BOUNDS, Integers
+from cluster.perf_model.tables import Integers
 from workloads.model import Layer
 from workloads.program import Program
 from workloads.program.schema import KINDS
@@ -45,7 +46,7 @@ class ProgramPrice:
     """[n, tier] bytes that the card puts on each tier."""
     varying_ps: Integers
     """[repeats, varies] durations of the rows that vary."""
-    bounds: tuple[str, ...] = BOUNDS
+    bounds: tuple[str, ...]
     """What can set the time of the device."""
 
     def block(self, program: Program, first: int, last: int) -> Integers:
@@ -96,6 +97,7 @@ def price_program(
         by_columns=by_columns[which] & ~recorded,
         tier_bytes=tier_bytes.reshape(-1, len(tiers_of(inputs.routes)))[which],
         varying_ps=_varying_ps(program, slots, priced),
+        bounds=module_of(inputs.hardware).BOUNDS,
     )
 
 

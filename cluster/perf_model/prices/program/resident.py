@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from functools import cache
 
+from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.memory.placement import OF_ROLE, LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import routed
-from cluster.perf_model.prices.op_prices import OpPricer
 from workloads.plan import stage_layers
 from workloads.program.rows import Row
 
@@ -20,13 +20,13 @@ def layer_places(inputs: PriceInputs) -> tuple[LayerPlaces, ...]:
     )
 
 
-def loads_of(inputs: PriceInputs, bench: OpPricer) -> Callable[[Row, int], int]:
+def loads_of(inputs: PriceInputs, device: Device) -> Callable[[Row, int], int]:
     """Bytes that a product of a layer loads from LPDDR; of experts, what the cold ones need."""
     places = layer_places(inputs)
 
     @cache
     def experts(layer: int, tokens: int) -> tuple[int, int]:
-        found = routed(inputs, bench, inputs.model.layers[layer].mlp, places[layer])
+        found = routed(inputs, device, inputs.model.layers[layer].mlp, places[layer])
         return (
             (0, 1) if found is None else (int(found.cold[tokens]), int(found.table.active[tokens]))
         )

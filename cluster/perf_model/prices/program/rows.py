@@ -6,11 +6,10 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.chiplet import DISPATCH, NETWORK, ridge_rows
 from cluster.perf_model.collectives import tiers_of
-from cluster.perf_model.devices.dimc.attention import PRODUCTS
-from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.prices.op_prices import OpPricer, op_pricer_of
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.program.columns import column_price
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import ModelRows
@@ -61,72 +60,73 @@ RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPr
 
 def program_inputs(inputs: PriceInputs) -> ProgramInputs:
     """Return what the program of this model on these cards is to be generated with."""
-    bench = op_pricer_of(inputs)
+    device = device_for(inputs)
     return ProgramInputs(
         model=inputs.model,
         plan=inputs.plan,
         formats=inputs.formats,
         max_tokens=inputs.max_tokens,
-        chiplets=bench.chiplets,
-        ridge_rows=ridge_rows(bench.chiplet, bench.mode),
+        chiplets=device.units,
+        ridge_rows=device.ridge_rows,
         expert_skew=inputs.expert_skew,
         seed=inputs.seed,
-        streamed=bench.memory == "prefetched",
-        loads=loads_of(inputs, bench),
+        streamed=device.memory == "prefetched",
+        loads=loads_of(inputs, device),
     )
 
 
 def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
     """Price distinct rows; none depends on which others it is priced with."""
-    bench = op_pricer_of(inputs)
-    model = ModelRows(inputs, program_inputs(inputs), bench)
-    network = NetworkRows(inputs, bench, {job.request.group: job.ranks for job in jobs})
+    device, module = device_for(inputs), module_of(inputs.hardware)
+    bounds = module.BOUNDS
+    model = ModelRows(inputs, program_inputs(inputs), device)
+    network = NetworkRows(inputs, device, {job.request.group: job.ranks for job in jobs})
     wired = [job.request for job in jobs if job.request.kind in WIRED]
     exchanged = iter(network.price(wired))
     prices = []
     for job in jobs:
         if job.request.kind not in WIRED:
-            prices.append(_work(model, bench, job))
+            prices.append(_work(model, device, job))
             continue
         wire = next(exchanged)
         prices.append(
             RowPrice(
                 ps=wire.ps,
-                bound=NETWORK if wire.ps else DISPATCH,
-                dispatch_ps=wire.dispatches * bench.dispatch_ps,
+                bound=bounds.index("network" if wire.ps else module.HOST_BOUND),
+                dispatch_ps=wire.dispatches * device.dispatch_ps,
                 by_columns=False,
                 tier_bytes=wire.tier_bytes,
-                varying_ps=_varying_ps(model, bench, job),
+                varying_ps=_varying_ps(model, device, job),
             )
         )
     return prices
 
 
-def _work(model: ModelRows, bench: OpPricer, job: RowJob) -> RowPrice:
+def _work(model: ModelRows, device: Device, job: RowJob) -> RowPrice:
     """A card's own work: what the model has for it, or what its columns say."""
-    found = model.price(job.request)
-    work = found or column_price(bench, job.request)
+    module, found = module_of(model.inputs.hardware), model.price(job.request)
+    work = found or column_price(device, job.request)
     return RowPrice(
         ps=work.ps,
-        bound=work.bound if work.ps else DISPATCH,
-        dispatch_ps=work.dispatches * bench.dispatch_ps,
+        bound=work.bound if work.ps else module.BOUNDS.index(module.HOST_BOUND),
+        dispatch_ps=work.dispatches * device.dispatch_ps,
         by_columns=found is None,
         tier_bytes=np.zeros(len(tiers_of(model.inputs.routes)), np.int64),
-        varying_ps=_varying_ps(model, bench, job),
+        varying_ps=_varying_ps(model, device, job),
     )
 
 
-def _varying_ps(model: ModelRows, bench: OpPricer, job: RowJob) -> Integers:
+def _varying_ps(model: ModelRows, device: Device, job: RowJob) -> Integers:
     """[slots, repeats] durations with their dispatch."""
     slots, repeats, _ = job.varying.shape
     request = job.request
     values = dict(zip(VARYING, np.moveaxis(job.varying, -1, 0), strict=True))
-    if request.name in PRODUCTS and slots and model.price(request):
+    if request.name in module_of(model.inputs.hardware).PRODUCTS and slots and model.price(request):
         cached = model.cache_ps(request, values["context_tokens"], values["n"])
-        return cached + bench.dispatch_ps
+        return cached + device.dispatch_ps
     durations = np.zeros((slots, repeats), np.int64)
     for at in np.ndindex(slots, repeats):
         own: dict[str, Any] = {name: int(column[at]) for name, column in values.items()}
-        work = column_price(bench, replace(request, **own))
-        durations[at] = work.ps + work.dispatches * bench.dispatch_ps
+        work = column_price(device, replace(request, **own))
+        durations[at] = work.ps + work.dispatches * device.dispatch_ps
     return durations

@@ -7,15 +7,15 @@ equal widths give the published modes.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
+from cluster.perf_model.devices.protocol import Floats, Product, whole
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import BOUNDS, LONGEST_PS, Integers, TooSlowError
+from cluster.perf_model.tables import Integers
 
-Floats: TypeAlias = npt.NDArray[np.float64]
+BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
+"""What can set the time of an operation, in the order of every axis of bounds."""
 
 STREAM, MAC, SIMD, LPDDR, NETWORK, DISPATCH = range(len(BOUNDS))
 
@@ -53,24 +53,6 @@ class Chiplet:
     """SIMD lanes of all slices."""
     lpddr_bytes_per_s: float
     """What the chiplet's LPDDR channels sustain: bandwidth x efficiency."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """Rows of matrix products y[m, n] = x[m, k] W[k, n]; fields broadcast against one another."""
-
-    m: Integers
-    """Vectors that meet every tile; no work where it is 0."""
-    k: Integers | int
-    n: Integers | int
-    copies: Integers | int = 1
-    """Products with weights of their own that share the cores (experts, heads)."""
-    x_rows: Integers | None = None
-    """Vectors of length k that a slice must receive, where that is not m."""
-    vectors: Integers | None = None
-    """Vectors that all copies together multiply, where that is not m x copies."""
-    tile_clocks: Floats | None = None
-    """Mean clocks that a tile is held where copies see unequal m; default max(load, m x clocks)."""
 
 
 def chiplet_of(figures: Figures) -> Chiplet:
@@ -161,13 +143,13 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
 
     busy_clocks = m * float(mode.clocks_per_vector)
     held = np.maximum(chiplet.load_clocks, busy_clocks)
-    if product.tile_clocks is not None:
-        held = product.tile_clocks
+    if product.held is not None:  # a tile's mean over copies of unequal m
+        held = product.held * float(mode.clocks_per_vector) / np.maximum(copies, 1)
     busy = rounds * held
 
     slices_per_column = np.maximum(1, splits * chiplet.slices // chiplet.cores)
     k_of_slice = -(-tiles_k // slices_per_column) * chiplet.rows
-    x_rows = m if product.x_rows is None else product.x_rows
+    x_rows = x_rows_of(chiplet, product)
     into_slice = x_rows * k_of_slice * mode.activation_bytes
     sums = m * tiles_n * mode.columns * (slices_per_column - 1.0) * PARTIAL_SUM_BYTES
 
@@ -185,6 +167,17 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
         tiles=np.where(works, tiles_n * tiles_k, 0),
         network_bytes=np.where(works, sent, 0.0),
     )
+
+
+def x_rows_of(chiplet: Chiplet, product: Product) -> Integers:
+    """Vectors of length k that a slice must receive.
+
+    Where every copy has its own, a slice works for few of them.
+    """
+    m = np.asarray(product.m, np.int64)
+    if product.own_x:
+        return np.asarray(m * -(-np.asarray(product.copies) // chiplet.slices), np.int64)
+    return m if product.x_rows is None else product.x_rows
 
 
 def _splits(chiplet: Chiplet, dimensions: int) -> Integers:
@@ -207,26 +200,3 @@ def picoseconds(chiplet: Chiplet, clocks: Floats) -> Integers:
 def lpddr_ps(chiplet: Chiplet, moved_bytes: Floats) -> Integers:
     """Time to bring ``moved_bytes`` of one chiplet in from its LPDDR."""
     return whole(moved_bytes * (1e12 / chiplet.lpddr_bytes_per_s))
-
-
-def whole(time_ps: Floats) -> Integers:
-    """Round half to even, at least 1 for any work.
-
-    Raises
-    ------
-    TooSlowError
-        An operation that would last for more than a quarter of an hour.
-    """
-    longest_ps = float(np.max(time_ps, initial=0.0))
-    if not longest_ps <= LONGEST_PS:
-        raise TooSlowError(
-            f"one operation would last {longest_ps * 1e-12:,.0f} s, at most "
-            f"{LONGEST_PS * 1e-12:,.0f} s are simulated: the chiplet is too slow for so much"
-        )
-    return np.where(time_ps > 0, np.maximum(1, np.rint(time_ps)), 0).astype(np.int64)
-
-
-def shard(size: int, parts: int, unit: int = 64) -> int:
-    """The largest shard of ``size`` elements cut in whole units over ``parts`` chiplets."""
-    units = -(-size // unit)
-    return -(-units // parts) * unit

@@ -8,8 +8,8 @@ pass is a load, as in its timing: an upper bound where long chunks pass one tile
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, Heads
-from cluster.perf_model.chiplet import Chiplet, Floats, Mode, Product, ProductWork
-from cluster.perf_model.energy.counters import (
+from cluster.perf_model.devices.dimc.chiplet import Chiplet, Mode, ProductWork, x_rows_of
+from cluster.perf_model.devices.dimc.counters import (
     COUNTS,
     FP16_BYTES,
     KMAC,
@@ -23,6 +23,7 @@ from cluster.perf_model.energy.counters import (
     Recipe,
     lines,
 )
+from cluster.perf_model.devices.protocol import Floats, Product
 from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers
 
@@ -53,6 +54,7 @@ def kmacs_of_vector(figures: Figures, mode: Mode) -> tuple[int, float]:
 
 def product_counts(
     figures: Figures,
+    chiplet: Chiplet,
     chiplets: int,
     mode: Mode,
     product: Product,
@@ -63,7 +65,7 @@ def product_counts(
     counts = np.zeros((*done.tiles.shape, len(COUNTS)), np.int64)
     copies = np.maximum(1, np.asarray(product.copies, np.int64))
     vectors = product.m * copies if product.vectors is None else product.vectors
-    x_rows = product.m if product.x_rows is None else product.x_rows
+    x_rows = x_rows_of(chiplet, product)
     kind, kmacs = kmacs_of_vector(figures, mode)
     works = done.tiles > 0
     activations = x_rows * product.k * mode.activation_bytes + vectors * product.n * FP16_BYTES

@@ -1,21 +1,19 @@
-"""What actors do in a replay, without a Ray: together they give what one process gives."""
+"""What actors are called for in a replay, without a Ray: the answers are those of one process."""
 
 import subprocess
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pytest
 
-from cluster.actors.import_guard import ImportBlocker
-from cluster.actors.replay_worker import ReplayWorkerState
 from cluster.perf_model.prices import PriceInputs
-from cluster.perf_model.prices.program import ProgramPrice, RowJob, RowPrice
+from cluster.perf_model.prices.program import ProgramPrice, RowJob, RowPrice, price_rows
+from cluster.replay.op_tables import encoded_ops
 from cluster.replay.run import ReplayMachine, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
 from cluster.scenario.load import load
-from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.resolve import ResolvedReplay, resolve
 from results.remote_parts import encoded
 from results.schema import OPS
 
@@ -36,7 +34,7 @@ def resolved() -> ResolvedReplay:
         },
         "workload": {"program": program},
     }
-    return resolve_replay(load(scenario))
+    return resolve(load(scenario), wanted="operations")
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +45,12 @@ def machine(resolved: ResolvedReplay) -> ReplayMachine:
 def test_rows_cost_the_same_whoever_they_are_priced_with(
     resolved: ResolvedReplay, machine: ReplayMachine
 ) -> None:
-    shares = [ReplayWorkerState([seat]) for seat in seats_of(machine)]
     requested: list[int] = []
 
     def each_by_its_card(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
         cards = [job.card(inputs) for job in jobs]
         requested.extend(cards)
-        return [shares[card].price(inputs, [job])[0] for card, job in zip(cards, jobs, strict=True)]
+        return [price_rows(inputs, [job])[0] for job in jobs]
 
     apart = assemble_replay(resolved, each_by_its_card).work
 
@@ -68,8 +65,7 @@ def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMa
     seats = seats_of(machine)
     ranks = by_card(seats)
     for rank, part in zip(ranks, op_parts(machine, outcome), strict=True):
-        share = ReplayWorkerState([seats[rank]])
-        message = share.encode(seats[rank].index, card_ops(machine, outcome, rank))
+        message = encoded_ops(seats[rank], card_ops(machine, outcome, rank))
         np.testing.assert_array_equal(message, encoded(OPS, part))
 
     assert len(ranks) == 16
@@ -77,19 +73,11 @@ def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMa
 
 def test_an_actor_that_only_encodes_loads_no_engine() -> None:
     code = (
-        "import sys; from cluster.actors.import_guard import block_pandas; block_pandas();"
-        "from cluster.actors.replay_worker import ReplayWorkerState; import pyarrow;"
-        "pyarrow.array([1]); ReplayWorkerState([]).version();"
+        "import sys; from cluster.actors.actor_group import WithoutPandas;"
+        "sys.meta_path.insert(0, WithoutPandas); import pyarrow; pyarrow.array([1]);"
+        "from cluster.replay.op_tables import Seat, encoded_ops;"
         "sys.exit(str({'numba', 'pandas', 'networkx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
 
     assert done.stderr.strip() == "set()"
-
-
-def test_an_absent_module_is_not_found_and_others_are() -> None:
-    finder: Any = ImportBlocker("pandas")
-
-    with pytest.raises(ModuleNotFoundError, match="No module named 'pandas'"):
-        finder.find_spec("pandas")
-    assert finder.find_spec("numpy") is None

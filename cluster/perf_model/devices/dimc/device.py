@@ -1,0 +1,344 @@
+"""A card of DIMC chiplets as a device: one operation on the fullest chiplet of a tensor group."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from cluster.perf_model.attention import WIDTH, Heads
+from cluster.perf_model.devices.dimc.attention import attention_records
+from cluster.perf_model.devices.dimc.chiplet import (
+    LPDDR,
+    MAC,
+    SIMD,
+    STREAM,
+    Chiplet,
+    Mode,
+    chiplet_of,
+    lpddr_ps,
+    mode_of,
+    peak_flop_per_s,
+    peak_stream_bytes_per_s,
+    picoseconds,
+    product_work,
+    ridge_rows,
+    vector_clocks,
+)
+from cluster.perf_model.devices.dimc.counters import COUNTS, LINE_BYTES, RECIPES, Recipe
+from cluster.perf_model.devices.dimc.counters import SIMD as SIMD_COUNTS
+from cluster.perf_model.devices.dimc.facts import PARTS, count_joules, interior, room
+from cluster.perf_model.devices.dimc.op_counts import (
+    attention_counts,
+    kmacs_of_vector,
+    product_counts,
+    recipe,
+    tail_counts,
+    vector_counts,
+)
+from cluster.perf_model.devices.protocol import (
+    Floats,
+    Interior,
+    Operation,
+    Product,
+    ProgramWork,
+    Room,
+    StoredWeights,
+    VectorWork,
+    shard,
+    whole,
+)
+from cluster.perf_model.protocols import Figures
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
+from cluster.scenario.formats import Formats
+from workloads.formats import Format
+
+if TYPE_CHECKING:
+    from cluster.perf_model.collectives import Cost, Group
+
+WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
+"""Bits of the operands that each DIMC column mode takes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DimcCard:
+    """A rank that is a card: a chiplet, the widths of its operands, and its peers."""
+
+    figures: Figures
+    chiplet: Chiplet
+    inside: Interior
+    room: Room
+    weights: Format
+    activations: Format
+    wire: Format
+    mode: Mode
+    """Weights stationary."""
+    kv_mode: Mode
+    """Keys and values stationary."""
+    tail_mode: Mode
+    """V's last block until its 64 tokens are full: FP16, multiplied as 16-bit integers."""
+    cards: int
+    """Of the tensor group."""
+    expert_ranks: int
+    memory: Literal["near", "prefetched", "on_demand"]
+    """``near`` is SRAM, the far memory LPDDR (``cluster.perf_model.devices.protocol``)."""
+
+    @property
+    def units(self) -> int:
+        """Chiplets of a card."""
+        return self.inside.units
+
+    @property
+    def ranks(self) -> int:
+        """Chiplets of the group."""
+        return self.cards * self.units
+
+    @property
+    def dispatch_ps(self) -> int:
+        return round(self.figures["card.dispatch_s"] * 1e12)
+
+    @property
+    def ridge_rows(self) -> int:
+        return ridge_rows(self.chiplet, self.mode)
+
+    @property
+    def clocks_per_query(self) -> int:
+        return self.kv_mode.clocks_per_vector
+
+    def simd(self, names: Sequence[str]) -> Recipe:
+        """These kinds of vector work on one element, one after the other."""
+        return recipe(self.figures, *names)
+
+    def holding(self, near: bool) -> "DimcCard":
+        return replace(self, memory="near") if near else self
+
+    def of_group(self, size: int) -> int:
+        return shard(size, self.ranks)
+
+    def of_card(self, size: int) -> int:
+        return shard(size, self.units)
+
+    def matmul(self, name: str, product: Product, stored: StoredWeights) -> Operation:
+        """A product with weights of the fullest chiplet; k and n are its shard of them."""
+        done = product_work(self.chiplet, self.mode, product)
+        bound, ps = done.bound, picoseconds(self.chiplet, done.clocks)
+        stream_ps, moved = np.zeros_like(ps), np.zeros(ps.shape)
+        if self.memory != "near":
+            stream_ps = np.where(ps > 0, self._stream_ps(stored), 0)
+            moved = np.where(ps > 0, stored.bytes_of(self.weights) / self.units, 0.0)
+        counts = product_counts(
+            self.figures, self.chiplet, self.units, self.mode, product, done, moved
+        )
+        if self.memory == "on_demand":
+            bound = np.where(stream_ps > ps, LPDDR, bound)
+            ps = np.maximum(ps, stream_ps)
+        return Operation(name=name, ps=ps, bound=bound, far_ps=stream_ps, counts=counts)
+
+    def _stream_ps(self, stored: StoredWeights) -> Integers:
+        """Time in which the card's LPDDR gives ``stored``, to whichever chiplets use it.
+
+        All chiplets read an equal stripe and pass it on, inside a package over links that are
+        faster than LPDDR. Where the packages use unequal parts, the fuller one cannot have more
+        than its own LPDDR and the link between the packages bring.
+        """
+        packages, rate = self.inside.packages, self.chiplet.lpddr_bytes_per_s
+        fuller = -(-stored.shares // packages) / max(1, stored.shares)
+        share = 1 / self.units
+        if packages > 1:
+            link = self.inside.package_link_bytes_per_s
+            share = max(share, fuller * rate / (self.units / packages * rate + link))
+        return lpddr_ps(self.chiplet, stored.bytes_of(self.weights) * share)
+
+    def vector(self, name: str, *work: VectorWork, normed: Integers | int = 0) -> Operation:
+        made = tuple((elements, self.simd(kinds)) for elements, kinds in work)
+        parts = [vector_clocks(self.chiplet, elements, each.clocks) for elements, each in made]
+        clocks: Floats = np.sum(parts, axis=0)
+        ps = picoseconds(self.chiplet, clocks)
+        return Operation(
+            name=name,
+            ps=ps,
+            bound=np.full(ps.shape, SIMD),
+            far_ps=np.zeros_like(ps),
+            counts=vector_counts(self.units, made, np.asarray(normed, np.int64)),
+        )
+
+    def elsewhere(self, name: str, rows: Integers) -> Operation:
+        nothing = np.zeros_like(rows)
+        counts = np.zeros((*rows.shape, len(COUNTS)), np.int64)
+        return Operation(name=name, ps=nothing, bound=nothing, far_ps=nothing, counts=counts)
+
+    def lookup(self, name: str, tokens: Integers, hidden: int) -> Operation:
+        """Rows of the embedding table, cast to FP16.
+
+        Rows of a table in LPDDR are known only when the step starts, so nothing hides their
+        reading: all lie on one chiplet, at worst.
+        """
+        found = self.vector(name, (tokens * hidden, ("quantize",)))
+        if self.memory == "near":
+            return found
+        rows = np.asarray(tokens, np.float64) * self.weights.matrix_bytes(hidden, 1)
+        read_ps = lpddr_ps(self.chiplet, rows)
+        counts = found.counts.copy()
+        counts[..., COUNTS.index("lpddr_bytes")] += np.rint(rows).astype(np.int64)
+        return replace(
+            found,
+            counts=counts,
+            ps=np.maximum(found.ps, read_ps),
+            bound=np.where(read_ps > found.ps, LPDDR, found.bound),
+        )
+
+    def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
+        names = ("QK^T", "softmax", "PV")
+        return [*(self.elsewhere(name, tokens) for name in names), self._value_tail(heads, tokens)]
+
+    def _value_tail(self, heads: Heads, tokens: Integers) -> Operation:
+        """Extra passes of PV over V's tail block, FP16 until full; part of the dispatch of PV.
+
+        Tokens are taken as decode rows, each with a tail of its own, dealt evenly over the chiplets
+        that share a head's context.
+        """
+        chiplet, queries = self.chiplet, heads.queries_per_kv_head
+
+        def passes(mode: Mode) -> int:
+            tiles = -(-heads.value_dim // mode.columns)
+            return tiles * -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
+
+        extra = max(0, passes(self.tail_mode) - passes(self.kv_mode))
+        rows = -(-tokens // heads.parts(self.units)) * heads.per_unit(self.units)
+        rounds = -(-rows * extra // chiplet.cores)
+        ps = picoseconds(chiplet, np.asarray(rounds * chiplet.load_clocks, np.float64))
+        full = queries * self.tail_mode.clocks_per_vector >= chiplet.load_clocks
+        return Operation(
+            name="V tail",
+            ps=ps,
+            bound=np.full(ps.shape, MAC if full else STREAM),
+            far_ps=np.zeros_like(ps),
+            counts=tail_counts(
+                self.figures, self.units, self.tail_mode, heads, rows * extra, tokens
+            ),
+            dispatches=0,
+        )
+
+    def merge(
+        self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
+    ) -> list[Operation]:
+        """Merge of the partial softmaxes over chiplets, and the cast to the next product's format.
+
+        ``cast_heads`` heads of ``value_dim`` are cast once more after absorbing V (MLA).
+        """
+        queries = heads.kv_heads * heads.queries_per_kv_head
+        merged = -(-queries * heads.value_dim // self.units)
+        cast = merged + -(-cast_heads // self.units) * value_dim
+        gate: tuple[str, ...] = ("activation",) if gated else ()
+        return [self.vector("merge", (tokens * cast, ("quantize",)), (tokens * merged, gate))]
+
+    def layer_end(self, tokens: Integers) -> list[Operation]:  # noqa: ARG002 - of the protocol
+        return []
+
+    def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
+        return attention_records(
+            self.chiplet,
+            self.kv_mode,
+            heads,
+            chiplets=self.units,
+            layers=layers,
+            softmax_clocks=self.simd(("softmax",)).clocks,
+            kind=kind,
+        )
+
+    def attention_counts(self, heads: Heads) -> Integers:
+        counts = np.zeros((WIDTH, len(COUNTS)), np.int64)
+        softmax = self.simd(("softmax",))
+        counts[[DECODE_BLOCKS, PREFILL_PASSES]] = attention_counts(
+            self.figures, self.chiplet, self.kv_mode, heads, softmax
+        )
+        return counts
+
+    def far_counts(self, moved_bytes: int) -> Integers:
+        counts = np.zeros(len(COUNTS), np.int64)
+        counts[COUNTS.index("lpddr_bytes")] = moved_bytes
+        return counts
+
+    def far_ps(self, moved_bytes: float) -> float:
+        return moved_bytes * 1e12 / self.chiplet.lpddr_bytes_per_s
+
+    def all_reduce(
+        self,
+        group: "Group",  # noqa: ARG002 - of the protocol
+        payload_bytes: Integers,  # noqa: ARG002
+    ) -> "Cost | None":
+        return None
+
+    def host_ps(self, rows: Integers) -> Integers:
+        return np.full(rows.shape, round(self.figures["host.overhead_s"] * 1e12))
+
+    def work_joules(self, work: ProgramWork) -> Floats:
+        cost = count_joules(self.figures)
+        part = {name: PARTS.index(name) for name in ("mac", "sram", "lpddr", "simd")}
+
+        def each(mode: Mode) -> float:
+            kind, kmacs = kmacs_of_vector(self.figures, mode)
+            return float(cost[kind, part["mac"]]) * kmacs / (self.chiplet.rows * mode.columns)
+
+        of_kind = cost[SIMD_COUNTS, part["simd"]]
+        element_j = [sum(float(np.dot(RECIPES[k], of_kind)) for k in kinds) for kinds in work.kinds]
+        line_j = cost[COUNTS.index("sram_lines"), part["sram"]]
+        through = work.near_bytes + work.far_bytes  # which is written to SRAM on its way
+        spent = np.zeros((len(work.macs), len(PARTS)))
+        mac_j = np.where(work.attends, each(self.kv_mode), each(self.mode))
+        spent[:, part["mac"]] = work.macs * mac_j
+        spent[:, part["sram"]] = through * (line_j / LINE_BYTES)
+        spent[:, part["lpddr"]] = work.far_bytes * cost[COUNTS.index("lpddr_bytes"), part["lpddr"]]
+        spent[:, part["simd"]] = work.elements * np.array(element_j, np.float64)[work.name]
+        return spent
+
+    def load_ps(self, moved_bytes: int) -> tuple[int, int]:
+        """A load or store of a program through LPDDR, and its bound."""
+        return int(lpddr_ps(self.chiplet, np.array([moved_bytes / self.units]))[0]), LPDDR
+
+    def elements_ps(self, elements: int) -> tuple[int, int]:
+        """Vector work of unknown kind: one clock an element, and its bound."""
+        each = np.array([-(-elements // self.units)])
+        return int(picoseconds(self.chiplet, vector_clocks(self.chiplet, each, 1.0))[0]), SIMD
+
+    def roofline_ps(self, flop: int, moved_bytes: int, attends: bool) -> tuple[int, int]:
+        """The longer of flop at peak rate and of bytes at the rate of SRAM, and its bound."""
+        mode = self.kv_mode if attends else self.mode
+        stored = WIDTHS[self.weights.columns or "int8"]
+        flop_s = flop / (peak_flop_per_s(self.chiplet, mode) * self.units)
+        rate = peak_stream_bytes_per_s(self.chiplet, self.mode, stored) * self.units
+        ps = whole(np.array([max(flop_s, moved_bytes / rate) * 1e12]))
+        return int(ps[0]), MAC if flop_s >= moved_bytes / rate else STREAM
+
+
+def device_of(
+    figures: Figures, formats: Formats, *, cards: int, expert_ranks: int, streams: bool
+) -> DimcCard:
+    """Read the figures; formats must have been checked. ``streams``: weights come from LPDDR."""
+    activation_bytes = float(formats.activations.bits_per_element) / 8
+    width = WIDTHS[formats.activations.columns or "int8"]
+
+    def stationary(chosen: Format) -> Mode:
+        return mode_of(
+            figures,
+            weight_width=WIDTHS[chosen.columns or "int8"],
+            activation_width=width,
+            activation_bytes=activation_bytes,
+        )
+
+    ahead = figures["chiplet.prefetch_bytes"] > 0
+    return DimcCard(
+        figures=figures,
+        chiplet=chiplet_of(figures),
+        inside=interior(figures),
+        room=room(figures),
+        weights=formats.weights,
+        activations=formats.activations,
+        wire=formats.wire,
+        mode=stationary(formats.weights),
+        kv_mode=stationary(formats.kv),
+        tail_mode=mode_of(figures, weight_width=16, activation_width=16, activation_bytes=2.0),
+        cards=cards,
+        expert_ranks=expert_ranks,
+        memory=("prefetched" if ahead else "on_demand") if streams else "near",
+    )

@@ -1,0 +1,146 @@
+"""Facts of a DIMC card that hold without a model: links inside, memories, formats, energy."""
+
+from types import MappingProxyType
+
+import numpy as np
+
+from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
+from cluster.perf_model.devices.dimc.dvfs import BYTE_BITS, energy_scale
+from cluster.perf_model.devices.protocol import Floats, Interior, Room
+from cluster.perf_model.protocols import Figures
+from cluster.scenario.formats import Formats
+from topology.types import LinkKind
+
+PARTS = (
+    "mac",
+    "sram",
+    "lpddr",
+    "noc",
+    "simd",
+    "d2d",
+    "pcie",
+    "bridge",
+    "ethernet",
+    "static",
+)
+"""Where a card's energy goes, in the order of every axis of parts."""
+
+PART_OF_LINK = MappingProxyType(
+    {
+        LinkKind.D2D: "d2d",
+        LinkKind.PACKAGE: "pcie",  # the packages of a card are joined by PCIe x16
+        LinkKind.BRIDGE: "bridge",
+        LinkKind.PCIE: "pcie",
+        LinkKind.INTER_SWITCH: "pcie",
+        LinkKind.HOST: "pcie",
+        LinkKind.NIC: "pcie",
+        LinkKind.ETHERNET: "ethernet",
+        LinkKind.SPINE: "ethernet",
+    }
+)
+"""The part of the energy that a byte on a link belongs to."""
+
+TAIL_BITS = 16
+"""V's last block stays FP16 until its 64 tokens are full."""
+
+
+def interior(figures: Figures) -> Interior:
+    """Links between the chiplets of a card."""
+    efficiency = figures["links.efficiency"]
+    lanes = figures["simd.lanes"] * figures["chiplet.slices"]
+    return Interior(
+        packages=int(figures["card.packages"]),
+        chiplets=int(figures["package.chiplets"]),
+        d2d_bytes_per_s=figures["package.d2d_bandwidth_bytes_per_s"] * efficiency,
+        package_bytes_per_s=figures["package.d2d_total_bytes_per_s"] * efficiency,
+        package_link_bytes_per_s=figures["card.package_link_bandwidth_bytes_per_s"] * efficiency,
+        d2d_latency_s=figures["package.d2d_latency_s"],
+        package_latency_s=figures["card.package_link_latency_s"],
+        add_element_s=figures["simd.add_clocks"] / (lanes * figures["card.clock_hz"]),
+    )
+
+
+def room(figures: Figures) -> Room:
+    """SRAM and LPDDR of a chiplet."""
+    usable = figures["chiplet.sram_bytes"] * figures["chiplet.usable_sram_fraction"]
+    rate = figures["chiplet.lpddr_bandwidth_bytes_per_s"] * figures["chiplet.lpddr_efficiency"]
+    return Room(
+        near_bytes=usable,
+        far_bytes=int(figures["chiplet.lpddr_bytes"]),
+        buffer_bytes=int(figures["chiplet.prefetch_bytes"]),
+        far_bytes_per_s=rate,
+    )
+
+
+def format_breaches(formats: Formats) -> list[str]:
+    """Why these formats cannot be used so.
+
+    What lies in memory may be expanded on its way to the matrix engine; what is made on the way
+    (activations, and what crosses a wire) may not, and only weights are pruned ahead of time.
+    """
+    used = {name: getattr(formats, name) for name in ("weights", "activations", "kv", "wire")}
+    breaches = [
+        f"the matrix engine does not run {use} in {chosen.name}"
+        for use, chosen in used.items()
+        if chosen.columns is None and use != "wire"
+    ]
+    if breaches:
+        breaches.append("it multiplies integers: mxint8, mxint4, mxint16 and their kin")
+    breaches += [
+        f"formats.{use} is {chosen.name}, and only weights are stored sparse"
+        for use, chosen in used.items()
+        if chosen.is_sparse and use != "weights"
+    ]
+    supplied = formats.activations
+    if supplied.arithmetic and not supplied.is_sparse:
+        breaches.append(
+            f"formats.activations is {supplied.name}, which is for storage and expanded to"
+            f" {supplied.arithmetic} before it is multiplied: say formats.activations:"
+            f" {supplied.arithmetic}"
+        )
+    return breaches
+
+
+def count_joules(figures: Figures) -> Floats:
+    """[COUNTS, PARTS] joules of one of each count; on-die ones move with the clock."""
+    scale = energy_scale(figures)
+    joules = {
+        **{
+            f"mac_int{width}_kmac": ("mac", scale * KMAC * figures[f"energy.mac_int{width}_j"])
+            for width in MAC_WIDTHS
+        },
+        "sram_lines": ("sram", LINE_BYTES * _sram_j(figures)),
+        "lpddr_bytes": ("lpddr", BYTE_BITS * figures["energy.lpddr_j_per_bit"]),
+        "noc_lines": ("noc", scale * LINE_BYTES * BYTE_BITS * figures["energy.noc_j_per_bit"]),
+        **{
+            name: ("simd", scale * figures[f"energy.{name}_j"])
+            for name in COUNTS
+            if name.startswith("simd_")
+        },
+    }
+    table = np.zeros((len(COUNTS), len(PARTS)))
+    for name, (part, cost) in joules.items():
+        table[COUNTS.index(name), PARTS.index(part)] = cost
+    return table
+
+
+def ends_joules(figures: Figures) -> Floats:
+    """[PARTS] of a byte that is sent: read from SRAM where it leaves, written where it arrives."""
+    spent = np.zeros(len(PARTS))
+    spent[PARTS.index("sram")] = 2 * _sram_j(figures)
+    return spent
+
+
+def inside_joules(figures: Figures) -> tuple[Floats, ...]:
+    """[PARTS] of a byte on each tier inside a card: D2D, and the link between packages."""
+    found = []
+    for name, kind in (("d2d", LinkKind.D2D), ("pcie", LinkKind.PACKAGE)):
+        spent = np.zeros(len(PARTS))
+        spent[PARTS.index(PART_OF_LINK[kind])] = BYTE_BITS * figures[f"energy.{name}_j_per_bit"]
+        found.append(spent)
+    return tuple(found)
+
+
+def _sram_j(figures: Figures) -> float:
+    """Of a byte, at the card's clock."""
+    return energy_scale(figures) * BYTE_BITS * figures["energy.sram_j_per_bit"]
