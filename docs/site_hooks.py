@@ -121,31 +121,49 @@ def _type(field: Mapping[str, Any]) -> str:
 
 
 def tables_page() -> Iterator[str]:
-    """Every column of every file of a run."""
-    from results.schema import TABLES
+    """Every column of every file that a run leaves."""
+    from results.devices import DEVICES, DIMC
+    from results.schema import TABLES, run_tables
 
     yield "# Tables of a run"
     yield ""
-    yield "Parquet, in the run's folder. The files' metadata has units and meanings too."
+    yield "Parquet, in the run's folder. Units and meanings stand in the files' metadata too."
+    yield "Where columns follow the device, they are those of a run on Corsair; what other devices"
+    yield "have instead stands at the end."
     for table in TABLES.values():
         yield ""
         yield f"## {table.name}.parquet"
         yield ""
         yield _escaped(table.meaning)
         yield ""
-        yield from _table(
-            ("column", "type", "unit", "null", "meaning"),
+        yield from _columns(table.columns)
+    for device in DEVICES:
+        if device is DIMC:
+            continue
+        for name, table in run_tables(device).items():
+            known = {column.name for column in TABLES[name].columns}
+            own = [column for column in table.columns if column.name not in known]
+            if own:
+                yield ""
+                yield f"## {name}.parquet of a run on hardware of kind {device.kind}"
+                yield ""
+                yield from _columns(own)
+
+
+def _columns(columns: Iterable[Any]) -> Iterator[str]:
+    return _table(
+        ("column", "type", "unit", "null", "meaning"),
+        (
             (
-                (
-                    f"`{column.name}`",
-                    column.type,
-                    column.unit,
-                    "yes" if column.nullable else "",
-                    column.meaning,
-                )
-                for column in table.columns
-            ),
-        )
+                f"`{column.name}`",
+                column.type,
+                column.unit,
+                "yes" if column.nullable else "",
+                column.meaning,
+            )
+            for column in columns
+        ),
+    )
 
 
 def hardware_page() -> Iterator[str]:

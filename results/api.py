@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 from corsair_common.folders import standing
 from results import display
 from results.default_dirs import RUNS
+from results.devices import Device, described
+from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.optional_deps import optional
 from results.provenance import read_manifest
+from results.schema import OTHER_CAUSES
 from results.store import MANIFEST
-from results.summary import Summary, nest
+from results.summary import Summary, flatten, nest
 
 Condition: TypeAlias = tuple[str, str, object]
 """A column, one of == < <= > >= and in, and what the column is compared with."""
@@ -63,6 +66,14 @@ class Run:
         if len(rows) != 1:
             raise ResultsError(f"{self.file(name)}: holds {len(rows)} rows, not one")
         return nest(rows[0])
+
+    @property
+    def device(self) -> Device:
+        """What its cards are: the bounds and the parts of energy of its summary, in words."""
+        keys = [*flatten(self.summary)]
+        causes = names_in(keys, "bound_share.") or names_in(keys, "critical_share.")
+        bounds = tuple(name for name in causes if name not in OTHER_CAUSES)
+        return described(bounds, names_in(keys, "energy_share."))
 
     @property
     def requests(self) -> pa.Table:
@@ -197,11 +208,11 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
     """
     folder = _folder(Path(path) if run_id is None else Path(path) / run_id)
     run = Run(path=folder, manifest=read_manifest(folder / MANIFEST))
-    for name, described in run.manifest["tables"].items():
+    for name, entry in run.manifest["tables"].items():
         file = folder / f"{name}.parquet"
         if not file.is_file():
             raise ResultsError(f"{file}: missing, though the manifest names it")
-        wanted = described.get("bytes") if isinstance(described, dict) else None
+        wanted = entry.get("bytes") if isinstance(entry, dict) else None
         if file.stat().st_size != wanted:
             raise ResultsError(
                 f"{file}: {file.stat().st_size} bytes, but the manifest says {wanted}: cut short"

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from results.api import Run
 from results.errors import ResultsError
-from results.schema import TABLES
+from results.schema import Column, run_tables
 from results.summary import flatten
 
 Values: TypeAlias = tuple[object, ...]
@@ -119,9 +119,7 @@ def metrics(runs: Sequence[Run], *, everything: bool = False) -> list[Metric]:
     """
     _check(runs)
     rows = [flatten(run.summary) for run in runs]
-    units = {
-        column.name: column.unit for name in ("summary", "replay") for column in _columns(name)
-    }
+    units = {column.name: column.unit for run in runs for column in _columns(run)}
     keys = list(units) if everything else [*BETTER, *_shares(units)]
     found = []
     for key in keys:
@@ -144,8 +142,10 @@ def _check(runs: Sequence[Run]) -> None:
         raise ResultsError(f"runs are compared two or more at a time, got {len(runs)}")
 
 
-def _columns(table: str) -> Sequence[Any]:
-    return TABLES[table].columns if table in TABLES else ()
+def _columns(run: Run) -> Iterator[Column]:
+    """Of the numbers of runs on the device of this one."""
+    tables = run_tables(run.device)
+    yield from (*tables["summary"].columns, *tables["replay"].columns)
 
 
 def _shares(units: Mapping[str, str]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from results.schema import CANDIDATES, TABLES, Table
+from results.schema import CANDIDATES, Column, every_metric
 
 Facts = Mapping[str, Any]
 """Values by label; those that are None are left out."""
@@ -114,15 +114,14 @@ def _chosen(values: Facts, names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
-def _meanings(tables: Iterable[Table]) -> dict[str, str]:
+def _meanings(columns: Iterable[Column]) -> dict[str, str]:
     return {
         column.name: f"{column.unit}: {column.meaning}" if column.unit else column.meaning
-        for table in tables
-        for column in table.columns
+        for column in columns
     }
 
 
-_MEANINGS = _meanings([CANDIDATES, TABLES["replay"], TABLES["summary"]])
+_MEANINGS = _meanings([*CANDIDATES.columns, *every_metric()])
 
 
 def _row(name: str, value: object, meaning: str) -> str:

@@ -7,7 +7,7 @@ no run. Equal columns give equal bytes for any sizes of the parts.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
@@ -29,6 +29,30 @@ MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
+def write_run(
+    root: Path,
+    manifest: Mapping[str, object],
+    tables: Mapping[str, Columns | Iterable[Columns]],
+    declared: Mapping[str, Table] = TABLES,
+) -> Path:
+    """Write a whole run and return its folder; a run of the same id is replaced.
+
+    ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
+    part per card). ``manifest`` is that of ``results.provenance.manifest``; ``declared`` as for
+    ``RunWriter``.
+
+    Raises
+    ------
+    ResultsError
+        The folder cannot be written. Nothing half-written is left.
+    """
+    with RunWriter(root, str(manifest["run_id"]), declared) as writer:
+        for name, parts in tables.items():
+            for part in [parts] if isinstance(parts, Mapping) else parts:
+                writer.append(name, part)
+        return writer.commit(manifest)
+
+
 class RunWriter:
     """Writes a run part by part; without a commit all files are removed.
 
@@ -37,11 +61,13 @@ class RunWriter:
     ...     folder = writer.commit(manifest)
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, declared: Mapping[str, Table] = TABLES) -> None:
+        """``declared`` are the tables of the run's device (``results.schema.run_tables``)."""
         if not _RUN_ID.fullmatch(run_id):
             raise ResultsError(f"{run_id!r} cannot be a run's name: letters, digits, '_', '-', '.'")
         self._root = Path(root)
         self._run_id = run_id
+        self._declared = declared
         self._files: dict[str, _TableFile] = {}
         self._committed = False
         with explained(self._root, "store runs here"):
@@ -71,12 +97,12 @@ class RunWriter:
             They cannot be written.
         """
         if isinstance(columns, Mapping):
-            part = arrow_table(TABLES[table], columns)
+            part = arrow_table(self._declared[table], columns)
         else:
-            part = decoded(table, columns)
+            part = decoded(self._declared[table], columns)
         with explained(self._root / self._run_id, "write the run"):
             if table not in self._files:
-                self._files[table] = _TableFile(TABLES[table], self._folder)
+                self._files[table] = _TableFile(self._declared[table], self._folder)
             self._files[table].append(part)
 
     def commit(self, manifest: Mapping[str, object]) -> Path:

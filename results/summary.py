@@ -11,16 +11,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from corsair_common.names import PARTS, SLOS, Status
+from corsair_common.names import SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
+from results.devices import DIMC
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import (
-    BOUNDS,
-    FACILITY_PARTS,
-    METRICS,
-    PERCENTILES,
-    summary_statistics,
-)
+from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, summary_statistics
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
@@ -34,7 +29,7 @@ class Energy:
     """Energy of the cards and their facility in the run's window."""
 
     parts_j: Sequence[float]
-    """Of all cards, in the order of PARTS."""
+    """Of all cards, in the order of ``Machine.parts``."""
     mean_power_w: float | None
     peak_power_w: float | None
     facility_energy_j: float | None
@@ -51,6 +46,9 @@ class Machine:
     """Figures of a run that do not follow from its requests; None if not measured."""
 
     cards: int
+    bounds: tuple[str, ...] = DIMC.bound_names
+    parts: tuple[str, ...] = DIMC.part_names
+    """What can set the time of a card, and where its energy goes."""
     mean_batch_size: float | None = None
     """Mean number of requests in a step of a slot."""
     peak_kv_fraction: float | None = None
@@ -58,7 +56,7 @@ class Machine:
     """Most tokens emitted within one second."""
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
-    """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
+    """Of all cards, in the order of ``bounds`` (Python's integers: sums may pass 2**63)."""
     energy: Energy | None = None
     clock_hz: float | None = None
 
@@ -109,7 +107,7 @@ def summarise(
         **_transfers(done),
         **_machine_side(machine, done),
         "clock_hz": machine.clock_hz,
-        **energy_side(machine.energy, int(done["output_tokens"].sum())),
+        **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
     }
 
@@ -263,11 +261,11 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
     }
 
 
-def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
-    """Energy keys of a summary; ``output_tokens`` of the same window."""
+def energy_side(energy: Energy | None, output_tokens: int | None, parts: Sequence[str]) -> Summary:
+    """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
-    parts = [None] * len(PARTS) if energy is None else energy.parts_j
-    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)}
+    parts_j = [None] * len(parts) if energy is None else energy.parts_j
+    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(parts, parts_j, strict=True)}
     facility_j = None if energy is None else energy.facility_energy_j
     facility_w = (energy.facility_power_w if energy else None) or {}
     return {
@@ -284,9 +282,9 @@ def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
 
 
 def _machine_side(machine: Machine, done: Mapping[str, Integers]) -> Summary:
-    busy_ps = machine.busy_ps or [0] * len(BOUNDS)
+    busy_ps = machine.busy_ps or [0] * len(machine.bounds)
     total_ps = sum(busy_ps)
-    shares = {name: _ratio(ps, total_ps) for name, ps in zip(BOUNDS, busy_ps, strict=True)}
+    shares = {name: _ratio(ps, total_ps) for name, ps in zip(machine.bounds, busy_ps, strict=True)}
     cached, prompts = int(done["cached_tokens"].sum()), int(done["prompt_tokens"].sum())
     return {
         "mean_batch_size": machine.mean_batch_size,

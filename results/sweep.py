@@ -14,9 +14,19 @@ import pyarrow as pa
 from results import display
 from results.compare import BETTER
 from results.default_dirs import SWEEPS
+from results.devices import described
+from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.optional_deps import optional
-from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
+from results.schema import (
+    OTHER_CAUSES,
+    POINT_STATUSES,
+    Column,
+    Table,
+    TypeName,
+    run_tables,
+    sweep_table,
+)
 from results.stats import quantile_975
 from results.sweep_store import SWEEP, read_points, read_sweep_manifest
 
@@ -201,7 +211,10 @@ def metric_columns(kind: str, names: Sequence[str]) -> list[Column]:
     ResultsError
         It has no such column, as when the sweep is of another version.
     """
-    known = {column.name: column for column in TABLES[kind].columns}
+    causes = dict.fromkeys((*names_in(names, "bound_share."), *names_in(names, "critical_share.")))
+    bounds = tuple(name for name in causes if name not in OTHER_CAUSES)
+    device = described(bounds, names_in(names, "energy_share."))
+    known = {column.name: column for column in run_tables(device)[kind].columns}
     strange = [name for name in names if name not in known]
     if strange:
         raise ResultsError(f"this version has no metric {strange[0]!r}: another version wrote it")

@@ -28,6 +28,7 @@ from cluster.scenario.resolve import ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
+from results.devices import Device, described
 from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
@@ -90,6 +91,11 @@ class ReplayRun(SavedRun):
     def stage_bubbles(self) -> list[float]:
         """Fraction of the run in which each pipeline stage is idle; empty without stages."""
         return stage_bubbles(self.machine, self.outcome, self.measures)
+
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        return _device(self.machine)
 
     def parts(self, engine: ReplayEngine | None = None) -> Parts:
         """Every part of every table."""
@@ -203,6 +209,7 @@ def replay_trace(
             runner,
             resolved,
             out,
+            _device,
             lambda machine, _: _run(resolved, machine, started, runner, observer),
         )
 
@@ -239,11 +246,16 @@ def _run(
     )
 
 
+def _device(machine: ReplayMachine) -> Device:
+    """What the tables of a replay on this machine have columns of."""
+    return described(machine.work.bounds, machine.energy.parts if machine.energy else None)
+
+
 def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
     """Keys of energy; None if the trace has no operation counts."""
     energy = machine.energy
     if energy is None:
-        return {"clock_hz": None, **energy_side(None, None)}
+        return {"clock_hz": None, **energy_side(None, None, _device(machine).part_names)}
     spent = spent_by_ranks(
         energy.ranks_j,
         energy.parts,
@@ -252,4 +264,7 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
         end_ps=outcome.replayed.makespan_ps,
     )
     measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
-    return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
+    return {
+        "clock_hz": energy.clock_hz,
+        **energy_side(measured, energy.tokens or None, energy.parts),
+    }

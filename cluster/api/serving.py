@@ -1,6 +1,6 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts, step_columns
+from results.devices import Device, described
 from results.engine_columns import request_columns
 from results.summary import flatten, summarise
 
@@ -77,6 +78,11 @@ class Run(SavedRun):
     def requests(self) -> dict[str, npt.ArrayLike]:
         """Columns of requests.parquet (seconds; NaN where it did not happen)."""
         return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
+
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        return _device(self.machine)
 
     def parts(self, engine: Engine | None = None) -> Parts:
         """Every part of every table, but for the step log."""
@@ -157,10 +163,11 @@ def simulate(
         runner = _of_pools(one, resolved)
 
         def run(machine: Machine, writer: "RunWriter | None") -> Run:
-            kept = _keeper(writer) if writer and resolved.scenario.store.steps else None
+            memories = machine.prices.memories
+            kept = _keeper(writer, memories) if writer and resolved.scenario.store.steps else None
             return _run(resolved, machine, started, runner.execute, observer, kept)
 
-        return carried_out(runner, resolved, out, run)
+        return carried_out(runner, resolved, out, _device, run)
 
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
@@ -186,11 +193,17 @@ def _tables(resolved: Resolved) -> Any:
     return serving_tables if resolved.pools is None else pool_outputs
 
 
-def _keeper(writer: Any) -> OnSteps:
+def _device(machine: Machine) -> Device:
+    """What the tables of a run on this machine have columns of."""
+    prices = machine.prices
+    return described(prices.bounds, machine.joules.parts, prices.memories)
+
+
+def _keeper(writer: Any, memories: Sequence[str]) -> OnSteps:
     """Stream the step log to disk; a run without steps has a table without rows."""
 
     def keep(window: Records) -> None:
-        writer.append("steps", step_columns(window))
+        writer.append("steps", step_columns(window, memories))
 
     keep(np.empty(0, STEP))
     return keep

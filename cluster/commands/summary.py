@@ -8,7 +8,7 @@ import numpy as np
 from cluster.commands.sparklines import spread
 from cluster.commands.terminal import table
 from cluster.scenario.pools import POOLS
-from results.causes import words_of
+from results.devices import described
 
 if TYPE_CHECKING:
     from cluster.scenario.resolve import Resolved
@@ -118,7 +118,8 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
 
 def _bounds(shares: Mapping[str, float | None]) -> str:
     known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
-    said = [f"{100 * share:.1f} % {words_of(name)}" for share, name in known if share >= 0.0005]
+    labels = {bound.name: bound.label for bound in described(tuple(shares)).bounds}
+    said = [f"{100 * share:.1f} % {labels[name]}" for share, name in known if share >= 0.0005]
     return "busy time: " + (", ".join(said) or "none")
 
 

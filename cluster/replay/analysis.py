@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Causes, Ledger, Rows, causes_of
+from cluster.replay.bottleneck_attribution import INSIDE, Causes, Ledger, Rows, causes_of
 from cluster.replay.critical_path import critical_path
 from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.kernel.build import queues_of
@@ -115,6 +115,7 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
         step=program.operations.step[row] + (repeat + written) * program.steps_per_repeat,
         bound=machine.work.bound[row].astype(np.int64),
         dispatch_ps=np.where(outcome.entry[op] == own, machine.work.dispatch_ps[row], 0),
+        bounds=machine.work.bounds,
     )
     ledger = Ledger(
         transfers=machine.calls.transfers,
@@ -214,7 +215,8 @@ def replay_summary(
     usage, ends = measures.usage, measures.step_end_ps
     whole = makespan * max(1, machine.program.ranks)
     communication = int(usage.communication_ps.sum())
-    totals = np.zeros(len(CAUSES), np.int64)
+    names = measures.causes.names
+    totals = np.zeros(len(names), np.int64)
     np.add.at(totals, measures.causes.cause, measures.causes.elapsed_ps)
 
     def share(part: int, of: int) -> float:
@@ -235,7 +237,7 @@ def replay_summary(
         "overlap_share": int(usage.overlap_ps.sum()) / communication if communication else None,
         "bubble_share": share(int(usage.idle_ps.sum()), whole),
         "critical_share": {
-            name: share(int(total), makespan) for name, total in zip(CAUSES, totals, strict=True)
+            name: share(int(total), makespan) for name, total in zip(names, totals, strict=True)
         },
     }
 

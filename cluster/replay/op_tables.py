@@ -52,6 +52,8 @@ class CardOps:
     repeats: int
     names: tuple[str, ...]
     """Words of the column ``name``."""
+    causes: tuple[str, ...]
+    """Words of the column ``bound``."""
     columns: dict[str, npt.NDArray[Any]]
     """[k] each; codes for words."""
     varied: Integers
@@ -66,8 +68,13 @@ class CardOps:
     """[r x k]"""
 
 
-def template_of(program: Program, rank: int, bound: npt.NDArray[Any]) -> dict[str, Any]:
-    """A rank's ``CardOps`` without times; ``bound`` is a code for each template row."""
+def template_of(
+    program: Program, rank: int, bound: npt.NDArray[Any], causes: tuple[str, ...]
+) -> dict[str, Any]:
+    """All of a rank's ``CardOps`` but its times.
+
+    ``bound`` is a position in ``causes`` for each template row.
+    """
     own = program.operations
     row = np.flatnonzero(own.rank == rank)
     varied = np.flatnonzero(own.varies[row] >= 0)
@@ -78,6 +85,7 @@ def template_of(program: Program, rank: int, bound: npt.NDArray[Any]) -> dict[st
         "steps": program.steps_per_repeat,
         "repeats": program.repeats,
         "names": program.words["name"],
+        "causes": causes,
         "columns": {
             **{name: getattr(own, name)[row] for name in (*_FIXED, *_VARIED, "step")},
             "bound": bound[row],
@@ -102,6 +110,7 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
         "name": Coded(codes=fixed["name"], words=ops.names),
         "kind": Coded(codes=fixed["kind"], words=KINDS),
         "phase": Coded(codes=fixed["phase"], words=PHASES),
+        "bound": Coded(codes=fixed["bound"], words=ops.causes),
         "step": (repeat * ops.steps + ops.columns["step"]).ravel(),
         "layer": np.ma.masked_less(fixed["layer"], 0),
         "start_s": ops.start_ps / PS_PER_S,
@@ -114,8 +123,9 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
 def encoded_ops(seat: Seat, ops: CardOps) -> "Encoded":
     """One card's part of the table ``ops``, for the writer of another process."""
     from results.remote_parts import encoded
+    from results.schema import OPS
 
-    return encoded("ops", op_columns(seat, ops))
+    return encoded(OPS, op_columns(seat, ops))
 
 
 def _varied(ops: CardOps, name: str) -> Integers:

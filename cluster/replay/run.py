@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cluster.perf_model.collectives import Resources, TransferList, plain_resources, resources_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.energy.operations import ProgramEnergy, program_energy
 from cluster.perf_model.placement import PlacementError
 from cluster.perf_model.prices import PriceInputs
@@ -25,7 +26,7 @@ from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
 from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
-from corsair_common.units import PS_PER_S, Integers
+from corsair_common.units import Integers
 from topology.astra_network import Network
 from topology.route import Routes
 from workloads.formats import get_format
@@ -199,8 +200,9 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )
-    dispatch_ps = round(hardware["card.dispatch_s"] * PS_PER_S)
-    work = bare_work(program, resolved.endpoint, dispatch_ps)
+    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
+    bounds = module_of(hardware).BOUNDS
+    work = bare_work(program, resolved.endpoint, dispatch_ps, bounds)
     return _on_racks(resolved, program, work, racks, None)
 
 

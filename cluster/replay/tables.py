@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.perf_model.protocols import RouteTables
 from cluster.replay.analysis import Measures
-from cluster.replay.bottleneck_attribution import AS_RECORDED
+from cluster.replay.bottleneck_attribution import causes_after
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
@@ -26,8 +26,10 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
     """The inputs of one card's part."""
     program = machine.program
-    bound = np.where(machine.work.bound == RECORDED, AS_RECORDED, machine.work.bound)
-    template = template_of(program, rank, bound)
+    causes = causes_after(machine.work.bounds)
+    recorded = causes.index("recorded")
+    bound = np.where(machine.work.bound == RECORDED, recorded, machine.work.bound)
+    template = template_of(program, rank, bound, causes)
     first = np.arange(program.repeats)[:, None] * len(program.operations)
     start_ps, begin_ps, end_ps = outcome.moments((first + template["row"]).ravel())
     return CardOps(**template, start_ps=start_ps, begin_ps=begin_ps, end_ps=end_ps)
@@ -96,7 +98,7 @@ def _energy_columns(machine: ReplayMachine, outcome: ReplayOutcome) -> Columns:
     spent_j = energy.ranks_j.copy()
     static_j = energy.static_w * outcome.replayed.makespan_ps / PS_PER_S
     spent_j[:, energy.parts.index("static")] += static_j
-    return dict(energy_columns(spent_j))
+    return dict(energy_columns(spent_j, energy.parts))
 
 
 def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> Columns:

@@ -8,19 +8,20 @@ import numpy.typing as npt
 
 from corsair_common.units import Floats, Integers
 from results.api import Run
-from results.causes import BOUND_COLOURS
+from results.devices import Device, described
+from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.figures.series import MOST_BINS, codes, numbers, words
 from results.figures.theme import (
     HEAT,
     WIDTH,
     altair,
+    bound_colours,
     colour,
     finished,
     plot,
     zoomable,
 )
-from results.schema import BOUNDS
 
 Grid: TypeAlias = tuple[list[str], Floats, Floats]
 
@@ -53,6 +54,8 @@ def card_utilisation(run: Run) -> Any:
 def card_bounds(run: Run) -> Any:
     """Heat map of cards by time: the main bound of each bin; fainter means more idle."""
     names, starts, busy = _grid(run)
+    colours = bound_colours(_device(run))
+    series = [*colours]
     work = busy[:, :, :-1]
     share = work.sum(axis=2) / np.maximum(busy.sum(axis=2), 1e-30)
     most = work.argmax(axis=2)
@@ -62,14 +65,14 @@ def card_bounds(run: Run) -> Any:
             "s": at,
             "end": until,
             "share": float(share[i, j]),
-            "series": BOUNDS[most[i, j]] if share[i, j] > 0 else "idle",
+            "series": series[most[i, j]] if share[i, j] > 0 else "idle",
         }
         for i, name in enumerate(names)
         for j, (at, until) in enumerate(_spans(starts))
     ]
     plots = altair()
     chart = _cells(rows, names).encode(
-        color=colour("mostly", [*BOUNDS, "idle"], BOUND_COLOURS),
+        color=colour("mostly", series, colours),
         opacity=plots.Opacity("share:Q", scale=plots.Scale(range=[0.25, 1.0]), legend=None),
         tooltip=["card:N", _seconds(), "series:N", plots.Tooltip("share:Q", format=".1%")],
     )
@@ -80,13 +83,14 @@ def stage_shares(run: Run) -> Any:
     """Each stage's time by bound over the whole run; its idle time is the bubble."""
     stages = _stages(run)
     busy = _busy(run)
+    colours = bound_colours(_device(run))
     rows = []
     for label, here in stages.items():
         spent = busy[here].sum(axis=0)
         total = max(float(spent.sum()), 1e-30)
         rows += [
             {"stage": label, "series": name, "share": float(value) / total, "at": order}
-            for order, (name, value) in enumerate(zip((*BOUNDS, "idle"), spent, strict=True))
+            for order, (name, value) in enumerate(zip(colours, spent, strict=True))
         ]
     if not rows:
         raise ResultsError(f"{run.path}: no card serves a stage")
@@ -97,7 +101,7 @@ def stage_shares(run: Run) -> Any:
         .encode(
             y=plots.Y("stage:N", sort=list(stages), title=None),
             x=plots.X("share:Q", title="share of the run", axis=plots.Axis(format="%")),
-            color=colour("", [*BOUNDS, "idle"], BOUND_COLOURS),
+            color=colour("", colours, colours),
             order="at:O",
             tooltip=["stage:N", "series:N", plots.Tooltip("share:Q", format=".1%")],
         )
@@ -119,14 +123,20 @@ def _stages(run: Run) -> dict[str, npt.NDArray[np.bool_]]:
     return found
 
 
+def _device(run: Run) -> Device:
+    """With the bounds that the table has columns of, in words."""
+    columns = run.table("cards").column_names
+    return described(names_in(columns, "busy_", "_s"), names_in(columns, "energy_", "_j"))
+
+
 def _busy(run: Run) -> Floats:
-    """[row, 7] seconds by bound, and idle."""
-    columns = [*(f"busy_{bound}_s" for bound in BOUNDS), "idle_s"]
+    """[row, bounds + 1] seconds by bound, and idle."""
+    columns = [*(f"busy_{bound}_s" for bound in _device(run).bound_names), "idle_s"]
     return np.stack([numbers(run, "cards", column) for column in columns], axis=1)
 
 
 def _grid(run: Run) -> Grid:
-    """Names of rows, starts of bins and the end, and [row, bin, 7] seconds."""
+    """Names of rows, starts of bins and the end, and [row, bin, bounds + 1] seconds."""
     card, place = codes(run, "cards", "card"), codes(run, "cards", "bin")
     if not len(card):
         raise ResultsError(f"{run.path}: the table of cards is empty")
@@ -136,8 +146,9 @@ def _grid(run: Run) -> Grid:
     )
     labels, row = _rows_of(run, card)
     join = -(-bins // MOST_BINS)
-    grid = np.zeros((len(labels), -(-bins // join), len(BOUNDS) + 1))
-    np.add.at(grid, (row, place // join), _busy(run))
+    busy = _busy(run)
+    grid = np.zeros((len(labels), -(-bins // join), busy.shape[1]))
+    np.add.at(grid, (row, place // join), busy)
     return labels, np.append(starts[:-1][::join], starts[-1]), grid
 
 

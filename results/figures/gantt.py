@@ -6,10 +6,9 @@ import numpy as np
 import numpy.typing as npt
 
 from results.api import Run
-from results.causes import KNOWN_CAUSES
 from results.errors import ResultsError
 from results.figures.series import codes, numbers, words
-from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
+from results.figures.theme import WIDTH, altair, bound_colours, colour, finished, plot, zoomable
 
 MOST_ROWS = 32
 """Cards of the Gantt: one of each stage, the first ones where there are more."""
@@ -21,7 +20,11 @@ MOST_NAMED = 7
 """Number of distinct colours of batches."""
 STEPS = 3
 """Steps that are shown, from the middle of the run, where the pipeline is full."""
-CAUSE_COLOURS = {name: cause.colour for name, cause in KNOWN_CAUSES.items()}
+OTHER_COLOURS = {
+    "latency": "#5d3a9b",
+    "contention": "#a50026",
+    "recorded": "#777777",
+}
 
 
 def critical_path(run: Run) -> Any:
@@ -31,7 +34,8 @@ def critical_path(run: Run) -> Any:
     rows, order = _waits(run)
     plots = altair()
     known = {row["series"] for row in rows}
-    causes = [name for name in CAUSE_COLOURS if name in known]
+    colours = bound_colours(run.device) | OTHER_COLOURS
+    causes = [name for name in colours if name in known]
     axis = plots.Axis(format="%", tickCount=6)
     chart = (
         plot(rows)
@@ -39,7 +43,7 @@ def critical_path(run: Run) -> Any:
         .encode(
             y=plots.Y("place:N", sort=order, title=None),
             x=plots.X("sum(share):Q", title="share of the makespan", axis=axis),
-            color=colour("cause", causes, CAUSE_COLOURS),
+            color=colour("cause", causes, colours),
             tooltip=[
                 "place:N",
                 "series:N",

@@ -5,9 +5,9 @@ from typing import Any
 
 from results.errors import ResultsError
 from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
-from results.schema import TABLES
+from results.schema import every_metric
 
-UNITS = {each.name: each.unit for name in ("summary", "replay") for each in TABLES[name].columns}
+UNITS = {column.name: column.unit for column in every_metric()}
 SHORT = ("ttft", "tpot", "itl", "e2el", "kv", "slo", "usd")
 """Words in capitals."""
 MOST_LABELS = 10

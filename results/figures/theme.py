@@ -7,6 +7,7 @@ Colours are those of Okabe and Ito; a colour means the same thing in every figur
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from results.devices import Device
 from results.optional_deps import DRAW, optional
 
 Rows: TypeAlias = list[dict[str, Any]]
@@ -15,6 +16,7 @@ WIDTH, HEIGHT = 640, 240
 PANEL_HEIGHT = 120
 """Of one panel among several below one another."""
 
+IDLE_COLOUR = "#e4e4e4"
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Of items without a fixed colour, in order."""
 HEAT = "viridis"
@@ -48,6 +50,11 @@ def colour(title: str, names: Iterable[str], colours: Mapping[str, str] | None =
     plots = altair()
     scale = plots.Scale(domain=domain, range=shades)
     return plots.Color("series:N", title=title, scale=scale)
+
+
+def bound_colours(device: Device) -> dict[str, str]:
+    """The colour of each bound of a device, in order, and of idle time."""
+    return {bound.name: bound.colour for bound in device.bounds} | {"idle": IDLE_COLOUR}
 
 
 def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:

@@ -5,11 +5,16 @@ from typing import Any, TypeAlias
 
 from corsair_common.names import CONFIDENCES
 from results.api import Run
-from results.causes import KNOWN_CAUSES
 from results.summary import flatten
 
 Row: TypeAlias = dict[str, Any]
 
+LATENCIES = (
+    *("package.d2d_latency", "card.package_link_latency", "pair.bridge_latency"),
+    *("nvswitch.latency", "mesh.latency", "server.pcie_latency", "server.inter_switch_latency"),
+    *("rack.network_latency", "rack.leaf_latency", "pod.spine_latency"),
+)
+"""Figures that the latency of messages rests on, by how their names begin."""
 SIZEABLE = 0.15
 """Least share of the busy time for a warning about a bound's figures."""
 CALIBRATED_GROUP = 4
@@ -34,9 +39,9 @@ def warnings(run: Run) -> list[str]:
 def assumed_figures(run: Run) -> list[Row]:
     """Assumed figures behind the bounds that matter in this run, with their ranges."""
     rows = []
-    for bound, share in _sizeable(run):
+    for bound, figures, share in _sizeable(run):
         for name, figure in run.manifest["hardware"].items():
-            behind = name.startswith(KNOWN_CAUSES[bound].figures) and not name.endswith("_w")
+            behind = name.startswith(figures) and not name.endswith("_w")
             if behind and figure.get("confidence") == "assumed":
                 known = {key: figure.get(key) for key in ("value", "low", "high", "unit", "source")}
                 rows.append({"behind": f"{bound}, {100 * share:.0f} %", "figure": name, **known})
@@ -48,12 +53,14 @@ def whole_of(run: Run) -> str:
     return "critical path" if "replay" in run.tables else "busy time"
 
 
-def _sizeable(run: Run) -> Iterator[tuple[str, float]]:
+def _sizeable(run: Run) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """Causes that take enough of the time, the figures behind each, and its share."""
     summary = flatten(run.summary)
-    for bound in (name for name, cause in KNOWN_CAUSES.items() if cause.figures):
+    behind = {bound.name: bound.figures for bound in run.device.bounds} | {"latency": LATENCIES}
+    for bound, figures in behind.items():
         share = summary.get(f"bound_share.{bound}", summary.get(f"critical_share.{bound}"))
         if isinstance(share, float) and share >= SIZEABLE:
-            yield bound, share
+            yield bound, figures, share
 
 
 def _assumed(run: Run) -> Iterator[str]:
@@ -68,7 +75,7 @@ def _assumed(run: Run) -> Iterator[str]:
 def _beyond(run: Run) -> Iterator[str]:
     """Settings outside the range of the published points, to which one constant is fitted."""
     scenario: Mapping[str, Any] = run.manifest["scenario"]
-    if not scenario.get("model"):
+    if not scenario.get("model") or not run.device.calibrated:
         return
     plan = scenario.get("plan") or {}
     group = plan.get("tensor_parallel_size", CALIBRATED_GROUP)

@@ -12,14 +12,30 @@ import numpy as np
 
 from corsair_common.units import Floats
 from results.api import Run
-from results.causes import KNOWN_CAUSES, words_of
 from results.figures.links import link_use
 from results.figures.series import codes, count_at, numbers, time_edges, words
 from results.report.assumptions import whole_of
 from results.summary import flatten
 
-ORDER = ("memory", "link", "queueing")
-"""Findings that are not bounds: causes of a queue come before the queue."""
+CAUSES: Mapping[str, tuple[str, str]] = {
+    "latency": (
+        "the latency of messages",
+        "fewer messages in a row over fewer hops: tensor groups under one switch, or larger "
+        "batches, which send more tokens with each message",
+    ),
+    "contention": (
+        "waiting for other messages on the same cables",
+        "keep messages that are under way together off each other's cables: place groups "
+        "apart, add NICs, or try another algorithm (collectives: in the scenario)",
+    ),
+    "recorded": (
+        "times that the trace brought along",
+        "nothing on this machine: these times stand in the trace and are not computed",
+    ),
+}
+"""Of a replay's critical path beside the bounds: what it goes into, and what helps."""
+ORDER = ("kv", "link", "queueing")
+"""Of findings that are no bound: what causes a queue stands before the queue."""
 QUEUE_SHARE = 0.5
 """Share of the mean TTFT: the wait is longer than the work itself."""
 FULL = 0.75
@@ -37,7 +53,7 @@ class Finding:
     """One thing that limits a run."""
 
     what: str
-    """memory, queueing, link, or one of BOUNDS."""
+    """kv, queueing, link, or one of the device's bounds."""
     headline: str
     evidence: str
     remedy: str
@@ -58,8 +74,8 @@ def _queue(run: Run) -> Iterator[Finding]:
     no_room = int(np.count_nonzero(status == "rejected_no_room"))
     if no_room:
         yield Finding(
-            what="memory",
-            headline="Memory: requests were refused because their KV does not fit.",
+            what="kv",
+            headline="Memory: requests were refused because their KV can never fit.",
             evidence=f"{no_room:,} of {len(status):,} requests need more KV blocks than there are",
             remedy="more cards per replica, narrower weights or KV, or shorter contexts",
         )
@@ -73,11 +89,10 @@ def _queue(run: Run) -> Iterator[Finding]:
     evidence = f"{waited}; meanwhile {taken} are in use"
     if kv >= FULL and (sequences is None or kv > sequences):
         yield Finding(
-            what="memory",
-            headline="Memory: there are too few KV blocks for the load.",
+            what="kv",
+            headline="Memory: there are too few KV blocks for the requests at hand.",
             evidence=f"{evidence}, {summary.get('preemptions', 0):,} preemptions",
-            remedy="room for KV: more cards per replica or replicas, narrower weights or KV, or KV "
-            "that may spill to LPDDR",
+            remedy=f"room for KV: {run.device.room_for_kv}",
         )
         return
     yield Finding(
@@ -169,11 +184,13 @@ def _bounds(run: Run) -> Iterator[Finding]:
     rest = ", ".join(f"{100 * known[name]:.0f} % {name}" for name in order[1:4])
     then = f"; then {rest}" if rest else ""
     place = _place(run) if "critical" in run.tables else ""
+    said = {bound.name: (bound.label, bound.advice) for bound in run.device.bounds}
+    label, advice = {**said, **CAUSES}[most]
     yield Finding(
         what=most,
-        headline=f"Most of the {whole_of(run)} goes into {words_of(most)}.",
+        headline=f"Most of the {whole_of(run)} goes into {label}.",
         evidence=f"{100 * known[most]:.0f} % {most}{then}{place}",
-        remedy=KNOWN_CAUSES[most].remedy if most in KNOWN_CAUSES else "",
+        remedy=advice,
     )
 
 

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
-"""Bounds of a card's time, in the order of every split by bound."""
-
 FACILITY_PARTS = ("cards", "nics", "pcie_switches", "hosts", "leaves", "spines", "cooling")
 """Consumers of power in the whole facility."""
 

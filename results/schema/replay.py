@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from results.schema.column import BOUNDS, CARD, RUN, Column, Table, index, real, whole, word
-from results.schema.serving import CLOCK, PART_WORDS, energy_columns
+from results.devices import Device
+from results.schema.column import CARD, RUN, Column, Table, index, real, whole, word
+from results.schema.serving import CLOCK, energy_columns, part_columns
 
-CAUSES = (*BOUNDS, "latency", "contention", "recorded")
-"""Causes of time on the critical path; the position is the engine's code."""
+OTHER_CAUSES = ("latency", "contention", "recorded")
+"""What the critical path waits for beside the bounds of a device: it is the same on all."""
 
 OPS = Table(
     name="ops",
@@ -25,7 +26,7 @@ OPS = Table(
         index("step", "Pass over the model."),
         index("layer", "Layer of the model.", True),
         index("microbatch", "Slot of the pipeline whose batch it works on."),
-        word("bound", "Its bound, or recorded.", CAUSES),
+        word("bound", "What sets its time: a bound, or recorded."),
         real("start_s", "s", "When it started."),
         real("begin_s", "s", "Arrival of the last rank that it waits for.", True),
         real("end_s", "s", "When it ended."),
@@ -47,41 +48,53 @@ STEP_TIMES = Table(
     ),
 )
 
-CARD_TIMES = Table(
-    name="card_times",
-    meaning="One row per rank: time of its card by activity. Intervals are merged, so no time"
-    " counts twice; compute + communication - overlap + idle = makespan.",
-    columns=(
-        index("rank", "Rank of the program."),
-        *CARD,
-        index("replica", "Copy of the model that it serves.", True),
-        index("stage", "Pipeline stage that it serves.", True),
-        real("compute_s", "s", "Computing, or preparing to communicate."),
-        real("communication_s", "s", "In a transfer in progress; waiting is excluded."),
-        real("overlap_s", "s", "Both at once."),
-        real("idle_s", "s", "Neither: the bubble."),
-        *(
-            real(f"energy_{part}_j", "J", f"Energy of the card: {what}.", True)
-            for part, what in PART_WORDS.items()
+
+def card_times_table(device: Device) -> Table:
+    """Energy by the device's parts."""
+    return Table(
+        name="card_times",
+        meaning="One row per rank: how its card spends the run. Intervals are joined, so no time"
+        " counts twice; compute + communication - overlap + idle = makespan.",
+        columns=(
+            index("rank", "Rank of the program."),
+            *CARD,
+            index("replica", "Copy of the model that it serves.", True),
+            index("stage", "Pipeline stage that it serves.", True),
+            real("compute_s", "s", "At work, or preparing to communicate."),
+            real("communication_s", "s", "In a transfer that is under way; waiting is none."),
+            real("overlap_s", "s", "Both at once."),
+            real("idle_s", "s", "Neither: the bubble."),
+            *part_columns(device, "Energy of the card"),
         ),
-    ),
-)
-
-CRITICAL = Table(
-    name="critical",
-    meaning="The critical path by step, cause and link, one row each. Times add up to the"
-    " makespan.",
-    columns=(
-        index("step", "Step of the operation that is waited for."),
-        word("cause", "A bound, latency, contention with others, or a recorded time.", CAUSES),
-        word("link_name", "Link or capacity that is waited for; empty if none."),
-        real("time_s", "s", "Time of the path."),
-        real("share", "1", "time_s over the makespan."),
-    ),
-)
+    )
 
 
-def _replay_columns() -> Iterator[Column]:
+def causes_of(device: Device) -> tuple[str, ...]:
+    """All that the critical path can wait for; the position is the code that the engine gives."""
+    return (*device.bound_names, *OTHER_CAUSES)
+
+
+def critical_table(device: Device) -> Table:
+    """With the device's causes as codes."""
+    return Table(
+        name="critical",
+        meaning="The critical path taken apart: one row per step, cause and link. Times add up to"
+        " the makespan.",
+        columns=(
+            index("step", "Step of the operation that is waited for."),
+            word(
+                "cause",
+                "A bound, latency, contention with others, or a recorded time.",
+                causes_of(device),
+            ),
+            word("link_name", "Link or capacity that is waited for; empty where none is."),
+            real("time_s", "s", "Time of the path."),
+            real("share", "1", "time_s over the makespan."),
+        ),
+    )
+
+
+def _replay_columns(device: Device) -> Iterator[Column]:
     yield from RUN
     yield real("makespan_s", "s", "From the start to the end of the last operation.")
     yield whole("operations", "", "Operations replayed.")
@@ -89,20 +102,22 @@ def _replay_columns() -> Iterator[Column]:
     yield whole("steps", "", "Passes over the model.")
     yield real("mean_step_s", "s", "makespan_s / steps.")
     yield real("steady_step_s", "s", "Mean step_s of all steps but the first.", True)
-    yield real("operations_per_s", "1/s", "operations / makespan_s, in simulated time.", True)
-    yield real("compute_share", "1", "Mean fraction of the run in which a card computes.")
-    yield real("communication_share", "1", "Mean fraction of the run in which a card communicates.")
-    yield real("overlap_share", "1", "Fraction of communication that overlaps with compute.", True)
-    yield real("bubble_share", "1", "Mean fraction of the run in which a card is idle.")
-    for cause in CAUSES:
+    yield real("operations_per_s", "1/s", "operations / makespan_s: of simulated time.", True)
+    yield real("compute_share", "1", "Mean part of the run that a card computes.")
+    yield real("communication_share", "1", "Mean part of the run that a card communicates.")
+    yield real("overlap_share", "1", "Part of the communication that is hidden by compute.", True)
+    yield real("bubble_share", "1", "Mean part of the run that a card is idle.")
+    for cause in causes_of(device):
         yield real(f"critical_share.{cause}", "1", f"Share of the critical path: {cause}.", True)
     yield CLOCK
-    yield from energy_columns()
-    yield Column(name="flags", type="strings", unit="", meaning="Warnings.")
+    yield from energy_columns(device)
+    yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
 
 
-REPLAY = Table(
-    name="replay",
-    meaning="One row: summary of the replay.",
-    columns=tuple(_replay_columns()),
-)
+def replay_table(device: Device) -> Table:
+    """The critical path shared out by the device's bounds, energy by its parts."""
+    return Table(
+        name="replay",
+        meaning="One row: the replay in numbers.",
+        columns=tuple(_replay_columns(device)),
+    )

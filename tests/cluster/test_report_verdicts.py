@@ -47,7 +47,7 @@ def test_too_little_sram_is_memory(tmp_path: Path, run_small: Callable[..., Run]
         workload={"rate_scale": 5.0},
     )
 
-    assert limits(run, tmp_path)[0] == "memory"
+    assert limits(run, tmp_path)[0] == "kv"
 
 
 @pytest.mark.parametrize("seats", [4, 60])

@@ -14,7 +14,7 @@ from cluster.perf_model.tables import STEP, Records
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import assemble, execute
 from results import open_run
-from results.schema import SUMMARY
+from results.schema import TABLES as DECLARED
 from results.summary import flatten
 from topology.catalog import load_hardware
 
@@ -104,7 +104,9 @@ def test_a_runs_identity_is_all_that_can_change_its_results(
 
 
 def test_the_summary_has_every_key_that_its_table_declares(run_small: Callable[..., Run]) -> None:
-    assert set(flatten(run_small().summary)) == {column.name for column in SUMMARY.columns}
+    assert set(flatten(run_small().summary)) == {
+        column.name for column in DECLARED["summary"].columns
+    }
 
 
 def test_requests_are_in_order_of_arrival_and_all_complete(run_small: Callable[..., Run]) -> None:

@@ -152,7 +152,7 @@ def carry_out(definition: Definition, folder: Path, manner: SweepOptions) -> Swe
     library, watcher = Library(), manner.observer
     total = len(definition.grid)
     planned = plan_points(definition, library, lambda done: watcher.planned(done, total))
-    names = metric_names(definition, planned.kind)
+    names = metric_names(definition, planned)
     types = definition.grid.types
     table = sweep_table(types, metric_columns(planned.kind, names))
     maker = RowMaker(definition=definition, types=types, metrics=names)

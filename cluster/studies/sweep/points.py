@@ -16,7 +16,8 @@ from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.input_cache import Library
-from results.schema import SPECIAL, TABLES, NotRun, PointStatus
+from results.devices import Device, of_kinds
+from results.schema import SPECIAL, NotRun, PointStatus, run_tables
 from workloads.requests import Requests
 
 MOST_OPENED = 4096
@@ -50,6 +51,8 @@ class Planned:
 
     points: Sequence[Point]
     kind: Kind
+    device: Device
+    """With all bounds and parts of energy that the points' devices have."""
     opened: dict[int, Resolved]
     """Contents of the first MOST_OPENED points by number, without their requests."""
 
@@ -71,7 +74,7 @@ def plan_points(
         looked_at(number + 1)
     if look.kind is None:
         _refuse(definition, points)
-    return Planned(points=points, kind=look.kind, opened=look.opened)
+    return Planned(points=points, kind=look.kind, device=of_kinds(look.devices), opened=look.opened)
 
 
 def scenario_of(definition: Definition, number: int) -> Scenario:
@@ -100,7 +103,7 @@ def content_of(
     return scenario if scenario.workload.is_replayed else resolve(scenario, library.openers)
 
 
-def metric_names(definition: Definition, kind: Kind) -> list[str]:
+def metric_names(definition: Definition, planned: Planned) -> list[str]:
     """The metrics to keep, in the order of the schema.
 
     Raises
@@ -108,7 +111,8 @@ def metric_names(definition: Definition, kind: Kind) -> list[str]:
     SweepError
         The file names an unknown one.
     """
-    known = [column.name for column in TABLES[kind].columns if column.name not in SPECIAL]
+    columns = run_tables(planned.device)[planned.kind].columns
+    known = [column.name for column in columns if column.name not in SPECIAL]
     if not definition.metrics:
         return known
     for number, pattern in enumerate(definition.metrics):
@@ -132,6 +136,8 @@ class _PointResolver:
         self._definition = definition
         self._library = library
         self.kind: Kind | None = None
+        self.devices: dict[str, None] = {}
+        """Kinds of the points' devices, each once, as they come."""
         self.opened: dict[int, Resolved] = {}
 
     def at(self, number: int) -> Point:
@@ -159,6 +165,8 @@ class _PointResolver:
     def _named(self, scenario: Scenario, number: int) -> Point:
         """A point that is right, with the identity of its run."""
         resolved = resolve(scenario, self._library.openers, wanted="either")
+        if resolved.hardware is not None:
+            self.devices[resolved.hardware.kind] = None
         if isinstance(resolved, ResolvedReplay):
             return Point(number=number, run_id=resolved.run_id)
         check_warmup(resolved)

@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import FULL, FabricError, Transfers
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.replay.analysis import usage_of
-from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Ledger, Rows, causes_of
+from cluster.replay.bottleneck_attribution import INSIDE, Ledger, Rows, causes_of
 from cluster.replay.critical_path import Phase, critical_path
 from cluster.replay.engine import replay
 from cluster.replay.interface import (
@@ -62,12 +63,15 @@ def program(rows: list[tuple[int, int, int, int, int, int, list[int]]]) -> Opera
 
 
 def parts_by_cause(
-    operations: Operations, replayed: Replayed, **rows: Any
+    operations: Operations,
+    replayed: Replayed,
+    bounds: tuple[str, ...] = BOUNDS,
+    **rows: Any,
 ) -> dict[tuple[str, int], int]:
     """Time of the path by cause and resource."""
     path = critical_path(operations, replayed)
     zero = np.zeros(len(path.operation), np.int64)
-    facts = {"step": zero, "bound": zero, "dispatch_ps": zero, **rows}
+    facts = {"step": zero, "bound": zero, "dispatch_ps": zero, "bounds": bounds, **rows}
     ledger = Ledger(
         transfers=transfers(),
         latency_ps=np.array([10]),
@@ -76,7 +80,7 @@ def parts_by_cause(
     causes = causes_of(path, Rows(**facts), operations, replayed, ledger)
     keys = zip(causes.cause.tolist(), causes.resource.tolist(), strict=True)
     found = zip(keys, causes.elapsed_ps.tolist(), strict=True)
-    return {(CAUSES[cause], resource): elapsed for (cause, resource), elapsed in found}
+    return {(causes.names[cause], resource): elapsed for (cause, resource), elapsed in found}
 
 
 SENT = [
@@ -105,6 +109,18 @@ def test_a_transfer_is_latency_and_the_link_that_it_fills() -> None:
     assert parts_by_cause(operations, replay(operations, transfers())) == {
         ("stream", INSIDE): 70,
         ("dispatch", INSIDE): 5,
+        ("latency", 0): 10,
+        ("network", 0): 100,
+    }
+
+
+def test_a_device_s_own_bounds_name_the_causes() -> None:
+    operations = program(SENT)
+    gpu = ("memory", "tensor", "vector", "network", "launch", "host")
+
+    assert parts_by_cause(operations, replay(operations, transfers()), gpu) == {
+        ("memory", INSIDE): 70,
+        ("launch", INSIDE): 5,
         ("latency", 0): 10,
         ("network", 0): 100,
     }
