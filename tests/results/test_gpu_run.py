@@ -200,7 +200,7 @@ def test_a_sweep_over_both_kinds_of_device_has_the_columns_of_both() -> None:
     assert bounds == [f"bound_share.{name}" for name in both.bound_names]
     assert both.bound_names == (*DIMC.bound_names, *BOUNDS[:3], "launch", "host")
     assert set(names) <= {column.name for column in table.columns}
-    with pytest.raises(ResultsError, match="knows no metric 'bound_shares'"):
+    with pytest.raises(ResultsError, match="has no metric 'bound_shares'"):
         metric_columns("summary", ["bound_share.memory", "bound_shares"])
 
 
