@@ -1,0 +1,46 @@
+"""All-reduce in a scale-up network: a latency that grows with the GPUs, and bytes at a rate.
+
+    t = latency x (1 + growth x log2 n) + 2 (n - 1) / n x payload / (bandwidth x efficiency)
+
+as fitted on measured curves of the fused kernels that engines capture in their graphs. Other groups
+(several servers, PCIe) go the collectives library's way.
+"""
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cluster.perf_model.devices.gpu.constants import has
+from cluster.perf_model.devices.protocol import whole
+from cluster.perf_model.protocols import Figures
+from cluster.perf_model.tables import Integers
+from topology.types import SCALE_UP
+
+if TYPE_CHECKING:
+    from cluster.perf_model.collectives import Cost, Group
+
+
+def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Cost | None":
+    """None where the group does not lie in one scale-up network."""
+    from cluster.perf_model.collectives import Cost  # which reads devices
+
+    names = [kind.name.lower() for kind in SCALE_UP]
+    if len(group.tiers) != 1 or group.tiers[0].name not in names:
+        return None
+    payload, gpus = np.asarray(payload_bytes, np.float64), group.ranks
+    sent = 2 * (gpus - 1) / gpus * payload
+    grown = 1 + figures["gpu.all_reduce_latency_growth"] * math.log2(gpus)
+    rate = bandwidth(figures, gpus) * figures["gpu.all_reduce_bandwidth_efficiency"]
+    seconds = figures["gpu.all_reduce_latency_s"] * grown + sent / rate
+    tier_bytes = np.zeros((payload.size, group.fabric.tiers), np.int64)
+    used = group.fabric.card_tier[0, 1]  # all pairs of such a group meet in one tier
+    tier_bytes[:, used] = np.rint(sent)
+    return Cost(ps=whole(np.where(payload > 0, seconds * 1e12, 0.0)), tier_bytes=tier_bytes)
+
+
+def bandwidth(figures: Figures, gpus: int) -> float:
+    """Bytes per second that a GPU sends into its scale-up network, when ``gpus`` take part."""
+    if has(figures, "mesh.gpus"):
+        return (gpus - 1) * figures["mesh.link_bandwidth_bytes_per_s"]
+    return figures["nvswitch.bandwidth_bytes_per_s"]
