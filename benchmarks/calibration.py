@@ -18,8 +18,8 @@ from cluster.perf_model.calibrate import (
     fit_dispatch_s,
     predict,
 )
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.prices import SteadyDecode
-from cluster.perf_model.tables import BOUNDS
 from topology.catalog import load_hardware
 from workloads.model import load_model
 from workloads.plan import Plan

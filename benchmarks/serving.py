@@ -51,6 +51,8 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
         stage_class=np.tile(np.minimum(np.arange(stages), 1), (replicas, 1)),
         return_ps=np.full(replicas, 1_100_000),
         kinds=np.array([(0, 32)], KIND),
+        bounds=("stream", "mac", "simd", "lpddr", "network", "dispatch"),
+        far_bound=3,
         far_block_ps=np.zeros((2, 1)),
     )
 

@@ -30,6 +30,7 @@ def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:
     ]
     messages = messages_j(machine, outcome)
     return Spent(
+        parts=whole[0].parts,
         parts_j=whole[0].parts_j + whole[1].parts_j + messages.sum(axis=0),
         bin_j=whole[0].bin_j + whole[1].bin_j + messages.sum(axis=1),
         bin_s=whole[0].bin_s,

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_transfer_map import KvShares, kv_shares
 from cluster.perf_model.memory.stage import chiplets_of
 from cluster.perf_model.protocols import Figures
@@ -44,6 +45,7 @@ def assemble_pools(
         inputs.plan,
         chiplets_of(resolved.hardware),
         resolved.formats.kv,
+        tail_bits=module_of(resolved.hardware).TAIL_BITS,
         whole=requested.prefix_caching and inputs.prefix_caching,
     )
     own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}

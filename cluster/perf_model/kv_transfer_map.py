@@ -45,7 +45,14 @@ class KvShares:
 
 
 def kv_shares(
-    model: Model, source: Plan, target: Plan, chiplets: int, kv: Format, *, whole: bool = False
+    model: Model,
+    source: Plan,
+    target: Plan,
+    chiplets: int,
+    kv: Format,
+    *,
+    tail_bits: int = 16,
+    whole: bool = False,
 ) -> KvShares:
     """Deal the KV of every layer and head to the rank that will attend to it.
 
@@ -63,7 +70,7 @@ def kv_shares(
     sums: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * (3 + len(windows)))
     for layer, here in enumerate(_stage_of(source, model)):
         attention = model.layers[layer].attention
-        dealt = _dealt(attention, source, target, chiplets, kv)
+        dealt = _dealt(attention, source, target, chiplets, kv, tail_bits)
         for (giver, taker), (block_bytes, tail_bytes) in dealt.items():
             row = sums[here, giver, targets[layer], taker]
             row[0] += tail_bytes
@@ -92,10 +99,10 @@ def _stage_of(plan: Plan, model: Model) -> list[int]:
 
 
 def _dealt(
-    attention: Attention, source: Plan, target: Plan, chiplets: int, kv: Format
+    attention: Attention, source: Plan, target: Plan, chiplets: int, kv: Format, tail_bits: int
 ) -> dict[tuple[int, int], tuple[int, int]]:
     """Bytes of a block and of a tail of one layer, by positions of giver and taker."""
-    whole = kv_block(attention, Plan(), chiplets, kv)
+    whole = kv_block(attention, Plan(), chiplets, kv, tail_bits)
     heads = len(kv_heads_of(Plan(), attention, 0))
     keepers = [
         [

@@ -1,7 +1,6 @@
 """The machine and the ledger split time and energy in the same order, each in words of its own."""
 
-from cluster.perf_model.energy.coefficients import PARTS
-from cluster.perf_model.tables import BOUNDS
+from cluster.perf_model.devices.dimc import BOUNDS, PARTS
 from results import schema
 
 

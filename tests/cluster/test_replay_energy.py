@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from cluster import load, replay_trace
-from cluster.perf_model.energy.coefficients import PARTS, costing
+from cluster.perf_model.devices.dimc import PARTS
+from cluster.perf_model.energy.coefficients import costing
 from cluster.scenario.resolve_replay import resolve_replay
 from cluster.serving.run import lay_out, priced
 from results import open_run

@@ -4,9 +4,8 @@ position."""
 import numpy as np
 
 import results.schema as written
-from cluster.perf_model.energy.coefficients import PARTS
+from cluster.perf_model.devices.dimc import BOUNDS, PARTS
 from cluster.perf_model.energy.facility import constant_watts
-from cluster.perf_model.tables import BOUNDS
 from cluster.serving.histogram import lower_edges_ps
 from cluster.serving.interface import Status
 from results.histogram import itl_edges_ps

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.devices.dimc.chiplet import (
-    Product,
     chiplet_of,
     mode_of,
     peak_flop_per_s,
@@ -12,6 +11,7 @@ from cluster.perf_model.devices.dimc.chiplet import (
     product_clocks,
     ridge_rows,
 )
+from cluster.perf_model.devices.protocol import Product
 from topology.catalog import Hardware, load_hardware
 
 CHIPLETS_PER_CARD = 8

@@ -84,11 +84,15 @@ def unchunked(group: Group, collective: str, payload_bytes: int, algorithm: str)
 
 def round_bytes(resources: Resources, group: Group, cost: RoundCost) -> Floats:
     """[r] bytes on each resource per byte of the round's share of the payload."""
-    rates, cards = group.fabric.rates, group.cards
+    rates, cards = group.fabric.interior, group.cards
     moved = np.zeros(len(resources.capacity_bytes_per_s))
-    moved[resources.inside(cards, "d2d")] = cost.package.ravel() / (1 / rates.package)
-    moved[resources.inside(cards, "package out")] = cost.out.ravel() / (1 / rates.package_link)
-    moved[resources.inside(cards, "package in")] = cost.into.ravel() / (1 / rates.package_link)
+    moved[resources.inside(cards, "d2d")] = cost.package.ravel() / (1 / rates.package_bytes_per_s)
+    moved[resources.inside(cards, "package out")] = cost.out.ravel() / (
+        1 / rates.package_link_bytes_per_s
+    )
+    moved[resources.inside(cards, "package in")] = cost.into.ravel() / (
+        1 / rates.package_link_bytes_per_s
+    )
     moved[group.fabric.link] = cost.links / group.fabric.link_s_per_byte
     return moved
 

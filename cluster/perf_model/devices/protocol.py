@@ -243,7 +243,7 @@ class Device(Protocol):
         """Whether batches that are composed ahead hide host time; else it is what they leave."""
 
     def host_ps(self, rows: Integers) -> Integers:
-        """[row count] host time of a step that emits so many rows; entry 0 is that of every step."""
+        """[row count] host time of a step by emitting rows; entry 0 is that of every step."""
 
 
 class DeviceModule(Protocol):

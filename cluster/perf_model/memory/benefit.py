@@ -154,8 +154,9 @@ def _outer_pieces(weigh: _Weigh, pins: Pins, *, first: bool, last: bool) -> Iter
         saved = weigh.per_token(product.far_ps)
         yield Piece(tensor_class="head", layer=-1, size_bytes=weigh.stored(head), saved_ps=saved)
     if first and not (tied and last) and pins.embedding is None:
-        slower = embedding(inputs, own, weigh.sizes).ps
-        saved_ps = slower - embedding(inputs, own.holding(True), weigh.sizes).ps
+        hidden = inputs.model.hidden
+        slower = own.lookup("embedding", weigh.sizes, hidden).ps
+        saved_ps = slower - own.holding(True).lookup("embedding", weigh.sizes, hidden).ps
         yield Piece(
             tensor_class="embedding",
             layer=-1,

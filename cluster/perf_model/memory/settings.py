@@ -1,5 +1,6 @@
 """Memory settings of a scenario."""
 
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory.loading import other_bytes
 from cluster.perf_model.memory.placement import Pins
 from cluster.perf_model.memory.stage import MemorySettings
@@ -15,6 +16,7 @@ def memory_settings(resolved: Resolved | Planned, formats: Formats, plan: Plan) 
     scheduler, memory = resolved.scenario.scheduler, resolved.scenario.memory
     return MemorySettings(
         weights=formats.weights,
+        tail_bits=module_of(resolved.hardware).TAIL_BITS,
         kv=formats.kv,
         mode=memory.mode,
         block_size=scheduler.block_size,

@@ -78,7 +78,7 @@ def _part(tensor: Tensor, along: str, size: int) -> Tensor:
 
 
 def kv_block(
-    attention: Attention, plan: Plan, chiplets: int, kv: Format, tail_bits: int
+    attention: Attention, plan: Plan, chiplets: int, kv: Format, tail_bits: int = 16
 ) -> KvBlock:
     """Bytes of 64 tokens of one layer on the first card of a tensor group.
 

@@ -42,11 +42,13 @@ class MemorySettings:
     block_size: int = BLOCK_TOKENS
     """Tokens of a KV block of the scheduler; a multiple or a divisor of 64."""
     max_num_seqs: int = 1
-    """Sequences of a replica, each of which keeps an FP16 tail."""
+    """Sequences of a replica, each of which keeps a tail of its own."""
     max_model_len: int = 1 << 17
     """Tokens of the longest sequence: a window that it never leaves is none."""
     prefix_caching: bool = False
     """Layers that see a window keep all blocks then: a later request may find them."""
+    tail_bits: int = 16
+    """Bits of an element of V's last block until its 64 tokens are full; 0: as all others."""
     pins: Pins = NO_PINS
     lpddr_taken_bytes: int = 0
     """On every card, by other models that wait there."""
@@ -261,7 +263,7 @@ def stage_kv(
 ) -> Iterator[dict[int, KvBlock]]:
     """For each stage: 64 tokens of its KV by the window behind which blocks are freed."""
     each = {
-        attention: kv_block(attention, plan, chiplets, settings.kv)
+        attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
         for attention in {layer.attention for layer in model.layers}
     }
     for layers in stage_layers(plan, model):

@@ -29,8 +29,7 @@ class SteadyDecode:
     slowest_stage_ps: int
     """All slots, one after the other, at the slowest stage."""
     loop_by_bound_ps: Integers
-    """[6] the longest slot's loop by what bounds it, in the order of the prices' bounds; sends and the way
-    back are network."""
+    """[bound] the longest slot's loop by what bounds it; sends and the way back are network."""
     batch: int
 
     @property

@@ -152,7 +152,7 @@ def _add(
 
 
 @compiled
-def _split(
+def _split(  # noqa: PLR0913 - a compiled function takes arrays
     books: Any,
     stage: Any,
     work: Any,

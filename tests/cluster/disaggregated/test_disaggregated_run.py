@@ -11,8 +11,8 @@ from cluster import Run, load, simulate
 from cluster.disaggregated.energy import messages_j, rebinned
 from cluster.disaggregated.placement import PooledMachine
 from cluster.disaggregated.run import PooledOutcome
+from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
-from cluster.perf_model.energy.coefficients import PARTS
 from cluster.replay.reference import replay_reference
 from cluster.serving.interface import NEVER
 from cluster.serving.reference import serve_reference

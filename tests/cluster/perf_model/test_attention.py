@@ -11,9 +11,10 @@ from cluster.perf_model.attention import (
     attention_ps,
     measures_of,
 )
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.devices.dimc.attention import attention_records, exact_ps
 from cluster.perf_model.devices.dimc.chiplet import MAC, STREAM, Chiplet, Mode
-from cluster.perf_model.tables import BOUNDS, Integers, Records
+from cluster.perf_model.tables import Integers, Records
 
 CHIPLET = Chiplet(
     clock_hz=1e9,

@@ -10,15 +10,13 @@ from cluster.perf_model.devices.dimc.chiplet import (
     STREAM,
     Chiplet,
     Mode,
-    Product,
     lpddr_ps,
     picoseconds,
     product_clocks,
     product_work,
-    shard,
     vector_clocks,
-    whole,
 )
+from cluster.perf_model.devices.protocol import Product, shard, whole
 
 CHIPLET = Chiplet(
     clock_hz=1e9,

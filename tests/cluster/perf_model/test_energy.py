@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from cluster.perf_model.attention import Heads
 from cluster.perf_model.collectives import CARD_TIERS
-from cluster.perf_model.devices.dimc.chiplet import Product, chiplet_of, mode_of, product_work
+from cluster.perf_model.devices.dimc import PARTS, count_joules
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, product_work
 from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LPDDR, SIMD, SRAM
 from cluster.perf_model.devices.dimc.dvfs import energy_scale, lpddr_w
 from cluster.perf_model.devices.dimc.op_counts import (
@@ -17,13 +18,8 @@ from cluster.perf_model.devices.dimc.op_counts import (
     recipe,
     vector_counts,
 )
-from cluster.perf_model.energy.coefficients import (
-    PARTS,
-    Joules,
-    card_joules,
-    count_joules,
-    joules_of,
-)
+from cluster.perf_model.devices.protocol import Product
+from cluster.perf_model.energy.coefficients import Joules, card_joules, joules_of
 from cluster.perf_model.energy.facility import facility_of, facility_power_w
 from cluster.perf_model.energy.totals import spent
 from cluster.perf_model.timeline import Bins
@@ -43,7 +39,7 @@ def counted(hardware: Hardware, m: int, k: int, n: int, width: int = 8) -> tuple
     mode = mode_of(hardware, weight_width=width, activation_width=width, activation_bytes=65 / 64)
     product = Product(m=np.array([m]), k=k, n=n)
     done = product_work(chiplet, mode, product)
-    counts = product_counts(hardware, 8, mode, product, done, np.zeros(1))
+    counts = product_counts(hardware, chiplet, 8, mode, product, done, np.zeros(1))
     return counts[0], float(done.clocks[0]) / chiplet.clock_hz
 
 
@@ -184,6 +180,7 @@ def test_cards_bins_and_parts_sum_to_the_same_energy(
 ) -> None:
     rng = np.random.default_rng(seed)
     joules = Joules(
+        parts=PARTS,
         count_j=rng.random((len(COUNTS), len(PARTS))) * 1e-12,
         link_j=rng.random((1, 2, len(TIERS) + 1, len(PARTS))) * 1e-12,
         static_w=64.0,
@@ -244,8 +241,8 @@ def test_weights_in_lpddr_are_counted_there_and_on_their_way_through_sram() -> N
     mode = mode_of(hardware, weight_width=8, activation_width=8, activation_bytes=1.0)
     product = Product(m=np.array([1]), k=64, n=64)
     done = product_work(chiplet, mode, product)
-    here = product_counts(hardware, 8, mode, product, done, np.zeros(1))[0]
-    there = product_counts(hardware, 8, mode, product, done, np.array([4160.0]))[0]
+    here = product_counts(hardware, chiplet, 8, mode, product, done, np.zeros(1))[0]
+    there = product_counts(hardware, chiplet, 8, mode, product, done, np.array([4160.0]))[0]
 
     assert there[LPDDR] == 8 * 4160
     assert there[SRAM] - here[SRAM] == 8 * 65

@@ -8,10 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import CARD_TIERS
+from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.energy import attribution
 from cluster.perf_model.energy.attribution import Members, SlotJoules
-from cluster.perf_model.energy.coefficients import PARTS, Joules
+from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.tables import MEASURES, STEP, PriceTables, Records
 from cluster.serving.energy_attribution import members_of
 from cluster.serving.engine import serve
@@ -27,6 +28,7 @@ def one_joule_each(stages: int = 1, replicas: int = 1) -> Joules:
     count_j = np.zeros((len(COUNTS), len(PARTS)))
     count_j[:, PARTS.index("simd")] = 0.5
     return Joules(
+        parts=PARTS,
         count_j=count_j,
         link_j=np.zeros((replicas, stages, *WHOLE)),
         static_w=60.0,

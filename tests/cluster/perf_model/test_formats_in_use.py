@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from cluster import load
-from cluster.perf_model.devices.dimc.operations import op_pricer_of
+from cluster.perf_model.devices.dimc import DimcCard
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.prices import PriceError, price_tables
+from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.stage import layer_operations
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, lay_out
@@ -40,7 +41,7 @@ def operations(layout: Layout) -> dict[str, Any]:
     supplied = layout.inputs
     places = supplied.places(0).layers[0]
     layer = supplied.model.layers[0]
-    listed = layer_operations(supplied, op_pricer_of(supplied), layer, places, np.arange(65))
+    listed = layer_operations(supplied, device_for(supplied), layer, places, np.arange(65))
     return {item.name: item for item in listed}
 
 
@@ -75,7 +76,7 @@ def test_sparse_weights_are_streamed_smaller_and_multiplied_alike() -> None:
         for weights in ("bfp16_64", "sbfp12_16+4:8")
     )
 
-    assert sparse["QKV"].lpddr_ps[1] / dense["QKV"].lpddr_ps[1] == pytest.approx(3.25 / 8.125)
+    assert sparse["QKV"].far_ps[1] / dense["QKV"].far_ps[1] == pytest.approx(3.25 / 8.125)
     for name, operation in dense.items():
         assert np.array_equal(sparse[name].ps, operation.ps), name
 
@@ -104,14 +105,20 @@ def test_in_sram_storage_costs_the_clocks_of_what_it_is_expanded_to(
         assert np.array_equal(getattr(ours, field.name), getattr(theirs, field.name)), field.name
 
 
+def card_of(inputs: PriceInputs) -> DimcCard:
+    card = device_for(inputs)
+    assert isinstance(card, DimcCard)
+    return card
+
+
 def formats_of(weights: str) -> Any:
     return resolve(load(formats={"weights": weights})).formats
 
 
 def test_clocks_follow_both_widths() -> None:
     def mode(weights: str, activations: str) -> tuple[int, int]:
-        bench = op_pricer_of(laid_out(weights=weights, activations=activations).inputs)
-        return bench.mode.columns, bench.mode.clocks_per_vector
+        card = card_of(laid_out(weights=weights, activations=activations).inputs)
+        return card.mode.columns, card.mode.clocks_per_vector
 
     assert mode("mxint8", "mxint8") == (64, 8)
     assert mode("mxint4", "mxint8") == (128, 8)
@@ -130,9 +137,7 @@ def test_the_cache_takes_its_own_bits_and_columns() -> None:
         settings = MemorySettings(weights=supplied.formats.weights, kv=supplied.formats.kv)
         stages = stage_memory(supplied.model, supplied.plan, supplied.hardware, settings)
         assert stages[0].block_bytes == elements * bits / 8
-    assert (
-        op_pricer_of(four.inputs).kv_mode.columns == 2 * op_pricer_of(eight.inputs).kv_mode.columns
-    )
+    assert card_of(four.inputs).kv_mode.columns == 2 * card_of(eight.inputs).kv_mode.columns
 
 
 def test_a_wire_carries_the_bits_of_its_format() -> None:

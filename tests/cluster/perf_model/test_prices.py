@@ -5,11 +5,14 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.perf_model.devices.dimc.operations import StreamedWeights, op_pricer_of, stream_of
+from cluster.perf_model.devices import device_of
+from cluster.perf_model.devices.dimc import BOUNDS
+from cluster.perf_model.devices.protocol import Product, StoredWeights
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, uniform
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables, steady_decode
+from cluster.perf_model.prices.inputs import device_for
 from cluster.perf_model.prices.stage import layer_operations
-from cluster.perf_model.tables import BOUNDS, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware
 from workloads.formats import get_format
@@ -74,7 +77,7 @@ def dispatched(supplied: PriceInputs, layer: int = 0) -> tuple[str, ...]:
     """Names of what one layer dispatches, in order."""
     operations = layer_operations(
         supplied,
-        op_pricer_of(supplied),
+        device_for(supplied),
         supplied.model.layers[layer],
         ALL_IN_SRAM,
         np.arange(supplied.max_tokens + 1),
@@ -346,7 +349,11 @@ def test_one_package_gets_its_own_lpddr_and_what_the_package_link_brings(inputs:
         figures={"links.efficiency": 0.5, "chiplet.lpddr_efficiency": 1.0}
         | {"chiplet.lpddr_bandwidth_bytes_per_s": 40e9}
     )
-    bench, kept = op_pricer_of(supplied), StreamedWeights(k=1024, n=1024, units=1)
+    device = device_of(supplied.hardware, supplied.formats, cards=1, expert_ranks=1, streams=True)
+    stored = StoredWeights(k=1024, n=1024, shares=1)
 
-    expected_s = float(kept.bytes_of(bench.weights)) / (4 * 40e9 + 32e9)
-    assert stream_of(bench, kept) == pytest.approx(expected_s * 1e12, abs=1)
+    expected_s = float(stored.bytes_of(device.weights)) / (4 * 40e9 + 32e9)
+    product = Product(m=np.array([1]), k=1024, n=64)
+    assert device.matmul("one share", product, stored).far_ps == pytest.approx(
+        expected_s * 1e12, abs=1
+    )

@@ -310,8 +310,8 @@ def test_a_decode_step_multiplies_every_weight_of_the_model_once_per_token(input
     weights = 32 * layer + 4096 * 128256
     cached = 32 * 2 * 32 * 128 * 64  # keys and values, 32 query heads, one block of 64 tokens
     assert counts.macs.sum() == 3 * (weights + cached)
-    assert counts.sram_bytes[own.kind == 0].sum() == weights * 65 // 64
-    assert counts.lpddr_bytes.sum() == 0
+    assert counts.near_bytes[own.kind == 0].sum() == weights * 65 // 64
+    assert counts.far_bytes.sum() == 0
 
 
 @pytest.mark.parametrize("prefetch", [0.0, 8e6])
@@ -323,4 +323,4 @@ def test_weights_in_lpddr_are_read_from_there_once(inputs: Inputs, prefetch: flo
 
     counts = work_counts(program, own, supplied)
 
-    assert counts.lpddr_bytes.sum() == own.read_bytes[own.kind == 0].sum()
+    assert counts.far_bytes.sum() == own.read_bytes[own.kind == 0].sum()

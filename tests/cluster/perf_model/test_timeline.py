@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.attention import ATTENTION, attention_ps
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.rebin import stretched
-from cluster.perf_model.tables import BOUNDS, KIND, MEASURES, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, MEASURES, STEP, Integers, PriceTables, Records
 from cluster.perf_model.timeline import FIRST_BIN_PS, Account, AccountError, Bins
 
 TOKENS, SEQS, CLASSES, TIERS = 8, 4, 2, 7
@@ -58,6 +59,8 @@ def priced(
         stage_class=stage_class,
         return_ps=np.zeros(replicas, np.int64),
         kinds=np.array([(0, 32)], KIND),
+        bounds=BOUNDS,
+        far_bound=BOUNDS.index("lpddr"),
         ahead=True,
     )
 

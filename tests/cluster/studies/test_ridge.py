@@ -8,9 +8,9 @@ import pytest
 from cluster.studies.ridge import (
     PRODUCT,
     Ridge,
+    card_for,
     compare_pairs,
     drawn,
-    op_pricer_for,
     product_seconds,
 )
 
@@ -27,7 +27,7 @@ def found() -> Ridge:
 def test_a_product_takes_no_longer_up_to_the_ridge_and_longer_from_there(
     pair: str, ridge: int
 ) -> None:
-    bench = op_pricer_for(pair)
+    bench = card_for(pair)
     seconds = [product_seconds(bench, batch) for batch in range(1, 40)]
 
     assert len(set(seconds[:ridge])) == 1
@@ -48,7 +48,7 @@ def test_the_product_by_hand() -> None:
     }
 
     for (pair, batch), expected in clocks.items():
-        seconds = product_seconds(op_pricer_for(pair), batch)
+        seconds = product_seconds(card_for(pair), batch)
         assert seconds == pytest.approx(expected / CLOCK_HZ, abs=1e-12)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from cluster.perf_model.calibrate import EIGHT_B, SEVENTY_B, predict
-from cluster.perf_model.tables import BOUNDS
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.studies.published import Beside, Claim, load_published
 from cluster.studies.validate import Row, compare, measure
 from workloads.model import load_model

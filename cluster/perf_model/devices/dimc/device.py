@@ -232,7 +232,7 @@ class DimcCard:
         gate: tuple[str, ...] = ("activation",) if gated else ()
         return [self.vector("merge", (tokens * cast, ("quantize",)), (tokens * merged, gate))]
 
-    def layer_end(self, tokens: Integers) -> list[Operation]:
+    def layer_end(self, tokens: Integers) -> list[Operation]:  # noqa: ARG002 - of the protocol
         return []
 
     def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
@@ -262,7 +262,11 @@ class DimcCard:
     def far_ps(self, moved_bytes: float) -> float:
         return moved_bytes * 1e12 / self.chiplet.lpddr_bytes_per_s
 
-    def all_reduce(self, group: "Group", payload_bytes: Integers) -> "Cost | None":
+    def all_reduce(
+        self,
+        group: "Group",  # noqa: ARG002 - of the protocol
+        payload_bytes: Integers,  # noqa: ARG002
+    ) -> "Cost | None":
         return None
 
     @property

@@ -125,7 +125,7 @@ def count_joules(figures: Figures) -> Floats:
 
 
 def ends_joules(figures: Figures) -> Floats:
-    """[PARTS] of a byte that is sent: a read from SRAM where it leaves, a write where it arrives."""
+    """[PARTS] of a byte that is sent: read from SRAM where it leaves, written where it arrives."""
     spent = np.zeros(len(PARTS))
     spent[PARTS.index("sram")] = 2 * _sram_j(figures)
     return spent
