@@ -38,12 +38,14 @@ class Energy:
     """What the cards and their facility spent in the run's window."""
 
     parts_j: Sequence[float]
-    """Of all cards, in the order of PARTS."""
+    """Of all cards, in the order of ``parts``."""
     mean_power_w: float | None
     peak_power_w: float | None
     facility_energy_j: float | None
     facility_power_w: Mapping[str, float] | None
     """By FACILITY_PARTS."""
+    parts: Sequence[str] = PARTS
+    """Of the device."""
 
     @property
     def total_j(self) -> float:
@@ -62,7 +64,10 @@ class Machine:
     """Most tokens that left within one second."""
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
-    """Busy time of all cards in the order of BOUNDS (Python's integers: sums may pass 2**63)."""
+    """Busy time of all cards in the order of ``bounds`` (Python's integers: sums may pass 2**63).
+    """
+    bounds: Sequence[str] = BOUNDS
+    """Of the device."""
     energy: Energy | None = None
     clock_hz: float | None = None
 
@@ -270,8 +275,9 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
 def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
     """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
-    parts = [None] * len(PARTS) if energy is None else energy.parts_j
-    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(PARTS, parts, strict=True)}
+    names = PARTS if energy is None else energy.parts
+    parts = [None] * len(names) if energy is None else energy.parts_j
+    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(names, parts, strict=True)}
     facility_j = None if energy is None else energy.facility_energy_j
     facility_w = (energy.facility_power_w if energy else None) or {}
     return {
@@ -288,9 +294,9 @@ def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
 
 
 def _machine_side(machine: Machine, done: Mapping[str, Integers]) -> Summary:
-    busy_ps = machine.busy_ps or [0] * len(BOUNDS)
+    busy_ps = machine.busy_ps or [0] * len(machine.bounds)
     total_ps = sum(busy_ps)
-    shares = {name: _ratio(ps, total_ps) for name, ps in zip(BOUNDS, busy_ps, strict=True)}
+    shares = {name: _ratio(ps, total_ps) for name, ps in zip(machine.bounds, busy_ps, strict=True)}
     cached, prompts = int(done["cached_tokens"].sum()), int(done["prompt_tokens"].sum())
     return {
         "mean_batch_size": machine.mean_batch_size,

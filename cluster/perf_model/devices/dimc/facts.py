@@ -101,6 +101,11 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: A
     return breaches
 
 
+def request_s(figures: Figures) -> float:
+    """Tokenising and the client's network."""
+    return figures["client.ttft_overhead_s"]
+
+
 def count_joules(figures: Figures) -> Floats:
     """[COUNTS, PARTS] joules of one of each count; on-die ones move with the clock."""
     scale = energy_scale(figures)

@@ -14,6 +14,7 @@ from cluster.perf_model.devices.gpu.facts import (
     format_breaches,
     inside_joules,
     interior,
+    request_s,
     room,
 )
 
@@ -36,5 +37,6 @@ __all__ = [
     "format_breaches",
     "inside_joules",
     "interior",
+    "request_s",
     "room",
 ]

@@ -95,6 +95,11 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:
     return breaches
 
 
+def request_s(figures: Figures) -> float:
+    """The client's side and what the engine needs once a request."""
+    return figures["client.ttft_overhead_s"] + figures["engine.request_s"]
+
+
 def count_joules(figures: Figures) -> Floats:
     """[COUNTS, PARTS] joules of one of each count."""
     table = np.zeros((len(COUNTS), len(PARTS)))
