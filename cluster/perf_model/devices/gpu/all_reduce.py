@@ -1,9 +1,11 @@
-"""All-reduce in a scale-up network: a latency that grows with the GPUs, and bytes at a rate.
+"""All-reduce in a scale-up network, by whichever of the engines' two kernels is faster.
 
-    t = latency x (1 + growth x log2 n) + 2 (n - 1) / n x payload / (bandwidth x efficiency)
+    latency = all_reduce_latency_s x (1 + all_reduce_latency_growth x log2 n)
+    one shot:       latency +         (n - 1) x payload / rate     every GPU reads all others'
+    two shots:  2 x latency + 2 (n - 1) / n x payload / rate       it reduces a part, reads the rest
 
-as fitted on measured curves of the fused kernels that engines capture in their graphs. Other groups
-(several servers, PCIe) go the collectives library's way.
+The three constants were fitted on measured curves of kernels that engines capture in their graphs.
+Other groups (several servers, PCIe) go the collectives library's way.
 """
 
 import math
@@ -29,10 +31,13 @@ def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Co
     if len(group.tiers) != 1 or group.tiers[0].name not in names:
         return None
     payload, gpus = np.asarray(payload_bytes, np.float64), group.ranks
-    sent = 2 * (gpus - 1) / gpus * payload
     grown = 1 + figures["gpu.all_reduce_latency_growth"] * math.log2(gpus)
+    latency_s = figures["gpu.all_reduce_latency_s"] * grown
     rate = bandwidth(figures, gpus) * figures["gpu.all_reduce_bandwidth_efficiency"]
-    seconds = figures["gpu.all_reduce_latency_s"] * grown + sent / rate
+    one_s = latency_s + (gpus - 1) * payload / rate
+    two_s = 2 * latency_s + 2 * (gpus - 1) / gpus * payload / rate
+    seconds, sent = np.minimum(one_s, two_s), payload * (gpus - 1)
+    sent = np.where(one_s <= two_s, sent, 2 * sent / gpus)
     tier_bytes = np.zeros((payload.size, group.fabric.tiers), np.int64)
     used = group.fabric.card_tier[0, 1]  # all pairs of such a group meet in one tier
     tier_bytes[:, used] = np.rint(sent)
