@@ -71,9 +71,7 @@ def attention(figures: Figures, kv: Format) -> Kernel:
 
 def vector_bytes_per_s(figures: Figures) -> float:
     """What a fused elementwise kernel reads and writes."""
-    return (
-        figures["gpu.vector_bandwidth_efficiency"] * figures["gpu.memory_bandwidth_bytes_per_s"]
-    )
+    return figures["gpu.vector_bandwidth_efficiency"] * figures["gpu.memory_bandwidth_bytes_per_s"]
 
 
 def _kernel(figures: Figures, name: str, operand: Format, peak: float) -> Kernel:
