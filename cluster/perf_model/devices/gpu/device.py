@@ -178,7 +178,7 @@ class Gpu:
             self.kv,
             layers=layers,
             kind=kind,
-            eager_s=self.figures["engine.eager_layer_s"],
+            eager_s=self.figures["gpu.eager_layer_s"],
         )
 
     def attention_counts(self, heads: Heads) -> Integers:

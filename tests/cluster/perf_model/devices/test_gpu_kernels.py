@@ -157,7 +157,7 @@ def test_attention_takes_a_launch_its_blocks_and_its_pairs_one_after_the_other()
 
 def test_steps_with_a_chunk_pay_for_eager_layers_where_graphs_are_of_decodes_only() -> None:
     heads = Heads(kv_heads=2, queries_per_kv_head=4, key_dim=128, value_dim=128)
-    eager = gpu(engine__eager_layer_s=600e-6).attention_records(heads, 3, 0)
+    eager = gpu(gpu__eager_layer_s=600e-6).attention_records(heads, 3, 0)
     graphs = gpu().attention_records(heads, 3, 0)
 
     for measures, extra_us in (

@@ -164,7 +164,7 @@ def test_groups_beyond_a_scale_up_network_go_the_library_s_way() -> None:
 
 
 @pytest.mark.parametrize(
-    "figure", ["gpu.attention_latency_s", "engine.eager_layer_s", "gpu.fp8_gemm_flop_efficiency"]
+    "figure", ["gpu.attention_latency_s", "gpu.eager_layer_s", "gpu.fp8_gemm_flop_efficiency"]
 )
 def test_a_file_that_lacks_a_constant_is_refused_by_its_name(tmp_path: Path, figure: str) -> None:
     section, _, name = figure.partition(".")
