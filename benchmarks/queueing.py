@@ -10,10 +10,10 @@ import time
 
 import numpy as np
 
+from benchmarks.linear_prices import linear_prices
 from cluster.perf_model.tables import Integers, PriceTables
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits
-from cluster.serving.linear_prices import linear_prices
 
 BUDGET = 512
 LIMITS = Limits(

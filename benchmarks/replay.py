@@ -21,7 +21,7 @@ from typing import Any
 from benchmarks import actors
 from cluster import load, replay_trace
 from cluster.replay.run import assemble_replay, run_replay
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import resolve
 
 RACK = {"tensor_parallel_size": 4, "pipeline_parallel_size": 16}
 SERVER = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
@@ -71,7 +71,7 @@ def measure(scenario: dict[str, Any], *, save: bool = False) -> Measured:
             save_s = time.process_time() - begun_s
     summary = run.summary
     del run
-    resolved = resolve_replay(load(scenario))
+    resolved = resolve(load(scenario), wanted="operations")
     machine = assemble_replay(resolved)
     begun_s = time.process_time()
     operations = run_replay(resolved, machine).operations.total

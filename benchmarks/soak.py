@@ -28,7 +28,7 @@ from typing import Any
 import psutil
 
 from cluster import sweep
-from cluster.actors.connect import private_environment
+from cluster.actors.session import private_environment
 from results import ResultsError, open_sweep
 
 LATE_S = 5.0

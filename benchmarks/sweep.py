@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from cluster import sweep
-from cluster.actors.connect import connected
+from cluster.actors.session import connected
 from results.sweep import Sweep
 
 TRACE = "shared/data/traces/AzureLLMInferenceTrace_conv.csv"

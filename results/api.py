@@ -10,8 +10,8 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.folders import standing
 from results import display
-from results.atomic import standing
 from results.default_dirs import RUNS
 from results.errors import ResultsError
 from results.optional_deps import optional

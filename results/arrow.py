@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from results.columns import Coded
+from results.engine_columns import Coded
 from results.schema import SCHEMA_VERSION, Column, Table
 
 Scalar: TypeAlias = str | int | float | np.generic | None

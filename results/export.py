@@ -11,8 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 
 from results.api import Run
-from results.atomic import replacing
-from results.errors import ResultsError
+from results.errors import ResultsError, replacing
 
 FORMATS = ("vllm", "csv")
 

@@ -4,15 +4,15 @@ octave, so that any value is known to better than 0.4 %."""
 import numpy as np
 import numpy.typing as npt
 
-from results.columns import Floats, Integers
+from corsair_common.units import Floats, Integers
 
 EXACT = 256
 """Below it each picosecond has a bin of its own."""
 
-_PER_OCTAVE = 128
+PER_OCTAVE = 128
 _OCTAVES = 55  # 2**8 to 2**63, all that an int64 holds
 
-BINS = EXACT + _OCTAVES * _PER_OCTAVE
+BINS = EXACT + _OCTAVES * PER_OCTAVE
 
 
 def itl_edges_ps() -> Integers:
@@ -21,8 +21,8 @@ def itl_edges_ps() -> Integers:
     The value v falls into bin v below EXACT; above, with ``e = bit_length(v) - 8``, into bin
     ``256 + (e - 1) * 128 + (v >> e) - 128``.
     """
-    shifts = np.repeat(np.arange(1, _OCTAVES + 1), _PER_OCTAVE)
-    heads = np.tile(np.arange(_PER_OCTAVE, 2 * _PER_OCTAVE), _OCTAVES)
+    shifts = np.repeat(np.arange(1, _OCTAVES + 1), PER_OCTAVE)
+    heads = np.tile(np.arange(PER_OCTAVE, 2 * PER_OCTAVE), _OCTAVES)
     end = np.iinfo(np.int64).max  # 2**63 itself does not fit
     return np.concatenate([np.arange(EXACT), heads << shifts, [end]])
 

@@ -7,7 +7,7 @@ no run. The same columns give the same bytes, whatever the sizes of the parts th
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any, Self
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.files import sync
+from corsair_common.folders import hidden_folder, publish, sweep
 from results.arrow import Columns, arrow_schema, arrow_table
-from results.atomic import explained, hidden_folder, publish, sweep, sync
-from results.errors import ResultsError
+from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json
 from results.remote_parts import Encoded, decoded
 from results.schema import TABLES, Table
@@ -26,28 +27,6 @@ from results.schema import TABLES, Table
 ROWS_PER_GROUP = 131_072
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-def write_run(
-    root: Path,
-    manifest: Mapping[str, object],
-    tables: Mapping[str, Columns | Iterable[Columns]],
-) -> Path:
-    """Write a whole run and return its folder; a run of the same id is replaced.
-
-    ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
-    part per card). ``manifest`` is that of ``results.provenance.manifest``.
-
-    Raises
-    ------
-    ResultsError
-        The folder cannot be written. Nothing half-written is left.
-    """
-    with RunWriter(root, str(manifest["run_id"])) as writer:
-        for name, parts in tables.items():
-            for part in [parts] if isinstance(parts, Mapping) else parts:
-                writer.append(name, part)
-        return writer.commit(manifest)
 
 
 class RunWriter:
@@ -188,3 +167,10 @@ class _TableFile:
         self._writer.write_table(whole.slice(0, rows), row_group_size=ROWS_PER_GROUP)
         self._waiting = [whole.slice(rows)]
         self._waiting_rows -= rows
+
+
+def write_table(table: Table, columns: Columns, path: str | Path) -> None:
+    """Write ``columns`` as ``table`` declares them; the file appears whole or not at all."""
+    rows = arrow_table(table, columns)
+    with replacing(Path(path)) as file:
+        pq.write_table(rows, file, compression="zstd")

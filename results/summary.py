@@ -11,15 +11,14 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from results.columns import PS_PER_S, Floats, Integers
+from corsair_common.names import PARTS, SLOS, Status
+from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
 from results.histogram import BINS, deviation_ps, percentiles_ps
 from results.schema import (
     BOUNDS,
     FACILITY_PARTS,
     METRICS,
-    PARTS,
     PERCENTILES,
-    STATUSES,
     summary_statistics,
 )
 from results.window import window_of
@@ -28,9 +27,6 @@ Summary: TypeAlias = dict[str, object]
 
 NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
-SLOS = ("ttft_s", "tpot_s", "e2e_s")
-_COMPLETED = STATUSES.index("completed")
-_PS_PER_MS = 1e9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +82,7 @@ def summarise(
     Parameters
     ----------
     requests:
-        As for ``results.columns.request_columns``.
+        As for ``results.engine_columns.request_columns``.
     itl_count:
         Counts in the bins of ``results.histogram``; without it the spread of ITL is None.
     slo:
@@ -106,7 +102,7 @@ def summarise(
         raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
     window = window_of(requests["arrival_ps"], requests["finish_ps"], warmup_s)
     counted = _where(requests, requests["arrival_ps"] >= window.begin_ps)
-    done = _where(counted, counted["status"] == _COMPLETED)
+    done = _where(counted, counted["status"] == Status.COMPLETED)
     duration_s = window.length_s if len(counted["status"]) else None
     early = (
         ["itl percentiles include the warm-up"] if warmup_s > 0 and itl_count is not None else []
@@ -236,7 +232,7 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
         _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
     )
     return {
-        key: None if ps is None else ps / _PS_PER_MS
+        key: None if ps is None else ps / PS_PER_MS
         for metric in METRICS
         for (key, _), ps in zip(summary_statistics(metric), table[metric], strict=True)
     }
@@ -265,8 +261,8 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
         return dict.fromkeys((*names, "kv_transfer_bytes", "kv_transfer_share_of_ttft"))
     waited_ps = float((done["first_token_ps"] - done["arrival_ps"]).sum(dtype=np.float64))
     return {
-        "mean_kv_transfer_ms": float(moved.mean()) / _PS_PER_MS,
-        "p99_kv_transfer_ms": float(np.percentile(moved, 99)) / _PS_PER_MS,
+        "mean_kv_transfer_ms": float(moved.mean()) / PS_PER_MS,
+        "p99_kv_transfer_ms": float(np.percentile(moved, 99)) / PS_PER_MS,
         "kv_transfer_bytes": int(done["kv_transfer_bytes"].sum()),
         "kv_transfer_share_of_ttft": _ratio(float(moved.sum(dtype=np.float64)), waited_ps),
     }

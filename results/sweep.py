@@ -93,7 +93,7 @@ class Sweep:
     def status_counts(self) -> dict[str, int]:
         """Points by status, and those that are yet to be computed as ``pending``."""
         counts = Counter(self.points.column("status").to_pylist())
-        done = {status: counts[status] for status in POINT_STATUSES}
+        done: dict[str, int] = {status: counts[status] for status in POINT_STATUSES}
         return {**done, "pending": max(0, self.total - self.points.num_rows)}
 
     def best(self, metric: str, count: int = 1, *, lowest: bool | None = None) -> list[Any]:

@@ -17,9 +17,10 @@ from typing import Any, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.files import sync
+from corsair_common.folders import hidden_folder, publish, standing, sweep
 from results.arrow import TYPES, arrow_schema
-from results.atomic import explained, hidden_folder, publish, replacing, standing, sweep, sync
-from results.errors import ResultsError
+from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json
 from results.schema import POINT_STATUSES, SCHEMA_VERSION, Table
 

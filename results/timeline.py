@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corsair_common.units import PS_PER_S, Integers
 from results.api import Run
-from results.atomic import explained, replacing
-from results.errors import ResultsError
+from results.errors import ResultsError, explained, replacing
 
 LIMIT = 1_000_000
 """Most events unless told otherwise: viewers become slow beyond."""
@@ -173,12 +172,12 @@ def _write_loads(writer: _Writer, table: Any) -> None:
         last = here
 
 
-def _picoseconds(column: Any) -> npt.NDArray[np.int64]:
-    whole: npt.NDArray[np.int64] = np.rint(column.to_numpy() * 1e12).astype(np.int64)
+def _picoseconds(column: Any) -> Integers:
+    whole: Integers = np.rint(column.to_numpy() * PS_PER_S).astype(np.int64)
     return whole
 
 
-def microseconds(ps: npt.NDArray[np.int64]) -> list[float]:
+def microseconds(ps: Integers) -> list[float]:
     """Microseconds of whole picoseconds, never below the nanosecond that they lie in.
 
     Who multiplies 1.001 by a thousand and cuts gets 1000; the next float above gives 1001.

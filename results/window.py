@@ -8,7 +8,7 @@ the trace's own clock.
 
 from dataclasses import dataclass
 
-from results.columns import PS_PER_S, Integers
+from corsair_common.units import PS_PER_S, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

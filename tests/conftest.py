@@ -1,7 +1,8 @@
 """Problems for the serving engines: tables made by hand, and random ones for hypothesis."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -67,6 +68,25 @@ def constant_tables() -> Callable[..., PriceTables]:
 
 
 @pytest.fixture(scope="session")
+def write_run() -> Callable[..., Path]:
+    """Write a whole run of ``(root, manifest, tables)`` and return its folder.
+
+    ``tables`` maps a table's name to its columns, or to an iterable of parts.
+    """
+
+    from results.store import RunWriter  # Arrow: only for those who write
+
+    def write(root: Path, manifest: Mapping[str, object], tables: Mapping[str, Any]) -> Path:
+        with RunWriter(root, str(manifest["run_id"])) as writer:
+            for name, parts in tables.items():
+                for part in [parts] if isinstance(parts, Mapping) else parts:
+                    writer.append(name, part)
+            return writer.commit(manifest)
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def serving_problems() -> st.SearchStrategy[Problem]:
     """Traffic, tables and limits that bring every rule of serving into play."""
     return problems()
@@ -80,7 +100,7 @@ def starved_problems() -> st.SearchStrategy[Problem]:
 
 def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:
     """Tables in which only linear layers take time."""
-    from cluster.serving.linear_prices import linear_prices  # compiled: only for those who serve
+    from benchmarks.linear_prices import linear_prices  # compiled: only for those who serve
 
     return linear_prices(linear_ps, max_num_seqs, stage_class)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PACKAGES = ("corsair_sim", "cluster", "results", "topology", "workloads")
+PACKAGES = ("corsair_sim", "cluster", "corsair_common", "results", "topology", "workloads")
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -19,18 +19,15 @@ from dataclasses import dataclass
 from decimal import Decimal
 from math import prod
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Floats, Indices, Integers
 from topology.catalog.figures import nearest
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
-
-Indices: TypeAlias = npt.NDArray[np.int32]
-Integers: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 GB = 1 << 30
 SHAPES = ("Ring", "FullyConnected", "Switch")

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, ClassVar
 
+from corsair_common.files import write_bytes
 from topology.drawing import Box, Scene, make_scene
-from topology.files import write_bytes
 from topology.types import Graph, LinkKind, TopologyError
 
 FORMATS = (".svg", ".png")

@@ -7,7 +7,7 @@ from typing import Any
 
 import networkx as nx
 
-from topology.files import write_bytes
+from corsair_common.files import write_bytes
 from topology.topology_yaml import write_map
 from topology.types import Graph, LinkKind, NodeKind, TopologyError
 

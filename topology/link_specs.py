@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from corsair_common.units import PS_PER_S
 from topology.catalog import Hardware
 from topology.types import Link, LinkKind
 
@@ -110,7 +111,7 @@ def spine_cable(hardware: Hardware, nics_per_leaf: int) -> Cable:
 
 def picoseconds(time_s: float) -> int:
     """The whole number of picoseconds nearest to a latency."""
-    return round(time_s * 1e12)
+    return round(time_s * PS_PER_S)
 
 
 def _whole(kind: LinkKind, bandwidth: float, latency_ps: int, energy_j_per_bit: float) -> Cable:

@@ -13,9 +13,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Integers
 from topology.types import NodeKind, TopologyError
 
-Integers: TypeAlias = npt.NDArray[np.int64]
 Step: TypeAlias = tuple[int, str]
 """A link and where it leads."""
 LinkIds: TypeAlias = tuple[int, ...]

@@ -3,23 +3,29 @@
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Floats, Indices, Integers
 from topology.check import check_map, holder_of
 from topology.paths import LinkIds, Network, Step, SwitchPaths, find_paths
 from topology.scale_up import ScaleUp, find_scale_up
 from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
 
-Indices: TypeAlias = npt.NDArray[np.int32]
-Integers: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
-
 TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
 """What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""
-LEVELS = ("bridge", "pcie", "inter_switch", "ethernet", "spine")
+LEVELS = tuple(
+    kind.name.lower()
+    for kind in (
+        LinkKind.BRIDGE,
+        LinkKind.PCIE,
+        LinkKind.INTER_SWITCH,
+        LinkKind.ETHERNET,
+        LinkKind.SPINE,
+    )
+)
 """The levels of a map without a scale-up network, bottom-up."""
 _TOPS = (LinkKind.ETHERNET, LinkKind.SPINE)
 """Levels that every map has."""

@@ -2,9 +2,8 @@
 
 from typing import Any
 
+from corsair_common.units import PS_PER_S
 from topology.types import Graph, LinkKind, NodeKind
-
-PS_PER_S = 1e12
 
 
 def node_records(graph: Graph) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from corsair_common.units import PS_PER_S
 from topology.build import build_card, build_chiplet
 from topology.catalog import Hardware
 from topology.inventory import count_nodes
@@ -97,7 +98,7 @@ def _tier(
         joins=" - ".join(joined),
         links=copies * len(links) // 2,
         bandwidth_bytes_per_s=(min(rates), max(rates)),
-        latency_s=(min(times) / 1e12, max(times) / 1e12),
+        latency_s=(min(times) / PS_PER_S, max(times) / PS_PER_S),
         bandwidth_confidence=sure[0],
         latency_confidence=sure[1],
     )
@@ -130,6 +131,6 @@ def _distance(routes: Routes, relation: str, other: int) -> Distance:
         relation=relation,
         example=f"{routes.card_id[0]} - {routes.card_id[other]}",
         links=len(path),
-        latency_s=int(routes.latency_ps(0, other)) / 1e12,
+        latency_s=int(routes.latency_ps(0, other)) / PS_PER_S,
         bandwidth_bytes_per_s=float(routes.link_bandwidth_bytes_per_s[path].min()),
     )

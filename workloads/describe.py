@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from workloads.columns import Integers, Requests
+from corsair_common.units import PS_PER_S, Integers
 from workloads.prefix import chain
+from workloads.requests import Requests
 
-_PS_PER_S = 1e12
-_MINUTE_PS = 60 * 10**12
+_MINUTE_PS = 60 * int(PS_PER_S)
 _QUANTILES = (50, 90, 99)
 
 
@@ -50,8 +50,8 @@ def ideal_prefix_hit_rate(requests: Requests) -> float | None:
 def _rates(arrival_ps: Integers) -> dict[str, float | int | None]:
     span_ps = int(arrival_ps[-1] - arrival_ps[0])
     rates: dict[str, float | int | None] = {
-        "first_arrival_s": int(arrival_ps[0]) / _PS_PER_S,
-        "duration_s": span_ps / _PS_PER_S,
+        "first_arrival_s": int(arrival_ps[0]) / PS_PER_S,
+        "duration_s": span_ps / PS_PER_S,
         "mean_rate_per_s": None,
         "peak_rate_per_minute": None,
         "interarrival_cv": None,
@@ -59,7 +59,7 @@ def _rates(arrival_ps: Integers) -> dict[str, float | int | None]:
     }
     if span_ps:
         gaps = np.diff(arrival_ps).astype(np.float64)
-        rates["mean_rate_per_s"] = len(gaps) / (span_ps / _PS_PER_S)
+        rates["mean_rate_per_s"] = len(gaps) / (span_ps / PS_PER_S)
         rates["interarrival_cv"] = float(gaps.std() / gaps.mean())
         minutes = (arrival_ps - arrival_ps[0]) // _MINUTE_PS
         per_minute = np.unique(minutes, return_counts=True)[1]

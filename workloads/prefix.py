@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from workloads.columns import Integers, Requests, TraceError
+from corsair_common.units import Integers
+from workloads.requests import Requests, TraceError
 
 START = -1
 """The predecessor of a first block."""

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from workloads.columns import Requests, TraceError
 from workloads.prefix import SharedPrefix
+from workloads.requests import Requests, TraceError
 from workloads.synthetic import Arrivals, Gamma, Lengths, Measured, Quantiles, generate
 
 _LEVELS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0)

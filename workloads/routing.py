@@ -7,13 +7,10 @@ falls as the batch grows. Limits on a rank's tokens and group-limited routing ar
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
-Integers: TypeAlias = npt.NDArray[np.int64]
-Floats: TypeAlias = npt.NDArray[np.float64]
+from corsair_common.units import Floats, Integers
 
 DRAWS = 8
 """Independent batches that a table averages over."""

@@ -17,10 +17,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from workloads.columns import Integers, Requests, TraceError
+from corsair_common.units import PS_PER_S, Integers
+from workloads.requests import Requests, TraceError
 
 WINDOW_S = 600
-_PS_PER_S = 1e12
 _MOST_REQUESTS = 10**8
 _CHUNK = re.compile(r"chunk-(\d+)-dataset\.json$")
 
@@ -66,7 +66,7 @@ def generate_servegen(
     when, prompt, output = (np.concatenate(column) for column in zip(*parts, strict=True))
     order = np.argsort(when, kind="stable")
     return Requests(
-        arrival_ps=np.rint(when[order] * _PS_PER_S).astype(np.int64),
+        arrival_ps=np.rint(when[order] * PS_PER_S).astype(np.int64),
         prompt_tokens=prompt[order],
         output_tokens=output[order],
     )

@@ -1,17 +1,13 @@
 """Tensor shards: of one tensor on one card, or of a whole replica as columns."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from workloads.model import Model, Product, Tensor
-from workloads.model.tensors import merge_products
+from corsair_common.units import Integers
+from workloads.model import Model, Tensor
 from workloads.plan import Plan, check_plan, cut, stage_layers
-
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,21 +68,6 @@ def tensor_slice(tensor: Tensor, plan: Plan, position: int) -> Slice:
     elif tensor.split == "head":
         count = cut(tensor.count, parts, 1)[position]
     return Slice(count=count, k=k, n=n)
-
-
-def card_products(model: Model, layer: int, plan: Plan) -> tuple[Product, ...]:
-    """Return a layer's products as the fullest card of a tensor group does them.
-
-    That is the first card: parts that cannot be equal give it the remainder. An expert product
-    counts the experts that the card holds, each with whatever tokens are routed to it.
-    """
-    return merge_products(
-        [
-            replace(tensor, k=len(held.k), n=len(held.n), count=len(held.count))
-            for tensor in model.layer_tensors(layer)
-            for held in (tensor_slice(tensor, plan, 0),)
-        ]
-    )
 
 
 def stage_tensors(model: Model, plan: Plan) -> tuple[tuple[Tensor, ...], ...]:

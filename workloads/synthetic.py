@@ -9,15 +9,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from workloads.columns import MOST_TOKENS, Integers, Requests, TraceError
+from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.prefix import SharedPrefix, share_prefixes
+from workloads.requests import MOST_TOKENS, Requests, TraceError
 
-PS_PER_S = 1e12
 _LAST_PS = 9.2e18  # int64 picoseconds end here, after 106 days
-
-Floats = npt.NDArray[np.float64]
 
 
 class Arrivals(Protocol):

@@ -4,10 +4,8 @@ A file whose rows are not in order of time is sorted; rows of equal time keep th
 ``Requests.reordered`` counts those that stood too late.
 """
 
-import contextlib
 import difflib
 import math
-import os
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
@@ -15,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
-from workloads.columns import Integers, Requests, TraceError
+from corsair_common.files import reason, replacing
+from corsair_common.units import PS_PER_S, Integers
 from workloads.readers.detect import FORMATS as FORMATS
 from workloads.readers.detect import detect_form, named_form
 from workloads.readers.trace_format import ReadOptions, Rows, TraceFormat, take
 from workloads.readers.unit_notes import unit_notes
+from workloads.requests import Requests, TraceError
 
-PS_PER_S = 10**12
+_PS_PER_S = int(PS_PER_S)  # exact: fractions are taken of it
 _INT64_MAX = 2**63 - 1
 _SAFE = 2**62
-LONGEST_S = _INT64_MAX // PS_PER_S
+LONGEST_S = _INT64_MAX // _PS_PER_S
 """The last second that int64 picoseconds reach: 106 days."""
 
 _AS_IT_IS = ReadOptions()
@@ -67,7 +67,7 @@ def read_trace(  # noqa: PLR0913 - each is an option
     order, start = _cut(path, rows, np.argsort(rows.ticks, kind="stable"), start_s, duration_s)
     kept = take(rows, order[:limit])
     start, moved = _within_clock(kept, start, rate)
-    ps_per_tick = Fraction(PS_PER_S, rows.ticks_per_s)
+    ps_per_tick = Fraction(_PS_PER_S, rows.ticks_per_s)
     return Requests(
         arrival_ps=_rescaled(kept.ticks - start, ps_per_tick / rate, str(path)),
         prompt_tokens=kept.prompt_tokens,
@@ -85,19 +85,11 @@ def write_trace(requests: Requests, path: str | Path) -> None:
     """Write our own Parquet: whole or not at all, over whatever stood there."""
     from workloads.readers.parquet import write_parquet
 
-    path = Path(path)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        write_parquet(part, requests)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path) as file:
+            write_parquet(file, requests)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise TraceError(f"cannot write {path}: {why}") from None
-    finally:
-        with contextlib.suppress(OSError):  # what is to be reported is why the write failed
-            part.unlink()
+        raise TraceError(f"cannot write {path}: {reason(error)}") from None
 
 
 def detect_format(path: str | Path, options: ReadOptions = _AS_IT_IS) -> str:
@@ -197,7 +189,7 @@ def _cut(
 def _within_clock(kept: Rows, start: int, rate: Fraction) -> tuple[int, tuple[str, ...]]:
     """Start at the first kept request where the clock, but not the span, is too long for a run."""
     first, last = int(kept.ticks[0]), int(kept.ticks[-1])
-    most = Fraction(_INT64_MAX, PS_PER_S) * kept.ticks_per_s * rate
+    most = Fraction(_INT64_MAX, _PS_PER_S) * kept.ticks_per_s * rate
     if last - start < most or last - first >= most:
         return start, ()
     seconds = (first - start) / kept.ticks_per_s
@@ -210,8 +202,9 @@ def _rescaled(times: Integers, factor: Fraction, whose: str) -> Integers:
     last = int(times[-1]) * factor.numerator // factor.denominator
     if last >= _INT64_MAX:
         raise TraceError(
-            f"{whose}: the last request arrives {Decimal(last // PS_PER_S):.7g} s after the start, "
-            f"a run holds {LONGEST_S} s (106 days): cut the trace with start_s and duration_s"
+            f"{whose}: the last request arrives {Decimal(last // _PS_PER_S):.7g} s after the "
+            f"start, a run holds {LONGEST_S} s (106 days): cut the trace with start_s and "
+            "duration_s"
         )
     over, under = factor.numerator, factor.denominator
     # A factor of many digits would overflow int64: the same lines then run on Python's integers.

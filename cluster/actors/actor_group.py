@@ -1,49 +1,46 @@
-"""The group of Ray actors of one run: one placement bundle per server; lost actors are
-restarted."""
+"""The group of Ray actors of one run: one placement bundle per server; Ray restarts lost actors.
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+Calls are repeated by Ray until they have an answer, in any order and perhaps twice. So what an
+actor is called for either depends on nothing but its arguments, or carries a number by which a
+repeated or late call is known (``cluster.actors.worker``).
+"""
+
+import os
+import sys
+from collections import defaultdict, deque
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, ClassVar, Protocol, TypeAlias
+from itertools import islice
+from typing import Any, ClassVar, TypeAlias
 
 import ray
-from ray.exceptions import (
-    NodeDiedError,
-    ObjectLostError,
-    OutOfMemoryError,
-    RayActorError,
-    RayTaskError,
-    WorkerCrashedError,
-)
+from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.util.placement_group import placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from cluster.actors.import_guard import block_pandas
+from cluster.actors.code_version import code_version
 from cluster.actors.placement import Packing
 
 Ref: TypeAlias = Any
 """``ray.ObjectRef``, whose stubs know nothing of what it refers to."""
 
+Call: TypeAlias = tuple[int, Ref]
+"""An actor and the reference of its answer."""
+
 SLOW_S = 1.5
-"""Who has to wait longer than this is told why."""
+"""A longer wait is explained by a notice."""
 
 REBUILDS = 3
-"""So often a card's actor is made anew; the next loss ends the run."""
-
-FRUITLESS = 3
-"""So often in a row something may be lost though no actor is."""
+"""So often Ray restarts an actor; the next loss ends the run."""
 
 PLACING_S = 120.0
 """If no actor comes up within this, there is no node that can take one."""
 
-RETRY_S = 0.5
-"""Pause before an actor that did not come up is started again."""
+AHEAD = 2
+"""Calls of ``in_order`` that are under way at one time."""
 
 BUNDLE = {"CPU": 0.001}
 """A bundle must ask for something; the actors themselves ask for nothing."""
-
-LOSSES = (RayActorError, ObjectLostError, NodeDiedError, WorkerCrashedError, OutOfMemoryError)
 
 
 class CardLostError(RuntimeError):
@@ -58,62 +55,47 @@ class ActorGroupError(RuntimeError):
     exit_code: ClassVar[int] = 3
 
 
-class Lost(Exception):  # noqa: N818 - no error: work that has to be done again
-    """A process or an object on the way has gone; what was asked for must be asked again."""
+class ObjectsLostError(ActorGroupError):
+    """Ray has lost an argument or an answer and cannot make it again."""
 
 
-class Worker(Protocol):
-    """A share of some cards: what is asked of it is one of its methods."""
+class WithoutPandas:
+    """A finder by which pandas is not installed.
 
-    def version(self) -> str:
-        """What must be equal in all processes of a run for its bits to be so."""
+    Arrow imports it where it finds it: 43 MB and a quarter of a second of every actor.
+    """
 
-
-WorkerState: TypeAlias = Callable[[Sequence[Any]], Worker]
-"""Makes the share of some cards from their descriptions, of which the actor group reads only
-``name``."""
+    @staticmethod
+    def find_spec(name: str, _path: object = None, _target: object = None) -> None:
+        """Refuse pandas; of others, know nothing."""
+        if name == "pandas":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 class CardActor:
-    """The shell around the share of some cards."""
+    """The shell around what is kept for some cards.
 
-    def __init__(self, share: WorkerState, cards: Sequence[Any]) -> None:
-        block_pandas()
-        self._share = share(cards)
-
-    def node(self) -> str:
-        return str(ray.get_runtime_context().get_node_id())
-
-    def do(self, method: str, *args: object) -> Any:
-        """Have the share do something."""
-        return getattr(self._share, method)(*args)
-
-
-def fetch(ref: Ref) -> Any:
-    """Wait for an answer.
-
-    Raises
-    ------
-    Lost
-        It cannot come any more.
-    ActorGroupError
-        The actor cannot even be made: corsair-sim is not installed there, most likely.
-    Exception
-        Whatever the work itself has raised.
+    Answers come with the process that they come from: another one than before has been restarted.
     """
-    try:
-        return ray.get(ref)
-    except RayTaskError as error:
-        if isinstance(error.cause, LOSSES):
-            raise Lost from error
-        raise error.cause from None
-    except RayActorError as error:
-        if "creation task" in str(error):
-            reason = str(error).strip().splitlines()[-1].strip()
-            raise ActorGroupError(f"a card's actor cannot be made on its node: {reason}") from error
-        raise Lost from error
-    except LOSSES as error:
-        raise Lost from error
+
+    def __init__(self, make: Callable[[Sequence[Any]], Any], cards: Sequence[Any]) -> None:
+        sys.meta_path.insert(0, WithoutPandas)
+        self._process = str(ray.get_runtime_context().get_node_id()), os.getpid()
+        self._state = make(cards)
+
+    def call(self, function: Callable[..., Any], *args: object) -> tuple[object, Any]:
+        """Call a function of its arguments alone."""
+        return self._process, function(*args)
+
+    def do(self, method: str, *args: object) -> tuple[object, Any]:
+        """Call a method of what is kept."""
+        return self._process, getattr(self._state, method)(*args)
+
+    @ray.method(num_returns=2)
+    def window(self, *args: object) -> tuple[tuple[object, Any], Any]:
+        """Run a part on; the log, which others want, is an answer of its own."""
+        progress, log = self._state.window(*args)
+        return (self._process, progress), log
 
 
 class ActorGroup:
@@ -122,27 +104,30 @@ class ActorGroup:
     def __init__(
         self,
         packing: Packing,
-        share: WorkerState,
+        make: Callable[[Sequence[Any]], object],
         cards: Mapping[int, Any],
         notice: Callable[[str], None],
         *,
         at_once: int,
     ) -> None:
+        """Reserve room; ``make`` makes of its cards what an actor keeps from call to call.
+
+        Of the cards, only ``name`` is read here.
+        """
         self.packing = packing
-        self._share = share
-        self.cards: list[tuple[Any, ...]] = [
-            tuple(cards[card] for card in hosted) for hosted in packing.actors
-        ]
+        self.cards = [tuple(cards[card] for card in hosted) for hosted in packing.actors]
         """By actor."""
         self.at_once = at_once
         """Parts of a run that are worth running at the same time."""
+        self.losses = 0
+        """Restarts of actors so far that have shown in an answer."""
+        self.nodes: list[str] = []
+        """Where each actor was started."""
+        self._make = make
         self._notice = notice
-        self._rebuilt = [0] * len(self.cards)
-        self._fruitless = 0
+        self._processes: list[set[object]] = [set() for _ in self.cards]
         self._group = placement_group([BUNDLE] * (1 + max(packing.bundles)), strategy="SPREAD")
         self._actors: list[Any] = []
-        self._leaders: list[int] = []
-        self._homes: list[str] = []
 
     def __len__(self) -> int:
         return len(self.cards)
@@ -154,94 +139,34 @@ class ActorGroup:
                 f"the Ray cluster has no room for {self._group.bundle_count} servers of cards: no "
                 f"node with a free CPU within {PLACING_S:.0f} s"
             )
-        self._actors = [self._make(actor) for actor in range(len(self))]
-        self._renew()
-        nodes = [fetch(actor.node.remote()) for actor in self._actors]
-        versions = [fetch(self.ask(actor, "version")) for actor in range(len(self))]
-        own = self._share([]).version()
-        others = sorted({node for node, v in zip(nodes, versions, strict=True) if v != own})
-        if others:
-            raise ActorGroupError(
-                f"another version of corsair-sim runs on node {others[0]}: install the same one "
-                "on all nodes of the Ray cluster"
-            )
-        self._homes = nodes
-        self._leaders = [nodes.index(node) for node in dict.fromkeys(nodes)]
-        return len(self._leaders)
+        self._actors = [self._start(actor) for actor in range(len(self))]
+        refs = [actor.call.remote(_where) for actor in self._actors]
+        late = refs
+        while late:  # many actors may take minutes, but one after the other comes up
+            come, late = ray.wait(late, num_returns=1, timeout=PLACING_S)
+            if not come:
+                raise ActorGroupError(
+                    f"{len(late)} of {len(self)} actors have found no node within {PLACING_S:.0f} s"
+                )
+        for answer in enumerate(refs):
+            node, version = self.fetch(*answer)
+            if version != code_version():
+                raise ActorGroupError(
+                    f"another version of corsair-sim runs on node {node}: install the same one on "
+                    "all nodes of the Ray cluster"
+                )
+            self.nodes.append(node)
+        return len(set(self.nodes))
 
-    def home(self, actor: int) -> str:
-        """The node on which an actor was started."""
-        return self._homes[actor]
-
-    def lead(self, method: str, *args: object) -> None:
-        """Have one actor of each node do something before the others; it may be slow."""
-        refs = [self.ask(actor, method, *args) for actor in self._leaders]
-        _, slow = ray.wait(refs, num_returns=len(refs), timeout=SLOW_S)
-        if slow:
-            self._notice("compiling the engine, once per node, about half a minute")
-        for ref in refs:
-            with suppress(Lost):  # the others then compile for themselves
-                fetch(ref)
-
-    def ask(self, actor: int, method: str, *args: object, answers: int = 1) -> Any:
-        """Have an actor do something; the reference of its answer, or of several."""
-        return self._actors[actor].do.options(num_returns=answers).remote(method, *args)
-
-    def price(self, inputs: object, jobs: Sequence[Any], cards: Sequence[int]) -> list[Any]:
-        """Have each job priced by the actor of the card beside it, which has such work, once."""
-        shared = ray.put(inputs)
-        todo: dict[int, list[int]] = defaultdict(list)
-        for number, card in enumerate(cards):
-            todo[self.actor_of(card)].append(number)
-        done: dict[int, Any] = {}
-        while todo:
-            refs = {
-                actor: self.ask(actor, "price", shared, [jobs[number] for number in numbers])
-                for actor, numbers in todo.items()
-            }
-            for actor, ref in refs.items():
-                with suppress(Lost):
-                    done |= zip(todo[actor], fetch(ref), strict=True)
-                    del todo[actor]
-            if todo:
-                self.mend()
-        return [done[number] for number in range(len(jobs))]
-
-    def actor_of(self, card: int) -> int:
-        """The actor that hosts a card (its index in the map)."""
-        return self.packing.handles[card].actor
-
-    def mend(self) -> set[int]:
-        """Something was lost: make every lost actor anew; return which they were.
-
-        Raises
-        ------
-        CardLostError
-            One has been lost too often.
-        ActorGroupError
-            There is no room for one any more, or again and again it was none of the actors.
-        """
-        lost = self._renew()
-        self._fruitless = 0 if lost else self._fruitless + 1
-        if self._fruitless > FRUITLESS:
-            raise ActorGroupError("Ray loses objects again and again: look into its logs")
-        return lost
-
-    def _renew(self) -> set[int]:
-        lost = self._silent(range(len(self)))
-        for actor in sorted(lost):
-            self._count(actor)
-            self._replace(actor)
-        deadline = time.monotonic() + PLACING_S
-        waiting = self._silent(lost)
-        while waiting:  # started on a node that has gone, of which Ray did not know yet
-            if time.monotonic() > deadline:
-                raise ActorGroupError(self._homeless(len(waiting)))
-            time.sleep(RETRY_S)
-            for actor in sorted(waiting):
-                self._replace(actor)
-            waiting = self._silent(waiting)
-        return lost
+    def _start(self, actor: int) -> Any:
+        place = PlacementGroupSchedulingStrategy(
+            placement_group=self._group,
+            placement_group_bundle_index=self.packing.bundles[actor],
+        )
+        remote: Any = ray.remote(num_cpus=0, max_restarts=REBUILDS, max_task_retries=-1)(CardActor)
+        return remote.options(scheduling_strategy=place, name=None).remote(
+            self._make, self.cards[actor]
+        )
 
     def release(self) -> None:
         """Let the actors and their bundles go."""
@@ -251,52 +176,123 @@ class ActorGroup:
         with suppress(Exception):
             remove_placement_group(self._group)
 
-    def _silent(self, actors: Iterable[int]) -> set[int]:
-        """Those of the actors that are lost; waits for those that are starting."""
-        refs = {actor: self._actors[actor].node.remote() for actor in actors}
-        if not refs:
-            return set()
-        late = list(refs.values())
-        while late:  # many actors may take minutes, but one after the other comes up
-            come, late = ray.wait(late, num_returns=1, timeout=PLACING_S)
-            if not come:
-                raise ActorGroupError(self._homeless(len(late)))
-        return {actor for actor, ref in refs.items() if not _answers(ref)}
+    def actor_of(self, card: int) -> int:
+        """The actor that hosts a card (its index in the map)."""
+        return self.packing.actor_of[card]
 
-    def _homeless(self, actors: int) -> str:
-        return f"{actors} of {len(self)} actors have found no node within {PLACING_S:.0f} s"
+    def call(self, actor: int, function: Callable[..., Any], *args: object) -> Call:
+        """Have an actor call a function, which depends on nothing but its arguments."""
+        return actor, self._actors[actor].call.remote(function, *args)
 
-    def _make(self, actor: int) -> Any:
-        place = PlacementGroupSchedulingStrategy(
-            placement_group=self._group,
-            placement_group_bundle_index=self.packing.bundles[actor],
+    def do(self, actor: int, method: str, *args: object) -> Call:
+        """Have an actor call a method of what it keeps."""
+        return actor, self._actors[actor].do.remote(method, *args)
+
+    def window(self, actor: int, *args: object) -> tuple[Call, Ref]:
+        """Have an actor run a part on; its answer, and the reference of the log."""
+        progress, log = self._actors[actor].window.remote(*args)
+        return (actor, progress), log
+
+    def first(self, refs: Collection[Ref]) -> Ref:
+        """Wait for the first of these answers, as long as the nodes have room for the actors."""
+        while True:
+            come, _ = ray.wait(list(refs), num_returns=1, timeout=PLACING_S)
+            if come:
+                return come[0]
+            if not self._group.wait(1.0):
+                raise ActorGroupError(f"a lost actor has found no node within {PLACING_S:.0f} s")
+
+    def fetch(self, actor: int, ref: Ref) -> Any:
+        """Wait for an answer.
+
+        Raises
+        ------
+        CardLostError
+            The actor has been lost too often.
+        ActorGroupError
+            It cannot be made (is corsair-sim installed there?) or has no room; or objects are lost.
+        Exception
+            What the work itself has raised.
+        """
+        self.first([ref])
+        try:
+            process, answer = ray.get(ref)
+        except RayTaskError as error:
+            if isinstance(error.cause, RayError):
+                raise ObjectsLostError(f"Ray has lost an object: {_line(error, 0)}") from error
+            raise error.cause from None
+        except RayActorError as error:
+            raise self._ended(actor, error) from error
+        except RayError as error:
+            raise ObjectsLostError(f"Ray has lost an object: {_line(error, 0)}") from error
+        self._note(actor, process)
+        return answer
+
+    def lead(self, function: Callable[..., Any], *args: object) -> None:
+        """Have one actor of each node do something before the others; it may be slow."""
+        calls = [
+            self.call(self.nodes.index(node), function, *args) for node in dict.fromkeys(self.nodes)
+        ]
+        refs = [ref for _, ref in calls]
+        if ray.wait(refs, num_returns=len(refs), timeout=SLOW_S)[1]:
+            self._notice("compiling the engine, once per node, about half a minute")
+        for call in calls:
+            self.fetch(*call)
+
+    def price(
+        self,
+        pricing: Callable[[Any, Sequence[Any]], Sequence[Any]],
+        inputs: object,
+        jobs: Sequence[Any],
+        cards: Sequence[int],
+    ) -> list[Any]:
+        """Have each job priced by the actor of the card beside it, which has such work, once."""
+        shared = ray.put(inputs)
+        numbers: dict[int, list[int]] = defaultdict(list)
+        for number, card in enumerate(cards):
+            numbers[self.actor_of(card)].append(number)
+        calls = [
+            self.call(actor, pricing, shared, [jobs[number] for number in own])
+            for actor, own in numbers.items()
+        ]
+        done: dict[int, Any] = {}
+        for call in calls:
+            done |= zip(numbers[call[0]], self.fetch(*call), strict=True)
+        return [done[number] for number in range(len(jobs))]
+
+    def in_order(self, calls: Iterable[Call]) -> Iterator[Any]:
+        """Answers one after the other; calls are drawn, and so begun, only AHEAD of them."""
+        drawn = iter(calls)
+        coming = deque(islice(drawn, AHEAD))
+        while coming:
+            yield self.fetch(*coming.popleft())
+            coming.extend(islice(drawn, 1))
+
+    def _note(self, actor: int, process: object) -> None:
+        """Say that an actor was lost if its answer comes from a new process."""
+        known = self._processes[actor]
+        if known and process not in known:
+            self.losses += 1
+            self._notice(f"ray: card {self._names(actor)} was lost; its work is done again")
+        known.add(process)
+
+    def _ended(self, actor: int, error: RayActorError) -> Exception:
+        if "creation task" in str(error):
+            return ActorGroupError(f"a card's actor cannot be made on its node: {_line(error, -1)}")
+        return CardLostError(
+            f"the process of card {self._names(actor)} was lost {REBUILDS + 1} times: look for the "
+            "reason in Ray's logs on its node (out of memory?)"
         )
-        remote: Any = ray.remote(num_cpus=0, max_restarts=0)(CardActor)
-        return remote.options(scheduling_strategy=place, name=None).remote(
-            self._share, self.cards[actor]
-        )
 
-    def _count(self, actor: int) -> None:
-        """Note that an actor is lost, and give up if it was so too often."""
-        cards = self.cards[actor]
-        names = cards[0].name + (f" (and {len(cards) - 1} more)" if len(cards) > 1 else "")
-        if self._rebuilt[actor] == REBUILDS:
-            raise CardLostError(
-                f"the process of card {names} was lost {REBUILDS + 1} times: look for the reason "
-                "in Ray's logs on its node (out of memory?)"
-            )
-        self._rebuilt[actor] += 1
-        self._notice(f"ray: card {names} was lost; its work is done again")
-
-    def _replace(self, actor: int) -> None:
-        with suppress(Exception):
-            ray.kill(self._actors[actor], no_restart=True)
-        self._actors[actor] = self._make(actor)
+    def _names(self, actor: int) -> str:
+        first, *others = self.cards[actor]
+        return str(first.name) + (f" (and {len(others)} more)" if others else "")
 
 
-def _answers(ref: Ref) -> bool:
-    try:
-        fetch(ref)
-    except Lost:
-        return False
-    return True
+def _where() -> tuple[str, str]:
+    """The node that this process runs on and its version of the code."""
+    return str(ray.get_runtime_context().get_node_id()), code_version()
+
+
+def _line(error: Exception, number: int) -> str:
+    return str(error).strip().splitlines()[number].strip()

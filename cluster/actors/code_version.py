@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
-ROOMS = ("cluster", "results", "topology", "workloads")
+ROOMS = ("cluster", "corsair_common", "results", "topology", "workloads")
 LIBRARIES = ("numba", "numpy", "pyarrow")
 
 

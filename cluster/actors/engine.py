@@ -1,41 +1,59 @@
-"""The engine of ``serve --engine ray``: the same run as in one process, on the cards' actors.
+"""The engines of ``serve --engine ray`` and ``replay --engine ray``: the same runs as in one
+process, on the cards' actors.
 
 Nothing here imports Ray before it is connected to (see ``session``).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from cluster.actors.session import ActorSession
-from cluster.actors.worker import WorkerState
-from cluster.perf_model.card import cards_of
-from cluster.scenario.resolve import Resolved
+from cluster.perf_model.attention import ATTENTION, WIDTH, layer_products
+from cluster.perf_model.card import Card, cards_of
+from cluster.perf_model.prices import PriceInputs, price_stages
+from cluster.perf_model.prices.program import RowJob, RowPrice, price_rows
+from cluster.replay.interface import Observer as ReplayObserver
+from cluster.replay.op_tables import Seat, encoded_ops
+from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
+from cluster.replay.tables import by_card, card_ops, seats_of, seats_on
+from cluster.scenario.resolve import Resolved, ResolvedReplay
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
-from cluster.serving.run import Machine, Outcome, lay_out, max_bins, priced
-from cluster.serving.tables import Columns, card_parts
+from cluster.serving.run import Machine, MapOf, Outcome, lay_out, priced
+from cluster.serving.tables import Columns, card_parts, rank_columns
+from results.remote_parts import Encoded
+
+if TYPE_CHECKING:
+    from cluster.actors.actor_group import ActorGroup
 
 
 class RayEngine:
     """Prices, runs and accounts on actors; each method gives what its local counterpart gives."""
 
+    _actor_group: "ActorGroup"
+    """Of the machine that has been assembled."""
+
     def __init__(self, actor_session: ActorSession) -> None:
         self._actor_session = actor_session
-        self._closed: set[int] = set()
 
     def beside(self) -> "RayEngine":
-        """Another one on the same Ray, for the other pool; it is closed with this one."""
-        return RayEngine(self._actor_session.beside())
+        """Another one on the same Ray, for the other pool."""
+        return RayEngine(self._actor_session)
 
-    def assemble(self, resolved: Resolved) -> Machine:
+    def assemble(self, resolved: Resolved, mapped: MapOf | None = None) -> Machine:
         """Lay the machine out, create an actor for every card that has a rank, and price it."""
-        layout = lay_out(resolved)  # what does not fit is refused before anything is started
+        from cluster.actors.worker import WorkerState
+
+        layout = lay_out(resolved, mapped)  # before anything is started: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
-        actor_group = self._actor_session.create_actors(WorkerState, cards, servers)
+        self._actor_group = self._actor_session.create_actors(cards, servers, WorkerState)
         return priced(
             layout,
-            lambda inputs, jobs: actor_group.price(
-                inputs, jobs, [int(job.cards[0]) for job in jobs]
+            lambda inputs, jobs: self._actor_group.price(
+                price_stages, inputs, jobs, [int(job.cards[0]) for job in jobs]
             ),
         )
 
@@ -51,22 +69,86 @@ class RayEngine:
         """Serve the requests; every card accounts for its own time."""
         from cluster.actors.executor import Executor
 
-        execute = Executor(
-            self._actor_session.actor_group,
+        return Executor(
+            self._actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
-            max_bins=max_bins(resolved),
+            max_bins=resolved.scenario.store.most_bins,
             begin_ps=resolved.begin_ps,
             observer=observer,
             on_steps=on_steps,
-        )
-        outcome = execute.outcome()
-        self._closed = execute.closed
-        return outcome
+        ).outcome()
 
     def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
         """One part per card, in card order, from the card's own actor."""
-        from cluster.actors.remote_tables import ColumnSource
+        actor_group, pool = self._actor_group, machine.fit.pool
+        calls = (actor_group.do(actor, "columns", pool) for actor in range(len(actor_group)))
+        answers = enumerate(actor_group.in_order(calls))
+        current, columns = next(answers)
 
-        source = ColumnSource(self._actor_session.actor_group, self._closed, machine, outcome)
-        return card_parts(machine, outcome, source.of)
+        def columns_of(card: Card) -> Columns:
+            nonlocal current, columns
+            while current != actor_group.actor_of(card.index):  # actors are in the order of cards
+                current, columns = next(answers)
+            place = (card.replica, card.stage)
+            if place not in columns:  # its actor was lost, but what it has booked is here
+                columns[place] = rank_columns(outcome.bins, *place, pool)
+            own: Columns = columns[place]
+            return own
+
+        return card_parts(machine, outcome, columns_of)
+
+
+class RayReplayEngine:
+    """Prices and encodes on actors; each method gives what its local counterpart gives."""
+
+    _actor_group: "ActorGroup"
+    """Of the machine that has been assembled."""
+
+    def __init__(self, actor_session: ActorSession) -> None:
+        self._actor_session = actor_session
+
+    def assemble(self, resolved: ResolvedReplay) -> ReplayMachine:
+        """Lay the machine out, create an actor for every card that has a rank, and price it.
+
+        What cannot be laid out is refused before anything is started.
+        """
+        machine = assemble_replay(resolved, self._price)
+        if resolved.planned is None:  # its operations bring their times or sizes along
+            self._create_actors(seats_of(machine))
+        return machine
+
+    def execute(
+        self,
+        resolved: ResolvedReplay,
+        machine: ReplayMachine,
+        *,
+        observer: ReplayObserver | None = None,
+    ) -> ReplayOutcome:
+        """Run the program here: all ranks share one network, so that it is one part."""
+        return run_replay(resolved, machine, observer=observer)
+
+    def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Encoded]:
+        """One part per card that has a rank, in card order, from the card's own actor."""
+        actor_group, seats = self._actor_group, seats_of(machine)
+        return actor_group.in_order(
+            actor_group.call(
+                actor_group.actor_of(seats[rank].index),
+                encoded_ops,
+                seats[rank],
+                card_ops(machine, outcome, rank),
+            )
+            for rank in by_card(seats)
+        )
+
+    def _price(self, inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
+        self._create_actors(seats_on(inputs.routes, inputs.cards.ravel()))
+        self._actor_group.lead(
+            layer_products, np.zeros(1, ATTENTION), np.zeros((0, WIDTH), np.int64)
+        )
+        return self._actor_group.price(price_rows, inputs, jobs, [job.card(inputs) for job in jobs])
+
+    def _create_actors(self, seats: Sequence[Seat]) -> None:
+        cards = {seat.index: seat for seat in sorted(seats, key=lambda seat: seat.index)}
+        servers = {index: seat.server for index, seat in cards.items()}
+        self._actor_group = self._actor_session.create_actors(cards, servers)

@@ -7,21 +7,14 @@ import numpy as np
 
 from cluster.perf_model.tables import Integers, PriceTables
 from cluster.serving.admission_limits import refused
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served, Status, chosen
+from cluster.serving.interface import NEVER, Arrivals, Limits, Served, chosen
+from corsair_common.names import Status
 
 SEPARABLE = ("round_robin", "random")
 """Routers that look at no replica's state."""
 
-PER_REQUEST = (
-    "arrival_ps",
-    "first_scheduled_ps",
-    "first_token_ps",
-    "finish_ps",
-    "replica",
-    "slot",
-    "preemptions",
-    "cached_tokens",
-    "status",
+PER_REQUEST = tuple(
+    field.name for field in fields(Served) if field.name not in ("itl_count", "end_ps")
 )
 """Columns of ``Served`` with a row per request."""
 
@@ -71,9 +64,12 @@ def routed(arrivals: Arrivals, limits: Limits, replicas: int) -> Integers:
 def problem_of(
     part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits
 ) -> tuple[Arrivals, PriceTables, Limits]:
-    """Return what an engine needs to run one part of one replica alone."""
-    own = replace(chosen(arrivals, part.requests), router_choice=np.empty(0, np.int64))
-    return own, prices_of(prices, part.replicas), replace(limits, router="round_robin")
+    """Return what an engine needs to run a part alone: all of a run, or one of its replicas."""
+    own, own_prices = chosen(arrivals, part.requests), prices_of(prices, part.replicas)
+    if len(part.replicas) == prices.replicas:
+        return own, own_prices, limits
+    own = replace(own, router_choice=np.empty(0, np.int64))
+    return own, own_prices, replace(limits, router="round_robin")
 
 
 def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
@@ -83,7 +79,7 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
     compiled a second time; these are not.
     """
     classes, numbers = np.unique(prices.stage_class[replicas], return_inverse=True)
-    whole = ("stage_class", "return_ps", "kinds", "ahead", "host_ps")
+    whole = ("stage_class", "return_ps", "kinds", "bounds", "far_bound", "ahead", "host_ps")
     per_class = {
         field.name: getattr(prices, field.name)[classes]
         for field in fields(prices)
@@ -104,9 +100,8 @@ def joined(parts: Sequence[Part], served: Sequence[Served], arrivals: Arrivals) 
     for part, own in zip(parts, served, strict=True):
         for name, column in columns.items():
             column[part.requests] = getattr(own, name)
-        if len(parts) > 1:
-            accepted = own.replica != NEVER
-            columns["replica"][part.requests[accepted]] = part.replicas[0]
+        accepted = own.replica != NEVER
+        columns["replica"][part.requests[accepted]] = part.replicas[own.replica[accepted]]
     return Served(
         **columns,
         itl_count=np.sum([own.itl_count for own in served], axis=0),

@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar
 
-CardsPerActor: TypeAlias = int | Literal["auto"]
+from cluster.scenario.engine_names import CardsPerActor
 
 FEW_ACTORS = 8
 """So many actors start in seconds on any machine."""
@@ -22,17 +22,6 @@ class PackingError(ValueError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CardHandle:
-    """Where a card is to be found."""
-
-    card: int
-    """Index in the map."""
-    actor: int
-    index: int
-    """Among the cards of its actor."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Packing:
     """Cards to actors, actors to bundles; a bundle stays together on one node."""
 
@@ -41,8 +30,8 @@ class Packing:
     """The cards of each actor; actor after actor they stand in the order of the map."""
     bundles: tuple[int, ...]
     """[actor] the bundle that it belongs to: that of the server of its first card."""
-    handles: dict[int, CardHandle]
-    """By card."""
+    actor_of: dict[int, int]
+    """By card (its index in the map)."""
 
 
 def auto_cards_per_actor(cards: int, cpus: float) -> int:
@@ -86,11 +75,7 @@ def pack(servers: Mapping[int, int], cards_per_actor: CardsPerActor, *, cpus: fl
         cards_per_actor=each,
         actors=tuple(tuple(cards) for cards in actors),
         bundles=tuple(numbers[home] for home in homes),
-        handles={
-            card: CardHandle(card=card, actor=actor, index=index)
-            for actor, cards in enumerate(actors)
-            for index, card in enumerate(cards)
-        },
+        actor_of={card: actor for actor, cards in enumerate(actors) for card in cards},
     )
 
 

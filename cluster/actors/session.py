@@ -1,22 +1,144 @@
 """Starts or joins Ray, creates the actors, and releases both on exit.
 
-Ray reads its environment when it is imported, so nothing here imports it before ``connected`` has
-set that up: what needs it is imported inside functions.
+Ray reads its environment when it is imported (see ``_PRIVATE``), so nothing here imports it before
+``connected`` has set that up: what needs it is imported inside functions.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Self
+import os
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from cluster.actors.connect import Session, connected
-from cluster.actors.placement import CardsPerActor, Packing, check_cards_per_actor, pack
+from cluster.actors.placement import check_cards_per_actor, pack
+from cluster.scenario.engine_names import CardsPerActor
 
 if TYPE_CHECKING:
-    from cluster.actors.actor_group import ActorGroup, WorkerState
+    from cluster.actors.actor_group import ActorGroup
+
+REACHABLE_S = 5.0
+"""A Ray whose port does not answer within this is not there: Ray itself would try for minutes, and
+then end the process."""
+
+STORE_BYTES = 256 * 2**20
+STORE_BYTES_PER_CPU = 32 * 2**20
+"""Object store of a private Ray: three windows of the log of each part that runs, never more."""
+
+_QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning about accelerators per actor
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # a lost answer that nobody needs any more
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # else Ray writes about lost workers to our stdout
+}
+_PRIVATE = {
+    # Ray listens on all interfaces unless its "clusters" are off; read when ray is imported.
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "RAY_worker_niceness": "0",  # Ray's own 15 starves workers beside anything else that runs
+}
+
+
+class RayStartError(RuntimeError):
+    """Ray cannot be started or joined; says why."""
+
+    exit_code: ClassVar[int] = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """A Ray that this process is connected to."""
+
+    cpus: float
+    """Of the whole cluster."""
+    private: bool
+
+
+@contextmanager
+def connected(address: str | None = None) -> Iterator[Session]:
+    """Join the Ray at ``address`` (``auto``: one that runs on this machine), else start our own.
+
+    A Ray that this process already uses is used as it is. Our own listens on 127.0.0.1 and is gone
+    with all its processes when the block ends; another one goes on running.
+
+    Raises
+    ------
+    RayStartError
+        There is no such Ray, or ours does not start.
+    """
+    with _environment(_QUIET) if address else private_environment():
+        import ray
+
+        ours = not ray.is_initialized()
+        try:
+            if ours:
+                _initialise(ray, address)
+            yield _session(ray, private=ours and address is None)
+        finally:
+            if ours:
+                ray.shutdown()
+
+
+def _session(ray: Any, *, private: bool) -> Session:
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    cpus = sum(node["Resources"].get("CPU", 0.0) for node in alive)
+    return Session(cpus=cpus, private=private)
+
+
+def _initialise(ray: Any, address: str | None) -> None:
+    """Connect, whatever Ray raises made one clear line."""
+    own = {
+        "address": "local",  # even where RAY_ADDRESS names another, or another runs here
+        "include_dashboard": False,
+        "object_store_memory": STORE_BYTES + STORE_BYTES_PER_CPU * (os.cpu_count() or 1),
+    }
+    try:
+        _check_reachable(address)
+        joining = {"address": address}
+        ray.init(
+            log_to_driver=False, logging_level="ERROR", **(own if address is None else joining)
+        )
+    except (Exception, SystemExit) as error:
+        with suppress(Exception):
+            ray.shutdown()
+        what = "start Ray" if address is None else f"join the Ray at {address}"
+        raise RayStartError(f"cannot {what}: {_reason(error)}") from error
+
+
+def _check_reachable(address: str | None) -> None:
+    """Open and close a connection to ``host:port``; other forms are for Ray to judge."""
+    host, colon, port = (address or "").rpartition(":")
+    if not colon or "/" in host or not port.isdigit():
+        return
+    socket.create_connection((host.strip("[]"), int(port)), REACHABLE_S).close()
+
+
+def _reason(error: BaseException) -> str:
+    """Return the first line of what Ray says, or what sort of error it is."""
+    lines = str(error).strip().splitlines()
+    return f"{lines[0] if lines else 'no reason given'} ({type(error).__name__})"
+
+
+def private_environment() -> AbstractContextManager[None]:
+    """Variables for a Ray of our own: on loopback only, and quiet."""
+    return _environment(_QUIET | _PRIVATE)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Set what the user has not set, and take it back at the end."""
+    ours = {name: value for name, value in variables.items() if name not in os.environ}
+    os.environ.update(ours)
+    try:
+        yield
+    finally:
+        for name in ours:
+            os.environ.pop(name, None)
 
 
 class ActorSession:
-    """What was asked of Ray, and what has been opened for it."""
+    """One Ray and the actor groups on it; Ray is started or joined with the first group."""
 
     def __init__(
         self, address: str | None, cards_per_actor: CardsPerActor, notice: Callable[[str], None]
@@ -26,9 +148,7 @@ class ActorSession:
         self._cards_per_actor = cards_per_actor
         self._notice = notice
         self._open = ExitStack()
-        self._actor_group: ActorGroup | None = None
         self._session: Session | None = None
-        self._leader: ActorSession | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -36,54 +156,34 @@ class ActorSession:
     def __exit__(self, *failure: object) -> None:
         self._open.close()
 
-    @property
-    def actor_group(self) -> "ActorGroup":
-        """The actor group that has been created."""
-        if self._actor_group is None:
-            raise RuntimeError("the machine is assembled first")
-        return self._actor_group
-
     def create_actors(
-        self, share: "WorkerState", cards: Mapping[int, Any], servers: Mapping[int, int]
+        self,
+        cards: Mapping[int, Any],
+        servers: Mapping[int, int],
+        make: Callable[[Sequence[Any]], object] = tuple,
     ) -> "ActorGroup":
-        """Start or join Ray and create an actor for every card; both maps are in card order.
+        """Create actors for the cards; both maps are in card order.
+
+        ``make`` makes of its cards what an actor keeps (see ``ActorGroup``).
 
         Raises
         ------
         RayStartError, ActorGroupError
             There is no such Ray, or it cannot host the cards.
         """
-        session = self._connected()
+        if self._session is None:
+            self._session = self._open.enter_context(connected(self._address))
+        session = self._session
         from cluster.actors.actor_group import ActorGroup
 
         packing = pack(servers, self._cards_per_actor, cpus=session.cpus)
-        actor_group = ActorGroup(
-            packing, share, cards, self._notice, at_once=max(1, int(session.cpus))
-        )
+        at_once = max(1, int(session.cpus))
+        actor_group = ActorGroup(packing, make, cards, self._notice, at_once=at_once)
         self._open.callback(actor_group.release)
-        self._tell(packing, actor_group.create_actors(), session)
-        self._actor_group = actor_group
-        return actor_group
-
-    def beside(self) -> "ActorSession":
-        """For another actor group on the same Ray; it is let go with this one."""
-        other = ActorSession(self._address, self._cards_per_actor, self._notice)
-        other._leader = self
-        return other
-
-    def _connected(self) -> Session:
-        """The Ray of this one, or of the one that it stands beside."""
-        if self._leader is not None:
-            session = self._leader._connected()
-            self._leader._open.callback(self._open.close)  # before the Ray that it needs
-            return session
-        if self._session is None:
-            self._session = self._open.enter_context(connected(self._address))
-        return self._session
-
-    def _tell(self, packing: Packing, nodes: int, session: Session) -> None:
+        nodes = actor_group.create_actors()
         where = "a private Ray" if session.private else "the Ray cluster"
         self._notice(
-            f"ray: {len(packing.handles)} cards in {len(packing.actors)} actors "
+            f"ray: {len(packing.actor_of)} cards in {len(packing.actors)} actors "
             f"({packing.cards_per_actor} per actor) on {nodes} node{'s' * (nodes > 1)} of {where}"
         )
+        return actor_group

@@ -1,4 +1,4 @@
-"""Ray tasks with a bounded number in flight; lost tasks are retried, answers come in any order.
+"""Ray tasks with a bounded number in flight; lost tasks are reported, answers come in any order.
 
 What the work is, is the caller's: a function that workers can import, and its arguments. Ray is
 imported late, as everywhere here: it reads its environment when it is imported.
@@ -12,7 +12,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Generic, Self, TypeAlias, TypeVar
 
 from cluster.actors.code_version import code_version
-from cluster.actors.connect import Session, connected
+from cluster.actors.session import Session, connected
 
 Key = TypeVar("Key", bound=Hashable)
 Ref: TypeAlias = Any
@@ -61,23 +61,26 @@ class TaskPool(Generic[Key]):
         self._open = ExitStack()
         self._flights: dict[Ref, tuple[Key, _InFlight]] = {}
         self._counted = (0.0, 1)
+        self._ray: Any = None
+        self._remote: Any = None
         self.session: Session | None = None
 
     def __enter__(self) -> Self:
         self.session = self._open.enter_context(connected(self._address))
-        import ray
-
-        # Lost work is handed out again by the caller, who knows which part of it to suspect.
-        self._remote: Any = ray.remote(num_cpus=1, num_returns=2, max_retries=0)(_checked)
+        self._ray = import_module("ray")
+        # A lost task is handed out again by the caller, who knows which part of it to suspect.
+        self._remote = self._ray.remote(num_cpus=1, num_returns=2, max_retries=0)(_checked)
         return self
 
     def __exit__(self, *failure: object) -> None:
-        import ray
-
         for ref in self._flights:
-            with suppress(Exception):
-                ray.cancel(ref, force=True)
+            self._cancel(ref)
         self._open.close()
+
+    def _cancel(self, ref: Ref) -> None:
+        """Kill the process of a task."""
+        with suppress(Exception):
+            self._ray.cancel(ref, force=True)
 
     def __len__(self) -> int:
         """Tasks in flight."""
@@ -92,12 +95,11 @@ class TaskPool(Generic[Key]):
         TaskError
             It has had none for two minutes.
         """
-        ray: Any = import_module("ray")
         counted_s, cpus = self._counted
         began_s = time.monotonic()
         if began_s - counted_s < COUNTED_S:
             return cpus
-        while (cpus := int(ray.cluster_resources().get("CPU", 0))) < 1:
+        while (cpus := int(self._ray.cluster_resources().get("CPU", 0))) < 1:
             if time.monotonic() - began_s > NO_NODE_S:
                 raise TaskError(f"the Ray cluster has had no CPU for {NO_NODE_S:.0f} s")
             time.sleep(1.0)
@@ -105,10 +107,8 @@ class TaskPool(Generic[Key]):
         return cpus
 
     def put(self, value: object) -> Ref:
-        """Hold a value in the object store, for as long as somebody holds the reference."""
-        import ray
-
-        return ray.put(value)
+        """Hold a value in the object store, for as long as its reference is held."""
+        return self._ray.put(value)
 
     def submit(self, key: Key, *args: object, end_after_s: float | None = None) -> None:
         """Hand out work; references among the arguments become what they refer to.
@@ -127,43 +127,30 @@ class TaskPool(Generic[Key]):
         Exception
             Whatever the work itself has raised.
         """
-        import ray
-
-        self._end_overdue()
-        come, _ = ray.wait(list(self._flights), num_returns=1, timeout=timeout_s)
+        now_s = time.monotonic()
+        for ref, (_, flight) in self._flights.items():
+            if flight.end_s is not None and now_s > flight.end_s and not flight.overdue:
+                flight.overdue = True
+                self._cancel(ref)
+        wait = self._ray.wait
+        come, _ = wait(list(self._flights), num_returns=1, timeout=timeout_s)
         if come:
-            more, _ = ray.wait(list(self._flights), num_returns=len(self._flights), timeout=0)
+            more, _ = wait(list(self._flights), num_returns=len(self._flights), timeout=0)
             come = list(dict.fromkeys([*come, *more]))
         for ref in come:
             key, flight = self._flights.pop(ref)
             yield self._answer(ref, key, flight)
 
     def _answer(self, ref: Ref, key: Key, flight: _InFlight) -> Answer[Key]:
-        import ray
-        from ray.exceptions import RayTaskError, TaskCancelledError
-
-        from cluster.actors.actor_group import LOSSES
-
-        losses = (*LOSSES, TaskCancelledError)
+        errors = self._ray.exceptions
         try:
-            return Answer(key=key, value=ray.get(ref), shared=flight.shared)
-        except RayTaskError as error:
-            if not isinstance(error.cause, losses):
+            return Answer(key=key, value=self._ray.get(ref), shared=flight.shared)
+        except errors.RayTaskError as error:
+            if not isinstance(error.cause, errors.RayError):
                 raise error.cause from None
             return Answer(key=key, lost=_why(error.cause, flight))
-        except losses as error:
+        except errors.RayError as error:
             return Answer(key=key, lost=_why(error, flight))
-
-    def _end_overdue(self) -> None:
-        """Kill the processes of tasks whose time is over."""
-        import ray
-
-        now_s = time.monotonic()
-        for ref, (_, flight) in self._flights.items():
-            if flight.end_s is not None and now_s > flight.end_s and not flight.overdue:
-                flight.overdue = True
-                with suppress(Exception):
-                    ray.cancel(ref, force=True)
 
 
 def _checked(work: Callable[..., tuple[Any, Any]], version: str, *args: object) -> tuple[Any, Any]:
@@ -177,6 +164,7 @@ def _checked(work: Callable[..., tuple[Any, Any]], version: str, *args: object) 
 
 
 _REASONS: Mapping[str, str] = {
+    "WorkerCrashedError": "its process died",
     "OutOfMemoryError": "the node ran out of memory",
     "NodeDiedError": "its node has gone",
     "ObjectLostError": "what it needs was on a node that has gone",
@@ -186,4 +174,5 @@ _REASONS: Mapping[str, str] = {
 def _why(error: BaseException, flight: _InFlight) -> str:
     if flight.overdue:
         return "it did not come back in time and was killed"
-    return _REASONS.get(type(error).__name__, "its process died")
+    name = type(error).__name__
+    return _REASONS.get(name, f"Ray lost it ({name})")

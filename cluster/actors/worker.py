@@ -1,18 +1,22 @@
-"""The work of an actor for its cards: price, run, accumulate. Needs no Ray and is tested
-without."""
+"""The work of an actor for its cards in a serving run: run, accumulate. Needs no Ray and is tested
+without.
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+Windows of a part's log have numbers, since calls may come twice, late, or to an actor that has been
+restarted and is empty: an account takes only the window that is next, and a window can be had
+again from the part's inputs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
-from cluster.actors.code_version import code_version
 from cluster.actors.partition import Part, prices_of, problem_of
 from cluster.perf_model.card import Card
 from cluster.perf_model.counters import Tally
 from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Floats, Joules
-from cluster.perf_model.prices import PriceInputs, StageJob, StagePrice, price_stages
 from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
 from cluster.perf_model.timeline import Account, Bins
 from cluster.serving.energy_attribution import members_of
@@ -26,6 +30,13 @@ from cluster.serving.tables import Columns, rank_columns
 Place = tuple[int, int]
 """A stage of a replica: its cards do the same."""
 
+PER_REPLICA = ("kv_block_ns", "peak_blocks")
+"""Columns of ``Bins`` that a replica's stages share."""
+
+PER_STAGE = tuple(
+    field.name for field in fields(Bins) if field.name not in (*PER_REPLICA, "bin_ps", "start_ps")
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
@@ -34,7 +45,8 @@ class Progress:
     now_ps: int
     done: int
     tokens: int
-    running: bool
+    result: tuple[Served, Tally, Floats] | None
+    """At the end: what became of the requests, counts of the log, joules of each request."""
 
 
 class Ledger:
@@ -48,9 +60,17 @@ class Ledger:
         own = prices_of(prices, np.array(replicas, np.int64))
         self._account = Account(own, max_bins=max_bins, begin_ps=begin_ps)
         self._bins: Bins | None = None
-        self.add(np.zeros(0, STEP))
+        self.windows = 0
+        """Windows taken: the number of the next one."""
+        self._add(np.zeros(0, STEP))
 
-    def add(self, window: Records) -> None:
+    def add(self, number: int, window: Records) -> None:
+        """Take the next window; leave one that was taken before, or comes too early."""
+        if number == self.windows:
+            self._add(window)
+            self.windows += 1
+
+    def _add(self, window: Records) -> None:
         """Book the rows of these replicas; the window may be read-only."""
         local = self._local[window["replica"]]
         rows = window[local >= 0]
@@ -75,106 +95,84 @@ class PartRun:
     def __init__(
         self,
         part: Part,
-        arrivals: Arrivals,
-        prices: PriceTables,
-        limits: Limits,
-        joules: Joules | None = None,
-        begin_ps: int = 0,
-    ) -> None:
-        """Make ready; with ``joules`` the energy of every step is shared out to the requests."""
-        self._replica = int(part.replicas[0])
-        self._requests = part.requests
-        self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
-        self._state = build(self._arrivals, own_prices, own_limits)
-        self._shares = None if joules is None else SlotJoules(prices, joules, part.replicas)
-        self.tally = Tally(begin_ps=begin_ps)
-
-    def advance(self, rows: int) -> tuple[Progress, Records]:
-        """At most ``rows`` further steps of the log, with the numbers of the whole run."""
-        log = np.zeros(rows, STEP)
-        log = log[: advance(self._state, log, as_integers(log))]
-        log["replica"] = self._replica
-        prompts = log["prompt_request"]
-        prompts[prompts != NEVER] = self._requests[prompts[prompts != NEVER]]
-        self.tally.add(log)
-        if self._shares is not None:
-            self._shares.add(log)
-        control = self._state.control[0]
-        running = bool(control["status"] == RUNNING)
-        if not running:
-            check_end(self._state)
-        now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
-        return Progress(now_ps=now_ps, done=done, tokens=tokens, running=running), log
-
-    def served(self) -> Served:
-        return served_of(self._state)
-
-    def request_j(self) -> Floats:
-        """Energy of each request of the part; nothing where it was not asked for."""
-        if self._shares is None:
-            return np.zeros(len(self._arrivals.arrival_ps))
-        return self._shares.of(members_of(self.served(), self._arrivals))
-
-
-class WorkerState:
-    """Some cards of the machine, and the work that is theirs.
-
-    Nothing is kept that cannot be had again from the cards and the arguments: where an actor is
-    lost, another one is made from the same cards and given its work anew.
-    """
-
-    def __init__(self, cards: Sequence[Card]) -> None:
-        self._cards = tuple(cards)
-        self.places: set[Place] = {(card.replica, card.stage) for card in cards}
-        self._ledgers: dict[int, Ledger] = {}
-        self._runs: dict[int, PartRun] = {}
-        self._part_of: dict[int, int] = {}
-
-    def version(self) -> str:
-        return code_version()
-
-    def price(self, inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
-        """Price distinct stages that these cards hold."""
-        return price_stages(inputs, jobs)
-
-    def warm(
-        self, prices: PriceTables, arrivals: Arrivals, joules: Joules, limits: Limits, apart: bool
-    ) -> None:
-        """Compile all that is needed, so that the machine code lies on this node's disk."""
-        Ledger(prices, [0], max_bins=2)
-        if apart:
-            empty = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
-            PartRun(empty, arrivals, prices, limits, joules).advance(0)
-
-    def begin(
-        self,
-        number: int,
-        part: Part,
         prices: PriceTables,
         arrivals: Arrivals,
         joules: Joules,
         limits: Limits,
         begin_ps: int = 0,
+    ) -> None:
+        self._part = part
+        self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
+        self._state = build(self._arrivals, own_prices, own_limits)
+        self._shares = SlotJoules(prices, joules, part.replicas)
+        self._tally = Tally(begin_ps=begin_ps)
+        self.windows = 0
+        """Windows given: the number of the next one."""
+
+    def advance(self, rows: int) -> tuple[Progress, Records]:
+        """At most ``rows`` further steps of the log, with the numbers of the whole run."""
+        log = np.zeros(rows, STEP)
+        log = log[: advance(self._state, log, as_integers(log))]
+        log["replica"] = self._part.replicas[log["replica"]]
+        prompts = log["prompt_request"]
+        prompts[prompts != NEVER] = self._part.requests[prompts[prompts != NEVER]]
+        self._tally.add(log)
+        self._shares.add(log)
+        self.windows += 1
+        return self._progress(), log
+
+    def _progress(self) -> Progress:
+        control = self._state.control[0]
+        now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
+        result = None
+        if control["status"] != RUNNING:
+            check_end(self._state)
+            served = served_of(self._state)
+            result = served, self._tally, self._shares.of(members_of(served, self._arrivals))
+        return Progress(now_ps=now_ps, done=done, tokens=tokens, result=result)
+
+
+def warm(prices: PriceTables, arrivals: Arrivals, joules: Joules, limits: Limits) -> None:
+    """Compile all that is needed, so that the machine code lies on this node's disk."""
+    Ledger(prices, [0], max_bins=2)
+    empty = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
+    PartRun(empty, prices, arrivals, joules, limits).advance(0)
+
+
+class WorkerState:
+    """The accounts of some cards of the machine, and the runs of parts."""
+
+    def __init__(self, cards: Sequence[Card]) -> None:
+        self.places: set[Place] = {(card.replica, card.stage) for card in cards}
+        self._ledgers: dict[int, Ledger] = {}
+        self._runs: dict[int, PartRun] = {}
+        self._part_of: dict[int, int] = {}
+
+    def window(
+        self,
+        part_number: int,
+        number: int,
+        rows: int,
+        *inputs: Any,
     ) -> tuple[Progress, Records]:
-        """Make ready to run a part; return as ``advance`` does, with no step done."""
-        self._runs[number] = PartRun(part, arrivals, prices, limits, joules, begin_ps)
-        return self.advance(number, 0)
+        """Window ``number`` of a part's log, of ``rows`` steps, and how far its run is then.
 
-    def advance(self, number: int, rows: int) -> tuple[Progress, Records]:
-        """Run a part on; return where it stands and the next window of its log."""
-        return self._runs[number].advance(rows)
-
-    def served(self, number: int) -> tuple[Served, Tally, Floats]:
-        """What became of a part's requests, counts of its log, and what each request's work cost.
-
-        The part is forgotten then.
+        ``inputs`` are those of ``PartRun``, and all that the answer depends on: where the run does
+        not stand before this window, it is run again from its beginning.
         """
-        run = self._runs.pop(number)
-        return run.served(), run.tally, run.request_j()
+        run = self._runs.pop(part_number, None)
+        if run is None or run.windows != number:
+            run = PartRun(*inputs)
+            for _ in range(number):
+                run.advance(rows)
+        progress, log = run.advance(rows)
+        if progress.result is None:
+            self._runs[part_number] = run
+        return progress, log
 
     def open(
         self,
-        number: int,
+        part_number: int,
         replicas: Integers,
         prices: PriceTables,
         max_bins: int,
@@ -182,82 +180,62 @@ class WorkerState:
     ) -> None:
         """Open the accounts of a part's replicas, new and empty; bins begin at ``begin_ps``."""
         mine = sorted({replica for replica, _ in self.places} & set(replicas.tolist()))
-        self._ledgers[number] = Ledger(prices, mine, max_bins, begin_ps)
-        self._part_of |= dict.fromkeys(mine, number)
+        self._ledgers[part_number] = Ledger(prices, mine, max_bins, begin_ps)
+        self._part_of |= dict.fromkeys(mine, part_number)
 
-    def account(self, number: int, window: Records) -> None:
-        """Book a window of a part's log."""
-        self._ledgers[number].add(window)
+    def account(self, part_number: int, number: int, window: Records) -> None:
+        """Book a window of a part's log, if it is the next one."""
+        if part_number in self._ledgers:
+            self._ledgers[part_number].add(number, window)
 
-    def close(self, end_ps: int, places: Sequence[Place]) -> list["StageBooks"]:
-        """Close all accounts, since the whole run ended at ``end_ps``; return some of them."""
+    def close(
+        self, end_ps: int, windows: Mapping[int, int], places: Sequence[Place]
+    ) -> list[Bins] | None:
+        """Close all accounts, since the whole run ended at ``end_ps``; return some of them.
+
+        ``windows`` has the parts that these cards are in, and of how many windows their logs are;
+        None where one of them has not been booked.
+        """
+        booked = {number: ledger.windows for number, ledger in self._ledgers.items()}
+        if any(booked.get(number) != count for number, count in windows.items()):
+            return None
         for ledger in self._ledgers.values():
             ledger.close(end_ps)
-        return [_books(*self._bins_of(place), place[1]) for place in places]
+        return [_stage_bins(*self._bins_of(place), place[1]) for place in places]
 
     def columns(self, pool: tuple[int, int]) -> dict[Place, Columns]:
-        """Columns of the table ``cards`` for each stage here: equal cards, equal columns."""
+        """Columns of the table ``cards`` for each stage here: equal cards, equal columns.
+
+        None of stages whose accounts are lost.
+        """
         return {
             place: rank_columns(*self._bins_of(place), place[1], pool)
             for place in sorted(self.places)
+            if place[0] in self._part_of
         }
 
     def _bins_of(self, place: Place) -> tuple[Bins, int]:
         return self._ledgers[self._part_of[place[0]]].bins_of(place)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StageBooks:
-    """``Bins`` of one stage of one replica; the KV columns are the replica's."""
-
-    bin_ps: int
-    start_ps: int
-    busy_ps: Integers
-    tokens: Integers
-    steps: Integers
-    tier_bytes: Integers
-    send_bytes: Integers
-    counts: Integers
-    kv_block_ns: Integers
-    peak_blocks: Integers
+def _stage_bins(bins: Bins, replica: int, stage: int) -> Bins:
+    """[1, 1, ...] those of one stage of one replica; the KV columns are the replica's."""
+    at = slice(replica, replica + 1)
+    columns = {name: getattr(bins, name)[at] for name in PER_REPLICA}
+    columns |= {name: getattr(bins, name)[at, stage : stage + 1] for name in PER_STAGE}
+    return replace(bins, **columns)
 
 
-def _books(bins: Bins, replica: int, stage: int) -> StageBooks:
-    at = (replica, stage)
-    return StageBooks(
-        bin_ps=bins.bin_ps,
-        start_ps=bins.start_ps,
-        busy_ps=bins.busy_ps[at],
-        tokens=bins.tokens[at],
-        steps=bins.steps[at],
-        tier_bytes=bins.tier_bytes[at],
-        send_bytes=bins.send_bytes[at],
-        counts=bins.counts[at],
-        kv_block_ns=bins.kv_block_ns[replica],
-        peak_blocks=bins.peak_blocks[replica],
-    )
-
-
-def bins_of(books: dict[Place, StageBooks]) -> Bins:
+def joined_bins(books: Mapping[Place, Bins]) -> Bins:
     """The bins of the whole run from those of all its stages."""
     replicas, stages = (1 + max(place[axis] for place in books) for axis in (0, 1))
+    rows = [[books[replica, stage] for stage in range(stages)] for replica in range(replicas)]
 
-    def every(name: str) -> Integers:
-        rows = [
-            np.stack([getattr(books[replica, stage], name) for stage in range(stages)])
-            for replica in range(replicas)
-        ]
-        return np.stack(rows)
+    def column(name: str) -> Integers:
+        wide = 1 if name in PER_REPLICA else stages
+        return np.concatenate(
+            [np.concatenate([getattr(own, name) for own in row[:wide]], axis=1) for row in rows]
+        )
 
-    return Bins(
-        bin_ps=books[0, 0].bin_ps,
-        start_ps=books[0, 0].start_ps,
-        busy_ps=every("busy_ps"),
-        tokens=every("tokens"),
-        steps=every("steps"),
-        tier_bytes=every("tier_bytes"),
-        send_bytes=every("send_bytes"),
-        counts=every("counts"),
-        kv_block_ns=every("kv_block_ns")[:, 0],
-        peak_blocks=every("peak_blocks")[:, 0],
-    )
+    columns: dict[str, Any] = {name: column(name) for name in (*PER_REPLICA, *PER_STAGE)}
+    return replace(books[0, 0], **columns)

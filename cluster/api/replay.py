@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from cluster.actors.placement import CardsPerActor
-from cluster.actors.replay_engine import RayReplayEngine
-from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
+from cluster.actors.engine import RayReplayEngine
+from cluster.api.run_output import Parts, SavedRun, carried_out, opened
 from cluster.perf_model.energy.totals import spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
+from cluster.replay.op_durations import durations_of
 from cluster.replay.op_tables import Columns
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import (
@@ -22,12 +22,12 @@ from cluster.replay.tables import (
     replay_map,
     step_columns,
 )
+from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
-from cluster.scenario.resolve_replay import ResolvedReplay, resolve_replay
+from cluster.scenario.resolve import ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
-from results.default_dirs import RUNS
 from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class LocalReplayEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class ReplayRun(ShownRun):
+class ReplayRun(SavedRun):
     """One replay: its summary and its times; ``save`` leaves the whole of it on disk."""
 
     scenario: Scenario
@@ -91,10 +91,47 @@ class ReplayRun(ShownRun):
         """Part of the run that each pipeline stage is idle; empty where there are no stages."""
         return stage_bubbles(self.machine, self.outcome, self.measures)
 
-    def save(self, root: str | Path = RUNS) -> Path:
-        """Write the run under ``root`` and return its folder; the same run is replaced."""
-        with run_writer(root, self.run_id) as writer:
-            return commit(writer, self.resolved, self.times, _parts(self, LocalReplayEngine()))
+    def parts(self, engine: ReplayEngine | None = None) -> Parts:
+        """Every part of every table."""
+        machine, outcome, measures = self.machine, self.outcome, self.measures
+        yield "replay", flatten(self.summary)
+        for part in (engine or LocalReplayEngine()).op_parts(machine, outcome):
+            yield "ops", part
+        for loads in load_parts(machine, outcome):
+            yield "links", loads
+        yield "step_times", self.steps
+        yield "card_times", card_time_columns(machine, outcome, measures)
+        yield "critical", self.critical
+        yield from replay_map(machine).items()
+
+    def save_chakra(self, folder: str | Path) -> Path:
+        """Write the program as a Chakra trace whose work takes what it was priced at.
+
+        Repeats are written out. Shapes, layers and steps have no place in a trace.
+
+        Raises
+        ------
+        ChakraError
+            A folder that holds other things or cannot be written, or a program that a trace cannot
+            hold (``workloads.chakra.from_program``).
+        """
+        from workloads.chakra.from_program import from_program
+        from workloads.chakra.write import write_chakra
+
+        program = self.machine.program
+        return write_chakra(from_program(program, durations_of(program, self.machine.work)), folder)
+
+    def save_program(self, path: str | Path) -> None:
+        """Write the program as a file that ``workload.program`` reads; repeats stay repeats.
+
+        Raises
+        ------
+        ProgramError
+            The file cannot be written.
+        """
+        from workloads.program.file import write_program
+
+        write_program(path, self.machine.program)
 
 
 def replay_trace(
@@ -152,7 +189,8 @@ def replay_trace(
     (8, 2)
     """
     started = datetime.now(UTC)
-    resolved = resolve_replay(scenario if isinstance(scenario, Scenario) else load(scenario))
+    requested = scenario if isinstance(scenario, Scenario) else load(scenario)
+    resolved = resolve(requested, wanted="operations")
     with opened(
         engine,
         LocalReplayEngine,
@@ -161,13 +199,12 @@ def replay_trace(
         ray_address=ray_address,
         notice=notice,
     ) as runner:
-        machine = runner.assemble(resolved)
-        if out is None:
-            return _run(resolved, machine, started, runner, observer)
-        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
-            run = _run(resolved, machine, started, runner, observer)
-            folder = commit(writer, resolved, run.times, _parts(run, runner))
-            return replace(run, run_dir=folder)
+        return carried_out(
+            runner,
+            resolved,
+            out,
+            lambda machine, _: _run(resolved, machine, started, runner, observer),
+        )
 
 
 def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
@@ -216,17 +253,3 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
     )
     measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
     return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
-
-
-def _parts(run: ReplayRun, engine: ReplayEngine) -> "Iterator[tuple[str, Columns | Encoded]]":
-    """Every part of every table."""
-    machine, outcome, measures = run.machine, run.outcome, run.measures
-    yield "replay", flatten(run.summary)
-    for part in engine.op_parts(machine, outcome):
-        yield "ops", part
-    for loads in load_parts(machine, outcome):
-        yield "links", loads
-    yield "step_times", run.steps
-    yield "card_times", card_time_columns(machine, outcome, measures)
-    yield "critical", run.critical
-    yield from replay_map(machine).items()

@@ -3,22 +3,21 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
-from cluster.actors.placement import CardsPerActor
 from cluster.actors.session import ActorSession
+from cluster.scenario.engine_names import ENGINES, CardsPerActor, EngineName
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from results import display
+from results.default_dirs import RUNS
 from topology.catalog import Hardware
 
 if TYPE_CHECKING:
     from results.store import RunWriter
-
-EngineName: TypeAlias = Literal["local", "ray"]
 
 
 class EngineNameError(ValueError):
@@ -27,13 +26,14 @@ class EngineNameError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-class ShownRun:
-    """How a run shows itself: in one line, and as a table in notebooks."""
+class SavedRun:
+    """What runs of requests and of operations share: how they show themselves, and ``save``."""
 
     __slots__ = ()
     if TYPE_CHECKING:
         scenario: Scenario
         summary: dict[str, Any]
+        times: tuple[datetime, datetime]
         run_dir: Path | None
 
         @property
@@ -53,6 +53,23 @@ class ShownRun:
     def run_id(self) -> str:
         """Twelve letters and digits: the same content has the same id on any machine."""
         return self.resolved.run_id
+
+    def parts(self, engine: Any = None) -> "Parts":
+        """Every part of every table, from the engine that has run it (None: in this process)."""
+        raise NotImplementedError
+
+    def save(self, root: str | Path = RUNS) -> Path:
+        """Write the run under ``root`` and return its folder; the same run is replaced.
+
+        The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
+        """
+        with run_writer(root, self.run_id) as writer:
+            return commit(writer, self.resolved, self.times, self.parts())
+
+
+SomeRun = TypeVar("SomeRun", bound=SavedRun)
+Parts: TypeAlias = Iterator[tuple[str, Any]]
+"""Names of tables, and columns of some of their rows."""
 
 
 class RunRequest(Protocol):
@@ -88,13 +105,29 @@ def opened(
     EngineNameError
         There is none of that name.
     """
-    if name not in get_args(EngineName):
-        raise EngineNameError(f"engine: {name!r} is none of {', '.join(get_args(EngineName))}")
+    if name not in ENGINES:
+        raise EngineNameError(f"engine: {name!r} is none of {', '.join(ENGINES)}")
     if name == "local":
         yield local()
         return
     with ActorSession(ray_address, cards_per_actor, notice) as actor_session:
         yield on_ray(actor_session)
+
+
+def carried_out(
+    engine: Any,
+    resolved: RunRequest,
+    out: str | Path | None,
+    run: Callable[[Any, "RunWriter | None"], SomeRun],
+) -> SomeRun:
+    """Assemble the machine, ``run`` on it, and write the run under ``out`` where that is given."""
+    machine = engine.assemble(resolved)
+    if out is None:
+        return run(machine, None)
+    with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
+        done = run(machine, writer)
+        folder = commit(writer, resolved, done.times, done.parts(engine))
+        return replace(done, run_dir=folder)  # type: ignore[type-var]
 
 
 def run_writer(root: str | Path, run_id: str) -> "RunWriter":

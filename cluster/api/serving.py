@@ -1,23 +1,22 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.actors.engine import RayEngine
-from cluster.actors.placement import CardsPerActor
-from cluster.api.run_output import EngineName, ShownRun, commit, opened, run_writer
+from cluster.api.run_output import Parts, SavedRun, carried_out, opened
 from cluster.disaggregated import tables as pool_outputs
 from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import assemble_pools
 from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.tco import cost_summary, inventory_of
+from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.run_id import MODEL_VERSION
@@ -27,9 +26,11 @@ from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts, step_columns
-from results.columns import request_columns
-from results.default_dirs import RUNS
+from results.engine_columns import request_columns
 from results.summary import flatten, summarise
+
+if TYPE_CHECKING:
+    from results.store import RunWriter
 
 
 class Engine(Protocol):
@@ -59,7 +60,7 @@ class LocalEngine:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False, repr=False)
-class Run(ShownRun):
+class Run(SavedRun):
     """One run: its summary and its requests; ``save`` leaves the whole of it on disk."""
 
     scenario: Scenario
@@ -77,14 +78,18 @@ class Run(ShownRun):
         """Columns of requests.parquet (seconds; NaN where it did not happen)."""
         return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
 
-    def save(self, root: str | Path = RUNS) -> Path:
-        """Write the run under ``root`` and return its folder; the same run is replaced.
-
-        The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
-        """
-        with run_writer(root, self.run_id) as writer:
-            engine = _of_pools(LocalEngine(), self.resolved)
-            return commit(writer, self.resolved, self.times, _parts(self, engine))
+    def parts(self, engine: Engine | None = None) -> Parts:
+        """Every part of every table, but for the step log."""
+        machine, outcome, tables = self.machine, self.outcome, _tables(self.resolved)
+        runner = engine or _of_pools(LocalEngine(), self.resolved)
+        yield "requests", self.requests
+        yield "summary", flatten(self.summary)
+        for part in runner.card_parts(machine, outcome):
+            yield "cards", part
+        for part in tables.link_parts(self.resolved, machine, outcome):
+            yield "links", part
+        yield from tables.map_tables(machine).items()
+        yield "placement", tables.placement_table(machine)
 
 
 def simulate(
@@ -150,14 +155,12 @@ def simulate(
         notice=notice,
     ) as one:
         runner = _of_pools(one, resolved)
-        machine = runner.assemble(resolved)
-        if out is None:
-            return _run(resolved, machine, started, runner.execute, observer)
-        with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
-            on_steps = _keeper(writer) if resolved.scenario.store.steps else None
-            run = _run(resolved, machine, started, runner.execute, observer, on_steps)
-            folder = commit(writer, resolved, run.times, _parts(run, runner))
-            return replace(run, run_dir=folder)
+
+        def run(machine: Machine, writer: "RunWriter | None") -> Run:
+            kept = _keeper(writer) if writer and resolved.scenario.store.steps else None
+            return _run(resolved, machine, started, runner.execute, observer, kept)
+
+        return carried_out(runner, resolved, out, run)
 
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
@@ -168,8 +171,9 @@ def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | No
 
 def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
     """The machine of a run in this process, whether it is divided into pools or not."""
-    alone = partial(assemble, mapped=mapped)
-    return alone(resolved) if resolved.pools is None else assemble_pools(resolved, (alone, alone))
+    if resolved.pools is None:
+        return assemble(resolved, mapped)
+    return assemble_pools(resolved, (assemble, assemble), mapped)
 
 
 def _of_pools(engine: Any, resolved: Resolved) -> Engine:
@@ -271,16 +275,3 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     if idle:
         flags.append("no step was run")
     return flags
-
-
-def _parts(run: Run, engine: Engine) -> Iterator[tuple[str, Columns]]:
-    """Every part of every table, but for the step log."""
-    machine, outcome, tables = run.machine, run.outcome, _tables(run.resolved)
-    yield "requests", run.requests
-    yield "summary", flatten(run.summary)
-    for part in engine.card_parts(machine, outcome):
-        yield "cards", part
-    for part in tables.link_parts(run.resolved, machine, outcome):
-        yield "links", part
-    yield from tables.map_tables(machine).items()
-    yield "placement", tables.placement_table(machine)

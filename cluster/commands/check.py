@@ -8,9 +8,25 @@ import typer
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from cluster.scenario.resolve import Resolved
+    from cluster.perf_model.memory import StageMemory
+    from cluster.scenario.resolve import Resolved, ResolvedReplay
+    from cluster.serving.run import Layout
+    from cluster.studies.plan.estimate import Estimate
 
 app = typer.Typer()
+
+MB = 1e6
+SOME = 0.05
+"""Of the weights in SRAM: less is but norms."""
+START_S = 1.5
+"""Imports, reading and writing. This and the three below were fitted by eye to five runs on a
+two-core machine (2.5 to 7.1 s), of which they tell the length to about a third."""
+STEP_S = 0.4e-6
+"""To simulate one step."""
+STAGE_S = 0.06e-6
+"""To simulate and account for one step at one stage."""
+ROW_S = 10e-9
+"""To simulate one row of a step."""
 
 
 @app.command()
@@ -22,56 +38,142 @@ def check(
 ) -> None:
     """Check a scenario without running it; exit 3 with the shortfall if it does not fit."""
     from cluster import load
-    from cluster.scenario.resolve import resolve
-    from cluster.scenario.warmup import check_warmup
+    from cluster.scenario.resolve import Resolved, resolve
 
     requested = load(scenario, sets=sets or ())
-    resolved = resolve(requested)
-    check_warmup(resolved)
-    if resolved.pools is None:
-        found, lines = _one(resolved)
-    else:
-        found, lines = _two(resolved)
-    text = "\n".join([f"{requested.name} (run {resolved.run_id})", *lines])
+    resolved = resolve(requested, wanted="either")
+    found, lines = _served(resolved) if isinstance(resolved, Resolved) else _replayed(resolved)
+    text = "\n".join([f"{requested.name} (run {found['run_id']})", *lines])
     terminal.show(found, text, as_json=as_json, quiet=quiet)
 
 
-def _one(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
-    from cluster.serving.estimate import forecast
-    from cluster.serving.run import assemble
-
-    found = forecast(resolved, assemble(resolved))
-    lines = _lines(resolved, found)
-    lines.append(
-        f"The simulation will take about {found['seconds']:.0f} s "
-        f"({found['requests']:,} requests, {found['output_tokens']:,} output tokens)"
-    )
-    return found, lines
-
-
-def _two(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
-    """Each pool as a machine of its own."""
-    from cluster.disaggregated.placement import assemble_pools
+def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
+    """A machine, or each pool as a machine of its own."""
     from cluster.scenario.pools import POOLS
-    from cluster.serving.estimate import forecast
-    from cluster.serving.run import assemble
+    from cluster.scenario.warmup import check_warmup
 
-    machine = assemble_pools(resolved, (assemble, assemble))
-    lines, found = list[str](), dict[str, Any]()
-    for name, pool, own in zip(POOLS, resolved.pools or (), machine.pools, strict=True):
-        found[name] = forecast(pool, own)
-        lines += ["", f"pools.{name}:", *_lines(pool, found[name])]
-    seconds = sum(each["seconds"] for each in found.values())
+    check_warmup(resolved)
+    if resolved.pools is None:
+        found, lines = _machine(resolved)
+        lines.append(
+            f"The simulation will take about {found['seconds']:.0f} s "
+            f"({found['requests']:,} requests, {found['output_tokens']:,} output tokens)"
+        )
+        return found, lines
+    pools, lines = dict[str, Any](), list[str]()
+    for name, pool in zip(POOLS, resolved.pools, strict=True):
+        pools[name], own = _machine(pool, f"pools.{name}: ")
+        lines += ["", f"pools.{name}:", *own]
+    seconds = sum(each["seconds"] for each in pools.values())
     lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]
-    return {"run_id": resolved.run_id, "seconds": seconds, "pools": found}, lines
+    return {"run_id": resolved.run_id, "seconds": seconds, "pools": pools}, lines
+
+
+def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], list[str]]:
+    """Plain values and lines; errors have the name of the pool in front."""
+    from cluster.serving.run import lay_out
+    from cluster.studies.explain import explain
+    from cluster.studies.plan.estimate import estimate
+
+    try:
+        layout = lay_out(resolved)
+        estimated = estimate(resolved, layout)
+        placement = explain(resolved, layout)
+    except ValueError as error:
+        if not (named and hasattr(error, "exit_code")):
+            raise
+        raise type(error)(f"{named}{error}") from error
+    found = _memory(resolved, layout) | _speed(resolved, estimated) | {"placement": placement}
+    return found, _lines(resolved, found)
+
+
+def _memory(resolved: "Resolved", layout: "Layout") -> dict[str, Any]:
+    """What fits where."""
+    import numpy as np
+
+    from cluster.perf_model.memory.capacity import sequences_of, tokens_each
+
+    requests, scheduler = resolved.requests, resolved.scenario.scheduler
+    context = max(1, int(np.mean(requests.prompt_tokens + requests.output_tokens // 2)))
+    capacity, size = layout.fit.capacity, scheduler.block_size
+    cards = len(layout.routes.card_id if resolved.cards is None else resolved.cards)
+    return {
+        "run_id": resolved.run_id,
+        "cards": cards,
+        "spare_cards": cards - layout.cards.size,
+        "stages": _stages(resolved, layout),
+        "kv_blocks": layout.fit.blocks,
+        "kv_tokens_per_seq": tokens_each(
+            capacity, scheduler.max_num_seqs, size, resolved.max_model_len
+        ),
+        "context": context,
+        "kv_sequences": sequences_of(capacity, context, size),
+    }
+
+
+def _stages(resolved: "Resolved", layout: "Layout") -> list[dict[str, Any]]:
+    from workloads.plan import stage_layers
+
+    layers = stage_layers(resolved.plan, resolved.model)
+    left = layout.fit.headroom_bytes
+    return [
+        {
+            "stage": number,
+            "layers": len(layers[number]),
+            "weights_mb": stage.weight_bytes / MB,
+            "where": _where(stage),
+            "sram_mb": stage.sram_bytes / MB,
+            "kv_blocks": stage.blocks,
+            "left_mb": left[number] / MB,
+        }
+        for number, stage in enumerate(layout.fit.stages)
+    ]
+
+
+def _where(stage: "StageMemory") -> str:
+    """Where the weights of a stage lie; norms and the like are in SRAM everywhere."""
+    if not stage.lpddr_weight_bytes:
+        return "SRAM"
+    share = stage.sram_weight_bytes / stage.weight_bytes
+    return f"LPDDR, {100 * share:.0f} % SRAM" if share >= SOME else "LPDDR"
+
+
+def _speed(resolved: "Resolved", estimated: "Estimate") -> dict[str, Any]:
+    """The estimate; ``seconds`` is how long it will take to simulate."""
+    from cluster.studies.plan.estimate import FIGURES
+
+    requests, scheduler, plan = resolved.requests, resolved.scenario.scheduler, resolved.plan
+    prompts = 0 if resolved.role == "decode" else int(requests.prompt_tokens.sum())
+    output = 0 if resolved.role == "prefill" else int(requests.output_tokens.sum())
+    figures = estimated.figures
+    tokens_per_s, tpot_ms = figures.get("output_throughput"), figures.get("tpot_ms")
+    users = float(scheduler.max_num_seqs * plan.replicas)
+    if tokens_per_s and tpot_ms:
+        users = min(users, tokens_per_s * tpot_ms / 1e3)  # who decode at the same time
+    rows = max(1.0, users / (plan.replicas * plan.pipeline_parallel_size))
+    steps = output / rows + prompts / scheduler.max_num_batched_tokens
+    each_s = STEP_S + plan.pipeline_parallel_size * STAGE_S
+    return {
+        **{name: figures.get(name) for name in FIGURES},
+        "offered_request_rate_per_s": estimated.offered_per_s,
+        "capacity_request_rate_per_s": estimated.capacity_per_s,
+        "utilisation": estimated.load,
+        "overloaded": estimated.overloaded,
+        "users": resolved.concurrency or None,
+        "refused": estimated.refused,
+        "notes": list(estimated.notes),
+        "not_estimated": estimated.unknown or None,
+        "requests": len(requests),
+        "output_tokens": output,
+        "seconds": START_S + steps * each_s + output * ROW_S,
+    }
 
 
 def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
-    """What is found of one machine; where everything lies is added to ``found``."""
+    """What is found of one machine."""
     from cluster.commands.summary import plan_words
-    from cluster.studies.explain import explain, explain_text
+    from cluster.studies.explain import explain_text
 
-    found["placement"] = explain(resolved)
     scheduler = resolved.scenario.scheduler
     return [
         f"{resolved.model.name} on {found['cards']} cards: {plan_words(resolved.plan)}, "
@@ -88,10 +190,7 @@ def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
         f"KV: {found['kv_blocks']:,} blocks of {scheduler.block_size} tokens a replica, "
         f"{found['kv_tokens_per_seq']:,} tokens for each of {scheduler.max_num_seqs} "
         f"sequences; {found['kv_sequences']:,} of {found['context']:,} tokens fit at once",
-        f"Full decode at a context of {found['context']:,}: {found['decode_tpot_ms']:.3f} ms "
-        f"between tokens, {found['decode_tokens_per_s']:,.0f} tokens/s a replica",
-        f"Prefill: {found['prefill_tokens_per_s']:,.0f} tokens/s a replica",
-        _load(found),
+        *_speed_lines(resolved, found),
     ]
 
 
@@ -106,9 +205,59 @@ def _rows(stages: list[dict[str, object]]) -> list[list[object]]:
     return rows
 
 
-def _load(found: dict[str, object]) -> str:
-    load = found["utilisation"]
-    if not isinstance(load, float):
-        return "Load: a closed loop sends as fast as it is answered"
-    said = f"Load: about {100 * load:.0f} % of what a full replica can do"
-    return said + ("; queues will grow without end" if load > 1 else "")
+def _speed_lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
+    """Load, and means at it."""
+    lines = []
+    if found["refused"]:
+        lines.append(f"Refused: {found['refused']:,} requests that are too long or have no room")
+    if found["not_estimated"]:
+        return [*lines, f"Speed: not estimated: {found['not_estimated']}"]
+    most = f"{found['capacity_request_rate_per_s']:,.4g} requests/s"
+    at = "At this load"
+    if found["users"]:
+        lines.append(f"Load: {found['users']:,} users, who are served {most}")
+    elif found["utilisation"] is None:
+        lines.append(f"Load: all requests come at once, and {most} are served")
+        at = "With all seats taken"
+    else:
+        grow = "; queues will grow without end" if found["overloaded"] else ""
+        lines.append(
+            f"Load: {found['offered_request_rate_per_s']:,.4g} requests/s, "
+            f"{100 * found['utilisation']:.0f} % of the {most} that can be served{grow}"
+        )
+        at = "With all seats taken" if found["overloaded"] else at
+    means = _means(resolved, found, queueing=at != "At this load")
+    lines.append(f"{at}, on the mean: {', '.join(means)}")
+    return [*lines, *(f"Note: {note}" for note in found["notes"])]
+
+
+def _means(resolved: "Resolved", found: dict[str, Any], *, queueing: bool) -> list[str]:
+    """Those that the machine or pool has a part in; no TTFT where a queue grows."""
+    means = []
+    if resolved.role != "decode" and not queueing:
+        means.append(f"TTFT {found['ttft_ms']:,.4g} ms")
+    if resolved.role != "prefill":
+        if found["tpot_ms"] is not None:
+            means.append(f"TPOT {found['tpot_ms']:,.4g} ms")
+        means.append(f"{found['output_throughput']:,.4g} tokens/s")
+        means.append(f"{found['joules_per_output_token']:,.4g} J a token")
+    return means or [f"{found['request_rate_per_s']:,.4g} requests/s"]
+
+
+def _replayed(resolved: "ResolvedReplay") -> tuple[dict[str, Any], list[str]]:
+    """An operation trace: how long it is, on what it runs, and the least time that it takes."""
+    from cluster.replay.analysis import least_ps
+    from cluster.replay.run import assemble_replay
+
+    machine = assemble_replay(resolved)
+    found: dict[str, Any] = {
+        "run_id": resolved.run_id,
+        "ranks": machine.program.ranks,
+        "operations": len(machine.program),
+        "least_makespan_s": least_ps(machine) * 1e-12,
+    }
+    return found, [
+        f"{found['operations']:,} operations on {found['ranks']:,} ranks",
+        f"It lasts at least {found['least_makespan_s'] * 1e3:,.4g} ms: the work of its busiest "
+        "rank, without transfers and waiting",
+    ]

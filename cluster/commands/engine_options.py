@@ -3,15 +3,17 @@
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal, TypedDict
+from typing import Annotated, TypedDict
 
 import typer
 
 from cluster.commands import terminal
+from cluster.scenario import engine_names
+from cluster.scenario.engine_names import EngineName
 
 
 class Engine(StrEnum):
-    """Who carries a run out."""
+    """``engine_names.ENGINES`` as an option: mypy wants the members of enums spelt."""
 
     local = "local"
     ray = "ray"
@@ -38,8 +40,8 @@ RayAddress = Annotated[
 class CarriedOut(TypedDict):
     """The same, as the Python API takes it."""
 
-    engine: Literal["local", "ray"]
-    cards_per_actor: int | Literal["auto"]
+    engine: EngineName
+    cards_per_actor: engine_names.CardsPerActor
     ray_address: str | None
 
 
@@ -65,7 +67,7 @@ def notice(*, quiet: bool) -> Callable[[str], None]:
     return _silent if quiet else terminal.note
 
 
-def _number(cards_per_actor: str) -> int | Literal["auto"]:
+def _number(cards_per_actor: str) -> engine_names.CardsPerActor:
     if cards_per_actor == "auto":
         return "auto"
     if not cards_per_actor.isdecimal() or int(cards_per_actor) < 1:

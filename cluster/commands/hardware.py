@@ -19,13 +19,14 @@ Name = Annotated[str, typer.Argument(help="Bundled name, or path of a YAML file.
 @app.command("list")
 def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
     """The bundled hardware, and how well its figures are known."""
-    from topology.catalog import CONFIDENCES, list_hardware, load_hardware
+    from corsair_common.names import CONFIDENCES
+    from topology.catalog import list_hardware, load_hardware
 
     entries = []
     for name in list_hardware():
         hardware = load_hardware(name)
         known = [figure.confidence for figure in hardware.figures.values()]
-        counts = {confidence: known.count(confidence) for confidence in CONFIDENCES}
+        counts: dict[str, int] = {confidence: known.count(confidence) for confidence in CONFIDENCES}
         entry = {"name": name, "title": hardware.title, "kind": hardware.kind}
         entries.append({**entry, "figures": len(known), **counts})
     headers = list(entries[0])

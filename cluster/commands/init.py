@@ -19,7 +19,7 @@ def init(
 ) -> None:
     """Write a commented scenario that runs as it stands."""
     from cluster.scenario.load import ScenarioError, template_text
-    from topology.files import write_text
+    from corsair_common.files import write_text
 
     if path.exists() and not force:
         raise ScenarioError(f"{path} exists already; --force overwrites it")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cluster.scenario.memory_modes import UNIFORM_MODES
+
 if TYPE_CHECKING:
     from cluster.studies.plan.space import Choices
 
@@ -62,7 +64,7 @@ Budgets = Annotated[
 Modes = Annotated[
     str | None,
     typer.Option(
-        help="Memory modes [performance,capacity]; also auto, which takes long.",
+        help=f"Memory modes [{','.join(UNIFORM_MODES)}]; also auto, which takes long.",
         metavar="MODE,...",
     ),
 ]

@@ -3,6 +3,8 @@
 import sys
 from typing import Any
 
+from corsair_common.units import PS_PER_S
+
 
 class Bar:
     """Shows what is done and simulated time; draws nothing where nobody looks."""
@@ -40,7 +42,7 @@ class Bar:
 
     def advanced(self, now_ps: int, done: int, tokens: int | None = None) -> None:
         if self._progress is not None:
-            clock = f"simulated {now_ps / 1e12:,.3g} s"
+            clock = f"simulated {now_ps / PS_PER_S:,.3g} s"
             clock += "" if tokens is None else f", {tokens:,} tokens"
             self._progress.update(self._task, completed=done, clock=clock)
 

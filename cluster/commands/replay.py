@@ -2,15 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from cluster.commands import engine_options, terminal
 from cluster.commands.summary import energy_lines
+from corsair_common.units import PS_PER_S
 from results.default_dirs import RUNS
 
 app = typer.Typer()
+
+SaveChakra: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FOLDER", help="Write the operations as a Chakra trace as well."),
+]
+SaveProgram: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Write the operations as a program file (Parquet) as well."),
+]
 
 MOST_PLACES = 5
 """Switches and links that the summary tells of."""
@@ -24,6 +34,8 @@ def replay(  # noqa: PLR0913 - each is an option
     engine: engine_options.EngineOption = engine_options.Engine.local,
     cards_per_actor: engine_options.CardsPerActor = "auto",
     ray_address: engine_options.RayAddress = None,
+    save_chakra: SaveChakra = None,
+    save_program: SaveProgram = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -32,6 +44,10 @@ def replay(  # noqa: PLR0913 - each is an option
     from cluster import load, replay_trace
     from cluster.commands.progress import Bar
 
+    if save_chakra is not None:
+        from workloads.chakra.write import check_target
+
+        check_target(save_chakra)  # before the replay, which may take long
     requested = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json), what="operations") as bar:
         run = replay_trace(
@@ -48,8 +64,14 @@ def replay(  # noqa: PLR0913 - each is an option
         "waits": run.waits,
         "stage_bubble_share": run.stage_bubbles,
     }
+    foot = [f"wrote {run.run_dir}"]
+    if save_chakra is not None:
+        foot.append(f"wrote {run.save_chakra(save_chakra)}")
+    if save_program is not None:
+        run.save_program(save_program)
+        foot.append(f"wrote {save_program}")
     head = f"{requested.name} (run {run.run_id})"
-    text = report(head, run.summary, run.waits, run.stage_bubbles, f"wrote {run.run_dir}")
+    text = report(head, run.summary, run.waits, run.stage_bubbles, "\n".join(foot))
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:
         terminal.note(f"note: {flag}")
@@ -115,4 +137,4 @@ def _time(seconds: float) -> str:
     for unit, size in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6), ("ns", 1e-9)):
         if seconds >= size:
             return f"{seconds / size:,.3f} {unit}"
-    return f"{seconds * 1e12:,.0f} ps"
+    return f"{seconds * PS_PER_S:,.0f} ps"

@@ -8,6 +8,7 @@ import numpy as np
 from cluster.commands.sparklines import spread
 from cluster.commands.terminal import table
 from cluster.scenario.pools import POOLS
+from results.causes import words_of
 
 if TYPE_CHECKING:
     from cluster.scenario.resolve import Resolved
@@ -20,14 +21,6 @@ LATENCIES = (
     ("end to end", "e2el"),
     ("queueing", "queue"),
 )
-WORDS = {
-    "stream": "streaming weights and KV from SRAM",
-    "mac": "multiply-accumulate",
-    "simd": "vector work",
-    "lpddr": "LPDDR",
-    "network": "collectives",
-    "dispatch": "dispatching operations",
-}
 
 
 def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> str:
@@ -125,7 +118,7 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
 
 def _bounds(shares: Mapping[str, float | None]) -> str:
     known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
-    said = [f"{100 * share:.1f} % {WORDS[name]}" for share, name in known if share >= 0.0005]
+    said = [f"{100 * share:.1f} % {words_of(name)}" for share, name in known if share >= 0.0005]
     return "busy time: " + (", ".join(said) or "none")
 
 

@@ -2,13 +2,27 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
 import typer
+from typer.core import TyperGroup
 
 from cluster.commands import terminal
 from cluster.commands.engine_options import Engine, RayAddress
-from cluster.commands.subcommand_or_file import FirstWord
+from cluster.scenario.engine_names import EngineName
+
+DEFAULT = "run"
+
+
+class FirstWord(TyperGroup):
+    """``sweep FILE`` is ``sweep run FILE``; a file of a command's name is written ``./status``."""
+
+    def parse_args(self, ctx, args):  # type: ignore[no-untyped-def]
+        """Put the default command before words that name no other."""
+        if args and args[0] not in self.commands and args[0] != "--help":
+            args = [DEFAULT, *args]
+        return super().parse_args(ctx, args)
+
 
 if TYPE_CHECKING:
     from results.sweep import Sweep
@@ -28,7 +42,7 @@ class End(StrEnum):
 class Where(TypedDict):
     """Who runs the points, as the Python API takes it."""
 
-    engine: Literal["local", "ray"]
+    engine: EngineName
     ray_address: str | None
 
 
@@ -104,7 +118,7 @@ def run(  # noqa: PLR0913 - each is an option
     if assumptions:
         if limit is not None:
             raise typer.BadParameter("--limit is for a sweep file: a study needs all its points")
-        from cluster.commands.sensitivity_text import print_sensitivity
+        from cluster.commands.sweep_text import print_sensitivity
         from cluster.studies.sensitivity import sensitivity
 
         scenario, names = load(file, sets=sets or ()), figures or ("*",)

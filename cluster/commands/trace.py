@@ -11,8 +11,8 @@ import typer
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from workloads.columns import Requests
     from workloads.readers.trace_format import GivenUnit, ReadOptions
+    from workloads.requests import Requests
     from workloads.synthetic import Arrivals, Lengths
 
 app = typer.Typer(help="Describe, convert, generate request traces.", no_args_is_help=True)
@@ -169,7 +169,7 @@ def servegen(  # noqa: PLR0913 - each is an option
 
 
 def _check_choice(preset: str | None, own: Mapping[str, object]) -> None:
-    from workloads.columns import TraceError
+    from workloads.requests import TraceError
 
     inputs = [name for name, value in own.items() if value is not None]
     if preset is not None and inputs:
@@ -189,7 +189,7 @@ def _arrivals(rate: float, burstiness: float | None) -> "Arrivals":
 
 def _lengths(option: str, text: str) -> "Lengths":
     """Read a length distribution as the command line writes it."""
-    from workloads.columns import TraceError
+    from workloads.requests import TraceError
     from workloads.synthetic import Fixed, Lognormal, Uniform
 
     span = _SPAN.fullmatch(text)
@@ -239,8 +239,8 @@ def _read_options(
     time_unit: str | None, hash_block_tokens: int | None, columns: str | None
 ) -> "ReadOptions":
     """Check what the command line says of a file; raises TraceError with what is allowed."""
-    from workloads.columns import TraceError
     from workloads.readers.trace_format import GivenUnit, ReadOptions
+    from workloads.requests import TraceError
 
     units = get_args(GivenUnit)
     if time_unit is not None and time_unit not in units:

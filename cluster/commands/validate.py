@@ -96,7 +96,7 @@ def _measured(
     )
     if page is not None:
         from cluster.studies.scoreboard.page import page_of
-        from topology.files import write_text
+        from corsair_common.files import write_text
 
         write_text(page, page_of(board, "Real machines: predicted against measured"))
     payload = {"sets": board.sets, "rows": board.rows}

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
-from cluster.disaggregated.placement import PooledMachine, assemble_pools
+from cluster.disaggregated.placement import Assemble, PooledMachine, assemble_pools
 from cluster.disaggregated.run import PooledOutcome, run_pools
 from cluster.disaggregated.tables import card_parts
 from cluster.scenario.resolve import Resolved
 from cluster.serving.interface import Observer, OnSteps
-from cluster.serving.run import Machine, Outcome
+from cluster.serving.run import Outcome
 from cluster.serving.tables import Columns
 
 
@@ -16,7 +16,7 @@ class PoolEngine(Protocol):
     """What carries out the run of one pool."""
 
     @property
-    def assemble(self) -> Callable[[Resolved], Machine]: ...
+    def assemble(self) -> Assemble: ...
 
     @property
     def execute(self) -> Callable[..., Outcome]: ...
@@ -41,8 +41,8 @@ class PooledEngine:
         on_steps: OnSteps | None = None,
     ) -> PooledOutcome:
         prefill, decode = self._engines
-        plays = prefill.execute, decode.execute
-        return run_pools(resolved, machine, plays, observer=observer, on_steps=on_steps)
+        executors = prefill.execute, decode.execute
+        return run_pools(resolved, machine, executors, observer=observer, on_steps=on_steps)
 
     def card_parts(self, machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
         return card_parts(machine, outcome)

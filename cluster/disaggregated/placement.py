@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from typing import TypeAlias
 
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_transfer_map import KvShares, kv_shares
@@ -9,7 +10,10 @@ from cluster.perf_model.memory.stage import chiplets_of
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.pools import POOLS
 from cluster.scenario.resolve import Resolved
-from cluster.serving.run import Machine
+from cluster.serving.run import Machine, MapOf, map_of
+
+Assemble: TypeAlias = Callable[[Resolved, MapOf | None], Machine]
+"""``serving.run.assemble``, or what stands for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,10 +27,9 @@ class PooledMachine(Machine):
 
 
 def assemble_pools(
-    resolved: Resolved,
-    assemble: tuple[Callable[[Resolved], Machine], Callable[[Resolved], Machine]],
+    resolved: Resolved, assemble: tuple[Assemble, Assemble], mapped: MapOf | None = None
 ) -> PooledMachine:
-    """Lay each pool on its cards and price it.
+    """Lay each pool on its cards of one map, and price it.
 
     Raises
     ------
@@ -35,8 +38,12 @@ def assemble_pools(
     """
     if resolved.pools is None:
         raise ValueError("the scenario has no pools")
-    prefill, decode = (_named(*each) for each in zip(POOLS, resolved.pools, assemble, strict=True))
-    # Where the KV goes is decided when it is sent (see play.py), which is a choice drawn before.
+    found = (mapped or map_of)(resolved.scenario, resolved.hardware)
+    prefill, decode = (
+        _named(*each, lambda *_: found)
+        for each in zip(POOLS, resolved.pools, assemble, strict=True)
+    )
+    # Where the KV goes is decided when it is sent (see run.py), which is a choice drawn before.
     decode = replace(decode, limits=replace(decode.limits, router="random"))
     requested, inputs = resolved.pools
     shares = kv_shares(
@@ -52,9 +59,9 @@ def assemble_pools(
     return PooledMachine(**own, pools=(prefill, decode), shares=shares, figures=resolved.hardware)
 
 
-def _named(name: str, pool: Resolved, assemble: Callable[[Resolved], Machine]) -> Machine:
+def _named(name: str, pool: Resolved, assemble: Assemble, mapped: MapOf) -> Machine:
     try:
-        return assemble(pool)
+        return assemble(pool, mapped)
     except ValueError as error:
         if not hasattr(error, "exit_code"):
             raise

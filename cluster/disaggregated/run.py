@@ -18,17 +18,9 @@ from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
-from cluster.serving.interface import (
-    NEVER,
-    Arrivals,
-    Limits,
-    Observer,
-    OnSteps,
-    Served,
-    Status,
-    chosen,
-)
-from cluster.serving.run import Outcome, max_bins
+from cluster.serving.interface import NEVER, Arrivals, Limits, Observer, OnSteps, Served, chosen
+from cluster.serving.run import Outcome
+from corsair_common.names import Status
 
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""
@@ -57,7 +49,7 @@ class PooledOutcome(Outcome):
 def run_pools(
     resolved: Resolved,
     machine: PooledMachine,
-    plays: tuple[Executor, Executor],
+    executors: tuple[Executor, Executor],
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
@@ -70,7 +62,7 @@ def run_pools(
     watch = _Both(observer, len(rows))
     prompts = chosen(arrivals_of(requested), rows)
     prompts = replace(prompts, output_tokens=np.ones(len(rows), np.int64))
-    first = plays[0](
+    first = executors[0](
         requested,
         source,
         arrivals=prompts,
@@ -87,7 +79,7 @@ def run_pools(
     moved = _moved(resolved, machine, handed)
     order = np.argsort(moved.there_ps, kind="stable")
     answers = chosen(arrivals_of(inputs), rows)
-    second = plays[1](
+    second = executors[1](
         inputs,
         target,
         arrivals=arriving(answers, order, moved.there_ps, handed.target),
@@ -103,7 +95,7 @@ def run_pools(
 def _moved(resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests) -> KvTransfers:
     transfer = resolved.scenario.transfer
     layerwise = transfer is not None and transfer.mode == "layerwise"
-    most_bins = max_bins(resolved) // 2 * 2
+    most_bins = resolved.scenario.store.most_bins
     return move(resolved, machine, handed, layerwise=layerwise, most_bins=most_bins)
 
 
@@ -115,7 +107,7 @@ def _aligned(
     first, second = (
         replace(
             own,
-            bins=stretched(own.bins, end_ps, max_bins(resolved)),
+            bins=stretched(own.bins, end_ps, resolved.scenario.store.most_bins),
             served=replace(own.served, end_ps=end_ps),
             end_ps=end_ps,
         )

@@ -31,8 +31,6 @@ from workloads.plan import Plan
 
 BATCH = 60
 CONTEXT_TOKENS = 1024
-HIGHEST_PS = 10_000_000
-"""The search for a dispatch starts here; no plausible one is longer."""
 
 Overrides = Mapping[str, float]
 AS_CATALOGUED: Overrides = MappingProxyType({})
@@ -120,33 +118,6 @@ def predict(
     """Steady decode of the point's 60 sequences."""
     tables = point_tables(point, dispatch_s, choices, overrides)
     return steady_decode(tables, batch=BATCH, context=CONTEXT_TOKENS)
-
-
-def fit_dispatch_s(
-    point: Point = EIGHT_B,
-    choices: Choices = AS_DESIGNED,
-    overrides: Overrides = AS_CATALOGUED,
-) -> float | None:
-    """Return the dispatch that brings the point to its published TPOT, in whole picoseconds.
-
-    None where all else already takes longer. The cycle is a maximum of straight lines in the
-    dispatch, so Newton's steps from above end on the root.
-    """
-
-    def cycle_ps(dispatch_ps: int) -> int:
-        return predict(point, dispatch_ps * 1e-12, choices, overrides).cycle_ps
-
-    target_ps = round(point.tpot_s * 1e12)
-    dispatch_ps, span_ps = HIGHEST_PS, 1000
-    while True:
-        here_ps = cycle_ps(dispatch_ps)
-        slope = (here_ps - cycle_ps(max(0, dispatch_ps - span_ps))) / span_ps
-        step = round((here_ps - target_ps) / slope)
-        if dispatch_ps - step < span_ps:
-            return None
-        if step == 0:
-            return dispatch_ps * 1e-12
-        dispatch_ps -= step
 
 
 @cache

@@ -6,10 +6,10 @@ import numpy as np
 
 from cluster.perf_model.collectives import Transfers
 from cluster.perf_model.devices.dimc import BOUNDS
-from cluster.perf_model.tables import Integers
 from cluster.replay.critical_path import Path, Phase
 from cluster.replay.interface import Operations, Replayed
 from cluster.replay.op_durations import RECORDED
+from corsair_common.units import Integers
 
 CAUSES = (*BOUNDS, "latency", "contention", "recorded")
 """``network`` is time in which bytes move, ``latency`` what passes before, ``contention`` what

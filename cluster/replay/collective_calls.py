@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.collectives import Leg, Messages, TransferList, Transfers
-from cluster.perf_model.tables import Integers
 from cluster.replay.op_durations import RECORDED, Work
+from corsair_common.units import Integers
 from workloads.program import Program
-from workloads.program.schema import COLLECTIVES, KINDS
+from workloads.program.schema import COLLECTIVES, COMMUNICATION, KINDS
 
-SEND, RECV, COLLECTIVE = (KINDS.index(kind) for kind in ("send", "recv", "collective"))
+SEND, RECV, COLLECTIVE = (KINDS.index(kind) for kind in COMMUNICATION)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,10 +8,10 @@ from enum import IntEnum
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Operations, Replayed
 from cluster.replay.kernel.state import NONE
 from cluster.replay.kernel.traceback import PREPARE, SEGMENT, TRANSFER, WORK, Past, past_of, walk
+from corsair_common.units import Integers
 
 WINDOW = 1 << 16
 """Segments that are walked at a time."""

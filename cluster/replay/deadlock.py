@@ -4,16 +4,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Kind, Operations
 from cluster.replay.matching import MatchedCalls
+from corsair_common.units import Flags, Integers
 
 MOST_LINES = 12
 """Waiting operations and steps of a cycle that are told one by one."""
-
-Flags = npt.NDArray[np.bool_]
 
 
 def explain(operations: Operations, matched_calls: MatchedCalls, there: Flags, ended: Flags) -> str:

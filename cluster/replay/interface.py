@@ -6,13 +6,13 @@ from typing import ClassVar, Protocol
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_DAY, Integers
 
 FIRST_BIN_PS = 1_000_000
 """1 us; the bins of the link load double from there."""
 MOST_BINS = 1000
 """Unless told otherwise; always even."""
-LAST_PS = 106 * 86_400 * 10**12
+LAST_PS = 106 * PS_PER_DAY
 """No operation may end after this: int64 picoseconds are nearly used up."""
 
 

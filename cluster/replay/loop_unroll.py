@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Operations
 from cluster.replay.matching import MatchedCalls, pair
+from corsair_common.units import Integers
 
 _COLUMNS = ("rank", "stream", "kind", "transfer", "group", "peer", "tag", "passive")
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import Kind, Operations, ReplayError
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

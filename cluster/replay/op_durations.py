@@ -7,14 +7,14 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.devices.dimc import BOUNDS
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import ReplayError
+from corsair_common.units import Integers
 from workloads.program import Program
-from workloads.program.schema import KINDS
+from workloads.program.schema import COMMUNICATION, KINDS
 
 RECORDED = -1
 """The bound of an operation whose duration the trace gave."""
-WIRED = tuple(KINDS.index(kind) for kind in ("send", "recv", "collective"))
+WIRED = tuple(KINDS.index(kind) for kind in COMMUNICATION)
 
 
 class Work(Protocol):
@@ -85,6 +85,14 @@ def bare_work(program: Program, rates: Rates | None, dispatch_ps: int = 0) -> Ba
         bound=np.where(recorded, RECORDED, bound).astype(np.int8),
         varying_ps=_varying(program, duration_ps),
     )
+
+
+def durations_of(program: Program, work: Work) -> Integers:
+    """[operations] duration of every operation, repeats written out."""
+    duration_ps = np.tile(work.duration_ps, (program.repeats, 1))
+    varies = program.operations.varies
+    duration_ps[:, varies >= 0] = work.varying_ps[:, varies[varies >= 0]]
+    return duration_ps.ravel()
 
 
 def _varying(program: Program, duration_ps: Integers) -> Integers:

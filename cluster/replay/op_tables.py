@@ -1,16 +1,20 @@
 """The operations of one card with their times: apart from all others, and made into columns."""
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
 from cluster.replay.loop_unroll import repeated
-from results.columns import PS_PER_S, Coded
+from corsair_common.names import PHASES
+from corsair_common.units import PS_PER_S, Integers
+from results.engine_columns import Coded
 from workloads.program import Program
-from workloads.program.schema import KINDS, PHASES, VARYING
+from workloads.program.schema import KINDS, VARYING
+
+if TYPE_CHECKING:
+    from results.remote_parts import Encoded
 
 Columns: TypeAlias = dict[str, Any]
 
@@ -105,6 +109,13 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
         "end_s": ops.end_ps / PS_PER_S,
         **{name: _varied(ops, name) for name in _VARIED},
     }
+
+
+def encoded_ops(seat: Seat, ops: CardOps) -> "Encoded":
+    """One card's part of the table ``ops``, for the writer of another process."""
+    from results.remote_parts import encoded
+
+    return encoded("ops", op_columns(seat, ops))
 
 
 def _varied(ops: CardOps, name: str) -> Integers:

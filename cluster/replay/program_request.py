@@ -5,7 +5,7 @@ import numpy as np
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory import DoesNotFit, Fit
 from cluster.replay.interface import ReplayError
-from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.resolve import Planned
 from cluster.scenario.workload import ProgramSteps
 from workloads.program import decode_steps, mixed_steps, prefill_steps
 from workloads.program.batch import Steps

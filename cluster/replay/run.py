@@ -15,7 +15,6 @@ from cluster.perf_model.prices.program import (
     price_rows,
     program_inputs,
 )
-from cluster.perf_model.tables import Integers
 from cluster.replay.collective_calls import Calls, calls_of
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
@@ -24,8 +23,9 @@ from cluster.replay.op_durations import Work, bare_work
 from cluster.replay.program_request import check_room, steps_of
 from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
-from cluster.scenario.resolve_replay import Planned, ResolvedReplay
+from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
+from corsair_common.units import PS_PER_S, Integers
 from topology.astra_network import Network
 from topology.route import Routes
 from workloads.formats import get_format
@@ -132,7 +132,6 @@ def run_replay(
     ProgramTooLongError, RunTooLongError
         More operations than memory holds, or more than 106 simulated days.
     """
-    bins = resolved.scenario.store.bins
     _check_length(len(machine.program), "")
     operations = operations_of(machine.program, machine.work, machine.calls)
     rows = np.arange(operations.rows)
@@ -145,7 +144,7 @@ def run_replay(
         operations,
         machine.calls.transfers,
         contended=resolved.scenario.fabric.contention,
-        most_bins=1000 if bins == "auto" else bins - bins % 2,
+        most_bins=resolved.scenario.store.most_bins,
         observer=observer,
     )
     return ReplayOutcome(operations=operations, replayed=replayed, entry=entry, exit=leave)
@@ -200,7 +199,7 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )
-    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
+    dispatch_ps = round(hardware["card.dispatch_s"] * PS_PER_S)
     work = bare_work(program, resolved.endpoint, dispatch_ps)
     return _on_racks(resolved, program, work, racks, None)
 

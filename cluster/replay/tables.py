@@ -5,13 +5,13 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from cluster.perf_model.protocols import RouteTables
-from cluster.perf_model.tables import Integers
 from cluster.replay.analysis import Measures
 from cluster.replay.bottleneck_attribution import AS_RECORDED
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
-from results.columns import PS_PER_S, energy_columns, link_columns
+from corsair_common.units import PS_PER_S, Integers
+from results.engine_columns import energy_columns, link_columns
 from topology.tables import edge_records, node_records
 from topology.types import LinkKind
 
@@ -120,7 +120,7 @@ def load_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Colum
     kinds = _kinds(machine)
     for link in np.flatnonzero(replayed.load_bytes.any(axis=0)).tolist():
         sent = replayed.load_bytes[:, link]
-        busy_ps = np.rint(sent / resources.capacity_bytes_per_s[link] * 1e12).astype(np.int64)
+        busy_ps = np.rint(sent / resources.capacity_bytes_per_s[link] * PS_PER_S).astype(np.int64)
         yield {
             "link": link,
             "link_name": str(resources.name[link]),

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -27,8 +27,9 @@ from cluster.perf_model.collectives import (
 )
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures, Network, RouteTables
-from cluster.perf_model.tables import Integers
 from cluster.replay.collective_calls import Call
+from cluster.scenario.collectives import Detail
+from corsair_common.units import Integers
 
 LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
 """Collectives that cards run as another one; a barrier has no payload."""
@@ -64,7 +65,7 @@ class Options:
     """How calls are carried out."""
 
     all_reduce: str = "auto"
-    collectives: Literal["coflow", "steps", "messages"] = "coflow"
+    collectives: Detail = "coflow"
     stored: bool = False
     """Store and forward: a send's whole message on each link before the next."""
 

@@ -1,37 +1,46 @@
-"""From names to content: hardware, model, formats, plan and requests, and the run's identity.
+"""From names to content: hardware, model, formats, plan and traffic, and the run's identity.
 
 The only opener of inputs: whatever comes after it depends on values alone.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 from cluster.scenario.formats import Formats
-from cluster.scenario.input_digests import described
+from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.pools import INHERITED, completed, pool_scenario
+from cluster.scenario.operations import endpoint_of, operations_of, seated
+from cluster.scenario.pools import completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
+from cluster.scenario.run_content import (
+    content_text,
+    machine_id,
+    replayed_content,
+    served_content,
+)
 from cluster.scenario.run_id import Encoded, encoded, run_id
 from cluster.scenario.scheduler_check import check_scheduler
-from cluster.scenario.schema import Pool, Pools, Scenario, Scheduler, Transfer
+from cluster.scenario.schema import Pool, Pools, Scenario
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from results.window import begin_ps
+from topology.astra_network import Network, read_network
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, PlanError, check_plan
 
 if TYPE_CHECKING:
-    from workloads.columns import Requests
+    from workloads.chakra.program import Endpoint
+    from workloads.program import Program
+    from workloads.requests import Requests
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Resolved:
-    """A scenario with everything that its names stood for."""
+class Planned:
+    """A model to be laid on racks of cards."""
 
     scenario: Scenario
     hardware: Hardware
@@ -39,18 +48,24 @@ class Resolved:
     formats: Formats
     plan: Plan
     """With ``replicas`` counted: ``auto`` has become as many as the cluster holds, at least 1."""
-    requests: "Requests"
-    concurrency: int
-    """Users of a closed loop; 0 for arrivals as given."""
     max_model_len: int
-    prefix_caching: bool
+    concurrency: int = 0
+    """Users of a closed loop; 0 for arrivals as given."""
+    prefix_caching: bool = False
+    cards: range | None = None
+    """The cards of the map that it may use; None: all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resolved(Planned):
+    """A scenario of requests with everything that its names stood for."""
+
+    requests: "Requests"
     inputs: tuple[Mapping[str, object], ...]
     """Files that were read: what for, name, sha256, bytes."""
     run_id: str
     machine_id: str
     """The same for runs that differ in their traffic only: they share layout and prices."""
-    cards: range | None = None
-    """The cards of the map that it may use; None: all."""
     role: Literal["prefill", "decode"] | None = None
     """Of one pool; None: it does both."""
     pools: "tuple[Resolved, Resolved] | None" = None
@@ -70,34 +85,46 @@ class Resolved:
         return replace(self, requests=requests, pools=pools)
 
 
-OF_TRAFFIC = ("requests", "slo", "warmup_s")
-"""Of a run's content, what changes neither layout nor prices."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedReplay:
+    """A scenario of operations with everything that its names stood for."""
+
+    scenario: Scenario
+    program: "Program | None"
+    """As read; None where it is generated, which takes the machine's own figures."""
+    network: Network | None
+    """A plain network in place of racks."""
+    hardware: Hardware | None
+    """Of the racks."""
+    planned: Planned | None
+    """The model on the racks, where one is named."""
+    endpoint: "Endpoint | None"
+    notes: tuple[str, ...]
+    """What a reader of the trace could not use."""
+    inputs: tuple[Mapping[str, object], ...]
+    """Files that were read: what for, name, sha256, bytes."""
+    run_id: str
+
+
+Traffic: TypeAlias = Literal["requests", "operations", "either"]
+
+MISPLACED = {
+    "requests": "the workload is an operation trace (program or chakra), and this takes requests "
+    "(trace or synthetic): use corsair-sim replay",
+    "operations": "the workload is a request trace (trace or synthetic), and this takes operations "
+    "(program or chakra): use corsair-sim serve",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Openers:
-    """Who opens what a scenario names; whoever resolves many keeps what was opened."""
+    """Functions that open what a scenario names; a study that resolves many caches them."""
 
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
     traffic: Callable[[Workload, int], tuple["Requests", int]]
     content: Callable[["Hardware | Model | Requests"], Encoded]
     described: Callable[[str, Path], dict[str, object]]
-
-
-def content_text(opened: "Hardware | Model | Requests") -> Encoded:
-    """What has been opened as the identity of a run has it: without names and notes."""
-    if isinstance(opened, Hardware):
-        return encoded({name: figure.value for name, figure in opened.figures.items()})
-    if isinstance(opened, Model):
-        return encoded({**asdict(opened), "name": "", "notes": ()})
-    return encoded(opened.digest)
-
-
-@lru_cache(maxsize=64)
-def formats_text(formats: Formats) -> Encoded:
-    """Number formats as the identity of a run has them: without names."""
-    return encoded({use: {**each, "name": ""} for use, each in asdict(formats).items()})
 
 
 FROM_DISK = Openers(
@@ -109,101 +136,116 @@ FROM_DISK = Openers(
 )
 
 
-def resolve(scenario: Scenario, openers: Openers = FROM_DISK) -> Resolved:
+@overload
+def resolve(
+    scenario: Scenario, openers: Openers = ..., *, wanted: Literal["requests"] = ...
+) -> Resolved: ...
+@overload
+def resolve(
+    scenario: Scenario, openers: Openers = ..., *, wanted: Literal["operations"]
+) -> ResolvedReplay: ...
+@overload
+def resolve(
+    scenario: Scenario, openers: Openers = ..., *, wanted: Traffic
+) -> Resolved | ResolvedReplay: ...
+def resolve(
+    scenario: Scenario, openers: Openers = FROM_DISK, *, wanted: Traffic = "requests"
+) -> Resolved | ResolvedReplay:
     """Open what the scenario names and give the run its identity.
 
     Raises
     ------
-    ScenarioError, ModelError, FormatError, PlanError, TraceError, TopologyError, DocumentError
-        From the room that knows the input; all carry ``exit_code`` 2.
+    ScenarioError
+        Another kind of traffic than ``wanted``, or settings that contradict each other.
+    ModelError, FormatError, PlanError, TraceError, ProgramError, ChakraError, TopologyError,
+    DocumentError
+        From the package that knows the input; all carry ``exit_code`` 2.
     """
-    scenario = completed(scenario)
-    if scenario.workload.is_replayed or scenario.model is None:
-        raise ScenarioError(
-            "the workload is an operation trace (program or chakra), and this takes requests "
-            "(trace or synthetic): use corsair-sim replay"
-        )
+    replayed = scenario.workload.is_replayed
+    if wanted != "either" and replayed != (wanted == "operations"):
+        raise ScenarioError(MISPLACED[wanted])
+    if replayed:
+        return _replayed(scenario, openers)
+    return _served(completed(scenario), openers)
+
+
+def _served(scenario: Scenario, openers: Openers) -> Resolved:
+    """The run, whose pools, if it has any, are runs on cards of their own."""
     hardware = clocked_hardware(scenario, openers.hardware)
-    model = openers.model(scenario.model)
-    formats, plan = formats_of(scenario), plan_of(scenario)
+    planned = _planned(scenario, hardware, openers)
+    if planned is None:
+        raise ScenarioError("model is missing")
     if scenario.pools is None:
-        check_plan(plan, model)
-        check_scheduler(scenario.scheduler, plan)
+        check_plan(planned.plan, planned.model)
+        check_scheduler(scenario.scheduler, planned.plan)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
-    content: dict[str, object] = {
-        **_settings_content(scenario, formats, plan),
+    caching = _caches(scenario, requests)
+    planned = replace(planned, concurrency=concurrency, prefix_caching=caching)
+    found: dict[str, object] = {
+        **served_content(planned),
         "hardware": openers.content(hardware),
-        "model": openers.content(model),
-        "scheduler": _scheduler_content(scenario, model, requests),
+        "model": openers.content(planned.model),
         "requests": openers.content(requests),
-        "concurrency": concurrency,
     }
-    if scenario.pools is not None:
-        content = _pools_content(scenario.pools, scenario.transfer, content)
-    content = {name: encoded(piece) for name, piece in content.items()}  # once, for both names
+    content = {name: encoded(piece) for name, piece in found.items()}  # once, for both names
     whole = Resolved(
-        scenario=scenario,
-        hardware=hardware,
-        model=model,
-        formats=formats,
-        plan=plan,
+        **{field.name: getattr(planned, field.name) for field in fields(Planned)},
         requests=requests,
-        concurrency=concurrency,
-        max_model_len=_max_model_len(scenario.scheduler, model),
-        prefix_caching=_caches(scenario.scheduler, requests),
-        inputs=tuple(_inputs(scenario, openers)),
+        inputs=tuple(input_files(scenario, openers.described)),
         run_id=run_id(content),
-        machine_id=_machine_id(content, scenario, model),
+        machine_id=machine_id(content, scenario, planned.model),
     )
     return whole if scenario.pools is None else _divided(whole, scenario.pools)
 
 
-def _settings_content(scenario: Scenario, formats: Formats, plan: Plan) -> dict[str, object]:
-    """What a run depends on beside hardware, model, scheduler and requests."""
-    return {
-        "cluster": scenario.cluster.model_dump(),
-        "links": [link.model_dump() for link in scenario.links],
-        "formats": formats_text(formats),
-        "plan": asdict(plan),
-        "memory": scenario.memory.model_dump(),
-        "collectives": scenario.collectives.model_dump(),
-        "experts": scenario.experts.model_dump(),
-        "router": scenario.router,
-        "slo": scenario.slo.model_dump(),
-        "warmup_s": scenario.warmup_s,
-        "seed": scenario.seed,
-    }
+def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
+    endpoint = endpoint_of(scenario)
+    network = read_network(scenario.network) if scenario.network else None
+    hardware = None if network else clocked_hardware(scenario, openers.hardware)
+    planned = None
+    if hardware is not None and scenario.workload.chakra is None:
+        planned = _planned(scenario, hardware, openers)
+    if planned is not None:
+        check_plan(planned.plan, planned.model)
+        planned = replace(planned, scenario=seated(scenario, planned.plan))
+    program, notes = operations_of(scenario, endpoint)
+    inputs = tuple(input_files(scenario, openers.described))
+    content = replayed_content(scenario, network, planned, endpoint, inputs)
+    content["hardware"] = openers.content(hardware) if hardware else {}
+    if planned is not None:
+        content["model"] = openers.content(planned.model)
+    return ResolvedReplay(
+        scenario=scenario,
+        program=program,
+        network=network,
+        hardware=hardware,
+        planned=planned,
+        endpoint=endpoint,
+        notes=notes,
+        inputs=inputs,
+        run_id=run_id(content),
+    )
 
 
-def _scheduler_content(scenario: Scenario, model: Model, requests: "Requests") -> dict[str, object]:
-    """The scheduler with what its ``auto`` and its defaults have become."""
-    scheduler = scenario.scheduler
-    return {
-        **scheduler.model_dump(),
-        "max_model_len": _max_model_len(scheduler, model),
-        "enable_prefix_caching": _caches(scheduler, requests),
-    }
+def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planned | None:
+    """The model on its cards; None where none is named."""
+    if scenario.model is None:
+        return None
+    model = openers.model(scenario.model)
+    return Planned(
+        scenario=scenario,
+        hardware=hardware,
+        model=model,
+        formats=Formats(**{use: get_format(name) for use, name in scenario.formats}),
+        plan=plan_of(scenario),
+        max_model_len=scenario.scheduler.max_model_len or model.max_context,
+    )
 
 
-def _pools_content(
-    pools: Pools, transfer: Transfer | None, content: Mapping[str, object]
-) -> dict[str, object]:
-    """The same of a disaggregated run: what each pool has of its own stands with the pool."""
-    kept = {name: content[name] for name in content if name not in (*INHERITED, "router")}
-    return {
-        **kept,
-        "pools": pools.model_dump(),
-        "transfer": (transfer or Transfer()).model_dump(),
-    }
-
-
-def _max_model_len(scheduler: Scheduler, model: Model) -> int:
-    return scheduler.max_model_len or model.max_context
-
-
-def _caches(scheduler: Scheduler, requests: "Requests") -> bool:
+def _caches(scenario: Scenario, requests: "Requests") -> bool:
     """Whether prefixes are looked for: they are where it is wanted and requests tell of them."""
-    return requests.hash_ids is not None and scheduler.enable_prefix_caching in (True, "auto")
+    wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
+    return requests.hash_ids is not None and wanted
 
 
 def _divided(whole: Resolved, requested: Pools) -> Resolved:
@@ -233,33 +275,12 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
         whole,
         scenario=scenario,
         plan=plan,
-        max_model_len=_max_model_len(pool.scheduler, whole.model),
-        prefix_caching=_caches(pool.scheduler, whole.requests),
+        max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
+        prefix_caching=_caches(scenario, whole.requests),
         machine_id=f"{whole.machine_id}-{name}",
         cards=range(first, first + pool.cards),
         role=name,
     )
-
-
-def _machine_id(content: Mapping[str, object], scenario: Scenario, model: Model) -> str:
-    """The identity of layout and prices.
-
-    The seed matters where tokens are dealt to experts, the requests where ``auto`` places weights
-    for them.
-    """
-    dropped = {*OF_TRAFFIC, "seed"}
-    if any(layer.mlp.experts for layer in model.layers):
-        dropped.remove("seed")
-    pools = scenario.pools
-    parts = (scenario,) if pools is None else (pools.prefill, pools.decode)
-    if any(part.memory.mode == "auto" for part in parts):
-        dropped.remove("requests")
-    return run_id({key: value for key, value in content.items() if key not in dropped})
-
-
-def formats_of(scenario: Scenario) -> Formats:
-    """The number formats by their names."""
-    return Formats(**{use: get_format(name) for use, name in scenario.formats})
 
 
 def plan_of(scenario: Scenario, cards: int | None = None) -> Plan:
@@ -275,21 +296,3 @@ def plan_of(scenario: Scenario, cards: int | None = None) -> Plan:
         expert_parallel_size=wanted.expert_parallel_size,
         replicas=replicas,
     )
-
-
-def _inputs(scenario: Scenario, openers: Openers) -> list[dict[str, object]]:
-    synthetic = scenario.workload.synthetic
-    lengths = (synthetic.prompt_tokens, synthetic.output_tokens) if synthetic else ()
-    named = {
-        "hardware": scenario.hardware,
-        "model": scenario.model,
-        "trace": scenario.workload.trace,
-    }
-    for use, length in zip(("prompt_tokens", "output_tokens"), lengths, strict=False):
-        if length is not None and length.empirical is not None:
-            named[use] = length.empirical.trace
-    return [
-        openers.described(use, Path(name))
-        for use, name in named.items()
-        if name is not None and Path(name).exists()
-    ]

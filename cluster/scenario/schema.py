@@ -16,11 +16,11 @@ from cluster.scenario.base import (
     Table,
     Tokens,
 )
-from cluster.scenario.collectives import AlgorithmName
+from cluster.scenario.collectives import AlgorithmName, Detail
+from cluster.scenario.memory_modes import KvPlace, LoadFrom, Mode, Place
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload
 
-Place: TypeAlias = Literal["sram", "lpddr"]
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
 
@@ -83,15 +83,15 @@ class Pins(Part):
     """A number: so many of each layer's experts, the most popular ones, lie in SRAM."""
     embedding: Place | None = None
     head: Place | None = None
-    kv: Literal["sram", "lpddr", "spill"] = "sram"
+    kv: KvPlace = "sram"
 
 
 class Memory(Part):
     """Where weights and KV live: all weights in SRAM, all in LPDDR, or each as it pays."""
 
-    mode: Literal["performance", "capacity", "auto"] = "performance"
+    mode: Mode = "performance"
     pin: Pins = Pins()
-    load: Literal["none", "lpddr", "host"] = "none"
+    load: LoadFrom = "none"
     """Serving begins when weights have come to SRAM from LPDDR, or to the cards from the hosts."""
     also_resident: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Models that wait in the LPDDR of the same cards, to be swapped in."""
@@ -148,7 +148,7 @@ class Fabric(Part):
     """How a replay runs transfers: a leg for each collective, for each step of it, or message."""
 
     contention: bool = True
-    collectives: Literal["coflow", "steps", "messages"] = "coflow"
+    collectives: Detail = "coflow"
     forwarding: Literal["cut_through", "store_and_forward"] = "cut_through"
 
 
@@ -179,6 +179,11 @@ class Store(Part):
 
     steps: bool = False
     bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
+
+    @property
+    def most_bins(self) -> int:
+        """Most time bins that a table may have, an even number: they are merged two by two."""
+        return (1000 if self.bins == "auto" else self.bins) // 2 * 2
 
 
 class Scenario(Part):

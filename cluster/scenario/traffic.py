@@ -8,9 +8,9 @@ import numpy as np
 
 from cluster.scenario.workload import Arrivals, Columns, Lengths, Synthetic, Workload
 from workloads import synthetic as generators
-from workloads.columns import Requests, TraceError
 from workloads.presets import Preset, get_preset
 from workloads.readers.trace_format import GivenUnit, ReadOptions
+from workloads.requests import Requests, TraceError
 from workloads.trace import read_trace, scale_rate
 
 TRAFFIC_STREAM = 0

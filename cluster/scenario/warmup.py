@@ -2,7 +2,7 @@
 
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
-from results.columns import PS_PER_S, Integers
+from corsair_common.units import PS_PER_S, Integers
 from results.window import begin_ps
 
 

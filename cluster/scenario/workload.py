@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Discriminator, Field, Tag, model_validator
 
 from cluster.scenario.base import Count, NotNegative, Part, Positive, Tokens
+from corsair_common.names import Control, Phase
 from workloads.readers.trace_format import GivenUnit
 
 Choice = TypeVar("Choice", bound="Arrivals | Lengths")
@@ -120,7 +121,7 @@ class Synthetic(Part):
 class ProgramSteps(Part):
     """Operations generated from model, plan and batch; ``batch`` counts prompts in a prefill."""
 
-    phase: Literal["decode", "prefill", "mixed"]
+    phase: Phase
     batch: Annotated[int, Field(ge=1, le=2**17)]
     context: Tokens | None = None
     steps: Annotated[int, Field(ge=1, le=10**5)] | None = None
@@ -159,7 +160,7 @@ class ChakraFolder(Part):
     """A folder of NAME.<rank>.et files, and how to read it."""
 
     folder: str
-    control: Literal["auto", "follow", "ignore"] = "auto"
+    control: Control = "auto"
     groups: str | None = None
     copies: Count = 1
 

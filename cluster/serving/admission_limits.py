@@ -3,7 +3,8 @@
 import numpy as np
 
 from cluster.perf_model.tables import Integers
-from cluster.serving.interface import Arrivals, Limits, Status
+from cluster.serving.interface import Arrivals, Limits
+from corsair_common.names import Status
 
 
 def refused(arrivals: Arrivals, limits: Limits) -> Integers:

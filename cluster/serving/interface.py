@@ -14,16 +14,6 @@ NEVER = -1
 """In any ``*_ps`` column: it did not happen."""
 
 
-class Status(IntEnum):
-    """What became of a request."""
-
-    COMPLETED = 0
-    TOO_LONG = 1
-    """prompt + output exceed max_model_len."""
-    NO_ROOM = 2
-    """Its KV would not fit an empty replica."""
-
-
 class IntervalKind(IntEnum):
     """What a request went through from one step of its replica to another (dtype INTERVAL)."""
 

@@ -13,15 +13,14 @@ from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.memory import Fit, fit
 from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s
-from cluster.perf_model.memory.optimizer import choose
+from cluster.perf_model.memory.optimizer import place_weights
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
 from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.resolve import Planned, Resolved
 from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
@@ -85,7 +84,7 @@ class Outcome:
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
     """Build the map, place the model, check that it fits, and price it.
 
-    ``mapped`` gives the map to who has it already.
+    ``mapped`` stands for ``map_of`` where the map is built already.
 
     Raises
     ------
@@ -135,7 +134,7 @@ MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
 """``map_of``, or what stands for it."""
 
 
-def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout:
+def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
     """Build the map, place the model and check that it fits.
 
     Raises
@@ -147,22 +146,20 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     """
     if isinstance(resolved, Resolved) and resolved.pools is not None:
         raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
-    scenario, plan = resolved.scenario, resolved.plan
-    graph, routes = (mapped or map_of)(scenario, resolved.hardware)
+    plan = resolved.plan
+    graph, routes = (mapped or map_of)(resolved.scenario, resolved.hardware)
     cards = place(
         routes,
         tensor_parallel_size=plan.tensor_parallel_size,
         pipeline_parallel_size=plan.pipeline_parallel_size,
         replicas=plan.replicas,
-        within=resolved.cards if isinstance(resolved, Resolved) else None,
+        within=resolved.cards,
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
-    fitted = fit(resolved.model, plan, resolved.hardware, settings)
-    inputs = _inputs(resolved, routes, cards.astype(np.int64), fitted)
-    if settings.mode == "auto":
-        placed = choose(inputs, settings, traffic_of(resolved))
-        fitted = fit(resolved.model, plan, resolved.hardware, settings, placed)
-        inputs = replace(inputs, residency=placed)
+    inputs = price_inputs(resolved, routes, cards.astype(np.int64))
+    residency = place_weights(inputs, settings, traffic_of(resolved))
+    fitted = fit(resolved.model, plan, resolved.hardware, settings, residency)
+    inputs = replace(inputs, residency=residency)
     return Layout(
         graph=graph,
         routes=routes,
@@ -173,10 +170,8 @@ def lay_out(resolved: Resolved | Planned, mapped: MapOf | None = None) -> Layout
     )
 
 
-def _inputs(
-    resolved: Resolved | Planned, routes: Routes, cards: Integers, fitted: Fit
-) -> PriceInputs:
-    """What pricing is given."""
+def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInputs:
+    """Describe the steps of a run on ``cards[replica, stage, position]``, no weights placed."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
     return PriceInputs(
         hardware=resolved.hardware,
@@ -188,7 +183,6 @@ def _inputs(
         max_tokens=scheduler.max_num_batched_tokens,
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
-        residency=fitted.residency,
         all_reduce=scenario.collectives.all_reduce,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
@@ -196,7 +190,7 @@ def _inputs(
     )
 
 
-def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
+def _limits(resolved: Planned, fitted: Fit) -> Limits:
     """What the scheduler may do, and how much KV there is room for."""
     scheduler = resolved.scenario.scheduler
     return Limits(
@@ -216,7 +210,7 @@ def _limits(resolved: Resolved | Planned, fitted: Fit) -> Limits:
     )
 
 
-def _ready_ps(resolved: Resolved | Planned, fitted: Fit) -> int:
+def _ready_ps(resolved: Planned, fitted: Fit) -> int:
     """When the weights are where they belong; a replay begins with them there."""
     scenario, hardware = resolved.scenario, resolved.hardware
     wait_s = {
@@ -236,7 +230,8 @@ def execute(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    account = Account(machine.prices, max_bins=max_bins(resolved), begin_ps=resolved.begin_ps)
+    most_bins = resolved.scenario.store.most_bins
+    account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
     account.reach(
@@ -272,9 +267,3 @@ def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> O
         request_j=request_j,
         end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
     )
-
-
-def max_bins(resolved: Resolved) -> int:
-    """Most time bins that the run's tables may have."""
-    bins = resolved.scenario.store.bins
-    return 1000 if bins == "auto" else bins

@@ -16,7 +16,7 @@ from cluster.perf_model.link_loads import LinkLoad, link_loads
 from cluster.perf_model.tables import KINDS, MEASURED, STEP, Integers, Records
 from cluster.perf_model.timeline import Bins
 from cluster.serving.interface import NEVER
-from results.columns import card_columns, energy_columns, link_columns
+from results.engine_columns import card_columns, energy_columns, link_columns
 from results.summary import Energy
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
@@ -31,7 +31,7 @@ PS_PER_NS = 1000
 
 
 def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
-    """The requests' columns in whole picoseconds, as ``results.columns`` takes them."""
+    """The requests' columns in whole picoseconds, as ``results.engine_columns`` takes them."""
     served = outcome.served
     client_ps = round(1e12 * module_of(resolved.hardware).request_s(resolved.hardware))
     return {

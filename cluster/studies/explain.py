@@ -25,8 +25,8 @@ MB = 1e6
 CLASSES = ("attention", "mlp", "experts", "embedding", "head", "vectors")
 
 
-def explain(resolved: Resolved) -> dict[str, Any]:
-    """Lay a scenario out and tell where everything lies; plain values.
+def explain(resolved: Resolved, layout: Layout | None = None) -> dict[str, Any]:
+    """Tell where everything lies; plain values. Lays the scenario out unless that is done.
 
     Bytes are of the fullest chiplet of a stage (of LPDDR, an equal share of the card's). The costs
     are of one decoding step of the expected batch: ``stream_us`` what LPDDR takes, ``costs_us`` by
@@ -37,7 +37,7 @@ def explain(resolved: Resolved) -> dict[str, Any]:
     PlacementError, DoesNotFit, PriceError
         It cannot run; all carry ``exit_code`` 3.
     """
-    layout = lay_out(resolved)
+    layout = layout or lay_out(resolved)
     traffic, fit = traffic_of(resolved), layout.fit
     seats = resolved.scenario.scheduler.max_num_seqs
     room = (seats, fit.block_size, resolved.max_model_len)

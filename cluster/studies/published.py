@@ -1,10 +1,11 @@
 """Published figures as data: what was claimed, by whom, on what conditions, how near is near."""
 
 from importlib import resources
-from typing import Annotated, Literal
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from corsair_common.names import Confidence
 from topology.strict_yaml import parse_document
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -40,7 +41,7 @@ class Claim(Part):
     unit: str
     source: str
     """Short names, as in ``Published.sources``, with commas between."""
-    confidence: Literal["published", "secondary", "derived", "assumed"]
+    confidence: Confidence
     conditions: str
     rows: dict[str, Beside]
     """By the name of the simulated figure."""

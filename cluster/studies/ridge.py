@@ -18,6 +18,7 @@ from cluster.perf_model.devices.protocol import Product
 from cluster.perf_model.prices import SteadyDecode, steady_decode
 from cluster.perf_model.prices.inputs import device_for
 from cluster.scenario.load import load
+from cluster.scenario.memory_modes import UNIFORM_MODES
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, Machine, lay_out, priced
 
@@ -27,7 +28,6 @@ PREFILL_TOKENS = 512
 BATCHES = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192)
 PRODUCT = (4096, 28672)
 """k and n: gate and up of Llama-3.1-8B, the largest product of a layer, on one card."""
-MODES = ("performance", "capacity")
 
 PAIRS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
@@ -89,7 +89,7 @@ class Ridge:
     decodes: tuple[DecodeRow, ...]
     product_shape: tuple[int, int] = PRODUCT
     context_tokens: int = CONTEXT_TOKENS
-    modes: tuple[str, ...] = MODES
+    modes: tuple[str, ...] = UNIFORM_MODES
 
 
 def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Ridge:
@@ -102,13 +102,13 @@ def compare_pairs(model: str = MODEL, batches: tuple[int, ...] = BATCHES) -> Rid
     """
     facts, products, decodes = [], [], []
     for pair in PAIRS:
-        for mode in MODES:
-            layout = _laid_out(pair, mode, model, max(batches))
+        for mode in UNIFORM_MODES:
+            layout = laid_out(pair, mode, model, max(batches))
             machine = priced(layout)
             most = _most_sequences(layout)
-            if mode == MODES[0]:
+            if mode == UNIFORM_MODES[0]:
                 facts.append(_facts(pair, layout, machine, most))
-                products += _products(pair, _card_of(layout))
+                products += _products(pair, card_of(layout))
             decodes += [
                 _decode(pair, mode, steady_decode(machine.prices, batch=b, context=CONTEXT_TOKENS))
                 for b in batches
@@ -125,12 +125,7 @@ def product_seconds(card: DimcCard, batch: int) -> float:
     return float(picoseconds(card.chiplet, clocks)[0]) * 1e-12
 
 
-def card_for(pair: str) -> DimcCard:
-    """The chiplet and its modes for a pair of formats."""
-    return _card_of(_laid_out(pair, MODES[0], MODEL, 1))
-
-
-def _card_of(layout: Layout) -> DimcCard:
+def card_of(layout: Layout) -> DimcCard:
     """The study is of what DIMC cores do with narrow operands."""
     card = device_for(layout.inputs)
     if not isinstance(card, DimcCard):
@@ -138,7 +133,8 @@ def _card_of(layout: Layout) -> DimcCard:
     return card
 
 
-def _laid_out(pair: str, mode: str, model: str, most: int) -> Layout:
+def laid_out(pair: str, mode: str, model: str, most: int) -> Layout:
+    """The model on the cards that it takes, in a pair of formats."""
     weights, activations = PAIRS[pair]
     scenario = load(
         model=model,
@@ -156,7 +152,7 @@ def _most_sequences(layout: Layout) -> int:
 
 
 def _facts(pair: str, layout: Layout, machine: Machine, most: int) -> PairFacts:
-    card = _card_of(layout)
+    card = card_of(layout)
     weights, activations = PAIRS[pair]
     return PairFacts(
         pair=pair,

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from cluster.api.run_output import EngineName
+from cluster.scenario.engine_names import EngineName
 from cluster.scenario.power import CLOCK
 from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import sweep

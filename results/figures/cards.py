@@ -6,11 +6,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Floats, Integers
 from results.api import Run
+from results.causes import BOUND_COLOURS
 from results.errors import ResultsError
-from results.figures.series import MOST_BINS, Floats, codes, numbers, words
+from results.figures.series import MOST_BINS, codes, numbers, words
 from results.figures.theme import (
-    BOUND_COLOURS,
     HEAT,
     WIDTH,
     altair,
@@ -142,7 +143,7 @@ def _grid(run: Run) -> Grid:
     return labels, np.append(starts[:-1][::join], starts[-1]), grid
 
 
-def _rows_of(run: Run, card: npt.NDArray[np.int64]) -> tuple[list[str], npt.NDArray[np.int64]]:
+def _rows_of(run: Run, card: Integers) -> tuple[list[str], Integers]:
     """A row for each card, or for each server where there are too many cards."""
     if int(card.max()) < MOST_ROWS:
         first = np.unique(card, return_index=True)[1]

@@ -6,9 +6,10 @@ import numpy as np
 import numpy.typing as npt
 
 from results.api import Run
+from results.causes import KNOWN_CAUSES
 from results.errors import ResultsError
 from results.figures.series import codes, numbers, words
-from results.figures.theme import BOUND_COLOURS, WIDTH, altair, colour, finished, plot, zoomable
+from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
 
 MOST_ROWS = 32
 """Cards of the Gantt: one of each stage, the first ones where there are more."""
@@ -20,12 +21,7 @@ MOST_NAMED = 7
 """Batches that have a colour of their own."""
 STEPS = 3
 """Steps that are shown, from the middle of the run, where the pipeline is full."""
-CAUSE_COLOURS = {
-    **BOUND_COLOURS,
-    "latency": "#5d3a9b",
-    "contention": "#a50026",
-    "recorded": "#777777",
-}
+CAUSE_COLOURS = {name: cause.colour for name, cause in KNOWN_CAUSES.items()}
 
 
 def critical_path(run: Run) -> Any:

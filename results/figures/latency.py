@@ -4,16 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.units import Floats
 from results.api import Run
 from results.errors import ResultsError
-from results.figures.series import (
-    Floats,
-    count_at,
-    numbers,
-    percentiles_by_bin,
-    quantiles,
-    time_edges,
-)
+from results.figures.series import count_at, numbers, percentiles_by_bin, quantiles, time_edges
 from results.figures.theme import (
     HEIGHT,
     WIDTH,

@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.units import Floats
 from results.api import Run
 from results.errors import ResultsError
-from results.figures.series import Floats, codes, numbers, words
+from results.figures.series import codes, numbers, words
 from results.figures.theme import WIDTH, altair, finished, plot, zoomable
 
 WARM = ("#dddddd", "#e6c35c", "#d55e00", "#7a0403")

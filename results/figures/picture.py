@@ -4,8 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from results.atomic import replacing
-from results.errors import ResultsError
+from results.errors import ResultsError, replacing
 from results.optional_deps import DRAW, optional
 
 ENDINGS = (".svg", ".png", ".json", ".html")

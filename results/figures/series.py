@@ -1,14 +1,13 @@
 """From a run's tables to few points: a figure of a million requests holds few thousand rows."""
 
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Floats, Integers
 from results.api import Run
 from results.errors import ResultsError
-
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 MOST_BINS = 160
 """Time bins of a figure."""
@@ -28,7 +27,7 @@ def words(run: Run, table: str, column: str) -> npt.NDArray[Any]:
     return np.asarray(found.to_numpy(zero_copy_only=False), object)
 
 
-def codes(run: Run, table: str, column: str) -> npt.NDArray[np.int64]:
+def codes(run: Run, table: str, column: str) -> Integers:
     """A column of positions; null becomes -1."""
     found = numbers(run, table, column)
     return np.where(np.isnan(found), -1, found).astype(np.int64)

@@ -4,7 +4,6 @@ Colours are those of Okabe and Ito; a colour means the same thing in every figur
 """
 
 from collections.abc import Iterable, Mapping
-from types import MappingProxyType
 from typing import Any, TypeAlias
 
 from results.optional_deps import DRAW, optional
@@ -15,17 +14,6 @@ WIDTH, HEIGHT = 640, 240
 PANEL_HEIGHT = 120
 """Of one panel among several below one another."""
 
-BOUND_COLOURS: Mapping[str, str] = MappingProxyType(
-    {
-        "stream": "#0072b2",
-        "mac": "#009e73",
-        "simd": "#56b4e9",
-        "lpddr": "#e69f00",
-        "network": "#d55e00",
-        "dispatch": "#cc79a7",
-        "idle": "#e4e4e4",
-    }
-)
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Of things that have no colour of their own, in order."""
 HEAT = "viridis"

@@ -4,16 +4,9 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.units import Floats
 from results.api import Run
-from results.figures.series import (
-    MOST_BINS,
-    Floats,
-    codes,
-    count_at,
-    numbers,
-    spread_at,
-    time_edges,
-)
+from results.figures.series import MOST_BINS, codes, count_at, numbers, spread_at, time_edges
 from results.figures.theme import over_time, stacked
 
 

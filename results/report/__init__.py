@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from results.api import Run
-from results.atomic import replacing
 from results.compare import Metric, differences, metrics
-from results.errors import ResultsError
+from results.errors import ResultsError, replacing
 from results.figures import FIGURES
 from results.figures.series import codes
 from results.report.assumptions import assumed_figures, provenance, warnings, whole_of

@@ -3,26 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeAlias
 
+from corsair_common.names import CONFIDENCES
 from results.api import Run
+from results.causes import KNOWN_CAUSES
 from results.summary import flatten
 
 Row: TypeAlias = dict[str, Any]
 
-CONFIDENCES = ("published", "secondary", "derived", "assumed")
-BEHIND: Mapping[str, tuple[str, ...]] = {
-    "stream": ("dimc.stream", "dimc.fill", "card.clock"),
-    "mac": ("dimc.clocks", "dimc.fill", "card.clock", "chiplet.noc"),
-    "simd": ("simd.", "card.clock"),
-    "lpddr": ("chiplet.lpddr", "chiplet.prefetch"),
-    "network": ("links.", "pair.", "server.", "rack.", "package.", "card.package", "card.pcie"),
-    "dispatch": ("card.dispatch",),
-    "latency": (
-        *("package.d2d_latency", "card.package_link_latency", "pair.bridge_latency"),
-        *("server.pcie_latency", "server.inter_switch_latency"),
-        *("rack.network_latency", "rack.leaf_latency", "pod.spine_latency"),
-    ),
-}
-"""Figures that a bound's time rests on, by how their names begin."""
 SIZEABLE = 0.15
 """Share of the busy time from which a bound's figures are worth a warning."""
 CALIBRATED_GROUP = 4
@@ -49,7 +36,7 @@ def assumed_figures(run: Run) -> list[Row]:
     rows = []
     for bound, share in _sizeable(run):
         for name, figure in run.manifest["hardware"].items():
-            behind = name.startswith(BEHIND[bound]) and not name.endswith("_w")
+            behind = name.startswith(KNOWN_CAUSES[bound].figures) and not name.endswith("_w")
             if behind and figure.get("confidence") == "assumed":
                 known = {key: figure.get(key) for key in ("value", "low", "high", "unit", "source")}
                 rows.append({"behind": f"{bound}, {100 * share:.0f} %", "figure": name, **known})
@@ -63,7 +50,7 @@ def whole_of(run: Run) -> str:
 
 def _sizeable(run: Run) -> Iterator[tuple[str, float]]:
     summary = flatten(run.summary)
-    for bound in BEHIND:
+    for bound in (name for name, cause in KNOWN_CAUSES.items() if cause.figures):
         share = summary.get(f"bound_share.{bound}", summary.get(f"critical_share.{bound}"))
         if isinstance(share, float) and share >= SIZEABLE:
             yield bound, share

@@ -7,9 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from results.atomic import replacing
 from results.default_dirs import SWEEPS
-from results.errors import ResultsError
+from results.errors import ResultsError, replacing
 from results.figures.studies import CARD, USER, by_axis, pareto
 from results.report.html import bullets, figure, number, page, table
 from results.sweep import Sweep, open_sweep

@@ -10,40 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.units import Floats
 from results.api import Run
+from results.causes import KNOWN_CAUSES, words_of
 from results.figures.links import link_use
-from results.figures.series import Floats, codes, count_at, numbers, time_edges, words
+from results.figures.series import codes, count_at, numbers, time_edges, words
 from results.report.assumptions import whole_of
 from results.summary import flatten
 
-REMEDIES: Mapping[str, str] = {
-    "stream": "more cards per tensor group, narrower weights (mxint4), or larger batches, which "
-    "use each streamed weight more often",
-    "mac": "narrower formats or more cards: the rare case in which the arrays are the limit",
-    "simd": "more cards per tensor group share softmax and activations; norms are replicated",
-    "lpddr": "keep more in SRAM (memory.mode performance or auto, more cards), or narrower weights",
-    "network": "smaller or tighter tensor groups (the four cards under one PCIe switch), a "
-    "narrower wire format, or larger batches, which spread a collective's latency over more tokens",
-    "dispatch": "larger batches, or plans with fewer operations in a row: each operation pays to "
-    "be dispatched, however little it does",
-    "latency": "fewer messages in a row over fewer hops: tensor groups under one switch, or larger "
-    "batches, which send more tokens with each message",
-    "contention": "keep messages that are under way together off each other's cables: place groups "
-    "apart, add NICs, or try another algorithm (collectives: in the scenario)",
-    "recorded": "nothing on this machine: these times stand in the trace and are not computed",
-}
-"""What helps when most busy time, or of a replay most of the critical path, is bound so."""
-WORDS: Mapping[str, str] = {
-    "stream": "streaming weights and KV from SRAM",
-    "mac": "multiplying",
-    "simd": "vector work",
-    "lpddr": "LPDDR",
-    "network": "collectives on the network",
-    "dispatch": "dispatching operations",
-    "latency": "the latency of messages",
-    "contention": "waiting for other messages on the same cables",
-    "recorded": "times that the trace brought along",
-}
 ORDER = ("memory", "link", "queueing")
 """Of findings that are no bound: what causes a queue stands before the queue."""
 QUEUE_SHARE = 0.5
@@ -197,9 +171,9 @@ def _bounds(run: Run) -> Iterator[Finding]:
     place = _place(run) if "critical" in run.tables else ""
     yield Finding(
         what=most,
-        headline=f"Most of the {whole_of(run)} goes into {WORDS[most]}.",
+        headline=f"Most of the {whole_of(run)} goes into {words_of(most)}.",
         evidence=f"{100 * known[most]:.0f} % {most}{then}{place}",
-        remedy=REMEDIES[most],
+        remedy=KNOWN_CAUSES[most].remedy if most in KNOWN_CAUSES else "",
     )
 
 

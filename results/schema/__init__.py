@@ -7,9 +7,8 @@ No pyarrow here: a column's type is Arrow's own name for it (``category`` is dic
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from results.schema.column import BOUNDS, FACILITY_PARTS, PARTS, Column, Table, TypeName
+from results.schema.column import BOUNDS, FACILITY_PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
-from results.schema.plan import CANDIDATES
 from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
 from results.schema.serving import (
     CARDS,
@@ -22,7 +21,15 @@ from results.schema.serving import (
     SUMMARY,
     summary_statistics,
 )
-from results.schema.sweep import POINT_STATUSES, SPECIAL, sweep_table
+from results.schema.sweep import (
+    CANDIDATES,
+    POINT_STATUSES,
+    SPECIAL,
+    Ended,
+    NotRun,
+    PointStatus,
+    sweep_table,
+)
 
 SCHEMA_VERSION = 1
 """Raised when a column changes its name, type, unit or meaning."""
@@ -43,7 +50,6 @@ __all__ = [
     "CAUSES",
     "FACILITY_PARTS",
     "METRICS",
-    "PARTS",
     "PERCENTILES",
     "POINT_STATUSES",
     "SCHEMA_VERSION",
@@ -53,6 +59,9 @@ __all__ = [
     "SUMMARY",
     "TABLES",
     "Column",
+    "Ended",
+    "NotRun",
+    "PointStatus",
     "Table",
     "TypeName",
     "summary_statistics",

@@ -6,20 +6,6 @@ from typing import Literal, TypeAlias
 BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
 """What sets the time of a card, in the order of every split by bound."""
 
-PARTS = (
-    "mac",
-    "sram",
-    "lpddr",
-    "noc",
-    "simd",
-    "d2d",
-    "pcie",
-    "bridge",
-    "ethernet",
-    "static",
-)
-"""Where a card's energy goes, in the order of every split by part."""
-
 FACILITY_PARTS = ("cards", "nics", "pcie_switches", "hosts", "leaves", "spines", "cooling")
 """What draws power in the whole facility."""
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
+from corsair_common.names import PARTS, Status
 from results.schema.column import (
     BIN,
     BOUNDS,
     CARD,
     FACILITY_PARTS,
-    PARTS,
     RUN,
     Column,
     Table,
@@ -18,7 +18,7 @@ from results.schema.column import (
     word,
 )
 
-STATUSES = ("completed", "rejected_too_long", "rejected_no_room")
+STATUSES = tuple(status.word for status in Status)
 """What became of a request; the position is the code that the engines give."""
 
 PERCENTILES = (50.0, 75.0, 90.0, 95.0, 99.0, 99.9)

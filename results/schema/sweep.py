@@ -1,10 +1,15 @@
 """The table ``points`` of a sweep: who a point is, what became of it, its axes, its metrics."""
 
 from collections.abc import Mapping, Sequence
+from typing import Literal, TypeAlias, get_args
 
-from results.schema.column import Column, Table, TypeName, real, whole
+from results.schema.column import Column, Table, TypeName, real, whole, word
 
-POINT_STATUSES = ("completed", "infeasible", "failed", "skipped")
+NotRun: TypeAlias = Literal["infeasible", "failed"]
+Ended: TypeAlias = Literal["completed"] | NotRun
+PointStatus: TypeAlias = Ended | Literal["skipped"]
+
+POINT_STATUSES: tuple[PointStatus, ...] = ("completed", *get_args(NotRun), "skipped")
 """Of a point: it ran; it cannot run (does not fit); its input is wrong or it died; left out."""
 
 
@@ -49,3 +54,47 @@ def sweep_table(axes: Mapping[str, TypeName], metrics: Sequence[Column]) -> Tabl
             ),
         ),
     )
+
+
+CANDIDATES = Table(
+    name="candidates",
+    meaning="One row per legal, scored candidate of a plan study; speeds are analytic means.",
+    columns=(
+        whole("tensor_parallel_size", "cards", "Cards that share every layer of a stage."),
+        whole("pipeline_parallel_size", "", "Stages of a replica."),
+        whole("expert_parallel_size", "", "Subgroups of a tensor group with whole experts."),
+        whole("replicas", "", "Equal copies."),
+        word("memory_mode", "Where weights lie."),
+        word("weights", "Number format of weights."),
+        word("kv", "Number format of the KV cache."),
+        whole("max_num_seqs", "", "Seats of a replica."),
+        whole("max_num_batched_tokens", "tokens", "Budget of a step of a slot."),
+        whole("cards", "cards", "Cards that the candidate uses."),
+        real("request_rate_per_s", "1/s", "Requests that come, at which it is scored."),
+        real("ttft_ms", "ms", "Mean time to first token."),
+        real("tpot_ms", "ms", "Mean time per output token; null where answers have one.", True),
+        real("output_throughput", "tokens/s", "Output tokens a second of all replicas."),
+        real("capacity_output_throughput", "tokens/s", "The same where no seat is ever empty."),
+        real("output_tokens_per_s_per_card", "tokens/s", "Throughput over the cards it uses."),
+        real("output_tokens_per_s_per_user", "tokens/s", "Of one answer: 1 / TPOT.", True),
+        real("joules_per_output_token", "J", "Energy of the cards it uses.", True),
+        real("cost_per_hour_usd", "USD", "Of the servers it uses, written off, and their power."),
+        real("cost_per_hour_usd_low", "USD", "The same, every uncertain figure at its cheapest."),
+        real("cost_per_hour_usd_high", "USD", "The same, every uncertain figure at its dearest."),
+        real("cost_per_million_output_tokens_usd", "USD", "Of a million output tokens."),
+        real("cost_per_million_output_tokens_usd_low", "USD", "The same at the cheapest."),
+        real("cost_per_million_output_tokens_usd_high", "USD", "The same at the dearest."),
+        real("mean_requests", "", "Requests in a replica, on the mean."),
+        whole("kv_blocks", "blocks", "KV blocks of a replica."),
+        whole("headroom_bytes", "B", "SRAM left on the tightest chiplet beside a full pool."),
+        Column(
+            name="meets_slo", type="bool", unit="", meaning="Its means are within every objective."
+        ),
+        Column(
+            name="pareto",
+            type="bool",
+            unit="",
+            meaning="No other that meets the SLO has more tokens/s/user and tokens/s/card.",
+        ),
+    ),
+)

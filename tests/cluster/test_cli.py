@@ -11,8 +11,8 @@ from typing import TypeAlias
 import pytest
 
 from cluster.commands.app import COMMANDS, main
+from corsair_common.folders import standing
 from results import open_run
-from results.atomic import standing
 
 Begin: TypeAlias = Callable[[Sequence[str], Path], "subprocess.Popen[str]"]
 Interrupt: TypeAlias = Callable[["subprocess.Popen[str]"], tuple[str, str, float]]

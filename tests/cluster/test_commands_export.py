@@ -1,4 +1,5 @@
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -6,14 +7,13 @@ import numpy as np
 import pytest
 
 from cluster.commands.app import main
-from results.columns import request_columns
+from results.engine_columns import request_columns
 from results.provenance import manifest
-from results.store import write_run
 from results.summary import Machine, flatten, summarise
 
 
 @pytest.fixture
-def run_folder(tmp_path: Path) -> Path:
+def run_folder(write_run: Callable[..., Path], tmp_path: Path) -> Path:
     """A run of two requests."""
     names = ("arrival_ps", "first_scheduled_ps", "first_token_ps", "finish_ps")
     counts = (
@@ -33,7 +33,7 @@ def run_folder(tmp_path: Path) -> Path:
     return write_run(
         tmp_path / "runs",
         made,
-        {"requests": request_columns(requests), "summary": row},  # type: ignore[dict-item]
+        {"requests": request_columns(requests), "summary": row},
     )
 
 

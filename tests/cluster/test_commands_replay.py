@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from cluster.commands.app import main
+from corsair_common.folders import standing
 from results import open_run
-from results.atomic import standing
 
 Begin: TypeAlias = Callable[[Sequence[str], Path], "subprocess.Popen[str]"]
 Interrupt: TypeAlias = Callable[["subprocess.Popen[str]"], tuple[str, str, float]]
@@ -114,3 +114,64 @@ def test_a_blow_at_any_moment_leaves_a_whole_run_or_none_and_no_process(
     )
 
     assert [path.name for path in tmp_path.iterdir()] == [json.loads(done.stdout)["run_id"]]
+
+
+def test_operations_saved_as_chakra_and_as_a_program_replay_in_the_same_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Attention of step i meets i more tokens; a trace has every repeat written out.
+
+    Of a message between stages a trace has the size, not the price: its time is rounded anew, twice
+    a step at most.
+    """
+    program = {"phase": "decode", "batch": 1, "context": 60, "steps": 8, "growing": True}
+    plan = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
+    scenario: dict[str, Any] = {
+        "model": "llama-3.1-8b",
+        "plan": plan,
+        "workload": {"program": program},
+    }
+    trace, file = str(tmp_path / "trace"), str(tmp_path / "p.parquet")
+    again = {
+        "chakra": {"workload": {"chakra": trace}},
+        "program": {**scenario, "workload": {"program": file}},
+    }
+    (tmp_path / "s.yaml").write_text(json.dumps(scenario), "utf-8")
+    saved = ["--save-chakra", trace, "--save-program", file]
+    common = ["--json", "--out", str(tmp_path / "runs")]
+
+    assert main(["replay", str(tmp_path / "s.yaml"), *saved, *common]) == 0
+    first = json.loads(capsys.readouterr().out)
+    for name, scenario in again.items():
+        (tmp_path / f"{name}.yaml").write_text(json.dumps(scenario), "utf-8")
+        assert main(["replay", str(tmp_path / f"{name}.yaml"), *common]) == 0
+        second = json.loads(capsys.readouterr().out)
+
+        assert second["operations"] == first["operations"], name
+        rounding_s = 2 * 8 * 1e-12 if name == "chakra" else 0
+        assert second["makespan_s"] == pytest.approx(first["makespan_s"], rel=0, abs=rounding_s)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [
+        (["--save-chakra", "."], "holds 's.yaml', which is no Chakra trace; not replaced"),
+        (["--save-chakra", "s.yaml"], "holds 's.yaml', which is no Chakra trace; not replaced"),
+        (["--save-program", "."], "cannot write .: it is a folder"),
+        (["--save-program", "none/p.parquet"], "cannot write none/p.parquet: No such file"),
+    ],
+)
+def test_a_place_for_saved_operations_that_cannot_be_written_is_one_error(
+    target: list[str],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    program = {"phase": "decode", "batch": 1, "context": 16, "steps": 1}
+    scenario = {"plan": {"tensor_parallel_size": 8}, "workload": {"program": program}}
+    Path("s.yaml").write_text(json.dumps({"model": "llama-3.1-8b", **scenario}), "utf-8")
+
+    assert main(["replay", "s.yaml", *target, "--json", "--out", "runs"]) == 2
+    assert says in json.loads(capsys.readouterr().out)["error"]

@@ -4,7 +4,6 @@ Llama-3.1-8B: hidden 4,096, 32 layers of 32 query and 8 KV heads of 128, 14,336 
 vocabulary of 128,256. MXINT8: 65 bytes for 64 values.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 
 from cluster import load, replay_trace, simulate
-from cluster.commands.app import main
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import assemble
 from cluster.serving.tables import placement_table
@@ -92,76 +90,6 @@ def test_no_step_starts_before_the_weights_are_there() -> None:
     run = simulate(load(scenario(memory={"load": "host"})))
 
     assert run.outcome.served.first_scheduled_ps[0] == run.machine.limits.ready_ps > 0
-
-
-def checked(folder: Path, capsys: pytest.CaptureFixture[str], **changes: Any) -> dict[str, Any]:
-    path = folder / "mine.yaml"
-    path.write_text(json.dumps(scenario(**changes)), "utf-8")
-    assert main(["check", str(path), "--json"]) == 0
-    found: dict[str, Any] = json.loads(capsys.readouterr().out)
-    return found
-
-
-def test_check_reads_prompts_as_fast_as_its_slowest_stage_takes_full_steps(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # Stages of 11, 11 and 10 layers. Nothing but prompts, all at once: steps of 256 follow one
-    # another on the slowest. What `check` leaves out is attention over these short contexts, and
-    # the pipeline's filling; the fastest stage would be some 10 % faster.
-    thirds: dict[str, Any] = {
-        "plan": {"tensor_parallel_size": 2, "pipeline_parallel_size": 3},
-        "scheduler": {"max_num_batched_tokens": 256, "max_num_seqs": 48},
-    }
-    traffic = {
-        "requests": 400,
-        "arrivals": {"constant": {"rate_per_s": 1e9}},
-        "prompt_tokens": {"fixed": 256},
-        "output_tokens": {"fixed": 1},
-    }
-
-    found = checked(tmp_path, capsys, **thirds)
-    run = simulate(load(scenario(**thirds, workload={"synthetic": traffic})))
-
-    simulated = 400 * 256 / (run.outcome.served.end_ps * 1e-12)
-    assert simulated < found["prefill_tokens_per_s"] < 1.05 * simulated
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_checks_load_is_what_prompts_and_answers_take_of_the_replicas(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], replicas: int
-) -> None:
-    # 11 requests in half a second: 20 a second, each of 512 tokens to read and 64 to write, one
-    # after the other on a replica of one stage.
-    found = checked(
-        tmp_path,
-        capsys,
-        cluster={"servers_per_rack": replicas},
-        plan={"tensor_parallel_size": 8, "replicas": replicas},
-    )
-
-    busy_s = 512 / found["prefill_tokens_per_s"] + 64 / found["decode_tokens_per_s"]
-    assert found["utilisation"] == pytest.approx(20 * busy_s / replicas, rel=1e-9)
-
-
-def test_checks_load_of_a_pipeline_is_that_of_a_replica_that_is_always_full(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    # As many users as seats, who ask again at once: so many requests a second are the most. Lengths
-    # are mixed, since requests of one length finish together and read their prompts together.
-    lengths = {
-        "requests": 2000,
-        "prompt_tokens": {"uniform": {"low": 1, "high": 2047}},
-        "output_tokens": {"uniform": {"low": 1, "high": 511}},
-    }
-    coming = {"synthetic": {**lengths, "arrivals": {"constant": {"rate_per_s": 20.0}}}}
-    full = {"synthetic": {**lengths, "arrivals": {"concurrency": 60}}}
-    seats = {"max_num_seqs": 60}
-
-    found = checked(tmp_path, capsys, scheduler=seats, workload=coming)
-    run = simulate(load(scenario(scheduler=seats, workload=full)))
-
-    most_per_s = 2000 / (run.outcome.served.end_ps * 1e-12)
-    assert found["utilisation"] == pytest.approx(20 / most_per_s, rel=0.05)
 
 
 def test_latency_through_a_switch_is_put_down_to_the_switch(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from cluster import ReplayRun, Run, replay_trace, simulate
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 BUDGET = 128
 HOST = {"hardware_set": {"host.overhead_s": 3e-6}}

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cluster import load, replay_trace
-from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.energy.coefficients import costing
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import resolve
 from cluster.serving.run import lay_out, priced
+from corsair_common.names import PARTS
 from results import open_run
 
 DECODE: dict[str, Any] = {
@@ -37,7 +37,7 @@ def test_a_replay_tells_its_energy_by_part_and_by_card(tmp_path: Path) -> None:
 
 
 def test_both_engines_count_nearly_the_same_work() -> None:
-    resolved = resolve_replay(load(DECODE))
+    resolved = resolve(load(DECODE), wanted="operations")
     assert resolved.planned is not None
     machine = priced(lay_out(resolved.planned))
     prices, joules = machine.prices, machine.joules

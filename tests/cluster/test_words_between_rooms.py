@@ -1,20 +1,17 @@
 """Packages that do not import each other list the same names in the same order: columns go by
 position."""
 
-import numpy as np
-
 import results.schema as written
-from cluster.perf_model.devices.dimc import BOUNDS, PARTS
+from cluster.commands.engine_options import Engine
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.energy.facility import constant_watts
-from cluster.serving.histogram import lower_edges_ps
-from cluster.serving.interface import Status
-from results.histogram import itl_edges_ps
+from cluster.scenario.engine_names import ENGINES
+from corsair_common.names import Status
 from topology.catalog import load_hardware
 
 
-def test_bounds_and_parts_of_energy_are_written_as_they_are_counted() -> None:
+def test_bounds_are_written_as_they_are_counted() -> None:
     assert written.BOUNDS == BOUNDS
-    assert written.PARTS == PARTS
 
 
 def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:
@@ -24,10 +21,9 @@ def test_parts_of_the_facility_stand_between_cards_and_cooling() -> None:
 
 
 def test_a_status_is_written_by_its_position() -> None:
-    words = [written.STATUSES[status].removeprefix("rejected_") for status in sorted(Status)]
+    assert written.STATUSES == ("completed", "rejected_too_long", "rejected_no_room")
+    assert [written.STATUSES.index(status.word) for status in Status] == list(Status)
 
-    assert words == [status.name.lower() for status in sorted(Status)]
 
-
-def test_latencies_are_counted_into_the_bins_that_are_read() -> None:
-    np.testing.assert_array_equal(itl_edges_ps()[:-1], lower_edges_ps())
+def test_the_option_of_engines_has_their_names() -> None:
+    assert tuple(Engine) == ENGINES

@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from results.columns import Integers, card_columns, request_columns
+from corsair_common.units import Integers
+from results.engine_columns import card_columns, request_columns
 from results.provenance import manifest
-from results.store import write_run
 from results.summary import Machine, flatten, summarise
 
 MS = 10**9  # picoseconds
@@ -76,9 +76,10 @@ def tables(requests: dict[str, Integers]) -> dict[str, object]:
 
 @pytest.fixture
 def run_folder(
+    write_run: Callable[..., Path],
     tmp_path: Path,
     tables: dict[str, dict[str, object]],
     make_manifest: Callable[..., dict[str, object]],
 ) -> Path:
     """A written run under ``tmp_path/runs``."""
-    return write_run(tmp_path / "runs", make_manifest(), tables)  # type: ignore[arg-type]
+    return write_run(tmp_path / "runs", make_manifest(), tables)

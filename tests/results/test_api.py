@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 import results
+from corsair_common.units import Integers
 from results.api import open_run
-from results.columns import Integers
 from results.errors import ResultsError
 from results.schema.serving import cost_columns
 from results.summary import Machine, summarise

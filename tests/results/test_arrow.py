@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from results.arrow import Columns, arrow_schema, arrow_table
-from results.columns import Coded
+from results.engine_columns import Coded
 from results.schema import TABLES, Column, Table
 
 SMALL = Table(

@@ -8,11 +8,11 @@ import pytest
 
 from results import ResultsError, open_run
 from results.compare import differences, metrics
-from results.store import write_run
 
 
 @pytest.fixture
 def pair(
+    write_run: Callable[..., Path],
     tmp_path: Path,
     tables: dict[str, Any],
     make_manifest: Callable[..., dict[str, object]],

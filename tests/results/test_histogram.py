@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.columns import Integers
+from corsair_common.units import Integers
 from results.histogram import BINS, deviation_ps, itl_edges_ps, percentiles_ps
 
 TIMES = st.lists(st.integers(1, 10**15), min_size=1, max_size=200)

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from results.columns import Coded
+from results.engine_columns import Coded
 from results.remote_parts import decoded, encoded
 from results.store import RunWriter
 

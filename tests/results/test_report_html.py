@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from results import ResultsError, open_run
-from results.columns import link_columns
+from results.engine_columns import link_columns
 from results.report import report_html, write_report
 from results.report.html import Quantity, number, table
-from results.store import write_run
 
 
 class Tags(HTMLParser):
@@ -54,7 +53,10 @@ def test_it_says_first_what_limits_then_numbers_figures_assumptions_and_the_comm
 
 
 def test_words_of_a_run_cannot_become_tags(
-    tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
+    write_run: Callable[..., Path],
+    tmp_path: Path,
+    tables: dict[str, Any],
+    make_manifest: Callable[..., dict[str, object]],
 ) -> None:
     evil = "</script><script>alert(1)</script>"
     run = open_run(write_run(tmp_path, make_manifest("evil", evil), tables))
@@ -64,7 +66,10 @@ def test_words_of_a_run_cannot_become_tags(
 
 
 def test_two_runs_stand_side_by_side_with_their_changes(
-    tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
+    write_run: Callable[..., Path],
+    tmp_path: Path,
+    tables: dict[str, Any],
+    make_manifest: Callable[..., dict[str, object]],
 ) -> None:
     parts = list(tables["cards"])
     folders = [
@@ -78,7 +83,10 @@ def test_two_runs_stand_side_by_side_with_their_changes(
 
 
 def test_links_without_a_map_are_no_hindrance(
-    tmp_path: Path, tables: dict[str, Any], make_manifest: Callable[..., dict[str, object]]
+    write_run: Callable[..., Path],
+    tmp_path: Path,
+    tables: dict[str, Any],
+    make_manifest: Callable[..., dict[str, object]],
 ) -> None:
     edges = np.array([0, 10**12])
     load = link_columns(edges, np.array([5]), np.array([10**11]))

@@ -13,11 +13,12 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from corsair_common.units import Integers
 from results.arrow import Columns
-from results.columns import Integers, request_columns
+from results.engine_columns import request_columns
 from results.errors import ResultsError
 from results.schema import STEPS
-from results.store import ROWS_PER_GROUP, RunWriter, write_run
+from results.store import ROWS_PER_GROUP, RunWriter
 
 MakeManifest = Callable[..., dict[str, object]]
 
@@ -82,14 +83,17 @@ def test_the_same_columns_give_the_same_bytes_whatever_the_windows(
 
 
 def test_a_fresh_process_writes_the_same_bytes(
-    tmp_path: Path, requests: dict[str, Integers], make_manifest: MakeManifest
+    write_run: Callable[..., Path],
+    tmp_path: Path,
+    requests: dict[str, Integers],
+    make_manifest: MakeManifest,
 ) -> None:
     (tmp_path / "requests.json").write_text(
         json.dumps({name: column.tolist() for name, column in requests.items()})
     )
     code = (
         "import json, pathlib, sys, numpy as np\n"
-        "from results.columns import request_columns\n"
+        "from results.engine_columns import request_columns\n"
         "from results.store import RunWriter\n"
         "given = json.loads((pathlib.Path(sys.argv[1]) / 'requests.json').read_text())\n"
         "columns = {name: np.array(values) for name, values in given.items()}\n"
@@ -118,7 +122,9 @@ def test_windows_are_copied_since_the_engine_reuses_them(
     assert pq.read_table(folder / "steps.parquet")["tokens"].to_pylist() == list(range(4, 14))
 
 
-def test_an_empty_table_has_its_columns(tmp_path: Path, make_manifest: MakeManifest) -> None:
+def test_an_empty_table_has_its_columns(
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
+) -> None:
     folder = write_run(tmp_path, make_manifest("run"), {"steps": steps(0, 0)})
     table = pq.read_table(folder / "steps.parquet")
 
@@ -127,7 +133,10 @@ def test_an_empty_table_has_its_columns(tmp_path: Path, make_manifest: MakeManif
 
 
 def test_a_failure_in_the_middle_leaves_no_trace(
-    tmp_path: Path, make_manifest: MakeManifest, tables: dict[str, Any]
+    write_run: Callable[..., Path],
+    tmp_path: Path,
+    make_manifest: MakeManifest,
+    tables: dict[str, Any],
 ) -> None:
     def cards() -> Iterator[Columns]:
         yield next(iter(tables["cards"]))
@@ -156,7 +165,7 @@ def test_a_failure_in_the_middle_keeps_the_run_that_stood_there(
 
 
 def test_a_killed_writer_leaves_no_run_and_the_next_one_cleans_up(
-    tmp_path: Path, make_manifest: MakeManifest
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
 ) -> None:
     code = (
         "import os, pathlib, sys\n"
@@ -173,7 +182,7 @@ def test_a_killed_writer_leaves_no_run_and_the_next_one_cleans_up(
 
 
 def test_a_run_of_the_same_id_is_replaced_whole(
-    run_folder: Path, make_manifest: MakeManifest
+    write_run: Callable[..., Path], run_folder: Path, make_manifest: MakeManifest
 ) -> None:
     again = write_run(run_folder.parent, make_manifest(), {"steps": steps(0, 3)})
 
@@ -182,7 +191,7 @@ def test_a_run_of_the_same_id_is_replaced_whole(
 
 
 def test_writers_of_the_same_run_at_once_leave_one_whole_run(
-    tmp_path: Path, make_manifest: MakeManifest
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
 ) -> None:
     def write(rows: int) -> Path:
         return write_run(tmp_path, make_manifest("run"), {"steps": steps(0, rows)})
@@ -196,7 +205,7 @@ def test_writers_of_the_same_run_at_once_leave_one_whole_run(
 
 
 def test_a_full_disk_is_one_clear_error_and_leaves_no_trace(
-    tmp_path: Path, make_manifest: MakeManifest
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
 ) -> None:
     rng = np.random.default_rng(0)
     noise = {c.name: rng.integers(0, 2**62, ROWS_PER_GROUP) for c in STEPS.columns}
@@ -213,7 +222,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_trace(
 
 @pytest.mark.parametrize("where", ["file", "file/below"])
 def test_a_root_that_is_no_folder_is_named(
-    tmp_path: Path, make_manifest: MakeManifest, where: str
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest, where: str
 ) -> None:
     (tmp_path / "file").write_text("in the way")
 
@@ -222,7 +231,7 @@ def test_a_root_that_is_no_folder_is_named(
 
 
 def test_a_file_in_the_place_of_the_run_is_named(
-    tmp_path: Path, make_manifest: MakeManifest
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
 ) -> None:
     (tmp_path / "run").write_text("in the way")
 

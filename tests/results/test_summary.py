@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from results.columns import Integers
+from corsair_common.units import Integers
 from results.histogram import BINS, itl_edges_ps
 from results.schema import TABLES
 from results.schema.serving import cost_columns

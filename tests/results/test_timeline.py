@@ -1,6 +1,7 @@
 """A replay as a trace for viewers."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import pytest
 from results.api import Run, open_run
 from results.errors import ResultsError
 from results.provenance import manifest
-from results.store import write_run
 from results.timeline import LINKS_PID, Window, write_timeline
 
 
@@ -39,7 +39,7 @@ def operations(card: int, server: int, start_s: list[float], end_s: list[float])
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(write_run: Callable[..., Path], tmp_path: Path) -> Run:
     """Two cards on two servers, and a link that is half full, then empty."""
     now = datetime.now(UTC)
     made = manifest(

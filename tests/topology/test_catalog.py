@@ -4,14 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from topology.catalog import (
-    CONFIDENCES,
-    KINDS,
-    Hardware,
-    figure_names,
-    list_hardware,
-    load_hardware,
-)
+from corsair_common.names import CONFIDENCES
+from topology.catalog import KINDS, Hardware, figure_names, list_hardware, load_hardware
 from topology.types import TopologyError
 
 UNIT_OF_SUFFIX = {

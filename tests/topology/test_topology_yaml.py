@@ -4,10 +4,10 @@ from pathlib import Path
 import networkx as nx
 import pytest
 
+from corsair_common.files import WriteError
 from topology.build import build_card, build_pod, build_server
 from topology.catalog import load_hardware
 from topology.export import export_map
-from topology.files import WriteError, write_text
 from topology.route import compile_routes
 from topology.strict_yaml import parse_document
 from topology.topology_yaml import is_map, read_topology
@@ -130,11 +130,3 @@ def test_an_unknown_ending_and_a_missing_folder_are_refused(tmp_path: Path) -> N
         export_map(server, tmp_path / "map.png")
     with pytest.raises(WriteError, match="cannot be written"):
         export_map(server, tmp_path / "none" / "map.json")
-
-
-def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "taken").mkdir()
-
-    with pytest.raises(WriteError, match="taken: cannot be written"):
-        write_text(tmp_path / "taken", "x")
-    assert [path.name for path in tmp_path.iterdir()] == ["taken"]

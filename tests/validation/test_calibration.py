@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from benchmarks.calibration import fit_dispatch_s
 from cluster.perf_model.calibrate import (
     BATCH,
     EIGHT_B,
     SEVENTY_B,
     Choices,
     Point,
-    fit_dispatch_s,
     point_tables,
     predict,
 )

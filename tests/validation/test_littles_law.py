@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.serving.engine import serve
-from cluster.serving.interface import Arrivals, Limits, Served, Status
+from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.names import Status
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]

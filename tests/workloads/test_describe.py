@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from workloads.columns import Requests
 from workloads.describe import describe
+from workloads.requests import Requests
 
 S = 10**12
 

@@ -98,7 +98,6 @@ def test_the_matrix_engine_runs_integers_only() -> None:
 def test_blocks_smaller_than_the_cores_rows_are_expanded(name: str, wide: str) -> None:
     stored = get_format(name)
 
-    assert stored.is_storage
     assert stored.arithmetic == wide
     assert stored.columns == get_format(wide).columns
 
@@ -107,7 +106,7 @@ def test_blocks_smaller_than_the_cores_rows_are_expanded(name: str, wide: str) -
 def test_blocks_of_whole_tiles_are_multiplied_as_they_are(name: str) -> None:
     stored = get_format(name)
 
-    assert not stored.is_storage
+    assert stored.arithmetic == ""
     assert stored.columns == f"int{stored.element_bits}"
 
 

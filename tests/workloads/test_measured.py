@@ -6,8 +6,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workloads.columns import TraceError
 from workloads.measured import LAYOUTS, detect_layout, find_measured, read_measured
+from workloads.requests import TraceError
 
 DATA = Path(__file__).parents[3] / "shared/data/measured"
 SILICON = """\

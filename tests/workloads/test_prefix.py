@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.columns import Requests, TraceError
 from workloads.prefix import SharedPrefix, block_keys, chain, share_prefixes
+from workloads.requests import Requests, TraceError
 
 
 def trace(prompts: list[int], ids: list[list[int]], block_tokens: int) -> Requests:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from workloads.columns import TraceError
 from workloads.describe import describe
 from workloads.presets import PRESETS, generate_preset
+from workloads.requests import TraceError
 
 # Rate, mean / p50 / p99 of prompts, then of outputs, as published with (or measured on) each file.
 PUBLISHED = {

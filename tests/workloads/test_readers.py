@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from workloads.columns import Requests, TraceError
+from workloads.requests import Requests, TraceError
 from workloads.trace import detect_format, read_trace
 
 MS = 10**9

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.columns import REQUEST_COLUMNS, TraceError
+from workloads.requests import REQUEST_COLUMNS, TraceError
 from workloads.trace import read_trace, write_trace
 
 GOOD: dict[str, list[object]] = {

@@ -5,8 +5,8 @@ from time import process_time
 
 import pytest
 
-from workloads.columns import Requests
 from workloads.describe import describe
+from workloads.requests import Requests
 from workloads.trace import detect_format, read_trace
 
 TRACES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "traces"

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workloads.columns import Requests, TraceError
 from workloads.describe import describe
 from workloads.readers.trace_format import ReadOptions
+from workloads.requests import Requests, TraceError
 from workloads.trace import detect_format, read_trace, write_trace
 
 S = 10**12

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.columns import TraceError
+from workloads.requests import TraceError
 from workloads.trace import FORMATS, read_trace
 
 WHOLE = (

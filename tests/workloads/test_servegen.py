@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from workloads.columns import TraceError
+from workloads.requests import TraceError
 from workloads.servegen import generate_servegen
 
 FACTS: dict[str, list[object]] = {

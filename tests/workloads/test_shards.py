@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from workloads.model import Model, Tensor, load_model, parse_config
 from workloads.plan import Plan, PlanError
-from workloads.shards import Slices, card_products, slices, stage_tensors, tensor_slice
+from workloads.shards import Slices, slices, stage_tensors, tensor_slice
 
 MIXTURE: dict[str, object] = {
     "model_type": "mixtral",
@@ -145,17 +145,6 @@ def test_cards_beyond_the_blocks_of_a_width_hold_nothing_of_it() -> None:
 
     held = [tensor_slice(up, Plan(tensor_parallel_size=16), card).n for card in range(16)]
     assert [len(part) for part in held] == [64] * 12 + [0] * 4
-
-
-def test_the_products_of_a_card_are_those_of_the_fullest() -> None:
-    products = card_products(load_model("llama-3.1-8b"), 0, Plan(tensor_parallel_size=16))
-
-    assert [(p.name, p.k, p.n) for p in products] == [
-        ("qkv", 4096, 256 + 2 * 128),  # two query heads and one replicated KV head
-        ("output", 256, 4096),
-        ("gate_up", 4096, 2 * 896),
-        ("down", 896, 4096),
-    ]
 
 
 def test_a_plan_that_cannot_cut_the_model_is_refused() -> None:

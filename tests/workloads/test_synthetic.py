@@ -3,8 +3,9 @@ import math
 import numpy as np
 import pytest
 
-from workloads.columns import Integers, TraceError
+from corsair_common.units import Integers
 from workloads.describe import describe
+from workloads.requests import TraceError
 from workloads.synthetic import (
     Arrivals,
     Closed,

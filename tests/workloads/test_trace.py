@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workloads.columns import TraceError
+from workloads.requests import TraceError
 from workloads.trace import FORMATS, detect_format, read_trace, scale_rate, write_trace
 
 S = 10**12

@@ -8,7 +8,6 @@ from types import MappingProxyType
 from typing import Any
 
 from topology.catalog.figures import (
-    CONFIDENCES,
     Figure,
     Hardware,
     breach_of_value,
@@ -32,7 +31,6 @@ from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
 __all__ = [
-    "CONFIDENCES",
     "KINDS",
     "Figure",
     "Hardware",

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from corsair_common.names import CONFIDENCES
 from topology.types import TopologyError
 from topology.units import UNITS, from_si, to_si
 
 FIELDS = ("value", "unit", "source", "confidence", "low", "high")
-CONFIDENCES = ("published", "secondary", "derived", "assumed")
 _NUMBERS = ("value", "low", "high")
 _SENSIBLE = {
     "Hz": (1e6, 1e12),

@@ -3,16 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
-from typing import ClassVar, TypeAlias
+from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
+from corsair_common.units import Flags, Indices, Integers
 from workloads.program.schema import COMPUTE, MEMORY, NETWORK, RECEIVE, SEND
-
-Integers: TypeAlias = npt.NDArray[np.int64]
-Indices: TypeAlias = npt.NDArray[np.int32]
-Flags: TypeAlias = npt.NDArray[np.bool_]
 
 PS_PER_MICROSECOND = 1_000_000
 NOT_RECORDED = -1

@@ -6,15 +6,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from workloads.chakra.columns import (
-    COLLECTIVES,
-    NOT_RECORDED,
-    ChakraError,
-    ChakraTrace,
-    Indices,
-    Integers,
-    NodeType,
-)
+from corsair_common.units import Indices, Integers
+from workloads.chakra.columns import COLLECTIVES, NOT_RECORDED, ChakraError, ChakraTrace, NodeType
 from workloads.chakra.program import GATHER
 from workloads.chakra.toposort import Edges, run_order
 from workloads.program import Operations, Program

@@ -5,19 +5,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workloads.chakra.columns import (
-    COLLECTIVES,
-    NOT_RECORDED,
-    ChakraError,
-    ChakraTrace,
-    Integers,
-    NodeType,
-)
+from corsair_common.units import PS_PER_S, Integers
+from workloads.chakra.columns import COLLECTIVES, NOT_RECORDED, ChakraError, ChakraTrace, NodeType
 from workloads.program import Program, program_of
 from workloads.program.schema import COLLECTIVES as PROGRAM_COLLECTIVES
 from workloads.program.schema import KINDS
-
-PS_PER_S = 1e12
 
 _KINDS = {
     NodeType.MEM_LOAD: "load",

@@ -5,9 +5,11 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from corsair_common.names import CONTROL
 from workloads.chakra.columns import (
     KNOWN_TYPES,
     NOT_RECORDED,
@@ -19,10 +21,9 @@ from workloads.chakra.columns import (
     stream_of,
 )
 from workloads.chakra.et_file import read_et
-from workloads.chakra.json_file import read_json
-from workloads.chakra.record import RankFile, Record
+from workloads.chakra.record import RankFile, Record, check_record, take_attribute, whole
 from workloads.chakra.rendezvous import check_rendezvous
-from workloads.chakra.toposort import CONTROL, Ordered, ordered
+from workloads.chakra.toposort import Ordered, ordered
 
 GROUP_FILE = "comm_group.json"
 """``{"1": [0, 1], "2": [2, 3]}``: the ranks of each pg_name, where the folder has groups."""
@@ -201,3 +202,63 @@ def _notes(files: Sequence[RankFile], parts: Sequence[Ordered]) -> Notes:
         control_left_out=sum(part.control_left_out for part in parts),
         control_reason=next((part.control_reason for part in parts if part.control_reason), ""),
     )
+
+
+_NAMES = {
+    "Id": "id", "Name": "name", "NodeType": "type", "runtime": "duration_micros",
+    "ctrlDeps": "ctrl_deps",
+}  # fmt: skip
+"""This form's spelling of what the schema calls otherwise."""
+_OWN = frozenset({"id", "name", "type", "duration_micros", "ctrl_deps", "data_deps"})
+
+
+def read_json(path: Path) -> RankFile:
+    """Read one rank's file; ``runtime`` counts microseconds as ``duration_micros`` does.
+
+    Raises
+    ------
+    ChakraError
+        Not such a JSON document, or a node that lacks what its type needs.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+    except OSError as error:
+        raise ChakraError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValueError, RecursionError) as error:
+        raise ChakraError(f"{path}: not a JSON document ({error})") from None
+    if not isinstance(found, dict) or not isinstance(found.get("workload_graph"), list):
+        raise ChakraError(f"{path}: not a Chakra trace: no list workload_graph")
+    file = RankFile(path=str(path))
+    file.unused.update(key for key in found if key != "workload_graph")
+    for place, inputs in enumerate(found["workload_graph"]):
+        record = _record(file, place, inputs)
+        check_record(file, record)
+        file.records.append(record)
+    return file
+
+
+def _record(file: RankFile, place: int, inputs: Any) -> Record:
+    if not isinstance(inputs, dict):
+        raise ChakraError(f"{file.path}: entry {place} of workload_graph is no node")
+    node = {_NAMES.get(str(key), str(key)): value for key, value in inputs.items()}
+    if "id" not in node or "type" not in node:
+        raise ChakraError(f"{file.path}: entry {place} of workload_graph lacks Id or NodeType")
+    number = whole(file, place, "Id", node["id"])
+    record = Record(
+        id=number,
+        name=str(node.get("name", "")),
+        type=whole(file, number, "NodeType", node["type"], most=2**31 - 1),
+        data_deps=_ids(file, number, "data_deps", node.get("data_deps", [])),
+        control_deps=_ids(file, number, "ctrl_deps", node.get("ctrl_deps", [])),
+        duration_us=whole(file, number, "runtime", node.get("duration_micros", 0)),
+    )
+    for key, value in node.items():
+        if key not in _OWN:
+            take_attribute(file, record, key, value)
+    return record
+
+
+def _ids(file: RankFile, node: int, name: str, value: object) -> list[int]:
+    if not isinstance(value, list):
+        raise file.refusal(node, f"{name}: found {str(value)[:60]!r}; a list of ids is needed")
+    return [whole(file, node, name, each) for each in value]

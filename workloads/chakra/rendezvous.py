@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from workloads.chakra.columns import COLLECTIVES, ChakraError, ChakraTrace, Integers, NodeType
+from corsair_common.units import Integers
+from workloads.chakra.columns import COLLECTIVES, ChakraError, ChakraTrace, NodeType
 
 _UNEVEN = COLLECTIVES.index("all_to_all")
 """The collective in which each rank may bring another size."""

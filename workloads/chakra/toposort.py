@@ -8,12 +8,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from workloads.chakra.columns import Flags, Integers
+from corsair_common.units import Flags, Integers
 from workloads.chakra.record import RankFile, Record
 
 Ids: TypeAlias = npt.NDArray[np.uint64]
 
-CONTROL = ("auto", "follow", "ignore")
 _CIRCLE_SHOWN = 8
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.files import reason, replacing
+from corsair_common.folders import hidden_folder, publish
 from workloads.chakra.columns import (
     PS_PER_MICROSECOND,
     ChakraError,
@@ -37,25 +39,36 @@ def write_chakra(trace: ChakraTrace, folder: str | Path, *, name: str | None = N
     """
     target = Path(folder).absolute()
     name = name or target.name
-    _check_target(target)
-    beside = target.with_name(f".{target.name}.tmp-{os.getpid()}")
+    check_target(target)
     try:
-        beside.mkdir(parents=True)
-        for rank in range(trace.ranks):
-            _write_file(beside / f"{name}.{rank}.et", _file(trace, rank))
-        if any(trace.group_names):
-            pairs = zip(trace.group_names, trace.groups, strict=True)
-            named = {each: list(ranks) for each, ranks in pairs if each}
-            _write_file(beside / GROUP_FILE, (json.dumps(named, indent=1) + "\n").encode())
-        _put_in_place(beside, target)
+        beside, lock = hidden_folder(target.parent, target.name)
+        try:
+            _write_files(trace, beside, name)
+            publish(beside, target.name)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+            os.close(lock)
     except OSError as error:
-        raise ChakraError(f"{target}: cannot be written ({error.strerror})") from None
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        raise ChakraError(f"{target}: cannot be written ({reason(error)})") from None
     return target
 
 
-def _check_target(target: Path) -> None:
+def _write_files(trace: ChakraTrace, folder: Path, name: str) -> None:
+    for rank in range(trace.ranks):
+        _write_file(folder / f"{name}.{rank}.et", _file(trace, rank))
+    if any(trace.group_names):
+        pairs = zip(trace.group_names, trace.groups, strict=True)
+        named = {each: list(ranks) for each, ranks in pairs if each}
+        _write_file(folder / GROUP_FILE, (json.dumps(named, indent=1) + "\n").encode())
+
+
+def _write_file(path: Path, content: bytes) -> None:
+    with replacing(path) as file:
+        file.write(content)
+
+
+def check_target(target: Path) -> None:
+    """Refuse a path at which something else than a Chakra trace stands (ChakraError)."""
     if not target.exists():
         return
     others = [
@@ -65,23 +78,6 @@ def _check_target(target: Path) -> None:
     ]
     if others:
         raise ChakraError(f"{target}: holds {others[0]!r}, which is no Chakra trace; not replaced")
-
-
-def _write_file(path: Path, content: bytes) -> None:
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _put_in_place(beside: Path, target: Path) -> None:
-    if not target.exists():
-        beside.rename(target)
-        return
-    old = target.with_name(f".{target.name}.old-{os.getpid()}")
-    target.rename(old)
-    beside.rename(target)
-    shutil.rmtree(old)
 
 
 def _file(trace: ChakraTrace, rank: int) -> bytes:

@@ -8,8 +8,9 @@ vendor's words, not OCP's). The matrix engine runs 4-, 8- and 16-bit integers an
 and MXFP4 are formats of GPUs: their sizes are known, what they do to numbers is not.
 """
 
+from corsair_common.units import Integers
 from workloads.formats.error import Distortion, distortion, gaussian_noise, scaled_noise, sqnr_db
-from workloads.formats.format import GROUP, Columns, Format, FormatError, Integers
+from workloads.formats.format import GROUP, Columns, Format, FormatError
 from workloads.formats.quantise import Encoded, decode, encode, quantize
 from workloads.formats.registry import ALIASES, FORMATS, SIZES_ONLY, block_format, get_format
 

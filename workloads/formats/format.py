@@ -2,14 +2,15 @@
 
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import ClassVar, Literal, TypeAlias, overload
+from typing import ClassVar, Literal, TypeAlias, get_args, overload
 
 import numpy as np
-import numpy.typing as npt
+
+from corsair_common.units import Integers
 
 Columns: TypeAlias = Literal["int4", "int8", "int16"]
+COLUMN_MODES: tuple[Columns, ...] = get_args(Columns)
 Scale: TypeAlias = Literal["", "e8m0", "e4m4"]
-Integers: TypeAlias = npt.NDArray[np.int64]
 
 GROUP = 8
 """Neighbours of which a sparse format keeps some: the 8 of 4:8."""
@@ -52,11 +53,6 @@ class Format:
     @property
     def is_sparse(self) -> bool:
         return self.kept < GROUP
-
-    @property
-    def is_storage(self) -> bool:
-        """Whether it only lies in memory, and is multiplied as something else."""
-        return self.is_sparse or self.arithmetic != ""
 
     @property
     def bits_per_element(self) -> Fraction:

@@ -56,13 +56,6 @@ class Encoded:
     mask: Mask | None = None
     """Which elements a sparse format keeps, in the array's shape."""
 
-    @property
-    def stored_bits(self) -> int:
-        """Of elements, scales and mask together."""
-        bits = self.elements.size * self.format.element_bits
-        bits += 0 if self.scales is None else self.scales.size * self.format.scale_bits
-        return bits + (0 if self.mask is None else self.mask.size)
-
 
 @dataclass(frozen=True, slots=True)
 class _Blocks:

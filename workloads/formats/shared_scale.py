@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Floats, Integers
 from workloads.formats.chunks import Reals
 from workloads.formats.shared_exponent import Codes, Mantissas
 
@@ -50,7 +51,7 @@ def scale_codes(largest: Reals, bias: int) -> Codes:
     return found
 
 
-def _rounded(scales: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.int64], Any]:
+def _rounded(scales: Floats) -> tuple[Integers, Any]:
     """Significands 16..31 of 5 bits, and exponents of their leading bit."""
     fractions, exponents = np.frexp(scales)
     significands = np.rint(fractions * (2 * _FRACTION)).astype(np.int64)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.columns import TraceError
 from workloads.measured.layout import SI, Column, Layout
 from workloads.measured.layouts import LAYOUTS
 from workloads.measured.tables import Texts, read_names, read_table
+from workloads.requests import TraceError
 
 _ENDINGS = (".csv", ".parquet")
 

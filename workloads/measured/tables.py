@@ -11,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workloads.columns import TraceError
+from workloads.requests import TraceError
 
 _MAGIC = b"PAR1"
 

@@ -1,8 +1,9 @@
 """A transformer's shape: what it multiplies, what it keeps per token, what it weighs."""
 
+from workloads.model.architectures.table import parse_config
 from workloads.model.errors import ModelError
 from workloads.model.layers import Attention, Layer, Mlp
-from workloads.model.load import list_models, load_model, parse_config
+from workloads.model.load import list_models, load_model
 from workloads.model.modelled import not_modelled, simulation_conditions
 from workloads.model.shape import Model
 from workloads.model.size import (
@@ -11,7 +12,7 @@ from workloads.model.size import (
     tensor_bytes,
     weight_bytes,
 )
-from workloads.model.tensors import Product, Tensor
+from workloads.model.tensors import Tensor
 
 __all__ = [
     "Attention",
@@ -19,7 +20,6 @@ __all__ = [
     "Mlp",
     "Model",
     "ModelError",
-    "Product",
     "Tensor",
     "kv_bytes_of_sequence",
     "kv_bytes_per_token",

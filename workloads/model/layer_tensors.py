@@ -1,18 +1,10 @@
-"""A layer's weights, one by one: its norms, grouped and latent attention."""
+"""A layer's weights, one by one: its norms, every kind of mixer, its feed-forward half."""
 
 from collections.abc import Iterator
 from dataclasses import replace
 
-from workloads.model.layers import Attention, Layer
-from workloads.model.mixers import (
-    compressed_tensors,
-    linear_tensors,
-    mamba_tensors,
-    output_tensors,
-    stream_tensors,
-)
-from workloads.model.mlps import mlp_tensors
-from workloads.model.tensors import OUTSIDE, Split, Tensor, column, norm, whole
+from workloads.model.layers import RECURRENT, Attention, Layer, Mlp
+from workloads.model.tensors import OUTSIDE, Role, Split, Tensor, column, norm, whole
 
 
 def layer_tensors(layer: Layer, hidden: int, number: int) -> tuple[Tensor, ...]:
@@ -128,3 +120,167 @@ def _indexer(a: Attention, hidden: int, source: int, layer: int) -> Iterator[Ten
     yield whole("index_k", layer, "attention", hidden, a.index_dim, product="index_kw")
     yield whole("index_w", layer, "attention", hidden, a.index_heads, product="index_kw")
     yield Tensor(name="index_k_norm", layer=layer, role="norm", k=1, n=2 * a.index_dim)
+
+
+def mlp_tensors(m: Mlp, hidden: int, layer: int) -> Iterator[Tensor]:
+    """The MLP of a layer: dense, or router, routed experts and shared ones."""
+    if m.kind == "dense":
+        yield from _gated("", layer, "mlp", (hidden, m.intermediate, 1), m)
+        return
+    yield whole("router", layer, "router", hidden, m.experts, product="router")
+    if m.router_bias:
+        yield Tensor(name="router_bias", layer=layer, role="router", k=1, n=m.experts)
+    if m.latent:
+        yield whole("latent_down", layer, "router", hidden, m.latent, product="latent_down")
+        yield whole("latent_up", layer, "router", m.latent, hidden, product="latent_up")
+    shape = (m.latent or hidden, m.intermediate, m.experts)
+    yield from _gated("expert_", layer, "expert", shape, m)
+    if m.shared_intermediate:
+        shape = (hidden, m.shared_intermediate, 1)
+        yield from _gated("shared_", layer, "shared_expert", shape, m)
+    if m.shared_gate:
+        yield whole("shared_gate", layer, "shared_expert", hidden, 1, product="shared_gate")
+
+
+def _gated(
+    prefix: str, layer: int, role: Role, shape: tuple[int, int, int], m: Mlp
+) -> Iterator[Tensor]:
+    """Gate (if any) and up in one product, then down; ``shape`` is hidden, intermediate, count."""
+    hidden, intermediate, count = shape
+
+    def tensor(name: str, k: int, n: int, split: Split, product: str = "") -> Tensor:
+        return Tensor(
+            name=prefix + name,
+            layer=layer,
+            role=role,
+            k=k,
+            n=n,
+            count=count,
+            split=split,
+            product=prefix + product if product else "",
+        )
+
+    if m.gated:
+        yield tensor("gate", hidden, intermediate, "column", "gate_up")
+    yield tensor("up", hidden, intermediate, "column", "gate_up")
+    if m.bias and m.gated:
+        yield tensor("gate_bias", 1, intermediate, "column")
+    if m.bias:
+        yield tensor("up_bias", 1, intermediate, "column")
+    yield tensor("down", intermediate, hidden, "row", "down")
+    if m.bias:
+        yield tensor("down_bias", 1, hidden, "replicated")
+
+
+def linear_tensors(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
+    """Gated delta rule: projections, convolutions, decay, gate and output."""
+    keys, values = a.kv_heads * a.head_dim, a.heads * a.value_dim
+    group = a.heads // a.kv_heads
+    parts = (
+        ("q", keys, a.head_dim),
+        ("k", keys, a.head_dim),
+        ("v", values, group * a.value_dim),
+        ("z", values, group * a.value_dim),
+        ("beta", a.heads, group),
+        ("alpha", a.heads, group),
+    )
+    for name, n, unit in parts:
+        yield column(name, layer, "attention", hidden, n, product="qkvz", unit=unit)
+    for name, n, unit in parts[:3]:
+        yield column(f"{name}_conv", layer, "other", a.conv_kernel, n, unit=unit)
+    yield column("time_bias", layer, "other", 1, a.heads, unit=group)
+    yield column("decay", layer, "other", 1, a.heads, unit=group)
+    yield Tensor(name="output_norm", layer=layer, role="norm", k=1, n=a.value_dim)
+    yield from output_tensors(a, hidden, layer)
+
+
+def mamba_tensors(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
+    """Mamba-2: gate, inputs, B and C, and the time step in one projection, and the output."""
+    inner, group = a.heads * a.value_dim, a.heads // a.kv_heads
+    states = a.kv_heads * a.head_dim
+    parts = (
+        ("z", inner, group * a.value_dim),
+        ("x", inner, group * a.value_dim),
+        ("b", states, a.head_dim),
+        ("c", states, a.head_dim),
+        ("time", a.heads, group),
+    )
+    for name, n, unit in parts:
+        yield column(name, layer, "attention", hidden, n, product="zxbct", unit=unit)
+    for name, n, unit in parts[1:4]:
+        yield column(f"{name}_conv", layer, "other", a.conv_kernel, n, unit=unit)
+        if a.qkv_bias:
+            yield column(f"{name}_conv_bias", layer, "other", 1, n, unit=unit)
+    for name in ("time_bias", "decay", "skip"):
+        yield column(name, layer, "other", 1, a.heads, unit=group)
+    yield norm("output_norm", layer, inner)
+    yield from output_tensors(a, hidden, layer)
+
+
+def compressed_tensors(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
+    """DeepSeek V4: latent queries, one shared key-value, a compressor, an output by groups."""
+    queries, width = a.heads * a.head_dim, a.head_dim
+    yield whole("q_down", layer, "attention", hidden, a.q_lora_rank, product="latent")
+    yield whole("kv", layer, "attention", hidden, width, product="latent")
+    yield norm("q_latent_norm", layer, a.q_lora_rank)
+    yield norm("kv_norm", layer, width)
+    yield column("q_up", layer, "attention", a.q_lora_rank, queries, product="q_up", unit=width)
+    yield column("sinks", layer, "attention", 1, a.heads, unit=1)
+    if a.compress:
+        yield from _compressor("compress", a.compress, width, (hidden, layer), halves=a.index_dim)
+    if a.index_heads:
+        n = a.index_heads * a.index_dim
+        yield whole("index_q", layer, "attention", a.q_lora_rank, n, product="index_q")
+        yield whole("index_w", layer, "attention", hidden, a.index_heads, product="index_w")
+        sizes = (hidden, layer)
+        yield from _compressor("index", a.compress, a.index_dim, sizes, halves=a.index_dim)
+    yield Tensor(
+        name="output_down",
+        layer=layer,
+        role="attention",
+        k=queries // a.output_groups,
+        n=a.output_rank,
+        count=a.output_groups,
+        split="head",
+        product="output_down",
+    )
+    k = a.output_groups * a.output_rank
+    yield whole("output", layer, "attention", k, hidden, product="output")
+
+
+def _compressor(
+    prefix: str, ratio: int, width: int, sizes: tuple[int, int], *, halves: int
+) -> Iterator[Tensor]:
+    """Entries and their weights; those that an indexer picks overlap, hence twice the width."""
+    hidden, layer = sizes
+    n = width * (2 if halves else 1)
+    yield whole(f"{prefix}_kv", layer, "attention", hidden, n, product=f"{prefix}_kv")
+    yield whole(f"{prefix}_gate", layer, "attention", hidden, n, product=f"{prefix}_kv")
+    yield Tensor(name=f"{prefix}_position", layer=layer, role="other", k=ratio, n=n)
+    yield norm(f"{prefix}_norm", layer, width)
+
+
+def stream_tensors(streams: int, hidden: int, layer: int) -> Iterator[Tensor]:
+    """Hyper-connections: what mixes the residual streams, before attention and before the MLP."""
+    mixes = streams * (2 + streams)
+    for half in ("attention", "mlp"):
+        name = f"{half}_streams"
+        yield whole(name, layer, "other", streams * hidden, mixes, product=name)
+        yield Tensor(name=f"{name}_bias", layer=layer, role="other", k=1, n=mixes + 3)
+
+
+def output_tensors(a: Attention, hidden: int, layer: int) -> Iterator[Tensor]:
+    """From all heads back to the hidden width."""
+    group = a.heads // a.kv_heads if a.kind in RECURRENT else 1
+    yield Tensor(
+        name="output",
+        layer=layer,
+        role="attention",
+        k=a.heads * a.value_dim,
+        n=hidden,
+        split="row",
+        product="output",
+        unit=group * a.value_dim,
+    )
+    if a.output_bias:
+        yield Tensor(name="output_bias", layer=layer, role="attention", k=1, n=hidden)

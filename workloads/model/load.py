@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from workloads.model.architectures.finish import stored_as
-from workloads.model.architectures.table import read_architecture
+from workloads.model.architectures.table import parse_config
 from workloads.model.errors import ModelError
 from workloads.model.shape import Model
 
@@ -43,20 +43,15 @@ def load_model(name_or_path: str | Path) -> Model:
     if not found:
         raise ModelError(_absent(word, path, folder=folder))
     name = path.resolve().name if folder else _stem(path)
-    model = read_architecture(_decode(_read(file), str(file)), name, str(file))
+    model = parse_config(_decode(_read(file), str(file)), name, str(file))
     return model if model.quantization else _stored_beside(model, file)
-
-
-def parse_config(config: Mapping[str, object], name: str) -> Model:
-    """Return the shape that the fields of a config describe."""
-    return read_architecture(config, name, name)
 
 
 @cache
 def _bundled(name: str) -> Model:
     file = resources.files("workloads") / "models" / f"{name}.json"
     config = _decode(file.read_text(encoding="utf-8"), f"{name}.json")
-    return read_architecture(config, name, f"bundled model {name}")
+    return parse_config(config, name, f"bundled model {name}")
 
 
 def _stored_beside(model: Model, file: Path) -> Model:

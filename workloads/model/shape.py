@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from workloads.model.errors import ModelError
 from workloads.model.layer_tensors import layer_tensors, outer_tensors
 from workloads.model.layers import Layer, require_positive
-from workloads.model.tensors import Product, Tensor, merge_products
+from workloads.model.tensors import Tensor
 
 ActiveRule: TypeAlias = Literal["all", "head", "layers"]
 
@@ -42,17 +42,6 @@ class Model:
     def layer_tensors(self, layer: int) -> tuple[Tensor, ...]:
         """Every weight of one layer."""
         return layer_tensors(self.layers[layer], self.hidden, layer)
-
-    def layer_products(self, layer: int) -> tuple[Product, ...]:
-        """The matrix products of one layer, in order; weights that share an input are one."""
-        return merge_products(self.layer_tensors(layer))
-
-    @property
-    def head_product(self) -> Product:
-        """From the last hidden state to the logits."""
-        return Product(
-            name="head", role="head", k=self.hidden, n=self.vocab, count=1, split="column"
-        )
 
     def outer_tensors(self) -> tuple[Tensor, ...]:
         """Embedding, final norm and head; a tied head is the embedding and not listed."""

@@ -1,6 +1,5 @@
-"""One weight, and the matrix products that weights make."""
+"""One weight."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -41,42 +40,6 @@ class Tensor:
     @property
     def elements(self) -> int:
         return self.k * self.n * self.count
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Product:
-    """``count`` products x[m, k] W[k, n] that are done at once."""
-
-    name: str
-    role: Role
-    k: int
-    n: int
-    count: int
-    """Experts (each with its own tokens) or heads (each with its own slice of x)."""
-    split: Split
-
-
-def merge_products(tensors: Sequence[Tensor]) -> tuple[Product, ...]:
-    """Join tensors of the same product side by side along n, in order of first appearance.
-
-    The split is that of the first member: replicated keys of a column-split product stay visible
-    in the tensors.
-    """
-    joined: dict[str, list[Tensor]] = {}
-    for tensor in tensors:
-        if tensor.product:
-            joined.setdefault(tensor.product, []).append(tensor)
-    return tuple(
-        Product(
-            name=name,
-            role=members[0].role,
-            k=members[0].k,
-            n=sum(member.n for member in members),
-            count=members[0].count,
-            split=members[0].split,
-        )
-        for name, members in joined.items()
-    )
 
 
 def column(

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.program.columns import Integers, Operations, Program
+from corsair_common.units import Integers
+from workloads.program.columns import Operations, Program
 from workloads.program.schema import COLLECTIVES, KINDS, VARYING, VOCABULARIES, ProgramError
 
 _COUNTS = (

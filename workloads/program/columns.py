@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from corsair_common.units import Integers
 from workloads.program.schema import DEFAULTS, OPEN, PROGRAM_COLUMNS, VARYING, VOCABULARIES
 from workloads.program.schema import ProgramError as ProgramError
 
-Integers: TypeAlias = npt.NDArray[np.int64]
 Narrow: TypeAlias = npt.NDArray[np.int32]
 Codes: TypeAlias = npt.NDArray[np.int8]
 

@@ -1,9 +1,7 @@
 """Program files: Parquet that any tool may write, read strictly (docs/program-format.md)."""
 
-import contextlib
 import difflib
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corsair_common.files import reason, replacing
 from workloads.program.check import check_program
 from workloads.program.columns import Program, dtype_of, program_of
 from workloads.program.schema import (
@@ -41,20 +40,12 @@ def write_program(path: str | Path, program: Program) -> None:
     ProgramError
         The program makes no sense, or the file cannot be written.
     """
-    path = Path(path)
     check_program(program)
-    part = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        pq.write_table(_table(program), part, compression="zstd", row_group_size=_ROW_GROUP)
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        with replacing(path) as file:
+            pq.write_table(_table(program), file, compression="zstd", row_group_size=_ROW_GROUP)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else str(error)
-        raise ProgramError(f"cannot write {path}: {why}") from None
-    finally:
-        with contextlib.suppress(OSError):  # what is to be reported is why the write failed
-            part.unlink()
+        raise ProgramError(f"cannot write {path}: {reason(error)}") from None
 
 
 def read_program(path: str | Path) -> Program:

@@ -2,10 +2,12 @@
 
 from typing import ClassVar
 
-from workloads.columns import Column
+from corsair_common.names import PHASES
+from workloads.requests import Column
 
 KINDS = ("matmul", "attention", "vector", "load", "store", "send", "recv", "collective")
-PHASES = ("prefill", "decode", "mixed")
+COMMUNICATION = ("send", "recv", "collective")
+"""The kinds that use the network."""
 COLLECTIVES = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all", "broadcast", "barrier")
 WEIGHT_CLASSES = (
     "",

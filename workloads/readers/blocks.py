@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from workloads.columns import Integers
+from corsair_common.units import Integers
 
 
 def number_ids(lists: Iterable[Sequence[int | str]]) -> tuple[Integers, Integers]:

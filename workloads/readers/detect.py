@@ -4,19 +4,12 @@ import difflib
 from dataclasses import replace
 from pathlib import Path
 
-from workloads.columns import TraceError
-from workloads.readers.azure import AZURE
-from workloads.readers.bailian import BAILIAN
-from workloads.readers.burstgpt import BURSTGPT
 from workloads.readers.files import open_trace
-from workloads.readers.llmservingsim import LLMSERVINGSIM
-from workloads.readers.mooncake import MOONCAKE
+from workloads.readers.published_formats import FORMS
 from workloads.readers.sessions import SESSION_KEYS, session_error
-from workloads.readers.splitwise import SPLITWISE
 from workloads.readers.trace_format import ReadOptions, TraceFormat
-from workloads.readers.vidur import VIDUR
+from workloads.requests import TraceError
 
-FORMS = (AZURE, BAILIAN, BURSTGPT, LLMSERVINGSIM, MOONCAKE, SPLITWISE, VIDUR)
 FORMATS = ("auto", "parquet", *(form.name for form in FORMS))
 """What ``format`` may be."""
 

@@ -8,9 +8,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from workloads.columns import MOST_TOKENS, TraceError
 from workloads.readers.files import open_trace
 from workloads.readers.trace_format import TraceFormat
+from workloads.requests import MOST_TOKENS, TraceError
 
 _WHOLE = re.compile(r"-?[0-9]+")
 _MOMENT = re.compile(

@@ -1,20 +1,21 @@
-"""Our own request files: Parquet with the columns of ``workloads.columns``, units included."""
+"""Our own request files: Parquet with the columns of ``workloads.requests``, units included."""
 
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from workloads.columns import MOST_TOKENS, REQUEST_COLUMNS, Integers, Requests, TraceError
+from corsair_common.units import Integers
 from workloads.readers.blocks import number_ids
 from workloads.readers.diagnose import check_columns
 from workloads.readers.files import open_trace
 from workloads.readers.table import as_numpy, rows_of
 from workloads.readers.trace_format import Rows, TraceFormat
+from workloads.requests import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
 
 PARQUET = TraceFormat(
     name="parquet",
@@ -49,8 +50,8 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     return rows
 
 
-def write_parquet(path: Path, requests: Requests) -> None:
-    """Write requests to ``path`` (not atomically: ``trace.write_trace`` is the way to do that)."""
+def write_parquet(file: BinaryIO, requests: Requests) -> None:
+    """Write requests into an open file; ``trace.write_trace`` replaces a whole one."""
     arrays = [
         _as_arrow(column)
         for column in (requests.arrival_ps, requests.prompt_tokens, requests.output_tokens)
@@ -69,7 +70,7 @@ def write_parquet(path: Path, requests: Requests) -> None:
         for column in REQUEST_COLUMNS[: len(arrays)]
     ]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
-    pq.write_table(table, path, compression="zstd", row_group_size=_ROW_GROUP)
+    pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)
 
 
 def _opened(path: Path, read: Callable[[Any], Any]) -> Any:

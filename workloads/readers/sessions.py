@@ -3,8 +3,8 @@
 import re
 from pathlib import Path
 
-from workloads.columns import TraceError
 from workloads.readers.files import open_trace
+from workloads.requests import TraceError
 
 SESSION_KEYS = (
     "sub_requests",

@@ -7,9 +7,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from workloads.columns import MOST_TOKENS, Integers, ids_fit
+from corsair_common.units import Integers
 from workloads.readers.blocks import hash_tokens
 from workloads.readers.trace_format import Rows, TraceFormat
+from workloads.requests import MOST_TOKENS, ids_fit
 
 _TICKS_PER_S = {"s": 10**9, "ms": 10**9, "us": 10**9, "ns": 10**9, "wall": 10**9, "ps": 10**12}
 _NS = {"s": 1e9, "ms": 1e6, "us": 1e3}

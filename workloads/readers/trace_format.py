@@ -5,10 +5,10 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 
-from workloads.columns import Integers
+from corsair_common.units import Integers
 
-TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns", "ps", "wall"]
 GivenUnit: TypeAlias = Literal["s", "ms", "us", "ns", "wall"]
+TimeUnit: TypeAlias = GivenUnit | Literal["ps"]
 """Units that a user may name; ``ps`` is our own Parquet's."""
 
 TOKEN_IDS = "input_tok_ids"

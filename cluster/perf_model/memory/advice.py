@@ -84,7 +84,8 @@ def _fits(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings)
         check_plan(plan, model)
     except PlanError:
         return False
-    return all(stage.fits for stage in stage_memory(model, plan, hardware, settings))
+    residency = settings.uniform(model, plan)
+    return all(stage.fits for stage in stage_memory(model, plan, hardware, settings, residency))
 
 
 def _shape(plan: Plan) -> str:

@@ -5,12 +5,11 @@ from dataclasses import replace
 import numpy as np
 
 from cluster.perf_model.memory.placement import Traffic
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.resolve import Planned, Resolved
 from cluster.scenario.workload import ProgramSteps
 
 
-def traffic_of(resolved: Resolved | Planned) -> Traffic:
+def traffic_of(resolved: Planned) -> Traffic:
     """Full seats, or as many users as a closed loop has, at the mean context of decoding.
 
     A generated program says itself what a step holds; only its prompts or only its decoding count.

@@ -10,7 +10,7 @@ from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.memory.advice import shortfall
 from cluster.perf_model.memory.capacity import capacity_of
-from cluster.perf_model.memory.placement import Residency, uniform
+from cluster.perf_model.memory.placement import Residency
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, shard
 from cluster.perf_model.memory.stage import (
     Held,
@@ -90,13 +90,12 @@ def fit(
     plan: Plan,
     hardware: Figures,
     settings: MemorySettings,
-    residency: Residency | None = None,
+    residency: Residency,
 ) -> Fit:
-    """Lay a replica's weights and KV on its chiplets.
+    """Lay a replica's weights and KV on its chiplets, weights as ``residency`` has them.
 
     The blocks of a sequence are dealt in turn to the chiplets that share a head, each sequence
-    starting one further on; over the pool they count as evenly spread. Without a residency all of a
-    class lies alike, by the mode and the pins of ``settings``.
+    starting one further on; over the pool they count as evenly spread.
 
     Raises
     ------
@@ -107,14 +106,8 @@ def fit(
     MemoryInputError
         A structure that no run can be priced with; a cluster that would hold it is not sought.
     """
-    check_plan(plan, model)
-    missing = not_modelled(model)
-    if missing:
-        raise MemoryInputError(
-            f"{model.name} cannot be simulated: not modelled: " + "; ".join(missing)
-        )
-    placed = residency or uniform(settings.mode, model, plan, settings.pins)
-    stages = stage_memory(model, plan, hardware, settings, placed)
+    check_structure(model, plan)
+    stages = stage_memory(model, plan, hardware, settings, residency)
     if not all(stage.fits for stage in stages):
         raise DoesNotFit(shortfall(model, plan, hardware, settings, stages))
     blocks = min(stage.blocks for stage in stages)
@@ -122,7 +115,7 @@ def fit(
     chiplets = chiplets_of(hardware)
     holdings = []
     windows, held = windows_of(model, settings), stages[0].long_blocks
-    for kinds, kv in stage_contents(model, plan, chiplets, settings, placed):
+    for kinds, kv in stage_contents(model, plan, chiplets, settings, residency):
         pool = [
             (kv[window], count) for window, count in zip(windows, held, strict=True) if window in kv
         ]
@@ -139,10 +132,20 @@ def fit(
         blocks=blocks,
         sram_blocks=sram_blocks,
         capacity=capacity_of(stages, windows),
-        residency=placed,
+        residency=residency,
         stages=stages,
         holdings=tuple(holdings),
     )
+
+
+def check_structure(model: Model, plan: Plan) -> None:
+    """Refuse a plan that cannot cut the model, and a structure that no run can be priced with."""
+    check_plan(plan, model)
+    missing = not_modelled(model)
+    if missing:
+        raise MemoryInputError(
+            f"{model.name} cannot be simulated: not modelled: " + "; ".join(missing)
+        )
 
 
 def _weights(

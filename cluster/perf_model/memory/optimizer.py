@@ -15,6 +15,7 @@ import numpy as np
 
 from cluster.perf_model.memory.benefit import Piece, pieces_of
 from cluster.perf_model.memory.capacity import room_of
+from cluster.perf_model.memory.fit import check_structure
 from cluster.perf_model.memory.placement import (
     ALL,
     LayerPlaces,
@@ -35,8 +36,24 @@ from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_f
 from workloads.plan import stage_layers
 
 
+def place_weights(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> Residency:
+    """Decide where the weights of a replica lie: by mode and pins, of ``auto`` by ``traffic``.
+
+    The only place that decides for a run; whatever needs to know is passed the result.
+
+    Raises
+    ------
+    PlanError, MemoryInputError, PriceError
+        Layers or formats that are not modelled, or that the plan cannot cut.
+    """
+    check_structure(inputs.model, inputs.plan)
+    if settings.mode == "auto":
+        return choose(inputs, settings, traffic)
+    return settings.uniform(inputs.model, inputs.plan)
+
+
 def choose(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> Residency:
-    """Place the weights of a replica for ``traffic``; pins stay as they are.
+    """Place the weights of a replica in mode ``auto``; pins stay as they are.
 
     Raises
     ------

@@ -6,19 +6,10 @@ SRAM: they are few, and whole rows of them stand on every chiplet.
 """
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
 
+from cluster.scenario.memory_modes import KvPlace, Mode, Place
 from workloads.model import Layer, Model, Tensor
 from workloads.plan import Plan, stage_layers
-
-Mode: TypeAlias = Literal["performance", "capacity", "auto"]
-Place: TypeAlias = Literal["sram", "lpddr"]
-KvPlace: TypeAlias = Literal["sram", "lpddr", "spill"]
-
-MODES = ("performance", "capacity", "auto")
-"""All weights in SRAM; all in LPDDR and streamed; or as the choice for the traffic at hand has it.
-"""
-KV_PLACES = ("sram", "lpddr", "spill")
 
 OF_ROLE = {
     "attention": "attention",

@@ -5,13 +5,12 @@ from cluster.perf_model.memory.loading import other_bytes
 from cluster.perf_model.memory.placement import Pins
 from cluster.perf_model.memory.stage import MemorySettings
 from cluster.scenario.formats import Formats
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import Planned
+from cluster.scenario.resolve import Planned
 from workloads.model import load_model
 from workloads.plan import Plan
 
 
-def memory_settings(resolved: Resolved | Planned, formats: Formats, plan: Plan) -> MemorySettings:
+def memory_settings(resolved: Planned, formats: Formats, plan: Plan) -> MemorySettings:
     """Formats, modes, pins and sizes, and what other models take of LPDDR under the same plan."""
     scheduler, memory = resolved.scenario.scheduler, resolved.scenario.memory
     return MemorySettings(

@@ -12,10 +12,7 @@ from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory.placement import (
-    KV_PLACES,
-    MODES,
     NO_PINS,
-    Mode,
     Pins,
     Residency,
     class_of,
@@ -25,6 +22,7 @@ from cluster.perf_model.memory.placement import (
 )
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, kv_block, shard
 from cluster.perf_model.protocols import Figures
+from cluster.scenario.memory_modes import KV_PLACES, MODES, Mode
 from workloads.formats import Format
 from workloads.model import Attention, Model, Tensor
 from workloads.plan import Plan, stage_layers
@@ -65,6 +63,10 @@ class MemorySettings:
             raise MemoryInputError(
                 f"block_size is a multiple or a divisor of {BLOCK_TOKENS} tokens, got {size!r}"
             )
+
+    def uniform(self, model: Model, plan: Plan) -> Residency:
+        """Weights where mode and pins have them; of ``auto`` the least in SRAM."""
+        return uniform(self.mode, model, plan, self.pins)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,24 +178,19 @@ def stage_memory(
     plan: Plan,
     hardware: Figures,
     settings: MemorySettings,
-    residency: Residency | None = None,
+    residency: Residency,
 ) -> tuple[StageMemory, ...]:
-    """Return what each stage's fullest chiplet has and needs, whether it fits or not.
-
-    Without a residency all of a class lies alike, by mode and pins; ``auto`` counts as capacity
-    then, which is the least that it needs.
-    """
+    """Return what each stage's fullest chiplet has and needs, whether it fits or not."""
     chiplets = chiplets_of(hardware)
-    placed = residency or uniform(settings.mode, model, plan, settings.pins)
     room = module_of(hardware).room(hardware)
     lpddr = room.far_bytes - -(-settings.lpddr_taken_bytes // chiplets)
     stages = []
     windows = windows_of(model, settings)
     long_blocks = steady_blocks(model, settings, settings.max_model_len)
     size = Fraction(settings.block_size, BLOCK_TOKENS)
-    for kinds, each in stage_contents(model, plan, chiplets, settings, placed):
+    for kinds, each in stage_contents(model, plan, chiplets, settings, residency):
         in_sram, in_lpddr = _split(kinds, plan, chiplets, settings.weights)
-        streams = in_lpddr > 0 or placed.kv != "sram"
+        streams = in_lpddr > 0 or residency.kv != "sram"
         stages.append(
             StageMemory(
                 sram_weight_bytes=in_sram,
@@ -209,7 +206,7 @@ def stage_memory(
                     for window in windows
                 ),
                 long_blocks=long_blocks,
-                kv=placed.kv,
+                kv=residency.kv,
             )
         )
     return tuple(stages)

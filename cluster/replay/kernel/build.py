@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from cluster.compiled import compiled, inlined
 from cluster.perf_model.collectives import Transfers
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.replay.interface import FIRST_BIN_PS, Operations
 from cluster.replay.kernel.state import (
     CONTROL,
@@ -16,7 +16,6 @@ from cluster.replay.kernel.state import (
     LEG,
     MEETING,
     MET,
-    NEVER,
     NONE,
     READY,
     RESOURCE,
@@ -26,6 +25,7 @@ from cluster.replay.kernel.state import (
     State,
 )
 from cluster.replay.matching import MatchedCalls
+from corsair_common.units import NEVER, Integers
 
 
 class Program(NamedTuple):

@@ -5,12 +5,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
+from corsair_common.units import Integers
 
 NONE = -1
 """No operation, no matched call, no leg, no entry."""
-NEVER = -1
-"""It has not happened."""
 LONGEST_PS = 9 * 10**15
 """Of any one duration: exact as a float64, and no sum of a time and three of them leaves int64."""
 

@@ -5,11 +5,12 @@ from typing import NamedTuple
 import numpy as np
 
 from cluster.compiled import compiled, inlined
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.replay.interface import Operations, Replayed
 from cluster.replay.kernel.build import queues_of
 from cluster.replay.kernel.state import NONE
 from cluster.replay.matching import pair
+from corsair_common.units import Integers
 
 WORK, PREPARE, TRANSFER = 0, 1, 2
 """An operation that takes its own time; what a rank does before it communicates; from the last

@@ -1,13 +1,14 @@
 """The course of events: whatever happens at one instant, then new speeds, then the next instant."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from heapq import heappop, heappush
 
 import numpy as np
 
 from cluster.perf_model.collectives import Transfers
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import (
+    FIRST_BIN_PS,
     LAST_PS,
     MOST_BINS,
     DeadlockError,
@@ -18,11 +19,84 @@ from cluster.replay.interface import (
     RunTooLongError,
 )
 from cluster.replay.reference.deadlock import explain
-from cluster.replay.reference.fabric import Fabric
-from cluster.replay.reference.link_bytes import bin_width_ps, link_loads
 from cluster.replay.reference.matching import MatchedCall, pair
+from cluster.replay.reference.max_min import fair_speeds
 from cluster.replay.reference.operation import Operation, read_operations
 from cluster.replay.reference.transfer_legs import Flow, read_legs
+from corsair_common.units import PS_PER_DAY, Integers
+
+
+def bin_width_ps(end_ps: int, most_bins: int) -> int:
+    """The first width, doubled until ``most_bins`` bins reach the end.
+
+    Examples
+    --------
+    >>> bin_width_ps(1000 * 10**6, 1000), bin_width_ps(1000 * 10**6 + 1, 1000)
+    (1000000, 2000000)
+    """
+    width_ps = FIRST_BIN_PS
+    while end_ps > most_bins * width_ps:
+        width_ps *= 2
+    return width_ps
+
+
+def link_loads(flows: Sequence[Flow], resources: int, end_ps: int, bin_ps: int) -> Integers:
+    """[bin, resource] bytes; a bin holds what moves after its begin, up to and with its end."""
+    bins = max(1, -(-end_ps // bin_ps))
+    load_bytes = np.zeros((bins, resources), np.int64)
+    for flow in flows:
+        first_bin = flow.stretches[0].since_ps // bin_ps
+        for resource in flow.leg.shares:
+            before = 0
+            for bin_ in range(first_bin, bins):
+                moved = flow.moved(resource, (bin_ + 1) * bin_ps)
+                load_bytes[bin_, resource] += moved - before
+                before = moved
+                if moved == flow.leg.moves[resource]:
+                    break
+    return load_bytes
+
+
+class Fabric:
+    """Knows who is active; finds speeds when it is told that a time is over."""
+
+    def __init__(self, *, contended: bool) -> None:
+        self.contended = contended
+        self.active: dict[int, Flow] = {}
+        """By matched call, which has one leg under way at a time."""
+        self.flows: list[Flow] = []
+        """All that ever were."""
+        self._changed = False
+
+    def enter(self, flow: Flow) -> None:
+        self.active[flow.matched_call] = flow
+        self.flows.append(flow)
+        self._changed = True
+
+    def next_leave_ps(self) -> int | None:
+        """When the next flow leaves, of those that have a speed."""
+        times = [flow.leave_ps for flow in self.active.values() if flow.leave_ps is not None]
+        return min(times, default=None)
+
+    def take_leaving(self, now_ps: int) -> Sequence[Flow]:
+        """Remove the flows whose time has come."""
+        leaving = [flow for flow in self.active.values() if flow.leave_ps == now_ps]
+        for flow in leaving:
+            del self.active[flow.matched_call]
+        self._changed |= bool(leaving)
+        return leaving
+
+    def find_speeds(self, now_ps: int) -> Sequence[Flow]:
+        """Give every flow the speed that suits those who are active; return them all."""
+        if not self._changed:
+            return ()
+        self._changed = False
+        flows = list(self.active.values())
+        speeds = fair_speeds(flows) if self.contended else dict.fromkeys(flows, 1.0)
+        for flow, speed in speeds.items():
+            flow.go_on(speed, now_ps)
+        return flows
+
 
 WINDOW = 4096
 """Ends of operations between two looks from outside."""
@@ -202,7 +276,7 @@ class Simulation:
 
     def _refuse_late(self, time_ps: int | None) -> None:
         if time_ps is not None and time_ps > LAST_PS:
-            days = LAST_PS // (86_400 * 10**12)
+            days = LAST_PS // PS_PER_DAY
             raise RunTooLongError(f"the run goes on for more than {days} days, which is the most")
 
     def _look(self, now_ps: int) -> None:

@@ -5,7 +5,6 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION, BLOCK_TOKENS, WIDTH
 from cluster.perf_model.tables import INTERVAL, Integers, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
-from cluster.serving.histogram import BINS
 from cluster.serving.interface import NEVER, Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
@@ -23,6 +22,7 @@ from cluster.serving.kernel.state import (
     WORK,
     State,
 )
+from results.histogram import BINS
 
 INTERVALS = 1 << 14
 """Rows of the buffer of intervals, unless three for every running request are more."""

@@ -7,7 +7,8 @@ import numpy.typing as npt
 
 from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.routers import ROUTERS
-from cluster.serving.interface import IntervalKind, Status
+from cluster.serving.interface import IntervalKind
+from corsair_common.names import Status
 
 NONE = -1
 """No request, no block, no replica."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.serving.interface import NEVER, Arrivals, Status
+from cluster.serving.interface import NEVER, Arrivals
+from corsair_common.names import Status
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

@@ -14,7 +14,6 @@ from cluster.serving.interface import (
     OnIntervals,
     OnSteps,
     Served,
-    Status,
 )
 from cluster.serving.reference.prices import Prices
 from cluster.serving.reference.recorder import Ledger
@@ -22,6 +21,7 @@ from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router
 from cluster.serving.reference.schedule import Scheduler, age
+from corsair_common.names import Status
 
 
 def serve_reference(

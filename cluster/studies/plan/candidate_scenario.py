@@ -11,7 +11,7 @@ from cluster.api.serving import Run, simulate
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
-from topology.files import write_text
+from corsair_common.files import write_text
 
 Candidate = Mapping[str, Any]
 PLAN = (

@@ -8,13 +8,13 @@ import numpy as np
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory import MemorySettings
-from cluster.perf_model.memory.placement import uniform
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.memory.stage import windows_of
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables
 from cluster.perf_model.tables import Integers, PriceTables, TooSlowError
 from cluster.scenario.resolve import Resolved
+from cluster.serving.run import price_inputs
 from cluster.studies.plan.space import Choices, Shape
 from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
 from topology.route import Routes
@@ -52,14 +52,16 @@ def study_context_of(
     """Describe the traffic and what is asked of every candidate."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     seen = sorted({layer.attention.window for layer in resolved.model.layers})
-    kept = requests.prompt_tokens + requests.output_tokens
-    fitting = kept <= resolved.max_model_len
-    arrival_ps = None if resolved.concurrency else requests.arrival_ps[fitting]
+    prompts, outputs = requests.prompt_tokens, requests.output_tokens
+    if resolved.role == "prefill":
+        outputs = np.ones_like(outputs)
+    fitting = prompts + outputs <= resolved.max_model_len
     traffic = traffic_of(
-        requests.prompt_tokens[fitting],
-        requests.output_tokens[fitting],
+        prompts[fitting],
+        outputs[fitting],
         seen,
-        arrival_ps,
+        None if resolved.concurrency else requests.arrival_ps[fitting],
+        carried=resolved.role == "decode",
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     windows = np.array(windows_of(resolved.model, settings), np.int64)
@@ -83,6 +85,7 @@ def cards_of(study: StudyContext, plan: Plan) -> Integers:
         tensor_parallel_size=plan.tensor_parallel_size,
         pipeline_parallel_size=plan.pipeline_parallel_size,
         replicas=plan.replicas,
+        within=study.resolved.cards,
     )
     return cards.astype(np.int64)
 
@@ -111,21 +114,13 @@ def priced(study: StudyContext, inputs: PriceInputs) -> tuple[PriceTables, Joule
 
 def inputs_of(study: StudyContext, shape: Shape, cards: Integers) -> PriceInputs:
     """The first and the last replica on ``cards[replica, stage, position]``, as its mode has it."""
-    resolved, plan = study.resolved, shape.plan
-    scenario = resolved.scenario
-    tokens = int(study.choices.budgets[-1])
-    return PriceInputs(
-        hardware=resolved.hardware,
-        routes=study.routes,
-        model=resolved.model,
-        plan=plan,
-        formats=shape.formats,
-        cards=cards[sorted({0, plan.replicas - 1})],
+    plan, tokens = shape.plan, int(study.choices.budgets[-1])
+    resolved = replace(study.resolved, plan=plan, formats=shape.formats)
+    residency = settings_of(study, shape).uniform(resolved.model, plan)
+    ends = cards[sorted({0, plan.replicas - 1})]
+    return replace(
+        price_inputs(resolved, study.routes, ends),
+        residency=residency,
         max_tokens=tokens,
         max_rows=int(min(tokens, study.choices.seats[-1])),
-        max_context=resolved.max_model_len,
-        residency=uniform(shape.memory_mode, resolved.model, plan, settings_of(study, shape).pins),
-        all_reduce=scenario.collectives.all_reduce,
-        expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
-        seed=scenario.seed,
     )

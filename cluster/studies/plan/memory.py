@@ -4,7 +4,7 @@ import numpy as np
 
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.memory.capacity import units_of
-from cluster.perf_model.memory.placement import Residency, uniform
+from cluster.perf_model.memory.placement import Residency
 from cluster.perf_model.memory.stage import chiplets_of, stage_kv
 from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers
@@ -23,16 +23,12 @@ def stage_rows(
     plan: Plan,
     hardware: Figures,
     settings: MemorySettings,
-    residency: Residency | None = None,
+    residency: Residency,
 ) -> Integers:
-    """[distinct stages, 8 + k] as named above, for KV in SRAM; whatever ``max_num_seqs`` is set.
-
-    Without a residency weights lie as the mode has them.
-    """
-    placed = residency or uniform(settings.mode, model, plan, settings.pins)
+    """[distinct stages, 8 + k] as named above, for KV in SRAM; whatever ``max_num_seqs`` is set."""
     rows = set()
     for stage, kv in zip(
-        stage_memory(model, plan, hardware, settings, placed),
+        stage_memory(model, plan, hardware, settings, residency),
         stage_kv(model, plan, chiplets_of(hardware), settings),
         strict=True,
     ):

@@ -14,6 +14,7 @@ from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
 from cluster.studies.plan.space import Shape
 from cluster.studies.plan.traffic import Floats
+from corsair_common.names import SLOS
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
 PS_PER_S = 1e12
@@ -28,7 +29,6 @@ OBJECTIVES: Mapping[str, tuple[str, int]] = {
     "cost": ("cost_per_million_output_tokens_usd", 1),
 }
 """What a plan may be best at: its column, and 1 where less is better."""
-SLOS = ("ttft_s", "tpot_s", "e2e_s")
 
 
 def columns_of(
@@ -78,6 +78,12 @@ def columns_of(
         "headroom_bytes": column[:, batch_scores.HEADROOM].astype(np.int64),
         **_judged(scored, tpot_s, throughput / cards, slo),
     }
+
+
+def plain(value: Any) -> Any:
+    """A NumPy value as Python's own; not-a-number as None."""
+    own = value.item() if isinstance(value, np.generic) else value
+    return None if isinstance(own, float) and not np.isfinite(own) else own
 
 
 def _costs(

@@ -4,13 +4,15 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.compiled import announced
+from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices import PriceInputs
-from cluster.perf_model.tables import Integers
+from cluster.perf_model.tables import Integers, PriceTables
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import map_of
@@ -30,6 +32,9 @@ from cluster.studies.plan.prices import given, laid, of_replicas
 from cluster.studies.plan.space import Choices, Shape, Space, shapes_of
 from cluster.studies.plan.traffic import Floats
 from cluster.studies.plan.weight_placement import Placed, placed
+
+Pricing: TypeAlias = Callable[[StudyContext, PriceInputs], tuple[PriceTables, Joules] | None]
+"""``priced``, or what stands for it."""
 
 FEW_SEATS, UNPRICED = -1, -2
 REASONS = {
@@ -95,7 +100,7 @@ def score(
             cpu_s += sum(part.cpu_seconds for part in grids)
             parts += grids
     progress(len(space.shapes), len(space.shapes))
-    return _joined(study, space, parts, (cards, pricing_s, scoring_s, cpu_s))
+    return joined(study, space, parts, (cards, pricing_s, scoring_s, cpu_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -129,6 +134,7 @@ def score_placed(
     numbered: tuple[int, Shape],
     batches: Placed,
     laid_out: tuple[PriceInputs, Integers],
+    pricing: Pricing = priced,
 ) -> Iterator[Part]:
     """Check the memory of these batches, price the shape if any fits, and score those that do."""
     (number, shape), (inputs, all_cards) = numbered, laid_out
@@ -144,7 +150,7 @@ def score_placed(
     fits = np.flatnonzero(status == batch_scores.FITS)
     seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
-    prices = priced(study, inputs) if len(fits) else None
+    prices = pricing(study, inputs) if len(fits) else None
     began, worked = time.perf_counter(), time.process_time()
     choices, places = np.unique(budgets, return_inverse=True)
     if prices is not None:
@@ -176,7 +182,7 @@ def score_placed(
         began, worked = time.perf_counter(), time.process_time()
 
 
-def _joined(
+def joined(
     study: StudyContext, space: Space, parts: list[Part], sums: tuple[int, float, float, float]
 ) -> Scored:
     """Put the parts together; what has no score is counted."""
@@ -191,7 +197,7 @@ def _joined(
             kept.append(replace_rows(part, tried == batch_scores.FITS))
     sizes = [len(part.seats) for part in kept]
 
-    def joined(columns: list[Integers]) -> Integers:
+    def stacked(columns: list[Integers]) -> Integers:
         return np.concatenate([np.zeros(0, np.int64), *columns])
 
     cards, pricing_s, scoring_s, cpu_s = sums
@@ -200,8 +206,8 @@ def _joined(
         shape=np.repeat(np.array([part.shape for part in kept], np.int64), sizes),
         replicas=np.repeat(np.array([part.replicas for part in kept], np.int64), sizes),
         site=np.repeat(np.array([part.site for part in kept], np.int64).reshape(-1, 2), sizes, 0),
-        max_num_seqs=joined([part.seats for part in kept]),
-        max_num_batched_tokens=joined([part.budgets for part in kept]),
+        max_num_seqs=stacked([part.seats for part in kept]),
+        max_num_batched_tokens=stacked([part.budgets for part in kept]),
         columns=np.concatenate(
             [np.zeros((0, batch_scores.COLUMNS)), *(part.columns for part in kept)]
         ),

@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.perf_model.memory.placement import MODES as ALL_MODES
-from cluster.perf_model.memory.placement import Mode
 from cluster.perf_model.tables import Integers
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import ScenarioError
+from cluster.scenario.memory_modes import MODES as ALL_MODES
+from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
 from cluster.scenario.schema import Scenario
 from workloads.formats import get_format
 from workloads.model import Model
@@ -17,9 +17,6 @@ from workloads.plan import Plan, PlanError, check_plan
 
 MOST_SEQS = 1024
 BUDGETS = (128, 256, 512, 1024, 2048)
-MODES: tuple[Mode, ...] = ("performance", "capacity")
-"""Those that are tried unless asked: ``auto`` places weights anew for every batch, which takes
-thousands of times as long as a score."""
 FORMATS = ("mxint8", "mxint4")
 ILLEGAL = "the model cannot be cut so"
 
@@ -33,7 +30,8 @@ class Choices:
     expert_parallel_size: tuple[int, ...] | None = None
     replicas: tuple[int, ...] | None = None
     """None: powers of two, and as many as fit."""
-    memory_mode: tuple[Mode, ...] = MODES
+    memory_mode: tuple[Mode, ...] = UNIFORM_MODES
+    """``auto`` places weights anew for every batch: thousands of times as long as a score."""
     weights: tuple[str, ...] = FORMATS
     kv: tuple[str, ...] = FORMATS
     max_num_seqs: tuple[int, ...] = ()
@@ -76,7 +74,7 @@ class Shape:
     """All of a candidate but its replicas, its seats and its budget of tokens."""
 
     plan: Plan
-    """With as many replicas as there is room for."""
+    """With as many replicas as are tried at most."""
     memory_mode: Mode
     formats: Formats
 
@@ -123,11 +121,13 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
         for stages in _allowed(choices.pipeline_parallel_size, cards // group):
             for ranks in experts:
                 if group % ranks == 0:
+                    room = cards // (group * stages)
+                    tried = [each for each in choices.replicas or () if each <= room]
                     yield Plan(
                         tensor_parallel_size=group,
                         pipeline_parallel_size=stages,
                         expert_parallel_size=ranks,
-                        replicas=cards // (group * stages),
+                        replicas=max(tried, default=room),
                     )
 
 

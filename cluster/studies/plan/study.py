@@ -20,7 +20,7 @@ from cluster.studies.plan.candidate_scenario import (
     verify,
 )
 from cluster.studies.plan.context import Demand
-from cluster.studies.plan.ranking import columns_of, ranked
+from cluster.studies.plan.ranking import columns_of, plain, ranked
 from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.space import Choices
 from results import display
@@ -60,7 +60,7 @@ class Plans:
 
     def candidate(self, row: int) -> dict[str, Any]:
         """One row as plain values."""
-        return {name: _plain(column[row]) for name, column in self.columns.items()}
+        return {name: plain(column[row]) for name, column in self.columns.items()}
 
     @property
     def candidates(self) -> list[dict[str, Any]]:
@@ -80,7 +80,7 @@ class Plans:
     def save(self, path: str | Path) -> None:
         """Write every scored candidate as Parquet."""
         from results.schema import CANDIDATES
-        from results.single_table import write_table
+        from results.store import write_table
 
         write_table(CANDIDATES, self.columns, path)
 
@@ -180,9 +180,3 @@ def demand_of(resolved: Resolved, load_at: float | str) -> Demand:
             f"load is a part of capacity above 0 and up to {FULL}, or offered; got {load_at!r}"
         )
     return batch_scores.LOAD, float(load_at)
-
-
-def _plain(value: Any) -> Any:
-    """A NumPy value as Python's own; not-a-number as None."""
-    plain = value.item() if isinstance(value, np.generic) else value
-    return None if isinstance(plain, float) and not np.isfinite(plain) else plain

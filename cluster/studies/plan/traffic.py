@@ -41,23 +41,27 @@ def traffic_of(
     output_tokens: Integers,
     windows: Sequence[int],
     arrival_ps: Integers | None = None,
+    *,
+    carried: bool = False,
 ) -> Traffic:
     """Describe requests by their lengths, as layers with these ``windows`` see them.
 
-    Without ``arrival_ps`` they are taken to come independently of one another.
+    Without ``arrival_ps`` they are taken to come independently of one another. Where the KV of
+    prompts is ``carried`` here from another pool, one token of each is left to compute.
     """
+    chunked = np.ones_like(prompt_tokens) if carried else prompt_tokens
     decodes = float(np.mean(output_tokens - 1))
     gaps = _gaps(arrival_ps)
     return Traffic(
-        prompts=_classes(prompt_tokens),
+        prompts=_classes(chunked),
         decodes=decodes,
         blocks={
             window: _blocks(prompt_tokens, output_tokens, _widest(window))
             for window in {0, *windows}
         },
-        varied=_variation(prompt_tokens) + gaps - 1.0,
+        varied=_variation(chunked) + gaps - 1.0,
         random=min(1.0, gaps),
-        prompt_tokens=float(prompt_tokens.mean()),
+        prompt_tokens=float(chunked.mean()),
         output_tokens=float(output_tokens.mean()),
         sequences=np.sort(prompt_tokens + output_tokens - 1),
     )

@@ -17,9 +17,9 @@ from cluster.studies.scoreboard.recipe import (
     scheduler_of,
 )
 from topology.catalog import list_hardware, load_hardware
-from workloads.columns import Requests
 from workloads.measured import Measured, find_measured, read_measured
 from workloads.model import list_models
+from workloads.requests import Requests
 
 
 class ScoreError(ValueError):

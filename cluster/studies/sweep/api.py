@@ -1,7 +1,9 @@
 """``sweep`` and ``resume``: run a sweep, observe it, continue one that was stopped."""
 
 import platform
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,14 +12,14 @@ from functools import partial
 from hashlib import sha256
 from json import dumps
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
-from cluster.api.run_output import EngineName
+from cluster.scenario.engine_names import EngineName
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.studies.sweep.definition import Definition, of_content, read_definition
 from cluster.studies.sweep.engines import Contents, Outcomes, RayEngine, run_here
 from cluster.studies.sweep.input_cache import Library
-from cluster.studies.sweep.interrupt import interruptible
 from cluster.studies.sweep.observer import NO_OBSERVER, SweepObserver
 from cluster.studies.sweep.point_rows import Collector, RowMaker
 from cluster.studies.sweep.points import (
@@ -263,3 +265,35 @@ def _manifest(definition: Definition, planned: Planned, names: Sequence[str]) ->
         "finished_utc": None,
         "definition": content,
     }
+
+
+class Interrupt:
+    """Remembers that Ctrl-C was pressed, should its exception be swallowed on the way."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def check(self) -> None:
+        """Raise KeyboardInterrupt if it was pressed."""
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def pressed(self, signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        self.asked = True
+        raise KeyboardInterrupt
+
+
+@contextmanager
+def interruptible() -> Iterator[Interrupt]:
+    """While this is open, Ctrl-C is remembered; only where the main thread runs it."""
+    interrupt = Interrupt()
+    usual = threading.current_thread() is threading.main_thread()
+    if not usual or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupt
+        return
+    signal.signal(signal.SIGINT, interrupt.pressed)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from topology.strict_yaml import Document, KeyPath, parse_document, read_documen
 Store: TypeAlias = Literal["summary", "runs"]
 
 KEYS = ("name", "base", "axes", "skip", "metrics", "store", "repeat", "timeout_s", "retries")
-STORES: tuple[Store, ...] = ("summary", "runs")
+STORES: tuple[Store, ...] = get_args(Store)
 MOST_POINTS = 1_000_000
 MOST_RETRIES = 10
 

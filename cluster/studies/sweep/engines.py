@@ -12,7 +12,7 @@ from cluster.studies.sweep.lru import LruCache
 from cluster.studies.sweep.points import NO_REQUESTS, Point
 from cluster.studies.sweep.run_point import Result, Terms, Workshop
 from cluster.studies.sweep.schedule import Chunk, Schedule
-from workloads.columns import Requests
+from workloads.requests import Requests
 
 if TYPE_CHECKING:
     from cluster.actors.tasks import Answer, Ref, TaskPool

@@ -5,15 +5,16 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cluster.scenario.input_digests import described
-from cluster.scenario.resolve import Openers, content_text
+from cluster.scenario.resolve import Openers
+from cluster.scenario.run_content import content_text
 from cluster.scenario.run_id import Encoded
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from cluster.studies.sweep.lru import LruCache
 from topology.catalog import Hardware, load_hardware
-from workloads.columns import Requests
 from workloads.model import Model, load_model
 from workloads.readers.trace_format import ReadOptions, Rows
+from workloads.requests import Requests
 from workloads.trace import parse_trace, read_trace
 
 Opened: TypeAlias = Hardware | Model | Requests

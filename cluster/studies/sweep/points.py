@@ -9,16 +9,15 @@ import numpy as np
 from pydantic import BaseModel
 
 from cluster.scenario.load import load_variant
-from cluster.scenario.resolve import Resolved, resolve
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import Resolved, ResolvedReplay, resolve
 from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.input_cache import Library
-from results.schema import SPECIAL, TABLES
-from workloads.columns import Requests
+from results.schema import SPECIAL, TABLES, NotRun, PointStatus
+from workloads.requests import Requests
 
 MOST_OPENED = 4096
 """Contents that are kept until their points are run, about 6 kB each."""
@@ -41,7 +40,7 @@ class Point:
     run_id: str | None = None
     machine_id: str = ""
     """Points with the same one share layout and prices; empty: nothing is shared."""
-    status: Literal["skipped", "failed", "infeasible"] | None = None
+    status: PointStatus | None = None
     reason: str | None = None
 
 
@@ -151,7 +150,7 @@ class _PointResolver:
             code = 2 if isinstance(error, OSError) else getattr(error, "exit_code", None)
             if code not in (2, 3):
                 raise
-            status: Literal["failed", "infeasible"] = "failed" if code == 2 else "infeasible"
+            status: NotRun = "failed" if code == 2 else "infeasible"
             point = Point(number=number, status=status, reason=str(error))
         if point.status != "failed":
             self.kind = kind
@@ -159,9 +158,9 @@ class _PointResolver:
 
     def _named(self, scenario: Scenario, number: int) -> Point:
         """A point that is right, with the identity of its run."""
-        if scenario.workload.is_replayed:
-            return Point(number=number, run_id=resolve_replay(scenario).run_id)
-        resolved = resolve(scenario, self._library.openers)
+        resolved = resolve(scenario, self._library.openers, wanted="either")
+        if isinstance(resolved, ResolvedReplay):
+            return Point(number=number, run_id=resolved.run_id)
         check_warmup(resolved)
         if len(self.opened) < MOST_OPENED:
             self.opened[number] = resolved.carrying(NO_REQUESTS)

@@ -5,15 +5,15 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from cluster.api.replay import replay_resolved
 from cluster.api.serving import assemble_any, simulate_on
-from cluster.scenario.resolve import Resolved
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
 from cluster.studies.sweep.lru import LruCache
+from results.schema import Ended
 from results.summary import flatten
 from topology.catalog import Hardware
 
@@ -37,7 +37,7 @@ class InfeasibleError(RuntimeError):
 class Result:
     """What became of one point."""
 
-    status: Literal["completed", "infeasible", "failed"]
+    status: Ended
     reason: str | None = None
     seconds: float | None = None
     host: str | None = None
@@ -105,7 +105,7 @@ class Workshop:
     def _summary(self, content: Resolved | Scenario, terms: Terms) -> Mapping[str, Any]:
         deadline = Deadline(terms.timeout_s)
         if isinstance(content, Scenario):
-            replayed = replay_resolved(resolve_replay(content), observer=deadline)
+            replayed = replay_resolved(resolve(content, wanted="operations"), observer=deadline)
             if terms.runs is not None:
                 replayed.save(terms.runs)
             return replayed.summary

@@ -3,14 +3,15 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 from zlib import crc32
 
 import numpy as np
-import numpy.typing as npt
+
+from corsair_common.units import Floats
 
 Method: TypeAlias = Literal["random", "latin_hypercube"]
-METHODS: tuple[Method, ...] = ("random", "latin_hypercube")
+METHODS: tuple[Method, ...] = get_args(Method)
 
 SWEEP_STREAM = 5
 """Separates the sampled axes' draws from those of runs that may share the seed."""
@@ -57,9 +58,9 @@ def sample(
     return list(zip(*columns, strict=True))
 
 
-def _strata(count: int, rng: np.random.Generator) -> npt.NDArray[np.float64]:
+def _strata(count: int, rng: np.random.Generator) -> Floats:
     """One share from each of ``count`` equal parts of 0 to 1, in random order."""
-    shares: npt.NDArray[np.float64] = (rng.permutation(count) + rng.random(count)) / count
+    shares: Floats = (rng.permutation(count) + rng.random(count)) / count
     return shares
 
 

@@ -32,7 +32,7 @@ def four_replicas() -> Mapping[str, Any]:
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
     """A Ray of one node on this machine, to which tests may add others."""
-    from cluster.actors.connect import private_environment
+    from cluster.actors.session import private_environment
 
     with private_environment():
         import ray
@@ -64,8 +64,7 @@ class Nodes:
 
     def lose(self, actor_group: Any) -> None:
         """Kill the processes of one on which an actor of the actor group was started."""
-        homes = {actor_group.home(actor) for actor in range(len(actor_group))}
-        node = next(node for node in self.left if node.node_id in homes)
+        node = next(node for node in self.left if node.node_id in actor_group.nodes)
         self.left.remove(node)
         self._cluster.remove_node(node, allow_graceful=False)
 

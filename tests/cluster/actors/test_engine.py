@@ -1,9 +1,13 @@
 """The same bits on a real Ray, whatever happens to its processes."""
 
+import os
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeAlias
 
+import numpy as np
+import psutil
 import pytest
 
 from cluster import Run, load, simulate
@@ -43,18 +47,19 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
 
     def prepare(blow: Blow, times: int) -> list[int]:
         from cluster.actors import executor
-        from cluster.actors.log_batches import LogStream
+        from cluster.actors.executor import PartLog
 
-        push, fallen = LogStream.push, [0]
+        take, fallen = PartLog.take, [0]
 
-        def push_and_strike(stream: LogStream, window: Any) -> None:
-            push(stream, window)
+        def take_and_strike(log: PartLog) -> Any:
+            taken = take(log)
             if fallen[0] < times:
                 fallen[0] += 1
-                blow(stream._actor_group)
+                blow(log._actor_group)
+            return taken
 
         monkeypatch.setattr(executor, "BATCH_ROWS", 200)
-        monkeypatch.setattr(LogStream, "push", push_and_strike)
+        monkeypatch.setattr(PartLog, "take", take_and_strike)
         return fallen
 
     return prepare
@@ -102,6 +107,33 @@ def test_an_actor_killed_mid_run_changes_nothing(
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize("overrides", [LEAST, STEPS, {}], ids=["one-part", "steps", "parts"])
+def test_actors_killed_at_random_change_nothing(
+    overrides: dict[str, Any],
+    on_ray: Callable[..., Run],
+    local_run: Callable[..., Run],
+    strike: Callable[[Blow, int], list[int]],
+    digests: Digests,
+) -> None:
+    rng, notices = np.random.default_rng(0), list[str]()
+    left = dict.fromkeys(range(4), 2)
+
+    def kill_one(group: Any) -> None:
+        actor = int(rng.integers(4))
+        if rng.random() < 0.3 and left[actor]:
+            left[actor] -= 1
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(group.fetch(*group.call(actor, os.getpid))).kill()
+
+    strike(kill_one, 1000)
+    run = on_ray(4, notices, **overrides)
+
+    assert sum(left.values()) < 8
+    assert sum("was lost" in notice for notice in notices) > 0
+    assert digests(run) == digests(local_run(**overrides))
+
+
+@pytest.mark.soak
 def test_a_card_that_is_lost_again_and_again_is_named(
     on_ray: Callable[..., Run],
     strike: Callable[[Blow, int], list[int]],
@@ -135,31 +167,22 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
 
 
 def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
-    monkeypatch: pytest.MonkeyPatch,
+    on_ray: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from cluster.actors import actor_group as actor_group_module
-    from cluster.actors.placement import pack
-    from cluster.actors.worker import WorkerState
+    from cluster.actors import executor
 
-    requested: list[int] = []
+    rounds: list[int] = []
 
-    def lost(_ref: object) -> None:
-        requested.append(1)
-        raise actor_group_module.Lost
+    def close(_executor: object, actors: set[int]) -> set[int]:
+        rounds.append(len(actors))
+        return set()
 
-    monkeypatch.setattr(actor_group_module, "fetch", lost)
-    monkeypatch.setattr(actor_group_module.ActorGroup, "ask", lambda *_args, **_options: None)
-    monkeypatch.setattr(actor_group_module.ActorGroup, "_silent", lambda *_args: set())
-    actor_group = actor_group_module.ActorGroup(
-        pack({0: 0}, 1, cpus=1), WorkerState, {0: None}, print, at_once=1
-    )
-    with pytest.raises(
-        actor_group_module.ActorGroupError, match="Ray loses objects again and again"
-    ):
-        actor_group.price("inputs", ["job"], [0])
-    actor_group.release()
+    monkeypatch.setattr(executor.Executor, "_close", close)
+    with pytest.raises(RuntimeError, match="Ray loses objects again and again") as caught:
+        on_ray(16)
 
-    assert len(requested) == 1 + actor_group_module.FRUITLESS
+    assert rounds == [1] * (1 + executor.FRUITLESS)
+    assert caught.value.exit_code == 3  # type: ignore[attr-defined]
 
 
 @pytest.mark.soak
@@ -178,3 +201,23 @@ def test_a_node_removed_mid_run_changes_nothing(
     assert len(two_more_nodes.left) == 1
     assert sum("was lost" in notice for notice in notices) == 1
     assert digests(run) == digests(local_run(**LEAST))
+
+
+@pytest.mark.soak
+def test_a_lost_actor_that_finds_no_node_is_an_error(
+    ray_cluster: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cluster.actors import actor_group as module
+    from cluster.actors.placement import pack
+
+    monkeypatch.setattr(module, "BUNDLE", {"island": 1})
+    island = ray_cluster.add_node(num_cpus=1, resources={"island": 1})
+    group = module.ActorGroup(pack({0: 0}, 1, cpus=1), tuple, {0: None}, print, at_once=1)
+    assert group.create_actors() == 1
+    process = psutil.Process(group.fetch(*group.call(0, os.getpid)))
+    monkeypatch.setattr(module, "PLACING_S", 2.0)
+    ray_cluster.remove_node(island, allow_graceful=False)
+    psutil.wait_procs([process], timeout=30)
+    with pytest.raises(module.ActorGroupError, match="has found no node within 2 s"):
+        group.fetch(*group.call(0, abs, -1))
+    group.release()

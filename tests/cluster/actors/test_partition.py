@@ -7,18 +7,36 @@ from hypothesis import strategies as st
 
 from cluster.actors.partition import Part, independent_parts, joined, prices_of
 from cluster.actors.worker import PartRun
-from cluster.perf_model.tables import STEP, Records
+from cluster.perf_model.collectives import CARD_TIERS
+from cluster.perf_model.devices.dimc import PARTS
+from cluster.perf_model.devices.dimc.counters import COUNTS
+from cluster.perf_model.energy.coefficients import Joules
+from cluster.perf_model.tables import STEP, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
+from topology.route import LEVELS
 
 
 def run_apart(part: Part, problem: Any, rows: int) -> tuple[Served, list[Records]]:
-    run, windows = PartRun(part, *problem), []
+    arrivals, tables, limits = problem
+    run, windows = PartRun(part, tables, arrivals, free(tables), limits), []
     while True:
         progress, window = run.advance(rows)
         windows.append(window)
-        if not progress.running:
-            return run.served(), windows
+        if progress.result is not None:
+            return progress.result[0], windows
+
+
+def free(tables: PriceTables) -> Joules:
+    """Nothing costs energy."""
+    tiers = len((*CARD_TIERS, *LEVELS)) + 1
+    return Joules(
+        parts=PARTS,
+        count_j=np.zeros((len(COUNTS), len(PARTS))),
+        link_j=np.zeros((tables.replicas, tables.stages, tiers, len(PARTS))),
+        static_w=0.0,
+        cards_per_stage=1,
+    )
 
 
 @settings(max_examples=40, deadline=None)

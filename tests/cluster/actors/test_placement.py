@@ -33,7 +33,7 @@ def test_actors_as_large_as_a_server_may_hold_cards_of_several() -> None:
     servers=st.lists(st.integers(1, 9), min_size=1, max_size=6),
     each=st.integers(1, 20) | st.just("auto"),
 )
-def test_every_card_has_one_handle_and_actors_keep_the_order_of_the_map(
+def test_every_card_has_one_actor_and_actors_keep_the_order_of_the_map(
     servers: list[int], each: int
 ) -> None:
     where = dict(enumerate(server for server, cards in enumerate(servers) for _ in range(cards)))
@@ -41,10 +41,10 @@ def test_every_card_has_one_handle_and_actors_keep_the_order_of_the_map(
 
     assert [card for cards in packing.actors for card in cards] == list(where)
     assert max(map(len, packing.actors)) <= packing.cards_per_actor
-    for card, handle in packing.handles.items():
-        assert packing.actors[handle.actor][handle.index] == card == handle.card
+    assert list(packing.actor_of) == list(where)
+    assert all(card in packing.actors[actor] for card, actor in packing.actor_of.items())
     for cards, bundle in zip(packing.actors, packing.bundles, strict=True):
-        assert packing.bundles[packing.handles[cards[0]].actor] == bundle
+        assert packing.bundles[packing.actor_of[cards[0]]] == bundle
 
 
 @pytest.mark.parametrize("each", [0, -1])

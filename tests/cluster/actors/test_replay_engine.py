@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -73,18 +74,18 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, set[int]], None]:
     for."""
 
     def prepare(blow: Blow, asked_for: set[int]) -> None:
-        from cluster.actors.remote_operations import OpSource
+        from cluster.actors.actor_group import ActorGroup
+        from cluster.replay.op_tables import encoded_ops
 
-        ask = OpSource._ask
+        call, number = ActorGroup.call, count()
 
-        def ask_and_strike(source: OpSource, rank: int) -> Any:
-            ref = ask(source, rank)
-            if rank in asked_for:
-                asked_for.remove(rank)
-                blow(source._actor_group)
-            return ref
+        def call_and_strike(group: ActorGroup, actor: int, function: Any, *args: Any) -> Any:
+            answer = call(group, actor, function, *args)
+            if function is encoded_ops and next(number) in asked_for:
+                blow(group)
+            return answer
 
-        monkeypatch.setattr(OpSource, "_ask", ask_and_strike)
+        monkeypatch.setattr(ActorGroup, "call", call_and_strike)
 
     return prepare
 

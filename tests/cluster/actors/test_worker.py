@@ -1,4 +1,5 @@
 from collections.abc import Mapping
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 from cluster import load
 from cluster.actors.partition import independent_parts
 from cluster.actors.placement import pack
-from cluster.actors.worker import Place, StageBooks, WorkerState, bins_of
+from cluster.actors.worker import Place, WorkerState, joined_bins
 from cluster.perf_model.card import cards_of
 from cluster.perf_model.prices import price_stages, price_tables
-from cluster.perf_model.tables import Records
+from cluster.perf_model.tables import STEP, Records
+from cluster.perf_model.timeline import Bins
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.run import Machine, Outcome, assemble, execute, lay_out
@@ -43,22 +45,40 @@ def shares(machine: Machine, cards_per_actor: int) -> list[WorkerState]:
     return [WorkerState([cards[card] for card in hosted]) for hosted in packing.actors]
 
 
+def run_part(share: WorkerState, number: int, inputs: Any) -> tuple[int, Any]:
+    """Run a part and book its log, all on one worker; the number of windows, and the result."""
+    part, prices, *_, begin_ps = inputs
+    share.open(number, part.replicas, prices, 16, begin_ps)
+    for window in count():
+        progress, log = share.window(number, window, 100, *inputs)
+        share.account(number, window, log)
+        if progress.result is not None:
+            return window + 1, progress.result
+    raise AssertionError
+
+
+def closed(share: WorkerState, end_ps: int, windows: dict[int, int]) -> dict[Place, Bins]:
+    places = sorted(share.places)
+    books = share.close(end_ps, windows, places)
+    assert books is not None
+    return dict(zip(places, books, strict=True))
+
+
 @pytest.mark.parametrize("cards_per_actor", [1, 3, 8, 16])
 def test_what_the_shares_account_for_is_the_account_of_the_whole(
     cards_per_actor: int, machine: Machine, whole: tuple[Outcome, list[Records]]
 ) -> None:
     outcome, windows = whole
     begin_ps = outcome.bins.start_ps
-    books: dict[Place, StageBooks] = {}
+    books: dict[Place, Bins] = {}
     for share in shares(machine, cards_per_actor):
         share.open(0, np.arange(4), machine.prices, 16, begin_ps)
-        for window in windows:
+        for number, window in enumerate(windows):
             window.flags.writeable = False
-            share.account(0, window)
-        places = sorted(share.places)
-        books |= dict(zip(places, share.close(outcome.end_ps, places), strict=True))
+            share.account(0, number, window)
+        books |= closed(share, outcome.end_ps, {0: len(windows)})
 
-    bins = bins_of(books)
+    bins = joined_bins(books)
     assert (bins.bin_ps, bins.start_ps) == (outcome.bins.bin_ps, begin_ps)
     for name in ("busy_ps", "tokens", "steps", "tier_bytes", "send_bytes", "counts", "kv_block_ns"):
         assert np.array_equal(getattr(bins, name), getattr(outcome.bins, name)), name
@@ -71,20 +91,14 @@ def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
     arrivals = arrivals_of(resolved)
     parts = independent_parts(arrivals, machine.limits, 4)
     share = WorkerState(cards_of(machine.routes, machine.cards, machine.fit))
-    begin_ps, ends = resolved.begin_ps, []
+    ends, windows = [], {}
     request_j = np.zeros(len(arrivals.arrival_ps))
     for number, part in enumerate(parts):
-        share.open(number, part.replicas, machine.prices, 16, begin_ps)
-        share.begin(number, part, machine.prices, arrivals, machine.joules, machine.limits)
-        running = True
-        while running:
-            progress, window = share.advance(number, 100)
-            share.account(number, window)
-            running = progress.running
-        served, _, request_j[part.requests] = share.served(number)
+        inputs = part, machine.prices, arrivals, machine.joules, machine.limits, resolved.begin_ps
+        windows[number], result = run_part(share, number, inputs)
+        served, _, request_j[part.requests] = result
         ends.append(served.end_ps)
-    places = sorted(share.places)
-    bins = bins_of(dict(zip(places, share.close(max(ends), places), strict=True)))
+    bins = joined_bins(closed(share, max(ends), windows))
 
     assert len(set(ends)) == 4
     assert bins.bin_ps == whole[0].bins.bin_ps
@@ -100,8 +114,8 @@ def test_the_columns_of_a_share_are_those_of_its_cards(
     outcome, windows = whole
     share = shares(machine, 4)[1]
     share.open(0, np.arange(4), machine.prices, 16, outcome.bins.start_ps)
-    share.account(0, np.concatenate(windows))
-    share.close(outcome.end_ps, [])
+    share.account(0, 0, np.concatenate(windows))
+    share.close(outcome.end_ps, {0: 1}, [])
 
     (place, columns), *others = share.columns(machine.fit.pool).items()
     assert not others
@@ -115,9 +129,8 @@ def test_stages_priced_one_by_one_give_the_tables_of_the_whole(
     resolved: Resolved, machine: Machine
 ) -> None:
     inputs = lay_out(resolved).inputs
-    share = shares(machine, 16)[0]
     apart = price_tables(
-        inputs, lambda supplied, jobs: [share.price(supplied, [job])[0] for job in jobs]
+        inputs, lambda supplied, jobs: [price_stages(supplied, [job])[0] for job in jobs]
     )
 
     assert np.array_equal(apart.linear_ps, price_tables(inputs, price_stages).linear_ps)
@@ -142,21 +155,56 @@ def test_shares_leave_out_the_same_warm_up_as_the_whole(
     outcome = execute(warm, machine)
     share = WorkerState(cards_of(machine.routes, machine.cards, machine.fit))
     steps = members = 0
+    windows = {}
     for number, part in enumerate(independent_parts(arrivals, limits, 4)):
-        share.open(number, part.replicas, machine.prices, 16, warm.begin_ps)
-        share.begin(number, part, machine.prices, arrivals, machine.joules, limits, warm.begin_ps)
-        running = True
-        while running:
-            progress, window = share.advance(number, 100)
-            share.account(number, window)
-            running = progress.running
-        _, tally, _ = share.served(number)
+        inputs = part, machine.prices, arrivals, machine.joules, limits, warm.begin_ps
+        windows[number], (_, tally, _) = run_part(share, number, inputs)
         steps, members = steps + tally.steps, members + tally.members
-    places = sorted(share.places)
-    bins = bins_of(dict(zip(places, share.close(outcome.end_ps, places), strict=True)))
+    bins = joined_bins(closed(share, outcome.end_ps, windows))
 
     assert (bins.start_ps, bins.bin_ps) == (outcome.bins.start_ps, outcome.bins.bin_ps)
     assert np.array_equal(bins.busy_ps, outcome.bins.busy_ps)
     assert np.array_equal(bins.kv_block_ns, outcome.bins.kv_block_ns)
     assert (steps, members) == (outcome.steps, outcome.members)
     assert 0 < steps < execute(resolve(requested), machine).steps
+
+
+def test_a_window_that_comes_twice_is_booked_once_and_one_that_comes_early_is_not(
+    machine: Machine, whole: tuple[Outcome, list[Records]]
+) -> None:
+    outcome, windows = whole
+    share, last = shares(machine, 16)[0], len(windows) - 1
+    share.open(0, np.arange(4), machine.prices, 16, outcome.bins.start_ps)
+    for number, window in enumerate(windows[:last]):
+        share.account(0, last, windows[last])
+        share.account(0, number, window)
+        share.account(0, number, window)
+
+    assert last > 1
+    assert share.close(outcome.end_ps, {0: len(windows)}, [(0, 0)]) is None
+    share.account(0, last, windows[last])
+    books = share.close(outcome.end_ps, {0: len(windows)}, [(0, 0)])
+    assert books is not None
+    assert np.array_equal(books[0].busy_ps[0, 0], outcome.bins.busy_ps[0, 0])
+
+
+def test_a_worker_that_has_lost_its_accounts_gives_none(machine: Machine) -> None:
+    share = shares(machine, 16)[0]
+    share.account(0, 3, np.zeros(1, STEP))
+
+    assert share.close(10**12, {0: 4}, [(0, 0)]) is None
+    assert share.columns(machine.fit.pool) == {}
+
+
+def test_a_new_worker_gives_any_window_of_a_part_again(
+    resolved: Resolved, machine: Machine
+) -> None:
+    arrivals = arrivals_of(resolved)
+    part = independent_parts(arrivals, machine.limits, 4)[2]
+    inputs = part, machine.prices, arrivals, machine.joules, machine.limits, resolved.begin_ps
+    first, other = WorkerState([]), WorkerState([])
+    logs = [first.window(2, number, 50, *inputs)[1] for number in range(4)]
+
+    assert np.array_equal(other.window(2, 3, 50, *inputs)[1], logs[3])
+    assert np.array_equal(first.window(2, 1, 50, *inputs)[1], logs[1])
+    assert np.array_equal(first.window(2, 2, 50, *inputs)[1], logs[2])

@@ -19,7 +19,8 @@ def test_cards_come_in_the_order_of_the_map_with_their_rank_and_memory(
     plan = Plan(tensor_parallel_size=4, pipeline_parallel_size=3)
     settings = MemorySettings(weights=mxint8, kv=mxint8)
     placed = place(hand_map(12), tensor_parallel_size=4, pipeline_parallel_size=3)[:, ::-1]
-    memory = fit(load_model("qwen3-8b"), plan, figures, settings)
+    model = load_model("qwen3-8b")
+    memory = fit(model, plan, figures, settings, settings.uniform(model, plan))
 
     cards = cards_of(hand_map(12), placed.astype(np.int64), memory)
     assert [card.index for card in cards] == list(range(12))

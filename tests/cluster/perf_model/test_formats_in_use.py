@@ -135,7 +135,9 @@ def test_the_cache_takes_its_own_bits_and_columns() -> None:
     for layout, bits in ((eight, 8.125), (four, 4.125)):
         supplied = layout.inputs
         settings = MemorySettings(weights=supplied.formats.weights, kv=supplied.formats.kv)
-        stages = stage_memory(supplied.model, supplied.plan, supplied.hardware, settings)
+        stages = stage_memory(
+            supplied.model, supplied.plan, supplied.hardware, settings, supplied.placed
+        )
         assert stages[0].block_bytes == elements * bits / 8
     assert card_of(four.inputs).kv_mode.columns == 2 * card_of(eight.inputs).kv_mode.columns
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
-from cluster.perf_model.memory import MemorySettings, StageMemory, fit, stage_memory
+from cluster.perf_model.memory import Fit, MemorySettings, StageMemory, fit, stage_memory
 from cluster.perf_model.memory.capacity import (
     capacity_of,
     in_sram,
@@ -27,6 +27,17 @@ FULL = Attention(kind="gqa", heads=8, kv_heads=8, head_dim=64, value_dim=64)
 SLIDING = replace(FULL, window=128)
 HEAD_BYTES = 64 * (64 + 64) * 65 // 64
 """64 tokens of one head of both: each of a card's eight chiplets has one."""
+
+
+def memory_of(
+    model: Model, plan: Plan, hardware: dict[str, float], settings: MemorySettings
+) -> tuple[StageMemory, ...]:
+    """With weights where the mode has them; so is ``fitted``."""
+    return stage_memory(model, plan, hardware, settings, settings.uniform(model, plan))
+
+
+def fitted(model: Model, plan: Plan, hardware: dict[str, float], settings: MemorySettings) -> Fit:
+    return fit(model, plan, hardware, settings, settings.uniform(model, plan))
 
 
 @pytest.fixture
@@ -81,8 +92,8 @@ def test_a_window_holds_its_blocks_and_those_of_the_chunk_beside_it() -> None:
 def test_two_kinds_in_two_stages_are_two_inequalities(hardware: dict[str, float]) -> None:
     model = model_of(FULL, SLIDING, SLIDING, SLIDING)
     plan = Plan(pipeline_parallel_size=2)
-    first, second = stage_memory(model, plan, hardware, SETTINGS)
-    found = fit(model, plan, hardware, SETTINGS).capacity
+    first, second = memory_of(model, plan, hardware, SETTINGS)
+    found = fitted(model, plan, hardware, SETTINGS).capacity
 
     assert first.kind_bytes == (Fraction(HEAD_BYTES), Fraction(HEAD_BYTES))
     assert second.kind_bytes == (Fraction(0), Fraction(2 * HEAD_BYTES))
@@ -138,7 +149,7 @@ def test_kv_in_one_place_is_there_whole(kv: str) -> None:
 def test_with_prefix_caching_all_layers_are_one_kind(hardware: dict[str, float]) -> None:
     model, plan = load_model("gpt-oss-20b"), Plan(tensor_parallel_size=8, pipeline_parallel_size=4)
     kept = replace(SETTINGS, prefix_caching=True)
-    whole, freed = fit(model, plan, hardware, kept), fit(model, plan, hardware, SETTINGS)
+    whole, freed = fitted(model, plan, hardware, kept), fitted(model, plan, hardware, SETTINGS)
 
     assert whole.capacity.windows.tolist() == [0]
     assert whole.capacity.block_units.tolist() == [[1]]
@@ -157,13 +168,13 @@ def test_a_window_that_no_sequence_leaves_is_none(hardware: dict[str, float]) ->
 
     assert windows_of(model, short) == (0,)
     assert windows_of(model, replace(short, max_model_len=129)) == (0, 128)
-    assert not fit(model, plan, hardware, short).windowed
+    assert not fitted(model, plan, hardware, short).windowed
 
 
 def test_a_model_without_windows_counts_in_blocks(hardware: dict[str, float]) -> None:
     spilling = replace(SETTINGS, pins=replace(SETTINGS.pins, kv="spill"))
     plan = Plan(tensor_parallel_size=4, pipeline_parallel_size=2)
-    found = fit(load_model("llama-3.1-8b"), plan, hardware, spilling)
+    found = fitted(load_model("llama-3.1-8b"), plan, hardware, spilling)
 
     assert not found.windowed
     assert found.capacity.block_units.tolist() == [[1]]
@@ -193,7 +204,7 @@ def test_layers_that_all_slide_hold_what_lies_in_the_window(
     path.write_text(json.dumps(shape))
     settings = replace(SETTINGS, max_num_seqs=60)
     plan = Plan(tensor_parallel_size=4, pipeline_parallel_size=2)
-    found = fit(load_model(str(path)), plan, hardware, settings)
+    found = fitted(load_model(str(path)), plan, hardware, settings)
     capacity = found.capacity
 
     assert capacity.windows.tolist() == [4096]
@@ -250,7 +261,7 @@ def test_equal_sequences_are_as_long_as_the_tightest_stage_lets_them() -> None:
 def test_a_full_pool_of_long_sequences_leaves_nothing_over(hardware: dict[str, float]) -> None:
     model = model_of(FULL, SLIDING, SLIDING, SLIDING)
     settings = replace(SETTINGS, max_model_len=4096)
-    found = fit(model, Plan(), hardware, settings)
+    found = fitted(model, Plan(), hardware, settings)
     (memory,) = found.stages
     pool = next(each for each in found.holdings[0][0] if each.tensor_class == "kv")
 

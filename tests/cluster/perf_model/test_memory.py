@@ -6,8 +6,10 @@ import pytest
 
 from cluster.perf_model.memory import (
     DoesNotFit,
+    Fit,
     MemoryInputError,
     MemorySettings,
+    StageMemory,
     fit,
     stage_memory,
 )
@@ -42,6 +44,17 @@ def tiny(attention: Attention, *, hidden: int = 512) -> Model:
 GQA = Attention(kind="gqa", heads=8, kv_heads=8, head_dim=64, value_dim=64)
 
 
+def memory_of(
+    model: Model, plan: Plan, hardware: dict[str, float], settings: MemorySettings
+) -> tuple[StageMemory, ...]:
+    """With weights where the mode has them; so is ``fitted``."""
+    return stage_memory(model, plan, hardware, settings, settings.uniform(model, plan))
+
+
+def fitted(model: Model, plan: Plan, hardware: dict[str, float], settings: MemorySettings) -> Fit:
+    return fit(model, plan, hardware, settings, settings.uniform(model, plan))
+
+
 @pytest.fixture
 def hardware(figures: dict[str, float]) -> dict[str, float]:
     return figures | {"chiplet.prefetch_bytes": 8e6}
@@ -50,7 +63,7 @@ def hardware(figures: dict[str, float]) -> dict[str, float]:
 def test_the_weights_of_8b_are_the_published_8_16_gb_and_the_norms_copies(
     hardware: dict[str, float],
 ) -> None:
-    result = fit(load_model("llama-3.1-8b"), plan_of(4, 2), hardware, SETTINGS)
+    result = fitted(load_model("llama-3.1-8b"), plan_of(4, 2), hardware, SETTINGS)
     cards = [holding for stage in result.holdings for card in stage for holding in card]
     weights = sum(each.size_bytes for each in cards if each.tensor_class not in ("kv", "kv_tail"))
     norms = sum(each.size_bytes for each in cards if each.tensor_class == "norm")
@@ -70,7 +83,7 @@ def test_a_token_of_kv_has_the_published_size(
     hardware: dict[str, float], name: str, group: int, stages: int, kilobytes: float
 ) -> None:
     model = load_model(name)
-    memory = stage_memory(model, plan_of(group, stages), hardware, SETTINGS)
+    memory = memory_of(model, plan_of(group, stages), hardware, SETTINGS)
     chiplets = group * 8
 
     token_bytes = sum(stage.block_bytes for stage in memory) * chiplets / 64
@@ -82,7 +95,7 @@ def test_the_context_of_60_users_is_that_of_the_published_figures(
     hardware: dict[str, float],
 ) -> None:
     settings = replace(SETTINGS, max_num_seqs=60)
-    blocks = fit(load_model("llama-3.1-8b"), plan_of(4, 2), hardware, settings).blocks
+    blocks = fitted(load_model("llama-3.1-8b"), plan_of(4, 2), hardware, settings).blocks
 
     # (230.4 MB - 132.06 MB of weights - 1.94 MB of tails) / 66,560 bytes on each of 32 chiplets.
     assert blocks == 1448
@@ -92,7 +105,7 @@ def test_the_context_of_60_users_is_that_of_the_published_figures(
 def test_blocks_of_another_size_hold_as_many_tokens(hardware: dict[str, float]) -> None:
     model, plan = load_model("llama-3.1-8b"), plan_of(4, 2)
     blocks = {
-        size: fit(model, plan, hardware, replace(SETTINGS, block_size=size)).blocks
+        size: fitted(model, plan, hardware, replace(SETTINGS, block_size=size)).blocks
         for size in (16, 64, 256)
     }
 
@@ -160,7 +173,7 @@ def test_the_largest_shard_counts_in_units_of_64() -> None:
 def test_embeddings_lie_on_the_first_stage_and_the_head_on_the_last(
     hardware: dict[str, float],
 ) -> None:
-    result = fit(tiny(GQA), plan_of(1, 3), hardware, SETTINGS)
+    result = fitted(tiny(GQA), plan_of(1, 3), hardware, SETTINGS)
     classes = [{each.tensor_class for each in stage[0]} for stage in result.holdings]
 
     assert ["embedding" in found for found in classes] == [True, False, False]
@@ -169,7 +182,7 @@ def test_embeddings_lie_on_the_first_stage_and_the_head_on_the_last(
 
 def test_capacity_mode_keeps_weights_in_lpddr_and_kv_in_sram(hardware: dict[str, float]) -> None:
     settings = replace(SETTINGS, mode="capacity")
-    result = fit(load_model("llama-3.1-70b"), plan_of(4, 2), hardware, settings)
+    result = fitted(load_model("llama-3.1-70b"), plan_of(4, 2), hardware, settings)
 
     assert {each.where for each in result.holdings[0][0] if each.tensor_class == "mlp"} == {"lpddr"}
     assert {each.where for each in result.holdings[0][0] if each.tensor_class == "kv"} == {"sram"}
@@ -183,7 +196,7 @@ def test_capacity_mode_keeps_weights_in_lpddr_and_kv_in_sram(hardware: dict[str,
 
 def test_what_does_not_fit_is_told_what_would(hardware: dict[str, float]) -> None:
     with pytest.raises(DoesNotFit) as caught:
-        fit(load_model("llama-3.1-8b"), plan_of(4, 1), hardware, SETTINGS)
+        fitted(load_model("llama-3.1-8b"), plan_of(4, 1), hardware, SETTINGS)
     message = str(caught.value)
 
     assert caught.value.exit_code == 3
@@ -198,7 +211,7 @@ def test_what_does_not_fit_is_told_what_would(hardware: dict[str, float]) -> Non
 def test_the_smallest_cluster_that_is_named_does(hardware: dict[str, float], name: str) -> None:
     model = load_model(name)
     with pytest.raises(DoesNotFit) as caught:
-        fit(model, plan_of(1, 1), hardware, SETTINGS)
+        fitted(model, plan_of(1, 1), hardware, SETTINGS)
     named = re.search(
         r"has (\d+) cards \(tensor_parallel_size (\d+) x pipeline_parallel_size (\d+)"
         r"(?:, expert_parallel_size (\d+))?",
@@ -208,21 +221,21 @@ def test_the_smallest_cluster_that_is_named_does(hardware: dict[str, float], nam
     assert named is not None
     cards, group, stages, experts = (int(number or 1) for number in named.groups())
     assert cards == group * stages
-    assert fit(model, plan_of(group, stages, experts), hardware, SETTINGS).blocks >= 1
+    assert fitted(model, plan_of(group, stages, experts), hardware, SETTINGS).blocks >= 1
 
 
 def test_a_model_beyond_every_cluster_says_so(hardware: dict[str, float]) -> None:
     small = hardware | {"chiplet.sram_bytes": 1e6}
 
     with pytest.raises(DoesNotFit, match="no cluster of up to 4096 cards"):
-        fit(load_model("llama-3.1-8b"), plan_of(4, 2), small, SETTINGS)
+        fitted(load_model("llama-3.1-8b"), plan_of(4, 2), small, SETTINGS)
 
 
 def test_lpddr_can_fall_short_too(hardware: dict[str, float]) -> None:
     small = hardware | {"chiplet.lpddr_bytes": 1e8}
 
     with pytest.raises(DoesNotFit, match=r"254\.9 MB of LPDDR .* short by 154\.9 MB"):
-        fit(load_model("llama-3.1-8b"), plan_of(4, 1), small, replace(SETTINGS, mode="capacity"))
+        fitted(load_model("llama-3.1-8b"), plan_of(4, 1), small, replace(SETTINGS, mode="capacity"))
 
 
 @pytest.mark.parametrize("size", [0, 48, 100])

@@ -264,3 +264,22 @@ def test_only_what_lies_in_lpddr_streams(ahead: bool) -> None:
     slower = prices.linear_ps[0, -1] - fast.linear_ps[0, -1]
     vector_ps = prices.linear_by_bound_ps[0, -1, 2] - fast.linear_by_bound_ps[0, -1, 2]
     assert slower == pytest.approx(64 * row_ps + vector_ps, abs=2)
+
+
+@pytest.mark.parametrize("mode", ["performance", "capacity", "auto"])
+def test_prices_are_of_the_placement_that_was_checked_to_fit(mode: str) -> None:
+    layout = lay_out(resolve(load(memory={"mode": mode})))
+
+    assert layout.inputs.residency is layout.fit.residency
+
+
+def test_what_fits_nowhere_is_refused_alike_where_weights_are_placed_for_traffic() -> None:
+    small = {"chiplet.lpddr_bytes": 1e8}
+    said = {}
+    for mode in ("capacity", "auto"):
+        scenario = load(model="llama-3.1-70b", memory={"mode": mode}, hardware_set=small)
+        with pytest.raises(DoesNotFit) as refused:
+            lay_out(resolve(scenario))
+        said[mode] = str(refused.value).split("; ")[0]
+
+    assert said["auto"] == said["capacity"].replace("in capacity mode", "in auto mode")

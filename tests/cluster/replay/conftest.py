@@ -9,8 +9,8 @@ import pytest
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import FULL, Transfers
-from cluster.perf_model.tables import Integers
 from cluster.replay.interface import MOST_BINS, Kind, Operations
+from corsair_common.units import Integers
 
 Row: TypeAlias = dict[str, Any]
 """Some columns of an operation; what it leaves out is as in ``BLANK``."""

@@ -7,6 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import FULL, FabricError, Transfers
+from cluster.replay.analysis import usage_of
 from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Ledger, Rows, causes_of
 from cluster.replay.critical_path import Phase, critical_path
 from cluster.replay.engine import replay
@@ -18,7 +19,6 @@ from cluster.replay.interface import (
     ReplayError,
     RunTooLongError,
 )
-from cluster.replay.usage import usage_of
 
 WORK, SEND, RECV = int(Kind.WORK), int(Kind.SEND), int(Kind.RECV)
 

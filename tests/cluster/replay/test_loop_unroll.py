@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import FabricError, Messages, Transfers
+from cluster.replay.analysis import usage_of
 from cluster.replay.critical_path import critical_path
 from cluster.replay.engine import replay
 from cluster.replay.expand import expand
@@ -23,7 +24,6 @@ from cluster.replay.interface import (
 )
 from cluster.replay.loop_unroll import even, written_out
 from cluster.replay.reference import replay_reference
-from cluster.replay.usage import usage_of
 
 Program: TypeAlias = Callable[..., Operations]
 TransferModel: TypeAlias = Callable[..., Transfers]

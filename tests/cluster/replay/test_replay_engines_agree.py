@@ -24,7 +24,7 @@ from cluster.replay.loop_unroll import written_out
 from cluster.replay.reference import replay_reference
 from cluster.replay.run import assemble_replay
 from cluster.replay.translate import operations_of
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import resolve
 
 Engine: TypeAlias = Callable[..., Replayed]
 
@@ -74,7 +74,7 @@ def test_they_agree_on_prompts_that_stream_through_stages_and_share_links() -> N
     """Two prompts of a chunk a stage: each a repeat, whose chunks wait for the one before."""
     plan = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2, "replicas": 2}
     prompts = {"phase": "prefill", "batch": 2, "prompt_tokens": 256, "chunk_tokens": 128}
-    resolved = resolve_replay(
+    resolved = resolve(
         load(
             {
                 "model": "llama-3.1-8b",
@@ -83,7 +83,8 @@ def test_they_agree_on_prompts_that_stream_through_stages_and_share_links() -> N
                 "hardware_set": {"host.overhead_s": 1e-6},
                 "workload": {"program": prompts},
             }
-        )
+        ),
+        wanted="operations",
     )
     machine = assemble_replay(resolved)
     operations = operations_of(machine.program, machine.work, machine.calls)

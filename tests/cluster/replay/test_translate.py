@@ -12,7 +12,7 @@ from cluster.replay.loop_unroll import written_out
 from cluster.replay.op_durations import RECORDED, bare_work
 from cluster.replay.run import assemble_replay
 from cluster.replay.translate import operations_of
-from cluster.scenario.resolve_replay import resolve_replay
+from cluster.scenario.resolve import resolve
 from workloads.chakra.program import Endpoint
 from workloads.program import program_of
 from workloads.program.file import write_program
@@ -54,7 +54,7 @@ def one_message(folder: Path, **fabric: str) -> ReplayRun:
 
 
 def test_repeats_are_written_out_as_the_program_itself_would() -> None:
-    machine = assemble_replay(resolve_replay(load(DECODE)))
+    machine = assemble_replay(resolve(load(DECODE), wanted="operations"))
     whole = machine.program.block(0, 4)
     template = operations_of(machine.program, machine.work, machine.calls)
     made = written_out(template)

@@ -124,3 +124,17 @@ def test_what_lies_in_sram_is_chosen_for_what_a_pool_does() -> None:
     shares = [traffic_of(pool).prompt_share for pool in resolved.pools]
 
     assert shares == [1e3, 0.0]
+
+
+def test_pools_stand_on_one_map() -> None:
+    streamed = {"decode": {"memory": {"mode": "capacity"}}}
+    machine = assemble_any(resolve(load(BASE, pools=streamed)))
+
+    prefill, decode = machine.pools  # type: ignore[attr-defined]
+    assert prefill.routes is decode.routes is machine.routes
+    assert prefill.graph is decode.graph
+
+
+@pytest.mark.parametrize(("bins", "most"), [("auto", 1000), (9, 8), (2, 2)])
+def test_time_bins_are_an_even_number(bins: int | str, most: int) -> None:
+    assert load(BASE, store={"bins": bins}).store.most_bins == most

@@ -2,8 +2,11 @@ import hashlib
 import json
 from typing import Any
 
+import pytest
+
 from cluster import load
-from cluster.scenario.resolve import resolve
+from cluster.scenario.load import ScenarioError
+from cluster.scenario.resolve import Resolved, ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION, encoded, run_id
 
 BASE: dict[str, Any] = {
@@ -42,3 +45,17 @@ def test_a_piece_that_is_encoded_already_changes_no_identity() -> None:
     typed = json.dumps({**content, "model_version": MODEL_VERSION}, sort_keys=True).encode()
     plain = typed.replace(b": ", b":").replace(b", ", b",")
     assert run_id(content) == hashlib.sha256(plain).hexdigest()[:12]
+
+
+def test_one_function_resolves_requests_and_operations() -> None:
+    program = {"phase": "decode", "batch": 1, "context": 16, "steps": 2}
+    served = load(BASE)
+    replayed = load({"model": "llama-3.1-8b", "workload": {"program": program}})
+
+    assert resolve(served, wanted="either").run_id == resolve(served).run_id
+    assert isinstance(resolve(served, wanted="either"), Resolved)
+    assert isinstance(resolve(replayed, wanted="either"), ResolvedReplay)
+    with pytest.raises(ScenarioError, match="use corsair-sim replay"):
+        resolve(replayed)
+    with pytest.raises(ScenarioError, match="use corsair-sim serve"):
+        resolve(served, wanted="operations")

@@ -4,7 +4,7 @@ import pytest
 
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
-from workloads.columns import TraceError
+from workloads.requests import TraceError
 
 S = 10**12
 

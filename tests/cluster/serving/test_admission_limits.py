@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from cluster.perf_model.tables import PriceTables
 from cluster.serving.admission_limits import least_end_ps, refused
 from cluster.serving.engine import serve
-from cluster.serving.interface import Arrivals, Limits, Status
+from cluster.serving.interface import Arrivals, Limits
+from corsair_common.names import Status
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 

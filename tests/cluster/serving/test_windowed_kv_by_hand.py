@@ -9,7 +9,8 @@ import pytest
 
 from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
 from cluster.perf_model.tables import PriceTables, Records
-from cluster.serving.interface import Arrivals, Limits, Served, Status
+from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.names import Status
 
 Engine: TypeAlias = Callable[..., Served]
 RunAndLog: TypeAlias = Callable[[Engine, tuple[object, ...]], tuple[Served, Records]]

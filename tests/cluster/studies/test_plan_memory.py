@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.memory import MemorySettings, fit, stage_memory
-from cluster.perf_model.memory.placement import Mode
 from cluster.perf_model.tables import Integers
+from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.memory import UNITS, stage_rows
-from cluster.studies.plan.space import MODES
 from cluster.studies.plan.traffic import Floats
 from topology.catalog import load_hardware
 from workloads.formats import get_format
@@ -48,7 +47,7 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
     model, hardware = load_model(name), load_hardware("corsair")
     stored, kv = get_format(weights), get_format("mxint8")
     one = MemorySettings(mode=mode, weights=stored, kv=kv)
-    rows = stage_rows(model, plan, hardware, one)
+    rows = stage_rows(model, plan, hardware, one, one.uniform(model, plan))
     seats = np.array([1, 7, 60, 333, 5000, 60_000])
     status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), batch_scores.COLUMNS))
 
@@ -56,10 +55,12 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
 
     for batch, became, row in zip(seats, status, found, strict=True):
         settings = replace(one, max_num_seqs=int(batch))
-        fits = all(stage.fits for stage in stage_memory(model, plan, hardware, settings))
+        placed = settings.uniform(model, plan)
+        stages = stage_memory(model, plan, hardware, settings, placed)
+        fits = all(stage.fits for stage in stages)
         assert (became == batch_scores.FITS) == fits
         if fits:
-            fitted = fit(model, plan, hardware, settings)
+            fitted = fit(model, plan, hardware, settings, placed)
             assert row[batch_scores.BLOCKS] == fitted.blocks
             assert row[batch_scores.HEADROOM] == min(fitted.headroom_bytes)
 
@@ -69,9 +70,9 @@ def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
     eight = get_format("mxint8")
     status, found = np.zeros(1, np.int64), np.zeros((1, batch_scores.COLUMNS))
     became = {}
-    for mode in MODES:
+    for mode in UNIFORM_MODES:
         settings = MemorySettings(mode=mode, weights=eight, kv=eight)
-        rows = stage_rows(model, Plan(), hardware, settings)
+        rows = stage_rows(model, Plan(), hardware, settings, settings.uniform(model, Plan()))
         check(rows, 1, np.array([4]), status, found)
         became[mode] = int(status[0])
 
@@ -85,7 +86,8 @@ def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
     model, hardware = load_model("llama-3.1-8b"), load_hardware("corsair")
     eight = get_format("mxint8")
     plan = Plan(tensor_parallel_size=8)
-    rows = stage_rows(model, plan, hardware, MemorySettings(weights=eight, kv=eight))
+    settings = MemorySettings(weights=eight, kv=eight)
+    rows = stage_rows(model, plan, hardware, settings, settings.uniform(model, plan))
     status, found = np.zeros(1, np.int64), np.zeros((1, batch_scores.COLUMNS))
 
     check(rows, 10**6, np.array([4]), status, found)
@@ -97,8 +99,10 @@ def test_sequences_are_counted_by_kind_of_layer() -> None:
     model, hardware = load_model("gpt-oss-120b"), load_hardware("corsair")
     plan = Plan(tensor_parallel_size=8, pipeline_parallel_size=9, expert_parallel_size=8)
     settings = MemorySettings(weights=get_format("mxint4"), kv=get_format("mxint8"))
-    rows = stage_rows(model, plan, hardware, settings)
-    (room,) = fit(model, plan, hardware, settings).capacity.room_units
+    rows = stage_rows(model, plan, hardware, settings, settings.uniform(model, plan))
+    (room,) = fit(
+        model, plan, hardware, settings, settings.uniform(model, plan)
+    ).capacity.room_units
     status, found = np.zeros(2, np.int64), np.zeros((2, batch_scores.COLUMNS))
 
     # Requests of 100.5 full and 3 windowed blocks; the longest just fits, or is one block too long.

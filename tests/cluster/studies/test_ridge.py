@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from cluster.perf_model.devices.dimc import DimcCard
+from cluster.scenario.memory_modes import UNIFORM_MODES
 from cluster.studies.ridge import (
+    MODEL,
     PRODUCT,
     Ridge,
-    card_for,
+    card_of,
     compare_pairs,
     drawn,
+    laid_out,
     product_seconds,
 )
 
@@ -21,6 +25,11 @@ CARD = {"MXINT8": 2400.0, "MXINT4 weights": 4800.0, "MXINT4": 9600.0}
 @pytest.fixture(scope="module")
 def found() -> Ridge:
     return compare_pairs(batches=(1, 16, 64, 128))
+
+
+def card_for(pair: str) -> DimcCard:
+    """The chiplet and its modes for a pair of formats."""
+    return card_of(laid_out(pair, UNIFORM_MODES[0], MODEL, 1))
 
 
 @pytest.mark.parametrize(("pair", "ridge"), [("MXINT8", 8), ("MXINT4 weights", 8), ("MXINT4", 16)])

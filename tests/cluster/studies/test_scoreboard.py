@@ -16,8 +16,8 @@ from cluster.studies.scoreboard.points import SetKey
 from cluster.studies.scoreboard.predict import Predict, predictor
 from cluster.studies.scoreboard.recipe import formats_of, scheduler_of
 from topology.catalog import list_hardware, load_hardware
-from workloads.columns import TraceError
 from workloads.model import list_models
+from workloads.requests import TraceError
 
 DATA = Path(__file__).parents[4] / "shared/data/measured"
 Captured = pytest.CaptureFixture[str]

@@ -30,12 +30,15 @@ OTHER_MODELS = ("ForMaskedLM", "ForImageClassification", "ForSequenceClassificat
 """Ends of the names of classes that do not generate text token by token."""
 
 
-def read_architecture(config: Mapping[str, object], name: str, where: str) -> Model:
-    """Let the reader of the config's structure read it, or that of the text model inside it."""
+def parse_config(config: Mapping[str, object], name: str, where: str = "") -> Model:
+    """The shape that the fields of a config describe; errors name ``where`` (by default the name).
+
+    Let the reader of the config's structure read it, or that of the text model inside it."""
+    where = where or name
     inner = _text(config)
     if inner is not None:
         key, text = inner
-        model = read_architecture(text, name, f"{where}: {key}")
+        model = parse_config(text, name, f"{where}: {key}")
         return replace(model, notes=("the text model alone is counted", *model.notes))
     fields = Fields(config, where)
     _refuse_others(fields)

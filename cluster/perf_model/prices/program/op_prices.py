@@ -19,11 +19,11 @@ from cluster.perf_model.prices.inputs import PriceError, PriceInputs, check_inpu
 from cluster.perf_model.prices.program.distinct import distinct
 from cluster.perf_model.prices.program.network import PASSED
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.prices.program.rows import WIRED, RowJob, RowPrice, RowPricing, price_rows
+from cluster.perf_model.prices.program.rows import RowJob, RowPrice, RowPricing, price_rows
 from cluster.perf_model.tables import Integers
 from workloads.model import Layer
 from workloads.program import Program
-from workloads.program.schema import KINDS
+from workloads.program.schema import COMMUNICATION, KINDS
 
 RECORDED = -1
 """The bound of an operation whose duration was recorded."""
@@ -115,7 +115,7 @@ def _where(program: Program, inputs: PriceInputs) -> Integers:
         rank // size * stages + peer // size,
         stages * stages + rank * program.ranks + peer,
     )
-    kinds = {name: own.kind == KINDS.index(name) for name in (*WIRED, "load")}
+    kinds = {name: own.kind == KINDS.index(name) for name in (*COMMUNICATION, "load")}
     return np.select(
         [kinds["send"] | kinds["recv"], kinds["collective"], kinds["load"]],
         [between, own.group.astype(np.int64), rank // size],

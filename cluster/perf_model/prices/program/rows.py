@@ -17,9 +17,7 @@ from cluster.perf_model.prices.program.network import NetworkRows
 from cluster.perf_model.prices.program.resident import loads_of
 from cluster.perf_model.tables import Integers
 from workloads.program import ProgramInputs
-from workloads.program.schema import VARYING
-
-WIRED = ("send", "recv", "collective")
+from workloads.program.schema import COMMUNICATION, VARYING
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,11 +79,11 @@ def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
     bounds = module.BOUNDS
     model = ModelRows(inputs, program_inputs(inputs), device)
     network = NetworkRows(inputs, device, {job.request.group: job.ranks for job in jobs})
-    wired = [job.request for job in jobs if job.request.kind in WIRED]
+    wired = [job.request for job in jobs if job.request.kind in COMMUNICATION]
     exchanged = iter(network.price(wired))
     prices = []
     for job in jobs:
-        if job.request.kind not in WIRED:
+        if job.request.kind not in COMMUNICATION:
             prices.append(_work(model, device, job))
             continue
         wire = next(exchanged)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from cluster import load
-from cluster.scenario.resolve import content_text, resolve
+from cluster.scenario.resolve import resolve
+from cluster.scenario.run_content import content_text
 from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import input_cache as library_module
 from cluster.studies.sweep.input_cache import Library

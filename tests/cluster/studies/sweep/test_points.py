@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from cluster import sweep
-from cluster.scenario.resolve import Openers, Resolved, resolve
+from cluster.scenario.resolve import Openers, Resolved, ResolvedReplay, Traffic, resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import points as points_module
 
@@ -23,8 +23,10 @@ def test_what_planning_has_opened_is_run_from_as_far_as_there_is_room(
 ) -> None:
     opened: list[str] = []
 
-    def counted(scenario: Scenario, openers: Openers) -> Resolved:
-        found = resolve(scenario, openers)
+    def counted(
+        scenario: Scenario, openers: Openers, *, wanted: Traffic = "requests"
+    ) -> Resolved | ResolvedReplay:
+        found = resolve(scenario, openers, wanted=wanted)
         opened.append(found.run_id)
         return found
 

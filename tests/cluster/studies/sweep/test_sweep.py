@@ -16,7 +16,7 @@ from cluster import load, simulate, sweep
 from cluster.studies.sweep import SweepError, resume
 from cluster.studies.sweep import run_point as work_module
 from results import ResultsError, open_sweep
-from results.atomic import replacing
+from results.errors import replacing
 from results.summary import flatten
 
 BASE: dict[str, Any] = {

@@ -1,0 +1,52 @@
+"""Lists of names that two packages use, each written once; where codes are kept, in their order."""
+
+from enum import IntEnum
+from typing import Literal, TypeAlias, get_args
+
+Confidence: TypeAlias = Literal["published", "secondary", "derived", "assumed"]
+
+CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
+"""What stands behind a figure of the hardware, the firmest first."""
+
+PARTS = (
+    "mac",
+    "sram",
+    "lpddr",
+    "noc",
+    "simd",
+    "d2d",
+    "pcie",
+    "bridge",
+    "ethernet",
+    "static",
+)
+"""Where a card's energy goes, in the order of every split by part."""
+
+SLOS = ("ttft_s", "tpot_s", "e2e_s")
+"""The bounds that make service good, as keys of a scenario's ``slo``."""
+
+
+Phase: TypeAlias = Literal["prefill", "decode", "mixed"]
+
+PHASES: tuple[Phase, ...] = get_args(Phase)
+"""What a batch of a program does; a column has their positions."""
+
+Control: TypeAlias = Literal["auto", "follow", "ignore"]
+
+CONTROL: tuple[Control, ...] = get_args(Control)
+"""How control dependencies of a Chakra trace are read."""
+
+
+class Status(IntEnum):
+    """What became of a request."""
+
+    COMPLETED = 0
+    TOO_LONG = 1
+    """prompt + output exceed max_model_len."""
+    NO_ROOM = 2
+    """Its KV would not fit an empty replica."""
+
+    @property
+    def word(self) -> str:
+        """As tables have it."""
+        return "completed" if self is Status.COMPLETED else f"rejected_{self.name.lower()}"

@@ -1,0 +1,125 @@
+"""From the engines' whole picoseconds to columns of tables: subtracted first, converted once."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from corsair_common.names import PARTS
+from corsair_common.units import NEVER, PS_PER_S, Floats, Integers
+from results.schema import BOUNDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Coded:
+    """A column of words as positions in a list of them."""
+
+    codes: npt.NDArray[np.signedinteger[Any]]
+    words: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+
+def seconds(ps: Integers) -> Floats:
+    """The nearest float64 to each whole number of picoseconds, NEVER as NaN (null in a file)."""
+    return np.where(ps == NEVER, np.nan, ps / PS_PER_S)
+
+
+def elapsed_ps(start: Integers, end: Integers) -> Integers:
+    """``end - start`` where both happened, else NEVER."""
+    return np.where((start == NEVER) | (end == NEVER), NEVER, end - start)
+
+
+def request_columns(requests: Mapping[str, Any]) -> dict[str, npt.ArrayLike]:
+    """Columns of the table ``requests``, request_id being the row number.
+
+    ``requests`` holds ``arrival_ps, first_scheduled_ps, first_token_ps, finish_ps`` (NEVER where
+    it did not happen), ``prompt_tokens, output_tokens, replica`` (-1: none), ``preemptions,
+    cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``); ``energy_j`` where it
+    was measured; of a disaggregated run also ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
+    """
+    arrival, finish = requests["arrival_ps"], requests["finish_ps"]
+    first_token, output = requests["first_token_ps"], requests["output_tokens"]
+    decode_ps = elapsed_ps(first_token, finish)
+    has_tpot = (decode_ps != NEVER) & (output > 1)
+    tpot_s = np.full(len(output), np.nan)
+    tpot_s[has_tpot] = decode_ps[has_tpot] / ((output[has_tpot] - 1) * PS_PER_S)
+    return {
+        "request_id": np.arange(len(arrival)),
+        "arrival_s": seconds(arrival),
+        "first_scheduled_s": seconds(requests["first_scheduled_ps"]),
+        "first_token_s": seconds(first_token),
+        "finish_s": seconds(finish),
+        "prompt_tokens": requests["prompt_tokens"],
+        "output_tokens": output,
+        "replica": np.ma.masked_less(requests["replica"], 0),
+        "preemptions": requests["preemptions"],
+        "cached_tokens": requests["cached_tokens"],
+        "status": requests["status"],
+        "ttft_s": seconds(elapsed_ps(arrival, first_token)),
+        "tpot_s": tpot_s,
+        "e2e_s": seconds(elapsed_ps(arrival, finish)),
+        "energy_j": requests.get("energy_j", np.full(len(arrival), np.nan)),
+        "queue_s": seconds(elapsed_ps(arrival, requests["first_scheduled_ps"])),
+        **(_transfer_columns(requests) if "kv_transfer_ps" in requests else {}),
+    }
+
+
+def _transfer_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike]:
+    """What a disaggregated run knows of each request beside the rest."""
+    refused = requests["kv_transfer_ps"] == NEVER
+    return {
+        "decode_replica": np.ma.masked_less(requests["decode_replica"], 0),
+        "kv_transfer_s": seconds(requests["kv_transfer_ps"]),
+        "kv_transfer_bytes": np.ma.masked_where(refused, requests["kv_transfer_bytes"]),
+    }
+
+
+def bin_columns(edges_ps: Integers) -> dict[str, npt.ArrayLike]:
+    """``bin, start_s, end_s`` of the bins between ``edges_ps`` (one more edge than bins)."""
+    return {
+        "bin": np.arange(len(edges_ps) - 1),
+        "start_s": seconds(edges_ps[:-1]),
+        "end_s": seconds(edges_ps[1:]),
+    }
+
+
+def card_columns(edges_ps: Integers, busy_ps: Integers) -> dict[str, npt.ArrayLike]:
+    """One card's times in the table ``cards``; the caller adds who the card is.
+
+    ``busy_ps`` is [bins, 6] in the order of BOUNDS. What is not busy is idle, in whole picoseconds.
+
+    Raises
+    ------
+    ValueError
+        A bin is busier than it is long.
+    """
+    idle_ps = np.diff(edges_ps) - busy_ps.sum(axis=1)
+    if idle_ps.size and int(idle_ps.min()) < 0:
+        worst = int(np.argmin(idle_ps))
+        raise ValueError(f"bin {worst} is busy {-int(idle_ps[worst])} ps longer than it lasts")
+    return {
+        **bin_columns(edges_ps),
+        **{f"busy_{bound}_s": busy_ps[:, i] / PS_PER_S for i, bound in enumerate(BOUNDS)},
+        "idle_s": idle_ps / PS_PER_S,
+    }
+
+
+def energy_columns(spent_j: Floats) -> dict[str, npt.ArrayLike]:
+    """One card's energy in the table ``cards``; ``spent_j`` is [bins, 10] in the order of PARTS."""
+    return {f"energy_{part}_j": spent_j[:, i] for i, part in enumerate(PARTS)}
+
+
+def link_columns(
+    edges_ps: Integers, sent_bytes: Integers, busy_ps: Integers
+) -> dict[str, npt.ArrayLike]:
+    """One link's load in the table ``links``; the caller adds which link it is."""
+    return {
+        **bin_columns(edges_ps),
+        "bytes": sent_bytes,
+        "busy_s": busy_ps / PS_PER_S,
+        "utilisation": busy_ps / np.diff(edges_ps),
+    }

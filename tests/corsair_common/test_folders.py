@@ -1,0 +1,84 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from corsair_common.folders import hidden_folder, publish, standing, sweep
+
+
+def finished(root: Path, name: str, content: str) -> Path:
+    folder, lock = hidden_folder(root, name)
+    (folder / "file").write_text(content)
+    os.close(lock)
+    return folder
+
+
+def crashed(root: Path, name: str) -> Path:
+    """A folder left behind by a process that died while it wrote."""
+    code = (
+        "import os, pathlib, sys\n"
+        "from corsair_common.folders import hidden_folder\n"
+        "folder, _ = hidden_folder(pathlib.Path(sys.argv[1]), sys.argv[2])\n"
+        "print(folder, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(root), name], capture_output=True, text=True, check=False
+    )
+    return Path(done.stdout.strip())
+
+
+def test_publishing_replaces_what_stood_there(tmp_path: Path) -> None:
+    publish(finished(tmp_path, "run", "old"), "run")
+    target = publish(finished(tmp_path, "run", "new"), "run")
+
+    assert (target / "file").read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+def test_two_writers_of_one_process_have_folders_of_their_own(tmp_path: Path) -> None:
+    first, second = finished(tmp_path, "run", "a"), finished(tmp_path, "run", "b")
+    publish(first, "run")
+    target = publish(second, "run")
+
+    assert (target / "file").read_text() == "b"
+
+
+def test_a_crash_between_the_renames_leaves_the_old_folder_to_be_found(tmp_path: Path) -> None:
+    old = finished(tmp_path, "run", "old")
+    old.rename(tmp_path / ".old-run-4194305")
+
+    found = standing(tmp_path, "run")
+    assert found is not None
+    assert (found / "file").read_text() == "old"
+
+    sweep(tmp_path)
+    assert (tmp_path / "run" / "file").read_text() == "old"
+
+
+def test_sweeping_removes_what_was_set_aside_once_the_new_one_stands(tmp_path: Path) -> None:
+    finished(tmp_path, "run", "old").rename(tmp_path / ".old-run-4194305")
+    publish(finished(tmp_path, "run", "new"), "run")
+    sweep(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    assert (tmp_path / "run" / "file").read_text() == "new"
+
+
+def test_sweeping_clears_after_the_dead_and_leaves_the_living_and_strangers(
+    tmp_path: Path,
+) -> None:
+    dead = crashed(tmp_path, "run")
+    alive, lock = hidden_folder(tmp_path, "run")
+    stranger = tmp_path / ".tmp-notes"
+    stranger.mkdir()
+    assert dead.is_dir()
+
+    sweep(tmp_path)
+    os.close(lock)
+
+    assert sorted(tmp_path.iterdir()) == sorted([alive, stranger])
+
+
+def test_nothing_stands_where_there_is_no_folder(tmp_path: Path) -> None:
+    assert standing(tmp_path / "nowhere", "run") is None

@@ -1,0 +1,177 @@
+"""Requests as columns: what every trace reader and generator gives and every engine takes."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from corsair_common.units import Integers
+
+MOST_TOKENS = 2**40
+"""Of a prompt or an output: no model reads as much, and sums stay far inside int64."""
+
+
+class TraceError(ValueError):
+    """A trace, or the wish for one, that is wrong: says what was found, where, and what may be."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """One column of an input table."""
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+    optional: bool = False
+
+
+REQUEST_COLUMNS = (
+    Column(
+        name="arrival_ps",
+        type="int64",
+        unit="ps",
+        meaning="When the request arrives, from the trace's start; non-decreasing.",
+    ),
+    Column(
+        name="prompt_tokens",
+        type="int64",
+        unit="tokens",
+        meaning="Tokens of the prompt; at least 1.",
+    ),
+    Column(
+        name="output_tokens",
+        type="int64",
+        unit="tokens",
+        meaning="Tokens that are generated; at least 1.",
+    ),
+    Column(
+        name="hash_ids",
+        type="list<int64>",
+        unit="1",
+        meaning="One id per block of hash_block_tokens prompt tokens (a key of the file's "
+        "metadata). Equal ids mean equal content; the last block may be partial.",
+        optional=True,
+    ),
+)
+"""The table of requests that ``trace convert`` and ``trace generate`` write, column by column."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Requests:
+    """A request trace of n rows, in order of arrival (which is also the requests' identity).
+
+    Raises TraceError for columns of unequal length, another type than int64, arrivals that go back
+    or are negative, fewer than one token, or block ids that do not cover their prompt.
+    """
+
+    arrival_ps: Integers
+    """[n] from the trace's start, so the first request keeps its own offset; non-decreasing."""
+    prompt_tokens: Integers
+    output_tokens: Integers
+    hash_offsets: Integers | None = None
+    """[n + 1] where each request's ids begin in ``hash_ids``; None where the trace has no ids."""
+    hash_ids: Integers | None = None
+    """One id per started block of ``hash_block_tokens`` prompt tokens."""
+    hash_block_tokens: int = 0
+    """Tokens that one id stands for; 0 where there are none."""
+    skipped: int = 0
+    """Rows of the file that had no prompt or output tokens (failed requests) and are left out."""
+    reordered: int = 0
+    """Rows of the file that stood after a later one; the sort that mends it is stable."""
+    notes: tuple[str, ...] = ()
+    """What looks wrong, or was moved, in the file; sentences for a person."""
+
+    def __post_init__(self) -> None:
+        for name in ("arrival_ps", "prompt_tokens", "output_tokens", "hash_offsets", "hash_ids"):
+            array = getattr(self, name)
+            if array is not None:
+                object.__setattr__(self, name, _sealed(name, array))
+        _check_rows(self)
+        _check_ids(self)
+
+    def __len__(self) -> int:
+        return len(self.arrival_ps)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the content: the same for equal columns on any machine, in 64 hex digits.
+
+        Notes and counts of what the file lost on the way (``skipped``, ``reordered``) are not
+        content.
+        """
+        sha = hashlib.sha256(f"requests {len(self)} {self.hash_block_tokens}".encode())
+        for array in (
+            self.arrival_ps,
+            self.prompt_tokens,
+            self.output_tokens,
+            self.hash_offsets,
+            self.hash_ids,
+        ):
+            if array is not None:
+                sha.update(np.ascontiguousarray(array, dtype="<i8").data)
+        return sha.hexdigest()
+
+
+def _sealed(name: str, array: Integers) -> Integers:
+    if array.ndim != 1 or array.dtype != np.int64:
+        raise TraceError(f"{name} must be one row of int64, got {array.ndim}-d {array.dtype}")
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+def _check_rows(requests: Requests) -> None:
+    n = len(requests.arrival_ps)
+    if not n:
+        raise TraceError("a trace needs at least one request, got none")
+    for name in ("prompt_tokens", "output_tokens"):
+        column: Integers = getattr(requests, name)
+        if len(column) != n:
+            raise TraceError(f"{name} has {len(column)} rows, arrival_ps has {n}")
+        if column.min() < 1:
+            row = int(column.argmin())
+            raise TraceError(f"{name} of request {row} is {column[row]}, at least 1 is needed")
+        if column.max() > MOST_TOKENS:
+            row = int(column.argmax())
+            raise TraceError(
+                f"{name} of request {row} is {column[row]}, at most {MOST_TOKENS} is allowed"
+            )
+    if requests.arrival_ps[0] < 0:
+        raise TraceError(f"the first arrival is {requests.arrival_ps[0]} ps, before the trace")
+    back = np.flatnonzero(requests.arrival_ps[1:] < requests.arrival_ps[:-1])
+    if len(back):
+        raise TraceError(f"request {back[0] + 1} arrives before request {back[0]}")
+
+
+def _check_ids(requests: Requests) -> None:
+    offsets, ids, size = requests.hash_offsets, requests.hash_ids, requests.hash_block_tokens
+    if offsets is None or ids is None or size == 0:
+        if offsets is None and ids is None and size == 0:
+            return
+        raise TraceError("hash_offsets, hash_ids and hash_block_tokens go together or not at all")
+    if size < 0:
+        raise TraceError(f"hash_block_tokens must be positive, got {size}")
+    if len(offsets) != len(requests) + 1 or offsets[0] != 0 or offsets[-1] != len(ids):
+        raise TraceError(f"hash_offsets must run from 0 to {len(ids)} in {len(requests) + 1} steps")
+    wrong = np.flatnonzero(~ids_fit(np.diff(offsets), requests.prompt_tokens, size))
+    if len(wrong):
+        row = int(wrong[0])
+        raise TraceError(
+            f"request {row} has {offsets[row + 1] - offsets[row]} block ids, its prompt of "
+            f"{requests.prompt_tokens[row]} tokens has {requests.prompt_tokens[row] // size} full "
+            f"blocks of {size}"
+        )
+
+
+def ids_fit(counts: Integers, prompt_tokens: Integers, block_tokens: int) -> npt.NDArray[np.bool_]:
+    """Say of each request whether its number of ids covers its prompt.
+
+    Traces differ in whether a partial last block has an id: both ways are right.
+    """
+    full = prompt_tokens // block_tokens
+    return (counts >= full) & (counts <= -(-prompt_tokens // block_tokens))
