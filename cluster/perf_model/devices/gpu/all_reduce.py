@@ -1,10 +1,11 @@
-"""All-reduce in a scale-up network, by whichever of the engines' two kernels is faster.
+"""All-reduce in a scale-up network, by whichever of the engines' kernels is fastest.
 
     latency = all_reduce_latency_s x (1 + all_reduce_latency_growth x log2 n)
     one shot:       latency +         (n - 1) x payload / rate     every GPU reads all others'
     two shots:  2 x latency + 2 (n - 1) / n x payload / rate       it reduces a part, reads the rest
+    in the switch:  switch_all_reduce_latency_s + (n + 1) / n x payload / rate    where it can add
 
-The three constants were fitted on measured curves of kernels that engines capture in their graphs.
+The constants were fitted on measured curves of kernels that engines capture in their graphs.
 Other groups (several servers, PCIe) go the collectives library's way.
 """
 
@@ -34,10 +35,12 @@ def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Co
     grown = 1 + figures["gpu.all_reduce_latency_growth"] * math.log2(gpus)
     latency_s = figures["gpu.all_reduce_latency_s"] * grown
     rate = bandwidth(figures, gpus) * figures["gpu.all_reduce_bandwidth_efficiency"]
-    one_s = latency_s + (gpus - 1) * payload / rate
-    two_s = 2 * latency_s + 2 * (gpus - 1) / gpus * payload / rate
-    seconds, sent = np.minimum(one_s, two_s), payload * (gpus - 1)
-    sent = np.where(one_s <= two_s, sent, 2 * sent / gpus)
+    ways = [(latency_s, gpus - 1.0), (2 * latency_s, 2 * (gpus - 1) / gpus)]
+    if has(figures, "gpu.switch_all_reduce_latency_s"):
+        ways.append((figures["gpu.switch_all_reduce_latency_s"], (gpus + 1) / gpus))
+    taken = np.stack([fixed_s + copies * payload / rate for fixed_s, copies in ways])
+    best, seconds = np.argmin(taken, axis=0), taken.min(axis=0)
+    sent = payload * np.array([copies for _, copies in ways])[best]
     tier_bytes = np.zeros((payload.size, group.fabric.tiers), np.int64)
     used = group.fabric.card_tier[0, 1]  # all pairs of such a group meet in one tier
     tier_bytes[:, used] = np.rint(sent)

@@ -126,14 +126,19 @@ def test_words_of_a_summary_are_those_of_a_gpu() -> None:
 
 
 @pytest.mark.parametrize(
-    ("payload", "shots"), [(1 << 10, 1), (1 << 24, 2)], ids=["one shot", "two shots"]
+    ("payload", "latency_us", "copies"),
+    [(1 << 10, 6, 3), (1 << 20, 12, 1.5), (1 << 24, 20, 1.25)],
+    ids=["one shot", "two shots", "in the switch"],
 )
-def test_an_all_reduce_takes_the_faster_of_two_kernels(payload: int, shots: int) -> None:
+def test_an_all_reduce_takes_the_fastest_of_three_kernels(
+    payload: int, latency_us: int, copies: float
+) -> None:
     figures = load_hardware(
         "h100",
         {
             "gpu.all_reduce_latency_s": 4e-6,
             "gpu.all_reduce_latency_growth": 0.25,
+            "gpu.switch_all_reduce_latency_s": 20e-6,
             "gpu.all_reduce_bandwidth_efficiency": 0.5,
             "nvswitch.bandwidth_bytes_per_s": 400e9,
         },
@@ -145,10 +150,10 @@ def test_an_all_reduce_takes_the_faster_of_two_kernels(payload: int, shots: int)
 
     cost = device.all_reduce(group_of(figures, routes, range(4)), np.array([0, payload]))
 
-    # four GPUs: 4 us x 1.5 a shot; 3 payloads at 200 GB/s, or 2 x 3/4 of one
-    sent = payload * (3 if shots == 1 else 1.5)
+    # four GPUs: 4 us x 1.5 a shot; 3, 2 x 3/4 or 5/4 payloads at 200 GB/s
+    sent = payload * copies
     assert cost is not None
-    assert cost.ps.tolist() == [0, round(shots * 6e6 + sent / 200e9 * 1e12)]
+    assert cost.ps.tolist() == [0, round(latency_us * 1e6 + sent / 200e9 * 1e12)]
     assert cost.tier_bytes.sum(axis=1).tolist() == [0, sent]
 
 
