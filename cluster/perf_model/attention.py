@@ -63,6 +63,8 @@ class Heads:
     """Width of the dot product (MLA: latent and rotary part)."""
     value_dim: int
     """Width of what is summed (MLA: the latent)."""
+    latent: bool = False
+    """Whether keys and values are the same stored latent (MLA)."""
 
     def parts(self, units: int) -> int:
         """Units of a rank that share one head's context by blocks; 1 where each has its own."""

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from cluster.perf_model.card import Card, cards_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.energy.coefficients import card_joules, idle_joules
 from cluster.perf_model.energy.facility import Facility
+from cluster.perf_model.energy.operations import clock_of
 from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.perf_model.link_loads import LinkLoad, link_loads
 from cluster.perf_model.tables import KINDS, MEASURED, STEP, Integers, Records
 from cluster.perf_model.timeline import Bins
+from cluster.serving.interface import NEVER
 from results.engine_columns import card_columns, energy_columns, link_columns
 from results.summary import Energy
 from results.summary import Machine as Measured
@@ -30,11 +33,12 @@ PS_PER_NS = 1000
 def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
     """The requests' columns in whole picoseconds, as ``results.engine_columns`` takes them."""
     served = outcome.served
+    client_ps = round(1e12 * module_of(resolved.hardware).request_s(resolved.hardware))
     return {
         "arrival_ps": served.arrival_ps,
         "first_scheduled_ps": served.first_scheduled_ps,
-        "first_token_ps": served.first_token_ps,
-        "finish_ps": served.finish_ps,
+        "first_token_ps": _later(served.first_token_ps, client_ps),
+        "finish_ps": _later(served.finish_ps, client_ps),
         "prompt_tokens": resolved.requests.prompt_tokens,
         "output_tokens": resolved.requests.output_tokens,
         "replica": served.replica,
@@ -43,6 +47,11 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
         "status": served.status,
         "energy_j": outcome.request_j,
     }
+
+
+def _later(times_ps: Integers, by_ps: int) -> Integers:
+    """What the client sees of times that were reached: once a request, no step waits for it."""
+    return np.where(times_ps == NEVER, NEVER, times_ps + by_ps)
 
 
 def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Measured:
@@ -63,7 +72,7 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
         prefix_caching=resolved.prefix_caching,
         busy_ps=busy,
         energy=_energy(machine, outcome),
-        clock_hz=resolved.hardware["card.clock_hz"],
+        clock_hz=clock_of(resolved.hardware),
     )
 
 

@@ -332,7 +332,7 @@ def test_of_several_bases_a_later_one_wins(tmp_path: Path) -> None:
         ("kind: gpu\nbase: corsair\n", ":2: kind gpu on base corsair, which is of kind dimc_card"),
         ("base: [h100, corsair]\n", ":1: kind gpu on base corsair"),
         ("base: [h100, 3]\n", ":1: base must be a name or a list of names, found 3"),
-        ("kind: gpu\nfigures: {}\n", ":2: misses gpu.gemm_flop_efficiency, "),
+        ("kind: gpu\nfigures: {}\n", ":2: misses gpu.gemm_bandwidth_efficiency, "),
         ("kind: gpu\nbase: mine.yaml\n", ":2: base 'mine.yaml' leads back to this file"),
     ],
 )

@@ -23,6 +23,7 @@ _SENSIBLE = {
 """Lowest and highest of a unit, far outside of any machine: times in picoseconds stay in int64."""
 _MOST = {"package": 64.0, "card": 64.0, "server": 256.0}
 """Things inside: a graph or a group of ranks would outgrow memory."""
+_OF_A_KERNEL = ("bandwidth_efficiency", "flop_efficiency", "latency_s")
 _ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "flop/s", "count", "fraction", "ratio"})
 
 
@@ -179,6 +180,11 @@ def _breaches_of_gpu(hardware: Hardware) -> Iterator[str]:
             yield f"{name} ({gpus}) must divide server.cards ({cards}), or be a multiple of it"
     if "mesh.gpus" in found and hardware.count("mesh.gpus") > cards:
         yield f"mesh.gpus ({hardware.count('mesh.gpus')}) must not exceed server.cards ({cards})"
+    for kernel in ("fp8_gemm", "fp8_attention", "expert", "fp8_expert"):
+        names = [f"gpu.{kernel}_{what}" for what in _OF_A_KERNEL]
+        missing = [name for name in names if name not in hardware.figures]
+        if 0 < len(missing) < len(names):
+            yield f"misses {', '.join(missing)}: constants of a kernel are fitted together"
 
 
 def _breaches_of_sense(hardware: Hardware) -> Iterator[str]:

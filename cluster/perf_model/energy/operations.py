@@ -16,6 +16,7 @@ from cluster.perf_model.energy.coefficients import Floats, costing, tier_joules
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.program.counts import work_counts
+from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers
 from workloads.program import Operations, Program
 from workloads.program.schema import KINDS, VARYING
@@ -48,7 +49,7 @@ class ProgramEnergy:
     cards: int
     """Spare ones too."""
     facility: Facility
-    clock_hz: float
+    clock_hz: float | None
     tokens: int
     """That leave through the LM head."""
 
@@ -63,9 +64,15 @@ def program_energy(
         static_w=inputs.hardware["card.static_w"],
         cards=len(routes.card_id),
         facility=facility_of(inputs.hardware, routes),
-        clock_hz=inputs.hardware["card.clock_hz"],
+        clock_hz=clock_of(inputs.hardware),
         tokens=emitted_tokens(program, inputs.plan.tensor_parallel_size),
     )
+
+
+def clock_of(hardware: Figures) -> float | None:
+    """The clock of the cards, where a figure says it: a GPU's is that of its data sheet's rates."""
+    named = "card.clock_hz" in getattr(hardware, "figures", {})
+    return hardware["card.clock_hz"] if named else None
 
 
 def rank_joules(

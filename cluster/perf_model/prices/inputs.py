@@ -78,6 +78,7 @@ class PriceInputs:
             queries_per_kv_head=self.queries_per_kv_head(layer),
             key_dim=key_dim,
             value_dim=attention.kv_lora_rank if latent else attention.value_dim,
+            latent=latent,
         )
 
 
@@ -101,7 +102,8 @@ def check_inputs(inputs: PriceInputs) -> None:
         What ``not_modelled`` names, attention in chunks shorter than the context, more than KINDS
         kinds of layers, a format that cannot be used so.
     """
-    breaches = [*_attention(inputs), *module_of(inputs.hardware).format_breaches(inputs.formats)]
+    module = module_of(inputs.hardware)
+    breaches = [*_attention(inputs), *module.format_breaches(inputs.hardware, inputs.formats)]
     if breaches:
         raise PriceError(f"{inputs.model.name} cannot be priced: " + "; ".join(breaches))
 

@@ -57,7 +57,8 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
     linear = np.stack([price.linear_by_bound_ps for price in prices])
     head = np.stack([price.head_by_bound_ps for price in prices])
     module, host_ps = module_of(inputs.hardware), _host_ps(inputs)
-    if not inputs.composed_ahead:  # every step waits for its host at the first stage
+    hidden = inputs.composed_ahead and device_for(inputs).host_overlaps
+    if not hidden:  # every step waits for its host at the first stage
         head[np.unique(stage_class[:, 0]), :, module.BOUNDS.index(module.HOST_BOUND)] += host_ps
     return PriceTables(
         linear_ps=linear.sum(axis=-1),
@@ -81,7 +82,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         memories=module.MEMORIES,
         far_bound=module.BOUNDS.index(module.FAR_BOUND or module.HOST_BOUND),
         ahead=module.room(inputs.hardware).buffer_bytes > 0,
-        host_ps=int(host_ps[0]) if inputs.composed_ahead else 0,
+        host_ps=int(host_ps[0]) if hidden else 0,
     )
 
 

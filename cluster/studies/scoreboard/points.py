@@ -225,6 +225,7 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
             **_machine(device, model, ranks, 1, 1),
             "formats": formats,
             "scheduler": scheduler,
+            "hardware_set": {"engine.request_s": 0.0},  # its times count from the engine's queue
         },
         requests=Requests(
             arrival_ps=np.rint(measured.si("queued_s")[chosen] * 1e12).astype(np.int64),

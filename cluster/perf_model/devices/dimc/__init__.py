@@ -13,6 +13,7 @@ from cluster.perf_model.devices.dimc.facts import (
     format_breaches,
     inside_joules,
     interior,
+    request_s,
     room,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "format_breaches",
     "inside_joules",
     "interior",
+    "request_s",
     "room",
 ]

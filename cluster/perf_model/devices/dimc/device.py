@@ -269,6 +269,10 @@ class DimcCard:
     ) -> "Cost | None":
         return None
 
+    @property
+    def host_overlaps(self) -> bool:
+        return True
+
     def host_ps(self, rows: Integers) -> Integers:
         return np.full(rows.shape, round(self.figures["host.overhead_s"] * 1e12))
 

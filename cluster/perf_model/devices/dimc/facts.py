@@ -72,7 +72,7 @@ def room(figures: Figures) -> Room:
     )
 
 
-def format_breaches(formats: Formats) -> list[str]:
+def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: ARG001
     """Why these formats cannot be used so.
 
     What lies in memory may be expanded on its way to the matrix engine; what is made on the way
@@ -99,6 +99,11 @@ def format_breaches(formats: Formats) -> list[str]:
             f" {supplied.arithmetic}"
         )
     return breaches
+
+
+def request_s(figures: Figures) -> float:
+    """Tokenising and the client's network."""
+    return figures["client.ttft_overhead_s"]
 
 
 def count_joules(figures: Figures) -> Floats:

@@ -1,0 +1,46 @@
+"""A GPU with tensor cores and one memory (``kind: gpu``)."""
+
+from cluster.perf_model.devices.gpu.device import Gpu, device_of
+from cluster.perf_model.devices.gpu.facts import (
+    BOUNDS,
+    COUNTS,
+    FAR_BOUND,
+    HOST_BOUND,
+    PART_OF_LINK,
+    PARTS,
+    TAIL_BITS,
+    count_joules,
+    ends_joules,
+    format_breaches,
+    inside_joules,
+    interior,
+    request_s,
+    room,
+)
+
+MEMORIES = ("hbm",)
+"""The near memory; there is no far one."""
+
+PRODUCTS = ("attention", "eager")
+"""In the order of the records: the fused kernel, and what steps outside of a graph add."""
+
+__all__ = [
+    "BOUNDS",
+    "COUNTS",
+    "FAR_BOUND",
+    "HOST_BOUND",
+    "MEMORIES",
+    "PARTS",
+    "PART_OF_LINK",
+    "PRODUCTS",
+    "TAIL_BITS",
+    "Gpu",
+    "count_joules",
+    "device_of",
+    "ends_joules",
+    "format_breaches",
+    "inside_joules",
+    "interior",
+    "request_s",
+    "room",
+]

@@ -1,0 +1,139 @@
+"""Facts of a GPU that hold without a model: memory, formats, what its counts cost in joules."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+
+from cluster.perf_model.devices.gpu.constants import PEAKS, has, vector_bytes_per_s
+from cluster.perf_model.devices.protocol import Floats, Interior, Room
+from cluster.perf_model.protocols import Figures
+from cluster.scenario.formats import Formats
+from topology.types import LinkKind
+from workloads.formats import Format
+
+BOUNDS = ("memory", "tensor", "vector", "network", "launch", "host")
+MEMORY, TENSOR, VECTOR, NETWORK, LAUNCH, HOST = range(len(BOUNDS))
+FAR_BOUND = None
+HOST_BOUND = "host"
+
+TAIL_BITS = 0
+"""All blocks of a cache are stored alike."""
+
+COUNTS = ("tensor_16_bit_kflop", "tensor_8_bit_mflop", "tensor_4_bit_mflop", "memory_lines")
+"""In the order of every axis of counts. Large units, so that a GPU that works for 40 days without
+pause does not run out of int64 in any time bin."""
+UNITS = (1 << 10, 1 << 20, 1 << 20, 64)
+"""Flop, and bytes, of one count. Attention counts single query-key pairs, in 16 bits."""
+TENSOR_COUNTS: Mapping[int, int] = MappingProxyType({16: 0, 8: 1, 4: 2})
+"""Position of the count of products by the bits of their operands."""
+LINES = COUNTS.index("memory_lines")
+
+PARTS = ("tensor", "memory", "scale_up", "pcie", "ethernet", "static")
+"""Where a GPU's energy goes, in the order of every axis of parts."""
+
+PART_OF_LINK = MappingProxyType(
+    {
+        LinkKind.NVLINK: "scale_up",
+        LinkKind.MESH: "scale_up",
+        LinkKind.PCIE: "pcie",
+        LinkKind.INTER_SWITCH: "pcie",
+        LinkKind.HOST: "pcie",
+        LinkKind.NIC: "pcie",
+        LinkKind.ETHERNET: "ethernet",
+        LinkKind.SPINE: "ethernet",
+    }
+)
+"""The part of the energy that a byte on a link belongs to."""
+
+MEMORY_AT_PEAK = 0.15
+"""Assumed: the share of its bandwidth that the memory works at while products run at the board's
+full power, which is how the energy of a flop follows from ``card.tdp_w``."""
+
+BYTE_BITS = 8
+_ADDED_BYTES = 6
+"""Of a 16-bit addition: two operands and a sum."""
+
+
+def interior(figures: Figures) -> Interior:
+    """One unit; a reduction's additions run at the bandwidth of vector work."""
+    return Interior(add_element_s=_ADDED_BYTES / vector_bytes_per_s(figures))
+
+
+def room(figures: Figures) -> Room:
+    """What the engine leaves of a GPU's memory to weights and KV."""
+    usable = figures["gpu.memory_bytes"] * figures["engine.memory_fraction"]
+    kept = figures["engine.reserved_bytes"] + figures["engine.communication_bytes"]
+    return Room(
+        near_bytes=max(0.0, usable - kept),
+        far_bytes=0,
+        buffer_bytes=0,
+        far_bytes_per_s=float("inf"),
+    )
+
+
+def format_breaches(figures: Figures, formats: Formats) -> list[str]:
+    """Why these formats cannot be used so.
+
+    Weights may be narrower than the activations, to whose format they are expanded; the tensor
+    cores need a peak for that of the activations. Attention multiplies in 16 bits.
+    """
+    peaks = [name for name, figure in PEAKS.items() if has(figures, figure)]
+    floats = [name for name in PEAKS if name not in ("nvfp4", "mxfp4")]
+    allowed = {"weights": list(PEAKS), "activations": peaks, "kv": floats, "wire": floats}
+    used: dict[str, Format] = {name: getattr(formats, name) for name in allowed}
+    breaches = [
+        f"formats.{use} is {chosen.name}, a GPU of this kind takes {', '.join(allowed[use])}"
+        for use, chosen in used.items()
+        if chosen.name not in allowed[use]
+    ]
+    if not breaches and formats.weights.element_bits > formats.activations.element_bits:
+        breaches.append(
+            f"formats.weights ({formats.weights.name}) is wider than formats.activations"
+            f" ({formats.activations.name})"
+        )
+    return breaches
+
+
+def request_s(figures: Figures) -> float:
+    """The client's side and what the engine needs once a request."""
+    return figures["client.ttft_overhead_s"] + figures["engine.request_s"]
+
+
+def count_joules(figures: Figures) -> Floats:
+    """[COUNTS, PARTS] joules of one of each count."""
+    table = np.zeros((len(COUNTS), len(PARTS)))
+    tensor = PARTS.index("tensor")
+    for bits, count in TENSOR_COUNTS.items():
+        table[count, tensor] = UNITS[count] * flop_j(figures) * bits / 16
+    table[LINES, PARTS.index("memory")] = UNITS[LINES] * _memory_j(figures)
+    return table
+
+
+def ends_joules(figures: Figures) -> Floats:
+    """[PARTS] of a byte that is sent: read where it leaves, written where it arrives."""
+    spent = np.zeros(len(PARTS))
+    spent[PARTS.index("memory")] = 2 * _memory_j(figures)
+    return spent
+
+
+def inside_joules(figures: Figures) -> tuple[Floats, ...]:  # noqa: ARG001 - of the protocol
+    """No links inside."""
+    return ()
+
+
+def flop_j(figures: Figures) -> float:
+    """Joules of a flop with 16-bit operands, as if large products drew the board's full power.
+
+    Half of it with 8-bit operands, a quarter with 4-bit ones.
+    """
+    bandwidth = figures["gpu.memory_bandwidth_bytes_per_s"]
+    memory_w = MEMORY_AT_PEAK * bandwidth * _memory_j(figures)
+    left_w = figures["card.tdp_w"] - figures["card.static_w"] - memory_w
+    rate = figures["gpu.gemm_flop_efficiency"] * figures["gpu.bf16_flop_per_s"]
+    return max(0.0, figures["energy.tensor_share"] * left_w / rate)
+
+
+def _memory_j(figures: Figures) -> float:
+    """Of a byte."""
+    return BYTE_BITS * figures["energy.memory_j_per_bit"]
