@@ -114,7 +114,7 @@ def test_a_request_pays_once_for_what_lies_between_client_and_engine() -> None:
     )
 
     for name, each in (("mean_ttft_ms", 10), ("mean_e2el_ms", 10), ("mean_tpot_ms", 0)):
-        assert late[name] == pytest.approx(plain[name] + each)  # type: ignore[operator]
+        assert late[name] == pytest.approx(plain[name] + each)
 
 
 def test_words_of_a_summary_are_those_of_a_gpu() -> None:
