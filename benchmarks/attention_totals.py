@@ -1,8 +1,8 @@
-"""How far attention priced by a batch's total lies from every sequence kept apart, as a table.
+"""Error of attention priced by a batch's total against every sequence separately, as a table.
 
-Run as ``python benchmarks/attention_totals.py``. The engines know a step by its sum of KV blocks
-and deal it evenly over the chiplets that share a head; in the exact model each sequence begins on a
-chiplet of its own (in turn, or drawn at random) and the fullest chiplet counts.
+Run as ``python benchmarks/attention_totals.py``. The engines describe a step by its sum of KV
+blocks, distributed evenly over the chiplets that share a head; in the exact model each sequence
+begins on a chiplet of its own (in turn, or drawn at random) and the fullest chiplet counts.
 """
 
 from collections.abc import Callable, Mapping

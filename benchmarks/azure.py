@@ -1,4 +1,4 @@
-"""An hour of chat through the command: how long the whole process takes and how much it holds.
+"""An hour of chat through the command: time and memory of the whole process.
 
 Run ``python benchmarks/azure.py TRACE.csv`` with AzureLLMInferenceTrace_conv.csv. Each case is a
 process of its own; the first one warms the compile cache and is not counted. Targets for the whole
@@ -27,12 +27,12 @@ class Measured:
     wall_s: float
     cpu_s: float
     peak_bytes: int
-    """Highest of all processes so far: the system does not tell it of each child."""
+    """Highest of all processes so far: the system does not report it per child."""
     summary: dict[str, Any]
 
 
 def serve(trace: Path, words: Sequence[str]) -> Measured:
-    """Replay the trace in a process of its own, everything written included."""
+    """Replay the trace in a separate process, output included."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["serve", "--json", "--out", folder, "--set", f"workload.trace={trace}", *words]
         before, began_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()

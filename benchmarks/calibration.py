@@ -1,4 +1,4 @@
-"""Write docs/calibration-matrix.md: the fitted dispatch and what it predicts, under every choice.
+"""Write docs/calibration-matrix.md: the fitted dispatch and its predictions, under every choice.
 
 Run ``python benchmarks/calibration.py``; it takes a minute or two.
 """
@@ -46,22 +46,23 @@ HEAD = """# Calibration matrix
 
 Written by `benchmarks/calibration.py`; do not edit.
 
-One constant is free: `card.dispatch_s`, what every operation of a stage's list pays. It is fitted
-so that Llama-3.1-8B on 8 cards decodes 60 sequences at the published 1.000 ms per token, and the
-published 2.0 ms and 30,000 tok/s of Llama-3.1-70B on 64 cards are then predicted with it. Fixed
+One constant is free: `card.dispatch_s`, the dispatch time of every operation of a stage. It is
+fitted so that Llama-3.1-8B on 8 cards decodes 60 sequences at the published 1.000 ms per token, and
+the published 2.0 ms and 30,000 tok/s of Llama-3.1-70B on 64 cards are then predicted with it. Fixed
 before the fit: context 1,024; MXINT8 weights, activations and cache; FP16 on the wire;
 chunk-pipelined hierarchical all-reduce; tensor groups of the four cards under one PCIe switch
-(8B: TP 4 x PP 2, 70B: TP 4 x PP 16). That rule for plans was chosen knowing the 70B figure.
+(8B: TP 4 x PP 2, 70B: TP 4 x PP 16). This rule for plans was chosen with
+knowledge of the 70B figure.
 """
 
 MATRIX = """
 ## Every plan and choice
 
 Rows: the 8B plan that the dispatch is fitted on, and how all-reduces are done on both models.
-`fit` is the fitted dispatch in microseconds; `none` means that all else already takes longer than
-1 ms: with those choices the published 8B point cannot be reached at all. The columns under 70B are
-the predicted TPOT in ms for TP x PP = 64 cards; bold lies within 15 % of 2.0 ms. BF16 on the wire
-has the bytes of FP16, and its times. Fixed algorithms still pipeline their chunks; `unpipelined`
+`fit` is the fitted dispatch in microseconds; `none` means that everything else already takes longer
+than 1 ms, so those choices cannot reach the published 8B point. The columns under 70B are
+the predicted TPOT in ms for TP x PP = 64 cards; bold is within 15 % of 2.0 ms. BF16 on the wire
+has the bytes and times of FP16. Fixed algorithms still pipeline their chunks; `unpipelined`
 is `auto` with one chunk.
 """
 
@@ -117,8 +118,8 @@ def _headline() -> Iterator[str]:
             f" | {_off(steady.tpot_s, point.tpot_s)} | {steady.tokens_per_s:,.0f}"
             f" | {rate:,.0f} | {_off(steady.tokens_per_s, rate)} |"
         )
-    yield "\nMicroseconds a layer in a slot's loop (embedding, head, sends and the way back shared"
-    yield "out over the layers; the last two are network):\n"
+    yield "\nMicroseconds per layer in a slot's loop (embedding, head, sends and the return path"
+    yield "are divided over the layers; the last two are network):\n"
     yield "| point | " + " | ".join(BOUNDS) + " | all | slot loop ms | slowest stage ms |"
     yield "|---|" + "---|" * (len(BOUNDS) + 3)
     for name, point in (("8B", EIGHT_B), ("70B", SEVENTY_B)):
@@ -160,7 +161,7 @@ def _ranges() -> Iterator[str]:
 
 
 def _matters(name: str) -> bool:
-    """Figures that a steady decode in SRAM can feel, and that do not change what is on the map."""
+    """Figures that affect a steady decode in SRAM, and that do not change the topology."""
     timing = ("_s", "_clocks", "_per_clock", "efficiency", "lanes", "_hz")
     felt = ("dimc", "chiplet.noc", "simd", "package", "card", "pair", "server", "rack", "links")
     return name.startswith(felt) and name.endswith(timing) and name != "card.dispatch_s"

@@ -104,7 +104,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Print the table and, if asked, draw it."""
+    """Print the table and, on request, draw it."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--figure", type=Path, help="SVG or PNG to write")
     requested = parser.parse_args()

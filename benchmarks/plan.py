@@ -1,11 +1,11 @@
-"""How many candidates a second are scored, memory check included.
+"""Candidates scored per second, memory check included.
 
     python benchmarks/plan.py
 
 Counted are distinct, legal candidates that got all of their columns: those that fail the memory
-check or cannot be cut are looked at too, in the same time, and not counted. Seats run through every
-whole number from 1 to 1,024. Scoring is timed as a user waits for it and as the processor works for
-it (other work on the machine lengthens the first only); pricing is told by itself and included.
+check or cannot be divided take part of the time, and are not counted. max_num_seqs takes every
+integer from 1 to 1,024. Scoring is timed in wall and processor time (other work on the machine
+lengthens the first only); pricing is printed separately and included.
 """
 
 import time

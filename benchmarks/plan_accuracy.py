@@ -2,8 +2,8 @@
 
 python benchmarks/plan_accuracy.py [first|second|third] [place,place,...]
 
-With arguments it only prints: the first or second table (cases that the model was looked at with)
-or the third (cases that it was not), or some rows of one.
+With arguments it only prints: the first or second table (development cases) or the third (held-out
+cases), or some rows of one.
 """
 
 import sys
@@ -26,7 +26,7 @@ REQUESTS = 20_000
 
 
 class Case(NamedTuple):
-    """One candidate, the traffic that it is given, and how much of it."""
+    """One candidate, its traffic, and its load."""
 
     model: str
     servers: int
@@ -35,7 +35,7 @@ class Case(NamedTuple):
     stages: int
     experts: int
     mode: Any
-    seats: int
+    max_num_seqs: int
     budget: int
     prompt: int
     output: int
@@ -85,43 +85,43 @@ FRESH = (
     Case("deepseek-v3", 4, 1, 8, 4, 8, "capacity", 48, 512, 1500, 200, 0.6),
 )
 TABLES = {"first": CASES, "second": OTHERS, "third": FRESH}
-HEAD = """# How near the scores of plans are
+HEAD = """# Accuracy of plan scores
 
-Analytic means beside simulated ones: equal requests, 20,000 of them, first and last included, that
-come at a part of what the candidate can do (70 % unless said). Errors are analytic over simulated,
-less one; those beyond 5 % are set in bold, and stay here. Energy is that of the candidate's own
-cards on both sides. Made by `python benchmarks/plan_accuracy.py`.
+Analytic means beside simulated means of 20,000 equal requests, first and last included, that
+arrive at a fraction of the saturation throughput (70 % unless stated). Errors are analytic over
+simulated, less one; those beyond 5 % are in bold. Energy is that of the candidate's own
+cards on both sides. Written by `python benchmarks/plan_accuracy.py`.
 
-## Cases that the model was looked at with
+## Cases used to develop the model
 
 """
-COLUMNS = """| model | plan | memory | seats, budget | prompt, output \
+COLUMNS = """| model | plan | memory | max_num_seqs, budget | prompt, output \
 | TTFT ms | TPOT ms | tokens/s | J/token |
 |---|---|---|---|---|---|---|---|---|
 """
 SECOND = """
-## More of them
+## More development cases
 
-Other lengths, seats, budgets, loads and, twice, arrivals (a burstiness below 1 is burstier than
-Poisson, above it more even). When the model knew only pipelines whose prompts wait for their last
-chunk, these were not looked at; since they stream, they were.
+Other lengths, sequence limits, budgets, loads and, twice, arrivals (a burstiness below 1 is
+burstier than Poisson, above it more even). These cases were held out while prompts waited for their
+last chunk in a pipeline; they were used for the model of streamed prompts.
 
 """
 THIRD = """
-## Cases that it was not looked at with
+## Held-out cases
 
-Chosen when the model was done, and simulated once; nothing was changed for them.
+Chosen after the model was finished, and simulated once; the model was not changed for them.
 
 """
 FULL = """
-## What a full replica can do
+## Saturation throughput
 
-Loads above are parts of this. Requests a second, analytic beside simulated, with no seat ever
-empty. Answers are of all lengths from 2 to twice the mean less 2, so that requests stand at
-independent phases, and two and a half times as many requests come as can be served; counted is the
-middle of 3,000.
+Loads above are fractions of this. Requests per second, analytic beside simulated, with
+`max_num_seqs` always reached. Outputs have all lengths from 2 to twice the mean less 2, so that
+requests are at independent phases. Requests arrive at 2.5 times the rate that can be served; the
+middle of 3,000 is measured.
 
-| model | plan | seats, budget | prompt, output | requests/s |
+| model | plan | max_num_seqs, budget | prompt, output | requests/s |
 |---|---|---|---|---|
 """
 
@@ -159,7 +159,7 @@ def verified(case: Case) -> Verified:
 
 
 def full(case: Case) -> tuple[float, float]:
-    """Requests a second that it can serve: scored, and simulated with answers of many lengths."""
+    """Saturation throughput in requests/s: scored, and simulated with outputs of many lengths."""
     lengths = {"uniform": {"low": 2, "high": 2 * case.output - 2}}
     requested = _asked(case, 3000, lengths, 1.0)
     scored = plan(requested, choices=_as_it_is(case), load_at=0.5).candidates[0]
@@ -198,13 +198,13 @@ def _as_it_is(case: Case) -> Choices:
         memory_mode=(case.mode,),
         weights=("mxint8",),
         kv=("mxint8",),
-        max_num_seqs=(case.seats,),
+        max_num_seqs=(case.max_num_seqs,),
         max_num_batched_tokens=(case.budget,),
     )
 
 
 def _full_row(case: Case) -> str:
-    sizes = f"{case.seats}, {case.budget} | {case.prompt:,}, {case.output:,}"
+    sizes = f"{case.max_num_seqs}, {case.budget} | {case.prompt:,}, {case.output:,}"
     return f"| {case.model} | {_shape(case)} | {sizes} | {_cell(*full(case))} |"
 
 
@@ -215,7 +215,7 @@ def _shape(case: Case) -> str:
 
 def _row(case: Case, found: Verified) -> str:
     cells = [_cell(found.candidate[name], found.simulated[name]) for name in SIMULATED]
-    sizes = f"{case.seats}, {case.budget} | {case.prompt:,}, {case.output:,}"
+    sizes = f"{case.max_num_seqs}, {case.budget} | {case.prompt:,}, {case.output:,}"
     sizes += f"; {100 * case.load:.0f} %" if case.load != 0.7 else ""
     sizes += f"; burstiness {case.burstiness}" if case.burstiness != 1 else ""
     return f"| {case.model} | {_shape(case)} | {case.mode} | {sizes} | {' | '.join(cells)} |"

@@ -1,11 +1,11 @@
-"""How fast operations replay: alone, in each other's way, and from 8 to 512 cards.
+"""Speed of replay: without contention, with contention, and from 8 to 512 cards.
 
 Run ``python benchmarks/replay.py``; with ``--growth 8 512`` only those sizes of the growth table,
 with ``--actors 1 2 8 64`` only the table of one process against so many Ray actors.
-Every case runs in a process of its own on one core, the engine loaded before: ``door`` is all of
-``replay_trace`` (read, generate, price, route, replay, measure), ``play`` the engine with its
-records, ``save`` what the run's folder takes, nearly all of it ``ops.parquet``. Rates are
-operations over CPU seconds of the API call; wall seconds stand beside them. Targets: 3 million a
+Every case runs in a separate process on one core, the engine loaded before: ``api`` is all of
+``replay_trace`` (read, generate, price, route, replay, measure), ``engine`` the engine with its
+records, ``save`` the writing of the run's folder, nearly all of it ``ops.parquet``. Rates are
+operations over CPU seconds of the API call; wall seconds are printed too. Targets: 3 million a
 second where nothing contends, 300 thousand with two replicas contending on one leaf.
 """
 
@@ -35,7 +35,7 @@ class Measured:
     operations: int
     call_s: float
     call_wall_s: float
-    play_s: float
+    engine_s: float
     save_s: float | None
     makespan_s: float
     contention: float
@@ -79,7 +79,7 @@ def measure(scenario: dict[str, Any], *, save: bool = False) -> Measured:
         operations=operations,
         call_s=done[0] - began[0],
         call_wall_s=done[1] - began[1],
-        play_s=time.process_time() - begun_s,
+        engine_s=time.process_time() - begun_s,
         save_s=save_s,
         makespan_s=summary["makespan_s"],
         contention=summary["critical_share"]["contention"],
@@ -95,9 +95,9 @@ def apart(scenario: dict[str, Any], *, save: bool = False) -> Measured:
 
 
 def alone() -> None:
-    """Llama-3.1-70B decode on a rack, nobody in anybody's way."""
+    """Llama-3.1-70B decode on a rack without contention."""
     print("\nLlama-3.1-70B decode, TP 4 x PP 16, 64 cards, 64 sequences, collectives as coflows")
-    words = ("operations", "door s", "wall s", "play s", "save s", "M op/s", "saved", "peak MB")
+    words = ("operations", "api s", "wall s", "engine s", "save s", "M op/s", "saved", "peak MB")
     print(f"{'steps':>8}" + "".join(f"{word:>12}" for word in words))
     for steps in (10, 100):
         scenario = decode("llama-3.1-70b", RACK, (1, 8, 1), steps)
@@ -107,7 +107,7 @@ def alone() -> None:
         saved = found.operations / (found.call_s + (found.save_s or 0.0)) / 1e6
         print(
             f"{steps:>8}{found.operations:>12,}{found.call_s:>12.2f}{found.call_wall_s:>12.2f}"
-            f"{found.play_s:>12.2f}{found.save_s or 0.0:>12.2f}{rate:>12.2f}{saved:>12.2f}"
+            f"{found.engine_s:>12.2f}{found.save_s or 0.0:>12.2f}{rate:>12.2f}{saved:>12.2f}"
             f"{found.peak_mb:>12,.0f}"
         )
 
@@ -115,7 +115,7 @@ def alone() -> None:
 def contending() -> None:
     """Two replicas of 64 cards on servers of six, so that they share servers, NICs and the leaf."""
     print("\ntwo replicas of 64 cards in 22 servers of six cards, which share NICs and the leaf")
-    words = ("operations", "door s", "wall s", "k op/s", "slower by", "on the path", "peak MB")
+    words = ("operations", "api s", "wall s", "k op/s", "slower by", "on the path", "peak MB")
     print(f"{'case':>22}" + "".join(f"{word:>12}" for word in words))
     for name, program, how in CONTENDING:
         base: dict[str, Any] = {
@@ -148,7 +148,7 @@ CONTENDING = (
 def growth(sizes: tuple[int, ...]) -> None:
     """More and more replicas of eight cards, each with a program of its own."""
     print("\nLlama-3.1-8B decode, TP 4 x PP 2, 20 steps, one replica for eight cards")
-    words = ("operations", "door s", "wall s", "M op/s", "us per op", "peak MB")
+    words = ("operations", "api s", "wall s", "M op/s", "us per op", "peak MB")
     print(f"{'cards':>8}" + "".join(f"{word:>12}" for word in words))
     for cards in sizes:
         servers = cards // 8

@@ -1,7 +1,7 @@
 """Large runs: how long every figure and the report take, and how much memory.
 
 A million requests with their steps, or a replay of 9.6 million operations. The run is made once;
-the reading side then has a fresh process whose highest resident memory is told.
+the reading side then has a fresh process whose highest resident memory is printed.
 
     python benchmarks/report.py [--requests N | --replay examples/replay-70b-decode.yaml]
 """
@@ -25,10 +25,10 @@ SERVERS = 8
 
 
 def main() -> None:
-    """Make the run, then look at it from another process."""
+    """Make the run, then read it from another process."""
     requested = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     requested.add_argument("--requests", type=int, default=1_000_000)
-    requested.add_argument("--replay", type=Path, help="scenario of a replay to look at instead")
+    requested.add_argument("--replay", type=Path, help="scenario of a replay to read instead")
     requested.add_argument("--look", type=Path, help=argparse.SUPPRESS)
     words = requested.parse_args()
     if words.look is not None:

@@ -1,8 +1,8 @@
 """Speed of the serving engine: tokens per second, time per step, and the ratio to the reference.
 
 Run ``python benchmarks/serving.py``. Traffic like Azure's conversations (mean prompt 1,155, mean
-output 211 tokens), PP 2, 64 seats a slot, KV accounted, every step executed and logged. Prices are
-made up, near those of an 8B model on one server, since the engine's speed does not depend on them.
+output 211 tokens), PP 2, 64 sequences a slot, KV accounted, every step executed and logged. Prices
+are made up, near those of an 8B model on one server, as the engine's speed does not depend on them.
 """
 
 import argparse
@@ -75,7 +75,7 @@ def make_arrivals(requests: int, *, rate_per_s: float, seed: int = 0) -> Arrival
 
 
 def make_limits(*, blocks: int = 4_000) -> Limits:
-    """Seats for 64 sequences a slot, and KV for about half of them at full length."""
+    """Room for 64 sequences a slot, and KV for about half of them at full length."""
     return Limits(
         max_num_seqs=128,
         max_num_batched_tokens=TOKENS_PER_STEP,

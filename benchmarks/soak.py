@@ -1,11 +1,11 @@
-"""Sweeps that are killed, robbed of workers and of nodes, and must end as if nothing had happened.
+"""Fault injection in sweeps: killed drivers, workers and nodes, full disks; rows must not change.
 
 One sweep runs undisturbed in this process. Then its driver is killed (``kill -9``) at random
-moments, so often as --kills says, and started again each time, in process and on Ray: most kills
+moments, --kills times, and restarted each time, in process and on Ray: most kills
 fall after the driver has written its first part, some before. On Ray, workers are killed at random
-moments, and nodes of a local Ray of several are removed. At last the disk is full again and again:
-the sweep's folder is a tmpfs that grows a little each time (which takes root). Every dataset must
-have the rows of the first, but for ``seconds`` and ``host``. Ends with 1 if one has not.
+moments, and nodes of a local Ray of several are removed. At last the disk is full repeatedly: the
+sweep's folder is a tmpfs that grows a little each time (this needs root). Every dataset must have
+the rows of the first, but for ``seconds`` and ``host``. Ends with 1 if one has not.
 
     python benchmarks/soak.py [--seed 0] [--kills 10] [--points 480] [--only driver-ray]
 """
@@ -32,7 +32,7 @@ from cluster.actors.session import private_environment
 from results import ResultsError, open_sweep
 
 LATE_S = 5.0
-"""A driver lives at most so long after it has written its first part."""
+"""Longest life of a driver after its first part, in seconds."""
 EARLY = 0.2
 """Share of drivers that are killed before that, at most EARLY_S after they began to run points."""
 EARLY_S = 3.0
@@ -42,12 +42,12 @@ ROOM_KB = 1024
 
 
 def main() -> None:
-    """Run every ordeal and print a line about each blow."""
+    """Run every fault scenario and print a line about each fault."""
     requested = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     requested.add_argument("--seed", type=int, default=0)
     requested.add_argument("--kills", type=int, default=10)
     requested.add_argument("--points", type=int, default=480)
-    requested.add_argument("--only", choices=tuple(ORDEALS))
+    requested.add_argument("--only", choices=tuple(FAULTS))
     words = requested.parse_args()
     with tempfile.TemporaryDirectory() as root:
         file = Path(root) / "soak.yaml"
@@ -56,14 +56,14 @@ def main() -> None:
         wanted = rows(Path(root) / "undisturbed")
         print(f"seed {words.seed}, {len(wanted)} points, undisturbed done", flush=True)
         bad = 0
-        for name, ordeal in ORDEALS.items():
+        for name, inject in FAULTS.items():
             if words.only in (None, name):
                 chance = random.Random(f"{words.seed} {name}")
-                blows = ordeal(file, Path(root) / name, chance, words.kills)
+                faults = inject(file, Path(root) / name, chance, words.kills)
                 same = rows(Path(root) / name) == wanted
                 bad += not same
                 printed = "the rows are those undisturbed" if same else "THE ROWS DIFFER"
-                print(f"{name}: {blows} blows, {printed}", flush=True)
+                print(f"{name}: {faults} faults, {printed}", flush=True)
     raise SystemExit(bool(bad))
 
 
@@ -94,14 +94,14 @@ def rows(folder: Path) -> list[dict[str, Any]]:
 
 
 def command_of(file: Path, out: Path, *words: str) -> list[str]:
-    """The sweep as a user starts it, telling nothing but errors."""
+    """The sweep as a user starts it, printing only errors."""
     return [sys.executable, "-m", "cluster", "sweep", str(file), "--out", str(out), "-q", *words]
 
 
 def kill_drivers(engine: str) -> Callable[[Path, Path, random.Random, int], int]:
-    """The driver dies so often while it runs points, and is started again."""
+    """Kill the driver ``kills`` times while it runs points, and restart it."""
 
-    def ordeal(file: Path, out: Path, chance: random.Random, kills: int) -> int:
+    def inject(file: Path, out: Path, chance: random.Random, kills: int) -> int:
         command, fallen = command_of(file, out, "--engine", engine), 0
         for turn in range(1, kills + 1):
             before = there(out)
@@ -123,14 +123,14 @@ def kill_drivers(engine: str) -> Callable[[Path, Path, random.Random, int], int]
         subprocess.run(command, check=True)
         return fallen
 
-    return ordeal
+    return inject
 
 
 def kill_workers(file: Path, out: Path, chance: random.Random, kills: int) -> int:
-    """Workers die at random points."""
+    """Kill workers at random points."""
     fallen = []
 
-    def blow() -> None:
+    def fault() -> None:
         for process in psutil.Process().children(recursive=True):
             with suppress(psutil.NoSuchProcess):
                 if "_checked" in process.name():
@@ -138,25 +138,25 @@ def kill_workers(file: Path, out: Path, chance: random.Random, kills: int) -> in
                     fallen.append(process.pid)
                     return
 
-    sweep(file, out=out, engine="ray", observer=Striking(chance, kills, blow))
+    sweep(file, out=out, engine="ray", observer=Striking(chance, kills, fault))
     return len(fallen)
 
 
 def remove_nodes(file: Path, out: Path, chance: random.Random, kills: int) -> int:
-    """Nodes of a local Ray go while they work, and others come."""
+    """Remove nodes of a local Ray while they work, and add others."""
     del kills
     with nodes() as (cluster, more):
 
-        def blow() -> None:
+        def fault() -> None:
             cluster.remove_node(more.pop(), allow_graceful=False)
             more.append(cluster.add_node(num_cpus=1))
 
-        sweep(file, out=out, engine="ray", observer=Striking(chance, 2, blow))
+        sweep(file, out=out, engine="ray", observer=Striking(chance, 2, fault))
     return 2
 
 
 def fill_disk(file: Path, out: Path, chance: random.Random, kills: int) -> int:
-    """The disk is full; each time there is a little more room, until the sweep ends."""
+    """Fill the disk; each time it has a little more space, until the sweep ends."""
     del chance, kills
     full, room_kb, before = 0, ROOM_KB, 0
     with small_disk(out, room_kb):
@@ -176,7 +176,7 @@ def fill_disk(file: Path, out: Path, chance: random.Random, kills: int) -> int:
     return full
 
 
-ORDEALS = {
+FAULTS = {
     "driver-local": kill_drivers("local"),
     "driver-ray": kill_drivers("ray"),
     "workers": kill_workers,
@@ -186,12 +186,12 @@ ORDEALS = {
 
 
 class Striking:
-    """Strikes at so many random points of a sweep."""
+    """Injects faults at random points of a sweep."""
 
-    def __init__(self, chance: random.Random, blows: int, blow: Callable[[], None]) -> None:
+    def __init__(self, chance: random.Random, faults: int, fault: Callable[[], None]) -> None:
         self._chance = chance
-        self._blows = blows
-        self._blow = blow
+        self._faults = faults
+        self._fault = fault
         self._at: set[int] = set()
         self._done = 0
 
@@ -199,7 +199,7 @@ class Striking:
 
     def started(self, total: int, done: int) -> None:
         # The skipped points come first, all at once.
-        self._at = set(self._chance.sample(range(total // 4, total), self._blows))
+        self._at = set(self._chance.sample(range(total // 4, total), self._faults))
         del done
 
     def noted(self, text: str) -> None:
@@ -209,12 +209,12 @@ class Striking:
         del row
         self._done += 1
         if self._done in self._at:
-            self._blow()
+            self._fault()
 
 
 @contextmanager
 def nodes() -> Iterator[tuple[Any, list[Any]]]:
-    """A Ray of three nodes of one CPU each, of which two may go."""
+    """A Ray of three nodes of one CPU each; two may be removed."""
     with private_environment():
         import ray
         from ray.cluster_utils import Cluster
@@ -242,7 +242,7 @@ def small_disk(folder: Path, room_kb: int) -> Iterator[None]:
 
 
 def wait_for_start(child: "subprocess.Popen[bytes]", manifest: Path) -> None:
-    """Wait until the driver has looked at what is there and begins to run points."""
+    """Wait until the driver has resolved the points and begins to run them."""
     before = manifest.stat().st_mtime_ns if manifest.exists() else 0
     end_s = time.monotonic() + PATIENCE_S
     while child.poll() is None and time.monotonic() < end_s:

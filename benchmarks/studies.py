@@ -1,7 +1,7 @@
 """The tables of docs/studies/disaggregation.md and prefix-caching.md, made anew from runs.
 
 Run ``python benchmarks/studies.py [TABLE ...]`` (``azure-8b``, ``azure-70b``, ``host-70b``,
-``mooncake-8b``, ``mooncake-70b``; all of them by default) where the traces lie beside the project.
+``mooncake-8b``, ``mooncake-70b``; all of them by default) if the traces are beside the project.
 It prints Markdown, rows and then what each of them sets; a few minutes each.
 """
 
@@ -41,7 +41,7 @@ def chunk(tokens: int) -> dict[str, Any]:
 
 
 def at(trace: str, rate_scale: float) -> dict[str, Any]:
-    """The trace at so many times its rate."""
+    """The trace at a multiple of its rate."""
     return {"workload": {"synthetic": None, "trace": trace, "rate_scale": rate_scale}}
 
 
@@ -50,8 +50,8 @@ def plan(tensor: int, stages: int) -> dict[str, Any]:
     return {"plan": {"tensor_parallel_size": tensor, "pipeline_parallel_size": stages}}
 
 
-def seats(requests: int) -> dict[str, Any]:
-    """At most so many requests run at a time (60 by default)."""
+def max_num_seqs(requests: int) -> dict[str, Any]:
+    """Most requests that run at a time (60 by default)."""
     return {"scheduler": {"max_num_seqs": requests}}
 
 
@@ -64,7 +64,7 @@ def narrow_pools(tokens: int) -> dict[str, Any]:
 def rows_at(
     trace: str, rate: float, setups: Mapping[str, dict[str, Any]]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every set-up at so many times a trace's rate."""
+    """Every set-up at a multiple of a trace's rate."""
     for name, changes in setups.items():
         yield f"x{rate}, {name}", merged(at(trace, rate), changes)
 
@@ -89,15 +89,15 @@ def azure_8b() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def azure_70b() -> Iterator[tuple[str, dict[str, Any]]]:
     """A rack, 64 cards; pools of 16 and 48."""
-    narrow = merged(UNDIVIDED, plan(2, 32), seats(256))
+    narrow = merged(UNDIVIDED, plan(2, 32), max_num_seqs(256))
     setups = {
         "undivided, chunk 512": merged(UNDIVIDED, chunk(512)),
-        "undivided, chunk 512, 256 seats": merged(UNDIVIDED, seats(256), chunk(512)),
+        "undivided, chunk 512, max_num_seqs 256": merged(UNDIVIDED, max_num_seqs(256), chunk(512)),
         "undivided, chunk 128": merged(UNDIVIDED, chunk(128)),
-        "undivided, chunk 128, 256 seats": merged(UNDIVIDED, seats(256), chunk(128)),
+        "undivided, chunk 128, max_num_seqs 256": merged(UNDIVIDED, max_num_seqs(256), chunk(128)),
         "undivided, chunk 128, TP 8 x PP 8": merged(UNDIVIDED, plan(8, 8), chunk(128)),
-        "undivided, chunk 128, TP 2 x PP 32, 256 seats": merged(narrow, chunk(128)),
-        "undivided, chunk 32, TP 2 x PP 32, 256 seats": merged(narrow, chunk(32)),
+        "undivided, chunk 128, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(128)),
+        "undivided, chunk 32, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(32)),
         "pools, chunk 512": {"pools": {"prefill": chunk(512)}},
         "pools, chunk 2,048": {"pools": {"prefill": chunk(2048)}},
         "pools, chunk 1,024, prefill TP 2 x PP 8": narrow_pools(1024),
@@ -109,11 +109,11 @@ def azure_70b() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def host_70b() -> Iterator[tuple[str, dict[str, Any]]]:
     """The same where a host takes its time before every batch."""
-    narrow = merged(UNDIVIDED, plan(2, 32), seats(256))
+    narrow = merged(UNDIVIDED, plan(2, 32), max_num_seqs(256))
     setups = {
         "undivided, chunk 128": merged(UNDIVIDED, chunk(128)),
-        "undivided, chunk 32, TP 2 x PP 32, 256 seats": merged(narrow, chunk(32)),
-        "undivided, chunk 128, TP 2 x PP 32, 256 seats": merged(narrow, chunk(128)),
+        "undivided, chunk 32, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(32)),
+        "undivided, chunk 128, TP 2 x PP 32, max_num_seqs 256": merged(narrow, chunk(128)),
         "pools, chunk 1,024, prefill TP 2 x PP 8": narrow_pools(1024),
     }
     for rate, overhead_s in ((4, 20e-6), (4, 100e-6), (16, 100e-6)):

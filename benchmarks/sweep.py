@@ -84,7 +84,7 @@ def main() -> None:
                 wall_s = time.perf_counter() - began_s
                 times.append(wall_s)
                 rows[engine] = comparable(done)
-                told(engine, done, wall_s, workers if engine == "ray" else 1, watch.rss_mb)
+                print_run(engine, done, wall_s, workers if engine == "ray" else 1, watch.rss_mb)
             if rows["local"] != rows["ray"]:
                 raise SystemExit("THE ROWS DIFFER")
     local_s, ray_s = (statistics.median(walls[engine]) for engine in ("local", "ray"))
@@ -128,7 +128,7 @@ def comparable(done: Sweep) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in dropped} for row in done.points.to_pylist()]
 
 
-def told(engine: str, done: Sweep, wall_s: float, workers: int, rss_mb: list[float]) -> None:
+def print_run(engine: str, done: Sweep, wall_s: float, workers: int, rss_mb: list[float]) -> None:
     """Print what one run took; ``beyond`` is the time of the workers outside of points."""
     inside_s = sum(seconds or 0.0 for seconds in done.points.column("seconds").to_pylist())
     beyond_ms = (workers * wall_s - inside_s) / done.total * 1e3

@@ -1,4 +1,4 @@
-"""Both serving engines beside what vLLM's own scheduler did with the same problems.
+"""Compares both serving engines with vLLM's own scheduler on the same problems.
 
     python benchmarks/vllm_identity.py [FILE ...]
 
@@ -50,12 +50,12 @@ Engine: TypeAlias = Callable[..., Served]
 
 
 class ProblemError(ValueError):
-    """A file that is not there or holds something else."""
+    """A file that is missing or of another form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """What vLLM was given, and what it made of it."""
+    """A recorded problem of vLLM and its outcome."""
 
     case: str
     """Its regime and a number, as ``light-0``."""
@@ -158,7 +158,7 @@ def problem_of(row: Any) -> Problem:
 
 
 def run_and_log(engine: Engine, problem: Problem) -> tuple[Served, Records, Records]:
-    """What an engine makes of a problem, its steps, and its intervals."""
+    """An engine's outcome of a problem, its steps, and its intervals."""
     steps, intervals = [np.zeros(0, STEP)], [np.zeros(0, INTERVAL)]
     served = engine(
         problem.arrivals,
@@ -171,9 +171,9 @@ def run_and_log(engine: Engine, problem: Problem) -> tuple[Served, Records, Reco
 
 
 def compare(problem: Problem) -> Compared:
-    """Serve it twice and say what differs.
+    """Serve it with both engines and report differences.
 
-    Raises ValueError for a problem that makes no sense.
+    Raises ValueError for an invalid problem.
     """
     served, steps, intervals = run_and_log(serve, problem)
     other, other_steps, other_intervals = run_and_log(serve_reference, problem)
@@ -228,7 +228,7 @@ def stays_ps(columns: dict[str, Integers], until: str) -> Integers:
 
 
 def report(path: Path) -> bool:
-    """Print what came of a file; true if all of it is as it is to be."""
+    """Print the comparison of a file; true if all bounds hold."""
     found = []
     for problem in read_problems(path):
         try:
@@ -253,7 +253,7 @@ def report_regimes(found: Iterable[Compared]) -> bool:
         kind = each.problem.prices.stages, each.problem.regime
         requested[kind] += 1
         equal[kind] += not each.unlike_vllm
-        # a pipeline follows rules of its own, but refuses the same requests
+        # a pipeline follows our own rules, but refuses the same requests
         binding = each.unlike_vllm if kind[0] == 1 else set(each.unlike_vllm) & {"status"}
         if binding:
             faults.append(f"{each.problem.case} differs from vLLM in {', '.join(binding)}")

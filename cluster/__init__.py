@@ -41,7 +41,7 @@ _MODULES = {
     "sweep": "cluster.studies.sweep",
 }
 
-if not TYPE_CHECKING:  # else every misspelt name would pass as one of ours
+if not TYPE_CHECKING:  # otherwise type checkers would accept misspelt names
 
     def __getattr__(name: str) -> object:
         """Import a public name on first use; the command line starts without any of them."""

@@ -24,7 +24,7 @@ from numba.core import event
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 CACHE_VARIABLE = "CORSAIR_SIM_CACHE"
-"""Environment variable: the folder that holds the machine code."""
+"""Environment variable: the folder of the machine code."""
 BOUNDS_VARIABLE = "CORSAIR_SIM_BOUNDSCHECK"
 """Environment variable: ``1`` compiles every array access with a check (slow, for tests)."""
 
@@ -64,7 +64,7 @@ def called(function: Function) -> Function:
 
 
 def _jit(function: Function, *, forceinline: bool = True, **options: bool) -> Function:
-    """Ask numba with the options that hold for all our code.
+    """Call numba with the options of all our code.
 
     Reference counts of arrays are off, since kernels own no memory, and calls are inlined, since
     their arguments are many words long: measured, a serving step takes 350 ns with both, 1,200 ns
@@ -84,7 +84,7 @@ def bounds_checked() -> bool:
 
 @contextmanager
 def announced() -> Iterator[None]:
-    """Say on stderr, once, that something is being compiled, if anything is, while this is open."""
+    """Report on stderr, once, that the engine is compiled, if it is inside this block."""
     with event.install_listener("numba:compile", _Notice()):
         yield
 
@@ -106,10 +106,11 @@ class _Notice(event.Listener):
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """Where machine code of exactly these sources is kept; None where no folder can be used.
+    """Cache folder for machine code of exactly these sources; None if no folder can be used.
 
-    Whoever can write the folder can have code run as this user, so it is only used where nobody
-    else can. Of the folders that are passed over for that, one line on stderr says which and why.
+    Write access to the folder allows code execution as this user, so it is used only if no other
+    user has it. Of the folders that are passed over for that, one line on stderr says which and
+    why.
     """
     name, refused, found = source_digest(), [], None
     for root in _roots():
@@ -200,7 +201,7 @@ def _user_cache() -> Path | None:
 
 
 def _private_temporary() -> Path | None:
-    """A folder in the temporary one that nobody else can write: machine code is loaded from it."""
+    """A temporary folder that no other user can write: machine code is loaded from it."""
     try:
         if not hasattr(os, "getuid"):
             return Path(tempfile.mkdtemp(prefix="corsair-sim-"))
@@ -214,14 +215,14 @@ def _private_temporary() -> Path | None:
 
 
 class _SharedFolderError(Exception):
-    """A folder that somebody else could change; says which, and why."""
+    """A folder that another user could change; names it, and the reason."""
 
 
 def _private(root: Path, name: str) -> Path:
-    """``root / name``, made where it is missing, if nobody else can change what lies in it.
+    """``root / name``, created if missing, provided that no other user can change its contents.
 
     ``root`` is a real path, without symbolic links. It and what is below must belong to this user,
-    and nobody else may write it. Folders above may be root's, too, and may be written by others
+    and no other user may write it. Folders above may be root's, too, and may be written by others
     where these cannot rename what is not theirs (the sticky bit). Whoever could change the root of
     the file system could change Python itself, so that is not looked at.
 
@@ -247,12 +248,12 @@ def _private(root: Path, name: str) -> Path:
 
 
 def _refuse_shared(place: Path, *, own: bool) -> None:
-    """Raise where somebody else could write ``place``, or rename what is in it.
+    """Raise if another user could write ``place``, or rename its contents.
 
     ``own`` folders must be this user's alone. Where folders have no owner, nothing is refused.
     """
     status = place.lstat()
-    if not stat.S_ISDIR(status.st_mode):  # nor a link: somebody made it since paths were resolved
+    if not stat.S_ISDIR(status.st_mode):  # nor a link: it was created since paths were resolved
         raise NotADirectoryError(f"{place} is no folder")
     if not hasattr(os, "getuid"):
         return

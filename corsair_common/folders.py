@@ -1,7 +1,7 @@
 """Folders that appear whole or not at all, whatever happens. Writing is for POSIX.
 
-A folder is built under a hidden name that its process holds locked: a lock dies with its process,
-even across containers that share a disk, where process numbers say nothing.
+A folder is built under a hidden name that its process holds locked. The lock is released when the
+process dies, also across containers that share a disk, where process numbers are ambiguous.
 """
 
 import errno
@@ -37,16 +37,16 @@ def hidden_folder(root: Path, name: str) -> tuple[Path, int]:
 
 
 def publish(folder: Path, name: str) -> Path:
-    """Rename a finished folder to ``name`` beside it; what stood there before is replaced.
+    """Rename a finished folder to ``name`` beside it and replace an old one.
 
     Two renames, since no portable call swaps folders. A crash between them leaves the old folder
-    set aside under a hidden name, where ``standing`` finds it and ``sweep`` brings it back.
+    under a hidden name, where ``standing`` finds it and ``sweep`` restores it.
     """
     root, target = folder.parent, folder.with_name(name)
     aside: list[Path] = []
     while not _renamed(folder, target):
         place = next(path for path in _free_names(root, "old", name) if not path.exists())
-        with suppress(FileNotFoundError):  # another writer of the same name set it aside
+        with suppress(FileNotFoundError):  # another writer of the same name has moved it
             if _renamed(target, place):
                 aside.append(place)
     sync(root)
@@ -64,7 +64,7 @@ def standing(root: Path, name: str) -> Path | None:
 
 
 def sweep(root: Path) -> None:
-    """Clear what crashed writers left under ``root``; living ones are not disturbed."""
+    """Remove leftovers of crashed writers under ``root``; running writers are not affected."""
     for path, what, name in _hidden(root):
         if what == "tmp":
             _remove_if_abandoned(path)
@@ -102,7 +102,7 @@ def _free_names(root: Path, what: str, name: str) -> Iterator[Path]:
 
 
 def _locked(descriptor: int) -> bool | None:
-    """Whether the lock is ours now; None where the file system knows no locks."""
+    """Whether we hold the lock now; None if the file system has no locks."""
     import fcntl  # POSIX's alone, and reading runs shall work elsewhere too
 
     try:
@@ -115,7 +115,7 @@ def _locked(descriptor: int) -> bool | None:
 
 
 def _lock_of(path: Path) -> int | None:
-    """Our lock on a new folder; None if a sweep took it for abandoned before we had one."""
+    """Our lock on a new folder; None if another process removed it as abandoned before."""
     with suppress(FileNotFoundError):
         lock = os.open(path, os.O_RDONLY)
         with suppress(FileNotFoundError):
@@ -126,7 +126,7 @@ def _lock_of(path: Path) -> int | None:
 
 
 def _remove_if_abandoned(path: Path) -> None:
-    """Remove a folder whose writer has gone, holding its lock so that nobody starts in it."""
+    """Remove a folder whose writer has died, under its lock so that no writer starts in it."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:

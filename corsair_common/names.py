@@ -8,20 +8,6 @@ Confidence: TypeAlias = Literal["published", "secondary", "derived", "assumed"]
 CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
 """What stands behind a figure of the hardware, the firmest first."""
 
-PARTS = (
-    "mac",
-    "sram",
-    "lpddr",
-    "noc",
-    "simd",
-    "d2d",
-    "pcie",
-    "bridge",
-    "ethernet",
-    "static",
-)
-"""Where a card's energy goes, in the order of every split by part."""
-
 SLOS = ("ttft_s", "tpot_s", "e2e_s")
 """The bounds that make service good, as keys of a scenario's ``slo``."""
 

@@ -1,4 +1,4 @@
-"""What the documentation site is made of beyond its pages: navigation, and the reference.
+"""Generates the navigation and the reference pages of the documentation site.
 
 Reference pages are written from the code each time the site is built, so they cannot be out of
 date: every key of a scenario, every column of a result, every figure, every command's help.
@@ -18,7 +18,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Plans and sweeps": ("plans.md", "sweeps.md"),
     "Physics": ("physics.md",),
     "Formats of files": ("program-format.md", "chakra.md", "replay.md"),
-    "How far to trust it": (
+    "Accuracy": (
         "validation.md",
         "calibration-matrix.md",
         "plan-accuracy.md",
@@ -28,12 +28,12 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Reference": ("reference",),
     "Decisions": ("decisions",),
 }
-"""Sections by their pages and folders; pages that none of them names stand under How to."""
+"""Sections by their pages and folders; all other pages are under How to."""
 REFERENCE = ("python", "scenario", "tables", "hardware", "commands", "models")
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Make the navigation from what lies in the folder."""
+    """Make the navigation from the folder's pages."""
     root = Path(config.docs_dir)
     named = {page for pages in SECTIONS.values() for page in pages} | set(FIRST)
     others = sorted(page.name for page in root.glob("*.md") if page.name not in named)
@@ -122,30 +122,48 @@ def _type(field: Mapping[str, Any]) -> str:
 
 def tables_page() -> Iterator[str]:
     """Every column of every file that a run leaves."""
-    from results.schema import TABLES
+    from results.devices import DEVICES, DIMC
+    from results.schema import TABLES, run_tables
 
     yield "# Tables of a run"
     yield ""
     yield "Parquet, in the run's folder. Units and meanings stand in the files' metadata too."
+    yield "Where columns follow the device, they are those of a run on Corsair; what other devices"
+    yield "have instead stands at the end."
     for table in TABLES.values():
         yield ""
         yield f"## {table.name}.parquet"
         yield ""
         yield _escaped(table.meaning)
         yield ""
-        yield from _table(
-            ("column", "type", "unit", "null", "meaning"),
+        yield from _columns(table.columns)
+    for device in DEVICES:
+        if device is DIMC:
+            continue
+        for name, table in run_tables(device).items():
+            known = {column.name for column in TABLES[name].columns}
+            own = [column for column in table.columns if column.name not in known]
+            if own:
+                yield ""
+                yield f"## {name}.parquet of a run on hardware of kind {device.kind}"
+                yield ""
+                yield from _columns(own)
+
+
+def _columns(columns: Iterable[Any]) -> Iterator[str]:
+    return _table(
+        ("column", "type", "unit", "null", "meaning"),
+        (
             (
-                (
-                    f"`{column.name}`",
-                    column.type,
-                    column.unit,
-                    "yes" if column.nullable else "",
-                    column.meaning,
-                )
-                for column in table.columns
-            ),
-        )
+                f"`{column.name}`",
+                column.type,
+                column.unit,
+                "yes" if column.nullable else "",
+                column.meaning,
+            )
+            for column in columns
+        ),
+    )
 
 
 def hardware_page() -> Iterator[str]:
@@ -156,7 +174,7 @@ def hardware_page() -> Iterator[str]:
     yield "# Figures of Corsair"
     yield ""
     yield "`corsair-sim hardware show corsair` prints the same; `--set hardware_set.NAME=VALUE`"
-    yield "(SI) changes one for a run, a YAML file with `base: corsair` changes several for good."
+    yield "(SI) changes one for a run, a YAML file with `base: corsair` changes several."
     yield ""
     rows = []
     for name, figure in hardware.figures.items():
@@ -180,7 +198,7 @@ def commands_page() -> Iterator[str]:
 
     yield "# Commands"
     yield ""
-    yield "Exit codes: 0 done, 2 wrong input, 3 cannot run, 1 a fault of ours, 130 stopped."
+    yield "Exit codes: 0 done, 2 invalid input, 3 cannot run, 1 internal error, 130 stopped."
     for name in app.COMMANDS:
         root = typer.main.get_command(app._application([name]))
         context = click.Context(root, info_name="corsair-sim")  # type: ignore[arg-type]
@@ -201,7 +219,7 @@ def _help(command: Any, above: Any, words: list[str]) -> Iterator[str]:
 
 
 def models_page() -> Iterator[str]:
-    """The bundled shapes with what they weigh."""
+    """The bundled shapes with their sizes."""
     from workloads.formats import get_format
     from workloads.model import kv_bytes_per_token, list_models, load_model, weight_bytes
 

@@ -101,7 +101,7 @@ def signature(name: str, call: Callable[..., Any]) -> str:
 
 
 def _plain(text: str) -> str:
-    """A parameter or a type as one would write it; what a function defaults to is left out."""
+    """A parameter or a type as source text, without default functions."""
     text = re.sub(r"<function .*>", "...", _PREFIX.sub("", text))
     return re.sub(r"Union\[(.+), (Literal\[.+?\])\]", r"\1 | \2", text)
 
@@ -117,7 +117,7 @@ def _names(function: Callable[..., Any]) -> str:
 
 
 def _starred(parameters: Iterable[inspect.Parameter]) -> Iterator[inspect.Parameter | str]:
-    """The parameters with the star that keyword-only ones stand behind."""
+    """The parameters, with a star before the keyword-only ones."""
     star = False
     for each in parameters:
         if each.kind is each.KEYWORD_ONLY and not star:

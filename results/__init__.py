@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 else:
 
     def __getattr__(name):
-        """Load the reading side when it is first asked for, since it brings pyarrow along."""
+        """Import the reading side on first use, since it imports pyarrow."""
         if name in ("Run", "open_run"):
             from results import api
 

@@ -1,4 +1,4 @@
-"""Read a run again: ``open_run("results/runs/<run_id>").requests``."""
+"""Reads a run: ``open_run("results/runs/<run_id>").requests``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 from corsair_common.folders import standing
 from results import display
 from results.default_dirs import RUNS
+from results.devices import Device, described
+from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.optional_deps import optional
 from results.provenance import read_manifest
+from results.schema import OTHER_CAUSES
 from results.store import MANIFEST
-from results.summary import Summary, nest
+from results.summary import Summary, flatten, nest
 
 Condition: TypeAlias = tuple[str, str, object]
 """A column, one of == < <= > >= and in, and what the column is compared with."""
@@ -25,7 +28,7 @@ Condition: TypeAlias = tuple[str, str, object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
-    """A finished run on disk. A table is read at its first use and then kept in memory."""
+    """A finished run on disk. A table is read at its first use and then cached."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -41,7 +44,7 @@ class Run:
             return display.table("SavedRun", {**self._facts(), "error": error})
 
     def _facts(self) -> dict[str, Any]:
-        """What its manifest says, so that a line of text reads no table."""
+        """Facts from the manifest, so that a repr reads no table."""
         name = self.manifest["scenario"].get("name")
         return {"name": name, "run_id": self.run_id, "path": str(self.path)}
 
@@ -52,17 +55,25 @@ class Run:
 
     @property
     def tables(self) -> tuple[str, ...]:
-        """Names of the tables that this run left."""
+        """Names of the tables of this run."""
         return tuple(self.manifest["tables"])
 
     @property
     def summary(self) -> Summary:
-        """The run in numbers; None where a number is undefined."""
+        """The summary of the run; undefined numbers are None."""
         name = "replay" if "replay" in self.tables else "summary"
         rows = self.table(name).to_pylist()
         if len(rows) != 1:
             raise ResultsError(f"{self.file(name)}: holds {len(rows)} rows, not one")
         return nest(rows[0])
+
+    @property
+    def device(self) -> Device:
+        """What its cards are: the bounds and the parts of energy of its summary, in words."""
+        keys = [*flatten(self.summary)]
+        causes = names_in(keys, "bound_share.") or names_in(keys, "critical_share.")
+        bounds = tuple(name for name in causes if name not in OTHER_CAUSES)
+        return described(bounds, names_in(keys, "energy_share."))
 
     @property
     def requests(self) -> pa.Table:
@@ -86,7 +97,7 @@ class Run:
 
     @property
     def ops(self) -> pa.Table:
-        """A row per operation of a replay: card, stream, times in s, what bound it."""
+        """A row per operation of a replay: card, stream, times in s, bound."""
         return self.table("ops")
 
     @property
@@ -101,11 +112,11 @@ class Run:
 
     @property
     def placement(self) -> pa.Table:
-        """A row per card and class of tensors: where these lie, and how many bytes."""
+        """A row per card and class of tensors: memory and bytes."""
         return self.table("placement")
 
     def file(self, name: str) -> Path:
-        """The Parquet file of a table, for whatever else reads Parquet.
+        """The Parquet file of a table, for other tools.
 
         Raises
         ------
@@ -133,9 +144,9 @@ class Run:
         return self._read[name]
 
     def part(self, name: str, columns: Sequence[str], where: Sequence[Condition]) -> pa.Table:
-        """Columns of the rows of a table for which all of ``where`` holds, and which are not kept.
+        """Columns of the rows of a table that satisfy all of ``where``. The result is not cached.
 
-        Of a large table little is read: row groups in which nothing can pass are left alone.
+        Row groups that cannot contain such rows are not read.
 
         Raises
         ------
@@ -151,7 +162,7 @@ class Run:
     def pandas(self, name: str) -> Any:
         """A table as a ``pandas.DataFrame``, units and meanings in its ``attrs``."""
         pandas = optional("pandas", "pandas")
-        self.table(name)  # says clearly what is wrong with the file, if anything is
+        self.table(name)  # reports a damaged file clearly
         return pandas.read_parquet(self.file(name))
 
     def draw(self, name: str) -> Any:
@@ -160,7 +171,7 @@ class Run:
         Raises
         ------
         ResultsError
-            There is no such figure, or this run has not what it shows.
+            There is no such figure, or this run lacks its data.
         """
         from results.figures import draw
 
@@ -197,11 +208,11 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
     """
     folder = _folder(Path(path) if run_id is None else Path(path) / run_id)
     run = Run(path=folder, manifest=read_manifest(folder / MANIFEST))
-    for name, described in run.manifest["tables"].items():
+    for name, entry in run.manifest["tables"].items():
         file = folder / f"{name}.parquet"
         if not file.is_file():
             raise ResultsError(f"{file}: missing, though the manifest names it")
-        wanted = described.get("bytes") if isinstance(described, dict) else None
+        wanted = entry.get("bytes") if isinstance(entry, dict) else None
         if file.stat().st_size != wanted:
             raise ResultsError(
                 f"{file}: {file.stat().st_size} bytes, but the manifest says {wanted}: cut short"
@@ -219,7 +230,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _folder(path: Path) -> Path:
-    """The folder of a run, wherever it was meant to be looked for."""
+    """The folder of a run, from a path, a folder of runs and an id, or an id."""
     for place in (path, RUNS / path):
         found = standing(place.parent, place.name)
         if found is not None and (found / MANIFEST).is_file():

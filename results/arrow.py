@@ -15,7 +15,7 @@ from results.schema import SCHEMA_VERSION, Column, Table
 
 Scalar: TypeAlias = str | int | float | np.generic | None
 Values: TypeAlias = npt.ArrayLike | Coded | Scalar
-"""An array (masked where null), a list, coded words, or one value that holds for every row."""
+"""An array (masked where null), a list, coded words, or one value for every row."""
 
 Columns: TypeAlias = Mapping[str, Values]
 
@@ -34,7 +34,7 @@ TYPES = {
 def arrow_schema(table: Table) -> pa.Schema:
     """The table's Arrow schema, with unit and meaning on each field.
 
-    They are given three times over, since readers look in different places: on the fields (Arrow),
+    They are stored three times, for different readers: on the fields (Arrow),
     as one JSON in the file's key-values (DuckDB, Polars), and as ``DataFrame.attrs`` (pandas).
     """
     fields = [
@@ -73,7 +73,7 @@ def arrow_table(table: Table, columns: Columns) -> pa.Table:
     ------
     ValueError
         An unknown or missing column, unequal lengths, a value that its column cannot hold, or a
-        null where none may be. These are faults of the program, not of its input.
+        null where none may be. These are errors of the program, not of its input.
     """
     _check_names(table, columns)
     rows = _rows(table, columns)
@@ -126,11 +126,9 @@ def _array(table: Table, column: Column, values: Values, rows: int) -> pa.Array:
         else:
             array = _converted(column, np.ma.asanyarray(values))
     except (pa.ArrowException, TypeError, OverflowError) as error:
-        raise ValueError(
-            f"{where} ({column.type}) cannot hold what it was given: {error}"
-        ) from error
+        raise ValueError(f"{where} ({column.type}) cannot hold the values: {error}") from error
     if array.null_count and not column.nullable:
-        raise ValueError(f"{where} holds {array.null_count} nulls and may hold none")
+        raise ValueError(f"{where} has {array.null_count} nulls; none are allowed")
     return array
 
 

@@ -1,4 +1,4 @@
-"""Runs side by side: what was asked differently, and what came of it."""
+"""Compares runs: settings that differ, then metrics that differ."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from results.api import Run
 from results.errors import ResultsError
-from results.schema import TABLES
+from results.schema import Column, run_tables
 from results.summary import flatten
 
 Values: TypeAlias = tuple[object, ...]
@@ -51,13 +51,13 @@ BETTER: Mapping[str, int] = MappingProxyType(
         "bubble_share": -1,
     }
 )
-"""Metrics that runs are compared by, in order: 1 more is better, -1 less is, 0 neither."""
+"""Metrics to compare, in order: 1 means higher is better, -1 lower is better, 0 neither."""
 SHARES = ("bound_share.", "critical_share.", "energy_share.")
-"""Families of keys that are compared too, as shares of a whole."""
+"""Families of keys that are also compared, as shares of a whole."""
 SAME = 0.0005
 """Changes below it are neither better nor worse."""
 NOT_SETTINGS = ("scenario.name", "scenario.hardware_set", "scenario.store")
-"""Of the scenario, what is no cause of other results, or stands among the figures already."""
+"""Keys of the scenario that do not change results, or that are compared as figures."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Metric:
     """(value - first) / first; None for the first, and where that is undefined."""
 
     def verdict(self, run: int) -> str:
-        """``better``, ``worse``, or "" where it is the same or a matter of taste."""
+        """``better``, ``worse``, or "" if equal or neutral."""
         change = self.changes[run]
         if change is None or abs(change) < SAME or not self.better:
             return ""
@@ -119,9 +119,7 @@ def metrics(runs: Sequence[Run], *, everything: bool = False) -> list[Metric]:
     """
     _check(runs)
     rows = [flatten(run.summary) for run in runs]
-    units = {
-        column.name: column.unit for name in ("summary", "replay") for column in _columns(name)
-    }
+    units = {column.name: column.unit for run in runs for column in _columns(run)}
     keys = list(units) if everything else [*BETTER, *_shares(units)]
     found = []
     for key in keys:
@@ -144,8 +142,10 @@ def _check(runs: Sequence[Run]) -> None:
         raise ResultsError(f"runs are compared two or more at a time, got {len(runs)}")
 
 
-def _columns(table: str) -> Sequence[Any]:
-    return TABLES[table].columns if table in TABLES else ()
+def _columns(run: Run) -> Iterator[Column]:
+    """Of the numbers of runs on the device of this one."""
+    tables = run_tables(run.device)
+    yield from (*tables["summary"].columns, *tables["replay"].columns)
 
 
 def _shares(units: Mapping[str, str]) -> Iterator[str]:

@@ -3,6 +3,6 @@
 from pathlib import Path
 
 RUNS = Path("results/runs")
-"""Each run in a folder of its run_id."""
+"""Each run is in a folder named by its run_id."""
 SWEEPS = Path("results/sweeps")
-"""Each sweep in a folder of its name."""
+"""Each sweep is in a folder named by the sweep."""

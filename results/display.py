@@ -1,4 +1,4 @@
-"""How runs, sweeps and plans show themselves: one line of text, and a small table in a notebook."""
+"""Reprs of runs, sweeps and plans: one line of text, and a small table in a notebook."""
 
 from collections.abc import Iterable, Mapping
 from html import escape
@@ -6,13 +6,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from results.schema import CANDIDATES, TABLES, Table
+from results.schema import CANDIDATES, Column, every_metric
 
 Facts = Mapping[str, Any]
 """Values by label; those that are None are left out."""
 
 LONGEST = 200
-"""Characters of a value in one line: a path has room, a name of a thousand letters has not."""
+"""Most characters of a value in one line: a path fits, a name of a thousand letters does not."""
 SERVING = (
     "completed",
     "rejected",
@@ -70,7 +70,7 @@ BRIEF = frozenset(
         "tpot_ms",
     }
 )
-"""Those that stand in one line, too."""
+"""Those that the one-line form also shows."""
 
 
 def line(kind: str, facts: Facts, figures: Facts = MappingProxyType({})) -> str:
@@ -101,7 +101,7 @@ def run_figures(summary: Facts) -> dict[str, Any]:
 
 
 def run_facts(name: str, summary: Facts, run_dir: Path | None) -> dict[str, Any]:
-    """What a run is known by; ``run_dir`` is None before it is saved."""
+    """Name and id of a run; ``run_dir`` is None before it is saved."""
     return {"name": name, "run_id": summary["run_id"], "run_dir": _text(run_dir)}
 
 
@@ -114,15 +114,14 @@ def _chosen(values: Facts, names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if values.get(name) is not None}
 
 
-def _meanings(tables: Iterable[Table]) -> dict[str, str]:
+def _meanings(columns: Iterable[Column]) -> dict[str, str]:
     return {
         column.name: f"{column.unit}: {column.meaning}" if column.unit else column.meaning
-        for table in tables
-        for column in table.columns
+        for column in columns
     }
 
 
-_MEANINGS = _meanings([CANDIDATES, TABLES["replay"], TABLES["summary"]])
+_MEANINGS = _meanings([*CANDIDATES.columns, *every_metric()])
 
 
 def _row(name: str, value: object, meaning: str) -> str:
@@ -137,7 +136,7 @@ def _short(value: object) -> str:
 
 
 def _text(value: object) -> str | None:
-    """A value for people: four digits of a fraction, whole numbers whole."""
+    """A value as text: four digits of a fraction, integers in full."""
     if value is None:
         return None
     if isinstance(value, float):

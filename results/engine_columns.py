@@ -1,15 +1,13 @@
-"""From the engines' whole picoseconds to columns of tables: subtracted first, converted once."""
+"""Converts the engines' whole picoseconds to columns: differences first, then seconds."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from corsair_common.names import PARTS
 from corsair_common.units import NEVER, PS_PER_S, Floats, Integers
-from results.schema import BOUNDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,7 +67,7 @@ def request_columns(requests: Mapping[str, Any]) -> dict[str, npt.ArrayLike]:
 
 
 def _transfer_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike]:
-    """What a disaggregated run knows of each request beside the rest."""
+    """The additional columns of a disaggregated run."""
     refused = requests["kv_transfer_ps"] == NEVER
     return {
         "decode_replica": np.ma.masked_less(requests["decode_replica"], 0),
@@ -87,15 +85,17 @@ def bin_columns(edges_ps: Integers) -> dict[str, npt.ArrayLike]:
     }
 
 
-def card_columns(edges_ps: Integers, busy_ps: Integers) -> dict[str, npt.ArrayLike]:
+def card_columns(
+    edges_ps: Integers, busy_ps: Integers, bounds: Sequence[str]
+) -> dict[str, npt.ArrayLike]:
     """One card's times in the table ``cards``; the caller adds who the card is.
 
-    ``busy_ps`` is [bins, 6] in the order of BOUNDS. What is not busy is idle, in whole picoseconds.
+    ``busy_ps`` is [bins, bounds]. What is not busy is idle, in whole picoseconds.
 
     Raises
     ------
     ValueError
-        A bin is busier than it is long.
+        A bin is busier than it is long, or there are not as many bounds as columns.
     """
     idle_ps = np.diff(edges_ps) - busy_ps.sum(axis=1)
     if idle_ps.size and int(idle_ps.min()) < 0:
@@ -103,20 +103,39 @@ def card_columns(edges_ps: Integers, busy_ps: Integers) -> dict[str, npt.ArrayLi
         raise ValueError(f"bin {worst} is busy {-int(idle_ps[worst])} ps longer than it lasts")
     return {
         **bin_columns(edges_ps),
-        **{f"busy_{bound}_s": busy_ps[:, i] / PS_PER_S for i, bound in enumerate(BOUNDS)},
+        **{
+            f"busy_{bound}_s": column / PS_PER_S
+            for bound, column in zip(bounds, busy_ps.T, strict=True)
+        },
         "idle_s": idle_ps / PS_PER_S,
     }
 
 
-def energy_columns(spent_j: Floats) -> dict[str, npt.ArrayLike]:
-    """One card's energy in the table ``cards``; ``spent_j`` is [bins, 10] in the order of PARTS."""
-    return {f"energy_{part}_j": spent_j[:, i] for i, part in enumerate(PARTS)}
+def energy_columns(spent_j: Floats, parts: Sequence[str]) -> dict[str, npt.ArrayLike]:
+    """One card's energy in the table ``cards``; ``spent_j`` is [bins, parts]."""
+    columns = zip(parts, spent_j.T, strict=True)
+    return {f"energy_{part}_j": column for part, column in columns}
+
+
+def names_in(columns: Iterable[str], before: str, after: str = "") -> tuple[str, ...]:
+    """What stands between ``before`` and ``after`` in the names of columns, in their order.
+
+    Examples
+    --------
+    >>> names_in(["card", "busy_mac_s", "busy_simd_s", "idle_s"], "busy_", "_s")
+    ('mac', 'simd')
+    """
+    return tuple(
+        name.removeprefix(before).removesuffix(after)
+        for name in columns
+        if name.startswith(before) and name.removeprefix(before).endswith(after)
+    )
 
 
 def link_columns(
     edges_ps: Integers, sent_bytes: Integers, busy_ps: Integers
 ) -> dict[str, npt.ArrayLike]:
-    """One link's load in the table ``links``; the caller adds which link it is."""
+    """One link's load in the table ``links``; the caller adds the link's name."""
     return {
         **bin_columns(edges_ps),
         "bytes": sent_bytes,

@@ -1,4 +1,4 @@
-"""A run for other tools: vLLM's bench-serve JSON, and CSV."""
+"""Exports a run for other tools: vLLM's bench-serve JSON, and CSV."""
 
 import json
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ from results.errors import ResultsError, replacing
 FORMATS = ("vllm", "csv")
 
 ITLS_OMITTED = (
-    "inter-token latencies are kept as a histogram, not per token; their mean, median, std and"
-    " percentiles are given"
+    "inter-token latencies are stored as a histogram, not per token; their mean, median, std and"
+    " percentiles are included"
 )
 
 
 def export(run: Run, out: Path, *, form: str, table: str = "requests") -> int:
-    """Write ``run`` to ``out`` in one of FORMATS and return how many rows went in.
+    """Write ``run`` to ``out`` in one of FORMATS and return the number of rows.
 
-    The file appears whole or not at all. ``table`` matters to CSV only.
+    The file is written atomically. ``table`` applies to CSV only.
 
     Raises
     ------
@@ -40,11 +40,11 @@ def export(run: Run, out: Path, *, form: str, table: str = "requests") -> int:
 
 
 def write_vllm(run: Run, out: Path) -> None:
-    """What ``vllm bench serve --save-result --save-detailed`` would have left, as one JSON object.
+    """The JSON object of ``vllm bench serve --save-result --save-detailed``.
 
-    Refused requests stand as vLLM has failed ones: no output, times of 0, the reason in ``errors``.
-    ``itls`` is left out and ``itls_omitted`` says why; ``request_rate`` is the measured rate of
-    arrivals. Our own summary keys stand beside vLLM's.
+    Refused requests are recorded like vLLM's failed ones: no output, times of 0, the reason in
+    ``errors``. ``itls`` is left out and ``itls_omitted`` says why; ``request_rate`` is the measured
+    rate of arrivals. Our own summary keys are included beside vLLM's.
     """
     text = json.dumps(vllm_result(run), allow_nan=False)
     with replacing(out) as file:
@@ -80,7 +80,7 @@ def vllm_result(run: Run) -> dict[str, object]:
 
 
 def write_csv(run: Run, out: Path, table: str = "requests") -> int:
-    """Write a table as CSV, its first line the column names, nulls as nothing; return the rows."""
+    """Write a table as CSV with a header, nulls empty; return the number of rows."""
     content = run.table(table)
     plain = pa.table(
         [_spelled(content[name]) for name in content.column_names], names=content.column_names
@@ -93,7 +93,7 @@ def write_csv(run: Run, out: Path, table: str = "requests") -> int:
 
 
 def _spelled(column: Any) -> Any:
-    """A column of a kind that CSV knows: words as text, lists joined by ``; ``."""
+    """A column that CSV can hold: words as text, lists joined by ``; ``."""
     if pa.types.is_list(column.type):
         return pa.array(["; ".join(_words(value)) for value in column.to_pylist()], pa.string())
     return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column

@@ -1,5 +1,5 @@
-"""Inter-token latencies are kept as counts in log-linear bins: exact below 256 ps, then 128 bins an
-octave, so that any value is known to better than 0.4 %."""
+"""Inter-token latencies as counts in log-linear bins: exact below 256 ps, then 128 bins per
+octave, so the error of a value is below 0.4 %."""
 
 import numpy as np
 import numpy.typing as npt
@@ -7,7 +7,7 @@ import numpy.typing as npt
 from corsair_common.units import Floats, Integers
 
 EXACT = 256
-"""Below it each picosecond has a bin of its own."""
+"""Below it each picosecond has its own bin."""
 
 PER_OCTAVE = 128
 _OCTAVES = 55  # 2**8 to 2**63, all that an int64 holds
@@ -34,7 +34,7 @@ def itl_middles_ps() -> Floats:
 
 
 def deviation_ps(counts: Integers) -> float | None:
-    """Standard deviation (of the population, as vLLM's) of what was counted; None if nothing."""
+    """Population standard deviation (as vLLM's) of the counted values; None if there are none."""
     total = int(counts.sum())
     if not total:
         return None

@@ -6,7 +6,7 @@ from typing import Any
 from results.errors import ResultsError
 
 DRAW = "corsair-sim[draw]"
-"""What is installed for pictures."""
+"""The extra that installs the plot packages."""
 
 
 def optional(package: str, install: str) -> Any:

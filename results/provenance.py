@@ -1,4 +1,4 @@
-"""The manifest: what a run was made of, by what, when."""
+"""The manifest: inputs, versions and times of a run."""
 
 import json
 import platform as machine
@@ -16,7 +16,7 @@ from results.errors import ResultsError
 from results.schema import SCHEMA_VERSION
 
 PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "pydantic")
-"""Whose versions a result may depend on."""
+"""Packages whose versions may affect a result."""
 
 FIELDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
     {
@@ -36,7 +36,7 @@ FIELDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
         "tables": dict,
     }
 )
-"""What a manifest holds. ``tables`` is added by the store: rows, bytes and sha256 of each file."""
+"""Fields of a manifest. ``tables`` is added by the store: rows, bytes and sha256 of each file."""
 
 
 def manifest(
@@ -49,7 +49,7 @@ def manifest(
     times: tuple[datetime, datetime],
     command: Iterable[str] = (),
 ) -> dict[str, object]:
-    """All that is to be told about a run, but for its tables.
+    """The manifest of a run, without its tables.
 
     ``scenario`` is as resolved; ``inputs`` are the files read (name, sha256, bytes); ``hardware``
     maps each figure used to its value, unit, source, confidence, low and high; ``times`` are
@@ -92,7 +92,7 @@ def manifest_json(content: Mapping[str, object]) -> str:
 
 
 def read_manifest(path: Path) -> dict[str, Any]:
-    """Read a manifest and check that it is one that this version understands.
+    """Read a manifest and check that this version supports it.
 
     Raises
     ------

@@ -7,13 +7,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from results.arrow import Columns, arrow_schema, arrow_table
-from results.schema import TABLES
+from results.schema import Table
 
 Encoded: TypeAlias = npt.NDArray[np.uint8]
 """An Arrow stream of one table."""
 
 
-def encoded(table: str, columns: Columns) -> Encoded:
+def encoded(table: Table, columns: Columns) -> Encoded:
     """One part of ``table``, for the ``RunWriter`` of another process.
 
     Raises
@@ -21,7 +21,7 @@ def encoded(table: str, columns: Columns) -> Encoded:
     ValueError
         The columns are not those of the table.
     """
-    part = arrow_table(TABLES[table], columns)
+    part = arrow_table(table, columns)
     size = pa.MockOutputStream()
     _write(part, size)
     message = np.empty(size.size(), np.uint8)
@@ -29,21 +29,21 @@ def encoded(table: str, columns: Columns) -> Encoded:
     return message
 
 
-def decoded(table: str, message: Encoded) -> pa.Table:
+def decoded(table: Table, message: Encoded) -> pa.Table:
     """The part as it was before; its columns stay where the message lies.
 
     Raises
     ------
     ValueError
-        It is no part of ``table`` as this version writes it.
+        It is not a part of ``table`` of this version.
     """
     try:
         with pa.ipc.open_stream(pa.py_buffer(message)) as stream:
             part = stream.read_all()
     except pa.ArrowException as error:
-        raise ValueError(f"a part of {table} cannot be read: {error}") from error
-    if not part.schema.equals(arrow_schema(TABLES[table]), check_metadata=True):
-        raise ValueError(f"a part of {table} has other columns than the table")
+        raise ValueError(f"a part of {table.name} cannot be read: {error}") from error
+    if not part.schema.equals(arrow_schema(table), check_metadata=True):
+        raise ValueError(f"a part of {table.name} has other columns than the table")
     return part
 
 

@@ -6,11 +6,11 @@ from results.errors import ResultsError
 
 _TAIL = 0.025
 _STEPS = 200
-"""Halvings: more than float64 can tell apart."""
+"""Bisection steps: beyond the resolution of float64."""
 
 
 def quantile_975(degrees: int) -> float:
-    """The point above which 2.5 % of the t distribution with ``degrees`` of freedom lie.
+    """The 97.5 % quantile of the t distribution with ``degrees`` of freedom.
 
     Examples
     --------

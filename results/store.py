@@ -1,13 +1,13 @@
-"""Arrow in, Parquet out, whole or not at all.
+"""Writes Arrow tables as Parquet, atomically.
 
 A run is built in a hidden folder, its manifest last, and then renamed to its run_id: no manifest,
-no run. The same columns give the same bytes, whatever the sizes of the parts they came in.
+no run. Equal columns give equal bytes for any sizes of the parts.
 """
 
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
@@ -29,22 +29,48 @@ MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 
+def write_run(
+    root: Path,
+    manifest: Mapping[str, object],
+    tables: Mapping[str, Columns | Iterable[Columns]],
+    declared: Mapping[str, Table] = TABLES,
+) -> Path:
+    """Write a whole run and return its folder; a run of the same id is replaced.
+
+    ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
+    part per card). ``manifest`` is that of ``results.provenance.manifest``; ``declared`` as for
+    ``RunWriter``.
+
+    Raises
+    ------
+    ResultsError
+        The folder cannot be written. Nothing half-written is left.
+    """
+    with RunWriter(root, str(manifest["run_id"]), declared) as writer:
+        for name, parts in tables.items():
+            for part in [parts] if isinstance(parts, Mapping) else parts:
+                writer.append(name, part)
+        return writer.commit(manifest)
+
+
 class RunWriter:
-    """A run that is being written, part by part; gone without a trace unless committed.
+    """Writes a run part by part; without a commit all files are removed.
 
     >>> with RunWriter(root, run_id) as writer:               # doctest: +SKIP
-    ...     writer.append("steps", {"start_ps": starts, ...})  # as often as there is something
+    ...     writer.append("steps", {"start_ps": starts, ...})  # as often as needed
     ...     folder = writer.commit(manifest)
     """
 
-    def __init__(self, root: Path, run_id: str) -> None:
+    def __init__(self, root: Path, run_id: str, declared: Mapping[str, Table] = TABLES) -> None:
+        """``declared`` are the tables of the run's device (``results.schema.run_tables``)."""
         if not _RUN_ID.fullmatch(run_id):
             raise ResultsError(f"{run_id!r} cannot be a run's name: letters, digits, '_', '-', '.'")
         self._root = Path(root)
         self._run_id = run_id
+        self._declared = declared
         self._files: dict[str, _TableFile] = {}
         self._committed = False
-        with explained(self._root, "keep runs here"):
+        with explained(self._root, "store runs here"):
             sweep(self._root)
             self._folder, self._lock = hidden_folder(self._root, run_id)
 
@@ -52,7 +78,7 @@ class RunWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if not self._committed:  # afterwards the hidden name may be another writer's
+        if not self._committed:  # afterwards another writer may use the hidden name
             for file in self._files.values():
                 file.abandon()
             shutil.rmtree(self._folder, ignore_errors=True)
@@ -61,8 +87,7 @@ class RunWriter:
     def append(self, table: str, columns: Columns | Encoded) -> None:
         """Add rows to a table. They are copied: the caller may reuse its arrays at once.
 
-        What ``results.remote_parts.encoded`` has made of columns in another process will do as
-        well.
+        Columns that another process encoded with ``results.remote_parts.encoded`` are accepted too.
 
         Raises
         ------
@@ -72,16 +97,16 @@ class RunWriter:
             They cannot be written.
         """
         if isinstance(columns, Mapping):
-            part = arrow_table(TABLES[table], columns)
+            part = arrow_table(self._declared[table], columns)
         else:
-            part = decoded(table, columns)
+            part = decoded(self._declared[table], columns)
         with explained(self._root / self._run_id, "write the run"):
             if table not in self._files:
-                self._files[table] = _TableFile(TABLES[table], self._folder)
+                self._files[table] = _TableFile(self._declared[table], self._folder)
             self._files[table].append(part)
 
     def commit(self, manifest: Mapping[str, object]) -> Path:
-        """Finish every table, write the manifest and make the run visible under its id."""
+        """Finish every table, write the manifest and rename the run to its id."""
         if manifest["run_id"] != self._run_id:
             raise ValueError(f"manifest of {manifest['run_id']!r} for a run {self._run_id!r}")
         with explained(self._root / self._run_id, "write the run"):
@@ -96,10 +121,10 @@ class RunWriter:
 
 
 def _encodings(table: Table) -> dict[str, Any]:
-    """How the values of a file are laid down: measured, twice as quick for many operations.
+    """Encodings of a file's columns: measured to be twice as fast for many operations.
 
-    Columns of distinct values are split by byte (numbers) or told as differences (whole numbers);
-    a dictionary of them would grow until it is given up. All others have one.
+    Columns of distinct values use byte-stream split (floats) or delta encoding (integers), since
+    Parquet would abandon their dictionary once it is too large. All others use a dictionary.
     """
     if not table.distinct:
         return {}
@@ -121,7 +146,8 @@ class _TableFile:
         self._waiting: list[pa.Table] = []
         self._waiting_rows = 0
         self._closing = ExitStack()
-        # Page checksums let a reader notice damage; all else is fixed so that bytes repeat.
+        # Page checksums let a reader detect damage; the rest is fixed so that bytes are
+        # reproducible.
         writer = pq.ParquetWriter(
             self._path,
             arrow_schema(table),
@@ -154,7 +180,7 @@ class _TableFile:
         return {"rows": self._rows, "bytes": self._path.stat().st_size, "sha256": digest}
 
     def abandon(self) -> None:
-        """Let go of the file; what is in it no longer matters."""
+        """Close the file without finishing it."""
         try:
             self._closing.close()
         except OSError:

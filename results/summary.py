@@ -1,7 +1,7 @@
-"""A run in numbers: vLLM's ``bench serve`` keys and our own, from columns of whole picoseconds.
+"""The summary of a run: vLLM's ``bench serve`` keys and our own, from columns of whole picoseconds.
 
-Pure functions; what is undefined is None, never NaN. Latencies of requests are those of completed
-ones, as in vLLM; one-token answers have no TPOT, and count as 0 against its SLO, as there.
+Pure functions; undefined values are None, never NaN. As in vLLM, latencies are those of completed
+requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,16 +11,11 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from corsair_common.names import PARTS, SLOS, Status
+from corsair_common.names import SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
+from results.devices import DIMC
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import (
-    BOUNDS,
-    FACILITY_PARTS,
-    METRICS,
-    PERCENTILES,
-    summary_statistics,
-)
+from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, summary_statistics
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
@@ -31,17 +26,15 @@ NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Energy:
-    """What the cards and their facility spent in the run's window."""
+    """Energy of the cards and their facility in the run's window."""
 
     parts_j: Sequence[float]
-    """Of all cards, in the order of ``parts``."""
+    """Of all cards, in the order of ``Machine.parts``."""
     mean_power_w: float | None
     peak_power_w: float | None
     facility_energy_j: float | None
     facility_power_w: Mapping[str, float] | None
     """By FACILITY_PARTS."""
-    parts: Sequence[str] = PARTS
-    """Of the device."""
 
     @property
     def total_j(self) -> float:
@@ -50,20 +43,20 @@ class Energy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The machine's side of a run, which requests do not tell; None where it was not measured."""
+    """Figures of a run that do not follow from its requests; None if not measured."""
 
     cards: int
+    bounds: tuple[str, ...] = DIMC.bound_names
+    parts: tuple[str, ...] = DIMC.part_names
+    """What can set the time of a card, and where its energy goes."""
     mean_batch_size: float | None = None
     """Mean number of requests in a step of a slot."""
     peak_kv_fraction: float | None = None
     max_output_tokens_per_s: float | None = None
-    """Most tokens that left within one second."""
+    """Most tokens emitted within one second."""
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
-    """Busy time of all cards in the order of ``bounds`` (Python's integers: sums may pass 2**63).
-    """
-    bounds: Sequence[str] = BOUNDS
-    """Of the device."""
+    """Of all cards, in the order of ``bounds`` (Python's integers: sums may pass 2**63)."""
     energy: Energy | None = None
     clock_hz: float | None = None
 
@@ -77,7 +70,7 @@ def summarise(
     warmup_s: float = 0.0,
     flags: Sequence[str] = (),
 ) -> Summary:
-    """The summary of a run, but for its run_id and model_version.
+    """The summary of a run, without its run_id and model_version.
 
     Parameters
     ----------
@@ -88,15 +81,15 @@ def summarise(
     slo:
         Seconds by ``ttft_s``, ``tpot_s``, ``e2e_s``; None or absent is no objective.
     warmup_s:
-        Requests that arrived so soon after the first are left out. ITL's percentiles still hold
-        their tokens.
+        Requests that arrived within this time after the first are left out. ITL's percentiles still
+        include their tokens.
     flags:
-        Sentences that a reader should see beside the numbers.
+        Notes to show beside the numbers.
 
     Raises
     ------
     ValueError
-        An SLO that is none of SLOS or no number above zero; a histogram of other bins.
+        An SLO that is not in SLOS or not a number above zero; a histogram of other bins.
     """
     if itl_count is not None and itl_count.shape != (BINS,):
         raise ValueError(f"the ITL histogram has shape {itl_count.shape}, not ({BINS},)")
@@ -114,7 +107,7 @@ def summarise(
         **_transfers(done),
         **_machine_side(machine, done),
         "clock_hz": machine.clock_hz,
-        **energy_side(machine.energy, int(done["output_tokens"].sum())),
+        **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
     }
 
@@ -128,7 +121,7 @@ def _speeds(
     itl_count: Integers | None,
     slo: Mapping[str, float | None],
 ) -> Summary:
-    """How much of what was asked was done, how fast, and how long each waited."""
+    """Counts, rates and latencies."""
     completed, arrived = len(done["status"]), len(counted["status"])
     input_tokens, output_tokens = int(done["prompt_tokens"].sum()), int(done["output_tokens"].sum())
     good = _good(done, slo)
@@ -187,7 +180,7 @@ def _ratio(part: float | None, whole: float | None) -> float | None:
 
 
 def _good(done: Mapping[str, Integers], slo: Mapping[str, float | None]) -> int | None:
-    """How many completed requests meet every objective; None if there is none."""
+    """The number of completed requests that meet every objective; None without objectives."""
     limits_ps: dict[str, int] = {}
     for name, limit_s in slo.items():
         if name not in SLOS:
@@ -254,7 +247,7 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
 
 
 def _transfers(done: Mapping[str, Integers]) -> Summary:
-    """Of a disaggregated run: how long requests waited for their KV to change pools."""
+    """KV transfer times of a disaggregated run."""
     moved = done.get("kv_transfer_ps")
     if moved is None or not len(moved):
         names = ("mean_kv_transfer_ms", "p99_kv_transfer_ms")
@@ -268,12 +261,11 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
     }
 
 
-def energy_side(energy: Energy | None, output_tokens: int | None) -> Summary:
+def energy_side(energy: Energy | None, output_tokens: int | None, parts: Sequence[str]) -> Summary:
     """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
-    names = PARTS if energy is None else energy.parts
-    parts = [None] * len(names) if energy is None else energy.parts_j
-    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(names, parts, strict=True)}
+    parts_j = [None] * len(parts) if energy is None else energy.parts_j
+    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(parts, parts_j, strict=True)}
     facility_j = None if energy is None else energy.facility_energy_j
     facility_w = (energy.facility_power_w if energy else None) or {}
     return {

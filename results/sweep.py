@@ -14,16 +14,26 @@ import pyarrow as pa
 from results import display
 from results.compare import BETTER
 from results.default_dirs import SWEEPS
+from results.devices import described
+from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.optional_deps import optional
-from results.schema import POINT_STATUSES, TABLES, Column, Table, TypeName, sweep_table
+from results.schema import (
+    OTHER_CAUSES,
+    POINT_STATUSES,
+    Column,
+    Table,
+    TypeName,
+    run_tables,
+    sweep_table,
+)
 from results.stats import quantile_975
 from results.sweep_store import SWEEP, read_points, read_sweep_manifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sweep:
-    """A sweep as it stood when its points were first asked for; it may still be running."""
+    """A sweep as of the first access to its points; it may still be running."""
 
     path: Path
     manifest: Mapping[str, Any]
@@ -47,18 +57,18 @@ class Sweep:
             return display.table("Sweep", {**facts, "error": error})
 
     def _counts(self) -> dict[str, int]:
-        """Points by status as of now; a later look at ``points`` is not held to it."""
+        """Points by status as of now; ``points`` may be read later and differ."""
         now = Sweep(path=self.path, manifest=self.manifest, _read=dict(self._read))
         return {status: count for status, count in now.status_counts.items() if count}
 
     @property
     def name(self) -> str:
-        """As its definition names it; the folder may have another name."""
+        """The name in its definition; the folder may have another name."""
         return str(self.manifest["name"])
 
     @property
     def total(self) -> int:
-        """Points that the sweep has, done or not."""
+        """Number of points of the sweep, done or not."""
         return int(self.manifest["points"])
 
     @property
@@ -78,7 +88,7 @@ class Sweep:
 
     @property
     def points(self) -> pa.Table:
-        """A row per point that is done, in the order of their numbers, ``status`` included.
+        """A row per finished point, in the order of their numbers, ``status`` included.
 
         Raises
         ------
@@ -91,7 +101,7 @@ class Sweep:
 
     @property
     def status_counts(self) -> dict[str, int]:
-        """Points by status, and those that are yet to be computed as ``pending``."""
+        """Points by status; points not yet computed are ``pending``."""
         counts = Counter(self.points.column("status").to_pylist())
         done: dict[str, int] = {status: counts[status] for status in POINT_STATUSES}
         return {**done, "pending": max(0, self.total - self.points.num_rows)}
@@ -99,18 +109,18 @@ class Sweep:
     def best(self, metric: str, count: int = 1, *, lowest: bool | None = None) -> list[Any]:
         """Rows of the completed points with the best values of ``metric``, best first.
 
-        ``lowest`` says which end is good, for metrics of which we do not know it.
+        ``lowest`` selects the better end, for metrics without a known direction.
 
         Raises
         ------
         ResultsError
-            There is no such metric, or which end of it is good is unknown and not said.
+            There is no such metric, or its direction is unknown and ``lowest`` is missing.
         """
         self._check(metric)
         direction = BETTER.get(metric, _direction(metric))
         if lowest is None and not direction:
             raise ResultsError(
-                f"{metric} is neither good nor bad by itself: say whether the lowest or the highest"
+                f"{metric} has no known direction: choose whether the lowest or the highest"
                 " is wanted"
             )
         rows = [
@@ -126,7 +136,7 @@ class Sweep:
         """Mean of ``metric`` over the seeds of each setting, with its 95 % confidence interval.
 
         A row per setting of the axes other than ``seed``: these axes, ``count``, ``mean``, ``low``
-        and ``high`` (None where one seed alone says nothing of the spread). Student's t.
+        and ``high`` (None for a single seed). Student's t.
         """
         self._check(metric)
         axes = [axis for axis in self.axes if axis != "seed"]
@@ -201,15 +211,18 @@ def metric_columns(kind: str, names: Sequence[str]) -> list[Column]:
     ResultsError
         It has no such column, as when the sweep is of another version.
     """
-    known = {column.name: column for column in TABLES[kind].columns}
+    causes = dict.fromkeys((*names_in(names, "bound_share."), *names_in(names, "critical_share.")))
+    bounds = tuple(name for name in causes if name not in OTHER_CAUSES)
+    device = described(bounds, names_in(names, "energy_share."))
+    known = {column.name: column for column in run_tables(device)[kind].columns}
     strange = [name for name in names if name not in known]
     if strange:
-        raise ResultsError(f"this corsair-sim knows no metric {strange[0]!r}: another wrote it")
+        raise ResultsError(f"this version has no metric {strange[0]!r}: another version wrote it")
     return [known[name] for name in names]
 
 
 def _direction(metric: str) -> int:
-    """Which end of a metric is good, by the words of its name; 0 where they do not tell."""
+    """The better end of a metric, by the words of its name; 0 if they do not determine it."""
     if metric.startswith(("cost_", "energy_j", "joules_")) or metric.endswith(("_ms", "_power_w")):
         return -1
     if "throughput" in metric or metric.endswith(("_per_s", "_per_w", "_per_user", "_per_card")):

@@ -1,7 +1,7 @@
-"""A sweep's dataset on disk: parts that appear whole, a manifest, one writer at a time.
+"""A sweep's dataset on disk: parts written atomically, a manifest, one writer at a time.
 
 ``points/status=completed/part-000001.parquet`` and so on: Hive partitions, which pandas, Polars and
-DuckDB read without help, also while the sweep runs.
+DuckDB read directly, also while the sweep runs.
 """
 
 import json
@@ -27,19 +27,19 @@ from results.schema import POINT_STATUSES, SCHEMA_VERSION, Table
 Row: TypeAlias = Mapping[str, Any]
 
 SMALL = 1000
-"""Rows of a part that is not worth packing: it is written often, and joined with others soon."""
+"""Rows below which a part is not compressed: it is written often, and soon merged with others."""
 SWEEP = "sweep.json"
 POINTS = "points"
 _PART = re.compile(r"part-(?P<number>\d+)\.parquet")
 
 
 class SweepWriter:
-    """The one writer of a sweep's folder; others are refused while it is open."""
+    """The only writer of a sweep's folder; others are refused while it is open."""
 
     def __init__(self, folder: str | Path, table: Table) -> None:
         self.folder = Path(folder)
         self._table = table
-        with explained(self.folder, "keep a sweep here"):
+        with explained(self.folder, "store a sweep here"):
             self.folder.mkdir(parents=True, exist_ok=True)
             self._lock = os.open(self.folder, os.O_RDONLY)
             _take(self._lock, self.folder)
@@ -54,7 +54,7 @@ class SweepWriter:
         os.close(self._lock)
 
     def write_manifest(self, content: Mapping[str, object]) -> None:
-        """Put ``sweep.json`` in place, whole."""
+        """Write ``sweep.json`` atomically."""
         with replacing(self.folder / SWEEP) as file:
             file.write(manifest_json({"schema_version": SCHEMA_VERSION, **content}).encode())
 
@@ -69,9 +69,9 @@ class SweepWriter:
         self._write(self.folder / POINTS, rows)
 
     def rewrite(self, rows: Iterable[Row]) -> None:
-        """Put these rows in place of all that are there, at one stroke, in order of their points.
+        """Replace all rows by these, atomically, in order of their points.
 
-        A reader that is just reading may have to look again.
+        A concurrent reader may have to read again.
         """
         with explained(self.folder, "rewrite the points"):
             hidden, lock = hidden_folder(self.folder, POINTS)
@@ -85,7 +85,7 @@ class SweepWriter:
                 shutil.rmtree(hidden, ignore_errors=True)
 
     def compact(self) -> None:
-        """Join the parts of each status into one; of a point that is there twice, the later row."""
+        """Merge the parts of each status into one; for duplicate points the later row is kept."""
         found = list(parts(self.folder))
         if len(found) > len({status for _, status, _ in found}):
             self.rewrite(read_points(self.folder, self._table).to_pylist())
@@ -112,7 +112,7 @@ def parts(folder: Path) -> Iterator[tuple[Path, str, int]]:
     Raises
     ------
     ResultsError
-        A file lies among the parts that is none.
+        A foreign file is among the parts.
     """
     points = standing(folder, POINTS)
     found = []
@@ -122,8 +122,8 @@ def parts(folder: Path) -> Iterator[tuple[Path, str, int]]:
         name, status = _PART.fullmatch(file.name), file.parent.name.removeprefix("status=")
         if name is None or status not in POINT_STATUSES:
             raise ResultsError(
-                f"{file}: no part of a sweep; points/ holds status=<status>/part-<number>.parquet"
-                " and nothing else: take the file away"
+                f"{file}: not a part of a sweep; points/ holds only"
+                " status=<status>/part-<number>.parquet: remove the file"
             )
         found.append((file, status, int(name["number"])))
     yield from sorted(found, key=lambda each: (each[2], each[1]))
@@ -159,7 +159,7 @@ def _opened(file: Path) -> pa.Table:
 def read_points(folder: Path, table: Table) -> pa.Table:
     """All parts in one table, in order of their points, ``status`` beside ``run_id``.
 
-    Where a point is there twice, the later row holds. Raises ResultsError as ``read_part``.
+    For duplicate points the later row is kept. Raises ResultsError as ``read_part``.
     """
     read = []
     for file, status, _ in parts(folder):
@@ -175,7 +175,7 @@ def read_points(folder: Path, table: Table) -> pa.Table:
 
 
 def identities(folder: Path, table: Table) -> dict[int, tuple[str | None, str]] | None:
-    """run_id and status by point; None where the parts are of a sweep with other columns."""
+    """run_id and status by point; None if the parts have the columns of another sweep."""
     wanted = arrow_schema(table).remove_metadata()
     found: dict[int, tuple[str | None, str]] = {}
     for file, status, _ in parts(folder):
@@ -188,23 +188,23 @@ def identities(folder: Path, table: Table) -> dict[int, tuple[str | None, str]] 
 
 
 def loose_rows(folder: Path) -> Iterator[dict[str, Any]]:
-    """Every row of every part with ``status``, whatever else its columns are; later ones last.
+    """Every row of every part with ``status``, for any other columns; later ones last.
 
     Raises
     ------
     ResultsError
-        A part is damaged, or is no table of points at all.
+        A part is damaged, or is not a table of points.
     """
     for file, status, _ in parts(folder):
         part = _opened(file)
         if not {"point", "run_id"} <= set(part.column_names):
-            raise ResultsError(f"{file}: no part of a sweep: it has no point and run_id; {REMEDY}")
+            raise ResultsError(f"{file}: not a part of a sweep: no point and run_id; {REMEDY}")
         for row in part.to_pylist():
             yield {**row, "status": status}
 
 
 def read_sweep_manifest(folder: Path) -> dict[str, Any]:
-    """What ``sweep.json`` says.
+    """The content of ``sweep.json``.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def read_sweep_manifest(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ResultsError(f"{folder}: no sweep: it has no {SWEEP}") from None
+        raise ResultsError(f"{folder}: not a sweep: it has no {SWEEP}") from None
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
     except ValueError as error:
@@ -232,11 +232,11 @@ def read_sweep_manifest(folder: Path) -> dict[str, Any]:
 
 
 FIELDS = ("schema_version", "name", "points", "digest", "axes", "metrics", "kind", "definition")
-"""What a sweep's manifest must hold."""
+"""Required fields of a sweep's manifest."""
 
 
 def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
-    """One part as Parquet, in memory: a disk that is full then meets one plain write."""
+    """One part as Parquet, in memory, so that a full disk fails a single write."""
     arrays = [
         pa.array([row.get(column.name) for row in rows], TYPES[column.type])
         for column in table.columns
@@ -254,19 +254,19 @@ def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
 
 
 def _take(lock: int, folder: Path) -> None:
-    """Lock the folder for this process, as long as it lives."""
+    """Lock the folder until this process ends."""
     import fcntl
 
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(lock)
-        raise ResultsError(f"{folder}: another process is at work on this sweep") from None
+        raise ResultsError(f"{folder}: another process is writing this sweep") from None
     except OSError:  # a file system without locks
         return
 
 
 def _clear(points: Path) -> None:
-    """Remove what a killed writer left half-written."""
+    """Remove partial files of a killed writer."""
     for file in points.glob("status=*/.tmp-*"):
         file.unlink(missing_ok=True)

@@ -1,9 +1,9 @@
 """A replay as a trace for Perfetto and chrome://tracing.
 
 One process per server, one thread per card and stream, and the load of every link as a counter of a
-process of its own. Times are microseconds, as those tools want, exact to the picosecond; and since
-Perfetto cuts them down to whole nanoseconds, they are such that cut slices still do not overlap (of
-two that do, it drops one).
+separate process. Times are in microseconds, as those tools expect, exact to the picosecond.
+Perfetto truncates them to whole nanoseconds and drops one of two overlapping slices, so times are
+chosen such that truncated slices do not overlap.
 """
 
 import json
@@ -23,7 +23,7 @@ from results.api import Run
 from results.errors import ResultsError, explained, replacing
 
 LIMIT = 1_000_000
-"""Most events unless told otherwise: viewers become slow beyond."""
+"""Default limit of events: viewers become slow beyond it."""
 LINKS_PID = 2_000_000_000
 """The process of the links' counters; servers have their own numbers."""
 STREAMS = ("compute", "network", "memory", "sends", "receives", "host")
@@ -37,7 +37,7 @@ _ARGUMENTS = ("op", "rank", "step", "layer", "microbatch", "bound", "payload_byt
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """The part of a run that is wanted, in its own seconds."""
+    """The selected part of a run, in seconds of the run."""
 
     from_s: float = 0.0
     until_s: float = math.inf
@@ -50,7 +50,7 @@ class Window:
             )
 
     def holds(self, table: Any) -> Any:
-        """[row] whether any of it lies inside; what has no length lies where it starts."""
+        """[row] whether any of it is inside; a zero-length interval is at its start."""
         touches = pc.and_(
             pc.less(table["start_s"], self.until_s), pc.greater(table["end_s"], self.from_s)
         )
@@ -74,7 +74,7 @@ class _Writer:
         self.events += 1
 
     def name(self, pid: int, tid: int, process: str, thread: str = "") -> None:
-        """Say once what a process, or one of its threads, is called."""
+        """Write the name of a process, or of one of its threads, once."""
         for key, kind, name in (((pid, -1), "process_name", process), ((pid, tid), "", thread)):
             if name and key not in self.named:
                 self.named.add(key)
@@ -84,12 +84,12 @@ class _Writer:
 
 
 def write_timeline(run: Run, out: Path, *, window: Window | None = None, limit: int = LIMIT) -> int:
-    """Write the operations and link loads of a replay; return how many events went in.
+    """Write the operations and link loads of a replay; return the number of events.
 
     Raises
     ------
     ResultsError
-        The run has no operations (it is none of ``replay``), the window holds none or more than
+        The run has no operations (it is not a replay), the window has none or more than
         ``limit`` events, or the file cannot be written.
     """
     chosen = window or Window()
@@ -101,8 +101,8 @@ def write_timeline(run: Run, out: Path, *, window: Window | None = None, limit: 
     if found + loads.num_rows > limit:
         raise ResultsError(
             f"{run.path}: {found:,} operations and {loads.num_rows:,} link loads between "
-            f"{_said(chosen)}, at most {limit:,} are written: choose less with --from and --until, "
-            "or more with --limit"
+            f"{_said(chosen)}, at most {limit:,} are written: reduce the window with "
+            "--from and --until, or raise --limit"
         )
     with replacing(out) as file:
         writer = _Writer(file)
@@ -158,7 +158,7 @@ def _write_ops(writer: _Writer, table: Any) -> None:
 
 
 def _write_loads(writer: _Writer, table: Any) -> None:
-    """A counter holds its value until the next: it is told where it changes, and a zero at last."""
+    """A counter holds its value until the next event: write its changes, and a final zero."""
     start, end = (microseconds(_picoseconds(table[name])) for name in ("start_s", "end_s"))
     names, shares = (table[name].to_pylist() for name in ("link_name", "utilisation"))
     last = ("", 0.0)
@@ -180,7 +180,7 @@ def _picoseconds(column: Any) -> Integers:
 def microseconds(ps: Integers) -> list[float]:
     """Microseconds of whole picoseconds, never below the nanosecond that they lie in.
 
-    Who multiplies 1.001 by a thousand and cuts gets 1000; the next float above gives 1001.
+    Truncating 1.001 x 1000 gives 1000; the next float above gives 1001.
 
     Examples
     --------

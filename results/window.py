@@ -1,9 +1,8 @@
-"""The one window that all figures of a run are of: rates, energy, power, shares, time bins, cost.
+"""The common window of all figures of a run: rates, energy, power, shares, time bins, cost.
 
-It begins with the first arrival, the warm-up after it apart, and ends with the last finish. A
-request that is refused is finished when it arrives. Silence before the first arrival is not of the
-run: a trace that begins at noon gives the figures of one that begins at zero. Columns of times keep
-the trace's own clock.
+It begins with the first arrival plus the warm-up, and ends with the last finish. A refused request
+finishes on arrival. Idle time before the first arrival is not counted: a trace that begins at noon
+gives the figures of one that begins at zero. Columns of times keep the trace's own clock.
 """
 
 from dataclasses import dataclass
@@ -24,16 +23,16 @@ class Window:
 
 
 def begin_ps(arrival_ps: Integers, warmup_s: float) -> int:
-    """When the window of requests with these arrivals begins; 0 where there are none."""
+    """Start of the window of requests with these arrivals; 0 without requests."""
     return int(arrival_ps.min()) + round(warmup_s * PS_PER_S) if len(arrival_ps) else 0
 
 
 def last_ps(arrival_ps: Integers, finish_ps: Integers) -> int:
-    """When the last of these requests is finished; one that is refused is when it arrives."""
+    """Finish of the last of these requests; a refused one finishes on arrival."""
     return max(int(arrival_ps.max(initial=0)), int(finish_ps.max(initial=0)))
 
 
 def window_of(arrival_ps: Integers, finish_ps: Integers, warmup_s: float) -> Window:
-    """The window of a run; empty where nothing happens after its warm-up."""
+    """The window of a run; empty if nothing happens after its warm-up."""
     begin = begin_ps(arrival_ps, warmup_s)
     return Window(begin_ps=begin, end_ps=max(begin, last_ps(arrival_ps, finish_ps)))

@@ -88,7 +88,7 @@ def write_run() -> Callable[..., Path]:
 
 @pytest.fixture(scope="session")
 def serving_problems() -> st.SearchStrategy[Problem]:
-    """Traffic, tables and limits that bring every rule of serving into play."""
+    """Traffic, tables and limits that exercise every rule of serving."""
     return problems()
 
 

@@ -1,4 +1,4 @@
-"""The packages stand side by side, and nobody else claims their names."""
+"""The packages are top-level, and no other distribution claims their names."""
 
 import importlib
 import resource

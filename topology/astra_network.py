@@ -1,4 +1,4 @@
-"""Plain networks in ASTRA-sim's network YAML: ranks as bare endpoints, links and ways between them.
+"""Plain networks in ASTRA-sim's network YAML: ranks as endpoints, links and paths between them.
 
 ::
 
@@ -7,11 +7,11 @@
     bandwidth: [50.0, 25.0]       # GB/s of each link in each direction, 1 GB = 2^30 bytes
     latency: [500, 1000]          # ns of each link
 
-As that tool's congestion-aware analytical backend reads it (astra-sim/astra-network-analytical):
-a GB is 2^30 bytes (common/NetworkFunction, bw_GBps_to_Bpns); rings are joined both ways and the
-shorter way is taken, the rising one among equals (Ring); a switch is two links away from each of
-its ranks, so its latency is paid twice (Switch); a message goes dimension by dimension, the first
-one first (MultiDimTopology); a dimension has at least two ranks (NetworkParser).
+Conventions of its congestion-aware analytical backend (astra-sim/astra-network-analytical):
+a GB is 2^30 bytes (common/NetworkFunction, bw_GBps_to_Bpns); rings are bidirectional, and a message
+takes the shorter direction, the ascending one on ties (Ring); a switch is two links away from each
+of its ranks, so its latency is paid twice (Switch); a message goes dimension by dimension, the
+first one first (MultiDimTopology); a dimension has at least two ranks (NetworkParser).
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Dimension:
     """One of SHAPES."""
     size: int
     stride: int
-    """How far apart the numbers of neighbouring ranks are."""
+    """Difference between the numbers of neighbouring ranks."""
     first_link: int
     """Each rank has ``links_per_rank`` links from here on, rank 0 first."""
     bandwidth_bytes_per_s: float
@@ -53,13 +53,13 @@ class Dimension:
 
     @property
     def links_per_rank(self) -> int:
-        """Links that are numbered with a rank: those that leave it, and a switch's down to it."""
+        """Links numbered with a rank: those that leave it, and the switch's link down to it."""
         if self.shape == "Switch":
             return 2
         return min(self.size - 1, 2) if self.shape == "Ring" else self.size - 1
 
     def position(self, rank: Any) -> Any:
-        """Where a rank (or ranks) stands in this dimension."""
+        """Position of a rank (or ranks) in this dimension."""
         return rank // self.stride % self.size
 
     def hops(self, src: Integers, dst: Integers) -> Integers:
@@ -91,7 +91,7 @@ class Dimension:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """R ranks over L directed links. Ways are computed, so nothing grows as ranks squared."""
+    """R ranks over L directed links. Paths are computed, not stored."""
 
     name: str
     ranks: int
@@ -115,7 +115,7 @@ class Network:
         return np.array(links, np.int32)
 
     def latency_ps(self, src: npt.ArrayLike, dst: npt.ArrayLike) -> Integers:
-        """Latencies of the ways from ranks ``src`` to ranks ``dst`` (shapes broadcast)."""
+        """Latencies of the paths from ranks ``src`` to ranks ``dst`` (shapes broadcast)."""
         start, end = np.broadcast_arrays(np.asarray(src, np.int64), np.asarray(dst, np.int64))
         total = np.zeros(start.shape, np.int64)
         for each in self.dimensions:
@@ -129,7 +129,7 @@ def read_network(path: str | Path) -> Network:
     Raises
     ------
     TopologyError
-        What the file says wrongly, every place with its line; or more than MOST_LINKS links.
+        Every error of the file with its line; or more than MOST_LINKS links.
     DocumentError
         The file is not one plain YAML document.
     """

@@ -1,6 +1,6 @@
-"""Builders of the map, from one chiplet to a pod of racks, as NetworkX graphs.
+"""Builders of the topology graph, from one chiplet to a pod of racks, with NetworkX.
 
-Names say where a thing stands: ``s0.c3`` is card 3 of server 0, ``s0.sw1`` a PCIe switch,
+Names give the location: ``s0.c3`` is card 3 of server 0, ``s0.sw1`` a PCIe switch,
 ``s0.nic2``, ``s0.host``, ``leaf``; with several racks all carry their rack: ``r1.s0.c3``,
 ``r1.leaf``, and above them ``spine0``. Inside a card: package ``c3.p0``, chiplet ``c3.k5``,
 slice ``c3.k5.sl9``. GPUs are cards as well; ``s0.nvsw0`` is the NVSwitch that joins them, and
@@ -54,7 +54,7 @@ def build_chiplet(hardware: Hardware) -> Graph:
 
 
 def build_card(hardware: Hardware, *, detail: str = "chiplet") -> Graph:
-    """One card; in detail its packages and chiplets."""
+    """One card; with detail ``chiplet`` also its packages and chiplets."""
     site = _begin(hardware, "card", detail)
     (add_card if "package.chiplets" in hardware.figures else add_gpu)(site, "c0", "")
     return place(site.graph)
@@ -70,7 +70,7 @@ def build_pair(hardware: Hardware, *, detail: str = "chiplet") -> Graph:
 def build_server(
     hardware: Hardware, *, cards_per_server: int | None = None, detail: str = "card"
 ) -> Graph:
-    """One server: bridged cards, PCIe switches, host and NICs; its NICs lead nowhere."""
+    """One server: bridged cards, PCIe switches, host and unconnected NICs."""
     site = _begin(hardware, "server", detail)
     _add_server(site, "s0", "", _cards(hardware, cards_per_server))
     return place(site.graph)
@@ -83,7 +83,7 @@ def build_rack(
     cards_per_server: int | None = None,
     detail: str = "card",
 ) -> Graph:
-    """One rack: servers whose NICs meet in a leaf switch."""
+    """One rack: servers whose NICs connect to a leaf switch."""
     return build_pod(
         hardware,
         racks=1,
@@ -101,7 +101,7 @@ def build_pod(
     cards_per_server: int | None = None,
     detail: str = "card",
 ) -> Graph:
-    """Racks joined by spines; sizes that are not given are the hardware's.
+    """Racks connected by spines; omitted sizes are the hardware's.
 
     Raises
     ------
@@ -124,10 +124,10 @@ def build_pod(
 def build_level(
     hardware: Hardware, level: str, sizes: Mapping[str, int | None] = _ANY_SIZE
 ) -> Graph:
-    """The map of one of LEVELS, as large as ``sizes`` says.
+    """The topology of one of LEVELS, with these ``sizes``.
 
-    ``sizes`` may give ``racks`` (of a pod), ``servers_per_rack`` and ``cards_per_server``; what is
-    None is the hardware's own.
+    ``sizes`` may contain ``racks`` (of a pod), ``servers_per_rack`` and ``cards_per_server``; a
+    None stands for the hardware's own.
     """
     racks, servers, cards = (
         sizes.get(name) for name in ("racks", "servers_per_rack", "cards_per_server")
@@ -160,10 +160,10 @@ def levels_of(hardware: Hardware) -> tuple[str, ...]:
 def scale_links(
     graph: Graph, match: str, bandwidth_scale: float, latency_scale: float = 1.0
 ) -> Graph:
-    """A copy of the map with better or worse cables.
+    """A copy of the topology with faster or slower cables.
 
-    ``match`` is a pattern over ``source>target`` as a shell has it: ``s0.nic1>*`` is all that a
-    NIC sends, ``*>s0.nic1`` all that it receives. Latencies are rounded to whole picoseconds.
+    ``match`` is a shell pattern over ``source>target``: ``s0.nic1>*`` matches all links out of a
+    NIC, ``*>s0.nic1`` all links into it. Latencies are rounded to whole picoseconds.
 
     Raises
     ------
@@ -178,7 +178,7 @@ def scale_links(
     if not matched:
         close = get_close_matches(match.replace("*", ""), list(names), n=3, cutoff=0.3)
         raise TopologyError(
-            f"links: nothing matches {match!r}; links are called source>target, "
+            f"links: no link matches {match!r}; links are named source>target, "
             f"such as {', '.join(close or list(names)[:3])}"
         )
     changed: Graph = graph.copy()

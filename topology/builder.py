@@ -11,7 +11,7 @@ from topology.types import Graph, LinkKind, NodeKind
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What every part of one build shares."""
+    """State shared by all parts of one build."""
 
     graph: Graph
     hardware: Hardware
@@ -60,7 +60,7 @@ def add_cards(site: Site, prefix: str, within: str, cards: int) -> list[str]:
 
 
 def add_card(site: Site, name: str, within: str) -> None:
-    """A card; its capacity is the x16 that sends, NIC traffic and collectives share."""
+    """A card; its capacity is the x16 port shared by sends, NIC traffic and collectives."""
     per_package = site.hardware.count("package.chiplets")
     packages = site.hardware.count("card.packages")
     x16 = site.hardware["card.pcie_bandwidth_bytes_per_s"]
@@ -121,7 +121,7 @@ def add_scale_up(site: Site, prefix: str, within: str, cards: Sequence[str]) -> 
 
 
 def describe(hardware: Hardware, chiplets: int) -> str:
-    """What so many chiplets are, for a label in a picture."""
+    """Cores and memory of ``chiplets`` chiplets, for a label in a picture."""
     near = chiplets * hardware["chiplet.sram_bytes"]
     near_text = f"{near / 1e9:.3g} GB" if near >= 1e9 else f"{near / 1e6:.3g} MB"
     cores = chiplets * hardware.count("chiplet.dimc_cores")

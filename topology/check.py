@@ -1,4 +1,4 @@
-"""The rules of a map: every breach is found and named in one error."""
+"""The rules of a topology: one error names every violation."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
     NodeKind.SPINE: (),
     NodeKind.RACK: (),
 }
-"""What may hold what; each may also stand free."""
+"""Allowed holders of each kind; every kind may also have none."""
 
 _IN_ONE_SERVER = frozenset(
     {
@@ -41,24 +41,24 @@ _MOST_NAMED = 20
 
 
 def check_map(graph: Graph) -> None:
-    """Refuse a map that cannot be, naming what is wrong with it.
+    """Refuse an invalid topology and name its errors.
 
     Raises
     ------
     TopologyError
-        One line per breach (the first twenty, and how many more there are).
+        One line per violation (the first twenty, then the number of others).
     """
     if breaches := list(breaches_of(graph)):
         named = breaches[:_MOST_NAMED]
         if len(breaches) > _MOST_NAMED:
             named.append(f"and {len(breaches) - _MOST_NAMED} more")
-        raise TopologyError("\n".join(f"{graph.name or 'map'}: {breach}" for breach in named))
+        raise TopologyError("\n".join(f"{graph.name or 'topology'}: {breach}" for breach in named))
 
 
 def breaches_of(graph: Graph) -> Iterator[str]:
-    """Every breach of every rule, in the order of RULES."""
+    """Every violation of every rule, in the order of RULES."""
     if not any(data["kind"] not in CONTAINERS for _, data in graph.nodes(data=True)):
-        yield "holds no nodes that a link could join"
+        yield "has no nodes that a link could connect"
         return
     for rule in RULES:
         yield from rule(graph)
@@ -96,7 +96,7 @@ def _one_way(graph: Graph) -> Iterator[str]:
         if source == target:
             yield f"{source} is joined to itself"
         elif not graph.has_edge(target, source):
-            yield f"{source}>{target} has no way back"
+            yield f"{source}>{target} has no return link"
 
 
 def _isolated(graph: Graph) -> Iterator[str]:
@@ -104,7 +104,7 @@ def _isolated(graph: Graph) -> Iterator[str]:
     if len(carriers) > 1:
         for name in carriers:
             if not graph.degree(name):
-                yield f"{name} ({graph.nodes[name]['kind']}) is joined to nothing"
+                yield f"{name} ({graph.nodes[name]['kind']}) has no link"
 
 
 def _disconnected(graph: Graph) -> Iterator[str]:
@@ -113,7 +113,7 @@ def _disconnected(graph: Graph) -> Iterator[str]:
     for part in parts[1:]:
         shown = ", ".join(islice((name for name in linked if name in part), 3))
         more = f" and {len(part) - 3} more" if len(part) > 3 else ""
-        yield f"no link joins {shown}{more} to the rest of the map"
+        yield f"no link joins {shown}{more} to the rest of the topology"
 
 
 def _wrong_holders(graph: Graph) -> Iterator[str]:
@@ -122,16 +122,16 @@ def _wrong_holders(graph: Graph) -> Iterator[str]:
         if not holder:
             continue
         if holder not in graph:
-            yield f"{name} stands within {holder!r}, which is no node"
+            yield f"{name} is within {holder!r}, which is not a node"
         elif holder == name:
-            yield f"{name} stands within itself"
+            yield f"{name} is within itself"
         elif (found := graph.nodes[holder]["kind"]) not in _HOLDERS[kind]:
             allowed = " or ".join(_HOLDERS[kind]) or "nothing"
-            yield f"{name}: a {kind} stands within {allowed}, found {holder} ({found})"
+            yield f"{name}: a {kind} must be within {allowed}, found {holder} ({found})"
 
 
 def _circles(graph: Graph) -> Iterator[str]:
-    """Containment that leads back to where it began (each circle once)."""
+    """Cycles of containment (each cycle once)."""
     seen: set[str] = set()
     for name in graph:
         trail: dict[str, None] = {}
@@ -143,7 +143,7 @@ def _circles(graph: Graph) -> Iterator[str]:
         if here in trail and len(trail) > 1:
             names = list(trail)
             circle = [*names[names.index(here) :], here]
-            yield f"containment is a circle, not a tree: {' within '.join(circle)}"
+            yield f"containment is a cycle, not a tree: {' within '.join(circle)}"
 
 
 def _wrong_cards(graph: Graph) -> Iterator[str]:
@@ -156,7 +156,7 @@ def _wrong_cards(graph: Graph) -> Iterator[str]:
         joined = [link["kind"] for _, _, link in graph.out_edges(name, data=True)]
         switches, bridged = near.count(NodeKind.PCIE_SWITCH), joined.count(LinkKind.BRIDGE)
         if has_switches and switches != 1:
-            yield f"{name} must hang under one PCIe switch, found {switches or 'none'}"
+            yield f"{name} must be connected to one PCIe switch, found {switches or 'none'}"
         if bridged > 1:
             yield f"{name} must be bridged to one other card at most, found {bridged}"
     held_by: dict[str, list[str]] = {n: [] for n, kind in kinds.items() if kind == NodeKind.BRIDGE}
@@ -192,14 +192,14 @@ def _wrong_scale_up(graph: Graph) -> Iterator[str]:
 
 
 def _without_server(graph: Graph) -> Iterator[str]:
-    """Where servers meet in a leaf, it must be plain which server everything belongs to."""
+    """With a leaf switch, every node must belong to a known server."""
     kinds: dict[str, NodeKind] = _column(graph, "kind")
     if NodeKind.LEAF not in kinds.values():
         return
     for name, kind in kinds.items():
         inside = kind in (NodeKind.CARD, NodeKind.PCIE_SWITCH, NodeKind.NIC)
         if inside and not holder_of(graph, name, NodeKind.SERVER):
-            yield f"{name} ({kind}) must stand within a server, since the map has a leaf"
+            yield f"{name} ({kind}) must be within a server, since the topology has a leaf"
 
 
 def _across_servers(graph: Graph) -> Iterator[str]:
@@ -233,7 +233,7 @@ def _column(graph: Graph, attribute: str) -> dict[str, Any]:
 
 
 def holder_of(graph: Graph, name: str, kind: NodeKind) -> str:
-    """The holder of that kind above ``name``, however far up; empty where there is none."""
+    """The holder of that kind above ``name``, at any depth; empty if there is none."""
     for _ in NodeKind:
         name = graph.nodes[name]["within"]
         if name not in graph or graph.nodes[name]["kind"] == kind:

@@ -1,4 +1,5 @@
-"""The picture of a map, as SVG or PNG. The only place in this room that knows the plot stack."""
+"""The picture of a topology, as SVG or PNG. Only this module of the package imports the plot
+stack."""
 
 from pathlib import Path
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from topology.types import Graph, LinkKind, TopologyError
 
 FORMATS = (".svg", ".png")
 
-# Okabe and Ito's colours, told apart by most colour-blind eyes; widths and dashes help
+# Okabe and Ito's colours, distinguishable to most colour-blind readers; widths and dashes help
 _STYLES: dict[LinkKind, tuple[str, float, list[int]]] = {
     LinkKind.NOC: ("#999999", 1.5, []),
     LinkKind.D2D: ("#e69f00", 3.0, []),
@@ -38,7 +39,7 @@ class DrawingUnavailableError(RuntimeError):
 
 
 def draw_map(graph: Graph, path: str | Path) -> None:
-    """Draw the map into an SVG or PNG file, whole or not at all.
+    """Draw the topology into an SVG or PNG file, atomically.
 
     Raises
     ------
@@ -187,7 +188,7 @@ def _fitting(box: Box, scale: float, size: float, small: float) -> tuple[str, ..
 def _key_places(
     scene: Scene, scale: float, left: float, right: float, low: float
 ) -> list[dict[str, Any]]:
-    """Where the legend's entries stand: in lines below the picture."""
+    """Positions of the legend's entries: in lines below the picture."""
     places: list[dict[str, Any]] = []
     x, y = left + 0.3, low - 14 / scale
     for kind, text in scene.legend:

@@ -28,7 +28,7 @@ _PADDINGS: Mapping[NodeKind, float] = {
     NodeKind.SERVER: 0.5,
     NodeKind.RACK: 0.9,
 }
-"""Room that a holder leaves around what it holds, from the inside outwards."""
+"""Margin of a holder around its contents, from the inside outwards."""
 
 _BARS = frozenset({NodeKind.PCIE_SWITCH, NodeKind.NVSWITCH, NodeKind.LEAF, NodeKind.SPINE})
 """Drawn as wide as what they join, so that their lines run straight."""
@@ -57,10 +57,10 @@ class Box:
     fill: str
     label: str
     words: tuple[str, ...] = ()
-    """What else may stand in the box where there is room."""
+    """Further text of the box, shown if there is room."""
     outline: bool = False
     label_below: bool = False
-    """The label of an outline stands at its lower edge."""
+    """The label of an outline is at its lower edge."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +76,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """Everything that a picture shows; later boxes lie over earlier ones and over the lines."""
+    """All elements of a picture; later boxes cover earlier ones and the lines."""
 
     title: str
     subtitle: str
@@ -86,7 +86,7 @@ class Scene:
 
 
 def make_scene(graph: Graph) -> Scene:
-    """What a picture of the map shows. Several racks are shown as one box each."""
+    """Elements of a picture of the topology. Each of several racks is one box."""
     racks = _names(graph, NodeKind.RACK)
     shown = _racks_only(graph) if len(racks) > 1 else meshes_as_bars(graph)
     boxes = _node_boxes(shown)
@@ -101,7 +101,7 @@ def make_scene(graph: Graph) -> Scene:
 
 
 def _racks_only(graph: Graph) -> Graph:
-    """Leaves and spines of a pod: every leaf stands for its rack, in rows about the spines."""
+    """Leaves and spines of a pod: every leaf represents its rack, in rows about the spines."""
     kept = [*_names(graph, NodeKind.LEAF), *_names(graph, NodeKind.SPINE)]
     pod: Graph = graph.__class__(**graph.graph)
     pod.add_nodes_from((name, dict(graph.nodes[name])) for name in kept)
@@ -173,7 +173,7 @@ def _shaped(graph: Graph, boxes: Mapping[str, Box], box: Box) -> Box:
 
 
 def _stretched(graph: Graph, boxes: Mapping[str, Box], box: Box) -> Box:
-    """A bar over what it joins: a switch over cards and NICs, a leaf over NICs, and so on."""
+    """A bar over the nodes it connects: a switch over cards and NICs, a leaf over NICs."""
     own = graph.nodes[box.name]["kind"]
     over = [boxes[other] for other in graph.successors(box.name) if _spans(graph, own, other)]
     if not over:
@@ -190,7 +190,7 @@ def _spans(graph: Graph, bar: NodeKind, other: str) -> bool:
 
 
 def _outlines(graph: Graph, boxes: Mapping[str, Box]) -> Iterator[Box]:
-    """Holders, outermost first, each around what it holds."""
+    """Holders, outermost first, each around its contents."""
     members: dict[str, list[str]] = {}
     for name, data in graph.nodes(data=True):
         members.setdefault(data["within"], []).append(name)
@@ -226,7 +226,7 @@ def _around(name: str, node: Mapping[str, Any], held: list[Box], padding: float)
 
 
 def _lines(graph: Graph, boxes: Mapping[str, Box]) -> Iterator[Line]:
-    """One line per link, straight into bars, spread where one box joins several spines."""
+    """One line per link, straight into bars, spread where one box has several spines."""
     order = {name: index for index, name in enumerate(graph)}
     spines = _names(graph, NodeKind.SPINE)
     for source, target, link in graph.edges(data=True):

@@ -1,4 +1,4 @@
-"""The map in the formats of graph tools: GraphML and node-link JSON, and our own YAML."""
+"""The topology in formats of graph tools: GraphML and node-link JSON, and our own YAML."""
 
 import io
 import json
@@ -15,12 +15,12 @@ FORMATS = (".graphml", ".json", ".yaml")
 
 
 def export_map(graph: Graph, path: str | Path) -> None:
-    """Write the map in the format that the file's ending names, whole or not at all.
+    """Write the topology in the format of the file's ending, atomically.
 
     Raises
     ------
     TopologyError
-        An ending that is none of FORMATS.
+        The ending is not in FORMATS.
     WriteError
         The file cannot be written.
     """

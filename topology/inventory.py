@@ -23,7 +23,7 @@ _WORDS: Mapping[NodeKind, tuple[str, str]] = {
 
 
 def count_nodes(graph: Graph) -> dict[NodeKind, int]:
-    """How many nodes of each kind the map has (kinds that it has), outermost first."""
+    """The number of nodes of each kind that is present, outermost first."""
     found = [data["kind"] for _, data in graph.nodes(data=True)]
     return {kind: found.count(kind) for kind in _WORDS if kind in found}
 

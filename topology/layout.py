@@ -1,7 +1,7 @@
-"""Where things stand in a picture: ``place`` gives every node of a map an x and a y.
+"""Positions in a picture: ``place`` sets x and y of every node of a topology.
 
-One unit is about the width of a card; y grows upwards. Positions depend only on what holds what
-(``within``) and on the order of the nodes, so a user's own map is placed like ours.
+One unit is about the width of a card; y grows upwards. Positions depend only on containment
+(``within``) and on the order of the nodes, so a user's own topology is placed like ours.
 """
 
 from collections import defaultdict
@@ -21,7 +21,7 @@ SIZES: Mapping[NodeKind, tuple[float, float]] = {
     NodeKind.LEAF: (3.0, 0.7),
     NodeKind.SPINE: (3.0, 0.6),
 }
-"""Width and height of a node's box; leaf and spine are stretched over what they join."""
+"""Width and height of a node's box; leaf and spine are stretched over the nodes they connect."""
 
 CARD_BAR = 0.6
 """Height of a card drawn as the bar above its chiplets."""
@@ -42,7 +42,7 @@ _SPINE_STEP = 1.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Block:
-    """Places of some nodes about an origin of their own, and the room that they take."""
+    """Positions of some nodes relative to their own origin, and the space they take."""
 
     places: dict[str, tuple[float, float]]
     width: float
@@ -50,7 +50,7 @@ class _Block:
 
 
 def place(graph: Graph) -> Graph:
-    """Give every node ``x`` and ``y`` in place, and return the graph."""
+    """Set ``x`` and ``y`` of every node in place, and return the graph."""
     members = _members(graph)
     tops = members[""]
     racks = [_rack(graph, members, name) for name in _of_kind(graph, tops, NodeKind.RACK)]
@@ -72,7 +72,7 @@ def place(graph: Graph) -> Graph:
 
 
 def _loose(graph: Graph, members: Mapping[str, list[str]], tops: Sequence[str]) -> _Block:
-    """A map without racks: its servers in a rack's order, or what stands alone in a row."""
+    """A topology without racks: its servers as in a rack, else its top nodes in a row."""
     if _of_kind(graph, tops, NodeKind.SERVER):
         return _rack(graph, members, "")
     if chiplets := _of_kind(graph, tops, NodeKind.CHIPLET):
@@ -81,7 +81,7 @@ def _loose(graph: Graph, members: Mapping[str, list[str]], tops: Sequence[str]) 
 
 
 def _rack(graph: Graph, members: Mapping[str, list[str]], rack: str) -> _Block:
-    """Servers in two rows that face the leaf between them; one or two hang in one row."""
+    """Servers in two rows that face the leaf between them; one or two are in one row."""
     servers = _of_kind(graph, members[rack], NodeKind.SERVER)
     blocks = [_server(graph, members, name) for name in servers]
     columns = len(blocks) if len(blocks) <= 2 else -(-len(blocks) // 2)
@@ -144,7 +144,7 @@ def _middle(graph: Graph, places: Mapping[str, tuple[float, float]], switch: str
 def _cards(
     graph: Graph, members: Mapping[str, list[str]], server: str
 ) -> tuple[dict[str, tuple[float, float]], dict[str, tuple[float, float]]]:
-    """Places of a server's cards and what they hold, and from where to where each switch's are."""
+    """Positions of a server's cards and their contents, and the extent of each switch's cards."""
     groups = [
         _of_kind(graph, members[name], NodeKind.CARD)
         if graph.nodes[name]["kind"] == NodeKind.BRIDGE
@@ -223,7 +223,7 @@ def _chiplet(graph: Graph, members: Mapping[str, list[str]], chiplet: str) -> _B
 
 
 def _members(graph: Graph) -> dict[str, list[str]]:
-    """Names of what each holder holds directly; the empty name holds what stands free."""
+    """Names of the direct contents of each holder; the empty name has the top nodes."""
     found: dict[str, list[str]] = defaultdict(list)
     for name, data in graph.nodes(data=True):
         found[data["within"]].append(name)
@@ -235,7 +235,7 @@ def _of_kind(graph: Graph, names: Sequence[str], kind: NodeKind) -> list[str]:
 
 
 def _centre_holders(graph: Graph, members: Mapping[str, list[str]]) -> None:
-    """A holder stands in the middle of what it holds; inner ones are seen to first."""
+    """A holder is in the middle of its contents; inner ones are placed first."""
     for kind in (
         NodeKind.QUAD,
         NodeKind.PACKAGE,

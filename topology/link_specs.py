@@ -16,7 +16,7 @@ class Cable:
 
 
 def cables(hardware: Hardware) -> dict[LinkKind, Cable]:
-    """Every kind of link of a machine but the spine's, whose bandwidth depends on the rack.
+    """Every kind of link except the spine's, whose bandwidth depends on the rack.
 
     In whole picoseconds: card - switch - card is ``server.pcie_latency_s``; through both switches
     of a server ``server.inter_switch_latency_s`` more; card - switch - NIC - leaf - NIC - switch -
@@ -98,7 +98,7 @@ def _card_cables(hardware: Hardware) -> dict[LinkKind, Cable]:
 def spine_cable(hardware: Hardware, nics_per_leaf: int) -> Cable:
     """Leaf to one spine: together a leaf's cables carry all its NICs over the oversubscription.
 
-    Across racks a message passes a second leaf and the spine, so the two legs add
+    Across racks a message crosses a second leaf and the spine, so the two legs add
     ``rack.leaf_latency_s + pod.spine_latency_s`` to the latency inside a rack.
     """
     carried = nics_per_leaf * hardware["server.nic_bandwidth_bytes_per_s"]
@@ -125,6 +125,6 @@ def _whole(kind: LinkKind, bandwidth: float, latency_ps: int, energy_j_per_bit: 
 
 
 def _cut(kind: LinkKind, bandwidth: float, latency_ps: int, energy_j_per_bit: float) -> Cable:
-    """Two legs of one path, out and back in; the way out takes the odd picosecond."""
+    """Two legs of one path, out and back in; the outward leg takes the odd picosecond."""
     out = _whole(kind, bandwidth, latency_ps - latency_ps // 2, energy_j_per_bit).out
     return Cable(out=out, back=replace(out, latency_ps=latency_ps // 2))

@@ -1,8 +1,7 @@
 """Shortest paths between PCIe switches: inside a server, and over leaves and spines.
 
-Searched once per switch inside its own server and once per leaf over leaves and spines; the two
-are joined when a way is asked for. So the work and the tables grow with servers plus leaves
-squared, never with cards squared.
+The search runs once per switch inside its server and once per leaf over leaves and spines; a query
+joins the two. Work and tables grow with servers plus leaves squared, never with cards squared.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -17,29 +16,29 @@ from corsair_common.units import Integers
 from topology.types import NodeKind, TopologyError
 
 Step: TypeAlias = tuple[int, str]
-"""A link and where it leads."""
+"""A link and its target."""
 LinkIds: TypeAlias = tuple[int, ...]
 Reached: TypeAlias = tuple[int, LinkIds]
 """Latency in picoseconds, and the links in the order of the search."""
 
-NO_WAY_PS = 1 << 59
-"""Longer than any way; three of them still fit an int64."""
+UNREACHABLE_PS = 1 << 59
+"""Longer than any path; the sum of three still fits an int64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """The map outside of cards, by name: what the search needs and nothing else."""
+    """The part of the topology outside of cards, by name, as the search needs it."""
 
     kinds: Mapping[str, NodeKind]
     server_of: Mapping[str, str]
     onward: Mapping[str, list[Step]]
     """Links that leave a node."""
     inward: Mapping[str, list[Step]]
-    """Links that come in, each with where it comes from."""
+    """Links that enter a node, each with its source."""
     ends: list[str]
-    """[L] where each link leads."""
+    """[L] target of each link."""
     opposite: list[int]
-    """[L] the same cable the other way."""
+    """[L] the same cable in the other direction."""
     latency_ps: list[int]
 
     def named(self, kind: NodeKind) -> list[str]:
@@ -51,19 +50,19 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafLinks:
-    """Where a switch meets the leaves, in one direction: the nearest ways, all equally long."""
+    """Paths from switches to leaves in one direction: the nearest ones, all equally long."""
 
     leaf: npt.NDArray[np.int32]
     """[S, k] leaves that switch s reaches."""
     latency_ps: Integers
-    """[S, k] NO_WAY_PS where column k is not used."""
-    ways: list[dict[int, list[LinkIds]]]
-    """[S] for each leaf the equally short ways, in the order of their NICs."""
+    """[S, k] UNREACHABLE_PS where column k is not used."""
+    paths: list[dict[int, list[LinkIds]]]
+    """[S] for each leaf the equally short paths, in the order of their NICs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SwitchPaths:
-    """Ways between the S switches of a map."""
+    """Paths between the S switches of a topology."""
 
     server: npt.NDArray[np.int32]
     """[S]"""
@@ -85,14 +84,14 @@ class SwitchPaths:
         start, end = np.broadcast_arrays(np.asarray(here), np.asarray(there))
         if not self.server.size:
             return np.zeros(start.shape, np.int64)
-        outside = np.full(start.shape, NO_WAY_PS, np.int64)
+        outside = np.full(start.shape, UNREACHABLE_PS, np.int64)
         for out in range(self.exits.leaf.shape[1]):
             for back in range(self.entries.leaf.shape[1]):
                 between = self.leaf_ps[self.exits.leaf[start, out], self.entries.leaf[end, back]]
                 ends = self.exits.latency_ps[start, out] + self.entries.latency_ps[end, back]
                 outside = np.minimum(outside, ends + between)
         inside = self.inner_ps[start, self.place[end]]
-        stays = (self.server[start] == self.server[end]) & (inside < NO_WAY_PS)
+        stays = (self.server[start] == self.server[end]) & (inside < UNREACHABLE_PS)
         return np.where(stays, inside, outside)
 
     def links(self, here: int, there: int, choice: int) -> list[int]:
@@ -100,25 +99,25 @@ class SwitchPaths:
         if (here, there) in self.inner:
             return list(self.inner[here, there])
         leaf, final = _chosen(self._leaf_pairs(here, there), choice >> 48)
-        found = list(_chosen(self.exits.ways[here][leaf], choice))
+        found = list(_chosen(self.exits.paths[here][leaf], choice))
         node = self.leaves[leaf]
         while node != self.leaves[final]:
             link, node = _chosen(self.hops[node, final], choice >> 16)
             found.append(link)
-        return found + list(_chosen(self.entries.ways[there][final], choice >> 32))
+        return found + list(_chosen(self.entries.paths[there][final], choice >> 32))
 
     def nearest_exits(self, switch: int) -> list[LinkIds]:
-        """All ways from a switch to the nearest leaves, equally long."""
+        """All paths from a switch to the nearest leaves, equally long."""
         least_ps = self.exits.latency_ps[switch].min()
         near = self.exits.latency_ps[switch] == least_ps
         return [
-            way
+            path
             for leaf in dict.fromkeys(self.exits.leaf[switch][near].tolist())
-            for way in self.exits.ways[switch].get(leaf, ())
+            for path in self.exits.paths[switch].get(leaf, ())
         ]
 
     def _leaf_pairs(self, here: int, there: int) -> list[tuple[int, int]]:
-        """The leaves by which to leave and to enter, every equally near choice."""
+        """The exit and entry leaves, every equally near choice."""
         outs, backs = self.exits.leaf[here], self.entries.leaf[there]
         total = (
             self.exits.latency_ps[here][:, None]
@@ -133,14 +132,14 @@ def _chosen(equals: Sequence[Any], choice: int) -> Any:
 
 
 def find_paths(network: Network) -> SwitchPaths:
-    """Search the map; two switches without a way between them are refused (TopologyError)."""
+    """Search the topology; two switches without a path between them are refused (TopologyError)."""
     switches = network.named(NodeKind.PCIE_SWITCH)
     leaves = network.named(NodeKind.LEAF)
     mates: dict[str, list[int]] = {}
     for number, switch in enumerate(switches):
         mates.setdefault(network.server_of[switch], []).append(number)
     width = max((len(group) for group in mates.values()), default=1)
-    inner_ps = np.full((len(switches), width), NO_WAY_PS, np.int64)
+    inner_ps = np.full((len(switches), width), UNREACHABLE_PS, np.int64)
     inner: dict[tuple[int, int], LinkIds] = {}
     outward, homeward = [], []
     for number, switch in enumerate(switches):
@@ -153,7 +152,7 @@ def find_paths(network: Network) -> SwitchPaths:
         homeward.append(_leaf_links(network, coming, network.inward, leaves))
     leaf_ps, hops = _between_leaves(network, leaves)
     server_numbers = {name: number for number, name in enumerate(mates)}
-    ways = SwitchPaths(
+    paths = SwitchPaths(
         server=np.array([server_numbers[network.server_of[s]] for s in switches], np.int32),
         place=np.array(
             [mates[network.server_of[s]].index(number) for number, s in enumerate(switches)],
@@ -167,12 +166,12 @@ def find_paths(network: Network) -> SwitchPaths:
         hops=hops,
         leaves=leaves,
     )
-    _refuse_cut_off(ways, switches)
-    return ways
+    _refuse_cut_off(paths, switches)
+    return paths
 
 
 def _stays_in_server(network: Network, switch: str) -> Callable[[str], bool]:
-    """Switches and NICs of the switch's own server: what a message may pass on its way out."""
+    """Whether a node is a switch or NIC of the switch's own server."""
     server = network.server_of[switch]
     passable = (NodeKind.PCIE_SWITCH, NodeKind.NIC)
     return lambda name: network.kinds[name] in passable and network.server_of[name] == server
@@ -184,7 +183,7 @@ def _nearest(
     steps: Mapping[str, list[Step]],
     passable: Callable[[str], bool],
 ) -> dict[str, Reached]:
-    """Dijkstra: latency and links to every passable node; the first found wins a tie."""
+    """Dijkstra: latency and links to every passable node; the first found is kept on ties."""
     found: dict[str, Reached] = {}
     heap: list[tuple[int, int, str, LinkIds]] = [(0, 0, start, ())]
     pushed = 0
@@ -207,7 +206,7 @@ def _leaf_links(
     steps: Mapping[str, list[Step]],
     leaves: Sequence[str],
 ) -> dict[int, tuple[int, list[LinkIds]]]:
-    """For each leaf that reached NICs touch: the least latency and all ways that have it."""
+    """For each leaf connected to reached NICs: the least latency and all paths with it."""
     numbers = {leaf: number for number, leaf in enumerate(leaves)}
     found: dict[int, tuple[int, list[LinkIds]]] = {}
     for name, (near_ps, links) in sorted(reached.items(), key=lambda item: item[1][1]):
@@ -215,19 +214,19 @@ def _leaf_links(
             if target not in numbers:
                 continue
             leaf, total_ps = numbers[target], near_ps + network.latency_ps[link]
-            least_ps, ways = found.get(leaf, (NO_WAY_PS, []))
+            least_ps, paths = found.get(leaf, (UNREACHABLE_PS, []))
             if total_ps < least_ps:
                 found[leaf] = (total_ps, [(*links, link)])
             elif total_ps == least_ps:
-                ways.append((*links, link))
+                paths.append((*links, link))
     return found
 
 
 def _between_leaves(
     network: Network, leaves: Sequence[str]
 ) -> tuple[Integers, dict[tuple[str, int], list[Step]]]:
-    """Latency from leaf to leaf, and for every node above the steps that keep to it."""
-    table = np.full((max(len(leaves), 1),) * 2, NO_WAY_PS, np.int64)
+    """Latency from leaf to leaf, and for every node above the next steps on such paths."""
+    table = np.full((max(len(leaves), 1),) * 2, UNREACHABLE_PS, np.int64)
     hops: dict[tuple[str, int], list[Step]] = {}
     above = (NodeKind.LEAF, NodeKind.SPINE)
     for final, leaf in enumerate(leaves):
@@ -249,32 +248,32 @@ def _doors(
 ) -> LeafLinks:
     width = max((len(leaf_links) for leaf_links in found), default=1) or 1
     leaf = np.zeros((len(found), width), np.int32)
-    latency_ps = np.full((len(found), width), NO_WAY_PS, np.int64)
+    latency_ps = np.full((len(found), width), UNREACHABLE_PS, np.int64)
     for number, leaf_links in enumerate(found):
         for column, (target, (least_ps, _)) in enumerate(leaf_links.items()):
             leaf[number, column], latency_ps[number, column] = target, least_ps
     turn = slice(None, None, -1 if backwards else 1)
-    ways = [{k: [way[turn] for way in ways] for k, (_, ways) in d.items()} for d in found]
-    return LeafLinks(leaf=leaf, latency_ps=latency_ps, ways=ways)
+    paths = [{k: [path[turn] for path in paths] for k, (_, paths) in d.items()} for d in found]
+    return LeafLinks(leaf=leaf, latency_ps=latency_ps, paths=paths)
 
 
-def _refuse_cut_off(ways: SwitchPaths, switches: Sequence[str]) -> None:
-    """Every two switches need a way; row by row, so that memory grows with switches only."""
+def _refuse_cut_off(paths: SwitchPaths, switches: Sequence[str]) -> None:
+    """Every two switches need a path; row by row, so that memory grows with switches only."""
     everyone = np.arange(len(switches))
     seen: set[tuple[object, ...]] = set()
     for number in range(len(switches)):
-        leaf_links = (frozenset(ways.exits.ways[number]), frozenset(ways.entries.ways[number]))
-        server_is_joined = (ways.inner_ps[number] < NO_WAY_PS).sum() == _mates(ways, number)
+        leaf_links = (frozenset(paths.exits.paths[number]), frozenset(paths.entries.paths[number]))
+        server_is_joined = (paths.inner_ps[number] < UNREACHABLE_PS).sum() == _mates(paths, number)
         if (alike := (*leaf_links, server_is_joined)) in seen and server_is_joined:
             continue
         seen.add(alike)
-        far = ways.latency_ps(number, everyone) >= NO_WAY_PS
+        far = paths.latency_ps(number, everyone) >= UNREACHABLE_PS
         if far.any():
             raise TopologyError(
-                f"no way from {switches[number]} to {switches[int(far.argmax())]}: a message goes "
+                f"no path from {switches[number]} to {switches[int(far.argmax())]}: a message goes "
                 "to a NIC of its own server, to a leaf, over spines, to a NIC of the other server"
             )
 
 
-def _mates(ways: SwitchPaths, number: int) -> int:
-    return int((ways.server == ways.server[number]).sum())
+def _mates(paths: SwitchPaths, number: int) -> int:
+    return int((paths.server == paths.server[number]).sum())

@@ -1,7 +1,7 @@
 """A card's power at full load as a function of its clock: two published points and a fit.
 
 275 W at 0.8 GHz and 550 W at 1.2 GHz, and the law of two parameters that passes through both,
-P(f) = P(1.2 GHz) (f / 1.2 GHz)^b with b = 1.71. What it says between the points is no measurement.
+P(f) = P(1.2 GHz) (f / 1.2 GHz)^b with b = 1.71. Between the points it is not a measurement.
 """
 
 import math
@@ -18,7 +18,7 @@ class Figures(Protocol):
 
 
 def exponent(figures: Figures) -> float:
-    """The steepness of the law."""
+    """The exponent of the law."""
     low_w, high_w = figures["card.power_at_0_8_ghz_w"], figures["card.power_at_1_2_ghz_w"]
     return math.log(high_w / low_w) / math.log(HIGH_HZ / LOW_HZ)
 

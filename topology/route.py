@@ -1,4 +1,4 @@
-"""The graph becomes tables: who is near whom, which links a message takes, how long they are."""
+"""Route tables made from the graph: tiers between cards, links of a message, latencies."""
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
@@ -15,7 +15,7 @@ from topology.scale_up import ScaleUp, find_scale_up
 from topology.types import INSIDE_CARD, Graph, LinkKind, NodeKind
 
 TIERS = (LinkKind.PCIE, LinkKind.NIC, LinkKind.ETHERNET, LinkKind.SPINE)
-"""What the columns of ``up_links`` and ``down_links`` are, from the card outwards."""
+"""Columns of ``up_links`` and ``down_links``, from the card outwards."""
 LEVELS = tuple(
     kind.name.lower()
     for kind in (
@@ -37,7 +37,7 @@ _MASK = (1 << 64) - 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routes:
-    """Every way between C cards over L directed links; cards and links are numbered from 0.
+    """Every path between C cards over L directed links; cards and links are numbered from 0.
 
     Messages between the two cards of a pair take their bridge, those inside a scale-up network its
     links; inside a server they take PCIe; else a NIC of the nearest, leaf and spine. Among equally
@@ -46,7 +46,7 @@ class Routes:
     """
 
     card_id: npt.NDArray[np.str_]
-    """[C] names of the cards, in the order of the map."""
+    """[C] names of the cards, in the order of the topology."""
     pair: Indices
     """[C] cards with the same number share a bridge; a card without one has a number alone."""
     switch: Indices
@@ -54,8 +54,8 @@ class Routes:
     server: Indices
     rack: Indices
     up_links: Indices
-    """[C, 4] links from the card outwards by TIERS, -1 where missing. Of several equal NICs or
-    spines each card is given one in turn, so that cards together load all of them evenly."""
+    """[C, 4] links from the card outwards by TIERS, -1 where missing. Cards take equally near NICs
+    and spines in turn, so that they load all of them evenly."""
     down_links: Indices
     """[C, 4] the same inwards: column 0 is switch to card, column 3 spine to leaf."""
     bridge_link: Indices
@@ -71,7 +71,7 @@ class Routes:
     link_bandwidth_bytes_per_s: Floats
     link_latency_ps: Integers
     link_energy_j_per_bit: Floats
-    ways: SwitchPaths
+    paths: SwitchPaths
     """What lies between the switches; ``path`` and ``latency_ps`` read it."""
     scale_up: ScaleUp
     """NVSwitch and mesh domains of the cards."""
@@ -102,12 +102,12 @@ class Routes:
         if self.scale_up.domain[src] == self.scale_up.domain[dst]:
             return np.array(self.scale_up.links(src, dst), np.int32)
         here, there = int(self.switch[src]), int(self.switch[dst])
-        across = self.ways.links(here, there, _flow_hash(src, dst))
+        across = self.paths.links(here, there, _flow_hash(src, dst))
         links = (self.up_links[src, 0], *across, self.down_links[dst, 0])
         return np.array(links, np.int32)
 
     def latency_ps(self, src: npt.ArrayLike, dst: npt.ArrayLike) -> Integers:
-        """Latencies of the ways from cards ``src`` to cards ``dst`` (any shapes that broadcast)."""
+        """Latencies of the paths from cards ``src`` to cards ``dst`` (shapes broadcast)."""
         start, end = np.broadcast_arrays(np.asarray(src, np.int64), np.asarray(dst, np.int64))
         if not self.link_name.size:
             return np.zeros(start.shape, np.int64)
@@ -115,7 +115,7 @@ class Routes:
             self.link_latency_ps[self.up_links[start, 0]]
             + self.link_latency_ps[self.down_links[end, 0]]
         )
-        far_ps = ends_ps + self.ways.latency_ps(self.switch[start], self.switch[end])
+        far_ps = ends_ps + self.paths.latency_ps(self.switch[start], self.switch[end])
         bridge_ps = self.link_latency_ps[self.bridge_link[start]]
         near_ps = np.where(start == end, np.int64(0), bridge_ps)
         if self.scale_up.kind is not None:
@@ -126,18 +126,18 @@ class Routes:
 
 
 def compile_routes(graph: Graph) -> Routes:
-    """Check the map and turn it into tables; what lies inside cards plays no part.
+    """Check the topology and convert it to tables; the inside of cards is ignored.
 
     Raises
     ------
     TopologyError
-        The map breaks a rule, or a card cannot reach another by going up and down once.
+        The topology violates a rule, or a card cannot reach another by going up and down once.
     """
     check_map(graph)
     kinds = {n: d["kind"] for n, d in graph.nodes(data=True) if d["kind"] not in INSIDE_CARD}
     edges = [(s, t, d) for s, t, d in graph.edges(data=True) if s in kinds and t in kinds]
     network = _network(graph, kinds, edges)
-    ways = find_paths(network)
+    paths = find_paths(network)
     cards = network.named(NodeKind.CARD)
     links = [data for _, _, data in edges]
     return Routes(
@@ -151,8 +151,8 @@ def compile_routes(graph: Graph) -> Routes:
         ),
         link_latency_ps=np.array(network.latency_ps, np.int64),
         link_energy_j_per_bit=np.array([link["energy_j_per_bit"] for link in links], np.float64),
-        **_card_columns(network, ways, cards, [link["kind"] for link in links]),
-        ways=ways,
+        **_card_columns(network, paths, cards, [link["kind"] for link in links]),
+        paths=paths,
         scale_up=find_scale_up(network, cards, [link["kind"] for link in links]),
     )
 
@@ -178,7 +178,7 @@ def _network(
 
 
 def _card_columns(
-    network: Network, ways: SwitchPaths, cards: Sequence[str], kinds: Sequence[LinkKind]
+    network: Network, paths: SwitchPaths, cards: Sequence[str], kinds: Sequence[LinkKind]
 ) -> dict[str, Indices]:
     """The columns of Routes that say where each card hangs and by which links."""
     switches = {name: i for i, name in enumerate(network.named(NodeKind.PCIE_SWITCH))}
@@ -189,13 +189,13 @@ def _card_columns(
         bridge, partner = _bridge(network, bridges, card)
         pcie, switch = next(iter(network.steps(card, NodeKind.PCIE_SWITCH)), (-1, ""))
         others = network.steps(switch, NodeKind.PCIE_SWITCH) if switch else []
-        exits = ways.nearest_exits(switches[switch]) if switch else []
+        exits = paths.nearest_exits(switches[switch]) if switch else []
         up = [pcie, *_home_links(network, exits, passed, switch)]
         rows["switch"].append(switches.get(switch, -1))
         rows["pair"].append(min(card, partner))
         rows["bridge_link"].append(bridge)
         rows["inter_switch_link"].append(others[0][0] if others else -1)
-        rows["nic_links"].append([way[-1] for way in exits])
+        rows["nic_links"].append([path[-1] for path in exits])
         rows["up_links"].append(up)
         rows["down_links"].append([network.opposite[link] if link >= 0 else -1 for link in up])
     return {
@@ -228,16 +228,16 @@ def _within(unit: Indices, below: Indices) -> bool:
 def _home_links(
     network: Network, exits: Sequence[LinkIds], passed: Counter[str], switch: str
 ) -> list[int]:
-    """Links to NIC, leaf and spine that a card is given: the next of the equal ones in turn."""
+    """Links to the NIC, leaf and spine of a card: the next of the equally near ones in turn."""
     if not exits:
         return [-1, -1, -1]
-    way = exits[passed[switch] % len(exits)]
+    path = exits[passed[switch] % len(exits)]
     passed[switch] += 1
-    leaf = network.ends[way[-1]]
+    leaf = network.ends[path[-1]]
     spines = network.steps(leaf, NodeKind.SPINE)
     spine = spines[passed[leaf] % len(spines)][0] if spines else -1
     passed[leaf] += 1
-    return [way[-2], way[-1], spine]
+    return [path[-2], path[-1], spine]
 
 
 def _numbered(names: Sequence[str]) -> Indices:

@@ -1,4 +1,4 @@
-"""The strict YAML reader: one document, YAML 1.2, the line of every key, nothing silently lost."""
+"""The strict YAML reader: one document, YAML 1.2, the line of every key, no silent loss."""
 
 import copy
 import re
@@ -33,13 +33,14 @@ class DocumentError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """What a YAML file says, as plain dicts, lists and scalars, and where it says it.
+    """The content of a YAML file as plain dicts, lists and scalars, with line numbers.
 
-    Keys are always text. ``.nan`` and ``.inf`` are kept: who uses the number refuses it.
+    Keys are always text. ``.nan`` and ``.inf`` are accepted here; the code that uses the number
+    refuses it.
     """
 
     name: str
-    """The file's name as the user gave it."""
+    """The file's name as the user wrote it."""
     data: Any
     lines: Mapping[KeyPath, int]
     """Line (from 1) of every key and list item; the empty path is the document itself."""
@@ -92,8 +93,8 @@ def parse_document(text: str, name: str = "<text>") -> Document:
     Raises
     ------
     DocumentError
-        Not YAML, more than one document, a key given twice, a tag, an alias that expands beyond
-        ``MOST_NODES`` or holds itself.
+        Not YAML, more than one document, a duplicate key, a tag, an alias that expands beyond
+        ``MOST_NODES`` or contains itself.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -114,7 +115,7 @@ def parse_document(text: str, name: str = "<text>") -> Document:
 
 
 class _Builder:
-    """Turns the parser's events into plain data; remembers lines and anchors on the way."""
+    """Converts the parser's events to plain data and records lines and anchors."""
 
     def __init__(self, name: str, events: Iterator[Any]) -> None:
         self._name = name
@@ -166,7 +167,7 @@ class _Builder:
             here = (*path, key)
             if key in found:
                 raise self._refusal(
-                    event, f"{key!r} is given twice: first in line {self._lines[here]}"
+                    event, f"{key!r} is a duplicate key: first in line {self._lines[here]}"
                 )
             self._lines[here] = line
             found[key] = None

@@ -18,7 +18,7 @@ def node_records(graph: Graph) -> dict[str, Any]:
 
 
 def edge_records(graph: Graph) -> dict[str, Any]:
-    """``src, dst, kind, bandwidth_bytes_per_s, latency_s, energy_j_per_bit`` of every direction."""
+    """``src, dst, kind, bandwidth_bytes_per_s, latency_s, energy_j_per_bit`` of each direction."""
     edges = [(src, dst, data) for src, dst, data in graph.edges(data=True)]
     return {
         "src": [src for src, _, _ in edges],

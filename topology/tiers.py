@@ -1,4 +1,4 @@
-"""The map as a few rows that people read: its tiers of links, and how far cards are apart."""
+"""A summary of the topology: its tiers of links, and the latencies between cards."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ _FIGURES: Mapping[LinkKind, tuple[str, str]] = {
     LinkKind.ETHERNET: ("server.nic_bandwidth_bytes_per_s", "rack.leaf_latency_s"),
     LinkKind.SPINE: ("pod.spine_oversubscription", "pod.spine_latency_s"),
 }
-"""Where a tier's bandwidth and latency come from."""
+"""Sources of a tier's bandwidth and latency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,24 +44,24 @@ class Tier:
     latency_s: tuple[float, float]
     """Least and most of one leg."""
     bandwidth_confidence: str
-    """Empty for a user's own map."""
+    """Empty for a user's own topology."""
     latency_confidence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Distance:
-    """A typical way between two cards that stand to each other as ``relation`` says."""
+    """A typical path between two cards in this ``relation``."""
 
     relation: str
     example: str
     links: int
     latency_s: float
     bandwidth_bytes_per_s: float
-    """Of the narrowest link on the way."""
+    """Of the narrowest link on the path."""
 
 
 def tiers_of(graph: Graph, hardware: Hardware | None = None) -> list[Tier]:
-    """The tiers of a map from the inside outwards; with hardware also those inside its cards."""
+    """The tiers from the inside outwards; with hardware also those inside its cards."""
     tiers = []
     if hardware is not None and "package.chiplets" in hardware.figures:
         cards = count_nodes(graph).get(NodeKind.CARD, 0)
@@ -105,7 +105,7 @@ def _tier(
 
 
 def distances(routes: Routes) -> list[Distance]:
-    """From the first card to the first one in each relation to it, nearest relation first."""
+    """From the first card to the first card in each relation to it, nearest relation first."""
     found = []
     apart = np.ones(len(routes.card_id), np.bool_)
     groups = (

@@ -1,4 +1,4 @@
-"""A whole map in a YAML file: the user's own nodes and links, read and written.
+"""Reads and writes a topology as a YAML file of nodes and links.
 
 ::
 
@@ -12,8 +12,8 @@
       - {from: s0.c0, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns}
       - {from: s0.c1, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns, energy: 7 pJ/bit}
 
-A node may have ``about``, a few words for pictures. A link is joined both ways alike, unless it
-says ``one_way: true``.
+A node may have ``about``, a short text for pictures. A link is bidirectional unless it has
+``one_way: true``.
 """
 
 import json
@@ -36,18 +36,18 @@ _NODE_KEYS = ("kind", "within", "capacity", "about")
 _LINK_KEYS = ("from", "to", "kind", "bandwidth", "latency", "energy", "one_way")
 _LINK_NEEDS = ("from", "to", "kind", "bandwidth", "latency")
 _LONGEST_S = 1000.0
-"""Of one link; picoseconds of many then stay in int64."""
+"""Of one link; the sum over many then fits an int64 of picoseconds."""
 _NODE_KINDS = tuple(kind.value for kind in NodeKind)
 _LINK_KINDS = tuple(kind.name.lower() for kind in LinkKind)
 
 
 def read_topology(path: str | Path) -> Graph:
-    """Read a user's own map, check it and place it.
+    """Read a user's own topology, check it and place it.
 
     Raises
     ------
     TopologyError
-        What the file says wrongly (every place with its line), or every rule that the map breaks.
+        Every error of the file with its line, or every rule that the topology violates.
     DocumentError
         The file is not one plain YAML document.
     """
@@ -60,12 +60,12 @@ def read_topology(path: str | Path) -> Graph:
 
 
 def is_map(document: Document) -> bool:
-    """Whether a YAML file holds a map (nodes and links) rather than hardware figures."""
+    """Whether a YAML file is a topology (nodes and links) rather than hardware figures."""
     return isinstance(document.data, dict) and bool({"nodes", "links"} & set(document.data))
 
 
 def write_map(graph: Graph) -> str:
-    """A map as the YAML that ``read_topology`` reads; each direction of a link on its own."""
+    """A topology as the YAML that ``read_topology`` reads; each direction of a link separately."""
     lines = [f"name: {json.dumps(graph.name or 'map')}", "nodes:"]
     for name, data in graph.nodes(data=True):
         fields = [f"kind: {data['kind']}"]
@@ -138,7 +138,7 @@ def _laid(graph: Graph, inputs: Any, nodes: dict[str, Any]) -> Iterator[str]:
     paths = [(source, target)] if inputs.get("one_way") else [(source, target), (target, source)]
     for start, end in paths:
         if graph.has_edge(start, end):
-            yield f"{start}>{end} is given twice"
+            yield f"{start}>{end} is listed twice"
         graph.add_edge(start, end, **link.attributes())
 
 

@@ -12,7 +12,7 @@ Graph: TypeAlias = "nx.DiGraph[str]"
 
 
 class TopologyError(ValueError):
-    """A map or a hardware file that says something impossible; names every breach."""
+    """An invalid topology or hardware file; names every violation."""
 
     exit_code: ClassVar[int] = 2
 
@@ -31,9 +31,9 @@ class NodeKind(StrEnum):
     NVSWITCH = "nvswitch"
     """Joins the cards of a scale-up network all to all; several chips are drawn as one."""
     PACKAGE = "package"
-    """Holds chiplets; its capacity is what all D2D links of the package carry together."""
+    """Holds chiplets; its capacity is the total of all D2D links of the package."""
     BRIDGE = "bridge"
-    """Holds two bridged cards; its capacity is what the bridge carries both ways together."""
+    """Holds two bridged cards; its capacity is the bridge's total of both directions."""
     SERVER = "server"
     RACK = "rack"
     QUAD = "quad"
@@ -58,7 +58,7 @@ class LinkKind(IntEnum):
     PACKAGE = 2
     """Package to package on a card (between one chiplet of each)."""
     PORT = 3
-    """Chiplet to the edge of its card: no time of its own, published latencies contain it."""
+    """Chiplet to the edge of its card: no time, since published latencies contain it."""
     BRIDGE = 4
     """Card to card of a pair (DMX Bridge)."""
     PCIE = 5
@@ -78,7 +78,7 @@ class LinkKind(IntEnum):
 
     @property
     def label(self) -> str:
-        """As people call it."""
+        """Name for output."""
         return _LABELS[self]
 
 

@@ -48,5 +48,5 @@ def to_si(value: float, unit: str) -> float:
 
 
 def from_si(value: float, unit: str) -> float:
-    """An SI value as the datasheet's unit shows it."""
+    """An SI value in the datasheet's unit."""
     return float(Decimal(repr(value)) / UNITS[unit].factor)

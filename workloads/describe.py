@@ -1,4 +1,4 @@
-"""What a trace is like, in a few numbers."""
+"""Summary statistics of a trace."""
 
 import numpy as np
 
@@ -15,7 +15,7 @@ def describe(requests: Requests) -> dict[str, float | int | None]:
 
     ``interarrival_cv`` is the standard deviation of the gaps between arrivals over their mean: 1
     for Poisson, more for bursts. ``dispersion_per_minute`` is the variance of the arrivals per
-    whole minute over their mean, 1 for Poisson too; it sees slow swings that the first does not.
+    whole minute over their mean, 1 for Poisson too; it detects slow swings that the first does not.
     ``peak_rate_per_minute`` counts the busiest of the minutes that begin with the first arrival.
     ``ideal_prefix_hit_rate`` is the share of the trace's prompt blocks that came before with all
     blocks in front of them: what an endless cache would find. What a trace cannot tell is None:
@@ -37,9 +37,9 @@ def describe(requests: Requests) -> dict[str, float | int | None]:
 
 
 def ideal_prefix_hit_rate(requests: Requests) -> float | None:
-    """Give the share of prompt blocks, partial ones included, that an earlier prompt had.
+    """Return the share of prompt blocks, partial ones included, that an earlier prompt had.
 
-    A block is had again only where all blocks before it are, too.
+    A block hits only if all blocks before it hit.
     """
     offsets, ids = requests.hash_offsets, requests.hash_ids
     if offsets is None or ids is None or not len(ids):
@@ -69,7 +69,7 @@ def _rates(arrival_ps: Integers) -> dict[str, float | int | None]:
 
 
 def _dispersion(minutes: Integers, whole: int) -> float | None:
-    """Give variance over mean of counts in ``whole`` minutes, silent ones included."""
+    """Return variance over mean of counts in ``whole`` minutes, empty ones included."""
     counts = np.unique(minutes[minutes < whole], return_counts=True)[1].astype(np.float64)
     if whole < 2:
         return None

@@ -1,4 +1,4 @@
-"""Parallelism: cards per replica, and the shard of each tensor on each card.
+"""Parallelism: ranks per replica, and the shard of each tensor on each rank.
 
 A replica is a pipeline of stages; a stage is one tensor group of cards (each of eight chiplets).
 Ranks of a replica run stage by stage: ``rank = stage * tensor_parallel_size + position``. Expert
@@ -16,23 +16,23 @@ from workloads.model.tensors import BLOCK
 
 
 class PlanError(ValueError):
-    """A plan that its model cannot be cut by; names every breach."""
+    """A plan that does not divide its model; names every violation."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How many cards do what together."""
+    """Sizes of the parallel groups."""
 
     tensor_parallel_size: int = 1
-    """Cards that share every layer of a stage."""
+    """Ranks of a tensor group; they share every layer of a stage."""
     pipeline_parallel_size: int = 1
     """Stages, each with a run of layers."""
     expert_parallel_size: int = 1
     """Subgroups of a tensor group that each hold whole experts."""
     replicas: int = 1
-    """Equal copies of all that (data parallelism)."""
+    """Replicas (data parallelism)."""
 
     def __post_init__(self) -> None:
         breaches = [
@@ -43,7 +43,7 @@ class Plan:
         if not breaches and self.tensor_parallel_size % self.expert_parallel_size:
             breaches.append(
                 f"expert_parallel_size {self.expert_parallel_size} does not divide "
-                f"tensor_parallel_size {self.tensor_parallel_size}, inside which it lives"
+                f"tensor_parallel_size {self.tensor_parallel_size}, of which it is a part"
             )
         if breaches:
             raise PlanError("; ".join(breaches))
@@ -58,25 +58,25 @@ class Plan:
 
     @property
     def cards_per_expert(self) -> int:
-        """Cards of a subgroup, over which each of its experts is sliced."""
+        """Ranks of a subgroup, over which each of its experts is sliced."""
         return self.tensor_parallel_size // self.expert_parallel_size
 
 
 def check_plan(plan: Plan, model: Model) -> None:
-    """Refuse a plan by which ``model`` cannot be cut, naming every breach at once.
+    """Refuse a plan that does not divide ``model``, and name every violation.
 
-    Widths need not divide: they are cut in blocks, and a card beyond the blocks idles.
+    Widths need not divide: they are cut in blocks, and a rank beyond the blocks is idle.
     """
     breaches = list(dict.fromkeys(_breaches(plan, model)))
     if breaches:
-        raise PlanError(f"{model.name} cannot be cut by this plan: " + "; ".join(breaches))
+        raise PlanError(f"{model.name} cannot be divided by this plan: " + "; ".join(breaches))
 
 
 def stage_layers(plan: Plan, model: Model) -> tuple[range, ...]:
     """Layers of each stage: even, the remainder from the last but one stage backward.
 
     The last stage also carries the head and the first the embedding, so they take an extra layer
-    last of all (vLLM splits the same way).
+    last (as in vLLM).
     """
     stages, layers = plan.pipeline_parallel_size, len(model.layers)
     if stages > layers:
@@ -88,7 +88,7 @@ def stage_layers(plan: Plan, model: Model) -> tuple[range, ...]:
 
 
 def cut(length: int, parts: int, unit: int = BLOCK) -> tuple[range, ...]:
-    """Share ``length`` out over ``parts`` in whole units, the first parts taking the remainder.
+    """Divide ``length`` over ``parts`` in whole units; the first parts take the remainder.
 
     Only the last unit may be short. Parts beyond the units are empty.
 
@@ -102,10 +102,10 @@ def cut(length: int, parts: int, unit: int = BLOCK) -> tuple[range, ...]:
 
 
 def kv_heads_of(plan: Plan, attention: Attention, position: int) -> range:
-    """KV heads that the card at ``position`` of a tensor group keeps.
+    """KV heads of the rank at ``position`` of a tensor group.
 
-    Fewer heads than cards are replicated: neighbours keep the same head. MLA's latent, one for
-    all heads, is kept by every card.
+    Fewer heads than ranks are replicated: neighbours hold the same head. Every rank holds MLA's
+    latent, one for all heads.
     """
     cards = plan.tensor_parallel_size
     heads = 1 if attention.kind == "mla" else attention.kv_heads

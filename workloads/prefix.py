@@ -12,11 +12,11 @@ START = -1
 
 
 def block_keys(requests: Requests, block_size: int) -> tuple[Integers, Integers, int]:
-    """Name the full KV blocks of every prompt so that equal name means equal prefix.
+    """Return keys of the full KV blocks of every prompt: equal keys mean equal prefixes.
 
     Returns (offsets [n + 1], keys [m], key_count): request i's keys are
     ``keys[offsets[i] : offsets[i + 1]]``, one for each of its ``prompt // block_size`` full blocks.
-    All lie in 0..key_count-1 and each of those is used. A trace without ids gives no keys.
+    Keys are 0..key_count-1, and each is used. A trace without ids gives no keys.
 
     The trace's blocks (g tokens) and the KV blocks (b tokens) need not be equal, but one must
     divide the other, else TraceError. With g >= b a KV block is a piece of a trace block; with
@@ -49,10 +49,10 @@ def block_keys(requests: Requests, block_size: int) -> tuple[Integers, Integers,
 
 
 def chain(offsets: Integers, ids: Integers) -> Integers:
-    """Rename ids so that equal name means equal content of this and all blocks before it.
+    """Renumber ids so that equal ids mean equal content of this and all previous blocks.
 
-    Most traces hash like that already (an id has the same predecessor wherever it stands), and then
-    this only makes the names dense. Else the names are built block by block.
+    In most traces this holds already (an id always has the same predecessor), and the ids are only
+    made dense. Otherwise they are built block by block.
     """
     if not len(ids):
         return ids
@@ -68,7 +68,7 @@ def chain(offsets: Integers, ids: Integers) -> Integers:
 
 
 def _chain_by_depth(offsets: Integers, ids: Integers) -> Integers:
-    """Name (name of the block before, id) pairs, for all first blocks, all second ones, and on."""
+    """Number (number of the previous block, id) pairs: all first blocks, then all second ones."""
     counts = np.diff(offsets)
     names = np.empty_like(ids)
     span = int(ids.max()) + 1
@@ -83,7 +83,7 @@ def _chain_by_depth(offsets: Integers, ids: Integers) -> Integers:
 
 
 def _dense(keys: Integers) -> tuple[Integers, int]:
-    """Close the gaps in non-negative keys, in time that grows with their number only."""
+    """Close the gaps in non-negative keys, in linear time."""
     if not len(keys):
         return keys, 0
     used = np.zeros(int(keys.max()) + 1, dtype=np.bool_)
@@ -94,7 +94,7 @@ def _dense(keys: Integers) -> tuple[Integers, int]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SharedPrefix:
-    """How synthetic prompts begin alike: one common start, and chats that go on.
+    """Shared prefixes of synthetic prompts: one common prefix, and continued chats.
 
     Every prompt begins with the same ``common_blocks`` blocks. With probability ``followup`` a
     prompt continues an earlier one: of ``choice`` prompts drawn from the last ``memory`` it takes

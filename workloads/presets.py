@@ -22,11 +22,11 @@ _LEVELS = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.98, 0.99, 0.995, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preset:
-    """All that ``generate`` needs but a seed, and where it comes from."""
+    """All arguments of ``generate`` except the seed, and their source."""
 
     source: str
     requests: int
-    """As many as the trace has."""
+    """Number of requests of the trace."""
     arrivals: Arrivals
     prompt_tokens: Lengths
     output_tokens: Lengths
@@ -78,7 +78,7 @@ _AZURE_CODE_2023 = Preset(
     output_tokens=_quantiles(6, 6, 6, 7, 9, 13, 24, 55, 90, 171, 251, 359, 825, 1899),
 )
 
-# Arrivals stand on ticks of three seconds, an artefact, so burstiness is fitted to the minutes
+# Arrivals are on ticks of three seconds, an artefact, so burstiness is fitted to the minutes
 # instead: their index of dispersion is 2.9, and that of long counts of gamma gaps 1 / burstiness.
 # The chats are tuned to the ideal hit rate of 36.6 %; in the trace 39 % of the prompts continue an
 # earlier one, and those are longer than the rest, which independent lengths do not show.
@@ -114,7 +114,7 @@ def get_preset(name: str) -> Preset:
 
 
 def generate_preset(name: str, rng: np.random.Generator, requests: int | None = None) -> Requests:
-    """Draw from a preset, as many requests as its trace has unless told otherwise."""
+    """Draw from a preset, by default as many requests as its trace has."""
     preset = get_preset(name)
     return generate(
         preset.requests if requests is None else requests,

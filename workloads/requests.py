@@ -1,4 +1,4 @@
-"""Requests as columns: what every trace reader and generator gives and every engine takes."""
+"""Requests as columns: the output of trace readers and generators, the input of engines."""
 
 import hashlib
 from dataclasses import dataclass
@@ -10,11 +10,11 @@ import numpy.typing as npt
 from corsair_common.units import Integers
 
 MOST_TOKENS = 2**40
-"""Of a prompt or an output: no model reads as much, and sums stay far inside int64."""
+"""Of a prompt or an output: beyond every model, while sums stay far inside int64."""
 
 
 class TraceError(ValueError):
-    """A trace, or the wish for one, that is wrong: says what was found, where, and what may be."""
+    """An invalid trace or request for one; names what was found, where, and what is allowed."""
 
     exit_code: ClassVar[int] = 2
 
@@ -74,17 +74,17 @@ class Requests:
     prompt_tokens: Integers
     output_tokens: Integers
     hash_offsets: Integers | None = None
-    """[n + 1] where each request's ids begin in ``hash_ids``; None where the trace has no ids."""
+    """[n + 1] start of each request's ids in ``hash_ids``; None if the trace has no ids."""
     hash_ids: Integers | None = None
     """One id per started block of ``hash_block_tokens`` prompt tokens."""
     hash_block_tokens: int = 0
-    """Tokens that one id stands for; 0 where there are none."""
+    """Tokens per id; 0 without ids."""
     skipped: int = 0
     """Rows of the file that had no prompt or output tokens (failed requests) and are left out."""
     reordered: int = 0
-    """Rows of the file that stood after a later one; the sort that mends it is stable."""
+    """Rows of the file that followed a later one; they are sorted stably."""
     notes: tuple[str, ...] = ()
-    """What looks wrong, or was moved, in the file; sentences for a person."""
+    """Notes about suspicious or changed values of the file."""
 
     def __post_init__(self) -> None:
         for name in ("arrival_ps", "prompt_tokens", "output_tokens", "hash_offsets", "hash_ids"):
@@ -101,8 +101,7 @@ class Requests:
     def digest(self) -> str:
         """SHA-256 of the content: the same for equal columns on any machine, in 64 hex digits.
 
-        Notes and counts of what the file lost on the way (``skipped``, ``reordered``) are not
-        content.
+        Notes and counts of dropped or moved rows (``skipped``, ``reordered``) are not content.
         """
         sha = hashlib.sha256(f"requests {len(self)} {self.hash_block_tokens}".encode())
         for array in (
@@ -169,9 +168,9 @@ def _check_ids(requests: Requests) -> None:
 
 
 def ids_fit(counts: Integers, prompt_tokens: Integers, block_tokens: int) -> npt.NDArray[np.bool_]:
-    """Say of each request whether its number of ids covers its prompt.
+    """Return for each request whether its ids cover its prompt.
 
-    Traces differ in whether a partial last block has an id: both ways are right.
+    A partial last block may have an id or not; traces differ.
     """
     full = prompt_tokens // block_tokens
     return (counts >= full) & (counts <= -(-prompt_tokens // block_tokens))

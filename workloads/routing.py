@@ -1,4 +1,4 @@
-"""Mixture-of-experts routing: which experts a batch wakes, and how loaded the hottest rank is.
+"""Mixture-of-experts routing: active experts of a batch, and load of the hottest rank.
 
 Every count 0..max_tokens is enumerated, none interpolated: a draw routes max_tokens tokens one
 after another, and the first m of them are the batch of m. So the load of the busiest rank never
@@ -18,7 +18,7 @@ DRAWS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """How tokens find experts."""
+    """Parameters of the routing of tokens to experts."""
 
     experts: int
     top_k: int
@@ -26,7 +26,7 @@ class Routing:
     """Expert-parallel ranks, each with as many neighbouring experts."""
     max_tokens: int
     ridge: int
-    """Vectors that hide the loading of the next tile: a tile with fewer still takes as long."""
+    """Vectors that overlap with the loading of the next tile: a tile with fewer takes as long."""
     skew: float = 0.0
     """Exponent of a Zipf law over experts in a random order; 0 is uniform."""
     seed: int = 0
@@ -58,10 +58,10 @@ def expert_table(routing: Routing) -> ExpertTable:
 
 
 def cold_experts(routing: Routing, hot: Integers, tokens: Integers) -> Integers:
-    """[hot, tokens] experts awake beside each rank's ``hot`` most popular ones; the worst rank.
+    """[hot, tokens] active experts besides each rank's ``hot`` most popular ones; the worst rank.
 
-    Means over the draws, rounded half-even, for these numbers of hot experts and of tokens: what a
-    batch needs of experts that do not stay at hand. Never more with more hot ones.
+    Means over the draws, rounded half-even, for these numbers of hot experts and of tokens: the
+    experts of a batch that are not resident. The number never rises with more hot experts.
     """
     rng = np.random.default_rng(np.random.SeedSequence([routing.seed, 0x4D6F45]))
     per_rank = -(-routing.experts // routing.ranks)
@@ -97,7 +97,7 @@ def cold_table(routing: Routing, hot: int) -> Integers:
 def _choices(routing: Routing, rng: np.random.Generator) -> tuple[Integers, Floats]:
     """[token, top_k] distinct experts of each token: the top of log weight + Gumbel noise.
 
-    And [expert] its place in the order of popularity, from 1.
+    And [expert] its rank in popularity, from 1.
     """
     rank: Floats = rng.permutation(routing.experts).astype(np.float64) + 1.0
     noise = rng.gumbel(size=(routing.max_tokens, routing.experts))

@@ -2,7 +2,7 @@
 
 A table of client rates by window of ten minutes (columns model, client, t_start_s, rate_rps,
 family, param0, param1) and an archive of ``chunk-<client>-dataset.json`` files with the lengths
-of each client by window. All rates are scaled alike to the total that is wanted.
+of each client by window. All rates are scaled by one factor to the requested total.
 """
 
 import ast
@@ -34,7 +34,7 @@ def generate_servegen(
     """Draw the first ``duration_s`` of a model's clients at a mean of ``rate_per_s`` in all.
 
     A window of a client has a Poisson number of requests; their gaps have the client's fitted
-    shape. Time beyond what was measured repeats it from the start.
+    shape. Time beyond the measurement repeats it from the start.
     """
     if not (0 < rate_per_s < np.inf and 0 < duration_s < np.inf):
         raise TraceError(f"rate and duration must be positive, got {rate_per_s} and {duration_s}")
@@ -86,7 +86,7 @@ def _windows(path: Path, model: str) -> list[dict[str, Any]]:
 
 
 def _times(row: dict[str, Any], count: int, rng: np.random.Generator) -> Any:
-    """Give ``count`` times in [0, 1): gaps of the fitted shape, stretched to fill the window."""
+    """Return ``count`` times in [0, 1): gaps of the fitted shape, stretched to fill the window."""
     shape = row["param0"]  # the scale is not needed: the count gives the rate
     if row["family"] == "Weibull":  # ServeGen's fits: shape, then scale
         gaps = rng.weibull(shape, count + 1)

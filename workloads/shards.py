@@ -1,4 +1,4 @@
-"""Tensor shards: of one tensor on one card, or of a whole replica as columns."""
+"""Tensor shards: of one tensor on one rank, or of a whole replica as columns."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from workloads.plan import Plan, check_plan, cut, stage_layers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slice:
-    """What one card holds of a tensor: which matrices, and which rows and columns of each."""
+    """One rank's shard of a tensor: its matrices, and the rows and columns of each."""
 
     count: range
     k: range
@@ -25,10 +25,10 @@ class Slice:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slices:
-    """One row for each tensor and each rank of a replica that holds some of it; ends excluded."""
+    """One row per tensor and rank with a shard of it, over a replica; ends excluded."""
 
     tensors: tuple[Tensor, ...]
-    """What the column ``tensor`` counts."""
+    """Names of the tensors that the column ``tensor`` indexes."""
     rank: Integers
     """``stage * tensor_parallel_size + position``"""
     tensor: Integers
@@ -48,10 +48,10 @@ class Slices:
 
 
 def tensor_slice(tensor: Tensor, plan: Plan, position: int) -> Slice:
-    """Return what the card at ``position`` of a tensor group holds of ``tensor``.
+    """Return the shard of ``tensor`` at ``position`` of a tensor group.
 
-    Experts go to subgroups as wholes and are then sliced over the subgroup's cards; a row-split
-    tensor's bias and whatever is ``replicated`` is held by every card.
+    Whole experts are assigned to subgroups and then sliced over the subgroup's ranks; every rank
+    holds a row-split tensor's bias and ``replicated`` tensors.
     """
     parts = plan.tensor_parallel_size
     count, k, n = range(tensor.count), range(tensor.k), range(tensor.n)
@@ -82,9 +82,9 @@ def stage_tensors(model: Model, plan: Plan) -> tuple[tuple[Tensor, ...], ...]:
 
 
 def outer_tensors(model: Model, plan: Plan) -> list[tuple[Tensor, ...]]:
-    """Those of each stage that belong to no layer.
+    """Tensors of each stage outside the layers.
 
-    A tied head is the embedding: where the last stage is not the first, both hold the table.
+    A tied head is the embedding: if the last stage is not the first, both hold the table.
     """
     embedding, *tail = model.outer_tensors()
     stages: list[tuple[Tensor, ...]] = [()] * plan.pipeline_parallel_size
@@ -96,9 +96,9 @@ def outer_tensors(model: Model, plan: Plan) -> list[tuple[Tensor, ...]]:
 
 
 def slices(model: Model, plan: Plan) -> Slices:
-    """Return what every rank of one replica holds; other replicas hold the same.
+    """Return the shards of every rank of one replica; other replicas are equal.
 
-    Raises PlanError where the plan cannot cut the model.
+    Raises PlanError if the plan does not divide the model.
     """
     check_plan(plan, model)
     tensors = model.tensors()

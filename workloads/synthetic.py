@@ -1,7 +1,7 @@
-"""Request traffic from chance: arrivals and lengths, each a small value that draws itself.
+"""Synthetic requests: distributions of arrivals and lengths.
 
 All randomness comes from the generator that is passed in. It is split once, so that arrivals,
-prompts and outputs do not disturb one another: another arrival process meets the same requests.
+prompts and outputs are independent: another arrival process gets the same requests.
 """
 
 import math
@@ -18,7 +18,7 @@ _LAST_PS = 9.2e18  # int64 picoseconds end here, after 106 days
 
 
 class Arrivals(Protocol):
-    """When requests come."""
+    """Arrival process."""
 
     def draw_ps(self, requests: int, rng: np.random.Generator) -> Floats:
         """Give ``requests`` times in picoseconds, non-decreasing, not yet rounded."""
@@ -68,7 +68,7 @@ class Gamma:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constant:
-    """A metronome: request i comes at i / rate."""
+    """Constant arrivals: request i arrives at i / rate."""
 
     rate_per_s: float
 
@@ -81,7 +81,7 @@ class Constant:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Closed:
-    """A closed loop: each of ``concurrency`` users sends on when answered, so no time is given."""
+    """A closed loop: each of ``concurrency`` users sends its next request on completion."""
 
     concurrency: int
 
@@ -180,7 +180,7 @@ class Empirical:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantiles:
-    """A distribution given by its quantiles, geometric between neighbouring ones.
+    """A distribution defined by quantiles, geometric between neighbouring ones.
 
     ``values[i]`` is the quantile at ``levels[i]``; levels rise from 0 to 1, values are positive.
     """

@@ -1,7 +1,8 @@
-"""Request traces: any known file becomes columns, cut and scaled on request; columns become a file.
+"""Reads request traces of any known format as columns, with cutting and scaling; writes our
+Parquet.
 
 A file whose rows are not in order of time is sorted; rows of equal time keep their order, and
-``Requests.reordered`` counts those that stood too late.
+``Requests.reordered`` counts the moved ones.
 """
 
 import difflib
@@ -46,8 +47,8 @@ def read_trace(  # noqa: PLR0913 - each is an option
 
     The part is cut out in the trace's own time and ``start_s`` becomes time zero; then the first
     ``limit`` requests are kept; then times are divided by ``rate_scale`` (2 is twice the rate).
-    A trace whose clock runs beyond what a run holds begins at its first kept request instead.
-    ``options`` says of the file what it cannot say itself. ``lengths_only`` allows a file with no
+    A trace whose clock exceeds a run's limit begins at its first selected request instead.
+    ``options`` supplies what the file does not contain. ``lengths_only`` allows a file with no
     arrivals, whose requests then all arrive at 0. ``parse`` replaces reading the whole
     file, for callers that keep its rows.
     Raises TraceError with file, line and column for anything wrong in the file.
@@ -82,7 +83,7 @@ def read_trace(  # noqa: PLR0913 - each is an option
 
 
 def write_trace(requests: Requests, path: str | Path) -> None:
-    """Write our own Parquet: whole or not at all, over whatever stood there."""
+    """Write our own Parquet atomically and replace an old file."""
     from workloads.readers.parquet import write_parquet
 
     try:
@@ -93,8 +94,8 @@ def write_trace(requests: Requests, path: str | Path) -> None:
 
 
 def detect_format(path: str | Path, options: ReadOptions = _AS_IT_IS) -> str:
-    """Tell a file's format from its content: Parquet's magic, the keys of the first object or the
-    header line. Of several that would do, the one with the most of its own columns present wins.
+    """Detect a file's format from its content: Parquet's magic, the keys of the first object or the
+    header line. Of several matches, the one with most of its own columns present is used.
     """
     form = detect_form(Path(path), options)
     return "parquet" if form is None else form.name
@@ -168,7 +169,7 @@ def _exact(name: str, value: float, *, positive: bool = False) -> Fraction:
 def _cut(
     path: Path, rows: Rows, order: Integers, start_s: float, duration_s: float | None
 ) -> tuple[Integers, int]:
-    """Keep of the sorted order what arrives in the wanted stretch; say at which tick it starts."""
+    """Select the requests of the time range, in order; also return its first tick."""
     ticks = rows.ticks[order]
     start = _exact("start_s", start_s) * rows.ticks_per_s
     low, high = math.ceil(start), int(ticks[-1]) + 1
@@ -180,14 +181,14 @@ def _cut(
         until = "its end" if duration_s is None else f"{start_s + duration_s} s"
         first, last = (float(tick) / rows.ticks_per_s for tick in (ticks[0], ticks[-1]))
         raise TraceError(
-            f"{path}: no request arrives between {start_s} s and {until}; the trace's first comes "
+            f"{path}: no request arrives between {start_s} s and {until}; its first request is "
             f"at {first:.6g} s, its last at {last:.6g} s"
         )
     return kept, round(start)
 
 
 def _within_clock(kept: Rows, start: int, rate: Fraction) -> tuple[int, tuple[str, ...]]:
-    """Start at the first kept request where the clock, but not the span, is too long for a run."""
+    """Start at the first selected request if the clock, but not the span, is too long for a run."""
     first, last = int(kept.ticks[0]), int(kept.ticks[-1])
     most = Fraction(_INT64_MAX, _PS_PER_S) * kept.ticks_per_s * rate
     if last - start < most or last - first >= most:

@@ -82,7 +82,10 @@ class RayEngine:
     def card_parts(self, machine: Machine, outcome: Outcome) -> Iterator[Columns]:
         """One part per card, in card order, from the card's own actor."""
         actor_group, pool = self._actor_group, machine.fit.pool
-        calls = (actor_group.do(actor, "columns", pool) for actor in range(len(actor_group)))
+        bounds = machine.prices.bounds
+        calls = (
+            actor_group.do(actor, "columns", pool, bounds) for actor in range(len(actor_group))
+        )
         answers = enumerate(actor_group.in_order(calls))
         current, columns = next(answers)
 
@@ -92,7 +95,7 @@ class RayEngine:
                 current, columns = next(answers)
             place = (card.replica, card.stage)
             if place not in columns:  # its actor was lost, but what it has booked is here
-                columns[place] = rank_columns(outcome.bins, *place, pool)
+                columns[place] = rank_columns(outcome.bins, place, pool, bounds)
             own: Columns = columns[place]
             return own
 

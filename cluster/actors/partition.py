@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import numpy as np
 
@@ -79,11 +80,12 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
     compiled a second time; these are not.
     """
     classes, numbers = np.unique(prices.stage_class[replicas], return_inverse=True)
-    whole = ("stage_class", "return_ps", "kinds", "bounds", "far_bound", "ahead", "host_ps")
-    per_class = {
-        field.name: getattr(prices, field.name)[classes]
-        for field in fields(prices)
-        if field.name not in whole
+    own = ("stage_class", "return_ps", "kinds")
+    every = {field.name: getattr(prices, field.name) for field in fields(prices)}
+    per_class: dict[str, Any] = {
+        name: column[classes]
+        for name, column in every.items()
+        if isinstance(column, np.ndarray) and name not in own
     }
     return replace(
         prices,

@@ -203,15 +203,16 @@ class WorkerState:
             ledger.close(end_ps)
         return [_stage_bins(*self._bins_of(place), place[1]) for place in places]
 
-    def columns(self, pool: tuple[int, int]) -> dict[Place, Columns]:
+    def columns(self, pool: tuple[int, int], bounds: tuple[str, ...]) -> dict[Place, Columns]:
         """Columns of the table ``cards`` for each stage here: equal cards, equal columns.
 
         None of stages whose accounts are lost.
         """
         return {
-            place: rank_columns(*self._bins_of(place), place[1], pool)
+            place: rank_columns(bins, (replica, place[1]), pool, bounds)
             for place in sorted(self.places)
             if place[0] in self._part_of
+            for bins, replica in [self._bins_of(place)]
         }
 
     def _bins_of(self, place: Place) -> tuple[Bins, int]:

@@ -28,6 +28,7 @@ from cluster.scenario.resolve import ResolvedReplay, resolve
 from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.serving.tables import energy_measured
+from results.devices import Device, described
 from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
 
 class ReplayEngine(Protocol):
-    """Who carries a replay out; the results are the same to the bit."""
+    """Engine of a replay; results are bit-identical."""
 
     def assemble(self, resolved: ResolvedReplay) -> ReplayMachine: ...
 
@@ -49,7 +50,7 @@ class ReplayEngine(Protocol):
 
 
 class LocalReplayEngine:
-    """Everything in this process."""
+    """The engine in this process."""
 
     assemble = staticmethod(assemble_replay)
     execute = staticmethod(run_replay)
@@ -66,10 +67,10 @@ class ReplayRun(SavedRun):
     outcome: ReplayOutcome
     measures: Measures
     summary: dict[str, Any]
-    """As the table ``replay`` has it; nested under ``critical_share``."""
+    """The columns of the table ``replay``; nested under ``critical_share``."""
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
-    """Where the run lies, once saved."""
+    """Folder of the run, once saved."""
 
     @property
     def steps(self) -> Columns:
@@ -88,8 +89,13 @@ class ReplayRun(SavedRun):
 
     @property
     def stage_bubbles(self) -> list[float]:
-        """Part of the run that each pipeline stage is idle; empty where there are no stages."""
+        """Fraction of the run in which each pipeline stage is idle; empty without stages."""
         return stage_bubbles(self.machine, self.outcome, self.measures)
+
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        return _device(self.machine)
 
     def parts(self, engine: ReplayEngine | None = None) -> Parts:
         """Every part of every table."""
@@ -203,12 +209,13 @@ def replay_trace(
             runner,
             resolved,
             out,
+            _device,
             lambda machine, _: _run(resolved, machine, started, runner, observer),
         )
 
 
 def replay_resolved(resolved: ResolvedReplay, *, observer: Observer | None = None) -> ReplayRun:
-    """Replay an operation trace that is already opened, in this process."""
+    """Replay a resolved operation trace, in this process."""
     started, engine = datetime.now(UTC), LocalReplayEngine()
     return _run(resolved, engine.assemble(resolved), started, engine, observer)
 
@@ -239,11 +246,16 @@ def _run(
     )
 
 
+def _device(machine: ReplayMachine) -> Device:
+    """What the tables of a replay on this machine have columns of."""
+    return described(machine.work.bounds, machine.energy.parts if machine.energy else None)
+
+
 def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
-    """Keys of energy; None where the trace does not say what was computed."""
+    """Keys of energy; None if the trace has no operation counts."""
     energy = machine.energy
     if energy is None:
-        return {"clock_hz": None, **energy_side(None, None)}
+        return {"clock_hz": None, **energy_side(None, None, _device(machine).part_names)}
     spent = spent_by_ranks(
         energy.ranks_j,
         energy.parts,
@@ -252,4 +264,7 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
         end_ps=outcome.replayed.makespan_ps,
     )
     measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
-    return {"clock_hz": energy.clock_hz, **energy_side(measured, energy.tokens or None)}
+    return {
+        "clock_hz": energy.clock_hz,
+        **energy_side(measured, energy.tokens or None, energy.parts),
+    }

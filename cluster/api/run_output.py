@@ -1,4 +1,4 @@
-"""What ``simulate`` and ``replay_trace`` share: choosing the engine and writing the run."""
+"""Common parts of ``simulate`` and ``replay_trace``: choice of engine and output of the run."""
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,6 +14,7 @@ from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from results import display
 from results.default_dirs import RUNS
+from results.devices import Device
 from topology.catalog import Hardware
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class EngineNameError(ValueError):
-    """There is no such engine; says which there are."""
+    """Unknown engine; names the known ones."""
 
     exit_code: ClassVar[int] = 2
 
@@ -54,6 +55,11 @@ class SavedRun:
         """Twelve letters and digits: the same content has the same id on any machine."""
         return self.resolved.run_id
 
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        raise NotImplementedError
+
     def parts(self, engine: Any = None) -> "Parts":
         """Every part of every table, from the engine that has run it (None: in this process)."""
         raise NotImplementedError
@@ -63,7 +69,7 @@ class SavedRun:
 
         The step log is not kept in memory: to store steps, pass ``out`` to ``simulate``.
         """
-        with run_writer(root, self.run_id) as writer:
+        with run_writer(root, self.run_id, self.device) as writer:
             return commit(writer, self.resolved, self.times, self.parts())
 
 
@@ -73,7 +79,7 @@ Parts: TypeAlias = Iterator[tuple[str, Any]]
 
 
 class RunRequest(Protocol):
-    """A scenario with everything that its names stood for."""
+    """A scenario with its names resolved."""
 
     @property
     def scenario(self) -> Scenario: ...
@@ -98,7 +104,7 @@ def opened(
     ray_address: str | None,
     notice: Callable[[str], None],
 ) -> Iterator[Any]:
-    """Open the engine of that name, one of these two; what it hires on a Ray is let go at the end.
+    """Open the engine of that name, one of these two; its Ray actors are released at the end.
 
     Raises
     ------
@@ -118,23 +124,29 @@ def carried_out(
     engine: Any,
     resolved: RunRequest,
     out: str | Path | None,
+    device_of: Callable[[Any], Device],
     run: Callable[[Any, "RunWriter | None"], SomeRun],
 ) -> SomeRun:
-    """Assemble the machine, ``run`` on it, and write the run under ``out`` where that is given."""
+    """Assemble the machine, ``run`` on it, and write the run under ``out`` where that is given.
+
+    ``device_of`` says of a machine what the tables have columns of.
+    """
     machine = engine.assemble(resolved)
     if out is None:
         return run(machine, None)
-    with run_writer(out, resolved.run_id) as writer:  # not before there is a run to write
+    device = device_of(machine)  # and no folder before there is a run to write
+    with run_writer(out, resolved.run_id, device) as writer:
         done = run(machine, writer)
         folder = commit(writer, resolved, done.times, done.parts(engine))
         return replace(done, run_dir=folder)  # type: ignore[type-var]
 
 
-def run_writer(root: str | Path, run_id: str) -> "RunWriter":
-    """Begin the folder of a run; only who keeps a run imports what writes it."""
+def run_writer(root: str | Path, run_id: str, device: Device) -> "RunWriter":
+    """Begin the folder of a run on a device; only who keeps a run imports what writes it."""
+    from results.schema import run_tables
     from results.store import RunWriter
 
-    return RunWriter(Path(root), run_id)
+    return RunWriter(Path(root), run_id, run_tables(device))
 
 
 def commit(
@@ -143,7 +155,7 @@ def commit(
     times: tuple[datetime, datetime],
     parts: Iterable[tuple[str, Any]],
 ) -> Path:
-    """Hand the parts of all tables to the writer; the run appears when the last is whole."""
+    """Pass the parts of all tables to the writer; the run is committed after the last."""
     from results.provenance import manifest
 
     for table, columns in parts:

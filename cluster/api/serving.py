@@ -1,6 +1,6 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,6 +26,7 @@ from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import Columns, card_parts, step_columns
+from results.devices import Device, described
 from results.engine_columns import request_columns
 from results.summary import flatten, summarise
 
@@ -34,9 +35,9 @@ if TYPE_CHECKING:
 
 
 class Engine(Protocol):
-    """Who carries a run out; the results are the same to the bit.
+    """Engine of a run; results are bit-identical.
 
-    A machine is whatever the engine has assembled, an outcome whatever it has played.
+    A machine is the engine's assembled cluster, an outcome its result.
     """
 
     def assemble(self, resolved: Resolved) -> Any: ...
@@ -48,14 +49,14 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """Everything in this process."""
+    """The engine in this process."""
 
     assemble = staticmethod(assemble)
     execute = staticmethod(execute)
     card_parts = staticmethod(card_parts)
 
     def beside(self) -> "LocalEngine":
-        """Another one, for the other pool of a disaggregated run."""
+        """A second engine, for the other pool of a disaggregated run."""
         return self
 
 
@@ -71,12 +72,17 @@ class Run(SavedRun):
     """Keys of vLLM's bench serve and our own; nested under ``bound_share``."""
     times: tuple[datetime, datetime]
     run_dir: Path | None = None
-    """Where the run lies, once saved."""
+    """Folder of the run, once saved."""
 
     @property
     def requests(self) -> dict[str, npt.ArrayLike]:
         """Columns of requests.parquet (seconds; NaN where it did not happen)."""
         return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
+
+    @property
+    def device(self) -> Device:
+        """What its tables have columns of."""
+        return _device(self.machine)
 
     def parts(self, engine: Engine | None = None) -> Parts:
         """Every part of every table, but for the step log."""
@@ -111,7 +117,7 @@ def simulate(
     observer
         Called between windows of the run: simulated time in ps, requests done, tokens sent.
     out
-        A folder to write the run to. The step log is streamed there where the scenario asks for it
+        A folder to write the run to. The step log is streamed there if the scenario stores steps
         (``store: {steps: true}``); it is not kept in memory.
     engine
         ``local`` runs in this process. ``ray`` makes every card a Ray actor; the results are the
@@ -157,14 +163,15 @@ def simulate(
         runner = _of_pools(one, resolved)
 
         def run(machine: Machine, writer: "RunWriter | None") -> Run:
-            kept = _keeper(writer) if writer and resolved.scenario.store.steps else None
+            memories = machine.prices.memories
+            kept = _keeper(writer, memories) if writer and resolved.scenario.store.steps else None
             return _run(resolved, machine, started, runner.execute, observer, kept)
 
-        return carried_out(runner, resolved, out, run)
+        return carried_out(runner, resolved, out, _device, run)
 
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
-    """Run a resolved scenario in this process on a machine that was assembled for its like."""
+    """Run a resolved scenario in this process on an assembled cluster with the same machine_id."""
     runner = _of_pools(LocalEngine(), resolved)
     return _run(resolved, machine, datetime.now(UTC), runner.execute, observer)
 
@@ -177,7 +184,7 @@ def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
 
 
 def _of_pools(engine: Any, resolved: Resolved) -> Engine:
-    """The engine itself, or for a disaggregated run two of its kind."""
+    """The engine, or two engines for a disaggregated run."""
     return engine if resolved.pools is None else PooledEngine(engine, engine.beside())
 
 
@@ -186,11 +193,17 @@ def _tables(resolved: Resolved) -> Any:
     return serving_tables if resolved.pools is None else pool_outputs
 
 
-def _keeper(writer: Any) -> OnSteps:
+def _device(machine: Machine) -> Device:
+    """What the tables of a run on this machine have columns of."""
+    prices = machine.prices
+    return described(prices.bounds, machine.joules.parts, prices.memories)
+
+
+def _keeper(writer: Any, memories: Sequence[str]) -> OnSteps:
     """Stream the step log to disk; a run without steps has a table without rows."""
 
     def keep(window: Records) -> None:
-        writer.append("steps", step_columns(window))
+        writer.append("steps", step_columns(window, memories))
 
     keep(np.empty(0, STEP))
     return keep
@@ -234,7 +247,7 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
 
 
 def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | None]:
-    """What the cluster costs; the building's own power comes in with its own uncertainty."""
+    """Cost of the cluster; the facility's power has its own uncertainty."""
     figures, size = resolved.hardware.figures, resolved.scenario.cluster
     watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
     return cost_summary(
@@ -251,13 +264,13 @@ def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | 
 
 
 def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
-    """What a reader of the numbers should beware of."""
+    """Warnings about the results."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     flags = []
     refused = int(np.count_nonzero(outcome.served.status))
     if refused:
         were = "request was" if refused == 1 else "requests were"
-        flags.append(f"{refused:,} {were} refused: requests.parquet says why (status)")
+        flags.append(f"{refused:,} {were} refused: requests.parquet has the reason (status)")
     if requests.skipped:
         flags.append(
             f"{requests.skipped} failed requests of the trace (no prompt or no output tokens) were "
@@ -267,10 +280,10 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     if requests.reordered:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
     if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:
-        flags.append("prefix caching has nothing to find: the requests carry no block hashes")
+        flags.append("prefix caching has no effect: the requests have no block hashes")
     windows = any(layer.attention.window for layer in resolved.model.layers)
     if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
-        flags.append("prefix caching: layers that see a window keep all their KV blocks, too")
+        flags.append("prefix caching: windowed layers keep all their KV blocks")
     idle = len(resolved.requests) and outcome.steps == 0
     if idle:
         flags.append("no step was run")

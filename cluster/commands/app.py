@@ -15,17 +15,17 @@ COMMANDS = {
     "serve": "Replay a request trace and write a run.",
     "replay": "Replay an operation trace and write a run.",
     "sweep": "A scenario in thousands of variants.",
-    "plan": "The best way to lay a model on a cluster.",
+    "plan": "The best parallelism plan of a model on a cluster.",
     "init": "Write a commented scenario to start from.",
     "check": "Does a scenario fit, and how long will it take?",
     "scenario": "The scenario's JSON Schema, for editors.",
     "hardware": "Every hardware figure with its source.",
-    "topology": "Show, draw and export the map.",
+    "topology": "Show, draw and export the topology.",
     "models": "List and show model shapes.",
     "formats": "Number formats: bits, rate, error.",
     "trace": "Describe, convert, generate request traces.",
-    "compare": "Runs side by side, with what was asked differently.",
-    "report": "Runs as one HTML page that says what limits them.",
+    "compare": "Compare runs: settings and metrics that differ.",
+    "report": "Report of runs as one HTML page, bottleneck first.",
     "export": "A run as vLLM bench JSON or CSV.",
     "timeline": "A replay as a Chrome/Perfetto trace.",
     "validate": "Published figures against simulated ones.",
@@ -35,20 +35,20 @@ EPILOG = "Start with `corsair-sim serve`: it replays a bundled example of chat t
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 done, 1 our fault, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
+    """Run one command; return 0 done, 1 internal error, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
         command = typer.main.get_command(_application(words))
         code = command.main(words, prog_name="corsair-sim", standalone_mode=False)
         sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # which typer makes of the former
+    except (BrokenPipeError, SystemExit):  # typer converts the former to this
         _hang_up()
         return 0
     except (KeyboardInterrupt, typer.Abort):
         code = STOPPED
     except Exception as error:
-        lost = isinstance(error.__context__, KeyboardInterrupt)  # numba may, on the way
+        lost = isinstance(error.__context__, KeyboardInterrupt)  # numba may change it
         if not lost or getattr(error, "exit_code", None) == STOPPED:
             return _report(error, as_json=as_json)
         code = STOPPED
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _hang_up() -> None:
-    """The reader of our stdout has gone: what is still in its buffer goes nowhere, quietly."""
+    """The reader of our stdout has closed it: discard the buffer without an error."""
     with suppress(OSError, ValueError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
@@ -108,34 +108,34 @@ def _root(
 
 
 def _not_chosen() -> None:
-    """Stand for a command in the list of ``--help``; the parser picks the chosen one only."""
+    """Placeholder of a command in the list of ``--help``; only the chosen one is imported."""
 
 
 def _report(error: Exception, *, as_json: bool) -> int:
-    """Say in one line what is wrong; with ``--json`` as an object on stdout."""
+    """Print an error in one line; with ``--json`` as an object on stdout."""
     code = getattr(error, "exit_code", None)
     if isinstance(error, OSError) and code is None:
         code = 2
     if isinstance(error, MemoryError):
-        code, error = 3, MemoryError(f"out of memory: {str(error) or 'ask for less'}")
+        code, error = 3, MemoryError(f"out of memory: {str(error) or 'reduce the problem'}")
     if code is None:
         traceback.print_exception(error)
-        message = f"this is a fault of corsair-sim, not yours: {type(error).__name__}: {error}"
+        message = f"internal error of corsair-sim: {type(error).__name__}: {error}"
         code = 1
     else:
         formatted = getattr(error, "format_message", None)
         message = str(formatted()) if callable(formatted) else str(error)
-    if message.startswith("Usage: "):  # a command that needs words got none: this is its help
+    if message.startswith("Usage: "):  # a command without its required arguments: this is its help
         terminal.note(message)
         return int(code)
-    if code != STOPPED:  # which is the user's own wish
+    if code != STOPPED:  # requested by the user
         message = f"corsair-sim: error: {message}"
     _say(message, int(code), as_json=as_json)
     return int(code)
 
 
 def _say(message: str, code: int, *, as_json: bool) -> None:
-    """Tell a person on stderr, and with ``--json`` a program on stdout."""
+    """Print to stderr, and with ``--json`` to stdout."""
     if as_json:
         plain = message.removeprefix("corsair-sim: error: ")
         terminal.show({"error": plain, "exit_code": code}, "", as_json=True)

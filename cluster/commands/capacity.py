@@ -1,4 +1,4 @@
-"""``plan --min-cards`` and ``--max-rate``: the answer, and the simulations that prove it."""
+"""``plan --min-cards`` and ``--max-rate``: the result and its simulations."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -20,10 +20,10 @@ def answer(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Search, telling of each simulation, and print what was found.
+    """Search, report each simulation, and print the result.
 
-    ``asked`` are the question, the bounds and the attainment; ``explained`` adds the memory map of
-    the scenario's plan on the cluster that was found.
+    ``requested`` are the question, the bounds and the attainment; ``explained`` adds the memory map
+    of the scenario's plan on the cluster that was found.
     """
     from cluster.scenario.schema import Slo
     from cluster.studies.capacity import Objective, max_rate, min_cards
@@ -53,7 +53,7 @@ def answer(
 
 
 def _explain(scenario: "Scenario", found: "Found", payload: dict[str, Any]) -> str:
-    """Put the memory map of the scenario on the cluster found into the payload, and tell it."""
+    """Add the memory map of the scenario on the resulting cluster to the payload; print it."""
     from cluster.scenario.resolve import resolve
     from cluster.studies.explain import explain, explain_text
 
@@ -86,10 +86,10 @@ def _line(verdict: "Verdict") -> str:
 
 def _text(scenario: "Scenario", question: str, found: "Found") -> str:
     if question == "min-cards":
-        head = f"{scenario.name}: {found.answer.cards} cards are the fewest"
+        head = f"{scenario.name}: {found.answer.cards} cards are the minimum"
         none = "no smaller cluster has room for the plan"
     else:
-        head = f"{scenario.name}: x{found.answer.rate_scale:.4g} is the most traffic"
+        head = f"{scenario.name}: x{found.answer.rate_scale:.4g} is the highest rate"
         none = ""
     beyond = none if found.beyond is None else _line(found.beyond)
     return f"{head}\n  {_line(found.answer)}\n  {beyond}\n({len(found.tried)} simulations)"

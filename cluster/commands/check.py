@@ -1,4 +1,4 @@
-"""``corsair-sim check``: does it fit, what will it be like, how long will the simulation take."""
+"""``corsair-sim check``: fit, expected performance, running time of the simulation."""
 
 from itertools import groupby
 from typing import TYPE_CHECKING, Any

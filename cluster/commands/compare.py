@@ -1,4 +1,4 @@
-"""``corsair-sim compare``: runs side by side, with what was asked differently."""
+"""``corsair-sim compare``: settings and metrics of runs that differ."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 LONGEST = 28
-"""Letters of a setting's value that are shown."""
+"""Most characters shown of a setting's value."""
 
 
 @app.command(no_args_is_help=True)
@@ -21,16 +21,16 @@ def compare(
     runs: Annotated[
         list[str],
         typer.Argument(
-            help="Two runs or more: folders, or ids in results/runs. The first is base."
+            help="Two or more runs: folders, or ids in results/runs. The first is the base."
         ),
     ],
     everything: Annotated[
-        bool, typer.Option("--all", help="Every number of the summaries, not just the usual.")
+        bool, typer.Option("--all", help="All numbers of the summaries, not only the usual.")
     ] = False,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Show runs side by side: what differs in the asking, and what came of it."""
+    """Compare runs: settings that differ, then metrics."""
     from results import open_run
     from results.compare import differences, metrics
 
@@ -58,9 +58,9 @@ def _heading(heads: Sequence[str]) -> str:
 
 def _settings(rows: "Sequence[Difference]", ids: Sequence[str]) -> str:
     if not rows:
-        return "nothing was asked differently"
+        return "the settings are equal"
     cells = [[row.key, *(_short(value) for value in row.values)] for row in rows]
-    return terminal.table(("asked differently", *ids), cells)
+    return terminal.table(("settings", *ids), cells)
 
 
 def _metrics(rows: "Sequence[Metric]", ids: Sequence[str]) -> str:

@@ -26,7 +26,7 @@ CardsPerActor = Annotated[
     str, typer.Option(help="Cards that one Ray actor hosts.", metavar="auto|N")
 ]
 RunsFolder = Annotated[
-    Path, typer.Option("--out", help="Where runs land, each in a folder of its run_id.")
+    Path, typer.Option("--out", help="Folder of runs; each run has a folder named by its run_id.")
 ]
 RayAddress = Annotated[
     str | None,
@@ -38,7 +38,7 @@ RayAddress = Annotated[
 
 
 class CarriedOut(TypedDict):
-    """The same, as the Python API takes it."""
+    """The same, as the Python API's type."""
 
     engine: EngineName
     cards_per_actor: engine_names.CardsPerActor
@@ -51,7 +51,7 @@ def checked(engine: Engine, cards_per_actor: str, ray_address: str | None) -> Ca
     Raises
     ------
     typer.BadParameter
-        They do not fit together, or are no numbers where they should be.
+        They are inconsistent, or not numbers where numbers are needed.
     """
     if engine is Engine.local and (ray_address is not None or cards_per_actor != "auto"):
         raise typer.BadParameter("--ray-address and --cards-per-actor need --engine ray")
@@ -63,7 +63,7 @@ def checked(engine: Engine, cards_per_actor: str, ray_address: str | None) -> Ca
 
 
 def notice(*, quiet: bool) -> Callable[[str], None]:
-    """Where to tell what is done on Ray."""
+    """Reporter of progress on Ray."""
     return _silent if quiet else terminal.note
 
 

@@ -12,7 +12,7 @@ app = typer.Typer(help="A run as vLLM bench JSON or CSV.", no_args_is_help=True)
 
 
 class Format(StrEnum):
-    """What a run can be written as."""
+    """Export formats."""
 
     VLLM = "vllm"
     CSV = "csv"
@@ -24,7 +24,7 @@ def export(
         str, typer.Argument(help="Folder of the run, or its id (looked up in results/runs).")
     ],
     out: Annotated[Path, typer.Option("--out", help="File to write; replaced if it exists.")],
-    form: Annotated[Format, typer.Option("--format", help="What to write.")] = Format.VLLM,
+    form: Annotated[Format, typer.Option("--format", help="Format to write.")] = Format.VLLM,
     table: Annotated[str, typer.Option("--table", help="Table to write, CSV only.")] = "requests",
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,

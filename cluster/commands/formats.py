@@ -1,4 +1,4 @@
-"""``formats``: number formats, what they cost, and what they do to numbers."""
+"""``formats``: number formats, their costs and errors."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -25,6 +25,7 @@ HEADERS = (
     "format",
     "bits",
     "block",
+    "scale",
     "multiplied as",
     "DIMC",
     "rate",
@@ -36,7 +37,9 @@ HEADERS = (
     "worst/block",
 )
 LEGEND = """bits           stored per element, shared scales and masks included
-multiplied as  what it is expanded to on its way to the matrix engine; - runs nowhere but on wires
+scale          of a block: a power of two (e8m0), a float of 8 bits (e4m4), or an E4M3 under one
+               float32 of the whole array
+multiplied as  what it is expanded to on its way to the matrix engine; - used only on links
 rate, TFLOPS   against MXINT8, and of a card, with activations of the width that it is multiplied in
 with 8-bit x   TFLOPS of a card with 8-bit activations
 SQNR           in dB: on N(0, 1) in closed form; measured on your numbers, or on a million of
@@ -72,7 +75,7 @@ def show_(
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show all that is known of one format."""
+    """Show all facts of one format."""
     from cluster.studies.formats import format_rows, gaussian_sample, plain
     from topology.catalog import load_hardware
 
@@ -86,15 +89,15 @@ def show_(
 def measure(
     file: Annotated[Path, typer.Argument(help="A .npy file of float32 or float64.")],
     *,
-    axis: Annotated[int, typer.Option(help="The contracted axis: blocks lie along it.")] = -1,
+    axis: Annotated[int, typer.Option(help="The contracted axis; blocks are along it.")] = -1,
     only: Annotated[
-        list[str] | None, typer.Option("--format", help="One format; may be given many times.")
+        list[str] | None, typer.Option("--format", help="One format; may be repeated.")
     ] = None,
     hardware: Hardware = "corsair",
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Quantise an array of yours to every format, and say what is left of it."""
+    """Quantise your array to every format, and print the errors."""
     from cluster.studies.formats import LISTED, format_rows, plain
     from topology.catalog import load_hardware
     from workloads.formats.array_file import read_array
@@ -117,7 +120,7 @@ def measure(
 def blocks(
     *,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    numbers: Annotated[int, typer.Option(min=256, help="How many to draw.")] = 1 << 22,
+    numbers: Annotated[int, typer.Option(min=256, help="Number of samples.")] = 1 << 22,
     draw: Draw = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -184,6 +187,7 @@ def _table(rows: "Sequence[FormatRow]") -> str:
                 known["name"],
                 f"{known['bits_per_element']:g}",
                 known["block"] if row.format.is_block else None,
+                known["scale"] or "-",
                 known["multiplied_as"] or "-",
                 known["columns"] or "-",
                 f"{row.rate:g}x" if row.rate else "-",

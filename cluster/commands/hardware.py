@@ -38,12 +38,12 @@ def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> N
 def show(
     name: Name = "corsair",
     figure: Annotated[
-        str, typer.Option("--figure", "-f", help="Only figures like this: card.*, *latency*.")
+        str, typer.Option("--figure", "-f", help="Only figures that match: card.*, *latency*.")
     ] = "*",
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Print a machine's figures with unit, confidence, low, high and source."""
+    """Print the figures of a hardware with unit, confidence, low, high and source."""
     from topology.catalog import load_hardware
 
     hardware = load_hardware(name)
@@ -69,7 +69,7 @@ def show(
 @app.command()
 def diff(
     first: Annotated[str, typer.Argument(help="Bundled name, or path of a YAML file.")],
-    second: Annotated[str, typer.Argument(help="What to compare it with.")],
+    second: Annotated[str, typer.Argument(help="Hardware to compare it with.")],
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -95,7 +95,7 @@ def diff(
 
 
 def _chosen(hardware: Hardware, pattern: str) -> list[Figure]:
-    """Figures whose name fits: a pattern, a section (card), or a part of the name."""
+    """Figures whose name matches: a pattern, a section (card), or a part of the name."""
     from fnmatch import fnmatchcase
 
     from topology.catalog.figures import nearest
@@ -124,7 +124,7 @@ def _side_by_side(name: str, one: Figure | None, other: Figure | None) -> tuple[
 
 
 def _shown(figure: Figure, unit: str) -> tuple[str]:
-    """The value in another figure's unit, so that two can be compared."""
+    """The value in another figure's unit, for comparison."""
     from topology.units import from_si
 
     return (f"{from_si(figure.value, unit):.10g}",)
@@ -136,7 +136,7 @@ def _range(figure: Figure) -> tuple[str, str]:
 
 
 def _record(figure: Figure) -> dict[str, object]:
-    """A figure in SI, and as its file writes it."""
+    """A figure in SI, and in the unit of its file."""
     value, low, high = figure.in_datasheet_unit()
     return {
         "name": figure.name,

@@ -12,12 +12,12 @@ app = typer.Typer()
 
 @app.command()
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to write it.")] = Path("scenario.yaml"),
+    path: Annotated[Path, typer.Argument(help="File to write.")] = Path("scenario.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Overwrite a file that exists.")] = False,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Write a commented scenario that runs as it stands."""
+    """Write a commented scenario that runs unchanged."""
     from cluster.scenario.load import ScenarioError, template_text
     from corsair_common.files import write_text
 

@@ -1,4 +1,4 @@
-"""``models``: what a model weighs and keeps, before anything runs."""
+"""``models``: size and cache of a model."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,7 +9,7 @@ from cluster.commands.terminal import Json, Quiet, show, table
 if TYPE_CHECKING:
     from workloads.model import Model
 
-app = typer.Typer(help="Look at model shapes.", no_args_is_help=True)
+app = typer.Typer(help="List and show model shapes.", no_args_is_help=True)
 
 WEIGHT_FORMATS = (
     "mxint4",
@@ -70,7 +70,7 @@ def show_(
 ) -> None:
     """Show a model's parameters by part, bytes by format, cache, and whether it can be simulated.
 
-    Layers with a window hold of a sequence what lies inside it, in blocks of 64 tokens.
+    Layers with a window hold the tokens inside it, in blocks of 64 tokens.
     """
     from workloads.formats import get_format
     from workloads.model import kv_bytes_of_sequence, kv_bytes_per_token, load_model, weight_bytes
@@ -100,7 +100,7 @@ def show_(
 
 
 def _text(payload: "dict[str, Any]", shape: "Model") -> str:
-    """The payload as tables, and what is to be said in words."""
+    """The payload as tables and notes."""
     kept, verdict = payload["kv_format"], payload["simulation"]
     windows = ", ".join(f"{window:,}" for window in payload["windows"])
     facts = [

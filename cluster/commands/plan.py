@@ -1,4 +1,4 @@
-"""``corsair-sim plan``: the best way to lay a model on a cluster, found without simulating it."""
+"""``corsair-sim plan``: the best parallelism plan of a model on a cluster, without simulation."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -77,18 +77,18 @@ def _capacity(
     wanted: tuple[Mapping[str, float] | None, float | None],
     shown: Mapping[str, bool],
 ) -> None:
-    """Answer --min-cards or --max-rate; ``wanted`` are the bounds and the attainment."""
+    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment."""
     from cluster.commands.capacity import answer
 
     if all(questions):
-        raise typer.BadParameter("--min-cards and --max-rate are two questions: ask one")
+        raise typer.BadParameter("--min-cards and --max-rate exclude each other")
     answer(requested, ("min-cards" if questions[0] else "max-rate", *wanted), **shown)
 
 
 def _tell(
     found: "Plans", top: int, files: tuple[Path | None, Path | None], shown: Mapping[str, bool]
 ) -> None:
-    """Write what is to be written, all candidates and the best, and print the answer."""
+    """Write all candidates and the best if requested, and print the result."""
     out, write = files
     best = [found.candidate(int(row)) for row in found.order[:top]]
     if out is not None:
@@ -102,7 +102,7 @@ def _tell(
 
 
 def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[str, Any]) -> str:
-    """Put the memory map of the best into the payload, and tell it."""
+    """Add the memory map of the best to the payload, and print it."""
     from cluster.scenario.resolve import resolve
     from cluster.studies.explain import explain, explain_text
 
@@ -113,7 +113,7 @@ def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[st
 
 
 def _progress(*, shown: bool) -> Any:
-    """Say now and then how far it is."""
+    """Report progress from time to time."""
     from time import monotonic
 
     said = [monotonic()]

@@ -1,4 +1,4 @@
-"""The options of ``corsair-sim plan``, and how their words are read."""
+"""The options of ``corsair-sim plan``, and their parsers."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Objective(StrEnum):
-    """What the best plan is best at."""
+    """Objectives of the ranking."""
 
     tokens_per_s = "tokens_per_s"
     tokens_per_s_per_card = "tokens_per_s_per_card"
@@ -34,28 +34,26 @@ Slo = Annotated[
         show_default=False,
     ),
 ]
-BestAt = Annotated[Objective, typer.Option(help="What to be best at.")]
+BestAt = Annotated[Objective, typer.Option(help="Objective of the ranking.")]
 Load = Annotated[
     str,
     typer.Option(
-        help="Part of its capacity that each is scored at; offered: the scenario's rate "
+        help="Fraction of saturation at which each is scored; offered: the scenario's rate "
         "[0.7, or the users of a closed loop].",
         metavar="PART|offered",
     ),
 ]
-Top = Annotated[int, typer.Option(min=1, help="How many to show.")]
-Finalists = Annotated[int, typer.Option("--simulate", min=0, help="Simulate so many of the best.")]
+Top = Annotated[int, typer.Option(min=1, help="Number of candidates to show.")]
+Finalists = Annotated[int, typer.Option("--simulate", min=0, help="Best candidates to simulate.")]
 TensorGroups = Annotated[str | None, typer.Option(help="Cards of a tensor group.", metavar="N,...")]
 Stages = Annotated[str | None, typer.Option(help="Stages of a replica.", metavar="N,...")]
 ExpertGroups = Annotated[str | None, typer.Option(help="Groups of experts.", metavar="N,...")]
 Replicas = Annotated[
-    str | None, typer.Option(help="Copies [powers of two, and most].", metavar="N,...")
+    str | None, typer.Option(help="Replicas [powers of two, and the maximum].", metavar="N,...")
 ]
 Seats = Annotated[
     str | None,
-    typer.Option(
-        "--max-num-seqs", help="Seats of a replica [81 from 1 to 1,024].", metavar="N,N-N,..."
-    ),
+    typer.Option("--max-num-seqs", help="Of a replica [81 from 1 to 1,024].", metavar="N,N-N,..."),
 ]
 Budgets = Annotated[
     str | None,
@@ -80,12 +78,12 @@ Smallest = Annotated[
 ]
 Fastest = Annotated[
     bool,
-    typer.Option("--max-rate", help="Instead: the most traffic that its cluster sustains."),
+    typer.Option("--max-rate", help="Instead: the highest rate that its cluster sustains."),
 ]
 Attainment = Annotated[
     float | None,
     typer.Option(
-        help="With these two: part of requests within the SLO [p99 of each].", metavar="PART"
+        help="With these two: fraction of requests within the SLO [p99 of each].", metavar="PART"
     ),
 ]
 Trace = Annotated[
@@ -93,7 +91,7 @@ Trace = Annotated[
     typer.Option("--trace", help="Requests of this trace: short for --set workload.trace=FILE."),
 ]
 Explained = Annotated[
-    bool, typer.Option("--explain", help="Show where everything of the best lies in memory.")
+    bool, typer.Option("--explain", help="Show the memory placement of the best.")
 ]
 
 CHOICES = {
@@ -107,16 +105,16 @@ CHOICES = {
     "weights": "",
     "kv": "",
 }
-"""What may vary, and the option of each that is whole numbers; the others are names."""
+"""Searched keys, and the option of each that takes integers; the others take names."""
 
 
 def choices_of(inputs: Mapping[str, str | None]) -> "Choices":
-    """What may vary, from the words of the options; those that were not given stay free.
+    """The search space from the options; omitted ones keep their defaults.
 
     Raises
     ------
     typer.BadParameter
-        Words that are no whole numbers of at least 1 where such are wanted.
+        Values that are not integers of at least 1 where these are needed.
     """
     from cluster.studies.plan.space import Choices
 
@@ -129,7 +127,7 @@ def choices_of(inputs: Mapping[str, str | None]) -> "Choices":
 
 
 def load_of(word: str) -> Any:
-    """Read ``--load``: a number, or one of the words that ``plan`` knows."""
+    """Read ``--load``: a number, or one of the words that ``plan`` accepts."""
     if word in ("auto", "offered"):
         return word
     try:
@@ -139,7 +137,7 @@ def load_of(word: str) -> Any:
 
 
 def sets_of_trace(path: Path | None) -> list[str]:
-    """The word that makes a trace the workload's source; quoted, since it is read as YAML."""
+    """The override that selects a trace as workload; quoted, since it is read as YAML."""
     return [] if path is None else [f"workload.trace={json.dumps(str(path), ensure_ascii=False)}"]
 
 

@@ -7,7 +7,7 @@ from corsair_common.units import PS_PER_S
 
 
 class Bar:
-    """Shows what is done and simulated time; draws nothing where nobody looks."""
+    """Shows what is done and simulated time; draws only on a terminal."""
 
     def __init__(self, *, shown: bool, what: str = "requests") -> None:
         self._what = what

@@ -23,7 +23,7 @@ SaveProgram: TypeAlias = Annotated[
 ]
 
 MOST_PLACES = 5
-"""Switches and links that the summary tells of."""
+"""Number of switches and links in the summary."""
 
 
 @app.command()
@@ -122,7 +122,7 @@ def _steps(summary: Mapping[str, Any]) -> str:
 
 
 def _bubbles(bubbles: Sequence[float]) -> str:
-    """The stages between which the bubbles lie."""
+    """The stages with the least and the most bubble."""
     if len(bubbles) < 2:
         return ""
     least, most = (pick(range(len(bubbles)), key=bubbles.__getitem__) for pick in (min, max))

@@ -1,4 +1,4 @@
-"""``corsair-sim report``: runs as one HTML page that explains itself."""
+"""``corsair-sim report``: runs as one self-contained HTML page."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,7 +22,7 @@ def report(
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Write one HTML file, needing no network: what limits, numbers, figures, assumptions."""
+    """Write one HTML file, usable offline: bottleneck, numbers, figures, assumptions."""
     from results import open_run
     from results.report import findings, write_report
     from results.report.sweeps import find_sweep, verdict, write_sweep_report
@@ -40,7 +40,7 @@ def report(
     write_report(opened, out)
     found = {run.run_id: findings(run) for run in opened}
     lines = [
-        f"{run_id}: {limits[0].headline if limits else 'nothing was done'}"
+        f"{run_id}: {limits[0].headline if limits else 'no work was done'}"
         for run_id, limits in found.items()
     ]
     size_bytes = out.stat().st_size

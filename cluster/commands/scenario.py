@@ -1,4 +1,4 @@
-"""``corsair-sim scenario``: what a scenario may say."""
+"""``corsair-sim scenario``: the keys of a scenario."""
 
 import json
 
@@ -6,7 +6,7 @@ import typer
 
 from cluster.commands import terminal
 
-app = typer.Typer(help="What a scenario may say.", no_args_is_help=True)
+app = typer.Typer(help="The keys of a scenario.", no_args_is_help=True)
 
 
 @app.callback()
@@ -16,7 +16,7 @@ def scenario() -> None:
 
 @app.command()
 def schema(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
-    """Print the JSON Schema of scenarios, for editors that check YAML while one types."""
+    """Print the JSON Schema of scenarios, for editors that validate YAML."""
     from cluster.scenario.schema import Scenario
 
     found = Scenario.model_json_schema()

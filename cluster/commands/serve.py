@@ -1,4 +1,4 @@
-"""``corsair-sim serve``: replay a request trace, print what happened, leave a run."""
+"""``corsair-sim serve``: replay a request trace, print a summary, write a run."""
 
 import typer
 

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 32
-"""Letters of a picture."""
+"""Characters of a sparkline."""
 
 
 def shown() -> bool:
-    """Whether a person looks on, in a terminal that has the letters: a pipe gets plain text."""
+    """Whether stdout is a terminal that can show the characters; a pipe gets plain text."""
     try:
         BARS.encode(sys.stdout.encoding or "ascii")
     except (UnicodeEncodeError, LookupError):
@@ -18,7 +18,7 @@ def shown() -> bool:
 
 
 def sparkline(values: Sequence[float]) -> str:
-    """One letter for each value, from nothing to the largest.
+    """One character for each value, from zero to the largest.
 
     Examples
     --------
@@ -32,14 +32,14 @@ def sparkline(values: Sequence[float]) -> str:
 
 
 def spread(values: Sequence[float], *, bins: int = WIDTH) -> str:
-    """How values lie between their least and their most: a histogram in one line.
+    """A histogram in one line, between the least and the largest value.
 
     Examples
     --------
     >>> spread([1.0, 1.0, 1.0, 3.0], bins=3)
     '1 █▁▃ 3'
     """
-    known = [value for value in values if value == value]  # NaN is no value
+    known = [value for value in values if value == value]  # NaN is not a value
     if not known:
         return ""
     low, high = min(known), max(known)

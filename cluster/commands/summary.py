@@ -1,4 +1,4 @@
-"""A run in a few lines of plain text: what was asked, what came out, what set the time."""
+"""Summary of a run as plain text: scenario, metrics, bounds."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -8,7 +8,7 @@ import numpy as np
 from cluster.commands.sparklines import spread
 from cluster.commands.terminal import table
 from cluster.scenario.pools import POOLS
-from results.causes import words_of
+from results.devices import described
 
 if TYPE_CHECKING:
     from cluster.scenario.resolve import Resolved
@@ -24,7 +24,7 @@ LATENCIES = (
 
 
 def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> str:
-    """Lay out a summary; ``title`` and ``machine`` head it, ``foot`` says where the run lies."""
+    """Format a summary; ``title`` and ``machine`` head it, ``foot`` names the run's folder."""
     rows = [
         [f"{name}, ms", *(summary[f"{part}_{key}_ms"] for part in ("mean", "median", "p90", "p99"))]
         for name, key in LATENCIES
@@ -49,7 +49,7 @@ def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> s
 
 
 def pictures(requests: Mapping[str, Any]) -> str:
-    """How TTFT and TPOT spread over requests, a line each; the slowest hundredth is cut off."""
+    """Histograms of TTFT and TPOT, a line each, without the slowest hundredth."""
     lines = []
     for name, column in (("TTFT", "ttft_s"), ("TPOT", "tpot_s")):
         known_ms = 1e3 * np.asarray(requests[column], np.float64)
@@ -61,7 +61,7 @@ def pictures(requests: Mapping[str, Any]) -> str:
 
 
 def machine_lines(resolved: "Resolved", cards: int) -> str:
-    """What the run was carried out on, pool by pool where there are some."""
+    """Model, cards and plan of the run, for each pool if there are pools."""
     head = f"{resolved.model.name}, weights {resolved.scenario.formats.weights}, on {cards} cards"
     if resolved.pools is None:
         return f"{head}: {plan_words(resolved.plan)}"
@@ -87,7 +87,7 @@ def _counts(summary: Mapping[str, Any]) -> str:
 
 def _rates(summary: Mapping[str, Any]) -> str:
     if not summary["duration"]:
-        return "no time passed"
+        return "no duration"
     return (
         f"{summary['request_throughput']:,.2f} requests/s, "
         f"{summary['output_throughput']:,.0f} output tokens/s, "
@@ -107,7 +107,7 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
         )
     if summary["mean_kv_transfer_ms"] is not None:
         lines.append(
-            f"KV from pool to pool: {summary['kv_transfer_bytes'] / 1e9:,.2f} GB, mean "
+            f"KV between the pools: {summary['kv_transfer_bytes'] / 1e9:,.2f} GB, mean "
             f"{summary['mean_kv_transfer_ms']:.3g} ms, p99 {summary['p99_kv_transfer_ms']:.3g} ms, "
             f"{100 * (summary['kv_transfer_share_of_ttft'] or 0):.1f} % of the TTFT"
         )
@@ -118,12 +118,13 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
 
 def _bounds(shares: Mapping[str, float | None]) -> str:
     known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
-    said = [f"{100 * share:.1f} % {words_of(name)}" for share, name in known if share >= 0.0005]
+    labels = {bound.name: bound.label for bound in described(tuple(shares)).bounds}
+    said = [f"{100 * share:.1f} % {labels[name]}" for share, name in known if share >= 0.0005]
     return "busy time: " + (", ".join(said) or "none")
 
 
 def energy_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What the cards drew and what it went into; nothing where no time passed."""
+    """Energy of the cards and its parts; empty without duration."""
     if not summary["energy_j"]:
         return []
     peak, token = summary["peak_power_w"], summary["joules_per_output_token"]
@@ -136,13 +137,13 @@ def energy_lines(summary: Mapping[str, Any]) -> list[str]:
     )
     said = [f"{100 * share:.1f} % {part}" for share, part in shares if share >= 0.0005]
     return [
-        f"cards draw {summary['mean_power_w']:,.0f} W in the mean{most}{each}{whole}",
+        f"cards draw {summary['mean_power_w']:,.0f} W on average{most}{each}{whole}",
         "energy: " + ", ".join(said),
     ]
 
 
 def _cost(summary: Mapping[str, Any]) -> list[str]:
-    """Money, always with its band: no price of this hardware is public."""
+    """Costs, always with their range: no price of this hardware is public."""
     hour, tokens = "cost_per_hour_usd", "cost_per_million_output_tokens_usd"
     if summary[hour] is None:
         return []

@@ -1,4 +1,4 @@
-"""``corsair-sim sweep``: a scenario in thousands of variants: run, gone on with, looked at."""
+"""``corsair-sim sweep``: a scenario in thousands of variants: run, resume, show."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -33,14 +33,14 @@ SHOWN = 10
 
 
 class End(StrEnum):
-    """Which end of a metric is good."""
+    """The better end of a metric."""
 
     lowest = "lowest"
     highest = "highest"
 
 
 class Where(TypedDict):
-    """Who runs the points, as the Python API takes it."""
+    """The engine, as the Python API's type."""
 
     engine: EngineName
     ray_address: str | None
@@ -50,7 +50,7 @@ EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Where points run; the results are the same.")
 ]
 LimitOption = Annotated[
-    int | None, typer.Option(min=1, help="Stop after so many points; resume does the rest.")
+    int | None, typer.Option(min=1, help="Stop after this many points; resume runs the rest.")
 ]
 SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, or its name.")]
 SweepFile = Annotated[
@@ -66,13 +66,13 @@ OutOption = Annotated[
     typer.Option(help="The sweep's folder [results/sweeps/<its name>].", show_default=False),
 ]
 DropOption = Annotated[
-    bool, typer.Option("--drop", help="Let computed points go that are no longer asked for.")
+    bool, typer.Option("--drop", help="Delete computed points that are no longer in the sweep.")
 ]
-RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Compute failed points again.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Retry failed points.")]
 SensitivityOption = Annotated[
     bool,
     typer.Option(
-        "--sensitivity", help="Move each uncertain hardware figure of a scenario, and all."
+        "--sensitivity", help="Vary each uncertain hardware figure of a scenario, and all."
     ),
 ]
 SamplesOption = Annotated[
@@ -80,7 +80,7 @@ SamplesOption = Annotated[
 ]
 FiguresOption = Annotated[
     list[str] | None,
-    typer.Option(help="Figures to move, * allowed; may be given many times."),
+    typer.Option(help="Figures to vary, * allowed; may be repeated."),
 ]
 DrawOption = Annotated[
     Path | None,
@@ -90,7 +90,7 @@ SortOption = Annotated[
     str | None, typer.Option("--sort", help="Metric to rank points by.", show_default=False)
 ]
 BestOption = Annotated[
-    End | None, typer.Option(help="Which end of the metric is good.", show_default=False)
+    End | None, typer.Option(help="The better end of the metric.", show_default=False)
 ]
 TopOption = Annotated[int, typer.Option("--top", min=1, help="Points to show.")]
 
@@ -111,7 +111,7 @@ def run(  # noqa: PLR0913 - each is an option
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Carry out a sweep file (the default); what its folder holds already is kept."""
+    """Run a sweep file (the default); stored points are kept."""
     from cluster import load, sweep
 
     where = _checked(engine, ray_address)
@@ -138,7 +138,7 @@ def run(  # noqa: PLR0913 - each is an option
         raise typer.BadParameter("a sweep file is missing")
     if sets or figures or draw:
         raise typer.BadParameter(
-            "--set, --figures and --draw belong to --sensitivity; a sweep file says what differs"
+            "--set, --figures and --draw need --sensitivity; a sweep file has its own axes"
         )
     with _watched(as_json=as_json, quiet=quiet) as progress:
         done = sweep(file, out=out, limit=limit, drop=drop, observer=progress, **where)
@@ -155,7 +155,7 @@ def resume(
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Go on with a sweep that was stopped or killed."""
+    """Resume a sweep that was stopped or killed."""
     from cluster.studies.sweep import resume as go_on
 
     where = _checked(engine, ray_address)
@@ -168,7 +168,7 @@ def resume(
 def status(
     folder: SweepFolder, as_json: terminal.Json = False, quiet: terminal.Quiet = False
 ) -> None:
-    """Say how far a sweep is; it may be running."""
+    """Print the progress of a sweep; it may be running."""
     from results import open_sweep
 
     _tell(open_sweep(folder), as_json=as_json, quiet=quiet)

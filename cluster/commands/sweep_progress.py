@@ -12,19 +12,19 @@ from cluster.commands.sweep_text import FAVOURITES
 from results.compare import BETTER
 
 PLAIN_S = 10.0
-"""Where stderr is no terminal, a line is printed so often."""
+"""Seconds between lines if stderr is not a terminal."""
 LOOK = 1000
-"""Points of which looking at them is worth a line."""
+"""Least number of points for a progress line while resolving."""
 
 
-class SweepStopped(Exception):  # noqa: N818 - no error: the user's own wish
-    """Ctrl-C: what is done is kept."""
+class SweepStopped(Exception):  # noqa: N818 - not an error: requested by the user
+    """Ctrl-C: finished points are kept."""
 
     exit_code: ClassVar[int] = 130
 
 
 class SweepProgress:
-    """One line that is drawn over, or on no terminal a line now and then."""
+    """A status line that is overwritten; without a terminal, a line from time to time."""
 
     def __init__(self, *, shown: bool, notes: bool) -> None:
         self._shown = shown
@@ -51,19 +51,19 @@ class SweepProgress:
         if kind is KeyboardInterrupt and self._total:
             kept = self._before + sum(self._counts.values())
             raise SweepStopped(
-                f"stopped; {kept:,} of {self._total:,} points are kept: the same command again, or"
-                " `corsair-sim sweep resume`, goes on"
+                f"stopped; {kept:,} of {self._total:,} points are stored: repeat the command"
+                " or use `corsair-sim sweep resume` to continue"
             ) from error
 
     def planned(self, looked_at: int, total: int) -> None:
         if self._shown and self._terminal and looked_at % LOOK == 0:
-            self._draw(f"looking at points: {looked_at:,} of {total:,}")
+            self._draw(f"resolving points: {looked_at:,} of {total:,}")
 
     def started(self, total: int, done: int) -> None:
         self._total, self._before = total, done
         self._began_s = time.monotonic()
         if done:
-            self.noted(f"{done:,} of {total:,} points are there already")
+            self.noted(f"{done:,} of {total:,} points are stored already")
 
     def advanced(self, row: Mapping[str, Any]) -> None:
         self._counts[row["status"]] += 1
@@ -80,7 +80,7 @@ class SweepProgress:
             terminal.note(text)
 
     def line(self, now_s: float) -> str:
-        """What there is to be said just now."""
+        """The current status line."""
         done = self._before + sum(self._counts.values())
         rate = self._ran / max(now_s - self._began_s, 1e-9)
         left = f", {_clock((self._total - done) / rate)} left" if rate and self._ran else ""
@@ -96,7 +96,7 @@ class SweepProgress:
         return "; ".join(parts)
 
     def _judge(self, row: Mapping[str, Any]) -> None:
-        """Remember the best point by the first of the favourite metrics that it has."""
+        """Record the best point by the first preferred metric that it has."""
         name = next((name for name in FAVOURITES if row.get(name) is not None), None)
         if name is None or row["status"] != "completed":
             return

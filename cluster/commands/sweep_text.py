@@ -1,4 +1,4 @@
-"""A sweep in words: how far it is, its best points, how sure they are."""
+"""Text of a sweep: progress, best points, confidence intervals."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,7 +18,7 @@ LONGEST = 100
 
 
 def default_metric(metrics: Sequence[str]) -> str:
-    """The metric that points are ranked by unless another is named."""
+    """The default metric of the ranking."""
     ranked = [name for name in (*FAVOURITES, *metrics) if BETTER.get(name) and name in metrics]
     return next(iter(ranked or metrics), "")
 
@@ -33,13 +33,13 @@ def status_text(sweep: Sweep) -> str:
     if best:
         lines.append(f"best {metric}: {_number(best[0][metric])} at {_setting(sweep, best[0])}")
     if counts["pending"]:
-        lines.append(f"go on with: corsair-sim sweep resume {sweep.path}")
+        lines.append(f"continue with: corsair-sim sweep resume {sweep.path}")
     lines.append(f"in {sweep.path}")
     return "\n".join(lines)
 
 
 def ranking_text(sweep: Sweep, metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
-    """The best points as a table: their axes, and the metrics that a choice hangs on."""
+    """The best points as a table: their axes, and the main metrics."""
     beside = [
         name
         for name in ("output_throughput", "mean_tpot_ms", "p99_ttft_ms", "slo_attainment")
@@ -50,7 +50,7 @@ def ranking_text(sweep: Sweep, metric: str, rows: Sequence[Mapping[str, Any]]) -
 
 
 def intervals_text(metric: str, intervals: Sequence[Mapping[str, Any]], count: int) -> str:
-    """Means over seeds with their 95 % intervals, the best first where that is known."""
+    """Means over seeds with their 95 % intervals, the best first if the direction is known."""
     ranked = sorted(intervals, key=lambda row: -row["mean"] * (BETTER.get(metric) or 1))[:count]
     if not ranked:
         return "no setting is completed"

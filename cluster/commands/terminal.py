@@ -1,4 +1,4 @@
-"""What every command prints: JSON for machines, tidy text for people, notes beside them."""
+"""Output of every command: JSON, formatted text, and notes on stderr."""
 
 import json
 import sys
@@ -14,13 +14,13 @@ ScenarioFile = Annotated[
 ]
 Sets = Annotated[
     list[str] | None,
-    typer.Option("--set", help="path.to.key=value; may be given many times.", metavar="KEY=VAL"),
+    typer.Option("--set", help="path.to.key=value; may be repeated.", metavar="KEY=VAL"),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
 
 
 def show(payload: Mapping[str, object], text: str, *, as_json: bool, quiet: bool = False) -> None:
-    """Print a command's answer on stdout: ``payload`` as JSON on request, else ``text``."""
+    """Print a command's result on stdout: ``payload`` as JSON on request, else ``text``."""
     if as_json:
         sys.stdout.write(json.dumps(payload, allow_nan=False) + "\n")
     elif not quiet:
@@ -30,12 +30,12 @@ def show(payload: Mapping[str, object], text: str, *, as_json: bool, quiet: bool
 
 
 def note(text: str) -> None:
-    """Tell the person at the terminal something that is not the answer (stderr)."""
+    """Print a note on stderr."""
     sys.stderr.write(text.rstrip("\n") + "\n")
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lay out rows under headers: numbers flush right, words flush left."""
+    """Format rows under headers: numbers flush right, words flush left."""
     cells = [[_cell(value) for value in row] for row in rows]
     widths = [max(len(line[i]) for line in [list(headers), *cells]) for i in range(len(headers))]
     right = [

@@ -1,4 +1,4 @@
-"""``corsair-sim topology``: show, draw and export the map."""
+"""``corsair-sim topology``: show, draw and export the topology."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from topology.tiers import Distance, Tier
     from topology.types import Graph
 
-app = typer.Typer(help="Show, draw and export the map.", no_args_is_help=True)
+app = typer.Typer(help="Show, draw and export the topology.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(help="Hardware name, or a YAML file with hardware or a whole map.")
+    str, typer.Argument(help="Hardware name, or a YAML file with hardware or a topology.")
 ]
-Racks = Annotated[int | None, typer.Option("--racks", help="How many racks.")]
+Racks = Annotated[int | None, typer.Option("--racks", help="Number of racks.")]
 Servers = Annotated[int | None, typer.Option("--servers", help="Servers in a rack.")]
 Cards = Annotated[int | None, typer.Option("--cards", help="Cards in a server.")]
 Level = Annotated[str, typer.Option("--level", help="chiplet, card, pair, server, rack or pod.")]
@@ -37,7 +37,7 @@ def show(
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Print the tiers of the map: what, how many, bandwidth, latency; and how far cards are."""
+    """Print the tiers of links with count, bandwidth and latency, and distances between cards."""
     from topology.inventory import count_nodes, count_words
     from topology.route import compile_routes
     from topology.tiers import distances, tiers_of
@@ -67,7 +67,7 @@ def draw(  # noqa: PLR0913 - each is an option
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Draw the map at one level into an SVG or PNG file."""
+    """Draw the topology at one level into an SVG or PNG file."""
     from topology.draw import draw_map
 
     sizes = {"racks": racks, "servers_per_rack": servers, "cards_per_server": cards}
@@ -88,7 +88,7 @@ def export(  # noqa: PLR0913 - each is an option
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Write the map as GraphML, node-link JSON, or YAML that these commands read."""
+    """Write the topology as GraphML, node-link JSON, or YAML that these commands read."""
     from topology.export import export_map
 
     sizes = {"racks": racks, "servers_per_rack": servers, "cards_per_server": cards}
@@ -100,7 +100,7 @@ def export(  # noqa: PLR0913 - each is an option
 
 
 def _map(name: str, level: str, sizes: Mapping[str, int | None]) -> tuple[Graph, Hardware | None]:
-    """The map that a command is about: built from hardware, or read whole from a file."""
+    """The topology of a command: built from hardware, or read from a file."""
     from topology.build import build_level
     from topology.catalog import load_hardware
     from topology.strict_yaml import read_document
@@ -109,14 +109,14 @@ def _map(name: str, level: str, sizes: Mapping[str, int | None]) -> tuple[Graph,
 
     if Path(name).suffix in (".yaml", ".yml") and is_map(read_document(name)):
         if inputs := [key for key, size in sizes.items() if size is not None]:
-            raise TopologyError(f"{name} is a whole map: {', '.join(inputs)} cannot be chosen")
+            raise TopologyError(f"{name} is a complete topology: {', '.join(inputs)} cannot be set")
         return read_topology(name), None
     hardware = load_hardware(name)
     return build_level(hardware, level, sizes), hardware
 
 
 def _tier_table(tiers: list[Tier]) -> str:
-    headers = ("tier", "joins", "links", "GB/s each way", "leg, ns", "known: rate, latency")
+    headers = ("tier", "joins", "links", "GB/s per direction", "leg, ns", "known: rate, latency")
     rows = [
         (
             tier.name,

@@ -1,4 +1,4 @@
-"""``corsair-sim trace``: look at request traces, turn them into our Parquet, make new ones."""
+"""``corsair-sim trace``: describe and generate request traces, convert them to our Parquet."""
 
 import difflib
 import re
@@ -24,9 +24,9 @@ _LENGTHS = "256 (fixed), 100-900 (uniform) or mean=1155,p50=1020,maximum=8192 (l
 File = Annotated[Path, typer.Argument(help="A trace in any known format.", show_default=False)]
 Format = Annotated[str, typer.Option("--format", help="Name of the format, or auto.")]
 Out = Annotated[Path, typer.Option("--out", help="The Parquet file to write.", show_default=False)]
-Limit = Annotated[int | None, typer.Option(help="Keep this many requests.")]
+Limit = Annotated[int | None, typer.Option(help="Select this many requests.")]
 Start = Annotated[float, typer.Option(help="Begin here in the trace's own time.")]
-Duration = Annotated[float | None, typer.Option(help="Keep this many seconds from there.")]
+Duration = Annotated[float | None, typer.Option(help="Select this many seconds from there.")]
 RateScale = Annotated[float, typer.Option(help="2 sends the requests at twice the rate.")]
 
 TimeUnit = Annotated[
@@ -111,7 +111,7 @@ def convert(  # noqa: PLR0913 - each is an option
 def generate(  # noqa: PLR0913 - each is an option
     out: Out,
     preset: Annotated[str | None, typer.Option(help="Fitted to the trace of that name.")] = None,
-    requests: Annotated[int | None, typer.Option(help="How many; a preset has its own.")] = None,
+    requests: Annotated[int | None, typer.Option(help="Requests; a preset has its own.")] = None,
     rate: Annotated[float | None, typer.Option(help="Requests per second.")] = None,
     burstiness: Annotated[
         float | None, typer.Option(help="Shape of the gamma gaps as in vLLM; 1 is Poisson.")
@@ -122,7 +122,7 @@ def generate(  # noqa: PLR0913 - each is an option
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Write synthetic traffic: a preset's, or of a rate and lengths of your own."""
+    """Write synthetic traffic: a preset's, or with your own rate and lengths."""
     import numpy as np
 
     from workloads.presets import generate_preset
@@ -176,7 +176,7 @@ def _check_choice(preset: str | None, own: Mapping[str, object]) -> None:
         raise TraceError(f"--preset and {inputs[0]} exclude each other: a preset has its own")
     missing = [name for name, value in own.items() if value is None and name != "--burstiness"]
     if preset is None and missing:
-        raise TraceError(f"{', '.join(missing)} must be given, or --preset instead of all")
+        raise TraceError(f"{', '.join(missing)} or --preset is required")
 
 
 def _arrivals(rate: float, burstiness: float | None) -> "Arrivals":
@@ -213,7 +213,7 @@ def _write(requests: "Requests", out: Path, *, as_json: bool, quiet: bool) -> No
     write_trace(requests, out)
     _say_notes(requests)
     if requests.reordered:
-        terminal.note(f"sorted {requests.reordered:,} requests that stood out of order")
+        terminal.note(f"sorted {requests.reordered:,} requests that were out of order")
     payload = {
         "out": str(out),
         "requests": len(requests),
@@ -265,7 +265,7 @@ def _read_options(
 
 
 def _sheet(payload: Mapping[str, object]) -> str:
-    """Lay the description out for a person: totals first, then a table of lengths."""
+    """Format the description: totals first, then a table of lengths."""
     parts, kinds = ("mean", "p50", "p90", "p99", "max"), ("prompt", "output")
     lengths = [[kind, *(payload[f"{part}_{kind}_tokens"] for part in parts)] for kind in kinds]
     of_lengths = {f"{part}_{kind}_tokens" for part in parts for kind in kinds}

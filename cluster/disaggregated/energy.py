@@ -8,7 +8,6 @@ import numpy as np
 
 from cluster.disaggregated.placement import PooledMachine
 from cluster.disaggregated.run import PooledOutcome
-from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.energy.coefficients import Floats, message_joules
 from cluster.perf_model.energy.totals import Spent, spent
 from cluster.perf_model.tables import Integers
@@ -39,7 +38,7 @@ def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:
 
 
 def messages_j(machine: PooledMachine, outcome: PooledOutcome) -> Floats:
-    """[bin, PARTS] of all transfers."""
+    """[bin, parts] of all transfers."""
     sent = link_bytes(outcome)
     leaving = sum(_leaving(machine, sent).values(), np.zeros(len(sent), np.int64))
     return message_joules(machine.figures, machine.routes, sent, leaving)
@@ -55,11 +54,13 @@ def sender_shares(machine: PooledMachine, outcome: PooledOutcome) -> dict[int, F
     }
 
 
-def with_messages(part: Columns, share: Floats | None, joules: Floats) -> Columns:
-    """A card's columns with its part of the messages' energy."""
+def with_messages(
+    part: Columns, share: Floats | None, joules: Floats, parts: tuple[str, ...]
+) -> Columns:
+    """A card's columns with its part of the messages' energy, ``joules[bin, parts]``."""
     if share is None:
         return part
-    names = [f"energy_{name}_j" for name in PARTS]
+    names = [f"energy_{name}_j" for name in parts]
     return part | {name: part[name] + share * joules[:, i] for i, name in enumerate(names)}
 
 

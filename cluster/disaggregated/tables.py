@@ -81,7 +81,7 @@ def card_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Colum
             (None, parts[0]),
         )
         if name == POOLS[0]:
-            part = with_messages(part, shares.get(part["card"]), joules)
+            part = with_messages(part, shares.get(part["card"]), joules, machine.joules.parts)
         elif name == POOLS[1]:
             part["replica"] += replicas
         yield part | {"pool": name}

@@ -160,7 +160,8 @@ class PriceTables:
     """Position in ``bounds`` of the far memory; any, where there is none."""
     ahead: bool = False
     """Whether KV from the far memory is fetched ahead of use."""
-
+    memories: tuple[str, ...] = ("sram", "lpddr")
+    """Names of the device's near memory, and of its far one where it has one."""
     host_ps: int = 0
     """What a batch that is composed ahead waits for its host, at least, before it starts."""
 

@@ -1,1 +1,1 @@
-"""The operation-trace engine: programs of ranks over a fabric that they share."""
+"""The operation-trace engine: programs of ranks over a shared fabric."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Causes, Ledger, Rows, causes_of
+from cluster.replay.bottleneck_attribution import INSIDE, Causes, Ledger, Rows, causes_of
 from cluster.replay.critical_path import critical_path
 from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.kernel.build import queues_of
@@ -93,18 +93,18 @@ def covered(start: Integers, end: Integers) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Measures:
-    """What is worked out of the times of a replay."""
+    """Quantities derived from the times of a replay."""
 
     usage: Usage
     causes: Causes
     step_start_ps: Integers
     """[step]"""
     step_end_ps: Integers
-    """[step] of its last operation; at least that of the step before."""
+    """[step] of its last operation; at least that of the previous step."""
 
 
 def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
-    """Walk the critical path, join intervals, and find where steps end."""
+    """Trace the critical path, merge intervals, and find the ends of steps."""
     replayed, program, operations = outcome.replayed, machine.program, outcome.operations
     past = past_of(operations, replayed, work_of(operations))
     path = critical_path(operations, replayed, past)
@@ -115,6 +115,7 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
         step=program.operations.step[row] + (repeat + written) * program.steps_per_repeat,
         bound=machine.work.bound[row].astype(np.int64),
         dispatch_ps=np.where(outcome.entry[op] == own, machine.work.dispatch_ps[row], 0),
+        bounds=machine.work.bounds,
     )
     ledger = Ledger(
         transfers=machine.calls.transfers,
@@ -131,10 +132,10 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
 
 
 def _latencies(machine: ReplayMachine) -> Integers:
-    """[r] of the links; what is no link passes at once.
+    """[r] of the links; 0 for other resources.
 
-    A link that leaves a switch (or NIC, or leaf) counts with the longest one into it, so that a way
-    through a switch is compared as a whole with a bridge.
+    A link that leaves a switch (or NIC, or leaf) counts with the longest one into it, so that a
+    path through a switch is compared as a whole with a bridge.
     """
     paths = machine.racks.routes if machine.racks else machine.network
     found = np.zeros(len(machine.resources.capacity_bytes_per_s), np.int64)
@@ -160,10 +161,10 @@ def _endpoints(machine: ReplayMachine) -> set[str]:
 
 
 def waits(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> dict[str, float]:
-    """Share of the critical path by the place that it waits for, the largest first.
+    """Share of the critical path by switch or link that it waits for, the largest first.
 
-    A place is the switch (NIC, leaf, spine) that a link leaves, or the link itself where it leaves
-    a card; inside cards it is the capacity.
+    A link is reported as the switch (NIC, leaf, spine) that it leaves, or as itself if it leaves a
+    card; inside cards as the capacity.
     """
     endpoints, elapsed_by = _endpoints(machine), Counter[str]()
     makespan = max(1, outcome.replayed.makespan_ps)
@@ -195,7 +196,7 @@ def _steps(machine: ReplayMachine, outcome: ReplayOutcome, past: Past) -> tuple[
 def stage_bubbles(
     machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
 ) -> list[float]:
-    """Part of the run that the cards of each pipeline stage are idle, all replicas together."""
+    """Fraction of the run in which the cards of each pipeline stage are idle, over all replicas."""
     racks = machine.racks
     if racks is None or not racks.stages:
         return []
@@ -209,12 +210,13 @@ def stage_bubbles(
 def replay_summary(
     machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures
 ) -> dict[str, Any]:
-    """The replay in numbers, but for its identity and flags."""
+    """The summary of the replay, without its identity and flags."""
     makespan = outcome.replayed.makespan_ps
     usage, ends = measures.usage, measures.step_end_ps
     whole = makespan * max(1, machine.program.ranks)
     communication = int(usage.communication_ps.sum())
-    totals = np.zeros(len(CAUSES), np.int64)
+    names = measures.causes.names
+    totals = np.zeros(len(names), np.int64)
     np.add.at(totals, measures.causes.cause, measures.causes.elapsed_ps)
 
     def share(part: int, of: int) -> float:
@@ -235,7 +237,7 @@ def replay_summary(
         "overlap_share": int(usage.overlap_ps.sum()) / communication if communication else None,
         "bubble_share": share(int(usage.idle_ps.sum()), whole),
         "critical_share": {
-            name: share(int(total), makespan) for name, total in zip(CAUSES, totals, strict=True)
+            name: share(int(total), makespan) for name, total in zip(names, totals, strict=True)
         },
     }
 

@@ -5,21 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.collectives import Transfers
-from cluster.perf_model.devices.dimc import BOUNDS
+from cluster.perf_model.tables import Integers
 from cluster.replay.critical_path import Path, Phase
 from cluster.replay.interface import Operations, Replayed
-from cluster.replay.op_durations import RECORDED
-from corsair_common.units import Integers
+from cluster.replay.op_durations import LAUNCH, RECORDED, bound_among
+from results.schema import OTHER_CAUSES
 
-CAUSES = (*BOUNDS, "latency", "contention", "recorded")
-"""``network`` is time in which bytes move, ``latency`` what passes before, ``contention`` what
-others on the same links add, ``recorded`` durations that the trace gave."""
-NETWORK, DISPATCH = BOUNDS.index("network"), BOUNDS.index("dispatch")
-LATENCY, CONTENTION, AS_RECORDED = (
-    CAUSES.index(name) for name in ("latency", "contention", "recorded")
-)
 INSIDE = -1
-"""The resource of exchanges that stay inside a rank, and of all that is no transfer."""
+"""The resource of exchanges inside a rank, and of everything that is not a transfer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,39 +21,53 @@ class Causes:
 
     step: Integers
     cause: Integers
-    """Positions in CAUSES."""
+    """Positions in ``names``."""
     resource: Integers
     """INSIDE for none."""
     elapsed_ps: Integers
+    names: tuple[str, ...]
+    """All causes that there are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
-    """What is known of the rows on the path: k of each."""
+    """Columns of the k rows on the path."""
 
     step: Integers
     bound: Integers
+    """Positions in ``bounds``, or RECORDED."""
     dispatch_ps: Integers
+    bounds: tuple[str, ...]
+    """What can set the time of the device."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Ledger:
-    """The resources of a run and what they carried."""
+    """The resources of a run and their loads."""
 
     transfers: Transfers
     latency_ps: Integers
-    """[r] by which the longest is found; 0 of resources that are no link."""
+    """[r] latency for finding the longest; 0 for resources that are not links."""
     moved_bytes: Integers
     """[r] in the whole run."""
+
+
+def causes_after(bounds: tuple[str, ...]) -> tuple[str, ...]:
+    """The causes of time on a device with these bounds, which come first.
+
+    ``network`` is time in which bytes move, ``latency`` what passes before, ``contention`` what
+    others on the same links add, ``recorded`` durations that the trace gave.
+    """
+    return (*bounds, *OTHER_CAUSES)
 
 
 def causes_of(
     path: Path, rows: Rows, operations: Operations, replayed: Replayed, ledger: Ledger
 ) -> Causes:
-    """Take the path apart. ``rows`` tells of the path's operations, in its order.
+    """Split the path by cause. ``rows`` describes the path's operations, in its order.
 
-    Moving bytes is put down to the link that they fill most, latency to the longest link on their
-    way, contention to the link among theirs that carried most in the run.
+    Transfer time is attributed to the link that the bytes fill most, latency to the longest link on
+    their path, contention to the link of their path that carried most in the run.
     """
     elapsed = path.elapsed_ps
     none = np.full(len(elapsed), INSIDE, np.int64)
@@ -68,7 +75,8 @@ def causes_of(
     work, moved = path.phase == Phase.WORK, path.phase == Phase.TRANSFER
     dispatch = np.where(work, np.minimum(rows.dispatch_ps, elapsed), elapsed)
     dispatch[moved] = 0
-    bound = np.where(rows.bound == RECORDED, AS_RECORDED, rows.bound)
+    names = causes_after(rows.bounds)
+    bound = np.where(rows.bound == RECORDED, names.index("recorded"), rows.bound)
     own = np.where(work, elapsed - dispatch, 0)
     latency, contention = zero.copy(), zero.copy()
     links = np.tile(none, (3, 1))
@@ -79,9 +87,12 @@ def causes_of(
             first, elapsed[moved], ledger
         )
     moving = np.where(moved, elapsed - latency - contention, 0)
+    launched = bound_among(rows.bounds, LAUNCH)
+    others = [names.index(name) for name in ("network", "latency", "contention")]
     return _summed(
+        names,
         np.tile(rows.step, 5),
-        np.concatenate([bound, zero + DISPATCH, zero + NETWORK, zero + LATENCY, zero + CONTENTION]),
+        np.concatenate([bound, *(zero + cause for cause in (launched, *others))]),
         np.concatenate([none, none, *links]),
         np.concatenate([own, dispatch, moving, latency, contention]),
     )
@@ -130,17 +141,24 @@ def _facts(leg: int, ledger: Ledger) -> tuple[int, int, int, int, int]:
     return latency, alone, neck, int(far), int(busy)
 
 
-def _summed(step: Integers, cause: Integers, resource: Integers, elapsed: Integers) -> Causes:
+def _summed(
+    names: tuple[str, ...],
+    step: Integers,
+    cause: Integers,
+    resource: Integers,
+    elapsed: Integers,
+) -> Causes:
     """Equal parts joined, empty ones left out."""
     some = elapsed > 0
     places = int(resource.max(initial=INSIDE)) - INSIDE + 1
-    key = (step[some] * len(CAUSES) + cause[some]) * places + resource[some] - INSIDE
+    key = (step[some] * len(names) + cause[some]) * places + resource[some] - INSIDE
     kinds, which = np.unique(key, return_inverse=True)
     total = np.zeros(len(kinds), np.int64)
     np.add.at(total, which, elapsed[some])
     return Causes(
-        step=kinds // places // len(CAUSES),
-        cause=kinds // places % len(CAUSES),
+        step=kinds // places // len(names),
+        cause=kinds // places % len(names),
         resource=kinds % places + INSIDE,
         elapsed_ps=total,
+        names=names,
     )

@@ -26,17 +26,17 @@ class Call:
     """Of the group in order of position; of a send its source and target."""
     payload_bytes: int
     alone_ps: int
-    """What it takes alone as it was priced or recorded."""
+    """Its priced or recorded duration without contention."""
     recorded: bool
 
 
 class TransferModel(Protocol):
-    """Turns calls into transfers: between cards, or over a plain network."""
+    """Converts calls to transfers: between cards, or over a plain network."""
 
     def legs(self, call: Call, /) -> tuple[Leg, ...]: ...
 
     def messages(self, call: Call, transfers: TransferList, /) -> Messages | None:
-        """What a collective sends if each message is to go its own way; else None."""
+        """The messages of a collective if they are separate transfers; else None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,11 +47,11 @@ class Calls:
     transfer: Integers
     """[n] of each row of the template: its first leg; -1 for work, and where others name it."""
     plans: Mapping[int, Messages]
-    """Transfers that are to become messages."""
+    """Transfers to expand into messages."""
 
 
-def meets(program: Program) -> npt.NDArray[np.bool_]:
-    """[n] whether a row of the template meets another rank's: sends, receives, group calls."""
+def is_matched(program: Program) -> npt.NDArray[np.bool_]:
+    """[n] whether a row of the template matches another rank's: sends, receives, group calls."""
     own = program.operations
     sizes = np.array([len(ranks) for ranks in program.groups] or [0], np.int64)
     joined = (own.kind == COLLECTIVE) & (own.group >= 0) & (sizes[own.group] > 1)
@@ -59,17 +59,17 @@ def meets(program: Program) -> npt.NDArray[np.bool_]:
     return found
 
 
-def calls_of(program: Program, work: Work, wires: TransferModel, empty: TransferList) -> Calls:
+def calls_of(program: Program, work: Work, network: TransferModel, empty: TransferList) -> Calls:
     """Give a transfer to every send, and to every collective by its group's lowest rank.
 
     Raises
     ------
     CollectiveError, FabricError
-        A collective that the wires do not know.
+        A collective that the network does not support.
     """
     own = program.operations
     lowest = np.array([min(ranks) for ranks in program.groups] or [0], np.int64)
-    names = meets(program) & ((own.kind == SEND) | (own.rank == lowest[own.group]))
+    names = is_matched(program) & ((own.kind == SEND) | (own.rank == lowest[own.group]))
     rows = np.flatnonzero(names & (own.kind != RECV))
     alone_ps = (work.duration_ps - work.dispatch_ps)[rows]
     sends = own.kind[rows] == SEND
@@ -86,8 +86,8 @@ def calls_of(program: Program, work: Work, wires: TransferModel, empty: Transfer
     plans: dict[int, Messages] = {}
     numbers = np.zeros(len(kinds), np.int64)
     for index, call in enumerate(_calls(program, kinds)):
-        planned = None if call.recorded or not call.collective else wires.messages(call, empty)
-        numbers[index] = empty.add(wires.legs(call), own=planned is not None)
+        planned = None if call.recorded or not call.collective else network.messages(call, empty)
+        numbers[index] = empty.add(network.legs(call), own=planned is not None)
         if planned is not None:
             plans[int(numbers[index])] = planned
     transfer = np.full(len(own), -1, np.int64)

@@ -1,6 +1,6 @@
-"""The critical path, walked backward from the last end to the operation that was waited for.
+"""The critical path, traced back from the last end to the operation that was waited for.
 
-Its segments lie end to end from 0 to the makespan, so their times sum to it exactly.
+Its segments are contiguous from 0 to the makespan, so their times sum to it exactly.
 """
 
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ from cluster.replay.kernel.traceback import PREPARE, SEGMENT, TRANSFER, WORK, Pa
 from corsair_common.units import Integers
 
 WINDOW = 1 << 16
-"""Segments that are walked at a time."""
+"""Segments traced per call."""
 
 
 class Phase(IntEnum):
-    """What a segment of the path is."""
+    """Kind of a segment of the path."""
 
     WORK = WORK
     """An operation that takes its own time."""
     PREPARE = PREPARE
-    """What a rank does before it communicates."""
+    """A rank's work before it communicates."""
     TRANSFER = TRANSFER
-    """From the last driver's coming to the end of the matched call."""
+    """From the last driver's arrival to the end of the matched call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -33,7 +33,7 @@ class Path:
     """Segments, the latest first."""
 
     operation: Integers
-    """[k] whose segment it is."""
+    """[k] operation of the segment."""
     phase: Integers
     """[k] values of Phase."""
     from_ps: Integers
@@ -47,7 +47,7 @@ class Path:
 def critical_path(operations: Operations, replayed: Replayed, past: Past | None = None) -> Path:
     """Walk back from the operation that ended last; of equal ones, from the lowest.
 
-    ``past`` is ``past_of`` the same run, where it is at hand already.
+    ``past`` is ``past_of`` the same run, if already computed.
     """
     found = [np.zeros(0, SEGMENT)]
     if operations.total:

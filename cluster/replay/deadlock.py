@@ -10,14 +10,14 @@ from cluster.replay.matching import MatchedCalls
 from corsair_common.units import Flags, Integers
 
 MOST_LINES = 12
-"""Waiting operations and steps of a cycle that are told one by one."""
+"""Most waiting operations and steps of a cycle that are listed."""
 
 
 def explain(operations: Operations, matched_calls: MatchedCalls, there: Flags, ended: Flags) -> str:
-    """Tell what the first waiting operation of every stream waits for.
+    """Describe what the first waiting operation of every stream waits for.
 
-    ``there`` are the operations that wait for others in their matched call, ``ended`` those that
-    are over.
+    ``there`` are the operations that wait for others in their matched call, ``ended`` the finished
+    ones.
     """
     knot = _Knot(
         operations=operations,
@@ -61,7 +61,7 @@ class _Knot:
         return f"{rank}, {self._call(row)})"
 
     def reasons(self, row: int) -> str:
-        """What a row waits for, in words."""
+        """What a row waits for, as text."""
         found = [self.name(other) for other in self._rows(row)]
         if self.there[row]:
             found += [f"rank {rank}, which makes no such call" for rank in self._absent(row)]
@@ -69,7 +69,7 @@ class _Knot:
         return ", ".join([*found[:MOST_LINES], *more])
 
     def cycle(self, heads: list[int]) -> list[int]:
-        """Rows each of which waits for the next and the last for the first; empty if none do."""
+        """A cycle of rows, each waiting for the next; empty if there is none."""
         finished: set[int] = set()
         for head in heads:
             path: list[int] = []
@@ -92,7 +92,7 @@ class _Knot:
         return []
 
     def _rows(self, row: int) -> list[int]:
-        """Rows that keep this one from going on."""
+        """Rows that block this one."""
         if self.there[row]:
             members = self._members(row)
             return [

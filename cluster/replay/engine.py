@@ -42,9 +42,9 @@ def replay(
     Raises
     ------
     ReplayError, FabricError
-        Input that makes no sense, or repeats that do not pair alike.
+        Invalid input, or repeats whose calls match differently.
     DeadlockError
-        Operations that wait for each other for ever.
+        The operations deadlock.
     RunTooLongError
         More than 106 simulated days.
     """
@@ -52,7 +52,7 @@ def replay(
     check_operations(operations, transfers, most_bins)
     matched_calls = pair(operations)
     if operations.repeats > 1 and not alike(matched_calls):
-        raise ReplayError("calls of one repeat meet those of another: write the repeats out")
+        raise ReplayError("calls of one repeat match those of another: expand the repeats")
     state = build(operations, matched_calls, transfers, contended=contended, most_bins=most_bins)
     if observer is not None:
         observer.started(operations.total)

@@ -1,8 +1,8 @@
 """Expands collectives into messages that contend link by link.
 
 A call becomes an entry and an exit on its own stream and, between them, round by round, sends and
-receives on streams of their own, so that those of one round are under way together. A rank begins
-a round when its own messages of its round before have come and gone.
+receives on their own streams, so that those of one round are concurrent. A rank begins a round when
+its own messages of its previous round have been sent and received.
 """
 
 from collections.abc import Mapping
@@ -18,13 +18,13 @@ from corsair_common.units import Integers
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Expanded:
-    """The longer program, and where the rows of the shorter one are in it."""
+    """The expanded program, and the rows of the original in it."""
 
     operations: Operations
     entry: Integers
-    """[n] where the operation starts now."""
+    """[n] row in which the operation starts."""
     exit: Integers
-    """[n] where it ends."""
+    """[n] row in which it ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -51,7 +51,7 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
     Raises
     ------
     ReplayError
-        Calls do not pair, or a group's call is not made by all of its ranks, none of them passive.
+        Calls do not match, or not all ranks of a group make the call, or one is passive.
     """
     matched_calls = pair(operations)
     parts, calls = _parts(operations, matched_calls, plans)
@@ -76,7 +76,7 @@ def expand(operations: Operations, plans: Mapping[int, Messages]) -> Expanded:
 def _parts(
     operations: Operations, matched_calls: MatchedCalls, plans: Mapping[int, Messages]
 ) -> tuple[list[_Part], list[Integers]]:
-    """The parts of all plans that are used, and the rows that play each."""
+    """The parts of all used plans, and the rows of each part."""
     joint = np.flatnonzero(operations.kind == Kind.COLLECTIVE)
     transfer_of = matched_calls.transfer[matched_calls.of[joint]]
     joint = joint[np.isin(transfer_of, np.array(list(plans), np.int64))]
@@ -105,7 +105,7 @@ def _check_complete(operations: Operations, matched_calls: MatchedCalls, rows: I
 
 
 def _positions(operations: Operations, rows: Integers) -> Integers:
-    """Where the rank of each row stands in its group."""
+    """Position of each row's rank in its group."""
     beyond = int(max(operations.rank.max(initial=0), operations.group_ranks.max(initial=0))) + 1
     sizes = np.diff(operations.group_offsets)
     known = np.repeat(np.arange(len(sizes)), sizes) * beyond + operations.group_ranks
@@ -182,7 +182,7 @@ def _columns(
 
 
 def _varies(operations: Operations, first: Integers, sizes: Integers) -> Integers:
-    """What differs by repeat is the preparation, which stands at the entry."""
+    """Only the preparation varies by repeat; it is at the entry."""
     if not len(operations.varies):
         return operations.varies
     varies = np.full(int(sizes.sum()), -1, np.int64)
@@ -197,7 +197,7 @@ def _dependencies(
     first: Integers,
     sizes: Integers,
 ) -> tuple[Integers, Integers]:
-    """What a row waited for its entry waits for now, until the exits of those rows."""
+    """A row's dependencies move to its entry, and refer to the exits of those rows."""
     own = np.diff(operations.dep_offsets)
     counts = np.zeros(int(sizes.sum()), np.int64)
     counts[first] = own

@@ -17,7 +17,7 @@ LAST_PS = 106 * PS_PER_DAY
 
 
 class Kind(IntEnum):
-    """What an operation is."""
+    """Kind of an operation."""
 
     WORK = 0
     """Takes its duration, on its own stream."""
@@ -27,13 +27,13 @@ class Kind(IntEnum):
 
 
 class ReplayError(ValueError):
-    """Operations that make no sense; says which."""
+    """Invalid operations; names them."""
 
     exit_code: ClassVar[int] = 2
 
 
 class DeadlockError(ValueError):
-    """Operations that wait for each other for ever; says who waits for what."""
+    """A deadlock; lists the waiting operations and their cycle."""
 
     exit_code: ClassVar[int] = 2
 
@@ -48,41 +48,40 @@ class RunTooLongError(RuntimeError):
 class Operations:
     """The program of all ranks: n rows, int64 columns of one length, run ``repeats`` times over.
 
-    Row i of repeat r is operation ``r * n + i``. Rows may stand in any order; those of one (rank,
-    stream) run in the order in which they stand, and before those of the next repeat.
+    Row i of repeat r is operation ``r * n + i``. Rows may be in any order; those of one (rank,
+    stream) run in row order, and before those of the next repeat.
     """
 
     rank: Integers
     """0 or more."""
     stream: Integers
-    """0 compute, 1 network, 2 memory; any further ones (of their own sends, say) as the program
-    likes."""
+    """0 compute, 1 network, 2 memory; further ones (for sends, for example) are free."""
     kind: Integers
     """Values of Kind."""
     duration_ps: Integers
-    """0 or more. Of communication: its preparation, before it is there."""
+    """0 or more. Of communication: its preparation, before its arrival."""
     transfer: Integers
-    """First leg of what its matched call does, in ``Transfers``; -1 for work, and for members that
-    leave it to the others of their matched call."""
+    """First leg of its matched call's transfer, in ``Transfers``; -1 for work, and for members
+    whose matched call has the transfer at another member."""
     group: Integers
     """Of a collective, into the groups below; -1 elsewhere."""
     peer: Integers
     """The rank at the other end of a send or receive; -1 elsewhere."""
     tag: Integers
-    """Any number; 0 will do where calls are matched by their order alone."""
+    """Any number; 0 if calls are matched by their order alone."""
     passive: Integers
     """1 where the transfer does not wait for this member; else 0."""
     dep_offsets: Integers
     """[n + 1] into ``deps``."""
     deps: Integers
-    """Rows that must end before this one starts; below 0 they lie in the repeat before, and in the
-    first repeat they do not exist."""
+    """Rows that must end before this one starts; below 0 they are in the previous repeat, and in
+    the first repeat they do not exist."""
     group_offsets: Integers
     """[groups + 1] into ``group_ranks``."""
     group_ranks: Integers
     """Rising within a group."""
     repeats: int = 1
-    """1 or more; with more, the calls of a repeat meet those of the same repeat only
+    """1 or more; with more, the calls of a repeat match those of the same repeat only
     (``repeats.even``)."""
     varies: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """[n] column of ``varying_ps`` that a row takes its duration from, -1 for none; or empty."""
@@ -95,13 +94,13 @@ class Operations:
 
     @property
     def total(self) -> int:
-        """How many operations there are."""
+        """Number of operations."""
         return len(self.rank) * self.repeats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Replayed:
-    """When everything happened."""
+    """The times of a replay."""
 
     start_ps: Integers
     """[repeats x n] per operation."""
@@ -113,9 +112,9 @@ class Replayed:
     matched_calls: int
     """Of one repeat."""
     begin_ps: Integers
-    """[repeats x matched calls] when its last driver was there."""
+    """[repeats x matched calls] arrival of its last driver."""
     finish_ps: Integers
-    """[repeats x matched calls] when its last leg left."""
+    """[repeats x matched calls] end of its last leg."""
     makespan_ps: int
     """The last of ``end_ps``."""
     bin_ps: int
@@ -124,7 +123,7 @@ class Replayed:
 
 
 class Observer(Protocol):
-    """Watches a run from outside, between windows; a run is the same with it or without."""
+    """Observer of a run, called between windows; results do not depend on it."""
 
     def started(self, total_operations: int) -> None: ...
 

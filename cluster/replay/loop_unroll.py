@@ -14,15 +14,15 @@ _COLUMNS = ("rank", "stream", "kind", "transfer", "group", "peer", "tag", "passi
 
 
 def even(operations: Operations) -> Operations:
-    """Return the operations as they are, or written out where their repeats do not pair alike.
+    """Return the operations unchanged, or expanded if calls match across repeats.
 
-    Calls are counted through the whole program. If some rank makes a call more often in a repeat
-    than its partner does, they meet across repeats, and no repeat is like another.
+    Calls are counted through the whole program. If a rank makes a call more often in a repeat than
+    its partner, calls match across repeats, and repeats differ.
 
     Raises
     ------
     ReplayError
-        Calls that cannot be paired.
+        Calls that cannot be matched.
     """
     if operations.repeats == 1 or alike(pair(operations)):
         return operations
@@ -30,10 +30,10 @@ def even(operations: Operations) -> Operations:
 
 
 def alike(matched_calls: MatchedCalls) -> bool:
-    """Whether the k-th call of every repeat meets calls of the same repeat.
+    """Whether the k-th call of every repeat matches calls of the same repeat.
 
-    So it is where all the matched calls of a key have equally many members: then every rank that
-    makes the call at all makes it equally often.
+    This holds if all matched calls of a key have the same number of members: then every rank that
+    makes the call makes it equally often.
     """
     if not len(matched_calls):
         return True
@@ -72,12 +72,12 @@ def durations(operations: Operations) -> Integers:
 
 
 def repeated(column: npt.NDArray[Any], times: int) -> npt.NDArray[Any]:
-    """``np.tile`` of one dimension, several times as quick."""
+    """``np.tile`` of one dimension, several times faster."""
     return np.broadcast_to(column, (times, len(column))).reshape(-1)
 
 
 def _dependencies(operations: Operations) -> tuple[Integers, Integers]:
-    """Offsets and operations of all repeats; what would lie before the first is left out."""
+    """Offsets and operations of all repeats; those before the first repeat are left out."""
     rows, repeats = operations.rows, operations.repeats
     counts = np.diff(operations.dep_offsets)
     owner = np.repeat(np.arange(rows), counts)

@@ -15,11 +15,11 @@ class MatchedCalls:
     of: Integers
     """[n] the matched call of each row, -1 for work."""
     key: Integers
-    """[m] a number for what calls must share to meet."""
+    """[m] key that matching calls share."""
     transfer: Integers
-    """[m] first leg, -1 where the matched call is all that happens."""
+    """[m] first leg, -1 if the matched call has no transfer."""
     drivers: Integers
-    """[m] how many must be there before it begins, missing ones included."""
+    """[m] members that must arrive before it begins, missing ones included."""
     member_offsets: Integers
     """[m + 1] into ``members``."""
     members: Integers
@@ -30,7 +30,7 @@ class MatchedCalls:
 
 
 def pair(operations: Operations) -> MatchedCalls:
-    """Pair the calls of one repeat by row order, as DESIGN.md says; partners may be missing.
+    """Match the calls of one repeat by row order, as in DESIGN.md; partners may be missing.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def pair(operations: Operations) -> MatchedCalls:
 
 
 def _keys(operations: Operations, rows: Integers) -> tuple[Integers, Integers]:
-    """[c] what calls must share to meet, as a dense number, and which part in it each plays."""
+    """[c] key that matching calls share, as a dense number, and the role of each call."""
     kind, rank, peer = (getattr(operations, name)[rows] for name in ("kind", "rank", "peer"))
     collective = kind == Kind.COLLECTIVE
     source = np.where(kind == Kind.SEND, rank, peer)
@@ -72,7 +72,7 @@ def _keys(operations: Operations, rows: Integers) -> tuple[Integers, Integers]:
 
 
 def _call(key: Integers, side: Integers) -> Integers:
-    """[c] how many calls with the same key and part stand before each."""
+    """[c] number of calls with the same key and role before each."""
     both = key * (int(side.max(initial=0)) + 1) + side
     order = np.argsort(both, kind="stable")
     place = np.arange(len(both))
@@ -104,8 +104,8 @@ def _transfers(operations: Operations, members: Integers, offsets: Integers) -> 
         partners = members[offsets[matched_call] : offsets[matched_call + 1]]
         agreed = partners[operations.transfer[partners] == most[matched_call]][0]
         raise ReplayError(
-            f"operations {members[place]} and {agreed} meet, but name transfers {named[place]} "
-            f"and {most[matched_call]}: the members of a meeting name one, or -1"
+            f"operations {members[place]} and {agreed} match, but name transfers {named[place]} "
+            f"and {most[matched_call]}: members of a matched call name one, or -1"
         )
     return most
 
@@ -122,5 +122,5 @@ def _drivers(operations: Operations, members: Integers, offsets: Integers) -> In
     needed: Integers = wanted - np.add.reduceat(operations.passive[members], offsets[:-1])
     if (needed < 1).any():
         row = first[int(np.argmax(needed < 1))]
-        raise ReplayError(f"operation {row} meets nobody who is not passive: nothing begins it")
+        raise ReplayError(f"operation {row} matches only passive members: it would never begin")
     return needed

@@ -1,5 +1,6 @@
-"""Durations of a program's rows without contention: on priced cards, or on bare endpoints."""
+"""Durations of a program's rows without contention: on priced cards, or on plain endpoints."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,6 +18,10 @@ RECORDED = -1
 WIRED = tuple(KINDS.index(kind) for kind in COMMUNICATION)
 
 
+ARITHMETIC, MEMORY, LAUNCH = ("mac", "tensor"), ("stream", "memory"), ("dispatch", "launch")
+"""Names that devices have for the same thing: products, near memory, and starting operations."""
+
+
 class Work(Protocol):
     """Prices of a template's n rows (``cluster.perf_model.prices.program.ProgramPrice`` is one)."""
 
@@ -25,11 +30,15 @@ class Work(Protocol):
 
     @property
     def dispatch_ps(self) -> Integers:
-        """[n] what of it is dispatch; of communication, what the rank does before it."""
+        """[n] dispatch part of it; of communication, the rank's work before it."""
 
     @property
     def bound(self) -> npt.NDArray[np.int8]:
-        """[n] position in BOUNDS, or RECORDED."""
+        """[n] position in ``bounds``, or RECORDED."""
+
+    @property
+    def bounds(self) -> tuple[str, ...]:
+        """What can set the time of the device."""
 
     @property
     def varying_ps(self) -> Integers:
@@ -37,7 +46,7 @@ class Work(Protocol):
 
 
 class Rates(Protocol):
-    """What a bare endpoint does in a second."""
+    """Rates of a plain endpoint."""
 
     def work_ps(self, flop: Integers, moved_bytes: Integers, /) -> Integers: ...
 
@@ -50,10 +59,23 @@ class BareWork:
     dispatch_ps: Integers
     bound: npt.NDArray[np.int8]
     varying_ps: Integers
+    bounds: tuple[str, ...]
 
 
-def bare_work(program: Program, rates: Rates | None, dispatch_ps: int = 0) -> BareWork:
+def bound_among(bounds: Sequence[str], names: Sequence[str]) -> int:
+    """Position of the bound that has one of these names."""
+    return next(bounds.index(name) for name in names if name in bounds)
+
+
+def bare_work(
+    program: Program,
+    rates: Rates | None,
+    dispatch_ps: int = 0,
+    bounds: tuple[str, ...] = BOUNDS,
+) -> BareWork:
     """Price every row by its recorded duration or its sizes; calls pay ``dispatch_ps``.
+
+    ``bounds`` are those of the device that the endpoint stands for.
 
     Raises
     ------
@@ -76,14 +98,16 @@ def bare_work(program: Program, rates: Rates | None, dispatch_ps: int = 0) -> Ba
     if rates is not None:
         by_flop, by_bytes = rates.work_ps(own.flop, nothing), rates.work_ps(nothing, moved)
     worked = np.where(open_rows, np.maximum(by_flop, by_bytes), 0)
-    bound = np.where(by_flop >= by_bytes, BOUNDS.index("mac"), BOUNDS.index("stream"))
-    bound = np.where(wired, BOUNDS.index("network"), bound)
+    computed, read = bound_among(bounds, ARITHMETIC), bound_among(bounds, MEMORY)
+    bound = np.where(by_flop >= by_bytes, computed, read)
+    bound = np.where(wired, bounds.index("network"), bound)
     duration_ps = np.where(recorded, own.duration_ps, worked)
     return BareWork(
         duration_ps=duration_ps,
         dispatch_ps=np.where(own.kind == KINDS.index("collective"), dispatch_ps, 0),
         bound=np.where(recorded, RECORDED, bound).astype(np.int8),
         varying_ps=_varying(program, duration_ps),
+        bounds=bounds,
     )
 
 

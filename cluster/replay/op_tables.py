@@ -1,4 +1,4 @@
-"""The operations of one card with their times: apart from all others, and made into columns."""
+"""The operations of one card with their times, and their conversion to columns."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 Columns: TypeAlias = dict[str, Any]
 
-NO_MEETING = -1
-"""In ``CardOps.begin_ps``: work, for which nobody else has to be there."""
+NO_CALL = -1
+"""In ``CardOps.begin_ps``: work, without a matched call."""
 
 _VARIED = ("flop", "read_bytes")
 _FIXED = ("stream", "name", "kind", "phase", "layer", "microbatch", "write_bytes", "payload_bytes")
@@ -27,19 +27,19 @@ _FIXED = ("stream", "name", "kind", "phase", "layer", "microbatch", "write_bytes
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seat:
-    """A card that has a rank, or the endpoint of a plain network that stands for one."""
+    """A card with a rank, or an endpoint of a plain network."""
 
     index: int
-    """In the order of the map."""
+    """In the order of the topology."""
     name: str
     server: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class CardOps:
-    """The rows of one rank in the template, and when they happened in every repeat.
+    """The rows of one rank in the template, and their times in every repeat.
 
-    k rows are repeated r times; of times, row i of repeat j stands at ``j * k + i``.
+    k rows are repeated r times; the times of row i of repeat j are at ``j * k + i``.
     """
 
     rank: int
@@ -52,22 +52,29 @@ class CardOps:
     repeats: int
     names: tuple[str, ...]
     """Words of the column ``name``."""
+    causes: tuple[str, ...]
+    """Words of the column ``bound``."""
     columns: dict[str, npt.NDArray[Any]]
-    """[k] each; codes where words are meant."""
+    """[k] each; codes for words."""
     varied: Integers
     """[v] which of the k rows vary."""
     values: Integers
-    """[r, v, VARYING] what they hold in each repeat."""
+    """[r, v, VARYING] their values in each repeat."""
     start_ps: Integers
     """[r x k]"""
     begin_ps: Integers
-    """[r x k] when the last rank of its matched call was there, or NO_MEETING."""
+    """[r x k] arrival of the last rank of its matched call, or NO_CALL."""
     end_ps: Integers
     """[r x k]"""
 
 
-def template_of(program: Program, rank: int, bound: npt.NDArray[Any]) -> dict[str, Any]:
-    """All of a rank's ``CardOps`` but its times; ``bound`` is a code for each template row."""
+def template_of(
+    program: Program, rank: int, bound: npt.NDArray[Any], causes: tuple[str, ...]
+) -> dict[str, Any]:
+    """All of a rank's ``CardOps`` but its times.
+
+    ``bound`` is a position in ``causes`` for each template row.
+    """
     own = program.operations
     row = np.flatnonzero(own.rank == rank)
     varied = np.flatnonzero(own.varies[row] >= 0)
@@ -78,6 +85,7 @@ def template_of(program: Program, rank: int, bound: npt.NDArray[Any]) -> dict[st
         "steps": program.steps_per_repeat,
         "repeats": program.repeats,
         "names": program.words["name"],
+        "causes": causes,
         "columns": {
             **{name: getattr(own, name)[row] for name in (*_FIXED, *_VARIED, "step")},
             "bound": bound[row],
@@ -91,7 +99,7 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
     """Columns of the table ``ops`` for one card, in the order of the program."""
     repeat = np.arange(ops.repeats)[:, None]
     fixed = {name: repeated(ops.columns[name], ops.repeats) for name in (*_FIXED, "bound")}
-    none = ops.begin_ps == NO_MEETING
+    none = ops.begin_ps == NO_CALL
     return {
         "op": (repeat * ops.rows + ops.row).ravel(),
         "card": seat.index,
@@ -102,6 +110,7 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
         "name": Coded(codes=fixed["name"], words=ops.names),
         "kind": Coded(codes=fixed["kind"], words=KINDS),
         "phase": Coded(codes=fixed["phase"], words=PHASES),
+        "bound": Coded(codes=fixed["bound"], words=ops.causes),
         "step": (repeat * ops.steps + ops.columns["step"]).ravel(),
         "layer": np.ma.masked_less(fixed["layer"], 0),
         "start_s": ops.start_ps / PS_PER_S,
@@ -114,8 +123,9 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
 def encoded_ops(seat: Seat, ops: CardOps) -> "Encoded":
     """One card's part of the table ``ops``, for the writer of another process."""
     from results.remote_parts import encoded
+    from results.schema import OPS
 
-    return encoded("ops", op_columns(seat, ops))
+    return encoded(OPS, op_columns(seat, ops))
 
 
 def _varied(ops: CardOps, name: str) -> Integers:

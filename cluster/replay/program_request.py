@@ -1,4 +1,4 @@
-"""The program that a scenario requests, and whether the replica has room for it."""
+"""The program that a scenario requests, and the check that it fits the replica."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from workloads.program.batch import Steps
 
 
 def steps_of(planned: Planned) -> Steps:
-    """What the slots do in each step, as the scenario asks for it."""
+    """The batch of each slot in each step, from the scenario."""
     requested, scheduler = planned.scenario.workload.program, planned.scenario.scheduler
     if not isinstance(requested, ProgramSteps):
         raise ReplayError("the program is not generated")
@@ -43,7 +43,7 @@ def steps_of(planned: Planned) -> Steps:
 
 
 def check_room(planned: Planned, steps: Steps, fit: Fit) -> None:
-    """Refuse sequences that are longer than the model's, or than the KV pool has room for."""
+    """Refuse sequences longer than the model's context, or than the KV pool."""
     size = planned.scenario.scheduler.block_size
     most = planned.scenario.scheduler.max_num_batched_tokens
     tokens = max(batch.tokens for step in steps for batch in step if batch is not None)
@@ -70,7 +70,7 @@ def check_room(planned: Planned, steps: Steps, fit: Fit) -> None:
 def _sequences(steps: Steps) -> list[tuple[tuple[int, ...], int]]:
     """Final contexts of all sequences, and the new tokens of their last step.
 
-    Those that decode do so in the last step; prompts end in any, and stay.
+    Decodes run in the last step; prompts end in any step, and keep their KV.
     """
     found = [(batch.decode_contexts, 1) for batch in steps[-1] if batch is not None]
     batches = [batch for step in steps for batch in step if batch is not None]

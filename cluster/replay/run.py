@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cluster.perf_model.collectives import Resources, TransferList, plain_resources, resources_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.energy.operations import ProgramEnergy, program_energy
 from cluster.perf_model.placement import PlacementError
 from cluster.perf_model.prices import PriceInputs
@@ -25,7 +26,7 @@ from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
 from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
-from corsair_common.units import PS_PER_S, Integers
+from corsair_common.units import Integers
 from topology.astra_network import Network
 from topology.route import Routes
 from workloads.formats import get_format
@@ -39,7 +40,7 @@ MOST_OPERATIONS = 10**8
 
 
 class ProgramTooLongError(ValueError):
-    """More operations than a run has memory for."""
+    """More operations than fit in memory."""
 
     exit_code: ClassVar[int] = 3
 
@@ -51,16 +52,16 @@ class Racks:
     graph: "Graph"
     routes: Routes
     card_of: Integers
-    """[rank] card of each rank, in the order of the map."""
+    """[rank] card of each rank, in the order of the topology."""
     stages: int
-    """Of a replica; 0 where the ranks are no pipeline that we know of."""
+    """Stages of a replica; 0 without a known pipeline."""
     stage_of: Integers
-    """[rank] replica x stages + stage; -1 where it is not known."""
+    """[rank] replica x stages + stage; -1 if unknown."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplayMachine:
-    """A program on a machine, every operation priced and every call with its transfer."""
+    """A program on hardware, with priced operations and transfers of all calls."""
 
     program: Program
     work: Work
@@ -69,14 +70,14 @@ class ReplayMachine:
     racks: Racks | None
     network: Network | None
     energy: ProgramEnergy | None = None
-    """Of a model's program on cards; a recorded trace does not say what was computed how."""
+    """Of a model's program on cards; a recorded trace has no such counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ReplayOutcome:
-    """What was run and when it happened; the engine may have more rows than the program.
+    """The program and its times; the engine may have more rows than the program.
 
-    Where repeats had to be written out, the program's template is the whole of it here.
+    If repeats were expanded, the template is the whole program here.
     """
 
     operations: Operations
@@ -102,9 +103,9 @@ class ReplayOutcome:
 
 
 def assemble_replay(resolved: ResolvedReplay, pricing: RowPricing = price_rows) -> ReplayMachine:
-    """Generate what is to be generated, price it and route its calls.
+    """Generate the program if needed, price it and route its calls.
 
-    ``pricing`` prices a model's program; recorded traces bring times or sizes along.
+    ``pricing`` prices a model's program; recorded traces have times or sizes.
 
     Raises
     ------
@@ -128,7 +129,7 @@ def run_replay(
     Raises
     ------
     ReplayError, FabricError, DeadlockError
-        Operations that make no sense or wait for each other for ever.
+        Invalid or deadlocked operations.
     ProgramTooLongError, RunTooLongError
         More operations than memory holds, or more than 106 simulated days.
     """
@@ -181,7 +182,7 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) ->
 
 
 def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
-    """A recorded trace on cards in the order of the map, rank by rank."""
+    """A recorded trace on cards in the order of the topology, rank by rank."""
     program, hardware = _read(resolved), resolved.hardware
     if hardware is None:
         raise ReplayError("neither hardware nor a network is named")
@@ -199,8 +200,9 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )
-    dispatch_ps = round(hardware["card.dispatch_s"] * PS_PER_S)
-    work = bare_work(program, resolved.endpoint, dispatch_ps)
+    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
+    bounds = module_of(hardware).BOUNDS
+    work = bare_work(program, resolved.endpoint, dispatch_ps, bounds)
     return _on_racks(resolved, program, work, racks, None)
 
 
@@ -215,7 +217,7 @@ def _on_racks(
     if hardware is None:
         raise ReplayError("racks without hardware")
     wire = inputs.formats.wire if inputs else get_format(resolved.scenario.formats.wire)
-    wires = RackTransfers(
+    transfers = RackTransfers(
         hardware=hardware,
         routes=racks.routes,
         resources=resources_of(hardware, racks.routes),
@@ -223,7 +225,7 @@ def _on_racks(
         wire_bits=float(wire.bits_per_element),
         options=_options(resolved),
     )
-    return _wired(program, work, wires, racks=racks)
+    return _with_transfers(program, work, transfers, racks=racks)
 
 
 def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
@@ -233,26 +235,26 @@ def _on_network(resolved: ResolvedReplay, network: Network) -> ReplayMachine:
             f"the trace has {program.ranks} ranks and {network.name} only {network.ranks}"
         )
     work = bare_work(program, resolved.endpoint)
-    wires = PlainTransfers(
+    transfers = PlainTransfers(
         network=network, resources=plain_resources(network), options=_options(resolved)
     )
-    return _wired(program, work, wires, network=network)
+    return _with_transfers(program, work, transfers, network=network)
 
 
-def _wired(
+def _with_transfers(
     program: Program,
     work: Work,
-    wires: RackTransfers | PlainTransfers,
+    transfers: RackTransfers | PlainTransfers,
     *,
     racks: Racks | None = None,
     network: Network | None = None,
 ) -> ReplayMachine:
-    """Give every call of the program its transfer."""
+    """Make the transfers of all calls of the program."""
     return ReplayMachine(
         program=program,
         work=work,
-        calls=calls_of(program, work, wires, TransferList(wires.resources)),
-        resources=wires.resources,
+        calls=calls_of(program, work, transfers, TransferList(transfers.resources)),
+        resources=transfers.resources,
         racks=racks,
         network=network,
     )

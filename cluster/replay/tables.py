@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.perf_model.protocols import RouteTables
 from cluster.replay.analysis import Measures
-from cluster.replay.bottleneck_attribution import AS_RECORDED
+from cluster.replay.bottleneck_attribution import causes_after
 from cluster.replay.op_durations import RECORDED
 from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
@@ -24,10 +24,12 @@ def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns
 
 
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
-    """All that the part of one card is made of."""
+    """The inputs of one card's part."""
     program = machine.program
-    bound = np.where(machine.work.bound == RECORDED, AS_RECORDED, machine.work.bound)
-    template = template_of(program, rank, bound)
+    causes = causes_after(machine.work.bounds)
+    recorded = causes.index("recorded")
+    bound = np.where(machine.work.bound == RECORDED, recorded, machine.work.bound)
+    template = template_of(program, rank, bound, causes)
     first = np.arange(program.repeats)[:, None] * len(program.operations)
     start_ps, begin_ps, end_ps = outcome.moments((first + template["row"]).ravel())
     return CardOps(**template, start_ps=start_ps, begin_ps=begin_ps, end_ps=end_ps)
@@ -39,7 +41,7 @@ def by_card(seats: Sequence[Seat]) -> list[int]:
 
 
 def seats_of(machine: ReplayMachine) -> list[Seat]:
-    """Where each rank sits."""
+    """Card of each rank."""
     racks, ranks = machine.racks, range(machine.program.ranks)
     if racks is None:
         return [Seat(index=rank, name=str(rank), server=0) for rank in ranks]
@@ -47,7 +49,7 @@ def seats_of(machine: ReplayMachine) -> list[Seat]:
 
 
 def seats_on(routes: RouteTables, cards: Integers) -> list[Seat]:
-    """Seats of these cards of the map."""
+    """Names and positions of these cards."""
     return [
         Seat(index=card, name=str(routes.card_id[card]), server=int(routes.server[card]))
         for card in cards.tolist()
@@ -89,14 +91,14 @@ def card_time_columns(
 
 
 def _energy_columns(machine: ReplayMachine, outcome: ReplayOutcome) -> Columns:
-    """What each rank's card spent; nothing where it is not known."""
+    """Energy of each rank's card; empty if unknown."""
     energy = machine.energy
     if energy is None:
         return {}
     spent_j = energy.ranks_j.copy()
     static_j = energy.static_w * outcome.replayed.makespan_ps / PS_PER_S
     spent_j[:, energy.parts.index("static")] += static_j
-    return dict(energy_columns(spent_j))
+    return dict(energy_columns(spent_j, energy.parts))
 
 
 def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: Measures) -> Columns:
@@ -114,7 +116,7 @@ def critical_columns(machine: ReplayMachine, outcome: ReplayOutcome, measures: M
 
 
 def load_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns]:
-    """One part per link that carried anything, in link order; then what lies inside cards."""
+    """One part per link with traffic, in link order; then resources inside cards."""
     replayed, resources = outcome.replayed, machine.resources
     edges = np.arange(len(replayed.load_bytes) + 1) * np.int64(replayed.bin_ps)
     kinds = _kinds(machine)
@@ -130,7 +132,7 @@ def load_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Colum
 
 
 def _kinds(machine: ReplayMachine) -> list[str]:
-    """[r] what kind of link each resource is."""
+    """[r] kind of each resource's link."""
     if machine.racks is not None:
         known = [LinkKind(int(kind)).name.lower() for kind in machine.racks.routes.link_kind]
     elif machine.network is not None:
@@ -141,7 +143,7 @@ def _kinds(machine: ReplayMachine) -> list[str]:
 
 
 def replay_map(machine: ReplayMachine) -> dict[str, Columns]:
-    """Nodes and edges of the racks; a plain network has no picture."""
+    """Nodes and edges of the racks; a plain network has none."""
     if machine.racks is None:
         return {}
     routes = machine.racks.routes

@@ -1,4 +1,4 @@
-"""Calls become transfers: between the cards of racks, or over a plain network."""
+"""Converts calls to transfers: between the cards of racks, or over a plain network."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -36,8 +36,8 @@ LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
 
 
 SLACK_PS = 2
-"""Of latency that counts as work: sends that fill a link together would else, by their rounding,
-ask for a little more than all of it."""
+"""Latency that counts as work: otherwise sends that fill a link together would exceed its capacity
+by rounding."""
 
 
 class Net(Network, Protocol):
@@ -62,7 +62,7 @@ class Shaped(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How calls are carried out."""
+    """Options of the conversion."""
 
     all_reduce: str = "auto"
     collectives: Detail = "coflow"
@@ -95,7 +95,7 @@ class RackTransfers:
         return coflows(self.resources, group, name, np.array([payload]), algorithm)[0]
 
     def messages(self, call: Call, transfers: TransferList) -> Messages | None:
-        """Every message between cards on its own way, where that is asked for."""
+        """Every message between cards as a separate transfer, if configured."""
         name, payload, algorithm = self._exchange(call)
         group = self._group(call.ranks)
         if self.options.collectives != "messages" or not payload or not group.tiers:
@@ -108,7 +108,7 @@ class RackTransfers:
         return replace(sent, source=place[sent.source], target=place[sent.target])
 
     def _exchange(self, call: Call) -> tuple[str, int, str]:
-        """The collective that the cards run, its payload and the algorithm asked for."""
+        """The collective that the cards run, its payload and the configured algorithm."""
         name = LIKE.get(call.collective, call.collective)
         algorithm = self.options.all_reduce if name == "all_reduce" else "auto"
         payload = 0 if call.collective == "barrier" else call.payload_bytes
@@ -126,9 +126,9 @@ class RackTransfers:
         return self.groups[ranks]
 
     def _send(self, call: Call) -> tuple[Leg, ...]:
-        """As long as it was priced: the cards of a stage send together, and wait for the slowest.
+        """A send with its priced duration: a stage's cards send together, and wait for the slowest.
 
-        Each takes of the links only what its own bytes need in that time.
+        Each uses of the links only what its own bytes need in that time.
         """
         source, target = (int(card) for card in self.card_of[list(call.ranks)])
         message_s = self.hardware["links.chunk_overhead_s"]
@@ -166,7 +166,7 @@ class PlainTransfers:
         return flows(self.resources, self.network, [source], [target], call.payload_bytes)
 
     def messages(self, call: Call, transfers: TransferList) -> Messages | None:
-        """Every message on its own, where that is asked for."""
+        """Every message as a separate transfer, if configured."""
         if self.options.collectives != "messages" or not call.payload_bytes:
             return None
         ranks = np.array(call.ranks, np.int64)
@@ -176,7 +176,7 @@ class PlainTransfers:
         return replace(sent, source=place[sent.source], target=place[sent.target])
 
     def _cheapest(self, call: Call) -> tuple[list[Round], tuple[Leg, ...]]:
-        """Rounds and legs of the quickest algorithm that the choice allows."""
+        """Rounds and legs of the fastest allowed algorithm."""
         ranks = np.array(call.ranks, np.int64)
         found = [
             (
@@ -199,7 +199,7 @@ class PlainTransfers:
         return [*rounds, nested] if nested and requested == "auto" else rounds
 
     def _nested(self, call: Call) -> list[Round]:
-        """Dimension by dimension, where the group is the whole of several; else nothing."""
+        """Dimension by dimension, if the group spans several completely; else None."""
         dimensions = self.network.dimensions
         whole = call.ranks == tuple(range(self.network.ranks))
         if len(dimensions) < 2 or not whole or call.collective not in NESTED:
@@ -215,7 +215,7 @@ NESTED = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all")
 
 
 def _native(collective: str, dimension: Shaped) -> str:
-    """The algorithm that suits a dimension's shape."""
+    """The algorithm for a dimension's shape."""
     if collective == "all_to_all" or dimension.shape == "FullyConnected":
         return "direct"
     if dimension.shape == "Ring" or dimension.size & (dimension.size - 1):
@@ -224,6 +224,6 @@ def _native(collective: str, dimension: Shaped) -> str:
 
 
 def lasting(ps: int) -> Leg:
-    """A leg that takes its time whatever else goes on."""
+    """A leg with a fixed duration, regardless of other traffic."""
     none = np.zeros(0, np.int64)
     return Leg(latency_ps=ps, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0)

@@ -1,8 +1,8 @@
-"""A program with its prices becomes what the engine replays."""
+"""Converts a priced program to the engine's input."""
 
 import numpy as np
 
-from cluster.replay.collective_calls import COLLECTIVE, RECV, SEND, Calls, meets
+from cluster.replay.collective_calls import COLLECTIVE, RECV, SEND, Calls, is_matched
 from cluster.replay.interface import Kind, Operations
 from cluster.replay.loop_unroll import even
 from cluster.replay.op_durations import Work
@@ -12,16 +12,16 @@ from workloads.program import Program
 def operations_of(program: Program, work: Work, calls: Calls) -> Operations:
     """The program's template and repeats as the engine's columns; operation = the program's op.
 
-    Receives are passive: a send does not wait until somebody looks for it. Exchanges that stay
-    inside a rank are work.
+    Receives are passive: a send does not wait for its receive to be posted. Exchanges inside a rank
+    are work.
 
     Raises
     ------
     ReplayError
-        Calls that cannot be paired.
+        Calls that cannot be matched.
     """
     own = program.operations
-    joined = meets(program)
+    joined = is_matched(program)
     kind = np.full(len(own), int(Kind.WORK), np.int64)
     for code, matched_call in ((SEND, Kind.SEND), (RECV, Kind.RECV), (COLLECTIVE, Kind.COLLECTIVE)):
         kind[joined & (own.kind == code)] = int(matched_call)

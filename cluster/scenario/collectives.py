@@ -1,4 +1,4 @@
-"""The names of collective algorithms: what a scenario may choose is what the library registers."""
+"""The names of collective algorithms, taken from the library's registry."""
 
 from typing import Literal, TypeAlias
 

@@ -1,4 +1,4 @@
-"""Which number format is used for what."""
+"""Number formats by use."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from workloads.formats import Format
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Formats:
-    """Number formats of weights, of what enters the matrix engine, of the cache and of the wire."""
+    """Number formats of weights, of activations, of the cache and of links."""
 
     weights: Format
     activations: Format

@@ -9,7 +9,7 @@ from cluster.scenario.schema import Scenario
 
 
 def described(use: str, path: Path) -> dict[str, object]:
-    """What a file is read for, its name, sha256 and bytes; of a model's folder, its config."""
+    """Use, name, sha256 and bytes of a file; of a model's folder, its config."""
     file = path / "config.json" if path.is_dir() else path
     with file.open("rb") as content:
         digest = file_digest(content, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""From a YAML file, ``--set`` words and keyword overrides to a checked scenario."""
+"""Loads a scenario from a YAML file, ``--set`` words and keyword overrides, and validates it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -23,11 +23,11 @@ RIVALS = {
     "prompt_tokens": frozenset(Lengths.model_fields),
     "output_tokens": frozenset(Lengths.model_fields),
 }
-"""Keys of which a mapping holds exactly one: to set one from outside replaces the other."""
+"""Mutually exclusive keys: an override of one replaces the other."""
 
 
 class ScenarioError(ValueError):
-    """Raised when a scenario says something that no run can mean."""
+    """An invalid scenario."""
 
     exit_code: ClassVar[int] = 2
 
@@ -85,9 +85,9 @@ def load_variant(
     origin: str,
     folders: tuple[Path, Path],
 ) -> Scenario:
-    """One of many scenarios of the same document; errors name ``origin`` for what it changes.
+    """One of many scenarios of the same document; errors name ``origin`` for its changes.
 
-    ``folders`` are those that paths in the document, and paths in the overrides, start from.
+    ``folders`` are the base folders of paths in the document and in the overrides.
 
     Raises
     ------
@@ -114,7 +114,7 @@ def _checked(
 
 
 def bundled_text() -> str:
-    """The bundled example scenario, as it stands in the package."""
+    """The bundled example scenario of the package."""
     return (resources.files("cluster") / "bundled" / f"{BUNDLED}.yaml").read_text("utf-8")
 
 
@@ -150,7 +150,7 @@ def _leaves(tree: Mapping[str, object], above: Keys = ()) -> Iterator[Keys]:
 
 
 def _refuse_nul(data: Mapping[str, Any], origin: Mapping[Keys, str], document: Document) -> None:
-    """No name of a file or of anything else holds the character that ends strings in C."""
+    """No file name or other string may contain the NUL character."""
     for keys in _leaves(data):
         value: Any = data
         for key in keys:
@@ -161,7 +161,7 @@ def _refuse_nul(data: Mapping[str, Any], origin: Mapping[Keys, str], document: D
 
 
 def _drop_rivals(data: dict[str, Any], inputs: Mapping[Keys, str]) -> None:
-    """Where the caller set one of several exclusive keys, forget the file's choice."""
+    """If the caller sets one of several exclusive keys, drop the file's choice."""
     for keys in inputs:
         here: Any = data
         for parent, key in pairwise(keys):
@@ -177,7 +177,7 @@ def _assignment(word: str) -> tuple[Keys, object]:
     path, equals, text = word.partition("=")
     if not equals or not all(path.strip().split(".")):
         raise ScenarioError(f"--set {word}: expected path.to.key=value")
-    # A figure of the catalogue has dots in its own name: what follows hardware_set is one key.
+    # A figure of the catalogue has dots in its own name: the part after hardware_set is one key.
     head, _, rest = path.strip().partition(".")
     keys: Keys = (head, rest) if head == "hardware_set" and rest else tuple(path.strip().split("."))
     return keys, parse_document(text, f"--set {word}").data
@@ -194,9 +194,9 @@ def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
         elif isinstance(here, list) and str(key).isdigit() and int(key) < len(here):
             here = here[int(key)]
         else:
-            raise ScenarioError(f"--set {word}: there is nothing below {key!r} to set")
+            raise ScenarioError(f"--set {word}: {key!r} has no keys to set")
     if not isinstance(here, dict):
-        raise ScenarioError(f"--set {word}: {'.'.join(map(str, parents))} is no mapping")
+        raise ScenarioError(f"--set {word}: {'.'.join(map(str, parents))} is not a mapping")
     here[last] = value
 
 

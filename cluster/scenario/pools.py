@@ -1,4 +1,4 @@
-"""The pools of a scenario as scenarios of their own, with what they take over from the whole."""
+"""The pools of a scenario as separate scenarios, with the keys that they inherit."""
 
 from typing import TypeVar
 
@@ -28,7 +28,7 @@ def completed(scenario: Scenario) -> Scenario:
 
 
 def pool_scenario(scenario: Scenario, pool: Pool) -> Scenario:
-    """What the cards of one pool are asked, as if there were no others."""
+    """The scenario of one pool alone."""
     changes = {name: getattr(pool, name) for name in (*INHERITED, "router")}
     return scenario.model_copy(update={**changes, "pools": None, "transfer": None})
 
@@ -39,5 +39,5 @@ def _filled(scenario: Scenario, pool: Pool, router: Router) -> Pool:
 
 
 def _over(base: Settings, own: Settings) -> Settings:
-    """``base`` with the keys that ``own`` was given."""
+    """``base`` with the keys that ``own`` sets."""
     return base.model_copy(update={name: getattr(own, name) for name in own.model_fields_set})

@@ -1,4 +1,4 @@
-"""The ``power`` block of a scenario: a clock, a cap in watts, and the clock that comes of them."""
+"""The ``power`` block of a scenario: a clock, a cap in watts, and the resulting clock."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ CLOCK = "card.clock_hz"
 
 
 class PowerCapError(ValueError):
-    """A cap that no clock of the card can keep; says which would do."""
+    """A cap below the power at the lowest clock; names the lowest possible cap."""
 
     exit_code: ClassVar[int] = 3
 
@@ -21,12 +21,12 @@ class PowerCapError(ValueError):
 def clocked_hardware(
     scenario: Scenario, open_hardware: Callable[[str, Mapping[str, float]], Hardware]
 ) -> Hardware:
-    """Open the scenario's hardware and set its clock as ``power`` asks.
+    """Open the scenario's hardware and set its clock by ``power``.
 
     Raises
     ------
     ScenarioError
-        A clock outside the two points of the power law, or given twice.
+        A clock outside the two points of the power law, or set twice.
     PowerCapError
         A cap below what a fully loaded card draws at the lowest clock.
     """
@@ -53,7 +53,7 @@ def _clock_hz(scenario: Scenario, hardware: Hardware) -> tuple[float, str]:
     if power.clock_hz is not None:
         if CLOCK in scenario.hardware_set:
             raise ScenarioError(
-                f"the clock is given twice: power.clock_hz {power.clock_hz:g} and "
+                f"the clock is set twice: power.clock_hz {power.clock_hz:g} and "
                 f"hardware_set.{CLOCK} {scenario.hardware_set[CLOCK]:g}; leave one out"
             )
         if not LOW_HZ <= power.clock_hz <= HIGH_HZ:
@@ -70,7 +70,7 @@ def _clock_hz(scenario: Scenario, hardware: Hardware) -> tuple[float, str]:
         raise PowerCapError(
             f"power.cap_w is {power.cap_w:g} W, {least_w - power.cap_w:.4g} W less than a fully "
             f"loaded {hardware.name} card draws at its lowest clock of {LOW_HZ / 1e9:g} GHz: "
-            f"a cap of {least_w:.4g} W or more would do"
+            f"the lowest possible cap is {least_w:.4g} W"
         )
     capped_hz = max(LOW_HZ, clock_at(hardware, power.cap_w))
     return capped_hz, f"power.cap_w: a fully loaded card draws {power.cap_w:g} W at this clock"

@@ -1,6 +1,6 @@
 """From names to content: hardware, model, formats, plan and traffic, and the run's identity.
 
-The only opener of inputs: whatever comes after it depends on values alone.
+Only this module opens inputs; all later code depends on values alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -62,22 +62,22 @@ class Resolved(Planned):
 
     requests: "Requests"
     inputs: tuple[Mapping[str, object], ...]
-    """Files that were read: what for, name, sha256, bytes."""
+    """Files that were read: use, name, sha256, bytes."""
     run_id: str
     machine_id: str
     """The same for runs that differ in their traffic only: they share layout and prices."""
     role: Literal["prefill", "decode"] | None = None
-    """Of one pool; None: it does both."""
+    """Role of one pool; None: prefill and decode."""
     pools: "tuple[Resolved, Resolved] | None" = None
-    """Of a disaggregated run, prefill and decode as runs of their own; ``plan`` is the first's."""
+    """Of a disaggregated run, prefill and decode as separate runs; ``plan`` is the first's."""
 
     @property
     def begin_ps(self) -> int:
-        """Where the window begins that all figures of the run are of; the same for its pools."""
+        """Start of the window of all figures of the run; the same for its pools."""
         return begin_ps(self.requests.arrival_ps, self.scenario.warmup_s)
 
     def carrying(self, requests: "Requests") -> "Resolved":
-        """The same with these requests, in its pools too."""
+        """A copy with these requests, in its pools too."""
         pools = None
         if self.pools is not None:
             prefill, decode = (replace(pool, requests=requests) for pool in self.pools)
@@ -249,15 +249,15 @@ def _caches(scenario: Scenario, requests: "Requests") -> bool:
 
 
 def _divided(whole: Resolved, requested: Pools) -> Resolved:
-    """The run with its pools, each of which is a run on cards of its own."""
+    """The run with its pools, each a run on its own cards."""
     prefill = _pool(whole, "prefill", requested.prefill, 0)
     decode = _pool(whole, "decode", requested.decode, requested.prefill.cards)
     router = requested.decode.router
     if decode.plan.replicas > 1 and router not in ("round_robin", "random"):
         raise ScenarioError(
             f"pools.decode.router is {router!r}; must be 'round_robin' or 'random' for "
-            f"{decode.plan.replicas} replicas: KV is sent to a replica before it is known how busy "
-            "that will be when the KV arrives"
+            f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
+            "its arrival is known"
         )
     return replace(whole, plan=prefill.plan, pools=(prefill, decode))
 
@@ -284,7 +284,7 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
 
 
 def plan_of(scenario: Scenario, cards: int | None = None) -> Plan:
-    """The plan with its replicas counted, on so many cards (None: all of the cluster)."""
+    """The plan with its replicas resolved, on ``cards`` cards (None: all of the cluster)."""
     wanted, size = scenario.plan, scenario.cluster
     if cards is None:
         cards = size.racks * size.servers_per_rack * size.cards_per_server

@@ -1,4 +1,4 @@
-"""The names of routers: what a scenario may choose is what the engines know, in their order."""
+"""The names of routers, in the order of the engines' codes."""
 
 from typing import Literal, TypeAlias, get_args
 

@@ -1,21 +1,21 @@
-"""The run's identity: a digest of everything that can change its results, and of nothing else."""
+"""The run's identity: a digest of exactly the content that can change its results."""
 
 import hashlib
 import json
 from collections.abc import Mapping
 
 MODEL_VERSION = 3
-"""Raised whenever the same scenario gives other results; CHANGELOG.md says why."""
+"""Raised whenever the same scenario gives other results; CHANGELOG.md has the reason."""
 
 
 class Encoded(str):
-    """A value that is JSON text already, for who names many runs with the same piece in them."""
+    """A value that is JSON text already, for many identities with a common part."""
 
     __slots__ = ()
 
 
 def encoded(value: object) -> Encoded:
-    """A value as the text that it has in the digest; what is such text already stays as it is."""
+    """A value as its text in the digest; encoded text is not changed."""
     if isinstance(value, Encoded):
         return value
     return Encoded(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False))

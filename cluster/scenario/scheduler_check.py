@@ -1,4 +1,4 @@
-"""What a scheduler must not ask of a plan."""
+"""Checks of the scheduler against the plan."""
 
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.schema import Scheduler
@@ -6,7 +6,7 @@ from workloads.plan import Plan
 
 
 def check_scheduler(scheduler: Scheduler, plan: Plan) -> None:
-    """Refuse a scheduler that the plan cannot have."""
+    """Refuse a scheduler that the plan does not support."""
     stages = plan.pipeline_parallel_size
     if scheduler.async_scheduling and stages > 1:
         raise ScenarioError(

@@ -26,7 +26,7 @@ MOST_CARDS = 2**14
 
 
 class Cluster(Part):
-    """How many machines."""
+    """Size of the cluster."""
 
     racks: Count = 1
     servers_per_rack: Count = 1
@@ -41,7 +41,7 @@ class Cluster(Part):
 
 
 class Link(Part):
-    """A cable that is worse (or better) than its datasheet, matched by name, ``*`` allowed."""
+    """A cable that is slower (or faster) than its datasheet, matched by name, ``*`` allowed."""
 
     match: str
     bandwidth_scale: Scale = 1.0
@@ -49,7 +49,7 @@ class Link(Part):
 
 
 class Formats(Part):
-    """Number formats of what lies in memory, enters the matrix engine, and crosses a link."""
+    """Number formats in memory, in the matrix engine, and on links."""
 
     weights: str = "mxint8"
     activations: str = "mxint8"
@@ -58,7 +58,7 @@ class Formats(Part):
 
 
 class PlanSettings(Part):
-    """Degrees of parallelism, counted in cards."""
+    """Degrees of parallelism, counted in ranks (one card each)."""
 
     tensor_parallel_size: Count = 1
     pipeline_parallel_size: Count = 1
@@ -74,31 +74,31 @@ class Power(Part):
 
 
 class Pins(Part):
-    """What lies where, whatever the mode says: of matrices sram or lpddr, and of KV also spill."""
+    """Placement that overrides the mode: of matrices sram or lpddr, and of KV also spill."""
 
     attention: Place | Layers | None = None
-    """A number: the first so many layers of each stage have it in SRAM."""
+    """A number: the first layers of each stage that have it in SRAM."""
     mlp: Place | Layers | None = None
     experts: Place | Layers | None = None
-    """A number: so many of each layer's experts, the most popular ones, lie in SRAM."""
+    """A number: each layer's experts in SRAM, the most popular ones."""
     embedding: Place | None = None
     head: Place | None = None
     kv: KvPlace = "sram"
 
 
 class Memory(Part):
-    """Where weights and KV live: all weights in SRAM, all in LPDDR, or each as it pays."""
+    """Memory of weights and KV: all weights in SRAM, all in LPDDR, or placed by benefit."""
 
     mode: Mode = "performance"
     pin: Pins = Pins()
     load: LoadFrom = "none"
     """Serving begins when weights have come to SRAM from LPDDR, or to the cards from the hosts."""
     also_resident: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Models that wait in the LPDDR of the same cards, to be swapped in."""
+    """Standby models in the LPDDR of the same cards, to be swapped in."""
 
 
 class Scheduler(Part):
-    """Continuous batching, as vLLM v1 has it."""
+    """Continuous batching, as in vLLM v1."""
 
     max_num_seqs: Table = 60
     max_num_batched_tokens: Table = 512
@@ -106,7 +106,7 @@ class Scheduler(Part):
     long_prefill_token_threshold: NoTokens = 0
     """Most tokens of one prompt in a step, while its replica has other requests; 0: no limit."""
     async_scheduling: bool = False
-    """Compose a batch while the one before runs: host time hides behind it. One stage only."""
+    """Schedule a batch while the previous one runs, which hides host time. One stage only."""
     max_model_len: Tokens | None = None
     enable_prefix_caching: bool | Literal["auto"] = "auto"
 
@@ -114,8 +114,8 @@ class Scheduler(Part):
 class Pool(Part):
     """Some of the cluster's cards, which only prefill or only decode.
 
-    What it leaves out it takes over from the scenario, key by key; but a decode pool's router is
-    ``round_robin`` unless it names one, and it has no prefix cache unless it asks for one.
+    Omitted keys are inherited from the scenario one by one; but a decode pool's router is
+    ``round_robin`` unless set, and its prefix cache is off unless enabled.
     """
 
     cards: Count
@@ -133,19 +133,19 @@ class Pools(Part):
 
 
 class Transfer(Part):
-    """How a prompt's KV goes from pool to pool: after its prefill, or layer by layer with it."""
+    """Transfer of a prompt's KV between the pools: after its prefill, or by layer during it."""
 
     mode: Literal["whole", "layerwise"] = "whole"
 
 
 class Collectives(Part):
-    """Which algorithm to use; ``auto`` takes the cheapest for each size."""
+    """Algorithm; ``auto`` takes the cheapest for each size."""
 
     all_reduce: AlgorithmName = "auto"
 
 
 class Fabric(Part):
-    """How a replay runs transfers: a leg for each collective, for each step of it, or message."""
+    """Transfers of a replay: one per collective, per step of it, or per message."""
 
     contention: bool = True
     collectives: Detail = "coflow"
@@ -153,21 +153,21 @@ class Fabric(Part):
 
 
 class EndpointRates(Part):
-    """What a bare endpoint computes and moves in a second: prices nodes without a duration."""
+    """Rates of an endpoint without a card model: prices nodes without a duration."""
 
     flop_per_s: Positive
     bytes_per_s: Positive
 
 
 class Experts(Part):
-    """How tokens choose experts: uniformly, or skewed with Zipf's exponent."""
+    """Routing of tokens to experts: uniform, or skewed with Zipf's exponent."""
 
     routing: Literal["uniform", "zipf"] = "uniform"
     skew: NotNegative = 1.0
 
 
 class Slo(Part):
-    """What counts as good service; a request must meet every bound that is given."""
+    """Service level objective; a request must meet every bound that is set."""
 
     ttft_s: Seconds | None = None
     tpot_s: Seconds | None = None
@@ -175,7 +175,7 @@ class Slo(Part):
 
 
 class Store(Part):
-    """What a run leaves on disk beside the tables that it always writes."""
+    """Optional output of a run, besides the tables that it always writes."""
 
     steps: bool = False
     bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
@@ -187,7 +187,7 @@ class Store(Part):
 
 
 class Scenario(Part):
-    """Everything that a run depends on."""
+    """The complete input of a run."""
 
     name: str = "unnamed"
     hardware: str = "corsair"
@@ -233,27 +233,25 @@ class Scenario(Part):
             ]
             if generated or strange:
                 found = strange[0] if strange else "a generated workload.program"
-                raise ValueError(
-                    f"network stands in place of {', '.join(RACKS)}; found both it and {found}"
-                )
+                raise ValueError(f"network replaces {', '.join(RACKS)}; found both it and {found}")
         elif self.model is None and self.workload.chakra is None:
             raise ValueError("model is missing")
         elif self.endpoint is not None and self.workload.chakra is None:
-            raise ValueError("endpoint prices bare ranks; with a model the cards have prices")
+            raise ValueError("endpoint prices ranks without a model; cards have their own prices")
         return self
 
     def _check_pools(self) -> None:
-        """Pools take requests in an open loop, and no more cards than there are."""
+        """Check that pools have open-loop requests, and no more cards than the cluster."""
         if self.pools is None:
             if self.transfer is not None:
-                raise ValueError("transfer is between pools, and there are none: give pools")
+                raise ValueError("transfer needs pools, and there are none")
             return
         if self.workload.is_replayed:
             raise ValueError("pools serve requests (workload.trace or workload.synthetic)")
         synthetic = self.workload.synthetic
         if synthetic and synthetic.arrivals and synthetic.arrivals.concurrency is not None:
             raise ValueError(
-                "pools need arrivals that do not wait for answers (poisson, gamma, constant, a "
+                "pools need open-loop arrivals (poisson, gamma, constant, a "
                 "trace); found workload.synthetic.arrivals.concurrency, a closed loop"
             )
         size = self.cluster
@@ -267,4 +265,4 @@ class Scenario(Part):
 
 
 RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory", "power")
-"""Keys that say what racks there are and what lies in them; a plain network has none of it."""
+"""Keys of racks and their contents; a plain network has none of them."""

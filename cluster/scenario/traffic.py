@@ -18,7 +18,7 @@ TRAFFIC_STREAM = 0
 
 
 Reader: TypeAlias = Callable[..., Requests]
-"""``workloads.trace.read_trace``, or what stands for it."""
+"""``workloads.trace.read_trace``, or a substitute."""
 
 
 def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[Requests, int]:
@@ -27,7 +27,7 @@ def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[R
     Raises
     ------
     TraceError
-        The trace is wrong, or the generator is asked for something impossible.
+        The trace is invalid, or the generator's parameters are.
     """
     if workload.synthetic is None:
         requests = read(
@@ -42,19 +42,19 @@ def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[R
         return requests, 0
     if workload.start_s or workload.duration_s is not None or workload.limit is not None:
         raise TraceError(
-            "workload.limit, start_s and duration_s cut a trace; for synthetic traffic say how "
-            "many requests there are"
+            "workload.limit, start_s and duration_s cut a trace; synthetic traffic has a number of "
+            "requests instead"
         )
     if read_options(workload) != ReadOptions():
         raise TraceError(
-            "workload.time_unit, hash_block_tokens and columns say how a trace is read; synthetic "
+            "workload.time_unit, hash_block_tokens and columns describe a trace's file; synthetic "
             "traffic has none (lengths from a file take columns in empirical)"
         )
     return _generated(workload.synthetic, workload.rate_scale, seed, read)
 
 
 def read_options(workload: Workload) -> ReadOptions:
-    """What a workload says of its trace's file."""
+    """The workload's options for its trace's file."""
     return _options(workload.columns, workload.time_unit, workload.hash_block_tokens or 0)
 
 

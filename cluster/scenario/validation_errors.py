@@ -1,4 +1,4 @@
-"""Validation errors of a scenario, one line each: where, which key, what is allowed."""
+"""Validation errors of a scenario, one line each: place, key, allowed values."""
 
 import json
 import re
@@ -28,7 +28,7 @@ ALLOWED = {
     "dict_type": "must hold keys with values",
     "model_type": "must hold keys with values",
 }
-"""What may be, by pydantic's type of error, in words of its context."""
+"""Allowed values as text, by pydantic's type of error."""
 LONGEST_SHOWN = 60
 
 
@@ -38,9 +38,9 @@ def explain(
     document: Document,
     origin: Mapping[Keys, str],
 ) -> str:
-    """Every breach of ``data`` on a line of its own.
+    """Every error of ``data`` on its own line.
 
-    ``origin`` says which keys did not come from the document, and where from.
+    ``origin`` has the source of keys that are not from the document.
     """
     lines: dict[tuple[str, str], list[str]] = {}
     for found in error.errors():
@@ -57,15 +57,15 @@ def explain(
 
 
 def _joined(choices: list[str]) -> list[str]:
-    """Several ways to be right, as of a value that is a number or a word."""
+    """Several alternatives, as of a value that is a number or a word."""
     return [choices[0], *(choice.removeprefix("must be ") for choice in choices[1:])]
 
 
 def _where(keys: Keys, found: Any, document: Document, origin: Mapping[Keys, str]) -> str:
-    """The word that set the key, one that set something below it, or the line of the file."""
+    """The word that set the key or a key below it, or the line of the file."""
     above = (text for at, text in origin.items() if keys[: len(at)] == at)
     below = (text for at, text in origin.items() if at[: len(keys)] == keys)
-    own = found["type"] not in {"value_error", "missing"}  # these speak of several keys
+    own = found["type"] not in {"value_error", "missing"}  # these concern several keys
     said = next(above, next(below, None) if own else None)
     if said is not None:
         return said
@@ -98,22 +98,23 @@ def _breach(keys: Keys, found: Any) -> tuple[str, str]:
 
 
 def _shown(value: object) -> str:
-    """A value as YAML would have it, if it is not long."""
+    """A value as YAML, shortened if it is long."""
     text = json.dumps(value, default=str) if value is None or isinstance(value, bool) else ""
     text = text or repr(value)
     return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 def _plain(bound: object) -> object:
-    """A bound as one would write it: 0 and not 0.0."""
+    """A bound as text: 0 and not 0.0."""
     return f"{bound:g}" if isinstance(bound, float) else bound
 
 
 def _keys(found: Any, data: Mapping[str, Any]) -> Keys:
     """Where in ``data`` the error is.
 
-    Pydantic's path also has the branches of unions, whose names may look like keys: they are known
-    by leading nowhere in the data. A key that is missing, or not allowed, is always the last step.
+    Pydantic's path also has the branches of unions, whose names may look like keys: they are
+    recognised because the data has no such key. A missing or disallowed key is always the last
+    step.
     """
     here: Any = data
     keys: list[str | int] = []
@@ -140,7 +141,7 @@ def _leads(here: Any, step: str | int) -> bool:
 
 
 def _shown_key(key: str | int) -> str:
-    """A key as part of a dotted name; one that would not be seen as such in quotes."""
+    """A key as part of a dotted name, quoted if it would be ambiguous."""
     return str(key) if re.fullmatch(r"[\w.-]+", str(key)) else repr(key)
 
 
@@ -149,7 +150,7 @@ def _above(keys: Keys) -> str:
 
 
 def _near(key: str, known: list[str]) -> str | None:
-    """The key that was meant: the same but for hyphens, spaces and capitals, else the nearest."""
+    """The likely key: equal except for hyphens, spaces and capitals, else the nearest."""
     plain = re.sub(r"\W+", "_", key.strip()).lower()
     return plain if plain in known else next(iter(get_close_matches(plain, known, n=1)), None)
 

@@ -1,4 +1,4 @@
-"""A warm-up that leaves something to measure."""
+"""Checks that the warm-up leaves requests to measure."""
 
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
@@ -7,7 +7,7 @@ from results.window import begin_ps
 
 
 def check_warmup(resolved: Resolved, arrival_ps: Integers | None = None) -> None:
-    """Refuse a warm-up after which no request comes.
+    """Refuse a warm-up after which no request arrives.
 
     ``arrival_ps`` are the arrivals of a run that is over; without them, as the scenario has them,
     which says nothing of a closed loop.
@@ -15,7 +15,7 @@ def check_warmup(resolved: Resolved, arrival_ps: Integers | None = None) -> None
     Raises
     ------
     ScenarioError
-        Says how long the traffic is, and by how much the warm-up goes beyond it.
+        Names the duration of the traffic, and by how much the warm-up exceeds it.
     """
     if arrival_ps is None:
         if resolved.concurrency:
@@ -33,5 +33,5 @@ def check_warmup(resolved: Resolved, arrival_ps: Integers | None = None) -> None
         raise ScenarioError(
             f"warmup_s is {warmup_s:g}; must be at most {(last_ps - first_ps) / PS_PER_S:.9g}, the "
             f"time from the first arrival to the last: it ends {beyond_ps / PS_PER_S:.9g} s after "
-            "the last request has come, and nothing is left to measure"
+            "the last arrival, and no request is left to measure"
         )

@@ -1,4 +1,4 @@
-"""What a scenario may ask of the machine: requests from a trace or a generator, or operations."""
+"""The workload of a scenario: requests from a trace or a generator, or operations."""
 
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -31,7 +31,7 @@ class Constant(Part):
 
 
 class Arrivals(Part):
-    """When requests come; exactly one of the keys."""
+    """Arrival process; exactly one of the keys."""
 
     poisson: Poisson | None = None
     gamma: Gamma | None = None
@@ -57,7 +57,7 @@ class Uniform(Part):
 
 
 class Lognormal(Part):
-    """Log-normal with the given mean and median, cut at ``maximum`` where one is given."""
+    """Log-normal with this mean and median, cut at ``maximum`` if set."""
 
     mean: Positive
     p50: Positive
@@ -71,7 +71,7 @@ class Lognormal(Part):
 
 
 class Columns(Part):
-    """Columns of a trace file that has names of its own."""
+    """Column names of a trace file."""
 
     time: str | None = None
     prompt_tokens: str | None = None
@@ -89,7 +89,7 @@ class Empirical(Part):
 
 
 class Lengths(Part):
-    """How many tokens; exactly one of the keys."""
+    """Length distribution; exactly one of the keys."""
 
     fixed: Tokens | None = None
     uniform: Uniform | None = None
@@ -102,7 +102,7 @@ class Lengths(Part):
 
 
 class Synthetic(Part):
-    """Seeded traffic: a preset, or arrivals and lengths of one's own."""
+    """Seeded traffic: a preset, or arrivals and lengths."""
 
     requests: Annotated[int, Field(ge=1, le=10**8)]
     preset: str | None = None
@@ -140,7 +140,7 @@ class ProgramSteps(Part):
         ]
         if strange:
             allowed = ", ".join(own)
-            raise ValueError(f"{strange[0]} means nothing in phase {self.phase}; it has {allowed}")
+            raise ValueError(f"{strange[0]} does not apply to phase {self.phase}; it has {allowed}")
         if getattr(self, own[0]) is None:
             raise ValueError(f"phase {self.phase} needs {own[0]}")
         if self.phase == "mixed" and self.context is None:
@@ -153,11 +153,11 @@ PHASE_KEYS = {
     "prefill": ("prompt_tokens", "chunk_tokens"),
     "mixed": ("prompt_tokens", "chunk_tokens", "context"),
 }
-"""Keys of a program beside phase, batch and slots; the first must be given."""
+"""Keys of a program besides phase, batch and slots; the first is required."""
 
 
 class ChakraFolder(Part):
-    """A folder of NAME.<rank>.et files, and how to read it."""
+    """A folder of NAME.<rank>.et files, and reading options."""
 
     folder: str
     control: Control = "auto"
@@ -166,7 +166,7 @@ class ChakraFolder(Part):
 
 
 def _form(value: Any) -> str:
-    """Which branch of a union of a file's name and a mapping is meant."""
+    """Discriminator between a file's name and a mapping."""
     return "by-name" if isinstance(value, str) else "by-keys"
 
 
@@ -216,7 +216,7 @@ class Workload(Part):
 
 
 SOURCES = ("trace", "synthetic", "program", "chakra")
-"""Keys of a workload of which exactly one is given."""
+"""Keys of a workload of which exactly one is set."""
 
 
 def _exactly_one(choice: Choice) -> Choice:

@@ -1,6 +1,6 @@
 """Engine results as the columns of a run's tables."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import astuple
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -65,11 +65,12 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
     ]
     return Measured(
         cards=len(machine.routes.card_id),
+        bounds=machine.prices.bounds,
+        parts=machine.joules.parts,
         mean_batch_size=outcome.members / outcome.steps if outcome.steps else None,
         peak_kv_fraction=outcome.peak_blocks / machine.fit.pool[1],
         prefix_caching=resolved.prefix_caching,
         busy_ps=busy,
-        bounds=module_of(resolved.hardware).BOUNDS,
         energy=_energy(machine, outcome),
         clock_hz=clock_of(resolved.hardware),
     )
@@ -91,7 +92,6 @@ def energy_measured(energy: Spent, facility: Facility) -> Energy:
     power = facility_w(facility, energy)
     return Energy(
         parts_j=energy.parts_j.tolist(),
-        parts=energy.parts,
         mean_power_w=energy.mean_w,
         peak_power_w=energy.peak_w,
         facility_energy_j=None if power is None else power[1] * energy.lasted_s,
@@ -114,8 +114,9 @@ def card_parts(
     bins, routes = outcome.bins, machine.routes
     cards = cards_of(machine.routes, machine.cards, machine.fit)
     ranks = {card.index: card for card in cards}
-    idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]))
-    idle |= energy_columns(idle_joules(machine.joules, bins, outcome.end_ps))
+    bounds, joules = machine.prices.bounds, machine.joules
+    idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]), bounds)
+    idle |= energy_columns(idle_joules(joules, bins, outcome.end_ps), joules.parts)
     for index, name in enumerate(routes.card_id.tolist()):
         card = ranks.get(index)
         part: Columns = {
@@ -130,27 +131,30 @@ def card_parts(
         elif worked is not None:
             yield part | worked(card) | _spent(machine, outcome, card)
         else:
-            own = rank_columns(bins, card.replica, card.stage, machine.fit.pool)
+            own = rank_columns(bins, (card.replica, card.stage), machine.fit.pool, bounds)
             yield part | own | _spent(machine, outcome, card)
 
 
 def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
     """Columns of a card's energy: constants times what it has counted."""
     place = (card.replica, card.stage)
-    return energy_columns(card_joules(machine.joules, outcome.bins, place, outcome.end_ps))
+    spent_j = card_joules(machine.joules, outcome.bins, place, outcome.end_ps)
+    return energy_columns(spent_j, machine.joules.parts)
 
 
-def rank_columns(bins: Bins, replica: int, stage: int, pool: tuple[int, int]) -> Columns:
-    """Columns of ``cards`` that all cards of one stage of one replica share.
+def rank_columns(
+    bins: Bins, place: tuple[int, int], pool: tuple[int, int], bounds: tuple[str, ...]
+) -> Columns:
+    """Columns of ``cards`` that all cards of one stage of one replica, its ``place``, share.
 
     ``pool`` are its KV blocks, and the units that they are counted in (``Fit.pool``).
     """
     blocks, units = pool
-    held = bins.kv_block_ns[replica] * PS_PER_NS / bins.bin_ps
+    held = bins.kv_block_ns[place[0]] * PS_PER_NS / bins.bin_ps
     return {
-        **card_columns(edges_ps(bins), bins.busy_ps[replica, stage]),
-        "steps": bins.steps[replica, stage],
-        "tokens": bins.tokens[replica, stage],
+        **card_columns(edges_ps(bins), bins.busy_ps[place], bounds),
+        "steps": bins.steps[place],
+        "tokens": bins.tokens[place],
         "kv_blocks": held * (blocks / units),
         "kv_fraction": held / units,
     }
@@ -174,18 +178,18 @@ def link_part(load: LinkLoad, edges: Integers) -> Columns:
     }
 
 
-SHOWN_MEASURES = ("decode_blocks", "prefill_passes", "far_blocks")
+SHOWN_MEASURES = ("decode_blocks", "prefill_passes")
 
 
-def step_columns(window: Records) -> Columns:
+def step_columns(window: Records, memories: Sequence[str]) -> Columns:
     """A window of the step log as columns; measures of kinds of layers but the first are added up.
 
     The names are those of the table: what is not of layers that see the whole context is called
-    windowed, and the far memory by its name on the card.
+    windowed, and the far memory, where there is one, as in ``memories``: near, far.
     """
     columns = {name: window[name] for name in (STEP.names or ())[:MEASURED]}
-    for measure in SHOWN_MEASURES:
-        name = "lpddr_blocks" if measure == "far_blocks" else measure
+    far = [("far_blocks", f"{memory}_blocks") for memory in memories[1:]]
+    for measure, name in [*zip(SHOWN_MEASURES, SHOWN_MEASURES, strict=True), *far]:
         columns[name] = window[measure]
         others = [window[f"{measure}_{kind}"] for kind in range(1, KINDS)]
         columns[f"{name}_windowed"] = np.sum(others, axis=0)

@@ -1,4 +1,4 @@
-"""What a block's size costs and gains: blocks of 16 to 256 mantissas of 4 and 8 bits, measured."""
+"""Error and size by block size: blocks of 16 to 256 mantissas of 4 and 8 bits, measured."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -88,7 +88,7 @@ def plain(row: BlockRow) -> dict[str, object]:
 
 
 def drawn(rows: Sequence[BlockRow]) -> list[dict[str, object]]:
-    """Points of the figure: formulae as lines, what was measured as dots."""
+    """Points of the figure: formulas as lines, measurements as dots."""
     points: list[dict[str, object]] = []
     for row in rows:
         own: list[tuple[str, float, bool]] = [

@@ -1,8 +1,8 @@
 """Smallest cluster or highest rate, by bisection with a simulation at every step.
 
-Assumed is that more cards, and less traffic, never serve worse. It need not hold exactly: another
-replica changes who meets whom, and a larger cluster may stand on longer cables. So every verdict
-is kept, those that contradict one another are named, and the answer's neighbours are simulated.
+The search assumes that more cards and less traffic never worsen latency. It need not hold exactly:
+another replica changes the batches, and a larger cluster may have longer paths. So every verdict is
+recorded, those that contradict one another are named, and the answer's neighbours are simulated.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,18 +23,18 @@ CLOSE = 1.02
 MORE = 1.05
 """How much more traffic must fail."""
 WIDEST = 2.0**20
-"""Times the scenario's rate, up or down, that are tried."""
+"""Range of the search, as a multiple of the scenario's rate."""
 
 
 class NoCapacityError(ValueError):
-    """Nothing that was tried meets the objectives."""
+    """No simulated cluster or rate meets the objectives."""
 
     exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What one simulation said of one cluster at one rate."""
+    """Verdict of one simulation of one cluster at one rate."""
 
     cluster: Cluster
     rate_scale: float
@@ -49,7 +49,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The answer, its neighbour that fails, and all that was simulated on the way."""
+    """The result, its failing neighbour, and all simulations."""
 
     answer: Verdict
     beyond: Verdict | None
@@ -58,7 +58,7 @@ class Found:
 
     @property
     def contradictions(self) -> list[str]:
-        """Verdicts that more cards or less traffic should not have turned round."""
+        """Pairs of verdicts that contradict monotonicity."""
         return [
             f"{good.cards} cards at x{good.rate_scale:.4g} meet the SLO and "
             f"{bad.cards} at x{bad.rate_scale:.4g} do not"
@@ -73,7 +73,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """When a run is good enough."""
+    """Conditions on a run."""
 
     slo: Slo
     attainment: float | None = None
@@ -98,7 +98,7 @@ class Objective:
 
 @dataclass(slots=True, kw_only=True)
 class _Search:
-    """Simulates, and remembers; what rates share is opened, laid out and priced once."""
+    """Simulates with a cache; the parts common to all rates are read, placed and priced once."""
 
     scenario: Scenario
     objective: Objective
@@ -160,7 +160,7 @@ def clusters(scenario: Scenario) -> list[Cluster]:
 def min_cards(
     scenario: Scenario, objective: Objective, said: Callable[[Verdict], None] = lambda _: None
 ) -> Found:
-    """Find the smallest cluster that serves the scenario's traffic, as many replicas as it holds.
+    """Find the smallest cluster that serves the scenario's traffic when filled with replicas.
 
     Raises
     ------
@@ -199,18 +199,18 @@ def min_cards(
 def max_rate(
     scenario: Scenario, objective: Objective, said: Callable[[Verdict], None] = lambda _: None
 ) -> Found:
-    """Find how many times as fast as it does the scenario's traffic may come.
+    """Find the largest multiple of the scenario's rate that meets the SLO.
 
     Raises
     ------
     NoCapacityError
-        However slowly requests come, the SLO is missed; or however fast, it is met.
+        The SLO is missed at every rate, or met at every rate.
     ScenarioError
-        A closed loop sends as fast as it is answered.
+        A closed loop has no rate.
     """
     synthetic = scenario.workload.synthetic
     if synthetic is not None and synthetic.arrivals and synthetic.arrivals.concurrency:
-        raise ScenarioError("a closed loop has no rate to raise: give arrivals, or a trace")
+        raise ScenarioError("a closed loop has no rate to raise: use arrivals, or a trace")
     search = _Search(scenario=scenario, objective=objective, said=said)
     size = scenario.cluster
     best = search.look(size, scenario.workload.rate_scale)
@@ -225,7 +225,7 @@ def max_rate(
 
 
 def _bracketed(search: _Search, first: Verdict) -> tuple[Verdict, Verdict]:
-    """Double the rate until it is too much, or halve it until it is not: what meets, what fails."""
+    """Double the rate until it fails, or halve it until it meets: return both verdicts."""
     last, factor = first, 2.0 if first.meets else 0.5
     while True:
         rate = last.rate_scale * factor

@@ -29,8 +29,8 @@ def explain(resolved: Resolved, layout: Layout | None = None) -> dict[str, Any]:
     """Tell where everything lies; plain values. Lays the scenario out unless that is done.
 
     Bytes are of the fullest chiplet of a stage (of LPDDR, an equal share of the card's). The costs
-    are of one decoding step of the expected batch: ``stream_us`` what LPDDR takes, ``costs_us`` by
-    how much the stage would be faster, were this class in SRAM alone.
+    are of one decode step of the expected batch: ``stream_us`` is LPDDR's time, ``costs_us`` the
+    time saved if only this class were in SRAM.
 
     Raises
     ------
@@ -78,7 +78,7 @@ def _windows(resolved: Resolved, layout: Layout) -> list[dict[str, Any]]:
 
 
 def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
-    """One stage: what lies on its fullest chiplet, and what that costs."""
+    """One stage: contents of its fullest chiplet, and their cost."""
     memory = layout.fit.stages[number]
     return {
         "stage": number,
@@ -137,7 +137,7 @@ def _parts(held: Held, layout: Layout) -> tuple[int, int]:
 
 
 class _Costs:
-    """What a stage's weights in LPDDR cost a decoding step."""
+    """The cost of a stage's weights in LPDDR in a decode step."""
 
     def __init__(self, resolved: Resolved, inputs: PriceInputs, number: int) -> None:
         traffic, stages = traffic_of(resolved), resolved.plan.pipeline_parallel_size
@@ -173,7 +173,7 @@ def _raised(places: StagePlaces, name: str) -> StagePlaces:
 
 
 def _others(resolved: Resolved) -> Iterator[dict[str, Any]]:
-    """Models that wait in LPDDR: what they take there, and how long a swap lasts."""
+    """Standby models in LPDDR: their size, and the duration of a swap."""
     for name in resolved.scenario.memory.also_resident:
         card_bytes = other_bytes(load_model(name), resolved.formats.weights, resolved.plan)
         lpddr_s, host_s = swap_s(card_bytes, resolved.hardware)
@@ -185,7 +185,7 @@ def _others(resolved: Resolved) -> Iterator[dict[str, Any]]:
 
 
 def explain_text(found: dict[str, Any]) -> str:
-    """The map in words: equal stages together, then KV, loading and other models."""
+    """The placement as text: equal stages together, then KV, loading and other models."""
     expected, load = found["expected"], found["load_ms"]
     lines = [
         f"{found['model']}, weights {found['weights']}, {found['mode']} mode, placed for "

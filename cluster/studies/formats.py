@@ -1,4 +1,4 @@
-"""Number formats side by side: what each costs in memory, runs at, and does to numbers."""
+"""Compares number formats: bits, rate, and error."""
 
 import math
 from collections.abc import Iterable
@@ -33,9 +33,9 @@ class FormatRow:
     formula_db: float
     """SQNR on N(0, 1) in closed form."""
     measured_db: float
-    """On the numbers at hand; infinite where nothing is lost."""
+    """On the given array; infinite without loss."""
     largest_relative: float
-    """The largest error over the number that it befell."""
+    """The largest relative error."""
     largest_of_block: float
     """The largest error over the largest magnitude of its block."""
 
@@ -94,6 +94,7 @@ def plain(row: FormatRow) -> dict[str, object]:
     return {
         "name": item.name,
         "bits_per_element": float(item.bits_per_element),
+        "elements": item.element,
         "element_bits": item.element_bits,
         "mantissa_bits": item.mantissa_bits,
         "block": item.block,

@@ -1,4 +1,4 @@
-"""Published figures as data: what was claimed, by whom, on what conditions, how near is near."""
+"""Published figures as data: claim, source, conditions, tolerance."""
 
 from importlib import resources
 from typing import Annotated
@@ -12,13 +12,13 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Part(BaseModel):
-    """A frozen piece of the file that refuses keys it does not know."""
+    """A frozen block of the file that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class Beside(Part):
-    """One simulated figure that is set beside a claim."""
+    """One simulated figure that is compared with a claim."""
 
     label: str
     fitted: bool = False
@@ -54,7 +54,7 @@ class Published(Part):
     claims: Annotated[tuple[Claim, ...], Field(strict=False)]
 
     def value(self, row: str) -> float:
-        """The published value that the simulated figure ``row`` stands beside."""
+        """The published value for the simulated figure ``row``."""
         return next(claim.value for claim in self.claims if row in claim.rows)
 
 

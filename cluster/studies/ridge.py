@@ -1,4 +1,4 @@
-"""MXINT4 against MXINT8: where arithmetic overtakes streaming, and what a model makes of it.
+"""MXINT4 against MXINT8: the ridge of a product, and the effect on a model.
 
 A product takes as long as its weights take to stream until the batch reaches the ridge, and as long
 as its arithmetic from there on. Below, one product as the chiplet runs it; then steady decode and
@@ -47,7 +47,7 @@ class ProductRow:
     batch: int
     seconds: float
     tflops: float
-    """What the card does of multiply-adds, two flop each, in 10^12 a second."""
+    """Rate of the card in 10^12 flop/s, two per multiply-add."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,12 +62,12 @@ class DecodeRow:
     tpot_s: float
     tokens_per_s: float
     shares: Mapping[str, float]
-    """Of a slot's loop, by what bounds it."""
+    """Of a slot's loop, by bound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairFacts:
-    """What a pair of formats means before any batch is chosen."""
+    """Figures of a pair of formats that do not depend on the batch."""
 
     pair: str
     weights: str

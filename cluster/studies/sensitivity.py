@@ -1,8 +1,8 @@
-"""Sensitivity to assumptions: every uncertain figure moved from its low to its high.
+"""Sensitivity to assumptions: every uncertain figure at its low and at its high.
 
 One figure at a time gives the tornado; all at once, drawn independently and evenly from their
-ranges, gives the band in which a headline number lies. Ranges are those of the catalogue: they say
-how far a source may be off, not how likely, so the band is as good as they are.
+ranges, gives the range of a headline number. The catalogue's ranges state how far a source may be
+off, not how likely that is, so the result is only as good as they are.
 """
 
 import re
@@ -24,27 +24,27 @@ from results.sweep import Sweep
 from topology.catalog import Figure, load_hardware
 
 HEADLINES = ("mean_tpot_ms", "output_throughput", "joules_per_output_token")
-"""Metrics that are told unless others are asked for."""
+"""Default metrics."""
 PERCENTS = (5.0, 50.0, 95.0)
 LEAST_SWING = 1e-6
-"""Of a metric, relative: what moves it by less does not move it."""
+"""Relative change of a metric below which a figure has no effect."""
 _AXIS = "hardware_set."
 
 
 class SensitivityError(ValueError):
-    """There is nothing to move, or the scenario itself cannot be run."""
+    """No figure can be varied, or the scenario itself cannot be run."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Swing:
-    """A metric with one figure at its low and at its high, all else as it is."""
+    """A metric with one figure at its low and at its high, all else unchanged."""
 
     figure: str
     confidence: str
     low: float | None
-    """None where the machine cannot run it."""
+    """None if the scenario cannot run with it."""
     high: float | None
     base: float
 
@@ -70,11 +70,11 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sensitivity:
-    """What came of it; ``sweep`` holds every point."""
+    """The result; ``sweep`` holds every point."""
 
     sweep: Sweep
     swings: Mapping[str, tuple[Swing, ...]]
-    """By metric, the widest first; figures that do not move it are left out."""
+    """By metric, the widest first; figures without effect are left out."""
     bands: Mapping[str, Band]
     unrun: int
     """Points that could not be run: the ends of some ranges do not fit."""
@@ -101,13 +101,13 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
     }
     if not found:
         raise SensitivityError(
-            f"no figure with a range is called {', '.join(patterns)}: corsair-sim hardware show "
+            f"no figure with a range matches {', '.join(patterns)}: corsair-sim hardware show "
             f"{scenario.hardware} lists them"
         )
     return found
 
 
-def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
+def sensitivity(  # noqa: PLR0913 - the question and the execution
     scenario: Scenario,
     *,
     samples: int = 64,
@@ -120,11 +120,10 @@ def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
     drop: bool = False,
     observer: SweepObserver | None = None,
 ) -> Sensitivity:
-    """Move every uncertain figure of the scenario's hardware, one at a time and jointly.
+    """Vary every uncertain figure of the scenario's hardware, one at a time and jointly.
 
     ``samples`` is the number of joint draws (0: none), made with ``seed``; ``out`` is the folder of
-    the sweep, which is kept and gone on with like any other; ``drop`` lets points of another study
-    in it go.
+    the sweep, which can be resumed; ``drop`` deletes points of another study in it.
 
     Raises
     ------
@@ -147,12 +146,12 @@ def sensitivity(  # noqa: PLR0913 - what is asked, and how it is carried out
 
 
 def _folder_name(name: str) -> str:
-    """What a sweep may be called, whatever its scenario is."""
+    """A valid sweep name for any scenario name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".-")
 
 
 def _one_by_one(moved: Mapping[str, Figure]) -> list[dict[str, float]]:
-    """As it is, then each figure at its low and at its high."""
+    """The base, then each figure at its low and at its high."""
     first, figure = next(iter(moved.items()))
     ends = [
         {f"{_AXIS}{name}": end} for name, each in moved.items() for end in (each.low, each.high)

@@ -31,7 +31,7 @@ SRAM_OF_POINT: Mapping[str, str] = {"8b": "server.sram", "70b": "rack.sram"}
 WIDTHS = (4, 8, 16)
 PROMPTS = (32, 128)
 OUTPUT_TOKENS = 1000
-"""Of each answer: long, so that decode dominates."""
+"""Output length: long, so that decode dominates."""
 ROUNDS = 10
 """Requests that each of the users sends."""
 CAPACITY_CARDS = (1, 8, 64)
@@ -39,7 +39,7 @@ CAPACITY_CARDS = (1, 8, 64)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One published figure and what the simulator gives for it, in the claim's unit."""
+    """One published figure and the simulated value, in the claim's unit."""
 
     name: str
     claim: Claim
@@ -62,7 +62,7 @@ class Row:
 
 
 def validate() -> tuple[Row, ...]:
-    """Simulate every figure that the published ones are set beside; takes a few seconds."""
+    """Simulate every figure that is compared; takes a few seconds."""
     published = load_published()
     return compare(published, measure(published))
 
@@ -92,7 +92,7 @@ def measure(published: Published) -> dict[str, float]:
 
 
 def _card(hardware: Hardware) -> dict[str, float]:
-    """Peaks and ridges as they come out of the chiplet model."""
+    """Peaks and ridges of the chiplet model."""
     chiplet, chiplets = chiplet_of(hardware), _chiplets(hardware)
     found = {}
     for width in WIDTHS:
@@ -106,7 +106,7 @@ def _card(hardware: Hardware) -> dict[str, float]:
 
 
 def _machine(hardware: Hardware, servers: int) -> dict[str, float]:
-    """A whole map's sums: as many cards as the map has, times a card."""
+    """Sums over a topology: its number of cards, times a card."""
     cards = len(compile_routes(build_pod(hardware, servers_per_rack=servers)).card_id)
     chiplets = cards * _chiplets(hardware)
     card = _card(hardware)
@@ -143,7 +143,7 @@ def _steady(point: Point) -> dict[str, float]:
 
 
 def _users(point: Point, prompt_tokens: int) -> dict[str, float]:
-    """Closed loop: 60 users, each asking again when answered, prefill and all."""
+    """Closed loop: 60 users, each sending its next request on completion, prefill included."""
     requested: dict[str, Any] = {
         "name": f"{BATCH} users",
         "cluster": {"servers_per_rack": point.servers},

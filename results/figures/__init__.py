@@ -1,7 +1,7 @@
-"""Figures of runs and studies: functions from what was left behind to a chart.
+"""Figures of runs and studies: functions from tables to charts.
 
 ``FIGURES`` lists those of one run by name; ``draw`` makes one; ``save`` writes a chart as SVG, PNG,
-JSON (Vega-Lite) or HTML. The plot stack is brought in when the first chart is made.
+JSON (Vega-Lite) or HTML. The plot stack is imported when the first chart is made.
 """
 
 from collections.abc import Callable, Mapping
@@ -48,12 +48,12 @@ def draw(run: Run, name: str) -> Any:
     Raises
     ------
     ResultsError
-        There is no such figure, or the run has not what it shows.
+        There is no such figure, or the run lacks its data.
     """
     if name not in FIGURES:
         near = get_close_matches(name, FIGURES, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(FIGURES)}"
-        raise ResultsError(f"no figure is called {name!r}; {hint}")
+        raise ResultsError(f"there is no figure {name!r}; {hint}")
     return FIGURES[name](run)
 
 

@@ -1,4 +1,4 @@
-"""Cards over time: how busy, with what; and the stages of a pipeline with their bubbles."""
+"""Utilisation and bounds of cards over time, and stages of a pipeline with their bubbles."""
 
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -8,24 +8,25 @@ import numpy.typing as npt
 
 from corsair_common.units import Floats, Integers
 from results.api import Run
-from results.causes import BOUND_COLOURS
+from results.devices import Device, described
+from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.figures.series import MOST_BINS, codes, numbers, words
 from results.figures.theme import (
     HEAT,
     WIDTH,
     altair,
+    bound_colours,
     colour,
     finished,
     plot,
     zoomable,
 )
-from results.schema import BOUNDS
 
 Grid: TypeAlias = tuple[list[str], Floats, Floats]
 
 MOST_ROWS = 64
-"""Rows of a heat map: where there are more cards, servers stand for their cards."""
+"""Most rows of a heat map: with more cards, it shows servers."""
 
 
 def card_utilisation(run: Run) -> Any:
@@ -47,14 +48,14 @@ def card_utilisation(run: Run) -> Any:
     chart = _cells(rows, names).encode(
         color=shade, tooltip=["card:N", _seconds(), plots.Tooltip("share:Q", format=".1%")]
     )
-    return finished(
-        zoomable(chart, "x"), "How busy the cards are", "share of time with work in hand"
-    )
+    return finished(zoomable(chart, "x"), "Card utilisation", "share of busy time")
 
 
 def card_bounds(run: Run) -> Any:
-    """Heat map of cards by time: what bound most of each bin's work; the fainter, the idler."""
+    """Heat map of cards by time: the main bound of each bin; fainter means more idle."""
     names, starts, busy = _grid(run)
+    colours = bound_colours(_device(run))
+    series = [*colours]
     work = busy[:, :, :-1]
     share = work.sum(axis=2) / np.maximum(busy.sum(axis=2), 1e-30)
     most = work.argmax(axis=2)
@@ -64,31 +65,32 @@ def card_bounds(run: Run) -> Any:
             "s": at,
             "end": until,
             "share": float(share[i, j]),
-            "series": BOUNDS[most[i, j]] if share[i, j] > 0 else "idle",
+            "series": series[most[i, j]] if share[i, j] > 0 else "idle",
         }
         for i, name in enumerate(names)
         for j, (at, until) in enumerate(_spans(starts))
     ]
     plots = altair()
     chart = _cells(rows, names).encode(
-        color=colour("mostly", [*BOUNDS, "idle"], BOUND_COLOURS),
+        color=colour("mostly", series, colours),
         opacity=plots.Opacity("share:Q", scale=plots.Scale(range=[0.25, 1.0]), legend=None),
         tooltip=["card:N", _seconds(), "series:N", plots.Tooltip("share:Q", format=".1%")],
     )
-    return finished(zoomable(chart, "x"), "What the cards' time goes into", "fainter: idler")
+    return finished(zoomable(chart, "x"), "Cards' time by bound", "fainter: idler")
 
 
 def stage_shares(run: Run) -> Any:
-    """What each stage's time goes into over the whole run; what is idle is its bubble."""
+    """Each stage's time by bound over the whole run; its idle time is the bubble."""
     stages = _stages(run)
     busy = _busy(run)
+    colours = bound_colours(_device(run))
     rows = []
     for label, here in stages.items():
         spent = busy[here].sum(axis=0)
         total = max(float(spent.sum()), 1e-30)
         rows += [
             {"stage": label, "series": name, "share": float(value) / total, "at": order}
-            for order, (name, value) in enumerate(zip((*BOUNDS, "idle"), spent, strict=True))
+            for order, (name, value) in enumerate(zip(colours, spent, strict=True))
         ]
     if not rows:
         raise ResultsError(f"{run.path}: no card serves a stage")
@@ -99,17 +101,17 @@ def stage_shares(run: Run) -> Any:
         .encode(
             y=plots.Y("stage:N", sort=list(stages), title=None),
             x=plots.X("share:Q", title="share of the run", axis=plots.Axis(format="%")),
-            color=colour("", [*BOUNDS, "idle"], BOUND_COLOURS),
+            color=colour("", colours, colours),
             order="at:O",
             tooltip=["stage:N", "series:N", plots.Tooltip("share:Q", format=".1%")],
         )
         .properties(width=WIDTH, height=plots.Step(22))
     )
-    return finished(chart, "What the stages' time goes into", "mean over replicas; idle: bubble")
+    return finished(chart, "Stages' time by bound", "mean over replicas; idle: bubble")
 
 
 def _stages(run: Run) -> dict[str, npt.NDArray[np.bool_]]:
-    """[row of cards] who serves a stage, by its number, and by its pool where there are pools."""
+    """[row of cards] name of the stage: its number, and its pool if there are pools."""
     replica, stage = codes(run, "cards", "replica"), codes(run, "cards", "stage")
     pool = words(run, "cards", "pool")
     found = {}
@@ -121,14 +123,20 @@ def _stages(run: Run) -> dict[str, npt.NDArray[np.bool_]]:
     return found
 
 
+def _device(run: Run) -> Device:
+    """With the bounds that the table has columns of, in words."""
+    columns = run.table("cards").column_names
+    return described(names_in(columns, "busy_", "_s"), names_in(columns, "energy_", "_j"))
+
+
 def _busy(run: Run) -> Floats:
-    """[row, 7] seconds by bound, and idle."""
-    columns = [*(f"busy_{bound}_s" for bound in BOUNDS), "idle_s"]
+    """[row, bounds + 1] seconds by bound, and idle."""
+    columns = [*(f"busy_{bound}_s" for bound in _device(run).bound_names), "idle_s"]
     return np.stack([numbers(run, "cards", column) for column in columns], axis=1)
 
 
 def _grid(run: Run) -> Grid:
-    """Names of rows, starts of bins and the end, and [row, bin, 7] seconds."""
+    """Names of rows, starts of bins and the end, and [row, bin, bounds + 1] seconds."""
     card, place = codes(run, "cards", "card"), codes(run, "cards", "bin")
     if not len(card):
         raise ResultsError(f"{run.path}: the table of cards is empty")
@@ -138,8 +146,9 @@ def _grid(run: Run) -> Grid:
     )
     labels, row = _rows_of(run, card)
     join = -(-bins // MOST_BINS)
-    grid = np.zeros((len(labels), -(-bins // join), len(BOUNDS) + 1))
-    np.add.at(grid, (row, place // join), _busy(run))
+    busy = _busy(run)
+    grid = np.zeros((len(labels), -(-bins // join), busy.shape[1]))
+    np.add.at(grid, (row, place // join), busy)
     return labels, np.append(starts[:-1][::join], starts[-1]), grid
 
 

@@ -1,4 +1,4 @@
-"""Where the joules go."""
+"""Energy by part."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from results.summary import flatten
 
 
 def energy_by_part(run: Run) -> Any:
-    """Share of the energy by part of the machine."""
+    """Share of the energy by part of the hardware."""
     summary = flatten(run.summary)
     shares = {
         key.partition(".")[2]: value
@@ -42,7 +42,7 @@ def energy_by_part(run: Run) -> Any:
         .properties(width=WIDTH, height=plots.Step(22))
     )
     said = f"{per_token:.3g} J per output token" if per_token is not None else ""
-    return finished(chart, "Where the joules go", said)
+    return finished(chart, "Energy by part", said)
 
 
 def _number(value: object) -> float | None:

@@ -10,10 +10,10 @@ _BATCHES = [2**power for power in range(9)]
 
 
 def block_sizes(rows: Sequence[Mapping[str, Any]]) -> Any:
-    """What is left of the signal, by the size of its blocks; a panel for each width of mantissas.
+    """SQNR by block size; a panel for each width of mantissas.
 
-    ``rows`` hold ``bits``, ``block``, ``series``, ``sqnr_db``, and ``dots``: whether it is a dot of
-    what was measured, or on a line.
+    ``rows`` hold ``bits``, ``block``, ``series``, ``sqnr_db``, and ``dots``: whether it is a
+    measured dot, or on a line.
     """
     plots = altair()
     names = list(dict.fromkeys(str(row["series"]) for row in rows))
@@ -35,8 +35,8 @@ def block_sizes(rows: Sequence[Mapping[str, Any]]) -> Any:
         )
     return finished(
         plots.concat(*panels, columns=2),
-        "What is left of the signal, by the size of its blocks",
-        "lines: in closed form (with outliers: joining the dots); dots: measured",
+        "SQNR by block size",
+        "lines: closed form (with outliers: between the dots); dots: measured",
     )
 
 

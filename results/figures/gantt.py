@@ -1,4 +1,4 @@
-"""A replay in pictures: who works on which batch when, and what the critical path waits for."""
+"""Figures of a replay: stages by batch over time, and causes on the critical path."""
 
 from typing import Any
 
@@ -6,32 +6,36 @@ import numpy as np
 import numpy.typing as npt
 
 from results.api import Run
-from results.causes import KNOWN_CAUSES
 from results.errors import ResultsError
 from results.figures.series import codes, numbers, words
-from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
+from results.figures.theme import WIDTH, altair, bound_colours, colour, finished, plot, zoomable
 
 MOST_ROWS = 32
 """Cards of the Gantt: one of each stage, the first ones where there are more."""
 MOST_BARS = 4000
 MOST_PLACES, LEAST_SHARE = 12, 0.003
-"""Links and switches that are named, and what they must have of the path."""
+"""Number of named links and switches, and their least share of the path."""
 OTHERS = "all others"
 MOST_NAMED = 7
-"""Batches that have a colour of their own."""
+"""Number of distinct colours of batches."""
 STEPS = 3
 """Steps that are shown, from the middle of the run, where the pipeline is full."""
-CAUSE_COLOURS = {name: cause.colour for name, cause in KNOWN_CAUSES.items()}
+OTHER_COLOURS = {
+    "latency": "#5d3a9b",
+    "contention": "#a50026",
+    "recorded": "#777777",
+}
 
 
 def critical_path(run: Run) -> Any:
-    """What the critical path waits for: time by cause, and by the link or switch it lies on."""
+    """Time of the critical path by cause, and by link or switch."""
     if "critical" not in run.tables:
         raise ResultsError(f"{run.path}: no replay, so it has no critical path")
     rows, order = _waits(run)
     plots = altair()
     known = {row["series"] for row in rows}
-    causes = [name for name in CAUSE_COLOURS if name in known]
+    colours = bound_colours(run.device) | OTHER_COLOURS
+    causes = [name for name in colours if name in known]
     axis = plots.Axis(format="%", tickCount=6)
     chart = (
         plot(rows)
@@ -39,7 +43,7 @@ def critical_path(run: Run) -> Any:
         .encode(
             y=plots.Y("place:N", sort=order, title=None),
             x=plots.X("sum(share):Q", title="share of the makespan", axis=axis),
-            color=colour("cause", causes, CAUSE_COLOURS),
+            color=colour("cause", causes, colours),
             tooltip=[
                 "place:N",
                 "series:N",
@@ -49,7 +53,7 @@ def critical_path(run: Run) -> Any:
         )
         .properties(width=WIDTH, height=plots.Step(20))
     )
-    return finished(chart, "What the critical path waits for", "cards' own work, and links by name")
+    return finished(chart, "Critical path by cause", "cards' own work, and links by name")
 
 
 def _waits(run: Run) -> tuple[list[dict[str, Any]], list[str]]:
@@ -121,11 +125,11 @@ def stage_gantt(run: Run) -> Any:
     shown = f"steps {middle} to {min(middle + STEPS - 1, last)}; gaps are bubbles"
     if len(batches) > MOST_NAMED:
         shown += f"; {len(batches)} batches, their colours repeat"
-    return finished(zoomable(chart, "x"), "Who works on which batch, when", shown)
+    return finished(zoomable(chart, "x"), "Batches by stage over time", shown)
 
 
 def _operations(run: Run, ranks: list[int], first: int) -> list[npt.NDArray[Any]]:
-    """Rank, batch, start and end of what some cards compute and exchange in the steps shown."""
+    """Rank, batch, start and end of the operations of some cards in the steps shown."""
     shown = ("step", ">=", first), ("step", "<", first + STEPS), ("stream", "<=", 1)
     names = ("rank", "microbatch", "start_s", "end_s")
     found = run.part("ops", names, [("rank", "in", ranks), *shown])
@@ -133,7 +137,7 @@ def _operations(run: Run, ranks: list[int], first: int) -> list[npt.NDArray[Any]
 
 
 def _one_of_each_stage(run: Run) -> dict[int, str]:
-    """Rank and name of the first card of each stage of the first replica; all of them elsewhere."""
+    """Rank and name of the first card of each stage of the first replica, else of all cards."""
     rank = codes(run, "card_times", "rank")
     stage, replica = codes(run, "card_times", "stage"), codes(run, "card_times", "replica")
     names = words(run, "card_times", "card_name")
@@ -147,7 +151,7 @@ def _one_of_each_stage(run: Run) -> dict[int, str]:
 
 
 def _joined(card: str, origin: float, parts: Any) -> list[dict[str, Any]]:
-    """Operations of one batch that follow each other at once, as one bar."""
+    """Merge contiguous operations of one batch into one bar."""
     rows: list[dict[str, Any]] = []
     for start, end, batch in parts:
         at, until = 1e6 * (float(start) - origin), 1e6 * (float(end) - origin)

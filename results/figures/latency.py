@@ -1,4 +1,4 @@
-"""Latencies: how they spread over requests, and how they move with the queue."""
+"""Distributions of latencies, and latency over time with the queue."""
 
 from typing import Any
 
@@ -28,13 +28,13 @@ LATENCIES = (
 )
 """Name, column of requests, and key of the SLO that bounds it."""
 LEAST_MS = 0.01
-"""What a logarithmic axis shows instead of less."""
+"""Lower limit of a logarithmic axis; smaller values are drawn there."""
 LEAST_SHARE = 0.01
-"""Where the lines begin: the quickest few would only stretch the axis."""
+"""Start of the lines: the fastest few requests would only stretch the axis."""
 
 
 def latency_cdf(run: Run) -> Any:
-    """Share of requests that were answered within so many milliseconds, by latency."""
+    """Cumulative distribution of requests by latency in milliseconds."""
     rows = []
     for name, column, _ in LATENCIES:
         shares, values = quantiles(numbers(run, "requests", column))
@@ -44,7 +44,7 @@ def latency_cdf(run: Run) -> Any:
             if share >= LEAST_SHARE
         ]
     if not rows:
-        raise ResultsError(f"{run.path}: no request was answered, so no latency can be drawn")
+        raise ResultsError(f"{run.path}: no request was completed, so no latency can be drawn")
     plots = altair()
     lines = (
         plot(rows)
@@ -61,8 +61,8 @@ def latency_cdf(run: Run) -> Any:
     chart = plots.layer(zoomable(lines, "x"), *slo).properties(width=WIDTH, height=HEIGHT)
     said = ["dashed: the SLO"] if slo else []
     if any(row["ms"] == LEAST_MS for row in rows):
-        said.append(f"what took less than {LEAST_MS} ms stands there")
-    return finished(chart, "How latencies spread", "; ".join(said))
+        said.append(f"values below {LEAST_MS} ms are drawn there")
+    return finished(chart, "Distribution of latencies", "; ".join(said))
 
 
 def _objectives(run: Run) -> list[Any]:
@@ -80,7 +80,7 @@ def _objectives(run: Run) -> list[Any]:
 
 
 def latency_over_time(run: Run) -> Any:
-    """TTFT and TPOT of the requests that arrived in each bin, above the queue that they met."""
+    """TTFT and TPOT of the requests by arrival, above the queue length."""
     edges = time_edges(run)
     arrival = numbers(run, "requests", "arrival_s")
     middle = (edges[:-1] + edges[1:]) / 2
@@ -97,7 +97,7 @@ def latency_over_time(run: Run) -> Any:
         ]
         panels.append(over_time(rows, f"{name}, ms", legend="of arrivals"))
     panels.append(over_time(_queue(run, edges), "requests", legend="that are"))
-    return stacked(panels, "Latency over time, and the queue behind it")
+    return stacked(panels, "Latency and queue over time")
 
 
 def _queue(run: Run, edges: Floats) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Which cable is hot: loads on the drawn map, and the busiest links in a row."""
+"""Link loads on the drawn topology, and the busiest links as bars."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from results.figures.series import codes, numbers, words
 from results.figures.theme import WIDTH, altair, finished, plot, zoomable
 
 WARM = ("#dddddd", "#e6c35c", "#d55e00", "#7a0403")
-"""From cold to hot: grey to dark red, ever darker."""
+"""From low to high load: grey to dark red."""
 SHOWN = 15
 """Links of the bar chart."""
 DOTS = {
@@ -22,15 +22,14 @@ DOTS = {
     "leaf": ("leaf switch", "#009e73", "triangle-down"),
     "spine": ("spine switch", "#cc79a7", "cross"),
 }
-"""Nodes that are drawn, which links may join, with their words, colour and shape; boxes around
-them are left out."""
+"""Drawn nodes with their names, colour and shape; boxes around them are left out."""
 
 
 def link_use(run: Run) -> tuple[list[str], list[str], Floats, Floats, Floats]:
     """Names, kinds, [link] mean and highest utilisation over the run's bins, and bytes."""
     link = codes(run, "links", "link")
     if not len(link):
-        raise ResultsError(f"{run.path}: no link carried anything in this run")
+        raise ResultsError(f"{run.path}: no link carried traffic in this run")
     ids, first, where = np.unique(link, return_index=True, return_inverse=True)
     length = numbers(run, "links", "end_s") - numbers(run, "links", "start_s")
     busy = np.bincount(where, numbers(run, "links", "busy_s"))
@@ -77,7 +76,7 @@ def hot_links(run: Run) -> Any:
 
 
 def link_map(run: Run) -> Any:
-    """The map with each link in the colour of its load; hot cables stand out wide and bright."""
+    """The topology with each link in the colour of its load; busy links are wide and bright."""
     names, _, mean, most, _ = link_use(run)
     load = {name: (float(mean[i]), float(most[i])) for i, name in enumerate(names)}
     places = _places(run)
@@ -94,13 +93,13 @@ def link_map(run: Run) -> Any:
             spot = {"x": x, "y": y, "x2": x2, "y2": y2}
             lines[src, dst] = {"link": f"{src}>{dst}", "mean": here[0], "most": here[1], **spot}
     if not lines:
-        raise ResultsError(f"{run.path}: the map has no links between places that can be drawn")
-    rows = sorted(lines.values(), key=lambda row: float(row["mean"]))  # the hottest on top
+        raise ResultsError(f"{run.path}: the topology has no links between drawable nodes")
+    rows = sorted(lines.values(), key=lambda row: float(row["mean"]))  # the busiest on top
     return _drawn(rows, places)
 
 
 def _places(run: Run) -> dict[str, tuple[float, float, str]]:
-    """Where each node stands, and its kind."""
+    """Position and kind of each node."""
     x, y = numbers(run, "nodes", "x"), numbers(run, "nodes", "y")
     named = zip(words(run, "nodes", "name"), words(run, "nodes", "kind"), strict=True)
     return {
@@ -153,4 +152,4 @@ def _drawn(rows: list[dict[str, Any]], places: dict[str, tuple[float, float, str
     tall = max(y for _, y, _ in places.values()) - min(y for _, y, _ in places.values())
     height = min(420.0, max(200.0, WIDTH * tall / max(wide, 1e-9)))
     chart = chart.properties(width=WIDTH, height=height)
-    return finished(chart, "Which cable is hot", "busier direction of each link, mean over the run")
+    return finished(chart, "Link utilisation", "busier direction of each link, mean over the run")

@@ -13,7 +13,7 @@ PIXELS_PER_POINT = 2
 
 
 def save(chart: Any, path: str | Path) -> Path:
-    """Write a chart whole or not at all; the ending says as what. Needs no browser.
+    """Write a chart atomically, in the format of the ending. Needs no browser.
 
     Raises
     ------
@@ -33,7 +33,7 @@ def check_ending(path: Path) -> str:
     Raises
     ------
     ResultsError
-        It is none of ENDINGS; for those who would rather know before they work.
+        It is not in ENDINGS.
     """
     ending = path.suffix.lower()
     if ending not in ENDINGS:

@@ -1,4 +1,4 @@
-"""From a run's tables to few points: a figure of a million requests holds few thousand rows."""
+"""Reduces a run's tables to few points: a figure of a million requests has a few thousand rows."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def numbers(run: Run, table: str, column: str) -> Floats:
 def words(run: Run, table: str, column: str) -> npt.NDArray[Any]:
     """A column of names as objects; null becomes None."""
     found = run.table(table)[column]
-    if found.null_count == len(found):  # of which Arrow makes no array: it has no word to take
+    if found.null_count == len(found):  # Arrow cannot convert it: there are no values
         return np.full(len(found), None, object)
     return np.asarray(found.to_numpy(zero_copy_only=False), object)
 
@@ -46,20 +46,20 @@ def time_edges(run: Run, bins: int = MOST_BINS) -> Floats:
     first = min((float(np.nanmin(end)) for end in known), default=0.0)
     last = max((float(np.nanmax(end)) for end in known), default=0.0)
     if not last > first:
-        raise ResultsError(f"{run.path}: no time passed, so there is nothing to draw over it")
+        raise ResultsError(f"{run.path}: the run has no duration, so there is nothing to draw")
     return np.linspace(first, last, bins + 1)
 
 
 def count_at(moments: Floats, edges: Floats) -> Floats:
-    """How many of ``moments`` (NaN: never) are at or before each edge."""
+    """The number of ``moments`` (NaN: never) at or before each edge."""
     known = np.sort(moments[np.isfinite(moments)])
     return np.searchsorted(known, edges, side="right").astype(np.float64)
 
 
 def spread_at(amount: Floats, begin: Floats, end: Floats, edges: Floats) -> Floats:
-    """How much has been given out at each edge, where ``amount`` flows evenly from begin to end.
+    """Cumulative amount at each edge, where ``amount`` flows evenly from begin to end.
 
-    What begins and ends at once is given out then. O(n log n): sums of straight lines that start
+    A flow of zero length is counted at its time. O(n log n): sums of straight lines that start
     at ``begin`` and stop at ``end``, by prefix sums.
     """
     known = np.isfinite(begin) & np.isfinite(end)

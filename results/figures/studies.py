@@ -1,19 +1,19 @@
-"""Figures over many runs: what can be had at what price, and which assumption matters."""
+"""Figures over many runs: Pareto fronts, axes of a sweep, and sensitivity."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from results.errors import ResultsError
 from results.figures.theme import WIDTH, altair, colour, finished, plot, zoomable
-from results.schema import TABLES
+from results.schema import every_metric
 
-UNITS = {each.name: each.unit for name in ("summary", "replay") for each in TABLES[name].columns}
+UNITS = {column.name: column.unit for column in every_metric()}
 SHORT = ("ttft", "tpot", "itl", "e2el", "kv", "slo", "usd")
-"""Words that are written in capitals."""
+"""Words in capitals."""
 MOST_LABELS = 10
-"""Of a point, on hover."""
+"""Most fields shown on hover."""
 LETTERS = 70
-"""That stand beside one another under an axis."""
+"""Most labels side by side under an axis."""
 USER, CARD = "output_tokens_per_s_per_user", "output_tokens_per_s_per_card"
 
 
@@ -24,7 +24,7 @@ def pareto(
     y: str = CARD,
     series: str | None = None,
 ) -> Any:
-    """Points of a sweep or candidates of a plan, with the front that nothing beats in both.
+    """Points of a sweep or candidates of a plan, with their Pareto front.
 
     ``x`` and ``y`` are keys of the points, more of either being better; ``series`` is the key
     that colours them. Points that lack a number are left out.
@@ -59,13 +59,11 @@ def pareto(
     line = plot(front).mark_line(color="#333333", strokeWidth=1.5, interpolate="step-before")
     line = line.encode(**axes, order="x:Q")
     chart = plots.layer(line, zoomable(dots, "x", "y")).properties(width=WIDTH, height=360)
-    return finished(
-        chart, "What can be had", f"line: nothing is better in both; {len(known)} points"
-    )
+    return finished(chart, "Pareto front", f"line: Pareto front; {len(known)} points")
 
 
 def front_of(points: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The points that none other matches in one of ``x`` and ``y`` and beats in the other.
+    """The Pareto front: points that no other point dominates in ``x`` and ``y``.
 
     Examples
     --------
@@ -105,7 +103,7 @@ def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
     middle = plot(known)
     if numeric:
         middle = middle.mark_line(color="#d55e00", strokeWidth=2)
-    else:  # there is nothing between one word and the next
+    else:  # there is no interval between two words
         middle = middle.mark_tick(color="#d55e00", thickness=3, size=36)
     middle = middle.encode(x=x, y=plots.Y("median(value):Q"))
     chart = plots.layer(dots, middle).properties(width=WIDTH - 160, height=200)
@@ -117,9 +115,9 @@ def by_axis(points: Sequence[Mapping[str, Any]], axis: str, metric: str) -> Any:
 def tornado(
     rows: Sequence[Mapping[str, Any]], *, metric: str = "mean_tpot_ms", most: int = 20
 ) -> Any:
-    """What each assumption, moved from its low to its high, does to a metric.
+    """A metric with each assumption at its low and at its high.
 
-    ``rows`` hold ``figure``, ``low``, ``high`` (the metric there) and ``base`` (as it is); the
+    ``rows`` hold ``figure``, ``low``, ``high`` (the metric there) and ``base`` (at the value); the
     widest come first.
     """
     known = [
@@ -151,12 +149,12 @@ def tornado(
     )
     rule = plot([{"x": base}]).mark_rule(color="#333333").encode(x="x:Q")
     return finished(
-        plots.layer(chart, rule), "Which assumption matters", f"line: {base:.4g} as it is"
+        plots.layer(chart, rule), "Which assumption matters", f"line: {base:.4g} at the values"
     )
 
 
 def titled(key: str) -> str:
-    """A metric as an axis names it, with its unit.
+    """The axis title of a metric, with its unit.
 
     Examples
     --------
@@ -174,7 +172,7 @@ def _word(point: Mapping[str, Any], series: str | None) -> str:
 
 
 def _by_size(word: str) -> tuple[float, str]:
-    """Numbers by their size, then words."""
+    """Numbers by value, then words."""
     try:
         return float(word), ""
     except ValueError:
@@ -182,7 +180,7 @@ def _by_size(word: str) -> tuple[float, str]:
 
 
 def _labels(points: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader may want to know of a point: short words and whole numbers, axes first."""
+    """Fields of a point to show on hover: short words and integers, axes first."""
     names = {
         key: None
         for point in points

@@ -1,4 +1,5 @@
-"""How all figures look: colours that most colour-blind eyes tell apart, sizes, and the plot stack.
+"""The style of all figures: colours that most colour-blind readers can distinguish, sizes, plot
+stack.
 
 Colours are those of Okabe and Ito; a colour means the same thing in every figure.
 """
@@ -6,6 +7,7 @@ Colours are those of Okabe and Ito; a colour means the same thing in every figur
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
+from results.devices import Device
 from results.optional_deps import DRAW, optional
 
 Rows: TypeAlias = list[dict[str, Any]]
@@ -14,14 +16,16 @@ WIDTH, HEIGHT = 640, 240
 PANEL_HEIGHT = 120
 """Of one panel among several below one another."""
 
+IDLE_COLOUR = "#e4e4e4"
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
-"""Of things that have no colour of their own, in order."""
+"""Of items without a fixed colour, in order."""
 HEAT = "viridis"
-"""Of shares from 0 to 1: even in brightness, so it survives grey print and colour-blind eyes."""
+"""Of shares from 0 to 1: monotonic brightness, so it is readable in grey and by the
+colour-blind."""
 
 
 def altair() -> Any:
-    """The plot stack, brought in when somebody draws.
+    """The plot stack, imported on first use.
 
     Raises
     ------
@@ -32,7 +36,7 @@ def altair() -> Any:
 
 
 def plot(rows: Iterable[Mapping[str, Any]]) -> Any:
-    """A chart of rows that stand in the specification itself: no file, no frame, no limit."""
+    """A chart whose rows are in the specification itself: no file, no frame, no limit."""
     plots = altair()
     return plots.Chart(plots.Data(values=list(rows)))
 
@@ -48,11 +52,15 @@ def colour(title: str, names: Iterable[str], colours: Mapping[str, str] | None =
     return plots.Color("series:N", title=title, scale=scale)
 
 
-def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:
-    """The chart, which shift and the wheel zoom and shift and dragging move along ``axes``.
+def bound_colours(device: Device) -> dict[str, str]:
+    """The colour of each bound of a device, in order, and of idle time."""
+    return {bound.name: bound.colour for bound in device.bounds} | {"idle": IDLE_COLOUR}
 
-    Without shift the wheel is left to the page that the chart stands in. Panels that stand together
-    need names of their own.
+
+def zoomable(chart: Any, *axes: str, name: str = "zoom") -> Any:
+    """The chart, with zoom by shift and wheel and pan by shift and drag along ``axes``.
+
+    Without shift the wheel scrolls the page. Panels of one chart need distinct names.
     """
     plots = altair()
     return chart.add_params(
@@ -96,7 +104,7 @@ def stacked(panels: list[Any], title: str) -> Any:
 
 
 def finished(chart: Any, title: str, subtitle: str = "") -> Any:
-    """The chart with its title, and the same letters and lines as all others."""
+    """The chart with its title and the common style."""
     plots = altair()
     text = plots.TitleParams(title, subtitle=subtitle, anchor="start", fontSize=15, offset=12)
     return (

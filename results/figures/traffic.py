@@ -1,4 +1,4 @@
-"""What the machine carries over time: tokens, batch, KV."""
+"""Load over time: tokens, batch, KV."""
 
 from typing import Any
 

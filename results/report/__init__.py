@@ -1,4 +1,4 @@
-"""A report: one HTML file for a run or several, needing no network; first of all what limits."""
+"""Reports: one HTML file for one or more runs, usable offline, with the bottleneck first."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ HOW_TO_LOOK = "Hover for values; hold shift and turn the wheel to zoom, or drag 
 
 
 def write_report(runs: Sequence[Run], path: str | Path) -> Path:
-    """Write the report of the runs, whole or not at all.
+    """Write the report of the runs, atomically.
 
     Raises
     ------
@@ -37,9 +37,9 @@ def write_report(runs: Sequence[Run], path: str | Path) -> Path:
 
 
 def report_html(runs: Sequence[Run]) -> str:
-    """The page: verdicts, metrics, figures, what it rests on, and how to make it again."""
+    """The page: verdicts, metrics, figures, assumptions, and the command to reproduce it."""
     if not runs:
-        raise ResultsError("a report is of at least one run")
+        raise ResultsError("a report needs at least one run")
     title = " and ".join(dict.fromkeys(_name(run) for run in runs))
     parts = [f"<h1>{escape(title)}</h1>"]
     if len(runs) > 1:
@@ -59,11 +59,11 @@ def _side_by_side(runs: Sequence[Run]) -> Iterator[str]:
         f'<a href="#run-{run.run_id}">{escape(_name(run))} {run.run_id}</a>' for run in runs
     )
     yield f"<nav>{links}</nav>"
-    asked = differences(runs)
-    yield "<h2>What was asked differently</h2>"
-    rows = [[row.key, *(_word(value) for value in row.values)] for row in asked]
-    yield table(["setting", *ids], rows) if asked else "<p>Nothing.</p>"
-    yield "<h2>What came of it</h2>"
+    differing = differences(runs)
+    yield "<h2>Settings that differ</h2>"
+    rows = [[row.key, *(_word(value) for value in row.values)] for row in differing]
+    yield table(["setting", *ids], rows) if differing else "<p>Nothing.</p>"
+    yield "<h2>Metrics</h2>"
     headers = ["metric", *ids[:1]]
     for run_id in ids[1:]:
         headers += [run_id, "change, %", "verdict"]
@@ -93,9 +93,9 @@ def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
     yield "<h2>Figures</h2>"
     yield f'<p class="soft small">{HOW_TO_LOOK}</p>'
     yield from _figures(run)
-    yield "<h2>What it rests on</h2>"
+    yield "<h2>Assumptions</h2>"
     yield _rests_on(run)
-    yield "<h2>Make it again</h2>"
+    yield "<h2>Reproduce</h2>"
     yield _again(run)
     yield "</section>"
 
@@ -124,7 +124,7 @@ def _cards(scenario: Mapping[str, Any]) -> int:
 
 
 def _replicas(run: Run) -> str:
-    """How many copies of the model there were, as the cards tell."""
+    """The number of replicas, from the table of cards."""
     table_name = next((name for name in ("cards", "card_times") if name in run.tables), None)
     most = codes(run, table_name, "replica").max(initial=-1) if table_name else -1
     return "no replica" if most < 0 else "1 replica" if most == 0 else f"{most + 1} replicas"
@@ -132,7 +132,7 @@ def _replicas(run: Run) -> str:
 
 def _verdict(found: Sequence[Finding]) -> str:
     if not found:
-        return '<div class="verdict"><p class="headline">Nothing was done in this run.</p></div>'
+        return '<div class="verdict"><p class="headline">This run did no work.</p></div>'
     first, *others = found
     more = bullets(f"{one.headline} ({one.evidence})" for one in others)
     also = f'<div class="small"><p>Also:</p>{more}</div>' if others else ""
@@ -161,7 +161,7 @@ def _shown(found: Sequence[Metric]) -> Iterator[tuple[str, str, tuple[object, ..
 
 
 def _figures(run: Run) -> Iterator[str]:
-    """Those that the run has what to show for."""
+    """The figures for which the run has data."""
     for name, draw in FIGURES.items():
         try:
             spec: dict[str, Any] = draw(run).to_dict()
@@ -184,11 +184,11 @@ def _rests_on(run: Run) -> str:
     listed = (
         f'<div class="rests">{table(heads, rows)}</div>'
         if rows
-        else "<p>No assumed figure is behind what matters here.</p>"
+        else "<p>No assumed figure affects a main bound of this run.</p>"
     )
     return (
         f"<p>Hardware figures by provenance: {counts}. Assumed figures behind at least 15 % of the "
-        f"{whole_of(run)}, with the range in which they may lie:</p>{listed}"
+        f"{whole_of(run)}, with their ranges:</p>{listed}"
     )
 
 
@@ -202,12 +202,12 @@ def _again(run: Run) -> str:
         words[0] = "corsair-sim"
     command = shlex.join(words) if words else "from Python"
     inputs = [f"{entry['name']} (sha256 {entry['sha256']})" for entry in run.manifest["inputs"]]
-    asked = _yaml(run.manifest["scenario"])
+    text = _yaml(run.manifest["scenario"])
     files = f"<p>Inputs:</p>{bullets(inputs)}" if inputs else ""
     version = f"corsair-sim {run.manifest['corsair_sim']}, model {run.manifest['model_version']}"
     return (
         f"<p>{escape(version)}:</p><pre>{escape(command)}</pre>{files}"
-        f"<details><summary>The scenario, with every default</summary><pre>{escape(asked)}</pre>"
+        f"<details><summary>The scenario, with every default</summary><pre>{escape(text)}</pre>"
         "</details>"
     )
 

@@ -5,20 +5,25 @@ from typing import Any, TypeAlias
 
 from corsair_common.names import CONFIDENCES
 from results.api import Run
-from results.causes import KNOWN_CAUSES
 from results.summary import flatten
 
 Row: TypeAlias = dict[str, Any]
 
+LATENCIES = (
+    *("package.d2d_latency", "card.package_link_latency", "pair.bridge_latency"),
+    *("nvswitch.latency", "mesh.latency", "server.pcie_latency", "server.inter_switch_latency"),
+    *("rack.network_latency", "rack.leaf_latency", "pod.spine_latency"),
+)
+"""Figures that the latency of messages rests on, by how their names begin."""
 SIZEABLE = 0.15
-"""Share of the busy time from which a bound's figures are worth a warning."""
+"""Least share of the busy time for a warning about a bound's figures."""
 CALIBRATED_GROUP = 4
 CALIBRATED_CONTEXT = 2048
 """Tokens: the published points are at contexts of about 2K or less."""
 
 
 def provenance(run: Run) -> list[Row]:
-    """How many figures of each confidence the run was made from."""
+    """The number of figures of each confidence that the run used."""
     figures = run.manifest["hardware"].values()
     return [
         {"confidence": word, "figures": sum(each.get("confidence") == word for each in figures)}
@@ -27,16 +32,16 @@ def provenance(run: Run) -> list[Row]:
 
 
 def warnings(run: Run) -> list[str]:
-    """What a reader should beware of: the run's own flags, assumed figures, uncalibrated ranges."""
+    """Warnings: the run's own flags, assumed figures, uncalibrated ranges."""
     return [*run.summary.get("flags", ()), *_assumed(run), *_beyond(run)]  # type: ignore[misc]
 
 
 def assumed_figures(run: Run) -> list[Row]:
     """Assumed figures behind the bounds that matter in this run, with their ranges."""
     rows = []
-    for bound, share in _sizeable(run):
+    for bound, figures, share in _sizeable(run):
         for name, figure in run.manifest["hardware"].items():
-            behind = name.startswith(KNOWN_CAUSES[bound].figures) and not name.endswith("_w")
+            behind = name.startswith(figures) and not name.endswith("_w")
             if behind and figure.get("confidence") == "assumed":
                 known = {key: figure.get(key) for key in ("value", "low", "high", "unit", "source")}
                 rows.append({"behind": f"{bound}, {100 * share:.0f} %", "figure": name, **known})
@@ -44,16 +49,18 @@ def assumed_figures(run: Run) -> list[Row]:
 
 
 def whole_of(run: Run) -> str:
-    """What the shares of bounds and causes are parts of."""
+    """The total that shares of bounds and causes refer to."""
     return "critical path" if "replay" in run.tables else "busy time"
 
 
-def _sizeable(run: Run) -> Iterator[tuple[str, float]]:
+def _sizeable(run: Run) -> Iterator[tuple[str, tuple[str, ...], float]]:
+    """Causes that take enough of the time, the figures behind each, and its share."""
     summary = flatten(run.summary)
-    for bound in (name for name, cause in KNOWN_CAUSES.items() if cause.figures):
+    behind = {bound.name: bound.figures for bound in run.device.bounds} | {"latency": LATENCIES}
+    for bound, figures in behind.items():
         share = summary.get(f"bound_share.{bound}", summary.get(f"critical_share.{bound}"))
         if isinstance(share, float) and share >= SIZEABLE:
-            yield bound, share
+            yield bound, figures, share
 
 
 def _assumed(run: Run) -> Iterator[str]:
@@ -66,9 +73,9 @@ def _assumed(run: Run) -> Iterator[str]:
 
 
 def _beyond(run: Run) -> Iterator[str]:
-    """Settings outside of what the published points, on which one constant is fitted, cover."""
+    """Settings outside the range of the published points, to which one constant is fitted."""
     scenario: Mapping[str, Any] = run.manifest["scenario"]
-    if not scenario.get("model"):
+    if not scenario.get("model") or not run.device.calibrated:
         return
     plan = scenario.get("plan") or {}
     group = plan.get("tensor_parallel_size", CALIBRATED_GROUP)

@@ -1,4 +1,4 @@
-"""Pieces of a page: escaped words, sortable tables, figures, and the whole with all it needs."""
+"""Parts of a page: escaped words, sortable tables, figures, and the self-contained page."""
 
 import json
 import math
@@ -13,21 +13,21 @@ from typing import Any
 from results.optional_deps import DRAW, optional
 
 EMBED = "window.vegaEmbed = vegaEmbed;"
-"""All that the page's script asks of the plot library."""
+"""The plot library's function that the page's script uses."""
 PREFIXED = ("s", "B", "Hz", "W", "J")
-"""How units begin that take prefixes."""
+"""Units that take prefixes."""
 LARGE, SMALL = "kMGTP", "munpf"
 
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """An amount that is shown with a prefix of its unit, and sorted by what it is in SI."""
+    """An amount that is shown with a prefix of its unit, and sorted by its SI value."""
 
     value: float
     unit: str
 
     def __str__(self) -> str:
-        """As people write it: 400 ns, 128 GB/s.
+        """The text of the quantity: 400 ns, 128 GB/s.
 
         Examples
         --------
@@ -37,7 +37,7 @@ class Quantity:
         scaled, prefix = self.value, ""
         if self.value and self.unit.startswith(PREFIXED):
             power = math.floor(math.log10(abs(self.value)) / 3 + 1e-9)
-            most = 0 if self.unit == "s" else len(LARGE)  # nobody counts kiloseconds
+            most = 0 if self.unit == "s" else len(LARGE)  # kiloseconds are not used
             power = max(-len(SMALL), min(most, power))
             scaled = self.value / 1000.0**power
             prefix = LARGE[power - 1] if power > 0 else SMALL[-power - 1] if power < 0 else ""
@@ -68,12 +68,12 @@ def _cell(value: object) -> str:
 
 
 def _broken(text: str) -> str:
-    """Words whose long names may go on in the next line after a dot or an underscore."""
+    """Words with line breaks allowed after a dot or an underscore."""
     return re.sub(r"([._])(?=[a-z]{2})", r"\1<wbr>", escape(text))
 
 
 def number(value: float) -> str:
-    """A number as people write it: four figures, thousands apart."""
+    """A number as text: four digits, with thousands separators."""
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:,.0f}" if abs(value) >= 10_000 else f"{value:,.4g}"
@@ -94,7 +94,7 @@ def bullets(lines: Iterable[str]) -> str:
 
 
 def page(title: str, parts: Iterable[str], *, plots: bool) -> str:
-    """One file that needs nothing else: style, script and, with ``plots``, the plot library.
+    """One self-contained file: style, script and, with ``plots``, the plot library.
 
     Raises
     ------
@@ -123,5 +123,5 @@ def _plot_library() -> str:
 
 
 def _inside(script: str) -> str:
-    """A script that may stand in a page: nothing in it ends the element."""
+    """A script escaped for a page: no text in it closes the element."""
     return script.replace("</script", "<\\/script")

@@ -1,4 +1,4 @@
-"""The report of a sweep: what is best, what can be had, what did not run and why, every point."""
+"""The report of a sweep: best points, Pareto front, failed points with reasons, all points."""
 
 import re
 from collections import Counter
@@ -15,18 +15,18 @@ from results.sweep import Sweep, open_sweep
 from results.sweep_store import SWEEP
 
 FAVOURITES = ("goodput", "output_throughput", "makespan_s")
-"""What points are ranked by: the first of which any point has a value."""
+"""Metrics for the ranking: the first with a value at any point is used."""
 BESIDE = ("output_throughput", "mean_tpot_ms", "p99_ttft_ms", "slo_attainment", USER, CARD)
 MOST_ROWS = 500
 MOST_AXES, MOST_VALUES = 6, 30
 MOST_REASONS = 8
 NUMBERS = re.compile(r"\d[\d,.]*")
 MOST_SERIES, MOST_COLUMNS = 8, 12
-"""Colours of a figure, and axes that are named or have a column."""
+"""Most colours of a figure, and most axes that are named or have a column."""
 
 
 def find_sweep(names: Sequence[str]) -> Sweep | None:
-    """The sweep that a single name means: a folder with a sweep in it, or a name in its place."""
+    """The sweep of a single name: a folder with a sweep, or a name in the default folder."""
     if len(names) != 1:
         return None
     for folder in (Path(names[0]), SWEEPS / names[0]):
@@ -36,7 +36,7 @@ def find_sweep(names: Sequence[str]) -> Sweep | None:
 
 
 def write_sweep_report(sweep: Sweep, path: str | Path) -> Path:
-    """Write the report of a sweep, whole or not at all; the sweep may still be running."""
+    """Write the report of a sweep, atomically; the sweep may still be running."""
     target = Path(path)
     content = sweep_html(sweep).encode()
     with replacing(target) as file:
@@ -69,7 +69,7 @@ def sweep_html(sweep: Sweep) -> str:
         *_figures(sweep, rows),
         "<h2>Points</h2>",
         *_points(sweep, rows),
-        "<h2>Make it again</h2>",
+        "<h2>Reproduce</h2>",
         f"<pre>corsair-sim sweep resume {escape(str(sweep.path))}</pre>",
     ]
     return page(sweep.name, parts, plots=True)
@@ -96,7 +96,7 @@ def _counts(sweep: Sweep) -> str:
 
 
 def _not_run(sweep: Sweep) -> Iterator[str]:
-    """The commonest reasons, those that differ in their numbers alone as one, by an example."""
+    """The commonest reasons; reasons that differ only in numbers are merged, with one example."""
     rows = sweep.points.select(["status", "reason"]).to_pylist()
     reasons: Counter[str] = Counter()
     example: dict[str, str] = {}
@@ -120,7 +120,7 @@ def _figures(sweep: Sweep, rows: list[dict[str, Any]]) -> Iterator[str]:
     try:
         yield figure(f"{sweep.name}-pareto", pareto(rows, series=series).to_dict())
     except ResultsError:
-        yield "<p>No point has both speeds, for one user and for a card.</p>"
+        yield "<p>No point has both tokens/s/user and tokens/s/card.</p>"
     metric = _favourite(sweep)
     for axis in sweep.axes[:MOST_AXES]:
         values = {row[axis] for row in rows if row[axis] is not None}
@@ -129,7 +129,7 @@ def _figures(sweep: Sweep, rows: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _points(sweep: Sweep, rows: list[dict[str, Any]]) -> Iterator[str]:
-    """The best points; what a table of all would hold is in the dataset."""
+    """The best points; the dataset has all of them."""
     metric = _favourite(sweep)
     shown = sweep.best(metric, MOST_ROWS) if metric else rows[:MOST_ROWS]
     if len(rows) > len(shown):

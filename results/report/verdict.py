@@ -1,7 +1,7 @@
-"""What limits a run, in words: rules over what the run left, each with its evidence and a remedy.
+"""The bottleneck of a run as text: rules over its tables, each with evidence and a remedy.
 
-The first that holds is the verdict; the others that hold are told after it. A queue hides what is
-behind it, so what causes a queue comes first.
+The first rule that holds is the verdict; the others follow it. Causes of a queue come before the
+queue.
 """
 
 from collections.abc import Iterator, Mapping
@@ -12,24 +12,40 @@ import numpy as np
 
 from corsair_common.units import Floats
 from results.api import Run
-from results.causes import KNOWN_CAUSES, words_of
 from results.figures.links import link_use
 from results.figures.series import codes, count_at, numbers, time_edges, words
 from results.report.assumptions import whole_of
 from results.summary import flatten
 
-ORDER = ("memory", "link", "queueing")
+CAUSES: Mapping[str, tuple[str, str]] = {
+    "latency": (
+        "the latency of messages",
+        "fewer messages in a row over fewer hops: tensor groups under one switch, or larger "
+        "batches, which send more tokens with each message",
+    ),
+    "contention": (
+        "waiting for other messages on the same cables",
+        "keep messages that are under way together off each other's cables: place groups "
+        "apart, add NICs, or try another algorithm (collectives: in the scenario)",
+    ),
+    "recorded": (
+        "times that the trace brought along",
+        "nothing on this machine: these times stand in the trace and are not computed",
+    ),
+}
+"""Of a replay's critical path beside the bounds: what it goes into, and what helps."""
+ORDER = ("kv", "link", "queueing")
 """Of findings that are no bound: what causes a queue stands before the queue."""
 QUEUE_SHARE = 0.5
-"""Of the mean TTFT: a wait that is longer than the work itself."""
+"""Share of the mean TTFT: the wait is longer than the work itself."""
 FULL = 0.75
-"""Share of KV blocks that are taken while somebody waits, from which on they may be why: a newcomer
-is let in only when its whole prompt has room beside what others still need, so few runs reach 1.
-They are why if seats are not nearer to being all taken."""
+"""Share of KV blocks in use while requests wait, from which on KV may be the cause: a request is
+admitted only when its whole prompt fits, so few runs reach 1. KV is the cause if the share of
+max_num_seqs in use is not larger."""
 SLOWER = 0.6
-"""Of the bandwidth of its like: a cable that is worse than its datasheet."""
+"""Share of the bandwidth of similar cables: below it a cable is slow."""
 BUSY = 0.02
-"""Mean utilisation from which such a cable matters."""
+"""Least mean utilisation of such a cable."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,14 +53,14 @@ class Finding:
     """One thing that limits a run."""
 
     what: str
-    """memory, queueing, link, or one of BOUNDS."""
+    """kv, queueing, link, or one of the device's bounds."""
     headline: str
     evidence: str
     remedy: str
 
 
 def findings(run: Run) -> list[Finding]:
-    """All that limits the run, the verdict first; empty where nothing was done."""
+    """All findings, the verdict first; empty if no work was done."""
     found = list(_bad_links(run))
     if "requests" in run.tables:
         found += _queue(run)
@@ -52,13 +68,13 @@ def findings(run: Run) -> list[Finding]:
 
 
 def _queue(run: Run) -> Iterator[Finding]:
-    """Refused for want of room, or waiting: for KV blocks, or for a seat and a turn."""
+    """Requests refused for KV, or waiting for KV blocks or for max_num_seqs."""
     summary = flatten(run.summary)
     status = run.table("requests")["status"].to_numpy(zero_copy_only=False)
     no_room = int(np.count_nonzero(status == "rejected_no_room"))
     if no_room:
         yield Finding(
-            what="memory",
+            what="kv",
             headline="Memory: requests were refused because their KV can never fit.",
             evidence=f"{no_room:,} of {len(status):,} requests need more KV blocks than there are",
             remedy="more cards per replica, narrower weights or KV, or shorter contexts",
@@ -67,32 +83,31 @@ def _queue(run: Run) -> Iterator[Finding]:
     if not isinstance(wait, float) or not isinstance(ttft, float) or wait < QUEUE_SHARE * ttft:
         return
     waited = f"requests wait {wait:,.4g} ms of {ttft:,.4g} ms mean TTFT before their first step"
-    kv, seats = _taken_while_waiting(run)
+    kv, sequences = _taken_while_waiting(run)
     taken = f"{100 * kv:.0f} % of the KV blocks"
-    taken += "" if seats is None else f" and {100 * seats:.0f} % of the seats (max_num_seqs)"
-    evidence = f"{waited}; meanwhile {taken} are taken"
-    if kv >= FULL and (seats is None or kv > seats):
+    taken += "" if sequences is None else f" and {100 * sequences:.0f} % of max_num_seqs"
+    evidence = f"{waited}; meanwhile {taken} are in use"
+    if kv >= FULL and (sequences is None or kv > sequences):
         yield Finding(
-            what="memory",
+            what="kv",
             headline="Memory: there are too few KV blocks for the requests at hand.",
             evidence=f"{evidence}, {summary.get('preemptions', 0):,} preemptions",
-            remedy="room for KV: more cards per replica or replicas, narrower weights or KV, or KV "
-            "that may spill to LPDDR",
+            remedy=f"room for KV: {run.device.room_for_kv}",
         )
         return
     yield Finding(
         what="queueing",
-        headline="Queueing: more is asked than the replicas can answer.",
+        headline="Queueing: the load exceeds the capacity of the replicas.",
         evidence=evidence,
-        remedy="more replicas, a lower rate, more seats (scheduler.max_num_seqs) where KV has room "
-        "and the answers may be slower, or a plan with more throughput (corsair-sim plan)",
+        remedy="more replicas, a lower rate, a larger scheduler.max_num_seqs where KV has room "
+        "and TPOT may rise, or a plan with more throughput (corsair-sim plan)",
     )
 
 
 def _taken_while_waiting(run: Run) -> tuple[float, float | None]:
-    """Mean shares of KV blocks and of seats in use while somebody waits.
+    """Mean shares of KV blocks and of max_num_seqs in use while requests wait.
 
-    Of seats None for pools, whose requests sit in two of them one after the other.
+    The latter is None for pools, whose requests use two of them one after the other.
     """
     edges = time_edges(run, bins=1000)
     status = run.table("requests")["status"].to_numpy(zero_copy_only=False)
@@ -102,13 +117,13 @@ def _taken_while_waiting(run: Run) -> tuple[float, float | None]:
     if not waits.sum() > 0:
         return 0.0, 0.0
     scenario = run.manifest["scenario"]
-    seats = None
+    sequences = None
     if not scenario.get("pools"):
         replicas = int(codes(run, "cards", "replica").max()) + 1
         most = replicas * (scenario.get("scheduler") or {}).get("max_num_seqs", np.inf)
         served = begun - count_at(numbers(run, "requests", "finish_s"), edges)
-        seats = float(np.average(served / most, weights=waits))
-    return _kv_while(run, edges, waits), seats
+        sequences = float(np.average(served / most, weights=waits))
+    return _kv_while(run, edges, waits), sequences
 
 
 def _kv_while(run: Run, edges: Floats, waits: Floats) -> float:
@@ -124,8 +139,8 @@ def _kv_while(run: Run, edges: Floats, waits: Floats) -> float:
 
 
 def _bad_links(run: Run) -> Iterator[Finding]:
-    """Cables that are slower than others of their kind and carry something, the busiest first."""
-    mapped = {"links", "edges"} <= set(run.tables)  # a plain network has no map
+    """Cables with traffic that are slower than others of their kind, the busiest first."""
+    mapped = {"links", "edges"} <= set(run.tables)  # a plain network has no topology
     if not mapped or not run.table("links").num_rows:
         return
     kinds, rates = words(run, "edges", "kind"), numbers(run, "edges", "bandwidth_bytes_per_s")
@@ -147,16 +162,16 @@ def _bad_links(run: Run) -> Iterator[Finding]:
         others = f"; so are {', '.join(found[i] for i in busiest[1:4])}" if busiest[1:] else ""
         yield Finding(
             what="link",
-            headline=f"A cable: {found[worst]} is the bottleneck of all that crosses it.",
-            evidence=f"it has {100 * slow[found[worst]]:.0f} % of the bandwidth of its like and is "
-            f"busy {100 * mean[worst]:.0f} % of the time, {100 * most[worst]:.0f} % at its busiest"
-            f"{others}",
+            headline=f"A cable: {found[worst]} is the bottleneck of its traffic.",
+            evidence=f"it has {100 * slow[found[worst]]:.0f} % of the bandwidth of its peers, "
+            f"is busy {100 * mean[worst]:.0f} % of the time, {100 * most[worst]:.0f} % at its "
+            f"busiest{others}",
             remedy="replace the cable, or place the groups that cross it elsewhere",
         )
 
 
 def _bounds(run: Run) -> Iterator[Finding]:
-    """What most of the busy time (of a replay: of the critical path) goes into."""
+    """The largest part of the busy time (of a replay: of the critical path)."""
     summary: Mapping[str, Any] = run.summary
     shares = summary.get("bound_share") or summary.get("critical_share") or {}
     known = {
@@ -169,16 +184,18 @@ def _bounds(run: Run) -> Iterator[Finding]:
     rest = ", ".join(f"{100 * known[name]:.0f} % {name}" for name in order[1:4])
     then = f"; then {rest}" if rest else ""
     place = _place(run) if "critical" in run.tables else ""
+    said = {bound.name: (bound.label, bound.advice) for bound in run.device.bounds}
+    label, advice = {**said, **CAUSES}[most]
     yield Finding(
         what=most,
-        headline=f"Most of the {whole_of(run)} goes into {words_of(most)}.",
+        headline=f"Most of the {whole_of(run)} goes into {label}.",
         evidence=f"{100 * known[most]:.0f} % {most}{then}{place}",
-        remedy=KNOWN_CAUSES[most].remedy if most in KNOWN_CAUSES else "",
+        remedy=advice,
     )
 
 
 def _place(run: Run) -> str:
-    """The link or capacity that the critical path waits longest for, if for any."""
+    """The link or capacity that the critical path waits longest for, if any."""
     link, time_s = words(run, "critical", "link_name"), numbers(run, "critical", "time_s")
     named = link != ""
     if not named.any():
@@ -186,4 +203,4 @@ def _place(run: Run) -> str:
     names, where = np.unique(link[named].astype(str), return_inverse=True)
     waits_s = np.bincount(where, time_s[named])
     share = 100 * waits_s.max() / time_s.sum()
-    return f"; of the places it waits longest for {names[waits_s.argmax()]}, {share:.0f} %"
+    return f"; it waits longest for {names[waits_s.argmax()]}, {share:.0f} %"

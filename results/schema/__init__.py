@@ -1,25 +1,34 @@
-"""Every column of every output table: name, type, unit, meaning. Declared here and nowhere else.
+"""Every column of every output table: name, type, unit, meaning. The only declaration of columns.
 
 No pyarrow here: a column's type is Arrow's own name for it (``category`` is dictionary<string>,
 ``strings`` a list of them), and ``results.arrow`` turns the declarations into Arrow schemas.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cache
 from types import MappingProxyType
 
-from results.schema.column import BOUNDS, FACILITY_PARTS, Column, Table, TypeName
+from results.devices import DEVICES, DIMC, Device
+from results.schema.column import FACILITY_PARTS, Column, Table, TypeName
 from results.schema.map import EDGES, LINKS, NODES
-from results.schema.replay import CARD_TIMES, CAUSES, CRITICAL, OPS, REPLAY, STEP_TIMES
+from results.schema.replay import (
+    OPS,
+    OTHER_CAUSES,
+    STEP_TIMES,
+    card_times_table,
+    critical_table,
+    replay_table,
+)
 from results.schema.serving import (
-    CARDS,
     METRICS,
     PERCENTILES,
-    PLACEMENT,
     REQUESTS,
     STATUSES,
-    STEPS,
-    SUMMARY,
+    cards_table,
+    placement_table,
+    steps_table,
     summary_statistics,
+    summary_table,
 )
 from results.schema.sweep import (
     CANDIDATES,
@@ -34,29 +43,52 @@ from results.schema.sweep import (
 SCHEMA_VERSION = 1
 """Raised when a column changes its name, type, unit or meaning."""
 
-TABLES: Mapping[str, Table] = MappingProxyType(
-    {
-        table.name: table
-        for table in (
-            *(REQUESTS, SUMMARY, STEPS, CARDS, LINKS, NODES, EDGES, PLACEMENT),
-            *(OPS, REPLAY, CRITICAL, STEP_TIMES, CARD_TIMES),
-        )
-    }
-)
+
+@cache
+def run_tables(device: Device) -> Mapping[str, Table]:
+    """By name, the tables of a run on this device: columns follow its bounds, parts and memories.
+
+    Of ``results.devices.described``, where bounds and parts are at hand by their names.
+    """
+    serving = (
+        *(REQUESTS, summary_table(device), steps_table(device), cards_table(device)),
+        *(LINKS, NODES, EDGES, placement_table(device)),
+    )
+    replayed = (
+        OPS,
+        replay_table(device),
+        critical_table(device),
+        STEP_TIMES,
+        card_times_table(device),
+    )
+    return MappingProxyType({table.name: table for table in (*serving, *replayed)})
+
+
+TABLES: Mapping[str, Table] = run_tables(DIMC)
+"""Of a run on DIMC cards, and of a replay on a plain network."""
+
+
+def every_metric() -> Iterator[Column]:
+    """The columns of a run's numbers on any kind of device, each name once."""
+    found: dict[str, Column] = {}
+    for name in ("summary", "replay"):
+        for device in DEVICES:
+            for column in run_tables(device)[name].columns:
+                found.setdefault(column.name, column)
+    yield from found.values()
+
 
 __all__ = [
-    "BOUNDS",
     "CANDIDATES",
-    "CAUSES",
     "FACILITY_PARTS",
     "METRICS",
+    "OPS",
+    "OTHER_CAUSES",
     "PERCENTILES",
     "POINT_STATUSES",
     "SCHEMA_VERSION",
     "SPECIAL",
     "STATUSES",
-    "STEPS",
-    "SUMMARY",
     "TABLES",
     "Column",
     "Ended",
@@ -64,6 +96,8 @@ __all__ = [
     "PointStatus",
     "Table",
     "TypeName",
+    "every_metric",
+    "run_tables",
     "summary_statistics",
     "sweep_table",
 ]

@@ -1,13 +1,10 @@
-"""What a column and a table are, and the columns that tables share."""
+"""Types of columns and tables, and the columns that tables share."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
-"""What sets the time of a card, in the order of every split by bound."""
-
 FACILITY_PARTS = ("cards", "nics", "pcie_switches", "hosts", "leaves", "spines", "cooling")
-"""What draws power in the whole facility."""
+"""Consumers of power in the whole facility."""
 
 TypeName: TypeAlias = Literal["int32", "int64", "float64", "bool", "string", "category", "strings"]
 
@@ -19,11 +16,11 @@ class Column:
     name: str
     type: TypeName
     unit: str
-    """SI, or what is counted; empty for names and codes."""
+    """SI unit, or the things counted; empty for names and codes."""
     meaning: str
     nullable: bool = False
     categories: tuple[str, ...] = ()
-    """Where given, an integer array is a column of positions in it."""
+    """If set, an integer array is a column of positions in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,9 +31,9 @@ class Table:
     meaning: str
     columns: tuple[Column, ...]
     group_per_part: bool = False
-    """Each part that is written becomes one row group; else groups have a fixed number of rows."""
+    """If true, each written part becomes one row group; else groups have a fixed number of rows."""
     distinct: tuple[str, ...] = ()
-    """Columns whose values hardly repeat: a file keeps no dictionary of them."""
+    """Columns whose values hardly repeat: they are stored without a dictionary."""
 
 
 def whole(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
@@ -57,7 +54,7 @@ def real(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
 def word(
     name: str, meaning: str, categories: tuple[str, ...] = (), nullable: bool = False
 ) -> Column:
-    """A column of words, each kept once."""
+    """A column of words with a dictionary."""
     return Column(
         name=name,
         type="category",
@@ -78,12 +75,12 @@ BIN = (
 CARD = (
     index("card", "Position of the card, from 0."),
     word("card_name", "Name of the card in the topology."),
-    index("server", "Server that it sits in."),
+    index("server", "Server of the card."),
 )
 """Of tables with a row per card, or several."""
 
 RUN = (
     Column(name="run_id", type="string", unit="", meaning="Identity of the run's content."),
-    whole("model_version", "", "Version of the model of the machine."),
+    whole("model_version", "", "Version of the hardware model."),
 )
-"""Of tables whose one row is the run in numbers."""
+"""Of summary tables with one row."""

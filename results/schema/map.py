@@ -1,10 +1,10 @@
-"""Tables of the map and of its links, which every run leaves."""
+"""Tables of the topology and its links, which every run has."""
 
 from results.schema.column import BIN, Table, index, real, whole, word
 
 LINKS = Table(
     name="links",
-    meaning="One row per link that carried anything and time bin.",
+    meaning="One row per time bin and link with traffic.",
     columns=(
         index("link", "Position of the link in the route tables."),
         word("link_name", "Name of the link: from>to."),
@@ -18,27 +18,27 @@ LINKS = Table(
 
 NODES = Table(
     name="nodes",
-    meaning="The map: everything that a link may join, and where to draw it.",
+    meaning="Topology: every node that a link may connect, and its drawing position.",
     columns=(
         word("name", "Name of the node in the topology."),
-        word("kind", "What it is: chiplet, card, PCIe switch, host, NIC, leaf, spine, ..."),
-        real("x", "", "Where to draw it, to the right.", True),
-        real("y", "", "Where to draw it, upward.", True),
+        word("kind", "Kind: chiplet, card, PCIe switch, host, NIC, leaf, spine, ..."),
+        real("x", "", "Drawing position, to the right.", True),
+        real("y", "", "Drawing position, upward.", True),
         index("card", "Position of the card, for cards.", True),
-        index("server", "Server that it belongs to.", True),
-        index("rack", "Rack that it belongs to.", True),
+        index("server", "Server of the node.", True),
+        index("rack", "Rack of the node.", True),
     ),
 )
 
 EDGES = Table(
     name="edges",
-    meaning="The map: one row per direction of each link.",
+    meaning="Topology: one row per direction of each link.",
     columns=(
         word("src", "Node that the link leaves."),
         word("dst", "Node that the link reaches."),
         word("kind", "Kind of the link."),
         real("bandwidth_bytes_per_s", "B/s", "Per direction."),
         real("latency_s", "s", "Of an empty message."),
-        real("energy_j_per_bit", "J/bit", "To move one bit across.", True),
+        real("energy_j_per_bit", "J/bit", "To move one bit over the link.", True),
     ),
 )

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
-from results.schema.column import BOUNDS, CARD, RUN, Column, Table, index, real, whole, word
-from results.schema.serving import CLOCK, PART_WORDS, energy_columns
+from results.devices import Device
+from results.schema.column import CARD, RUN, Column, Table, index, real, whole, word
+from results.schema.serving import CLOCK, energy_columns, part_columns
 
-CAUSES = (*BOUNDS, "latency", "contention", "recorded")
-"""What the critical path waits for; the position is the code that the engine gives."""
+OTHER_CAUSES = ("latency", "contention", "recorded")
+"""What the critical path waits for beside the bounds of a device: it is the same on all."""
 
 OPS = Table(
     name="ops",
@@ -19,20 +20,20 @@ OPS = Table(
         *CARD,
         index("rank", "Rank of the program."),
         index("stream", "0 compute, 1 network, 2 memory, 3 sends, 4 receives, 5 host, others."),
-        word("name", "What it is called."),
+        word("name", "Name of the operation."),
         word("kind", "matmul, attention, vector, load, store, send, recv or collective."),
         word("phase", "prefill, decode or mixed."),
         index("step", "Pass over the model."),
         index("layer", "Layer of the model.", True),
         index("microbatch", "Slot of the pipeline whose batch it works on."),
-        word("bound", "What sets its time: a bound, or recorded.", CAUSES),
+        word("bound", "What sets its time: a bound, or recorded."),
         real("start_s", "s", "When it started."),
-        real("begin_s", "s", "When the last rank that it waits for was there.", True),
+        real("begin_s", "s", "Arrival of the last rank that it waits for.", True),
         real("end_s", "s", "When it ended."),
         whole("flop", "1", "Multiplications and additions."),
         whole("read_bytes", "B", "Weights and KV read from memory."),
         whole("write_bytes", "B", "KV written to memory."),
-        whole("payload_bytes", "B", "What it puts on the wire."),
+        whole("payload_bytes", "B", "Bytes sent over links."),
     ),
 )
 
@@ -43,45 +44,57 @@ STEP_TIMES = Table(
         index("step", "Pass over the model."),
         real("start_s", "s", "When its first operation started."),
         real("end_s", "s", "When its last operation ended."),
-        real("step_s", "s", "From the end of the step before (the start, for the first) to its."),
+        real("step_s", "s", "End of the previous step (for the first: start) to its end."),
     ),
 )
 
-CARD_TIMES = Table(
-    name="card_times",
-    meaning="One row per rank: how its card spends the run. Intervals are joined, so no time"
-    " counts twice; compute + communication - overlap + idle = makespan.",
-    columns=(
-        index("rank", "Rank of the program."),
-        *CARD,
-        index("replica", "Copy of the model that it serves.", True),
-        index("stage", "Pipeline stage that it serves.", True),
-        real("compute_s", "s", "At work, or preparing to communicate."),
-        real("communication_s", "s", "In a transfer that is under way; waiting is none."),
-        real("overlap_s", "s", "Both at once."),
-        real("idle_s", "s", "Neither: the bubble."),
-        *(
-            real(f"energy_{part}_j", "J", f"Energy of the card: {what}.", True)
-            for part, what in PART_WORDS.items()
+
+def card_times_table(device: Device) -> Table:
+    """Energy by the device's parts."""
+    return Table(
+        name="card_times",
+        meaning="One row per rank: how its card spends the run. Intervals are joined, so no time"
+        " counts twice; compute + communication - overlap + idle = makespan.",
+        columns=(
+            index("rank", "Rank of the program."),
+            *CARD,
+            index("replica", "Copy of the model that it serves.", True),
+            index("stage", "Pipeline stage that it serves.", True),
+            real("compute_s", "s", "At work, or preparing to communicate."),
+            real("communication_s", "s", "In a transfer that is under way; waiting is none."),
+            real("overlap_s", "s", "Both at once."),
+            real("idle_s", "s", "Neither: the bubble."),
+            *part_columns(device, "Energy of the card"),
         ),
-    ),
-)
-
-CRITICAL = Table(
-    name="critical",
-    meaning="The critical path taken apart: one row per step, cause and link. Times add up to the"
-    " makespan.",
-    columns=(
-        index("step", "Step of the operation that is waited for."),
-        word("cause", "A bound, latency, contention with others, or a recorded time.", CAUSES),
-        word("link_name", "Link or capacity that is waited for; empty where none is."),
-        real("time_s", "s", "Time of the path."),
-        real("share", "1", "time_s over the makespan."),
-    ),
-)
+    )
 
 
-def _replay_columns() -> Iterator[Column]:
+def causes_of(device: Device) -> tuple[str, ...]:
+    """All that the critical path can wait for; the position is the code that the engine gives."""
+    return (*device.bound_names, *OTHER_CAUSES)
+
+
+def critical_table(device: Device) -> Table:
+    """With the device's causes as codes."""
+    return Table(
+        name="critical",
+        meaning="The critical path taken apart: one row per step, cause and link. Times add up to"
+        " the makespan.",
+        columns=(
+            index("step", "Step of the operation that is waited for."),
+            word(
+                "cause",
+                "A bound, latency, contention with others, or a recorded time.",
+                causes_of(device),
+            ),
+            word("link_name", "Link or capacity that is waited for; empty where none is."),
+            real("time_s", "s", "Time of the path."),
+            real("share", "1", "time_s over the makespan."),
+        ),
+    )
+
+
+def _replay_columns(device: Device) -> Iterator[Column]:
     yield from RUN
     yield real("makespan_s", "s", "From the start to the end of the last operation.")
     yield whole("operations", "", "Operations replayed.")
@@ -94,15 +107,17 @@ def _replay_columns() -> Iterator[Column]:
     yield real("communication_share", "1", "Mean part of the run that a card communicates.")
     yield real("overlap_share", "1", "Part of the communication that is hidden by compute.", True)
     yield real("bubble_share", "1", "Mean part of the run that a card is idle.")
-    for cause in CAUSES:
+    for cause in causes_of(device):
         yield real(f"critical_share.{cause}", "1", f"Share of the critical path: {cause}.", True)
     yield CLOCK
-    yield from energy_columns()
+    yield from energy_columns(device)
     yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
 
 
-REPLAY = Table(
-    name="replay",
-    meaning="One row: the replay in numbers.",
-    columns=tuple(_replay_columns()),
-)
+def replay_table(device: Device) -> Table:
+    """The critical path shared out by the device's bounds, energy by its parts."""
+    return Table(
+        name="replay",
+        meaning="One row: the replay in numbers.",
+        columns=tuple(_replay_columns(device)),
+    )

@@ -3,10 +3,10 @@
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
-from corsair_common.names import PARTS, Status
+from corsair_common.names import Status
+from results.devices import Device
 from results.schema.column import (
     BIN,
-    BOUNDS,
     CARD,
     FACILITY_PARTS,
     RUN,
@@ -28,7 +28,7 @@ METRICS: Mapping[str, str] = MappingProxyType(
         "tpot": "time per output token after the first, per request of two tokens or more",
         "itl": "inter-token latency, over all pairs of consecutive tokens",
         "e2el": "end-to-end latency, from arrival to the last token",
-        "queue": "wait from arrival to the first step that holds the request",
+        "queue": "wait from arrival to the first step with the request",
     }
 )
 """The latencies of the summary, by vLLM's short names (``queue`` is ours)."""
@@ -47,24 +47,27 @@ def summary_statistics(metric: str) -> Iterator[tuple[str, str]]:
         yield f"{percentile_word(percentile)}_{metric}_ms", f"{percentile:g}th percentile"
 
 
+MEMORIES: Mapping[str, str] = MappingProxyType({"lpddr": "LPDDR", "host": "the host's memory"})
+"""Far memories, as a sentence names them."""
+
 REQUESTS = Table(
     name="requests",
-    meaning="One row per request, in order of request_id. Null where it did not happen.",
+    meaning="One row per request, in order of request_id. Null if it did not happen.",
     columns=(
         whole("request_id", "", "Position in the order of arrival, from 0."),
         real("arrival_s", "s", "When it arrived, from the start of the simulation."),
-        real("first_scheduled_s", "s", "Start of the first step that holds it.", True),
-        real("first_token_s", "s", "When its first token left.", True),
-        real("finish_s", "s", "When its last token left.", True),
+        real("first_scheduled_s", "s", "Start of the first step with the request.", True),
+        real("first_token_s", "s", "Time of its first token.", True),
+        real("finish_s", "s", "Time of its last token.", True),
         whole("prompt_tokens", "tokens", "Length of the prompt."),
-        whole("output_tokens", "tokens", "Length of the answer that it asks for."),
-        index("replica", "Copy of the model that it was routed to.", True),
-        whole("preemptions", "times", "How often it lost its KV and had to recompute."),
+        whole("output_tokens", "tokens", "Requested output length."),
+        index("replica", "Replica that it was routed to.", True),
+        whole("preemptions", "times", "Number of preemptions with recomputation."),
         whole("cached_tokens", "tokens", "Prompt tokens found in the prefix cache when admitted."),
-        word("status", "What became of it.", STATUSES),
+        word("status", "Outcome of the request.", STATUSES),
         index("decode_replica", "Of a disaggregated run: the replica that decoded it.", True),
         real("kv_transfer_s", "s", "From the end of its prefill until its KV had arrived.", True),
-        whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True),
+        whole("kv_transfer_bytes", "B", "KV moved between the pools.", True),
         real("ttft_s", "s", "first_token - arrival.", True),
         real("tpot_s", "s", "(finish - first_token) / (output_tokens - 1); null for one.", True),
         real("e2e_s", "s", "finish - arrival.", True),
@@ -73,119 +76,111 @@ REQUESTS = Table(
     ),
 )
 
-STEPS = Table(
-    name="steps",
-    meaning="One row per batch of a slot on its way through all stages, in order of start per"
-    " replica; whole picoseconds, so that sums are exact.",
-    columns=(
-        whole("start_ps", "ps", "When the first stage took the batch."),
-        whole("end_ps", "ps", "When the last stage finished it and its tokens left."),
-        whole("replica", "", "Copy of the model."),
-        whole("slot", "", "Slot of the replica's pipeline."),
-        whole("tokens", "tokens", "Scheduled in this step: decode rows and prefill tokens."),
-        whole("prefill_tokens", "tokens", "Those of them that belong to prompts."),
-        whole("emitted", "tokens", "Rows that went through the LM head."),
-        whole("finished", "requests", "Requests whose last token this step emits."),
-        whole(
-            "running",
-            "requests",
-            "Requests that the slot decodes, and half-read prompts with a chunk in this step.",
-        ),
-        whole("waiting", "requests", "Requests queued at the replica after scheduling."),
-        whole("prompt_request", "", "First whose prompt has tokens in this step; -1: none."),
-        whole(
-            "used_blocks",
-            "blocks",
-            "KV blocks of the replica in use after scheduling; where layers free blocks behind a "
-            "window, units of the tightest stage (blocks of each kind of layer by their bytes).",
-        ),
-        whole("decode_blocks", "blocks", "KV blocks that decode rows attend to, full layers."),
-        whole("prefill_passes", "passes", "KV blocks x tile passes of prefill, full layers."),
-        whole("decode_blocks_windowed", "blocks", "decode_blocks of windowed layers."),
-        whole("prefill_passes_windowed", "passes", "prefill_passes of windowed layers."),
-        whole("lpddr_blocks", "blocks", "KV blocks moved from or to LPDDR, full layers."),
-        whole("lpddr_blocks_windowed", "blocks", "lpddr_blocks of windowed layers."),
-    ),
-)
 
-PART_WORDS: Mapping[str, str] = MappingProxyType(
-    dict(
-        zip(
-            PARTS,
-            (
-                "multiply-accumulate in the DIMC arrays",
-                "reading and writing SRAM",
-                "LPDDR",
-                "the network on each chiplet",
-                "vector work",
-                "links between chiplets of a package",
-                "PCIe: package links, switches and NICs' ports",
-                "bridges between two cards",
-                "Ethernet switches, per bit",
-                "static power: leakage, clocks, controllers, also while idle",
+def steps_table(device: Device) -> Table:
+    """With a column for blocks in the far memory, where the device has one."""
+    far = device.memories[1:]
+    return Table(
+        name="steps",
+        meaning="One row per batch of a slot on its way through all stages, in order of start per"
+        " replica; whole picoseconds, so that sums are exact.",
+        columns=(
+            whole("start_ps", "ps", "When the first stage took the batch."),
+            whole("end_ps", "ps", "When the last stage finished it and its tokens left."),
+            whole("replica", "", "Copy of the model."),
+            whole("slot", "", "Slot of the replica's pipeline."),
+            whole("tokens", "tokens", "Scheduled in this step: decode rows and prefill tokens."),
+            whole("prefill_tokens", "tokens", "Those of them that belong to prompts."),
+            whole("emitted", "tokens", "Rows that went through the LM head."),
+            whole("finished", "requests", "Requests whose last token this step emits."),
+            whole(
+                "running",
+                "requests",
+                "Requests that the slot decodes, and half-read prompts with a chunk in this step.",
             ),
-            strict=True,
-        )
+            whole("waiting", "requests", "Requests queued at the replica after scheduling."),
+            whole("prompt_request", "", "First whose prompt has tokens in this step; -1: none."),
+            whole(
+                "used_blocks",
+                "blocks",
+                "KV blocks of the replica in use after scheduling; where layers free blocks behind "
+                "a window, units of the tightest stage (blocks of each kind of layer by their "
+                "bytes).",
+            ),
+            whole("decode_blocks", "blocks", "KV blocks that decode rows attend to, full layers."),
+            whole("prefill_passes", "passes", "KV blocks x tile passes of prefill, full layers."),
+            whole("decode_blocks_windowed", "blocks", "decode_blocks of windowed layers."),
+            whole("prefill_passes_windowed", "passes", "prefill_passes of windowed layers."),
+            *(column for name in far for column in _far_columns(name)),
+        ),
     )
-)
 
-CARDS = Table(
-    name="cards",
-    meaning="One row per card and time bin, a row group per card; busy times and idle_s add up to"
-    " the bin's length (exactly in whole picoseconds).",
-    group_per_part=True,
-    columns=(
-        *CARD,
-        index("replica", "Copy of the model that it serves; null for a spare card.", True),
-        index("stage", "Pipeline stage that it serves; null for a spare card.", True),
-        word("pool", "prefill or decode; null in an undivided run.", nullable=True),
-        *BIN,
-        *(
-            real(f"busy_{bound}_s", "s", f"Time of the bin bound by {what}.")
-            for bound, what in zip(
-                BOUNDS,
-                (
-                    "streaming weights or KV from SRAM into the DIMC arrays",
-                    "multiply-accumulate in the DIMC arrays",
-                    "vector work",
-                    "LPDDR",
-                    "the network: collectives that the card takes part in",
-                    "dispatching operations",
-                ),
-                strict=True,
-            )
+
+def _far_columns(memory: str) -> tuple[Column, Column]:
+    name = f"{memory}_blocks"
+    meaning = f"KV blocks moved from or to {MEMORIES.get(memory, memory)}, full layers."
+    return (
+        whole(name, "blocks", meaning),
+        whole(f"{name}_windowed", "blocks", f"{name} of windowed layers."),
+    )
+
+
+def cards_table(device: Device) -> Table:
+    """Busy time by the device's bounds, energy by its parts."""
+    return Table(
+        name="cards",
+        meaning="One row per card and time bin, a row group per card; busy times and idle_s add up"
+        " to the bin's length (exactly in whole picoseconds).",
+        group_per_part=True,
+        columns=(
+            *CARD,
+            index("replica", "Copy of the model that it serves; null for a spare card.", True),
+            index("stage", "Pipeline stage that it serves; null for a spare card.", True),
+            word("pool", "prefill or decode; null in an undivided run.", nullable=True),
+            *BIN,
+            *(
+                real(f"busy_{bound.name}_s", "s", f"Time of the bin bound by {bound.meaning}.")
+                for bound in device.bounds
+            ),
+            real("idle_s", "s", "Time of the bin in which the card had no work."),
+            whole("steps", "steps", "Steps that its stage began in the bin.", True),
+            whole("tokens", "tokens", "Tokens of those steps.", True),
+            real(
+                "kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True
+            ),
+            real("kv_fraction", "1", "Share of the replica's room for KV in use.", True),
+            *part_columns(device, "Energy of the card in the bin"),
         ),
-        real("idle_s", "s", "Time of the bin in which the card had no work."),
-        whole("steps", "steps", "Steps that its stage began in the bin.", True),
-        whole("tokens", "tokens", "Tokens of those steps.", True),
-        real("kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True),
-        real("kv_fraction", "1", "Share of the replica's room for KV in use.", True),
-        *(
-            real(f"energy_{part}_j", "J", f"Energy of the card in the bin: {what}.", True)
-            for part, what in PART_WORDS.items()
+    )
+
+
+def part_columns(device: Device, what: str) -> Iterator[Column]:
+    """Joules by part; ``what`` begins their meanings."""
+    for part in device.parts:
+        yield real(f"energy_{part.name}_j", "J", f"{what}: {part.meaning}.", True)
+
+
+def placement_table(device: Device) -> Table:
+    """What lies in which of the device's memories."""
+    return Table(
+        name="placement",
+        meaning="What lies where: one row per card and class of tensors.",
+        columns=(
+            index("card", "Position of the card, from 0."),
+            word("card_name", "Name of the card in the topology."),
+            index("replica", "Copy of the model that it serves.", True),
+            index("stage", "Pipeline stage that it serves.", True),
+            word("tensor_class", "Weights of one kind, KV cache, activations, ..."),
+            word("where", f"Memory that holds it: {' or '.join(device.memories)}."),
+            whole("bytes", "B", "Size on this card."),
         ),
-    ),
-)
-
-PLACEMENT = Table(
-    name="placement",
-    meaning="What lies where: one row per card and class of tensors.",
-    columns=(
-        index("card", "Position of the card, from 0."),
-        word("card_name", "Name of the card in the topology."),
-        index("replica", "Copy of the model that it serves.", True),
-        index("stage", "Pipeline stage that it serves.", True),
-        word("tensor_class", "Weights of one kind, KV cache, activations, ..."),
-        word("where", "Memory that holds it: sram or lpddr."),
-        whole("bytes", "B", "Size on this card."),
-    ),
-)
+    )
 
 
-CLOCK = real("clock_hz", "Hz", "Clock of the cards: as asked, or as the power cap leaves it.", True)
+CLOCK = real("clock_hz", "Hz", "Clock of the cards: as configured, or limited by the cap.", True)
 
 
-def energy_columns() -> Iterator[Column]:
+def energy_columns(device: Device) -> Iterator[Column]:
     """Of a summary: the cards' energy in the run's window, and the facility's."""
     for name, unit, meaning in (
         ("energy_j", "J", "Energy of all cards, spare ones too, within duration."),
@@ -195,8 +190,9 @@ def energy_columns() -> Iterator[Column]:
         ("output_tokens_per_s_per_w", "tokens/s/W", "Output tokens per second and watt of cards."),
     ):
         yield real(name, unit, meaning, True)
-    for part, what in PART_WORDS.items():
-        yield real(f"energy_share.{part}", "1", f"Share of energy_j: {what}.", True)
+    for spent in device.parts:
+        meaning = f"Share of energy_j: {spent.meaning}."
+        yield real(f"energy_share.{spent.name}", "1", meaning, True)
     for name, unit, meaning in (
         ("facility_energy_j", "J", "Cards, NICs, switches and hosts, times PUE."),
         ("facility_joules_per_output_token", "J/token", "facility_energy_j / output tokens."),
@@ -207,21 +203,21 @@ def energy_columns() -> Iterator[Column]:
 
 
 def cost_columns() -> Iterator[Column]:
-    """Of a summary: amounts of money, each with the band that uncertain prices leave."""
+    """Of a summary: amounts of money, each with the range of uncertain prices."""
     ends = (("", ""), ("_low", " at its lowest"), ("_high", " at its highest"))
     for name, unit, meaning in (
         ("capital_usd", "USD", "Price of cards, hosts, NICs and network switches"),
-        ("cost_per_hour_usd", "USD/h", "Hardware written off and electricity, an hour"),
+        ("cost_per_hour_usd", "USD/h", "Amortisation of hardware and electricity, per hour"),
         ("cost_per_million_output_tokens_usd", "USD", "Cost of a million output tokens"),
     ):
         for end, words in ends:
             yield real(f"{name}{end}", unit, f"{meaning}{words}.", True)
 
 
-def _summary_columns() -> Iterator[Column]:
+def _summary_columns(device: Device) -> Iterator[Column]:
     yield from RUN
-    yield whole("completed", "requests", "Requests that got their whole answer.")
-    yield whole("failed", "requests", "Requests that did not: those refused.")
+    yield whole("completed", "requests", "Completed requests.")
+    yield whole("failed", "requests", "Refused requests.")
     yield real("duration", "s", "From the first arrival, plus warmup_s, to the last finish.", True)
     yield whole("total_input_tokens", "tokens", "Prompt tokens of completed requests.")
     yield whole("total_output_tokens", "tokens", "Output tokens of completed requests.")
@@ -230,7 +226,7 @@ def _summary_columns() -> Iterator[Column]:
         ("request_goodput", "requests/s", "Requests that met every SLO / duration."),
         ("output_throughput", "tokens/s", "total_output_tokens / duration."),
         ("total_token_throughput", "tokens/s", "Input and output tokens / duration."),
-        ("max_output_tokens_per_s", "tokens/s", "Most tokens that left in one second."),
+        ("max_output_tokens_per_s", "tokens/s", "Most tokens emitted in one second."),
     ):
         yield real(name, unit, meaning, True)
     yield whole("max_concurrent_requests", "requests", "Most requests in the system at a time.")
@@ -238,34 +234,36 @@ def _summary_columns() -> Iterator[Column]:
         for key, words in summary_statistics(metric):
             yield real(key, "ms", f"{words.capitalize()} of the {meaning}.", True)
     for name, unit, meaning in (
-        ("goodput", "requests/s", "request_goodput by its short name."),
+        ("goodput", "requests/s", "request_goodput under a short name."),
         ("slo_attainment", "1", "Share of all counted requests that met every SLO."),
         ("output_tokens_per_s_per_user", "tokens/s", "1 / mean TPOT."),
         ("output_tokens_per_s_per_card", "tokens/s", "output_throughput / cards."),
         ("mean_batch_size", "requests", "Mean number of requests in a step of a slot."),
-        ("peak_kv_fraction", "1", "Largest share of a replica's room for KV in use."),
+        ("peak_kv_fraction", "1", "Largest share of a replica's KV blocks in use."),
     ):
         yield real(name, unit, meaning, True)
     yield whole("preemptions", "times", "Preemptions of all counted requests.")
-    yield whole("rejected", "requests", "Requests refused: too long, or no room for their KV.")
+    yield whole("rejected", "requests", "Requests refused: too long, or too much KV.")
     yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
-    for bound in BOUNDS:
+    for bound in device.bound_names:
         yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
     for name, unit, meaning in (
         ("mean_kv_transfer_ms", "ms", "Mean time from the end of a prefill to the KV's arrival."),
         ("p99_kv_transfer_ms", "ms", "99th percentile of that time."),
-        ("kv_transfer_share_of_ttft", "1", "Its time over all times to first token."),
+        ("kv_transfer_share_of_ttft", "1", "KV transfer time over all times to first token."),
     ):
         yield real(name, unit, meaning, True)
-    yield whole("kv_transfer_bytes", "B", "KV that went from pool to pool.", True)
+    yield whole("kv_transfer_bytes", "B", "KV moved between the pools.", True)
     yield CLOCK
-    yield from energy_columns()
+    yield from energy_columns(device)
     yield from cost_columns()
-    yield Column(name="flags", type="strings", unit="", meaning="What a reader should beware of.")
+    yield Column(name="flags", type="strings", unit="", meaning="Warnings.")
 
 
-SUMMARY = Table(
-    name="summary",
-    meaning="One row: the run in numbers. Keys of vLLM's bench serve, then our own.",
-    columns=tuple(_summary_columns()),
-)
+def summary_table(device: Device) -> Table:
+    """Busy time shared out by the device's bounds, energy by its parts."""
+    return Table(
+        name="summary",
+        meaning="One row: the run in numbers. Keys of vLLM's bench serve, then our own.",
+        columns=tuple(_summary_columns(device)),
+    )

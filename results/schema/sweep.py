@@ -1,4 +1,4 @@
-"""The table ``points`` of a sweep: who a point is, what became of it, its axes, its metrics."""
+"""The table ``points`` of a sweep: identity, status, axes and metrics of each point."""
 
 from collections.abc import Mapping, Sequence
 from typing import Literal, TypeAlias, get_args
@@ -19,10 +19,10 @@ def _word(name: str, meaning: str, nullable: bool = False) -> Column:
 
 IDENTITY = (
     whole("point", "", "Number of the point in its sweep, from 0."),
-    _word("run_id", "Identity of the run's content; null where the input is wrong.", True),
-    _word("reason", "Why it is not completed; null where it is.", True),
-    real("seconds", "s", "Wall time that the point took; null where nothing was run.", True),
-    _word("host", "Machine that ran it; null where nothing was run.", True),
+    _word("run_id", "Identity of the run's content; null if the input is invalid.", True),
+    _word("reason", "Why it is not completed; null if it is.", True),
+    real("seconds", "s", "Wall time of the point; null if it was not run.", True),
+    _word("host", "Host that ran it; null if it was not run.", True),
 )
 """Columns before the axes. ``status`` is in the folder's name: ``status=completed``."""
 

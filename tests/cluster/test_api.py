@@ -14,11 +14,11 @@ REPLAYED = {
 }
 
 
-@pytest.mark.parametrize(("door", "scenario"), [(simulate, None), (replay_trace, REPLAYED)])
+@pytest.mark.parametrize(("function", "scenario"), [(simulate, None), (replay_trace, REPLAYED)])
 def test_an_engine_that_there_is_not_is_refused_and_the_others_are_named(
-    door: Any, scenario: Any
+    function: Any, scenario: Any
 ) -> None:
     with pytest.raises(EngineNameError, match="engine: 'dask' is none of local, ray") as caught:
-        door(scenario, engine="dask")
+        function(scenario, engine="dask")
 
     assert caught.value.exit_code == 2

@@ -1,4 +1,4 @@
-"""The command as a person or a script meets it: help, JSON, quiet, pipes, Ctrl-C, kill."""
+"""The command line: help, JSON, quiet, pipes, Ctrl-C, kill."""
 
 import json
 import os

@@ -10,7 +10,7 @@ from cluster import Run
 from cluster.commands.app import main
 
 
-def test_two_runs_stand_beside_each_other_with_what_was_changed(
+def test_two_runs_are_compared_with_their_changes(
     run_small: Callable[..., Run], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folders = [

@@ -49,7 +49,7 @@ def test_export_writes_what_it_says(
     assert json.loads(out.read_text())["completed"] == 2
 
 
-def test_export_writes_csv_in_silence_when_told_to(
+def test_export_with_quiet_writes_csv_without_output(
     run_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "requests.csv"

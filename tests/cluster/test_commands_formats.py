@@ -10,13 +10,13 @@ from cluster.commands.app import main
 Captured = pytest.CaptureFixture[str]
 
 
-def told(words: list[str], capsys: Captured) -> Any:
+def json_output(words: list[str], capsys: Captured) -> Any:
     assert main(["formats", *words, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
 def test_the_table_has_bits_rates_and_errors(capsys: Captured) -> None:
-    rows = {row["name"]: row for row in told([], capsys)["formats"]}
+    rows = {row["name"]: row for row in json_output([], capsys)["formats"]}
 
     assert rows["mxint8"]["bits_per_element"] == 8.125
     assert rows["mxint8"]["tflops_per_card"] == 2400
@@ -26,13 +26,18 @@ def test_the_table_has_bits_rates_and_errors(capsys: Captured) -> None:
     assert rows["sbfp12_16+4:8"]["bits_per_element"] == 3.25
     assert rows["sbfp12_16+4:8"]["multiplied_as"] == "bfp16_64"
     assert rows["fp8_e4m3"]["columns"] is None
+    assert rows["mxfp4"]["bits_per_element"] == 4.25
+    assert (rows["mxfp4"]["elements"], rows["mxfp4"]["block"]) == ("e2m1", 32)
+    assert (rows["mxfp4"]["scale"], rows["nvfp4"]["scale"]) == ("e8m0", "e4m3")
+    assert rows["mxfp4"]["measured_sqnr_db"] == pytest.approx(18.79, abs=0.05)
+    assert rows["nvfp4"]["measured_sqnr_db"] == pytest.approx(20.43, abs=0.05)
     assert rows["mxint8"]["measured_sqnr_db"] == pytest.approx(41.02, abs=0.05)
     assert rows["fp32"]["measured_sqnr_db"] is None
 
 
 def test_one_format_is_shown_by_any_name(capsys: Captured) -> None:
-    assert told(["show", "FP8"], capsys)["name"] == "fp8_e4m3"
-    assert told(["show", "mxint8_k128"], capsys)["bits_per_element"] == 8.0625
+    assert json_output(["show", "FP8"], capsys)["name"] == "fp8_e4m3"
+    assert json_output(["show", "mxint8_k128"], capsys)["bits_per_element"] == 8.0625
 
 
 def test_people_read_a_table_and_what_its_columns_mean(tmp_path: Path, capsys: Captured) -> None:
@@ -41,7 +46,8 @@ def test_people_read_a_table_and_what_its_columns_mean(tmp_path: Path, capsys: C
 
     lines = capsys.readouterr().out.splitlines()
     row = next(line for line in lines if line.startswith("bfp16_64"))
-    assert row.split()[:7] == ["bfp16_64", "8.125", "64", "bfp16_64", "int8", "1x", "2,400"]
+    assert row.split()[:6] == ["bfp16_64", "8.125", "64", "e8m0", "bfp16_64", "int8"]
+    assert row.split()[6:8] == ["1x", "2,400"]
     assert any(line.startswith("with 8-bit x") for line in lines)
 
 
@@ -52,7 +58,7 @@ def test_an_array_of_ones_own_is_measured_along_an_axis(tmp_path: Path, capsys: 
     np.save(path, x)
 
     words = ["measure", str(path), "--format", "mxint8", "--axis"]
-    across, along = (told([*words, axis], capsys)["formats"][0] for axis in ("1", "0"))
+    across, along = (json_output([*words, axis], capsys)["formats"][0] for axis in ("1", "0"))
     assert across["name"] == "mxint8"
     assert across["largest_relative_error"] == 1
     assert along["largest_relative_error"] < 0.01
@@ -61,13 +67,13 @@ def test_an_array_of_ones_own_is_measured_along_an_axis(tmp_path: Path, capsys: 
 def test_blocks_are_compared_and_drawn(tmp_path: Path, capsys: Captured) -> None:
     picture = tmp_path / "blocks.svg"
 
-    found = told(["blocks", "--numbers", "65536", "--draw", str(picture)], capsys)
+    found = json_output(["blocks", "--numbers", "65536", "--draw", str(picture)], capsys)
     assert len(found["rows"]) == 10
     assert found["figure"] == str(picture)
     assert picture.read_text().startswith("<svg")
 
 
-def test_the_ridge_is_told(capsys: Captured) -> None:
+def test_the_ridge_is_printed(capsys: Captured) -> None:
     assert main(["formats", "ridge"]) == 0
 
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]

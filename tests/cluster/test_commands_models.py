@@ -41,17 +41,17 @@ def test_people_get_tables(capsys: Captured) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["llama-3-8b"], "did you mean 'llama-3.1-8b'?"),
         (["llama-3.1-8b", "--kv", "mxint9"], "did you mean 'mxint8'?"),
     ],
 )
-def test_what_is_not_there_is_refused(words: list[str], told: str, capsys: Captured) -> None:
+def test_what_is_not_there_is_refused(words: list[str], message: str, capsys: Captured) -> None:
     assert main(["models", "show", *words]) == 2
 
     captured = capsys.readouterr()
-    assert told in captured.err
+    assert message in captured.err
     assert captured.out == ""
 
 
@@ -114,7 +114,7 @@ def test_a_model_that_is_not_simulated_is_refused_by_name(capsys: Captured, tmp_
     assert "not modelled: sparse attention" in capsys.readouterr().err
 
 
-def test_the_cache_of_a_sequence_counts_what_lies_in_the_windows(capsys: Captured) -> None:
+def test_the_cache_of_a_sequence_counts_the_windows(capsys: Captured) -> None:
     def shown(model: str, *words: str) -> int:
         assert main(["models", "show", model, "--json", *words]) == 0
         return int(json.loads(capsys.readouterr().out)["kv_bytes_per_sequence"])

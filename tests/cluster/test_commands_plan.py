@@ -66,7 +66,7 @@ def test_the_best_is_explained_as_it_was_scored(capsys: Captured) -> None:
     assert f"KV (sram): {best['kv_blocks']:,} blocks a replica" in capsys.readouterr().out
 
 
-def test_nothing_is_explained_where_no_candidate_meets_the_slo(capsys: Captured) -> None:
+def test_without_a_candidate_within_the_slo_no_memory_is_explained(capsys: Captured) -> None:
     assert answer(capsys, *FEW, "--explain", "--slo", "tpot_s=1e-6")["explain"] is None
 
 
@@ -96,7 +96,7 @@ def test_a_trace_takes_the_place_of_the_workload_whatever_its_name(
         (("--trace", "missing.csv"), "missing.csv"),
     ],
 )
-def test_wrong_words_are_told_plainly(capsys: Captured, words: tuple[str, str], said: str) -> None:
+def test_wrong_words_get_a_clear_error(capsys: Captured, words: tuple[str, str], said: str) -> None:
     assert main(["plan", *words]) == 2
 
     assert said in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""``corsair-sim replay`` as a person or a script meets it: options, Ctrl-C, kill."""
+"""``corsair-sim replay``: options, Ctrl-C, kill."""
 
 import json
 import random
@@ -25,7 +25,7 @@ RAY = ["--engine", "ray", "--cards-per-actor", "4"]
 
 
 @pytest.fixture(scope="session")
-def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def scenario_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Seconds of work and of writing, also where one waits long for the sight of a folder."""
     program = {"phase": "decode", "batch": 8, "context": 512, "steps": 1200}
     scenario: dict[str, Any] = {
@@ -33,7 +33,7 @@ def asked(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
         "workload": {"program": program},
     }
-    path = tmp_path_factory.mktemp("asked") / "s.yaml"
+    path = tmp_path_factory.mktemp("scenario_file") / "s.yaml"
     path.write_text(json.dumps(scenario), "utf-8")  # JSON is YAML
     return path
 
@@ -65,9 +65,9 @@ def test_options_of_ray_that_make_no_sense_are_refused(
 
 @pytest.mark.slow
 def test_ctrl_c_ends_a_replay_at_once_and_leaves_nothing(
-    begin: Begin, interrupt: Interrupt, asked: Path, tmp_path: Path
+    begin: Begin, interrupt: Interrupt, scenario_file: Path, tmp_path: Path
 ) -> None:
-    with begin(["replay", str(asked)], tmp_path) as process:
+    with begin(["replay", str(scenario_file)], tmp_path) as process:
         out, err, cpu_s = interrupt(process)
 
     assert process.returncode == 130
@@ -78,8 +78,8 @@ def test_ctrl_c_ends_a_replay_at_once_and_leaves_nothing(
 
 
 @pytest.mark.slow
-def test_a_killed_replay_is_never_seen(begin: Begin, asked: Path, tmp_path: Path) -> None:
-    with begin(["replay", str(asked)], tmp_path) as process:
+def test_a_killed_replay_is_never_seen(begin: Begin, scenario_file: Path, tmp_path: Path) -> None:
+    with begin(["replay", str(scenario_file)], tmp_path) as process:
         process.kill()
         process.communicate()
 
@@ -91,11 +91,11 @@ def test_a_killed_replay_is_never_seen(begin: Begin, asked: Path, tmp_path: Path
 @pytest.mark.parametrize("engine", [[], RAY], ids=["local", "ray"])
 @pytest.mark.parametrize("blow", [signal.SIGINT, signal.SIGKILL])
 def test_a_blow_at_any_moment_leaves_a_whole_run_or_none_and_no_process(
-    engine: list[str], blow: signal.Signals, begin: Begin, asked: Path, tmp_path: Path
+    engine: list[str], blow: signal.Signals, begin: Begin, scenario_file: Path, tmp_path: Path
 ) -> None:
     moments = random.Random(0)
     for _ in range(4):
-        with begin(["replay", str(asked), *engine], tmp_path) as process:
+        with begin(["replay", str(scenario_file), *engine], tmp_path) as process:
             others = psutil.Process(process.pid).children(recursive=True)
             time.sleep(moments.uniform(0, 3))
             process.send_signal(blow)
@@ -107,7 +107,7 @@ def test_a_blow_at_any_moment_leaves_a_whole_run_or_none_and_no_process(
             assert standing(tmp_path, path.name) == path
             assert open_run(path).ops.num_rows == open_run(path).summary["operations"]
     done = subprocess.run(
-        [*COMMAND, str(asked), "--out", str(tmp_path), "--json", *engine],
+        [*COMMAND, str(scenario_file), "--out", str(tmp_path), "--json", *engine],
         capture_output=True,
         text=True,
         check=True,

@@ -46,7 +46,7 @@ def test_a_sweep_is_run_in_parts_looked_at_and_ranked(
         "results/sweeps/mine",
     )
     assert "mine: 4 points: 3 completed, 1 pending" in text
-    assert "go on with: corsair-sim sweep resume results/sweeps/mine" in text
+    assert "continue with: corsair-sim sweep resume results/sweeps/mine" in text
     assert shown["points"][0]["mean_tpot_ms"] <= shown["points"][1]["mean_tpot_ms"]
 
 
@@ -73,7 +73,7 @@ def test_ctrl_c_keeps_what_is_done_and_says_how_to_go_on(file: Path) -> None:
     _, printed = child.communicate(timeout=60)
 
     assert child.returncode == 130
-    assert "points are kept: the same command again, or" in printed
+    assert "points are stored: repeat the command or use" in printed
     assert "Traceback" not in printed
     assert open_sweep(folder).status_counts["pending"] > 0
 

@@ -21,13 +21,13 @@ def said(*words: str) -> str:
     return result.stdout
 
 
-def told(*words: str) -> dict[str, Any]:
+def json_output(*words: str) -> dict[str, Any]:
     answer: dict[str, Any] = json.loads(said(*words, "--json"))
     return answer
 
 
 def test_hardware_list_counts_figures_by_confidence() -> None:
-    listed = {entry["name"]: entry for entry in told("hardware", "list")["hardware"]}
+    listed = {entry["name"]: entry for entry in json_output("hardware", "list")["hardware"]}
 
     assert set(listed) >= {"corsair", "raptor"}
     for entry in listed.values():
@@ -44,7 +44,7 @@ def test_hardware_show_prints_a_figure_as_its_datasheet_has_it() -> None:
 
 
 def test_hardware_show_gives_si_and_the_datasheet_to_machines() -> None:
-    (figure,) = told("hardware", "show", "corsair", "--figure", "card.clock_hz")["figures"]
+    (figure,) = json_output("hardware", "show", "corsair", "--figure", "card.clock_hz")["figures"]
 
     assert (figure["value"], figure["unit"]) == (1144409179.6875, "Hz")
     assert figure["datasheet"]["unit"] == "GHz"
@@ -57,7 +57,7 @@ def test_hardware_show_gives_si_and_the_datasheet_to_machines() -> None:
 def test_figures_are_chosen_by_section_pattern_or_part(
     pattern: str, first: str, count: int
 ) -> None:
-    figures = told("hardware", "show", "--figure", pattern)["figures"]
+    figures = json_output("hardware", "show", "--figure", pattern)["figures"]
 
     assert (figures[0]["name"], len(figures)) == (first, count)
 
@@ -76,7 +76,7 @@ def test_hardware_diff_gives_both_values_in_one_unit() -> None:
 
 
 def test_topology_show_tells_tiers_and_distances() -> None:
-    answer = told("topology", "show", "--racks", "2", "--servers", "2", "--cards", "4")
+    answer = json_output("topology", "show", "--racks", "2", "--servers", "2", "--cards", "4")
 
     assert answer["nodes"]["card"] == 16
     assert {tier["name"]: tier["links"] for tier in answer["tiers"]}["leaf to spine"] == 8
@@ -91,9 +91,9 @@ def test_topology_show_is_a_table_for_people() -> None:
 
 
 def test_a_map_is_drawn_exported_and_read_back(tmp_path: Path) -> None:
-    drawn = told("topology", "draw", "--level", "rack", "--out", str(tmp_path / "rack.svg"))
-    told("topology", "export", "--out", str(tmp_path / "rack.yaml"), "--servers", "2")
-    answer = told("topology", "show", str(tmp_path / "rack.yaml"))
+    drawn = json_output("topology", "draw", "--level", "rack", "--out", str(tmp_path / "rack.svg"))
+    json_output("topology", "export", "--out", str(tmp_path / "rack.yaml"), "--servers", "2")
+    answer = json_output("topology", "show", str(tmp_path / "rack.yaml"))
 
     assert Path(drawn["path"]).read_text().startswith("<svg")
     assert answer["nodes"]["server"] == 2
@@ -101,9 +101,9 @@ def test_a_map_is_drawn_exported_and_read_back(tmp_path: Path) -> None:
 
 
 def test_a_whole_map_has_its_own_size(tmp_path: Path) -> None:
-    told("topology", "export", "--out", str(tmp_path / "map.yaml"), "--level", "pair")
+    json_output("topology", "export", "--out", str(tmp_path / "map.yaml"), "--level", "pair")
 
-    with pytest.raises(TopologyError, match="is a whole map: racks cannot be chosen"):
+    with pytest.raises(TopologyError, match="is a complete topology: racks cannot be set"):
         said("topology", "show", str(tmp_path / "map.yaml"), "--racks", "2")
 
 

@@ -85,7 +85,7 @@ def test_generate_draws_rates_and_lengths_of_ones_own(capsys: Captured, tmp_path
     ("words", "message"),
     [
         (["--preset", "azure"], "unknown preset 'azure'"),
-        (["--rate", "5"], "--prompt-tokens, --output-tokens must be given, or --preset"),
+        (["--rate", "5"], "--prompt-tokens, --output-tokens or --preset is required"),
         (["--preset", "azure-conv-2023", "--rate", "5"], "--preset and --rate exclude"),
         (
             ["--rate", "5", "--prompt-tokens", "ten", "--output-tokens", "5"],

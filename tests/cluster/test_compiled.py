@@ -28,14 +28,14 @@ if __name__ == "__main__":
 
 @pytest.fixture
 def small_package(tmp_path: Path) -> Path:
-    """A package of the same name with the real door, one kernel, one helper, one stranger."""
+    """A package of the same name with the real decorator, kernel, helper and other module."""
     package = tmp_path / "cluster"
     package.mkdir()
     shutil.copy(compiled_module.__file__, package / "compiled.py")
     (package / "__init__.py").touch()
     (package / "kernel.py").write_text(KERNEL)
     (package / "helper.py").write_text("NUMBER = 21\n")
-    (package / "stranger.py").write_text("OTHER = 1\n")
+    (package / "unrelated.py").write_text("OTHER = 1\n")
     return package
 
 
@@ -97,7 +97,7 @@ def test_the_same_source_runs_uncompiled(small_package: Path) -> None:
     assert run_kernel(small_package, NUMBA_DISABLE_JIT="1") == ("42\n", "")
 
 
-def test_the_digest_covers_kernels_and_what_they_import_but_no_stranger(
+def test_the_digest_covers_kernels_and_what_they_import_but_no_other_module(
     small_package: Path,
 ) -> None:
     (small_package / "other.py").write_text("from cluster import (\n    compiled, second\n)\n")

@@ -1,4 +1,4 @@
-"""Machine code is loaded only from folders that nobody but this user can change."""
+"""Machine code is loaded only from folders that only this user can change."""
 
 import os
 import sys
@@ -113,7 +113,7 @@ def test_a_sticky_folder_that_all_can_write_is_not_itself_the_cache(
 
 @owned
 @pytest.mark.parametrize("way", WAYS)
-def test_a_folder_of_somebody_else_is_never_used(
+def test_a_folder_of_another_user_is_never_used(
     way: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv(way, str(place))

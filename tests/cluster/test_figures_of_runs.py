@@ -58,7 +58,7 @@ def test_the_hottest_cable_of_the_map_is_the_hottest_link_between_its_places(ser
     assert len(rows_of(served, "link_map", layer=1)) > 8  # cards, their switches, host, NICs
 
 
-def test_stages_of_pools_stand_apart(run_small: Callable[..., Run], tmp_path: Path) -> None:
+def test_stages_of_pools_are_separate(run_small: Callable[..., Run], tmp_path: Path) -> None:
     pools = {"prefill": {"cards": 4}, "decode": {"cards": 4}}
     run = run_small(pools=pools, plan={"pipeline_parallel_size": 1}, memory={"mode": "capacity"})
     rows = rows_of(open_run(run.save(tmp_path)), "stage_shares")

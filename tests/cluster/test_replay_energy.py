@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from cluster import load, replay_trace
+from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.energy.coefficients import costing
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import lay_out, priced
-from corsair_common.names import PARTS
 from results import open_run
 
 DECODE: dict[str, Any] = {

@@ -68,7 +68,7 @@ def test_a_ring_all_reduce_takes_its_alpha_beta_time(ring: Path) -> None:
     assert run.waits == {"0>1": 1.0}
 
 
-def test_messages_one_by_one_take_as_long_as_rounds_where_nobody_is_in_the_way(
+def test_single_messages_take_as_long_as_rounds_without_contention(
     ring: Path,
 ) -> None:
     runs = [

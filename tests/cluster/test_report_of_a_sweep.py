@@ -30,7 +30,7 @@ TINY: dict[str, Any] = {
 }
 
 
-def test_the_best_point_comes_first_and_what_does_not_fit_is_told(
+def test_the_best_point_is_first_and_infeasible_points_are_listed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     done = sweep(TINY, out=tmp_path / "seats")

@@ -37,7 +37,7 @@ def test_a_nic_cut_to_a_tenth_is_named(tmp_path: Path) -> None:
     found = findings(open_run(run.save(tmp_path)))
 
     assert found[0].what == "link"
-    assert found[0].headline == "A cable: s0.nic0>leaf is the bottleneck of all that crosses it."
+    assert found[0].headline == "A cable: s0.nic0>leaf is the bottleneck of its traffic."
     assert "10 % of the bandwidth" in found[0].evidence
 
 
@@ -47,7 +47,7 @@ def test_too_little_sram_is_memory(tmp_path: Path, run_small: Callable[..., Run]
         workload={"rate_scale": 5.0},
     )
 
-    assert limits(run, tmp_path)[0] == "memory"
+    assert limits(run, tmp_path)[0] == "kv"
 
 
 @pytest.mark.parametrize("seats", [4, 60])
@@ -59,7 +59,7 @@ def test_more_requests_than_can_be_answered_are_a_queue(
     assert limits(run, tmp_path)[0] == "queueing"
 
 
-def test_a_queue_whose_seats_are_taken_is_no_lack_of_memory_though_little_of_it_is_left(
+def test_a_queue_at_max_num_seqs_is_not_a_lack_of_memory(
     tmp_path: Path,
 ) -> None:
     crowd = {"requests": 500, "preset": "azure-conv-2023"}
@@ -80,7 +80,7 @@ def test_a_calm_run_is_limited_by_what_its_time_goes_into(
     assert limits(run, tmp_path) == [most]
 
 
-def test_what_lies_outside_of_the_calibrated_range_is_said(
+def test_values_outside_the_calibrated_range_are_reported(
     tmp_path: Path, run_small: Callable[..., Run]
 ) -> None:
     run = run_small(

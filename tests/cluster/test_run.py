@@ -14,7 +14,7 @@ from cluster.perf_model.tables import STEP, Records
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import assemble, execute
 from results import open_run
-from results.schema import SUMMARY
+from results.schema import TABLES as DECLARED
 from results.summary import flatten
 from topology.catalog import load_hardware
 
@@ -104,10 +104,12 @@ def test_a_runs_identity_is_all_that_can_change_its_results(
 
 
 def test_the_summary_has_every_key_that_its_table_declares(run_small: Callable[..., Run]) -> None:
-    assert set(flatten(run_small().summary)) == {column.name for column in SUMMARY.columns}
+    assert set(flatten(run_small().summary)) == {
+        column.name for column in DECLARED["summary"].columns
+    }
 
 
-def test_requests_stand_in_order_of_arrival_and_all_complete(run_small: Callable[..., Run]) -> None:
+def test_requests_are_in_order_of_arrival_and_all_complete(run_small: Callable[..., Run]) -> None:
     run = run_small()
     columns: dict[str, Any] = {name: np.ma.asarray(values) for name, values in run.requests.items()}
 
@@ -140,7 +142,7 @@ def test_every_token_is_scheduled_once_and_every_answer_leaves(
     assert (cards.groupby("card")["steps"].sum() == run.outcome.steps).all()
 
 
-def test_steps_are_stored_only_when_asked_for(
+def test_steps_are_stored_only_on_request(
     tmp_path: Path, small_scenario: Mapping[str, Any]
 ) -> None:
     run = simulate(load(small_scenario), out=tmp_path)
@@ -192,7 +194,7 @@ def test_energy_is_the_same_by_card_by_part_by_request_and_in_the_summary(
 
 
 class Watch:
-    """Remembers what an observer is told."""
+    """Records the calls of an observer."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -225,7 +227,7 @@ def test_an_observer_sees_the_run_go_forward_and_changes_nothing(
     np.testing.assert_array_equal(watched.requests["finish_s"], alone.requests["finish_s"])
 
 
-def test_the_door_takes_a_path_a_mapping_and_a_scenario(tmp_path: Path) -> None:
+def test_the_api_takes_a_path_a_mapping_and_a_scenario(tmp_path: Path) -> None:
     path = tmp_path / "s.yaml"
     path.write_text(
         "model: llama-3.1-8b\n"

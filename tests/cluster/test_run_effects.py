@@ -62,7 +62,7 @@ def test_better_hardware_answers_sooner(
     assert fast["mean_ttft_ms"] < slow["mean_ttft_ms"]
 
 
-def test_a_bridged_pair_may_hang_on_two_switches(run_small: Callable[..., Run]) -> None:
+def test_a_bridged_pair_may_be_on_two_switches(run_small: Callable[..., Run]) -> None:
     run = run_small(hardware_set={"server.pcie_switches": 3})
 
     assert run.summary["completed"] == 200

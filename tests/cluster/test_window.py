@@ -103,7 +103,7 @@ def test_the_bins_cover_the_window_on_the_clock_of_the_trace(
     assert saved.draw("card_utilisation").to_dict()
 
 
-def test_transfers_lie_in_the_same_bins_however_late_the_trace_begins(
+def test_transfers_are_in_the_same_bins_for_any_start_of_the_trace(
     trace: Callable[[float], str], tmp_path: Path
 ) -> None:
     links = []

@@ -56,7 +56,7 @@ def test_a_crash_between_the_renames_leaves_the_old_folder_to_be_found(tmp_path:
     assert (tmp_path / "run" / "file").read_text() == "old"
 
 
-def test_sweeping_removes_what_was_set_aside_once_the_new_one_stands(tmp_path: Path) -> None:
+def test_sweeping_removes_the_old_folder_once_the_new_one_exists(tmp_path: Path) -> None:
     finished(tmp_path, "run", "old").rename(tmp_path / ".old-run-4194305")
     publish(finished(tmp_path, "run", "new"), "run")
     sweep(tmp_path)
@@ -65,20 +65,20 @@ def test_sweeping_removes_what_was_set_aside_once_the_new_one_stands(tmp_path: P
     assert (tmp_path / "run" / "file").read_text() == "new"
 
 
-def test_sweeping_clears_after_the_dead_and_leaves_the_living_and_strangers(
+def test_sweeping_removes_dead_writers_and_keeps_living_ones_and_foreign_files(
     tmp_path: Path,
 ) -> None:
     dead = crashed(tmp_path, "run")
     alive, lock = hidden_folder(tmp_path, "run")
-    stranger = tmp_path / ".tmp-notes"
-    stranger.mkdir()
+    foreign = tmp_path / ".tmp-notes"
+    foreign.mkdir()
     assert dead.is_dir()
 
     sweep(tmp_path)
     os.close(lock)
 
-    assert sorted(tmp_path.iterdir()) == sorted([alive, stranger])
+    assert sorted(tmp_path.iterdir()) == sorted([alive, foreign])
 
 
-def test_nothing_stands_where_there_is_no_folder(tmp_path: Path) -> None:
+def test_a_missing_folder_has_no_standing_run(tmp_path: Path) -> None:
     assert standing(tmp_path / "nowhere", "run") is None

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from corsair_common.units import Integers
+from results.devices import DIMC
 from results.engine_columns import card_columns, request_columns
 from results.provenance import manifest
 from results.summary import Machine, flatten, summarise
@@ -62,7 +63,7 @@ def tables(requests: dict[str, Integers]) -> dict[str, object]:
             "server": 0,
             "replica": card,
             "stage": 0,
-            **card_columns(edges, busy),
+            **card_columns(edges, busy, DIMC.bound_names),
         }
         for card in range(2)
     )

@@ -29,7 +29,7 @@ def pair(
     return first, second
 
 
-def test_what_was_asked_differently_is_named_and_a_name_is_no_difference(
+def test_settings_that_differ_are_named_and_a_name_is_not_a_difference(
     pair: tuple[Path, Path],
 ) -> None:
     rows = differences([open_run(path) for path in pair])

@@ -81,7 +81,7 @@ def test_an_unknown_format_is_refused(run_folder: Path, tmp_path: Path) -> None:
         export(open_run(run_folder), tmp_path / "out", form="xlsx")
 
 
-def test_a_failed_export_leaves_what_stood_there(run_folder: Path, tmp_path: Path) -> None:
+def test_a_failed_export_leaves_the_old_file(run_folder: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     out.write_text("old")
 

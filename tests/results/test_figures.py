@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from results import ResultsError, open_run
+from results.devices import DIMC
 from results.figures import FIGURES, by_axis, draw, front_of, pareto, save, tornado
 from results.figures.studies import CARD, USER
-from results.schema import BOUNDS
 
 
 def rows_of(chart: Any) -> list[dict[str, Any]]:
@@ -39,7 +39,7 @@ def test_tokens_that_flow_out_are_the_tokens_of_the_run(run_folder: Path) -> Non
 def test_a_stage_s_shares_and_its_bubble_are_its_whole_time(run_folder: Path) -> None:
     rows = rows_of(draw(open_run(run_folder), "stage_shares"))
 
-    assert {row["series"] for row in rows} == {*BOUNDS, "idle"}
+    assert {row["series"] for row in rows} == {*DIMC.bound_names, "idle"}
     assert sum(row["share"] for row in rows) == pytest.approx(1.0)
     assert next(row for row in rows if row["series"] == "mac")["share"] == pytest.approx(0.1)
 

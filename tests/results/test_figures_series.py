@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as arrays
 from results.figures.series import count_at, percentiles_by_bin, quantiles, spread_at
 
 
-def test_what_flows_evenly_is_half_given_at_half_time() -> None:
+def test_an_even_flow_is_half_done_at_half_time() -> None:
     given_out = spread_at(
         np.array([10.0, 4.0]),
         np.array([0.0, 3.0]),

@@ -9,6 +9,7 @@ import pytest
 
 from results.engine_columns import Coded
 from results.remote_parts import decoded, encoded
+from results.schema import OPS, TABLES
 from results.store import RunWriter
 
 MakeManifest: TypeAlias = Callable[..., dict[str, object]]
@@ -30,7 +31,7 @@ def ops(card: int, rows: int) -> dict[str, Any]:
         "step": count,
         "layer": np.ma.masked_less(count % 4 - 1, 0),
         "microbatch": 0,
-        "bound": count % 2,
+        "bound": Coded(codes=count % 2, words=("mac", "simd")),
         "start_s": count / 8,
         "begin_s": np.where(count % 2, np.nan, count / 4),
         "end_s": count / 2,
@@ -49,7 +50,7 @@ def test_a_part_that_was_encoded_leaves_the_same_bytes(
         with RunWriter(tmp_path / name, "r") as writer:
             for card, rows in ((0, 1000), (1, 1), (2, 0)):
                 part = ops(card, rows)
-                writer.append("ops", encoded("ops", part) if name == "elsewhere" else part)
+                writer.append("ops", encoded(OPS, part) if name == "elsewhere" else part)
             folder = writer.commit(make_manifest("r"))
         files.append((folder / "ops.parquet").read_bytes())
 
@@ -57,9 +58,11 @@ def test_a_part_that_was_encoded_leaves_the_same_bytes(
 
 
 def test_a_part_of_another_table_is_refused() -> None:
-    part = encoded("step_times", {"step": [0], "start_s": [0.0], "end_s": [1.0], "step_s": [1.0]})
+    part = encoded(
+        TABLES["step_times"], {"step": [0], "start_s": [0.0], "end_s": [1.0], "step_s": [1.0]}
+    )
 
     with pytest.raises(ValueError, match="other columns"):
-        decoded("ops", part)
+        decoded(OPS, part)
     with pytest.raises(ValueError, match="cannot be read"):
-        decoded("step_times", part[:100])
+        decoded(TABLES["step_times"], part[:100])

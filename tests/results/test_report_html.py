@@ -46,7 +46,7 @@ def test_it_says_first_what_limits_then_numbers_figures_assumptions_and_the_comm
     run_folder: Path,
 ) -> None:
     text = report_html([open_run(run_folder)])
-    order = ['class="verdict"', "In numbers", "Figures", "What it rests on", "Make it again"]
+    order = ['class="verdict"', "In numbers", "Figures", "Assumptions", "Reproduce"]
 
     assert [text.index(mark) for mark in order] == sorted(text.index(mark) for mark in order)
     assert "corsair-sim serve" in text
@@ -78,7 +78,7 @@ def test_two_runs_stand_side_by_side_with_their_changes(
     ]
     text = report_html([open_run(folder) for folder in folders])
 
-    assert "What was asked differently" in text
+    assert "Settings that differ" in text
     assert set(re.findall(r'href="#run-(\w+)"', text)) == {"first1", "second"}
 
 
@@ -94,7 +94,7 @@ def test_links_without_a_map_are_no_hindrance(
     text = report_html([open_run(write_run(tmp_path, make_manifest(), {**tables, "links": links}))])
 
     assert "The busiest links" in text
-    assert "Which cable is hot" not in text
+    assert "Link utilisation" not in text
 
 
 def test_no_run_makes_no_report(tmp_path: Path) -> None:

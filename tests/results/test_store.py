@@ -17,7 +17,7 @@ from corsair_common.units import Integers
 from results.arrow import Columns
 from results.engine_columns import request_columns
 from results.errors import ResultsError
-from results.schema import STEPS
+from results.schema import TABLES
 from results.store import ROWS_PER_GROUP, RunWriter
 
 MakeManifest = Callable[..., dict[str, object]]
@@ -25,7 +25,7 @@ MakeManifest = Callable[..., dict[str, object]]
 
 def steps(first: int, last: int) -> dict[str, Integers]:
     rows = np.arange(first, last)
-    return {column.name: rows + i for i, column in enumerate(STEPS.columns)}
+    return {column.name: rows + i for i, column in enumerate(TABLES["steps"].columns)}
 
 
 @contextmanager
@@ -129,7 +129,7 @@ def test_an_empty_table_has_its_columns(
     table = pq.read_table(folder / "steps.parquet")
 
     assert table.num_rows == 0
-    assert table.column_names == [column.name for column in STEPS.columns]
+    assert table.column_names == [column.name for column in TABLES["steps"].columns]
 
 
 def test_a_failure_in_the_middle_leaves_no_trace(
@@ -148,7 +148,7 @@ def test_a_failure_in_the_middle_leaves_no_trace(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_failure_in_the_middle_keeps_the_run_that_stood_there(
+def test_a_failure_in_the_middle_keeps_the_old_run(
     run_folder: Path,
 ) -> None:
     before = {path.name: path.read_bytes() for path in run_folder.iterdir()}
@@ -208,7 +208,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_no_trace(
     write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
 ) -> None:
     rng = np.random.default_rng(0)
-    noise = {c.name: rng.integers(0, 2**62, ROWS_PER_GROUP) for c in STEPS.columns}
+    noise = {c.name: rng.integers(0, 2**62, ROWS_PER_GROUP) for c in TABLES["steps"].columns}
 
     with (
         full_disk(100_000),
@@ -226,7 +226,7 @@ def test_a_root_that_is_no_folder_is_named(
 ) -> None:
     (tmp_path / "file").write_text("in the way")
 
-    with pytest.raises(ResultsError, match=f"{where}: cannot keep runs here"):
+    with pytest.raises(ResultsError, match=f"{where}: cannot store runs here"):
         write_run(tmp_path / where, make_manifest("run"), {})
 
 

@@ -63,7 +63,7 @@ def test_the_histogram_gives_the_spread_of_inter_token_latencies(
     assert summary["std_itl_ms"] == pytest.approx(np.std([10] * 4 + [3] * 2), rel=0.008)
 
 
-def test_goodput_counts_requests_that_meet_every_objective(requests: dict[str, Integers]) -> None:
+def test_goodput_counts_requests_within_every_objective(requests: dict[str, Integers]) -> None:
     summary = summarise(requests, machine=TWO_CARDS, slo={"ttft_s": 0.012, "tpot_s": 0.01})
 
     assert summary["request_goodput"] == summary["goodput"] == 2.0  # the second misses its TTFT
@@ -77,7 +77,7 @@ def test_an_objective_that_is_met_to_the_picosecond_is_met(requests: dict[str, I
     assert summary["request_goodput"] == 2.0
 
 
-def test_one_token_answers_meet_any_time_per_token(requests: dict[str, Integers]) -> None:
+def test_one_token_outputs_satisfy_any_time_per_token(requests: dict[str, Integers]) -> None:
     summary = summarise(requests, machine=TWO_CARDS, slo={"tpot_s": 1e-9})
 
     assert summary["request_goodput"] == 1.0
@@ -116,7 +116,7 @@ def test_the_warm_up_is_left_out(requests: dict[str, Integers]) -> None:
     assert summary["preemptions"] == 0
 
 
-def test_a_warm_up_is_told_where_the_histogram_still_holds_it(
+def test_a_warm_up_in_the_histogram_is_noted(
     requests: dict[str, Integers],
 ) -> None:
     empty = np.zeros(BINS, np.int64)

@@ -78,7 +78,7 @@ def test_the_best_is_the_highest_or_lowest_as_the_metric_wants(folder: Path) -> 
     assert [each["point"] for each in found.best("output_throughput", 2)] == [3, 1]
     assert found.best("mean_ttft_ms")[0]["point"] == 0  # all the same: the first
     assert found.best("completed", lowest=True)[0]["completed"] == 3
-    with pytest.raises(ResultsError, match="neither good nor bad by itself"):
+    with pytest.raises(ResultsError, match="has no known direction"):
         found.best("mean_batch_size")
     with pytest.raises(ResultsError, match="no metric 'mean_tfft_ms'; nearest: mean_ttft_ms"):
         found.best("mean_tfft_ms")
@@ -109,7 +109,7 @@ def test_a_part_that_is_cut_short_is_named_with_what_to_do(folder: Path) -> None
 
 def test_files_that_are_no_parts_of_this_sweep_are_refused(folder: Path) -> None:
     (folder / "points" / "notes.txt").write_text("x")
-    with pytest.raises(ResultsError, match=r"notes.txt: no part of a sweep"):
+    with pytest.raises(ResultsError, match=r"notes.txt: not a part of a sweep"):
         _ = open_sweep(folder).points
     (folder / "points" / "notes.txt").unlink()
     other = sweep_table({"router": "string"}, metric_columns("summary", METRICS))
@@ -122,7 +122,7 @@ def test_files_that_are_no_parts_of_this_sweep_are_refused(folder: Path) -> None
 def test_a_sweep_has_one_writer_at_a_time(folder: Path) -> None:
     with (
         SweepWriter(folder, TABLE),
-        pytest.raises(ResultsError, match="another process is at work"),
+        pytest.raises(ResultsError, match="another process is writing"),
     ):
         SweepWriter(folder, TABLE)
 
@@ -138,7 +138,7 @@ def test_what_is_no_sweep_is_refused_by_name(
     assert open_sweep("mine").name == "mine"
     with pytest.raises(ResultsError, match="mien: no such sweep; nearest: mine"):
         open_sweep("mien")
-    with pytest.raises(ResultsError, match=r"results: no sweep: it has no sweep.json"):
+    with pytest.raises(ResultsError, match=r"results: not a sweep: it has no sweep.json"):
         open_sweep("results")
 
 

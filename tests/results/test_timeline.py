@@ -104,7 +104,7 @@ def test_times_are_microseconds_to_the_picosecond(run: Run, tmp_path: Path) -> N
     assert "waited_us" not in slices[0]["args"]
 
 
-def test_links_are_counters_that_are_told_where_they_change(run: Run, tmp_path: Path) -> None:
+def test_links_are_counters_written_at_changes(run: Run, tmp_path: Path) -> None:
     write_timeline(run, tmp_path / "trace.json")
     loads = [event for event in events(tmp_path / "trace.json") if event["ph"] == "C"]
 

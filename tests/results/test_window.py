@@ -25,6 +25,6 @@ def test_a_window_is_never_shorter_than_nothing(warmup_s: float) -> None:
 
 
 def test_no_requests_have_an_empty_window() -> None:
-    nobody = np.empty(0, np.int64)
+    no_requests = np.empty(0, np.int64)
 
-    assert window_of(nobody, nobody, 3.0).length_s == 0.0
+    assert window_of(no_requests, no_requests, 3.0).length_s == 0.0

@@ -1,4 +1,4 @@
-"""Plain networks: what the file says, which links a message crosses, and what is refused."""
+"""Plain networks: the file format, the links of a message, and errors."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def test_a_gigabyte_is_two_to_the_thirty_bytes_as_astra_sim_counts(tmp_path: Pat
     assert set(net.link_latency_ps) == {500_000}
 
 
-def test_a_ring_is_crossed_the_shorter_way_and_upwards_when_both_are_equal(tmp_path: Path) -> None:
+def test_a_ring_is_crossed_in_the_shorter_direction_and_upwards_on_ties(tmp_path: Path) -> None:
     net = network(tmp_path, "[Ring]", "[8]")
 
     assert names(net, 0, 2) == ["0>1", "1>2"]
@@ -87,7 +87,7 @@ def test_three_dimensions_number_ranks_from_the_first(tmp_path: Path) -> None:
     )
 
     assert net.ranks == 64
-    # 47 stands at (1, 7, 2); 2 stands at (0, 1, 0): 1 hop, 2 up over the end of the ring, 2
+    # 47 is at (1, 7, 2); 2 is at (0, 1, 0): 1 hop, 2 up over the end of the ring, 2
     assert net.latency_ps(47, 2) == 1_000 + 2 * 10_000 + 2 * 100_000
     assert names(net, 47, 2) == ["47>46", "46>32", "32>34", "34>sw2.2", "sw2.2>2"]
 
@@ -98,7 +98,7 @@ def test_three_dimensions_number_ranks_from_the_first(tmp_path: Path) -> None:
         st.tuples(st.sampled_from(SHAPES), st.integers(2, 5)), min_size=1, max_size=3
     )
 )
-def test_every_way_leads_from_its_source_to_its_target(
+def test_every_path_leads_from_its_source_to_its_target(
     dimensions: list[tuple[str, int]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     count = len(dimensions)

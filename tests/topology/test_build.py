@@ -68,7 +68,7 @@ def test_a_chiplet_is_sixteen_slices_around_its_network(corsair: Hardware) -> No
     assert nx.shortest_path_length(chiplet, "k0.sl0", "k0.sl15", weight="latency_ps") == 20_000
 
 
-def test_the_bridge_of_a_pair_carries_256_gb_per_s_each_way_and_512_together(
+def test_the_bridge_of_a_pair_carries_256_gb_per_s_each_direction_and_512_in_total(
     corsair: Hardware,
 ) -> None:
     pair = build_pair(corsair)
@@ -95,7 +95,7 @@ def test_spines_carry_all_nics_of_a_rack_at_once(corsair: Hardware) -> None:
     assert sum(up) == 8 * 4 * 50e9
 
 
-def test_oversubscribed_spines_carry_that_part_of_the_nics_each_way() -> None:
+def test_oversubscribed_spines_carry_that_fraction_of_the_nics_in_each_direction() -> None:
     # 8 servers x 4 NICs x 50 GB/s over 4 spines: 400 GB/s each, a quarter of it at 4 to 1.
     pod = build_pod(load_hardware("corsair", {"pod.spine_oversubscription": 4}), racks=2)
 
@@ -103,7 +103,7 @@ def test_oversubscribed_spines_carry_that_part_of_the_nics_each_way() -> None:
         assert pod.edges[ends]["bandwidth_bytes_per_s"] == 100e9
 
 
-def test_a_nic_hangs_on_its_switch_by_an_x16_of_its_own() -> None:
+def test_a_nic_has_its_own_x16_to_its_switch() -> None:
     # 2,000 ns from card to card, less 650 ns of PCIe and 500 ns of leaf: 425 ns each way.
     figures = {"card.pcie_bandwidth_bytes_per_s": 32e9, "server.nic_bandwidth_bytes_per_s": 50e9}
     server = build_server(load_hardware("corsair", figures))
@@ -116,7 +116,7 @@ def test_a_nic_hangs_on_its_switch_by_an_x16_of_its_own() -> None:
 
 @pytest.mark.parametrize("name", ["corsair", "raptor"])
 @pytest.mark.parametrize("detail", ["card", "chiplet"])
-def test_every_builder_gives_a_map_without_breach_and_with_places(name: str, detail: str) -> None:
+def test_every_builder_makes_a_valid_topology_with_positions(name: str, detail: str) -> None:
     hardware = load_hardware(name)
     maps = [
         build_card(hardware, detail=detail),
@@ -172,5 +172,5 @@ def test_a_scale_must_be_positive(corsair: Hardware, scale: float) -> None:
 
 
 def test_a_pattern_that_matches_nothing_names_links_that_exist(corsair: Hardware) -> None:
-    with pytest.raises(TopologyError, match=r"nothing matches 's0\.nik1>\*'.*s0\.nic1>s0\.sw0"):
+    with pytest.raises(TopologyError, match=r"no link matches 's0\.nik1>\*'.*s0\.nic1>s0\.sw0"):
         scale_links(build_server(corsair), "s0.nik1>*", 0.5)

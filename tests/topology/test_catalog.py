@@ -212,7 +212,7 @@ def test_every_breach_of_a_file_is_named_at_once_with_its_line(tmp_path: Path) -
         "wrong.yaml:13: server.nics: low must be above 0, found -4",
         "wrong.yaml:14: server.host_w: unknown field 'colour'",
         "wrong.yaml:14: server.host_w: value must be a number, found 'much'",
-        "wrong.yaml:14: server.host_w: source must say where the number comes from",
+        "wrong.yaml:14: server.host_w: source must name the origin of the number",
         "wrong.yaml:15: server.switch_w: expected {value, unit, source",
     ]
     assert len(said) == len(expected)

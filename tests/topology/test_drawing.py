@@ -44,7 +44,7 @@ def test_a_holder_surrounds_all_that_it_holds() -> None:
         assert abs(box.y - holder.y) + box.height / 2 < holder.height / 2
 
 
-def test_tiers_of_a_server_stand_above_one_another() -> None:
+def test_tiers_of_a_server_are_drawn_above_one_another() -> None:
     found = boxes(make_scene(build_server(CORSAIR)))
 
     assert found["s0.c0"].y < found["s0.sw0"].y < found["s0.nic0"].y

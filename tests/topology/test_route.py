@@ -92,7 +92,7 @@ def test_no_path_is_longer_than_the_shortest_of_networkx(
         assert routes.link_latency_ps[routes.path(src, dst)].sum() == expected
 
 
-def test_membership_follows_the_map(pod: Routes) -> None:
+def test_membership_follows_the_topology(pod: Routes) -> None:
     names = ["r0.s0.c0", "r0.s0.c1", "r0.s0.c4", "r0.s1.c0", "r1.s0.c0"]
     rows = [card(pod, name) for name in names]
 
@@ -140,7 +140,7 @@ def test_a_bad_cable_shows_in_the_link_that_collectives_find() -> None:
     assert routes.link_bandwidth_bytes_per_s[nics].tolist() == [50e9, 5e9]
 
 
-def test_maps_without_switches_route_too() -> None:
+def test_topologies_without_switches_route_too() -> None:
     pair = compile_routes(build_pair(CORSAIR))
     alone = compile_routes(build_card(CORSAIR))
 
@@ -178,7 +178,7 @@ def test_a_server_that_is_reached_only_through_another_is_refused() -> None:
         rack.add_edge("leaf2", nic, **rack.edges["leaf", nic])
         rack.remove_edges_from([(nic, "leaf"), ("leaf", nic)])
 
-    with pytest.raises(TopologyError, match=r"no way from s0\.sw0 to s2\.sw0"):
+    with pytest.raises(TopologyError, match=r"no path from s0\.sw0 to s2\.sw0"):
         compile_routes(rack)
 
 

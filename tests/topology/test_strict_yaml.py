@@ -19,14 +19,14 @@ def test_scalars_follow_the_core_schema_of_yaml_1_2() -> None:
     }  # fmt: skip
 
 
-def test_nan_and_infinity_are_kept_for_whoever_uses_the_number() -> None:
+def test_nan_and_infinity_are_read_as_numbers() -> None:
     data = parse_document("{a: .nan, b: -.inf}").data
 
     assert math.isnan(data["a"])
     assert data["b"] == -math.inf
 
 
-def test_every_key_and_item_knows_its_line() -> None:
+def test_every_key_and_item_has_its_line() -> None:
     document = parse_document("a:\n  b: 1\n  c:\n    - x\n    - y: 2\n", "s.yaml")
 
     assert document.line_of(("a", "b")) == 2
@@ -36,8 +36,8 @@ def test_every_key_and_item_knows_its_line() -> None:
     assert document.where(("a", "c")) == "s.yaml:3"
 
 
-def test_a_key_given_twice_names_both_lines() -> None:
-    with pytest.raises(DocumentError, match=r"s\.yaml:3: 'a' is given twice: first in line 1"):
+def test_a_duplicate_key_names_both_lines() -> None:
+    with pytest.raises(DocumentError, match=r"s\.yaml:3: 'a' is a duplicate key: first in line 1"):
         parse_document("a: 1\nb: 2\na: 3\n", "s.yaml")
 
 
@@ -74,7 +74,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_expands() -> None:
         parse_document("\n".join(lines))
 
 
-def test_an_empty_document_is_nothing_and_no_mapping() -> None:
+def test_an_empty_document_is_none_and_not_a_mapping() -> None:
     document = parse_document("# only a comment\n", "s.yaml")
 
     assert document.data is None

@@ -3,7 +3,7 @@ from topology.catalog import load_hardware
 from topology.tables import edge_records, node_records
 
 
-def test_a_map_becomes_columns_of_equal_length_with_places_and_si_units() -> None:
+def test_a_topology_becomes_columns_of_equal_length_with_positions_and_si_units() -> None:
     server = build_server(load_hardware("corsair"))
     nodes, edges = node_records(server), edge_records(server)
     row = list(zip(edges["src"], edges["dst"], strict=True)).index(("s0.c0", "s0.c1"))

@@ -25,7 +25,7 @@ def test_a_rack_counts_every_cable_once_also_inside_its_cards() -> None:
     assert tiers["Ethernet"].bandwidth_bytes_per_s == (50e9, 50e9)
 
 
-def test_a_users_map_has_only_the_tiers_that_it_gives() -> None:
+def test_a_users_topology_has_only_its_own_tiers() -> None:
     tiers = tiers_of(build_server(CORSAIR))
 
     assert [tier.name for tier in tiers] == [
@@ -42,7 +42,7 @@ def test_distances_go_from_the_bridge_to_another_rack() -> None:
     assert found[2].example == "r0.s0.c0 - r0.s0.c4"
 
 
-def test_counts_are_told_in_words() -> None:
+def test_counts_are_printed_as_text() -> None:
     assert count_words(build_server(CORSAIR, cards_per_server=2)) == (
         "1 server, 1 bridged pair, 2 cards, 2 PCIe switches, 1 host, 4 NICs"
     )

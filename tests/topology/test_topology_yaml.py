@@ -33,7 +33,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_users_map_routes_like_ours(tmp_path: Path) -> None:
+def test_a_users_topology_routes_like_ours(tmp_path: Path) -> None:
     routes = compile_routes(read_topology(written(tmp_path, TWO_CARDS)))
 
     assert routes.latency_ps(0, 1) == 525_000
@@ -41,7 +41,7 @@ def test_a_users_map_routes_like_ours(tmp_path: Path) -> None:
     assert routes.link_energy_j_per_bit.max() == 7e-12
 
 
-def test_every_wrong_line_of_a_map_is_named_at_once(tmp_path: Path) -> None:
+def test_every_wrong_line_of_a_topology_is_named_at_once(tmp_path: Path) -> None:
     text = (
         TWO_CARDS.replace("kind: server", "kind: sever")
         .replace("capacity: 64 GB/s", "capacity: 64")
@@ -70,26 +70,26 @@ def test_every_wrong_line_of_a_map_is_named_at_once(tmp_path: Path) -> None:
     ("old", "new", "message"),
     [
         ("s0: {kind: server}", "s0: {kind: server, within: r0}\n  r0: {kind: rack, within: s0}",
-         "containment is a circle"),
+         "containment is a cycle"),
         ("to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 0.2 us",
          "to: s0.c0, kind: bridge, one_way: true, bandwidth: 64 GB/s, latency: 0.2 us",
-         r"s0\.c1>s0\.c0 has no way back"),
-        ("  - {from: s0.c1", "  # {from: s0.c1", r"s0\.c1 \(card\) is joined to nothing"),
+         r"s0\.c1>s0\.c0 has no return link"),
+        ("  - {from: s0.c1", "  # {from: s0.c1", r"s0\.c1 \(card\) has no link"),
         ("bandwidth: 64 GB/s, latency: 325 ns", "bandwidth: 0 GB/s, latency: 325 ns",
          "bandwidth must be positive"),
-        ("from: s0.c1", "from: s0.c0", r"s0\.c0>s0\.sw0 is given twice"),
+        ("from: s0.c1", "from: s0.c0", r"s0\.c0>s0\.sw0 is listed twice"),
         ("nodes:", "knots:", "unknown key 'knots'; did you mean 'nodes'"),
         ("links:", "links: 3\nname2:", "expected nodes"),
     ],
 )  # fmt: skip
-def test_an_impossible_map_is_one_clear_error(
+def test_an_impossible_topology_is_one_clear_error(
     tmp_path: Path, old: str, new: str, message: str
 ) -> None:
     with pytest.raises(TopologyError, match=message):
         read_topology(written(tmp_path, TWO_CARDS.replace(old, new)))
 
 
-def test_a_map_is_told_from_hardware() -> None:
+def test_a_topology_is_distinguished_from_hardware() -> None:
     assert is_map(parse_document(TWO_CARDS))
     assert not is_map(parse_document("base: corsair"))
 
@@ -104,7 +104,7 @@ def plain(graph: Graph) -> tuple[object, object]:
     [build_server(CORSAIR), build_card(CORSAIR), build_pod(CORSAIR, racks=2, servers_per_rack=1)],
     ids=["server", "card", "pod"],
 )
-def test_an_exported_yaml_reads_back_as_the_same_map(graph: Graph, tmp_path: Path) -> None:
+def test_an_exported_yaml_reads_back_as_the_same_topology(graph: Graph, tmp_path: Path) -> None:
     export_map(graph, tmp_path / "map.yaml")
 
     assert plain(read_topology(tmp_path / "map.yaml")) == plain(graph)

@@ -174,7 +174,7 @@ def test_every_byte_of_a_ring_passes_every_link_of_it(network: Networks) -> None
     assert (moved == [BYTES * 14 // 8, 0]).all()
 
 
-def test_the_plan_of_a_ring_of_two_says_who_sends_when(network: Networks) -> None:
+def test_the_plan_of_a_ring_of_two_lists_the_sends(network: Networks) -> None:
     on = network(Ring=2)
     resources = plain_resources(on)
     found = TransferList(resources)

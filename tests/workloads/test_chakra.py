@@ -94,7 +94,7 @@ def test_nodes_become_columns_in_their_units(tmp_path: Path) -> None:
     assert trace.notes.lines() == ()
 
 
-def test_a_node_stands_after_what_it_waits_for_else_by_id(tmp_path: Path) -> None:
+def test_a_node_follows_its_dependencies_and_else_its_id(tmp_path: Path) -> None:
     trace = trace_of(tmp_path, [node(9), node(1, data_deps=[8]), node(8), node(2)])
 
     assert trace.node.tolist() == [2, 8, 1, 9]
@@ -138,7 +138,7 @@ def test_control_dependencies_that_are_no_order_are_left_out_and_counted(tmp_pat
 
     assert [deps_of(trace, row) for row in range(3)] == [[], [0], []]
     assert trace.notes.control_left_out == 2
-    with pytest.raises(ChakraError, match="node 1: its dependencies go in a circle: 1 waits for 2"):
+    with pytest.raises(ChakraError, match="node 1: its dependencies form a cycle: 1 waits for 2"):
         read_chakra(tmp_path, control="follow")
     assert read_chakra(tmp_path, control="ignore").notes.control_left_out == 2
 
@@ -157,7 +157,7 @@ def test_groups_come_from_the_file_beside_the_traces(tmp_path: Path) -> None:
     assert trace.group.tolist() == [0, 1, 0, 1, 2, 1]
 
 
-def test_groups_may_stand_in_a_metadata_node_as_pytorch_writes_them(tmp_path: Path) -> None:
+def test_groups_may_be_in_a_metadata_node_as_pytorch_writes_them(tmp_path: Path) -> None:
     listed = json.dumps([{"pg_name": "3", "ranks": [0, 1]}, {"pg_name": "4", "ranks": []}])
     metadata = node(0, 1, inputs={"values": f"['{listed}']"})
     ranks = [[metadata, collective(1, pg_name="3"), collective(2, pg_name="4")] for _ in range(2)]
@@ -167,7 +167,7 @@ def test_groups_may_stand_in_a_metadata_node_as_pytorch_writes_them(tmp_path: Pa
     assert trace.notes.unknown_types == {}
 
 
-def test_one_rank_may_stand_for_many_that_run_alike(tmp_path: Path) -> None:
+def test_one_rank_may_be_copied_for_equal_ranks(tmp_path: Path) -> None:
     trace = trace_of(tmp_path, [node(0), collective(1)], copies=3)
 
     assert trace.rank.tolist() == [0, 0, 1, 1, 2, 2]
@@ -261,12 +261,12 @@ RECEIVE = {"comm_size": 4, "comm_src": 0, "comm_tag": 0}
 @pytest.mark.parametrize(
     ("ranks", "said"),
     [
-        ([[node(5), node(5)]], "t.0.et: node 5: its id is given twice"),
+        ([[node(5), node(5)]], "t.0.et: node 5: its id is a duplicate"),
         ([[node(5, data_deps=[6])]], "t.0.et: node 5: data dependency on unknown node 6"),
-        ([[node(1, data_deps=[1])]], "node 1: its dependencies go in a circle: 1 waits for 1"),
+        ([[node(1, data_deps=[1])]], "node 1: its dependencies form a cycle: 1 waits for 1"),
         (
             [[node(1, data_deps=[3]), node(2, data_deps=[1]), node(3, data_deps=[2]), node(4)]],
-            "node 1: its dependencies go in a circle: 1 waits for 3 waits for 2 waits for 1",
+            "node 1: its dependencies form a cycle: 1 waits for 3 waits for 2 waits for 1",
         ),
         ([[node(1, 7, {"comm_size": 4})]], "node 1: comm_type: found nothing"),
         ([[collective(1, 11)]], "node 1: comm_type: found 11; one of 0 all_reduce"),
@@ -275,7 +275,7 @@ RECEIVE = {"comm_size": 4, "comm_src": 0, "comm_tag": 0}
         ([[node(1, 7, {"comm_type": "ring"})]], "node 1: comm_type: found 'ring'"),
         ([[node(1, 5, {"comm_size": 4})]], "node 1: a send or receive needs comm_dst"),
         ([[collective(1, involved_dim=[True, False])]], "node 1: involved_dim leaves out"),
-        ([[collective(1, pg_name="3")]], "process group '3' is nowhere described (known: none)"),
+        ([[collective(1, pg_name="3")]], "process group '3' is not defined (known: none)"),
         (
             [[collective(1, size=8)], [collective(2, size=9)]],
             "t.0.et: node 1: collective 0 of its group is all_reduce of 8 bytes here, but "

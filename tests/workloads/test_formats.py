@@ -1,4 +1,5 @@
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,13 +10,10 @@ from workloads.formats import (
     ALIASES,
     FORMATS,
     GROUP,
-    SIZES_ONLY,
     Format,
     FormatError,
     block_format,
-    encode,
     get_format,
-    quantize,
 )
 
 SPARSE = ("sbfp12_16+4:8", "sbfp12_16+2:8", "mxint8+4:8", "fp16+2:8")
@@ -37,6 +35,12 @@ counts = st.integers(0, 2**40)
         ("bfp16_64", Fraction(65, 8)),
         ("bfp24_64", Fraction(129, 8)),
         ("sbfp12_16", Fraction(9, 2)),  # 4.5
+        ("mxfp4", Fraction(17, 4)),  # 4.25
+        ("mxfp6_e2m3", Fraction(25, 4)),  # 6.25
+        ("mxfp6_e3m2", Fraction(25, 4)),
+        ("mxfp8_e4m3", Fraction(33, 4)),  # 8.25
+        ("mxfp8_e5m2", Fraction(33, 4)),
+        ("nvfp4", Fraction(9, 2)),  # 4.5; the float32 of the whole array left out
         ("fp8_e4m3", Fraction(8)),
         ("fp8_e5m2", Fraction(8)),
         ("fp16", Fraction(16)),
@@ -49,7 +53,7 @@ def test_bits_per_element_are_exact_with_shared_exponents(name: str, bits: Fract
 
 
 def test_the_table_above_names_every_format() -> None:
-    assert len(FORMATS) == 16
+    assert len(FORMATS) == 22
 
 
 @pytest.mark.parametrize("vendor", ["bfp12_64", "bfp16_64", "bfp24_64"])
@@ -63,19 +67,6 @@ def test_the_vendors_names_mean_the_same_arithmetic(vendor: str) -> None:
         theirs.scale_bits,
         theirs.columns,
     )
-
-
-@pytest.mark.parametrize(("name", "bits"), [("nvfp4", Fraction(9, 2)), ("mxfp4", Fraction(17, 4))])
-def test_fp4_of_gpus_has_a_size_and_no_quantiser(name: str, bits: Fraction) -> None:
-    item = get_format(name.upper())
-
-    assert name in SIZES_ONLY
-    assert item.bits_per_element == bits
-    assert item.bytes_of(64) == 32 + 64 // item.block
-    assert item.columns is None
-    for call in (quantize, encode):
-        with pytest.raises(FormatError, match=f"{name}: only its size is known here"):
-            call([1.0], name)
 
 
 def test_the_matrix_engine_runs_integers_only() -> None:
@@ -93,6 +84,9 @@ def test_the_matrix_engine_runs_integers_only() -> None:
         ("mxint8_k32", "bfp16_64"),
         ("mxint16_k32", "bfp24_64"),
         ("sbfp12_16+4:8", "bfp16_64"),
+        ("mxfp4", "bfp16_64"),
+        ("mxfp8_e5m2", "bfp16_64"),
+        ("nvfp4", "bfp16_64"),
     ],
 )
 def test_blocks_smaller_than_the_cores_rows_are_expanded(name: str, wide: str) -> None:
@@ -196,6 +190,11 @@ def test_an_unknown_name_is_refused_with_the_nearest() -> None:
         get_format("mxint9")
 
 
+def test_a_name_that_says_too_little_is_refused_with_what_it_may_mean() -> None:
+    with pytest.raises(FormatError, match=r"did you mean 'mxfp6_e2m3' or 'mxfp6_e3m2'\?"):
+        get_format("MXFP6")
+
+
 @pytest.mark.parametrize("amount", [-1, 1.5, float("nan"), np.array([-1]), np.array([1.0])])
 def test_an_amount_that_cannot_be_is_refused(amount: object) -> None:
     with pytest.raises(FormatError):
@@ -214,6 +213,81 @@ def test_an_amount_that_cannot_be_is_refused(amount: object) -> None:
 def test_a_malformed_name_is_refused_with_what_there_is(name: str, words: str) -> None:
     with pytest.raises(FormatError, match=words):
         get_format(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "elements"),
+    [
+        ("mxint8", "int8"),
+        ("sbfp12_16", "int4"),
+        ("mxfp4", "e2m1"),
+        ("mxfp6_e3m2", "e3m2"),
+        ("nvfp4", "e2m1"),
+        ("bf16", "e8m7"),
+    ],
+)
+def test_a_format_says_what_its_elements_are(name: str, elements: str) -> None:
+    assert get_format(name).element == elements
+
+
+def test_an_expert_of_gpt_oss_weighs_what_its_file_holds() -> None:
+    # down_proj of gpt-oss-20b: 2,880 x 2,880 in 90 blocks of 16 bytes and a scale each
+    assert get_format("mxfp4").matrix_bytes(2880, 2880) == 2880 * 90 * 17
+
+
+INTEGERS: dict[str, Any] = {
+    "element_bits": 8,
+    "mantissa_bits": 8,
+    "block": 64,
+    "scale_bits": 8,
+    "scale": "e8m0",
+}
+FLOATS: dict[str, Any] = {"element_bits": 8, "mantissa_bits": 3}
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        # the sign alone: every number was quantised to zero
+        (
+            {**INTEGERS, "element_bits": 1, "mantissa_bits": 1},
+            "element_bits of integers must be 2 to 16, got 1",
+        ),
+        ({**INTEGERS, "element_bits": 24, "mantissa_bits": 24}, "must be 2 to 16, got 24"),
+        (
+            {"element_bits": 8, "mantissa_bits": 8},
+            "integers of 8 bits need a scale that a block shares",
+        ),
+        ({**FLOATS, "mantissa_bits": 9}, r"exponent bits \(8 - 1 - 9\) must be 2 to 8, got -2"),
+        ({**FLOATS, "mantissa_bits": 0}, "mantissa_bits of floats must be 1 to 23, got 0"),
+        ({**FLOATS, "element_bits": 64}, "must be 2 to 8, got 60"),
+        ({**FLOATS, "element_bits": 0, "mantissa_bits": 0}, "integers of 0 bits need a scale"),
+        ({**FLOATS, "element_bits": 8.0}, "element_bits must be a whole number, got 8.0"),
+        ({**FLOATS, "block": 32}, "block must be 1 without a scale, got 32"),
+        ({**FLOATS, "scale_bits": 8}, "scale_bits must be 0 without a scale, got 8"),
+        ({**INTEGERS, "block": 0}, "a block of at least 2, got 0"),
+        ({**INTEGERS, "block": 1}, "a block of at least 2, got 1"),
+        ({**INTEGERS, "scale_bits": 0}, "scale_bits of e8m0 must be 8, got 0"),
+        ({**INTEGERS, "scale": "e5m2"}, "scale must be one of '', 'e8m0', 'e4m4', 'e4m3', got"),
+        ({**INTEGERS, "scale": "e4m4"}, "under e4m4 elements are int4, got int8"),
+        ({**INTEGERS, "scale": "e4m3"}, "under e4m3 elements are floats, got int8"),
+        ({**FLOATS, "kept": 3}, "kept must be 1, 2, 4 or 8 of 8, got 3"),
+        ({**FLOATS, "kept": 0}, "kept must be 1, 2, 4 or 8 of 8, got 0"),
+        ({**FLOATS, "columns": "int2"}, "columns must be int4, int8, int16 or None, got 'int2'"),
+        ({**FLOATS, "arithmetic": "bfp16_64"}, "multiplied as bfp16_64, but in no columns"),
+        ({**FLOATS, "name": " "}, "it needs a name"),
+    ],
+)
+def test_a_format_that_makes_no_sense_is_refused_when_it_is_made(
+    fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(FormatError, match=words):
+        Format(**{"name": "mine", **fields})
+
+
+def test_all_that_is_wrong_with_a_format_is_said_at_once() -> None:
+    with pytest.raises(FormatError, match=r"'mine' makes no sense: .*element_bits.*; .*kept"):
+        Format(name="mine", **{**INTEGERS, "element_bits": 1, "mantissa_bits": 1, "kept": 5})
 
 
 def test_block_formats_of_other_widths_are_refused() -> None:

@@ -81,6 +81,13 @@ def test_rounding_a_scale_to_five_bits_costs_two_per_cent() -> None:
     assert expected < gaussian_noise(item) < expected * 1.05
 
 
+def test_what_shares_no_scale_has_no_blocks_even_when_sparse() -> None:
+    x = np.array([8, 7, 6, 5, 4, 3, 2, 1], np.float32)
+
+    found = distortion(x, get_format("fp16+4:8"))  # four are dropped: each is all of its error
+    assert found.largest_of_block == found.largest_relative == 1
+
+
 @settings(max_examples=8)
 @given(seed=st.integers(0, 2**32), spread=st.floats(0.1, 6.0), rows=st.integers(1, 4))
 def test_more_mantissa_bits_never_lose_more(seed: int, spread: float, rows: int) -> None:

@@ -259,7 +259,7 @@ def test_the_sparse_indexer_is_counted_and_cached() -> None:
     assert sparse.irregular == ("sparse attention",)
 
 
-def test_all_shared_experts_stand_as_one() -> None:
+def test_all_shared_experts_count_as_one() -> None:
     mlps = [layer.mlp for layer in tiny(**LATENT).layers]
 
     assert [mlp.shared_intermediate for mlp in mlps] == [0, 2 * 4]

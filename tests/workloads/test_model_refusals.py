@@ -99,7 +99,7 @@ def test_a_misspelt_field_is_pointed_at() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"architectures": ["BertForMaskedLM"]}, "BertForMaskedLM, which generates no text"),
         ({"is_encoder_decoder": True}, "only decoders of text"),
@@ -117,13 +117,15 @@ def test_a_misspelt_field_is_pointed_at() -> None:
         ({"sliding_window": 4096}, "sliding_window = 4096 is not understood"),
     ],
 )
-def test_a_field_that_is_not_understood_is_refused(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(ModelError, match=told):
+def test_a_field_that_is_not_understood_is_refused(
+    changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ModelError, match=message):
         parse_config(DENSE | changes, "tiny")
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"layer_types": ["full_attention", "sliding_atention"]}, "nearest is 'sliding_attention'"),
         ({"layer_types": ["full_attention", "mamba"]}, r"layer_types\[1\] is 'mamba'"),
@@ -133,9 +135,9 @@ def test_a_field_that_is_not_understood_is_refused(changes: dict[str, object], t
     ],
 )
 def test_a_mixture_or_window_that_cannot_be_is_refused(
-    changes: dict[str, object], told: str
+    changes: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(ModelError, match=told):
+    with pytest.raises(ModelError, match=message):
         parse_config(MIXTURE | changes, "tiny")
 
 
@@ -167,20 +169,20 @@ def test_any_config_gives_a_whole_model_or_one_clear_refusal(changes: dict[str, 
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ('{"model_type": "llama",\n "hidden_size": 64', "line 2: not valid JSON"),
         ("", "line 1: not valid JSON"),
         ("[]", "a config is a JSON object, found list"),
         ('{"hidden_size": NaN}', "NaN is no number"),
-        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size stands there twice"),
+        ('{"hidden_size": 1, "hidden_size": 2}', "hidden_size is a duplicate key"),
         ("[" * 100_000, "nested too deeply"),
     ],
 )
-def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, text: str, told: str) -> None:
+def test_a_broken_file_is_refused_with_its_name(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "config.json").write_text(text)
 
-    with pytest.raises(ModelError, match=told) as caught:
+    with pytest.raises(ModelError, match=message) as caught:
         load_model(tmp_path)
     assert str(tmp_path) in str(caught.value)
 

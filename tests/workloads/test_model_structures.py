@@ -206,7 +206,7 @@ def test_norms_over_all_heads_are_as_wide_as_the_heads_together() -> None:
     assert elements(model, 0, "norm") == 2 * 8 + 4 * 2 + 2 * 2
 
 
-def test_an_indexer_of_blocks_stands_in_the_layers_that_have_it() -> None:
+def test_an_indexer_of_blocks_is_in_the_layers_that_have_it() -> None:
     indexed = {
         "use_sparse_attention": True,
         "sparse_attention_freq": [0, 1],

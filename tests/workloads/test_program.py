@@ -124,7 +124,7 @@ def test_decoding_reads_the_cache_in_whole_blocks() -> None:
     assert (own.m[row], own.n[row]) == (0, 0)
 
 
-def test_chunks_and_decode_rows_are_told_apart_in_a_mixed_batch() -> None:
+def test_chunks_and_decode_rows_are_distinguished_in_a_mixed_batch() -> None:
     batch = Batch(decode_contexts=(64, 65), chunk_tokens=10, chunk_contexts=(130,))
     program = generate_program(inputs(), [[batch]])
     own, row = program.operations, 0
@@ -136,7 +136,7 @@ def test_chunks_and_decode_rows_are_told_apart_in_a_mixed_batch() -> None:
     assert own.flop[row] == 2 * 32 * 128 * (192 + 10 * 192)
 
 
-def test_windowed_layers_meet_their_window_only() -> None:
+def test_windowed_layers_read_their_window_only() -> None:
     # gpt-oss sees 128 tokens in every other layer: two blocks and one more for their offset
     program = decode(inputs("gpt-oss-20b"), batch=1, context=1000)
     own = program.operations

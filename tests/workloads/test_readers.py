@@ -259,8 +259,8 @@ def test_a_missing_column_comes_with_the_nearest_that_is_there(trace: Path) -> N
         read_trace(trace, "azure")
 
 
-def test_a_column_that_stands_there_twice_is_refused(trace: Path) -> None:
+def test_a_duplicate_column_is_refused(trace: Path) -> None:
     trace.write_text(VIDUR.replace("\n", ",arrived_at\n") + "0,1,1,0\n")
 
-    with pytest.raises(TraceError, match="'arrived_at' stands there twice"):
+    with pytest.raises(TraceError, match="'arrived_at' is a duplicate"):
         read_trace(trace)

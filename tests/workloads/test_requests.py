@@ -71,6 +71,8 @@ def test_columns_cannot_be_written_and_the_caller_keeps_his_own() -> None:
         ),
     ],
 )
-def test_nonsense_is_refused_at_birth(changes: dict[str, object], message: str) -> None:
+def test_invalid_values_are_refused_on_construction(
+    changes: dict[str, object], message: str
+) -> None:
     with pytest.raises(TraceError, match=message):
         small(**changes)

@@ -16,7 +16,7 @@ def test_one_token_wakes_its_top_k() -> None:
     assert (table.active[1], table.rows[1], table.busy[1]) == (8, 8, 8 * 8)
 
 
-def test_nobody_is_awake_without_tokens() -> None:
+def test_no_expert_is_active_without_tokens() -> None:
     table = expert_table(ONE_RANK)
 
     assert (table.active[0], table.rows[0], table.busy[0]) == (0, 0, 0)

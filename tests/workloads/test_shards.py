@@ -98,7 +98,7 @@ def test_layers_live_on_the_ranks_of_their_stage(plan: Plan) -> None:
     assert held.rank.max() == plan.cards_per_replica - 1
 
 
-def test_embedding_stands_first_and_head_last() -> None:
+def test_embedding_is_first_and_head_is_last() -> None:
     plan = Plan(pipeline_parallel_size=3)
     stages = stage_tensors(parse_config(MIXTURE, "tiny"), plan)
 

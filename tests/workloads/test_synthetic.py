@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_trace_and_another_seed_another() -> None:
     assert digest(0) == digest(0) != digest(1)
 
 
-def test_another_arrival_process_meets_the_same_requests() -> None:
+def test_another_arrival_process_gets_the_same_requests() -> None:
     uniform = Uniform(low=1, high=1000)
     one = generate(50, Poisson(rate_per_s=3), uniform, uniform, rng())
     other = generate(50, Gamma(rate_per_s=9, burstiness=0.5), uniform, uniform, rng())
@@ -109,7 +109,7 @@ def test_uniform_lengths_reach_both_ends() -> None:
     assert drawn.mean() == pytest.approx(4, abs=0.03)
 
 
-def test_a_lognormal_has_the_mean_and_median_that_it_was_given() -> None:
+def test_a_lognormal_has_the_mean_and_median_of_its_parameters() -> None:
     spec = Lognormal(mean=1155, p50=1020)
 
     assert spec.sigma == pytest.approx(0.4986, abs=1e-4)  # sqrt(2 ln(1155 / 1020))
@@ -160,7 +160,7 @@ def test_quantiles_are_met_and_their_mean_is_known() -> None:
         (lambda: Quantiles(levels=(0, 1), values=(1,)), "2 levels need as many values"),
     ],
 )
-def test_a_distribution_refuses_nonsense_at_birth(make: object, message: str) -> None:
+def test_a_distribution_refuses_invalid_parameters(make: object, message: str) -> None:
     assert callable(make)
     with pytest.raises(TraceError, match=message):
         make()

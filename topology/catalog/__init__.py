@@ -117,7 +117,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     data = document.mapping()
     if {"nodes", "links"} & set(data):
         raise TopologyError(
-            f"{document.name}: holds a map (nodes and links), not the figures of hardware"
+            f"{document.name}: is a topology (nodes and links), not a file of hardware figures"
         )
     bases = [_load(base, chain, checked=checked) for base, chain in _bases(document, path, above)]
     kind = _kind(document, bases)

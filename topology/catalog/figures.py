@@ -1,4 +1,4 @@
-"""One figure of a datasheet with its provenance, and the rules that a figure must keep."""
+"""One figure of a datasheet with its provenance, and the rules for figures."""
 
 import math
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +29,7 @@ _ABOVE_ZERO = frozenset({"Hz", "B/s", "B/clk", "flop/s", "count", "fraction", "r
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figure:
-    """A number, what stands behind it and how far it may be off. Numbers are SI."""
+    """A number with its source and range. Numbers are SI."""
 
     name: str
     value: float
@@ -38,7 +38,7 @@ class Figure:
     unit: str
     """The SI unit of the three numbers (``s``, ``B/s``, ``count``, ...)."""
     datasheet_unit: str
-    """The unit that the hardware file uses, and that people read."""
+    """The unit in the hardware file and in output."""
     source: str
     confidence: str
     """One of CONFIDENCES."""
@@ -53,14 +53,14 @@ class Figure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hardware:
-    """Everything known of one machine: ``hardware["card.clock_hz"]`` is a float in SI."""
+    """All figures of one kind of hardware: ``hardware["card.clock_hz"]`` is a float in SI."""
 
     name: str
     title: str
     kind: str = "dimc_card"
     """One of ``topology.catalog.KINDS``: which figures there are."""
     sources: Mapping[str, str]
-    """What the short names in the figures' sources stand for."""
+    """Full references of the short names in the figures' sources."""
     figures: Mapping[str, Figure]
 
     def __getitem__(self, name: str) -> float:
@@ -72,18 +72,18 @@ class Hardware:
             ) from None
 
     def count(self, name: str) -> int:
-        """A figure that is a whole number of things."""
+        """A figure that is an integer count."""
         return int(self[name])
 
 
 def nearest(name: str, known: Mapping[str, object] | tuple[str, ...]) -> str:
-    """``name`` quoted, with the most similar known name where there is one."""
+    """``name`` quoted, with the most similar known name if there is one."""
     close = get_close_matches(name, list(known), n=1)
     return f"{name!r}; did you mean {close[0]!r}?" if close else f"{name!r}"
 
 
 def breaches_of_fields(inputs: object) -> Iterator[str]:
-    """What is wrong with one figure as a file gives it, before its numbers mean anything."""
+    """Errors of one figure in a file, before its numbers are converted."""
     if not isinstance(inputs, dict):
         yield f"expected {{{', '.join(FIELDS)}}}, found {inputs!r}"
         return
@@ -101,11 +101,11 @@ def breaches_of_fields(inputs: object) -> Iterator[str]:
         word = nearest(str(inputs["confidence"]), CONFIDENCES)
         yield f"unknown confidence {word} (allowed: {', '.join(CONFIDENCES)})"
     if "source" in inputs and not (isinstance(inputs["source"], str) and inputs["source"].strip()):
-        yield f"source must say where the number comes from, found {inputs['source']!r}"
+        yield f"source must name the origin of the number, found {inputs['source']!r}"
 
 
 def breaches_of_numbers(figure: Figure) -> Iterator[str]:
-    """What is wrong with the numbers of a figure."""
+    """Errors of the numbers of a figure."""
     for field in _NUMBERS:
         if wrong := breach_of_value(getattr(figure, field), figure.unit):
             yield f"{field} {wrong}"
@@ -116,7 +116,7 @@ def breaches_of_numbers(figure: Figure) -> Iterator[str]:
 
 
 def breach_of_value(value: float, unit: str) -> str:
-    """What makes ``value`` impossible in the SI ``unit``; empty where nothing does."""
+    """Why ``value`` is impossible in the SI ``unit``; empty if it is possible."""
     if not math.isfinite(value):
         return f"must be finite, found {value!r}"
     if value < 0 or (value == 0 and unit in _ABOVE_ZERO):
@@ -130,7 +130,7 @@ def breach_of_value(value: float, unit: str) -> str:
 
 
 def read_figure(name: str, inputs: Mapping[str, Any]) -> Figure:
-    """A figure from a file's fields, which have no breach; its numbers become SI."""
+    """A figure from a file's valid fields; its numbers become SI."""
     unit = str(inputs["unit"])
     value, low, high = (to_si(inputs[field], unit) for field in _NUMBERS)
     return Figure(

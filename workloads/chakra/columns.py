@@ -12,17 +12,17 @@ from workloads.program.schema import COMPUTE, MEMORY, NETWORK, RECEIVE, SEND
 
 PS_PER_MICROSECOND = 1_000_000
 NOT_RECORDED = -1
-"""Stands where a node says nothing; no such quantity is negative."""
+"""Marks an absent value; no such quantity is negative."""
 
 
 class ChakraError(ValueError):
-    """A Chakra trace that is wrong: which file, which node, what was found and what may be."""
+    """An invalid Chakra trace; names file, node, what was found and what is allowed."""
 
     exit_code: ClassVar[int] = 2
 
 
 class NodeType(IntEnum):
-    """What a node does; files may hold other numbers, which are kept and counted."""
+    """Type of a node; files may have other numbers, which are preserved and counted."""
 
     INVALID = 0
     METADATA = 1
@@ -35,7 +35,7 @@ class NodeType(IntEnum):
 
 
 HOST = 5
-"""The stream of what runs on the CPU; it stands behind those of ``workloads.program.schema``."""
+"""The stream of operations on the CPU; it follows those of ``workloads.program.schema``."""
 
 KNOWN_TYPES = frozenset(NodeType) - {NodeType.INVALID}
 
@@ -63,7 +63,7 @@ COLLECTIVES = (
 
 
 def stream_of(type: int, *, on_cpu: bool) -> int:
-    """The queue in which a node of this type waits, unless it names another."""
+    """The queue of a node of this type, unless it names another."""
     if on_cpu or type == NodeType.METADATA:
         return HOST
     return _STREAMS.get(type, COMPUTE)
@@ -71,16 +71,16 @@ def stream_of(type: int, *, on_cpu: bool) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notes:
-    """What a reader found and could not use: counted, so that nothing is lost in silence."""
+    """Counts of the file's unused content."""
 
     unknown_types: Mapping[int, int] = field(default_factory=dict)
-    """Node type -> nodes of it. They keep their time and dependencies and do nothing else."""
+    """Node type -> nodes of it. Only their time and dependencies are used."""
     unused_attributes: Mapping[str, int] = field(default_factory=dict)
-    """Attribute or field -> how often it was there and played no part."""
+    """Attribute or field -> count of unused occurrences."""
     unknown_fields: int = 0
     """Protobuf fields that the schema 0.0.4 does not have."""
     launches: int = 0
-    """Communication on the CPU: it starts another node's, and takes its recorded time."""
+    """Communication on the CPU: it launches another node's, and takes its recorded time."""
     unsized: int = 0
     """Collectives that name neither kind nor size: they take their recorded time."""
     control_left_out: int = 0
@@ -88,7 +88,7 @@ class Notes:
     control_reason: str = ""
 
     def lines(self) -> tuple[str, ...]:
-        """One sentence for each kind of finding; empty when everything was understood."""
+        """One sentence per kind of finding; empty if everything was used."""
         found = []
         for code, count in sorted(self.unknown_types.items()):
             found.append(f"{count} nodes of unknown type {code} only take their recorded time")
@@ -106,16 +106,16 @@ class Notes:
             found.append(f"{self.unknown_fields} unknown protobuf fields are skipped")
         if self.unused_attributes:
             named = ", ".join(f"{name} ({n})" for name, n in sorted(self.unused_attributes.items()))
-            found.append(f"attributes and fields that play no part: {named}")
+            found.append(f"unused attributes and fields: {named}")
         return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ChakraTrace:
-    """n nodes of all ranks, rank after rank; a rank's nodes never stand before what they wait for.
+    """n nodes of all ranks, rank after rank; a rank's nodes follow their dependencies.
 
-    Within that rule a rank's nodes stand in the order of their ids. NOT_RECORDED stands where a
-    node says nothing. Two traces are equal when all columns, names and groups are.
+    Otherwise they are in the order of their ids. Absent values are NOT_RECORDED. Two traces are
+    equal when all columns, names and groups are.
     """
 
     ranks: int
@@ -129,17 +129,17 @@ class ChakraTrace:
     names: tuple[str, ...]
     on_cpu: Flags
     stream: Indices
-    """[n] queue of its rank: ``stream_of`` its type, or what its attribute ``stream`` says"""
+    """[n] queue of its rank: ``stream_of`` its type, or its attribute ``stream``"""
     duration_ps: Integers
-    """[n] recorded; a recorded zero cannot be told from none"""
+    """[n] recorded; a recorded zero cannot be distinguished from none"""
     flop: Integers
     """[n] ``num_ops``"""
     memory_bytes: Integers
     """[n] ``tensor_size``"""
     comm_bytes: Integers
-    """[n] ``comm_size``: of an all-gather what one rank gives, else what one rank holds"""
+    """[n] ``comm_size``: of an all-gather one rank's contribution, else one rank's vector"""
     collective: Indices
-    """[n] index into COLLECTIVES, -1 for all nodes that are no collectives between ranks"""
+    """[n] index into COLLECTIVES, -1 for nodes that are not collectives between ranks"""
     group: Indices
     """[n] index into ``groups``, -1 likewise"""
     peer: Indices
@@ -150,9 +150,9 @@ class ChakraTrace:
     group_names: tuple[str, ...]
     """``pg_name``; the empty name is the group of all ranks"""
     dep_offsets: Integers
-    """[n + 1] where each node's dependencies begin in ``deps``"""
+    """[n + 1] start of each node's dependencies in ``deps``"""
     deps: Integers
-    """[m] row numbers of what must end first, in this table"""
+    """[m] rows of the dependencies, in this table"""
     dep_is_control: Flags
     """[m] whether it was a control dependency (else data)"""
     notes: Notes = field(default_factory=Notes)

@@ -11,7 +11,7 @@ from workloads.chakra.record import RankFile, Record, check_record, take_attribu
 from workloads.chakra.schema import messages
 
 _FILE_FACTS = frozenset({"schema"})
-"""Attributes of the file that say how to read it."""
+"""Attributes of the file's layout."""
 
 
 def read_et(path: Path) -> RankFile:
@@ -20,7 +20,7 @@ def read_et(path: Path) -> RankFile:
     Raises
     ------
     ChakraError
-        Not a Chakra file, cut off, or a node that lacks what its type needs.
+        Not a Chakra file, truncated, or a node that lacks a required attribute.
     """
     try:
         content = io.BytesIO(path.read_bytes())
@@ -37,7 +37,7 @@ def read_et(path: Path) -> RankFile:
 
 
 def _messages(file: RankFile, content: io.BytesIO, kind: Any) -> Iterator[Any]:
-    """Yield the messages that follow; an error names the place of the first that is torn."""
+    """Yield the following messages; an error names the place of the first truncated one."""
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
     from google.protobuf.proto import (  # type: ignore[import-untyped]
         parse_length_prefixed,

@@ -1,4 +1,4 @@
-"""An operation program becomes a Chakra trace, as far as the format can say it."""
+"""Converts an operation program to a Chakra trace, within the limits of the format."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -30,11 +30,11 @@ _COLLECTIVE = KINDS.index("collective")
 
 
 def from_program(program: Program, duration_ps: Integers | None = None) -> ChakraTrace:
-    """Make the trace of a program; repeats are written out.
+    """Make the trace of a program; repeats are expanded.
 
-    ``duration_ps`` [len(program)] gives what work was priced at, since a trace knows operations
-    and bytes but no shapes; without it only durations that the program records are kept. Layer,
-    step, phase and shapes have no place in a trace; a collective inside a rank becomes compute.
+    ``duration_ps`` [len(program)] has the priced durations, since a trace has operations and bytes
+    but no shapes; without it only recorded durations are written. Layer, step, phase and shapes
+    have no place in a trace; a collective inside a rank becomes compute.
 
     Raises
     ------
@@ -49,7 +49,7 @@ def from_program(program: Program, duration_ps: Integers | None = None) -> Chakr
         columns["duration_ps"] = np.asarray(duration_ps, np.int64)[rows]
     is_inner = (columns["kind"] == _COLLECTIVE) & (columns["group"] < 0)
     type_ = np.where(is_inner, NodeType.COMPUTE, _NODE_TYPE[columns["kind"]]).astype(np.int32)
-    meets = type_ >= NodeType.SEND
+    communicates = type_ >= NodeType.SEND
     collective = np.where(type_ == NodeType.COLLECTIVE, _CODES[columns["collective"]], -1)
     used_names, name = _first_use(columns["name"])
     used_groups, group = _first_use(columns["group"])
@@ -63,10 +63,10 @@ def from_program(program: Program, duration_ps: Integers | None = None) -> Chakr
         names=tuple(whole.words["name"][each] for each in used_names),
         on_cpu=np.zeros(len(own), np.bool_),
         stream=columns["stream"].astype(np.int32),
-        duration_ps=np.where(meets, NOT_RECORDED, columns["duration_ps"]),
+        duration_ps=np.where(communicates, NOT_RECORDED, columns["duration_ps"]),
         flop=_some(columns["flop"]),
         memory_bytes=_some(columns["read_bytes"] + columns["write_bytes"]),
-        comm_bytes=np.where(meets, _given(columns, whole, collective), NOT_RECORDED),
+        comm_bytes=np.where(communicates, _given(columns, whole, collective), NOT_RECORDED),
         collective=collective.astype(np.int32),
         group=group,
         peer=columns["peer"],
@@ -80,14 +80,14 @@ def from_program(program: Program, duration_ps: Integers | None = None) -> Chakr
 
 
 def _in_order(own: Operations) -> tuple[Integers, Edges]:
-    """Rows, rank after rank, none before what it waits for or before its stream's earlier rows."""
+    """Rows, rank after rank, each after its dependencies and its stream's earlier rows."""
     count = len(own)
     waits = np.repeat(np.arange(count), np.diff(own.dep_offsets))
     if (strange := np.flatnonzero(own.rank[waits] != own.rank[own.deps])).size:
         row, dep = waits[strange[0]], own.deps[strange[0]]
         raise ChakraError(
             f"operation {row} of rank {own.rank[row]} waits for operation {dep} of rank "
-            f"{own.rank[dep]}; a Chakra trace knows dependencies within a rank only"
+            f"{own.rank[dep]}; a Chakra trace has dependencies within a rank only"
         )
     queue = np.lexsort((np.arange(count), own.stream, own.rank))
     follows = (own.rank[queue][1:] == own.rank[queue][:-1]) & (
@@ -101,7 +101,7 @@ def _in_order(own: Operations) -> tuple[Integers, Edges]:
     )
     if len(order) < count:
         stuck = np.setdiff1d(np.arange(count), order)[0]
-        raise ChakraError(f"operation {stuck} waits for itself in a circle; it has no trace")
+        raise ChakraError(f"operation {stuck} is part of a dependency cycle; it has no trace")
     rows = order[np.argsort(own.rank[order], kind="stable")]
     place = np.empty(count, np.int64)
     place[rows] = np.arange(count)
@@ -120,7 +120,7 @@ def _offsets(edges: Edges, count: int) -> Integers:
 
 
 def _numbers(rank: Indices) -> Integers:
-    """Ids that count from 0 in every rank; ranks stand one after another."""
+    """Ids counted from 0 in every rank; ranks are contiguous."""
     first = np.searchsorted(rank, rank)
     return np.arange(len(rank), dtype=np.int64) - first
 
@@ -146,13 +146,13 @@ def _given(columns: Columns, whole: Program, collective: Indices) -> Integers:
         row = uneven[0]
         raise ChakraError(
             f"an all-gather of {payload[row]} bytes over {parts[row]} ranks has uneven parts; a "
-            "Chakra trace gives the size of one"
+            "Chakra trace has the size of one"
         )
     return payload // parts
 
 
 def _group_names(groups: Sequence[tuple[int, ...]], ranks: int) -> tuple[str, ...]:
-    """Numbers from 1 up, since readers take names for numbers; no name for all ranks in order."""
+    """Numbers from 1 up, since readers parse names as numbers; no name for all ranks in order."""
     everyone = tuple(range(ranks))
     nameless = groups.index(everyone) if everyone in groups else -1
     return tuple("" if at == nameless else str(at + 1) for at in range(len(groups)))

@@ -1,4 +1,4 @@
-"""A Chakra trace becomes an operation program."""
+"""Converts a Chakra trace to an operation program."""
 
 from dataclasses import dataclass
 
@@ -25,7 +25,7 @@ GATHER = COLLECTIVES.index("all_gather")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
-    """A bare machine at the end of a plain network: what it computes and moves in a second."""
+    """An endpoint of a plain network: its compute and memory rates."""
 
     flop_per_s: float
     bytes_per_s: float
@@ -36,38 +36,38 @@ class Endpoint:
                 raise ChakraError(f"endpoint.{name} must be positive and finite, got {rate!r}")
 
     def work_ps(self, flop: Integers, moved_bytes: Integers) -> Integers:
-        """Whichever of arithmetic and memory is slower, in whole picoseconds (1 at the least)."""
+        """The slower of arithmetic and memory, in whole picoseconds (at least 1)."""
         seconds = np.maximum(flop / self.flop_per_s, moved_bytes / self.bytes_per_s)
         work_ps = np.rint(seconds * PS_PER_S).astype(np.int64)
         return np.maximum(work_ps, ((flop > 0) | (moved_bytes > 0)).astype(np.int64))
 
 
 def to_program(trace: ChakraTrace, endpoint: Endpoint | None = None) -> Program:
-    """Make the operation program that a trace records.
+    """Make the operation program of a trace.
 
     Work takes its recorded duration, else its ``num_ops`` and ``tensor_size`` through ``endpoint``,
-    else no time. Communication between ranks is left to the network: its recorded durations are
-    another network's. Only a collective of a single rank takes its recorded time.
+    else no time. The network model times communication between ranks: recorded durations belong to
+    another network. Only a collective of a single rank takes its recorded time.
 
     Raises
     ------
     ChakraError
-        Work that has sizes but no duration where no endpoint is given, or a collective that
+        Work that has sizes but no duration, without an endpoint, or a collective that
         operation programs do not know (reduce, gather, scatter).
     """
     flop, moved = np.maximum(trace.flop, 0), np.maximum(trace.memory_bytes, 0)
-    meets = _meets(trace)
-    duration_ps = _durations(trace, endpoint, meets)
+    communicates = _communicates(trace)
+    duration_ps = _durations(trace, endpoint, communicates)
     sizes = np.array([len(ranks) for ranks in trace.groups] or [0], np.int64)
-    payload = np.where(meets, np.maximum(trace.comm_bytes, 0), 0)
-    gathers = meets & (trace.collective == GATHER)
+    payload = np.where(communicates, np.maximum(trace.comm_bytes, 0), 0)
+    gathers = communicates & (trace.collective == GATHER)
     payload[gathers] *= sizes[trace.group[gathers]]
-    collects = meets & (trace.collective >= 0)
+    collects = communicates & (trace.collective >= 0)
     is_store = trace.type == NodeType.MEM_STORE
     columns = {
         "rank": trace.rank,
         "stream": trace.stream,
-        "kind": _kinds(trace, meets),
+        "kind": _kinds(trace, communicates),
         "name": [trace.names[name] for name in trace.name],
         "flop": flop,
         "read_bytes": np.where(is_store, 0, moved),
@@ -75,15 +75,15 @@ def to_program(trace: ChakraTrace, endpoint: Endpoint | None = None) -> Program:
         "payload_bytes": payload,
         "collective": _collectives(trace, collects),
         "group": np.where(collects, trace.group, -1),
-        "peer": np.where(meets, trace.peer, -1),
-        "tag": np.where(meets, trace.tag, 0),
+        "peer": np.where(communicates, trace.peer, -1),
+        "tag": np.where(communicates, trace.tag, 0),
         "duration_ps": duration_ps,
         "deps": (trace.dep_offsets, trace.deps),
     }
     return program_of(columns, trace.groups)
 
 
-def _meets(trace: ChakraTrace) -> npt.NDArray[np.bool_]:
+def _communicates(trace: ChakraTrace) -> npt.NDArray[np.bool_]:
     """[n] whether the node needs the network: a message, or a collective of several ranks."""
     sizes = np.array([len(ranks) for ranks in trace.groups] or [0], np.int64)
     message = np.isin(trace.type, (NodeType.SEND, NodeType.RECV)) & ~trace.on_cpu
@@ -91,11 +91,11 @@ def _meets(trace: ChakraTrace) -> npt.NDArray[np.bool_]:
 
 
 def _durations(
-    trace: ChakraTrace, endpoint: Endpoint | None, meets: npt.NDArray[np.bool_]
+    trace: ChakraTrace, endpoint: Endpoint | None, communicates: npt.NDArray[np.bool_]
 ) -> Integers:
     flop, moved = np.maximum(trace.flop, 0), np.maximum(trace.memory_bytes, 0)
     recorded = trace.duration_ps >= 0
-    open_rows = ~meets & ~recorded & ((flop > 0) | (moved > 0))
+    open_rows = ~communicates & ~recorded & ((flop > 0) | (moved > 0))
     if endpoint is None and open_rows.any():
         row = int(np.flatnonzero(open_rows)[0])
         raise ChakraError(
@@ -106,14 +106,14 @@ def _durations(
     priced = np.where(recorded, trace.duration_ps, 0)
     if endpoint is not None:
         priced = np.where(open_rows, endpoint.work_ps(flop, moved), priced)
-    return np.where(meets, NOT_RECORDED, priced)
+    return np.where(communicates, NOT_RECORDED, priced)
 
 
-def _kinds(trace: ChakraTrace, meets: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
+def _kinds(trace: ChakraTrace, communicates: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
     kinds = np.full(len(trace), KINDS.index("vector"), np.int8)
     for type_, kind in _KINDS.items():
         is_memory = type_ in (NodeType.MEM_LOAD, NodeType.MEM_STORE)
-        kinds[(trace.type == type_) & (meets | is_memory)] = KINDS.index(kind)
+        kinds[(trace.type == type_) & (communicates | is_memory)] = KINDS.index(kind)
     return kinds
 
 

@@ -1,4 +1,4 @@
-"""A folder of NAME.<rank>.et (or .json) files becomes one trace of columns."""
+"""Reads a folder of NAME.<rank>.et (or .json) files as one trace of columns."""
 
 import json
 import re
@@ -26,7 +26,7 @@ from workloads.chakra.rendezvous import check_rendezvous
 from workloads.chakra.toposort import Ordered, ordered
 
 GROUP_FILE = "comm_group.json"
-"""``{"1": [0, 1], "2": [2, 3]}``: the ranks of each pg_name, where the folder has groups."""
+"""``{"1": [0, 1], "2": [2, 3]}``: the ranks of each pg_name, if the folder has groups."""
 
 _NAMED = re.compile(r"(?P<name>.+)\.(?P<rank>0|[1-9]\d{0,8})\.(?P<form>et|json)")
 
@@ -37,13 +37,13 @@ def read_chakra(
     """Read all ranks of a folder.
 
     ``control`` says whether control dependencies are followed (``order.ordered``); ``groups`` is a
-    file of process groups elsewhere; ``copies`` makes that many equal ranks of a folder that has
-    one (a trace taken on one rank of a program that all run alike).
+    file of process groups elsewhere; ``copies`` makes that many equal ranks of a folder with one
+    rank (a trace of one rank of an SPMD program).
 
     Raises
     ------
     ChakraError
-        No files, a missing rank, a file or node that is wrong, ranks that would wait for ever.
+        No files, a missing rank, an invalid file or node, a deadlock.
     """
     folder = Path(folder)
     if control not in CONTROL:
@@ -181,7 +181,7 @@ def _ranks_of(
     if name not in named:
         known = ", ".join(sorted(named)) or "none"
         raise ChakraError(
-            f"{files[0].path}: process group {name!r} is nowhere described (known: {known}); "
+            f"{files[0].path}: process group {name!r} is not defined (known: {known}); "
             f"{GROUP_FILE} beside the files names the ranks of each"
         )
     return named[name] or everyone

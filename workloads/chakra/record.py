@@ -1,4 +1,4 @@
-"""One node as a reader finds it, and how attributes are understood; the same for both forms."""
+"""One node of a file, and the meaning of attributes; common to both file forms."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ INTEGER_ATTRIBUTES = {
     "stream": "stream",
     "duration_ps": "duration_ps",
 }
-"""Attribute -> field of Record. The last two are our own: other readers pass over them. Used too
+"""Attribute -> field of Record. The last two are our own: other readers ignore them. Used too
 are is_cpu_op, pg_name and involved_dim."""
 _LARGEST = {"comm_src": 2**31 - 1, "comm_dst": 2**31 - 1, "stream": 127}
 
 
 @dataclass(slots=True, kw_only=True)
 class Record:
-    """A node; NOT_RECORDED where it says nothing, but for the duration, which is 0 then."""
+    """A node; absent values are NOT_RECORDED, except the duration, which is 0."""
 
     id: int
     name: str = ""
@@ -46,11 +46,11 @@ class Record:
     group_name: str = ""
     stream: int = NOT_RECORDED
     duration_ps: int = NOT_RECORDED
-    """Where the duration is no whole number of microseconds."""
+    """Set if the duration is not a whole number of microseconds."""
 
     @property
     def is_collective(self) -> bool:
-        """Whether ranks meet here (a launch on the CPU is no meeting)."""
+        """Whether the node is a collective between ranks (a launch on the CPU is not)."""
         return self.type == NodeType.COLLECTIVE and not self.on_cpu and self.comm_type >= 0
 
     @property
@@ -61,12 +61,12 @@ class Record:
 
 @dataclass(slots=True, kw_only=True)
 class RankFile:
-    """What one rank's file says."""
+    """The content of one rank's file."""
 
     path: str
     records: list[Record] = field(default_factory=list)
     groups: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """Process groups that the file itself names."""
+    """Process groups named in the file itself."""
     unused: Counter[str] = field(default_factory=Counter)
     unknown_fields: int = 0
     unsized: int = 0
@@ -77,7 +77,7 @@ class RankFile:
 
 
 def take_attribute(file: RankFile, record: Record, name: str, value: object) -> None:
-    """Put one attribute where it belongs, or count it as unused."""
+    """Store one attribute in its field, or count it as unused."""
     if name in INTEGER_ATTRIBUTES:
         least = 0 if name != "comm_tag" else -_MOST
         most = _LARGEST.get(name, _MOST)
@@ -94,7 +94,7 @@ def take_attribute(file: RankFile, record: Record, name: str, value: object) -> 
 
 
 def check_record(file: RankFile, record: Record) -> None:
-    """Refuse a node that lacks what its type needs."""
+    """Refuse a node that lacks a required attribute of its type."""
     if not 0 <= record.id <= _MOST:
         raise file.refusal(record.id, "ids must lie in 0..2^63-1")
     if not 0 <= record.duration_us <= _LONGEST_US:
@@ -137,7 +137,7 @@ def _check_dimensions(file: RankFile, record: Record, value: object) -> None:
 def whole(
     file: RankFile, node: int, name: str, value: object, *, least: int = 0, most: int = _MOST
 ) -> int:
-    """Read a whole number from ``least`` to ``most``, or say where and why it is none."""
+    """Read an integer from ``least`` to ``most``, or raise an error with place and reason."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)
     if not isinstance(value, int) or not least <= value <= most:

@@ -8,24 +8,24 @@ from corsair_common.units import Integers
 from workloads.chakra.columns import COLLECTIVES, ChakraError, ChakraTrace, NodeType
 
 _UNEVEN = COLLECTIVES.index("all_to_all")
-"""The collective in which each rank may bring another size."""
+"""The collective in which sizes may differ between ranks."""
 
 
 def check_rendezvous(trace: ChakraTrace, paths: Sequence[str]) -> None:
-    """Refuse a trace in which a rank would wait for ever or ranks mean different things.
+    """Refuse a trace with a deadlock or with mismatched collectives.
 
-    Collectives of a group meet in the order in which they stand in each rank's columns; so do
-    messages of the same sender, receiver and tag. ``paths`` are the ranks' files.
+    Collectives of a group are matched in the order of each rank's columns; so are messages of the
+    same sender, receiver and tag. ``paths`` are the ranks' files.
 
     Raises
     ------
     ChakraError
-        The first node that has no counterpart, or another one.
+        The first node without a matching counterpart.
     """
-    meetings = _Rendezvous(trace, paths)
+    checker = _Rendezvous(trace, paths)
     for group in range(len(trace.groups)):
-        meetings.check_group(group)
-    meetings.check_messages()
+        checker.check_group(group)
+    checker.check_messages()
 
 
 class _Rendezvous:
@@ -53,7 +53,7 @@ class _Rendezvous:
             self._check_pair(per_rank, ranks[0], rank)
 
     def _check_pair(self, per_rank: dict[int, Integers], one: int, two: int) -> None:
-        """Refuse ranks of a group that do not hold the same collectives in the same order."""
+        """Refuse ranks of a group whose collectives or their order differ."""
         both = min(len(per_rank[one]), len(per_rank[two]))
         mine, other = per_rank[one][:both], per_rank[two][:both]
         kind, size = self._trace.collective, self._trace.comm_bytes

@@ -1,8 +1,8 @@
 """The messages of a Chakra file (schema 0.0.4) as protobuf classes, described here in Python.
 
 Facts of the format: field numbers and types of mlcommons/chakra, schema/protobuf/et_def.proto.
-The descriptors live in a pool of their own, so that another reader's classes in the same process
-are not disturbed.
+The descriptors are in a separate pool, so that they do not conflict with another reader's classes
+in the same process.
 """
 
 from functools import cache
@@ -19,7 +19,7 @@ _PACKAGE = "corsair_sim.chakra"
 
 
 class Messages(NamedTuple):
-    """The message classes that a file is made of."""
+    """The message classes of a file."""
 
     metadata: Any
     node: Any

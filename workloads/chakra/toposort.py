@@ -18,18 +18,18 @@ _CIRCLE_SHOWN = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edges:
-    """Who waits for whom: m pairs, grouped by the one that waits."""
+    """Dependencies: m pairs, grouped by the waiting node."""
 
     waits: Integers
     """[m] places of the nodes that wait, non-decreasing"""
     deps: Integers
-    """[m] places of what they wait for"""
+    """[m] places of their dependencies"""
     is_control: Flags
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ordered:
-    """A rank's nodes in the order in which they may run."""
+    """A rank's nodes in a valid order."""
 
     records: list[Record]
     edges: Edges
@@ -39,11 +39,11 @@ class Ordered:
 
 
 def ordered(file: RankFile, control: str) -> Ordered:
-    """Sort by id, then move back what waits for a later one.
+    """Sort by id, then move nodes behind their dependencies.
 
     ``control`` is ``follow``, ``ignore``, or ``auto``: a file's control dependencies are followed
-    if all name nodes of the file and go in no circle. Traces of PyTorch break both rules, since
-    there they name the calling operation, which may be gone or end later.
+    if all name nodes of the file and are acyclic. Traces of PyTorch violate both rules, since there
+    they name the calling operation, which may be absent or end later.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def ordered(file: RankFile, control: str) -> Ordered:
     records = sorted(file.records, key=lambda record: record.id)
     ids = np.array([record.id for record in records], np.uint64)
     if (twice := np.flatnonzero(ids[1:] == ids[:-1])).size:
-        raise file.refusal(int(ids[twice[0]]), "its id is given twice")
+        raise file.refusal(int(ids[twice[0]]), "its id is a duplicate")
     data, unknown = _edges(ids, [record.data_deps for record in records], is_control=False)
     if unknown:
         raise file.refusal(unknown[0][0], f"data dependency on unknown node {unknown[0][1]}")
@@ -61,7 +61,7 @@ def ordered(file: RankFile, control: str) -> Ordered:
     both = _joined(data, called)
     order = run_order(len(records), both)
     if len(order) < len(records) and control == "auto" and called.deps.size:
-        called, both, reason = _NONE, data, "with the data dependencies they go in a circle"
+        called, both, reason = _NONE, data, "with the data dependencies they form a cycle"
         order = run_order(len(records), both)
     if len(order) < len(records):
         raise file.refusal(*_circle(ids, both, order))
@@ -83,7 +83,7 @@ def _control_edges(
     file: RankFile, ids: Ids, records: Sequence[Record], control: str
 ) -> tuple[Edges, str]:
     if control == "ignore":
-        return _NONE, "as asked"
+        return _NONE, "as requested"
     found, unknown = _edges(ids, [record.control_deps for record in records], is_control=True)
     if not unknown:
         return found, ""
@@ -122,7 +122,7 @@ def _joined(one: Edges, other: Edges) -> Edges:
 
 
 def run_order(count: int, edges: Edges) -> list[int]:
-    """Places in the order of running, the least that is free first; without those never free."""
+    """Places in execution order, the lowest ready one first; without nodes that are never ready."""
     if bool(np.all(edges.deps < edges.waits)):
         return list(range(count))
     open_deps = np.bincount(edges.waits, minlength=count).tolist()
@@ -143,7 +143,7 @@ def run_order(count: int, edges: Edges) -> list[int]:
 
 
 def _circle(ids: Ids, edges: Edges, order: Sequence[int]) -> tuple[int, str]:
-    """A node of a circle, and the circle in words."""
+    """A node of a cycle, and the cycle as text."""
     stuck = set(range(len(ids))) - set(order)
     awaited = {
         waits: dep
@@ -158,7 +158,7 @@ def _circle(ids: Ids, edges: Edges, order: Sequence[int]) -> tuple[int, str]:
     circle = [int(ids[each]) for each in (*list(walk)[walk[place] :], place)]
     shown = " waits for ".join(map(str, circle[:_CIRCLE_SHOWN]))
     more = " waits for ..." if len(circle) > _CIRCLE_SHOWN else ""
-    return circle[0], f"its dependencies go in a circle: {shown}{more}"
+    return circle[0], f"its dependencies form a cycle: {shown}{more}"
 
 
 def _renumbered(edges: Edges, order: Sequence[int]) -> Edges:

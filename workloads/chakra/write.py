@@ -1,4 +1,4 @@
-"""A trace becomes a folder that Chakra's other readers accept, whole or not at all."""
+"""Writes a trace as a folder that other Chakra readers accept, atomically."""
 
 import io
 import json
@@ -28,9 +28,9 @@ SCHEMA_VERSION = "0.0.4"
 def write_chakra(trace: ChakraTrace, folder: str | Path, *, name: str | None = None) -> Path:
     """Write NAME.<rank>.et for every rank, and the process groups; returns the folder.
 
-    ``name`` is the folder's own unless given. A folder of that name is replaced if it holds a
-    Chakra trace and nothing else. A duration that is no whole number of microseconds is rounded up
-    for other readers and kept exactly in an attribute of our own, ``duration_ps``.
+    ``name`` defaults to the folder's own. A folder of that name is replaced if it holds a
+    Chakra trace and nothing else. A duration that is not a whole number of microseconds is rounded
+    up for other readers and stored exactly in an attribute of our own, ``duration_ps``.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def check_target(target: Path) -> None:
         if path.suffix != ".et" and path.name != GROUP_FILE
     ]
     if others:
-        raise ChakraError(f"{target}: holds {others[0]!r}, which is no Chakra trace; not replaced")
+        raise ChakraError(f"{target}: holds {others[0]!r}, not a Chakra trace; not replaced")
 
 
 def _file(trace: ChakraTrace, rank: int) -> bytes:
@@ -110,7 +110,7 @@ def _node(trace: ChakraTrace, row: int) -> Any:
 
 
 def _attributes(trace: ChakraTrace, row: int) -> Iterator[tuple[str, str, object]]:
-    """Name, field and value of each attribute, in the types that the known writers use."""
+    """Name, field and value of each attribute, in the types of known writers."""
     yield "is_cpu_op", "bool_val", bool(trace.on_cpu[row])
     duration_ps, stream = int(trace.duration_ps[row]), int(trace.stream[row])
     if duration_ps == 0 or (duration_ps > 0 and duration_ps % PS_PER_MICROSECOND):

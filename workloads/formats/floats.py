@@ -1,8 +1,9 @@
 """Floats of fewer bits: sign, exponent, fraction, with subnormals; nearest, ties to even.
 
 What is larger than the largest is clipped to it, as conversions to the 8-bit formats of OCP may do;
-no infinity or NaN is ever made. E4M3 has no infinity, and one NaN per sign (0x7F, 0xFF); the others
-keep their highest exponent for infinities and NaNs.
+no infinity or NaN is ever made. Floats of fewer than 8 bits (E2M1, E2M3, E3M2) have none, all their
+codes are numbers; E4M3 has no infinity, and one NaN per sign (0x7F, 0xFF); the others keep their
+highest exponent for infinities and NaNs, as IEEE 754 does.
 """
 
 from typing import Any
@@ -15,7 +16,6 @@ from workloads.formats.format import Format
 
 Words = npt.NDArray[np.uint32]
 
-_E4M3 = "fp8_e4m3"
 _FLOAT32_FRACTION, _FLOAT32_BIAS = 23, 127
 _FLOAT32_SIGN = np.uint32(1 << 31)
 # dtype: integers of its width, fraction bits, mask of the exponent
@@ -27,21 +27,30 @@ _NARROW_ENOUGH = 15
 """Bias of a format whose arithmetic float32 holds."""
 
 
-def exponent_bits(item: Format) -> int:
-    """Of a float; the sign takes one bit."""
-    return item.element_bits - 1 - item.mantissa_bits
-
-
 def bias_of(item: Format) -> int:
     """What is added to its exponents."""
-    return (1 << (exponent_bits(item) - 1)) - 1
+    return (1 << (item.exponent_bits - 1)) - 1
+
+
+def has_infinities(item: Format) -> bool:
+    """Whether its highest exponent is kept for infinities and NaNs."""
+    return item.element_bits >= 8 and not _is_e4m3(item)
 
 
 def largest_of(item: Format) -> float:
-    """The largest finite number of a float format."""
-    if item.name.startswith(_E4M3):
-        return 448.0
-    return float(2 - 2.0**-item.mantissa_bits) * 2.0 ** bias_of(item)
+    """The largest finite number of a float format.
+
+    >>> from workloads.formats import get_format
+    >>> [largest_of(get_format(name)) for name in ("mxfp4", "fp8_e4m3", "fp8_e5m2")]
+    [6.0, 448.0, 57344.0]
+    """
+    top = (1 << item.exponent_bits) - 1 - has_infinities(item)
+    missing = 2 if _is_e4m3(item) else 1  # the code of all ones is a NaN
+    return float(2 - missing * 2.0**-item.mantissa_bits) * 2.0 ** (top - bias_of(item))
+
+
+def _is_e4m3(item: Format) -> bool:
+    return (item.exponent_bits, item.mantissa_bits) == (4, 3)
 
 
 def smallest_exponent(item: Format) -> int:
@@ -84,7 +93,7 @@ def float_values(codes: npt.NDArray[Any], item: Format, dtype: npt.DTypeLike) ->
     last = int(float_codes(np.array([largest_of(item)]), item)[0])
     special = magnitude > last
     if special.any():
-        infinite = (magnitude == last + 1) & (not item.name.startswith(_E4M3))
+        infinite = (magnitude == last + 1) & has_infinities(item)
         numbers = np.where(special, np.where(infinite, np.inf, np.nan), numbers)
     negative = (words & _sign(item)) != 0
     return np.where(negative, -numbers, numbers).astype(dtype)

@@ -6,33 +6,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats.chunks import (
-    Piece,
-    Reals,
-    as_rows,
-    from_rows,
-    pieces,
-    refuse_not_finite,
-    rows_of,
-)
+from workloads.formats.blocks import Blocks, Shared, blocks_of, values_of
+from workloads.formats.chunks import Reals, as_rows, from_rows, pieces, refuse_not_finite, rows_of
 from workloads.formats.floats import float_codes, float_values, rounded
 from workloads.formats.format import Format, FormatError
-from workloads.formats.registry import SIZES_ONLY, get_format
-from workloads.formats.shared_exponent import (
-    Codes,
-    Mantissas,
-    exponent_codes,
-    exponent_mantissas,
-    exponent_values,
-)
-from workloads.formats.shared_scale import (
-    LEAST_BIAS,
-    MOST_BIAS,
-    scale_codes,
-    scale_mantissas,
-    scale_values,
-    usual_bias,
-)
+from workloads.formats.registry import get_format
+from workloads.formats.shared_exponent import Codes
+from workloads.formats.shared_scale import LEAST_BIAS, MOST_BIAS
 from workloads.formats.sparsity import Mask, pruned, spread
 
 
@@ -47,44 +27,16 @@ class Encoded:
     dtype: np.dtype[Any]
     """Of the array: float32 or float64."""
     elements: npt.NDArray[Any]
-    """Signed mantissas of a block format (int8 or int16), or bits of floats (uint8, 16 or 32), in
-    the array's shape; along ``axis`` only the kept ones of a sparse format."""
+    """Signed mantissas (int8 or int16), or bits of floats (uint8, 16 or 32), in the array's shape;
+    along ``axis`` only the kept ones of a sparse format."""
     scales: Codes | None = None
     """One code for each block along ``axis``: exponent + 127, or field and fraction of a scale."""
     scale_bias: int = 0
-    """Of all scales of 4 exponent bits."""
+    """Of all scales of 4 exponent and 4 fraction bits."""
+    tensor_scale: float = 1.0
+    """A float32 by which all scales in E4M3 are multiplied."""
     mask: Mask | None = None
     """Which elements a sparse format keeps, in the array's shape."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Blocks:
-    """What the blocks of a matrix share."""
-
-    item: Format
-    largest: Reals
-    """[row, block] magnitudes."""
-    bias: int
-
-    def codes(self, piece: Piece) -> Codes:
-        """[block, 1]"""
-        largest = piece.shared(self.largest)
-        if self.item.scale == "e4m4":
-            return scale_codes(largest, self.bias)
-        return exponent_codes(largest)
-
-    def mantissas(self, piece: Piece, numbers: Reals, codes: Codes) -> Mantissas:
-        if self.item.scale == "e4m4":
-            return scale_mantissas(numbers, codes, piece.shared(self.largest))
-        return exponent_mantissas(numbers, codes, self.item.mantissa_bits)
-
-
-def _values(
-    mantissas: npt.NDArray[Any], codes: Codes, item: Format, bias: int, dtype: npt.DTypeLike
-) -> Reals:
-    if item.scale == "e4m4":
-        return scale_values(mantissas, codes, bias, dtype)
-    return exponent_values(mantissas, codes, item.mantissa_bits, dtype)
 
 
 def quantize(
@@ -113,9 +65,7 @@ def quantize(
         if blocks is None:
             piece.put(found, rounded(numbers, dense))
         else:
-            codes = blocks.codes(piece)
-            mantissas = blocks.mantissas(piece, numbers, codes)
-            piece.put(found, _values(mantissas, codes, dense, blocks.bias, array.dtype))
+            piece.put(found, blocks.quantized(piece, numbers))
     return from_rows(found, array.shape, axis)
 
 
@@ -129,6 +79,7 @@ def encode(
     elements: npt.NDArray[Any] = np.empty(matrix.shape, _element_type(dense))
     blocks = _shared(array, matrix, dense, scale_bias)
     scales = None if blocks is None else np.empty(blocks.largest.shape, np.uint8)
+    shared = Shared() if blocks is None else blocks.shared
     for piece in pieces(matrix.shape, dense.block):
         numbers = piece.of(matrix)
         if blocks is None or scales is None:
@@ -136,7 +87,7 @@ def encode(
         else:
             codes = blocks.codes(piece)
             piece.share(scales, codes)
-            piece.put(elements, blocks.mantissas(piece, numbers, codes))
+            piece.put(elements, blocks.elements(piece, numbers, codes))
     if mask is not None:
         elements = elements[mask].reshape(len(matrix), item.stored(matrix.shape[1]))
     return Encoded(
@@ -146,7 +97,8 @@ def encode(
         dtype=array.dtype,
         elements=from_rows(elements, array.shape, axis),
         scales=None if scales is None else from_rows(scales, array.shape, axis),
-        scale_bias=0 if blocks is None else blocks.bias,
+        scale_bias=shared.bias,
+        tensor_scale=shared.tensor_scale,
         mask=None if mask is None else from_rows(mask, array.shape, axis),
     )
 
@@ -157,20 +109,19 @@ def decode(encoded: Encoded) -> Reals:
     elements = _unpacked(encoded)
     found = np.empty(elements.shape, encoded.dtype)
     scales = None if encoded.scales is None else rows_of(encoded.scales, axis)
+    shared = Shared(encoded.scale_bias, encoded.tensor_scale)
     for piece in pieces(elements.shape, item.block):
         part = piece.of(elements)
         if scales is None:
             piece.put(found, float_values(part, item, encoded.dtype))
         else:
-            codes, bias = piece.shared(scales), encoded.scale_bias
-            piece.put(found, _values(part, codes, item, bias, encoded.dtype))
+            codes = piece.shared(scales)
+            piece.put(found, values_of(part, codes, item, shared, encoded.dtype))
     return from_rows(found, encoded.shape, axis)
 
 
 def _format(fmt: str | Format, scale_bias: int | None) -> Format:
     item = get_format(fmt) if isinstance(fmt, str) else fmt
-    if item.name.partition("+")[0] in SIZES_ONLY:
-        raise FormatError(f"{item.name}: only its size is known here, numbers are not quantised")
     if scale_bias is not None and not LEAST_BIAS <= scale_bias <= MOST_BIAS:
         raise FormatError(
             f"scale_bias lies between {LEAST_BIAS} and {MOST_BIAS}, got {scale_bias!r}"
@@ -179,9 +130,11 @@ def _format(fmt: str | Format, scale_bias: int | None) -> Format:
 
 
 def _element_type(item: Format) -> npt.DTypeLike:
-    if item.is_block:
+    if item.is_integer:
         return np.int16 if item.mantissa_bits > 8 else np.int8
-    return {8: np.uint8, 16: np.uint16, 32: np.uint32}[item.element_bits]
+    if item.element_bits > 16:
+        return np.uint32
+    return np.uint16 if item.element_bits > 8 else np.uint8
 
 
 def _unpacked(encoded: Encoded) -> npt.NDArray[Any]:
@@ -206,23 +159,12 @@ def _pruned(
     return spread(item), pruned(matrix, item.kept, mask), mask
 
 
-def _shared(array: Reals, matrix: Reals, item: Format, scale_bias: int | None) -> _Blocks | None:
+def _shared(array: Reals, matrix: Reals, item: Format, scale_bias: int | None) -> Blocks | None:
     """Exponents or scales of all blocks; None for floats. Refuses what is not finite."""
-    if not item.is_block:
-        _check_finite(array, matrix)
-        return None
-    rows, k = matrix.shape
-    largest = np.zeros((rows, -(-k // item.block)), array.dtype)
-    for piece in pieces(matrix.shape, item.block):
-        magnitudes = np.abs(piece.of(matrix)).ravel()
-        tops = np.maximum.reduceat(magnitudes, np.arange(0, magnitudes.size, piece.width))
-        piece.share(largest, tops)
-    if not np.isfinite(largest).all():
-        refuse_not_finite(array)
-    bias = 0
-    if item.scale == "e4m4":
-        bias = usual_bias(largest) if scale_bias is None else scale_bias
-    return _Blocks(item, largest, bias)
+    if item.is_block:
+        return blocks_of(array, matrix, item, scale_bias)
+    _check_finite(array, matrix)
+    return None
 
 
 def _check_finite(array: Reals, matrix: Reals) -> None:

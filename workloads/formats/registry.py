@@ -4,7 +4,8 @@
 and 8 of the shared exponent); a name may state another block (``mxint8_k32``, ``bfp12_16``), and
 end in a sparsity (``sbfp12_16+4:8``). The matrix engine multiplies blocks of its 64 rows or of a
 multiple of them. What lies in smaller blocks is storage: it is expanded to 8 bits in blocks of 64
-(16 bits stay 16), as the vendor's compressor does with SBFP12_16.
+(16 bits stay 16), as the vendor's compressor does with SBFP12_16; so are floats under a shared
+scale. A format is one row of ``_ALL``; how it is stored and rounded follows from its fields.
 """
 
 import difflib
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
 
-from workloads.formats.format import GROUP, Columns, Format, FormatError
+from workloads.formats.format import GROUP, Columns, Format, FormatError, Scale
 
 ROWS = 64
 """Of a DIMC core: one block of the formats that it multiplies as they are."""
@@ -58,6 +59,22 @@ def _float(name: str, bits: int, fraction: int) -> Format:
     return Format(name=name, element_bits=bits, mantissa_bits=fraction)
 
 
+def _scaled_float(
+    name: str, bits: int, fraction: int, block: int = 32, scale: Scale = "e8m0"
+) -> Format:
+    """Floats under a shared scale; a DIMC expands them to 8-bit integers in blocks of its rows."""
+    return Format(
+        name=name,
+        element_bits=bits,
+        mantissa_bits=fraction,
+        block=block,
+        scale_bits=8,
+        scale=scale,
+        columns="int8",
+        arithmetic=f"bfp16_{ROWS}",
+    )
+
+
 _ALL = (
     block_format(4, 64, "mxint4"),
     block_format(8, 64, "mxint8"),
@@ -79,20 +96,18 @@ _ALL = (
         columns="int8",
         arithmetic="bfp16_64",
     ),
+    _scaled_float("mxfp4", 4, 1),
+    _scaled_float("mxfp6_e2m3", 6, 3),
+    _scaled_float("mxfp6_e3m2", 6, 2),
+    _scaled_float("mxfp8_e4m3", 8, 3),
+    _scaled_float("mxfp8_e5m2", 8, 2),
+    _scaled_float("nvfp4", 4, 1, block=16, scale="e4m3"),
     _float("fp8_e4m3", 8, 3),
     _float("fp8_e5m2", 8, 2),
     _float("fp16", 16, 10),
     _float("bf16", 16, 7),
     _float("fp32", 32, 23),
 )
-
-_FP4 = (
-    Format(name="nvfp4", element_bits=4, mantissa_bits=1, block=16, scale_bits=8),
-    Format(name="mxfp4", element_bits=4, mantissa_bits=1, block=32, scale_bits=8),
-)
-SIZES_ONLY: Mapping[str, Format] = MappingProxyType({item.name: item for item in _FP4})
-"""Formats of GPUs of which only the size is known here, not what they do to numbers: floats E2M1
-under an E4M3 scale for 16 (and one of the whole tensor, not counted), or a power of two for 32."""
 
 FORMATS: Mapping[str, Format] = MappingProxyType({item.name: item for item in _ALL})
 """The formats that have names of their own; other blocks and sparsities are read from the word."""
@@ -107,6 +122,8 @@ ALIASES: Mapping[str, str] = MappingProxyType(
         "mxint4_k64": "mxint4",
         "mxint8_k64": "mxint8",
         "mxint16_k64": "mxint16",
+        "mxfp4_e2m1": "mxfp4",
+        "mxfp8": "mxfp8_e4m3",
     }
 )
 """Other words for them."""
@@ -129,8 +146,6 @@ def _dense(word: str, name: str) -> Format:
     word = ALIASES.get(word, word)
     if word in FORMATS:
         return FORMATS[word]
-    if word in SIZES_ONLY:
-        return SIZES_ONLY[word]
     for pattern, shared in _PATTERNS:
         match = pattern.fullmatch(word)
         if match:
@@ -140,12 +155,12 @@ def _dense(word: str, name: str) -> Format:
                     f"number format {name!r} has blocks of {block}; there are {_words(BLOCKS)}"
                 )
             return block_format(bits, block, word)
-    near = difflib.get_close_matches(word, [*FORMATS, *SIZES_ONLY, *ALIASES], n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    known = ", ".join((*FORMATS, *SIZES_ONLY))
+    begun = [known for known in FORMATS if word and known.startswith(f"{word}_")]
+    near = begun or difflib.get_close_matches(word, [*FORMATS, *ALIASES], n=1)
+    hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
     raise FormatError(
-        f"unknown number format {name!r}{hint} (there are {known}; other blocks as in mxint8_k128"
-        " or bfp12_32; weights also with +4:8 or +2:8)"
+        f"unknown number format {name!r}{hint} (there are {', '.join(FORMATS)}; other blocks as in"
+        " mxint8_k128 or bfp12_32; weights also with +4:8 or +2:8)"
     )
 
 

@@ -40,9 +40,11 @@ def pruned(matrix: Reals, kept: int, mask: Mask | None = None) -> Reals:
 def spread(item: Format) -> Format:
     """The dense format whose blocks are those of a sparse one where its kept elements stood.
 
-    A block of 16 kept ones of 4:8 is cut from 32 neighbours, all but 16 of them zeros.
+    A block of 16 kept ones of 4:8 is cut from 32 neighbours, all but 16 of them zeros. What shares
+    nothing has no blocks.
     """
-    return replace(item, block=item.block * GROUP // item.kept, kept=GROUP)
+    block = item.block * GROUP // item.kept if item.is_block else 1
+    return replace(item, block=block, kept=GROUP)
 
 
 def _largest(groups: Reals, kept: int) -> Mask:

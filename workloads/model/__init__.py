@@ -1,4 +1,4 @@
-"""A transformer's shape: what it multiplies, what it keeps per token, what it weighs."""
+"""A transformer's shape: its matrix products, cache per token and weights."""
 
 from workloads.model.architectures.table import parse_config
 from workloads.model.errors import ModelError

@@ -104,7 +104,7 @@ def _decode(text: str, where: str) -> Mapping[str, object]:
         if len(found) != len(items):
             keys = [key for key, _ in items]
             twice = next(key for key in keys if keys.count(key) > 1)
-            raise ModelError(f"{where}: {twice} stands there twice")
+            raise ModelError(f"{where}: {twice} is a duplicate key")
         return found
 
     try:

@@ -1,4 +1,4 @@
-"""What of a model's structure is counted but not simulated, and what that would take."""
+"""Structures that are counted but not simulated, and what support would require."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -24,7 +24,7 @@ NEEDED: Mapping[str, str] = MappingProxyType(
         "values made by the keys' projection": "a narrower projection with two results",
     }
 )
-"""For each structure that is refused where a run is priced: what pricing it would take.
+"""For each structure that pricing refuses: what its price would require.
 
 Chunked attention is not among them: it is priced up to a context of one chunk.
 """

@@ -1,4 +1,4 @@
-"""Operation programs: what every card does, in which order, and what it waits for."""
+"""Operation programs: the operations of every rank, their order and dependencies."""
 
 from workloads.program.batch import Batch, decode_steps, mixed_steps, prefill_steps
 from workloads.program.columns import Operations, Program, program_of

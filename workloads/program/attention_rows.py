@@ -118,7 +118,7 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
 
 
 def _context(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> tuple[list[Row], list[Row]]:
-    """Before and after attention: what the chiplets that share each KV head's context exchange."""
+    """Exchanges before and after attention between chiplets that share a KV head's context."""
     if inputs.chiplets // heads.kv_heads <= 1:
         return [], []
     queries = tokens * heads.heads // heads.kv_heads

@@ -58,9 +58,9 @@ class Batch:
         return "mixed" if self.decode_contexts else "prefill"
 
     def met(self, window: int) -> tuple[int, int]:
-        """KV tokens that decode rows and chunks meet, in whole blocks; ``window`` 0 sees all.
+        """KV tokens that decode rows and chunks read, in whole blocks; ``window`` 0 reads all.
 
-        A windowed row meets the blocks that its tokens' windows touch, one more for their offset.
+        A windowed row reads the blocks that its tokens' windows touch, one more for their offset.
         """
         decode = sum(_blocks(context, 1, window) for context in self.decode_contexts)
         chunks = sum(_blocks(c, self.chunk_tokens, window) for c in self.chunk_contexts)
@@ -68,7 +68,7 @@ class Batch:
 
 
 Steps: TypeAlias = Sequence[Sequence[Batch | None]]
-"""[step][slot] what each slot works on; None where it has nothing."""
+"""[step][slot] batch of each slot; None if it has none."""
 
 
 def decode_steps(

@@ -121,15 +121,15 @@ def _dependencies(program: Program) -> Iterator[Fault]:
 
 
 def _messages(program: Program) -> Iterator[Fault]:
-    """The k-th send between two ranks under a tag goes to the k-th receive."""
+    """The k-th send between two ranks under a tag matches the k-th receive."""
     own = program.operations
     receive = KINDS.index("recv")
     rows = np.flatnonzero((own.kind == KINDS.index("send")) | (own.kind == receive))
     side = own.kind[rows] == receive
     source = np.where(side, own.peer[rows], own.rank[rows])
     target = np.where(side, own.rank[rows], own.peer[rows])
-    meeting = meetings(classes(source, target, own.tag[rows]), side.astype(np.int64))
-    lonely = np.bincount(meeting)[meeting] < 2
+    call = matched_calls(classes(source, target, own.tag[rows]), side.astype(np.int64))
+    lonely = np.bincount(call)[call] < 2
     for row in rows[lonely][:1]:
         one, other = ("receive", "send") if own.kind[row] == receive else ("send", "receive")
         yield Fault(
@@ -139,9 +139,9 @@ def _messages(program: Program) -> Iterator[Fault]:
             allowed=f"rank {own.peer[row]} must have as many of the other kind under that tag",
         )
     sent = np.zeros(len(rows), np.int64)
-    sent[meeting[~side]] = own.payload_bytes[rows[~side]]
-    unequal = side & (own.payload_bytes[rows] != sent[meeting])
-    for row, expected in zip(rows[unequal][:1], sent[meeting][unequal][:1], strict=True):
+    sent[call[~side]] = own.payload_bytes[rows[~side]]
+    unequal = side & (own.payload_bytes[rows] != sent[call])
+    for row, expected in zip(rows[unequal][:1], sent[call][unequal][:1], strict=True):
         found = str(own.payload_bytes[row])
         yield Fault(int(row), "payload_bytes", found, f"its send carries {expected}")
 
@@ -151,9 +151,9 @@ def _collectives(program: Program) -> Iterator[Fault]:
     own = program.operations
     rows = np.flatnonzero((own.kind == KINDS.index("collective")) & (own.group >= 0))
     group, rank = own.group[rows], own.rank[rows].astype(np.int64)
-    meeting = meetings(classes(group, own.tag[rows]), rank)
+    call = matched_calls(classes(group, own.tag[rows]), rank)
     sizes = np.array([len(ranks) for ranks in program.groups] or [0])
-    short = np.bincount(meeting)[meeting] < sizes[group]
+    short = np.bincount(call)[call] < sizes[group]
     for row in rows[short][:1]:
         yield Fault(
             row=int(row),
@@ -162,11 +162,11 @@ def _collectives(program: Program) -> Iterator[Fault]:
             allowed="all ranks of a group make as many calls under a tag",
         )
     first = np.zeros(len(rows), np.int64)
-    first[meeting[::-1]] = rows[::-1]
+    first[call[::-1]] = rows[::-1]
     for column in ("collective", "payload_bytes"):
         values = getattr(own, column)
-        unequal = values[rows] != values[first[meeting]]
-        for row, other in zip(rows[unequal][:1], first[meeting][unequal][:1], strict=True):
+        unequal = values[rows] != values[first[call]]
+        for row, other in zip(rows[unequal][:1], first[call][unequal][:1], strict=True):
             found = str(values[row])
             if column == "collective":
                 found = repr(program.word(column, int(values[row])))
@@ -214,8 +214,8 @@ def classes(*columns: npt.NDArray[np.signedinteger[Any]]) -> Integers:
     return codes.astype(np.int64)
 
 
-def meetings(code: Integers, member: Integers) -> Integers:
-    """Number the meetings of calls: a member's k-th call of a code meets the others' k-th."""
+def matched_calls(code: Integers, member: Integers) -> Integers:
+    """Number the matched calls: a member's k-th call of a code matches the others' k-th."""
     order = np.lexsort((np.arange(len(code)), member, code))
     same = np.ones(len(code), np.bool_)
     same[1:] = (np.diff(code[order]) != 0) | (np.diff(member[order]) != 0)

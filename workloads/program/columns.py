@@ -1,4 +1,4 @@
-"""Operation programs as columns: what every rank does, in which order, and what it waits for.
+"""Operation programs as columns: the operations of every rank, their order and dependencies.
 
 Millions of operations are affordable because a program may be a template that is repeated: row i
 of repeat r is operation ``r * rows + i``, its step is that of the template moved on by r times the
@@ -97,7 +97,7 @@ class Program:
     """A template of operations, how often it is repeated, and the groups of its collectives."""
 
     operations: Operations
-    """The template: operations 0 to n - 1. A dependency below 0 lies in the repeat before; in the
+    """The template: operations 0 to n - 1. A dependency below 0 is in the previous repeat; in the
     first repeat it does not exist."""
     words: Mapping[str, tuple[str, ...]]
     """Dictionaries of the columns in OPEN."""

@@ -35,7 +35,7 @@ def generate_program(inputs: ProgramInputs, steps: Steps) -> Program:
         writer.write(steps)
         return with_replicas(on_cards(inputs, writer.written), inputs.plan.replicas)
     first = Writer(inputs=inputs)
-    first.write(steps[:1])  # to know where a repeat ends, for which the next one waits
+    first.write(steps[:1])  # to find the end of a repeat, for which the next one waits
     writer = Writer(inputs=inputs, before=first.ends, cached=first.cached)
     writer.write(steps[:1])
     program = on_cards(inputs, writer.written)
@@ -57,7 +57,7 @@ def _check_steps(inputs: ProgramInputs, steps: Steps) -> None:
 
 
 def _signature(step: Sequence[Batch | None]) -> tuple[Hashable, ...]:
-    """All that decides a step's rows, but for what varies."""
+    """Everything that determines a step's rows, except the varying values."""
     return tuple(
         batch and (batch.tokens, batch.emitted, batch.chunk_tokens, len(batch.chunk_contexts))
         for batch in step

@@ -14,7 +14,7 @@ Scope: TypeAlias = Literal["card", "stage", "expert"]
 
 
 class NumberFormats(Protocol):
-    """Which number format is used for what."""
+    """Number formats by use."""
 
     @property
     def weights(self) -> Format: ...
@@ -31,7 +31,7 @@ class NumberFormats(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProgramInputs:
-    """A model cut by a plan, and the little that its program must know of what runs it."""
+    """A model divided by a plan, and the parameters of the engine that its program needs."""
 
     model: Model
     plan: Plan

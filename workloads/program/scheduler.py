@@ -1,9 +1,9 @@
-"""Schedules the program: each stage processes the slots' batches in turn, step after step.
+"""Schedules the program: each stage serves the slots' batches in turn, step after step.
 
-The rows of a batch at a stage form a chain: each waits for the one before, the first also for what
-it receives and for the stage to be done with the batch before. Sends and receives run beside that.
-The first stage begins a batch with the host's work. A slot's next batch starts when its last one
-has left the last stage; if it decodes, when the tokens are back at the first stage.
+The rows of a batch at a stage form a chain: each waits for the previous one, the first also for its
+receives and for the stage's previous batch. Sends and receives overlap with that. The first stage
+begins a batch with the host's work. A slot's next batch starts when its last one has left the last
+stage; if it decodes, when the tokens are back at the first stage.
 """
 
 from collections.abc import Hashable, Sequence
@@ -54,7 +54,7 @@ class Writer:
 
     inputs: ProgramInputs
     repeats: bool = True
-    """Whether what is written is a template; nothing varies in a program without repeats."""
+    """Whether the program is a template; without repeats no values vary."""
     before: Ends = field(default_factory=Ends)
     """Where the repeat before has ended; it is used up."""
     cached: dict[tuple[int, Batch], StageRows] = field(default_factory=dict)
@@ -98,7 +98,7 @@ class Writer:
         self.before.back[slot] = waits
 
     def _work(self, here: Unit, batch: Batch, arrived: tuple[int, ...]) -> tuple[int, ...]:
-        """Write the rows of one stage; return what must end before its results go on."""
+        """Write the rows of one stage; return the dependencies of its consumers."""
         key = (here.stage, batch)
         if key not in self.cached:
             self.cached[key] = stage_rows(self.inputs, *key)

@@ -20,7 +20,7 @@ WEIGHT_CLASSES = (
     "head",
     "kv",
 )
-"""What kind of weights an operation reads; ``kv`` is the cache, "" is none."""
+"""Kinds of weights that an operation reads; ``kv`` is the cache, "" is none."""
 
 COMPUTE, NETWORK, MEMORY, SEND, RECEIVE, HOST = range(6)
 """Streams: operations of one rank and one stream run one after another, in the order of rows.
@@ -34,7 +34,7 @@ OPEN = ("name", "weight_class", "weight_format", "activation_format")
 
 
 class ProgramError(ValueError):
-    """An operation program that is wrong: says where, what was found, and what may be."""
+    """An invalid operation program; names the place, what was found, and what is allowed."""
 
     exit_code: ClassVar[int] = 2
 
@@ -45,7 +45,7 @@ def _column(name: str, type: str, unit: str, meaning: str, *, optional: bool = T
 
 PROGRAM_COLUMNS = (
     _column("op", "int64", "1", "Number of the operation: its row, counted from 0."),
-    _column("rank", "int32", "1", "Card that runs it, 0 and up without gaps.", optional=False),
+    _column("rank", "int32", "1", "Rank that runs it, 0 and up without gaps.", optional=False),
     _column(
         "stream",
         "int8",
@@ -54,11 +54,11 @@ PROGRAM_COLUMNS = (
         "are free. A queue runs its operations one after another in the order of rows.",
     ),
     _column("kind", "dictionary", "1", f"One of {', '.join(KINDS)}.", optional=False),
-    _column("name", "dictionary", "1", "What it is called; equal names, equal kind of work."),
+    _column("name", "dictionary", "1", "Name of the operation; equal names, equal kind of work."),
     _column("step", "int32", "1", "Pass over the model that it belongs to; never falls."),
     _column("layer", "int32", "1", "Layer of the model, -1 outside of them."),
     _column("microbatch", "int32", "1", "Slot of the pipeline whose batch it works on."),
-    _column("phase", "dictionary", "1", f"What its batch does: {', '.join(PHASES)}."),
+    _column("phase", "dictionary", "1", f"Phase of its batch: {', '.join(PHASES)}."),
     _column(
         "tokens",
         "int64",
@@ -73,26 +73,26 @@ PROGRAM_COLUMNS = (
         "Rows of x in y[m, n] = x[m, k] W[k, n], of vector work; attention: new tokens of each "
         "prefill chunk, 0 where all rows decode.",
     ),
-    _column("k", "int64", "elements", "What a product contracts; attention: width of a head."),
+    _column("k", "int64", "elements", "Contraction width of a product; attention: head width."),
     _column(
         "n",
         "int64",
         "elements",
         "Columns of a product or elements of a row; attention: of context_tokens, those that "
-        "prefill chunks meet.",
+        "prefill chunks read.",
     ),
     _column(
         "count",
         "int64",
         "1",
-        "Equal products done at once, each with weights of its own; attention: KV heads of the "
+        "Equal products done at once, each with its own weights; attention: KV heads of the "
         "rank; an exchange inside the rank: equal ones side by side.",
     ),
     _column(
         "context_tokens",
         "int64",
         "tokens",
-        "Attention: KV tokens that the batch meets, a decode row's or a chunk's in whole blocks "
+        "Attention: KV tokens that the batch reads, a decode row's or a chunk's in whole blocks "
         "of 64, summed over them.",
     ),
     _column("weight_class", "dictionary", "1", f"Weights: {', '.join(WEIGHT_CLASSES[1:])}."),
@@ -103,16 +103,16 @@ PROGRAM_COLUMNS = (
         "read_bytes",
         "int64",
         "bytes",
-        "Weights and KV read from memory, in the format in which they lie there.",
+        "Weights and KV read from memory, in their memory format.",
     ),
     _column("write_bytes", "int64", "bytes", "KV written to memory."),
     _column(
         "payload_bytes",
         "int64",
         "bytes",
-        "What goes on the wire, in the wire's format. send and recv: of this rank; all_reduce, "
-        "reduce_scatter, all_gather, broadcast: the whole vector; all_to_all: what one rank shares "
-        "out, its own part included.",
+        "Bytes sent over links, in the wire format. send and recv: of this rank; all_reduce, "
+        "reduce_scatter, all_gather, broadcast: the whole vector; all_to_all: what one rank "
+        "sends, its own part included.",
     ),
     _column("collective", "dictionary", "1", f"Of a collective: {', '.join(COLLECTIVES)}."),
     _column(
@@ -133,7 +133,7 @@ PROGRAM_COLUMNS = (
         "duration_ps",
         "int64",
         "ps",
-        "Recorded duration, which wins over any price; null where none was recorded.",
+        "Recorded duration, which overrides any price; null if none was recorded.",
     ),
     _column(
         "deps",
@@ -142,7 +142,7 @@ PROGRAM_COLUMNS = (
         "Operations that must have ended before it starts: rows of an earlier or of its own step. "
         "In a program of repeats, negative numbers count back into the repeat before.",
     ),
-    _column("varies", "int32", "1", "Which line of the varying values it takes; -1: none."),
+    _column("varies", "int32", "1", "Line of the varying values that it takes; -1: none."),
 )
 """The table of operations, one row per operation and rank."""
 

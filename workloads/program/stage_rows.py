@@ -30,7 +30,7 @@ class StageRows:
 
 
 def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
-    """All rows of ``batch`` at ``stage``: what comes before its layers, these, and the head."""
+    """All rows of ``batch`` at ``stage``: before its layers, the layers, and the head."""
     layers = stage_layers(inputs.plan, inputs.model)[stage]
     placed = [(row, -1) for row in outer_rows(inputs, stage, batch.tokens)]
     for number in layers:
@@ -47,7 +47,7 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
 
 
 def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
-    """Look the tokens up and join what each chiplet found, or gather what the last stage sent."""
+    """Look up the tokens and reduce over chiplets, or gather the last stage's sends."""
     hidden = inputs.model.hidden
     whole = inputs.formats.wire.bytes_of(tokens * hidden)
     if stage > 0:

@@ -1,1 +1,1 @@
-"""How others write request traces: one small module per format, and the two ways to read text."""
+"""Readers of public request trace formats: one small module per format, and two text readers."""

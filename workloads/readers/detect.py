@@ -1,4 +1,4 @@
-"""Which format a trace file has: told from its columns, and from what the user says of them."""
+"""Detects the format of a trace file from its columns and the user's options."""
 
 import difflib
 from dataclasses import replace
@@ -11,7 +11,7 @@ from workloads.readers.trace_format import ReadOptions, TraceFormat
 from workloads.requests import TraceError
 
 FORMATS = ("auto", "parquet", *(form.name for form in FORMS))
-"""What ``format`` may be."""
+"""Allowed values of ``format``."""
 
 CUSTOM = "custom"
 """Name of the format of a file whose three columns the user names."""
@@ -20,10 +20,10 @@ _MAGIC = b"PAR1"
 
 
 def detect_form(path: Path, options: ReadOptions) -> TraceFormat | None:
-    """Give the format of a file with the user's options applied; None for Parquet.
+    """Return the format of a file with the user's options applied; None for Parquet.
 
-    Of several that would do, the one with the most of its own columns present wins. A file that
-    has lengths and no times gets a form with no time.
+    Of several matches, the one with most of its own columns present is used. A file with lengths
+    and no times gets a form without time.
     """
     found = _names(path)
     if found is None:
@@ -57,7 +57,7 @@ def named_form(path: Path, name: str, options: ReadOptions) -> TraceFormat:
 def _custom(path: Path, container: str, options: ReadOptions) -> TraceFormat:
     if options.time_unit is None:
         raise TraceError(
-            f"{path}: columns of one's own need time_unit: s, ms, us, ns or wall (a date with time "
+            f"{path}: user-defined columns need time_unit: s, ms, us, ns or wall (a date with time "
             "of day)"
         )
     if options.hash_ids and not options.hash_block_tokens:
@@ -80,7 +80,7 @@ def _custom(path: Path, container: str, options: ReadOptions) -> TraceFormat:
 def _unknown(path: Path, names: list[str]) -> TraceError:
     nearest = max(FORMS, key=lambda form: _likeness(form, names))
     return TraceError(
-        f"{path}:1: cannot tell the format from {', '.join(map(repr, names)) or 'nothing'}; the "
+        f"{path}:1: cannot detect the format from {', '.join(map(repr, names)) or 'nothing'}; the "
         f"nearest is {nearest.name}, which has {', '.join(map(repr, nearest.needed))} (known: "
         f"{', '.join(FORMATS[1:])}; or name its columns with workload.columns)"
     )

@@ -33,7 +33,7 @@ def check_columns(path: Path, form: TraceFormat, names: Sequence[str]) -> None:
                 f"(found {found})"
             )
         if list(names).count(needed) > 1:
-            raise TraceError(f"{path}:1: column {needed!r} stands there twice")
+            raise TraceError(f"{path}:1: column {needed!r} is a duplicate")
 
 
 def first_fault(path: Path, form: TraceFormat, *, zone: bool = False, otherwise: str) -> TraceError:

@@ -1,4 +1,4 @@
-"""Opens trace files as bytes, unpacked where they are gzip or Zstandard (told by their magic)."""
+"""Opens trace files as bytes, unpacked if they are gzip or Zstandard (by their magic)."""
 
 import gzip
 import io
@@ -27,7 +27,7 @@ def open_trace(path: Path) -> BinaryIO:
 
 
 def _unpacked(path: Path, stream: "gzip.GzipFile | pa.CompressedInputStream") -> BinaryIO:
-    """Unpack into memory: Arrow and the careful second look read the same bytes."""
+    """Unpack into memory: Arrow and the line-by-line check read the same bytes."""
     content = io.BytesIO()
     try:
         with stream:

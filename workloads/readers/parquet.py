@@ -35,7 +35,7 @@ _MOST_IDS = 2**31 - 1  # Arrow's lists count in 32 bits
 def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     """Read a file of our own kind; TraceError names the first row that is wrong, counted from 0.
 
-    ``hash_block_tokens`` replaces what the file says, unless it is 0.
+    ``hash_block_tokens`` overrides the file's value, unless it is 0.
     """
     schema = _opened(path, pq.read_schema)
     check_columns(path, PARQUET, schema.names)

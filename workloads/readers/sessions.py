@@ -1,4 +1,4 @@
-"""Recognises files of sessions, whose requests wait for others: they are not read yet."""
+"""Detects session traces, whose requests wait for others: they are not supported yet."""
 
 import re
 from pathlib import Path
@@ -31,7 +31,7 @@ def refuse_sessions(path: Path) -> None:
 
 
 def session_error(path: Path, line: int, key: str) -> TraceError:
-    """Name the line and key that tell that a file holds sessions."""
+    """Return the line and key that identify a session trace."""
     return TraceError(
         f"{path}:{line}: found {key!r}: a trace of sessions, whose requests follow one another. "
         "Sessions are not read yet; allowed are requests that all have an arrival time"

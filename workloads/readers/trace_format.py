@@ -17,7 +17,7 @@ TOKEN_IDS = "input_tok_ids"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadOptions:
-    """What a user says of a file that cannot say it itself; empty or 0 keeps the format's own."""
+    """User options for a file; empty or 0 keeps the format's own."""
 
     time_unit: GivenUnit | None = None
     hash_block_tokens: int = 0
@@ -49,7 +49,7 @@ class TraceFormat:
     token_ids: str = ""
     """Column of the prompt's token ids, set where a file has these and no block ids."""
     marks: tuple[str, ...] = ()
-    """Further columns that tell this format from others; they are not read."""
+    """Further columns that identify this format; they are not read."""
 
     @property
     def needed(self) -> tuple[str, ...]:
@@ -57,7 +57,7 @@ class TraceFormat:
         return (*([self.time] if self.time else []), self.prompt, self.output)
 
     def adapted(self, options: ReadOptions) -> "TraceFormat":
-        """This format with what the user says of the file in place of its own."""
+        """This format with the user's options in place of its own."""
         return replace(
             self,
             time=options.time or self.time,

@@ -1,4 +1,4 @@
-"""Says where times look as if they were in another unit than the format has."""
+"""Notes about times that seem to be in another unit than the format's."""
 
 from workloads.readers.trace_format import Rows
 
@@ -8,7 +8,7 @@ _S = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 
 
 def unit_notes(rows: Rows) -> tuple[str, ...]:
-    """Note a mean rate that no service has: over 1,000/s (100/s if milliseconds have fractions),
+    """Note an implausible mean rate: over 1,000/s (100/s if milliseconds have fractions),
     or one request in over 500 s. Dates and our own files say their unit and get no note.
     """
     if not rows.timed:

@@ -264,6 +264,10 @@ class DeviceModule(Protocol):
     @property
     def HOST_BOUND(self) -> str: ...  # noqa: N802
     @property
+    def MEMORIES(self) -> tuple[str, ...]:  # noqa: N802
+        """Names of the near memory, and of the far one where there is one."""
+
+    @property
     def TAIL_BITS(self) -> int: ...  # noqa: N802
     @property
     def PART_OF_LINK(self) -> Mapping[object, str]: ...  # noqa: N802

@@ -79,6 +79,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         return_ps=_return_ps(inputs),
         kinds=kinds_of(inputs),
         bounds=module.BOUNDS,
+        memories=module.MEMORIES,
         far_bound=module.BOUNDS.index(module.FAR_BOUND or module.HOST_BOUND),
         ahead=module.room(inputs.hardware).buffer_bytes > 0,
         host_ps=int(host_ps[0]) if hidden else 0,

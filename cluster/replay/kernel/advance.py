@@ -29,7 +29,7 @@ from corsair_common.units import NEVER
 def advance(state: State, events: int) -> int:
     """Run on for at most so many starts, entries, leaves and settlements; return those left.
 
-    The control record says how things stand then: RUNNING, DONE, LATE (something would end after
+    The control record then has the status: RUNNING, DONE, LATE (something would end after
     LAST_PS) or STUCK (operations are left, but they wait for each other).
     """
     control = state.control[0]

@@ -1,4 +1,4 @@
-"""The kernel's records at the start of a run, copied from what the engine was given."""
+"""The kernel's records at the start of a run, copied from the engine's inputs."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from corsair_common.units import NEVER, Integers
 
 
 class Program(NamedTuple):
-    """What compiled code reads of the operations: the rows of one repeat."""
+    """The operations for compiled code: the rows of one repeat."""
 
     queue: Integers
     """[n] number of each one's (rank, stream)."""
@@ -45,7 +45,7 @@ def build(
     contended: bool,
     most_bins: int,
 ) -> State:
-    """Make the state of a run in which nothing has happened yet.
+    """Make the initial state of a run.
 
     Everything is owned, writable and contiguous, so that the kernel is compiled for one type only.
     """
@@ -98,9 +98,9 @@ def _linked(
     queue: Integers,
     seen: npt.NDArray[np.int32],
 ) -> tuple[Records, Records]:
-    """Rows that know who waits for them, and those who wait; ``seen`` as the first repeat begins.
+    """Rows with their successors, and the successors; ``seen`` at the start of the first repeat.
 
-    What the first repeat would wait for in the one before counts as seen.
+    Dependencies of the first repeat on the previous one count as seen.
     """
     total = operations.rows
     program = Program(
@@ -124,7 +124,7 @@ def _linked(
 
 @compiled
 def count(program: Program, last: Integers, rows: Records, seen: npt.NDArray[np.int32]) -> None:
-    """Count who waits for each row: the next of its queue, and those with it in deps."""
+    """Count the successors of each row: the next of its queue, and rows with it in deps."""
     last[:] = NONE
     total = len(program.queue)
     for row in range(total):
@@ -180,7 +180,7 @@ def write(rows: Records, followers: Records, row: int, later: int, further: int)
 
 
 def _stack(rows: Records, seen: npt.NDArray[np.int32], ready: Records, control: Records) -> None:
-    """Operations of the first repeat that wait for nothing, the lowest on top."""
+    """Operations of the first repeat without dependencies, the lowest on top."""
     first = np.flatnonzero(seen[: len(rows) - 1] == rows["wanted"][:-1])[::-1]
     control["ready"] = len(first)
     ready["operation"][: len(first)] = ready["row"][: len(first)] = first

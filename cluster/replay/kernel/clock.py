@@ -1,4 +1,4 @@
-"""Which leg enters or leaves next: a binary heap of slots by (time, number)."""
+"""The next leg to enter or leave: a binary heap of slots by (time, number)."""
 
 from cluster.compiled import inlined
 from cluster.replay.kernel.state import NONE, State

@@ -1,4 +1,4 @@
-"""What the kernel remembers: structured arrays of int64 and, for speeds, float64."""
+"""The kernel's state: structured arrays of int64 and, for speeds, float64."""
 
 from typing import NamedTuple
 
@@ -14,11 +14,11 @@ LONGEST_PS = 9 * 10**15
 """Of any one duration: exact as a float64, and no sum of a time and three of them leaves int64."""
 
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
-"""How things stand after a window."""
+"""Status after a window."""
 THERE, ENDED = -1, -2
 """Values of an operation's ``seen`` once nothing keeps it from starting."""
 COMING, ACTIVE = 0, 1
-"""What the leg of a slot will do next: enter, or leave."""
+"""Next event of a slot's leg: enter, or leave."""
 
 
 def _record(*names: str, floats: tuple[str, ...] = ()) -> np.dtype[np.void]:
@@ -65,7 +65,7 @@ MEETING = _record("leg", "drivers", "home", "first")
 """Of one repeat; one more than there are. ``first`` is that of its members."""
 
 MET = _record("missing", "begin_ps", "finish_ps")
-"""How far a matched call of some repeat has come."""
+"""Progress of a matched call of a repeat."""
 
 LEG = _record("latency_ps", "work_ps", "then", "first", floats=("peak",))
 
@@ -102,7 +102,7 @@ RESOURCE = _record(
 
 
 class State(NamedTuple):
-    """Everything, in arrays that the kernel may write."""
+    """The complete state, in arrays that the kernel may write."""
 
     control: Records
     """[1]"""

@@ -16,7 +16,7 @@ WORK, PREPARE, TRANSFER = 0, 1, 2
 """An operation that takes its own time; what a rank does before it communicates; from the last
 driver's coming to the end of the matched call."""
 COMPUTES, MOVES = 1, 2
-"""What a row does while it lasts; both may be."""
+"""Activity of a row; both are possible."""
 
 PAST_ROW = np.dtype(
     [
@@ -53,7 +53,7 @@ class Past(NamedTuple):
 
 
 def past_of(operations: Operations, replayed: Replayed, does: Integers | None = None) -> Past:
-    """Lay a run out; ``does[n]`` is what each row does, where that is asked for."""
+    """Lay a run out; ``does[n]`` is what each row does, if requested."""
 
     def owned(column: Integers) -> Integers:
         return np.require(column, np.int64, ["C", "W"])
@@ -89,7 +89,7 @@ def past_of(operations: Operations, replayed: Replayed, does: Integers | None = 
 
 @inlined
 def duration_ps(past: Past, repeat: int, row: int) -> int:
-    """What an operation took by itself."""
+    """An operation's own duration."""
     own = past.rows[row]
     if own["varies"] == NONE:
         return int(own["duration_ps"])
@@ -142,7 +142,7 @@ def note(
 
 @inlined
 def driver(past: Past, repeat: int, matched_call: int, begin_ps: int) -> int:
-    """The lowest row that came last."""
+    """The lowest row that arrived last."""
     first = past.member_offsets[matched_call]
     for place in range(first, past.member_offsets[matched_call + 1]):
         row = past.members[place]

@@ -1,7 +1,7 @@
-"""The replay engine that anyone can read: slow, plain, and equal to the kernel to the bit.
+"""The readable reference engine: slow, simple, and bit-identical to the kernel.
 
-It obeys the same page of rules (``cluster/replay/DESIGN.md``) and shares with the kernel what it is
-given and nothing else: it even pairs calls by itself. Start reading at ``simulation.py``.
+It follows the same rules (``cluster/replay/DESIGN.md``) and shares only its inputs with the kernel:
+it even matches calls separately. Start reading at ``simulation.py``.
 """
 
 from cluster.replay.reference.simulation import replay_reference

@@ -8,11 +8,11 @@ from cluster.replay.reference.matching import MatchedCall
 from cluster.replay.reference.operation import Operation
 
 MOST_NAMED = 8
-"""Of each sort; of more, the rest is counted."""
+"""Limit per kind; further ones are counted."""
 
 
 def explain(operations: Sequence[Operation], matched_calls: Sequence[MatchedCall]) -> str:
-    """Say it in one line. ``operations`` are all, ended or not."""
+    """Describe it in one line. ``operations`` are all, ended or not."""
     meeting_of = {
         member: matched_call for matched_call in matched_calls for member in matched_call.members
     }
@@ -30,7 +30,7 @@ def explain(operations: Sequence[Operation], matched_calls: Sequence[MatchedCall
     cycle = find_cycle(waiting, meeting_of)
     return "; ".join(
         [
-            f"deadlock: {len(waiting)} of {len(operations)} operations wait for ever",
+            f"deadlock: {len(waiting)} of {len(operations)} operations wait forever",
             *([_listed(unmade)] if unmade else []),
             *(["a cycle: " + " waits for ".join(map(_name, cycle))] if cycle else []),
             _listed(ranks, "; "),
@@ -41,7 +41,7 @@ def explain(operations: Sequence[Operation], matched_calls: Sequence[MatchedCall
 def find_cycle(
     waiting: Sequence[Operation], meeting_of: dict[Operation, MatchedCall]
 ) -> list[Operation]:
-    """Operations of which each waits for the next, the first also at the end; empty if none do."""
+    """A cycle of waiting operations, the first repeated at the end; empty if there is none."""
     seen: set[Operation] = set()
     for root in waiting:
         if root in seen:
@@ -65,7 +65,7 @@ def find_cycle(
 def awaited_by(
     operation: Operation, meeting_of: dict[Operation, MatchedCall]
 ) -> Iterator[Operation]:
-    """The rows without which ``operation`` can go no further."""
+    """The rows that block ``operation``."""
     if operation.start_ps is None:
         before = [] if operation.before is None else [operation.before]
         yield from (other for other in [*before, *operation.deps] if other.end_ps is None)

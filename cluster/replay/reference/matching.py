@@ -10,7 +10,7 @@ from cluster.replay.interface import Kind, Operations, ReplayError
 from cluster.replay.reference.operation import Operation, Queue
 
 Key: TypeAlias = tuple[str, int, int, int]
-"""What members of one matched call have in common: the word, whose call it is, and its tag."""
+"""The common key of the members of one matched call: kind, group or ranks, and tag."""
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -18,14 +18,14 @@ class MatchedCall:
     """The members of one collective, or the two ends of one message."""
 
     call: str
-    """What it is, in words."""
+    """Description of the call."""
     members: list[Operation]
     missing: list[int]
     """Ranks that never make the call."""
     number: int = -1
     transfer: int = -1
     awaited: int = 0
-    """Drivers that are not there yet, the missing ones included."""
+    """Drivers that have not arrived yet, the missing ones included."""
     begin_ps: int | None = None
     finish_ps: int | None = None
 

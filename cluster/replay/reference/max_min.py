@@ -11,7 +11,7 @@ Contest: TypeAlias = Mapping[int, Sequence[Flow]]
 
 
 def fair_speeds(flows: Collection[Flow]) -> dict[Flow, float]:
-    """Max-min fair speeds: 1 where nobody is in the way."""
+    """Max-min fair speeds: 1 without contention."""
     speeds = dict.fromkeys(flows, 1.0)
     for contest in components(tight_resources(flows)):
         speeds |= settle(contest)
@@ -19,7 +19,7 @@ def fair_speeds(flows: Collection[Flow]) -> dict[Flow, float]:
 
 
 def tight_resources(flows: Collection[Flow]) -> Contest:
-    """Those of which more is wanted than there is."""
+    """The oversubscribed resources."""
     users: dict[int, list[Flow]] = {}
     for flow in sorted(flows, key=lambda flow: flow.home):
         for resource in flow.leg.shares:
@@ -32,7 +32,7 @@ def tight_resources(flows: Collection[Flow]) -> Contest:
 
 
 def components(tight: Contest) -> Iterator[Contest]:
-    """The tight resources in parts whose flows have nothing to do with each other."""
+    """The tight resources as connected components."""
     unreached = set(tight)
     while unreached:
         fringe = [unreached.pop()]

@@ -1,4 +1,4 @@
-"""One row of the program: what it waits for, and when things happened to it."""
+"""One row of the program: its dependencies and its times."""
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -34,7 +34,7 @@ class Operation:
 
     start_ps: int | None = None
     there_ps: int | None = None
-    """Of communication: when it was prepared."""
+    """Of communication: the end of its preparation."""
     end_ps: int | None = None
 
     @property
@@ -47,7 +47,7 @@ class Operation:
 
 
 def read_operations(columns: Operations) -> list[Operation]:
-    """All repeats, each operation knowing the one before it on its stream and its dependencies."""
+    """All repeats; each operation has its predecessor on its stream and its dependencies."""
     operations = [
         _operation(columns, repeat, row)
         for repeat in range(columns.repeats)

@@ -1,4 +1,4 @@
-"""The course of events: whatever happens at one instant, then new speeds, then the next instant."""
+"""The event loop: all events of one instant, then new speeds, then the next instant."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -99,11 +99,11 @@ class Fabric:
 
 
 WINDOW = 4096
-"""Ends of operations between two looks from outside."""
+"""Ends of operations between two calls of the observer."""
 
 
 class Event(IntEnum):
-    """What can happen, but for leaving the fabric, of which the fabric itself keeps the time.
+    """Kinds of events, except leaving the fabric, whose time the fabric tracks.
 
     Simultaneous events need no order; they get one so that any heap will do.
     """
@@ -113,9 +113,9 @@ class Event(IntEnum):
     ENTER = 1
     """A matched call's leg is past its latency."""
     THERE = 2
-    """A row is prepared to meet the others."""
+    """A row has finished its preparation."""
     END = 3
-    """A row is over."""
+    """A row has ended."""
 
 
 def replay_reference(
@@ -126,14 +126,14 @@ def replay_reference(
     most_bins: int = MOST_BINS,
     observer: Observer | None = None,
 ) -> Replayed:
-    """Run all operations and say when each started and ended, and what links carried.
+    """Run all operations; return their starts and ends, and the loads of links.
 
     Raises
     ------
     ReplayError
-        If calls cannot be paired, or partners name different transfers.
+        If calls cannot be matched, or partners name different transfers.
     DeadlockError
-        If operations wait for each other for ever.
+        If operations deadlock.
     RunTooLongError
         If the end would lie past ``LAST_PS``.
     """
@@ -209,9 +209,9 @@ class Simulation:
         return min((time for time in times if time is not None), default=None)
 
     def _live_through(self, now_ps: int) -> None:
-        """Let everything happen that is due now, and what follows from it at once.
+        """Process all events that are due now, and their immediate consequences.
 
-        Nothing that follows leaves the fabric at once: whoever enters stays for a picosecond.
+        None of these leaves the fabric at once: a flow stays for at least a picosecond.
         """
         for flow in self.fabric.take_leaving(now_ps):
             self._go_on(self.matched_calls[flow.matched_call], flow.leg.then, now_ps)

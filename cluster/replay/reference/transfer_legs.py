@@ -1,4 +1,4 @@
-"""The legs of transfers, and a leg on its way through the fabric."""
+"""The legs of transfers, and an active leg in the fabric."""
 
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -47,7 +47,7 @@ class Flow:
     """At its present speed; unknown until it has one."""
 
     def go_on(self, speed: float, now_ps: int) -> None:
-        """Have ``speed`` from now on; to keep the old one changes nothing."""
+        """Set ``speed`` from now on; an equal speed changes nothing."""
         if not self.stretches:
             remaining = float(self.leg.work_ps)
         elif speed == self.stretches[-1].speed:

@@ -1,4 +1,4 @@
-"""Sweeps: one scenario in thousands of variants, in one dataset that can be gone on with."""
+"""Sweeps: one scenario in thousands of variants, in one resumable dataset."""
 
 from cluster.studies.sweep.api import resume, sweep
 from cluster.studies.sweep.errors import SweepError

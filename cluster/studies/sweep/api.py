@@ -40,19 +40,19 @@ from results.sweep import Sweep, metric_columns
 from results.sweep_store import SweepWriter
 
 RUNS = "runs"
-"""Folder of whole runs inside a sweep's, where they are kept."""
+"""Folder of whole runs inside a sweep's, if they are stored."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepOptions:
-    """How a sweep is carried out; the points do not depend on it."""
+    """Options of the execution; the points do not depend on them."""
 
     engine: EngineName = "local"
     ray_address: str | None = None
     limit: int | None = None
-    """Stop after so many points; the rest is for another time."""
+    """Stop after this many points."""
     drop: bool = False
-    """Let go of computed points that the sweep does not ask for any more."""
+    """Delete computed points that are no longer in the sweep."""
     retry_failed: bool = False
     observer: SweepObserver = NO_OBSERVER
 
@@ -69,8 +69,8 @@ def sweep(
 ) -> Sweep:
     """Run a scenario in many variants, and open the dataset of the results.
 
-    Points that the folder already holds are not computed again (they are known by their run_id),
-    so a sweep that was stopped or extended is resumed by the same call.
+    Points in the folder are not computed again (their run_id identifies them), so a sweep that was
+    stopped or extended is resumed by the same call.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def resume(
     retry_failed: bool = False,
     observer: SweepObserver | None = None,
 ) -> Sweep:
-    """Go on with a sweep by its folder, as its own manifest defines it.
+    """Resume a sweep by its folder, as its manifest defines it.
 
     ``retry_failed`` computes failed points again. Raises as ``sweep``.
     """
@@ -148,11 +148,11 @@ def resume(
 
 
 def carry_out(definition: Definition, folder: Path, manner: SweepOptions) -> Sweep:
-    """Plan the points, keep what is there, run the rest, leave the dataset whole."""
+    """Resolve the points, keep the stored ones, run the rest, and complete the dataset."""
     library, watcher = Library(), manner.observer
     total = len(definition.grid)
     planned = plan_points(definition, library, lambda done: watcher.planned(done, total))
-    names = metric_names(definition, planned.kind)
+    names = metric_names(definition, planned)
     types = definition.grid.types
     table = sweep_table(types, metric_columns(planned.kind, names))
     maker = RowMaker(definition=definition, types=types, metrics=names)
@@ -194,7 +194,7 @@ def _terms(definition: Definition, metrics: Sequence[str], folder: Path) -> Term
 
 
 class _Ahead:
-    """What is left to do: rows without a run, runs, and points that are the same runs."""
+    """The remaining work: rows without a run, runs, and duplicates of runs."""
 
     def __init__(self, points: Sequence[Point], done: frozenset[int], limit: int | None) -> None:
         left = [point for point in points if point.number not in done]
@@ -214,7 +214,7 @@ class _Ahead:
 
 @contextmanager
 def _collecting(writer: SweepWriter, watcher: SweepObserver) -> Iterator[Collector]:
-    """Write what has been collected, also when the block is left early."""
+    """Write the collected rows, also on an exception."""
     collector = Collector(writer, watcher)
     try:
         yield collector

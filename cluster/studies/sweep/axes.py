@@ -29,7 +29,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grid:
-    """All combinations of the blocks' rows; the last block turns fastest."""
+    """All combinations of the blocks' rows; the last block varies fastest."""
 
     blocks: tuple[Block, ...]
 
@@ -95,7 +95,7 @@ def clash(paths: Sequence[str]) -> tuple[str, str] | None:
 
 
 def cell(value: Any, type_: TypeName) -> Any:
-    """A value as its column holds it: what has no type of its own as JSON."""
+    """A value as its column holds it; other types as JSON."""
     if value is None or (type_ == "string" and isinstance(value, str)):
         return value
     if type_ == "string":

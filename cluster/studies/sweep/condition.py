@@ -1,7 +1,7 @@
 """Conditions over a point's values: ``plan.tensor_parallel_size * plan.replicas > 8``.
 
-Python's own grammar, walked node by node: names with dots, numbers, words, arithmetic, comparisons,
-``in``, ``and``, ``or``, ``not``, and ``min``, ``max``, ``abs``. Nothing is ever executed.
+Python's own grammar, evaluated node by node: names with dots, numbers, words, arithmetic,
+comparisons, ``in``, ``and``, ``or``, ``not``, and ``min``, ``max``, ``abs``. No code is executed.
 """
 
 import ast
@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from cluster.studies.sweep.errors import SweepError
 
 Look: TypeAlias = Callable[[str], Any]
-"""Gives the value of a dotted name; raises SweepError for one that there is not."""
+"""Returns the value of a dotted name; raises SweepError for an unknown one."""
 
 LONGEST = 1000
 """Letters of a condition."""
@@ -49,7 +49,7 @@ _WORDS = MappingProxyType({"true": True, "false": False, "null": None})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Condition:
-    """A condition that has been read; ``where`` is its file and line."""
+    """A parsed condition; ``where`` is its file and line."""
 
     text: str
     where: str
@@ -77,7 +77,7 @@ def read_condition(text: object, where: str) -> Condition:
     Raises
     ------
     SweepError
-        It is no text, no expression, or has something in it that conditions have not.
+        It is not text, not an expression, or uses syntax that is not allowed.
     """
     if not isinstance(text, str):
         raise SweepError(f"{where}: a condition is text, found {text!r}")
@@ -107,7 +107,7 @@ def _check(node: ast.expr) -> None:
 
 
 def _children(node: ast.expr) -> list[ast.expr]:
-    """What an allowed node is made of."""
+    """The children of an allowed node."""
     match node:
         case ast.BoolOp(values=values):
             return values
@@ -165,7 +165,7 @@ def _unary(op: ast.unaryop, value: Any) -> Any:
 
 
 def _number(node: ast.expr, look: Look) -> Any:
-    """A value to compute with: words would be repeated and joined without an end."""
+    """A number to compute with: operators on words could grow without limit."""
     value = _value(node, look)
     if not isinstance(value, int | float):
         raise SweepError(f"{ast.unparse(node)} is {value!r}, which is no number")

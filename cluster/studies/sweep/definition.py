@@ -25,28 +25,28 @@ MOST_RETRIES = 10
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Definition:
-    """A sweep as asked for; every point is ``base`` with the values of its axes."""
+    """A sweep definition; every point is ``base`` with the values of its axes."""
 
     name: str
     base: Document
     folders: tuple[Path, Path]
-    """Where paths start that the base names, and those that axes name."""
+    """Base folders of relative paths in the base, and in axes."""
     grid: Grid
     skip: tuple[Condition, ...]
     metrics: tuple[str, ...]
-    """Names of the summary's metrics to keep, ``*`` allowed; none are all."""
+    """Names of the summary's metrics to store, ``*`` allowed; empty means all."""
     store: Store
     repeat: int
     """Seeds per point."""
     timeout_s: float | None
-    """Longest that one point may take."""
+    """Time limit of one point."""
     retries: int
-    """So often a point is tried again whose process died, ran out of memory or of time."""
+    """Retries of a point whose process died, ran out of memory or timed out."""
     source: Document
 
     @property
     def content(self) -> dict[str, Any]:
-        """Plain values from which ``of_content`` makes the same sweep again, in any folder."""
+        """Plain values from which ``of_content`` reproduces the sweep, in any folder."""
         return {
             "sweep": {**self.source.mapping(), "name": self.name, "base": self.base.data},
             "folders": [str(folder) for folder in self.folders],
@@ -59,7 +59,7 @@ def read_definition(source: str | Path | Mapping[str, Any]) -> Definition:
     Raises
     ------
     SweepError, DocumentError
-        With file, line and key of what is wrong, and what is allowed.
+        With file, line and key of the error, and the allowed values.
     """
     if isinstance(source, Mapping):
         document = Document(name="sweep", data=_plain(source), lines={})
@@ -93,7 +93,7 @@ def _definition(
         if key not in KEYS:
             raise SweepError(f"{document.where((key,))}: unknown key {nearest(key, KEYS)}")
     if "axes" not in data:
-        raise SweepError(f"{document.where()}: axes is missing: what shall differ between points")
+        raise SweepError(f"{document.where()}: axes is missing: the keys that vary between points")
     base, beside = _base(document, folder)
     for where, tree, path in ((base, base.data, ()), (document, data["axes"], ("axes",))):
         _refuse_infinite(where, tree, path)
@@ -133,7 +133,7 @@ def _base(document: Document, folder: Path) -> tuple[Document, Path]:
 
 
 def _refuse_infinite(document: Document, tree: Any, path: KeyPath) -> None:
-    """Neither a scenario nor a manifest can hold what is no finite number."""
+    """Scenarios and manifests cannot hold numbers that are not finite."""
     if isinstance(tree, float) and not math.isfinite(tree):
         raise SweepError(f"{document.where(path)}: {tree} is no value of a scenario")
     items = tree.items() if isinstance(tree, Mapping) else ()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cluster.actors.tasks import Answer, Ref, TaskPool
 
 Contents: TypeAlias = Callable[[Point], Resolved | Scenario]
-"""Opens what a point is run from."""
+"""Returns the resolved content of a point."""
 Outcomes: TypeAlias = Iterator[tuple[Point, Result]]
 
 WAIT_S = 0.2
@@ -30,10 +30,10 @@ SHARED_TRAFFIC = 16
 
 
 def run_here(points: Sequence[Point], contents: Contents, terms: Terms, retries: int) -> Outcomes:
-    """One point after the other, points of the same machine together.
+    """Runs one point after the other, points of the same cluster together.
 
-    A point whose process would die takes this one along: what was done before is kept, and
-    ``--engine ray`` survives it.
+    A point that kills its process ends the sweep; stored points remain, and ``--engine ray``
+    survives it.
     """
     workshop, schedule = Workshop(), Schedule(points, 1)
     while (chunk := schedule.next()) is not None:
@@ -48,7 +48,7 @@ def run_here(points: Sequence[Point], contents: Contents, terms: Terms, retries:
 
 
 class RayEngine:
-    """Points as Ray tasks, in chunks of about half a second; lost ones are tried one by one."""
+    """Runs points as Ray tasks, in chunks of about half a second; lost ones are retried singly."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class RayEngine:
         self._tries: Counter[int] = Counter()
 
     def run(self, points: Sequence[Point]) -> Outcomes:
-        """Every point with its result, in the order in which they come back."""
+        """Every point with its result, in order of completion."""
         schedule = Schedule(points, self._pool.workers)
         while len(schedule) or len(self._pool):
             while len(self._pool) < self._room() and (chunk := schedule.next()) is not None:
@@ -78,7 +78,7 @@ class RayEngine:
                 yield from self._taken(schedule, answer)
 
     def _room(self) -> int:
-        """Tasks at a time: one waits while the others run, unless their time is measured."""
+        """Concurrent tasks: one more than workers, unless their time is measured."""
         return self._pool.workers + (0 if self._terms.timeout_s else 1)
 
     def _submit(self, chunk: Chunk) -> None:
@@ -99,7 +99,7 @@ class RayEngine:
         )
 
     def _packed(self, point: Point, shared: "dict[Ref, int]") -> tuple[Resolved | Scenario, int]:
-        """A point's content without its requests, which lie in the object store but once."""
+        """A point's content without its requests, which are in the object store once."""
         content = self._contents(point)
         if isinstance(content, Scenario):
             return content, -1
@@ -123,21 +123,21 @@ class RayEngine:
                 yield point, result
 
     def _lost(self, schedule: Schedule, chunk: Chunk, why: str) -> Outcomes:
-        """Try the points of a chunk again, one by one, but for one that was alone too often."""
-        self._machines.clear()  # one of them may have gone with its node
+        """Retry the points of a chunk, one by one, except a point that has no retries left."""
+        self._machines.clear()  # one of them may be lost with its node
         (first, *others) = chunk.points
         if others:
-            self._notice(f"ray: {len(chunk.points)} points are tried again: {why}")
+            self._notice(f"ray: {len(chunk.points)} points are retried: {why}")
             schedule.again(chunk.points)
         elif self._again(first):
-            self._notice(f"ray: point {first.number} is tried again: {why}")
+            self._notice(f"ray: point {first.number} is retried: {why}")
             schedule.again([first])
         else:
             times = f"{1 + self._retries} times" if self._retries else "once"
             yield first, Result(status="failed", reason=f"{why} (tried {times})", poisoned=True)
 
     def _again(self, point: Point) -> bool:
-        """Whether a point may have another try."""
+        """Whether a point has retries left."""
         self._tries[point.number] += 1
         return self._tries[point.number] <= self._retries
 
@@ -148,10 +148,10 @@ def run_chunk(
     traces: int,
     *shared: Any,
 ) -> tuple[tuple[list[Result], list[str], float], dict[str, Machine]]:
-    """What a worker does: run points; ``shared`` are their requests, then machines.
+    """Run points in a worker; ``shared`` are their requests, then clusters.
 
-    Gives the results, which of the wanted machines were assembled, the time that it took, and,
-    apart, those machines.
+    Returns the results, which of the wanted clusters were assembled, the duration, and, separately,
+    those clusters.
     """
     workshop, (common, wanted) = _workshop(), terms
     requests, handed = shared[:traces], shared[traces:]
@@ -171,5 +171,5 @@ def run_chunk(
 
 @cache
 def _workshop() -> Workshop:
-    """The one of this worker's process: machines are kept from chunk to chunk."""
+    """The cache of this worker's process; assembled clusters are reused between chunks."""
     return Workshop()

@@ -6,13 +6,13 @@ from typing import ClassVar
 
 
 class SweepError(ValueError):
-    """A sweep file that no sweep can mean, or a sweep of which no point is right."""
+    """An invalid sweep file, or a sweep without a valid point."""
 
     exit_code: ClassVar[int] = 2
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """``'nmae'; did you mean 'name'?`` or all that is allowed."""
+    """``'nmae'; did you mean 'name'?`` or all allowed names."""
     allowed = list(known)
     near = get_close_matches(str(name), allowed, n=1)
     hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(allowed)}"

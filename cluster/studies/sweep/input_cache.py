@@ -1,4 +1,4 @@
-"""Cache of the files and models that scenarios name, opened once for all points."""
+"""Cache of the files and models of scenarios, opened once for all points."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ MOST_BYTES = 256 * 2**20
 
 
 class Library:
-    """Opens what scenarios name and keeps it, as long as its file stays the same."""
+    """Opens the inputs of scenarios and caches them as long as the file is unchanged."""
 
     def __init__(self) -> None:
         self._hardware = LruCache[Hardware](64)
@@ -47,7 +47,7 @@ class Library:
         return self._hardware.get(key, lambda: load_hardware(name, overrides))
 
     def _encode(self, opened: Opened) -> Encoded:
-        """Known by its place in memory, which is its own while it is kept here."""
+        """Identified by its address, which is unique while it is cached here."""
         return self._contents.get(id(opened), lambda: (opened, content_text(opened)))[1]
 
     def _read_traffic(self, workload: Workload, seed: int) -> tuple[Requests, int]:

@@ -8,7 +8,7 @@ Value = TypeVar("Value")
 
 
 class LruCache(Generic[Value]):
-    """Keeps what was used last: at most ``count`` values and ``weight`` bytes, one at least."""
+    """Keeps the most recently used: at most ``count`` values and ``weight`` bytes, at least one."""
 
     def __init__(
         self, count: int, weight: int = 2**62, weigh: Callable[[Value], int] = lambda _: 0
@@ -23,14 +23,14 @@ class LruCache(Generic[Value]):
         return len(self._held)
 
     def find(self, key: Hashable) -> Value | None:
-        """The value of a key, which is now the last used; None if it is not here."""
+        """The value of a key, now most recently used; None if absent."""
         if key not in self._held:
             return None
         self._held.move_to_end(key)
         return self._held[key]
 
     def keep(self, key: Hashable, value: Value) -> Value:
-        """Remember a value, and forget those that were used longest ago."""
+        """Store a value, and evict the least recently used."""
         if key in self._held:
             self._total -= self._weigh(self._held.pop(key))
         self._held[key] = value
@@ -41,11 +41,11 @@ class LruCache(Generic[Value]):
         return value
 
     def get(self, key: Hashable, make: Callable[[], Value]) -> Value:
-        """The value of a key, made if it is not here."""
+        """The value of a key, created if absent."""
         found = self.find(key)
         return self.keep(key, make()) if found is None else found
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Clear the cache."""
         self._held.clear()
         self._total = 0

@@ -5,23 +5,23 @@ from typing import Any, Protocol
 
 
 class SweepObserver(Protocol):
-    """Watches a sweep from outside; the points are the same with it or without."""
+    """Observes a sweep; results do not depend on it."""
 
     def planned(self, looked_at: int, total: int) -> None:
-        """So many points have been looked at."""
+        """``count`` points have been resolved."""
 
     def started(self, total: int, done: int) -> None:
-        """The sweep has so many points, of which some are done already."""
+        """The sweep has ``total`` points, of which some are stored already."""
 
     def advanced(self, row: Mapping[str, Any]) -> None:
         """A further point is done: its row of the dataset, with ``status``."""
 
     def noted(self, text: str) -> None:
-        """Something happened that a person may want to know."""
+        """A note for the user."""
 
 
 class NullObserver:
-    """Watches nothing."""
+    """Ignores all events."""
 
     def planned(self, looked_at: int, total: int) -> None:
         del looked_at, total

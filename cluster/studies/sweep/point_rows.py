@@ -15,7 +15,7 @@ from results.schema import TypeName
 from results.sweep_store import SweepWriter
 
 FLUSH_S = 3.0
-"""What a kill may cost, beside the points that are being run."""
+"""Seconds between parts: the loss of a kill, besides the running points."""
 FLUSH_ROWS = 1000
 
 
@@ -39,12 +39,12 @@ class RowMaker:
         }
 
     def twin(self, point: Point, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The row of a point that is the same run as another, and was not run itself."""
+        """The row of a duplicate, copied from the point with the same run."""
         copied = {name: row.get(name) for name in ("status", "reason", *self.metrics)}
         return {**self.identity(point), **copied}
 
     def unrun(self, point: Point) -> dict[str, Any]:
-        """The row of a point that is skipped, or whose input is wrong."""
+        """The row of a point that is skipped, or has invalid input."""
         return {**self.identity(point), "status": point.status, "reason": point.reason}
 
     def identity(self, point: Point) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class RowMaker:
 
 
 class Collector:
-    """Hands rows to the writer, a part every few seconds; what is left at the end, at once."""
+    """Passes rows to the writer, a part every few seconds; the rest at the end."""
 
     def __init__(self, writer: SweepWriter, watcher: SweepObserver) -> None:
         self._writer = writer
@@ -64,7 +64,7 @@ class Collector:
         self._flushed_s = time.monotonic()
 
     def add(self, row: dict[str, Any]) -> None:
-        """Take a row, and write a part if it is time to."""
+        """Add a row, and write a part if one is due."""
         self._rows.append(row)
         late = time.monotonic() - self._flushed_s > FLUSH_S
         if late or len(self._rows) >= FLUSH_ROWS:
@@ -77,7 +77,7 @@ class Collector:
         Raises
         ------
         ResultsError
-            It cannot be written (a full disk, say); what was written before is intact.
+            It cannot be written (a full disk, for example); earlier parts are intact.
         """
         self._flushed_s = time.monotonic()
         if not self._rows:
@@ -87,7 +87,7 @@ class Collector:
         except ResultsError as error:
             self._rows = []
             raise ResultsError(
-                f"{error}; parts written before are intact: when it can be written again, go on"
+                f"{error}; parts written before are intact: once writing works again, continue"
                 f" with `corsair-sim sweep resume {self._writer.folder}`"
             ) from error
-        self._rows = []  # not before: a Ctrl-C meanwhile leaves them for the last flush
+        self._rows = []  # not earlier: after a Ctrl-C the last flush writes them

@@ -16,11 +16,12 @@ from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.input_cache import Library
-from results.schema import SPECIAL, TABLES, NotRun, PointStatus
+from results.devices import Device, of_kinds
+from results.schema import SPECIAL, NotRun, PointStatus, run_tables
 from workloads.requests import Requests
 
 MOST_OPENED = 4096
-"""Contents that are kept until their points are run, about 6 kB each."""
+"""Contents that are cached until their points are run, about 6 kB each."""
 Kind: TypeAlias = Literal["summary", "replay"]
 """The table that a point's metrics come from: requests are served, operations replayed."""
 
@@ -34,7 +35,7 @@ NO_REQUESTS = Requests(
 
 @dataclass(slots=True, kw_only=True)
 class Point:
-    """One point before it is run; ``status`` is set where it will not be."""
+    """One point before it is run; ``status`` is set if it will not run."""
 
     number: int
     run_id: str | None = None
@@ -46,10 +47,12 @@ class Point:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """All points of a sweep, looked at."""
+    """All points of a sweep, resolved."""
 
     points: Sequence[Point]
     kind: Kind
+    device: Device
+    """With all bounds and parts of energy that the points' devices have."""
     opened: dict[int, Resolved]
     """Contents of the first MOST_OPENED points by number, without their requests."""
 
@@ -57,12 +60,12 @@ class Planned:
 def plan_points(
     definition: Definition, library: Library, looked_at: Callable[[int], None] = lambda _: None
 ) -> Planned:
-    """Look at every point: is it skipped, is its input right, and which run is it.
+    """Resolve every point: whether it is skipped, whether its input is valid, and its run_id.
 
     Raises
     ------
     SweepError
-        A condition is wrong, or not one point is right; the first one says why.
+        A condition is invalid, or no point is valid; the first error is included.
     """
     look = _PointResolver(definition, library)
     points = []
@@ -71,11 +74,11 @@ def plan_points(
         looked_at(number + 1)
     if look.kind is None:
         _refuse(definition, points)
-    return Planned(points=points, kind=look.kind, opened=look.opened)
+    return Planned(points=points, kind=look.kind, device=of_kinds(look.devices), opened=look.opened)
 
 
 def scenario_of(definition: Definition, number: int) -> Scenario:
-    """The scenario of a point; raises ScenarioError for one that is wrong."""
+    """The scenario of a point; raises ScenarioError if it is invalid."""
     values = definition.grid[number]
     return load_variant(
         definition.base,
@@ -88,7 +91,7 @@ def scenario_of(definition: Definition, number: int) -> Scenario:
 def content_of(
     point: Point, definition: Definition, library: Library, opened: dict[int, Resolved]
 ) -> Resolved | Scenario:
-    """What a point is run from: requests resolved, operation traces as they are named.
+    """The content of a point: requests resolved, operation traces by name.
 
     Taken out of ``opened`` if it is there.
     """
@@ -100,15 +103,16 @@ def content_of(
     return scenario if scenario.workload.is_replayed else resolve(scenario, library.openers)
 
 
-def metric_names(definition: Definition, kind: Kind) -> list[str]:
+def metric_names(definition: Definition, planned: Planned) -> list[str]:
     """The metrics to keep, in the order of the schema.
 
     Raises
     ------
     SweepError
-        The file names one that there is not.
+        The file names an unknown one.
     """
-    known = [column.name for column in TABLES[kind].columns if column.name not in SPECIAL]
+    columns = run_tables(planned.device)[planned.kind].columns
+    known = [column.name for column in columns if column.name not in SPECIAL]
     if not definition.metrics:
         return known
     for number, pattern in enumerate(definition.metrics):
@@ -126,12 +130,14 @@ def _near(name: str, known: list[str]) -> str:
 
 
 class _PointResolver:
-    """Looks at one point after the other; the first that is right says what kind they all are."""
+    """Resolves one point after the other; the first valid one decides the kind of all."""
 
     def __init__(self, definition: Definition, library: Library) -> None:
         self._definition = definition
         self._library = library
         self.kind: Kind | None = None
+        self.devices: dict[str, None] = {}
+        """Kinds of the points' devices, each once, as they come."""
         self.opened: dict[int, Resolved] = {}
 
     def at(self, number: int) -> Point:
@@ -144,7 +150,7 @@ class _PointResolver:
             scenario = scenario_of(self._definition, number)
             kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
             if kind != (self.kind or kind):
-                raise SweepError("requests and operation traces do not go into one sweep")
+                raise SweepError("a sweep cannot mix requests and operation traces")
             point = self._named(scenario, number)
         except Exception as error:
             code = 2 if isinstance(error, OSError) else getattr(error, "exit_code", None)
@@ -159,6 +165,8 @@ class _PointResolver:
     def _named(self, scenario: Scenario, number: int) -> Point:
         """A point that is right, with the identity of its run."""
         resolved = resolve(scenario, self._library.openers, wanted="either")
+        if resolved.hardware is not None:
+            self.devices[resolved.hardware.kind] = None
         if isinstance(resolved, ResolvedReplay):
             return Point(number=number, run_id=resolved.run_id)
         check_warmup(resolved)
@@ -173,7 +181,7 @@ def _refuse(definition: Definition, points: Sequence[Point]) -> NoReturn:
     if not failed:
         raise SweepError(f"{name}: every one of the {len(points):,} points is skipped")
     raise SweepError(
-        f"{name}: not one of the {len(points):,} points is right; the first:\n  {failed[0].reason}"
+        f"{name}: none of the {len(points):,} points is valid; the first:\n  {failed[0].reason}"
     )
 
 

@@ -14,11 +14,11 @@ from results.sweep_store import SweepWriter, identities, loose_rows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Adopted:
-    """Points that need not be run again."""
+    """Stored points that are still valid."""
 
     done: frozenset[int]
     dropped: int = 0
-    """Rows that were let go."""
+    """Deleted rows."""
 
 
 def adopt(
@@ -30,7 +30,7 @@ def adopt(
     drop: bool,
     retry_failed: bool,
 ) -> Adopted:
-    """Find out which points the folder holds; renumber rows if the sweep has changed.
+    """Find the stored points of the folder; renumber rows if the sweep has changed.
 
     Raises
     ------
@@ -48,8 +48,8 @@ def adopt(
     kept, lost = _matched(rows, points, maker)
     if lost and not drop:
         raise SweepError(
-            f"{writer.folder}: holds {lost:,} computed points that this sweep does not ask for;"
-            " choose another --out, or let them go with --drop"
+            f"{writer.folder}: holds {lost:,} computed points that are not in this sweep;"
+            " choose another --out, or delete them with --drop"
         )
     writer.rewrite(kept)
     return Adopted(done=frozenset(int(row["point"]) for row in kept), dropped=lost)
@@ -58,7 +58,7 @@ def adopt(
 def _all_right(
     known: Mapping[int, tuple[str | None, str]], points: Sequence[Point], *, retry_failed: bool
 ) -> bool:
-    """Whether every row is of the point whose number it bears."""
+    """Whether every row belongs to the point of its number."""
     return all(
         number < len(points)
         and points[number].run_id == run_id

@@ -1,4 +1,4 @@
-"""One point run: content in, a row's worth of numbers out. The same in every engine."""
+"""Runs one point: from content to the numbers of a row. The same in every engine."""
 
 import socket
 import time
@@ -20,7 +20,7 @@ from topology.catalog import Hardware
 MOST_MACHINES = 16
 MOST_BYTES = 256 * 2**20
 BYTES_PER_LINK = 2000
-"""Of a map, about: a graph of dictionaries."""
+"""Approximate size of a topology: a graph of dictionaries."""
 
 
 class OutOfTimeError(RuntimeError):
@@ -28,14 +28,14 @@ class OutOfTimeError(RuntimeError):
 
 
 class InfeasibleError(RuntimeError):
-    """A machine that could not be assembled for another point, for the reason given then."""
+    """A cluster that failed to assemble for another point, with the same reason."""
 
     exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What became of one point."""
+    """The outcome of one point."""
 
     status: Ended
     reason: str | None = None
@@ -43,17 +43,17 @@ class Result:
     host: str | None = None
     metrics: Mapping[str, Any] = field(default_factory=dict)
     poisoned: bool = False
-    """It ran out of time or memory, or its process died: worth another try."""
+    """It ran out of time or memory, or its process died: may be retried."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """What holds for all points of a sweep."""
+    """Settings common to all points of a sweep."""
 
     metrics: Sequence[str]
     timeout_s: float | None
     runs: str | None
-    """Folder in which whole runs are kept; None keeps summaries only."""
+    """Folder of whole runs; None stores summaries only."""
 
 
 class Workshop:
@@ -65,7 +65,7 @@ class Workshop:
         self._refusals = LruCache[str](1000)
 
     def run(self, content: Resolved | Scenario, terms: Terms) -> Result:
-        """Run one point; whatever goes wrong becomes a row with its reason."""
+        """Run one point; any error becomes a row with its reason."""
         began_s = time.perf_counter()
         try:
             metrics = self._metrics(content, terms)
@@ -76,7 +76,7 @@ class Workshop:
         except OutOfTimeError as error:
             found = Result(status="failed", reason=str(error), poisoned=True)
         except Exception as error:
-            if isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one on the way
+            if isinstance(error.__context__, KeyboardInterrupt):  # numba may lose one
                 raise KeyboardInterrupt from error
             found = _failure(error)
         return Result(
@@ -89,11 +89,11 @@ class Workshop:
         )
 
     def machine(self, machine_id: str) -> Machine | None:
-        """A machine that was assembled here or handed over, if it is still kept."""
+        """An assembled cluster, local or received, if it is still cached."""
         return self._machines.find(machine_id)
 
     def take(self, machine_id: str, machine: Machine) -> None:
-        """Keep a machine that was assembled elsewhere."""
+        """Cache a cluster that was assembled elsewhere."""
         self._machines.keep(machine_id, machine)
 
     def _metrics(self, content: Resolved | Scenario, terms: Terms) -> dict[str, Any]:
@@ -134,7 +134,7 @@ class Workshop:
 
 
 class Deadline:
-    """Watches a run between its windows and ends it when its time is over."""
+    """Observer that ends a run when its time limit is exceeded."""
 
     def __init__(self, timeout_s: float | None) -> None:
         self._timeout_s = timeout_s
@@ -165,12 +165,12 @@ def _failure(error: Exception) -> Result:
         return Result(status="failed", reason=str(error))
     return Result(
         status="failed",
-        reason=f"this is a fault of corsair-sim: {type(error).__name__}: {error}",
+        reason=f"internal error of corsair-sim: {type(error).__name__}: {error}",
     )
 
 
 def _kept_run(terms: Terms, run_id: str) -> Mapping[str, Any] | None:
-    """The summary of a run that already lies in the sweep's folder."""
+    """The summary of a run that is already in the sweep's folder."""
     if terms.runs is None or not (Path(terms.runs) / run_id / "manifest.json").is_file():
         return None
     from results import open_run
@@ -179,7 +179,7 @@ def _kept_run(terms: Terms, run_id: str) -> Mapping[str, Any] | None:
 
 
 def _bytes(machine: Machine) -> int:
-    """About what a machine takes: its tables and its map."""
+    """Approximate size of an assembled cluster: its tables and its topology."""
     tables = sum(
         getattr(getattr(machine.prices, name), "nbytes", 0)
         for name in type(machine.prices).__dataclass_fields__

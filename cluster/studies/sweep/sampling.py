@@ -27,7 +27,7 @@ class Range:
     """Even in the logarithm."""
 
     def at(self, share: float) -> float:
-        """The value that a share (0 to 1) of the range lies below."""
+        """The quantile of the range at a share from 0 to 1."""
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         low, high = self.low, self.high + 1 if whole else self.high
         if self.log:
@@ -47,8 +47,8 @@ def sample(
 ) -> list[tuple[Any, ...]]:
     """``count`` rows of one value per spread.
 
-    Each axis draws from a generator of its own, so that a further axis leaves the others' values
-    as they are. With ``random``, so does a higher count.
+    Each axis has its own generator, so that a further axis does not change the others' values. With
+    ``random``, a higher count does not either.
     """
     columns = []
     for name, spread in spreads.items():

@@ -1,4 +1,4 @@
-"""Which points go together, and when: chunks of about half a second, each machine built once."""
+"""Schedules points in chunks of about half a second; each cluster is assembled once."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cluster.studies.sweep.points import Point
 
 CHUNK_S = 0.5
-"""What a chunk shall take: long beside the milliseconds that it costs to send one."""
+"""Target duration of a chunk: long compared with the milliseconds of sending it."""
 MOST_PER_CHUNK = 256
 NEWEST = 0.3
 """Weight of the newest chunk in the running mean of a point's time."""
@@ -19,16 +19,16 @@ class Chunk:
 
     points: tuple[Point, ...]
     wanted: frozenset[str] = frozenset()
-    """Machines that other points wait for: who assembles one hands it over."""
+    """Clusters that other points need; the worker that assembles one shares it."""
     alone: bool = False
-    """One point by itself, since it may be what killed the process of its chunk."""
+    """A single point, since it may have killed the process of its chunk."""
 
 
 class Schedule:
-    """Gives out chunks, points of one machine together.
+    """Issues chunks, points of one cluster together.
 
-    While a machine is being assembled for the first time, other machines' points go first, so that
-    no two workers assemble the same one; where nothing else is left, they do.
+    While a cluster is being assembled, points of other clusters go first, so that no two workers
+    assemble the same one unless no other points are left.
     """
 
     def __init__(self, points: Iterable[Point], workers: int) -> None:
@@ -44,11 +44,11 @@ class Schedule:
         self._mean_s: float | None = None
 
     def __len__(self) -> int:
-        """Points that are yet to be given out."""
+        """Number of points not yet issued."""
         return self._count
 
     def next(self) -> Chunk | None:
-        """The next points to run; None when all are given out."""
+        """The next points to run; None when all are issued."""
         if self._suspects:
             self._count -= 1
             return Chunk(points=(self._suspects.popleft(),), alone=True)
@@ -69,7 +69,7 @@ class Schedule:
         return Chunk(points=tuple(chosen), wanted=wanted)
 
     def done(self, chunk: Chunk, seconds: float) -> None:
-        """A chunk has come back; its points took so long."""
+        """Record a finished chunk and its duration."""
         each_s = seconds / len(chunk.points)
         old_s = each_s if self._mean_s is None else self._mean_s
         self._mean_s = old_s + NEWEST * (each_s - old_s)
@@ -78,7 +78,7 @@ class Schedule:
         self._built |= groups & self._groups.keys()
 
     def again(self, points: Sequence[Point]) -> None:
-        """These are tried once more, each by itself."""
+        """Retry these points, each in its own chunk."""
         self._building -= {_group(point) for point in points}
         self._suspects.extend(points)
         self._count += len(points)
@@ -92,7 +92,7 @@ class Schedule:
         return max(1, min(of_length, MOST_PER_CHUNK, fair))
 
     def _ready(self) -> str:
-        """The first group whose machine nobody is assembling just now; empty if there is none."""
+        """The first group whose cluster is not being assembled; empty if there is none."""
         return next((group for group in self._groups if group not in self._building), "")
 
     def _taken(self, group: str, most: int) -> list[Point]:

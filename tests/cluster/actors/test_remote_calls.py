@@ -15,6 +15,7 @@ from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
 from cluster.scenario.load import load
 from cluster.scenario.resolve import ResolvedReplay, resolve
 from results.remote_parts import encoded
+from results.schema import OPS
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +42,7 @@ def machine(resolved: ResolvedReplay) -> ReplayMachine:
     return assemble_replay(resolved)
 
 
-def test_rows_cost_the_same_whoever_they_are_priced_with(
+def test_the_price_of_a_row_does_not_depend_on_other_rows(
     resolved: ResolvedReplay, machine: ReplayMachine
 ) -> None:
     requested: list[int] = []
@@ -65,7 +66,7 @@ def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMa
     ranks = by_card(seats)
     for rank, part in zip(ranks, op_parts(machine, outcome), strict=True):
         message = encoded_ops(seats[rank], card_ops(machine, outcome, rank))
-        np.testing.assert_array_equal(message, encoded("ops", part))
+        np.testing.assert_array_equal(message, encoded(OPS, part))
 
     assert len(ranks) == 16
 

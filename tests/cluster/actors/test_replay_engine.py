@@ -131,7 +131,7 @@ def test_an_actor_killed_while_the_engine_runs_and_while_columns_are_made_change
     assert digests(run) == digests(local)
 
 
-def test_ranks_of_a_chakra_trace_on_a_plain_network_stand_for_cards(
+def test_ranks_of_a_chakra_trace_on_a_plain_network_represent_cards(
     digests: Digests, tmp_path: Path
 ) -> None:
     ring = tmp_path / "ring.yml"

@@ -60,7 +60,7 @@ def test_a_ray_that_cannot_start_is_one_clear_error(
     assert len(said.splitlines()) == 1
 
 
-def test_what_does_not_fit_is_refused_before_ray_is_asked_for(
+def test_what_does_not_fit_is_refused_before_ray_starts(
     serve: Callable[..., list[str]],
 ) -> None:
     code, said = failure(serve("--set", "model=llama-3.1-405b", "--ray-address", "127.0.0.1:9"))

@@ -99,7 +99,7 @@ def test_the_rows_are_the_same_when_a_node_goes(
     assert rows(tmp_path) == undisturbed
 
 
-def test_what_kills_its_process_is_told_and_what_takes_too_long_is_killed() -> None:
+def test_a_killed_process_is_reported_and_a_slow_point_is_killed() -> None:
     import time
 
     from cluster.actors.tasks import TaskPool

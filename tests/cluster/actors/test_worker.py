@@ -117,7 +117,7 @@ def test_the_columns_of_a_share_are_those_of_its_cards(
     share.account(0, 0, np.concatenate(windows))
     share.close(outcome.end_ps, {0: 1}, [])
 
-    (place, columns), *others = share.columns(machine.fit.pool).items()
+    (place, columns), *others = share.columns(machine.fit.pool, machine.prices.bounds).items()
     assert not others
     assert place == (1, 0)
     part = list(card_parts(machine, outcome))[int(machine.cards[1, 0, 2])]
@@ -142,7 +142,7 @@ def test_an_account_that_is_still_open_gives_nothing_away(machine: Machine) -> N
     share.open(0, np.arange(4), machine.prices, 16)
 
     with pytest.raises(RuntimeError, match="replica 0 is still open"):
-        share.columns(machine.fit.pool)
+        share.columns(machine.fit.pool, machine.prices.bounds)
 
 
 def test_shares_leave_out_the_same_warm_up_as_the_whole(
@@ -193,7 +193,7 @@ def test_a_worker_that_has_lost_its_accounts_gives_none(machine: Machine) -> Non
     share.account(0, 3, np.zeros(1, STEP))
 
     assert share.close(10**12, {0: 4}, [(0, 0)]) is None
-    assert share.columns(machine.fit.pool) == {}
+    assert share.columns(machine.fit.pool, machine.prices.bounds) == {}
 
 
 def test_a_new_worker_gives_any_window_of_a_part_again(

@@ -166,7 +166,7 @@ def exact_of(products: Records, blocks: Integers, first: Integers) -> int:
     seed=st.integers(0, 1000),
     heads=st.sampled_from([GROUPED, LATENT]),
 )
-def test_the_batch_total_lies_within_a_block_per_sequence_of_the_exact_model(
+def test_the_batch_total_is_within_a_block_per_sequence_of_the_exact_model(
     contexts: list[int], seed: int, heads: Heads
 ) -> None:
     products = records_of(heads)

@@ -212,7 +212,7 @@ def test_cards_bins_and_parts_sum_to_the_same_energy(
     assert energy.peak_w >= energy.mean_w * (1 - 1e-12)
 
 
-def test_a_facility_is_what_stands_around_the_cards(rack: Routes) -> None:
+def test_a_facility_is_everything_around_the_cards(rack: Routes) -> None:
     hardware = load_hardware("corsair")
     facility = facility_of(hardware, rack)
 

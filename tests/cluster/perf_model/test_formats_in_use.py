@@ -55,9 +55,13 @@ def operations(layout: Layout) -> dict[str, Any]:
         ("sbfp12_16", 4.5),
         ("sbfp12_16+4:8", 3.25),
         ("sbfp12_16+2:8", 2.125),
+        ("mxfp4", 4.25),
+        ("mxfp6_e2m3", 6.25),
+        ("mxfp8", 8.25),
+        ("nvfp4", 4.5),
     ],
 )
-def test_weights_lie_in_memory_at_their_bits(weights: str, bits: float) -> None:
+def test_weights_take_their_bits_in_memory(weights: str, bits: float) -> None:
     assert weight_bytes(laid_out(weights=weights)) == MATRICES * bits / 8
 
 
@@ -90,6 +94,8 @@ def test_sparse_weights_are_streamed_smaller_and_multiplied_alike() -> None:
         ("mxint4+2:8", "mxint4"),
         ("bfp12_128", "mxint4"),
         ("mxint16_k32", "mxint16"),
+        ("mxfp4", "mxint8"),
+        ("nvfp4", "mxint8"),
     ],
 )
 def test_in_sram_storage_costs_the_clocks_of_what_it_is_expanded_to(
@@ -142,7 +148,7 @@ def test_the_cache_takes_its_own_bits_and_columns() -> None:
     assert card_of(four.inputs).kv_mode.columns == 2 * card_of(eight.inputs).kv_mode.columns
 
 
-def test_a_wire_carries_the_bits_of_its_format() -> None:
+def test_a_link_carries_the_bits_of_the_wire_format() -> None:
     sent = {
         wire: price_tables(laid_out(wire=wire).inputs).send_bytes[0, 64]
         for wire in ("fp16", "mxint8", "fp8_e5m2", "mxint8_k32")
@@ -164,6 +170,7 @@ def test_a_wire_carries_the_bits_of_its_format() -> None:
         ({"kv": "fp8"}, "does not run kv in fp8_e4m3; it multiplies integers: mxint8"),
         ({"weights": "bf16+4:8"}, r"does not run weights in bf16\+4:8"),
         ({"activations": "sbfp12_16"}, "say formats.activations: bfp16_64"),
+        ({"activations": "mxfp4"}, "mxfp4, which is for storage and expanded to bfp16_64"),
         ({"activations": "mxint8_k32"}, "expanded to bfp16_64 before it is multiplied"),
         ({"activations": "mxint8+4:8"}, "only weights are stored sparse"),
         ({"kv": "mxint8+2:8"}, r"formats.kv is mxint8\+2:8, and only weights"),

@@ -120,14 +120,14 @@ def test_a_stage_that_another_one_implies_is_left_out() -> None:
     assert inequalities(wide, tight, tight) == [([1, 1], 10)]
 
 
-def test_a_stage_that_is_tight_for_short_sequences_only_stands_second() -> None:
+def test_a_stage_that_is_tight_only_for_short_sequences_is_second() -> None:
     # f + w <= 10 and w <= 4: neither follows from the other; long sequences fill the first.
     few_full, only_windowed = stage(1000, 1000, sram=10_500), stage(0, 2000, sram=8000)
 
     assert inequalities(only_windowed, few_full) == [([1, 1], 10), ([0, 1], 4)]
 
 
-def test_what_lies_in_sram_is_what_every_stage_has_there() -> None:
+def test_the_share_in_sram_is_that_of_every_stage() -> None:
     spilling = stage(1000, 1000, sram=5500, lpddr=20_700, kv="spill")
     less_sram = stage(2000, 2000, sram=8000, lpddr=100_000, kv="spill")
     both = capacity_of((spilling, less_sram), (0, 128))
@@ -182,9 +182,7 @@ def test_a_model_without_windows_counts_in_blocks(hardware: dict[str, float]) ->
     assert found.capacity.sram_units == found.sram_blocks < found.blocks
 
 
-def test_layers_that_all_slide_hold_what_lies_in_the_window(
-    hardware: dict[str, float], tmp_path: Path
-) -> None:
+def test_layers_that_all_slide_hold_the_window(hardware: dict[str, float], tmp_path: Path) -> None:
     shape = {
         "architectures": ["MistralForCausalLM"],
         "model_type": "mistral",

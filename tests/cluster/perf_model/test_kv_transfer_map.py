@@ -64,7 +64,7 @@ def test_prompts_weigh_whole_blocks_and_a_tail_where_the_last_is_not_full() -> N
     ]
 
 
-def test_layers_with_a_window_hand_over_the_blocks_that_it_lies_in() -> None:
+def test_windowed_layers_transfer_the_blocks_of_the_window() -> None:
     # gpt-oss: 12 full layers, 12 that see 128 tokens; 8 heads of 64 + 64, 65 B for 64 elements.
     model = load_model("gpt-oss-20b")
     layers = 12 * 8 * 64 * (64 + 64) * 65 // 64

@@ -45,7 +45,7 @@ def loads(routes: Routes, cards: list[list[int]], bins: Bins) -> dict[str, LinkL
     return {each.name: each for each in link_loads(routes, np.array([cards]), bins)}
 
 
-def test_every_card_loads_its_own_x16_both_ways_under_a_switch(routes: Routes) -> None:
+def test_every_card_loads_its_own_x16_in_both_directions_under_a_switch(routes: Routes) -> None:
     found = loads(routes, [[0, 1, 2, 3]], bins_of(1, tier="pcie"))
 
     assert len(found) == 8

@@ -135,7 +135,7 @@ def test_kv_heads_fewer_than_cards_are_replicated() -> None:
     assert kv_block(two, plan_of(4, 1), 8, MXINT8) == kv_block(two, plan_of(2, 1), 8, MXINT8)
 
 
-def test_the_latent_stands_on_every_card() -> None:
+def test_every_rank_holds_the_latent() -> None:
     latent = Attention(
         kind="mla",
         heads=8,
@@ -170,7 +170,7 @@ def test_the_largest_shard_counts_in_units_of_64() -> None:
     assert held.card == 512 * 1344 * 2
 
 
-def test_embeddings_lie_on_the_first_stage_and_the_head_on_the_last(
+def test_embeddings_are_on_the_first_stage_and_the_head_on_the_last(
     hardware: dict[str, float],
 ) -> None:
     result = fitted(tiny(GQA), plan_of(1, 3), hardware, SETTINGS)
@@ -194,7 +194,7 @@ def test_capacity_mode_keeps_weights_in_lpddr_and_kv_in_sram(hardware: dict[str,
     assert stage.reserved_bytes == pytest.approx(8e6 + norms, rel=0.02)
 
 
-def test_what_does_not_fit_is_told_what_would(hardware: dict[str, float]) -> None:
+def test_a_refusal_names_what_would_fit(hardware: dict[str, float]) -> None:
     with pytest.raises(DoesNotFit) as caught:
         fitted(load_model("llama-3.1-8b"), plan_of(4, 1), hardware, SETTINGS)
     message = str(caught.value)

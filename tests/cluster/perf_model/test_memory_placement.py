@@ -24,7 +24,7 @@ from workloads.routing import Routing, cold_experts, cold_table, expert_table
 SERVED = {"requests": 4, "prompt_tokens": {"fixed": 900}, "output_tokens": {"fixed": 200}}
 
 
-def asked(model: str = "llama-3.1-8b", users: int = 60, **changes: Any) -> dict[str, Any]:
+def mapping_with(model: str = "llama-3.1-8b", users: int = 60, **changes: Any) -> dict[str, Any]:
     traffic = {"synthetic": {**SERVED, "arrivals": {"concurrency": users}}}
     plan = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
     scheduler = {"max_num_batched_tokens": 64}
@@ -32,7 +32,7 @@ def asked(model: str = "llama-3.1-8b", users: int = 60, **changes: Any) -> dict[
 
 
 def laid_out(**changes: Any) -> Layout:
-    return lay_out(resolve(load(asked(**changes))))
+    return lay_out(resolve(load(mapping_with(**changes))))
 
 
 @dataclass(frozen=True)
@@ -218,7 +218,7 @@ def test_more_room_for_sequences_is_worth_streaming_some_weights() -> None:
 
 def test_a_choice_for_one_user_keeps_less_room_for_kv() -> None:
     base = laid_out(memory={"mode": "auto"}, hardware_set={"chiplet.usable_sram_fraction": 0.5})
-    resolved = resolve(load(asked(memory={"mode": "auto"})))
+    resolved = resolve(load(mapping_with(memory={"mode": "auto"})))
     inputs: PriceInputs = base.inputs
     wanted = memory_settings(resolved, resolved.formats, resolved.plan)
 
@@ -229,7 +229,7 @@ def test_a_choice_for_one_user_keeps_less_room_for_kv() -> None:
     assert blocks(1) < blocks(60)
 
 
-def test_prices_of_a_mixed_residency_lie_between_the_pure_ones() -> None:
+def test_prices_of_a_mixed_placement_are_between_the_pure_ones() -> None:
     layout = laid_out(memory={"mode": "capacity"})
     half = replace(layout.fit.residency.stages[0].layers[0], mlp=True)
     stages = tuple(
@@ -249,7 +249,7 @@ def test_prices_of_a_mixed_residency_lie_between_the_pure_ones() -> None:
 
 
 @pytest.mark.parametrize("ahead", [True, False])
-def test_only_what_lies_in_lpddr_streams(ahead: bool) -> None:
+def test_only_weights_in_lpddr_stream(ahead: bool) -> None:
     figures = {"chiplet.prefetch_bytes": 8e6 if ahead else 0.0}
     plan = {"tensor_parallel_size": 8}
     pins = {"attention": "sram", "mlp": "sram", "head": "sram"}

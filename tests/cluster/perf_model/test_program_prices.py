@@ -242,7 +242,7 @@ def test_a_recorded_duration_wins_and_has_no_bound(inputs: Inputs) -> None:
     assert (price.bound[0], price.dispatch_ps[0]) == (RECORDED, 0)
 
 
-def test_an_edited_size_is_priced_as_it_stands(inputs: Inputs) -> None:
+def test_an_edited_size_is_priced_as_written(inputs: Inputs) -> None:
     supplied = inputs(tensor=1, pipeline=1)
     program = written(supplied, [[DECODE]])
     own = program.operations

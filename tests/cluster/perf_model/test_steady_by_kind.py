@@ -24,7 +24,7 @@ FULL_PS, WINDOWED_PS = 1000, 10
         (0, 241, 25),
     ],
 )
-def test_what_lies_inside_a_window_is_the_last_to_leave_sram(
+def test_blocks_inside_a_window_are_the_last_to_leave_sram(
     constant_tables: Callable[..., PriceTables], in_sram: int, full: int, windowed: int
 ) -> None:
     tables = constant_tables([0])

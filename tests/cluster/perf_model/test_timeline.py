@@ -290,7 +290,7 @@ def test_stages_of_unlike_attention_are_each_priced_by_their_own() -> None:
     assert busy_ps.tolist() == [sum(work_ps(prices, kind, row) for row in rows) for kind in kinds]
 
 
-def test_the_bins_are_never_more_than_asked_for() -> None:
+def test_the_number_of_bins_is_at_most_the_requested_one() -> None:
     prices = priced()
     rows = logged(prices, 300)
 

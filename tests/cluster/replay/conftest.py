@@ -72,7 +72,7 @@ def shared_legs() -> Callable[..., Transfers]:
 
 @pytest.fixture(scope="session")
 def replay_problems() -> st.SearchStrategy[Problem]:
-    """Programs and fabrics that bring every rule of replay into play."""
+    """Programs and fabrics that exercise every rule of replay."""
     return problems()
 
 
@@ -169,7 +169,7 @@ class Act(NamedTuple):
     leg: int
     tag: int
     variant: int
-    """Who is passive, who names the transfer."""
+    """The passive members, and the members that name the transfer."""
 
 
 CHOICES: tuple[Sequence[Any], ...] = (

@@ -7,8 +7,9 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.collectives import FULL, FabricError, Transfers
+from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.replay.analysis import usage_of
-from cluster.replay.bottleneck_attribution import CAUSES, INSIDE, Ledger, Rows, causes_of
+from cluster.replay.bottleneck_attribution import INSIDE, Ledger, Rows, causes_of
 from cluster.replay.critical_path import Phase, critical_path
 from cluster.replay.engine import replay
 from cluster.replay.interface import (
@@ -61,11 +62,16 @@ def program(rows: list[tuple[int, int, int, int, int, int, list[int]]]) -> Opera
     )
 
 
-def told(operations: Operations, replayed: Replayed, **rows: Any) -> dict[tuple[str, int], int]:
+def parts_by_cause(
+    operations: Operations,
+    replayed: Replayed,
+    bounds: tuple[str, ...] = BOUNDS,
+    **rows: Any,
+) -> dict[tuple[str, int], int]:
     """Time of the path by cause and resource."""
     path = critical_path(operations, replayed)
     zero = np.zeros(len(path.operation), np.int64)
-    facts = {"step": zero, "bound": zero, "dispatch_ps": zero, **rows}
+    facts = {"step": zero, "bound": zero, "dispatch_ps": zero, "bounds": bounds, **rows}
     ledger = Ledger(
         transfers=transfers(),
         latency_ps=np.array([10]),
@@ -74,7 +80,7 @@ def told(operations: Operations, replayed: Replayed, **rows: Any) -> dict[tuple[
     causes = causes_of(path, Rows(**facts), operations, replayed, ledger)
     keys = zip(causes.cause.tolist(), causes.resource.tolist(), strict=True)
     found = zip(keys, causes.elapsed_ps.tolist(), strict=True)
-    return {(CAUSES[cause], resource): elapsed for (cause, resource), elapsed in found}
+    return {(causes.names[cause], resource): elapsed for (cause, resource), elapsed in found}
 
 
 SENT = [
@@ -100,9 +106,21 @@ def test_the_path_goes_through_the_send_to_its_sender() -> None:
 def test_a_transfer_is_latency_and_the_link_that_it_fills() -> None:
     operations = program(SENT)
 
-    assert told(operations, replay(operations, transfers())) == {
+    assert parts_by_cause(operations, replay(operations, transfers())) == {
         ("stream", INSIDE): 70,
         ("dispatch", INSIDE): 5,
+        ("latency", 0): 10,
+        ("network", 0): 100,
+    }
+
+
+def test_a_device_s_own_bounds_name_the_causes() -> None:
+    operations = program(SENT)
+    gpu = ("memory", "tensor", "vector", "network", "launch", "host")
+
+    assert parts_by_cause(operations, replay(operations, transfers()), gpu) == {
+        ("memory", INSIDE): 70,
+        ("launch", INSIDE): 5,
         ("latency", 0): 10,
         ("network", 0): 100,
     }
@@ -118,7 +136,7 @@ def test_what_others_add_is_contention() -> None:
         ]
     )
 
-    assert told(operations, replay(operations, transfers())) == {
+    assert parts_by_cause(operations, replay(operations, transfers())) == {
         ("latency", 0): 10,
         ("network", 0): 100,
         ("contention", 0): 100,
@@ -143,7 +161,7 @@ def test_a_program_of_nothing_has_no_path() -> None:
 
 @settings(max_examples=60, derandomize=True, database=None, deadline=None)
 @given(data=st.data())
-def test_the_path_lies_end_to_end_from_the_start_to_the_makespan(
+def test_the_path_is_contiguous_from_the_start_to_the_makespan(
     data: st.DataObject, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)

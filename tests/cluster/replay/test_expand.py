@@ -90,7 +90,7 @@ def test_a_call_of_one_plan_follows_another_on_the_same_stream(
     assert replayed.end_ps[expanded.exit].tolist() == [120, 120, 240, 240, 340, 340]
 
 
-def test_a_call_that_somebody_does_not_make_cannot_become_messages(program: Program) -> None:
+def test_a_call_without_all_ranks_cannot_become_messages(program: Program) -> None:
     for rows in ([call(0)], [call(0), call(1, passive=1)]):
         with pytest.raises(ReplayError, match="every rank of its group must make it"):
             expand(program(rows, groups=[[0, 1]]), {3: SWAP})

@@ -29,7 +29,7 @@ Program: TypeAlias = Callable[..., Operations]
 TransferModel: TypeAlias = Callable[..., Transfers]
 
 TIMES = ("start_ps", "end_ps", "begin_ps", "finish_ps", "makespan_ps", "bin_ps", "load_bytes")
-"""What is the same however the repeats are told."""
+"""Results that do not depend on the form of the repeats."""
 
 REFUSED = (DeadlockError, ReplayError, FabricError, RunTooLongError)
 
@@ -69,7 +69,7 @@ def outcome_of(engine: Callable[..., Replayed], problem: Any, operations: Operat
 
 @settings(max_examples=45, derandomize=True, database=None, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**16))
-def test_kernel_and_reference_agree_on_repeats_told_or_written_out(
+def test_kernel_and_reference_agree_on_compact_and_expanded_repeats(
     data: st.DataObject, seed: int, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)
@@ -87,7 +87,7 @@ def test_kernel_and_reference_agree_on_repeats_told_or_written_out(
 
 @settings(max_examples=25, derandomize=True, database=None, deadline=None)
 @given(data=st.data(), seed=st.integers(0, 2**16))
-def test_what_is_read_off_a_run_is_the_same_for_repeats_told_and_written_out(
+def test_a_run_reads_the_same_for_compact_and_expanded_repeats(
     data: st.DataObject, seed: int, replay_problems: st.SearchStrategy[Any]
 ) -> None:
     problem = data.draw(replay_problems)
@@ -102,7 +102,7 @@ def test_what_is_read_off_a_run_is_the_same_for_repeats_told_and_written_out(
             np.testing.assert_array_equal(getattr(mine, name), getattr(theirs, name), name)
 
 
-def test_repeats_that_pair_alike_stay_told_and_others_are_written_out(program: Program) -> None:
+def test_repeats_that_match_alike_stay_compact_and_others_are_expanded(program: Program) -> None:
     send = {"kind": Kind.SEND, "peer": 1}
     receive = {"rank": 1, "kind": Kind.RECV, "peer": 0, "passive": 1}
     alike = replace(program([send, receive]), repeats=3)
@@ -111,7 +111,7 @@ def test_repeats_that_pair_alike_stay_told_and_others_are_written_out(program: P
 
     assert even(alike) is alike
     assert (even(uneven).repeats, even(uneven).rows) == (1, 9)
-    with pytest.raises(ReplayError, match="write the repeats out"):
+    with pytest.raises(ReplayError, match="expand the repeats"):
         replay(uneven, Transfers(**NOTHING))
 
 
@@ -127,7 +127,7 @@ NOTHING: dict[str, Any] = {
 }
 
 
-def test_a_row_waits_for_the_repeat_before_but_in_the_first_for_nobody(program: Program) -> None:
+def test_a_row_waits_for_the_previous_repeat_except_in_the_first(program: Program) -> None:
     rows = [{"duration_ps": 5, "deps": [-1]}, {"stream": 1, "duration_ps": 3, "deps": [0]}]
     operations = replace(
         program(rows),

@@ -1,6 +1,6 @@
 """The compiled engine: every rule once, with times that a hand can add up.
 
-Unless told otherwise a link carries one byte a picosecond.
+By default a link carries one byte a picosecond.
 """
 
 from collections.abc import Callable
@@ -98,7 +98,7 @@ def test_communication_overlaps_the_work_that_does_not_wait_for_it(
     assert replayed.end_ps.tolist() == [10, 110, 60, 111, 110]
 
 
-def test_the_kth_call_meets_the_kth_whatever_the_streams(
+def test_the_kth_call_matches_the_kth_on_any_streams(
     program: Program, wires: TransferModel
 ) -> None:
     operations = program(
@@ -154,7 +154,7 @@ def test_a_transfer_passes_its_latency_and_then_its_bytes(
     assert ends(replayed) == [5 + 20 + 100]
 
 
-def test_latency_is_shared_with_nobody(program: Program, wires: TransferModel) -> None:
+def test_latency_is_not_shared(program: Program, wires: TransferModel) -> None:
     """The second message is still on its way when the first leaves the link."""
     transfers = wires({"size_bytes": 100}, {"size_bytes": 100, "latency_ps": 100})
 

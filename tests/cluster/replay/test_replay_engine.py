@@ -217,7 +217,7 @@ def test_a_run_past_int64_is_refused(program: Program, wires: TransferModel) -> 
         replay(program(rows), wires())
 
 
-def test_two_ranks_that_receive_before_they_send_are_told_as_a_cycle(
+def test_two_ranks_that_receive_before_they_send_are_reported_as_a_cycle(
     program: Program, wires: TransferModel
 ) -> None:
     rows = [
@@ -291,7 +291,7 @@ def test_members_that_name_different_transfers_are_refused(
 ) -> None:
     rows = [{"rank": rank, "kind": COLLECTIVE, "group": 0, "transfer": rank} for rank in (0, 1)]
 
-    with pytest.raises(ReplayError, match="operations 0 and 1 meet, but name transfers 0 and 1"):
+    with pytest.raises(ReplayError, match="operations 0 and 1 match, but name transfers 0 and 1"):
         replay(program(rows, groups=[[0, 1]]), wires({"size_bytes": 10}, {"size_bytes": 20}))
 
 
@@ -300,7 +300,7 @@ def test_a_meeting_of_passive_members_only_is_refused(
 ) -> None:
     rows = [{"rank": 0, "kind": COLLECTIVE, "group": 0, "passive": 1}]
 
-    with pytest.raises(ReplayError, match="operation 0 meets nobody who is not passive"):
+    with pytest.raises(ReplayError, match="operation 0 matches only passive members"):
         replay(program(rows, groups=[[0]]), wires())
 
 

@@ -1,4 +1,4 @@
-"""What cannot end is refused, and the reason is told."""
+"""Runs that cannot end are refused with a reason."""
 
 from collections.abc import Callable
 from typing import Any, TypeAlias
@@ -49,7 +49,7 @@ def test_crossed_sends_are_a_cycle_that_the_reference_names(
         replay_reference(program(CROSSED), wires())
 
     assert str(caught.value) == (
-        "deadlock: 4 of 4 operations wait for ever; a cycle: row 0 (send) waits for row 3 (recv) "
+        "deadlock: 4 of 4 operations wait forever; a cycle: row 0 (send) waits for row 3 (recv) "
         "waits for row 2 (send) waits for row 1 (recv) waits for row 0 (send); "
         "rank 0: row 0 (send) waits in message 0 from rank 0 to rank 1, tag 0 for rank 1, "
         "row 1 (recv) waits for row 0 (send); "
@@ -77,7 +77,7 @@ def test_a_call_that_a_rank_never_makes_is_named(program: Program, wires: Transf
         replay_reference(program(rows, [(0, 1, 2)]), wires())
 
     assert str(caught.value) == (
-        "deadlock: 3 of 6 operations wait for ever; "
+        "deadlock: 3 of 6 operations wait forever; "
         "call 1 of group 0, tag 0 is never made by rank 1; "
         "rank 0: row 3 (collective) waits in call 1 of group 0, tag 0 for rank 1; "
         "rank 2: row 4 (collective) waits in call 1 of group 0, tag 0 for rank 1, "
@@ -105,8 +105,8 @@ def test_of_many_that_wait_a_few_are_named_and_the_rest_counted(
         pytest.param([{"deps": [0]}], id="a row that depends on itself"),
         pytest.param([{"deps": [1]}, {}], id="a row that depends on the next of its stream"),
         pytest.param([send(0, 0), receive(0, 0)], id="both ends of a message on one stream"),
-        pytest.param([send(0, 1)], id="nobody receives"),
-        pytest.param([receive(0, 1, passive=1)], id="nobody sends"),
+        pytest.param([send(0, 1)], id="no receive"),
+        pytest.param([receive(0, 1, passive=1)], id="no send"),
         pytest.param([send(0, 1, tag=1), receive(1, 0, tag=2)], id="another tag"),
         pytest.param(
             [collective(0), collective(0, tag=1), collective(1, tag=1), collective(1)],
@@ -126,8 +126,8 @@ def test_operations_that_wait_for_ever_are_a_deadlock(
     "rows",
     [
         pytest.param([collective(0, transfer=0), collective(1, transfer=1)], id="two transfers"),
-        pytest.param([collective(rank, passive=1) for rank in (0, 1)], id="nobody drives"),
-        pytest.param([collective(0), collective(1), collective(2)], id="a stranger to the group"),
+        pytest.param([collective(rank, passive=1) for rank in (0, 1)], id="no driver"),
+        pytest.param([collective(0), collective(1), collective(2)], id="not a member of the group"),
         pytest.param([send(0, 1, passive=1), receive(1, 0)], id="a passive send"),
     ],
 )

@@ -1,6 +1,6 @@
 """Transfers in each other's way that can be followed with a pencil, asserted for both engines.
 
-Links carry one byte a picosecond, so a wire of 100 bytes takes 100 ps where nobody is in its way.
+Links carry one byte a picosecond, so a message of 100 bytes takes 100 ps without contention.
 """
 
 from collections.abc import Callable

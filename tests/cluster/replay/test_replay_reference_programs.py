@@ -1,6 +1,6 @@
 """Small programs that can be followed with a pencil, asserted for both engines.
 
-Links carry one byte a picosecond, so a wire of 100 bytes takes 100 ps where nobody is in its way.
+Links carry one byte a picosecond, so a message of 100 bytes takes 100 ps without contention.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ def work(rank: int, duration_ps: int, **more: Any) -> Row:
 
 
 def send(rank: int, peer: int, transfer: int = -1, **more: Any) -> Row:
-    """On the network stream, unless told otherwise."""
+    """On the network stream by default."""
     common = {"kind": Kind.SEND, "stream": 1, "peer": peer, "transfer": transfer}
     return {"rank": rank, **common, **more}
 
@@ -82,7 +82,7 @@ def test_a_collective_begins_with_its_last_rank_and_ends_for_all_at_once(
 
 
 @both_engines
-def test_calls_meet_in_the_order_of_the_rows_and_not_of_time(
+def test_calls_match_in_row_order_not_in_time_order(
     engine: Engine, program: Program, wires: TransferModel
 ) -> None:
     # Rank 0 makes its first call of tag 0 late, on stream 2; its second is there at once. Another

@@ -1,4 +1,4 @@
-"""The scenario file: what it may say, and what is said to who got it wrong."""
+"""The scenario file: its keys, and the errors of invalid files."""
 
 from pathlib import Path
 
@@ -132,13 +132,13 @@ def test_later_set_words_win(tmp_path: Path) -> None:
         ),
         (
             "model: m\nworkload: {program: {phase: decode, batch: 4, context: 9, chunk_tokens: 2}}",
-            "chunk_tokens means nothing in phase decode; it has context, steps, growing",
+            "chunk_tokens does not apply to phase decode; it has context, steps, growing",
         ),
         ("model: m\nworkload: {chakra: {foldr: x}}\n", "did you mean 'folder'?"),
         ("model: m\nworkload: {chakra: x, limit: 4}\n", "limit is for request traces"),
         (
             "model: m\nendpoint: {flop_per_s: 1.0, bytes_per_s: 1.0}\nworkload: {program: p}\n",
-            "endpoint prices bare ranks",
+            "endpoint prices ranks without a model",
         ),
         ("network: n.yml\nworkload: {trace: t}\n", "network is for operation traces"),
         ("model: m\nnetwork: n.yml\nworkload: {chakra: x}\n", "found both it and model"),

@@ -73,7 +73,7 @@ def test_pools_and_transfer_name_the_run() -> None:
         ({"pools": {"prefill": {"cards": 0}}}, "pools.prefill.cards is 0; must be at least 1"),
         ({"pools": {"prefil": {}}}, "did you mean 'prefill'?"),
         ({"pools": {"decode": {"plans": {}}}}, "did you mean 'plan'?"),
-        ({"pools": None, "transfer": {}}, "there are none: give pools"),
+        ({"pools": None, "transfer": {}}, "needs pools, and there are none"),
         ({"transfer": {"mode": "layers"}}, "did you mean 'layerwise'?"),
         ({"pools": {"decode": {"plan": {"tensor_parallel_size": 3}}}}, "pools.decode: llama"),
         (
@@ -117,7 +117,7 @@ def test_what_does_not_fit_is_refused_by_the_pools_name(
     assert getattr(caught.value, "exit_code", None) == 3
 
 
-def test_what_lies_in_sram_is_chosen_for_what_a_pool_does() -> None:
+def test_sram_placement_is_chosen_by_the_role_of_the_pool() -> None:
     resolved = resolve(load(BASE))
     assert resolved.pools is not None
 

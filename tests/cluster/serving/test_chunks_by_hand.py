@@ -90,7 +90,7 @@ def test_idle_slots_run_chunks_while_another_decodes(
 
 
 @pytest.mark.parametrize(("max_num_seqs", "first_token_ps"), [(2, 50), (4, 40)])
-def test_a_last_chunk_runs_in_a_slot_with_a_free_seat(
+def test_a_last_chunk_runs_in_a_slot_below_max_num_seqs(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,
@@ -112,7 +112,7 @@ def test_a_last_chunk_runs_in_a_slot_with_a_free_seat(
     assert served.finish_ps.tolist() == [60, first_token_ps]
 
 
-def test_nobody_passes_a_last_chunk_that_has_no_seat(
+def test_no_prompt_overtakes_a_last_chunk_at_max_num_seqs(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,

@@ -134,7 +134,7 @@ def free_blocks(state: State) -> int:
 
 
 @pytest.mark.skipif(os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled")
-def test_the_kernel_is_compiled_for_one_type_whatever_it_is_given(tables: PriceTables) -> None:
+def test_the_kernel_is_compiled_for_one_type_of_any_input(tables: PriceTables) -> None:
     arrivals = make_arrivals((0, 5, 3), (5, 2, 2))
     for column in (arrivals.arrival_ps, tables.linear_ps):
         column.flags.writeable = False  # as Arrow and Ray hand them out
@@ -148,7 +148,7 @@ def test_the_kernel_is_compiled_for_one_type_whatever_it_is_given(tables: PriceT
 
 
 class Watcher:
-    """Counts what it is told."""
+    """Counts its calls."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[int, ...]] = []

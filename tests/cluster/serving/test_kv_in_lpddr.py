@@ -51,7 +51,7 @@ def served(requested: Resolved, engine: Any = serve, **limits: Any) -> tuple[Any
     return found, np.concatenate(windows)
 
 
-def test_a_step_fetches_its_share_of_what_lies_in_lpddr() -> None:
+def test_a_step_fetches_its_share_of_the_blocks_in_lpddr() -> None:
     _, steps = served(resolved("spill"), sram_blocks=40)
     decode = steps[(steps["prefill_tokens"] == 0) & (steps["used_blocks"] > 40)]
 

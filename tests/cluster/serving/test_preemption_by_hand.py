@@ -1,4 +1,4 @@
-"""Who loses its blocks, who waits for one, and who comes back when; as steps and as intervals."""
+"""Preemption: lost blocks, waiting requests and their return; as steps and as intervals."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -136,7 +136,7 @@ def test_a_half_read_prompt_without_blocks_for_its_next_chunk_goes_itself(
     assert steps["used_blocks"].tolist() == [2, 6, 3, 4, 6]
 
 
-def test_nobody_is_admitted_before_the_oldest_has_the_block_that_it_lacks(
+def test_no_request_is_admitted_before_the_oldest_has_its_missing_block(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,
@@ -202,7 +202,7 @@ def test_a_preempted_request_returns_to_its_place_by_number(
     assert steps["waiting"].tolist() == [2, 0, 0, 0, 1, 2, 1, 0, 0]
 
 
-def test_a_step_that_preempts_admits_nobody(
+def test_a_step_that_preempts_admits_no_request(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,

@@ -117,7 +117,7 @@ def test_carried_tokens_are_in_blocks_at_once_and_lost_with_the_first_preemption
     assert steps["used_blocks"].tolist() == [8, 5, 6, 7, 5]
 
 
-def test_a_carried_request_waits_for_a_slot_with_a_free_seat(
+def test_a_carried_request_waits_for_a_slot_below_max_num_seqs(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
 ) -> None:
     # Two slots of one seat, two stages of 10, prompts of 4 of which 3 tokens are carried: the first

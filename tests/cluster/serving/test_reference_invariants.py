@@ -101,7 +101,7 @@ def test_each_answer_token_is_emitted_once_however_often_its_request_was_preempt
 
 @some
 @given(data=st.data())
-def test_nothing_is_computed_twice_unless_somebody_was_preempted(
+def test_no_token_is_computed_twice_without_preemption(
     data: st.DataObject, serving_problems: Problems, run_and_log: RunAndLog
 ) -> None:
     problem = data.draw(serving_problems)
@@ -202,7 +202,7 @@ def test_every_run_ends_however_little_there_is(
 
 @some
 @given(data=st.data())
-def test_all_blocks_and_seats_are_given_back_at_the_end(
+def test_all_blocks_and_sequences_are_released_at_the_end(
     data: st.DataObject, serving_problems: Problems
 ) -> None:
     simulation = Simulation(*data.draw(serving_problems), Ledger(None, None, None))

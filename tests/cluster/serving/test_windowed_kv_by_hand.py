@@ -47,7 +47,7 @@ def test_a_window_holds_its_tokens_the_chunk_and_one_begun_block() -> None:
         (room_for((1, 2, 1000), (3, 0, 38)), 40),
     ],
 )
-def test_windowed_layers_free_what_lies_behind_and_the_tightest_constraint_binds(
+def test_windowed_layers_free_blocks_behind_and_the_tightest_constraint_binds(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,

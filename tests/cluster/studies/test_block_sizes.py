@@ -55,7 +55,7 @@ def test_gaussian_numbers_hardly_mind_large_blocks_and_outliers_do(
         assert heavy > 2.5
 
 
-def test_every_row_is_drawn_and_told(rows: dict[tuple[int, int], BlockRow]) -> None:
+def test_every_row_is_drawn_and_printed(rows: dict[tuple[int, int], BlockRow]) -> None:
     points = drawn(list(rows.values()))
 
     assert len(points) == 5 * 6 + 5 * 4  # a line and dots of three series, then of two

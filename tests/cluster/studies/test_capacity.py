@@ -17,7 +17,7 @@ from cluster.studies.capacity import (
 )
 
 
-def asked(rate_per_s: float, **changes: Any) -> Scenario:
+def scenario_with(rate_per_s: float, **changes: Any) -> Scenario:
     """Llama-3.1-8B on pairs of cards; short prompts and answers."""
     return load(
         {
@@ -44,7 +44,7 @@ OBJECTIVE = Objective(slo=Slo(ttft_s=0.2, tpot_s=0.05))
 
 
 def test_sizes_rise_from_one_card_over_servers_to_racks() -> None:
-    sizes = clusters(asked(1))
+    sizes = clusters(scenario_with(1))
     cards = [each.racks * each.servers_per_rack * each.cards_per_server for each in sizes]
 
     assert cards[:10] == [1, 2, 3, 4, 5, 6, 7, 8, 16, 24]
@@ -53,18 +53,18 @@ def test_sizes_rise_from_one_card_over_servers_to_racks() -> None:
 
 
 def test_the_next_smaller_cluster_fails_and_the_answer_does_not() -> None:
-    found = min_cards(asked(400), OBJECTIVE)
+    found = min_cards(scenario_with(400), OBJECTIVE)
 
     assert found.answer.meets
     assert found.beyond is not None
     assert not found.beyond.meets
     assert found.beyond.cards < found.answer.cards
-    sizes = clusters(asked(400))
+    sizes = clusters(scenario_with(400))
     assert sizes[sizes.index(found.answer.cluster) - 1] == found.beyond.cluster
 
 
 def test_five_percent_more_traffic_fails_and_the_answer_does_not() -> None:
-    found = max_rate(asked(20), OBJECTIVE)
+    found = max_rate(scenario_with(20), OBJECTIVE)
 
     assert found.answer.meets
     assert found.beyond is not None
@@ -72,9 +72,9 @@ def test_five_percent_more_traffic_fails_and_the_answer_does_not() -> None:
     assert found.beyond.rate_scale == pytest.approx(1.05 * found.answer.rate_scale)
 
 
-def test_a_bound_that_nothing_meets_is_said_so() -> None:
+def test_an_unreachable_bound_is_reported() -> None:
     with pytest.raises(NoCapacityError, match="however slowly they come, they miss the SLO"):
-        max_rate(asked(20), Objective(slo=Slo(tpot_s=1e-6)))
+        max_rate(scenario_with(20), Objective(slo=Slo(tpot_s=1e-6)))
 
 
 def test_without_a_bound_there_is_no_capacity() -> None:
@@ -83,7 +83,7 @@ def test_without_a_bound_there_is_no_capacity() -> None:
 
 
 def test_verdicts_that_turn_round_are_named() -> None:
-    few, many = clusters(asked(1))[1], clusters(asked(1))[3]
+    few, many = clusters(scenario_with(1))[1], clusters(scenario_with(1))[3]
     good = Verdict(cluster=few, rate_scale=1.0, meets=True, summary={})
     bad = Verdict(cluster=many, rate_scale=1.0, meets=False, summary={})
 

@@ -115,14 +115,14 @@ def test_the_text_names_every_class_and_what_it_costs() -> None:
     assert "Waiting in LPDDR: llama-3.1-8b" in text
 
 
-def test_equal_stages_are_told_once() -> None:
+def test_equal_stages_are_printed_once() -> None:
     plan = {"tensor_parallel_size": 2, "pipeline_parallel_size": 4}
     text = explain_text(explained(plan=plan))
 
     assert "Stages 1-2, each, 8 layers" in text
 
 
-def test_kv_beyond_sram_is_told_with_what_fetching_it_takes() -> None:
+def test_kv_beyond_sram_is_printed_with_its_fetch_time() -> None:
     found = explained(memory={"pin": {"kv": "spill"}})
     stage = found["stages"][0]
 

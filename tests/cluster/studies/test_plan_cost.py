@@ -15,7 +15,7 @@ from topology.catalog import load_hardware
 HARDWARE = load_hardware("corsair")
 
 
-def test_idle_cards_and_all_that_stands_around_draw_power() -> None:
+def test_idle_cards_and_the_facility_draw_power() -> None:
     site = np.array([[1, 1], [2, 1], [1, 1]])
     around = [HARDWARE[f"server.{part}"] for part in ("nics", "pcie_switches")]
     server_w = around[0] * HARDWARE["server.nic_w"] + around[1] * HARDWARE["server.switch_w"]

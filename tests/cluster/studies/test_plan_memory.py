@@ -65,7 +65,7 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
             assert row[batch_scores.HEADROOM] == min(fitted.headroom_bytes)
 
 
-def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
+def test_weights_beyond_lpddr_are_distinguished_from_a_full_sram() -> None:
     model, hardware = load_model("deepseek-v3"), load_hardware("corsair")
     eight = get_format("mxint8")
     status, found = np.zeros(1, np.int64), np.zeros((1, batch_scores.COLUMNS))
@@ -82,7 +82,7 @@ def test_weights_that_no_lpddr_holds_are_told_from_a_full_sram() -> None:
     }  # 671 GB and one card
 
 
-def test_a_pool_too_small_for_the_longest_request_is_told_apart() -> None:
+def test_a_pool_too_small_for_the_longest_request_has_its_own_reason() -> None:
     model, hardware = load_model("llama-3.1-8b"), load_hardware("corsair")
     eight = get_format("mxint8")
     plan = Plan(tensor_parallel_size=8)

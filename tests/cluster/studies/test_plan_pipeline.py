@@ -21,7 +21,9 @@ share_of: Any = streaming_share.py_func  # type: ignore[attr-defined]  # as Pyth
 STAGES, SEATS, BUDGET = 4, 64, 256
 
 
-def asked(prompt: int, output: Mapping[str, object], rate_per_s: float, requests: int) -> Scenario:
+def scenario_with(
+    prompt: int, output: Mapping[str, object], rate_per_s: float, requests: int
+) -> Scenario:
     """Llama-3.1-8B in four stages on a server."""
     return load(
         {
@@ -42,7 +44,7 @@ def asked(prompt: int, output: Mapping[str, object], rate_per_s: float, requests
 
 
 def as_it_is() -> Choices:
-    """The plan of ``asked``, and no other."""
+    """The plan of ``scenario_with``, and no other."""
     return Choices(
         tensor_parallel_size=(2,),
         pipeline_parallel_size=(STAGES,),
@@ -61,19 +63,19 @@ def random_arrivals(chance: float) -> SimpleNamespace:
     return SimpleNamespace(facts=facts)
 
 
-def test_the_largest_of_normal_numbers_lies_where_it_is_known_to() -> None:
+def test_the_largest_of_normal_numbers_has_its_known_distribution() -> None:
     assert largest_of(1) == pytest.approx(0.0, abs=1e-6)
     assert largest_of(2) == pytest.approx(1 / math.sqrt(math.pi), rel=1e-5)
     assert largest_of(3) == pytest.approx(1.5 / math.sqrt(math.pi), rel=1e-5)
 
 
-def test_a_slot_takes_no_more_than_its_seats() -> None:
+def test_a_slot_takes_at_most_max_num_seqs() -> None:
     assert capped(10.0, 2.0, 1.0) == pytest.approx(2.0)  # they are never all taken
     assert capped(10.0, 40.0, 1.0) == pytest.approx(10.0)  # always
     assert capped(5.0, 5.0, 1.0) == pytest.approx(5.0 - 1 / math.sqrt(2 * math.pi))
 
 
-def test_who_comes_at_all_seldom_comes_with_others() -> None:
+def test_rare_requests_seldom_arrive_with_others() -> None:
     assert gathered(1e-9) == 1.0
     assert gathered(1.0) == pytest.approx(1 / (1 - math.exp(-1)))
 
@@ -110,7 +112,7 @@ def test_the_first_stage_is_one_server_with_constant_service() -> None:
 def test_on_an_idle_pipeline_a_prompt_is_scored_as_it_is_simulated(prompt: int) -> None:
     """(chunks - 1) steps of the slowest stage and one crossing; 2,000 tokens are eight chunks."""
     (found,) = plan(
-        asked(prompt, {"fixed": 8}, 1.0, 40), choices=as_it_is(), load_at=1e-4, finalists=1
+        scenario_with(prompt, {"fixed": 8}, 1.0, 40), choices=as_it_is(), load_at=1e-4, finalists=1
     ).verified
 
     assert found.errors["ttft_ms"] == pytest.approx(0, abs=0.02)
@@ -122,10 +124,10 @@ def test_a_full_pipeline_answers_as_many_as_its_capacity_says(prompt: int, outpu
     """Answers of many lengths keep requests at independent phases; too many come, and the middle
     of what is answered is counted."""
     lengths = {"uniform": {"low": 2, "high": 2 * output - 2}}
-    scored = plan(asked(prompt, lengths, 1.0, 1500), choices=as_it_is(), load_at=0.5)
+    scored = plan(scenario_with(prompt, lengths, 1.0, 1500), choices=as_it_is(), load_at=0.5)
     capacity = scored.candidates[0]["request_rate_per_s"] / 0.5
 
-    run = simulate(asked(prompt, lengths, 3 * capacity, 1500))
+    run = simulate(scenario_with(prompt, lengths, 3 * capacity, 1500))
 
     finish_s = np.sort(np.asarray(run.requests["finish_s"]))
     assert 700 / (finish_s[1100] - finish_s[400]) == pytest.approx(capacity, rel=0.12)
@@ -134,7 +136,10 @@ def test_a_full_pipeline_answers_as_many_as_its_capacity_says(prompt: int, outpu
 @pytest.mark.parametrize(("prompt", "limit"), [(200, 0.06), (1000, 0.08)])
 def test_a_loaded_pipeline_is_simulated_as_it_was_scored(prompt: int, limit: float) -> None:
     (found,) = plan(
-        asked(prompt, {"fixed": 100}, 1.0, 4000), choices=as_it_is(), load_at=0.6, finalists=1
+        scenario_with(prompt, {"fixed": 100}, 1.0, 4000),
+        choices=as_it_is(),
+        load_at=0.6,
+        finalists=1,
     ).verified
 
     for name in ("ttft_ms", "tpot_ms"):

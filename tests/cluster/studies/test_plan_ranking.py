@@ -18,7 +18,7 @@ def test_the_front_is_what_nothing_beats_on_both_sides() -> None:
 
 
 @given(POINTS)
-def test_whoever_is_not_on_the_front_is_beaten_by_one_who_is(points: list[tuple[int, int]]) -> None:
+def test_points_off_the_front_are_dominated_by_one_on_it(points: list[tuple[int, int]]) -> None:
     user = np.array([float(point[0]) for point in points])
     card = np.array([float(point[1]) for point in points])
 

@@ -20,7 +20,7 @@ from cluster.studies.plan.traffic import traffic_of
 PROMPT, OUTPUT = 512, 64
 
 
-def asked(**changes: Any) -> Scenario:
+def scenario_with(**changes: Any) -> Scenario:
     """Llama-3.1-8B on a server, equal requests."""
     return load(
         {
@@ -42,7 +42,7 @@ def asked(**changes: Any) -> Scenario:
 
 @pytest.mark.parametrize(("group", "stages"), [(8, 1), (4, 2), (1, 8)])
 def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: int) -> None:
-    scenario = asked(
+    scenario = scenario_with(
         plan={"tensor_parallel_size": group, "pipeline_parallel_size": stages},
         formats={"weights": "mxint4"},
     )
@@ -68,7 +68,7 @@ def test_a_score_does_not_depend_on_where_its_search_begins(stages: int) -> None
             kv=("mxint8",),
             max_num_seqs=seats,
         )
-        columns = plan(asked(), choices=choices).columns
+        columns = plan(scenario_with(), choices=choices).columns
         rows = np.isin(columns["max_num_seqs"], (5, 16, 64))
         found.append({name: column[rows] for name, column in columns.items()})
 
@@ -78,7 +78,7 @@ def test_a_score_does_not_depend_on_where_its_search_begins(stages: int) -> None
         assert near[name] == pytest.approx(far[name], rel=1e-6)
 
 
-def test_who_comes_while_a_slot_only_decodes_waits_for_half_a_step() -> None:
+def test_a_request_during_decode_waits_for_half_a_step() -> None:
     assert closing_ps(1e-9, 0.0, 8.0) == pytest.approx(4.0)
     # rarely anybody comes: away for one step of 6, and then for 1 / (rate x 2) steps of 2
     assert closing_ps(1e-9, 6.0, 2.0) == pytest.approx(1.0, rel=1e-6)
@@ -97,7 +97,7 @@ def test_blocks_of_decoding_rows_are_counted_row_by_row() -> None:
     assert found.decodes == (9 + 2) / 2
 
 
-def test_a_mixed_cycle_lies_between_its_two_kinds() -> None:
+def test_a_mixed_cycle_is_between_its_two_kinds() -> None:
     assert mix_ps(2.0, 6.0, 0.0) == 2.0
     assert mix_ps(2.0, 6.0, 1.0) == 6.0
     assert mix_ps(2.0, 6.0, 0.5) == pytest.approx(3.0)
@@ -127,7 +127,7 @@ def test_a_loaded_candidate_is_simulated_as_it_was_scored(
         max_num_batched_tokens=(256,),
     )
 
-    (found,) = plan(asked(), choices=choices, finalists=1).verified
+    (found,) = plan(scenario_with(), choices=choices, finalists=1).verified
 
     assert found.errors["tpot_ms"] == pytest.approx(0, abs=limit)
     assert found.errors["output_throughput"] == pytest.approx(0, abs=0.05)
@@ -149,7 +149,7 @@ def test_cards_that_a_candidate_leaves_idle_are_taken_off_the_simulated_energy()
         max_num_batched_tokens=(256,),
     )
 
-    (found,) = plan(asked(), choices=choices, finalists=1).verified
+    (found,) = plan(scenario_with(), choices=choices, finalists=1).verified
 
     summary = found.summary
     static_w = 64.3 * 4  # of the server's eight cards four have no rank

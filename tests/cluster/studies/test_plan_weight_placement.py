@@ -53,7 +53,7 @@ def test_a_batch_is_placed_as_a_run_of_it_is(
         assert row["headroom_bytes"] == min(fitted.headroom_bytes)
 
 
-def test_where_all_has_room_all_lies_in_sram() -> None:
+def test_everything_is_in_sram_if_it_fits() -> None:
     found = studied(POISSON, group=4, stages=2)
     resolved = resolve(found.scenario(found.candidates[0]))
 
@@ -72,7 +72,7 @@ def test_a_model_that_waits_in_lpddr_takes_room_from_a_plan() -> None:
     assert beside.infeasible == {"LPDDR too small": 2 * 2}  # one or two replicas, two batches
 
 
-def test_auto_takes_powers_of_two_unless_seats_are_named() -> None:
+def test_auto_takes_powers_of_two_unless_max_num_seqs_is_set() -> None:
     seats, budgets = Choices(memory_mode=("auto",)).grid("auto")
 
     assert sorted(set(seats.tolist())) == [1 << power for power in range(11)]

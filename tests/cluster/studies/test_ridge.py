@@ -72,7 +72,7 @@ def test_large_batches_approach_the_published_peaks(found: Ridge) -> None:
         assert 0.98 * CARD[pair] < tflops < CARD[pair]
 
 
-def test_the_model_gains_where_weights_are_streamed_and_little_where_they_lie_in_sram(
+def test_the_model_gains_with_streamed_weights_and_little_with_weights_in_sram(
     found: Ridge,
 ) -> None:
     rate = {(row.pair, row.mode, row.batch): row.tokens_per_s for row in found.decodes}

@@ -50,7 +50,7 @@ def test_a_slower_dispatch_is_a_longer_token_and_widest_comes_first(
     assert swings[1].low > swings[1].base
 
 
-def test_the_band_lies_within_what_the_extremes_allow(tiny: Scenario, tmp_path: Path) -> None:
+def test_the_range_is_within_the_extremes(tiny: Scenario, tmp_path: Path) -> None:
     found = sensitivity(tiny, samples=16, figures=("card.dispatch_s",), out=tmp_path / "s")
     (swing,), band = found.swings["mean_tpot_ms"], found.bands["mean_tpot_ms"]
 
@@ -60,7 +60,7 @@ def test_the_band_lies_within_what_the_extremes_allow(tiny: Scenario, tmp_path: 
     assert swing.low <= band.p5 < band.p50 < band.p95 <= swing.high
 
 
-def test_asked_again_nothing_is_computed_twice(tiny: Scenario, tmp_path: Path) -> None:
+def test_a_second_sweep_computes_no_point_again(tiny: Scenario, tmp_path: Path) -> None:
     first = sensitivity(tiny, samples=4, figures=("simd.lanes",), out=tmp_path / "s")
     again = sensitivity(tiny, samples=4, figures=("simd.lanes",), out=tmp_path / "s")
 
@@ -98,12 +98,10 @@ def test_a_study_may_be_made_of_a_scenario_of_any_name(
     assert found.sweep.name.endswith("sensitivity")
 
 
-def test_another_study_in_the_same_folder_needs_to_be_told_to_drop_the_first(
-    tiny: Scenario, tmp_path: Path
-) -> None:
+def test_another_study_in_the_same_folder_needs_drop(tiny: Scenario, tmp_path: Path) -> None:
     sensitivity(tiny, samples=3, figures=("simd.lanes",), out=tmp_path)
 
-    with pytest.raises(SweepError, match="let them go with --drop"):
+    with pytest.raises(SweepError, match="delete them with --drop"):
         sensitivity(tiny, samples=2, figures=("simd.lanes",), out=tmp_path)
     again = sensitivity(tiny, samples=2, figures=("simd.lanes",), out=tmp_path, drop=True)
     assert again.bands["mean_tpot_ms"].samples == 2
@@ -132,6 +130,6 @@ def test_the_command_tells_and_draws(
 
 def test_words_of_a_study_without_it_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sweep", "some.yaml", "--figures", "card.*"]) == 2
-    assert "belong to --sensitivity" in capsys.readouterr().err
+    assert "need --sensitivity" in capsys.readouterr().err
     assert main(["sweep", "--sensitivity", "--limit", "3"]) == 2
     assert "a study needs all its points" in capsys.readouterr().err

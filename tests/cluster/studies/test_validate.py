@@ -63,7 +63,7 @@ def test_a_fitted_figure_cannot_claim_a_tolerance() -> None:
         Beside(label="speed", fitted=True, tolerance=0.1)
 
 
-def test_every_simulated_figure_stands_beside_exactly_one_claim(
+def test_every_simulated_figure_has_exactly_one_claim(
     measured: dict[str, float],
 ) -> None:
     names = Counter(name for claim in load_published().claims for name in claim.rows)

@@ -1,1 +1,1 @@
-"""How each Hugging Face ``model_type`` spells its shape: one small module per family."""
+"""Readers of Hugging Face configs: one small module per family."""

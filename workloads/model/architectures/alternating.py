@@ -1,4 +1,4 @@
-"""Families whose layers take turns in ways of their own: gpt-oss, Llama 4."""
+"""Families with alternating kinds of layers: gpt-oss, Llama 4."""
 
 from dataclasses import replace
 

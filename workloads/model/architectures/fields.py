@@ -100,7 +100,7 @@ class Fields:
         return ModelError(f"{self.where}: {key} is {self.config.get(key)!r}; allowed: {allowed}")
 
     def finish(self) -> None:
-        """Refuse a field that nobody read and whose name says that it may change the shape.
+        """Refuse an unread field whose name may refer to the shape.
 
         Absent, empty and zero switch nothing on, and fractions are no widths: they pass.
         """

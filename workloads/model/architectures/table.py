@@ -1,4 +1,4 @@
-"""Which reader understands a config, by what its fields describe and not by its type's name."""
+"""Selects the reader of a config by its fields, not by its type's name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -74,7 +74,7 @@ def _reader(fields: Fields) -> Reader:
 
 
 def _refuse_others(fields: Fields) -> None:
-    """Refuse what is no decoder of text: encoders, and encoders with a decoder."""
+    """Refuse models other than text decoders: encoders, and encoders with a decoder."""
     if fields.config.get("is_encoder_decoder") is True:
         raise ModelError(
             f"{fields.where}: is_encoder_decoder is true: models with an encoder are not"

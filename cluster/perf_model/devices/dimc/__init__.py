@@ -19,12 +19,14 @@ from cluster.perf_model.devices.dimc.facts import (
 
 FAR_BOUND = "lpddr"
 HOST_BOUND = "dispatch"
+MEMORIES = ("sram", "lpddr")
 
 __all__ = [
     "BOUNDS",
     "COUNTS",
     "FAR_BOUND",
     "HOST_BOUND",
+    "MEMORIES",
     "PARTS",
     "PART_OF_LINK",
     "PRODUCTS",

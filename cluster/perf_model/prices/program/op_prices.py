@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.collectives import tiers_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceError, PriceInputs, check_inputs
 from cluster.perf_model.prices.program.distinct import distinct
@@ -38,13 +39,15 @@ class ProgramPrice:
     dispatch_ps: Integers
     """[n] what of it is dispatch; of communication, what the rank does before it."""
     bound: npt.NDArray[np.int8]
-    """[n] position in BOUNDS of what sets the rest; RECORDED where the duration was given."""
+    """[n] position in ``bounds`` of what sets the rest; RECORDED where the duration was given."""
     by_columns: npt.NDArray[np.bool_]
     """[n] whether it is work of no row of the model, and priced by its columns."""
     tier_bytes: Integers
     """[n, tier] bytes that the card puts on each tier."""
     varying_ps: Integers
     """[repeats, varies] durations of the rows that vary."""
+    bounds: tuple[str, ...]
+    """What can set the time of the device."""
 
     def block(self, program: Program, first: int, last: int) -> Integers:
         """Durations of repeats ``first`` to ``last - 1``, in the order of ``program.block``."""
@@ -94,6 +97,7 @@ def price_program(
         by_columns=by_columns[which] & ~recorded,
         tier_bytes=tier_bytes.reshape(-1, len(tiers_of(inputs.routes)))[which],
         varying_ps=_varying_ps(program, slots, priced),
+        bounds=module_of(inputs.hardware).BOUNDS,
     )
 
 

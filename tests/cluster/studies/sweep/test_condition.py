@@ -70,7 +70,7 @@ def test_what_is_no_comparison_of_values_is_refused_before_anything_is_computed(
         ("memory.mode < 3", "not supported between"),
     ],
 )
-def test_values_that_make_no_sense_are_told_with_file_and_line(text: str, said: str) -> None:
+def test_invalid_values_are_reported_with_file_and_line(text: str, said: str) -> None:
     with pytest.raises(SweepError, match=rf"^sweep.yaml:7: skip .*{said}"):
         read_condition(text, "sweep.yaml:7").holds(look)
 

@@ -132,7 +132,7 @@ def test_a_definition_survives_its_manifest(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_its_line(tmp_path: Path, text: str, said: str) -> None:
+def test_errors_are_reported_with_their_line(tmp_path: Path, text: str, said: str) -> None:
     file = tmp_path / "sweep.yaml"
     file.write_text(text)
 

@@ -1,4 +1,4 @@
-"""What is done about lost chunks, without a Ray: a pool that loses what it is told to."""
+"""Handling of lost chunks, without Ray: a pool that loses chosen chunks."""
 
 from collections.abc import Callable, Iterator
 from typing import Any

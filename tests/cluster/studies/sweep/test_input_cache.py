@@ -14,7 +14,7 @@ from cluster.studies.sweep.input_cache import Library
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
 
 
-def asked(workload: dict[str, Any], seats: int = 60) -> Scenario:
+def scenario_with(workload: dict[str, Any], seats: int = 60) -> Scenario:
     return load(
         {
             "model": "llama-3.1-8b",
@@ -35,7 +35,7 @@ def test_what_scenarios_share_is_opened_and_named_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(library_module, "content_text", counted)
     library = Library()
     drawn = {"synthetic": {"requests": 5, "preset": "azure-conv-2023"}}
-    scenarios = [asked(drawn, seats) for seats in (4, 8, 16)]
+    scenarios = [scenario_with(drawn, seats) for seats in (4, 8, 16)]
     found = [resolve(scenario, library.openers) for scenario in scenarios]
 
     assert named == ["Hardware", "Model", "Requests"]
@@ -48,10 +48,10 @@ def test_what_scenarios_share_is_opened_and_named_once(monkeypatch: pytest.Monke
 def test_a_trace_that_has_changed_is_read_again(tmp_path: Path) -> None:
     trace, library = tmp_path / "a.csv", Library()
     trace.write_text(f"{HEADER}0.0,10,4\n")
-    before = resolve(asked({"trace": str(trace)}), library.openers)
+    before = resolve(scenario_with({"trace": str(trace)}), library.openers)
     trace.write_text(f"{HEADER}0.0,10,5\n")
     os.utime(trace, ns=(1, 1))  # the size is the same, and clocks may be coarse
-    after = resolve(asked({"trace": str(trace)}), library.openers)
+    after = resolve(scenario_with({"trace": str(trace)}), library.openers)
 
     assert before.requests.output_tokens.tolist() == [4]
     assert after.requests.output_tokens.tolist() == [5]

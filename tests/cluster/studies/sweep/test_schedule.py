@@ -23,7 +23,7 @@ def test_the_first_chunk_is_one_point_and_later_ones_last_half_a_second() -> Non
     assert numbers(schedule.next()) == [1, 2, 3, 4, 5]
 
 
-def test_while_a_machine_is_built_others_go_first_and_who_builds_it_hands_it_over() -> None:
+def test_while_a_cluster_is_assembled_other_points_go_first_and_it_is_shared() -> None:
     schedule = Schedule(of("a", "a", "b", "b"), workers=2)
     first, second, third = schedule.next(), schedule.next(), schedule.next()
 
@@ -54,7 +54,7 @@ def test_points_of_a_lost_chunk_are_tried_one_by_one() -> None:
     st.integers(1, 4),
     st.lists(st.tuples(st.floats(0.001, 2), st.booleans()), min_size=1, max_size=20),
 )
-def test_every_point_is_given_out_once_whatever_happens(
+def test_every_point_is_issued_once_under_any_failures(
     groups: list[str], workers: int, fates: list[tuple[float, bool]]
 ) -> None:
     schedule, given_out, flying, turn = Schedule(of(*groups), workers), [], list[Chunk](), 0

@@ -131,7 +131,7 @@ def test_computed_points_are_not_lost_unasked(tmp_path: Path) -> None:
     sweep(DEFINITION, out=tmp_path)
     other = {**DEFINITION, "axes": {"workload.rate_scale": [2.0]}}
 
-    with pytest.raises(SweepError, match="holds 4 computed points that this sweep does not ask"):
+    with pytest.raises(SweepError, match="holds 4 computed points that are not in this sweep"):
         sweep(other, out=tmp_path)
     assert sweep(other, out=tmp_path, drop=True).status_counts["completed"] == 1
 
@@ -172,7 +172,7 @@ def test_input_that_is_wrong_for_all_points_is_refused_before_anything_is_writte
 ) -> None:
     axes = {"plan.tensor_paralel_size": [1, 2]}
 
-    with pytest.raises(SweepError, match=r"not one of the 2 points is right.*(?s:.)*did you mean"):
+    with pytest.raises(SweepError, match=r"none of the 2 points is valid.*(?s:.)*did you mean"):
         sweep({**DEFINITION, "axes": axes}, out=tmp_path / "never")
     assert not (tmp_path / "never").exists()
 
@@ -202,7 +202,7 @@ def test_a_point_that_takes_too_long_is_recorded_and_the_rest_goes_on(tmp_path: 
 
 
 @pytest.mark.usefixtures("slow_requests")
-def test_failed_points_are_computed_again_when_asked(tmp_path: Path) -> None:
+def test_failed_points_are_retried_on_request(tmp_path: Path) -> None:
     axes = {"workload.synthetic.requests": [10, 300]}
     sweep({**DEFINITION, "axes": axes, "timeout_s": 100}, out=tmp_path)
     content = json.loads((tmp_path / "sweep.json").read_text())
