@@ -170,7 +170,7 @@ GPU = Device(
             colour=SKY,
             advice="fused kernels, or more GPUs per tensor group, which share activations; norms "
             "are replicated",
-            figures=("engine.layer", "gpu.memory_bandwidth"),
+            figures=("gpu.vector_bandwidth", "gpu.memory_bandwidth"),
         ),
         Bound(
             name="network",
@@ -179,7 +179,13 @@ GPU = Device(
             colour=RED,
             advice="tensor groups inside one scale-up domain (NVLink), smaller ones, or larger "
             "batches, which spread a collective's latency over more tokens",
-            figures=("gpu.all_reduce", "nvswitch.", "mesh.", *_NETWORK_FIGURES),
+            figures=(
+                "gpu.all_reduce",
+                "gpu.switch_all_reduce",
+                "nvswitch.",
+                "mesh.",
+                *_NETWORK_FIGURES,
+            ),
         ),
         Bound(
             name="launch",
@@ -188,7 +194,7 @@ GPU = Device(
             colour=PINK,
             advice="larger batches, or plans with fewer kernels in a row: each kernel pays to be "
             "launched, however little it does",
-            figures=("gpu.gemm_latency",),
+            figures=("gpu.gemm_latency", "gpu.expert_latency", "gpu.eager_layer", "engine.layer"),
         ),
         Bound(
             name="host",

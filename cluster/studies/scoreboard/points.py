@@ -13,6 +13,7 @@ from cluster.studies.scoreboard.names import device_of, model_of, nearest
 from cluster.studies.scoreboard.recipe import (
     ROUNDS,
     client_of,
+    figures_of,
     formats_of,
     scheduler_of,
 )
@@ -155,6 +156,7 @@ def _scenario(row: Mapping[str, Any], device: str, model: str) -> dict[str, Any]
     return {
         "name": str(row["id"]) or "point",
         **_machine(device, model, ranks, stages, max(1, row["moe_ep_size"])),
+        "hardware_set": figures_of(str(row["backend"])),
         "formats": formats_of(row, model),
         "scheduler": scheduler_of(str(row["backend"]), str(row["backend_version"]), stages),
         "workload": {

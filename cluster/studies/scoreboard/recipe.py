@@ -57,6 +57,11 @@ def scheduler_of(engine: str, version: str, stages: int) -> dict[str, Any]:
     }
 
 
+def figures_of(engine: str) -> dict[str, float]:
+    """Figures of the hardware that are vLLM's doing, as another engine has them."""
+    return {} if engine == "vllm" else {"gpu.eager_layer_s": 0.0}
+
+
 def formats_of(row: Mapping[str, Any], model: str) -> dict[str, str]:
     """Number formats of a point; a precision that is not stated is bf16."""
     precision = str(row["precision"]) or "bf16"

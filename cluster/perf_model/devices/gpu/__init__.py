@@ -6,6 +6,7 @@ from cluster.perf_model.devices.gpu.facts import (
     COUNTS,
     FAR_BOUND,
     HOST_BOUND,
+    MEMORIES,
     PART_OF_LINK,
     PARTS,
     TAIL_BITS,

@@ -35,9 +35,11 @@ ROUND = {
 """Half a TB/s, 500 TFLOPS, 4 us."""
 
 
-def hardware(name: str = "h100", **more: float) -> Hardware:
-    """The bundled file with round figures."""
-    return load_hardware(name, ROUND | {key.replace("__", "."): each for key, each in more.items()})
+def hardware(**more: float) -> Hardware:
+    """The H100 with round figures."""
+    return load_hardware(
+        "h100", ROUND | {key.replace("__", "."): each for key, each in more.items()}
+    )
 
 
 def formats(every: str = "bf16", **more: str) -> Formats:
