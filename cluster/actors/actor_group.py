@@ -1,8 +1,8 @@
 """The group of Ray actors of one run: one placement bundle per server; Ray restarts lost actors.
 
-Calls are repeated by Ray until they have an answer, in any order and perhaps twice. So what an
-actor is called for either depends on nothing but its arguments, or carries a number by which a
-repeated or late call is known (``cluster.actors.worker``).
+Ray retries calls until they return, in any order and perhaps twice. So a call either depends on
+its arguments alone, or carries a sequence number that identifies a repeated or late call
+(``cluster.actors.worker``).
 """
 
 import os
@@ -22,60 +22,60 @@ from cluster.actors.code_version import code_version
 from cluster.actors.placement import Packing
 
 Ref: TypeAlias = Any
-"""``ray.ObjectRef``, whose stubs know nothing of what it refers to."""
+"""``ray.ObjectRef``, which has no type parameter in Ray's stubs."""
 
 Call: TypeAlias = tuple[int, Ref]
-"""An actor and the reference of its answer."""
+"""An actor and the reference of its result."""
 
 SLOW_S = 1.5
-"""A longer wait is explained by a notice."""
+"""Seconds of waiting after which a notice gives the reason."""
 
 REBUILDS = 3
-"""So often Ray restarts an actor; the next loss ends the run."""
+"""Restarts of an actor by Ray; the next loss ends the run."""
 
 PLACING_S = 120.0
-"""If no actor comes up within this, there is no node that can take one."""
+"""Timeout of scheduling: if no actor starts within it, no node has room."""
 
 AHEAD = 2
-"""Calls of ``in_order`` that are under way at one time."""
+"""Calls of ``in_order`` in flight."""
 
 BUNDLE = {"CPU": 0.001}
-"""A bundle must ask for something; the actors themselves ask for nothing."""
+"""Resources of a bundle, which must not be empty; the actors themselves request none."""
 
 
 class CardLostError(RuntimeError):
-    """The process of some card is lost again and again."""
+    """The process of a card was lost more often than Ray may restart it."""
 
     exit_code: ClassVar[int] = 1
 
 
 class ActorGroupError(RuntimeError):
-    """The Ray cluster cannot host the cards; says why."""
+    """The Ray cluster cannot host the cards; the message has the reason."""
 
     exit_code: ClassVar[int] = 3
 
 
 class ObjectsLostError(ActorGroupError):
-    """Ray has lost an argument or an answer and cannot make it again."""
+    """Ray has lost an argument or a result and cannot reconstruct it."""
 
 
 class WithoutPandas:
-    """A finder by which pandas is not installed.
+    """An import finder that hides pandas.
 
-    Arrow imports it where it finds it: 43 MB and a quarter of a second of every actor.
+    Arrow imports pandas if it is installed: 43 MB and a quarter of a second per actor.
     """
 
     @staticmethod
     def find_spec(name: str, _path: object = None, _target: object = None) -> None:
-        """Refuse pandas; of others, know nothing."""
+        """Raise for pandas; None for all other modules."""
         if name == "pandas":
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 
 class CardActor:
-    """The shell around what is kept for some cards.
+    """The Ray actor of some cards; wraps their state.
 
-    Answers come with the process that they come from: another one than before has been restarted.
+    Results carry the process that they come from: a new process means a restart.
     """
 
     def __init__(self, make: Callable[[Sequence[Any]], Any], cards: Sequence[Any]) -> None:
@@ -88,12 +88,12 @@ class CardActor:
         return self._process, function(*args)
 
     def do(self, method: str, *args: object) -> tuple[object, Any]:
-        """Call a method of what is kept."""
+        """Call a method of the state."""
         return self._process, getattr(self._state, method)(*args)
 
     @ray.method(num_returns=2)
     def window(self, *args: object) -> tuple[tuple[object, Any], Any]:
-        """Run a part on; the log, which others want, is an answer of its own."""
+        """Advance a part; the log is an object of its own, since other actors read it."""
         progress, log = self._state.window(*args)
         return (self._process, progress), log
 
@@ -110,17 +110,17 @@ class ActorGroup:
         *,
         at_once: int,
     ) -> None:
-        """Reserve room; ``make`` makes of its cards what an actor keeps from call to call.
+        """Reserve bundles; ``make`` creates the state of an actor from its cards.
 
-        Of the cards, only ``name`` is read here.
+        Only ``name`` of the cards is read here.
         """
         self.packing = packing
         self.cards = [tuple(cards[card] for card in hosted) for hosted in packing.actors]
         """By actor."""
         self.at_once = at_once
-        """Parts of a run that are worth running at the same time."""
+        """Parts of a run that may run in parallel."""
         self.losses = 0
-        """Restarts of actors so far that have shown in an answer."""
+        """Restarts of actors that results have shown so far."""
         self.nodes: list[str] = []
         """Where each actor was started."""
         self._make = make
@@ -133,7 +133,7 @@ class ActorGroup:
         return len(self.cards)
 
     def create_actors(self) -> int:
-        """Start all actors; return on how many nodes, when every one has answered."""
+        """Start all actors, wait for them, and return their number of nodes."""
         if not self._group.wait(PLACING_S):
             raise ActorGroupError(
                 f"the Ray cluster has no room for {self._group.bundle_count} servers of cards: no "
@@ -142,7 +142,7 @@ class ActorGroup:
         self._actors = [self._start(actor) for actor in range(len(self))]
         refs = [actor.call.remote(_where) for actor in self._actors]
         late = refs
-        while late:  # many actors may take minutes, but one after the other comes up
+        while late:  # many actors may take minutes, but they start one by one
             come, late = ray.wait(late, num_returns=1, timeout=PLACING_S)
             if not come:
                 raise ActorGroupError(
@@ -169,7 +169,7 @@ class ActorGroup:
         )
 
     def release(self) -> None:
-        """Let the actors and their bundles go."""
+        """Stop the actors and remove their bundles."""
         for actor in self._actors:
             with suppress(Exception):
                 ray.kill(actor, no_restart=True)
@@ -177,24 +177,24 @@ class ActorGroup:
             remove_placement_group(self._group)
 
     def actor_of(self, card: int) -> int:
-        """The actor that hosts a card (its index in the map)."""
+        """The actor that hosts a card (its index in the topology)."""
         return self.packing.actor_of[card]
 
     def call(self, actor: int, function: Callable[..., Any], *args: object) -> Call:
-        """Have an actor call a function, which depends on nothing but its arguments."""
+        """Call a pure function on an actor."""
         return actor, self._actors[actor].call.remote(function, *args)
 
     def do(self, actor: int, method: str, *args: object) -> Call:
-        """Have an actor call a method of what it keeps."""
+        """Call a method of an actor's state."""
         return actor, self._actors[actor].do.remote(method, *args)
 
     def window(self, actor: int, *args: object) -> tuple[Call, Ref]:
-        """Have an actor run a part on; its answer, and the reference of the log."""
+        """Advance a part on an actor; the call, and the reference of the log."""
         progress, log = self._actors[actor].window.remote(*args)
         return (actor, progress), log
 
     def first(self, refs: Collection[Ref]) -> Ref:
-        """Wait for the first of these answers, as long as the nodes have room for the actors."""
+        """Wait for the first of these results, as long as the nodes have room for the actors."""
         while True:
             come, _ = ray.wait(list(refs), num_returns=1, timeout=PLACING_S)
             if come:
@@ -203,16 +203,16 @@ class ActorGroup:
                 raise ActorGroupError(f"a lost actor has found no node within {PLACING_S:.0f} s")
 
     def fetch(self, actor: int, ref: Ref) -> Any:
-        """Wait for an answer.
+        """Wait for a result.
 
         Raises
         ------
         CardLostError
             The actor has been lost too often.
         ActorGroupError
-            It cannot be made (is corsair-sim installed there?) or has no room; or objects are lost.
+            It cannot be created (is corsair-sim installed there?), has no room, or objects are lost.
         Exception
-            What the work itself has raised.
+            Raised by the work itself.
         """
         self.first([ref])
         try:
@@ -229,7 +229,7 @@ class ActorGroup:
         return answer
 
     def lead(self, function: Callable[..., Any], *args: object) -> None:
-        """Have one actor of each node do something before the others; it may be slow."""
+        """Run a function, perhaps a slow one, on one actor of each node before the others."""
         calls = [
             self.call(self.nodes.index(node), function, *args) for node in dict.fromkeys(self.nodes)
         ]
@@ -246,7 +246,7 @@ class ActorGroup:
         jobs: Sequence[Any],
         cards: Sequence[int],
     ) -> list[Any]:
-        """Have each job priced by the actor of the card beside it, which has such work, once."""
+        """Price each job on the actor of its card; ``cards`` has one card for each job."""
         shared = ray.put(inputs)
         numbers: dict[int, list[int]] = defaultdict(list)
         for number, card in enumerate(cards):
@@ -261,7 +261,7 @@ class ActorGroup:
         return [done[number] for number in range(len(jobs))]
 
     def in_order(self, calls: Iterable[Call]) -> Iterator[Any]:
-        """Answers one after the other; calls are drawn, and so begun, only AHEAD of them."""
+        """Results in order; at most AHEAD calls are submitted ahead of them."""
         drawn = iter(calls)
         coming = deque(islice(drawn, AHEAD))
         while coming:
@@ -269,19 +269,21 @@ class ActorGroup:
             coming.extend(islice(drawn, 1))
 
     def _note(self, actor: int, process: object) -> None:
-        """Say that an actor was lost if its answer comes from a new process."""
+        """Report a lost actor if its result comes from a new process."""
         known = self._processes[actor]
         if known and process not in known:
             self.losses += 1
-            self._notice(f"ray: card {self._names(actor)} was lost; its work is done again")
+            self._notice(f"ray: card {self._names(actor)} was lost; its work is repeated")
         known.add(process)
 
     def _ended(self, actor: int, error: RayActorError) -> Exception:
         if "creation task" in str(error):
-            return ActorGroupError(f"a card's actor cannot be made on its node: {_line(error, -1)}")
+            return ActorGroupError(
+                f"a card's actor cannot be created on its node: {_line(error, -1)}"
+            )
         return CardLostError(
-            f"the process of card {self._names(actor)} was lost {REBUILDS + 1} times: look for the "
-            "reason in Ray's logs on its node (out of memory?)"
+            f"the process of card {self._names(actor)} was lost {REBUILDS + 1} times: see Ray's "
+            "logs on its node (out of memory?)"
         )
 
     def _names(self, actor: int) -> str:
@@ -290,7 +292,7 @@ class ActorGroup:
 
 
 def _where() -> tuple[str, str]:
-    """The node that this process runs on and its version of the code."""
+    """This process's node and version of the code."""
     return str(ray.get_runtime_context().get_node_id()), code_version()
 
 

@@ -13,10 +13,10 @@ LIBRARIES = ("numba", "numpy", "pyarrow")
 
 @functools.cache
 def code_version() -> str:
-    """Sixteen letters that change with our sources, with Python and with the libraries we use.
+    """Sixteen hex digits that change with our sources, Python and the libraries in use.
 
-    Nothing is imported for it: an actor may have no need of a library. It is read once: the files
-    of a process may change beneath it.
+    It imports nothing, since an actor may not need a library, and is computed once, since the
+    files of a running process may change.
     """
     digest = hashlib.sha256(sys.version.encode())
     for library in LIBRARIES:

@@ -1,7 +1,7 @@
 """The engines of ``serve --engine ray`` and ``replay --engine ray``: the same runs as in one
 process, on the cards' actors.
 
-Nothing here imports Ray before it is connected to (see ``session``).
+Ray is imported only once it is connected (see ``session``).
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,9 +15,9 @@ from cluster.perf_model.card import Card, cards_of
 from cluster.perf_model.prices import PriceInputs, price_stages
 from cluster.perf_model.prices.program import RowJob, RowPrice, price_rows
 from cluster.replay.interface import Observer as ReplayObserver
-from cluster.replay.op_tables import Seat, encoded_ops
+from cluster.replay.op_tables import NamedCard, encoded_ops
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
-from cluster.replay.tables import by_card, card_ops, seats_of, seats_on
+from cluster.replay.tables import by_card, card_ops, cards_of_ranks, named_cards
 from cluster.scenario.resolve import Resolved, ResolvedReplay
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
@@ -30,23 +30,23 @@ if TYPE_CHECKING:
 
 
 class RayEngine:
-    """Prices, runs and accounts on actors; each method gives what its local counterpart gives."""
+    """Prices, runs and accounts on actors; each method returns what its local counterpart returns."""
 
     _actor_group: "ActorGroup"
-    """Of the machine that has been assembled."""
+    """Of the assembled machine."""
 
     def __init__(self, actor_session: ActorSession) -> None:
         self._actor_session = actor_session
 
     def beside(self) -> "RayEngine":
-        """Another one on the same Ray, for the other pool."""
+        """A second engine on the same Ray, for the other pool."""
         return RayEngine(self._actor_session)
 
     def assemble(self, resolved: Resolved, mapped: MapOf | None = None) -> Machine:
-        """Lay the machine out, create an actor for every card that has a rank, and price it."""
+        """Assemble the machine, create an actor for every card that has a rank, and price it."""
         from cluster.actors.worker import WorkerState
 
-        layout = lay_out(resolved, mapped)  # before anything is started: it may not fit
+        layout = lay_out(resolved, mapped)  # before actors start: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
         self._actor_group = self._actor_session.create_actors(cards, servers, WorkerState)
@@ -66,7 +66,7 @@ class RayEngine:
         observer: Observer | None = None,
         on_steps: OnSteps | None = None,
     ) -> Outcome:
-        """Serve the requests; every card accounts for its own time."""
+        """Serve the requests; the actor of every card accumulates its time."""
         from cluster.actors.executor import Executor
 
         return Executor(
@@ -94,7 +94,7 @@ class RayEngine:
             while current != actor_group.actor_of(card.index):  # actors are in the order of cards
                 current, columns = next(answers)
             place = (card.replica, card.stage)
-            if place not in columns:  # its actor was lost, but what it has booked is here
+            if place not in columns:  # its actor was lost, but the driver has its sums
                 columns[place] = rank_columns(outcome.bins, place, pool, bounds)
             own: Columns = columns[place]
             return own
@@ -106,19 +106,19 @@ class RayReplayEngine:
     """Prices and encodes on actors; each method gives what its local counterpart gives."""
 
     _actor_group: "ActorGroup"
-    """Of the machine that has been assembled."""
+    """Of the assembled machine."""
 
     def __init__(self, actor_session: ActorSession) -> None:
         self._actor_session = actor_session
 
     def assemble(self, resolved: ResolvedReplay) -> ReplayMachine:
-        """Lay the machine out, create an actor for every card that has a rank, and price it.
+        """Assemble the machine, create an actor for every card that has a rank, and price it.
 
-        What cannot be laid out is refused before anything is started.
+        A machine that does not fit is refused before any actor starts.
         """
         machine = assemble_replay(resolved, self._price)
-        if resolved.planned is None:  # its operations bring their times or sizes along
-            self._create_actors(seats_of(machine))
+        if resolved.planned is None:  # else its operations have their times or sizes
+            self._create_actors(cards_of_ranks(machine))
         return machine
 
     def execute(
@@ -128,30 +128,30 @@ class RayReplayEngine:
         *,
         observer: ReplayObserver | None = None,
     ) -> ReplayOutcome:
-        """Run the program here: all ranks share one network, so that it is one part."""
+        """Run the program in the driver: all ranks share one network, so it is one part."""
         return run_replay(resolved, machine, observer=observer)
 
     def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Encoded]:
         """One part per card that has a rank, in card order, from the card's own actor."""
-        actor_group, seats = self._actor_group, seats_of(machine)
+        actor_group, cards = self._actor_group, cards_of_ranks(machine)
         return actor_group.in_order(
             actor_group.call(
-                actor_group.actor_of(seats[rank].index),
+                actor_group.actor_of(cards[rank].index),
                 encoded_ops,
-                seats[rank],
+                cards[rank],
                 card_ops(machine, outcome, rank),
             )
-            for rank in by_card(seats)
+            for rank in by_card(cards)
         )
 
     def _price(self, inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
-        self._create_actors(seats_on(inputs.routes, inputs.cards.ravel()))
+        self._create_actors(named_cards(inputs.routes, inputs.cards.ravel()))
         self._actor_group.lead(
             layer_products, np.zeros(1, ATTENTION), np.zeros((0, WIDTH), np.int64)
         )
         return self._actor_group.price(price_rows, inputs, jobs, [job.card(inputs) for job in jobs])
 
-    def _create_actors(self, seats: Sequence[Seat]) -> None:
-        cards = {seat.index: seat for seat in sorted(seats, key=lambda seat: seat.index)}
-        servers = {index: seat.server for index, seat in cards.items()}
+    def _create_actors(self, named: Sequence[NamedCard]) -> None:
+        cards = {card.index: card for card in sorted(named, key=lambda card: card.index)}
+        servers = {index: card.server for index, card in cards.items()}
         self._actor_group = self._actor_session.create_actors(cards, servers)

@@ -1,7 +1,7 @@
-"""Runs the parts of one run on the actor group and has the step log booked by the cards' actors.
+"""Runs the parts of one run on the actor group; the cards' actors accumulate the step log.
 
-Engines are deterministic: where an actor has lost its accounts, the parts that it has cards of are
-run once more for it alone, and the others keep what they have.
+Engines are deterministic: if an actor has lost its accounts, the parts of its cards are run again
+for it alone, and other actors are not affected.
 """
 
 from collections import defaultdict, deque
@@ -24,17 +24,17 @@ from cluster.serving.run import Machine, Outcome, outcome_of
 from results.window import last_ps
 
 BATCH_ROWS = 1 << 16
-"""Rows of the log that travel together, 8 MB: a call of an actor costs about a millisecond."""
+"""Rows of a window of the log, 8 MB: a call of an actor costs about a millisecond."""
 
 IN_FLIGHT = 2
-"""Windows of a part that are on their way at one time; a third one waits."""
+"""Windows of a part in flight; a third one waits."""
 
-FRUITLESS = 3
-"""So often in a row accounts may be incomplete though no actor was lost."""
+MAX_INCOMPLETE_ROUNDS = 3
+"""Most rounds in a row with incomplete accounts although no actor was lost."""
 
 
 class PartLog:
-    """The log of one part on its way from the actor that runs it to those that book it."""
+    """The log of one part, from the actor that runs it to those that accumulate it."""
 
     def __init__(
         self,
@@ -42,58 +42,58 @@ class PartLog:
         number: int,
         *,
         runner: int,
-        bookers: set[int],
+        accountants: set[int],
         inputs: tuple[object, ...],
     ) -> None:
         self.number = number
         self.windows = 0
-        """Booked, or on their way there."""
+        """Accumulated or in flight."""
         self._actor_group = actor_group
         self._runner = runner
-        self._bookers = bookers
+        self._accountants = accountants
         self._inputs = inputs
-        self._coming: tuple[Call, Ref]
-        self._flying: deque[list[Call]] = deque()
+        self._next: tuple[Call, Ref]
+        self._in_flight: deque[list[Call]] = deque()
 
     def open(self, *inputs: object) -> None:
         """Begin new accounts."""
         self._send("open", *inputs)
 
     def begin(self) -> Ref:
-        """Have the next window made; what comes when it is there."""
-        self._coming = self._actor_group.window(
+        """Request the next window; the reference that is ready with it."""
+        self._next = self._actor_group.window(
             self._runner, self.number, self.windows, BATCH_ROWS, *self._inputs
         )
-        return self._coming[0][1]
+        return self._next[0][1]
 
     def take(self) -> tuple[Progress, Ref]:
-        """Have the window booked that has come; wait where too many are on their way."""
-        call, window = self._coming
+        """Send the ready window to its accounts; wait if too many are in flight."""
+        call, window = self._next
         progress: Progress = self._actor_group.fetch(*call)
-        if len(self._flying) == IN_FLIGHT:
-            self._land()
+        if len(self._in_flight) == IN_FLIGHT:
+            self._await_oldest()
         self._send("account", self.windows, window)
         self.windows += 1
         return progress, window
 
     def settle(self) -> None:
         """Wait for the last window."""
-        while self._flying:
-            self._land()
+        while self._in_flight:
+            self._await_oldest()
 
     def _send(self, method: str, *args: object) -> None:
-        self._flying.append(
-            [self._actor_group.do(actor, method, self.number, *args) for actor in self._bookers]
+        self._in_flight.append(
+            [self._actor_group.do(actor, method, self.number, *args) for actor in self._accountants]
         )
 
-    def _land(self) -> None:
-        for call in self._flying.popleft():
-            with suppress(ObjectsLostError):  # the account is then not closed
+    def _await_oldest(self) -> None:
+        for call in self._in_flight.popleft():
+            with suppress(ObjectsLostError):  # the account then stays open
                 self._actor_group.fetch(*call)
 
 
 class Executor:
-    """The state of one run; ``outcome`` takes it to its end."""
+    """The state of one run; ``outcome`` completes it."""
 
     def __init__(
         self,
@@ -117,31 +117,31 @@ class Executor:
         self._begin_ps = begin_ps
         self._observer = observer
         self._on_steps = on_steps
-        # The step log has one order over all replicas: kept whole, it comes from one engine.
+        # The step log has one order over all replicas: it is complete only from one engine.
         whole = on_steps is not None
         self._parts = independent_parts(arrivals, limits, prices.replicas, whole=whole)
         self._shared = ray.put(prices), ray.put(arrivals), ray.put(machine.joules)
         self._served: dict[int, tuple[Served, Tally, Floats]] = {}
         self._windows: dict[int, int] = {}
         """Of each part's log."""
-        self._books: dict[Place, Bins] = {}
+        self._stage_bins: dict[Place, Bins] = {}
 
     def outcome(self) -> Outcome:
-        """Run, and run again what is lost, until every card's accounts are closed."""
-        group, fruitless = self._actor_group, 0
+        """Run, and repeat what is lost, until every card's accounts are closed."""
+        group, incomplete_rounds = self._actor_group, 0
         group.lead(warm, *self._shared, self._machine.limits)
         waiting = set(range(len(group)))
         while waiting:
             losses = group.losses
             self._run_for(waiting)
             waiting -= self._close(waiting)
-            fruitless = 0 if group.losses > losses else fruitless + 1
-            if waiting and fruitless > FRUITLESS:
-                raise ActorGroupError("Ray loses objects again and again: look into its logs")
+            incomplete_rounds = 0 if group.losses > losses else incomplete_rounds + 1
+            if waiting and incomplete_rounds > MAX_INCOMPLETE_ROUNDS:
+                raise ActorGroupError("Ray loses objects repeatedly: see its logs")
         return self._joined()
 
     def _parts_of(self, actor: int) -> set[int]:
-        """The parts that an actor has cards of."""
+        """The parts of an actor's cards."""
         replicas = {card.replica for card in self._actor_group.cards[actor]}
         return {
             number
@@ -150,7 +150,7 @@ class Executor:
         }
 
     def _run_for(self, actors: set[int]) -> None:
-        """Run the parts that these actors have to book, as many at once as there are CPUs."""
+        """Run the parts of these actors' cards, as many at once as there are CPUs."""
         logs = self._logs(actors)
         progress: dict[int, Progress] = {}
         waiting, running = deque(logs), dict[Ref, PartLog]()
@@ -173,23 +173,23 @@ class Executor:
             self._windows[log.number] = log.windows
         if self._observer is not None:
             self._observer.finished()
-        self._observer = self._on_steps = None  # an observer sees the run once
+        self._observer = self._on_steps = None  # the observer sees the run once
 
     def _logs(self, actors: set[int]) -> list[PartLog]:
-        """Open new accounts of the parts that these actors have to book."""
-        bookers: dict[int, set[int]] = defaultdict(set)
+        """Open new accounts of the parts of these actors' cards."""
+        accountants: dict[int, set[int]] = defaultdict(set)
         for actor in actors:
             for number in self._parts_of(actor):
-                bookers[number].add(actor)
+                accountants[number].add(actor)
         logs = []
-        for number in sorted(bookers):
+        for number in sorted(accountants):
             part = self._parts[number]
             first = int(self._machine.cards[part.replicas[0], 0, 0])
             log = PartLog(
                 self._actor_group,
                 number,
                 runner=self._actor_group.actor_of(first),
-                bookers=bookers[number],
+                accountants=accountants[number],
                 inputs=(ray.put(part), *self._shared, self._machine.limits, self._begin_ps),
             )
             log.open(part.replicas, self._shared[0], self._max_bins, self._begin_ps)
@@ -197,10 +197,10 @@ class Executor:
         return logs
 
     def _watch(self, progress: Mapping[int, Progress], window: Ref) -> None:
-        """Show the parts as one run."""
+        """Report the parts as one run."""
         if self._on_steps is not None:
             log: Any = ray.get(window)
-            self._on_steps(log.copy())  # what lies in the object store is read-only
+            self._on_steps(log.copy())  # objects in the object store are read-only
         if self._observer is not None:
             far = progress.values()
             self._observer.advanced(
@@ -210,14 +210,14 @@ class Executor:
             )
 
     def _close(self, actors: set[int]) -> set[int]:
-        """Close the accounts of these actors and collect them; those that had all of them."""
+        """Close and collect the accounts of these actors; return the actors with complete ones."""
         group = self._actor_group
         end_ps = max(
             last_ps(served.arrival_ps, served.finish_ps) for served, _, _ in self._served.values()
         )
         calls, places = [], dict[int, list[Place]]()
         for actor in actors:
-            # The cards of a stage do the same: its first one answers.
+            # The cards of a stage have equal accounts: its first one is read.
             firsts = {
                 (card.replica, card.stage) for card in group.cards[actor] if not card.position
             }
@@ -226,10 +226,10 @@ class Executor:
             calls.append(group.do(actor, "close", end_ps, windows, places[actor]))
         closed = set()
         for call in calls:
-            books = group.fetch(*call)
-            if books is not None:
+            closed_bins = group.fetch(*call)
+            if closed_bins is not None:
                 closed.add(call[0])
-                self._books |= zip(places[call[0]], books, strict=True)
+                self._stage_bins |= zip(places[call[0]], closed_bins, strict=True)
         return closed
 
     def _joined(self) -> Outcome:
@@ -240,4 +240,4 @@ class Executor:
             served.append(own)
             whole.join(tally)
         run = joined(self._parts, served, self._arrivals)
-        return outcome_of(run, joined_bins(self._books), whole, request_j)
+        return outcome_of(run, joined_bins(self._stage_bins), whole, request_j)

@@ -12,7 +12,7 @@ from cluster.serving.interface import NEVER, Arrivals, Limits, Served, chosen
 from corsair_common.names import Status
 
 SEPARABLE = ("round_robin", "random")
-"""Routers that look at no replica's state."""
+"""Routers that do not depend on the state of replicas."""
 
 PER_REQUEST = tuple(
     field.name for field in fields(Served) if field.name not in ("itl_count", "end_ps")
@@ -22,10 +22,10 @@ PER_REQUEST = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Part:
-    """Some replicas and the requests that go to them."""
+    """Some replicas and the requests routed to them."""
 
     replicas: Integers
-    """Their numbers in the whole run."""
+    """Their positions in the whole run."""
     requests: Integers
     """Rows of the whole run's arrivals, in order."""
 
@@ -33,13 +33,12 @@ class Part:
 def independent_parts(
     arrivals: Arrivals, limits: Limits, replicas: int, *, whole: bool = False
 ) -> tuple[Part, ...]:
-    """Cut the run into parts that can be run apart with the same result.
+    """Cut the run into parts that can run independently with the same result.
 
-    A router that looks at no replica's state sends each request where it would go in any case, if
-    arrivals are given beforehand (open loop): then each replica is a part. Serving prices know of
-    no traffic but a stage's own, so replicas do not meet on links either. Else all is one part.
-    Requests that are refused touch nothing and go with the first part. ``whole`` asks for one part
-    in any case.
+    Each replica is a part if the router does not depend on the state of replicas and arrivals are
+    known beforehand (open loop). Serving prices ignore other stages' traffic, so replicas share no
+    links either. Else, or if ``whole`` is true, the run is one part. Refused requests have no
+    effect and belong to the first part.
     """
     count = len(arrivals.arrival_ps)
     separable = limits.concurrency == 0 and limits.router in SEPARABLE
@@ -53,7 +52,7 @@ def independent_parts(
 
 
 def routed(arrivals: Arrivals, limits: Limits, replicas: int) -> Integers:
-    """[n] the replica of each request; 0 for those that will be refused."""
+    """[n] the replica of each request; 0 for refused ones."""
     accepted = refused(arrivals, limits) == Status.COMPLETED
     if limits.router == "random":
         choice = arrivals.router_choice
@@ -65,7 +64,7 @@ def routed(arrivals: Arrivals, limits: Limits, replicas: int) -> Integers:
 def problem_of(
     part: Part, arrivals: Arrivals, prices: PriceTables, limits: Limits
 ) -> tuple[Arrivals, PriceTables, Limits]:
-    """Return what an engine needs to run a part alone: all of a run, or one of its replicas."""
+    """Return the engine inputs of one part: a whole run, or one of its replicas."""
     own, own_prices = chosen(arrivals, part.requests), prices_of(prices, part.replicas)
     if len(part.replicas) == prices.replicas:
         return own, own_prices, limits
@@ -74,10 +73,10 @@ def problem_of(
 
 
 def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
-    """The prices of these replicas alone: only their classes, in arrays of their own.
+    """The prices of these replicas alone: only their classes, in new arrays.
 
-    Arrays that come through Ray's object store are read-only, for which compiled code would be
-    compiled a second time; these are not.
+    Arrays from Ray's object store are read-only, which would compile the kernel a second time;
+    these are writable.
     """
     classes, numbers = np.unique(prices.stage_class[replicas], return_inverse=True)
     own = ("stage_class", "return_ps", "kinds")
@@ -96,7 +95,7 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
 
 
 def joined(parts: Sequence[Part], served: Sequence[Served], arrivals: Arrivals) -> Served:
-    """Lay the columns of the parts side by side again, as if the run had been whole."""
+    """Merge the columns of the parts into those of the whole run."""
     count = len(arrivals.arrival_ps)
     columns = {name: np.zeros(count, np.int64) for name in PER_REQUEST}
     for part, own in zip(parts, served, strict=True):

@@ -8,15 +8,15 @@ from typing import ClassVar
 from cluster.scenario.engine_names import CardsPerActor
 
 FEW_ACTORS = 8
-"""So many actors start in seconds on any machine."""
+"""This many actors start in seconds on any machine."""
 
 ACTORS_PER_CPU = 4
-"""More than this, and starting processes takes longer than what they do (measured: 64 actors on
-two CPUs take half a minute)."""
+"""Most actors per CPU: with more, starting them takes longer than their work (measured: 64 actors
+on two CPUs start in half a minute)."""
 
 
 class PackingError(ValueError):
-    """A number of cards per actor that makes no sense."""
+    """An invalid number of cards per actor."""
 
     exit_code: ClassVar[int] = 2
 
@@ -27,15 +27,15 @@ class Packing:
 
     cards_per_actor: int
     actors: tuple[tuple[int, ...], ...]
-    """The cards of each actor; actor after actor they stand in the order of the map."""
+    """The cards of each actor, in the order of the topology over all actors."""
     bundles: tuple[int, ...]
-    """[actor] the bundle that it belongs to: that of the server of its first card."""
+    """[actor] its bundle: that of the server of its first card."""
     actor_of: dict[int, int]
-    """By card (its index in the map)."""
+    """By card (its index in the topology)."""
 
 
 def auto_cards_per_actor(cards: int, cpus: float) -> int:
-    """1 while the actors are not too many for ``cpus``, else the smallest power of 2 that is.
+    """1 if ``cpus`` can run that many actors, else the smallest sufficient power of 2.
 
     >>> auto_cards_per_actor(8, cpus=2), auto_cards_per_actor(64, cpus=2)
     (1, 8)
@@ -48,7 +48,7 @@ def auto_cards_per_actor(cards: int, cpus: float) -> int:
 
 
 def pack(servers: Mapping[int, int], cards_per_actor: CardsPerActor, *, cpus: float) -> Packing:
-    """Give consecutive cards to one actor; ``servers`` says of each card where it stands.
+    """Assign consecutive cards to one actor; ``servers`` has the server of each card.
 
     An actor that is smaller than a server stays inside it.
 
@@ -80,12 +80,12 @@ def pack(servers: Mapping[int, int], cards_per_actor: CardsPerActor, *, cpus: fl
 
 
 def check_cards_per_actor(cards_per_actor: CardsPerActor) -> None:
-    """Refuse what is neither ``auto`` nor at least 1.
+    """Refuse values that are neither ``auto`` nor at least 1.
 
     Raises
     ------
     PackingError
-        Names it.
+        The value is named.
     """
     if cards_per_actor != "auto" and not cards_per_actor >= 1:
         raise PackingError(f"cards_per_actor is auto or at least 1, got {cards_per_actor!r}")

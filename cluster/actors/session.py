@@ -18,16 +18,15 @@ if TYPE_CHECKING:
     from cluster.actors.actor_group import ActorGroup
 
 REACHABLE_S = 5.0
-"""A Ray whose port does not answer within this is not there: Ray itself would try for minutes, and
-then end the process."""
+"""Timeout of connecting to the port of a Ray: Ray itself would retry for minutes and then exit."""
 
 STORE_BYTES = 256 * 2**20
 STORE_BYTES_PER_CPU = 32 * 2**20
-"""Object store of a private Ray: three windows of the log of each part that runs, never more."""
+"""Object store of a private Ray: at most three windows of the log of each running part."""
 
 _QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else a warning about accelerators per actor
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # a lost answer that nobody needs any more
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # a lost result that is no longer needed
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # else Ray writes about lost workers to our stdout
 }
 _PRIVATE = {
@@ -41,14 +40,14 @@ _PRIVATE = {
 
 
 class RayStartError(RuntimeError):
-    """Ray cannot be started or joined; says why."""
+    """Ray cannot be started or joined; the message has the reason."""
 
     exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """A Ray that this process is connected to."""
+    """The Ray of this process."""
 
     cpus: float
     """Of the whole cluster."""
@@ -57,15 +56,15 @@ class Session:
 
 @contextmanager
 def connected(address: str | None = None) -> Iterator[Session]:
-    """Join the Ray at ``address`` (``auto``: one that runs on this machine), else start our own.
+    """Join the Ray at ``address`` (``auto``: one on this machine), else start a private one.
 
-    A Ray that this process already uses is used as it is. Our own listens on 127.0.0.1 and is gone
-    with all its processes when the block ends; another one goes on running.
+    A Ray that this process already uses is reused. A private Ray listens on 127.0.0.1 and stops
+    when the block ends; a joined one keeps running.
 
     Raises
     ------
     RayStartError
-        There is no such Ray, or ours does not start.
+        There is no such Ray, or the private one does not start.
     """
     with _environment(_QUIET) if address else private_environment():
         import ray
@@ -87,7 +86,7 @@ def _session(ray: Any, *, private: bool) -> Session:
 
 
 def _initialise(ray: Any, address: str | None) -> None:
-    """Connect, whatever Ray raises made one clear line."""
+    """Connect; turn any error of Ray into one clear line."""
     own = {
         "address": "local",  # even where RAY_ADDRESS names another, or another runs here
         "include_dashboard": False,
@@ -107,7 +106,7 @@ def _initialise(ray: Any, address: str | None) -> None:
 
 
 def _check_reachable(address: str | None) -> None:
-    """Open and close a connection to ``host:port``; other forms are for Ray to judge."""
+    """Open and close a connection to ``host:port``; Ray checks other forms."""
     host, colon, port = (address or "").rpartition(":")
     if not colon or "/" in host or not port.isdigit():
         return
@@ -115,19 +114,19 @@ def _check_reachable(address: str | None) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """Return the first line of what Ray says, or what sort of error it is."""
+    """Return the first line of Ray's message, or the type of the error."""
     lines = str(error).strip().splitlines()
-    return f"{lines[0] if lines else 'no reason given'} ({type(error).__name__})"
+    return f"{lines[0] if lines else 'no reason reported'} ({type(error).__name__})"
 
 
 def private_environment() -> AbstractContextManager[None]:
-    """Variables for a Ray of our own: on loopback only, and quiet."""
+    """Environment of a private Ray: on loopback only, and quiet."""
     return _environment(_QUIET | _PRIVATE)
 
 
 @contextmanager
 def _environment(variables: dict[str, str]) -> Iterator[None]:
-    """Set what the user has not set, and take it back at the end."""
+    """Set the variables that are not set, and restore the environment at the end."""
     ours = {name: value for name, value in variables.items() if name not in os.environ}
     os.environ.update(ours)
     try:
@@ -164,12 +163,12 @@ class ActorSession:
     ) -> "ActorGroup":
         """Create actors for the cards; both maps are in card order.
 
-        ``make`` makes of its cards what an actor keeps (see ``ActorGroup``).
+        ``make`` creates the state of an actor from its cards (see ``ActorGroup``).
 
         Raises
         ------
         RayStartError, ActorGroupError
-            There is no such Ray, or it cannot host the cards.
+            There is no such Ray, or it has no room for the cards.
         """
         if self._session is None:
             self._session = self._open.enter_context(connected(self._address))

@@ -1,7 +1,7 @@
-"""Ray tasks with a bounded number in flight; lost tasks are reported, answers come in any order.
+"""Ray tasks with a bounded number in flight; lost tasks are reported, results are unordered.
 
-What the work is, is the caller's: a function that workers can import, and its arguments. Ray is
-imported late, as everywhere here: it reads its environment when it is imported.
+The caller defines the work: a function that workers can import, and its arguments. Ray is
+imported late, as in the whole package: it reads its environment when it is imported.
 """
 
 import time
@@ -16,30 +16,30 @@ from cluster.actors.session import Session, connected
 
 Key = TypeVar("Key", bound=Hashable)
 Ref: TypeAlias = Any
-"""``ray.ObjectRef``, whose stubs know nothing of what it refers to."""
+"""``ray.ObjectRef``, which has no type parameter in Ray's stubs."""
 
 COUNTED_S = 5.0
-"""How long a count of the cluster's CPUs is believed: nodes come and go."""
+"""How long a count of the cluster's CPUs is valid: nodes are added and removed."""
 NO_NODE_S = 120.0
-"""If the cluster has no CPU for so long, nobody will take the work."""
+"""Timeout of a cluster without a CPU: the work cannot run."""
 
 
 class TaskError(RuntimeError):
-    """The Ray cluster cannot take the work; says why."""
+    """The Ray cluster cannot run the work; the message has the reason."""
 
     exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer(Generic[Key]):
-    """What came of a task: its value and a reference to what it shares, or why it was lost."""
+    """The result of a task: its value and a reference to its shared object, or why it was lost."""
 
     key: Key
     value: Any = None
     shared: Ref = None
-    """Stays in the object store; may be handed to later tasks."""
+    """Stays in the object store; may be an argument of later tasks."""
     lost: str | None = None
-    """Why there is no value: the process died, memory ran out, a node went, time ran out."""
+    """Why there is no value: process death, out of memory, lost node, timeout."""
 
 
 @dataclass(slots=True)
@@ -52,7 +52,7 @@ class _InFlight:
 class TaskPool(Generic[Key]):
     """Tasks of one function; the caller submits as many as ``room`` allows and waits for some.
 
-    ``work(*args)`` gives two objects: the answer, which comes to the driver, and what is shared.
+    ``work(*args)`` returns two objects: the result for the driver, and a shared object.
     """
 
     def __init__(self, work: Callable[..., tuple[Any, Any]], address: str | None = None) -> None:
@@ -68,7 +68,7 @@ class TaskPool(Generic[Key]):
     def __enter__(self) -> Self:
         self.session = self._open.enter_context(connected(self._address))
         self._ray = import_module("ray")
-        # A lost task is handed out again by the caller, who knows which part of it to suspect.
+        # The caller resubmits a lost task: it can tell which part to suspect.
         self._remote = self._ray.remote(num_cpus=1, num_returns=2, max_retries=0)(_checked)
         return self
 
@@ -88,7 +88,7 @@ class TaskPool(Generic[Key]):
 
     @property
     def workers(self) -> int:
-        """CPUs of the cluster, counted anew every few seconds.
+        """CPUs of the cluster, recounted every few seconds.
 
         Raises
         ------
@@ -107,11 +107,11 @@ class TaskPool(Generic[Key]):
         return cpus
 
     def put(self, value: object) -> Ref:
-        """Hold a value in the object store, for as long as its reference is held."""
+        """Put a value into the object store; it stays there while its reference exists."""
         return self._ray.put(value)
 
     def submit(self, key: Key, *args: object, end_after_s: float | None = None) -> None:
-        """Hand out work; references among the arguments become what they refer to.
+        """Submit work; references among the arguments are resolved.
 
         After ``end_after_s`` its process is killed.
         """
@@ -120,12 +120,12 @@ class TaskPool(Generic[Key]):
         self._flights[answer] = (key, _InFlight(shared, end_s))
 
     def answers(self, timeout_s: float) -> Iterator[Answer[Key]]:
-        """What has come within ``timeout_s``; the first one ends the wait.
+        """Results within ``timeout_s``; the first one ends the wait.
 
         Raises
         ------
         Exception
-            Whatever the work itself has raised.
+            Raised by the work itself.
         """
         now_s = time.monotonic()
         for ref, (_, flight) in self._flights.items():
@@ -154,7 +154,7 @@ class TaskPool(Generic[Key]):
 
 
 def _checked(work: Callable[..., tuple[Any, Any]], version: str, *args: object) -> tuple[Any, Any]:
-    """Run the work, if this node has the driver's version of it."""
+    """Run the work if this node has the driver's version of the code."""
     if code_version() != version:
         raise TaskError(
             "another version of corsair-sim runs on a node: install the same one on all nodes of"
@@ -166,13 +166,13 @@ def _checked(work: Callable[..., tuple[Any, Any]], version: str, *args: object) 
 _REASONS: Mapping[str, str] = {
     "WorkerCrashedError": "its process died",
     "OutOfMemoryError": "the node ran out of memory",
-    "NodeDiedError": "its node has gone",
-    "ObjectLostError": "what it needs was on a node that has gone",
+    "NodeDiedError": "its node was lost",
+    "ObjectLostError": "an argument was on a lost node",
 }
 
 
 def _why(error: BaseException, flight: _InFlight) -> str:
     if flight.overdue:
-        return "it did not come back in time and was killed"
+        return "it exceeded its time limit and was killed"
     name = type(error).__name__
     return _REASONS.get(name, f"Ray lost it ({name})")

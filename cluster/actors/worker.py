@@ -1,9 +1,8 @@
-"""The work of an actor for its cards in a serving run: run, accumulate. Needs no Ray and is tested
-without.
+"""The work of an actor for its cards in a serving run: run, accumulate. It needs no Ray.
 
-Windows of a part's log have numbers, since calls may come twice, late, or to an actor that has been
-restarted and is empty: an account takes only the window that is next, and a window can be had
-again from the part's inputs.
+Windows of a part's log are numbered, since calls may be repeated, late, or sent to a restarted,
+empty actor: an account accepts only the next window, and a window can be recomputed from the
+part's inputs.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,7 +27,7 @@ from cluster.serving.kernel.state import RUNNING
 from cluster.serving.tables import Columns, rank_columns
 
 Place = tuple[int, int]
-"""A stage of a replica: its cards do the same."""
+"""A stage of a replica: its cards have equal work."""
 
 PER_REPLICA = ("kv_block_ns", "peak_blocks")
 """Columns of ``Bins`` that a replica's stages share."""
@@ -40,17 +39,17 @@ PER_STAGE = tuple(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far the run of a part has come."""
+    """Progress of the run of a part."""
 
     now_ps: int
     done: int
     tokens: int
     result: tuple[Served, Tally, Floats] | None
-    """At the end: what became of the requests, counts of the log, joules of each request."""
+    """At the end: the requests' results, counts of the log, joules of each request."""
 
 
-class Ledger:
-    """The accounts of those replicas of a part that an actor has cards of."""
+class PartAccount:
+    """The accounts of a part, of the replicas that an actor has cards of."""
 
     def __init__(
         self, prices: PriceTables, replicas: Sequence[int], max_bins: int, begin_ps: int = 0
@@ -61,36 +60,36 @@ class Ledger:
         self._account = Account(own, max_bins=max_bins, begin_ps=begin_ps)
         self._bins: Bins | None = None
         self.windows = 0
-        """Windows taken: the number of the next one."""
+        """Windows added: the number of the next one."""
         self._add(np.zeros(0, STEP))
 
     def add(self, number: int, window: Records) -> None:
-        """Take the next window; leave one that was taken before, or comes too early."""
+        """Add the next window; ignore an earlier or later one."""
         if number == self.windows:
             self._add(window)
             self.windows += 1
 
     def _add(self, window: Records) -> None:
-        """Book the rows of these replicas; the window may be read-only."""
+        """Add the rows of these replicas; the window may be read-only."""
         local = self._local[window["replica"]]
         rows = window[local >= 0]
         rows["replica"] = local[local >= 0]
         self._account.add(rows)
 
     def close(self, end_ps: int) -> None:
-        """Bring the bins to the length that they have in the whole run, which ends then."""
+        """Extend the bins to the end of the whole run."""
         self._account.reach(end_ps)
         self._bins = self._account.bins()
 
     def bins_of(self, place: Place) -> tuple[Bins, int]:
-        """The closed bins, and the number that the place's replica has in them."""
+        """The closed bins, and the position of the place's replica in them."""
         if self._bins is None:
             raise RuntimeError(f"the account of replica {place[0]} is still open")
         return self._bins, int(self._local[place[0]])
 
 
 class PartRun:
-    """The run of one independent part, advanced from outside."""
+    """The run of one independent part, advanced window by window."""
 
     def __init__(
         self,
@@ -107,7 +106,7 @@ class PartRun:
         self._shares = SlotJoules(prices, joules, part.replicas)
         self._tally = Tally(begin_ps=begin_ps)
         self.windows = 0
-        """Windows given: the number of the next one."""
+        """Windows returned: the number of the next one."""
 
     def advance(self, rows: int) -> tuple[Progress, Records]:
         """At most ``rows`` further steps of the log, with the numbers of the whole run."""
@@ -133,8 +132,8 @@ class PartRun:
 
 
 def warm(prices: PriceTables, arrivals: Arrivals, joules: Joules, limits: Limits) -> None:
-    """Compile all that is needed, so that the machine code lies on this node's disk."""
-    Ledger(prices, [0], max_bins=2)
+    """Compile the kernels, so that this node's disk cache has the machine code."""
+    PartAccount(prices, [0], max_bins=2)
     empty = Part(replicas=np.zeros(1, np.int64), requests=np.zeros(0, np.int64))
     PartRun(empty, prices, arrivals, joules, limits).advance(0)
 
@@ -144,7 +143,7 @@ class WorkerState:
 
     def __init__(self, cards: Sequence[Card]) -> None:
         self.places: set[Place] = {(card.replica, card.stage) for card in cards}
-        self._ledgers: dict[int, Ledger] = {}
+        self._accounts: dict[int, PartAccount] = {}
         self._runs: dict[int, PartRun] = {}
         self._part_of: dict[int, int] = {}
 
@@ -155,10 +154,10 @@ class WorkerState:
         rows: int,
         *inputs: Any,
     ) -> tuple[Progress, Records]:
-        """Window ``number`` of a part's log, of ``rows`` steps, and how far its run is then.
+        """Window ``number`` of a part's log, of ``rows`` steps, and the progress after it.
 
-        ``inputs`` are those of ``PartRun``, and all that the answer depends on: where the run does
-        not stand before this window, it is run again from its beginning.
+        ``inputs`` are those of ``PartRun``, and the result depends on nothing else: if the run is not
+        right before this window, it is repeated from its beginning.
         """
         run = self._runs.pop(part_number, None)
         if run is None or run.windows != number:
@@ -180,33 +179,33 @@ class WorkerState:
     ) -> None:
         """Open the accounts of a part's replicas, new and empty; bins begin at ``begin_ps``."""
         mine = sorted({replica for replica, _ in self.places} & set(replicas.tolist()))
-        self._ledgers[part_number] = Ledger(prices, mine, max_bins, begin_ps)
+        self._accounts[part_number] = PartAccount(prices, mine, max_bins, begin_ps)
         self._part_of |= dict.fromkeys(mine, part_number)
 
     def account(self, part_number: int, number: int, window: Records) -> None:
-        """Book a window of a part's log, if it is the next one."""
-        if part_number in self._ledgers:
-            self._ledgers[part_number].add(number, window)
+        """Accumulate a window of a part's log, if it is the next one."""
+        if part_number in self._accounts:
+            self._accounts[part_number].add(number, window)
 
     def close(
         self, end_ps: int, windows: Mapping[int, int], places: Sequence[Place]
     ) -> list[Bins] | None:
-        """Close all accounts, since the whole run ended at ``end_ps``; return some of them.
+        """Close all accounts at ``end_ps``, the end of the whole run; return those of ``places``.
 
-        ``windows`` has the parts that these cards are in, and of how many windows their logs are;
-        None where one of them has not been booked.
+        ``windows`` has the number of windows of each part of these cards; None if one of them is
+        missing.
         """
-        booked = {number: ledger.windows for number, ledger in self._ledgers.items()}
-        if any(booked.get(number) != count for number, count in windows.items()):
+        windows_read = {number: account.windows for number, account in self._accounts.items()}
+        if any(windows_read.get(number) != count for number, count in windows.items()):
             return None
-        for ledger in self._ledgers.values():
-            ledger.close(end_ps)
+        for account in self._accounts.values():
+            account.close(end_ps)
         return [_stage_bins(*self._bins_of(place), place[1]) for place in places]
 
     def columns(self, pool: tuple[int, int], bounds: tuple[str, ...]) -> dict[Place, Columns]:
         """Columns of the table ``cards`` for each stage here: equal cards, equal columns.
 
-        None of stages whose accounts are lost.
+        Stages with lost accounts are absent.
         """
         return {
             place: rank_columns(bins, (replica, place[1]), pool, bounds)
@@ -216,7 +215,7 @@ class WorkerState:
         }
 
     def _bins_of(self, place: Place) -> tuple[Bins, int]:
-        return self._ledgers[self._part_of[place[0]]].bins_of(place)
+        return self._accounts[self._part_of[place[0]]].bins_of(place)
 
 
 def _stage_bins(bins: Bins, replica: int, stage: int) -> Bins:
@@ -227,10 +226,10 @@ def _stage_bins(bins: Bins, replica: int, stage: int) -> Bins:
     return replace(bins, **columns)
 
 
-def joined_bins(books: Mapping[Place, Bins]) -> Bins:
+def joined_bins(of_stages: Mapping[Place, Bins]) -> Bins:
     """The bins of the whole run from those of all its stages."""
-    replicas, stages = (1 + max(place[axis] for place in books) for axis in (0, 1))
-    rows = [[books[replica, stage] for stage in range(stages)] for replica in range(replicas)]
+    replicas, stages = (1 + max(place[axis] for place in of_stages) for axis in (0, 1))
+    rows = [[of_stages[replica, stage] for stage in range(stages)] for replica in range(replicas)]
 
     def column(name: str) -> Integers:
         wide = 1 if name in PER_REPLICA else stages
@@ -239,4 +238,4 @@ def joined_bins(books: Mapping[Place, Bins]) -> Bins:
         )
 
     columns: dict[str, Any] = {name: column(name) for name in (*PER_REPLICA, *PER_STAGE)}
-    return replace(books[0, 0], **columns)
+    return replace(of_stages[0, 0], **columns)

@@ -1,5 +1,5 @@
-"""Disaggregated serving: one pool prefills, another decodes, KV moves over the network.
+"""Disaggregated serving: one pool prefills, another decodes, KV is sent over the network.
 
-Without feedback from decode to prefill (open loop) a run is three runs in a row, each exact: the
+Without feedback from decode to prefill (open loop) a run is three exact runs in sequence: the
 prefill pool's, the transfers', the decode pool's. Start reading at ``run.py``.
 """

@@ -1,7 +1,7 @@
 """Energy of a disaggregated run: its pools, and the messages between them.
 
-A message's joules, at both ends and on all links, are the sending card's, as a send's between
-stages are.
+The sending card accounts for a message's joules at both ends and on all links, as for sends
+between stages.
 """
 
 import numpy as np
@@ -45,10 +45,10 @@ def messages_j(machine: PooledMachine, outcome: PooledOutcome) -> Floats:
 
 
 def sender_shares(machine: PooledMachine, outcome: PooledOutcome) -> dict[int, Floats]:
-    """[bin] by card of the prefill pool: its part of the bytes that leave cards in the bin."""
+    """[bin] by card of the prefill pool: its share of the bytes sent in the bin."""
     leaving = _leaving(machine, link_bytes(outcome))
     total = sum(leaving.values(), np.zeros(1, np.int64))
-    even = 1 / max(1, len(leaving))  # a bin may hold the last bytes of a link further on alone
+    even = 1 / max(1, len(leaving))  # a bin may have only the last bytes of a later link
     return {
         card: np.where(total > 0, own / np.maximum(total, 1), even) for card, own in leaving.items()
     }
@@ -57,7 +57,7 @@ def sender_shares(machine: PooledMachine, outcome: PooledOutcome) -> dict[int, F
 def with_messages(
     part: Columns, share: Floats | None, joules: Floats, parts: tuple[str, ...]
 ) -> Columns:
-    """A card's columns with its part of the messages' energy, ``joules[bin, parts]``."""
+    """A card's columns with its share of the messages' energy, ``joules[bin, parts]``."""
     if share is None:
         return part
     names = [f"energy_{name}_j" for name in parts]
@@ -66,12 +66,14 @@ def with_messages(
 
 def link_bytes(outcome: PooledOutcome) -> Integers:
     """[bin, link] of all transfers, in the bins of the run."""
-    moved = outcome.moved
-    return rebinned(moved.link_bytes, moved.bin_ps, edges_ps(outcome.bins) - moved.start_ps)
+    transfers = outcome.transfers
+    return rebinned(
+        transfers.link_bytes, transfers.bin_ps, edges_ps(outcome.bins) - transfers.start_ps
+    )
 
 
 def _leaving(machine: PooledMachine, sent: Integers) -> dict[int, Integers]:
-    """[bin] bytes by the card of the prefill pool that sends them."""
+    """[bin] bytes by sending card of the prefill pool."""
     paths = {
         card: [machine.routes.bridge_link[card], machine.routes.up_links[card, 0]]
         for card in machine.pools[0].cards.ravel().tolist()
@@ -83,14 +85,14 @@ def _leaving(machine: PooledMachine, sent: Integers) -> dict[int, Integers]:
 
 
 def rebinned(sums: Integers, bin_ps: int, edges_ps: Integers) -> Integers:
-    """[bin, ...] sums in other bins: even within each old bin, in whole bytes, none lost.
+    """[bin, ...] sums in other bins: uniform within each old bin, in whole bytes, conserved.
 
-    ``edges_ps`` count from where the first old bin begins; what lies before or behind is left out.
+    ``edges_ps`` count from the start of the first old bin; times outside the old bins have no sums.
     """
     total = np.concatenate([np.zeros_like(sums[:1]), np.cumsum(sums, axis=0)])
     old, part = np.divmod(np.clip(edges_ps, 0, len(sums) * bin_ps), bin_ps)
     after = np.minimum(old + 1, len(sums))
     share = (part / bin_ps)[:, None]
     reached = total[old] + np.floor((total[after] - total[old]) * share).astype(np.int64)
-    moved: Integers = np.diff(reached, axis=0)
-    return moved
+    in_bins: Integers = np.diff(reached, axis=0)
+    return in_bins

@@ -13,7 +13,7 @@ from cluster.serving.tables import Columns
 
 
 class PoolEngine(Protocol):
-    """What carries out the run of one pool."""
+    """The engine of one pool."""
 
     @property
     def assemble(self) -> Assemble: ...
@@ -23,7 +23,7 @@ class PoolEngine(Protocol):
 
 
 class PooledEngine:
-    """Two engines, one after the other; the tables are made here."""
+    """Two engines, run in sequence; the tables merge both."""
 
     def __init__(self, prefill: PoolEngine, decode: PoolEngine) -> None:
         self._engines = prefill, decode

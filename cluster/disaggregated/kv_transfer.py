@@ -6,9 +6,7 @@ import numpy as np
 
 from cluster.disaggregated.placement import PooledMachine
 from cluster.perf_model.collectives import resources_of
-from cluster.perf_model.collectives.point_to_point import PairPaths as Lanes
-from cluster.perf_model.collectives.point_to_point import paced_messages as streams
-from cluster.perf_model.collectives.point_to_point import pair_paths as lanes
+from cluster.perf_model.collectives.point_to_point import PairPaths, paced_messages, pair_paths
 from cluster.perf_model.tables import Integers
 from cluster.replay.engine import replay
 from cluster.replay.interface import Kind, Operations
@@ -18,7 +16,7 @@ from cluster.scenario.resolve import Resolved
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PrefilledRequests:
-    """The requests that have been prefilled, one row each."""
+    """The prefilled requests, one row each."""
 
     began_ps: Integers
     """Start of the first step of its prefill."""
@@ -33,91 +31,92 @@ class PrefilledRequests:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KvTransfers:
-    """What became of the transfers."""
+    """Results of the transfers."""
 
-    there_ps: Integers
-    """[n] when the last byte of a request's KV has arrived; never before ``ended_ps``."""
-    moved_bytes: Integers
-    """[n] all its messages together."""
+    received_ps: Integers
+    """[n] arrival of the last byte of a request's KV; never before ``ended_ps``."""
+    sent_bytes: Integers
+    """[n] of all messages of the request."""
     start_ps: int
-    """Where the first bin begins: nothing is sent before."""
+    """Start of the first bin: nothing is sent before."""
     bin_ps: int
     link_bytes: Integers
-    """[bin, link] of all transfers; whole sums are exact."""
+    """[bin, link] of all transfers; sums over bins are exact."""
 
 
-def move(
+def transfer_kv(
     resolved: Resolved,
     machine: PooledMachine,
-    handed: PrefilledRequests,
+    prefilled: PrefilledRequests,
     *,
     layerwise: bool,
     most_bins: int,
 ) -> KvTransfers:
     """Send every prompt's KV, one message for each pair of ranks that shares some.
 
-    Each starts when its request's prefill ends. With ``layerwise`` the layers of a pair, but for
-    the last, are sent evenly from when the first of them is computed until then, as far as links
-    allow (layers are taken to be computed one after the other over the whole prefill); the last
-    follows.
+    Each starts when its request's prefill ends. With ``layerwise`` all layers of a pair but the last
+    are sent at a constant rate, from the end of the first layer to the end of the prefill, as far
+    as links allow; the last layer follows. Layers are assumed to take equal shares of the prefill.
     """
-    base_ps = int(handed.began_ps.min()) if len(handed.began_ps) else 0
-    handed = replace(handed, began_ps=handed.began_ps - base_ps, ended_ps=handed.ended_ps - base_ps)
+    base_ps = int(prefilled.began_ps.min()) if len(prefilled.began_ps) else 0
+    prefilled = replace(
+        prefilled, began_ps=prefilled.began_ps - base_ps, ended_ps=prefilled.ended_ps - base_ps
+    )
     resources = resources_of(resolved.hardware, machine.routes)
-    paths, log_stream = _lanes(resolved, machine, handed)
-    sizes = machine.shares.bytes_of(handed.prompt_tokens)
+    paths, log_stream = _message_paths(resolved, machine, prefilled)
+    sizes = machine.shares.bytes_of(prefilled.prompt_tokens)
     if not layerwise:
-        start_ps = np.repeat(handed.ended_ps, sizes.shape[1])
+        start_ps = np.repeat(prefilled.ended_ps, sizes.shape[1])
         first = paced_ps = np.zeros(sizes.size, np.int64)
     else:
-        start_ps, first, paced_ps = _overlapped(resolved, machine, handed, sizes)
-    transfers = streams(resources, paths, log_stream, first, paced_ps, sizes.ravel() - first)
+        start_ps, first, paced_ps = _layerwise(resolved, machine, prefilled, sizes)
+    transfers = paced_messages(resources, paths, log_stream, first, paced_ps, sizes.ravel() - first)
     operations = _released(start_ps)
     replayed = replay(operations, transfers, most_bins=most_bins)
     ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
     return KvTransfers(
-        there_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), handed.ended_ps),
-        moved_bytes=sizes.sum(axis=1),
+        received_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), prefilled.ended_ps),
+        sent_bytes=sizes.sum(axis=1),
         start_ps=base_ps,
         bin_ps=replayed.bin_ps,
         link_bytes=replayed.load_bytes[:, : resources.links],
     )
 
 
-def _lanes(
-    resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests
-) -> tuple[Lanes, Integers]:
-    """Ways of all pairs of replicas and ranks, and [n x pair] which of them a message takes."""
+def _message_paths(
+    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests
+) -> tuple[PairPaths, Integers]:
+    """Paths of all pairs of replicas and ranks, and [n x pair] the path of each message."""
     (source, target), shares = (pool.cards for pool in machine.pools), machine.shares
     from_card = source[:, shares.source_stage, shares.source_position]
     to_card = target[:, shares.target_stage, shares.target_position]
     first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
     message_s = resolved.hardware["links.chunk_overhead_s"]
-    paths = lanes(machine.routes, first.ravel(), second.ravel(), message_s)
+    paths = pair_paths(machine.routes, first.ravel(), second.ravel(), message_s)
     pairs = from_card.shape[1]
-    base = (handed.replica * len(target) + handed.target) * pairs
+    base = (prefilled.replica * len(target) + prefilled.target) * pairs
     return paths, (base[:, None] + np.arange(pairs)).ravel()
 
 
-def _overlapped(
-    resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests, sizes: Integers
+def _layerwise(
+    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests, sizes: Integers
 ) -> tuple[Integers, Integers, Integers]:
-    """Of every message: when its first layer is there, bytes sent until the prefill's end, time."""
+    """Of each message: end of its first layer, bytes sent during the prefill, and their time."""
     shares, layers = machine.shares, len(resolved.model.layers)
-    spent_ps = (handed.ended_ps - handed.began_ps)[:, None]
+    spent_ps = (prefilled.ended_ps - prefilled.began_ps)[:, None]
     after_ps = spent_ps // layers * (shares.first_layer + 1)
-    start_ps = handed.began_ps[:, None] + after_ps
+    start_ps = prefilled.began_ps[:, None] + after_ps
     first = sizes - -(-sizes // shares.layers)
     paced_ps = np.where(first > 0, spent_ps - after_ps, 0)
-    start_ps = np.where(first > 0, start_ps, handed.ended_ps[:, None])
+    start_ps = np.where(first > 0, start_ps, prefilled.ended_ps[:, None])
     return start_ps.ravel(), first.ravel(), paced_ps.ravel()
 
 
 def _released(start_ps: Integers) -> Operations:
-    """A program in which message i, alone in its group, is there at ``start_ps[i]``.
+    """A program in which message i, alone in its group, starts at ``start_ps[i]``.
 
-    Its transfer is legs 2i and 2i + 1. What lies further ahead than one operation may last is
-    preceded by idle ones.
+    Its transfer is legs 2i and 2i + 1. Idle operations precede a start that is later than the
+    longest operation.
     """
     count = len(start_ps)
     idle = np.repeat(np.arange(count), start_ps // LONGEST_PS)

@@ -1,4 +1,4 @@
-"""Places both pools on one topology, and finds the KV that each pair of ranks shares."""
+"""Places both pools on one topology; KV shared by each pair of ranks."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -13,12 +13,12 @@ from cluster.scenario.resolve import Resolved
 from cluster.serving.run import Machine, MapOf, map_of
 
 Assemble: TypeAlias = Callable[[Resolved, MapOf | None], Machine]
-"""``serving.run.assemble``, or what stands for it."""
+"""``serving.run.assemble`` or a substitute."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledMachine(Machine):
-    """As a machine it is its prefill pool, on the map of both."""
+    """The machine of both pools; its inherited fields are those of the prefill pool."""
 
     pools: tuple[Machine, Machine]
     """Prefill, decode."""
@@ -29,12 +29,12 @@ class PooledMachine(Machine):
 def assemble_pools(
     resolved: Resolved, assemble: tuple[Assemble, Assemble], mapped: MapOf | None = None
 ) -> PooledMachine:
-    """Lay each pool on its cards of one map, and price it.
+    """Place each pool on its cards of one topology, and price it.
 
     Raises
     ------
     ValueError
-        What ``assemble`` raises, with the pool's name in front.
+        Raised by ``assemble``, with the pool's name in front.
     """
     if resolved.pools is None:
         raise ValueError("the scenario has no pools")
@@ -43,7 +43,7 @@ def assemble_pools(
         _named(*each, lambda *_: found)
         for each in zip(POOLS, resolved.pools, assemble, strict=True)
     )
-    # Where the KV goes is decided when it is sent (see run.py), which is a choice drawn before.
+    # The decode replica is chosen when the prefill ends (see run.py), so its router is precomputed.
     decode = replace(decode, limits=replace(decode.limits, router="random"))
     requested, inputs = resolved.pools
     shares = kv_shares(

@@ -1,8 +1,8 @@
 """A disaggregated run: prefill, KV transfer, decode. Exact, because nothing flows back.
 
-The prefill pool serves every request as if it asked for one token (and throws that away); the
-decode pool is given all of a prompt's KV, computes the last prompt token again and emits the first
-token and all others, as vLLM's instances do. Blocks of the prefill pool are free when the prefill
+The prefill pool serves every request with one output token (discarded); the decode pool receives
+all of a prompt's KV, computes the last prompt token again and emits the first token and all
+others, as vLLM's instances do. Blocks of the prefill pool are free when the prefill
 ends, not when the transfer does (see ``held_blocks``).
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, move
+from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, transfer_kv
 from cluster.disaggregated.placement import PooledMachine
 from cluster.perf_model.rebin import stretched
 from cluster.perf_model.tables import Integers, Records
@@ -23,27 +23,27 @@ from cluster.serving.run import Outcome
 from corsair_common.names import Status
 
 ROUTER_STREAM = 2
-"""Separates the draws of the decode pool's random router from others that share the seed."""
+"""Random stream of the decode pool's router, separate from others with the same seed."""
 
 Executor = Callable[..., Outcome]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PooledOutcome(Outcome):
-    """What users saw stands in ``served``; ``bins`` are those of the prefill pool."""
+    """``served`` has the whole run's requests; ``bins`` are those of the prefill pool."""
 
     pools: tuple[Outcome, Outcome]
-    """Prefill, decode; their rows are not the run's."""
+    """Prefill, decode; their rows differ from the run's."""
     decode_replica: Integers
-    """[n] in the decode pool, numbered behind those of the prefill pool; NEVER where refused."""
+    """[n] in the decode pool, numbered after those of the prefill pool; NEVER if refused."""
     transfer_ps: Integers
-    """[n] from the end of its prefill until its KV is there."""
+    """[n] from the end of its prefill until its KV has arrived."""
     transfer_bytes: Integers
     """[n]"""
-    moved: KvTransfers
+    transfers: KvTransfers
     held_blocks: int
-    """Most that transfers would have kept in one replica of the prefill pool, as it is counted in
-    ``peak_blocks``."""
+    """Peak of the blocks that wait for their transfer in one replica of the prefill pool, in the
+    units of ``peak_blocks``."""
 
 
 def run_pools(
@@ -57,9 +57,9 @@ def run_pools(
     """Run the pools one after the other, each by its own engine."""
     requested, inputs = resolved.pools or (resolved, resolved)
     source, target = machine.pools
-    status = turned_away(arrivals_of(requested), source.limits, target.limits)
+    status = admission_status(arrivals_of(requested), source.limits, target.limits)
     rows = np.flatnonzero(status == Status.COMPLETED)
-    watch = _Both(observer, len(rows))
+    watch = _PoolsObserver(observer, len(rows))
     prompts = chosen(arrivals_of(requested), rows)
     prompts = replace(prompts, output_tokens=np.ones(len(rows), np.int64))
     first = executors[0](
@@ -69,40 +69,44 @@ def run_pools(
         observer=watch.first(),
         on_steps=_renumbered(on_steps, 0, rows),
     )
-    handed = PrefilledRequests(
+    prefilled = PrefilledRequests(
         began_ps=first.served.first_scheduled_ps,
         ended_ps=first.served.finish_ps,
         prompt_tokens=prompts.prompt_tokens,
         replica=first.served.replica,
         target=routed(inputs, first.served.finish_ps),
     )
-    moved = _moved(resolved, machine, handed)
-    order = np.argsort(moved.there_ps, kind="stable")
+    transfers = _transfers(resolved, machine, prefilled)
+    order = np.argsort(transfers.received_ps, kind="stable")
     answers = chosen(arrivals_of(inputs), rows)
     second = executors[1](
         inputs,
         target,
-        arrivals=arriving(answers, order, moved.there_ps, handed.target),
+        arrivals=arriving(answers, order, transfers.received_ps, prefilled.target),
         observer=watch.second(),
         on_steps=_renumbered(on_steps, source.prices.replicas, rows[order]),
     )
     watch.end()
     last_ps = int(resolved.requests.arrival_ps.max(initial=0))
-    pools = _aligned((first, second), max(last_ps, int(moved.there_ps.max(initial=0))), resolved)
-    return _joined(resolved, machine, pools, (status, rows, order), handed, moved)
+    pools = _aligned(
+        (first, second), max(last_ps, int(transfers.received_ps.max(initial=0))), resolved
+    )
+    return _joined(resolved, machine, pools, (status, rows, order), prefilled, transfers)
 
 
-def _moved(resolved: Resolved, machine: PooledMachine, handed: PrefilledRequests) -> KvTransfers:
+def _transfers(
+    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests
+) -> KvTransfers:
     transfer = resolved.scenario.transfer
     layerwise = transfer is not None and transfer.mode == "layerwise"
     most_bins = resolved.scenario.store.most_bins
-    return move(resolved, machine, handed, layerwise=layerwise, most_bins=most_bins)
+    return transfer_kv(resolved, machine, prefilled, layerwise=layerwise, most_bins=most_bins)
 
 
 def _aligned(
     pools: tuple[Outcome, Outcome], last_ps: int, resolved: Resolved
 ) -> tuple[Outcome, Outcome]:
-    """Both with the bins and the end of the whole run, which is ``last_ps`` or later."""
+    """Both outcomes with the bins and the end of the whole run, at least ``last_ps``."""
     end_ps = max(last_ps, *(pool.end_ps for pool in pools))
     first, second = (
         replace(
@@ -116,8 +120,8 @@ def _aligned(
     return first, second
 
 
-def turned_away(arrivals: Arrivals, source: Limits, target: Limits) -> Integers:
-    """[n] what becomes of each request: one that either pool can never serve is not prefilled."""
+def admission_status(arrivals: Arrivals, source: Limits, target: Limits) -> Integers:
+    """[n] status of each request: one that either pool can never serve is not prefilled."""
     longest = min(source.max_model_len, target.max_model_len)
     decoded = refused(arrivals, replace(target, max_model_len=longest))
     prompts = replace(arrivals, output_tokens=np.ones_like(arrivals.prompt_tokens))
@@ -125,7 +129,7 @@ def turned_away(arrivals: Arrivals, source: Limits, target: Limits) -> Integers:
 
 
 def routed(decode: Resolved, ended_ps: Integers) -> Integers:
-    """[n] the decode replica that takes each request, chosen when its prefill ends."""
+    """[n] the decode replica of each request, chosen when its prefill ends."""
     replicas, count = decode.plan.replicas, len(ended_ps)
     if decode.scenario.router == "random":
         rng = np.random.default_rng([decode.scenario.seed, ROUTER_STREAM])
@@ -135,27 +139,29 @@ def routed(decode: Resolved, ended_ps: Integers) -> Integers:
     return turn
 
 
-def arriving(arrivals: Arrivals, order: Integers, there_ps: Integers, target: Integers) -> Arrivals:
-    """The requests as the decode pool gets them: in the order in which their KV arrives."""
+def arriving(
+    arrivals: Arrivals, order: Integers, received_ps: Integers, target: Integers
+) -> Arrivals:
+    """Arrivals at the decode pool, in the order in which their KV arrives."""
     inputs = replace(
         arrivals,
-        arrival_ps=there_ps,
+        arrival_ps=received_ps,
         router_choice=target,
         carried_tokens=arrivals.prompt_tokens - 1,
     )
     return chosen(inputs, order)
 
 
-def held(handed: PrefilledRequests, there_ps: Integers, limits: Limits) -> int:
-    """Most that one replica holds of prompts whose prefill is over and whose KV is still on its
-    way, in units of its first constraint (KV blocks where all layers keep theirs)."""
+def waiting_blocks(prefilled: PrefilledRequests, received_ps: Integers, limits: Limits) -> int:
+    """Peak KV of one replica of prompts whose prefill has ended and whose transfer has not, in units
+    of its first constraint (KV blocks if no layer has a window)."""
     most = 0
     capacity = limits.capacity
-    kinds = capacity.most_blocks(handed.prompt_tokens, 1, limits.block_size)
+    kinds = capacity.most_blocks(prefilled.prompt_tokens, 1, limits.block_size)
     blocks: Integers = kinds @ capacity.block_units[0]
-    for replica in np.unique(handed.replica):
-        rows = handed.replica == replica
-        times = np.concatenate([there_ps[rows], handed.ended_ps[rows]])
+    for replica in np.unique(prefilled.replica):
+        rows = prefilled.replica == replica
+        times = np.concatenate([received_ps[rows], prefilled.ended_ps[rows]])
         change = np.concatenate([-blocks[rows], blocks[rows]])
         most = max(most, int(np.cumsum(change[np.argsort(times, kind="stable")]).max(initial=0)))
     return most
@@ -166,10 +172,10 @@ def _joined(
     machine: PooledMachine,
     pools: tuple[Outcome, Outcome],
     numbers: tuple[Integers, Integers, Integers],
-    handed: PrefilledRequests,
-    moved: KvTransfers,
+    prefilled: PrefilledRequests,
+    transfers: KvTransfers,
 ) -> PooledOutcome:
-    """Lay the pools' columns side by side, in the order of the whole run's requests."""
+    """Merge the pools' columns, in the order of the whole run's requests."""
     status, rows, order = numbers
     first, second = pools[0].served, pools[1].served
     back = np.empty(len(order), np.int64)
@@ -205,10 +211,10 @@ def _joined(
         end_ps=pools[0].end_ps,
         pools=pools,
         decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
-        transfer_ps=whole(moved.there_ps - handed.ended_ps),
-        transfer_bytes=whole(moved.moved_bytes, 0),
-        moved=moved,
-        held_blocks=held(handed, moved.there_ps, machine.pools[0].limits),
+        transfer_ps=whole(transfers.received_ps - prefilled.ended_ps),
+        transfer_bytes=whole(transfers.sent_bytes, 0),
+        transfers=transfers,
+        held_blocks=waiting_blocks(prefilled, transfers.received_ps, machine.pools[0].limits),
     )
 
 
@@ -217,17 +223,17 @@ def _renumbered(on_steps: OnSteps | None, replicas: int, rows: Integers) -> OnSt
     if on_steps is None:
         return None
 
-    def passed(window: Records) -> None:
-        moved = window.copy()
-        moved["replica"] += replicas
-        prompts = moved["prompt_request"]
+    def on_window(window: Records) -> None:
+        copy = window.copy()
+        copy["replica"] += replicas
+        prompts = copy["prompt_request"]
         prompts[prompts != NEVER] = rows[prompts[prompts != NEVER]]
-        on_steps(moved)
+        on_steps(copy)
 
-    return passed
+    return on_window
 
 
-class _Both:
+class _PoolsObserver:
     """One observer of two runs: a request is done when both pools are done with it."""
 
     def __init__(self, observer: Observer | None, requests: int) -> None:
@@ -249,11 +255,11 @@ class _Both:
             self._observer.finished()
 
     def started(self, total_requests: int) -> None:
-        """Each pool's run has its own start, which is told at once for both."""
+        """Ignored: the start of both pools' runs is reported once."""
 
     def advanced(self, now_ps: int, done: int, tokens: int) -> None:
         if self._observer is not None:
             self._observer.advanced(now_ps, self._before + done, tokens)
 
     def finished(self) -> None:
-        """Likewise its end."""
+        """Ignored: so is the end."""

@@ -1,7 +1,7 @@
 """Tables of a disaggregated run: those of its pools merged, and the transfers.
 
-The functions of ``cluster.serving.tables`` by the same names. Replicas of the decode pool are
-numbered behind those of the prefill pool.
+Functions have the names of those of ``cluster.serving.tables``. Replicas of the decode pool are
+numbered after those of the prefill pool.
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ map_tables = tables.map_tables
 
 
 def request_ps(resolved: Resolved, outcome: PooledOutcome) -> dict[str, Integers]:
-    """As of an undivided run, with the transfer and the replica that decoded."""
+    """The request columns of an undivided run, plus the transfer and the decode replica."""
     return {
         **tables.request_ps(resolved, outcome),
         "decode_replica": outcome.decode_replica,
@@ -40,7 +40,7 @@ def request_ps(resolved: Resolved, outcome: PooledOutcome) -> dict[str, Integers
 
 
 def measured(resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome) -> Measured:
-    """Both pools together; the fullest replica of either."""
+    """Both pools together; the peak KV is that of the fullest replica."""
     first, second = (
         tables.measured(*each)
         for each in zip(resolved.pools or (), machine.pools, outcome.pools, strict=True)
@@ -58,19 +58,19 @@ def measured(resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome)
 
 
 def flags(machine: PooledMachine, outcome: PooledOutcome) -> list[str]:
-    """What the order of the three runs has left out, where it could have mattered."""
+    """Effects that the sequence of the three runs leaves out, if they could matter."""
     (blocks, units), peak = machine.pools[0].fit.pool, outcome.pools[0].peak_blocks
     if outcome.held_blocks + peak <= units:
         return []
-    held, peak = (each * blocks // units for each in (outcome.held_blocks, peak))
+    waiting, peak = (each * blocks // units for each in (outcome.held_blocks, peak))
     return [
-        f"prefill blocks count as free when the prefill ends: up to {held:,} still "
+        f"prefill blocks count as free when the prefill ends: up to {waiting:,} still "
         f"waited for their transfer, beside {peak:,} of {blocks:,} in use at most"
     ]
 
 
 def card_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
-    """One part per card, in card order, with the pool that it belongs to."""
+    """One part per card, in card order, with its pool."""
     replicas = machine.pools[0].prices.replicas
     pools = zip(machine.pools, outcome.pools, strict=True)
     joules = messages_j(machine, outcome)
@@ -90,7 +90,7 @@ def card_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Colum
 def link_parts(
     resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome
 ) -> Iterator[Columns]:
-    """One part per link that carried anything: the pools' own traffic and what passes between."""
+    """One part per link with traffic: of the pools, and between them."""
     edges = edges_ps(outcome.bins)
     loads: dict[int, LinkLoad] = {}
     for load in _loads(resolved, machine, outcome):
@@ -101,7 +101,7 @@ def link_parts(
 
 
 def placement_table(machine: PooledMachine) -> Columns:
-    """What lies where in both pools."""
+    """Memory placement of both pools."""
     first, second = (tables.placement_table(pool) for pool in machine.pools)
     second["replica"] = second["replica"] + machine.pools[0].prices.replicas
     return {name: np.concatenate([first[name], second[name]]) for name in first}

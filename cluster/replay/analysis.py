@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.replay.bottleneck_attribution import INSIDE, Causes, Ledger, Rows, causes_of
+from cluster.replay.bottleneck_attribution import INSIDE, Causes, ResourceLoads, Rows, causes_of
 from cluster.replay.critical_path import critical_path
 from cluster.replay.interface import Kind, Operations, Replayed
 from cluster.replay.kernel.build import queues_of
@@ -117,7 +117,7 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
         dispatch_ps=np.where(outcome.entry[op] == own, machine.work.dispatch_ps[row], 0),
         bounds=machine.work.bounds,
     )
-    ledger = Ledger(
+    loads = ResourceLoads(
         transfers=machine.calls.transfers,
         latency_ps=_latencies(machine),
         moved_bytes=replayed.load_bytes.sum(axis=0),
@@ -125,7 +125,7 @@ def measures_of(machine: ReplayMachine, outcome: ReplayOutcome) -> Measures:
     start_ps, end_ps = _steps(machine, outcome, past)
     return Measures(
         usage=usage_of(operations, replayed, past),
-        causes=causes_of(path, rows, operations, replayed, ledger),
+        causes=causes_of(path, rows, operations, replayed, loads),
         step_start_ps=start_ps,
         step_end_ps=end_ps,
     )

@@ -42,7 +42,7 @@ class Rows:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Ledger:
+class ResourceLoads:
     """The resources of a run and their loads."""
 
     transfers: Transfers
@@ -62,7 +62,7 @@ def causes_after(bounds: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def causes_of(
-    path: Path, rows: Rows, operations: Operations, replayed: Replayed, ledger: Ledger
+    path: Path, rows: Rows, operations: Operations, replayed: Replayed, loads: ResourceLoads
 ) -> Causes:
     """Split the path by cause. ``rows`` describes the path's operations, in its order.
 
@@ -84,7 +84,7 @@ def causes_of(
         met = replayed.matched_call[path.operation[moved] % operations.rows]
         first = _transfer(operations, replayed)[met]
         latency[moved], contention[moved], links[:, moved] = _transferred(
-            first, elapsed[moved], ledger
+            first, elapsed[moved], loads
         )
     moving = np.where(moved, elapsed - latency - contention, 0)
     launched = bound_among(rows.bounds, LAUNCH)
@@ -107,19 +107,19 @@ def _transfer(operations: Operations, replayed: Replayed) -> Integers:
 
 
 def _transferred(
-    first: Integers, elapsed: Integers, ledger: Ledger
+    first: Integers, elapsed: Integers, loads: ResourceLoads
 ) -> tuple[Integers, Integers, Integers]:
     """Latency, contention and [3] the links of moving and of either, by transfers' first legs."""
     used = np.unique(first)
-    facts = np.array([_facts(int(leg), ledger) for leg in used], np.int64)
+    facts = np.array([_facts(int(leg), loads) for leg in used], np.int64)
     latency, alone, *links = facts[np.searchsorted(used, first)].T
     latency = np.minimum(latency, elapsed)
     return latency, np.maximum(0, elapsed - np.maximum(alone, latency)), np.stack(links)
 
 
-def _facts(leg: int, ledger: Ledger) -> tuple[int, int, int, int, int]:
+def _facts(leg: int, loads: ResourceLoads) -> tuple[int, int, int, int, int]:
     """Latency, time alone, and the links: filled most, longest, busiest."""
-    transfers = ledger.transfers
+    transfers = loads.transfers
     latency = alone = longest = 0
     neck = INSIDE
     crossed: list[int] = []
@@ -136,8 +136,8 @@ def _facts(leg: int, ledger: Ledger) -> tuple[int, int, int, int, int]:
     if not crossed:
         return latency, alone, INSIDE, INSIDE, INSIDE
     links = np.unique(crossed)
-    busy_s = ledger.moved_bytes[links] / transfers.capacity_bytes_per_s[links]
-    far, busy = links[np.argmax(ledger.latency_ps[links])], links[np.argmax(busy_s)]
+    busy_s = loads.moved_bytes[links] / transfers.capacity_bytes_per_s[links]
+    far, busy = links[np.argmax(loads.latency_ps[links])], links[np.argmax(busy_s)]
     return latency, alone, neck, int(far), int(busy)
 
 

@@ -26,7 +26,7 @@ _FIXED = ("stream", "name", "kind", "phase", "layer", "microbatch", "write_bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Seat:
+class NamedCard:
     """A card with a rank, or an endpoint of a plain network."""
 
     index: int
@@ -95,16 +95,16 @@ def template_of(
     }
 
 
-def op_columns(seat: Seat, ops: CardOps) -> Columns:
+def op_columns(card: NamedCard, ops: CardOps) -> Columns:
     """Columns of the table ``ops`` for one card, in the order of the program."""
     repeat = np.arange(ops.repeats)[:, None]
     fixed = {name: repeated(ops.columns[name], ops.repeats) for name in (*_FIXED, "bound")}
     none = ops.begin_ps == NO_CALL
     return {
         "op": (repeat * ops.rows + ops.row).ravel(),
-        "card": seat.index,
-        "card_name": seat.name,
-        "server": seat.server,
+        "card": card.index,
+        "card_name": card.name,
+        "server": card.server,
         "rank": ops.rank,
         **fixed,
         "name": Coded(codes=fixed["name"], words=ops.names),
@@ -120,12 +120,12 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
     }
 
 
-def encoded_ops(seat: Seat, ops: CardOps) -> "Encoded":
+def encoded_ops(card: NamedCard, ops: CardOps) -> "Encoded":
     """One card's part of the table ``ops``, for the writer of another process."""
     from results.remote_parts import encoded
     from results.schema import OPS
 
-    return encoded(OPS, op_columns(seat, ops))
+    return encoded(OPS, op_columns(card, ops))
 
 
 def _varied(ops: CardOps, name: str) -> Integers:

@@ -8,7 +8,7 @@ from cluster.perf_model.protocols import RouteTables
 from cluster.replay.analysis import Measures
 from cluster.replay.bottleneck_attribution import causes_after
 from cluster.replay.op_durations import RECORDED
-from cluster.replay.op_tables import CardOps, Columns, Seat, op_columns, template_of
+from cluster.replay.op_tables import CardOps, Columns, NamedCard, op_columns, template_of
 from cluster.replay.run import ReplayMachine, ReplayOutcome
 from corsair_common.units import PS_PER_S, Integers
 from results.engine_columns import energy_columns, link_columns
@@ -18,9 +18,9 @@ from topology.types import LinkKind
 
 def op_parts(machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Columns]:
     """One part per card that has a rank, in card order."""
-    seats = seats_of(machine)
-    for rank in by_card(seats):
-        yield op_columns(seats[rank], card_ops(machine, outcome, rank))
+    cards = cards_of_ranks(machine)
+    for rank in by_card(cards):
+        yield op_columns(cards[rank], card_ops(machine, outcome, rank))
 
 
 def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardOps:
@@ -35,23 +35,23 @@ def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardO
     return CardOps(**template, start_ps=start_ps, begin_ps=begin_ps, end_ps=end_ps)
 
 
-def by_card(seats: Sequence[Seat]) -> list[int]:
+def by_card(cards: Sequence[NamedCard]) -> list[int]:
     """Ranks in the order of their cards."""
-    return sorted(range(len(seats)), key=lambda rank: seats[rank].index)
+    return sorted(range(len(cards)), key=lambda rank: cards[rank].index)
 
 
-def seats_of(machine: ReplayMachine) -> list[Seat]:
+def cards_of_ranks(machine: ReplayMachine) -> list[NamedCard]:
     """Card of each rank."""
     racks, ranks = machine.racks, range(machine.program.ranks)
     if racks is None:
-        return [Seat(index=rank, name=str(rank), server=0) for rank in ranks]
-    return seats_on(racks.routes, racks.card_of)
+        return [NamedCard(index=rank, name=str(rank), server=0) for rank in ranks]
+    return named_cards(racks.routes, racks.card_of)
 
 
-def seats_on(routes: RouteTables, cards: Integers) -> list[Seat]:
+def named_cards(routes: RouteTables, cards: Integers) -> list[NamedCard]:
     """Names and positions of these cards."""
     return [
-        Seat(index=card, name=str(routes.card_id[card]), server=int(routes.server[card]))
+        NamedCard(index=card, name=str(routes.card_id[card]), server=int(routes.server[card]))
         for card in cards.tolist()
     ]
 
@@ -72,14 +72,14 @@ def card_time_columns(
 ) -> Columns:
     """Columns of card_times, rank by rank."""
     usage, racks = measures.usage, machine.racks
-    seats = seats_of(machine)
-    stage = np.full(len(seats), -1) if racks is None else racks.stage_of
+    cards = cards_of_ranks(machine)
+    stage = np.full(len(cards), -1) if racks is None else racks.stage_of
     stages = max(1, racks.stages if racks else 0)
     return {
-        "rank": np.arange(len(seats)),
-        "card": [seat.index for seat in seats],
-        "card_name": [seat.name for seat in seats],
-        "server": [seat.server for seat in seats],
+        "rank": np.arange(len(cards)),
+        "card": [card.index for card in cards],
+        "card_name": [card.name for card in cards],
+        "server": [card.server for card in cards],
         "replica": np.ma.masked_array(stage // stages, stage < 0),
         "stage": np.ma.masked_array(stage % stages, stage < 0),
         "compute_s": usage.compute_ps / PS_PER_S,

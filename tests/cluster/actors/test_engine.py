@@ -102,7 +102,7 @@ def test_an_actor_killed_mid_run_changes_nothing(
     run = on_ray(8, notices, **overrides)
 
     assert fallen == [1]
-    assert sum("was lost; its work is done again" in notice for notice in notices) == 1
+    assert sum("was lost; its work is repeated" in notice for notice in notices) == 1
     assert digests(run) == digests(local_run(**overrides))
 
 
@@ -158,7 +158,7 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
     nothing: Any = {0: None}  # instead of a card: its actor fails in the making
     actor_group = ActorGroup(pack({0: 0}, 1, cpus=1), WorkerState, nothing, print, at_once=1)
     with pytest.raises(
-        ActorGroupError, match="cannot be made on its node: AttributeError: "
+        ActorGroupError, match="cannot be created on its node: AttributeError: "
     ) as caught:
         actor_group.create_actors()
     actor_group.release()
@@ -178,10 +178,10 @@ def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
         return set()
 
     monkeypatch.setattr(executor.Executor, "_close", close)
-    with pytest.raises(RuntimeError, match="Ray loses objects again and again") as caught:
+    with pytest.raises(RuntimeError, match="Ray loses objects repeatedly") as caught:
         on_ray(16)
 
-    assert rounds == [1] * (1 + executor.FRUITLESS)
+    assert rounds == [1] * (1 + executor.MAX_INCOMPLETE_ROUNDS)
     assert caught.value.exit_code == 3  # type: ignore[attr-defined]
 
 

@@ -11,7 +11,7 @@ from cluster.perf_model.prices import PriceInputs
 from cluster.perf_model.prices.program import ProgramPrice, RowJob, RowPrice, price_rows
 from cluster.replay.op_tables import encoded_ops
 from cluster.replay.run import ReplayMachine, assemble_replay, run_replay
-from cluster.replay.tables import by_card, card_ops, op_parts, seats_of
+from cluster.replay.tables import by_card, card_ops, cards_of_ranks, op_parts
 from cluster.scenario.load import load
 from cluster.scenario.resolve import ResolvedReplay, resolve
 from results.remote_parts import encoded
@@ -62,10 +62,10 @@ def test_the_price_of_a_row_does_not_depend_on_other_rows(
 
 def test_a_card_encodes_its_own_part(resolved: ResolvedReplay, machine: ReplayMachine) -> None:
     outcome = run_replay(resolved, machine)
-    seats = seats_of(machine)
-    ranks = by_card(seats)
+    cards = cards_of_ranks(machine)
+    ranks = by_card(cards)
     for rank, part in zip(ranks, op_parts(machine, outcome), strict=True):
-        message = encoded_ops(seats[rank], card_ops(machine, outcome, rank))
+        message = encoded_ops(cards[rank], card_ops(machine, outcome, rank))
         np.testing.assert_array_equal(message, encoded(OPS, part))
 
     assert len(ranks) == 16
@@ -75,7 +75,7 @@ def test_an_actor_that_only_encodes_loads_no_engine() -> None:
     code = (
         "import sys; from cluster.actors.actor_group import WithoutPandas;"
         "sys.meta_path.insert(0, WithoutPandas); import pyarrow; pyarrow.array([1]);"
-        "from cluster.replay.op_tables import Seat, encoded_ops;"
+        "from cluster.replay.op_tables import NamedCard, encoded_ops;"
         "sys.exit(str({'numba', 'pandas', 'networkx'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -127,7 +127,7 @@ def test_an_actor_killed_while_the_engine_runs_and_while_columns_are_made_change
         notice=notices.append,
     )
 
-    assert sum("was lost; its work is done again" in notice for notice in notices) == 2
+    assert sum("was lost; its work is repeated" in notice for notice in notices) == 2
     assert digests(run) == digests(local)
 
 

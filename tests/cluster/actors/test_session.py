@@ -121,5 +121,5 @@ def test_a_ray_that_runs_is_joined_and_only_our_own_words_are_heard(
     assert started == "ray: 16 cards in 2 actors (8 per actor) on 1 node of the Ray cluster\n"
     ours = [line for line in said.splitlines() if not line.startswith(("note: ", "compiling "))]
     assert len(ours) == 1
-    assert ours[0].endswith("(and 7 more) was lost; its work is done again")
+    assert ours[0].endswith("(and 7 more) was lost; its work is repeated")
     assert ray_cluster.head_node.any_processes_alive()

@@ -126,5 +126,5 @@ def test_a_killed_process_is_reported_and_a_slow_point_is_killed() -> None:
     assert found == {
         "live": "LIVE",
         "die": "its process died",
-        "hang": "it did not come back in time and was killed",
+        "hang": "it exceeded its time limit and was killed",
     }

@@ -59,9 +59,9 @@ def run_part(share: WorkerState, number: int, inputs: Any) -> tuple[int, Any]:
 
 def closed(share: WorkerState, end_ps: int, windows: dict[int, int]) -> dict[Place, Bins]:
     places = sorted(share.places)
-    books = share.close(end_ps, windows, places)
-    assert books is not None
-    return dict(zip(places, books, strict=True))
+    closed_bins = share.close(end_ps, windows, places)
+    assert closed_bins is not None
+    return dict(zip(places, closed_bins, strict=True))
 
 
 @pytest.mark.parametrize("cards_per_actor", [1, 3, 8, 16])
@@ -70,15 +70,15 @@ def test_what_the_shares_account_for_is_the_account_of_the_whole(
 ) -> None:
     outcome, windows = whole
     begin_ps = outcome.bins.start_ps
-    books: dict[Place, Bins] = {}
+    closed_bins: dict[Place, Bins] = {}
     for share in shares(machine, cards_per_actor):
         share.open(0, np.arange(4), machine.prices, 16, begin_ps)
         for number, window in enumerate(windows):
             window.flags.writeable = False
             share.account(0, number, window)
-        books |= closed(share, outcome.end_ps, {0: len(windows)})
+        closed_bins |= closed(share, outcome.end_ps, {0: len(windows)})
 
-    bins = joined_bins(books)
+    bins = joined_bins(closed_bins)
     assert (bins.bin_ps, bins.start_ps) == (outcome.bins.bin_ps, begin_ps)
     for name in ("busy_ps", "tokens", "steps", "tier_bytes", "send_bytes", "counts", "kv_block_ns"):
         assert np.array_equal(getattr(bins, name), getattr(outcome.bins, name)), name
@@ -183,9 +183,9 @@ def test_a_window_that_comes_twice_is_booked_once_and_one_that_comes_early_is_no
     assert last > 1
     assert share.close(outcome.end_ps, {0: len(windows)}, [(0, 0)]) is None
     share.account(0, last, windows[last])
-    books = share.close(outcome.end_ps, {0: len(windows)}, [(0, 0)])
-    assert books is not None
-    assert np.array_equal(books[0].busy_ps[0, 0], outcome.bins.busy_ps[0, 0])
+    closed_bins = share.close(outcome.end_ps, {0: len(windows)}, [(0, 0)])
+    assert closed_bins is not None
+    assert np.array_equal(closed_bins[0].busy_ps[0, 0], outcome.bins.busy_ps[0, 0])
 
 
 def test_a_worker_that_has_lost_its_accounts_gives_none(machine: Machine) -> None:

@@ -149,7 +149,7 @@ def test_times_are_in_order_and_tokens_and_bytes_are_kept(run_pooled: RunPooled,
         for link, name in enumerate(run.machine.routes.link_name)
         if name.partition(">")[0] in set(run.machine.routes.card_id)
     ]
-    assert outcome.moved.link_bytes[:, leaving].sum() == outcome.transfer_bytes.sum()
+    assert outcome.transfers.link_bytes[:, leaving].sum() == outcome.transfer_bytes.sum()
     assert run.summary["kv_transfer_bytes"] == outcome.transfer_bytes.sum()
 
 
@@ -182,7 +182,7 @@ def test_the_reference_engines_give_the_same_run(
     for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "replica", "itl_count"):
         assert np.array_equal(getattr(found.served, name), getattr(expected.served, name)), name
     assert np.array_equal(found.transfer_ps, expected.transfer_ps)
-    assert np.array_equal(found.moved.link_bytes, expected.moved.link_bytes)
+    assert np.array_equal(found.transfers.link_bytes, expected.transfers.link_bytes)
     assert (expected.transfer_ps > 0).all()
 
 
@@ -225,7 +225,7 @@ def test_every_card_of_both_pools_is_in_the_tables(run_pooled: RunPooled, tmp_pa
         for pool, its in zip(pools_of(run), outcome.pools, strict=True)
         for part in undivided_links(run, pool, its)
     )
-    assert carried - own == outcome.moved.link_bytes.sum()
+    assert carried - own == outcome.transfers.link_bytes.sum()
 
 
 def pools_of(run: Run) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from cluster.perf_model.collectives import FULL, FabricError, Transfers
 from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.replay.analysis import usage_of
-from cluster.replay.bottleneck_attribution import INSIDE, Ledger, Rows, causes_of
+from cluster.replay.bottleneck_attribution import INSIDE, ResourceLoads, Rows, causes_of
 from cluster.replay.critical_path import Phase, critical_path
 from cluster.replay.engine import replay
 from cluster.replay.interface import (
@@ -72,12 +72,12 @@ def parts_by_cause(
     path = critical_path(operations, replayed)
     zero = np.zeros(len(path.operation), np.int64)
     facts = {"step": zero, "bound": zero, "dispatch_ps": zero, "bounds": bounds, **rows}
-    ledger = Ledger(
+    loads = ResourceLoads(
         transfers=transfers(),
         latency_ps=np.array([10]),
         moved_bytes=replayed.load_bytes.sum(axis=0),
     )
-    causes = causes_of(path, Rows(**facts), operations, replayed, ledger)
+    causes = causes_of(path, Rows(**facts), operations, replayed, loads)
     keys = zip(causes.cause.tolist(), causes.resource.tolist(), strict=True)
     found = zip(keys, causes.elapsed_ps.tolist(), strict=True)
     return {(causes.names[cause], resource): elapsed for (cause, resource), elapsed in found}
