@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class RayEngine:
-    """Prices, runs and accounts on actors; each method returns what its local counterpart returns."""
+    """Prices, runs and accounts on actors, with the same results as in one process."""
 
     _actor_group: "ActorGroup"
     """Of the assembled machine."""
@@ -103,7 +103,7 @@ class RayEngine:
 
 
 class RayReplayEngine:
-    """Prices and encodes on actors; each method gives what its local counterpart gives."""
+    """Prices and encodes on actors, with the same results as in one process."""
 
     _actor_group: "ActorGroup"
     """Of the assembled machine."""

@@ -156,8 +156,8 @@ class WorkerState:
     ) -> tuple[Progress, Records]:
         """Window ``number`` of a part's log, of ``rows`` steps, and the progress after it.
 
-        ``inputs`` are those of ``PartRun``, and the result depends on nothing else: if the run is not
-        right before this window, it is repeated from its beginning.
+        ``inputs`` are those of ``PartRun``, and the result depends on nothing else: if the run is
+        not right before this window, it is repeated from its beginning.
         """
         run = self._runs.pop(part_number, None)
         if run is None or run.windows != number:

@@ -54,9 +54,10 @@ def transfer_kv(
 ) -> KvTransfers:
     """Send every prompt's KV, one message for each pair of ranks that shares some.
 
-    Each starts when its request's prefill ends. With ``layerwise`` all layers of a pair but the last
-    are sent at a constant rate, from the end of the first layer to the end of the prefill, as far
-    as links allow; the last layer follows. Layers are assumed to take equal shares of the prefill.
+    Each starts when its request's prefill ends. With ``layerwise`` all layers of a pair but the
+    last are sent at a constant rate, from the end of the first layer to the end of the prefill, as
+    far as links allow; the last layer follows. Layers are assumed to take equal shares of the
+    prefill.
     """
     base_ps = int(prefilled.began_ps.min()) if len(prefilled.began_ps) else 0
     prefilled = replace(

@@ -153,8 +153,8 @@ def arriving(
 
 
 def waiting_blocks(prefilled: PrefilledRequests, received_ps: Integers, limits: Limits) -> int:
-    """Peak KV of one replica of prompts whose prefill has ended and whose transfer has not, in units
-    of its first constraint (KV blocks if no layer has a window)."""
+    """Peak KV of one replica of prompts whose prefill has ended and whose transfer has not, in
+    units of its first constraint (KV blocks if no layer has a window)."""
     most = 0
     capacity = limits.capacity
     kinds = capacity.most_blocks(prefilled.prompt_tokens, 1, limits.block_size)

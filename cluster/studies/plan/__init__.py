@@ -1,1 +1,1 @@
-"""Plans: every legal way to lay a model on a cluster, scored from prices alone."""
+"""Plan search: every legal placement of a model on a cluster, scored from prices alone."""

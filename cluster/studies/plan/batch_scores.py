@@ -1,11 +1,11 @@
-"""Compiled: the columns of many candidates of one shape, which differ in seats and token budget."""
+"""Compiled: scores of candidates of one shape that differ in max_num_seqs and token budget."""
 
 from typing import Any
 
 from cluster.compiled import called, compiled
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.columns import PROMPT_J, ROW_J
-from cluster.studies.plan.fixed_point import full_rate, latency, most_filling
+from cluster.studies.plan.fixed_point import full_rate, latency, max_prefilling
 from cluster.studies.plan.memory import (
     BLOCK,
     BLOCK_PARTS,
@@ -22,24 +22,24 @@ from cluster.studies.plan.step_tables import place_of
 from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES, STATIC_J
 
 FITS, SRAM, LPDDR, KV, RATE = range(5)
-"""What becomes of a candidate: scored, or why not: a stage's SRAM or LPDDR is too small, the
-longest request does not fit the KV pool, or requests come faster than it can serve them."""
+"""Status of a candidate: scored, or infeasible: a stage's SRAM or LPDDR is too small, the longest
+request does not fit the KV pool, or the arrival rate exceeds its capacity."""
 
 LOAD, OFFERED, USERS = range(3)
-"""How the demand is meant: part of what a candidate can do, requests a second of the whole cluster,
-or users of a closed loop."""
+"""Kind of demand: a fraction of a candidate's capacity, requests a second of the whole cluster, or
+users of a closed loop."""
 
 HEADROOM, BLOCKS, TTFT_PS, TPOT_PS, RATE_PER_PS, CAPACITY_PER_PS, INSIDE, JOULES = range(8)
 """Columns of ``out``. Rates are those of all replicas, INSIDE (requests) that of one; JOULES are
 those of one request."""
 FILLING = 8
-"""Requests of a replica that are with their prompts when all seats are taken."""
+"""Requests of a replica in prefill at full concurrency."""
 SEQUENCES = 9
-"""Mean requests at their ends that the KV of a replica has room for."""
+"""Requests of mean final length that the KV of a replica has room for."""
 COLUMNS = 10
 
 DEMAND, KIND = range(2)
-"""Places of ``asked``: how much, and how it is meant."""
+"""Elements of the array ``requested``: amount and kind of the demand."""
 
 
 @called
@@ -75,16 +75,16 @@ def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
 
 @called
 def _room(stage: Any, free: Any) -> Any:
-    """Units that so many bytes have room for."""
+    """Units that fit in ``free`` bytes."""
     return free * stage[UNIT_PARTS] // stage[UNIT]
 
 
 @called
 def hold(memory: Any, max_num_seqs: int, held: tuple[Any, Any], row: Any) -> int:
-    """Write how many requests one candidate has room for; FITS, or KV where one is too long.
+    """Write how many requests fit in the KV of one candidate; FITS, or KV if one is too long.
 
-    ``held`` are blocks of each kind: of requests at their ends on the mean, and the most that the
-    longest ever holds.
+    ``held`` are blocks of each kind: the mean of requests at their ends, and the peak of the
+    longest.
     """
     mean, most = held
     for stage in range(memory.shape[0]):
@@ -102,11 +102,11 @@ def hold(memory: Any, max_num_seqs: int, held: tuple[Any, Any], row: Any) -> int
 
 @called
 def request_j(inputs: Any, budget: int, rate: float, decoding: float) -> float:
-    """Joules of one request where ``rate`` come per picosecond and ``decoding`` decode, its share
-    of the cards' static power included. A decoding row pays its share of its step; a chunk pays
-    what it adds to one."""
+    """Joules of one request at ``rate`` per picosecond and ``decoding`` decodes, including its
+    share of the cards' static power. A decoding row costs its share of its step; a chunk costs the
+    increase of its step."""
     mean = decoding / inputs.facts[STAGES]
-    # dealt to slots by chance: most rows are where there are more than the mean
+    # rows are distributed to slots at random, so most rows are in slots above the mean
     rows = mean + (1.0 - 1.0 / inputs.facts[STAGES]) * min(1.0, mean)
     table = inputs.decode
     point, part = place_of(max(1.0, rows), table.shape[0])
@@ -116,29 +116,31 @@ def request_j(inputs: Any, budget: int, rate: float, decoding: float) -> float:
 
 
 @called
-def speed(inputs: Any, requested: Any, seats: float, budget: int, guess: float, row: Any) -> int:
-    """Write what one candidate that fits is like; FITS, or RATE where it cannot keep up.
+def speed(
+    inputs: Any, requested: Any, concurrency: float, budget: int, guess: float, row: Any
+) -> int:
+    """Write the score of one candidate that fits; FITS, or RATE if demand exceeds its capacity.
 
-    ``guess`` is how many fill with all seats taken, as a part of the most that can; what they are
-    goes to its place in ``row``.
+    ``guess`` starts the search for the requests in prefill at full concurrency, as a fraction of
+    ``max_prefilling``; the solution is written to ``row[FILLING]``.
     """
     replicas, decodes = inputs.facts[REPLICAS], inputs.facts[DECODES]
     users = requested[DEMAND] / replicas
     if requested[KIND] == USERS:
-        seats = min(seats, users)
-    most, cycle, filling, fill_ps = full_rate(inputs, budget, seats, guess)
+        concurrency = min(concurrency, users)
+    most, cycle, filling, fill_ps = full_rate(inputs, budget, concurrency, guess)
     row[CAPACITY_PER_PS], row[FILLING] = most * replicas, filling
     if requested[KIND] == USERS:
-        waiting = max(0.0, users - seats) / most
+        waiting = max(0.0, users - concurrency) / most
         row[TTFT_PS] = waiting + cycle / 2.0 + fill_ps - inputs.facts[RETURN_PS]
-        row[TPOT_PS], row[RATE_PER_PS], row[INSIDE] = cycle, most * replicas, seats
+        row[TPOT_PS], row[RATE_PER_PS], row[INSIDE] = cycle, most * replicas, concurrency
         row[JOULES] = request_j(inputs, budget, most, most * decodes * cycle)
         return FITS
     rate = requested[DEMAND] * most if requested[KIND] == LOAD else users
     if rate > FULLEST * most:
         return RATE
     full = (most, fill_ps + decodes * cycle, cycle)
-    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = latency(inputs, budget, seats, rate, full)
+    row[TTFT_PS], row[TPOT_PS], row[INSIDE] = latency(inputs, budget, concurrency, rate, full)
     row[RATE_PER_PS] = rate * replicas
     row[JOULES] = request_j(inputs, budget, rate, rate * decodes * row[TPOT_PS])
     return FITS
@@ -149,7 +151,7 @@ def check(memory: Any, mean: Any, most: Any, max_num_seqs: Any, status: Any, out
     """Write blocks, headroom and sequences of each candidate of ``out[n, 10]``; ``status[n]`` is
     FITS or why not.
 
-    ``mean[k]`` and ``most[n, k]`` are KV blocks that layers of each kind hold of a request.
+    ``mean[k]`` and ``most[n, k]`` are KV blocks of a request in layers of each kind.
     """
     for place in range(len(max_num_seqs)):
         status[place] = pool(memory, max_num_seqs[place], out[place])
@@ -164,8 +166,8 @@ def fill(
 ) -> None:
     """Complete the rows of ``out[n, 10]`` whose status is FITS; it becomes RATE for some.
 
-    ``places[n]`` is the place of each one's budget. Those of one budget are done one after the
-    other: each begins with what the last one came to.
+    ``places[n]`` is the index of each candidate's budget. Candidates of one budget are solved in
+    sequence: each starts from the solution of the previous one.
     """
     slots = inputs.facts[STAGES]
     for budget in range(len(inputs.budgets)):
@@ -173,7 +175,7 @@ def fill(
         for place in range(len(max_num_seqs)):
             if status[place] == FITS and places[place] == budget:
                 row = out[place]
-                seats = min(float(max_num_seqs[place]), row[SEQUENCES])
-                seats = min(seats, inputs.budgets[budget] * slots)
-                status[place] = speed(inputs, requested, seats, budget, guess, row)
-                guess = row[FILLING] / most_filling(inputs, seats)
+                concurrency = min(float(max_num_seqs[place]), row[SEQUENCES])
+                concurrency = min(concurrency, inputs.budgets[budget] * slots)
+                status[place] = speed(inputs, requested, concurrency, budget, guess, row)
+                guess = row[FILLING] / max_prefilling(inputs, concurrency)

@@ -28,22 +28,22 @@ SIMULATED = {
     "output_throughput": "output_throughput",
     "joules_per_output_token": "joules_per_output_token",
 }
-"""Columns of a candidate that a summary has, too, and its key for each."""
+"""Columns of a candidate that a summary has as well, and its key for each."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """One finalist, analytic beside simulated; errors are analytic over simulated, less one."""
+    """One finalist, analytic and simulated; errors are analytic / simulated - 1."""
 
     candidate: Candidate
     summary: Mapping[str, Any]
-    """Of the whole cluster, cards that the candidate leaves idle among it."""
+    """Of the whole cluster, including cards without a rank."""
     idle_j: float
-    """What those cards have drawn."""
+    """Energy of the idle cards."""
 
     @property
     def simulated(self) -> dict[str, float | None]:
-        """What a candidate counts, of the cards that it counts."""
+        """The candidate's columns, of the candidate's own cards."""
         found = {name: self.summary[key] for name, key in SIMULATED.items()}
         if found["joules_per_output_token"]:
             found["joules_per_output_token"] *= 1.0 - self.idle_j / self.summary["energy_j"]
@@ -59,7 +59,7 @@ def _error(analytic: float | None, simulated: float | None) -> float | None:
 
 
 def rate_of(resolved: Resolved) -> float | None:
-    """Requests a second as the scenario sends them; None in a closed loop or all at once."""
+    """Requests a second of the scenario; None in a closed loop or if all arrive at once."""
     arrival_ps = resolved.requests.arrival_ps
     span_ps = int(arrival_ps[-1] - arrival_ps[0])
     if resolved.concurrency or not span_ps:
@@ -70,7 +70,7 @@ def rate_of(resolved: Resolved) -> float | None:
 def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | None) -> Scenario:
     """The scenario with the candidate's choices, its traffic ``rate_scale`` times as fast.
 
-    The warm-up shrinks with the traffic, so that it leaves out the same requests.
+    The warm-up scales with the traffic, so that it excludes the same requests.
     """
     changes: dict[str, Any] = {
         "plan": {name: candidate[name] for name in PLAN},
@@ -87,7 +87,7 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
 def verify(
     resolved: Resolved, candidates: Sequence[Candidate], slo: Mapping[str, float | None]
 ) -> list[Verified]:
-    """Simulate each on the scenario's own requests, coming as fast as it was scored for."""
+    """Simulate each on the scenario's own requests, at the arrival rate of its score."""
     rate = rate_of(resolved)
     found = []
     for candidate in candidates:
@@ -100,7 +100,7 @@ def verify(
 
 
 def _idle_j(run: Run) -> float:
-    """Static joules of cards on which nothing was placed, in the run's window."""
+    """Static joules of cards without a rank, in the run's window."""
     machine, outcome = run.machine, run.outcome
     idle = len(machine.routes.card_id) - machine.cards.size
     lasted_s = (outcome.end_ps - outcome.bins.start_ps) * 1e-12
@@ -121,14 +121,14 @@ def write_scenario(scenario: Scenario, path: str | Path) -> None:
 
 
 def _plain(scenario: Scenario) -> dict[str, Any]:
-    """Only what differs from the defaults, as a file would say it."""
+    """Only settings that differ from the defaults, as in a file."""
     plain: dict[str, Any] = scenario.model_dump(mode="json", exclude_defaults=True)
     plain.setdefault("workload", scenario.workload.model_dump(mode="json", exclude_defaults=True))
     return plain
 
 
 def _beside(value: Any, folder: Path) -> Any:
-    """The same tree, absolute paths made relative."""
+    """The same tree with relative paths."""
     if isinstance(value, dict):
         return {key: _beside(each, folder) for key, each in value.items()}
     if isinstance(value, str) and Path(value).is_absolute():

@@ -21,26 +21,26 @@ from topology.route import Routes
 from workloads.plan import Plan
 
 Demand: TypeAlias = tuple[int, float]
-"""One of LOAD, OFFERED and USERS, and how much of it."""
+"""One of LOAD, OFFERED and USERS, and its amount."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StudyContext:
-    """What all shapes share: the map and the traffic."""
+    """Inputs that all shapes share: topology and traffic."""
 
     resolved: Resolved
     routes: Routes
     traffic: Traffic
     choices: Choices
     mean_blocks: Floats
-    """[k] KV blocks of a request at its end, on the mean, that layers of each kind hold."""
+    """[k] mean KV blocks of a request at its end, in layers of each kind."""
     windows: Integers
-    """[k] windows of the kinds, behind which blocks are freed; 0: they are kept."""
-    asked: Floats
+    """[k] windows of the kinds, behind which blocks are freed; 0: never freed."""
+    demand: Floats
 
     def most_blocks(self, budgets: Integers) -> Integers:
-        """[n, k] most blocks of each kind that the longest request holds, read in chunks of
-        ``budgets[n]`` tokens at most."""
+        """[n, k] peak blocks of each kind of the longest request, prefilled in chunks of at most
+        ``budgets[n]`` tokens."""
         longest = np.full(len(budgets), self.traffic.sequences[-1])
         size = self.resolved.scenario.scheduler.block_size
         return held_blocks(self.windows, longest, budgets[:, None], size)
@@ -49,7 +49,7 @@ class StudyContext:
 def study_context_of(
     resolved: Resolved, routes: Routes, choices: Choices, demand: Demand
 ) -> StudyContext:
-    """Describe the traffic and what is asked of every candidate."""
+    """Describe the traffic and the load of every candidate."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     seen = sorted({layer.attention.window for layer in resolved.model.layers})
     prompts, outputs = requests.prompt_tokens, requests.output_tokens
@@ -74,12 +74,12 @@ def study_context_of(
         choices=choices,
         mean_blocks=blocks.mean(axis=0),
         windows=windows,
-        asked=np.array([much, kind], np.float64),
+        demand=np.array([much, kind], np.float64),
     )
 
 
 def cards_of(study: StudyContext, plan: Plan) -> Integers:
-    """[replica, stage, position] card of every rank; the first ones are those of fewer replicas."""
+    """[replica, stage, position] card of every rank; fewer replicas use the first of them."""
     cards = place(
         study.routes,
         tensor_parallel_size=plan.tensor_parallel_size,
@@ -91,20 +91,20 @@ def cards_of(study: StudyContext, plan: Plan) -> Integers:
 
 
 def site_of(study: StudyContext, cards: Integers) -> tuple[int, int]:
-    """On how many servers, and on how many racks, these cards are."""
+    """Number of servers and of racks of these cards."""
     routes = study.routes
     servers, racks = np.asarray(routes.server)[cards], np.asarray(routes.rack)[cards]
     return len(np.unique(servers)), len(np.unique(racks))
 
 
 def settings_of(study: StudyContext, shape: Shape) -> MemorySettings:
-    """What a shape says of memory; of seats it says nothing, so with the tail of one."""
-    asked = memory_settings(study.resolved, shape.formats, shape.plan)
-    return replace(asked, mode=shape.memory_mode, max_num_seqs=1)
+    """Memory settings of a shape, with the tail of one sequence, since max_num_seqs is open."""
+    settings = memory_settings(study.resolved, shape.formats, shape.plan)
+    return replace(settings, mode=shape.memory_mode, max_num_seqs=1)
 
 
 def priced(study: StudyContext, inputs: PriceInputs) -> tuple[PriceTables, Joules] | None:
-    """Price a shape; None for what is not modelled or takes too long."""
+    """Price a shape; None if it is not modelled or too slow."""
     try:
         prices = price_tables(inputs)
     except (PriceError, TooSlowError):
@@ -113,7 +113,7 @@ def priced(study: StudyContext, inputs: PriceInputs) -> tuple[PriceTables, Joule
 
 
 def inputs_of(study: StudyContext, shape: Shape, cards: Integers) -> PriceInputs:
-    """The first and the last replica on ``cards[replica, stage, position]``, as its mode has it."""
+    """Price inputs of the first and the last replica on ``cards[replica, stage, position]``."""
     plan, tokens = shape.plan, int(study.choices.budgets[-1])
     resolved = replace(study.resolved, plan=plan, formats=shape.formats)
     residency = settings_of(study, shape).uniform(resolved.model, plan)
@@ -122,5 +122,5 @@ def inputs_of(study: StudyContext, shape: Shape, cards: Integers) -> PriceInputs
         price_inputs(resolved, study.routes, ends),
         residency=residency,
         max_tokens=tokens,
-        max_rows=int(min(tokens, study.choices.seats[-1])),
+        max_rows=int(min(tokens, study.choices.batch_sizes[-1])),
     )

@@ -1,4 +1,4 @@
-"""What a candidate costs, as if the servers that its cards are on were bought for it alone."""
+"""Cost of a candidate, which pays for the whole servers of its cards."""
 
 import numpy as np
 
@@ -19,9 +19,10 @@ ENDS = {"": "value", "_low": "low", "_high": "high"}
 
 
 def power_of(hardware: Hardware, site: Integers, idle: Integers, cards_w: Floats) -> Floats:
-    """[n] watts of cards that work, of ``idle`` ones in the same servers, and of all around them.
+    """[n] watts of busy cards, of ``idle`` ones in the same servers, and of the rest of these
+    servers.
 
-    ``site[n, 2]`` are servers and racks. The building's cooling is not in it.
+    ``site[n, 2]`` are servers and racks. Cooling of the building is excluded.
     """
     sites, which = _distinct(site)
     around = [sum(constant_watts(hardware, *each).values()) for each in sites]
@@ -39,7 +40,7 @@ def cost_columns(
 ) -> dict[str, Floats]:
     """USD an hour and for a million output tokens, each with its low and its high.
 
-    An hour is linear in power: what it costs at none, and what a watt adds.
+    An hour is linear in power: a constant and a cost per watt.
     """
     sites, which = _distinct(site)
     figures, watt = hardware.figures, usd_per_hour(hardware.figures, NOTHING, 1.0)
@@ -64,7 +65,7 @@ def cost_columns(
 
 
 def _distinct(site: Integers) -> tuple[list[tuple[int, int]], Integers]:
-    """The few different sites, and which of them each row has."""
+    """The distinct sites, and the index of each row's site."""
     apart = int(site[:, 1].max(initial=0)) + 1
     sites, which = np.unique(site[:, 0] * apart + site[:, 1], return_inverse=True)
     return [divmod(int(each), apart) for each in sites], which.reshape(-1)

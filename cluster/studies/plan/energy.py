@@ -1,4 +1,4 @@
-"""Compiled: what rows and prompts cost in joules, static power apart."""
+"""Compiled: joules of rows and prompts, without static power."""
 
 import math
 from typing import Any
@@ -18,46 +18,48 @@ STEP, HEAD = range(2)
 
 
 @called
-def joules_at(laid: Any, column: int, place: float) -> float:
+def joules_at(arrays: Any, column: int, place: float) -> float:
     """A column of ``joules``, linear between its entries."""
-    last = laid.joules.shape[0] - 1
+    last = arrays.joules.shape[0] - 1
     low = min(int(place), last - 1)
     part = min(1.0, place - low)
-    return float(laid.joules[low, column] * (1.0 - part) + laid.joules[low + 1, column] * part)
+    return float(arrays.joules[low, column] * (1.0 - part) + arrays.joules[low + 1, column] * part)
 
 
 @called
-def decode_j(laid: Any, rows: float) -> float:
+def decode_j(arrays: Any, rows: float) -> float:
     """Joules of one of ``rows`` decoding rows: its share of their step, and its attention."""
-    row_j = (joules_at(laid, STEP, rows) + joules_at(laid, HEAD, rows)) / rows
-    for kind in range(laid.kinds.shape[0]):
-        row_j += laid.kinds[kind, SEEN] * laid.measure_j[kind * WIDTH + DECODE_BLOCKS]
+    row_j = (joules_at(arrays, STEP, rows) + joules_at(arrays, HEAD, rows)) / rows
+    for kind in range(arrays.kinds.shape[0]):
+        row_j += arrays.kinds[kind, SEEN] * arrays.measure_j[kind * WIDTH + DECODE_BLOCKS]
     return float(row_j)
 
 
 @called
-def prompt_j(laid: Any, length: float, beside: float, budget: float) -> float:
-    """Joules of a prompt in chunks of ``budget``, and of its first token: what they add to steps
-    of ``beside`` decoding rows."""
+def prompt_j(arrays: Any, length: float, beside: float, budget: float) -> float:
+    """Joules of a prompt in chunks of ``budget``, and of its first token: the increase of steps of
+    ``beside`` decoding rows."""
     whole = math.floor(length / budget)
     rest = length - whole * budget
-    idle_j = joules_at(laid, STEP, beside) if beside >= 1.0 else 0.0
-    total = whole * (joules_at(laid, STEP, beside + budget) - idle_j)
-    total += whole * passes_j(laid, budget, (whole + 1.0) / 2.0 * budget)
+    idle_j = joules_at(arrays, STEP, beside) if beside >= 1.0 else 0.0
+    total = whole * (joules_at(arrays, STEP, beside + budget) - idle_j)
+    total += whole * passes_j(arrays, budget, (whole + 1.0) / 2.0 * budget)
     if rest > 0:
-        total += joules_at(laid, STEP, beside + rest) - idle_j + passes_j(laid, rest, length)
-    return float(total + joules_at(laid, HEAD, 1.0))
+        total += joules_at(arrays, STEP, beside + rest) - idle_j + passes_j(arrays, rest, length)
+    return float(total + joules_at(arrays, HEAD, 1.0))
 
 
 @called
-def passes_j(laid: Any, tokens: float, context: float) -> float:
+def passes_j(arrays: Any, tokens: float, context: float) -> float:
     """Joules of the attention of a chunk of ``tokens`` up to ``context``."""
     total = 0.0
-    for kind in range(laid.kinds.shape[0]):
+    for kind in range(arrays.kinds.shape[0]):
         first = kind * WIDTH
-        seen = chunk_blocks(laid, kind, tokens, context)
-        total += seen * chunk_passes(laid, kind, tokens) * laid.measure_j[first + PREFILL_PASSES]
-        total += seen * laid.measure_j[first + PREFILL_BLOCKS]
-        pairs = chunk_pairs(laid, kind, tokens, context)
-        total += pairs * laid.measure_j[first + PREFILL_PAIRS]
+        seen = chunk_blocks(arrays, kind, tokens, context)
+        total += (
+            seen * chunk_passes(arrays, kind, tokens) * arrays.measure_j[first + PREFILL_PASSES]
+        )
+        total += seen * arrays.measure_j[first + PREFILL_BLOCKS]
+        pairs = chunk_pairs(arrays, kind, tokens, context)
+        total += pairs * arrays.measure_j[first + PREFILL_PAIRS]
     return float(total)

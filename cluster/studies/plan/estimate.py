@@ -1,8 +1,8 @@
-"""What a scenario will be like, from prices alone: the score of its own choices.
+"""Estimate of a scenario from prices alone: the score of its own choices.
 
 The only estimator of traffic: ``plan`` scores candidates with it, ``check`` prints it. The closed
-form ``perf_model.prices.steady_decode`` answers another question: how long one cycle of equal
-sequences lasts when nothing arrives and nothing ends, to the picosecond as the engine has it.
+form ``perf_model.prices.steady_decode`` has another purpose: the cycle of equal sequences without
+arrivals and ends, equal to the engine's to the picosecond.
 """
 
 from collections.abc import Iterator, Mapping
@@ -40,10 +40,10 @@ FIGURES = (
     "joules_per_output_token",
     "mean_requests",
 )
-"""Columns of a candidate that an estimate has, too."""
+"""Columns of a candidate that an estimate has as well."""
 
 VARIED = 0.5
-"""Deviation of the output tokens over their mean from which means are known to come out short."""
+"""Coefficient of variation of output tokens above which means are known to be too low."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,22 +51,22 @@ class Estimate:
     """Means of all requests that are not refused; ``figures`` are those of a plan's candidate."""
 
     figures: Mapping[str, float | None]
-    """FIGURES at the scenario's load; of a system that cannot keep up, or to which all requests
-    come at once, with all seats taken. Empty where nothing is known."""
+    """FIGURES at the scenario's load; at full concurrency if the load exceeds the capacity, or all
+    requests arrive at once. Empty if nothing is known."""
     offered_per_s: float | None
-    """Requests a second that come; None in a closed loop, or where all come at once."""
+    """Arrivals a second; None in a closed loop, or if all arrive at once."""
     capacity_per_s: float | None
-    """Requests a second with all seats taken."""
+    """Requests a second at full concurrency."""
     refused: int
-    """Requests that can never be served."""
+    """Requests that are refused."""
     unknown: str = ""
-    """Why nothing is known."""
+    """Reason for empty figures."""
     notes: tuple[str, ...] = ()
-    """Where the estimate is known to be off."""
+    """Known errors of the estimate."""
 
     @property
     def load(self) -> float | None:
-        """Part of the capacity that is asked for; None where no rate is."""
+        """Offered load over capacity; None without an arrival rate."""
         if self.offered_per_s is None or self.capacity_per_s is None:
             return None
         return self.offered_per_s / self.capacity_per_s
@@ -95,8 +95,8 @@ def estimate(resolved: Resolved, layout: Layout) -> Estimate:
         return _nothing(lost, reason)
     served = _with(resolved, rows)
     scorer, rate = _Scorer(served, layout), rate_of(served)
-    seats = served.scenario.scheduler.max_num_seqs * served.plan.replicas
-    full = batch_scores.USERS, float(min(seats, len(served.requests)))
+    slots = served.scenario.scheduler.max_num_seqs * served.plan.replicas
+    full = batch_scores.USERS, float(min(slots, len(served.requests)))
     at_once = rate is None and not served.concurrency
     part = scorer.scored(full if at_once else demand_of(served, "offered"))
     status = int(part.status[0])
@@ -121,8 +121,8 @@ def _nothing(lost: int, reason: str) -> Estimate:
 
 
 def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
-    """The same with these requests only, and without the hashes of prompts if some are left out:
-    no score reads them."""
+    """The same with these requests only, and without prompt hashes if some are left out: scores do
+    not read them."""
     own = resolved.requests
     if rows.all():
         return resolved
@@ -169,15 +169,15 @@ class _Scorer:
         self._prices: tuple[PriceTables, Joules] | None = None
 
     def scored(self, demand: Demand) -> Part:
-        """The batch's status and columns, a row each."""
+        """Status and columns of the batch, in one row."""
         kind, much = demand
-        study = replace(self._study, asked=np.array([much, kind], np.float64))
+        study = replace(self._study, demand=np.array([much, kind], np.float64))
         shape, residency = self._shape, self._layout.fit.residency
         cards = cards_of(study, shape.plan)
         inputs = replace(inputs_of(study, shape, cards), residency=residency)
         batch = Placed(
             residency=residency,
-            seats=study.choices.seats,
+            max_num_seqs=study.choices.batch_sizes,
             budgets=study.choices.budgets,
             replicas=[shape.plan.replicas],
         )

@@ -6,48 +6,48 @@ from typing import Any
 from cluster.compiled import called
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps
-from cluster.studies.plan.one_stage import single_full, single_look
-from cluster.studies.plan.pipeline import stream_full, stream_look
-from cluster.studies.plan.queueing import seated_ps
+from cluster.studies.plan.one_stage import single_stage_at_load, single_stage_saturated
+from cluster.studies.plan.pipeline import pipeline_at_load, pipeline_saturated
+from cluster.studies.plan.queueing import admission_wait_ps
 from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES
 
 MANY = 8.0
-"""Deviations of a number of requests: beyond them no more are ever inside."""
+"""Standard deviations above the mean number of requests that are taken as its maximum."""
 TURNS = 60
 CLOSE = 1e-8
-"""What is left of a difference when a search ends, as a part of what is sought."""
+"""Relative tolerance of a search."""
 
 
 @called
-def most_filling(inputs: Any, seats: float) -> float:
-    """How many can be with their prompts where all seats are taken."""
-    return float(FULLEST * min(1.0 if inputs.facts[STAGES] <= 1.0 else seats, seats))
+def max_prefilling(inputs: Any, concurrency: float) -> float:
+    """Most requests in prefill at full concurrency."""
+    return float(FULLEST * min(1.0 if inputs.facts[STAGES] <= 1.0 else concurrency, concurrency))
 
 
 @called
 def full_rate(
-    inputs: Any, budget: int, seats: float, guess: float
+    inputs: Any, budget: int, concurrency: float, guess: float
 ) -> tuple[float, float, float, float]:
-    """Requests per picosecond of a replica whose ``seats`` are never empty; the mean cycle, how
-    many of them fill, and how long a prompt takes.
+    """Requests per picosecond of a replica at full ``concurrency``; the mean cycle, the requests in
+    prefill, and the time of a prefill.
 
-    Whoever is not decoding is filling: sought, by secants in a bracket, where as many fill as come
-    to. ``guess`` is a part of the most that can.
+    A request that does not decode is in prefill. Their number is solved by secants in a bracket, so
+    that arrivals equal departures. ``guess`` is a fraction of ``max_prefilling``.
     """
     decodes = max(inputs.facts[DECODES], 1e-9)
-    most = most_filling(inputs, seats)
+    most = max_prefilling(inputs, concurrency)
     low, high = 0.0, most
     filling = guess * most
     before = off_before = 0.0
     rate = cycle = fill_ps = 0.0
     for turn in range(TURNS):
         if inputs.facts[STAGES] > 1.0:
-            cycle, work_ps, fill_ps = stream_full(inputs, budget, seats, filling)
-            rate = min((seats - filling) / (decodes * cycle), FULLEST / work_ps)
+            cycle, work_ps, fill_ps = pipeline_saturated(inputs, budget, concurrency, filling)
+            rate = min((concurrency - filling) / (decodes * cycle), FULLEST / work_ps)
             off = rate * fill_ps - filling
         else:
-            cycle, work_ps, fill_ps = single_full(inputs, budget, seats, filling)
-            rate = min((seats - filling) / (decodes * cycle), most / work_ps)
+            cycle, work_ps, fill_ps = single_stage_saturated(inputs, budget, concurrency, filling)
+            rate = min((concurrency - filling) / (decodes * cycle), most / work_ps)
             off = rate * work_ps - filling
         if off > 0.0:
             low = filling
@@ -60,31 +60,31 @@ def full_rate(
         filling += step
         if not low < filling < high:
             filling = (low + high) / 2.0
-    return min(rate, seats / fill_ps), cycle, filling, fill_ps
+    return min(rate, concurrency / fill_ps), cycle, filling, fill_ps
 
 
 @called
 def _secant(place: float, off: float, before: float, off_before: float) -> float:
-    """The step to where the line through two points is zero."""
+    """The step to the zero of the line through two points."""
     return float(off * (place - before) / (off_before - off))
 
 
 @called
 def settled(
-    inputs: Any, budget: int, seats: float, rate: float, decoding: float
+    inputs: Any, budget: int, concurrency: float, rate: float, decoding: float
 ) -> tuple[float, tuple[float, float, float, float, float]]:
-    """As many decode as come and stay: their number, sought from ``decoding`` on by secants in a
-    bracket, and what ``single_look`` or ``stream_look`` say of it."""
+    """The number of decodes at this rate (Little's law), solved from ``decoding`` on by secants in
+    a bracket, and the result of ``single_stage_at_load`` or ``pipeline_at_load``."""
     decodes = inputs.facts[DECODES]
-    low, high = 0.0, seats
+    low, high = 0.0, concurrency
     before = off_before = 0.0
-    look = (0.0, 0.0, 0.0, 0.0, 0.0)
+    at_load = (0.0, 0.0, 0.0, 0.0, 0.0)
     for turn in range(TURNS):
         if inputs.facts[STAGES] > 1.0:
-            look = stream_look(inputs, budget, seats, rate, decoding)
+            at_load = pipeline_at_load(inputs, budget, concurrency, rate, decoding)
         else:
-            look = single_look(inputs, budget, seats, rate, decoding)
-        off = rate * decodes * look[0] - decoding
+            at_load = single_stage_at_load(inputs, budget, concurrency, rate, decoding)
+        off = rate * decodes * at_load[0] - decoding
         if off > 0.0:
             low = decoding
         else:
@@ -96,26 +96,31 @@ def settled(
         decoding += step
         if not low <= decoding <= high:
             decoding = (low + high) / 2.0
-    return decoding, look
+    return decoding, at_load
 
 
 @called
 def latency(
-    inputs: Any, budget: int, seats: float, rate: float, full: tuple[float, float, float]
+    inputs: Any, budget: int, concurrency: float, rate: float, full: tuple[float, float, float]
 ) -> tuple[float, float, float]:
-    """TTFT, TPOT and requests in a replica to which ``rate`` requests per picosecond come.
+    """TTFT, TPOT and requests in a replica at ``rate`` requests per picosecond.
 
-    ``full`` are the rate and the stay of a request with all seats taken, and a guess of the cycle.
+    ``full`` are the rate and the residence time of a request at full concurrency, and a guess of
+    the cycle.
     """
     most, full_stay, guess = full
     decodes = inputs.facts[DECODES]
-    start = min(seats, rate * decodes * guess)
-    decoding, (cycle, chunk, share, fill_ps, wait) = settled(inputs, budget, seats, rate, start)
+    start = min(concurrency, rate * decodes * guess)
+    decoding, (cycle, chunk, share, fill_ps, wait) = settled(
+        inputs, budget, concurrency, rate, start
+    )
     inside = rate * fill_ps + decoding
     replicas = inputs.facts[REPLICAS]
-    if seats < inside + MANY * math.sqrt(inside / replicas):
+    if concurrency < inside + MANY * math.sqrt(inside / replicas):
         lone = fill_ps + decodes * mix_ps(decode_ps(inputs, 1.0, 1.0), chunk, share)
-        of_all = (inside * replicas, seats * replicas, rate * replicas, most * replicas)
-        seated, none_free = seated_ps(*of_all, (lone, full_stay))
-        wait = (1.0 - none_free) * wait + seated  # both at once: a seat is free when a step ends
+        of_all = (inside * replicas, concurrency * replicas, rate * replicas, most * replicas)
+        for_admission, none_free = admission_wait_ps(*of_all, (lone, full_stay))
+        wait = (
+            1.0 - none_free
+        ) * wait + for_admission  # not both: admission happens when a step ends
     return wait + fill_ps - inputs.facts[RETURN_PS], cycle, inside

@@ -1,4 +1,4 @@
-"""What a shape's stages have and need, as whole numbers from which every batch can be judged."""
+"""Memory of a shape's stages as integers, from which every batch can be checked."""
 
 import numpy as np
 
@@ -12,9 +12,9 @@ from workloads.model import Model
 from workloads.plan import Plan
 
 FREE, TAILS, TAIL_PARTS, BLOCK, BLOCK_PARTS, LACKS, UNIT, UNIT_PARTS, UNITS = range(9)
-"""Columns of a stage's row: SRAM bytes for tails and blocks; what a sequence's tail takes and what
-a block takes (of the first kind, others beside it: ``StageMemory.block_bytes``), as fractions;
-LPDDR bytes that it lacks; bytes of a unit, as a fraction. From UNITS on: units of a block of each
+"""Columns of a stage's row: SRAM bytes for tails and blocks; bytes of a sequence's tail and of a
+block (of the first kind, with its share of others: ``StageMemory.block_bytes``), as fractions;
+missing LPDDR bytes; bytes of a unit, as a fraction. From UNITS on: units of a block of each
 kind of layers."""
 
 
@@ -25,7 +25,7 @@ def stage_rows(
     settings: MemorySettings,
     residency: Residency,
 ) -> Integers:
-    """[distinct stages, 8 + k] as named above, for KV in SRAM; whatever ``max_num_seqs`` is set."""
+    """[distinct stages, 8 + k] as named above, for KV in SRAM; for any ``max_num_seqs``."""
     rows = set()
     for stage, kv in zip(
         stage_memory(model, plan, hardware, settings, residency),

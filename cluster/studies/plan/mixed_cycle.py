@@ -1,7 +1,7 @@
 """Compiled: steps of a slot and mean cycles, from the tables of a shape.
 
-A replica is seen in one of two modes. While chunks of a prompt are on their way every slot does one
-step in the time of a chunk's (a pipeline lets no batch overtake another); else in a decode step's.
+A replica has two modes. While chunks of a prompt are in flight every slot runs one step in the time
+of a chunk's (batches of a pipeline are in order); else in that of a decode step.
 """
 
 import math
@@ -12,18 +12,18 @@ from cluster.studies.plan.columns import LOOP, SLOWEST
 from cluster.studies.plan.step_tables import place_of
 
 MOST_SLOWED = 0.8
-"""Keeps the variance finite where steps grow nearly as fast as what decodes."""
+"""Bounds the variance when steps grow nearly as fast as the number of decodes."""
 
 
 @called
 def decode_ps(inputs: Any, rows: float, active: float) -> float:
-    """A cycle in which nothing but ``rows`` rows of each of ``active`` slots decodes."""
+    """A cycle of decodes only: ``rows`` rows in each of ``active`` slots."""
     return slots_ps(inputs, rows, rows, active)
 
 
 @called
 def slots_ps(inputs: Any, rows: float, fullest: float, active: float) -> float:
-    """The same where one slot has ``fullest``: the others come up behind it and follow it."""
+    """The same if one slot has ``fullest`` rows: the others queue behind it and follow it."""
     table = inputs.decode
     point, part = place_of(fullest, table.shape[0])
     loop = table[point, LOOP] * (1.0 - part) + table[point + 1, LOOP] * part
@@ -40,7 +40,7 @@ def stage_ps(inputs: Any, rows: float) -> float:
 
 @inlined
 def mixed(table: Any, point: int, part: float, column: int, queued: float) -> float:
-    """A pair of columns between two points, where ``queued`` prompts have another behind them."""
+    """A pair of columns between two points; ``queued`` prompts have another behind them."""
     alone = table[point, column] * (1.0 - part) + table[point + 1, column] * part
     more = table[point, column + 1] * (1.0 - part) + table[point + 1, column + 1] * part
     return float(alone + queued * more)
@@ -56,15 +56,15 @@ def prompt_of(inputs: Any, budget: int, beside: float, column: int) -> float:
 
 @called
 def mix_ps(decode: float, chunk: float, share: float) -> float:
-    """The mean cycle where ``share`` of the time is spent in cycles of ``chunk``."""
+    """The mean cycle if ``share`` of the time is spent in cycles of ``chunk``."""
     return float(1.0 / (share / chunk + (1.0 - share) / decode))
 
 
 @called
 def slowed(inputs: Any, decoding: float, active: float, slots: float) -> float:
-    """By how many per cent a decode step gets longer with one per cent more that decode.
+    """Elasticity e of the decode step: its relative increase per relative increase of decodes.
 
-    Where all share a server that so slows down, variance over mean of their number is 1 / (1 - e).
+    For processor sharing with this slowdown, variance over mean of their number is 1 / (1 - e).
     """
     more = decoding + math.sqrt(decoding)
     now = decode_ps(inputs, max(1.0, decoding / slots), active)

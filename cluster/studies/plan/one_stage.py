@@ -1,4 +1,4 @@
-"""Compiled: a replica of one stage, which decodes and takes chunks in one step after the other."""
+"""Compiled: a replica of one stage, whose steps have decodes and chunks."""
 
 import math
 from typing import Any
@@ -25,9 +25,8 @@ from cluster.studies.plan.steps import DECODES, RANDOM, REPLICAS
 def prompts_ps(
     inputs: Any, budget: int, beside: float, queued: float
 ) -> tuple[float, float, float, float]:
-    """Of one request: its steps with chunks, their loops, the time that its prompt is in them, and
-    the mean of those that are longer than decode steps.
-    ``queued`` prompts have another behind them."""
+    """Steps with chunks of one request, their loops, the time of its prefill, and the mean of those
+    that are longer than decode steps. ``queued`` prompts have another behind them."""
     table = inputs.chunks[budget]
     point, part = place_of(beside, table.shape[0])
     return (
@@ -40,12 +39,12 @@ def prompts_ps(
 
 
 @called
-def single_full(
-    inputs: Any, budget: int, seats: float, filling: float
+def single_stage_saturated(
+    inputs: Any, budget: int, concurrency: float, filling: float
 ) -> tuple[float, float, float]:
-    """Of a replica of whose ``seats``, all taken, ``filling`` are with their prompts: the mean
-    cycle, how many prompts it takes at most in a picosecond, and the time of each."""
-    decoding = seats - filling
+    """A replica at full ``concurrency`` with ``filling`` requests in prefill: the mean cycle, its
+    highest prompt rate per picosecond, and the time of a prefill."""
+    decoding = concurrency - filling
     beside = min(decoding, inputs.budgets[budget] - 1.0)
     chunks, loops, fill, _ = prompts_ps(inputs, budget, beside, min(1.0, filling))
     share = min(filling, FULLEST)
@@ -54,12 +53,12 @@ def single_full(
 
 
 @called
-def single_look(
-    inputs: Any, budget: int, seats: float, rate: float, decoding: float
+def single_stage_at_load(
+    inputs: Any, budget: int, concurrency: float, rate: float, decoding: float
 ) -> tuple[float, float, float, float, float]:
-    """To whom ``rate`` requests per picosecond come, while ``decoding`` decode: the mean cycle that
-    a request sees, a step with a chunk and the share of time with them, the time of a prompt and
-    the wait for it."""
+    """At ``rate`` requests per picosecond and ``decoding`` decodes: the mean cycle that a request
+    sees, a step with a chunk and the share of time with them, the time of a prefill and the wait
+    for it."""
     decodes = max(inputs.facts[DECODES], 1.0)
     beside = min(decoding, inputs.budgets[budget] - 1.0)
     work = prompt_of(inputs, budget, beside, WORK)
@@ -72,7 +71,7 @@ def single_look(
     steady = mix_ps(plain, chunk, share)
     active = min(1.0, decoding + 1.0)
     group /= 1.0 - (1.0 - share) * steady / plain * slowed(inputs, decoding, active, 1.0)
-    decode = seen_ps(inputs, seats, decoding, group * max(inputs.facts[RANDOM], 1e-6))
+    decode = seen_ps(inputs, concurrency, decoding, group * max(inputs.facts[RANDOM], 1e-6))
     odds = share / max(1.0 - share, 1e-9)
     odds *= 1.0 + built_up(busy, True) / (rate * decodes * decode)
     cycle = mix_ps(decode, chunk, odds / (1.0 + odds))
@@ -81,18 +80,18 @@ def single_look(
 
 
 @called
-def seen_ps(inputs: Any, seats: float, decoding: float, group: float) -> float:
-    """A decode step as a request sees it: where there are many, there are many to see it.
+def seen_ps(inputs: Any, concurrency: float, decoding: float, group: float) -> float:
+    """A decode step averaged over requests, which is longer than the average over time.
 
-    Their number is taken at a deviation below and above its mean among requests, which is higher
-    than that over time by ``group``, variance over mean: requests that come in one busy time decode
-    together after it, and so seem to come in a group. Replicas share evenly.
+    The number of decodes is evaluated one standard deviation below and above its mean over
+    requests, which exceeds that over time by ``group``, variance over mean: requests of one busy
+    period decode together after it, as if they arrived in a group. Replicas have equal load.
     """
     replicas = inputs.facts[REPLICAS]
-    group *= limited((seats - decoding) / math.sqrt(group * decoding + 1e-12))
+    group *= limited((concurrency - decoding) / math.sqrt(group * decoding + 1e-12))
     mean = decoding * replicas + group
     deviation = math.sqrt(group * decoding * replicas)
-    most = seats * replicas
+    most = concurrency * replicas
     pace = 0.0
     for number in (min(most, mean - deviation), min(most, mean + deviation)):
         rows = max(1.0, number / replicas)

@@ -1,8 +1,8 @@
 """Compiled: a replica of several stages, through which prompts stream.
 
-A prompt's chunks follow each other in the next batches at the first stage, whatever slots these
-are. Since no batch overtakes another, all slots line up behind them; who has passed the first stage
-is on its way until the chunks are through, and who comes now finds it idle, but no slot.
+A prompt's chunks are in consecutive batches of the first stage, of any slots. Batches stay in
+order, so all slots queue behind the chunks; a slot that has passed the first stage is in flight
+until the chunks are done, and an arrival then finds the stage idle, but no free slot.
 """
 
 import math
@@ -24,24 +24,24 @@ from cluster.studies.plan.steps import DECODES, LARGEST, RANDOM, REPLICAS, STAGE
 
 
 @called
-def stream_full(
-    inputs: Any, budget: int, seats: float, filling: float
+def pipeline_saturated(
+    inputs: Any, budget: int, concurrency: float, filling: float
 ) -> tuple[float, float, float]:
-    """Of a replica of whose ``seats``, all taken, ``filling`` are with their prompts: the mean
-    cycle, how many prompts it takes at most in a picosecond, and the time of each.
+    """A replica at full ``concurrency`` with ``filling`` requests in prefill: the mean cycle, its
+    highest prompt rate per picosecond, and the time of a prefill.
 
-    A seat that gets free is taken at once, in the next batch of its slot, so a cycle has chunks if
-    anybody has finished in the one before. The slots that take them come back one after the other;
-    the others follow the last. The last of several chunks waits for a slot that has a seat.
+    A finished request is replaced at once, in the next batch of its slot, so a cycle has chunks if
+    a request has finished in the previous one. The slots with chunks return one after the other;
+    the others follow the last. The last of several chunks waits for a slot below its limit.
     """
     slots, decodes = inputs.facts[STAGES], max(inputs.facts[DECODES], LEAST)
-    decoding = max(seats - filling, LEAST)
+    decoding = max(concurrency - filling, LEAST)
     rows = decoding / slots
     beside = min(rows, inputs.budgets[budget] - 1.0)
     work = prompt_of(inputs, budget, beside, WORK)
     cross = prompt_of(inputs, budget, beside, CROSS)
     fill = prompt_of(inputs, budget, beside, CROSSED)
-    plain = slots_ps(inputs, max(1.0, rows), max(1.0, seats / slots), min(slots, decoding))
+    plain = slots_ps(inputs, max(1.0, rows), max(1.0, concurrency / slots), min(slots, decoding))
     leave = decoding / decodes
     some = 1.0 - math.exp(-leave)
     taken = gathered(leave) * work
@@ -53,12 +53,12 @@ def stream_full(
 
 
 @called
-def stream_look(
-    inputs: Any, budget: int, seats: float, rate: float, decoding: float
+def pipeline_at_load(
+    inputs: Any, budget: int, concurrency: float, rate: float, decoding: float
 ) -> tuple[float, float, float, float, float]:
-    """To whom ``rate`` requests per picosecond come, while ``decoding`` decode: the mean cycle that
-    a request sees, a cycle with chunks and the share of time with them, the time of a prompt and
-    the wait for it."""
+    """At ``rate`` requests per picosecond and ``decoding`` decodes: the mean cycle that a request
+    sees, a cycle with chunks and the share of time with them, the time of a prefill and the wait
+    for it."""
     slots = inputs.facts[STAGES]
     rows = max(1.0, decoding / slots)
     beside = min(decoding / slots, inputs.budgets[budget] - 1.0)
@@ -77,7 +77,7 @@ def stream_look(
     more = min(prompt_of(inputs, budget, beside, ROOM), share * rate * closed * gap / fill)
     more *= prompt_of(inputs, budget, beside, GAIN) * short * (1.0 + short) / 2.0
     share = streaming_share(inputs, rate, (work, fill + more / 2.0), closed)
-    fullest = fullest_rows(inputs, seats, (decoding, share, share * closed / fill))
+    fullest = fullest_rows(inputs, concurrency, (decoding, share, share * closed / fill))
     fullest = max(1.0, empty + (1.0 - empty) * fullest)
     plain = slots_ps(inputs, rows, fullest, active)
     load = min(rate * work, FULLEST)
@@ -89,17 +89,17 @@ def stream_look(
     cross += more + empty * min(cross, max(0.0, fill - cross))
     built = built_up(rate * fill, False) / (rate * max(inputs.facts[DECODES], 1.0))
     state = decoding, fullest / rows, built
-    cycle = seen_cycle_ps(inputs, seats, state, (plain, cross, share, group))
+    cycle = seen_cycle_ps(inputs, concurrency, state, (plain, cross, share, group))
     fill += more + load * prompt_of(inputs, budget, beside, HELD)
     return cycle, cross, share, fill, wait
 
 
 @called
 def queue_wait_ps(load: float, work: float, short: float, varied: float) -> float:
-    """Mean wait for the chunks at the first stage, which takes one prompt after the other.
+    """Mean wait for the chunks at the first stage, which runs one prompt after the other.
 
-    The queue of one server of constant service (M/G/1); but ``short`` prompts go along with the
-    next batch, and only wait for the one that is there.
+    The queue of one server (M/G/1); but ``short`` prompts join the next batch, and only wait for
+    the current one.
     """
     return (short + (1.0 - short) * (1.0 + varied) / (1.0 - load)) * load * work / 2.0
 
@@ -107,13 +107,13 @@ def queue_wait_ps(load: float, work: float, short: float, varied: float) -> floa
 @called
 def seen_cycle_ps(
     inputs: Any,
-    seats: float,
+    concurrency: float,
     state: tuple[float, float, float],
     modes: tuple[float, float, float, float],
 ) -> float:
-    """The mean cycle as a request sees it, from cycles without and with chunks, the ``share`` of
-    these, and how far requests come in groups. ``state``: how many decode, rows of the fullest slot
-    over the mean, and prompts that are done at a moment of a busy time, per step that comes."""
+    """The mean cycle over requests, from cycles without and with chunks, the ``share`` of these,
+    and the burstiness of arrivals. ``state``: number of decodes, rows of the fullest slot over the
+    mean, and prompts done at a random moment of a busy period, per arriving step."""
     decoding, lead, built = state
     plain, cross, share, group = modes
     slots = inputs.facts[STAGES]
@@ -121,7 +121,7 @@ def seen_cycle_ps(
     steady = mix_ps(plain, cross, share)
     group /= 1.0 - (1.0 - share) * steady / plain * slowed(inputs, decoding, active, slots)
     decode = seen_stream_ps(
-        inputs, seats, (decoding, lead), group * max(inputs.facts[RANDOM], 1e-6)
+        inputs, concurrency, (decoding, lead), group * max(inputs.facts[RANDOM], 1e-6)
     )
     odds = share / max(1.0 - share, LEAST)
     odds *= 1.0 + built / decode
@@ -130,29 +130,29 @@ def seen_cycle_ps(
 
 @called
 def streaming_share(inputs: Any, rate: float, prompt: tuple[float, float], closed: float) -> float:
-    """The share of time in which some chunk is on its way.
+    """The share of time with a chunk in flight.
 
     ``prompt`` is a prompt's time at the slowest stage, and from there to the end of its last chunk.
-    There is no chunk on its way if the first stage had none the difference ago, and none has come
-    since. Who comes in the part ``closed`` of that time waits for its end, so that busy times are
-    those of arrivals in groups.
+    No chunk is in flight if the first stage was without one that difference ago, and none has
+    arrived since. Arrivals in the fraction ``closed`` of that time wait for its end, so that busy
+    periods are those of group arrivals.
     """
     work, fill = prompt
     load = min(rate * work, FULLEST)
     none = (1.0 - load) * math.exp(-rate * max(0.0, fill - work))
     odds = (1.0 - none) / max(none, LEAST) * gathered(rate * closed)
-    chance = inputs.facts[RANDOM]  # prompts that come in step follow one another
+    chance = inputs.facts[RANDOM]  # prompts with regular arrivals follow one another
     return float(chance * odds / (1.0 + odds) + (1.0 - chance) * min(rate * fill, FULLEST))
 
 
 @called
-def fullest_rows(inputs: Any, seats: float, state: tuple[float, float, float]) -> float:
-    """Rows of the fullest slot where all have some, with so many ``decoding``, a ``share`` of time
-    with chunks, and the chance ``again`` that a prompt ends in the slot of the one before.
+def fullest_rows(inputs: Any, concurrency: float, state: tuple[float, float, float]) -> float:
+    """Rows of the fullest slot for ``decoding`` decodes, a ``share`` of time with chunks, and the
+    probability ``again`` that a prompt ends in the slot of the previous one.
 
-    Dealt by chance it has the most of that many Poisson numbers. But the slot that had the last
-    chunk comes back first, so that several requests in succession go to one slot, and the fullest
-    comes first after the gap that the others leave behind it. It takes no more than its seats.
+    With random assignment it is the maximum of as many Poisson numbers. But the slot of the last
+    chunk returns first, so that consecutive requests join one slot, and the fullest slot is first
+    after the gap. Its rows are limited by ``concurrency``.
     """
     decoding, share, again = state
     slots = inputs.facts[STAGES]
@@ -163,25 +163,27 @@ def fullest_rows(inputs: Any, seats: float, state: tuple[float, float, float]) -
     ahead = (1.0 - share) * max(0.0, 1.0 - swept)
     led = decoding * (ahead + (1.0 - ahead - again) / slots) / (1.0 - again)
     most = max(most, led)
-    return capped(math.ceil(seats / slots), most, math.sqrt(most))
+    return capped(math.ceil(concurrency / slots), most, math.sqrt(most))
 
 
 @called
-def seen_stream_ps(inputs: Any, seats: float, state: tuple[float, float], group: float) -> float:
-    """A decode step as a request sees it: where there are many, there are many to see it.
+def seen_stream_ps(
+    inputs: Any, concurrency: float, state: tuple[float, float], group: float
+) -> float:
+    """A decode step averaged over requests, which is longer than the average over time.
 
-    Their number is taken at a deviation below and above its mean among requests, which is higher
-    than that over time by ``group``, variance over mean: requests that come in one busy time decode
-    together after it. The fullest slot has ``lead`` times the mean.
+    The number of decodes is evaluated one standard deviation below and above its mean over
+    requests, which exceeds that over time by ``group``, variance over mean: requests of one busy
+    period decode together after it. The fullest slot has ``lead`` times the mean.
     """
     decoding, lead = state
     replicas, slots = inputs.facts[REPLICAS], inputs.facts[STAGES]
-    group *= limited((seats - decoding) / math.sqrt(group * decoding + 1e-12))
+    group *= limited((concurrency - decoding) / math.sqrt(group * decoding + 1e-12))
     mean = decoding * replicas + group
     deviation = math.sqrt(group * decoding * replicas)
-    most, pace = seats * replicas, 0.0
+    most, pace = concurrency * replicas, 0.0
     for number in (min(most, mean - deviation), min(most, mean + deviation)):
         rows = max(1.0, number / (slots * replicas))
-        fullest = min(math.ceil(seats / slots), rows * lead)
+        fullest = min(math.ceil(concurrency / slots), rows * lead)
         pace += 0.5 / slots_ps(inputs, rows, fullest, min(slots, max(1.0, number / replicas)))
     return float(1.0 / pace)

@@ -26,7 +26,7 @@ from cluster.studies.plan.traffic import Floats, Traffic
 
 
 class PriceArrays(NamedTuple):
-    """What the compiled functions are given of a shape and the traffic."""
+    """Inputs of the compiled functions: shape and traffic."""
 
     rates: Floats
     """[class, tokens, 4]"""
@@ -37,7 +37,7 @@ class PriceArrays(NamedTuple):
     kinds: Floats
     """[kind, 3] as named in ``steps``."""
     sums: Integers
-    """[kind x MEASURES] scratch of the step at hand."""
+    """[kind x MEASURES] scratch of the current step."""
     layer_ps: Floats
     """[kind] scratch: one layer's attention."""
     facts: Floats
@@ -45,13 +45,13 @@ class PriceArrays(NamedTuple):
     prompts: Floats
     """[g, 2] as ``Traffic`` has them."""
     joules: Floats
-    """[tokens, 2] of all cards of a replica: a step of so many tokens, its head by rows."""
+    """[tokens, 2] of all cards of a replica: a step by tokens, its head by rows."""
     measure_j: Floats
     """[kind x MEASURES] of one unit of each measure of attention."""
 
 
-def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> PriceArrays:
-    """Lay out the slowest replica that is priced, by itself; its stages have ``cards``."""
+def price_arrays(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> PriceArrays:
+    """Arrays of the slowest priced replica; its stages have ``cards`` cards."""
     replica = slowest_replica(prices)
     classes, counts = np.unique(prices.stage_class[replica], return_counts=True)
     rates = np.zeros((len(classes), prices.linear_ps.shape[1], 4))
@@ -87,7 +87,7 @@ def laid(prices: PriceTables, joules: Joules, traffic: Traffic, cards: int) -> P
 
 
 class ScoreInputs(NamedTuple):
-    """What a candidate is scored with: the tables of its shape (see ``tabulate``)."""
+    """Inputs of a candidate's score: the tables of its shape (see ``tabulate``)."""
 
     facts: Floats
     budgets: Floats
@@ -96,9 +96,9 @@ class ScoreInputs(NamedTuple):
     chunks: Floats
 
 
-def given(of: PriceArrays, budgets: Integers, seats: int) -> ScoreInputs:
-    """Tabulate steps with all decoding rows that a slot can have with ``seats``."""
-    rows = max(2, -(-seats // int(of.facts[STAGES])))
+def score_inputs(of: PriceArrays, budgets: Integers, max_num_seqs: int) -> ScoreInputs:
+    """Tabulate steps with all numbers of decoding rows of a slot up to ``max_num_seqs``."""
+    rows = max(2, -(-max_num_seqs // int(of.facts[STAGES])))
     points = points_of(rows) + 1
     decode = np.zeros((points, DECODE_COLUMNS))
     chunks = np.zeros((len(budgets), points, CHUNK_COLUMNS))
@@ -136,7 +136,7 @@ def measure_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
 
 
 def slowest_replica(prices: PriceTables) -> int:
-    """Replicas stand on other cables: the first of those whose lone decode step takes longest."""
+    """The first replica with the longest decode step of one row; replicas differ in their links."""
     kinds = np.column_stack([prices.stage_class, prices.return_ps])
     _, first = np.unique(kinds, axis=0, return_index=True)
     cycles = [steady_decode(prices, batch=1, context=1, replica=int(each)) for each in first]
@@ -153,7 +153,7 @@ def _layers(prices: PriceTables, classes: Integers) -> Integers:
 
 
 def _units(prices: PriceTables, classes: Integers) -> Records:
-    """[kind, op] one layer of each kind by itself, of the first class that has any."""
+    """[kind, op] one layer of each kind, from the first class that has such a layer."""
     units = np.zeros((len(prices.kinds), prices.attention.shape[1]), ATTENTION)
     for kind, unit in enumerate(units):
         for products in prices.attention[classes]:

@@ -1,4 +1,4 @@
-"""Compiled: how long requests wait for their first chunk in one stage, and for a seat."""
+"""Compiled: waiting times for the first chunk in one stage, and for admission (max_num_seqs)."""
 
 import math
 from typing import Any
@@ -8,12 +8,12 @@ from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.steps import REPLICAS, VARIED
 
 SELDOM = 1e6
-"""One in so many need not wait for a seat."""
+"""Inverse of the probability of immediate admission, at most."""
 
 
 @called
 def wait_share(load: float, servers: float) -> float:
-    """The share of Poisson arrivals that find all of ``servers`` busy (Sakasegawa)."""
+    """Probability that a Poisson arrival finds all of ``servers`` busy (Sakasegawa)."""
     return float(load ** (math.sqrt(2.0 * (servers + 1.0)) - 1.0))
 
 
@@ -29,11 +29,11 @@ def queue_ps(offered: float, servers: float, service: float) -> float:
 
 @called
 def closing_ps(rate: float, last: float, decode: float) -> float:
-    """What is left of the step under way when work comes to a slot whose queue has run empty.
+    """Residual time of the current step at an arrival to a slot with an empty queue.
 
-    A server that is away, first for the ``last`` step of a prompt that nobody shares, then for
-    decode steps until a request has come: the mean rest of such a time, which every arrival waits
-    beside the queue itself (M/G/1 with vacations).
+    A server on vacation, first for the ``last`` step of an unshared prompt, then for decode steps
+    until an arrival: the mean residual vacation, which every arrival waits in addition to the queue
+    (M/G/1 with vacations).
     """
     steps = math.exp(-rate * last) / (1.0 - math.exp(-rate * decode))
     away = last + steps * decode
@@ -44,7 +44,7 @@ def closing_ps(rate: float, last: float, decode: float) -> float:
 def one_slot_ps(
     inputs: Any, rate: float, prompt: tuple[float, float, float], seen: tuple[float, float, float]
 ) -> float:
-    """From arrival to the first chunk where a replica has one slot.
+    """Wait from arrival to the first chunk in a replica of one slot.
 
     ``prompt`` is its share of full steps, whether it fits one step, and its last step; ``seen`` are
     decode steps, steps with chunks, and the share of time in these.
@@ -59,35 +59,35 @@ def one_slot_ps(
 
 
 @called
-def seated_ps(
-    inside: float, seats: float, rate: float, most: float, ends: tuple[float, float]
+def admission_wait_ps(
+    inside: float, concurrency: float, rate: float, most: float, ends: tuple[float, float]
 ) -> tuple[float, float]:
-    """Mean wait of Poisson arrivals for a seat, and how many of them wait.
+    """Mean wait of Poisson arrivals for admission, and the share of them that wait.
 
-    Full seats serve ``most`` and ``inside`` of them are taken on the mean; ``ends`` are the stay of
-    one alone, and of one of full seats.
+    The throughput at full ``concurrency`` is ``most``; ``inside`` requests are admitted on average;
+    ``ends`` are the service times of a single request and at full concurrency.
 
-    Birth-death queue (Erlang B) whose service time grows with occupancy: the more share the
-    steps: linear from one alone to those inside, and on to full seats. What waits goes at the pace
-    of full seats. Stays are alike: half of the wait of exponential ones, with Cosmetatos'
-    correction for many servers.
+    Birth-death queue (Erlang B) with a server per request whose service time grows with occupancy:
+    linear from one request to ``inside``, and on to full concurrency. The queue drains at the rate
+    of full concurrency. Service is deterministic: half of the wait of exponential service, with
+    Cosmetatos' correction for many servers.
     """
     rate = min(rate, FULLEST * most)
     stay = inside / rate
     lone, full = ends
-    above = max(0.0, full - stay) / max(seats - inside, 1.0)
+    above = max(0.0, full - stay) / max(concurrency - inside, 1.0)
     below = max(0.0, stay - lone) / max(inside - 1.0, 1.0)
-    inverse = 1.0  # of the part that Erlang's loss formula turns away
-    for servers in range(1, int(seats) + 1):
+    inverse = 1.0  # of the blocking probability of Erlang's loss formula
+    for servers in range(1, int(concurrency) + 1):
         over = servers - inside
         offered = rate * (stay + over * (above if over > 0.0 else below))
         inverse = 1.0 + servers / offered * inverse
         if inverse > SELDOM:
             return 0.0, 0.0
-    whole = math.floor(seats)
-    inverse += (seats - whole) * (1.0 + (whole + 1.0) / (rate * full) * inverse - inverse)
+    whole = math.floor(concurrency)
+    inverse += (concurrency - whole) * (1.0 + (whole + 1.0) / (rate * full) * inverse - inverse)
     load = rate / most
     none_free = 1.0 / (inverse * (1.0 - load) + load)
-    many = (1.0 - load) * (seats - 1.0) * (math.sqrt(4.0 + 5.0 * seats) - 2.0)
-    alike = 0.5 * (1.0 + many / (16.0 * load * seats))
+    many = (1.0 - load) * (concurrency - 1.0) * (math.sqrt(4.0 + 5.0 * concurrency) - 2.0)
+    alike = 0.5 * (1.0 + many / (16.0 * load * concurrency))
     return float(min(1.0, alike) * none_free / (most - rate)), float(none_free)

@@ -1,4 +1,4 @@
-"""Which candidates meet the objectives, in what order, and which of them nothing beats."""
+"""Filters candidates by SLO, ranks them, and finds the Pareto front."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -28,7 +28,7 @@ OBJECTIVES: Mapping[str, tuple[str, int]] = {
     "joules": ("joules_per_output_token", 1),
     "cost": ("cost_per_million_output_tokens_usd", 1),
 }
-"""What a plan may be best at: its column, and 1 where less is better."""
+"""Objectives: the column, and 1 if less is better."""
 
 
 def columns_of(
@@ -81,7 +81,7 @@ def columns_of(
 
 
 def plain(value: Any) -> Any:
-    """A NumPy value as Python's own; not-a-number as None."""
+    """A NumPy value as a Python value; NaN as None."""
     own = value.item() if isinstance(value, np.generic) else value
     return None if isinstance(own, float) and not np.isfinite(own) else own
 
@@ -89,7 +89,7 @@ def plain(value: Any) -> Any:
 def _costs(
     scored: Scored, resolved: Resolved, cards: Integers, made: tuple[Floats, Floats]
 ) -> dict[str, Floats]:
-    """Cards that a candidate leaves idle in its servers are paid for, too."""
+    """Cost columns; idle cards in a candidate's servers count."""
     hardware, per_server = resolved.hardware, resolved.scenario.cluster.cards_per_server
     joules, throughput = made
     idle = scored.site[:, 0] * per_server - cards
@@ -112,9 +112,9 @@ def _judged(
 
 
 def front(first: Floats, second: Floats, among: Truths) -> Truths:
-    """Which of ``among`` no other has at least as much of both, and more of one.
+    """The Pareto front of ``among``, for two columns of which more is better.
 
-    Of equal ones the first is in.
+    Of equal rows only the first counts.
     """
     chosen = np.zeros(len(first), np.bool_)
     rows = np.flatnonzero(among)
@@ -127,9 +127,9 @@ def front(first: Floats, second: Floats, among: Truths) -> Truths:
 def ranked(
     columns: Mapping[str, Any], objective: str, groups: Sequence[npt.NDArray[Any]] = ()
 ) -> Integers:
-    """Rows that meet the SLO, best first; of each group (equal in all of ``groups``) its best.
+    """Rows that satisfy the SLO, best first; of each group (equal in all of ``groups``) its best.
 
-    Ties go to fewer cards, then to fewer seats, then to the smaller budget.
+    Ties go to fewer cards, then to lower max_num_seqs, then to the smaller budget.
 
     Raises
     ------

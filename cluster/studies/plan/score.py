@@ -1,4 +1,4 @@
-"""The score of every candidate: its columns, and why others have none."""
+"""Scores of all candidates, and counts of infeasible ones by reason."""
 
 import time
 from collections import Counter
@@ -28,17 +28,17 @@ from cluster.studies.plan.context import (
     study_context_of,
 )
 from cluster.studies.plan.memory import stage_rows
-from cluster.studies.plan.prices import given, laid, of_replicas
+from cluster.studies.plan.prices import of_replicas, price_arrays, score_inputs
 from cluster.studies.plan.space import Choices, Shape, Space, shapes_of
 from cluster.studies.plan.traffic import Floats
 from cluster.studies.plan.weight_placement import Placed, placed
 
 Pricing: TypeAlias = Callable[[StudyContext, PriceInputs], tuple[PriceTables, Joules] | None]
-"""``priced``, or what stands for it."""
+"""``priced`` or a substitute."""
 
-FEW_SEATS, UNPRICED = -1, -2
+TOO_FEW_SEQUENCES, UNPRICED = -1, -2
 REASONS = {
-    FEW_SEATS: "fewer seats than stages",
+    TOO_FEW_SEQUENCES: "fewer seats than stages",
     UNPRICED: "not modelled, or steps too long",
     batch_scores.SRAM: "SRAM too small",
     batch_scores.LPDDR: "LPDDR too small",
@@ -53,10 +53,10 @@ class Scored:
 
     shapes: tuple[Shape, ...]
     shape: Integers
-    """[n] which of ``shapes``."""
+    """[n] index into ``shapes``."""
     replicas: Integers
     site: Integers
-    """[n, 2] servers and racks that the cards are on."""
+    """[n, 2] number of servers and racks of the cards."""
     max_num_seqs: Integers
     max_num_batched_tokens: Integers
     columns: Floats
@@ -110,18 +110,18 @@ class Part:
     shape: int
     replicas: int
     site: tuple[int, int]
-    """Servers and racks that their cards are on."""
-    seats: Integers
+    """Number of servers and racks of their cards."""
+    max_num_seqs: Integers
     budgets: Integers
     status: Integers
     columns: Floats
     seconds: float
-    """Wall time of its scores."""
+    """Wall time of scoring."""
     cpu_seconds: float
 
 
 def score_shape(study: StudyContext, shape: Shape, number: int) -> Iterator[Part]:
-    """All candidates of a shape, those whose weights lie alike together."""
+    """All candidates of a shape, grouped by equal placement of weights."""
     cards = cards_of(study, shape.plan)
     inputs = inputs_of(study, shape, cards)
     for batches in placed(study, shape, inputs):
@@ -136,34 +136,37 @@ def score_placed(
     laid_out: tuple[PriceInputs, Integers],
     pricing: Pricing = priced,
 ) -> Iterator[Part]:
-    """Check the memory of these batches, price the shape if any fits, and score those that do."""
+    """Check the memory of these batches, price the shape if any fits, and score those that fit."""
     (number, shape), (inputs, all_cards) = numbered, laid_out
-    seats, budgets = batches.seats, batches.budgets
+    max_num_seqs, budgets = batches.max_num_seqs, batches.budgets
     settings = settings_of(study, shape)
     memory = stage_rows(inputs.model, shape.plan, inputs.hardware, settings, batches.residency)
     began, worked = time.perf_counter(), time.process_time()
-    status, columns = np.zeros(len(seats), np.int64), np.zeros((len(seats), batch_scores.COLUMNS))
-    batch_scores.check(
-        memory, study.mean_blocks, study.most_blocks(budgets), seats, status, columns
+    status, columns = (
+        np.zeros(len(max_num_seqs), np.int64),
+        np.zeros((len(max_num_seqs), batch_scores.COLUMNS)),
     )
-    status[seats < shape.plan.pipeline_parallel_size] = FEW_SEATS
+    batch_scores.check(
+        memory, study.mean_blocks, study.most_blocks(budgets), max_num_seqs, status, columns
+    )
+    status[max_num_seqs < shape.plan.pipeline_parallel_size] = TOO_FEW_SEQUENCES
     fits = np.flatnonzero(status == batch_scores.FITS)
-    seats, budgets, columns = seats[fits], budgets[fits], columns[fits]
+    max_num_seqs, budgets, columns = max_num_seqs[fits], budgets[fits], columns[fits]
     seconds, cpu_s = time.perf_counter() - began, time.process_time() - worked
     prices = pricing(study, inputs) if len(fits) else None
     began, worked = time.perf_counter(), time.process_time()
     choices, places = np.unique(budgets, return_inverse=True)
     if prices is not None:
-        of_shape = laid(*prices, study.traffic, shape.plan.tensor_parallel_size)
-        tables = given(of_shape, choices, int(seats.max()))
+        of_shape = price_arrays(*prices, study.traffic, shape.plan.tensor_parallel_size)
+        tables = score_inputs(of_shape, choices, int(max_num_seqs.max()))
     for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
         if prices is None:
             here[fits] = UNPRICED
-            seats, budgets, found = seats[:0], budgets[:0], found[:0]
+            max_num_seqs, budgets, found = max_num_seqs[:0], budgets[:0], found[:0]
         else:
-            scored, known = here[fits], of_replicas(tables, replicas)
-            batch_scores.fill(known, study.asked, seats, places, scored, found)
+            scored, arrays = here[fits], of_replicas(tables, replicas)
+            batch_scores.fill(arrays, study.demand, max_num_seqs, places, scored, found)
             here[fits] = scored
         seconds += time.perf_counter() - began
         cpu_s += time.process_time() - worked
@@ -171,7 +174,7 @@ def score_placed(
             shape=number,
             replicas=replicas,
             site=site_of(study, all_cards[:replicas]),
-            seats=seats,
+            max_num_seqs=max_num_seqs,
             budgets=budgets,
             status=here,
             columns=found,
@@ -185,7 +188,7 @@ def score_placed(
 def joined(
     study: StudyContext, space: Space, parts: list[Part], sums: tuple[int, float, float, float]
 ) -> Scored:
-    """Put the parts together; what has no score is counted."""
+    """Merge the parts; count infeasible candidates by reason."""
     counts: Counter[str] = Counter(space.illegal)
     kept: list[Part] = []
     for part in parts:
@@ -193,9 +196,9 @@ def joined(
             if status != batch_scores.FITS:
                 counts[REASONS[int(status)]] += int(times)
         tried = part.status[np.isin(part.status, (batch_scores.FITS, batch_scores.RATE))]
-        if len(tried) == len(part.seats):
+        if len(tried) == len(part.max_num_seqs):
             kept.append(replace_rows(part, tried == batch_scores.FITS))
-    sizes = [len(part.seats) for part in kept]
+    sizes = [len(part.max_num_seqs) for part in kept]
 
     def stacked(columns: list[Integers]) -> Integers:
         return np.concatenate([np.zeros(0, np.int64), *columns])
@@ -206,7 +209,7 @@ def joined(
         shape=np.repeat(np.array([part.shape for part in kept], np.int64), sizes),
         replicas=np.repeat(np.array([part.replicas for part in kept], np.int64), sizes),
         site=np.repeat(np.array([part.site for part in kept], np.int64).reshape(-1, 2), sizes, 0),
-        max_num_seqs=stacked([part.seats for part in kept]),
+        max_num_seqs=stacked([part.max_num_seqs for part in kept]),
         max_num_batched_tokens=stacked([part.budgets for part in kept]),
         columns=np.concatenate(
             [np.zeros((0, batch_scores.COLUMNS)), *(part.columns for part in kept)]
@@ -222,10 +225,10 @@ def joined(
 
 
 def replace_rows(part: Part, chosen: npt.NDArray[np.bool_]) -> Part:
-    """The same part with the chosen of its scored candidates only."""
+    """The same part with the chosen candidates only."""
     return replace(
         part,
-        seats=part.seats[chosen],
+        max_num_seqs=part.max_num_seqs[chosen],
         budgets=part.budgets[chosen],
         columns=part.columns[chosen],
     )

@@ -1,4 +1,4 @@
-"""Every way to lay a model on a cluster: which shapes there are, and which of them are legal."""
+"""The search space: shapes of a model on a cluster, and which of them are legal."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,7 +23,7 @@ ILLEGAL = "the model cannot be cut so"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What may vary; None is everything that the cluster and the model have room for."""
+    """The dimensions of the search; None is every value that fits the cluster and the model."""
 
     tensor_parallel_size: tuple[int, ...] | None = None
     pipeline_parallel_size: tuple[int, ...] | None = None
@@ -31,7 +31,7 @@ class Choices:
     replicas: tuple[int, ...] | None = None
     """None: powers of two, and as many as fit."""
     memory_mode: tuple[Mode, ...] = UNIFORM_MODES
-    """``auto`` places weights anew for every batch: thousands of times as long as a score."""
+    """``auto`` places weights for every batch: thousands of times as long as a score."""
     weights: tuple[str, ...] = FORMATS
     kv: tuple[str, ...] = FORMATS
     max_num_seqs: tuple[int, ...] = ()
@@ -51,16 +51,17 @@ class Choices:
             raise ScenarioError(f"memory_mode is one of {', '.join(ALL_MODES)}, got {strange[0]!r}")
 
     @property
-    def seats(self) -> Integers:
+    def batch_sizes(self) -> Integers:
         """Ascending and distinct."""
         return np.unique(np.array(self.max_num_seqs or _doublings(), np.int64))
 
     def grid(self, mode: Mode) -> tuple[Integers, Integers]:
-        """Seats and budgets of every batch of a shape; of ``auto`` only powers of two, if free."""
-        seats = self.seats
+        """max_num_seqs and budget of every batch of a shape; for ``auto`` powers of two unless
+        set."""
+        sizes = self.batch_sizes
         if mode == "auto" and not self.max_num_seqs:
-            seats = seats[(seats & (seats - 1)) == 0]
-        each, budgets = np.meshgrid(seats, self.budgets, indexing="ij")
+            sizes = sizes[(sizes & (sizes - 1)) == 0]
+        each, budgets = np.meshgrid(sizes, self.budgets, indexing="ij")
         return each.ravel(), budgets.ravel()
 
     @property
@@ -71,24 +72,24 @@ class Choices:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """All of a candidate but its replicas, its seats and its budget of tokens."""
+    """A candidate without its replicas, its max_num_seqs and its token budget."""
 
     plan: Plan
-    """With as many replicas as are tried at most."""
+    """With the largest number of replicas."""
     memory_mode: Mode
     formats: Formats
 
 
 @dataclass(slots=True, kw_only=True)
 class Space:
-    """Legal shapes, and how many are not by reason."""
+    """Legal shapes, and counts of illegal ones by reason."""
 
     shapes: list[Shape] = field(default_factory=list)
     illegal: dict[str, int] = field(default_factory=dict)
 
 
 def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) -> Space:
-    """Every shape on ``cards`` cards; what ``check_plan`` refuses is counted, not kept."""
+    """Every shape on ``cards`` cards; those that ``check_plan`` refuses are only counted."""
     space = Space()
     formats = [
         Formats(
@@ -114,7 +115,7 @@ def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) ->
 
 
 def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
-    """Every plan that the cards have room for, legal or not."""
+    """Every plan that fits the cards, legal or not."""
     sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
     for group in _allowed(choices.tensor_parallel_size, cards):
         experts = _allowed(choices.expert_parallel_size, group if sparse else 1)
@@ -132,7 +133,7 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
 
 
 def replicas_of(plan: Plan, choices: Choices) -> list[int]:
-    """How many replicas of the shape are tried."""
+    """Numbers of replicas of the shape in the search."""
     if choices.replicas is not None:
         return [each for each in sorted(set(choices.replicas)) if each <= plan.replicas]
     powers = [1 << power for power in range(plan.replicas.bit_length())]

@@ -1,4 +1,4 @@
-"""``plan``: the best ways to place a model on a cluster."""
+"""``plan``: the best placements of a model on a cluster."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,13 +26,13 @@ from cluster.studies.plan.space import Choices
 from results import display
 
 FULL = 0.95
-"""The largest part of its capacity at which a candidate can be scored: nearer to it, queues are
-longer than means can tell."""
+"""The largest load of a score, as a fraction of capacity: closer to it, means do not describe
+queues."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Plans:
-    """What a plan study found."""
+    """Result of a plan study."""
 
     resolved: Resolved
     scored: Scored
@@ -54,7 +54,7 @@ class Plans:
         return {"name": name, "scored": scored, "ranked": len(self.order)}
 
     def _figures(self) -> dict[str, Any]:
-        """Those of the best candidate; none where no candidate serves."""
+        """Those of the best candidate; none if no candidate is feasible."""
         best = self.candidate(int(self.order[0])) if len(self.order) else {}
         return display.plan_figures(best)
 
@@ -64,17 +64,17 @@ class Plans:
 
     @property
     def candidates(self) -> list[dict[str, Any]]:
-        """The best of each shape (all but seats and budget), the best first."""
+        """The best of each shape (all but max_num_seqs and budget), the best first."""
         return [self.candidate(int(row)) for row in self.order]
 
     @property
     def infeasible(self) -> dict[str, int]:
-        """Candidates that cannot be had, by reason; those that miss the SLO among them."""
+        """Infeasible candidates by reason, including those that miss the SLO."""
         missed = int(np.count_nonzero(~self.columns["meets_slo"]))
         return self.scored.infeasible | ({"misses the SLO": missed} if missed else {})
 
     def scenario(self, candidate: Candidate) -> Scenario:
-        """The candidate as a scenario, its traffic as the study's scenario has it."""
+        """The candidate as a scenario, with the traffic of the study's scenario."""
         return scenario_of(self.resolved.scenario, candidate, None)
 
     def save(self, path: str | Path) -> None:
@@ -95,26 +95,26 @@ def plan(
     finalists: int = 0,
     progress: Callable[[int, int], None] = lambda _done, _of: None,
 ) -> Plans:
-    """Score every legal plan for the scenario's model on its cluster, and rank those that serve.
+    """Score every legal plan for the scenario's model on its cluster, and rank the feasible ones.
 
     Parameters
     ----------
     scenario
         A scenario, a YAML file, a mapping of the same shape, or None for the bundled example.
     slo
-        Bounds of mean ``ttft_s``, ``tpot_s``, ``e2e_s``; the scenario's where none are given.
+        Bounds of mean ``ttft_s``, ``tpot_s``, ``e2e_s``; by default the scenario's.
     load_at
-        What part of its own capacity each candidate is scored at; ``offered`` is the rate at
-        which the scenario sends. ``auto`` is 0.7, or the users of a closed loop.
+        The load of each candidate as a fraction of its capacity; ``offered`` is the arrival rate of
+        the scenario. ``auto`` is 0.7, or the users of a closed loop.
     objective
-        What the best has most or least of: ``tokens_per_s``, ``tokens_per_s_per_card``,
+        The column to maximize or minimize: ``tokens_per_s``, ``tokens_per_s_per_card``,
         ``tokens_per_s_per_user``, ``ttft``, ``tpot``, ``joules`` or ``cost``.
     choices
-        What may vary, and between which values; everything that fits unless given.
+        The dimensions of the search and their values; by default everything that fits.
     finalists
-        So many of the best are simulated on the scenario's requests.
+        Number of the best that are simulated on the scenario's requests.
     progress
-        Called with candidates scored so far and in all.
+        Called with the numbers of scored and of all candidates.
 
     Returns
     -------
@@ -159,12 +159,12 @@ def plan(
 
 
 def demand_of(resolved: Resolved, load_at: float | str) -> Demand:
-    """How much each candidate is asked for.
+    """Load of each candidate.
 
     Raises
     ------
     ScenarioError
-        A load outside (0, FULL], or ``offered`` where no rate is known.
+        A load outside (0, FULL], or ``offered`` without a known rate.
     """
     rate = rate_of(resolved)
     if load_at in ("auto", "offered"):

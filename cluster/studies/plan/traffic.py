@@ -1,4 +1,4 @@
-"""Traffic as the few means that an analytic score needs."""
+"""Means of the traffic for an analytic score."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from cluster.perf_model.tables import Integers
 Floats = npt.NDArray[np.float64]
 
 GROUPS = 8
-"""Most classes of prompts by length, equally many requests in each."""
+"""Most classes of prompts by length, each with equally many requests."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Traffic:
-    """What requests are like on the mean, whenever they come."""
+    """Means of the requests, independent of their arrival times."""
 
     prompts: Floats
     """[g, 2] mean prompt tokens of each class of prompts, the longest first, and its share."""
@@ -29,11 +29,11 @@ class Traffic:
     """Variance over the square of the mean, of prompts and of the gaps between arrivals, less 1:
     0 for equal prompts of independent users."""
     random: float
-    """The variation of gaps between arrivals, 1 at most: 0 where they come in step."""
+    """The variation of gaps between arrivals, 1 at most; 0 for regular arrivals."""
     prompt_tokens: float
     output_tokens: float
     sequences: Integers
-    """Most tokens that each request ever keeps, in ascending order."""
+    """Peak KV tokens of each request, in ascending order."""
 
 
 def traffic_of(
@@ -46,8 +46,8 @@ def traffic_of(
 ) -> Traffic:
     """Describe requests by their lengths, as layers with these ``windows`` see them.
 
-    Without ``arrival_ps`` they are taken to come independently of one another. Where the KV of
-    prompts is ``carried`` here from another pool, one token of each is left to compute.
+    Without ``arrival_ps`` arrivals are taken as independent. If the KV of prompts is ``carried``
+    from another pool, one token of each is computed.
     """
     chunked = np.ones_like(prompt_tokens) if carried else prompt_tokens
     decodes = float(np.mean(output_tokens - 1))
@@ -68,7 +68,7 @@ def traffic_of(
 
 
 def _classes(prompt_tokens: Integers) -> Floats:
-    """Neighbours in length together; as few classes as there are lengths."""
+    """Groups of similar length; at most one class per distinct length."""
     ordered = np.sort(prompt_tokens)[::-1]
     if ordered[0] == ordered[-1]:
         return np.array([[ordered[0], 1.0]], np.float64)
@@ -77,7 +77,7 @@ def _classes(prompt_tokens: Integers) -> Floats:
 
 
 def _widest(window: int) -> int | None:
-    """Most blocks that a decoding row sees, the first of them begun; None for all."""
+    """Most blocks that a decoding row reads, the first of them partial; None for all."""
     return -(-window // BLOCK_TOKENS) + 1 if window else None
 
 
@@ -105,7 +105,7 @@ def _variation(values: Integers) -> float:
 
 
 def _gaps(arrival_ps: Integers | None) -> float:
-    """The variation of gaps between arrivals; 1, as independent ones have it, if all is at once."""
+    """The variation of gaps between arrivals; 1, as for independent ones, if all arrive at once."""
     if arrival_ps is None or len(arrival_ps) < 3 or arrival_ps[-1] == arrival_ps[0]:
         return 1.0
     return _variation(np.diff(arrival_ps))

@@ -19,10 +19,10 @@ from cluster.studies.plan.space import Shape, replicas_of
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Placed:
-    """Batches of a shape whose weights lie in the same places."""
+    """Batches of a shape with equal placement of weights."""
 
     residency: Residency
-    seats: Integers
+    max_num_seqs: Integers
     budgets: Integers
     replicas: list[int]
 
@@ -30,40 +30,46 @@ class Placed:
 def placed(study: StudyContext, shape: Shape, inputs: PriceInputs) -> Iterator[Placed]:
     """Every batch of a shape and every number of replicas, once each."""
     replicas = replicas_of(shape.plan, study.choices)
-    seats, budgets = study.choices.grid(shape.memory_mode)
+    max_num_seqs, budgets = study.choices.grid(shape.memory_mode)
     if shape.memory_mode != "auto":
-        yield Placed(residency=inputs.placed, seats=seats, budgets=budgets, replicas=replicas)
+        yield Placed(
+            residency=inputs.placed, max_num_seqs=max_num_seqs, budgets=budgets, replicas=replicas
+        )
         return
     users = study.resolved.concurrency
     for alike in [[each] for each in replicas] if users else [replicas]:
-        most = -(-users // alike[0]) if users else int(seats.max())
+        most = -(-users // alike[0]) if users else int(max_num_seqs.max())
         rows: dict[Residency, list[int]] = {}
-        for row in range(len(seats)):
-            batch = int(seats[row]), int(budgets[row])
+        for row in range(len(max_num_seqs)):
+            batch = int(max_num_seqs[row]), int(budgets[row])
             rows.setdefault(_chosen(study, shape, inputs, batch, most), []).append(row)
         for residency, own in rows.items():
             index = np.array(own, np.int64)
             yield Placed(
-                residency=residency, seats=seats[index], budgets=budgets[index], replicas=alike
+                residency=residency,
+                max_num_seqs=max_num_seqs[index],
+                budgets=budgets[index],
+                replicas=alike,
             )
 
 
 def _chosen(
     study: StudyContext, shape: Shape, inputs: PriceInputs, batch: tuple[int, int], most: int
 ) -> Residency:
-    """Where a run with these seats and this budget has the weights; at most ``most`` decode.
+    """Weight placement of a run with this max_num_seqs and budget; at most ``most`` decode.
 
-    What has no seat for each stage, or is not modelled, is never served: the least in SRAM.
+    A batch with fewer sequences than stages, or one that is not modelled, is infeasible: it has the
+    least in SRAM.
     """
-    seats, budget = batch
-    if seats < shape.plan.pipeline_parallel_size:
+    max_num_seqs, budget = batch
+    if max_num_seqs < shape.plan.pipeline_parallel_size:
         return inputs.placed
-    settings = replace(settings_of(study, shape), max_num_seqs=seats)
-    traffic = replace(traffic_of(study.resolved), batch=min(seats, most))
+    settings = replace(settings_of(study, shape), max_num_seqs=max_num_seqs)
+    traffic = replace(traffic_of(study.resolved), batch=min(max_num_seqs, most))
     whole = uniform("performance", inputs.model, inputs.plan, settings.pins)
     if _has_room(inputs, settings, traffic, whole):
         return whole
-    requested = replace(inputs, max_tokens=budget, max_rows=min(seats, budget))
+    requested = replace(inputs, max_tokens=budget, max_rows=min(max_num_seqs, budget))
     try:
         return choose(requested, settings, traffic)
     except PriceError:
@@ -73,8 +79,8 @@ def _chosen(
 def _has_room(
     inputs: PriceInputs, settings: MemorySettings, traffic: Traffic, whole: Residency
 ) -> bool:
-    """Whether all expected sequences have room beside all weights: ``choose`` finds none faster,
-    since whatever lies in SRAM can only make a step shorter, and looks at this one first."""
+    """Whether all expected sequences fit beside all weights: ``choose`` finds no faster placement,
+    since weights in SRAM never make a step longer, and tries this one first."""
     memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, settings, whole)
     held = steady_blocks(inputs.model, settings, traffic.context)
     return all(stage.fits and room_of(stage).sequences(held) >= traffic.batch for stage in memory)

@@ -11,7 +11,7 @@ from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import assemble
 from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps
-from cluster.studies.plan.prices import given, laid
+from cluster.studies.plan.prices import price_arrays, score_inputs
 from cluster.studies.plan.queueing import closing_ps, queue_ps
 from cluster.studies.plan.space import Choices
 from cluster.studies.plan.study import plan
@@ -49,7 +49,9 @@ def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: in
     machine = assemble(resolve(scenario))
     same = np.full(1, 1)  # one step behind the first token, so every row has a context of 64
     traffic = traffic_of(63 * same, 2 * same, [0])
-    tables = given(laid(machine.prices, machine.joules, traffic, group), np.array([256]), 64)
+    tables = score_inputs(
+        price_arrays(machine.prices, machine.joules, traffic, group), np.array([256]), 64
+    )
 
     cycle = decode_ps(tables, 3.0, float(stages))
 
