@@ -210,7 +210,7 @@ class ActorGroup:
         CardLostError
             The actor has been lost too often.
         ActorGroupError
-            It cannot be created (is corsair-sim installed there?), has no room, or objects are lost.
+            It cannot be created (is corsair-sim installed there?) or has no room; lost objects.
         Exception
             Raised by the work itself.
         """

@@ -18,7 +18,7 @@ from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Floats, Joules
 from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
 from cluster.perf_model.timeline import Account, Bins
-from cluster.serving.energy_attribution import members_of
+from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import check_end, served_of
 from cluster.serving.interface import NEVER, Arrivals, Limits, Served
 from cluster.serving.kernel.advance import advance
@@ -127,7 +127,11 @@ class PartRun:
         if control["status"] != RUNNING:
             check_end(self._state)
             served = served_of(self._state)
-            result = served, self._tally, self._shares.of(members_of(served, self._arrivals))
+            result = (
+                served,
+                self._tally,
+                self._shares.of(attribution_columns(served, self._arrivals)),
+            )
         return Progress(now_ps=now_ps, done=done, tokens=tokens, result=result)
 
 

@@ -1,1 +1,1 @@
-"""The request-trace engine: a compiled kernel and the readable reference beside it."""
+"""The request-trace engine: a compiled kernel, and a readable reference implementation."""

@@ -8,7 +8,7 @@ from corsair_common.names import Status
 
 
 def refused(arrivals: Arrivals, limits: Limits) -> Integers:
-    """[n] what becomes of each request by its size alone (``Status``), by the rule of DESIGN.md."""
+    """[n] status of each request by its size alone (``Status``), as specified in DESIGN.md."""
     total = arrivals.prompt_tokens + arrivals.output_tokens
     fits = limits.capacity.admits(total - 1, limits.max_num_batched_tokens, limits.block_size)
     status = np.where(fits, Status.COMPLETED, Status.NO_ROOM)
@@ -16,9 +16,9 @@ def refused(arrivals: Arrivals, limits: Limits) -> Integers:
 
 
 def least_end_ps(arrivals: Arrivals, limits: Limits) -> int:
-    """A time before which the run cannot end: its last accepted request is still to come.
+    """Lower bound of the run's end: the arrival of its last accepted request.
 
-    0 in a closed loop, where nobody knows.
+    0 in a closed loop, where it is unknown.
     """
     if limits.concurrency:
         return 0

@@ -1,4 +1,4 @@
-"""The requests of a run as the engines take them."""
+"""Arrivals of a run: the engines' request columns."""
 
 import numpy as np
 
@@ -7,11 +7,11 @@ from cluster.serving.interface import Arrivals
 from workloads.prefix import block_keys
 
 ROUTER_STREAM = 1
-"""Separates the router's draws from those of the traffic, which share the scenario's seed."""
+"""Random stream of the router, separate from the traffic's with the same seed."""
 
 
 def arrivals_of(resolved: Resolved) -> Arrivals:
-    """The requests as the engines take them, with the random router's draws and prefix keys."""
+    """The engines' request columns, with the random router's draws and prefix keys."""
     requests, scenario = resolved.requests, resolved.scenario
     count = len(requests)
     draws = np.empty(0, np.int64)

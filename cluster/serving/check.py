@@ -1,4 +1,4 @@
-"""What the serving engines refuse: each function raises ValueError naming what is wrong."""
+"""Checks of the engines' inputs: each function raises ValueError with the invalid value."""
 
 import difflib
 
@@ -10,9 +10,9 @@ from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import LAST_PS
 
 MOST_TOKENS = 2**40
-"""Of one request; more would overflow nothing yet, but is certainly a mistake."""
+"""Of one request; more would not overflow, but is certainly a mistake."""
 LONGEST_STEP_PS = 10**16
-"""Of all tables together; keeps a step's end inside int64."""
+"""Of all tables together; bounds a step's end to int64."""
 
 
 def check_limits(limits: Limits) -> None:
@@ -61,7 +61,7 @@ def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
 
 
 def _check_carried(arrivals: Arrivals) -> None:
-    """At least the last token of every prompt is left to compute."""
+    """At least the last token of every prompt is computed."""
     carried = arrivals.carried_tokens
     _check_column("carried_tokens", carried, len(arrivals.arrival_ps))
     wrong = np.flatnonzero((carried < 0) | (carried >= arrivals.prompt_tokens))

@@ -2,16 +2,16 @@
 
 import numpy as np
 
-from cluster.perf_model.energy.attribution import Members
+from cluster.perf_model.energy.attribution import RequestColumns
 from cluster.serving.interface import Arrivals, Served
 
 
-def members_of(served: Served, arrivals: Arrivals) -> Members:
-    """Who was in which slot when, and how much of its prompt each request had to compute."""
+def attribution_columns(served: Served, arrivals: Arrivals) -> RequestColumns:
+    """Slot, times and computed prompt tokens of each request."""
     found = served.cached_tokens
     if arrivals.carried_tokens.size:
         found = np.maximum(found, arrivals.carried_tokens)
-    return Members(
+    return RequestColumns(
         replica=served.replica,
         slot=served.slot,
         first_scheduled_ps=served.first_scheduled_ps,

@@ -1,4 +1,4 @@
-"""The serving engine's entry point: requests and prices in, times out, with an observer."""
+"""The serving engine's entry point: from requests and prices to times, with an observer."""
 
 import time
 from typing import ClassVar
@@ -22,7 +22,7 @@ from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
 
 WINDOW_STEPS = 1 << 12
-"""Rows of the log buffer: a megabyte stays in a core's own cache."""
+"""Rows of the log buffer: a megabyte fits a core's own cache."""
 WINDOW_S = 0.05
 
 
@@ -41,9 +41,9 @@ def serve(
     on_steps: OnSteps | None = None,
     on_intervals: OnIntervals | None = None,
 ) -> Served:
-    """Replay ``arrivals`` by the rules of DESIGN.md.
+    """Serve ``arrivals`` as specified in DESIGN.md.
 
-    Raises ValueError for input that makes no sense, RunTooLongError past 106 simulated days.
+    Raises ValueError for invalid input, RunTooLongError past 106 simulated days.
     """
     check_limits(limits)
     check_prices(prices, limits)
@@ -98,7 +98,7 @@ def _next_window(steps: int, most: int, took_s: float) -> int:
 
 
 def check_end(state: State) -> None:
-    """Raise where a run has stopped short of its end."""
+    """Raise if a run has stopped before its end."""
     control = state.control[0]
     day = int(control["now_ps"]) / (86_400 * 10**12)
     if control["status"] == LATE:

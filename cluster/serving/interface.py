@@ -11,18 +11,18 @@ from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import Integers, Records
 
 NEVER = -1
-"""In any ``*_ps`` column: it did not happen."""
+"""In any ``*_ps`` column: the event did not happen."""
 
 
 class IntervalKind(IntEnum):
-    """What a request went through from one step of its replica to another (dtype INTERVAL)."""
+    """Phase of a request between two steps of its replica (dtype INTERVAL)."""
 
     READING = 0
     """From its admission to the last chunk of its prompt."""
     DECODING = 1
     """From the step after that to its last token."""
     LOST = 2
-    """From its admission to the preemption that took its KV."""
+    """From its admission to its preemption."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,34 +36,33 @@ class Limits:
     block_size: int
     """Tokens of a KV block."""
     blocks: int
-    """KV blocks of one replica, where every layer keeps its blocks; else those of the layers that
-    see the whole context."""
+    """KV blocks of one replica if no layer has a window; else those of layers with full context."""
     max_model_len: int
     router: str = "least_outstanding"
     concurrency: int = 0
-    """Users of a closed loop; 0 means open loop: arrivals as given."""
+    """Users of a closed loop; 0 means open loop: arrivals from the columns."""
     prefix_caching: bool = False
     sram_blocks: int = 2**62
-    """So many of them lie in SRAM; the rest in LPDDR."""
+    """Number of these blocks in SRAM; the rest are in LPDDR."""
     windowed: KvCapacity | None = None
-    """Where layers free blocks behind a window: their room, which then counts instead of ``blocks``
-    and ``sram_blocks``. Never with prefix caching, where they keep them."""
+    """Capacity if layers free blocks behind a window; it replaces ``blocks`` and ``sram_blocks``.
+    Never with prefix caching, which does not free them."""
     long_prefill_token_threshold: int = 0
-    """Most tokens of a prompt in one step, while other requests are there; 0: no such limit."""
+    """Most tokens of a prompt in one step, if there are other requests; 0: no limit."""
     async_scheduling: bool = False
-    """Compose a batch while the one before runs (one stage only)."""
+    """Schedule a batch while the previous one runs (one stage only)."""
     ready_ps: int = 0
-    """No step starts before: the weights are still on their way."""
+    """No step starts before this: weights are still being loaded."""
 
     @property
     def capacity(self) -> KvCapacity:
-        """The room for KV, one inequality a constraint."""
+        """KV capacity, one inequality per constraint."""
         return self.windowed or KvCapacity.of_blocks(self.blocks, self.sram_blocks)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrivals:
-    """The requests as the engines see them; row order is arrival order and identity."""
+    """The engines' request columns; the row number is arrival order and identity."""
 
     arrival_ps: Integers
     """[n] non-decreasing; ignored in a closed loop."""
@@ -79,11 +78,11 @@ class Arrivals:
     key_count: int
     """Ids lie in 0..key_count-1."""
     carried_tokens: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
-    """[n] prompt tokens whose KV comes with the request, fewer than its prompt; empty: none."""
+    """[n] prompt tokens whose KV arrives with the request, fewer than its prompt; empty: none."""
 
 
 def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
-    """These rows of the arrivals, in this order, as a problem of their own."""
+    """These rows of the arrivals, in this order."""
     counts = np.diff(arrivals.key_offsets)[rows]
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     first = np.repeat(arrivals.key_offsets[:-1][rows] - offsets[:-1], counts)
@@ -105,7 +104,7 @@ def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """One row per request, in the order of the arrivals; times in picoseconds, NEVER where not."""
+    """One row per request, in the order of the arrivals; times in picoseconds or NEVER."""
 
     arrival_ps: Integers
     first_scheduled_ps: Integers
@@ -113,7 +112,7 @@ class Served:
     finish_ps: Integers
     replica: Integers
     slot: Integers
-    """In which it decoded last; NEVER where it was refused."""
+    """Last slot in which it decoded; NEVER if it was refused."""
     preemptions: Integers
     cached_tokens: Integers
     """Prompt tokens found in the prefix cache at first admission."""
@@ -125,7 +124,7 @@ class Served:
 
 
 class Observer(Protocol):
-    """Watches a run from outside, between windows; a run is the same with it or without."""
+    """Observes a run between windows; it does not affect the run."""
 
     def started(self, total_requests: int) -> None: ...
 
@@ -135,7 +134,7 @@ class Observer(Protocol):
 
 
 OnIntervals: TypeAlias = Callable[[Records], None]
-"""Receives intervals of requests (dtype INTERVAL) as they end; it must copy what it keeps."""
+"""Receives intervals of requests (dtype INTERVAL) as they end; it must copy stored rows."""
 OnSteps: TypeAlias = Callable[[Records], None]
-"""Receives each window of the step log (dtype STEP, in start order per replica); it must copy what
-it keeps."""
+"""Receives each window of the step log (dtype STEP, in start order per replica); it must copy
+stored rows."""

@@ -25,7 +25,7 @@ from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
-from cluster.serving.energy_attribution import members_of
+from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
 from results.window import last_ps
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The hardware of a run with the model laid on it; nothing is priced yet."""
+    """The hardware of a run with the model placed on it, without prices."""
 
     graph: "Graph"
     routes: Routes
@@ -52,7 +52,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """The hardware of a run with the model laid on it and every step priced."""
+    """The hardware of a run with the model placed on it, and the prices of all steps."""
 
     graph: "Graph"
     routes: Routes
@@ -67,7 +67,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outcome:
-    """What one run gives, in picoseconds and whole numbers."""
+    """Results of one run, in picoseconds and integers."""
 
     served: Served
     bins: Bins
@@ -76,15 +76,15 @@ class Outcome:
     """Sum over steps of the members of their slot."""
     peak_blocks: int
     request_j: Floats
-    """[request] energy of the work that each caused; 0 for those refused."""
+    """[request] energy of the request's work; 0 if refused."""
     end_ps: int
-    """Where the window ends that begins with ``bins``: with the last finish, or refusal."""
+    """End of the window that begins with ``bins``: the last finish or refusal."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
-    """Build the map, place the model, check that it fits, and price it.
+    """Build the topology, place the model, check that it fits, and price it.
 
-    ``mapped`` stands for ``map_of`` where the map is built already.
+    ``mapped`` replaces ``map_of`` to pass an existing topology.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
 
 
 def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
-    """Price every step that the cards can be given.
+    """Price every step of the cards.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
 
 
 def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
-    """Build the racks, with the links that the scenario has changed, and compile their routes."""
+    """Build the racks with the scenario's changes of links, and compile their routes."""
     size = scenario.cluster
     graph = build_pod(
         hardware,
@@ -131,18 +131,18 @@ def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
 
 
 MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
-"""``map_of``, or what stands for it."""
+"""``map_of`` or a substitute."""
 
 
 def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
-    """Build the map, place the model and check that it fits.
+    """Build the topology, place the model and check that it fits.
 
     Raises
     ------
     PlacementError, DoesNotFit
         It cannot run; both carry ``exit_code`` 3.
     ScenarioError
-        It is divided into pools, each of which is laid out by itself.
+        The scenario has pools, each of which is placed by itself.
     """
     if isinstance(resolved, Resolved) and resolved.pools is not None:
         raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
@@ -171,7 +171,7 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
 
 
 def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInputs:
-    """Describe the steps of a run on ``cards[replica, stage, position]``, no weights placed."""
+    """Inputs of pricing for ``cards[replica, stage, position]``, without weight placement."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
     return PriceInputs(
         hardware=resolved.hardware,
@@ -191,7 +191,7 @@ def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInp
 
 
 def _limits(resolved: Planned, fitted: Fit) -> Limits:
-    """What the scheduler may do, and how much KV there is room for."""
+    """Limits of the scheduler and the KV capacity."""
     scheduler = resolved.scenario.scheduler
     return Limits(
         max_num_seqs=scheduler.max_num_seqs,
@@ -211,7 +211,7 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
 
 
 def _ready_ps(resolved: Planned, fitted: Fit) -> int:
-    """When the weights are where they belong; a replay begins with them there."""
+    """Time at which the weights are loaded; 0 unless loading is simulated."""
     scenario, hardware = resolved.scenario, resolved.hardware
     wait_s = {
         "none": 0.0,
@@ -234,9 +234,7 @@ def execute(
     account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
-    account.reach(
-        least_end_ps(requested, machine.limits)
-    )  # spares it to begin with the finest bins
+    account.reach(least_end_ps(requested, machine.limits))  # avoids starting with the finest bins
 
     def taken(window: Records) -> None:
         account.add(window)
@@ -246,18 +244,18 @@ def execute(
             on_steps(window)
 
     served = serve(requested, machine.prices, machine.limits, observer=observer, on_steps=taken)
-    request_j = shares.of(members_of(served, requested))
+    request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
     return outcome_of(served, account.bins(), tally, request_j)
 
 
 def shares_of(machine: Machine) -> SlotJoules:
-    """Make ready to share the energy of every step out to its requests."""
+    """Accumulator that attributes the energy of every step to its requests."""
     return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
 
 
 def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> Outcome:
-    """Put together what the engine, the accounts and the counts say."""
+    """Combine the results of the engine, the accounts and the counts."""
     return Outcome(
         served=served,
         bins=bins,

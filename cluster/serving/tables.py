@@ -21,7 +21,7 @@ from results.summary import Energy
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
 
-if TYPE_CHECKING:  # actors want columns of cards, not all that assembles a run
+if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
     from cluster.serving.run import Machine, Outcome
 
@@ -31,7 +31,7 @@ PS_PER_NS = 1000
 
 
 def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
-    """The requests' columns in whole picoseconds, as ``results.engine_columns`` takes them."""
+    """The requests' columns in integer picoseconds, the inputs of ``results.engine_columns``."""
     served = outcome.served
     client_ps = round(1e12 * module_of(resolved.hardware).request_s(resolved.hardware))
     return {
@@ -50,15 +50,17 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
 
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:
-    """What the client sees of times that were reached: once a request, no step waits for it."""
+    """Times that the client observes, later by ``by_ps``; steps do not wait for it."""
     return np.where(times_ps == NEVER, NEVER, times_ps + by_ps)
 
 
 def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Measured:
-    """The machine's side of the summary: all cards, also those that had nothing to do."""
+    """The machine's part of the summary: all cards, including idle ones."""
     bins = outcome.bins
     cards_per_stage = machine.cards.shape[2]
-    by_bound = bins.busy_ps.sum(axis=2, dtype=np.int64)  # a stage's busy time fits: it is elapsed
+    by_bound = bins.busy_ps.sum(
+        axis=2, dtype=np.int64
+    )  # a stage's busy time fits int64: it is at most the elapsed time
     busy = [
         cards_per_stage * sum(int(stage) for stage in by_bound[..., bound].ravel())
         for bound in range(by_bound.shape[-1])
@@ -77,7 +79,7 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
 
 
 def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
-    """What all cards have spent, and the facility around them."""
+    """Energy of all cards, and of the facility."""
     energy = spent(
         machine.joules,
         outcome.bins,
@@ -88,7 +90,7 @@ def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
 
 
 def energy_measured(energy: Spent, facility: Facility) -> Energy:
-    """Joules and watts as the summary takes them."""
+    """Joules and watts of the summary."""
     power = facility_w(facility, energy)
     return Energy(
         parts_j=energy.parts_j.tolist(),
@@ -109,7 +111,7 @@ def card_parts(
 ) -> Iterator[Columns]:
     """One part per card, in card order; spare cards are idle throughout.
 
-    ``worked`` gives the columns of a card that has a rank, if somebody has them ready.
+    ``worked`` returns the columns of a card with a rank, if already computed.
     """
     bins, routes = outcome.bins, machine.routes
     cards = cards_of(machine.routes, machine.cards, machine.fit)
@@ -136,7 +138,7 @@ def card_parts(
 
 
 def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
-    """Columns of a card's energy: constants times what it has counted."""
+    """Columns of a card's energy: constants times counts."""
     place = (card.replica, card.stage)
     spent_j = card_joules(machine.joules, outcome.bins, place, outcome.end_ps)
     return energy_columns(spent_j, machine.joules.parts)
@@ -147,7 +149,7 @@ def rank_columns(
 ) -> Columns:
     """Columns of ``cards`` that all cards of one stage of one replica, its ``place``, share.
 
-    ``pool`` are its KV blocks, and the units that they are counted in (``Fit.pool``).
+    ``pool`` are its KV blocks, and their number in units (``Fit.pool``).
     """
     blocks, units = pool
     held = bins.kv_block_ns[place[0]] * PS_PER_NS / bins.bin_ps
@@ -161,7 +163,7 @@ def rank_columns(
 
 
 def link_parts(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
-    """One part per link that carried anything, in link order."""
+    """One part per link with traffic, in link order."""
     edges = edges_ps(outcome.bins)
     efficiency = resolved.hardware["links.efficiency"]
     for load in link_loads(machine.routes, machine.cards, outcome.bins, efficiency=efficiency):
@@ -184,8 +186,8 @@ SHOWN_MEASURES = ("decode_blocks", "prefill_passes")
 def step_columns(window: Records, memories: Sequence[str]) -> Columns:
     """A window of the step log as columns; measures of kinds of layers but the first are added up.
 
-    The names are those of the table: what is not of layers that see the whole context is called
-    windowed, and the far memory, where there is one, as in ``memories``: near, far.
+    The names are those of the table: measures of layers without full context are called windowed,
+    and the far memory, if there is one, has its name in ``memories``: near, far.
     """
     columns = {name: window[name] for name in (STEP.names or ())[:MEASURED]}
     far = [("far_blocks", f"{memory}_blocks") for memory in memories[1:]]
@@ -197,7 +199,7 @@ def step_columns(window: Records, memories: Sequence[str]) -> Columns:
 
 
 def map_tables(machine: "Machine") -> dict[str, Columns]:
-    """Nodes with their places in the picture, and the links between them."""
+    """Nodes with their coordinates in the drawing, and the links between them."""
     routes = machine.routes
     ids = {name: card for card, name in enumerate(routes.card_id.tolist())}
     nodes = node_records(machine.graph)
@@ -209,7 +211,7 @@ def map_tables(machine: "Machine") -> dict[str, Columns]:
 
 
 def placement_table(machine: "Machine") -> Columns:
-    """What lies where: a row per card and class of tensors."""
+    """Memory placement: a row per card and class of tensors."""
     rows = [
         (card.index, card.name, card.replica, card.stage, *astuple(held))
         for card in cards_of(machine.routes, machine.cards, machine.fit)

@@ -40,7 +40,7 @@ _DECODE, _PREFILL = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Members:
+class RequestColumns:
     """The requests of some replicas, one row each; those that were refused have no slot (-1)."""
 
     replica: Integers
@@ -92,16 +92,16 @@ class SlotJoules:
             self._total,
         )
 
-    def of(self, members: Members) -> Floats:
+    def of(self, requests: RequestColumns) -> Floats:
         """[n] joules of each request."""
-        spent = np.zeros(len(members.slot))
-        accepted = members.slot >= 0
-        slot = np.where(accepted, members.replica * self._stages + members.slot, -1)
-        for where, rows in _grouped(slot, members.first_scheduled_ps):
-            spent[rows] += self._decoded(where, members, rows)
-        replica = np.where(accepted, members.replica * self._stages, -1)
-        for where, rows in _grouped(replica, members.first_scheduled_ps):
-            spent[rows] += self._prefilled(where, members, rows)
+        spent = np.zeros(len(requests.slot))
+        accepted = requests.slot >= 0
+        slot = np.where(accepted, requests.replica * self._stages + requests.slot, -1)
+        for where, rows in _grouped(slot, requests.first_scheduled_ps):
+            spent[rows] += self._decoded(where, requests, rows)
+        replica = np.where(accepted, requests.replica * self._stages, -1)
+        for where, rows in _grouped(replica, requests.first_scheduled_ps):
+            spent[rows] += self._prefilled(where, requests, rows)
             slots = slice(where, where + self._stages)
             whole = float(self._total[2, slots].sum() + self._total[_PREFILL, where])
             spent[rows] = _scaled(spent[rows], whole)  # a slot that all have left has joules, too
@@ -114,16 +114,16 @@ class SlotJoules:
         sums = np.concatenate([[0.0], self._sum[kind, slot, :kept], [self._total[kind, slot]]])
         return at.astype(np.float64), sums
 
-    def _decoded(self, slot: int, members: Members, rows: Integers) -> Floats:
+    def _decoded(self, slot: int, requests: RequestColumns, rows: Integers) -> Floats:
         at, sums = self._curve(_DECODE, slot)
-        first, last = members.first_token_ps[rows], members.finish_ps[rows]
+        first, last = requests.first_token_ps[rows], requests.finish_ps[rows]
         raw = np.interp(last.astype(np.float64), at, sums)
         raw -= np.interp(first.astype(np.float64), at, sums)
         return _scaled(raw, float(self._total[2, slot]))
 
-    def _prefilled(self, slot: int, members: Members, rows: Integers) -> Floats:
+    def _prefilled(self, slot: int, requests: RequestColumns, rows: Integers) -> Floats:
         at, sums = self._curve(_PREFILL, slot)
-        ends = np.cumsum(members.prefilled[rows]).astype(np.float64)
+        ends = np.cumsum(requests.prefilled[rows]).astype(np.float64)
         whole = float(ends[-1])
         if whole == 0:
             return _scaled(np.ones(len(rows)), float(sums[-1]))

@@ -1,4 +1,4 @@
-"""Newcomers: who is taken from the head of a replica's queue into the step being scheduled."""
+"""Admission from the head of a replica's queue into the current step."""
 
 from typing import Any
 
@@ -12,30 +12,31 @@ from cluster.serving.kernel.block_pool import (
     name_full,
     shared,
 )
-from cluster.serving.kernel.queues import chunk_of, give_chunk, join, leave_queue
+from cluster.serving.kernel.queues import chunk_of, join, leave_queue, schedule_chunk
 from cluster.serving.kernel.state import NONE, State
 
 
 @inlined
 def admit(state: State, r: int, s: int) -> None:
-    """Take requests from the head of the queue, as long as all that they know has room."""
+    """Admit requests from the head of the queue while their whole sequences have room."""
     control, replica = state.control[0], state.replicas[r]
     while control["budget"] > 0 and replica["running"] < control["max_num_seqs"]:
         number = replica["head"]
         before = NONE
         while number != NONE and state.requests[number]["flights"] != 0:
-            before = number  # what is in flight from before its preemption comes first
+            before = number  # batches in flight from before its preemption must end first
             number = state.requests[number]["next"]
-        if number == NONE or not take_in(state, r, s, number, before):
+        if number == NONE or not try_admit(state, r, s, number, before):
             return
 
 
 @inlined
-def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
-    """Let request ``number``, behind ``before`` in the queue, take its first chunk, if it can."""
+def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
+    """Admit request ``number``, behind ``before`` in the queue, with its first chunk if
+    possible."""
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
     slot = state.slots[r, s]
-    row = state.free_seats[r, replica["free_seats"] - 1]
+    row = state.free_rows[r, replica["free_rows"] - 1]
     pool, table = state.pool[r], state.tables[row % len(state.tables)]
     hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
     if not can_admit(state, r, request["known"], shared(pool, table, hits)):
@@ -43,31 +44,31 @@ def take_in(state: State, r: int, s: int, number: int, before: int) -> bool:
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
-    if tokens == rest and slot["members"] == slot["seats"]:
+    if tokens == rest and slot["members"] == slot["max_members"]:
         return False
     leave_queue(state, r, number, before)
-    replica["free_seats"] -= 1
+    replica["free_rows"] -= 1
     replica["running"] += 1
     claim(state, r, table, hits)
-    half = state.half_read[r, replica["half"]] if tokens < rest else state.scratch[0]
-    half["seat"] = row
-    begin_member(state, r, half, number, hits)
+    partial = state.partial_prefills[r, replica["partial"]] if tokens < rest else state.scratch[0]
+    partial["table_row"] = row
+    begin_member(state, r, partial, number, hits)
     if request["preemptions"] == 0:
         request["cached_tokens"] = hits * control["block_size"]
-        control["newcomers"] += 1
-    unpack(state, r, half, request)
-    grow(state, r, half, blocks_after(state, half, tokens), tokens)
-    give_chunk(state, r, half, tokens, tokens == rest)
+        control["admitted"] += 1
+    unpack(state, r, partial, request)
+    grow(state, r, partial, blocks_after(state, partial, tokens), tokens)
+    schedule_chunk(state, r, partial, tokens, tokens == rest)
     if tokens < rest:
-        replica["half"] += 1
+        replica["partial"] += 1
     else:
-        join(state, r, s, half)
+        join(state, r, s, partial)
     return True
 
 
 @inlined
 def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> None:
-    """Fill the record of a request that is admitted with ``hits`` blocks of its prefix."""
+    """Fill the record of an admitted request with ``hits`` cached blocks."""
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
     member["request"], member["named"] = number, hits
     member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
@@ -82,7 +83,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
 
 @inlined
 def can_admit(state: State, r: int, tokens: int, hits: int) -> bool:
-    """Whether all blocks of a sequence can be had, ``hits`` of which others hold already."""
+    """Whether all blocks of a sequence are available, ``hits`` of which are already in use."""
     control = state.control[0]
     block_size = control["block_size"]
     member = state.scratch[1]
@@ -93,7 +94,7 @@ def can_admit(state: State, r: int, tokens: int, hits: int) -> bool:
 
 @inlined
 def unpack(state: State, r: int, member: Any, request: Any) -> None:
-    """Put the KV that has come with ``request``, beyond what is cached, into blocks: only once."""
+    """Store the KV that arrived with ``request``, beyond its cached part, in blocks: only once."""
     carried = request["carried"]
     request["carried"] = 0
     more = carried - member["computed"]

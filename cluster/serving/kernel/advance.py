@@ -1,4 +1,4 @@
-"""The loop: finishes before arrivals before starts, until the log is full or all is done."""
+"""The event loop: finishes before arrivals before starts, until the log is full or all is done."""
 
 from typing import Any
 
@@ -28,12 +28,12 @@ from cluster.serving.kernel.step import cross, finish
 
 @compiled
 def advance(state: State, log: Records, columns: Integers) -> int:
-    """Run on until ``log`` or the buffer of intervals is full, or nothing is left.
+    """Run until ``log`` or the buffer of intervals is full, or no event is left.
 
-    ``columns`` is the same log as whole numbers (``as_integers``). Returns the rows written.
+    ``columns`` is the same log as integers (``as_integers``). Returns the rows written.
 
-    The control record says how things stand then: RUNNING, DONE, LATE (a step would end after
-    LAST_PS) or STUCK (requests are left but nothing will ever happen: a fault of the rules).
+    The control record then has the status: RUNNING, DONE, LATE (a step would end after LAST_PS) or
+    STUCK (a deadlock: requests are left without an event).
     """
     control = state.control[0]
     rows = 0
@@ -67,7 +67,7 @@ def advance(state: State, log: Records, columns: Integers) -> int:
 
 @inlined
 def finish_slot(state: State, r: int) -> None:
-    """The slot of the replica whose step ends now emits; slots that can go on are woken."""
+    """Emit the tokens of the step that ends now; wake the slots that can continue."""
     control, replica = state.control[0], state.replicas[r]
     s = replica["event_slot"]
     slot = state.slots[r, s]
@@ -76,32 +76,31 @@ def finish_slot(state: State, r: int) -> None:
     slot["flights"] -= 1
     finish(state, r, s, end_ps, 1 + oldest, state.steps[r, s, oldest])
     slot["state"] = IDLE
-    if control["asynchronous"] or owes_the_way_back(state, r, s, end_ps):
+    if control["asynchronous"] or waits_for_return(state, r, s, end_ps):
         slot["state"] = READY
         slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"])
-    if replica["queued"] + replica["half"] + replica["stalled"] > 0:
+    if replica["queued"] + replica["partial"] + replica["stalled"] > 0:
         wake(state, r)
 
 
 @inlined
 def oldest_flight(control: Any, slot: Any) -> int:
-    """Which of the two places for batches in flight holds the oldest; only one is used in turn."""
+    """Index of the oldest batch in flight, of two."""
     return int((slot["turn"] ^ slot["flights"]) & control["asynchronous"])
 
 
 @inlined
-def owes_the_way_back(state: State, r: int, s: int, end_ps: int) -> bool:
-    """Whether slot ``s`` waits for its tokens to come back before its next step.
+def waits_for_return(state: State, r: int, s: int, end_ps: int) -> bool:
+    """Whether the next step of slot ``s`` waits for the return of its tokens.
 
-    With one stage the engine does, if there is anything to do; with several only a slot with
-    decodes does.
+    With one stage it does if there is any work; with several only a slot with decodes does.
     """
     replica = state.replicas[r]
     if state.slots[r, s]["members"] > 0:
         return True
     if state.slots.shape[1] > 1:
         return False
-    if replica["half"] > 0:
+    if replica["partial"] > 0:
         return True
     return bool(replica["queued"] > 0 and state.requests[replica["head"]]["arrival_ps"] < end_ps)
 
@@ -110,7 +109,7 @@ def owes_the_way_back(state: State, r: int, s: int, end_ps: int) -> bool:
 def start(state: State, r: int, row: Any, columns: Any) -> int:
     """Try the ready slots of a replica until one starts a step; return how many have.
 
-    A slot that can schedule nothing is idle until it is woken, or until what it has in flight ends.
+    A slot that can schedule nothing is idle until it is woken, or its batch in flight ends.
     """
     control = state.control[0]
     tries = (control["max_num_seqs"] + 2) * (state.slots.shape[1] + 1)
@@ -135,10 +134,10 @@ def start(state: State, r: int, row: Any, columns: Any) -> int:
 
 @inlined
 def settle(state: State, r: int, s: int, started: bool) -> None:
-    """What slot ``s`` does after it has tried to start a step.
+    """Update slot ``s`` after an attempt to start a step.
 
-    With fewer than two batches in flight an asynchronous one composes another at once, unless this
-    one was empty.
+    With fewer than two batches in flight an asynchronous slot schedules another one at once, unless
+    this one was empty.
     """
     control, slot = state.control[0], state.slots[r, s]
     if control["asynchronous"] and started and slot["flights"] < 2:
@@ -169,11 +168,11 @@ def first_ready(state: State, r: int) -> int:
 
 @inlined
 def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
-    """Put the scheduled step on its way and write it into its row of the log."""
+    """Start the scheduled step and write its row of the log."""
     control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
     measure(state, r, row, columns)
     ready_ps = control["now_ps"] + control["host_ps"]
-    if control["fed_back"]:  # the batch before is the one in flight
+    if control["fed_back"]:  # the previous batch is the one in flight
         before_ps = state.ends_ps[r, s, slot["turn"] ^ 1]
         ready_ps = max(ready_ps, before_ps + replica["return_ps"])
     cross(state, r, row, ready_ps)
@@ -181,7 +180,7 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
     row["slot"] = s
     row["running"] = slot["members"] + control["reading"]
     row["waiting"] = replica["queued"]
-    if control["newcomers"] > 0:
+    if control["admitted"] > 0:
         note_first_start(state, r, s, row["start_ps"])
     turn = slot["turn"]
     state.ends_ps[r, s, turn] = row["end_ps"]
@@ -205,14 +204,14 @@ def note_first_start(state: State, r: int, s: int, start_ps: int) -> None:
         member = state.members[r, s, place]
         if member["first_row"] == step:
             mark_start(state, member["request"], start_ps)
-    for h in range(state.replicas[r]["half"]):
-        if state.half_read[r, h]["first_row"] == step:
-            mark_start(state, state.half_read[r, h]["request"], start_ps)
+    for h in range(state.replicas[r]["partial"]):
+        if state.partial_prefills[r, h]["first_row"] == step:
+            mark_start(state, state.partial_prefills[r, h]["request"], start_ps)
 
 
 @inlined
 def mark_start(state: State, number: int, start_ps: int) -> None:
-    """Unless it had been scheduled before."""
+    """Record the first start of a request."""
     request = state.requests[number]
     if request["first_scheduled_ps"] < 0:
         request["first_scheduled_ps"] = start_ps

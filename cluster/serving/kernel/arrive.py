@@ -1,4 +1,4 @@
-"""A request arrives: is it possible at all, and which replica takes it."""
+"""Arrival of a request: admission limits and routing."""
 
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_pool import fits_empty
@@ -33,7 +33,7 @@ def next_arrival_ps(state: State) -> int:
 
 @inlined
 def arrive(state: State) -> None:
-    """Let the next request arrive now."""
+    """Process the arrival of the next request."""
     control = state.control[0]
     number = control["sent"]
     request = state.requests[number]
@@ -58,7 +58,7 @@ def arrive(state: State) -> None:
 
 @inlined
 def refuse(state: State, number: int, status: int) -> None:
-    """A request that can never run is done at once."""
+    """Refuse a request that can never run; it is done at once."""
     request = state.requests[number]
     request["status"] = status
     state.control[0]["done"] += 1
@@ -67,9 +67,9 @@ def refuse(state: State, number: int, status: int) -> None:
 
 @inlined
 def wake(state: State, r: int) -> None:
-    """Every idle slot of the replica with anything to do is ready now."""
+    """Every idle slot of the replica with work is ready now."""
     replica = state.replicas[r]
-    prompts = replica["queued"] + replica["half"]
+    prompts = replica["queued"] + replica["partial"]
     replica["stalled"] = 0
     for s in range(state.slots.shape[1]):
         slot = state.slots[r, s]
@@ -80,7 +80,7 @@ def wake(state: State, r: int) -> None:
 
 @inlined
 def choose_replica(state: State, drawn: int) -> int:
-    """Ask the router; ties go to the first replica at or after the one whose turn it is."""
+    """Route a request; ties go to the first replica at or after the next in round robin."""
     control, count = state.control[0], len(state.replicas)
     if control["router"] == RANDOM:
         return drawn
@@ -102,11 +102,11 @@ def choose_replica(state: State, drawn: int) -> int:
 
 @inlined
 def load_of(state: State, r: int) -> float:
-    """What the router compares replicas by (whole numbers are far below 2**53, so exact)."""
+    """The router's load of a replica (integers far below 2**53, so exact)."""
     router, replica = state.control[0]["router"], state.replicas[r]
     if router == LEAST_KV:
         return float(replica["used"])
-    if router == VLLM_DP:  # in vLLM's order of floating-point operations: roundings decide ties
+    if router == VLLM_DP:  # in vLLM's order of floating-point operations: rounding decides ties
         room, waiting = state.room[0], replica["seen_waiting"]
         use = 1.0 - (room - replica["seen_used"]) / room
         busy = max(replica["outstanding"], waiting + replica["seen_running"])
@@ -116,7 +116,7 @@ def load_of(state: State, r: int) -> float:
 
 @called
 def take_snapshot(state: State, now_ps: int) -> None:
-    """Note the load of all replicas as it was at the last whole 100 ms before ``now_ps``."""
+    """Record the load of all replicas at the last whole 100 ms before ``now_ps``."""
     state.control[0]["snapshot_ps"] = (now_ps // SNAPSHOT_PS + 1) * SNAPSHOT_PS
     for r in range(len(state.replicas)):
         replica = state.replicas[r]

@@ -1,7 +1,7 @@
-"""KV blocks of one replica: counted, or with prefix caching named and found by key.
+"""KV blocks of one replica: counted, or with prefix caching numbered and found by key.
 
-``pool`` is the replica's row of blocks. Unreferenced ones stand in a doubly linked free list; those
-that carry a key also stand in a hash table, chained through ``bucket`` and ``chain``.
+``pool`` is the replica's row of blocks. Unreferenced ones are in a doubly linked free list; those
+with a key are also in a hash table, chained through ``bucket`` and ``chain``.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from cluster.serving.kernel.state import NONE, State
 
 @inlined
 def find(pool: Any, key: int) -> int:
-    """The block that has carried ``key`` longest, or NONE."""
+    """The block that has had ``key`` longest, or NONE."""
     block: int = pool[key % len(pool)]["bucket"]
     while block != NONE and pool[block]["key"] != key:
         block = pool[block]["chain"]
@@ -21,7 +21,7 @@ def find(pool: Any, key: int) -> int:
 
 @inlined
 def carry(pool: Any, block: int, key: int) -> None:
-    """Let ``block`` carry ``key``, behind others that do."""
+    """Assign ``key`` to ``block``, behind other blocks with this key."""
     bucket = key % len(pool)
     pool[block]["key"] = key
     pool[block]["chain"] = NONE
@@ -36,7 +36,7 @@ def carry(pool: Any, block: int, key: int) -> None:
 
 @inlined
 def forget(pool: Any, block: int) -> None:
-    """Take the key of ``block`` away, if it has one."""
+    """Remove the key of ``block``, if it has one."""
     key = pool[block]["key"]
     if key == NONE:
         return
@@ -54,7 +54,7 @@ def forget(pool: Any, block: int) -> None:
 
 @inlined
 def unlink(replica: Any, pool: Any, block: int) -> None:
-    """Take ``block`` out of the free list."""
+    """Remove ``block`` from the free list."""
     before, after = pool[block]["before"], pool[block]["after"]
     if before == NONE:
         replica["free_head"] = after
@@ -68,7 +68,7 @@ def unlink(replica: Any, pool: Any, block: int) -> None:
 
 @inlined
 def append(replica: Any, pool: Any, block: int) -> None:
-    """Put ``block`` at the tail of the free list."""
+    """Append ``block`` to the free list."""
     tail = replica["free_tail"]
     pool[block]["before"] = tail
     pool[block]["after"] = NONE
@@ -81,7 +81,7 @@ def append(replica: Any, pool: Any, block: int) -> None:
 
 @inlined
 def prepend(replica: Any, pool: Any, block: int) -> None:
-    """Put ``block`` at the head of the free list."""
+    """Insert ``block`` at the head of the free list."""
     head = replica["free_head"]
     pool[block]["before"] = NONE
     pool[block]["after"] = head
@@ -94,7 +94,7 @@ def prepend(replica: Any, pool: Any, block: int) -> None:
 
 @inlined
 def take(replica: Any, pool: Any, table: Any, first: int, last: int) -> None:
-    """Put blocks from the head of the free list into ``table[first:last]``."""
+    """Allocate ``table[first:last]`` from the head of the free list."""
     for i in range(first, last):
         block = replica["free_head"]
         unlink(replica, pool, block)
@@ -105,9 +105,9 @@ def take(replica: Any, pool: Any, table: Any, first: int, last: int) -> None:
 
 @inlined
 def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
-    """Most blocks held in layers that see ``window`` tokens, of a sequence of ``blocks``.
+    """Most blocks in layers with a ``window``, of a sequence of ``blocks``.
 
-    The last ``chunk`` tokens of it are new. At most one more than in vLLM (DESIGN.md).
+    Its last ``chunk`` tokens are new. At most one more than in vLLM (DESIGN.md).
     """
     if window == 0:
         return blocks
@@ -118,7 +118,7 @@ def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
 
 @inlined
 def has_room(state: State, r: int, member: Any, blocks: int, chunk: int) -> bool:
-    """Whether ``member`` can come to hold ``blocks`` after a chunk of that length."""
+    """Whether ``member`` can grow to ``blocks`` after a chunk of that length."""
     control, windows, units, held = state.control[0], state.windows, state.units, state.held
     has = member["capacity"] // control["block_size"]
     for m in range(len(state.room)):
@@ -149,14 +149,14 @@ def fits_empty(state: State, tokens: int) -> bool:
 
 @inlined
 def hold(state: State, r: int, k: int, more: int) -> None:
-    """Let replica ``r`` hold ``more`` blocks of a kind, or fewer."""
+    """Change the blocks of a kind in use at replica ``r`` by ``more``."""
     state.held[r, k] += more
     state.replicas[r]["used"] += state.units[0, k] * more
 
 
 @inlined
 def blocks_after(state: State, member: Any, tokens: int) -> int:
-    """Blocks in layers with full context once ``member`` has taken ``tokens`` more."""
+    """Blocks in layers with full context after ``tokens`` more tokens of ``member``."""
     block_size = state.control[0]["block_size"]
     needed = (member["computed"] + tokens + block_size - 1) // block_size
     return int(max(needed, member["capacity"] // block_size))
@@ -164,24 +164,24 @@ def blocks_after(state: State, member: Any, tokens: int) -> int:
 
 @inlined
 def grow(state: State, r: int, member: Any, blocks: int, chunk: int) -> None:
-    """Let ``member`` hold ``blocks`` after a chunk of that length; there is room."""
+    """Grow ``member`` to ``blocks`` after a chunk of that length; there is room."""
     control = state.control[0]
     has = member["capacity"] // control["block_size"]
     for k in range(len(state.windows)):
         more = kind_blocks(control, state.windows[k], blocks, chunk)
         hold(state, r, k, more - kind_blocks(control, state.windows[k], has, member["chunk"]))
     if control["prefix_caching"]:
-        take(state.replicas[r], state.pool[r], state.tables[member["seat"]], has, blocks)
+        take(state.replicas[r], state.pool[r], state.tables[member["table_row"]], has, blocks)
     member["capacity"] = blocks * control["block_size"]
     member["chunk"] = chunk
 
 
 @inlined
 def plan_review(state: State, member: Any) -> None:
-    """Note at how many computed tokens the blocks of ``member`` have to be looked at next.
+    """Record the computed tokens at which the blocks of ``member`` must be checked next.
 
-    That is when a token needs a block, when one fills a block that gets a key, and at once where
-    layers can let go of what was behind the window of a longer chunk.
+    That is when a token needs a block, when it fills a block that gets a key, and at once if layers
+    can free blocks behind the window of a longer chunk.
     """
     control = state.control[0]
     member["review"] = member["capacity"]
@@ -193,20 +193,20 @@ def plan_review(state: State, member: Any) -> None:
 
 @called
 def release(state: State, r: int, member: Any) -> None:
-    """Drop all references of ``member``, its last block first, and give its seat back.
+    """Drop all references of ``member``, its last block first, and free its row of ``tables``.
 
-    Blocks without a key are the next to be taken, the others the last.
+    Blocks without a key go to the head of the free list, the others to its tail.
     """
     control, replica = state.control[0], state.replicas[r]
     has = member["capacity"] // control["block_size"]
     member["capacity"] = 0
-    state.free_seats[r, replica["free_seats"]] = member["seat"]
-    replica["free_seats"] += 1
+    state.free_rows[r, replica["free_rows"]] = member["table_row"]
+    replica["free_rows"] += 1
     if not control["prefix_caching"]:
         for k in range(len(state.windows)):
             hold(state, r, k, -kind_blocks(control, state.windows[k], has, member["chunk"]))
         return
-    pool, table = state.pool[r], state.tables[member["seat"]]
+    pool, table = state.pool[r], state.tables[member["table_row"]]
     for i in range(has - 1, -1, -1):
         block = table[i]
         pool[block]["references"] -= 1
@@ -222,7 +222,7 @@ def release(state: State, r: int, member: Any) -> None:
 
 @inlined
 def block_key(state: State, request: Any, block: int) -> int:
-    """The key of the request's full block of this number; beyond its prompt's nobody shares it."""
+    """The key of the request's full block of this number; beyond its prompt it is not shared."""
     beyond = block - request["key_count"]
     if beyond < 0:
         return int(state.keys[request["first_key"] + block])
@@ -230,9 +230,9 @@ def block_key(state: State, request: Any, block: int) -> int:
 
 
 @called
-def look_up(state: State, r: int, request: Any, seat: int) -> int:
-    """How many blocks of ``request`` are cached; names them in the table of ``seat``."""
-    pool, table = state.pool[r], state.tables[seat]
+def look_up(state: State, r: int, request: Any, table_row: int) -> int:
+    """Number of cached blocks of ``request``; writes them to a row of ``tables``."""
+    pool, table = state.pool[r], state.tables[table_row]
     limit: int = (request["known"] - 1) // state.control[0]["block_size"]
     for i in range(limit):
         block = find(pool, block_key(state, request, i))
@@ -244,7 +244,7 @@ def look_up(state: State, r: int, request: Any, seat: int) -> int:
 
 @inlined
 def shared(pool: Any, table: Any, hits: int) -> int:
-    """How many of the first ``hits`` blocks of ``table`` somebody references."""
+    """Number of referenced blocks among the first ``hits`` of ``table``."""
     count = 0
     for i in range(hits):
         if pool[table[i]]["references"] > 0:
@@ -266,10 +266,10 @@ def claim(state: State, r: int, table: Any, hits: int) -> None:
 
 @called
 def name_full(state: State, r: int, member: Any, tokens: int) -> None:
-    """Let the blocks that the first ``tokens`` of ``member`` fill carry their keys."""
+    """Assign keys to the blocks that the first ``tokens`` of ``member`` fill."""
     full = tokens // state.control[0]["block_size"]
     request = state.requests[member["request"]]
-    pool, table = state.pool[r], state.tables[member["seat"]]
+    pool, table = state.pool[r], state.tables[member["table_row"]]
     for i in range(member["named"], full):
         carry(pool, table[i], block_key(state, request, i))
     member["named"] = max(member["named"], full)

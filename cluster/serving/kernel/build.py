@@ -1,4 +1,4 @@
-"""The kernel's records at the start of a run, copied from what the engine was given."""
+"""The kernel's records at the start of a run, copied from the engine's inputs."""
 
 import numpy as np
 
@@ -25,15 +25,15 @@ from cluster.serving.kernel.state import (
 from results.histogram import BINS
 
 INTERVALS = 1 << 14
-"""Rows of the buffer of intervals, unless three for every running request are more."""
+"""Rows of the buffer of intervals; at least three for every running request."""
 
 
 def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
-    """Make the state of a run in which nothing has happened yet.
+    """Create the initial state of a run.
 
-    Everything is owned, writable and contiguous, so that the kernel is compiled for one type only.
+    All arrays are owned, writable and contiguous, so that the kernel is compiled for one type only.
     """
-    seats = -(-limits.max_num_seqs // prices.stages)
+    max_members = -(-limits.max_num_seqs // prices.stages)
     capacity = limits.capacity
     per_replica = np.arange(prices.replicas * limits.max_num_seqs)
     prompts = limits.max_num_seqs if limits.long_prefill_token_threshold else 1
@@ -41,12 +41,12 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         control=_control(arrivals, prices, limits),
         requests=_requests(arrivals, limits),
         replicas=_replicas(prices, limits),
-        slots=_slots(prices, seats),
+        slots=_slots(prices, max_members),
         ends_ps=np.zeros((prices.replicas, prices.stages, 2), np.int64),
         steps=np.zeros((prices.replicas, prices.stages, 2), np.int64),
         stages=_stages(prices, limits),
-        members=np.zeros((prices.replicas, prices.stages, seats), MEMBER),
-        half_read=np.zeros((prices.replicas, prompts), MEMBER),
+        members=np.zeros((prices.replicas, prices.stages, max_members), MEMBER),
+        partial_prefills=np.zeros((prices.replicas, prompts), MEMBER),
         scratch=np.zeros(2, MEMBER),
         stale=np.zeros((prices.replicas, 2 * limits.max_num_seqs), np.int64),
         windows=np.array(capacity.windows, np.int64),
@@ -55,7 +55,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         held=np.zeros((prices.replicas, len(capacity.windows)), np.int64),
         pool=_pool(prices, limits),
         tables=_tables(arrivals, prices, limits),
-        free_seats=per_replica.reshape(prices.replicas, -1).copy(),
+        free_rows=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
         rates=_rates(prices, limits),
         attention=np.array(prices.attention, ATTENTION, order="C"),
@@ -88,7 +88,7 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
 
 
 def _longest(arrivals: Arrivals, limits: Limits) -> int:
-    """Most tokens of KV that any accepted request can come to hold."""
+    """Peak KV tokens of any accepted request."""
     goals = arrivals.prompt_tokens + arrivals.output_tokens
     return int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
 
@@ -99,7 +99,7 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
     requests["prompt"] = requests["known"] = arrivals.prompt_tokens
     requests["goal"] = arrivals.prompt_tokens + arrivals.output_tokens
     if limits.concurrency:
-        requests["arrival_ps"] = 0  # a user's first; later ones are set when the answer is there
+        requests["arrival_ps"] = 0  # a user's first; later ones are set when the answer ends
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
     if limits.router == "random":
@@ -122,13 +122,13 @@ def _replicas(prices: PriceTables, limits: Limits) -> Records:
     replicas["return_ps"] = prices.return_ps
     replicas["short_for"] = replicas["head"] = replicas["tail"] = NONE
     replicas["free_tail"] = limits.blocks - 1
-    replicas["free_seats"] = limits.max_num_seqs
+    replicas["free_rows"] = limits.max_num_seqs
     return replicas
 
 
-def _slots(prices: PriceTables, seats: int) -> Records:
+def _slots(prices: PriceTables, max_members: int) -> Records:
     slots = np.zeros((prices.replicas, prices.stages), SLOT)
-    slots["seats"] = seats
+    slots["max_members"] = max_members
     slots["finished_ps"] = NEVER
     return slots
 
@@ -161,7 +161,7 @@ def _pool(prices: PriceTables, limits: Limits) -> Records:
 
 
 def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers:
-    """Room for the longest request in every seat; pages that are never touched cost nothing."""
+    """A row of the longest request per member; untouched pages need no memory."""
     if not limits.prefix_caching:
         return np.zeros((1, 1), np.int64)
     longest = -(-_longest(arrivals, limits) // limits.block_size)
@@ -171,7 +171,7 @@ def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers
 
 
 def _rates(prices: PriceTables, limits: Limits) -> Records:
-    """One row per token count; no step emits more rows than it has tokens."""
+    """One row per token count; a step emits at most as many rows as it has tokens."""
     columns = limits.max_num_batched_tokens + 1
     rates = np.zeros((len(prices.linear_ps), columns), RATE)
     rates["work_ps"] = prices.linear_ps[:, :columns] + prices.collective_ps[:, :columns]

@@ -1,4 +1,4 @@
-"""Which replica acts next: a binary heap of replicas by (time, kind of event, number)."""
+"""The event queue: a binary heap of replicas by (time, kind of event, number)."""
 
 from cluster.compiled import inlined
 from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, NONE, READY, START, State
@@ -6,7 +6,7 @@ from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, NONE, READY, S
 
 @inlined
 def reschedule(state: State, r: int) -> None:
-    """Find the next event of replica ``r`` anew and put the replica where it belongs."""
+    """Recompute the next event of replica ``r`` and restore the heap."""
     finish_ps = FOREVER
     ready_ps = FOREVER
     finishing = ready = NONE
@@ -20,7 +20,7 @@ def reschedule(state: State, r: int) -> None:
             ready_ps = at_ps
             ready = s
     start_ps = ready_ps
-    if state.control[0]["asynchronous"] == 0:  # else a step is composed while stage 0 is busy
+    if state.control[0]["asynchronous"] == 0:  # else a step is scheduled while stage 0 is busy
         start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])
     replica = state.replicas[r]
     finishes = finish_ps <= start_ps
@@ -32,7 +32,7 @@ def reschedule(state: State, r: int) -> None:
 
 @inlined
 def earlier(state: State, one: int, other: int) -> bool:
-    """Whether replica ``one`` acts before ``other``."""
+    """Whether the event of replica ``one`` is before that of ``other``."""
     a, b = state.replicas[one], state.replicas[other]
     if a["event_ps"] != b["event_ps"]:
         return bool(a["event_ps"] < b["event_ps"])
@@ -43,7 +43,7 @@ def earlier(state: State, one: int, other: int) -> bool:
 
 @inlined
 def rise(state: State, place: int) -> int:
-    """Move the replica at this place of the heap up as far as it goes; return its new place."""
+    """Sift the replica at this heap position up; return its new position."""
     replicas = state.replicas
     moving = replicas[place]["heap"]
     while place > 0:
@@ -61,7 +61,7 @@ def rise(state: State, place: int) -> int:
 
 @inlined
 def sink(state: State, place: int) -> None:
-    """Move the replica at this place of the heap down as far as it goes."""
+    """Sift the replica at this heap position down."""
     replicas = state.replicas
     moving = replicas[place]["heap"]
     child = 2 * place + 1

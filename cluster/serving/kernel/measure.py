@@ -1,4 +1,4 @@
-"""What a step is made of, summed up while it is scheduled: the measures that its price needs."""
+"""Measures of a step that its price depends on, summed while it is scheduled."""
 
 from typing import Any
 
@@ -17,9 +17,9 @@ from cluster.serving.kernel.state import FOREVER, NONE, State
 
 @inlined
 def seen_blocks(window: int, tokens: int) -> int:
-    """Most 64-token blocks that the queries of ``tokens`` tokens see through a window, if any.
+    """Most 64-token blocks that the queries of ``tokens`` tokens read within a window, if any.
 
-    The first of them may be begun.
+    The first of them may be partial.
     """
     if window == 0:
         return FOREVER
@@ -52,7 +52,7 @@ def count_decode(state: State, computed: int, finishes: int) -> None:
 
 @inlined
 def begin_prompts(control: Any, request: int) -> None:
-    """The step holds its first chunk, of this request."""
+    """Record the request of the step's first chunk."""
     control["prompt_request"] = request
     control["prefill"] = control["read_out"] = 0
 
@@ -77,7 +77,7 @@ def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: 
 
 @inlined
 def measure(state: State, r: int, row: Any, columns: Any) -> None:
-    """Write what the scheduled step of replica ``r`` holds into its row of the log."""
+    """Write the measures of the scheduled step of replica ``r`` to its row of the log."""
     control, sums = state.control[0], state.sums
     tokens = control["max_num_batched_tokens"] - control["budget"]
     row["tokens"] = row["emitted"] = tokens
@@ -97,16 +97,16 @@ def measure(state: State, r: int, row: Any, columns: Any) -> None:
 
 @called
 def fetch(state: State, r: int, tokens: int, used: int) -> None:
-    """Sum up which of the blocks that the rows of the step read come from the far memory.
+    """Count the blocks read by the step's rows that come from the far memory.
 
-    What is in use beyond the near memory lies there: the coldest first, so what lies inside a
-    window last.
+    Blocks in use beyond the near memory are there: the coldest first, so blocks inside a window
+    last.
     """
     sums = state.sums
     over = used - state.control[0]["sram_units"]
     written = (tokens + BLOCK_TOKENS - 1) >> 6
     whole = sums[DECODE_BLOCKS] + sums[PREFILL_BLOCKS]
-    if len(state.windows) == 1 and state.windows[0] == 0:  # all layers keep all their blocks
+    if len(state.windows) == 1 and state.windows[0] == 0:  # no layer frees blocks
         moved = ((whole + written) * over + used - 1) // used
         for k in range(len(state.kinds)):
             first = k * WIDTH

@@ -1,4 +1,4 @@
-"""Moves requests between a replica's queue, its partly read prompts, and its slots."""
+"""Moves requests between a replica's queue, its partial prefills, and its slots."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from cluster.serving.kernel.state import LOST, NONE, State
 
 @inlined
 def enqueue(state: State, r: int, number: int) -> None:
-    """Let a request wait at its place by number."""
+    """Insert a request into the queue by its number."""
     replica, requests = state.replicas[r], state.requests
     replica["queued"] += 1
     before = replica["tail"]
@@ -32,7 +32,7 @@ def enqueue(state: State, r: int, number: int) -> None:
 
 @inlined
 def leave_queue(state: State, r: int, number: int, before: int) -> None:
-    """Take a request, behind ``before`` (or NONE), out of the queue."""
+    """Remove a request, behind ``before`` (or NONE), from the queue."""
     replica, requests = state.replicas[r], state.requests
     after = requests[number]["next"]
     if before == NONE:
@@ -46,7 +46,7 @@ def leave_queue(state: State, r: int, number: int, before: int) -> None:
 
 @inlined
 def join(state: State, r: int, s: int, member: Any) -> None:
-    """Copy ``member`` to its place by age among those of slot ``s``."""
+    """Insert ``member`` by age into those of slot ``s``."""
     slot, rows = state.slots[r, s], state.members[r, s]
     place = slot["members"]
     while place > 0 and rows[place - 1]["order"] > member["order"]:
@@ -58,15 +58,15 @@ def join(state: State, r: int, s: int, member: Any) -> None:
 
 
 @inlined
-def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
-    """Schedule ``tokens`` tokens of a prompt, whose blocks are there; after the last it emits."""
+def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
+    """Schedule ``tokens`` tokens of a prompt with allocated blocks; after the last it emits."""
     control = state.control[0]
     member["computed"] += tokens
     computed, known = member["computed"], member["known"]
     control["budget"] -= tokens
     finishes = last and known + 1 == member["goal"]
     if last and tokens == 1 and known > member["prompt"]:
-        count_decode(state, computed, int(finishes))  # all but its newest token was in the cache
+        count_decode(state, computed, int(finishes))  # all but its last token was cached
     else:
         if control["prompts"] == 0:
             begin_prompts(control, member["request"])
@@ -84,12 +84,12 @@ def give_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> No
 
 @called
 def preempt(state: State, r: int, s: int, reads: bool) -> None:
-    """Send the youngest half-read prompt, or decode of slot ``s``, back to the queue."""
+    """Preempt the youngest partial prefill, or decode of slot ``s``."""
     control, replica, slot = state.control[0], state.replicas[r], state.slots[r, s]
     where = NONE
     if reads:
-        replica["half"] -= 1
-        member = state.half_read[r, replica["half"]]
+        replica["partial"] -= 1
+        member = state.partial_prefills[r, replica["partial"]]
     else:
         where = s
         slot["members"] -= 1
@@ -115,7 +115,7 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
 def note(
     state: State, r: int, number: int, slot: int, first_row: int, last_row: int, kind: int
 ) -> None:
-    """Write an interval of a request into the buffer, which has room for a whole step's."""
+    """Write an interval of a request to the buffer, which has room for a whole step's."""
     control = state.control[0]
     if control["recording"] == 0:
         return
@@ -127,7 +127,7 @@ def note(
 
 @inlined
 def chunk_of(state: State, r: int, rest: int) -> int:
-    """Tokens of a prompt that go into this step, of the ``rest`` that it has."""
+    """Tokens of a prompt in this step, of its remaining ``rest``."""
     control = state.control[0]
     tokens = min(rest, control["budget"])
     if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:

@@ -1,4 +1,4 @@
-"""What the next step of a slot holds: its decodes and chunks of half-read prompts."""
+"""Schedules the next step of a slot: its decodes and chunks of partial prefills."""
 
 from cluster.compiled import called, inlined
 from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH
@@ -11,7 +11,7 @@ from cluster.serving.kernel.block_pool import (
     name_full,
     plan_review,
 )
-from cluster.serving.kernel.queues import chunk_of, give_chunk, join, preempt
+from cluster.serving.kernel.queues import chunk_of, join, preempt, schedule_chunk
 from cluster.serving.kernel.state import (
     FOREVER,
     GONE,
@@ -25,7 +25,7 @@ from cluster.serving.kernel.state import (
 
 @inlined
 def schedule(state: State, r: int, s: int) -> None:
-    """Fill the next step of slot ``s`` of replica ``r`` and measure it in the control record."""
+    """Fill the next step of slot ``s`` of replica ``r``; its measures are in the control record."""
     control, replica = state.control[0], state.replicas[r]
     begin(state, r, s)
     open_for_prompts = True
@@ -34,8 +34,8 @@ def schedule(state: State, r: int, s: int) -> None:
     else:
         continue_decoding(state, r, s, 0, FOREVER)
         h = 0
-        while open_for_prompts and h < replica["half"] and control["budget"] > 0:
-            outcome = read_on(state, r, s, h)
+        while open_for_prompts and h < replica["partial"] and control["budget"] > 0:
+            outcome = continue_prefill(state, r, s, h)
             open_for_prompts = outcome != NO_MORE
             h += outcome == READ_ON
     if open_for_prompts and control["preempted"] == 0 and replica["short_for"] == NONE:
@@ -44,40 +44,42 @@ def schedule(state: State, r: int, s: int) -> None:
 
 @inlined
 def begin(state: State, r: int, s: int) -> None:
-    """An empty step."""
+    """Start an empty step."""
     control = state.control[0]
     control["budget"] = control["max_num_batched_tokens"]
     control["bit"] = 1 + state.slots[r, s]["turn"]
     control["preempted"] = control["fed_back"] = control["finished"] = 0
     state.sums[:] = 0
-    control["prompts"] = control["newcomers"] = control["reading"] = 0
+    control["prompts"] = control["admitted"] = control["reading"] = 0
 
 
 @called
 def continue_by_age(state: State, r: int, s: int) -> bool:
-    """With one stage and a threshold: decodes and half-read prompts in order of admission."""
+    """With one stage and a threshold: decodes and partial prefills in order of admission."""
     replica, slot, rows = state.replicas[r], state.slots[r, s], state.members[r, s]
     open_for_prompts = True
     place = h = 0
-    while h < replica["half"] and state.control[0]["budget"] > 0:
+    while h < replica["partial"] and state.control[0]["budget"] > 0:
         last = place
-        while last < slot["members"] and rows[last]["order"] < state.half_read[r, h]["order"]:
+        while (
+            last < slot["members"] and rows[last]["order"] < state.partial_prefills[r, h]["order"]
+        ):
             last += 1
         decode_some(state, r, s, place, last)
         place = last
-        if h >= replica["half"] or state.control[0]["budget"] == 0:
+        if h >= replica["partial"] or state.control[0]["budget"] == 0:
             break
-        outcome = read_on(state, r, s, h) if open_for_prompts else NO_MORE
+        outcome = continue_prefill(state, r, s, h) if open_for_prompts else NO_MORE
         open_for_prompts = outcome != NO_MORE
         h += outcome in (READ_ON, NO_MORE)
-        place += outcome == READ_OUT  # it stands there now
+        place += outcome == READ_OUT  # it has moved there
     decode_some(state, r, s, place, FOREVER)
     return open_for_prompts
 
 
 @called
 def decode_some(state: State, r: int, s: int, first: int, last: int) -> None:
-    """``continue_decoding``, compiled once for those who need it rarely."""
+    """``continue_decoding``, compiled once as a call, for rare callers."""
     continue_decoding(state, r, s, first, last)
 
 
@@ -94,7 +96,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
         member = rows[place]
         known = member["known"]
         emits = bit
-        if asynchronous and member["emits"] != 0:  # a token of it is still in the making
+        if asynchronous and member["emits"] != 0:  # its previous token is not yet computed
             known += 1
             emits |= member["emits"]
             if known == member["goal"]:
@@ -114,7 +116,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
         member["emits"] = emits
         blocks = (computed + BLOCK_TOKENS - 1) >> 6
         seen += blocks
-        for kind in range(1, kinds):  # kind 0 sees all
+        for kind in range(1, kinds):  # kind 0 has full context
             state.sums[kind * WIDTH + DECODE_BLOCKS] += min(blocks, state.kinds[kind]["seen"])
         finished += known + 1 == member["goal"]
         budget -= 1
@@ -127,9 +129,9 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
 
 @called
 def secure(state: State, r: int, s: int, place: int) -> bool:
-    """Give the decode at ``place`` room for a token, at the cost of the youngest ones.
+    """Make room for a token of the decode at ``place`` by preempting the youngest ones.
 
-    False if it was the youngest itself: it is preempted, or left out where it is the oldest.
+    False if it was the youngest itself: it is preempted, or left out if it is the oldest.
     """
     replica, slot = state.replicas[r], state.slots[r, s]
     member = state.members[r, s, place]
@@ -151,16 +153,16 @@ def secure(state: State, r: int, s: int, place: int) -> bool:
 
 @inlined
 def youngest_reads(state: State, r: int, s: int) -> bool:
-    """Whether a half-read prompt is preempted before the slot's decodes.
+    """Whether a partial prefill is preempted before the slot's decodes.
 
-    It is younger than they are; only with one stage and a threshold it may have come before them.
+    It is younger than the decodes; only with one stage and a threshold it may be older.
     """
-    half, members = state.replicas[r]["half"], state.slots[r, s]["members"]
-    if half == 0:
+    partial, members = state.replicas[r]["partial"], state.slots[r, s]["members"]
+    if partial == 0:
         return False
     if state.slots.shape[1] > 1 or members == 0:
         return True
-    last = state.half_read[r, half - 1]["order"]
+    last = state.partial_prefills[r, partial - 1]["order"]
     return bool(last > state.members[r, s, members - 1]["order"])
 
 
@@ -171,31 +173,31 @@ def oldest(state: State, r: int) -> int:
     for s in range(state.slots.shape[1]):
         for place in range(min(1, state.slots[r, s]["members"])):
             lowest = min(lowest, state.members[r, s, place]["request"])
-    for h in range(state.replicas[r]["half"]):
-        lowest = min(lowest, state.half_read[r, h]["request"])
+    for h in range(state.replicas[r]["partial"]):
+        lowest = min(lowest, state.partial_prefills[r, h]["request"])
     return lowest
 
 
 @called
-def read_on(state: State, r: int, s: int, h: int) -> int:
-    """Give half-read prompt ``h`` its next chunk; what came of it."""
+def continue_prefill(state: State, r: int, s: int, h: int) -> int:
+    """Schedule the next chunk of partial prefill ``h``; return the outcome."""
     replica, slot = state.replicas[r], state.slots[r, s]
-    half = state.half_read[r, h]
-    rest = half["known"] - half["computed"]
+    partial = state.partial_prefills[r, h]
+    rest = partial["known"] - partial["computed"]
     tokens = chunk_of(state, r, rest)
-    if tokens == rest and slot["members"] == slot["seats"]:
+    if tokens == rest and slot["members"] == slot["max_members"]:
         return NO_MORE
-    while not has_room(state, r, half, blocks_after(state, half, tokens), tokens):
+    while not has_room(state, r, partial, blocks_after(state, partial, tokens), tokens):
         reads = youngest_reads(state, r, s)
         preempt(state, r, s, reads)
-        if reads and replica["half"] == h:
+        if reads and replica["partial"] == h:
             return GONE
-    grow(state, r, half, blocks_after(state, half, tokens), tokens)
-    give_chunk(state, r, half, tokens, tokens == rest)
+    grow(state, r, partial, blocks_after(state, partial, tokens), tokens)
+    schedule_chunk(state, r, partial, tokens, tokens == rest)
     if tokens < rest:
         return READ_ON
-    join(state, r, s, half)
-    for later in range(h + 1, replica["half"]):
-        state.half_read[r, later - 1] = state.half_read[r, later]
-    replica["half"] -= 1
+    join(state, r, s, partial)
+    for later in range(h + 1, replica["partial"]):
+        state.partial_prefills[r, later - 1] = state.partial_prefills[r, later]
+    replica["partial"] -= 1
     return READ_OUT

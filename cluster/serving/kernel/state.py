@@ -1,4 +1,4 @@
-"""What the kernel remembers: structured arrays whose every field is int64, nothing else."""
+"""The kernel's state: structured arrays with int64 fields only."""
 
 from typing import NamedTuple
 
@@ -13,24 +13,24 @@ from corsair_common.names import Status
 NONE = -1
 """No request, no block, no replica."""
 FOREVER = int(np.iinfo(np.int64).max)
-"""Later than everything."""
+"""Later than any event."""
 LAST_PS = 106 * 86_400 * 10**12
-"""No step may end after this: int64 picoseconds are nearly used up."""
+"""No step may end after this, near the end of int64 picoseconds."""
 
 IDLE, READY, FLIGHT = 0, 1, 2
-"""What a slot is doing."""
+"""State of a slot."""
 FINISH, START = 0, 1
-"""What a replica does next; of equal times finishes come first, arrivals lie between the two."""
+"""Next event of a replica; at equal times finishes are first, arrivals between the two."""
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
-"""How things stand after a window."""
+"""Status after a window."""
 ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
 """Routers, in the order of ``cluster.scenario.routers.ROUTERS``."""
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
 READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
 NO_MORE, READ_ON, READ_OUT, GONE = 0, 1, 2, 3
-"""What a slot has done with a half-read prompt: refused it and all others; given it a chunk; given
-it its last chunk and taken it in; preempted it."""
+"""Outcome for a partial prefill: refused with all others; scheduled a chunk; scheduled its last
+chunk and moved to decode; preempted."""
 COMPLETED, TOO_LONG, NO_ROOM = int(Status.COMPLETED), int(Status.TOO_LONG), int(Status.NO_ROOM)
 
 
@@ -55,47 +55,47 @@ CONTROL = _record(
     "closed_loop",
     "prefix_caching",
     "ahead",  # whether KV from the far memory is fetched ahead of use
-    "barren_limit",  # steps of a replica without any output after which something is wrong
-    # where the run stands
+    "barren_limit",  # steps of a replica without output that indicate a deadlock
+    # progress of the run
     "now_ps",
     "end_ps",
     "sent",  # requests that have arrived, refused ones included
     "due",  # closed loop: requests that arrive now
     "routed",
     "last_replica",
-    "snapshot_ps",  # when the load of replicas is looked at next
+    "snapshot_ps",  # time of the next snapshot of loads
     "intervals",  # rows written into the buffer
     "done",
     "tokens",
     "status",
     # scratch of the step being scheduled
     "budget",
-    "bit",  # marks the rows of this batch, 1 or 2
+    "bit",  # bit of this batch in ``flights``, 1 or 2
     "preempted",
-    "fed_back",  # whether a row waits for a token of the batch before (asynchronous)
+    "fed_back",  # whether a row waits for a token of the previous batch (asynchronous)
     "finished",
-    "prompts",  # requests whose prompt has tokens in it; what follows is set with the first
-    "newcomers",  # requests admitted for the first time
-    "reading",  # half-read prompts with a chunk in it
+    "prompts",  # requests with prompt tokens in it; the next fields are set with the first
+    "admitted",  # requests admitted for the first time
+    "reading",  # partial prefills with a chunk in it
     "prompt_request",
     "prefill",
-    "read_out",  # prompts whose last chunk it holds
-    "serial",  # number of the step, so that a price class is worked out once
+    "read_out",  # prompts with their last chunk in it
+    "serial",  # number of the step, so that a price class is computed once
 )
 
 REQUEST = _record(
     "arrival_ps",
     "prompt",
     "goal",  # prompt + output
-    "carried",  # tokens whose KV has come with it; 0 once it has been admitted
-    "known",  # prompt + done output; kept here while the request is no member
+    "carried",  # tokens whose KV arrived with it; 0 after its admission
+    "known",  # prompt + done output; stored here while the request is no member
     "emitted_ps",  # its last token, likewise
     "choice",  # replica drawn for it
     "first_key",
     "key_count",
-    "answer_key",  # of its first full block beyond those
-    "flights",  # batches in flight that hold it although it was preempted (bits)
-    "emits",  # those of them at whose end it emits
+    "answer_key",  # key of its first full block beyond the prompt
+    "flights",  # batches in flight with its tokens from before a preemption (bits)
+    "emits",  # those of them that emit a token of it
     "next",  # behind it in its queue
     "replica",
     "slot",
@@ -114,50 +114,50 @@ MEMBER = _record(
     "computed",
     "known",
     "goal",
-    "capacity",  # tokens that its blocks in layers with full context can hold
-    "chunk",  # length of its last chunk: how far windows reach back
-    "review",  # computed tokens at which its blocks have to be looked at
-    "named",  # leading blocks whose keys are settled
-    "flights",  # batches in flight that hold it, as bits (asynchronous scheduling only)
-    "emits",  # batches in flight at whose end it emits, as bits
+    "capacity",  # tokens that fit its blocks in layers with full context
+    "chunk",  # length of its last chunk: extent of windows
+    "review",  # computed tokens at which its blocks are checked next
+    "named",  # leading blocks with final keys
+    "flights",  # batches in flight with its tokens, as bits (asynchronous scheduling only)
+    "emits",  # batches in flight that emit a token of it, as bits
     "emitted_ps",
-    "seat",  # row of ``tables``
+    "table_row",  # row of ``tables``
     "first_row",  # step of the replica at which it was admitted
-    "read_row",  # step that held the last chunk of its prompt
+    "read_row",  # step with the last chunk of its prompt
 )
 
 SLOT = _record(
     "state",
     "at_ps",  # ready time, or when the oldest batch in flight is finished
     "finished_ps",  # end of the batch before
-    "seats",
+    "max_members",
     "members",
     "flights",  # batches in flight
-    "turn",  # which of ``ends_ps`` the next batch takes
+    "turn",  # index in ``ends_ps`` of the next batch
 )
 
 STAGE = _record("free_ps", "price_class")
 
 REPLICA = _record(
-    "heap",  # which replica stands at this place of the heap; no property of this one
-    "place",  # where this one stands in it
+    "heap",  # replica at this heap position; no property of this one
+    "place",  # heap position of this replica
     "event_ps",
     "event",
     "event_slot",
     "return_ps",
     "outstanding",
-    "running",  # members of its slots and half-read prompts
-    "half",  # half-read prompts
+    "running",  # members of its slots and partial prefills
+    "partial",  # partial prefills
     "queued",
     "head",
     "tail",
     "admitted",
     "steps",
     "used",  # KV in use, in units of the first constraint
-    "short_for",  # the oldest running request while it has been left out, else NONE
+    "short_for",  # the oldest running request while it lacks a block, else NONE
     "stalled",  # whether a slot may be idle although it has members
     "stale",  # preempted requests with batches in flight
-    "free_seats",
+    "free_rows",
     "seen_waiting",  # as of the last snapshot, and what was routed here since
     "seen_running",
     "seen_used",
@@ -183,13 +183,13 @@ WORK = _record("serial", "work_ps")
 LAYERS = _record(
     "window",
     "clocks_per_query",
-    "seen",  # most 64-token blocks that one decode row sees
+    "seen",  # most 64-token blocks that one decode row reads
 )
 """A kind of layers."""
 
 
 class State(NamedTuple):
-    """Everything, in arrays that the kernel may write; r replicas of p slots and p stages."""
+    """The state, in arrays that the kernel may write; r replicas of p slots and p stages."""
 
     control: Records
     """[1]"""
@@ -206,17 +206,17 @@ class State(NamedTuple):
     stages: Records
     """[r, p]"""
     members: Records
-    """[r, p, seats of a slot] what each slot decodes, oldest first"""
-    half_read: Records
-    """[r, 1 or max_num_seqs] prompts that are not read to their end, in order of admission"""
+    """[r, p, max_members] what each slot decodes, oldest first"""
+    partial_prefills: Records
+    """[r, 1 or max_num_seqs] partial prefills, in order of admission"""
     scratch: Records
-    """[2] members that are being put together"""
+    """[2] scratch for members under construction"""
     stale: Integers
     """[r, 2 max_num_seqs] requests whose batches in flight outlast their preemption"""
     windows: Integers
-    """[k] tokens that a kind of layers sees, 0: all"""
+    """[k] window of a kind of layers in tokens, 0: full context"""
     units: Integers
-    """[m, k] room that a block takes, by constraint"""
+    """[m, k] units of a block, by constraint"""
     room: Integers
     """[m]"""
     held: Integers
@@ -224,9 +224,9 @@ class State(NamedTuple):
     pool: Records
     """[r, blocks], or [r, 1] without prefix caching"""
     tables: Integers
-    """[seat, blocks of the longest request]: the names of the blocks that a member holds"""
-    free_seats: Integers
-    """[r, max_num_seqs] rows of ``tables`` that nobody has"""
+    """[table_row, blocks of the longest request]: block table of a member"""
+    free_rows: Integers
+    """[r, max_num_seqs] free rows of ``tables``"""
     keys: Integers
     """Prefix keys of all requests"""
     rates: Records

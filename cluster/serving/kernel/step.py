@@ -1,4 +1,4 @@
-"""One step of a slot: its way through the stages, and its finish."""
+"""One step of a slot: its passage through the stages, and its finish."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def cross(state: State, r: int, row: Any, ready_ps: int) -> None:
 
 @inlined
 def work_ps(state: State, price_class: int, row: Any) -> int:
-    """Picoseconds that a stage of this class works on the step; worked out once per class."""
+    """Picoseconds of the step at a stage of this class; computed once per class."""
     work, rates = state.works[price_class], state.rates
     if work["serial"] != state.control[0]["serial"]:
         rate = rates[price_class, row["tokens"]]
@@ -48,14 +48,14 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
 
 @inlined
 def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> None:
-    """Emit the tokens of the oldest batch in flight; members with their last token leave.
+    """Emit the tokens of the oldest batch in flight; remove finished members.
 
     ``bit`` marks its rows; ``step`` is its number at the replica.
     """
     slot, rows = state.slots[r, s], state.members[r, s]
     asynchronous, caching = state.control[0]["asynchronous"], state.control[0]["prefix_caching"]
     kept = 0
-    same = 0  # rows that emitted in the step before, too: they share one interval
+    same = 0  # rows that emitted in the previous step as well: they share one interval
     tokens = 0
     for place in range(slot["members"]):
         member = rows[place]
@@ -87,7 +87,7 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
 
 @inlined
 def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
-    """Give a member its next token; 1 if the one before came at ``before_ps`` (counted later)."""
+    """Emit a member's next token; 1 if the previous one was at ``before_ps`` (counted later)."""
     same = 0
     if member["known"] == member["prompt"]:
         state.requests[member["request"]]["first_token_ps"] = end_ps
@@ -102,7 +102,7 @@ def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
 
 @inlined
 def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> None:
-    """A request has its last token: it frees its blocks and makes room for the next user."""
+    """Finish a request at its last token: free its blocks and its place."""
     number, read_row = member["request"], member["read_row"]
     note(state, r, number, s, member["first_row"], read_row, READING)
     if step > read_row:
@@ -114,7 +114,7 @@ def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> 
 
 @inlined
 def complete(state: State, r: int, number: int, end_ps: int) -> None:
-    """Count a request as done, and let the user who waited for it ask again."""
+    """Count a request as done; in a closed loop its user sends the next request."""
     control, request = state.control[0], state.requests[number]
     request["finish_ps"] = end_ps
     request["status"] = COMPLETED
@@ -136,10 +136,10 @@ def send_next(state: State, now_ps: int) -> None:
 
 @called
 def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
-    """The batch has ended for half-read prompts, too, and for requests preempted meanwhile."""
+    """End the batch for partial prefills, and for requests preempted since its start."""
     replica = state.replicas[r]
-    for h in range(replica["half"]):
-        state.half_read[r, h]["flights"] &= ~bit
+    for h in range(replica["partial"]):
+        state.partial_prefills[r, h]["flights"] &= ~bit
     kept = 0
     for i in range(replica["stale"]):
         number = state.stale[r, i]
@@ -156,7 +156,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
 
 @inlined
 def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
-    """A request in the queue gets the token that was in the making when it was preempted."""
+    """Emit the token of a queued request that was in flight at its preemption."""
     request, requests = state.requests[number], state.requests
     state.control[0]["tokens"] += 1
     if request["first_token_ps"] < 0:

@@ -1,7 +1,7 @@
-"""The serving engine that anyone can read: slow, plain, and equal to the kernel to the bit.
+"""The reference serving engine: slow, readable, and bit-equal to the kernel.
 
-It obeys the same page of rules (``cluster/serving/DESIGN.md``) and shares prices and no scheduling
-code with the kernel. Start reading at ``simulation.py``.
+It implements the same specification (``cluster/serving/DESIGN.md``) and shares prices but no
+scheduling code with the kernel. Start reading at ``simulation.py``.
 """
 
 from cluster.serving.reference.simulation import serve_reference

@@ -1,4 +1,4 @@
-"""The KV blocks of one replica: who holds which, and which prefix each still carries."""
+"""The KV blocks of one replica: their owners and prefix keys."""
 
 from collections import OrderedDict
 
@@ -13,7 +13,7 @@ def ceil_div(dividend: int, divisor: int) -> int:
 
 
 class BlockPool:
-    """The room for KV, counted per kind of layer; with prefix caching its blocks have names."""
+    """The KV capacity, counted per kind of layer; with prefix caching its blocks are numbered."""
 
     def __init__(self, limits: Limits) -> None:
         capacity: KvCapacity = limits.capacity
@@ -24,16 +24,16 @@ class BlockPool:
         self.room: list[int] = capacity.room_units.tolist()
         self.sram_units = capacity.sram_units
         self.held = [0] * len(self.windows)
-        """Blocks of each kind that somebody holds."""
+        """Blocks of each kind in use."""
         self.names = NamedBlocks(limits.blocks) if limits.prefix_caching else None
 
     @property
     def used(self) -> int:
-        """What is held, in units of the first constraint."""
+        """KV in use, in units of the first constraint."""
         return sum(u * held for u, held in zip(self.units[0], self.held, strict=True))
 
     def used_by_full_layers(self) -> int:
-        """The part of ``used`` that is held in layers without a window."""
+        """The part of ``used`` in layers without a window."""
         kinds = zip(self.units[0], self.held, self.windows, strict=True)
         return sum(units * held for units, held, window in kinds if window == 0)
 
@@ -46,11 +46,11 @@ class BlockPool:
         ]
 
     def most(self, tokens: int) -> list[int]:
-        """Most blocks of each kind that a sequence of ``tokens`` comes to hold."""
+        """Peak blocks of each kind of a sequence of ``tokens``."""
         return self.holding(tokens, self.longest_chunk)
 
     def has_room(self, blocks: list[int]) -> bool:
-        """Can so many more blocks of each kind be held? Some may be fewer than before."""
+        """Whether these additional blocks of each kind fit; some numbers may be negative."""
         held = [have + more for have, more in zip(self.held, blocks, strict=True)]
         return all(
             sum(u * count for u, count in zip(units, held, strict=True)) <= room
@@ -58,7 +58,7 @@ class BlockPool:
         )
 
     def fits_empty(self, request: Request) -> bool:
-        """Would the request have room if it were alone?"""
+        """Whether the request fits an empty replica."""
         need = self.most(request.most_kv_tokens)
         return all(
             sum(u * count for u, count in zip(units, need, strict=True)) <= room
@@ -66,7 +66,7 @@ class BlockPool:
         )
 
     def cached_prefix(self, request: Request) -> list[int]:
-        """Blocks that already hold the start of what ``request`` knows, its last token excepted."""
+        """Cached blocks with the start of the sequence of ``request``, except its last token."""
         hits: list[int] = []
         if self.names is None:
             return hits
@@ -78,20 +78,20 @@ class BlockPool:
         return hits
 
     def can_admit(self, request: Request, hits: list[int]) -> bool:
-        """Is there room for all that the request knows, beside and including its hits?"""
+        """Whether the whole sequence of the request fits, including its hits."""
         need = self.most(request.known)
         if self.names is not None:
             shared = sum(self.names.references[block] > 0 for block in hits)
-            need = [need[0] - shared]  # an unreferenced hit counts as taken once it is shared
+            need = [need[0] - shared]  # an unreferenced hit is in use once it is shared
         return self.has_room(need)
 
     def can_extend(self, request: Request, tokens: int) -> bool:
-        """Is there room for the next ``tokens`` of a running request?"""
+        """Whether the next ``tokens`` of a running request fit."""
         wanted = self.holding(request.computed + tokens, tokens)
         return self.has_room([new - old for new, old in zip(wanted, request.held, strict=True)])
 
     def share(self, request: Request, hits: list[int]) -> None:
-        """Let ``request`` begin with blocks that are there already."""
+        """Start ``request`` with cached blocks."""
         request.held = [0] * len(self.windows)
         request.blocks, request.named = list(hits), len(hits)
         request.computed = len(hits) * self.block_size
@@ -100,7 +100,7 @@ class BlockPool:
             request.held = [len(hits)]
 
     def compute(self, request: Request, tokens: int) -> None:
-        """Give ``request`` the blocks that its next ``tokens`` need, and fill them."""
+        """Allocate and fill the blocks of the next ``tokens`` of ``request``."""
         request.computed += tokens
         wanted = self.holding(request.computed, tokens)
         for kind, count in enumerate(wanted):
@@ -113,15 +113,15 @@ class BlockPool:
         self.name_full(request, min(request.computed, request.known))
 
     def name_full(self, request: Request, tokens: int) -> None:
-        """Let the blocks that its first ``tokens`` fill carry their keys."""
+        """Assign keys to the blocks that its first ``tokens`` fill."""
         while self.names is not None and request.named < tokens // self.block_size:
             self.names.label(request.blocks[request.named], request.key(request.named))
             request.named += 1
 
     def release(self, request: Request) -> None:
-        """Take all blocks from ``request``; they keep their keys until somebody takes them."""
+        """Free all blocks of ``request``; they have their keys until reallocated."""
         if self.names is not None:
-            self.held[0] -= self.names.give_back(request.blocks)
+            self.held[0] -= self.names.release(request.blocks)
         else:
             for kind, count in enumerate(request.held):
                 self.held[kind] -= count
@@ -129,18 +129,18 @@ class BlockPool:
 
 
 class NamedBlocks:
-    """Blocks 0..blocks-1, the list of free ones, and the keys that they carry."""
+    """Blocks 0..blocks-1, their free list, and their keys."""
 
     def __init__(self, blocks: int) -> None:
         self.references = [0] * blocks
         self.free = OrderedDict.fromkeys(range(blocks))
-        """Blocks that nobody references, next to be taken first."""
+        """Unreferenced blocks, next to be allocated first."""
         self.key_of: dict[int, int] = {}
         self.blocks_with: dict[int, dict[int, None]] = {}
-        """Blocks that carry a key, longest carrier first."""
+        """Blocks of a key, the oldest first."""
 
     def first_with(self, key: int) -> int | None:
-        """The block that has carried ``key`` longest."""
+        """The block that has had ``key`` longest."""
         return next(iter(self.blocks_with.get(key, ())), None)
 
     def refer(self, block: int) -> bool:
@@ -150,7 +150,7 @@ class NamedBlocks:
         return self.references[block] == 1
 
     def take(self) -> int:
-        """The block at the head of the free list, which forgets its key."""
+        """Allocate the block at the head of the free list; it loses its key."""
         block, _ = self.free.popitem(last=False)
         if block in self.key_of:
             carriers = self.blocks_with[self.key_of.pop(block)]
@@ -159,12 +159,12 @@ class NamedBlocks:
         return block
 
     def label(self, block: int, key: int) -> None:
-        """Let a full block carry ``key``, beside others that may."""
+        """Assign ``key`` to a full block; other blocks may have the same."""
         self.key_of[block] = key
         self.blocks_with.setdefault(key, {})[block] = None
 
-    def give_back(self, blocks: list[int]) -> int:
-        """Drop one reference of each, last block first; how many are free now.
+    def release(self, blocks: list[int]) -> int:
+        """Drop one reference of each, last block first; return the number of newly free ones.
 
         Blocks without a key go to the head of the free list, the others to its tail.
         """

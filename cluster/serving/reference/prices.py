@@ -1,4 +1,4 @@
-"""What a step costs: its measures, its way across the stages, and its row in the log."""
+"""Price of a step: its measures, its passage through the stages, and its row in the log."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ ATTENTION_BLOCK_TOKENS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measures:
-    """All that the price of a step depends on."""
+    """The measures that the price of a step depends on."""
 
     tokens: int
     prefill_tokens: int
@@ -24,7 +24,7 @@ class Measures:
     """For each kind of layers, its MEASURES."""
 
     def columns(self) -> list[int]:
-        """Those of all kinds that the log has columns for, one after the other."""
+        """Measures of all kinds in the order of the log's columns."""
         absent = [0] * len(MEASURES) * (KINDS - len(self.by_kind))
         return [sums[name] for sums in self.by_kind for name in MEASURES] + absent
 
@@ -47,9 +47,9 @@ class Prices:
         self._kinds: list[tuple[int, int]] = tables.kinds.tolist()
 
     def measure(self, step: Step, pool: BlockPool) -> Measures:
-        """Sums over the rows of ``step``, whose tokens are counted as computed already.
+        """Sums over the rows of ``step``, whose tokens already count as computed.
 
-        What ``pool`` has in use beyond the near memory lies in the far one.
+        Blocks of ``pool`` in use beyond the near memory are in the far one.
         """
         by_kind = [self._sums(step, window, clocks) for window, clocks in self._kinds]
         tokens = sum(step.rows.values())
@@ -63,7 +63,7 @@ class Prices:
         )
 
     def _sums(self, step: Step, window: int, clocks_per_query: int) -> dict[str, int]:
-        """What layers with this window (0: the whole context) see."""
+        """Sums of layers with this window (0: full context)."""
         sums = dict.fromkeys(MEASURES, 0)
         for request, tokens in step.rows.items():
             blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
@@ -82,24 +82,24 @@ class Prices:
         return sums
 
     def _add_far(self, by_kind: list[dict[str, int]], pool: BlockPool, written: int) -> None:
-        """Blocks that each kind of layer moves: a share of all that is in use, old ones first."""
+        """Far blocks of each kind of layer: a share of the blocks in use, old ones first."""
         used, full = pool.used, pool.used_by_full_layers()
         over = max(0, used - pool.sram_units)
         if not over:
             return
         seen = [sums["decode_blocks"] + sums["prefill_blocks"] for sums in by_kind]
-        if len(pool.windows) == 1 and not pool.windows[0]:  # all layers keep all their blocks
+        if len(pool.windows) == 1 and not pool.windows[0]:  # no layer frees blocks
             moved = ceil_div((seen[0] + written) * over, used)
             for sums, own in zip(by_kind, seen, strict=True):
                 sums["far_blocks"] = max(0, moved - (seen[0] - own))
             return
-        of_full = min(over, full)  # what lies inside a window is the last to go
+        of_full = min(over, full)  # blocks inside a window are the last in the far memory
         for sums, own, (window, _) in zip(by_kind, seen, self._kinds, strict=True):
             part, whole = (over - of_full, used - full) if window else (of_full, full)
             sums["far_blocks"] = ceil_div((own + written) * part, whole) if part else 0
 
     def cross(self, replica: Replica, step: Measures, now_ps: int) -> tuple[int, int]:
-        """Take ``step`` through all stages of ``replica``; its start at the first, and its end."""
+        """Run ``step`` through all stages of ``replica``; its start at the first, and its end."""
         earliest_ps = end_ps = now_ps
         first_ps = max(now_ps, replica.free_ps[0])
         for stage, price_class in enumerate(self.stage_class[replica.number]):

@@ -9,7 +9,7 @@ from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
 
 WINDOW = 4096
-"""Steps between two looks from outside."""
+"""Steps between two calls of the observer."""
 
 EXACT = 256
 """Latencies below this have a bin each; above, every octave has 128."""
@@ -30,8 +30,8 @@ def itl_bin(latency_ps: int) -> int:
     return EXACT + (octave - 1) * 128 + (latency_ps >> octave) - 128
 
 
-class Ledger:
-    """Receives every step and every token; hands them on in windows."""
+class Recorder:
+    """Collects every step and every token; emits them in windows."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Ledger:
     ) -> None:
         """Log a step that starts; the order of its fields is that of ``STEP``."""
         self.end_ps = max(self.end_ps, step.end_ps)
-        reading = sum(request in replica.half_read for request in step.rows)
+        reading = sum(request in replica.partial_prefills for request in step.rows)
         self._rows.append(
             (
                 start_ps,
@@ -77,19 +77,19 @@ class Ledger:
     def interval(
         self, request: Request, slot: int, first_row: int, last_row: int, kind: IntervalKind
     ) -> None:
-        """Log what a request went through; the order of the fields is that of ``INTERVAL``."""
+        """Log an interval of a request; the order of the fields is that of ``INTERVAL``."""
         self._intervals.append(
             (request.number, request.replica, slot, first_row, last_row, int(kind))
         )
 
     def token(self, finish_ps: int, previous_ps: int | None) -> None:
-        """Count a token, and how long its user waited for it since the one before."""
+        """Count a token, and its latency since the previous one."""
         self.tokens += 1
         if previous_ps is not None:
             self.itl_count[itl_bin(finish_ps - previous_ps)] += 1
 
     def look(self, now_ps: int, *, last: bool = False) -> None:
-        """Pass on what has gathered, if it is a window full or the last."""
+        """Emit the collected rows if they are a full window or the last."""
         if len(self._rows) < WINDOW and not last:
             return
         if self._on_steps is not None and self._rows:

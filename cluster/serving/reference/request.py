@@ -1,4 +1,4 @@
-"""One request on its way from arrival to last token."""
+"""One request, from arrival to last token."""
 
 from dataclasses import dataclass, field
 
@@ -10,35 +10,35 @@ from corsair_common.names import Status
 
 @dataclass(slots=True, eq=False, kw_only=True)
 class Request:
-    """What is wanted, how far it has come, and when things happened to it."""
+    """A request: its lengths, its progress and its times."""
 
     number: int
     prompt: int
     output: int
     keys: list[int]
-    """Of the prompt's full blocks; empty where prefixes are not cached."""
+    """Of the prompt's full blocks; empty without prefix caching."""
     answer_key: int
-    """Key of the first full block after those, which no other request has; the rest count on."""
+    """Key of the first full block after those, unique to the request; later ones count up."""
     arrival_ps: int
     router_choice: int
     carried: int = 0
-    """Tokens of its prompt whose KV has come with it; 0 once it has been admitted."""
+    """Prompt tokens whose KV arrived with it; 0 after its admission."""
 
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""
     done_output: int = 0
     """Tokens emitted."""
     flights: set[int] = field(default_factory=set)
-    """Batches in flight that hold it, by their numbers; also those from before a preemption."""
+    """Batches in flight with its tokens, by number, including those from before a preemption."""
     emits: set[int] = field(default_factory=set)
-    """Those of them at whose end it emits a token."""
+    """Those of them that emit a token of it."""
 
     blocks: list[int] = field(default_factory=list)
-    """Names of the KV blocks it holds, in the order of its tokens (with prefix caching)."""
+    """Its block table, in the order of its tokens (with prefix caching)."""
     named: int = 0
-    """Leading blocks whose keys are settled."""
+    """Leading blocks with final keys."""
     held: list[int] = field(default_factory=list)
-    """KV blocks that it holds of each kind of layer."""
+    """Its KV blocks in each kind of layer."""
 
     replica: int = -1
     slot: int = -1
@@ -47,7 +47,7 @@ class Request:
     first_token_ps: int = NEVER
     last_token_ps: int = NEVER
     last_back_ps: int = NEVER
-    """When its newest token is back at the first stage (asynchronous scheduling only)."""
+    """Arrival of its last token at the first stage (asynchronous scheduling only)."""
     finish_ps: int = NEVER
     preemptions: int = 0
     cached_tokens: int = NEVER
@@ -57,11 +57,11 @@ class Request:
     first_row: int = -1
     """Step of its replica at which it was admitted last."""
     read_row: int = -1
-    """Step that held the last chunk of its prompt."""
+    """Step with the last chunk of its prompt."""
 
     @property
     def known(self) -> int:
-        """Tokens that it has: its prompt and what has been emitted."""
+        """Prompt and emitted tokens."""
         return self.prompt + self.done_output
 
     @property
@@ -71,22 +71,22 @@ class Request:
 
     @property
     def remaining(self) -> int:
-        """Tokens without KV, of those known and those in the making."""
+        """Tokens without KV, of those known and pending."""
         return self.known + self.pending - self.computed
 
     @property
     def decoding(self) -> bool:
-        """Only the newest of its own tokens is still to be fed back."""
+        """Whether only its last generated token has no KV."""
         return self.known + self.pending > self.prompt and self.remaining == 1
 
     @property
     def complete(self) -> bool:
-        """Its last token is there or in the making."""
+        """Whether its last token is emitted or pending."""
         return self.done_output + self.pending == self.output
 
     @property
     def most_kv_tokens(self) -> int:
-        """The last token is never fed back."""
+        """Peak KV tokens; the last token is never fed back."""
         return self.prompt + self.output - 1
 
     def key(self, block: int) -> int:

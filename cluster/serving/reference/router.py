@@ -1,4 +1,4 @@
-"""Which replica a request goes to."""
+"""Routing of requests to replicas."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SNAPSHOT_PS = 10**11
 
 @dataclass(slots=True)
 class Load:
-    """What a router of vLLM knows of an engine since the last snapshot."""
+    """The load of an engine that vLLM's router has from the last snapshot."""
 
     waiting: int
     running: int
@@ -31,7 +31,7 @@ class Router:
         self.next_snapshot_ps = SNAPSHOT_PS
 
     def look(self, now_ps: int) -> None:
-        """Before anything happens at ``now_ps``: the state at the last whole 100 ms."""
+        """Take the snapshot of the last whole 100 ms before the events at ``now_ps``."""
         if now_ps < self.next_snapshot_ps:
             return
         self.next_snapshot_ps = (now_ps // SNAPSHOT_PS + 1) * SNAPSHOT_PS
@@ -48,7 +48,7 @@ class Router:
         chosen = self._choose(request)
         self.routed += 1
         self.last_chosen = chosen.number
-        self.loads[chosen.number].waiting += 1  # as its client counts until the next snapshot
+        self.loads[chosen.number].waiting += 1  # as vLLM's client counts until the next snapshot
         return chosen
 
     def _choose(self, request: Request) -> Replica:
@@ -60,20 +60,20 @@ class Router:
                 return self.replicas[request.router_choice]
             case "least_kv":
                 return self._least(self.last_chosen + 1, lambda replica: replica.pool.used)
-            case "vllm_dp":  # its scan starts one further on with every request
+            case "vllm_dp":  # its scan starts one replica later with every request
                 return self._least(self.routed, self._vllm_score)
             case _:
                 return self._least(self.last_chosen + 1, lambda replica: replica.unfinished)
 
     def _least(self, first: int, score: Callable[[Replica], float]) -> Replica:
-        """The replica with the least score; of several the first at or after ``first``."""
+        """The replica with the lowest score; of ties the first at or after ``first``."""
         turned: Sequence[Replica] = [
             self.replicas[(first + i) % len(self.replicas)] for i in range(len(self.replicas))
         ]
         return min(turned, key=score)
 
     def _vllm_score(self, replica: Replica) -> float:
-        """In floating point, as vLLM: what is rounded decides between loads that are equal."""
+        """In floating point, as in vLLM: rounding decides between equal loads."""
         load = self.loads[replica.number]
         busy = max(replica.unfinished, load.waiting + load.running)
         return busy + load.waiting * 6.0 * max(0.0, load.kv_use - 0.5)

@@ -1,4 +1,4 @@
-"""Putting a step together: who takes how many tokens, who is preempted, who is admitted."""
+"""Schedules a step: token budget, preemption, admission."""
 
 from bisect import insort
 
@@ -8,12 +8,12 @@ from cluster.serving.reference.request import Request
 
 
 def age(request: Request) -> int:
-    """The oldest running request has the least."""
+    """Sort key of age; the oldest running request has the lowest."""
     return request.order
 
 
 class Scheduler:
-    """The next step of a slot: decodes, then chunks of half-read prompts, then newcomers."""
+    """Schedules the next step of a slot: decodes, chunks of partial prefills, then admissions."""
 
     def __init__(self, replica: Replica, slot: Slot, limits: Limits) -> None:
         self.replica = replica
@@ -24,20 +24,24 @@ class Scheduler:
         alone = replica.unfinished == 1
         self.most_of_a_prompt = threshold if threshold and not alone else 2**62
         self.lost: list[tuple[Request, int]] = []
-        """Requests that were preempted, and the slots in which they were decoding (or -1)."""
+        """Preempted requests, and the slots in which they were decoding (or -1)."""
 
     def compose(self) -> Step:
-        """Schedule tokens; a step without rows is not to be started."""
+        """Schedule tokens; a step without rows must not start."""
         going_on = [member for member in self.slot.members if not member.complete]
-        half_read = list(self.replica.half_read)
-        order = going_on + half_read
-        if self.one_stage:  # as vLLM: in the order of admission
+        partial_prefills = list(self.replica.partial_prefills)
+        order = going_on + partial_prefills
+        if self.one_stage:  # as in vLLM: in the order of admission
             order.sort(key=age)
         open_for_prompts = True
         for request in order:
-            if request in half_read:
-                if open_for_prompts and request in self.replica.half_read and self.step.budget:
-                    open_for_prompts = self._read_on(request)
+            if request in partial_prefills:
+                if (
+                    open_for_prompts
+                    and request in self.replica.partial_prefills
+                    and self.step.budget
+                ):
+                    open_for_prompts = self._continue_prefill(request)
             elif request in self.slot.members and self.step.budget:
                 self._decode(request)
         if open_for_prompts and not self.step.preempted and self.replica.short_for is None:
@@ -45,7 +49,7 @@ class Scheduler:
         return self.step
 
     def _decode(self, member: Request) -> None:
-        """Give a decoding request its token, at the cost of younger ones where blocks are short."""
+        """Schedule a token of a decode; preempt younger requests if it lacks a block."""
         replica = self.replica
         while not replica.pool.can_extend(member, 1):
             victim = self._youngest()
@@ -59,20 +63,20 @@ class Scheduler:
             replica.short_for = None
         self._give(member, 1)
 
-    def _read_on(self, request: Request) -> bool:
-        """Give a half-read prompt its next chunk; false if the slot takes no more of prompts."""
+    def _continue_prefill(self, request: Request) -> bool:
+        """Schedule the next chunk of a partial prefill; false ends prefills of this step."""
         replica = self.replica
         tokens = self._chunk(request)
         last = tokens == request.remaining
-        if last and len(self.slot.members) == self.slot.seats:
+        if last and len(self.slot.members) == self.slot.max_members:
             return False
         while not replica.pool.can_extend(request, tokens):
-            victim = self._youngest() if self.one_stage else replica.half_read[-1]
+            victim = self._youngest() if self.one_stage else replica.partial_prefills[-1]
             self._preempt(victim)
             if victim is request:
                 return True
         if last:
-            replica.half_read.remove(request)
+            replica.partial_prefills.remove(request)
             request.read_row = self.step.number
             insort(self.slot.members, request, key=age)
         self._give(request, tokens)
@@ -82,20 +86,20 @@ class Scheduler:
         return min(request.remaining, self.step.budget, self.most_of_a_prompt)
 
     def _youngest(self) -> Request:
-        """Who is preempted first of the half-read prompts and the slot's own decodes."""
-        candidates = self.slot.members + self.replica.half_read
+        """The first victim among partial prefills and the slot's own decodes."""
+        candidates = self.slot.members + self.replica.partial_prefills
         if self.one_stage:
             return max(candidates, key=age)
-        return candidates[-1]  # a half-read prompt counts as younger than every decode
+        return candidates[-1]  # a partial prefills counts as younger than every decode
 
     def _preempt(self, victim: Request) -> None:
-        """Send ``victim`` back to the queue without its KV."""
+        """Return ``victim`` to the queue without its KV."""
         slot = -1
         if victim in self.slot.members:
             self.slot.members.remove(victim)
             slot = self.slot.number
         else:
-            self.replica.half_read.remove(victim)
+            self.replica.partial_prefills.remove(victim)
         self.lost.append((victim, slot))
         self.replica.pool.release(victim)
         self.replica.enqueue(victim)
@@ -104,10 +108,10 @@ class Scheduler:
         self.step.preempted = True
 
     def _admit(self) -> None:
-        """Take requests from the head of the queue, if all that they know has room."""
+        """Admit requests from the head of the queue while their whole sequences fit."""
         replica, pool, slot = self.replica, self.replica.pool, self.slot
         while self.step.budget and len(replica.running) < replica.max_num_seqs:
-            # what is still in flight from before its preemption comes first (asynchronous only)
+            # batches in flight from before its preemption must end first (asynchronous only)
             request = next((each for each in replica.queue if not each.flights), None)
             if request is None:
                 return
@@ -117,7 +121,7 @@ class Scheduler:
             start = max(len(hits) * pool.block_size, request.carried)
             tokens = min(request.known - start, self.step.budget, self.most_of_a_prompt)
             last = tokens == request.known - start
-            if last and len(slot.members) == slot.seats:
+            if last and len(slot.members) == slot.max_members:
                 return
             replica.queue.remove(request)
             pool.share(request, hits)
@@ -133,11 +137,11 @@ class Scheduler:
                 request.read_row = self.step.number
                 insort(slot.members, request, key=age)
             else:
-                replica.half_read.append(request)
+                replica.partial_prefills.append(request)
             self._give(request, tokens)
 
     def _give(self, request: Request, tokens: int) -> None:
-        """Schedule tokens whose blocks can be had."""
+        """Schedule tokens, whose blocks are available."""
         step = self.step
         if request.decoding:
             step.decoding.add(request)

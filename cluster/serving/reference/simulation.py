@@ -1,4 +1,4 @@
-"""The course of events: finishes, then arrivals, then starts, one instant after the other."""
+"""The event loop: finishes, then arrivals, then starts, at each time."""
 
 from collections import deque
 
@@ -16,7 +16,7 @@ from cluster.serving.interface import (
     Served,
 )
 from cluster.serving.reference.prices import Prices
-from cluster.serving.reference.recorder import Ledger
+from cluster.serving.reference.recorder import Recorder
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router
@@ -33,9 +33,9 @@ def serve_reference(
     on_steps: OnSteps | None = None,
     on_intervals: OnIntervals | None = None,
 ) -> Served:
-    """Serve all requests and say when each got its tokens."""
-    ledger = Ledger(on_steps, on_intervals, observer)
-    simulation = Simulation(arrivals, prices, limits, ledger)
+    """Serve all requests; return their times."""
+    recorder = Recorder(on_steps, on_intervals, observer)
+    simulation = Simulation(arrivals, prices, limits, recorder)
     if observer is not None:
         observer.started(len(simulation.requests))
     simulation.run()
@@ -45,15 +45,15 @@ def serve_reference(
 
 
 class Simulation:
-    """All replicas, the requests on their way to them, and the steps in flight."""
+    """All replicas, the requests that have not arrived, and the steps in flight."""
 
     def __init__(
-        self, arrivals: Arrivals, prices: PriceTables, limits: Limits, ledger: Ledger
+        self, arrivals: Arrivals, prices: PriceTables, limits: Limits, recorder: Recorder
     ) -> None:
         self.limits = limits
         self.asynchronous = limits.async_scheduling
         self.prices = Prices(prices)
-        self.ledger = ledger
+        self.recorder = recorder
         self.replicas = [
             Replica(number, prices.stages, limits) for number in range(prices.replicas)
         ]
@@ -62,9 +62,9 @@ class Simulation:
             arrivals, prefix_caching=limits.prefix_caching, block_size=limits.block_size
         )
         self.due = deque(self.requests)
-        """Requests whose time of arrival is known, in that order."""
+        """Requests with a known arrival time, in that order."""
         self.unsent: deque[Request] = deque()
-        """Requests of a closed loop that wait for an answer to another."""
+        """Requests of a closed loop that wait for the end of another."""
         if limits.concurrency:
             self.due, self.unsent = deque(), deque(self.requests)
             for _ in range(limits.concurrency):
@@ -80,9 +80,9 @@ class Simulation:
             for replica in self.replicas:
                 if replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
                     self._start_step(replica, now_ps)
-                    break  # what it has brought about comes before the next replica's turn
-            self.ledger.look(now_ps)
-        self.ledger.look(now_ps, last=True)
+                    break  # its consequences are processed before the next replica
+            self.recorder.look(now_ps)
+        self.recorder.look(now_ps, last=True)
 
     def served(self) -> Served:
         """The outcome as columns."""
@@ -100,14 +100,14 @@ class Simulation:
             preemptions=column("preemptions"),
             cached_tokens=np.maximum(column("cached_tokens"), 0),
             status=column("status"),
-            itl_count=self.ledger.itl_count,
-            end_ps=self.ledger.end_ps,
+            itl_count=self.recorder.itl_count,
+            end_ps=self.recorder.end_ps,
         )
 
     def _next_event_ps(self, now_ps: int) -> int | None:
         times = [replica.next_start_ps(asynchronous=self.asynchronous) for replica in self.replicas]
         times += [slot.finish_ps for replica in self.replicas for slot in replica.slots]
-        if self.due:  # a user may have been answered while its engine was busy with other things
+        if self.due:  # a user's request may have ended while its engine was busy
             times.append(max(now_ps, self.due[0].arrival_ps))
         return min((time for time in times if time is not None), default=None)
 
@@ -131,31 +131,31 @@ class Simulation:
                 replica.pool.name_full(request, request.known - 1)
             if request.done_output == request.output:
                 self._leave(request, replica, step)
-        if self.asynchronous or self._owes_the_way_back(replica, slot, step.end_ps):
+        if self.asynchronous or self._waits_for_return(replica, slot, step.end_ps):
             back_ps = step.end_ps + self.prices.return_ps[replica.number]
             slot.ready_ps = max(now_ps, back_ps)
         replica.wake(now_ps)
 
-    def _owes_the_way_back(self, replica: Replica, slot: Slot, end_ps: int) -> bool:
-        """Does the slot wait for its tokens to come back before its next step?
+    def _waits_for_return(self, replica: Replica, slot: Slot, end_ps: int) -> bool:
+        """Whether the slot's next step waits for the return of its tokens.
 
-        With one stage the engine does, if there is anything to do (composing ahead it does always);
-        with several stages only a slot with decodes does.
+        With one stage it does if there is any work (always with asynchronous scheduling); with
+        several stages only a slot with decodes does.
         """
         if slot.members:
             return True
         if len(replica.slots) > 1:
             return False
         waiting = bool(replica.queue) and replica.queue[0].arrival_ps < end_ps
-        return waiting or bool(replica.half_read)
+        return waiting or bool(replica.partial_prefills)
 
     def _emit(self, request: Request, end_ps: int) -> None:
         request.done_output += 1
         if request.first_token_ps == NEVER:
             request.first_token_ps = end_ps
-            self.ledger.token(end_ps, None)
+            self.recorder.token(end_ps, None)
         else:
-            self.ledger.token(end_ps, request.last_token_ps)
+            self.recorder.token(end_ps, request.last_token_ps)
         request.last_token_ps = end_ps
 
     def _leave(self, request: Request, replica: Replica, step: Step) -> None:
@@ -163,23 +163,23 @@ class Simulation:
         slot = replica.slots[request.slot]
         if request in slot.members:
             slot.members.remove(request)
-            self.ledger.interval(
+            self.recorder.interval(
                 request, slot.number, request.first_row, request.read_row, IntervalKind.READING
             )
             if step.number > request.read_row:
-                self.ledger.interval(
+                self.recorder.interval(
                     request, slot.number, request.read_row + 1, step.number, IntervalKind.DECODING
                 )
             replica.pool.release(request)
-        else:  # it was preempted while its last token was in the making
+        else:  # it was preempted while its last token was pending
             replica.queue.remove(request)
-        self.ledger.done += 1
+        self.recorder.done += 1
         self._send_next(step.end_ps)
 
     # arrivals -----------------------------------------------------------------------------------
 
     def _send_next(self, now_ps: int) -> None:
-        """Let the user who has just been answered ask again (in an open loop nobody waits)."""
+        """Send the user's next request (closed loop only)."""
         if self.unsent:
             request = self.unsent.popleft()
             request.arrival_ps = now_ps
@@ -195,7 +195,7 @@ class Simulation:
                 replica.enqueue(request)
                 replica.wake(now_ps)
             else:
-                self.ledger.done += 1
+                self.recorder.done += 1
                 self._send_next(request.arrival_ps)
 
     def _judge(self, request: Request) -> Status:
@@ -208,7 +208,7 @@ class Simulation:
     # starts -------------------------------------------------------------------------------------
 
     def _start_step(self, replica: Replica, now_ps: int) -> None:
-        """Let the ready slots of ``replica`` try in turn until one of them starts."""
+        """Schedule the ready slots of ``replica`` in turn until one of them starts a step."""
         while replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
             slot = replica.next_ready()
             if slot is None:
@@ -224,14 +224,16 @@ class Simulation:
                 slot.finish_ps = slot.in_flight[0].end_ps
             for request, was_in in scheduler.lost:
                 before = step.number - 1
-                self.ledger.interval(request, was_in, request.first_row, before, IntervalKind.LOST)
+                self.recorder.interval(
+                    request, was_in, request.first_row, before, IntervalKind.LOST
+                )
             if step.preempted:
                 replica.wake(now_ps, but=slot)
             if step.rows:
                 return
 
     def _go_on_ahead(self, slot: Slot, step: Step, now_ps: int) -> None:
-        """With fewer than two batches in flight compose another at once, unless this was empty."""
+        """With fewer than two batches in flight schedule another at once, unless this was empty."""
         if step.rows and len(slot.in_flight) < 2:
             slot.ready_ps = now_ps
         elif slot.in_flight:
@@ -256,4 +258,4 @@ class Simulation:
             request.emits.add(step.number)
             if self.asynchronous:
                 request.last_back_ps = step.end_ps + self.prices.return_ps[replica.number]
-        self.ledger.step(start_ps, step, replica, slot, measures)
+        self.recorder.step(start_ps, step, replica, slot, measures)

@@ -8,7 +8,7 @@ from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.steps import REPLICAS, VARIED
 
 SELDOM = 1e6
-"""Inverse of the probability of immediate admission, at most."""
+"""Inverse blocking probability above which the wait is neglected."""
 
 
 @called

@@ -11,10 +11,10 @@ from cluster.perf_model.collectives import CARD_TIERS
 from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.energy import attribution
-from cluster.perf_model.energy.attribution import Members, SlotJoules
+from cluster.perf_model.energy.attribution import RequestColumns, SlotJoules
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.tables import MEASURES, STEP, PriceTables, Records
-from cluster.serving.energy_attribution import members_of
+from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import serve
 from topology.route import LEVELS
 
@@ -80,7 +80,7 @@ def test_every_request_pays_for_its_own_tokens(
     shares.add(log)
 
     spent = shares.of(
-        Members(
+        RequestColumns(
             replica=np.array([0, -1, 0]),
             slot=np.array([0, -1, 0]),
             first_scheduled_ps=np.array([0, -1, 10]),
@@ -108,7 +108,7 @@ def test_requests_share_out_all_that_steps_spend_whatever_happens_to_them(
         shares = SlotJoules(prices, joules, np.arange(prices.replicas))
         for window in windows:
             shares.add(window)
-        return shares.of(members_of(served, arrivals))
+        return shares.of(attribution_columns(served, arrivals))
 
     spent = shared(log)
     assert spent.sum() == pytest.approx(total_j(prices, log), rel=1e-9)
@@ -125,7 +125,7 @@ def test_forgotten_points_move_little_and_lose_nothing(
     log = np.zeros(2000, STEP)
     log["tokens"] = log["emitted"] = 2
     log["end_ps"] = 10 * (1 + np.arange(2000))
-    who = Members(
+    requests = RequestColumns(
         replica=np.zeros(2, np.int64),
         slot=np.zeros(2, np.int64),
         first_scheduled_ps=np.array([0, 5]),
@@ -137,7 +137,7 @@ def test_forgotten_points_move_little_and_lose_nothing(
     def spent() -> Any:
         shares = SlotJoules(prices, one_joule_each(), np.arange(1))
         shares.add(log)
-        return shares.of(who)
+        return shares.of(requests)
 
     exact = spent()
     monkeypatch.setattr(attribution, "POINTS", 64)

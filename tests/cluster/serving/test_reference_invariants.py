@@ -13,7 +13,7 @@ from cluster.perf_model.tables import Integers, PriceTables, Records
 from cluster.serving.admission_limits import refused
 from cluster.serving.interface import NEVER, Arrivals, IntervalKind, Limits, Served
 from cluster.serving.reference import serve_reference
-from cluster.serving.reference.recorder import Ledger
+from cluster.serving.reference.recorder import Recorder
 from cluster.serving.reference.simulation import Simulation
 from corsair_common.names import Status
 
@@ -205,7 +205,7 @@ def test_every_run_ends_however_little_there_is(
 def test_all_blocks_and_sequences_are_released_at_the_end(
     data: st.DataObject, serving_problems: Problems
 ) -> None:
-    simulation = Simulation(*data.draw(serving_problems), Ledger(None, None, None))
+    simulation = Simulation(*data.draw(serving_problems), Recorder(None, None, None))
 
     simulation.run()
 
@@ -219,4 +219,4 @@ def test_all_blocks_and_sequences_are_released_at_the_end(
         assert replica.unfinished == 0
         assert all(slot.idle and not slot.in_flight for slot in replica.slots)
     assert not any(request.blocks or request.flights for request in simulation.requests)
-    assert simulation.ledger.done == len(simulation.requests)
+    assert simulation.recorder.done == len(simulation.requests)
