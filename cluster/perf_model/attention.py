@@ -1,14 +1,14 @@
-"""Attention of a step, from sums over its rows: the one formula of kernels, reference and studies.
+"""Attention of a step, from sums over its rows: one formula for kernels, reference and studies.
 
-The serving engines know a batch by a few sums for each kind of layer (``MEASURES`` of
-``cluster.perf_model.tables``): KV blocks that decode rows see, blocks that chunks see, blocks x
-tile passes, and query-key pairs of chunks. A device describes its attention by records of two
+The serving engines describe a batch by a few sums for each kind of layer (``MEASURES`` of
+``cluster.perf_model.tables``): KV blocks read by decode rows, blocks read by chunks, blocks x tile
+passes, and query-key pairs of chunks. A device describes its attention by records of two
 linear forms over these sums, one record for each product (QK^T, softmax, PV on a DIMC card; one
 fused product on a GPU)::
 
-    u = ceil(measure / parts)                        what the fullest unit has
+    u = ceil(measure / parts)                        on the fullest unit
     n = max(ceil(a . u / quantum), ceil(b . u / quantum))
-    ps = layers x max(1, rint((fixed + n x tick) x ps_per_tick))       0 where n is 0
+    ps = layers x max(1, rint((fixed + n x tick) x ps_per_tick))       0 if n is 0
 
 Every quotient is of numbers below 2^53, so its ceiling is exact in float64.
 """
@@ -23,7 +23,7 @@ from cluster.compiled import compiled
 from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, MEASURES, Integers, Records
 
 BLOCK_TOKENS = 64
-"""Tokens of a KV block as attention counts them, whatever ``block_size`` allocates."""
+"""Tokens of a KV block in attention, independent of ``block_size``."""
 
 WIDTH = len(MEASURES)
 _SUMS = MEASURES[:FAR_BLOCKS]
@@ -34,17 +34,17 @@ ATTENTION = np.dtype(
         [
             ("layers", np.int64),  # 0: the record is absent
             ("kind", np.int64),  # whose measures it reads
-            ("two_forms", np.int64),  # whether ``b`` is anything
+            ("two_forms", np.int64),  # whether ``b`` is used
             ("parts", np.float64),  # units that share a head's context
             ("quantum", np.float64),  # work of one tick
-            ("fixed", np.float64),  # ticks' worth of what comes once
+            ("fixed", np.float64),  # fixed cost in ticks
             ("tick", np.float64),
             ("ps_per_tick", np.float64),
             *((f"a_{name}", np.float64) for name in _SUMS),
             *((f"b_{name}", np.float64) for name in _SUMS),
-            ("decode_bound", np.int64),  # position in the device's bounds, where decode rows weigh
-            ("prefill_bound", np.int64),  # most in ``a``; where chunks do;
-            ("b_bound", np.int64),  # and where ``b`` is the longer
+            ("decode_bound", np.int64),  # position in the device's bounds if decode rows dominate
+            ("prefill_bound", np.int64),  # if chunks dominate ``a``;
+            ("b_bound", np.int64),  # and if ``b`` is the longer
         ],
     )
 )
@@ -54,7 +54,7 @@ KV: 128 tokens a tile) are exact in float64."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """The attention of one kind of layer, as one rank holds it."""
+    """The attention of one kind of layer on one rank."""
 
     kv_heads: int
     """Of a rank; replicated ones count once."""
@@ -62,12 +62,12 @@ class Heads:
     key_dim: int
     """Width of the dot product (MLA: latent and rotary part)."""
     value_dim: int
-    """Width of what is summed (MLA: the latent)."""
+    """Width of the weighted sum (MLA: the latent)."""
     latent: bool = False
     """Whether keys and values are the same stored latent (MLA)."""
 
     def parts(self, units: int) -> int:
-        """Units of a rank that share one head's context by blocks; 1 where each has its own."""
+        """Units of a rank that share one head's context by blocks; 1 if each has its own head."""
         return max(1, units // self.kv_heads)
 
     def per_unit(self, units: int) -> int:
@@ -80,7 +80,7 @@ def _product(product: Any, decodes: int, blocks: int, passes: int, pairs: int) -
     """Picoseconds of one layer of a record, and the bound that sets them, for sums of a unit."""
     decode = decodes * product.a_decode_blocks
     prefill = 0.0
-    if passes > 0:  # every chunk makes some
+    if passes > 0:  # every chunk has some
         prefill = (
             blocks * product.a_prefill_blocks
             + passes * product.a_prefill_passes
@@ -116,7 +116,7 @@ def attention_ps(products: Any, measures: Any) -> int:
         product = products[op]
         if product.layers == 0:
             continue
-        if product.kind != kind:  # products of a kind stand together and are parted alike
+        if product.kind != kind:  # products of a kind are contiguous and have equal parts
             kind = product.kind
             first, parts = kind * WIDTH, product.parts
             decodes = math.ceil(measures[first] / parts)
@@ -164,9 +164,9 @@ def fetch_ps(far_block_ps: Any, measures: Any) -> int:
 
 @compiled
 def worked_ps(ahead: int, busy_ps: int, floor_ps: int, fetched_ps: int) -> int:
-    """How long a stage works on its layers: on what it computes, streams, and fetches of KV.
+    """Time of a stage for its layers: computation, weight stream and KV fetch.
 
-    ``ahead``: KV is fetched ahead of use, beside the work; else before it.
+    ``ahead``: KV is prefetched in parallel to the work; else before it.
     """
     if ahead == 0:
         return int(max(floor_ps, busy_ps + fetched_ps))
@@ -194,7 +194,7 @@ def _products(products: Any, measures: Any, ps: Any, bounds: Any) -> None:
 
 
 def layer_products(products: Records, measures: Integers) -> tuple[Integers, Integers]:
-    """[n, op] picoseconds of one layer of each product, and positions of what bounds it."""
+    """[n, op] picoseconds of one layer of each product, and the positions of its bounds."""
     ps = np.zeros((len(measures), len(products)), np.int64)
     bounds = np.zeros_like(ps)
     _products(products, np.ascontiguousarray(measures, np.int64), ps, bounds)
@@ -205,7 +205,7 @@ def decode_measures(kinds: Records, rows: int, context: int) -> Integers:
     """[kinds x MEASURES] of ``rows`` decode rows, each with ``context`` tokens (dtype KIND)."""
     found = np.zeros((len(kinds), WIDTH), np.int64)
     blocks, window = -(-context // BLOCK_TOKENS), kinds["window"]
-    reach = -(-window // BLOCK_TOKENS) + 1  # the first block may be begun
+    reach = -(-window // BLOCK_TOKENS) + 1  # the first block may be partial
     found[:, DECODE_BLOCKS] = rows * np.where(window == 0, blocks, np.minimum(blocks, reach))
     return found.ravel()
 

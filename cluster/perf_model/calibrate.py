@@ -1,9 +1,9 @@
-"""The one free constant: card.dispatch_s fitted on one published point, tested on the other.
+"""Calibration: card.dispatch_s fitted on one published point, tested on the other.
 
 d-Matrix publishes Llama-3-8B at 60,000 tok/s and 1 ms a token on 8 cards, and Llama-3-70B at
 30,000 tok/s and 2 ms on 64: 60 sequences each. Everything else is fixed before the fit: tensor
-groups are the four cards under one PCIe switch, weights, activations and cache are MXINT8, FP16
-is on the wire, all-reduces are hierarchical with their chunks pipelined, decode is steady at a
+groups are the four cards under one PCIe switch, weights, activations and cache are MXINT8, messages
+are FP16, all-reduces are hierarchical with their chunks pipelined, decode is steady at a
 context of 1,024 tokens.
 """
 
@@ -38,7 +38,7 @@ AS_CATALOGUED: Overrides = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Point:
-    """A published point of steady decode, and the plan that is taken for it."""
+    """A published point of steady decode, and its assumed plan."""
 
     model: str
     servers: int
@@ -62,11 +62,11 @@ SEVENTY_B = Point(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """What the matrix of docs/calibration-matrix.md varies beside the plans."""
+    """Parameters of the matrix of docs/calibration-matrix.md, in addition to the plans."""
 
     all_reduce: str = "auto"
     chunks: int | None = None
-    """None lets each all-reduce take its cheapest count; 1 is unpipelined."""
+    """None: the fastest count of each all-reduce; 1 is unpipelined."""
     wire: str = "fp16"
 
 

@@ -1,4 +1,4 @@
-"""A card as a value: which rank it is and what lies in its memory. Plain, and safe to pickle."""
+"""A card as a value: its rank and the contents of its memory. Plain, and safe to pickle."""
 
 from dataclasses import dataclass
 
@@ -9,10 +9,10 @@ from cluster.perf_model.tables import Integers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """One card of the map that has a rank; equal shards are equal but for their names."""
+    """One card with a rank; cards with equal shards differ only in their names."""
 
     index: int
-    """In the order of the map."""
+    """In the order of the topology."""
     name: str
     replica: int
     stage: int
@@ -23,7 +23,7 @@ class Card:
 
 
 def cards_of(routes: RouteTables, placed: Integers, fit: Fit) -> tuple[Card, ...]:
-    """Return the cards of ``placed[replica, stage, position]`` in the order of the map."""
+    """Return the cards of ``placed[replica, stage, position]`` in the order of the topology."""
     replicas, stages, positions = placed.shape
     cards = [
         Card(

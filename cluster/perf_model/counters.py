@@ -17,7 +17,7 @@ class Tally:
     """Of all steps."""
 
     def add(self, window: Records) -> None:
-        """Take a part of the step log."""
+        """Add a part of the step log."""
         self.end_ps = max(self.end_ps, int(window["end_ps"].max(initial=0)))
         if int(window["start_ps"].min(initial=self.begin_ps)) < self.begin_ps:
             window = window[window["start_ps"] >= self.begin_ps]

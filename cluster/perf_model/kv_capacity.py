@@ -1,9 +1,9 @@
-"""How much KV a replica has room for, counted apart for every kind of layer.
+"""KV capacity of a replica, counted separately for every kind of layer.
 
-Layers that see the whole context keep every block of a sequence; layers that see a window of it
-free what lies behind the window. What is counted for them is what vLLM's admission counts, and at
-most one block of a sequence more than its sliding-window manager holds (one batch in flight;
-``cluster/serving/DESIGN.md`` says what differs with several).
+Layers with full context store every block of a sequence; layers with a window free the blocks
+behind it. Their count is that of vLLM's admission, and at most one block per sequence more than in
+its sliding-window manager (one batch in flight; ``cluster/serving/DESIGN.md`` describes the
+difference with several).
 """
 
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ from cluster.perf_model.tables import Integers
 def held_blocks(
     windows: Integers, tokens: Integers, chunk_tokens: int | Integers, block_size: int
 ) -> Integers:
-    """[n, k] most blocks that layers of ``windows[k]`` keep of sequences of ``tokens[n]``.
+    """[n, k] peak blocks of sequences of ``tokens[n]`` in layers of ``windows[k]``.
 
     ``chunk_tokens`` (of all, or [n, 1] of each) is the longest chunk; 1 for steady decoding. A
-    window of w holds, beside a chunk of q tokens, ``ceil((w - 1 + q) / block_size) + 1`` blocks
-    (the first of them may be begun).
+    window of w with a chunk of q tokens has ``ceil((w - 1 + q) / block_size) + 1`` blocks (the
+    first of them may be partial).
     """
     whole = -(-np.asarray(tokens, np.int64)[:, None] // block_size)
     behind = -(-(windows - 1 + chunk_tokens) // block_size) + 1
@@ -32,20 +32,19 @@ def held_blocks(
 class KvCapacity:
     """One linear inequality per constraint: units x blocks held, summed over kinds, at most room.
 
-    ``k`` runs over kinds of layers, ``m`` over constraints (the stages whose memory can be the one
-    that runs out first). Where no layer has a window there is one kind, one constraint, and a unit
-    is a block.
+    ``k`` runs over kinds of layers, ``m`` over constraints (the stages whose memory can be the
+    bottleneck). If no layer has a window there is one kind, one constraint, and a unit is a block.
     """
 
     windows: Integers
-    """[k] tokens that the layers of the kind see; 0: the whole context."""
+    """[k] window of the layers of the kind in tokens; 0: full context."""
     block_units: Integers
-    """[m, k] what one block of the kind takes, at least 0; kind by kind not all 0."""
+    """[m, k] units of one block of the kind, at least 0; not all 0 for any kind."""
     room_units: Integers
-    """[m] what there is. The first constraint is the one that fits the fewest long sequences:
-    use, fractions and what lies in LPDDR are counted in its units."""
+    """[m] available units. The first constraint is the one with the fewest long sequences: usage,
+    fractions and KV in LPDDR are counted in its units."""
     sram_units: int
-    """Of ``room_units[0]``, what lies in SRAM; the rest lies in LPDDR."""
+    """Part of ``room_units[0]`` in SRAM; the rest is in LPDDR."""
 
     @classmethod
     def of_blocks(cls, blocks: int, sram_blocks: int) -> Self:
@@ -58,7 +57,7 @@ class KvCapacity:
         )
 
     def most_blocks(self, tokens: Integers, chunk_tokens: int, block_size: int) -> Integers:
-        """[n, k] most blocks that sequences of ``tokens[n]`` hold while they are read and written.
+        """[n, k] peak blocks of sequences of ``tokens[n]`` during prefill and decode.
 
         ``chunk_tokens`` is the longest chunk.
         """

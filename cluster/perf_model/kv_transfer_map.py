@@ -1,4 +1,4 @@
-"""Which card sends which part of a prompt's KV to which card, between two plans of one model."""
+"""KV transfers between two plans of one model: source, target and part of a prompt's KV."""
 
 from collections import defaultdict
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from workloads.plan import Plan, kv_heads_of, stage_layers
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class KvShares:
-    """One row per pair of ranks that has KV to hand over, in the order of the four ranks."""
+    """One row per pair of ranks with KV to transfer, in the order of the four ranks."""
 
     source_stage: Integers
     source_position: Integers
     target_stage: Integers
     target_position: Integers
     windows: Integers
-    """[kind] windows of the kinds of layers: what lies behind one is not handed over; 0: all is."""
+    """[kind] windows of the kinds of layers: tokens behind one are not transferred; 0: all are."""
     block_bytes: Integers
-    """[pair, kind] of each block of 64 tokens that is begun."""
+    """[pair, kind] of each block of 64 tokens, including a partial one."""
     tail_bytes: Integers
-    """What V's FP16 tail takes more, where the last block is not full."""
+    """Additional bytes of V's FP16 tail, if the last block is not full."""
     first_layer: Integers
     """The lowest layer of the pair, in the whole model."""
     layers: Integers
     """How many layers the pair has in common."""
 
     def bytes_of(self, prompt_tokens: Integers) -> Integers:
-        """[n, pair] bytes of prompts: whole blocks, as they lie in memory.
+        """[n, pair] bytes of prompts: whole blocks, as in memory.
 
-        Of layers with a window, those blocks in which the window of the prompt's last token lies.
+        Layers with a window transfer the blocks of the window of the prompt's last token.
         """
         tokens = prompt_tokens[:, None]
         behind = np.where(self.windows > 0, np.maximum(0, tokens - self.windows), 0)
@@ -54,15 +54,15 @@ def kv_shares(
     tail_bits: int = 16,
     whole: bool = False,
 ) -> KvShares:
-    """Deal the KV of every layer and head to the rank that will attend to it.
+    """Map the KV of every layer and head to the target rank that uses it.
 
-    A head that several source ranks keep goes from one of them, another for each target in turn.
-    Layers with a window hand over what lies inside it, or all where the ``whole`` KV is kept.
+    A head that several source ranks store is sent by one of them, in turn over the targets. Layers
+    with a window transfer the tokens inside it, or all if ``whole``.
 
     Raises
     ------
     MemoryInputError
-        Attention that keeps no cache of tokens.
+        Attention without a KV cache.
     """
     targets = _stage_of(target, model)
     seen = [0 if whole else layer.attention.window for layer in model.layers]
@@ -101,7 +101,7 @@ def _stage_of(plan: Plan, model: Model) -> list[int]:
 def _dealt(
     attention: Attention, source: Plan, target: Plan, chiplets: int, kv: Format, tail_bits: int
 ) -> dict[tuple[int, int], tuple[int, int]]:
-    """Bytes of a block and of a tail of one layer, by positions of giver and taker."""
+    """Bytes of a block and of a tail of one layer, by positions of source and target."""
     whole = kv_block(attention, Plan(), chiplets, kv, tail_bits)
     heads = len(kv_heads_of(Plan(), attention, 0))
     keepers = [

@@ -1,4 +1,4 @@
-"""What every link of the map carried, bin by bin: collectives and sends spread over their paths."""
+"""Traffic of every link by time bin: collectives and sends distributed over their paths."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LinkLoad:
-    """One directed link that carried something."""
+    """One directed link with traffic."""
 
     link: int
     """Position in the route tables."""
@@ -29,19 +29,19 @@ class LinkLoad:
     sent_bytes: Integers
     """[bin]"""
     busy_ps: Integers
-    """[bin] time that these bytes take at the link's rate. Prices know no other traffic than a
-    stage's own, so a link that stages share may be asked for more time than the bin has."""
+    """[bin] time of these bytes at the link's rate. Prices ignore other stages' traffic, so the
+    busy time of a shared link may exceed the bin."""
 
 
 def link_loads(
     routes: "Routes", cards: Integers, bins: Bins, *, efficiency: float = 1.0
 ) -> Iterator[LinkLoad]:
-    """Loads of the links that carried anything, in link order.
+    """Loads of the links with traffic, in link order.
 
-    ``cards[replica, stage, position]``; ``efficiency`` is the part of a link's rate that payload
-    can use. The bytes that a group puts on a tier are spread evenly over all pairs of its cards
-    that the tier joins. What stays inside a card (D2D, package link) crosses no link of the routes
-    and is left out: it stands in ``Bins.tier_bytes``.
+    ``cards[replica, stage, position]``; ``efficiency`` is the payload fraction of a link's rate.
+    The bytes of a group on a tier are distributed evenly over all pairs of its cards that the tier
+    joins. Traffic inside a card (D2D, package link) is on no link of the routes; it is in
+    ``Bins.tier_bytes``.
     """
     carried: dict[int, Floats] = {}
     replicas, stages, _ = cards.shape
@@ -61,7 +61,7 @@ def link_loads(
 def load_of(
     routes: "Routes", link: int, sent_bytes: Floats | Integers, *, efficiency: float
 ) -> LinkLoad:
-    """The load of a link that carried ``sent_bytes[bin]``."""
+    """The load of a link with ``sent_bytes[bin]``."""
     rate = float(routes.link_bandwidth_bytes_per_s[link]) * efficiency
     return LinkLoad(
         link=link,
@@ -82,7 +82,7 @@ def _add(carried: dict[int, Floats], shares: dict[int, float], sent: Integers) -
 
 
 def _group_shares(routes: "Routes", cards: Integers) -> dict[int, dict[int, float]]:
-    """By tier: bytes on each link for one byte that each card puts on the tier."""
+    """By tier: bytes on each link for one byte of each card on the tier."""
     tiers = card_tiers(routes, cards)
     shares = {}
     for tier in range(len(CARD_TIERS), len(tiers_of(routes))):

@@ -1,4 +1,4 @@
-"""Places the ranks of a plan: each tensor group in the tightest level that holds it."""
+"""Places the ranks of a plan: each tensor group in the tightest level with room."""
 
 from typing import ClassVar
 
@@ -22,12 +22,12 @@ def place(
     replicas: int | str = "auto",
     within: range | None = None,
 ) -> npt.NDArray[np.int32]:
-    """[replica, stage, position] card of every rank; ``auto`` makes as many replicas as fit.
+    """[replica, stage, position] card of every rank; ``auto`` places as many replicas as fit.
 
-    Groups are placed one after the other, stage by stage, replica by replica. Each goes to the
-    tightest level (pair, PCIe switch, server, rack, everything) of which some unit has enough free
-    cards, and there to the first such unit, so that stages follow each other along the map and
-    replicas fill servers in order. ``within`` are the cards that may be used (None: all).
+    Groups are placed in sequence, stage by stage, replica by replica. Each is in the tightest level
+    (pair, PCIe switch, server, rack, cluster) with a unit of enough free cards, and in the first
+    such unit, so that stages are consecutive in the topology and replicas fill servers in order.
+    ``within`` are the cards that may be used (None: all).
 
     Raises
     ------
@@ -63,7 +63,7 @@ def place(
 
 
 def _levels(routes: RouteTables) -> list[npt.NDArray[np.int64]]:
-    """Per level, which unit each card belongs to; the tightest first."""
+    """Per level, the unit of each card; the tightest first."""
     return [np.asarray(unit).astype(np.int64) for _, unit in routes.levels]
 
 
@@ -73,7 +73,7 @@ def _tightest(
     free: npt.NDArray[np.bool_],
     size: int,
 ) -> npt.NDArray[np.int64]:
-    """Return the first ``size`` free cards of the first unit that has them, level by level."""
+    """Return the first ``size`` free cards of the first unit with enough, level by level."""
     candidates = order[free[order]]
     for unit in levels:
         place_of = unit[candidates]

@@ -14,7 +14,7 @@ class Figures(Protocol):
 
 
 class Network(Protocol):
-    """Endpoints, directed links and the paths over them: cards of a map, or ranks of a network."""
+    """Endpoints, directed links and paths: cards of a topology, or ranks of a network."""
 
     @property
     def link_name(self) -> Any: ...
@@ -31,7 +31,7 @@ class Network(Protocol):
 
 
 class RouteTables(Network, Protocol):
-    """Cards, where they stand, and the links between them (``topology.route.Routes``)."""
+    """Cards, their positions, and the links between them (``topology.route.Routes``)."""
 
     @property
     def card_id(self) -> Any: ...
@@ -41,5 +41,5 @@ class RouteTables(Network, Protocol):
 
     @property
     def levels(self) -> Sequence[tuple[str, npt.NDArray[np.int32]]]:
-        """Bottom-up: the kind of link that joins cards, and [card] what it joins each to. Cards
-        with equal numbers reach each other over links of this kind and those before it."""
+        """Bottom-up: the kind of link, and [card] the unit of each card. Cards with equal numbers
+        are connected by links of this kind and those before it."""

@@ -30,7 +30,7 @@ def _bin_axis(name: str) -> int:
 
 
 def _halved(name: str, column: Integers) -> Integers:
-    """Neighbouring bins joined; a missing last one is empty."""
+    """Neighbouring bins merged; a missing last one is empty."""
     axis = _bin_axis(name)
     column = _padded(name, column, column.shape[axis] + column.shape[axis] % 2)
     pairs = column.reshape(*column.shape[:axis], -1, 2, *column.shape[axis + 1 :])
@@ -39,7 +39,7 @@ def _halved(name: str, column: Integers) -> Integers:
 
 
 def _padded(name: str, column: Integers, bins: int) -> Integers:
-    """With empty bins behind, or without those beyond the end, which are empty."""
+    """With empty bins appended, or without the empty bins beyond the end."""
     axis = _bin_axis(name)
     missing = [(0, 0)] * column.ndim
     missing[axis] = (0, max(0, bins - column.shape[axis]))

@@ -1,8 +1,8 @@
 """Total cost of ownership of a cluster, with the range that uncertain figures leave.
 
-Prices are not public (every ``cost`` figure of the catalogue says what stands behind it), so no
-amount is given without its low and its high: those of all figures together, each taken where it
-makes the cluster cheapest or dearest.
+Prices are not public (every ``cost`` figure of the catalogue names its source), so every amount
+has a low and a high: those of all figures together, each at the end of its range that makes the
+cluster cheapest or most expensive.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Ranged(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Band:
-    """An amount and how far it may be off."""
+    """An amount and its range."""
 
     value: float
     low: float
@@ -47,7 +47,7 @@ class Band:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inventory:
-    """What is bought."""
+    """Purchased hardware."""
 
     cards: int
     servers: int
@@ -59,7 +59,7 @@ class Inventory:
 def inventory_of(
     figures: Mapping[str, Ranged], *, racks: int, servers_per_rack: int, cards_per_server: int
 ) -> Inventory:
-    """Count what a cluster of that size is made of."""
+    """Inventory of a cluster of that size."""
     return inventory_with(
         figures, servers=racks * servers_per_rack, racks=racks, cards_per_server=cards_per_server
     )
@@ -68,7 +68,7 @@ def inventory_of(
 def inventory_with(
     figures: Mapping[str, Ranged], *, servers: int, racks: int, cards_per_server: int
 ) -> Inventory:
-    """Count what so many servers are made of, on so many racks, which need not be full."""
+    """Inventory of ``servers`` on ``racks``, which need not be full."""
     return Inventory(
         cards=servers * cards_per_server,
         servers=servers,
@@ -78,7 +78,7 @@ def inventory_with(
 
 
 def capital_usd(figures: Mapping[str, Ranged], bought: Inventory) -> Band:
-    """Price of the hardware in USD; facility and staff are not in it."""
+    """Price of the hardware in USD, without facility and staff."""
     return (
         _band(figures["cost.card_usd"]) * bought.cards
         + _band(figures["cost.host_usd"]) * bought.servers
@@ -88,10 +88,10 @@ def capital_usd(figures: Mapping[str, Ranged], bought: Inventory) -> Band:
 
 
 def usd_per_hour(figures: Mapping[str, Ranged], bought: Inventory, power_w: float) -> Band:
-    """USD an hour: the hardware written off over its years, and its electricity.
+    """USD an hour: depreciation of the hardware over its years, and its electricity.
 
-    ``power_w`` is what the racks draw on average; the building's share comes on top
-    (``cost.pue``). A longer life is cheaper, so the low amount has the long one.
+    ``power_w`` is the mean power of the racks; ``cost.pue`` adds the building's share. A longer
+    life is cheaper, so the low amount has the long one.
     """
     price = capital_usd(figures, bought)
     life = _band(figures["cost.depreciation_s"])
@@ -105,7 +105,7 @@ def usd_per_hour(figures: Mapping[str, Ranged], bought: Inventory, power_w: floa
 
 
 def usd_per_million(per_hour: Band, tokens_per_s: float) -> Band | None:
-    """USD for a million tokens at that rate; None where nothing is made."""
+    """USD for a million tokens at that rate; None at rate 0."""
     if not tokens_per_s > 0:
         return None
     return per_hour * (MILLION / (tokens_per_s * SECONDS_PER_HOUR))
@@ -118,7 +118,7 @@ def cost_summary(
     power_w: float | None,
     tokens_per_s: float | None,
 ) -> dict[str, float | None]:
-    """Keys of a summary: what the cluster costs, an hour of it, and a million output tokens.
+    """Keys of a summary: cost of the cluster, of an hour, and of a million output tokens.
 
     Each amount has its ``_low`` and ``_high``; None where power or rate is unknown.
     """

@@ -13,7 +13,13 @@ from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s, other_b
 from cluster.perf_model.memory.placement import ALL, StagePlaces, class_of
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.memory.shard import shard
-from cluster.perf_model.memory.stage import Held, StageMemory, chiplets_of, matrices, stage_contents
+from cluster.perf_model.memory.stage import (
+    StageMemory,
+    StoredTensor,
+    chiplets_of,
+    matrices,
+    stage_contents,
+)
 from cluster.perf_model.memory.stage_time import StageWork, Steps
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.scenario.resolve import Resolved
@@ -112,11 +118,11 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
     contents = [*stage_contents(resolved.model, plan, chiplets, settings, layout.fit.residency)]
     in_sram: Counter[str] = Counter()
     in_lpddr: Counter[str] = Counter()
-    for held, times in contents[number][0].items():
-        whole = shard(held.tensor, plan, 0, chiplets, settings.weights)
-        hot, count = _parts(held, layout)
-        in_sram[class_of(held.tensor)] += times * whole.chiplet * hot // count
-        in_lpddr[class_of(held.tensor)] += times * whole.card * (count - hot) // count
+    for stored, times in contents[number][0].items():
+        whole = shard(stored.tensor, plan, 0, chiplets, settings.weights)
+        hot, count = _parts(stored, layout)
+        in_sram[class_of(stored.tensor)] += times * whole.chiplet * hot // count
+        in_lpddr[class_of(stored.tensor)] += times * whole.card * (count - hot) // count
     costs = _Costs(resolved, inputs, number)
     for name in CLASSES:
         if in_sram[name]:
@@ -131,9 +137,9 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
             }
 
 
-def _parts(held: Held, layout: Layout) -> tuple[int, int]:
-    count = matrices(held.tensor, layout.inputs.plan)
-    return min(held.hot, count), count
+def _parts(stored: StoredTensor, layout: Layout) -> tuple[int, int]:
+    count = matrices(stored.tensor, layout.inputs.plan)
+    return min(stored.hot, count), count
 
 
 class _Costs:

@@ -1,4 +1,4 @@
-"""Collectives and sends: their closed forms, and the transfers that a replay makes of them."""
+"""Collectives and sends: their closed forms, and their transfers in a replay."""
 
 from cluster.perf_model.collectives.algorithms import (
     ALGORITHMS,

@@ -1,8 +1,8 @@
 """Collectives over the cards of a group as transfers, with the closed forms' times and bytes.
 
-A coflow is one leg: the schedule that the closed form chooses, chunks and all, spread evenly over
-its time. That is exact without other traffic, and where all its links are slowed
-alike. ``steps`` makes a leg of every round of an algorithm instead, without chunks.
+A coflow is one leg: the schedule that the closed form chooses, with its chunks, at a constant rate.
+That is exact without other traffic, and if all its links are slowed equally. ``steps`` has one leg
+per round of an algorithm instead, without chunks.
 """
 
 import numpy as np
@@ -24,7 +24,7 @@ def coflows(
     algorithm: str = "auto",
     chunks: int | str = "auto",
 ) -> list[tuple[Leg, ...]]:
-    """One leg for each payload; alone it takes exactly what the closed form says.
+    """One leg for each payload; without other traffic its time is that of the closed form.
 
     Raises
     ------
@@ -54,29 +54,29 @@ def coflows(
 def steps(
     resources: Resources, group: Group, collective: str, payload_bytes: int, algorithm: str
 ) -> tuple[Leg, ...]:
-    """One leg for each round of the algorithm, one after the other, as long as if unchunked.
+    """One leg for each round of the algorithm in sequence, with the unchunked time.
 
-    Of a hierarchical algorithm the top tier that is cheapest is taken.
+    Of a hierarchical algorithm the fastest top tier is chosen.
     """
     if not group.tiers or payload_bytes == 0:
         return no_transfer()
     legs = []
     total_s, before_ps = 0.0, 0
     for one, cost in unchunked(group, collective, payload_bytes, algorithm).rounds:
-        moved = round_bytes(resources, group, cost) * (one.share * payload_bytes)
+        moved_bytes = round_bytes(resources, group, cost) * (one.share * payload_bytes)
         fixed_s = cost.latency_s + cost.messages * group.message_s
         per_byte_s = one.share * float(cost.busy_s_per_byte.max())
         per_byte_s += one.added * group.add_s_per_byte
         for _ in range(one.times):
             total_s += fixed_s + per_byte_s * payload_bytes
             until_ps = max(round(total_s * 1e12), before_ps + 1)
-            legs.append(leg_of(resources, until_ps - before_ps, round(fixed_s * 1e12), moved))
+            legs.append(leg_of(resources, until_ps - before_ps, round(fixed_s * 1e12), moved_bytes))
             before_ps = until_ps
     return tuple(legs)
 
 
 def unchunked(group: Group, collective: str, payload_bytes: int, algorithm: str) -> Schedule:
-    """The schedule that is cheapest in one chunk."""
+    """The fastest schedule with one chunk."""
     found = schedules(group, collective, algorithm)
     _, which = cheapest(found, np.array([payload_bytes], np.float64), 1)
     return found[int(which[0])]
@@ -85,16 +85,18 @@ def unchunked(group: Group, collective: str, payload_bytes: int, algorithm: str)
 def round_bytes(resources: Resources, group: Group, cost: RoundCost) -> Floats:
     """[r] bytes on each resource per byte of the round's share of the payload."""
     rates, cards = group.fabric.interior, group.cards
-    moved = np.zeros(len(resources.capacity_bytes_per_s))
-    moved[resources.inside(cards, "d2d")] = cost.package.ravel() / (1 / rates.package_bytes_per_s)
-    moved[resources.inside(cards, "package out")] = cost.out.ravel() / (
+    moved_bytes = np.zeros(len(resources.capacity_bytes_per_s))
+    moved_bytes[resources.inside(cards, "d2d")] = cost.package.ravel() / (
+        1 / rates.package_bytes_per_s
+    )
+    moved_bytes[resources.inside(cards, "package out")] = cost.out.ravel() / (
         1 / rates.package_link_bytes_per_s
     )
-    moved[resources.inside(cards, "package in")] = cost.into.ravel() / (
+    moved_bytes[resources.inside(cards, "package in")] = cost.into.ravel() / (
         1 / rates.package_link_bytes_per_s
     )
-    moved[group.fabric.link] = cost.links / group.fabric.link_s_per_byte
-    return moved
+    moved_bytes[group.fabric.link] = cost.links / group.fabric.link_s_per_byte
+    return moved_bytes
 
 
 def _schedule_bytes(resources: Resources, group: Group, schedule: Schedule) -> Floats:

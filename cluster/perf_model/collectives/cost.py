@@ -1,4 +1,4 @@
-"""What a collective or a send costs, for many payloads at once."""
+"""Cost of collectives and sends, for arrays of payloads."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def send(
 ) -> Cost:
     """Each source card sends an equal part of the payload to the destination of its position.
 
-    Path latency + one message + bytes / rate, cut-through; flows that cross one link share it.
+    Path latency + one message + bytes / rate, cut-through; flows over the same link share it.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def send(
 
 
 def crossings(network: Network, source: Integers, destination: Integers, links: int) -> Floats:
-    """[l] how many of the flows cross each link."""
+    """[l] number of flows over each link."""
     paths = [
         np.asarray(network.path(int(a), int(b)), np.int64)
         for a, b in zip(source, destination, strict=True)
@@ -107,7 +107,7 @@ def crossings(network: Network, source: Integers, destination: Integers, links: 
 def _cost(
     group: Group, collective: str, payload_bytes: Integers, algorithm: str, chunks: int | str
 ) -> Cost:
-    """The cheapest of the allowed schedules and chunk counts for each payload."""
+    """The fastest of the allowed schedules and chunk counts for each payload."""
     payload = _payload(payload_bytes)
     if not group.tiers:
         return nothing_sent(payload.size, group.fabric.tiers)
@@ -128,7 +128,7 @@ def _payload(payload_bytes: Integers) -> Floats:
 
 
 def picoseconds(seconds: Floats, payload: Floats) -> Integers:
-    """Half-even, as every price; any work takes at least 1 ps."""
+    """Rounded half to even, at least 1 ps for any work."""
     longest_s = float(seconds.max(initial=0.0))
     if not longest_s * 1e12 <= LONGEST_PS:
         raise TooSlowError(
@@ -140,5 +140,5 @@ def picoseconds(seconds: Floats, payload: Floats) -> Integers:
 
 
 def nothing_sent(rows: int, tiers: int) -> Cost:
-    """What a rank alone pays."""
+    """Cost of a collective of one rank."""
     return Cost(ps=np.zeros(rows, np.int64), tier_bytes=np.zeros((rows, tiers), np.int64))

@@ -1,4 +1,4 @@
-"""The links and shared capacities of a group, and what a round of messages costs on them."""
+"""The links and shared capacities of a group, and the cost of a round of messages on them."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -14,17 +14,17 @@ from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import Integers
 
 CARD_TIERS = ("d2d", "package")
-"""The levels inside a card, bottom-up. Those above come with the map: ``tiers_of``."""
+"""The levels inside a card, bottom-up. Those above are in the topology: ``tiers_of``."""
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fabric:
-    """What lies between the ranks of some cards. Rank r is chiplet ``r % chiplets`` of a card.
+    """The network between the ranks of some cards. Rank r is chiplet ``r % chiplets`` of a card.
 
     A chiplet reaches its card's own ports (bridge, PCIe) without crossing D2D or package links:
-    every chiplet has PCIe lanes of its own.
+    every chiplet has its own PCIe lanes.
     """
 
     interior: Interior
@@ -53,7 +53,8 @@ class Fabric:
 
     @property
     def cost_key(self) -> bytes:
-        """All that the cost of a collective depends on, as far as cards of one kind differ."""
+        """Key of equal cost: all inputs of a collective's cost that differ between groups of
+        cards."""
         parts = (
             self.card_latency_s,
             self.card_tier,
@@ -72,9 +73,9 @@ class Fabric:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RoundCost:
-    """What a round costs per byte of its share of the payload.
+    """Cost of a round per byte of its share of the payload.
 
-    Five parts say how many seconds each link or shared capacity is busy.
+    Five parts are the busy seconds of each link or shared capacity.
     """
 
     latency_s: float
@@ -106,7 +107,7 @@ class RoundCost:
 
 
 def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric:
-    """The links on the paths between ``cards``, each way."""
+    """The links on the paths between ``cards``, in both directions."""
     count = cards.size
     pairs = [(source, target) for source in range(count) for target in range(count)]
     paths = [
@@ -137,7 +138,7 @@ def tiers_of(routes: RouteTables) -> tuple[str, ...]:
 
 
 def card_tiers(routes: RouteTables, cards: Integers) -> Integers:
-    """[card, card] index into ``tiers_of`` of the lowest level that holds both."""
+    """[card, card] index into ``tiers_of`` of the lowest level that contains both."""
     tier = np.zeros((cards.size, cards.size), np.int64)
     for index, (_, unit) in reversed([*enumerate(routes.levels, len(CARD_TIERS))]):
         place = np.asarray(unit)[cards]

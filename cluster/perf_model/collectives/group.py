@@ -1,4 +1,4 @@
-"""A tensor group: which cards, and how its ranks are nested in tiers."""
+"""A tensor group: its cards, and its tiers of ranks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,19 +23,19 @@ class Tier:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Group:
-    """Cards that hold the shards of the same layers; their chiplets are the ranks."""
+    """Cards with the shards of the same layers; the members of a collective are their chiplets."""
 
     cards: Integers
-    """In the order of the map, so that neighbours stand together."""
+    """In the order of the topology, so that neighbours are adjacent."""
     tiers: tuple[Tier, ...]
     """Bottom-up; those with a single member are left out."""
     fabric: Fabric
     wire_bits: float
-    """Bits of one element in the payload's format: what a reduction adds."""
+    """Bits of one element in the payload's format, the unit of reductions."""
     add_s_per_byte: float
     """SIMD time of one chiplet to add one byte of payload to another."""
     message_s: float
-    """``links.chunk_overhead_s``: what a rank pays for each message that it sends."""
+    """``links.chunk_overhead_s``: overhead of a rank for each sent message."""
 
     @property
     def ranks(self) -> int:
@@ -45,16 +45,16 @@ class Group:
 def group_of(
     hardware: Figures, routes: RouteTables, cards: Sequence[int], *, wire_bits: float = 16.0
 ) -> Group:
-    """The group of the ``cards`` (indices into the routes); FP16 on the wire by default.
+    """The group of the ``cards`` (indices into the routes); FP16 messages by default.
 
-    Levels whose nodes hold unequal numbers of the cards are joined with the level above: six cards
+    A level whose nodes have unequal numbers of the cards is merged with the level above: six cards
     on two PCIe switches (four and two) form pairs, and three pairs exchange directly. So is a level
-    whose nodes cut through those of the level below (a bridged pair on two switches).
+    whose nodes split those of the level below (a bridged pair on two switches).
 
     Raises
     ------
     CollectiveError
-        No card, a card twice, or a card that is not on the map.
+        No card, a card twice, or a card that is not in the topology.
     """
     chosen = _checked(cards, len(routes.card_id))
     units = [np.asarray(unit)[chosen] for _, unit in routes.levels]
@@ -75,7 +75,7 @@ def _checked(cards: Sequence[int], known: int) -> Integers:
     if chosen.size == 0:
         raise CollectiveError("a group needs at least one card, got none")
     if np.unique(chosen).size != chosen.size:
-        raise CollectiveError(f"a card stands twice in the group {chosen.tolist()}")
+        raise CollectiveError(f"a card is twice in the group {chosen.tolist()}")
     if chosen.min() < 0 or chosen.max() >= known:
         raise CollectiveError(f"cards are 0 to {known - 1}, got {chosen.tolist()}")
     return chosen

@@ -26,14 +26,14 @@ class Messages:
     """What a collective sends, round by round; f messages."""
 
     round: Integers
-    """[f] from 0, never falling."""
+    """[f] from 0, non-decreasing."""
     source: Integers
     """[f] position in the group."""
     target: Integers
     transfer: Integers
-    """[f] what each message does, in the ``Transfers`` of the run."""
+    """[f] transfer of each message in the ``Transfers`` of the run."""
     after_ps: Integers
-    """[rounds] what a rank that received in a round does before its next one: adding."""
+    """[rounds] time of the additions of a receiving rank before its next round."""
 
 
 def messages(
@@ -44,7 +44,7 @@ def messages(
     rounds: Sequence[Round],
     payload_bytes: int,
 ) -> Messages:
-    """Every message of every round as a transfer of its own; additions take no time."""
+    """Every message of every round as a separate transfer; additions take no time."""
 
     def sent(one: Round) -> Iterator[Sent]:
         size = one.message_share * payload_bytes
@@ -91,13 +91,12 @@ def card_messages(
     payload_bytes: int,
     algorithm: str,
 ) -> Messages:
-    """Every message between cards as a transfer of its own; positions are those in the group.
+    """Every message between cards as a separate transfer; positions are those in the group.
 
-    The rounds are those of ``steps``. What a round moves from card to card becomes one message for
-    each pair of cards, which holds what all chiplets of the one have for all chiplets of the other.
-    What it moves inside a card stays a piece of work of that card over its own capacities, written
-    as a message of the card to itself. After a round a card that received adds for as long as the
-    closed form says.
+    The rounds are those of ``steps``. The traffic of a round between two cards is one message, for
+    all chiplets of both. Its traffic inside a card is work of that card over its own capacities, in
+    the form of a message of the card to itself. After a round a receiving card adds for the time of
+    the closed form.
 
     Raises
     ------
@@ -121,7 +120,7 @@ def card_messages(
 
 
 def _table(sent: Iterable[tuple[Round, list[Sent], int]]) -> Messages:
-    """Rounds one after the other: what each sends, and what follows it in picoseconds."""
+    """Rounds in sequence: messages of each, and picoseconds of work after it."""
     rows: list[tuple[int, ...]] = []
     after_ps: list[int] = []
     for one, each, added_ps in sent:
@@ -149,12 +148,12 @@ def _card_legs(
         (leg,) = flows(resources, network, *ends, moved_bytes, issue_s)
         yield source, target, leg
     latency_s, per_byte_s = _inside(group, cost)
-    moved = round_bytes(resources, group, cost) * unit_bytes
+    moved_bytes = round_bytes(resources, group, cost) * unit_bytes
     for card in np.flatnonzero(per_byte_s).tolist():
-        own = np.zeros(len(moved))
+        own = np.zeros(len(moved_bytes))
         for kind in INSIDE:
             places = resources.inside(group.cards[card : card + 1], kind)
-            own[places] = moved[places]
+            own[places] = moved_bytes[places]
         fixed_s = float(latency_s[card]) + issue_s
         seconds = np.array([fixed_s + float(per_byte_s[card]) * unit_bytes])
         alone_ps = int(picoseconds(seconds, np.array([unit_bytes]))[0])

@@ -1,6 +1,6 @@
 """Messages between endpoints as transfers: cut through, store and forward, or paced.
 
-``flows`` and ``hops`` make the legs of one transfer, ``paced_messages`` the table of a whole run.
+``flows`` and ``hops`` build the legs of one transfer, ``paced_messages`` the table of a whole run.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class PairPaths:
     """Paths between pairs of different endpoints."""
 
     latency_ps: Integers
-    """[pair] of the path, and one message."""
+    """[pair] latency of the path and overhead of one message."""
     slowest: Integers
     """[pair] the link with the lowest rate."""
     offsets: Integers
@@ -46,8 +46,8 @@ def flows(
 ) -> tuple[Leg, ...]:
     """One leg in which each source sends an equal part of the payload to its destination.
 
-    It takes the longest latency, one message and the time of the slowest link, as the closed form
-    (``cost.send``) has it. With one source it is a plain flow.
+    Its time is the longest latency, one message and the time of the slowest link, as in the closed
+    form (``cost.send``). With one source it is a plain flow.
     """
     source, destination = np.asarray(sources, np.int64), np.asarray(destinations, np.int64)
     crossed = crossings(network, source, destination, len(resources.capacity_bytes_per_s))
@@ -59,8 +59,8 @@ def flows(
         np.array([latency_s + message_s + slope * payload_bytes]), np.array([payload_bytes])
     )
     first_ps = round((latency_s + message_s) * 1e12)
-    moved = crossed * (payload_bytes / source.size)
-    return (leg_of(resources, int(alone_ps[0]), first_ps, moved),)
+    moved_bytes = crossed * (payload_bytes / source.size)
+    return (leg_of(resources, int(alone_ps[0]), first_ps, moved_bytes),)
 
 
 def hops(
@@ -71,7 +71,7 @@ def hops(
     payload_bytes: int,
     message_s: float = 0.0,
 ) -> tuple[Leg, ...]:
-    """Store and forward: one leg for each link, which takes the whole message before the next."""
+    """Store and forward: one leg for each link, with the whole message before the next."""
     links = network.path(source, destination)
     if not len(links) or payload_bytes == 0:
         return no_transfer()
@@ -79,16 +79,16 @@ def hops(
     for place, link in enumerate(links):
         first_ps = int(network.link_latency_ps[link]) + (place == 0) * round(message_s * 1e12)
         work_ps = max(1, round(payload_bytes / resources.capacity_bytes_per_s[link] * 1e12))
-        moved = np.zeros(len(resources.capacity_bytes_per_s))
-        moved[link] = payload_bytes
-        legs.append(leg_of(resources, first_ps + work_ps, first_ps, moved))
+        moved_bytes = np.zeros(len(resources.capacity_bytes_per_s))
+        moved_bytes[link] = payload_bytes
+        legs.append(leg_of(resources, first_ps + work_ps, first_ps, moved_bytes))
     return tuple(legs)
 
 
 def pair_paths(
     network: Network, sources: Integers, targets: Integers, message_s: float
 ) -> PairPaths:
-    """Look up the path from each source to the target beside it."""
+    """Look up the path from each source to its target."""
     paths = [
         np.sort(network.path(int(a), int(b)).astype(np.int64))
         for a, b in zip(sources, targets, strict=True)
@@ -111,10 +111,10 @@ def paced_messages(
     paced_ps: Integers,
     last_bytes: Integers,
 ) -> Transfers:
-    """Two legs for each message: what is sent while its source still works, and what is left.
+    """Two legs for each message: the bytes sent while its source works, and the rest.
 
-    Leg 2i carries ``first_bytes[i]`` evenly over ``paced_ps[i]`` (longer, if its slowest link is),
-    after the latency of the path; leg 2i + 1 sends ``last_bytes[i]`` right behind it at full rate.
+    Leg 2i sends ``first_bytes[i]`` at a constant rate over ``paced_ps[i]`` (longer, if its slowest
+    link is), after the latency of the path; leg 2i + 1 then sends ``last_bytes[i]`` at full rate.
     """
     rate = resources.capacity_bytes_per_s[paths.slowest[pair]]
     none = np.zeros(len(pair), np.int64)
@@ -125,16 +125,16 @@ def paced_messages(
         ],
         axis=1,
     ).ravel()
-    moved = np.stack([first_bytes, last_bytes], axis=1).ravel()
+    moved_bytes = np.stack([first_bytes, last_bytes], axis=1).ravel()
     legs = np.arange(2 * len(pair))
-    leg, link = _uses(paths, np.repeat(pair, 2), moved > 0)
+    leg, link = _uses(paths, np.repeat(pair, 2), moved_bytes > 0)
     return transfers_of(
         resources,
         latency_ps=np.stack([paths.latency_ps[pair], none], axis=1).ravel(),
         work_ps=work_ps,
-        peak_bytes=moved,
+        peak_bytes=moved_bytes,
         then=np.where(legs % 2 == 0, legs + 1, -1),
-        uses=(leg, link, moved[leg]),
+        uses=(leg, link, moved_bytes[leg]),
     )
 
 

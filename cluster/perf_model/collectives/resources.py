@@ -18,7 +18,7 @@ card in each direction."""
 def link_rates(
     hardware: Figures, routes: RouteTables, links: Any = slice(None)
 ) -> npt.NDArray[np.float64]:
-    """[l] bytes per second that payload can use of these links of the map, by default all."""
+    """[l] payload bytes per second of these links of the topology, by default all."""
     rates = np.asarray(routes.link_bandwidth_bytes_per_s)[links]
     usable: npt.NDArray[np.float64] = rates * hardware["links.efficiency"]
     return usable
@@ -26,15 +26,15 @@ def link_rates(
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Resources:
-    """Numbered: the links of the map first, then INSIDE for each package of each card."""
+    """Numbered: the links of the topology first, then INSIDE for each package of each card."""
 
     name: Any
     """[r] str"""
     capacity_bytes_per_s: npt.NDArray[np.float64]
-    """[r] what payload can use."""
+    """[r] payload rate."""
     links: int
     packages: int = 0
-    """Per card; 0 where the endpoints have no inside."""
+    """Per card; 0 if endpoints have no packages."""
 
     def inside(self, cards: Integers, kind: str) -> Integers:
         """[card x package] numbers of one capacity of all packages of the cards."""
@@ -43,7 +43,7 @@ class Resources:
 
 
 def resources_of(hardware: Figures, routes: RouteTables) -> Resources:
-    """The links between the cards of a map, and what each card has inside."""
+    """The links between the cards of a topology, and the capacities inside each card."""
     inside_card = module_of(hardware).interior(hardware)
     packages = inside_card.packages
     places = [f"{card}.p{package}" for card in routes.card_id for package in range(packages)]
@@ -65,7 +65,7 @@ def resources_of(hardware: Figures, routes: RouteTables) -> Resources:
 
 
 def plain_resources(network: Network) -> Resources:
-    """The links of a plain network, every byte per second of them."""
+    """The links of a plain network, at their full rate."""
     return Resources(
         name=np.asarray(network.link_name),
         capacity_bytes_per_s=np.asarray(network.link_bandwidth_bytes_per_s, np.float64),

@@ -25,16 +25,16 @@ class Schedule:
     fixed_s: float
     """Latencies and message overheads of the first chunk."""
     serial_s_per_byte: float
-    """All rounds one after the other, adds included."""
+    """All rounds in sequence, including additions."""
     busy_s: Floats
-    """[line] what one further chunk costs however small it is, per resource that can be busiest."""
+    """[line] fixed cost of one further chunk, per resource that can be the bottleneck."""
     busy_s_per_byte: Floats
-    """[line] and what it costs per byte of the chunk."""
+    """[line] its cost per byte of the chunk."""
     tier_bytes: Floats
     """[tier] bytes per card and byte of payload."""
 
     def seconds(self, payload_bytes: Floats, chunks: int) -> Floats:
-        """The first chunk takes every round in turn; each further one the busiest resource."""
+        """The first chunk passes every round; each further one adds the time of the bottleneck."""
         chunk_bytes = payload_bytes / chunks
         total = self.fixed_s + self.serial_s_per_byte * chunk_bytes
         if chunks > 1:
@@ -47,7 +47,7 @@ class Schedule:
 
 @lru_cache(maxsize=64)
 def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, ...]:
-    """Every schedule that the choice allows; ``auto`` allows all. Made once for the same group.
+    """Every schedule that the choice allows; ``auto`` allows all. Cached per group.
 
     Raises
     ------
@@ -72,7 +72,7 @@ def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, 
 def cheapest(
     found: Sequence[Schedule], payload: Floats, chunks: int | str
 ) -> tuple[Floats, Integers]:
-    """[n] seconds of the cheapest schedule and chunk count for each payload, and which it is."""
+    """[n] seconds of the fastest schedule and chunk count for each payload, and its index."""
     best_s = np.full(payload.size, np.inf)
     which = np.zeros(payload.size, np.int64)
     for index, schedule in enumerate(found):
@@ -117,7 +117,7 @@ def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedu
 
 
 def _upper_lines(fixed: Floats, slope: Floats) -> npt.NDArray[np.float64]:
-    """[line, 2] the lines that no other line lies above everywhere (payloads are positive)."""
+    """[line, 2] the upper envelope of the lines (payloads are positive)."""
     lines = np.unique(np.stack([slope, fixed], axis=1), axis=0)[::-1]
     highest = np.maximum.accumulate(lines[:, 1])
     keep = np.concatenate([[True], lines[1:, 1] > highest[:-1]])

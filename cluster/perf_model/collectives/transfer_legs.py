@@ -13,24 +13,24 @@ from cluster.perf_model.tables import Integers
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Leg:
-    """One leg of a transfer: alone it takes ``latency_ps + work_ps``."""
+    """One leg of a transfer: without contention its time is ``latency_ps + work_ps``."""
 
     latency_ps: int
     work_ps: int
     resource: Integers
-    """[u] rising."""
+    """[u] increasing."""
     moved_bytes: Integers
     """[u] at least 1 each."""
     peak_bytes: int
-    """On its most loaded link (or, of a leg that crosses none, its most loaded capacity)."""
+    """On its most loaded link (or, for a leg without links, its most loaded capacity)."""
 
 
-def leg_of(resources: Resources, alone_ps: int, latency_ps: int, moved: Floats) -> Leg:
-    """A leg that takes ``alone_ps`` in all and moves ``moved[r]`` bytes over each resource.
+def leg_of(resources: Resources, alone_ps: int, latency_ps: int, moved_bytes: Floats) -> Leg:
+    """A leg that takes ``alone_ps`` in all and moves ``moved_bytes[r]`` bytes over each resource.
 
-    The latency gives way where nothing would be left to move the bytes in.
+    The latency is reduced if it would leave no time for the bytes.
     """
-    rounded = np.rint(moved).astype(np.int64)
+    rounded = np.rint(moved_bytes).astype(np.int64)
     used = np.flatnonzero(rounded)
     first_ps = min(latency_ps, alone_ps - 1) if used.size else alone_ps
     links = rounded[: resources.links]
@@ -44,7 +44,7 @@ def leg_of(resources: Resources, alone_ps: int, latency_ps: int, moved: Floats) 
 
 
 def no_transfer() -> tuple[Leg, ...]:
-    """A transfer that takes no time and moves nothing."""
+    """A transfer without time and bytes."""
     none = np.zeros(0, np.int64)
     return (Leg(latency_ps=0, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0),)
 
@@ -61,7 +61,7 @@ class TransferList:
     def add(self, legs: Sequence[Leg], *, own: bool = False) -> int:
         """Add a transfer and return its number, that of its first leg.
 
-        With ``own`` it gets a number that no other transfer has, however equal.
+        With ``own`` it gets a unique number, even if an equal transfer exists.
         """
         key: tuple[object, ...] = tuple(
             (leg.latency_ps, leg.work_ps, leg.resource.tobytes(), leg.moved_bytes.tobytes())

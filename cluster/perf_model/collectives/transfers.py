@@ -1,4 +1,4 @@
-"""Transfers as tables: legs, one after the other, and what each takes of shared resources."""
+"""Transfers as tables: sequences of legs, and their shares of resources."""
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,22 +14,22 @@ order; eight million legs on one resource still fit an int64."""
 
 
 class FabricError(ValueError):
-    """Transfers that make no sense."""
+    """Invalid transfers."""
 
     exit_code: ClassVar[int] = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Transfers:
-    """One row per leg; a transfer is named by its first leg and goes on with ``then``."""
+    """One row per leg; the first leg identifies a transfer, which continues with ``then``."""
 
     latency_ps: Integers
-    """[t] passes first; it does not depend on other traffic."""
+    """[t] latency before the work; independent of other traffic."""
     work_ps: Integers
-    """[t] what remains of the leg's time when it is alone; at least 1 where there are uses."""
+    """[t] the rest of the leg's time without contention; at least 1 if it has uses."""
     peak: npt.NDArray[np.float64]
-    """[t] bytes per picosecond where the leg is most loaded, at full speed: legs that contend get
-    equal rates by this measure. Positive, also where there are no uses."""
+    """[t] bytes per picosecond on the leg's most loaded resource, at full speed: contending legs
+    get equal rates by this measure. Positive, even without uses."""
     then: Integers
     """[t] the leg that follows, -1 after the last; always a higher number than the leg's own."""
     use_offsets: Integers
@@ -37,9 +37,9 @@ class Transfers:
     use_resource: Integers
     """[u] rising within a leg."""
     use_share: Integers
-    """[u] of the resource while the leg has its full speed, 1..FULL."""
+    """[u] share of the resource at full speed of the leg, 1..FULL."""
     use_bytes: Integers
-    """[u] that the leg moves over the resource in all."""
+    """[u] total bytes of the leg over the resource."""
     resource_name: Any
     """[r] str"""
     capacity_bytes_per_s: npt.NDArray[np.float64]
@@ -54,7 +54,7 @@ class Transfers:
         return len(self.capacity_bytes_per_s)
 
     def alone_ps(self) -> Integers:
-        """[t] how long a transfer that begins with this leg takes without other traffic."""
+        """[t] time of a transfer from this leg on without other traffic."""
         total = self.latency_ps + self.work_ps
         for leg in np.flatnonzero(self.then >= 0)[::-1]:
             total[leg] += total[self.then[leg]]

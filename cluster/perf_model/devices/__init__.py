@@ -1,7 +1,7 @@
 """Devices: one module for each kind of accelerator, behind one protocol.
 
-A hardware file's ``kind`` names the module. ``module_of`` gives what holds without a model (names,
-memories, links inside, energy), ``device_of`` a rank with the formats of a run.
+A hardware file's ``kind`` names the module. ``module_of`` returns its facts that are independent of
+a model (names, memories, internal links, energy), ``device_of`` a rank with the formats of a run.
 """
 
 from importlib import import_module
@@ -16,7 +16,7 @@ MODULES = {"dimc_card": "dimc", "gpu": "gpu"}
 
 
 def module_of(figures: Figures) -> DeviceModule:
-    """The module of the device that these figures describe; a DIMC card where they name no kind."""
+    """The module of the device that these figures describe; a DIMC card if they name no kind."""
     kind = getattr(figures, "kind", "dimc_card")
     return cast(DeviceModule, import_module(f"{__name__}.{MODULES[kind]}"))
 

@@ -1,9 +1,9 @@
-"""What the performance model asks of a device: the work of one rank, priced and counted.
+"""Protocol of a device: prices and counts of the work of one rank.
 
-A device module prices products, vector work and attention, says what its memories hold, which
-formats it multiplies and what its counts cost in joules. Layers, stages, collectives, memory,
-energy, both engines and all studies know devices only through this page. A third kind of device is
-a hardware file and a module.
+A device module prices products, vector work and attention, and defines its memories, its formats
+and the joules of its counts. Layers, stages, collectives, memory, energy, both engines and all
+studies use devices only through this protocol. A new kind of device is a hardware file and a
+module.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = npt.NDArray[np.float64]
 
 UNIT = 64
-"""Rows or columns of weights that are never parted between units."""
+"""Rows or columns of weights that are never split between units."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,32 +33,32 @@ class Product:
     """Rows of matrix products y[m, n] = x[m, k] W[k, n]; fields broadcast against one another."""
 
     m: Integers
-    """Vectors that meet every matrix; no work where it is 0."""
+    """Vectors per matrix; no work if 0."""
     k: Integers | int
     n: Integers | int
     copies: Integers | int = 1
-    """Products with weights of their own that share the unit (experts, heads)."""
+    """Products with separate weights on the same unit (experts, heads)."""
     own_x: bool = False
-    """Whether every copy has vectors of its own, as heads do; else all share those of m."""
+    """Whether every copy has its own vectors, as heads do; else all share those of m."""
     x_rows: Integers | None = None
-    """Different vectors among those of all copies, where copies share some (experts)."""
+    """Distinct vectors of all copies, if copies share some (experts)."""
     vectors: Integers | None = None
-    """Vectors that all copies together multiply, where that is not m x copies."""
+    """Vectors multiplied by all copies together, if not m x copies."""
     held: Integers | None = None
-    """Vectors for which weights are held, summed over copies that see unequal m: each counts at
-    least as many as hide the loading of the next weights (``Device.ridge_rows``)."""
+    """Vectors during which weights stay loaded, summed over copies with unequal m: each counts at
+    least the vectors that hide the loading of the next weights (``Device.ridge_rows``)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredWeights:
-    """A rank's part of a product's weights, as they lie in its memory."""
+    """A rank's part of a product's weights in its memory."""
 
     k: int
     n: int
     shares: int
-    """Equal shares in which the units of the rank use them."""
+    """Number of equal shares among the units of the rank."""
     copies: Integers | int = 1
-    """Matrices that are read, by count of rows."""
+    """Matrices read, by row count."""
 
     def bytes_of(self, weights: Format) -> Floats:
         """[row count] or one number: bytes of the whole rank."""
@@ -68,34 +68,34 @@ class StoredWeights:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """What one dispatch (or kernel) does, by count of rows."""
+    """One dispatch (or kernel), by row count."""
 
     name: str
     ps: Integers
     """[row count] without its dispatch."""
     bound: Integers
-    """[row count] position in the device's bounds of what sets its time."""
+    """[row count] position of its bound in the device's bounds."""
     far_ps: Integers
-    """[row count] time to bring its weights from the far memory, where they live there."""
+    """[row count] time to load its weights from the far memory, if they are there."""
     counts: Integers
     """[row count, counts] of a rank."""
     dispatches: int = 1
 
 
 VectorWork: TypeAlias = tuple[Integers, Sequence[str]]
-"""Elements on the fullest unit, and the kinds of work done on each (``norm``, ``rope``, ...)."""
+"""Elements on the fullest unit, and the kinds of work on each (``norm``, ``rope``, ...)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProgramWork:
-    """What n operations of a program compute and move, on their ranks."""
+    """Computation and bytes of n operations of a program, on their ranks."""
 
     macs: Integers
     attends: npt.NDArray[np.bool_]
     """Whether the multiply-adds are those of attention."""
     near_bytes: Integers
     far_bytes: Integers
-    """From or to the far memory; they pass the near one, too."""
+    """From or to the far memory, through the near one."""
     elements: Integers
     """Of vector work."""
     name: Integers
@@ -116,11 +116,11 @@ class Interior:
     package_bytes_per_s: float = float("inf")
     """All D2D traffic of one package together, both directions."""
     package_link_bytes_per_s: float = float("inf")
-    """What one package sends to, or receives from, the others of its card."""
+    """Rate of one package to, or from, the others of its card."""
     d2d_latency_s: float = 0.0
     package_latency_s: float = 0.0
     add_element_s: float = 0.0
-    """One addition of a reduction, all lanes of a unit at work."""
+    """Time of one addition of a reduction, with all lanes of a unit."""
 
     @property
     def units(self) -> int:
@@ -130,19 +130,19 @@ class Interior:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """Memory of one unit (chiplet, GPU) that weights and KV may take."""
+    """Memory of one unit (chiplet, GPU) for weights and KV."""
 
     near_bytes: float
     far_bytes: int
-    """0 where there is no far memory."""
+    """0 without a far memory."""
     buffer_bytes: int
-    """Of the near memory, taken where anything streams from the far one."""
+    """Buffer in the near memory, reserved if anything streams from the far one."""
     far_bytes_per_s: float
-    """What a unit reads from the far memory."""
+    """Read rate of a unit from the far memory."""
 
 
 class Device(Protocol):
-    """A rank of one kind of device, with the formats of a run; made by ``device_of``."""
+    """A rank of one kind of device, with the formats of a run; built by ``device_of``."""
 
     @property
     def weights(self) -> Format: ...
@@ -162,8 +162,8 @@ class Device(Protocol):
     def expert_ranks(self) -> int: ...
     @property
     def memory(self) -> str:
-        """Where weights come from: ``near``; the far memory ahead of use (``prefetched``), so that
-        a stage waits for whichever is slower; or when the operation starts (``on_demand``)."""
+        """Source of weights: ``near``; the far memory ahead of use (``prefetched``), so that the
+        slower of both sets a stage's time; or at the start of the operation (``on_demand``)."""
 
     @property
     def ranks(self) -> int:
@@ -177,10 +177,10 @@ class Device(Protocol):
 
     @property
     def clocks_per_query(self) -> int:
-        """By which chunks' tile passes are counted (``KIND``); 1 where nothing reads them."""
+        """Clocks of a query, which determine chunks' tile passes (``KIND``); 1 if unused."""
 
     def holding(self, near: bool) -> Self:
-        """The same device for work whose weights lie in the near memory, or not."""
+        """The same device with weights in the near or in the far memory."""
 
     def of_group(self, size: int) -> int:
         """The largest shard over all units of the group."""
@@ -189,10 +189,10 @@ class Device(Protocol):
         """The largest shard over the units of one rank."""
 
     def matmul(self, name: str, product: Product, stored: StoredWeights) -> Operation:
-        """A product with weights of the fullest unit; k and n are its shard of them."""
+        """A product with weights of the fullest unit; k and n are its shard."""
 
     def vector(self, name: str, *work: VectorWork, normed: Integers | int = 0) -> Operation:
-        """Element-wise work. Of ``normed`` rows a norm takes the root."""
+        """Element-wise work; a norm takes the root of each of ``normed`` rows."""
 
     def elsewhere(self, name: str, rows: Integers) -> Operation:
         """A dispatch whose work is priced in another table: attention, or the network."""
@@ -201,18 +201,18 @@ class Device(Protocol):
         """Rows of the embedding table."""
 
     def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
-        """Dispatches of the attention itself, and its work that counts by tokens."""
+        """Dispatches of the attention itself, and its work that depends on tokens only."""
 
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
     ) -> list[Operation]:
-        """What joins the parts of a head's context, before the output projection."""
+        """Merge of the parts of a head's context, before the output projection."""
 
     def layer_end(self, tokens: Integers) -> list[Operation]:
-        """What the engine adds to every layer."""
+        """Additional operations of the software at the end of every layer."""
 
     def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
-        """[op] records of ``layers`` layers of a kind, always equally many (dtype ATTENTION)."""
+        """[op] records of ``layers`` layers of a kind, in a constant number (dtype ATTENTION)."""
 
     def attention_counts(self, heads: Heads) -> Integers:
         """[MEASURES, counts] of one unit of each measure, one layer."""
@@ -221,10 +221,10 @@ class Device(Protocol):
         """[counts] of bytes from or to the far memory."""
 
     def far_ps(self, moved_bytes: float) -> float:
-        """Time of a unit's far memory for so many bytes."""
+        """Time of a unit's far memory for these bytes."""
 
     def all_reduce(self, group: "Group", payload_bytes: Integers) -> "Cost | None":
-        """A measured or fitted curve; None leaves it to the collectives library."""
+        """A measured or fitted curve; None selects the collectives library."""
 
     def load_ps(self, moved_bytes: int) -> tuple[int, int]:
         """A load or store of a program through the far memory, and its bound."""
@@ -236,22 +236,22 @@ class Device(Protocol):
         """The longer of flop at peak rate and of bytes from the near memory, and its bound."""
 
     def work_joules(self, work: ProgramWork) -> Floats:
-        """[n, parts] of operations of a program, their communication apart."""
+        """[n, parts] of operations of a program, without their communication."""
 
     @property
     def host_overlaps(self) -> bool:
-        """Whether batches that are composed ahead hide host time; else it is what they leave."""
+        """Whether asynchronous scheduling hides host time; else it is only the remaining time."""
 
     def host_ps(self, rows: Integers) -> Integers:
-        """[row count] host time of a step by emitting rows; entry 0 is that of every step."""
+        """[row count] host time of a step by emitting rows; entry 0 is the part of every step."""
 
 
 class DeviceModule(Protocol):
-    """A module of ``devices``: names, and facts that hold without a model or formats."""
+    """A module of ``devices``: names, and facts independent of a model and formats."""
 
     @property
     def BOUNDS(self) -> tuple[str, ...]:  # noqa: N802 - constants of a module
-        """What can set an operation's time; ``network`` is one of them."""
+        """Bounds of an operation's time, including ``network``."""
 
     @property
     def COUNTS(self) -> tuple[str, ...]: ...  # noqa: N802
@@ -265,7 +265,7 @@ class DeviceModule(Protocol):
     def HOST_BOUND(self) -> str: ...  # noqa: N802
     @property
     def MEMORIES(self) -> tuple[str, ...]:  # noqa: N802
-        """Names of the near memory, and of the far one where there is one."""
+        """Names of the near memory, and of the far one if there is one."""
 
     @property
     def TAIL_BITS(self) -> int: ...  # noqa: N802
@@ -276,7 +276,7 @@ class DeviceModule(Protocol):
     def room(self, figures: Figures) -> Room: ...
     def format_breaches(self, figures: Figures, formats: "Formats") -> list[str]: ...
     def request_s(self, figures: Figures) -> float:
-        """Once a request, between client and engine: on its first token and on its end."""
+        """Latency per request between client and engine, added to its first token and its end."""
 
     def count_joules(self, figures: Figures) -> Floats: ...
     def ends_joules(self, figures: Figures) -> Floats: ...
@@ -292,7 +292,7 @@ def whole(time_ps: Floats) -> Integers:
     Raises
     ------
     TooSlowError
-        An operation that would last for more than a quarter of an hour.
+        An operation longer than a quarter of an hour.
     """
     longest_ps = float(np.max(time_ps, initial=0.0))
     if not longest_ps <= LONGEST_PS:

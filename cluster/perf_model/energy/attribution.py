@@ -1,15 +1,14 @@
-"""Attributes the energy of every step to the requests that it served.
+"""Attributes the energy of every step to its requests.
 
-Of a step, the work that grows with its tokens (and KV from LPDDR) is shared by token, attention
-goes to the decode rows and prompt chunks that caused it, and the LM head to the rows that emit. So
-a decode row's share of each step of its slot is the same for all rows, and a request's decode
-energy is the difference of a running sum between its first token and its last. Prompts of a
-replica are computed one after the other, in the order in which they were admitted: a request's part
-of that sum is as long as its prompt. Where recomputation (after preemption), prompts read side by
-side, or a step without room for all of its rows make shares sum to anything else than the joules
-that were spent, all of them are scaled alike.
+The work of a step that grows with its tokens (and KV from LPDDR) is shared by token, attention by
+its decode rows and prompt chunks, and the LM head by the emitting rows. So all decode rows of a
+slot have an equal share of each step, and a request's decode energy is the difference of a running
+sum between its first token and its last. Prompts of a replica are computed in the order of
+admission: a request's part of that sum is as long as its prompt. If the shares do not sum to the
+joules spent (recomputation after preemption, concurrent prefills, or a step without room for all of
+its rows), all of them are scaled by one factor.
 
-Only energy that work causes is shared; static watts are nobody's.
+Only dynamic energy is shared; static power is not attributed.
 """
 
 from collections.abc import Iterator
@@ -33,15 +32,15 @@ from cluster.perf_model.tables import (
 )
 
 POINTS = 1 << 21
-"""Of all running sums together; where there are more steps, every second one is forgotten, again
-and again, and what lies between is drawn straight."""
+"""Points of all running sums together; with more steps every second point is dropped, repeatedly,
+and values between points are interpolated."""
 
 _DECODE, _PREFILL = 0, 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RequestColumns:
-    """The requests of some replicas, one row each; those that were refused have no slot (-1)."""
+    """The requests of some replicas, one row each; refused ones have no slot (-1)."""
 
     replica: Integers
     """Position among the replicas of the sums."""
@@ -50,15 +49,14 @@ class RequestColumns:
     first_token_ps: Integers
     finish_ps: Integers
     prefilled: Integers
-    """Prompt tokens that it had to compute."""
+    """Computed prompt tokens."""
 
 
 class SlotJoules:
     """Running sums of energy, of decodes by slot and of prompts by replica.
 
-    They are fed with the step log window by window.
-
-    The sums are made row by row, so they do not depend on where windows are cut.
+    The step log is added window by window. Sums are accumulated row by row, so they do not depend
+    on the windows.
     """
 
     def __init__(self, prices: PriceTables, joules: Joules, replicas: Integers) -> None:
@@ -73,11 +71,11 @@ class SlotJoules:
         self._sum = np.zeros((2, slots, points))
         self._count = np.zeros((2, slots, 4), np.int64)  # points, stride, steps seen, last place
         self._count[:, :, 1] = 1
-        self._total = np.zeros((3, slots))  # sums as they stand, and all decode energy
+        self._total = np.zeros((3, slots))  # current sums, and all decode energy
         self.add(np.zeros(0, STEP))
 
     def add(self, window: Records) -> None:
-        """Take one window of the log; rows of other replicas are passed over."""
+        """Add one window of the log; rows of other replicas are ignored."""
         _feed(
             window,
             as_integers(window),
@@ -104,14 +102,14 @@ class SlotJoules:
             spent[rows] += self._prefilled(where, requests, rows)
             slots = slice(where, where + self._stages)
             whole = float(self._total[2, slots].sum() + self._total[_PREFILL, where])
-            spent[rows] = _scaled(spent[rows], whole)  # a slot that all have left has joules, too
+            spent[rows] = _scaled(spent[rows], whole)  # an empty slot has joules as well
         return spent
 
     def _curve(self, kind: int, slot: int) -> tuple[Floats, Floats]:
-        """Where the running sum was seen, and what it was; from zero to where it stands."""
-        kept = int(self._count[kind, slot, 0])
-        at = np.concatenate([[0], self._at[kind, slot, :kept], [self._count[kind, slot, 3]]])
-        sums = np.concatenate([[0.0], self._sum[kind, slot, :kept], [self._total[kind, slot]]])
+        """Positions and values of the running sum, from zero to its current value."""
+        points = int(self._count[kind, slot, 0])
+        at = np.concatenate([[0], self._at[kind, slot, :points], [self._count[kind, slot, 3]]])
+        sums = np.concatenate([[0.0], self._sum[kind, slot, :points], [self._total[kind, slot]]])
         return at.astype(np.float64), sums
 
     def _decoded(self, slot: int, requests: RequestColumns, rows: Integers) -> Floats:
@@ -133,7 +131,7 @@ class SlotJoules:
 
 
 def _grouped(place: Integers, first_ps: Integers) -> Iterator[tuple[int, Integers]]:
-    """Each place that is not -1, and the rows that have it in order of ``first_ps``."""
+    """Each place that is not -1, and its rows in order of ``first_ps``."""
     order = np.lexsort((first_ps, place))
     places, starts, counts = np.unique(place[order], return_index=True, return_counts=True)
     for where, start, count in zip(places.tolist(), starts, counts, strict=True):
@@ -142,7 +140,7 @@ def _grouped(place: Integers, first_ps: Integers) -> Iterator[tuple[int, Integer
 
 
 def _scaled(raw: Floats, total: float) -> Floats:
-    """``raw`` times what makes it sum to ``total``; equal parts where it has nothing."""
+    """``raw`` scaled to sum to ``total``; equal parts if ``raw`` is zero."""
     found = float(raw.sum())
     if found <= 0.0:
         return np.full(len(raw), total / len(raw))
@@ -154,7 +152,7 @@ def _tables(
 ) -> tuple[Integers, Floats, Floats, Floats]:
     """Joules of a step at all stages together, by tokens, emitting rows and attention measures.
 
-    Returns kind[replica] and [kind, t], [kind, s], [kind, measure]: replicas of equal prices on
+    Returns kind[replica] and [kind, t], [kind, s], [kind, measure]: replicas with equal prices and
     equal links are of one kind.
     """
     count_j = joules.cards_per_stage * joules.count_j.sum(axis=-1, keepdims=True)
@@ -194,7 +192,7 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
     count: Any,
     total: Any,
 ) -> None:
-    """Share out every row and let the sums of its slot grow."""
+    """Attribute every row, and add it to the sums of its slot."""
     stages = at.shape[1] // len(kinds)
     for i in range(len(rows)):
         row = rows[i]
@@ -224,7 +222,7 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
             total[2, slot] += decode_j
         else:
             prefill_j += linear_j + head_j
-        if emitted > 0:  # a first or a last token may leave now
+        if emitted > 0:  # a first or a last token may be emitted now
             count[_DECODE, slot, 3] = row["end_ps"]
             _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
         if prefill > 0:
@@ -238,7 +236,7 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
 
 @compiled
 def _keep(at: Any, sums: Any, count: Any, now_j: float) -> None:
-    """Note where the sum stands; when there is no more room, forget every second point."""
+    """Append a point of the sum; if there is no room, drop every second point."""
     count[2] += 1
     if count[2] % count[1] != 0:
         return

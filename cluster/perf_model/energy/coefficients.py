@@ -1,4 +1,4 @@
-"""Joules: whole counts times the catalogue's constants, after the run."""
+"""Joules: integer counts times the catalogue's constants, after the run."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -24,16 +24,16 @@ BYTE_BITS = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Joules:
-    """What every count, byte and second costs."""
+    """Energy of every count, byte and second."""
 
     parts: tuple[str, ...]
-    """Where a card's energy goes, in the order of every axis of parts."""
+    """Parts of a card's energy, in the order of every axis of parts."""
     count_j: Floats
     """[counts, parts] at the card's clock."""
     link_j: Floats
-    """[replica, stage, tier + 1, parts] of a byte that a card puts on a tier of its stage's group,
-    and (last) of one that it sends on to the next stage: every link on the way, with a read from
-    memory where it leaves and a write where it arrives."""
+    """[replica, stage, tier + 1, parts] of a byte of a card on a tier of its stage's group, and
+    (last) of one sent to the next stage: every link of the path, with a read from memory at the
+    source and a write at the destination."""
     static_w: float
     cards_per_stage: int
 
@@ -62,7 +62,7 @@ def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
 def tier_joules(figures: Figures, routes: "Routes", cards: Integers) -> Floats:
     """[tier, parts] of a byte on each tier that stages or neighbouring stages of these cards use.
 
-    A tier that none of them uses costs nothing.
+    Unused tiers have zero energy.
     """
     paths = _Paths(figures, routes)
     replicas, stages, _ = cards.shape
@@ -77,22 +77,22 @@ def tier_joules(figures: Figures, routes: "Routes", cards: Integers) -> Floats:
 
 def card_joules(joules: Joules, bins: Bins, place: tuple[int, int], end_ps: int) -> Floats:
     """[bin, parts] of each card of a stage of a replica; static watts run until ``end_ps``."""
-    moved = np.concatenate([bins.tier_bytes[place], bins.send_bytes[place][:, None]], axis=1)
-    spent = costing(bins.counts[place], joules.count_j) + costing(moved, joules.link_j[place])
+    moved_bytes = np.concatenate([bins.tier_bytes[place], bins.send_bytes[place][:, None]], axis=1)
+    spent = costing(bins.counts[place], joules.count_j) + costing(moved_bytes, joules.link_j[place])
     return spent + idle_joules(joules, bins, end_ps)
 
 
 def costing(counts: Integers, cost_j: Floats) -> Floats:
     """[..., p] ``counts[..., k]`` times ``cost_j[k, p]``.
 
-    Not by the matrix product, whose sums may run in another order with another number of threads.
+    Without the matrix product, whose order of summation may depend on the number of threads.
     """
     spent: Floats = np.einsum("...k,kp->...p", counts.astype(np.float64), cost_j)
     return spent
 
 
 def idle_joules(joules: Joules, bins: Bins, end_ps: int) -> Floats:
-    """[bin, parts] of a card that does nothing."""
+    """[bin, parts] of an idle card."""
     spent = np.zeros((bins.counts.shape[2], len(joules.parts)))
     spent[:, joules.parts.index("static")] = joules.static_w * bin_seconds(bins, end_ps)
     return spent
@@ -103,7 +103,7 @@ def message_joules(
 ) -> Floats:
     """[bin, parts] of messages between cards: links, and SRAM read and written at the ends.
 
-    ``link_bytes[bin, link]`` on every link on the way, ``sent_bytes[bin]`` by the cards.
+    ``link_bytes[bin, link]`` on every link of the path, ``sent_bytes[bin]`` by the cards.
     """
     module = module_of(figures)
     spent = sent_bytes[:, None] * module.ends_joules(figures)
@@ -116,14 +116,14 @@ def message_joules(
 
 
 def bin_seconds(bins: Bins, end_ps: int) -> Floats:
-    """[bin] how much of each bin lies before the end of the run."""
+    """[bin] seconds of each bin before the end of the run."""
     edges = bins.start_ps + np.arange(bins.counts.shape[2] + 1) * np.int64(bins.bin_ps)
     seconds: Floats = np.diff(np.minimum(edges, end_ps)) / PS_PER_S
     return seconds
 
 
 class _Paths:
-    """Joules of a byte by tier. Equal tiers are crossed over equal kinds of links."""
+    """Joules of a byte by tier. Paths of equal tiers have equal kinds of links."""
 
     def __init__(self, figures: Figures, routes: "Routes") -> None:
         self._routes = routes

@@ -1,4 +1,4 @@
-"""Around the cards: NICs, PCIe switches, hosts, leaves, spines, and what cooling adds to all."""
+"""Power of the facility: NICs, PCIe switches, hosts, leaves, spines, and cooling."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facility:
-    """What draws the same at any load, and the factor on everything."""
+    """Constant power around the cards, and the PUE."""
 
     constant_w: Mapping[str, float]
     """NICs, PCIe switches, hosts, leaves and spines of the whole cluster."""
     pue: float
-    """Of the building: all power over that of the machines."""
+    """Total power of the building over that of its machines."""
 
 
 def facility_of(figures: Figures, routes: "Routes") -> Facility:
-    """Count what stands around the cards."""
+    """Constant power around the cards of a topology."""
     servers = len(np.unique(np.asarray(routes.server)))
     racks = len(np.unique(np.asarray(routes.rack)))
     return Facility(constant_w=constant_watts(figures, servers, racks), pue=figures["cost.pue"])
 
 
 def constant_watts(figures: Figures, servers: int, racks: int) -> dict[str, float]:
-    """Watts of each part around the cards of so many servers on so many racks."""
+    """Watts of each part around the cards of ``servers`` on ``racks``."""
     leaves, spines = switches_of(servers, racks, figures["pod.spines"])
     return {
         "nics": servers * figures["server.nics"] * figures["server.nic_w"],
@@ -42,7 +42,7 @@ def constant_watts(figures: Figures, servers: int, racks: int) -> dict[str, floa
 
 
 def switches_of(servers: int, racks: int, spines: float) -> tuple[int, int]:
-    """Leaves and spines: a single server needs no leaf, a rack on its own none of the spines."""
+    """Leaves and spines: a single server needs no leaf, a single rack no spine."""
     return racks if servers > 1 else 0, int(spines) if racks > 1 else 0
 
 
@@ -51,8 +51,8 @@ def facility_power_w(
 ) -> tuple[dict[str, float], float]:
     """Watts of each part, cooling last, and all together.
 
-    What the cards' bytes cost in leaves and spines is in those switches' own constant power, and
-    is taken off the cards here, so that it counts once.
+    The constant power of leaves and spines includes their energy of the cards' bytes, which is
+    subtracted from the cards here, so that it counts once.
     """
     parts = {"cards": cards_w - ethernet_w, **facility.constant_w}
     machines_w = sum(parts.values())

@@ -1,8 +1,8 @@
-"""The energy of an operation program, rank by rank, from what its operations' columns say.
+"""The energy of an operation program, rank by rank, from its operations' columns.
 
-Products count the multiply-adds and bytes that their columns name, without what pads a tile, so a
-rank may count a little less than a card of the serving tables, which counts whole tiles; the
-network on the chip is in no column and is left out. Vector work is taken for what its name says.
+Products count the multiply-adds and bytes of their columns, without the padding of tiles, so a rank
+may count slightly less than a card of the serving tables, which counts whole tiles; the network on
+the chip is in no column and is omitted. The name of vector work determines its kind.
 """
 
 from dataclasses import dataclass, replace
@@ -35,23 +35,23 @@ WORDS = {
     "merge": "quantize",
     "embedding": "quantize",
 }
-"""What a part of an operation's name says of its vector work."""
+"""Kinds of vector work by parts of an operation's name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProgramEnergy:
-    """What a program costs on its cards, but for the time that it takes."""
+    """Energy of a program on its cards, without static power."""
 
     parts: tuple[str, ...]
     ranks_j: Floats
     """[rank, parts]"""
     static_w: float
     cards: int
-    """Spare ones too."""
+    """Including spare ones."""
     facility: Facility
     clock_hz: float | None
     tokens: int
-    """That leave through the LM head."""
+    """Tokens of the LM head."""
 
 
 def program_energy(
@@ -70,7 +70,7 @@ def program_energy(
 
 
 def clock_of(hardware: Figures) -> float | None:
-    """The clock of the cards, where a figure says it: a GPU's is that of its data sheet's rates."""
+    """The clock of the cards, if it is a figure: a GPU's rates include its clock."""
     named = "card.clock_hz" in getattr(hardware, "figures", {})
     return hardware["card.clock_hz"] if named else None
 
@@ -78,9 +78,9 @@ def clock_of(hardware: Figures) -> float | None:
 def rank_joules(
     program: Program, inputs: PriceInputs, routes: "Routes", tier_bytes: Integers
 ) -> Floats:
-    """[rank, parts] of all repeats; static watts are not in it.
+    """[rank, parts] of all repeats, without static watts.
 
-    ``tier_bytes[row, tier]`` is what the card of a row of the template puts on each tier.
+    ``tier_bytes[row, tier]`` are bytes of the card of a row of the template on each tier.
     """
     whole = _all_repeats(program)
     counts = work_counts(program, whole, inputs)
@@ -104,19 +104,19 @@ def rank_joules(
 
 
 def _kinds_of(word: str) -> tuple[str, ...]:
-    """Kinds of vector work that an operation of this name does."""
+    """Kinds of vector work of an operation of this name."""
     return tuple(kind for part, kind in WORDS.items() if part in word) or ("add",)
 
 
 def emitted_tokens(program: Program, tensor_parallel_size: int) -> int:
-    """Rows of the LM head, over all repeats; 0 in a program that has none by that name."""
+    """Rows of the LM head, over all repeats; 0 in a program without one."""
     heads = [code for code, word in enumerate(program.words["name"]) if word == "LM head"]
     rows = np.isin(program.operations.name, heads)
     return int(program.operations.m[rows].sum()) * program.repeats // tensor_parallel_size
 
 
 def _all_repeats(program: Program) -> Operations:
-    """The template with the flop and bytes of all repeats together."""
+    """The template with the flop and bytes of all repeats."""
     own, times = program.operations, program.repeats
     varies = own.varies >= 0
     sums = program.varying.sum(axis=0, dtype=np.int64)

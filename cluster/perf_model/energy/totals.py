@@ -18,7 +18,7 @@ from cluster.perf_model.timeline import Bins
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Spent:
-    """Joules of the cards of a run, in the window that the run is measured in."""
+    """Joules of the cards of a run, in its measured window."""
 
     parts: tuple[str, ...]
     parts_j: Floats
@@ -40,14 +40,14 @@ class Spent:
 
     @property
     def peak_w(self) -> float | None:
-        """Mean power of the bin that has the highest."""
+        """Highest mean power of a bin."""
         if not self.lasted_s:
             return None
         return float(np.max(self.bin_j[self.bin_s > 0] / self.bin_s[self.bin_s > 0]))
 
 
 def spent(joules: Joules, bins: Bins, *, cards: int, end_ps: int) -> Spent:
-    """Sum over ``cards``, of which those that have no rank only wait, until ``end_ps``."""
+    """Sum over ``cards`` until ``end_ps``; cards without a rank are idle."""
     replicas, stages = bins.counts.shape[:2]
     each = joules.cards_per_stage
     spare = cards - replicas * stages * each
@@ -81,7 +81,7 @@ def spent_by_ranks(
 
 
 def facility_w(facility: Facility, energy: Spent) -> tuple[dict[str, float], float] | None:
-    """Mean watts of the facility by part, and all together; None where no time passes."""
+    """Mean watts of the facility by part, and all together; None for a run of no time."""
     if energy.mean_w is None:
         return None
     ethernet_w = float(energy.parts_j[energy.parts.index("ethernet")]) / energy.lasted_s

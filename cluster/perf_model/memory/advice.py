@@ -10,9 +10,9 @@ from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan
 
 LARGEST = 4096
-"""Cards of the largest cluster that is looked at."""
+"""Cards of the largest cluster in the search."""
 GROUPS = (4, 2, 8, 1, 16, 32, 64)
-"""Tensor groups that are looked at; of equally small clusters the first wins."""
+"""Tensor groups in the search; of equally small clusters the first is reported."""
 SMALLER_FORMAT = "mxint4"
 
 
@@ -23,25 +23,25 @@ def shortfall(
     settings: MemorySettings,
     stages: Sequence[StageMemory],
 ) -> str:
-    """One line: the worst stage's need, the smallest cluster that would do, and other ways."""
+    """One line: the worst stage's need, the smallest cluster that fits, and alternatives."""
     sentences = [
         f"{model.name} on {_shape(plan)} does not fit in {settings.mode} mode: {_worst(stages)}"
     ]
     found = smallest(model, plan, hardware, settings)
     if found is None:
-        sentences.append(f"no cluster of up to {LARGEST} cards would do")
+        sentences.append(f"no cluster of up to {LARGEST} cards fits")
     else:
         sentences.append(
-            f"the smallest cluster that would do has {found.cards} cards ({_shape(found)})"
+            f"the smallest cluster that fits has {found.cards} cards ({_shape(found)})"
         )
-    sentences += _other_ways(model, plan, hardware, settings)
+    sentences += _alternatives(model, plan, hardware, settings)
     return "; ".join(sentences)
 
 
 def smallest(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -> Plan | None:
     """Return the plan of one replica with the fewest cards that fits.
 
-    Experts are shared out as in ``plan``, or as wholes over the cards of a group.
+    Experts are distributed as in ``plan``, or as a whole over the cards of a group.
     """
     found = []
     for group in GROUPS:
@@ -58,7 +58,7 @@ def _sparse(model: Model) -> bool:
 def _fewest_stages(
     model: Model, hardware: Figures, settings: MemorySettings, group: int, experts: int
 ) -> list[Plan]:
-    """Bisect the number of stages: with more of them each holds less. One plan, or none."""
+    """Bisect the number of stages: with more of them each has less. One plan, or none."""
 
     def plan_of(stages: int) -> Plan:
         return Plan(
@@ -98,7 +98,7 @@ def _shape(plan: Plan) -> str:
 
 
 def _worst(stages: Sequence[StageMemory]) -> str:
-    """Name the stage that lacks most, and its numbers."""
+    """Describe the stage with the largest shortfall."""
     lacks = [
         max(
             (stage.sram_needed_bytes - stage.sram_bytes, "SRAM"),
@@ -119,18 +119,18 @@ def _worst(stages: Sequence[StageMemory]) -> str:
     )
 
 
-def _other_ways(
+def _alternatives(
     model: Model, plan: Plan, hardware: Figures, settings: MemorySettings
 ) -> Iterator[str]:
     if settings.mode == "performance":
         does = _fits(model, plan, hardware, replace(settings, mode="capacity"))
-        yield f"memory.mode: capacity would {'do' if does else 'not do either'}"
+        yield f"memory.mode: capacity {'fits' if does else 'does not fit either'}"
         if does and settings.pins.kv == "sram":
-            yield "memory.mode: auto would keep in SRAM what fits"
+            yield "memory.mode: auto would use SRAM as far as weights fit"
     smaller = get_format(SMALLER_FORMAT)
     if smaller.bits_per_element < settings.weights.bits_per_element:
         does = _fits(model, plan, hardware, replace(settings, weights=smaller))
-        yield f"formats.weights: {SMALLER_FORMAT} would {'do' if does else 'not do either'}"
+        yield f"formats.weights: {SMALLER_FORMAT} {'fits' if does else 'does not fit either'}"
 
 
 def _size(size_bytes: float) -> str:

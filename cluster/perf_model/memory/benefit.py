@@ -29,31 +29,31 @@ from workloads.routing import cold_experts
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Weights of one stage that lie in one place."""
+    """Weights of one stage with one placement."""
 
     tensor_class: str
     layer: int
     """Within the stage; -1 outside of layers."""
     size_bytes: int
-    """On the fullest chiplet, where they lie in SRAM."""
+    """On the fullest chiplet, if they are in SRAM."""
     saved_ps: float
-    """For each token of output, at the traffic at hand, prompts included."""
+    """Per output token at the expected traffic, prompts included."""
 
     @property
-    def worth(self) -> float:
-        """Time saved for each byte."""
+    def saved_per_byte(self) -> float:
+        """Time saved per byte."""
         return self.saved_ps / max(1, self.size_bytes)
 
 
 def pieces_of(
     inputs: PriceInputs, device: Device, traffic: Traffic, pins: Pins
 ) -> list[list[Piece]]:
-    """[stage] all pieces that nobody has pinned; those worth most for a byte come first.
+    """[stage] unpinned pieces, highest benefit per byte first.
 
-    Experts of a layer stand in the order of their popularity.
+    Experts of a layer are in the order of their popularity.
     """
-    weigh = _Weigh(inputs, device, traffic)
-    of_kind = {kind: [*_layer_pieces(weigh, kind, pins)] for kind in set(inputs.model.layers)}
+    benefit = _Benefit(inputs, device, traffic)
+    of_kind = {kind: [*_layer_pieces(benefit, kind, pins)] for kind in set(inputs.model.layers)}
     stages = stage_layers(inputs.plan, inputs.model)
     found = []
     for stage, layers in enumerate(stages):
@@ -63,14 +63,14 @@ def pieces_of(
             for piece in of_kind[inputs.model.layers[layer]]
         ]
         last = stage == len(stages) - 1
-        pieces += _outer_pieces(weigh, pins, first=stage == 0, last=last)
-        found.append(sorted(pieces, key=lambda piece: -piece.worth))
+        pieces += _outer_pieces(benefit, pins, first=stage == 0, last=last)
+        found.append(sorted(pieces, key=lambda piece: -piece.saved_per_byte))
     return found
 
 
 @dataclass(frozen=True, slots=True)
-class _Weigh:
-    """Weighs times at two sizes of step: one of decoding rows, one full of prompt tokens."""
+class _Benefit:
+    """Time saved at two sizes of step: one of decoding rows, one full of prompt tokens."""
 
     inputs: PriceInputs
     device: Device
@@ -83,7 +83,7 @@ class _Weigh:
         return np.array([rows, self.inputs.max_tokens])
 
     def per_token(self, time_ps: Integers) -> float:
-        """Time per token of output of something that takes ``time_ps[size]`` a step."""
+        """Time per output token of ``time_ps[size]`` per step."""
         decode, prefill = (float(part) for part in time_ps)
         rows, tokens = (float(size) for size in self.sizes)
         return decode / rows + self.traffic.prompt_share * prefill / tokens
@@ -95,7 +95,7 @@ class _Weigh:
         return shard(replace(tensor, layer=0), self.inputs.plan, 0, chiplets, weights).chiplet
 
     def cost(self, operations: list[Operation]) -> Integers:
-        """[size] time that weights in LPDDR can take: their stream, or the work that waits."""
+        """[size] time of weights in LPDDR: their stream, or the work that waits for it."""
         each = [part.far_ps if self._ahead else part.ps for part in operations]
         cost: Integers = np.sum(each, axis=0)
         return cost
@@ -105,61 +105,63 @@ class _Weigh:
         return self.device.memory == "prefetched"
 
 
-def _layer_pieces(weigh: _Weigh, layer: Layer, pins: Pins) -> Iterator[Piece]:
+def _layer_pieces(benefit: _Benefit, layer: Layer, pins: Pins) -> Iterator[Piece]:
     """Attention, MLP and experts of one layer."""
     sizes: Counter[str] = Counter()
-    for tensor in weigh.inputs.model.layer_tensors(weigh.inputs.model.layers.index(layer)):
-        sizes[class_of(tensor)] += weigh.stored(tensor)
+    for tensor in benefit.inputs.model.layer_tensors(benefit.inputs.model.layers.index(layer)):
+        sizes[class_of(tensor)] += benefit.stored(tensor)
 
     def cost(places: LayerPlaces) -> Integers:
-        return weigh.cost(layer_operations(weigh.inputs, weigh.device, layer, places, weigh.sizes))
+        return benefit.cost(
+            layer_operations(benefit.inputs, benefit.device, layer, places, benefit.sizes)
+        )
 
     least = cost(ALL_IN_SRAM)
     for chosen in ("attention", "mlp"):
         if getattr(pins, chosen) is None and sizes[chosen]:
-            saved = weigh.per_token(cost(replace(ALL_IN_SRAM, **{chosen: False})) - least)
+            saved = benefit.per_token(cost(replace(ALL_IN_SRAM, **{chosen: False})) - least)
             yield Piece(tensor_class=chosen, layer=0, size_bytes=sizes[chosen], saved_ps=saved)
     if pins.experts is None and sizes["experts"]:
         whole = cost(replace(ALL_IN_SRAM, hot_experts=ALL_IN_LPDDR.hot_experts)) - least
-        yield from _expert_pieces(weigh, layer, sizes["experts"], whole)
+        yield from _expert_pieces(benefit, layer, sizes["experts"], whole)
 
 
 def _expert_pieces(
-    weigh: _Weigh, layer: Layer, size_bytes: int, whole_ps: Integers
+    benefit: _Benefit, layer: Layer, size_bytes: int, whole_ps: Integers
 ) -> Iterator[Piece]:
-    """One by one, the most popular first: each saves what fewer cold ones are awake."""
-    count = experts_per_rank(weigh.inputs.plan, layer)
-    routing = routing_of(weigh.inputs, weigh.device, layer.mlp)
-    cold = cold_experts(routing, np.arange(count + 1), weigh.sizes)
+    """Experts one by one, the most popular first: each saves the mean of active cold ones less."""
+    count = experts_per_rank(benefit.inputs.plan, layer)
+    routing = routing_of(benefit.inputs, benefit.device, layer.mlp)
+    cold = cold_experts(routing, np.arange(count + 1), benefit.sizes)
     each_ps = whole_ps / np.maximum(1, cold[0])
     most = np.inf
     for hot in range(count):
-        most = min(most, weigh.per_token((cold[hot] - cold[hot + 1]) * each_ps))
+        most = min(most, benefit.per_token((cold[hot] - cold[hot + 1]) * each_ps))
         yield Piece(
             tensor_class="experts", layer=0, size_bytes=size_bytes // count, saved_ps=float(most)
         )
 
 
-def _outer_pieces(weigh: _Weigh, pins: Pins, *, first: bool, last: bool) -> Iterator[Piece]:
+def _outer_pieces(benefit: _Benefit, pins: Pins, *, first: bool, last: bool) -> Iterator[Piece]:
     """The table at the first stage and the head at the last; a tied one counts as the head."""
-    inputs, own = weigh.inputs, weigh.device
+    inputs, own = benefit.inputs, benefit.device
     table, *others = inputs.model.outer_tensors()
     tied = inputs.model.tied_embeddings
     if tied and (pins.head or pins.embedding):
         return
     if last and pins.head is None:
         head = table if tied else others[-1]
-        rows = weigh.sizes * (weigh.sizes <= inputs.max_rows)
+        rows = benefit.sizes * (benefit.sizes <= inputs.max_rows)
         product = head_operations(inputs, own, rows)[1]
-        saved = weigh.per_token(product.far_ps)
-        yield Piece(tensor_class="head", layer=-1, size_bytes=weigh.stored(head), saved_ps=saved)
+        saved = benefit.per_token(product.far_ps)
+        yield Piece(tensor_class="head", layer=-1, size_bytes=benefit.stored(head), saved_ps=saved)
     if first and not (tied and last) and pins.embedding is None:
         hidden = inputs.model.hidden
-        slower = own.lookup("embedding", weigh.sizes, hidden).ps
-        saved_ps = slower - own.holding(True).lookup("embedding", weigh.sizes, hidden).ps
+        slower = own.lookup("embedding", benefit.sizes, hidden).ps
+        saved_ps = slower - own.holding(True).lookup("embedding", benefit.sizes, hidden).ps
         yield Piece(
             tensor_class="embedding",
             layer=-1,
-            size_bytes=weigh.stored(table),
-            saved_ps=weigh.per_token(saved_ps),
+            size_bytes=benefit.stored(table),
+            saved_ps=benefit.per_token(saved_ps),
         )

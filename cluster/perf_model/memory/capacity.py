@@ -1,4 +1,4 @@
-"""How many KV blocks of each kind of layers a replica has room for: one inequality a stage."""
+"""KV capacity of a replica by kind of layers: one inequality per stage."""
 
 import math
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from cluster.perf_model.tables import Integers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRoom:
-    """Room for KV on the fullest chiplet of a stage, in units that all its blocks are whole
-    numbers of: the largest ones, so that sums over all sequences stay far inside 64 bits."""
+    """KV capacity of the fullest chiplet of a stage, in the largest units that divide all its
+    blocks, so that sums over all sequences fit 64 bits."""
 
     units: tuple[int, ...]
     """[k] of a scheduler block of each kind."""
@@ -31,11 +31,11 @@ class StageRoom:
         return sum(each * count for each, count in zip(self.units, held, strict=True))
 
     def sequences(self, held: Sequence[int]) -> int:
-        """How many sequences fit that hold ``held[k]`` blocks each."""
+        """Number of sequences with ``held[k]`` blocks each that fit."""
         return self.room // self.taken(held)
 
     def implies(self, other: "StageRoom") -> bool:
-        """Whether what fits here fits there, whatever the numbers of blocks."""
+        """Whether any blocks that fit here fit ``other`` as well."""
         return all(
             there * self.room <= here * other.room
             for here, there in zip(self.units, other.units, strict=True)
@@ -43,7 +43,7 @@ class StageRoom:
 
 
 def units_of(kind_bytes: Sequence[Fraction]) -> tuple[tuple[int, ...], Fraction]:
-    """[k] whole units of a block of each kind, and the bytes of a unit, the largest there is."""
+    """[k] units of a block of each kind, and the bytes of the largest possible unit."""
     scale = math.lcm(*(each.denominator for each in kind_bytes))
     whole = [int(each * scale) for each in kind_bytes]
     unit = math.gcd(*whole)
@@ -61,39 +61,39 @@ def room_of(stage: StageMemory) -> StageRoom:
 
 
 def capacity_of(stages: Sequence[StageMemory], windows: tuple[int, ...]) -> KvCapacity:
-    """The inequalities of all stages but those that another one implies.
+    """The inequalities of all stages except those implied by another one.
 
-    First stands the stage that fits the fewest of the longest sequence. What lies in SRAM is as
-    much of it as all stages can have there when they are full of such sequences.
+    The first is the stage with the fewest sequences of maximum length. Its SRAM part is the amount
+    that all stages have in SRAM when they are full of such sequences.
     """
     held = stages[0].long_blocks
     rooms = sorted(
         {room_of(stage) for stage in stages},
         key=lambda each: (Fraction(each.room, each.taken(held)), each.units),
     )
-    kept: list[StageRoom] = []
+    binding: list[StageRoom] = []
     for each in rooms:
-        if not any(other.implies(each) for other in kept):
-            kept = [other for other in kept if not each.implies(other)] + [each]
-    first = kept[0]
+        if not any(other.implies(each) for other in binding):
+            binding = [other for other in binding if not each.implies(other)] + [each]
+    first = binding[0]
     sram = min(each.sram * first.taken(held) // each.taken(held) for each in rooms)
     return KvCapacity(
         windows=np.array(windows, np.int64),
-        block_units=np.array([each.units for each in kept], np.int64),
-        room_units=np.array([each.room for each in kept], np.int64),
+        block_units=np.array([each.units for each in binding], np.int64),
+        room_units=np.array([each.room for each in binding], np.int64),
         sram_units=min(first.room, sram),
     )
 
 
 def sequences_of(capacity: KvCapacity, tokens: int, block_size: int) -> int:
-    """How many sequences of ``tokens`` decode at once in this room, blocks taken as divisible."""
+    """Number of sequences of ``tokens`` that decode at once, with divisible blocks."""
     return int((capacity.room_units * block_size // _taken(capacity, tokens, block_size)).min())
 
 
 def tokens_each(capacity: KvCapacity, sequences: int, block_size: int, most: int) -> int:
-    """How long so many equal sequences can be, blocks taken as divisible.
+    """Longest possible tokens of ``sequences`` equal sequences, with divisible blocks.
 
-    At most ``most`` where layers have a window, behind which nothing more is held.
+    At most ``most``, since layers with a window bound the blocks of long sequences.
     """
     whole = int(capacity.room_units.min()) * block_size // sequences
     if not capacity.windows.any():
@@ -109,7 +109,7 @@ def tokens_each(capacity: KvCapacity, sequences: int, block_size: int, most: int
 
 
 def in_sram(capacity: KvCapacity) -> KvCapacity:
-    """The part of the room that lies in SRAM, as the first constraint counts it."""
+    """The part of the capacity in SRAM, in units of the first constraint."""
     return replace(
         capacity,
         block_units=capacity.block_units[:1],
@@ -118,7 +118,7 @@ def in_sram(capacity: KvCapacity) -> KvCapacity:
 
 
 def _taken(capacity: KvCapacity, tokens: int, block_size: int) -> Integers:
-    """[m] units x tokens that a sequence of ``tokens`` takes while it decodes."""
+    """[m] units x tokens of a sequence of ``tokens`` while it decodes."""
     behind = (-(-capacity.windows // block_size) + 1) * block_size
     held = np.where(capacity.windows == 0, tokens, np.minimum(tokens, behind))
     taken: Integers = capacity.block_units @ held

@@ -10,9 +10,9 @@ from cluster.scenario.workload import ProgramSteps
 
 
 def traffic_of(resolved: Planned) -> Traffic:
-    """Full seats, or as many users as a closed loop has, at the mean context of decoding.
+    """max_num_seqs sequences, or the users of a closed loop, at the mean context of decoding.
 
-    A generated program says itself what a step holds; only its prompts or only its decoding count.
+    A generated program defines its own steps; only its prompts or only its decodes count.
     """
     if isinstance(resolved, Resolved):
         return _of_requests(resolved)
@@ -28,22 +28,22 @@ def traffic_of(resolved: Planned) -> Traffic:
 
 
 _SHARE_OF = {"decode": 0.0, "prefill": 1e3}
-"""Prompt tokens for each decoded one, of programs and pools that do one thing only."""
+"""Prompt tokens per decoded token, of programs and pools that only prefill or decode."""
 
 
 def _of_requests(resolved: Resolved) -> Traffic:
-    requests, seats = resolved.requests, resolved.scenario.scheduler.max_num_seqs
+    requests, sequences = resolved.requests, resolved.scenario.scheduler.max_num_seqs
     prompts, outputs = (
         np.asarray(part, np.float64) for part in (requests.prompt_tokens, requests.output_tokens)
     )
-    # A sequence is met once for each token that it decodes.
+    # Each decoded token of a sequence counts once.
     context = float(np.average(prompts + outputs / 2, weights=outputs))
     traffic = Traffic(
-        batch=seats,
+        batch=sequences,
         context=max(1, round(context)),
         prompt_share=_SHARE_OF.get(resolved.role or "", float(prompts.sum() / outputs.sum())),
     )
     if not resolved.concurrency:
         return traffic
     users = -(-resolved.concurrency // resolved.plan.replicas)
-    return replace(traffic, batch=min(seats, users))
+    return replace(traffic, batch=min(sequences, users))

@@ -1,4 +1,4 @@
-"""A replica laid on its chiplets: how many KV blocks it has, and what lies on which card."""
+"""A replica placed on its chiplets: its KV blocks, and the contents of each card."""
 
 import math
 from collections import Counter
@@ -13,9 +13,9 @@ from cluster.perf_model.memory.capacity import capacity_of
 from cluster.perf_model.memory.placement import Residency
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, shard
 from cluster.perf_model.memory.stage import (
-    Held,
     MemorySettings,
     StageMemory,
+    StoredTensor,
     chiplets_of,
     matrices,
     stage_contents,
@@ -27,7 +27,7 @@ from workloads.model import Model, not_modelled
 from workloads.plan import Plan, check_plan
 
 
-class DoesNotFit(ValueError):  # noqa: N818 - the plain words are the name that users read
+class DoesNotFit(ValueError):  # noqa: N818 - users read this name
     """A stage needs more memory than its chiplets have."""
 
     exit_code: ClassVar[int] = 3
@@ -46,18 +46,18 @@ class Holding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fit:
-    """Where everything lies in a replica."""
+    """Memory placement of a replica."""
 
     mode: str
     block_size: int
     blocks: int
-    """KV blocks of the replica: as many as its tightest stage has room for. Where layers free
-    blocks behind a window, those of the first kind of layers when the replica is full of sequences
-    of max_model_len; the other kinds hold theirs beside them."""
+    """KV blocks of the replica: those of its tightest stage. If layers free blocks behind a window,
+    those of the first kind of layers when the replica is full of sequences of max_model_len, with
+    the blocks of other kinds beside them."""
     sram_blocks: int
-    """Of these, how many fit in SRAM in every stage."""
+    """Of these, the number that fits in SRAM in every stage."""
     capacity: KvCapacity
-    """The room counted by kind of layers, whatever the mix of sequences."""
+    """The capacity by kind of layers, for any mix of sequences."""
     residency: Residency
     stages: tuple[StageMemory, ...]
     holdings: tuple[tuple[tuple[Holding, ...], ...], ...]
@@ -70,13 +70,13 @@ class Fit:
 
     @property
     def pool(self) -> tuple[int, int]:
-        """``blocks``, and the units of the capacity's first constraint that they stand for, in
-        which the use of the pool is counted; the same number where no block is freed."""
+        """``blocks``, and their number in units of the capacity's first constraint, the unit of
+        pool usage; the same number if no layer has a window."""
         return self.blocks, int(self.capacity.room_units[0])
 
     @property
     def headroom_bytes(self) -> tuple[int, ...]:
-        """[stage] usable SRAM of the fullest chiplet that is left when the pool is full."""
+        """[stage] usable SRAM of the fullest chiplet beside a full pool."""
         return tuple(
             stage.sram_bytes
             - stage.reserved_bytes
@@ -92,19 +92,19 @@ def fit(
     settings: MemorySettings,
     residency: Residency,
 ) -> Fit:
-    """Lay a replica's weights and KV on its chiplets, weights as ``residency`` has them.
+    """Place a replica's weights (by ``residency``) and KV on its chiplets.
 
-    The blocks of a sequence are dealt in turn to the chiplets that share a head, each sequence
-    starting one further on; over the pool they count as evenly spread.
+    The blocks of a sequence are distributed in turn over the chiplets that share a head, each
+    sequence starting at the next one; over the pool they count as evenly distributed.
 
     Raises
     ------
     PlanError
         The plan cannot cut the model.
     DoesNotFit
-        A stage lacks room for its weights and one KV block; says what would do.
+        A stage lacks room for its weights and one KV block; the message has alternatives.
     MemoryInputError
-        A structure that no run can be priced with; a cluster that would hold it is not sought.
+        A structure that cannot be priced.
     """
     check_structure(model, plan)
     stages = stage_memory(model, plan, hardware, settings, residency)
@@ -139,7 +139,7 @@ def fit(
 
 
 def check_structure(model: Model, plan: Plan) -> None:
-    """Refuse a plan that cannot cut the model, and a structure that no run can be priced with."""
+    """Refuse a plan that cannot cut the model, and a structure that cannot be priced."""
     check_plan(plan, model)
     missing = not_modelled(model)
     if missing:
@@ -149,16 +149,16 @@ def check_structure(model: Model, plan: Plan) -> None:
 
 
 def _weights(
-    kinds: Counter[Held], plan: Plan, position: int, chiplets: int, settings: MemorySettings
+    kinds: Counter[StoredTensor], plan: Plan, position: int, chiplets: int, settings: MemorySettings
 ) -> Iterator[Holding]:
     """Weights of one card by role and place, copies on several chiplets counted."""
     sizes: Counter[tuple[str, str]] = Counter()
-    for held, times in kinds.items():
-        whole = shard(held.tensor, plan, position, chiplets, settings.weights).card
-        count = matrices(held.tensor, plan, position)
-        hot = min(held.hot, count)
-        sizes[held.tensor.role, "sram"] += times * whole * hot // count
-        sizes[held.tensor.role, "lpddr"] += times * whole * (count - hot) // count
+    for stored, times in kinds.items():
+        whole = shard(stored.tensor, plan, position, chiplets, settings.weights).card
+        count = matrices(stored.tensor, plan, position)
+        hot = min(stored.hot, count)
+        sizes[stored.tensor.role, "sram"] += times * whole * hot // count
+        sizes[stored.tensor.role, "lpddr"] += times * whole * (count - hot) // count
     for (role, where), size_bytes in sorted(sizes.items()):
         if size_bytes:
             yield Holding(tensor_class=role, where=where, size_bytes=size_bytes)
@@ -169,8 +169,8 @@ def _cache(
 ) -> Iterator[Holding]:
     """The pool and its tails, the same on every card of a group.
 
-    ``blocks`` are those of the first kind in SRAM and in LPDDR. Of a sequence that holds ``each``
-    of them, other kinds hold as many as stand in ``kinds``.
+    ``blocks`` are those of the first kind in SRAM and in LPDDR. For a sequence with ``each`` of
+    them, ``kinds`` has the blocks of other kinds.
     """
     block_bytes = sum(kv.card * count for kv, count in kinds)
     for where, count in zip(("sram", "lpddr"), blocks, strict=True):

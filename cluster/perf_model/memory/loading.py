@@ -1,4 +1,4 @@
-"""How long it takes to bring a model in: from LPDDR to SRAM, or from the hosts to the cards."""
+"""Time to load a model: from LPDDR to SRAM, or from the hosts to the cards."""
 
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory.fit import Fit
@@ -10,10 +10,10 @@ from workloads.plan import Plan
 
 
 def lpddr_load_s(fit: Fit, hardware: Figures) -> float:
-    """All chiplets at once fill their SRAM with the weights that lie there.
+    """Load the SRAM weights of all chiplets in parallel.
 
-    Whatever of them the fullest chiplet uses is striped over the LPDDR of its card, as all weights
-    are; norms and the like stand there once and are copied on the way.
+    Weights of the fullest chiplet are striped over the LPDDR of its card, as all weights are;
+    vectors such as norms are there once and are copied to every chiplet.
     """
     return max(stage.sram_weight_bytes for stage in fit.stages) / _lpddr_rate(hardware)
 
@@ -31,14 +31,14 @@ def host_load_s(fit: Fit, hardware: Figures, cards_per_server: int) -> float:
 
 
 def other_bytes(model: Model, weights: Format, plan: Plan) -> int:
-    """Bytes on each card of another model that waits in LPDDR, spread evenly over a replica."""
+    """Bytes on each card of another model in LPDDR, distributed evenly over a replica."""
     return -(-weight_bytes(model, weights) // plan.cards_per_replica)
 
 
 def swap_s(card_bytes: int, hardware: Figures) -> tuple[float, float]:
-    """A model of so many bytes a card takes this one's place: from LPDDR, and from the hosts.
+    """Time to replace the model by one of ``card_bytes`` per card: from LPDDR, and from the hosts.
 
-    What does not fit in SRAM stays in LPDDR. What is there now is dropped, not saved.
+    Weights that do not fit in SRAM stay in LPDDR. The current contents are dropped, not saved.
     """
     chiplets = chiplets_of(hardware)
     usable = module_of(hardware).room(hardware).near_bytes

@@ -1,10 +1,10 @@
-"""Optimizer of ``auto``: which weights are kept in SRAM for the expected traffic.
+"""Optimizer of ``auto``: the weights in SRAM for the expected traffic.
 
-SRAM is filled stage by stage with the pieces that save most time for a byte, beside room for the KV
-of all expected sequences, of half of them, of a quarter and so on; the fillings and the two pure
-modes are priced, and the fastest for a token of output is taken. Whatever lies in SRAM can only
-make a step shorter, so no step is slower than in capacity mode; and where all fits beside the KV,
-all is in SRAM, as in performance mode.
+SRAM is filled stage by stage with the pieces that save most time per byte, beside the KV of all
+expected sequences, of half of them, of a quarter and so on; these candidates and the two pure modes
+are priced, and the fastest per output token is chosen. Weights in SRAM never make a step longer, so
+no step is slower than in capacity mode; if all weights fit beside the KV, all are in SRAM, as in
+performance mode.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,9 +37,9 @@ from workloads.plan import stage_layers
 
 
 def place_weights(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> Residency:
-    """Decide where the weights of a replica lie: by mode and pins, of ``auto`` by ``traffic``.
+    """Place the weights of a replica: by mode and pins, for ``auto`` by ``traffic``.
 
-    The only place that decides for a run; whatever needs to know is passed the result.
+    The only decision of a run; its result is passed to all users.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def place_weights(inputs: PriceInputs, settings: MemorySettings, traffic: Traffi
 
 
 def choose(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> Residency:
-    """Place the weights of a replica in mode ``auto``; pins stay as they are.
+    """Place the weights of a replica in mode ``auto``; pins are fixed.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def choose(inputs: PriceInputs, settings: MemorySettings, traffic: Traffic) -> R
 
 @dataclass(slots=True)
 class _Search:
-    """Makes and weighs candidates."""
+    """Builds and prices candidates."""
 
     inputs: PriceInputs
     """With the least in SRAM."""
@@ -88,7 +88,7 @@ class _Search:
         self._held = steady_blocks(self.inputs.model, self.settings, self.traffic.context)
 
     def candidates(self) -> Iterator[Residency]:
-        """All in SRAM, the least in SRAM, and between them SRAM filled beside less and less KV."""
+        """All in SRAM, the least in SRAM, and between them SRAM filled beside decreasing KV."""
         inputs, settings = self.inputs, self.settings
         yield uniform("performance", inputs.model, inputs.plan, settings.pins)
         yield inputs.placed
@@ -107,9 +107,9 @@ class _Search:
             batch //= 2
 
     def cost_ps(self, residency: Residency) -> float:
-        """Time for a token of output, its share of the prompt included; inf where it has no room.
+        """Time per output token, including its share of the prompt; inf if nothing fits.
 
-        Where not even one sequence has room, the more blocks the better.
+        If not even one sequence fits, more blocks are better.
         """
         inputs, traffic = replace(self.inputs, residency=residency), self.traffic
         memory = stage_memory(inputs.model, inputs.plan, inputs.hardware, self.settings, residency)
@@ -135,8 +135,8 @@ class _Search:
         least = self.inputs.placed
         stages = []
         for number, (stage, own) in enumerate(zip(memory, pieces, strict=True)):
-            kept = ceil(batch * stage.held_bytes(self._held)) if least.kv != "lpddr" else 0
-            room = stage.sram_bytes - stage.reserved_bytes - kept
+            kv_bytes = ceil(batch * stage.held_bytes(self._held)) if least.kv != "lpddr" else 0
+            room = stage.sram_bytes - stage.reserved_bytes - kv_bytes
             every = sum(piece.size_bytes for piece in own)
             if every <= room + stage.buffer_bytes and self._may_be_whole(number, own):
                 room = every
@@ -144,18 +144,18 @@ class _Search:
         return replace(least, stages=tuple(stages))
 
     def _may_be_whole(self, number: int, own: Sequence[Piece]) -> bool:
-        """Whether nothing of a stage streams when all these pieces are in SRAM."""
+        """Whether no weights of a stage stream if all these pieces are in SRAM."""
         return self.inputs.placed.kv == "sram" and not self._with(number, own).streams
 
     def _with(self, number: int, taken: Sequence[Piece]) -> StagePlaces:
-        """The places of a stage with these pieces in SRAM, too."""
+        """The places of a stage with these pieces in SRAM as well."""
         inputs = self.inputs
         least = inputs.places(number)
         outer = {piece.tensor_class for piece in taken if piece.layer < 0}
         layers = list(least.layers)
         for piece in taken:
             if piece.layer >= 0:
-                layers[piece.layer] = _moved(layers[piece.layer], piece.tensor_class)
+                layers[piece.layer] = _in_sram(layers[piece.layer], piece.tensor_class)
         numbers = stage_layers(inputs.plan, inputs.model)[number]
         each = [experts_per_rank(inputs.plan, inputs.model.layers[layer]) for layer in numbers]
         last = number == inputs.plan.pipeline_parallel_size - 1
@@ -174,7 +174,7 @@ class _Search:
 
 
 def _taken(pieces: Sequence[Piece], room: int) -> Iterator[Piece]:
-    """Piece after piece, whatever still fits; experts of a layer only after those before them."""
+    """Pieces in order, those that fit; experts of a layer only after more popular ones."""
     full: set[int] = set()
     for piece in pieces:
         if piece.size_bytes <= room and not (
@@ -186,7 +186,7 @@ def _taken(pieces: Sequence[Piece], room: int) -> Iterator[Piece]:
             full.add(piece.layer)
 
 
-def _moved(places: LayerPlaces, tensor_class: str) -> LayerPlaces:
+def _in_sram(places: LayerPlaces, tensor_class: str) -> LayerPlaces:
     if tensor_class == "experts":
         return replace(places, hot_experts=places.hot_experts + 1)
     return replace(places, **{tensor_class: True})

@@ -1,8 +1,8 @@
 """Placement of each class of weights of each layer in SRAM or LPDDR.
 
 Classes: ``attention``, ``mlp`` (dense, shared expert, router), ``experts``, ``embedding``, ``head``
-and ``vectors``. Vectors (norms, biases, taps) are operands of the vector units and always lie in
-SRAM: they are few, and whole rows of them stand on every chiplet.
+and ``vectors``. Vectors (norms, biases, taps) are operands of the vector units and always in SRAM:
+they are few, and every chiplet has whole rows of them.
 """
 
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ OF_ROLE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """What the user has placed; None where the mode decides."""
+    """The user's placement; None leaves it to the mode."""
 
     attention: Place | int | None = None
-    """A number: in so many layers of each stage, the first ones, it lies in SRAM."""
+    """A number: in SRAM in that many first layers of each stage."""
     mlp: Place | int | None = None
     experts: Place | int | None = None
-    """A number: so many of each layer's experts, the most popular ones, lie in SRAM."""
+    """A number: that many most popular experts of each layer are in SRAM."""
     embedding: Place | None = None
     head: Place | None = None
     kv: KvPlace = "sram"
@@ -41,14 +41,14 @@ NO_PINS = Pins()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traffic:
-    """What serving is expected to ask of a replica: what ``auto`` places weights for."""
+    """Expected load of a replica, for which ``auto`` places weights."""
 
     batch: int = 1
     """Sequences that decode at the same time."""
     context: int = 1024
     """Tokens of a sequence, on average over its decoding."""
     prompt_share: float = 1.0
-    """Prompt tokens to be computed for each token of output."""
+    """Computed prompt tokens per output token."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +56,10 @@ class LayerPlaces:
     """One layer's weights."""
 
     attention: bool
-    """Whether they lie in SRAM; in LPDDR otherwise."""
+    """Whether they are in SRAM, else in LPDDR."""
     mlp: bool
     hot_experts: int
-    """Of each expert rank, the most popular ones, which lie in SRAM; ALL in a dense layer."""
+    """Number of most popular experts of each rank in SRAM; ALL in a dense layer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +69,12 @@ class StagePlaces:
     layers: tuple[LayerPlaces, ...]
     """In the order of its layers."""
     embedding: bool
-    """Whether it lies in SRAM, where the stage has it."""
+    """Whether it is in SRAM, if the stage has it."""
     head: bool
 
     @property
     def streams(self) -> bool:
-        """Whether some matrix of a layer, the table or the head lies in LPDDR."""
+        """Whether any matrix of a layer, the table or the head is in LPDDR."""
         whole = all(each == ALL_IN_SRAM for each in self.layers)
         return not (whole and self.embedding and self.head)
 
@@ -88,7 +88,7 @@ ALL_IN_LPDDR = LayerPlaces(attention=False, mlp=False, hot_experts=0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Residency:
-    """Where everything of a replica lies."""
+    """Memory placement of a replica."""
 
     mode: Mode
     stages: tuple[StagePlaces, ...]
@@ -96,19 +96,19 @@ class Residency:
 
     @property
     def streams(self) -> bool:
-        """Whether some matrix of a layer or the head lies in LPDDR."""
+        """Whether any matrix of a layer or the head is in LPDDR."""
         return any(stage.streams for stage in self.stages)
 
 
 def class_of(tensor: Tensor) -> str:
-    """The class that a tensor is placed with."""
+    """The placement class of a tensor."""
     if not tensor.product and tensor.role != "embedding":
         return "vectors"
     return OF_ROLE.get(tensor.role, "mlp")
 
 
 def layer_hot(tensor: Tensor, places: LayerPlaces) -> int:
-    """Of the equal matrices of a layer's tensor on a card, how many lie in SRAM; ALL: all do."""
+    """Number of the equal matrices of a layer's tensor on a card in SRAM; ALL: all."""
     chosen = class_of(tensor)
     if chosen == "vectors":
         return ALL
@@ -118,15 +118,15 @@ def layer_hot(tensor: Tensor, places: LayerPlaces) -> int:
 
 
 def outer_hot(tensor: Tensor, places: StagePlaces) -> int:
-    """The same of a tensor that belongs to no layer."""
+    """The same for a tensor outside layers."""
     chosen = class_of(tensor)
     return ALL if chosen == "vectors" or getattr(places, chosen) else 0
 
 
 def uniform(mode: Mode, model: Model, plan: Plan, pins: Pins = NO_PINS) -> Residency:
-    """All of a class alike: in SRAM in performance mode, else in LPDDR, but for the pins.
+    """One place per class: SRAM in performance mode, else LPDDR, except for pins.
 
-    A table that is both embedding and head lies where the head is pinned, else the embedding.
+    A tied table is placed by the head's pin, else by that of the embedding.
     """
     in_sram = mode == "performance"
     head, table = pins.head, pins.embedding
@@ -151,7 +151,7 @@ def uniform(mode: Mode, model: Model, plan: Plan, pins: Pins = NO_PINS) -> Resid
 
 
 def experts_per_rank(plan: Plan, layer: Layer) -> int:
-    """Experts that each expert rank holds; 0 in a dense layer."""
+    """Experts of each expert rank; 0 in a dense layer."""
     return layer.mlp.experts // plan.expert_parallel_size
 
 

@@ -11,7 +11,7 @@ from workloads.plan import Plan
 
 
 def memory_settings(resolved: Planned, formats: Formats, plan: Plan) -> MemorySettings:
-    """Formats, modes, pins and sizes, and what other models take of LPDDR under the same plan."""
+    """Formats, modes, pins and sizes, and the LPDDR of other models under the same plan."""
     scheduler, memory = resolved.scenario.scheduler, resolved.scenario.memory
     return MemorySettings(
         weights=formats.weights,

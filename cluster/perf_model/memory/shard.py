@@ -1,8 +1,8 @@
-"""What one card and its fullest chiplet hold of a tensor and of the KV cache, in bytes.
+"""Bytes of a tensor and of the KV cache on one card and on its fullest chiplet.
 
-Inside a card the chiplets cut n (or k, of row-split weights, or heads, where each has a matrix of
-its own) in units of 64; norms and biases of whole rows stand on every chiplet. Whatever does not
-divide is more on the first card and the first chiplet, so that those are the fullest.
+Inside a card the chiplets cut n (or k of row-split weights, or heads with separate matrices) in
+units of 64; every chiplet has norms and biases of whole rows. Remainders are on the first card and
+the first chiplet, so these are the fullest.
 """
 
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from workloads.shards import tensor_slice
 
 
 class MemoryInputError(ValueError):
-    """A block size, a mode or a kind of attention that the memory model does not know."""
+    """A block size, a mode or a kind of attention that is not modelled."""
 
     exit_code: ClassVar[int] = 2
 
@@ -30,7 +30,7 @@ class Shard:
     chiplet: int
     """On the fullest chiplet of the card."""
     card: int
-    """On all chiplets of the card together, copies counted."""
+    """On all chiplets of the card together, including copies."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,10 +38,10 @@ class KvBlock:
     """Bytes of 64 tokens of one sequence in one layer."""
 
     chiplet: Fraction
-    """On the fullest chiplet; a share, where chiplets take turns by block."""
+    """On the fullest chiplet; a fraction if chiplets share blocks in turn."""
     card: int
     tail_chiplet: Fraction
-    """What the FP16 tail of V takes more than a block in the KV format, per sequence."""
+    """Additional bytes of the FP16 tail of V over a block in the KV format, per sequence."""
     tail_card: int
 
     def __add__(self, other: "KvBlock") -> "KvBlock":
@@ -71,7 +71,7 @@ def shard(tensor: Tensor, plan: Plan, position: int, chiplets: int, weights: For
 
 
 def _part(tensor: Tensor, along: str, size: int) -> Tensor:
-    """Return so many rows, columns or matrices of it."""
+    """Return ``size`` rows, columns or matrices of it."""
     if along == "k":
         return replace(tensor, k=size)
     return replace(tensor, n=size) if along == "n" else replace(tensor, count=size)

@@ -1,4 +1,4 @@
-"""What the fullest chiplet of every stage has, and what weights and KV ask of it."""
+"""Memory of the fullest chiplet of every stage: capacity, weights and KV."""
 
 import math
 from collections import Counter
@@ -31,7 +31,7 @@ from workloads.shards import outer_tensors, tensor_slice
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemorySettings:
-    """What is stored, how, and where."""
+    """Formats, sizes and placement of weights and KV."""
 
     weights: Format
     kv: Format
@@ -40,16 +40,16 @@ class MemorySettings:
     block_size: int = BLOCK_TOKENS
     """Tokens of a KV block of the scheduler; a multiple or a divisor of 64."""
     max_num_seqs: int = 1
-    """Sequences of a replica, each of which keeps a tail of its own."""
+    """Sequences of a replica, each with its own tail."""
     max_model_len: int = 1 << 17
-    """Tokens of the longest sequence: a window that it never leaves is none."""
+    """Tokens of the longest sequence; longer windows count as none."""
     prefix_caching: bool = False
-    """Layers that see a window keep all blocks then: a later request may find them."""
+    """Layers with a window then store all blocks, for hits of later requests."""
     tail_bits: int = 16
-    """Bits of an element of V's last block until its 64 tokens are full; 0: as all others."""
+    """Bits of an element of V's last block until its 64 tokens are full; 0: the KV format."""
     pins: Pins = NO_PINS
     lpddr_taken_bytes: int = 0
-    """On every card, by other models that wait there."""
+    """On every card, by other models."""
 
     def __post_init__(self) -> None:
         for what, known, value in (
@@ -65,7 +65,7 @@ class MemorySettings:
             )
 
     def uniform(self, model: Model, plan: Plan) -> Residency:
-        """Weights where mode and pins have them; of ``auto`` the least in SRAM."""
+        """Weights placed by mode and pins; for ``auto`` the least in SRAM."""
         return uniform(self.mode, model, plan, self.pins)
 
 
@@ -74,23 +74,23 @@ class StageMemory:
     """The fullest chiplet of a stage, in bytes."""
 
     sram_weight_bytes: int
-    """Weights that lie in its SRAM."""
+    """Weights in its SRAM."""
     lpddr_weight_bytes: int
-    """Its share of what lies in the card's LPDDR: matrices are striped over all its chiplets."""
+    """Its share of the card's LPDDR weights: matrices are striped over all its chiplets."""
     sram_bytes: int
     """Usable for weights, KV and streaming."""
     buffer_bytes: int
-    """Kept in SRAM for what streams in; 0 where nothing does."""
+    """SRAM buffer of streamed weights; 0 if nothing streams."""
     tail_bytes: int
     """The FP16 tails of V."""
     lpddr_bytes: int
-    """There is for weights and KV, beside what other models take."""
+    """Available for weights and KV, without other models."""
     kind_bytes: tuple[Fraction, ...]
     """[k] of one scheduler block of KV in the layers of each kind (``windows_of``)."""
     long_blocks: tuple[int, ...]
-    """[k] blocks that layers of each kind hold of the longest sequence while it decodes."""
+    """[k] blocks of the longest sequence in layers of each kind while it decodes."""
     kv: str = "sram"
-    """Where KV blocks may lie: sram, lpddr, or spill (either)."""
+    """Memory of KV blocks: sram, lpddr, or spill (either)."""
 
     @property
     def weight_bytes(self) -> int:
@@ -98,28 +98,28 @@ class StageMemory:
 
     @property
     def reserved_bytes(self) -> int:
-        """SRAM of what is no KV block."""
+        """SRAM of everything except KV blocks."""
         return self.sram_weight_bytes + self.buffer_bytes + self.tail_bytes
 
     @property
     def kv_sram_bytes(self) -> int:
-        """SRAM that blocks may take beside the rest."""
+        """SRAM for KV blocks."""
         return 0 if self.kv == "lpddr" else max(0, self.sram_bytes - self.reserved_bytes)
 
     @property
     def kv_lpddr_bytes(self) -> int:
-        """LPDDR that blocks may take beside the weights there."""
+        """LPDDR for KV blocks beside weights."""
         return 0 if self.kv == "sram" else max(0, self.lpddr_bytes - self.lpddr_weight_bytes)
 
     @property
     def block_bytes(self) -> Fraction:
-        """Of one scheduler block of layers of the first kind, and of what the other kinds hold for
-        each such block of the longest sequence."""
+        """Of one scheduler block of layers of the first kind, with the blocks of other kinds per
+        such block of the longest sequence."""
         return self.held_bytes(self.long_blocks) / self.long_blocks[0]
 
     @property
     def sram_blocks(self) -> int:
-        """Blocks of the first kind that fit in SRAM, those of other kinds beside them."""
+        """Blocks of the first kind that fit in SRAM, with those of other kinds."""
         return int(self.kv_sram_bytes // self.block_bytes)
 
     @property
@@ -139,12 +139,12 @@ class StageMemory:
 
     @property
     def first_block_bytes(self) -> int:
-        """Of one scheduler block in every layer: the least that a sequence holds."""
+        """Of one scheduler block in every layer: the least of a sequence."""
         return math.ceil(sum(self.kind_bytes))
 
     @property
     def sram_needed_bytes(self) -> int:
-        """With room for one block, where blocks lie there."""
+        """With room for one block, if KV is in SRAM."""
         return self.reserved_bytes + (self.first_block_bytes if self.kv == "sram" else 0)
 
     @property
@@ -160,13 +160,13 @@ class StageMemory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Held:
-    """Equal tensors of a stage that lie alike."""
+class StoredTensor:
+    """Equal tensors of a stage with equal placement."""
 
     tensor: Tensor
-    """With layer 0, whichever its own is."""
+    """With layer 0 instead of its own."""
     hot: int
-    """Of the equal matrices that a card holds of it, how many lie in SRAM; more where all do."""
+    """Number of its equal matrices on a card in SRAM; may be larger if all are."""
 
     @property
     def tensor_class(self) -> str:
@@ -180,7 +180,7 @@ def stage_memory(
     settings: MemorySettings,
     residency: Residency,
 ) -> tuple[StageMemory, ...]:
-    """Return what each stage's fullest chiplet has and needs, whether it fits or not."""
+    """Return the capacity and the needs of each stage's fullest chiplet, whether it fits or not."""
     chiplets = chiplets_of(hardware)
     room = module_of(hardware).room(hardware)
     lpddr = room.far_bytes - -(-settings.lpddr_taken_bytes // chiplets)
@@ -212,13 +212,15 @@ def stage_memory(
     return tuple(stages)
 
 
-def _split(kinds: Counter[Held], plan: Plan, chiplets: int, weights: Format) -> tuple[int, int]:
+def _split(
+    kinds: Counter[StoredTensor], plan: Plan, chiplets: int, weights: Format
+) -> tuple[int, int]:
     """Bytes in SRAM on the fullest chiplet, and its share of those in the card's LPDDR."""
     in_sram = in_lpddr = 0
-    for held, times in kinds.items():
-        whole = shard(held.tensor, plan, 0, chiplets, weights)
-        count = matrices(held.tensor, plan)
-        hot = min(held.hot, count)
+    for stored, times in kinds.items():
+        whole = shard(stored.tensor, plan, 0, chiplets, weights)
+        count = matrices(stored.tensor, plan)
+        hot = min(stored.hot, count)
         in_sram += times * whole.chiplet * hot // count
         in_lpddr += times * whole.card * (count - hot) // count
     return in_sram, -(-in_lpddr // chiplets)
@@ -235,22 +237,22 @@ def chiplets_of(hardware: Figures) -> int:
 
 
 def windows_of(model: Model, settings: MemorySettings) -> tuple[int, ...]:
-    """Windows of the kinds of layers, whose blocks are counted apart; the widest first.
+    """Windows of the kinds of layers, whose blocks are counted separately; the widest first.
 
-    0 is that of layers that keep all blocks of a sequence.
+    0 is that of layers with full context.
     """
     windows = {_window(layer.attention, settings) for layer in model.layers}
     return tuple(sorted(windows, key=lambda window: (window > 0, -window)))
 
 
 def _window(attention: Attention, settings: MemorySettings) -> int:
-    """Tokens behind which its blocks are freed; 0: they are not."""
+    """Window behind which its blocks are freed; 0: never freed."""
     freed = not settings.prefix_caching and attention.window < settings.max_model_len
     return attention.window if freed else 0
 
 
 def steady_blocks(model: Model, settings: MemorySettings, tokens: int) -> tuple[int, ...]:
-    """[k] blocks of each kind that a sequence of ``tokens`` holds while it decodes."""
+    """[k] blocks of each kind of a sequence of ``tokens`` while it decodes."""
     windows = np.array(windows_of(model, settings), np.int64)
     return tuple(held_blocks(windows, np.array([tokens]), 1, settings.block_size)[0].tolist())
 
@@ -258,7 +260,7 @@ def steady_blocks(model: Model, settings: MemorySettings, tokens: int) -> tuple[
 def stage_kv(
     model: Model, plan: Plan, chiplets: int, settings: MemorySettings
 ) -> Iterator[dict[int, KvBlock]]:
-    """For each stage: 64 tokens of its KV by the window behind which blocks are freed."""
+    """For each stage: KV of 64 tokens by window behind which blocks are freed."""
     each = {
         attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
         for attention in {layer.attention for layer in model.layers}
@@ -274,20 +276,23 @@ def stage_kv(
 
 def stage_contents(
     model: Model, plan: Plan, chiplets: int, settings: MemorySettings, residency: Residency
-) -> Iterator[tuple[Counter[Held], dict[int, KvBlock]]]:
-    """For each stage: how often each kind of tensor stands there, and its KV (``stage_kv``)."""
+) -> Iterator[tuple[Counter[StoredTensor], dict[int, KvBlock]]]:
+    """For each stage: count of each kind of tensor, and its KV (``stage_kv``)."""
     inside = {
         layer: [replace(tensor, layer=0) for tensor in model.layer_tensors(number)]
         for layer, number in {layer: number for number, layer in enumerate(model.layers)}.items()
     }
     outside, stages = outer_tensors(model, plan), stage_layers(plan, model)
-    kept = stage_kv(model, plan, chiplets, settings)
-    for outer, layers, places, kv in zip(outside, stages, residency.stages, kept, strict=True):
+    kv_of_stage = stage_kv(model, plan, chiplets, settings)
+    for outer, layers, places, kv in zip(
+        outside, stages, residency.stages, kv_of_stage, strict=True
+    ):
         held = Counter(
-            Held(tensor=replace(tensor, layer=0), hot=outer_hot(tensor, places)) for tensor in outer
+            StoredTensor(tensor=replace(tensor, layer=0), hot=outer_hot(tensor, places))
+            for tensor in outer
         )
         kinds = Counter(zip((model.layers[layer] for layer in layers), places.layers, strict=True))
         for (layer, where), times in kinds.items():
             for tensor in inside[layer]:
-                held[Held(tensor=tensor, hot=layer_hot(tensor, where))] += times
+                held[StoredTensor(tensor=tensor, hot=layer_hot(tensor, where))] += times
         yield held, kv

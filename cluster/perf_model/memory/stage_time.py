@@ -20,12 +20,12 @@ class StageWork:
     """Prices stages on a few steps, equal ones once."""
 
     context: int
-    """Tokens that each decoding row has seen."""
+    """Context tokens of each decoding row."""
     _prices: dict[tuple[object, ...], StagePrice] = field(default_factory=dict)
     _wires: dict[bytes, StageGroups] = field(default_factory=dict)
 
     def work_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
-        """[step] work of stage ``number``; of a prompt's attention nothing is counted."""
+        """[step] work of stage ``number``, without the attention of prompts."""
         price = self._price(inputs, number, steps)
         seen = decode_measures(kinds_of(inputs), steps[0][1], self.context)
         busy = price.linear_by_bound_ps.sum(axis=1) + price.collective_ps
@@ -34,7 +34,7 @@ class StageWork:
         return [int(part) for part in work]
 
     def floor_ps(self, inputs: PriceInputs, number: int, steps: Steps) -> list[int]:
-        """[step] the stream from LPDDR that runs beside the work of stage ``number``."""
+        """[step] the stream from LPDDR in parallel to the work of stage ``number``."""
         return [int(part) for part in self._price(inputs, number, steps).floor_ps]
 
     def _price(self, inputs: PriceInputs, number: int, steps: Steps) -> StagePrice:

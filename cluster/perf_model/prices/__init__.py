@@ -1,4 +1,4 @@
-"""Price tables: what a step of any size costs at any stage, tabulated once over the integers."""
+"""Price tables: time of a step of any size at any stage, tabulated once over the integers."""
 
 from cluster.perf_model.prices.inputs import PriceError, PriceInputs
 from cluster.perf_model.prices.stage import StagePrice

@@ -1,9 +1,9 @@
-"""The dispatches of the attention half of a layer, in the order in which they run.
+"""The dispatches of the attention half of a layer, in their order.
 
 Grouped-query attention: norm+quant, QKV, RoPE, QK^T, softmax, PV, merge, O (then the all-reduce).
 MLA has latent down, latent gather, latent norm+quant, query up and absorb K in place of QKV, and
-absorb V after the merge: keys and values stay latents, and the products with their up-projections
-are made on the queries and on the output. Biases and sinks ride on the products that they follow.
+absorb V after the merge: keys and values stay latents, and their up-projections are multiplied
+with the queries and the output. Biases and sinks are part of the products before them.
 
 QK^T, softmax and PV are dispatched here and timed by ``cluster.perf_model.attention``; casts to the
 next product's format are timed with the vector operation before it.
@@ -88,7 +88,7 @@ def _output(
 
 
 def _columns(device: Device, name: str, tokens: Integers, k: int, n: int) -> Operation:
-    """A product whose n columns the chiplets of a card share."""
+    """A product with n columns split over the chiplets of a card."""
     product = Product(m=tokens, k=k, n=device.of_card(n))
     return device.matmul(name, product, StoredWeights(k=k, n=n, shares=-(-n // UNIT)))
 
@@ -96,7 +96,7 @@ def _columns(device: Device, name: str, tokens: Integers, k: int, n: int) -> Ope
 def _per_head(
     device: Device, name: str, shape: tuple[int, int], heads: int, tokens: Integers
 ) -> Operation:
-    """A product for each head of a card, each with its own x; a slice works for few of them."""
+    """A product for each head of a card, each with its own x; a slice works for few heads."""
     here = -(-heads // device.units)
     product = Product(m=tokens, k=shape[0], n=shape[1], copies=here, own_x=True)
     return device.matmul(

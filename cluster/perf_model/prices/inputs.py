@@ -15,14 +15,14 @@ from workloads.plan import Plan
 
 
 class PriceError(ValueError):
-    """Work that these cards cannot do, or that is not modelled; names it."""
+    """Work that these cards cannot do, or that is not modelled; the message names it."""
 
     exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceInputs:
-    """A model cut by a plan and laid on cards; checked by ``check_inputs``."""
+    """A model cut by a plan and placed on cards; checked by ``check_inputs``."""
 
     hardware: Figures
     routes: RouteTables
@@ -38,38 +38,38 @@ class PriceInputs:
     max_context: int
     """Most tokens of a sequence (max_model_len)."""
     residency: Residency | None = None
-    """Where weights lie; all in SRAM where nothing is said."""
+    """Placement of weights; None: all in SRAM."""
     all_reduce: str = "auto"
     """Algorithm of every all-reduce."""
     chunks: int | Literal["auto"] = "auto"
-    """Chunks that every all-reduce is cut into; 1 is unpipelined."""
+    """Chunks of every all-reduce; 1 is unpipelined."""
     expert_skew: float = 0.0
     """Zipf exponent of the routing over experts; 0 is uniform."""
     seed: int = 0
     composed_ahead: bool = False
-    """Whether host time hides behind the batch before (asynchronous scheduling)."""
+    """Whether host time is hidden by the previous batch (asynchronous scheduling)."""
 
     @property
     def placed(self) -> Residency:
-        """Where the weights of each stage lie."""
+        """Placement of the weights of each stage."""
         return self.residency or uniform("performance", self.model, self.plan)
 
     def places(self, stage: int) -> StagePlaces:
         return self.placed.stages[stage]
 
     def queries_per_kv_head(self, layer: Layer) -> int:
-        """Query heads that meet the same keys on one card."""
+        """Query heads per KV head on one card."""
         attention = layer.attention
         return attention.heads // self.plan.tensor_parallel_size // self.kv_heads(layer)
 
     def kv_heads(self, layer: Layer) -> int:
-        """KV heads on one card; MLA keeps one latent for all heads."""
+        """KV heads on one card; MLA has one latent for all heads."""
         if layer.attention.kind == "mla":
             return 1
         return max(1, layer.attention.kv_heads // self.plan.tensor_parallel_size)
 
     def heads_of(self, layer: Layer) -> Heads:
-        """What a rank holds of a layer's attention: its KV heads and the query heads on each."""
+        """Heads of a layer on a rank: its KV heads and the query heads of each."""
         attention = layer.attention
         latent = attention.kind == "mla"
         key_dim = attention.kv_lora_rank + attention.rope_dim if latent else attention.head_dim
@@ -99,8 +99,8 @@ def check_inputs(inputs: PriceInputs) -> None:
     Raises
     ------
     PriceError
-        What ``not_modelled`` names, attention in chunks shorter than the context, more than KINDS
-        kinds of layers, a format that cannot be used so.
+        Results of ``not_modelled``, attention in chunks shorter than the context, more than KINDS
+        kinds of layers, an unsupported use of a format.
     """
     module = module_of(inputs.hardware)
     breaches = [*_attention(inputs), *module.format_breaches(inputs.hardware, inputs.formats)]
@@ -135,7 +135,7 @@ LayerKind: TypeAlias = tuple[int, Heads]
 
 
 def layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
-    """Kinds of layers, the whole context first; it is there even where all layers have windows."""
+    """Kinds of layers, full context first, even if all layers have windows."""
     each = [kind_of(inputs, layer) for layer in inputs.model.layers]
     first = next((kind for kind in each if kind[0] == 0), (0, each[0][1]))
     return tuple(dict.fromkeys((first, *each)))

@@ -5,10 +5,10 @@ Dense: all-reduce, residual+norm+quant, gate/up, activation x mul, down, all-red
 Mixture of experts adds: router, router top-k, and expert combine (the weighted sum of a token's
 experts); shared experts add shared gate/up, shared activation x mul and shared down. With expert
 parallelism the two all-reduces become reduce-scatter, dispatch all-to-all, combine all-to-all and
-all-gather+residual, tokens being parted over the chiplets in between; an expert is sliced over the
+all-gather+residual, tokens being split over the chiplets in between; an expert is sliced over the
 chiplets of its rank, so that its tokens are gathered there before it (expert gather) and its
 partial sums reduced after it (expert reduce); shared experts, sliced over the whole group, add
-shared gather and shared reduce. Biases and the shared expert's gate ride on their products.
+shared gather and shared reduce. Biases and the shared expert's gate are part of their products.
 """
 
 import math
@@ -34,15 +34,15 @@ from workloads.routing import ExpertTable, Routing, cold_table, expert_table
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """Who wakes which experts, for every count of tokens."""
+    """Active experts, for every count of tokens."""
 
     table: ExpertTable
     cold: Integers
-    """[m] experts awake that do not lie in SRAM."""
+    """[m] active experts that are not in SRAM."""
 
 
 def routing_of(inputs: PriceInputs, device: Device, mlp: Mlp) -> Routing:
-    """How tokens find the experts of this layer."""
+    """Routing of tokens to the experts of this layer."""
     return Routing(
         experts=mlp.experts,
         top_k=mlp.experts_per_token,
@@ -55,7 +55,7 @@ def routing_of(inputs: PriceInputs, device: Device, mlp: Mlp) -> Routing:
 
 
 def routed(inputs: PriceInputs, device: Device, mlp: Mlp, places: LayerPlaces) -> Routed | None:
-    """Who wakes which experts; nothing for a dense layer."""
+    """Active experts; None for a dense layer."""
     if mlp.kind == "dense":
         return None
     routing = routing_of(inputs, device, mlp)
@@ -109,7 +109,7 @@ def gated(
     """Gate and up by columns, their product, down by rows, over all chiplets of the group."""
     width, card = device.of_group(intermediate), len(cut(intermediate, device.cards)[0])
     activate = ("activation", "quantize")
-    up, down = _kept(hidden, card)
+    up, down = _stored(hidden, card)
     return [
         device.matmul(prefix + "gate/up", Product(m=tokens, k=hidden, n=2 * width), up),
         device.vector(prefix + "activation x mul", (tokens * width, activate)),
@@ -117,7 +117,7 @@ def gated(
     ]
 
 
-def _kept(
+def _stored(
     hidden: int, width: int, copies: Integers | int = 1
 ) -> tuple[StoredWeights, StoredWeights]:
     """Gate and up, and down, of ``width`` on a card."""
@@ -129,7 +129,7 @@ def _kept(
 
 
 def _router(device: Device, mlp: Mlp, hidden: int, rows: Integers) -> list[Operation]:
-    """Every chiplet routes its tokens itself; each score sinks through a heap of the top k."""
+    """Every chiplet routes its own tokens; each score is compared in a heap of the top k."""
     depth = max(1, math.ceil(math.log2(mlp.experts_per_token)))
     return [
         device.matmul(
@@ -146,17 +146,17 @@ def _experts(
 ) -> list[Operation]:
     """The hottest rank's active experts, rounds running over the union of their tiles.
 
-    Those that lie in LPDDR stream: of the rank with most of them awake.
+    Experts in LPDDR stream: those of the rank with most active ones.
     """
     table = found.table
     active, pairs = table.active[tokens], table.rows[tokens]
     awake = np.maximum(active, 1)
     width = shard(mlp.intermediate, device.ranks // device.expert_ranks)
     card = len(cut(mlp.intermediate, device.cards // device.expert_ranks)[0])
-    up, down = _kept(hidden, card, found.cold[tokens])
+    up, down = _stored(hidden, card, found.cold[tokens])
     present = np.minimum(tokens, pairs)
 
-    def product(name: str, k: int, n: int, x_rows: Integers, kept: StoredWeights) -> Operation:
+    def product(name: str, k: int, n: int, x_rows: Integers, stored: StoredWeights) -> Operation:
         shape = Product(
             m=-(-pairs // awake),
             k=k,
@@ -166,7 +166,7 @@ def _experts(
             vectors=pairs,
             held=table.busy[tokens],
         )
-        return device.matmul(name, shape, kept)
+        return device.matmul(name, shape, stored)
 
     activate = ("activation", "quantize")
     return [

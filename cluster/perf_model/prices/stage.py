@@ -1,4 +1,4 @@
-"""One price class: a run of layers on one tensor group, with what its first or last stage adds."""
+"""One price class: a run of layers on one tensor group, with the work of a first or last stage."""
 
 import math
 from collections import Counter
@@ -35,10 +35,10 @@ from workloads.model import Layer
 from workloads.plan import cut, stage_layers
 
 Sizes: TypeAlias = tuple[Integers, Integers]
-"""Counts of scheduled tokens and of emitting rows, of any order."""
+"""Counts of scheduled tokens and of emitting rows, in any order."""
 
 CANDIDATES = 64
-"""Logits that each chiplet hands to the sampler: its top k."""
+"""Logits from each chiplet to the sampler: its top k."""
 
 CANDIDATE_BYTES = 6
 """A logit in FP16 and a 32-bit token."""
@@ -46,7 +46,7 @@ CANDIDATE_BYTES = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OuterPlaces:
-    """Whether these lie in SRAM; True where the stage has none."""
+    """Whether these are in SRAM; True if the stage has none."""
 
     embedding: bool
     head: bool
@@ -54,10 +54,10 @@ class OuterPlaces:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What a stage holds; equal stages on equal links share a price."""
+    """Contents of a stage; equal stages on equal links share a price."""
 
     layers: tuple[tuple[Layer, LayerPlaces, int], ...]
-    """Kinds of layers, where their weights lie, and how many of each."""
+    """Kinds of layers, placement of their weights, and the number of each."""
     first: bool
     last: bool
     places: OuterPlaces
@@ -65,7 +65,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePrice:
-    """The rows of PriceTables that belong to one class, but for its send."""
+    """The rows of PriceTables of one class, without its send."""
 
     linear_by_bound_ps: Integers
     collective_ps: Integers
@@ -113,7 +113,7 @@ def stage_price(
         linear += count * by_bound(device, bounds, operations, tokens)
         token_counts += count * counted(operations, tokens, counts)
         floor_ps += count * sum(operation.far_ps for operation in operations)
-    for layer, count in _counted(stage).items():  # wherever its weights lie
+    for layer, count in _counted(stage).items():  # with any placement of weights
         exchanges = layer_exchanges(inputs, device, groups, layer, tokens)
         costs += [(cost, count) for cost in exchanges]
     collective_ps, collective_bytes = total(costs, len(tokens), groups.stage.fabric.tiers)
@@ -141,7 +141,7 @@ def _counted(stage: Stage) -> Counter[Layer]:
 def layer_operations(
     inputs: PriceInputs, device: Device, layer: Layer, places: LayerPlaces, tokens: Integers
 ) -> list[Operation]:
-    """Every dispatch of one layer whose weights lie in these places, in order."""
+    """Every dispatch of one layer with this placement of weights, in order."""
     hidden = inputs.model.hidden
     heads = inputs.heads_of(layer)
     found = routed(inputs, device, layer.mlp, places)
@@ -169,10 +169,10 @@ def layer_exchanges(
 def _outer(
     inputs: PriceInputs, device: Device, groups: StageGroups, stage: Stage, tokens: Integers
 ) -> tuple[list[Operation], list[Cost]]:
-    """Before the first layer: look the tokens up, or gather what the stage before has sent.
+    """Before the first layer: token embedding, or the gather of received activations.
 
-    The table is cut by vocabulary: each chiplet writes the rows that it holds (all, at worst), cast
-    to FP16, and an all-reduce joins them.
+    The table is cut by vocabulary: each chiplet writes its own rows (in the worst case all), cast
+    to FP16, and an all-reduce merges them.
     """
     hidden = inputs.model.hidden
     whole = device.wire.bytes_of(tokens * hidden)
@@ -191,7 +191,7 @@ def head_by_bound(
 ) -> Integers:
     """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
 
-    Where the head lies in LPDDR it streams when it runs: whichever is slower counts.
+    A head in LPDDR streams while it runs: the slower of both counts.
     """
     device = device.holding(stage.places.head)
     bounds = module_of(inputs.hardware).BOUNDS
@@ -215,7 +215,7 @@ def _head_counts(inputs: PriceInputs, device: Device, stage: Stage, rows: Intege
 
 
 def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list[Operation]:
-    """Every dispatch behind the last layer, in order."""
+    """Every dispatch after the last layer, in order."""
     hidden, vocab = inputs.model.hidden, device.of_group(inputs.model.vocab)
     card = len(cut(inputs.model.vocab, device.cards)[0])
     depth = math.ceil(math.log2(CANDIDATES))
@@ -232,7 +232,7 @@ def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list
 
 
 def _attention(inputs: PriceInputs, device: Device, stage: Stage) -> Records:
-    """[op] products of attention, kind by kind; absent where the stage has no such layer."""
+    """[op] products of attention, kind by kind; absent if the stage has no such layer."""
     kinds = layer_kinds(inputs)
     layers: Counter[LayerKind] = Counter()
     for layer, count in _counted(stage).items():
@@ -246,7 +246,7 @@ def _attention(inputs: PriceInputs, device: Device, stage: Stage) -> Records:
 
 
 def _far_block_ps(inputs: PriceInputs, device: Device, stage: Stage) -> Floats:
-    """[kind] the far memory's time for one KV block of all layers of the kind; 0 without any."""
+    """[kind] the far memory's time for one KV block of all layers of the kind; 0 without layers."""
     kinds = layer_kinds(inputs)
     found = np.zeros(len(kinds))
     if inputs.placed.kv != "sram":
@@ -275,7 +275,7 @@ def _attention_counts(inputs: PriceInputs, device: Device, stage: Stage) -> Inte
 
 
 def _widths(inputs: PriceInputs) -> tuple[tuple[str, ...], int]:
-    """Names of the device's bounds, and how many things it counts."""
+    """Names of the device's bounds, and the number of its counts."""
     module = module_of(inputs.hardware)
     return module.BOUNDS, len(module.COUNTS)
 
@@ -283,7 +283,7 @@ def _widths(inputs: PriceInputs) -> tuple[tuple[str, ...], int]:
 def by_bound(
     device: Device, bounds: Sequence[str], operations: Iterable[Operation], rows: Integers
 ) -> Integers:
-    """[row count, bounds] the operations one after another; dispatches count to the last."""
+    """[row count, bounds] sum of the operations; dispatches count as the last bound."""
     total = np.zeros((len(rows), len(bounds)), np.int64)
     row = np.arange(len(rows))
     for operation in operations:
@@ -293,7 +293,7 @@ def by_bound(
 
 
 def counted(operations: Iterable[Operation], rows: Integers, counts: int) -> Integers:
-    """[row count, counts] the operations together; none where there are no rows."""
+    """[row count, counts] sum of the operations; 0 without rows."""
     total = np.zeros((len(rows), counts), np.int64)
     for operation in operations:
         total += operation.counts

@@ -1,4 +1,4 @@
-"""The collectives of a stage, by token count; their dispatches stand among the operations."""
+"""The collectives of a stage, by token count; their dispatches are among the operations."""
 
 from dataclasses import dataclass, replace
 
@@ -25,20 +25,20 @@ from workloads.routing import ExpertTable
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class StageGroups:
-    """The groups that the cards of one stage form, and how they reduce."""
+    """The groups of the cards of one stage, and their reductions."""
 
     stage: Group
     """All cards of the stage."""
     card: Group
     """The chiplets of one card."""
     expert: Group
-    """The cards that slice the same experts."""
+    """The cards with slices of the same experts."""
     all_reduce: str
     chunks: int | str
     device: Device
 
     def reduce_all(self, payload_bytes: Integers) -> Cost:
-        """By the device's own curve, where it has one and no algorithm is asked for."""
+        """By the device's own curve, if it has one and the scenario sets no algorithm."""
         own = None
         if self.all_reduce == "auto":
             own = self.device.all_reduce(self.stage, payload_bytes)
@@ -68,8 +68,8 @@ def attention_exchanges(
 ) -> list[Cost]:
     """Inside a card: latents, queries to the chiplets that share a context, partial softmaxes.
 
-    Partial outputs (with maximum and sum) are reduced over those chiplets, each of which ends with
-    an equal part of the head's output: the rows of O that it holds.
+    Partial outputs (with maximum and sum) are reduced over those chiplets; each gets an equal part
+    of the head's output, for its rows of O.
     """
     costs = []
     if attention.kind == "mla":
@@ -86,7 +86,7 @@ def attention_exchanges(
 
 
 def context_group(card: Group, parts: int) -> Group:
-    """Every ``parts`` neighbouring chiplets of a card, all such sets at work at once."""
+    """Sets of ``parts`` neighbouring chiplets of a card, all active at once."""
     if parts == card.ranks:
         return card
     name = CARD_TIERS[0] if parts <= card.fabric.interior.chiplets else CARD_TIERS[1]
@@ -101,7 +101,7 @@ def mlp_exchanges(
     tokens: Integers,
     table: ExpertTable | None,
 ) -> list[Cost]:
-    """The two reductions of a layer, or what expert parallelism puts in their place."""
+    """The two reductions of a layer, or their replacement with expert parallelism."""
     whole = device.wire.bytes_of(tokens * hidden)
     if table is None or device.expert_ranks == 1:
         reduced = groups.reduce_all(whole)
@@ -120,7 +120,7 @@ def mlp_exchanges(
 
 
 def total(costs: list[tuple[Cost, int]], rows: int, tiers: int) -> tuple[Integers, Integers]:
-    """ps[rows] and tier_bytes[rows, tier] of exchanges, each so many times."""
+    """ps[rows] and tier_bytes[rows, tier] of exchanges with their multiplicities."""
     ps = np.zeros(rows, np.int64)
     tier_bytes = np.zeros((rows, tiers), np.int64)
     for cost, times in costs:

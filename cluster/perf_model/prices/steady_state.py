@@ -1,7 +1,7 @@
 """Steady-state decode of a full pipeline in closed form, equal to the engine's to the picosecond.
 
-For calibration, published points and tests: equal sequences decode for ever, none comes or goes. It
-is no estimate of traffic; what a scenario will be like says ``cluster.studies.plan.estimate``.
+For calibration, published points and tests: equal sequences decode without arrivals and ends. The
+estimate of a scenario with traffic is ``cluster.studies.plan.estimate``.
 """
 
 import math
@@ -29,11 +29,11 @@ class SteadyDecode:
     cycle_ps: int
     """Between two tokens of a sequence: TPOT."""
     loop_ps: int
-    """A slot alone: all stages, all sends and the way back."""
+    """A slot alone: all stages, all sends and the return."""
     slowest_stage_ps: int
-    """All slots, one after the other, at the slowest stage."""
+    """All slots in sequence at the slowest stage."""
     loop_by_bound_ps: Integers
-    """[bound] the longest slot's loop by what bounds it; sends and the way back are network."""
+    """[bound] the longest slot's loop by bound; sends and the return are network."""
     batch: int
 
     @property
@@ -56,9 +56,9 @@ def steady_decode(
 ) -> SteadyDecode:
     """``batch`` sequences of ``context`` tokens spread over the slots of one replica.
 
-    A slot may start again when its own loop is over and all others have passed the slowest stage;
+    A slot may start again when its own loop has ended and all others have passed the slowest stage;
     so the cycle is the longer of the longest loop and the largest sum of slots over one stage.
-    ``room`` for KV and the tokens of its blocks say what of it lies in LPDDR (None: nothing).
+    ``room`` for KV and the tokens of its blocks determine the KV in LPDDR (None: none).
     """
     stages = prices.stages
     sizes = [batch // stages + (slot < batch % stages) for slot in range(stages)]
@@ -90,10 +90,10 @@ def steady_decode(
 def _outside(
     room: tuple[KvCapacity, int] | None, batch: int, context: int
 ) -> tuple[Fraction, Fraction | None]:
-    """Which part of the KV that full layers hold lies in LPDDR, and of windowed ones.
+    """Fractions of the KV of full and of windowed layers in LPDDR.
 
-    None for these where they hold the same blocks as the others. What lies inside a window is the
-    last to go.
+    None for windowed layers if they have the same blocks as the others. Blocks inside a window are
+    the last in LPDDR.
     """
     if room is None:
         return Fraction(0), None
@@ -136,10 +136,10 @@ def _worked(
     written = -(-size // BLOCK_TOKENS)
     measures = decode_measures(prices.kinds, size, context)
     seen = measures[DECODE_BLOCKS::WIDTH]
-    moved = math.ceil((int(seen[0]) + written) * of_full)
+    far_blocks = math.ceil((int(seen[0]) + written) * of_full)
     for kind, own in enumerate(seen.tolist()):
         if of_windowed is None:
-            far = max(0, moved - (int(seen[0]) - own)) if of_full else 0
+            far = max(0, far_blocks - (int(seen[0]) - own)) if of_full else 0
         else:
             part = of_windowed if prices.kinds["window"][kind] else of_full
             far = math.ceil((own + written) * part)

@@ -1,4 +1,4 @@
-"""From a model on cards to price tables: find the distinct stages and price each once."""
+"""Price tables of a model on cards: finds the distinct stages and prices each once."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from cluster.perf_model.tables import KIND, Integers, PriceTables, Records
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageJob:
-    """A distinct stage to price, on one of the tensor groups that hold such a one."""
+    """A distinct stage to price, on one of its tensor groups."""
 
     stage: Stage
     cards: Integers
@@ -28,7 +28,7 @@ Pricing: TypeAlias = Callable[[PriceInputs, Sequence[StageJob]], Sequence[StageP
 
 
 def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
-    """Price distinct stages one after the other."""
+    """Price distinct stages in sequence."""
     device = device_for(inputs)
     return [
         stage_price(inputs, device, stage_groups_of(inputs, job.cards), job.stage) for job in jobs
@@ -36,7 +36,7 @@ def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePri
 
 
 def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceTables:
-    """Tabulate every duration that a serving step can need.
+    """Tabulate all durations of serving steps.
 
     Stages with the same kinds of layers, on groups and sends of the same links, share a class.
 
@@ -88,17 +88,17 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
 
 @dataclass(slots=True)
 class _Classes:
-    """Classes found so far, by what makes them equal; groups cost alike when their links do."""
+    """Classes found so far, by their keys; groups with equal links have equal cost."""
 
     index: dict[tuple[object, ...], int] = field(default_factory=dict)
     sends: list[Cost] = field(default_factory=list)
     priced_as: list[int] = field(default_factory=list)
-    """[class] its job; classes that differ only in what they send share one."""
+    """[class] its job; classes that differ only in their sends share one."""
     jobs: dict[tuple[object, ...], StageJob] = field(default_factory=dict)
 
 
 def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) -> int:
-    """The class of one stage of one replica; a job to price when it is new."""
+    """The class of one stage of one replica; a new class adds a job."""
     replica, number = where
     cards = inputs.cards[replica]
     last = number == len(cards) - 1
@@ -120,7 +120,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
 
 
 def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
-    """All that the cost of a stage's collectives depends on, as far as stages differ."""
+    """Key of equal cost of a stage's collectives."""
     return fabric_of(inputs.hardware, inputs.routes, cards).cost_key
 
 
@@ -130,7 +130,7 @@ def _host_ps(inputs: PriceInputs) -> Integers:
 
 
 def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
-    """Each card passes its part of the residual stream to its peer in the next stage."""
+    """Each card sends its part of the residual stream to its peer in the next stage."""
     tokens = np.arange(inputs.max_tokens + 1)
     payload = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
     return send(inputs.hardware, inputs.routes, sources.tolist(), destinations.tolist(), payload)

@@ -8,13 +8,13 @@ import numpy.typing as npt
 from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
-from cluster.perf_model.timeline.kernel import STAGE, attend, hold, walk
+from cluster.perf_model.timeline.kernel import STAGE, accumulate, add_kv_blocks, attention_rows
 
 FIRST_BIN_PS = 1_000_000_000
-"""1 ms; bins double from there whenever the run outgrows them."""
+"""1 ms; bins double when the run exceeds them."""
 
 ROWS_AT_ONCE = 1 << 12
-"""Log rows whose attention is priced together: all of it stays in a core's own cache."""
+"""Log rows whose attention is priced together, so that it fits a core's own cache."""
 
 
 class AccountError(RuntimeError):
@@ -24,18 +24,18 @@ class AccountError(RuntimeError):
 
 
 class Account:
-    """Takes the step log window by window; the sums do not depend on where windows are cut.
+    """Accumulates the step log window by window; sums do not depend on the windows.
 
     A step occupies each stage in turn, ``start[k] = max(end[k-1] + send, free[k])``. Work that
     crosses a bin's edge is split so that each bound's parts sum to the whole and each bin's parts
-    to the time in it: up to a share x/w of the work, the bounds 0..k together have had
+    to the time in it: up to a share x/w of the work, the bounds 0..k together have
     ``floor(total of 0..k * x / w)``, and every bound is the difference of two such sums.
 
-    A bin's edges are whole multiples of its length, so two bins joined hold what one of twice the
-    length would have been given. KV blocks count as held from a step's start to the replica's next
-    start, or to the end of its last step in flight, whichever is sooner.
+    A bin's edges are whole multiples of its length, so two merged bins equal one of twice the
+    length. KV blocks count as in use from a step's start to the replica's next start, or to the end
+    of its last step in flight, whichever is earlier.
 
-    The first bin begins at ``begin_ps``; the part of any work that lies before is left out.
+    The first bin begins at ``begin_ps``; work before it is not counted.
     """
 
     def __init__(self, prices: PriceTables, *, max_bins: int = 1000, begin_ps: int = 0) -> None:
@@ -50,62 +50,67 @@ class Account:
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
         self._stages["ahead"] = prices.ahead
-        self._stages["free_ps"] = self._stages["held_since_ps"] = -begin_ps
-        self._begin_ps = begin_ps  # all other times of an account count from here
-        places = (*prices.stage_class.shape, 1 + max_bins // 2 * 2)  # the first is all before
-        self._books = np.zeros((*places, self._columns.books), np.int64)
-        self._room = np.zeros(self._columns.books, np.int64)
+        self._stages["free_ps"] = self._stages["kv_since_ps"] = -begin_ps
+        self._begin_ps = begin_ps  # all other times of an account are relative to this
+        places = (
+            *prices.stage_class.shape,
+            1 + max_bins // 2 * 2,
+        )  # the first is the time before the window
+        self._sums = np.zeros((*places, self._columns.sums), np.int64)
+        self._room = np.zeros(self._columns.sums, np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
         self._bin_ps = FIRST_BIN_PS
-        self._booked_ps = self._end_ps = 0
-        self._find_bins_anew()
+        self._last_end_ps = self._end_ps = 0
+        self._reset_bins()
 
     def add(self, steps: Records) -> None:
         """Account for one window of the log (dtype STEP, in start order per replica).
 
-        A window without rows changes nothing (but makes sure that all is compiled).
+        A window without rows changes nothing (but compiles the kernel).
 
         Raises
         ------
         AccountError
-            A step starts before its stage is free, or ends at another time than the prices say.
+            A step starts before its stage is free, or its end disagrees with the prices.
         """
         for first in range(0, max(1, len(steps)), ROWS_AT_ONCE):
             self._add(np.ascontiguousarray(steps[first : first + ROWS_AT_ONCE], STEP))
 
     def reach(self, end_ps: int) -> None:
-        """Make room up to ``end_ps``, before which the run, or that of which it is a part, does not
-        end: later steps then need no room made."""
+        """Extend the bins to ``end_ps``, a lower bound of the run's end, so that later steps need
+        not extend them."""
         self._end_ps = max(self._end_ps, end_ps - self._begin_ps)
-        while self._end_ps // self._bin_ps >= self._books.shape[2] - 1:
+        while self._end_ps // self._bin_ps >= self._sums.shape[2] - 1:
             self._double()
 
     def bins(self) -> Bins:
-        """Return everything so far; more may be added afterwards."""
+        """Return the bins so far; more may be added afterwards."""
         used = max(1, -(-self._end_ps // self._bin_ps))
-        books = self._books[:, :, : 1 + used].copy()
+        sums = self._sums[:, :, : 1 + used].copy()
         stages = self._stages.copy()
         for replica in range(len(stages)):
-            hold(stages[replica], books[replica, 0], self._end_ps, self._bin_ps)
-        inside = books[:, :, 1:]
+            add_kv_blocks(stages[replica], sums[replica, 0], self._end_ps, self._bin_ps)
+        inside = sums[:, :, 1:]
         return bins_of(inside, self._begin_ps, self._bin_ps, self._columns, self._prices)
 
     def _add(self, rows: Records) -> None:
         end_ps = int(rows["end_ps"].max(initial=0))
         self.reach(end_ps)
-        self._booked_ps = max(self._booked_ps, end_ps - self._begin_ps)
+        self._last_end_ps = max(self._last_end_ps, end_ps - self._begin_ps)
         log = as_integers(rows)
         for (products, far_block_ps), out in zip(self._attends, self._attention, strict=True):
-            attend(products, far_block_ps, log, self._columns.measures, self._columns.bounds, out)
-        bad = walk(
+            attention_rows(
+                products, far_block_ps, log, self._columns.measures, self._columns.bounds, out
+            )
+        bad = accumulate(
             rows,
             self._by_tokens,
             self._head,
             self._attention,
             self._room,
             self._stages,
-            self._books,
+            self._sums,
             self._begin_ps,
             self._bin_ps,
             self._columns.bounds,
@@ -120,27 +125,27 @@ class Account:
             )
 
     def _double(self) -> None:
-        """Join neighbouring bins, as far as there is anything in them; of peaks take the higher."""
-        half = -(-self._booked_ps // (2 * self._bin_ps))
-        inside = self._books[:, :, 1:]
-        books = inside[:, :, : 2 * half]
-        one, other = books[:, :, 0::2], books[:, :, 1::2]
+        """Merge neighbouring bins up to the last used one; peaks are the maximum."""
+        half = -(-self._last_end_ps // (2 * self._bin_ps))
+        inside = self._sums[:, :, 1:]
+        sums = inside[:, :, : 2 * half]
+        one, other = sums[:, :, 0::2], sums[:, :, 1::2]
         joined = one + other
         joined[..., -1] = np.maximum(one[..., -1], other[..., -1])
-        books[:, :, :half], books[:, :, half:] = joined, 0
+        sums[:, :, :half], sums[:, :, half:] = joined, 0
         self._bin_ps *= 2
-        self._find_bins_anew()
+        self._reset_bins()
 
-    def _find_bins_anew(self) -> None:
-        """Put every stage before the window, whose edge all later work is beyond."""
-        self._stages["edge_ps"] = self._stages["held_edge_ps"] = 0
-        self._stages["bin"] = self._stages["held_bin"] = -1
+    def _reset_bins(self) -> None:
+        """Set every stage to before the window, so that its next work finds its bin again."""
+        self._stages["edge_ps"] = self._stages["kv_edge_ps"] = 0
+        self._stages["bin"] = self._stages["kv_bin"] = -1
 
 
 def _distinct(
     prices: PriceTables,
 ) -> tuple[list[tuple[Records, npt.NDArray[np.float64]]], Integers]:
-    """Attention (products, and times of far blocks) that differs, and which each class has."""
+    """Distinct attention (products, and times of far blocks), and the index of each class."""
     found: dict[tuple[bytes, bytes], int] = {}
     each = list(zip(prices.attention, prices.far_block_ps, strict=True))
     keys = [(products.tobytes(), far_block_ps.tobytes()) for products, far_block_ps in each]

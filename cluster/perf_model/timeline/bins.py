@@ -11,17 +11,18 @@ class Bins:
 
     bin_ps: int
     start_ps: int = 0
-    """Where the first bin, and the window that the run is measured in, begin."""
+    """Start of the first bin and of the measured window."""
     busy_ps: Integers
-    """[replica, stage, bin, 6] by bound; what is missing to ``bin_ps`` was idle."""
+    """[replica, stage, bin, bound]; the rest of ``bin_ps`` is idle time."""
     tokens: Integers
-    """[replica, stage, bin] of the steps that the stage began in the bin."""
+    """[replica, stage, bin] of the steps that start at the stage in the bin."""
     steps: Integers
-    """[replica, stage, bin] begun in the bin."""
+    """[replica, stage, bin] that start in the bin."""
     tier_bytes: Integers
-    """[replica, stage, bin, tier] bytes that each card of the stage put on each tier."""
+    """[replica, stage, bin, tier] bytes of each card of the stage on each tier."""
     send_bytes: Integers
-    """[replica, stage, bin] bytes that each card sent on; in the bin in which the work ended."""
+    """[replica, stage, bin] bytes that each card sent to the next stage, in the bin of the work's
+    end."""
     counts: Integers
     """[replica, stage, bin, COUNTS] of each card of the stage (``cluster.perf_model.energy``)."""
     kv_block_ns: Integers

@@ -1,6 +1,6 @@
-"""The compiled loop over the step log. Rows are as ``columns`` has them.
+"""The compiled loop over the step log. ``columns`` defines the columns of rows.
 
-Times count from where the window begins. Books have a row for all that lies before it, bin -1, and
+Times are relative to the start of the window. Sums have a row for the time before it, bin -1, and
 one for each bin.
 """
 
@@ -12,7 +12,7 @@ from cluster.compiled import compiled
 from cluster.perf_model.attention import add_by_bound, fetch_ps
 from cluster.perf_model.tables import MEASURED
 
-# From the end: columns of a price, of a row of attention, of a head, of the books.
+# From the end: columns of a price, of a row of attention, of a head, of the sums.
 _TOTAL, _FLOOR, _SEND = -3, -2, -1
 _ATTENTION, _FETCH = -2, -1
 _HEAD = -1
@@ -23,33 +23,35 @@ STAGE = np.dtype(
         (name, np.int64)
         for name in (
             "price_class",
-            "attention",  # which rows of attention are its own
-            "ahead",  # 1 where KV from the far memory is fetched ahead of use
-            "free_ps",  # when it has done all work so far
-            "bin",  # in which that ended
-            "edge_ps",  # where that bin ends; 0 before the window, or to find the bin anew
-            "held_since_ps",  # the replica's KV blocks have been as many since then
-            "held_blocks",
-            "held_bin",
-            "held_edge_ps",
+            "attention",  # index of its rows of attention
+            "ahead",  # 1 if KV from the far memory is fetched ahead of use
+            "free_ps",  # end of its last work
+            "bin",  # of that end
+            "edge_ps",  # end of that bin; 0 before the window, or to find the bin again
+            "kv_since_ps",  # time of the last change of the replica's KV blocks
+            "kv_blocks",
+            "kv_bin",
+            "kv_edge_ps",
         )
     ]
 )
-"""State of a stage between log windows; what is held by a replica is that of its stage 0."""
+"""State of a stage between log windows; the KV of a replica is in its stage 0."""
 
 
 @compiled
-def attend(products: Any, far_block_ps: Any, log: Any, kept: Any, width: int, out: Any) -> None:
+def attention_rows(
+    products: Any, far_block_ps: Any, log: Any, measured: Any, width: int, out: Any
+) -> None:
     """Fill ``out[step]``, the rows of attention of all stages of these ``products``.
 
-    ``log[step, column]`` is the step log; ``kept`` are the measures that are booked,
-    ``width`` the bounds.
+    ``log[step, column]`` is the step log; ``measured`` are the positions of summed
+    measures, ``width`` is the number of bounds.
     """
     for step in range(len(log)):
         measures, row = log[step, MEASURED:], out[step]
-        for place in range(len(kept)):
-            row[place] = measures[kept[place]]
-        bounds = row[len(kept) : len(kept) + width]
+        for place in range(len(measured)):
+            row[place] = measures[measured[place]]
+        bounds = row[len(measured) : len(measured) + width]
         for bound in range(width):
             bounds[bound] = 0
         add_by_bound(products, measures, bounds)
@@ -61,20 +63,20 @@ def attend(products: Any, far_block_ps: Any, log: Any, kept: Any, width: int, ou
 
 
 @compiled
-def walk(  # noqa: PLR0913 - a compiled loop takes arrays
+def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
     rows: Any,
     by_tokens: Any,
     head: Any,
     attention: Any,
     room: Any,
     stages: Any,
-    books: Any,
+    sums: Any,
     begin_ps: int,
     bin_ps: int,
     width: int,
     far: int,
 ) -> int:
-    """Book every row; the index of the first that does not agree with the prices, else -1.
+    """Accumulate every row; return the index of the first that disagrees with the prices, else -1.
 
     There are ``width`` bounds; ``far`` is that of the far memory.
 
@@ -86,8 +88,8 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
         last_ps = row["end_ps"] - begin_ps
         if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > last_ps:
             return i
-        hold(stages[replica], books[replica, 0], ready_ps, bin_ps)
-        stages[replica, 0]["held_blocks"] = row["used_blocks"]
+        add_kv_blocks(stages[replica], sums[replica, 0], ready_ps, bin_ps)
+        stages[replica, 0]["kv_blocks"] = row["used_blocks"]
         end_ps = ready_ps
         for k in range(stages.shape[1]):
             stage = stages[replica, k]
@@ -104,7 +106,7 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
                 stage["edge_ps"] = (stage["bin"] + 1) * bin_ps
             if end_ps <= stage["edge_ps"]:
                 _add(
-                    books[replica, k, 1 + stage["bin"]],
+                    sums[replica, k, 1 + stage["bin"]],
                     price,
                     last,
                     attended,
@@ -116,7 +118,7 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
                 room[:] = 0
                 _add(room, price, last, attended, waited_ps, width, far)
                 _split(
-                    books[replica, k], stage, room, len(attended), width, start_ps, end_ps, bin_ps
+                    sums[replica, k], stage, room, len(attended), width, start_ps, end_ps, bin_ps
                 )
             stage["free_ps"] = end_ps
             ready_ps = end_ps + price[_SEND]
@@ -127,9 +129,9 @@ def walk(  # noqa: PLR0913 - a compiled loop takes arrays
 
 @compiled
 def _waited_ps(price: Any, attended: Any, ahead: int) -> int:
-    """How long a step's layers wait for LPDDR beyond what they are busy.
+    """Time that a step's layers wait for LPDDR beyond their busy time.
 
-    KV that is not fetched ahead comes first; what is streams beside the work, as weights do.
+    KV that is not fetched ahead is read first; prefetched KV streams in parallel, as weights do.
     """
     busy_ps = price[_TOTAL] + attended[_ATTENTION]
     if ahead == 0:
@@ -141,7 +143,7 @@ def _waited_ps(price: Any, attended: Any, ahead: int) -> int:
 def _add(
     out: Any, price: Any, last: Any, attended: Any, waited_ps: int, width: int, far: int
 ) -> None:
-    """Add one piece of work to ``out``, a row of the books."""
+    """Add one piece of work to ``out``, a row of the sums."""
     bounds = len(attended) - width - 2
     for i in range(bounds + width):
         out[i] += attended[i]
@@ -153,7 +155,7 @@ def _add(
 
 @compiled
 def _split(  # noqa: PLR0913 - a compiled function takes arrays
-    books: Any,
+    sums: Any,
     stage: Any,
     work: Any,
     attended: int,
@@ -162,15 +164,15 @@ def _split(  # noqa: PLR0913 - a compiled function takes arrays
     end_ps: int,
     bin_ps: int,
 ) -> None:
-    """Add a piece of work that crosses an edge to ``books[1 + bin]``, from the stage's bin on.
+    """Add a piece of work that crosses an edge to ``sums[1 + bin]``, from the stage's bin on.
 
-    ``work`` is the whole as one row of the books; it begins with the columns of attention, of which
-    there are ``attended`` with its last two.
+    ``work`` is the whole as one row of the sums; it begins with the columns of attention, whose
+    number is ``attended`` including its last two.
     """
     whole_ps, before_ps, b = end_ps - start_ps, 0, stage["bin"]
     loads, bounds = attended - 2, attended - 2 - width
-    books[1 + b, _TOKENS] += work[_TOKENS]
-    books[1 + b, _STEPS] += work[_STEPS]
+    sums[1 + b, _TOKENS] += work[_TOKENS]
+    sums[1 + b, _STEPS] += work[_STEPS]
     while before_ps < whole_ps:
         until_ps = min((b + 1) * bin_ps, end_ps) - start_ps
         taken = total = 0
@@ -178,23 +180,23 @@ def _split(  # noqa: PLR0913 - a compiled function takes arrays
             if bounds <= i < loads:
                 total += work[i]
                 share = _part(total, until_ps, whole_ps) - _part(total, before_ps, whole_ps)
-                books[1 + b, i] += share - taken
+                sums[1 + b, i] += share - taken
                 taken = share
             elif work[i] != 0:
                 share = _part(work[i], until_ps, whole_ps) - _part(work[i], before_ps, whole_ps)
-                books[1 + b, i] += share
+                sums[1 + b, i] += share
         before_ps = until_ps
         b += 1
-    books[b, _SENT] += work[_SENT]
+    sums[b, _SENT] += work[_SENT]
     stage["bin"], stage["edge_ps"] = b - 1, b * bin_ps
 
 
 @compiled
 def _part(total: int, until_ps: int, work_ps: int) -> int:
-    """Of ``total``, what the first ``until_ps`` of ``work_ps`` have had: whole and non-decreasing.
+    """Part of ``total`` in the first ``until_ps`` of ``work_ps``: an integer, non-decreasing.
 
-    The product overflows int64 beyond 3 ms, so it is made in float64, where rounding keeps order;
-    the ends, and the whole of the work itself, come out exactly.
+    The product overflows int64 beyond 3 ms, so it is computed in float64, whose rounding is
+    monotonic; both ends, and ``total == work_ps``, are exact.
     """
     if until_ps >= work_ps:
         return total
@@ -207,18 +209,18 @@ def _part(total: int, until_ps: int, work_ps: int) -> int:
 
 
 @compiled
-def hold(stages: Any, books: Any, now_ps: int, bin_ps: int) -> None:
-    """Book the KV blocks that a replica has held until now, or until its last step ended."""
+def add_kv_blocks(stages: Any, sums: Any, now_ps: int, bin_ps: int) -> None:
+    """Add the KV blocks in use at a replica until now, or until the end of its last step."""
     first = stages[0]
-    at_ps, blocks = first["held_since_ps"], first["held_blocks"]
+    at_ps, blocks = first["kv_since_ps"], first["kv_blocks"]
     until_ps = min(now_ps, stages[len(stages) - 1]["free_ps"])
     while at_ps < until_ps:
-        if at_ps >= first["held_edge_ps"]:
-            first["held_bin"] = at_ps // bin_ps
-            first["held_edge_ps"] = (first["held_bin"] + 1) * bin_ps
-        part_ps = min(first["held_edge_ps"], until_ps)
-        row = books[1 + first["held_bin"]]
+        if at_ps >= first["kv_edge_ps"]:
+            first["kv_bin"] = at_ps // bin_ps
+            first["kv_edge_ps"] = (first["kv_bin"] + 1) * bin_ps
+        part_ps = min(first["kv_edge_ps"], until_ps)
+        row = sums[1 + first["kv_bin"]]
         row[_BLOCK_NS] += blocks * (part_ps // 1000 - at_ps // 1000)
         row[_PEAK] = max(row[_PEAK], blocks)
         at_ps = part_ps
-    first["held_since_ps"] = now_ps
+    first["kv_since_ps"] = now_ps

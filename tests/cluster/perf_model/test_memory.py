@@ -203,8 +203,8 @@ def test_a_refusal_names_what_would_fit(hardware: dict[str, float]) -> None:
     assert "stage 0 needs 264.3 MB of SRAM" in message
     assert "has 230.4 MB, short by 33.9 MB" in message
     assert "6 cards (tensor_parallel_size 2 x pipeline_parallel_size 3)" in message
-    assert "memory.mode: capacity would do" in message
-    assert "formats.weights: mxint4 would do" in message
+    assert "memory.mode: capacity fits" in message
+    assert "formats.weights: mxint4 fits" in message
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-70b", "gpt-oss-20b", "mixtral-8x7b"])

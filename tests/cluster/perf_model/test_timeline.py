@@ -266,7 +266,7 @@ def test_bins_stretched_to_a_later_end_are_those_of_an_account_that_reaches_it(
     st.integers(0, 10**6), st.integers(2, 30), st.integers(0, 4), st.sampled_from([10**3, 10**9])
 )
 @settings(max_examples=20, deadline=None)
-def test_an_account_that_knows_how_far_the_run_goes_keeps_the_same_books(
+def test_an_account_that_knows_how_far_the_run_goes_has_the_same_sums(
     seed: int, max_bins: int, quarters: int, longest_ps: int
 ) -> None:
     prices = priced(2, 2, seed, longest_ps)

@@ -36,8 +36,8 @@ def card_for(pair: str) -> DimcCard:
 def test_a_product_takes_no_longer_up_to_the_ridge_and_longer_from_there(
     pair: str, ridge: int
 ) -> None:
-    bench = card_for(pair)
-    seconds = [product_seconds(bench, batch) for batch in range(1, 40)]
+    device = card_for(pair)
+    seconds = [product_seconds(device, batch) for batch in range(1, 40)]
 
     assert len(set(seconds[:ridge])) == 1
     assert all(later > sooner for sooner, later in pairwise(seconds[ridge - 1 :]))

@@ -1,6 +1,6 @@
-"""The algorithms of collectives: one file each, under the name that a scenario gives it.
+"""The algorithms of collectives: one file each, by their names in scenarios.
 
-From its rounds come the closed form (``schedule``) and the transfers (``coflows``, ``messages``).
+The closed form (``schedule``) and the transfers (``coflows``, ``messages``) derive from its rounds.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from cluster.perf_model.collectives.algorithms.rounds import Algorithm, Round
 from cluster.scenario.collectives import AlgorithmName
 
 ALGORITHMS = tuple(name for name in get_args(AlgorithmName) if name != "auto")
-"""In this order ``auto`` tries them: the first of equally cheap ones is taken."""
+"""In the order of ``auto``: the first of equally fast ones is chosen."""
 
 
 class CollectiveError(ValueError):
@@ -29,7 +29,7 @@ def registered() -> dict[str, Algorithm]:
 
 
 def algorithms_of(collective: str, *, levels: bool = True) -> tuple[str, ...]:
-    """The names of its algorithms; without ``levels`` of those alone that need none.
+    """The names of its algorithms; without ``levels`` only of those that need none.
 
     Raises
     ------
@@ -68,7 +68,7 @@ def candidates(
 
 
 def rounds_of(collective: str, algorithm: str, ranks: int) -> list[Round]:
-    """The rounds of an algorithm over ranks that are all alike; none for a single one.
+    """The rounds of an algorithm over equal ranks; none for a single one.
 
     Raises
     ------

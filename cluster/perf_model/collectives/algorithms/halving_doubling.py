@@ -1,7 +1,7 @@
 """Halves to the nearest partner first, quarters to the next, and back.
 
-Ranks beyond the largest power of two send what they have to a partner before, and get what they
-need from it after.
+Ranks beyond the largest power of two send their data to a partner before, and receive the result
+from it after.
 """
 
 import numpy as np

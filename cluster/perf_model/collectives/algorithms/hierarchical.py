@@ -17,22 +17,22 @@ from cluster.perf_model.collectives.algorithms.rounds import (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Level:
-    """Ranks whose positions differ in just one digit exchange."""
+    """A level of the hierarchy: ranks whose positions differ in exactly one digit exchange."""
 
     stride: int
-    """Ranks of all levels below: what the digit counts."""
+    """Ranks of all levels below: the stride of the digit."""
     members: int
     held: float
-    """Part of the payload that a rank holds when the level's turn comes, on the way up."""
+    """Part of the payload on a rank at the start of the level, upward."""
     algorithm: str = ""
-    """Every member sends to all others at once where nothing is named."""
+    """None: every member sends to all others at once."""
 
 
 def nested_rounds(collective: str, sizes: Sequence[int], algorithms: Sequence[str]) -> list[Round]:
-    """A collective dimension by dimension, each with an algorithm of its own.
+    """A collective dimension by dimension, each with its own algorithm.
 
     Position = index in the first dimension + its size x index in the second, and so on. An
-    all-to-all exchanges everything in each dimension in turn.
+    all-to-all exchanges the whole payload in each dimension in turn.
     """
     strides = [int(stride) for stride in np.cumprod([1, *sizes])]
     order = [
@@ -45,7 +45,7 @@ def nested_rounds(collective: str, sizes: Sequence[int], algorithms: Sequence[st
 def _candidates(collective: str, ranks: int, sizes: Sequence[int]) -> Iterator[list[Round]]:
     """Each level in turn as the top.
 
-    A top of two members exchanges what it holds in one round of an all-reduce: as many bytes as a
+    A top of two members exchanges its part in one round of an all-reduce: as many bytes as a
     reduce-scatter and an all-gather, one latency less.
     """
     strides = [int(stride) for stride in np.cumprod([1, *sizes])]

@@ -1,4 +1,4 @@
-"""n - 1 rounds to the neighbour, in the order of the map."""
+"""n - 1 rounds to the neighbour, in the order of the topology."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What an algorithm is made of: rounds in which ranks send parts of the payload to each other.
+"""Rounds of an algorithm, in which ranks send parts of the payload to each other.
 
 A payload is the whole vector of B bytes. Over n ranks a reduce-scatter leaves B/n on each, an
 all-gather starts from B/n, an all-to-all sends B/n from each rank to each other.
@@ -17,7 +17,7 @@ HALVES = ("all_reduce", "reduce_scatter", "all_gather")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Round:
-    """Messages that start together, f of them, done ``times`` times over."""
+    """f messages that start together, repeated ``times`` times."""
 
     source: Integers
     """[f] position in the group."""
@@ -25,7 +25,7 @@ class Round:
     share: float
     """Part of the payload that a source sends to each ``spread`` of its targets."""
     added: float = 0.0
-    """Part of the payload that each rank adds to its own afterwards; 0 where nothing is reduced."""
+    """Part of the payload that each rank adds to its own afterwards; 0 without a reduction."""
     times: int = 1
     spread: int = 1
 
@@ -37,14 +37,14 @@ class Round:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Algorithm:
-    """How some collectives are carried out."""
+    """An algorithm of some collectives."""
 
     collectives: tuple[str, ...]
     candidates: Callable[[str, int, Sequence[int]], Iterable[list[Round]]]
     """``candidates(collective, ranks, sizes)``: schedules to choose among, for ranks that are
     nested in levels of these sizes, bottom-up."""
     by_level: bool = False
-    """Whether it needs more than one level to be of use."""
+    """Whether it needs more than one level."""
 
 
 def flat(collectives: Sequence[str], rounds: Callable[[str, int], list[Round]]) -> Algorithm:

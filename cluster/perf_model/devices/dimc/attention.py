@@ -1,12 +1,12 @@
-"""Attention on DIMC cores: what a batch's KV blocks cost on the fullest chiplet.
+"""Attention on DIMC cores: time of a batch's KV blocks on the fullest chiplet.
 
-K and V are the stationary operands. A tile pass loads one 4,096-byte tile in ``tile_clocks`` (64)
-and takes the 64 clocks' worth of vectors that this hides; passes of one tile may be spread over
-idle cores, so an operation lasts ``ceil(passes on the fullest chiplet / cores)`` rounds. Queries
-reach a slice no slower than tiles do: a pass moves 64 / clocks_per_vector of them, 512 bytes.
+K and V are the stationary operands. A tile pass loads one 4,096-byte tile in ``tile_clocks`` (64),
+which hides 64 clocks of vectors; passes of one tile may be spread over idle cores, so an operation
+lasts ``ceil(passes on the fullest chiplet / cores)`` rounds. Queries reach a slice at least as fast
+as tiles: a pass moves 64 / clocks_per_vector of them, 512 bytes.
 
-The sums of a batch are dealt evenly over the chiplets that share a head's context; ``exact_ps``
-keeps every sequence apart, and tests hold the two together.
+The sums of a batch are distributed evenly over the chiplets that share a head's context;
+``exact_ps`` distributes each sequence separately, and tests compare both.
 
 Left out as negligible: learned sinks (one logit per head) and the causal half of a chunk's own
 blocks. The dispatches, the merge over chiplets and the FP16 tail of V are priced by token count,
@@ -60,10 +60,10 @@ def attention_records(
 
 
 def exact_ps(products: Records, blocks: Integers, passes: Integers, first: Integers) -> int:
-    """The same records with every sequence kept apart.
+    """The time of the same records with each sequence distributed separately.
 
     ``blocks[i]`` KV blocks of sequence i lie on the chiplets ``first[i]``, ``first[i] + 1``, ... in
-    turn; it makes ``passes[i]`` tile passes over each of them, or is a decode row where that is 0.
+    turn; it has ``passes[i]`` tile passes over each of them, or is a decode row if that is 0.
     """
     parts = int(products["parts"][0])
     if not products["layers"][0] or not blocks.any():

@@ -1,4 +1,4 @@
-"""The chiplet: clocks of matrix products and vector work, one row per operation, no state.
+"""The chiplet: clocks of matrix products and vector work, one row per operation.
 
 A DIMC core holds one tile of 64 rows x C columns, 4,096 bytes whatever the width: 64 clocks to
 stream in at 64 B/clk, then ``clocks_per_vector`` clocks for each input vector (activations are
@@ -15,7 +15,7 @@ from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers
 
 BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
-"""What can set the time of an operation, in the order of every axis of bounds."""
+"""Bounds of an operation's time, in the order of every axis of bounds."""
 
 STREAM, MAC, SIMD, LPDDR, NETWORK, DISPATCH = range(len(BOUNDS))
 
@@ -25,7 +25,7 @@ PARTIAL_SUM_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """What the widths of a product's operands mean to a DIMC core."""
+    """Mode of a DIMC core, from the widths of a product's operands."""
 
     columns: int
     """Columns of a tile, by the stationary operand's width."""
@@ -37,7 +37,7 @@ class Mode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chiplet:
-    """The figures of one chiplet that set its speed."""
+    """The figures of one chiplet that determine its speed."""
 
     clock_hz: float
     cores: int
@@ -52,7 +52,7 @@ class Chiplet:
     lanes: int
     """SIMD lanes of all slices."""
     lpddr_bytes_per_s: float
-    """What the chiplet's LPDDR channels sustain: bandwidth x efficiency."""
+    """Sustained rate of the chiplet's LPDDR channels: bandwidth x efficiency."""
 
 
 def chiplet_of(figures: Figures) -> Chiplet:
@@ -86,7 +86,7 @@ def mode_of(
 
 
 def peak_flop_per_s(chiplet: Chiplet, mode: Mode) -> float:
-    """Multiply-adds of all cores at work, two flop each."""
+    """Multiply-adds of all cores, two flop each."""
     macs_per_clock = chiplet.rows * mode.columns * chiplet.cores / mode.clocks_per_vector
     return 2 * macs_per_clock * chiplet.clock_hz
 
@@ -104,33 +104,33 @@ def ridge_rows(chiplet: Chiplet, mode: Mode) -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductWork:
-    """What one chiplet does for each product, K split over the best number of cores."""
+    """Work of one chiplet for each product, K split over the best number of cores."""
 
     clocks: Floats
     bound: Integers
     tiles: Integers
     """Tiles streamed, once each."""
     network_bytes: Floats
-    """x into every slice that needs it, and partial sums between slices."""
+    """x into every slice that uses it, and partial sums between slices."""
 
 
 def product_clocks(chiplet: Chiplet, mode: Mode, product: Product) -> tuple[Floats, Integers]:
-    """Clocks of each product on all cores of one chiplet, and what bounds it (``product_work``)."""
+    """Clocks of each product on all cores of one chiplet, and its bound (``product_work``)."""
     done = product_work(chiplet, mode, product)
     return done.clocks, done.bound
 
 
 def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
-    """What each product takes on all cores of one chiplet.
+    """Work of each product on all cores of one chiplet.
 
-    K may be split over ``s`` cores, s a power of two; the best s is taken. A slice has
+    K may be split over ``s`` cores, s a power of two; the best s is chosen. A slice has
     cores / slices cores (16). Up to that many cores share a column inside one slice, where adders
-    are free. With more, the K range lies in ``s x slices / cores`` slices: each of them receives
+    are free. With more, the K range is in ``s x slices / cores`` slices: each of them receives
     only its share of x, and all but one send their 32-bit partial sums over the chip's network, at
     bytes / (slices x noc_bytes_per_clock).
 
-    The bound is MAC where the vectors outlast the loading of a tile, else STREAM; waiting for x or
-    for partial sums to cross the chip is STREAM too.
+    The bound is MAC if the vectors of a tile take longer than its loading, else STREAM; waiting for
+    x or for partial sums is STREAM as well.
     """
     m, k, n, copies = np.broadcast_arrays(
         np.asarray(product.m, np.int64), product.k, product.n, product.copies
@@ -154,16 +154,18 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
     sums = m * tiles_n * mode.columns * (slices_per_column - 1.0) * PARTIAL_SUM_BYTES
 
     rate = chiplet.noc_bytes_per_clock
-    moved = np.maximum(into_slice / rate, sums / (chiplet.slices * rate))
+    noc_clocks = np.maximum(into_slice / rate, sums / (chiplet.slices * rate))
     sent = into_slice * chiplet.slices + sums
-    best = np.argmin(np.maximum(busy, moved), axis=0)[None]
-    busy, moved, sent = (np.take_along_axis(part, best, axis=0)[0] for part in (busy, moved, sent))
-    clocks = chiplet.load_clocks + np.maximum(busy, moved) + chiplet.fill_clocks
+    best = np.argmin(np.maximum(busy, noc_clocks), axis=0)[None]
+    busy, noc_clocks, sent = (
+        np.take_along_axis(part, best, axis=0)[0] for part in (busy, noc_clocks, sent)
+    )
+    clocks = chiplet.load_clocks + np.maximum(busy, noc_clocks) + chiplet.fill_clocks
     full = busy_clocks >= chiplet.load_clocks
     works = m * tiles_n * tiles_k > 0
     return ProductWork(
         clocks=np.where(works, clocks, 0.0),
-        bound=np.where(full & (busy >= moved), MAC, STREAM),
+        bound=np.where(full & (busy >= noc_clocks), MAC, STREAM),
         tiles=np.where(works, tiles_n * tiles_k, 0),
         network_bytes=np.where(works, sent, 0.0),
     )
@@ -172,7 +174,7 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
 def x_rows_of(chiplet: Chiplet, product: Product) -> Integers:
     """Vectors of length k that a slice must receive.
 
-    Where every copy has its own, a slice works for few of them.
+    If every copy has its own vectors, a slice works for few copies.
     """
     m = np.asarray(product.m, np.int64)
     if product.own_x:
@@ -181,7 +183,7 @@ def x_rows_of(chiplet: Chiplet, product: Product) -> Integers:
 
 
 def _splits(chiplet: Chiplet, dimensions: int) -> Integers:
-    """Ways to split K, on a new first axis: 1, 2, 4, ... cores."""
+    """Splits of K, on a new first axis: 1, 2, 4, ... cores."""
     powers = 2 ** np.arange(int(np.log2(chiplet.cores)) + 1, dtype=np.int64)
     return powers.reshape(-1, *([1] * dimensions))
 
@@ -198,5 +200,5 @@ def picoseconds(chiplet: Chiplet, clocks: Floats) -> Integers:
 
 
 def lpddr_ps(chiplet: Chiplet, moved_bytes: Floats) -> Integers:
-    """Time to bring ``moved_bytes`` of one chiplet in from its LPDDR."""
+    """Time to load ``moved_bytes`` of one chiplet from its LPDDR."""
     return whole(moved_bytes * (1e12 / chiplet.lpddr_bytes_per_s))

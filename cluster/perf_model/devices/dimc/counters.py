@@ -1,8 +1,8 @@
-"""Energy counters: what operations are counted in, and the mix of vector work.
+"""Energy counters: units of operations, and the mix of vector work.
 
-Counts are whole numbers of one card, so that sums depend on no order. They are what the hardware
-does, as it is timed: whole tiles, the fullest chiplet of a group standing for all of its chiplets,
-the hottest expert rank for all of them. What pads a tile is streamed and multiplied like the rest.
+Counts are integers of one card, so that sums do not depend on their order. They count the timed
+work: whole tiles, the fullest chiplet of a group for each of its chiplets, the hottest expert rank
+for each rank. Padding of a tile is streamed and multiplied as well.
 """
 
 from dataclasses import dataclass
@@ -25,13 +25,13 @@ COUNTS = (
     "simd_divide",
     "simd_square_root",
 )
-"""In the order of every axis of counts. Large things are counted in large units, so that a card
-that works for 106 days without pause does not run out of int64 in any time bin."""
+"""In the order of every axis of counts. Units are large enough that a card
+that is busy for 106 days does not overflow int64 in any time bin."""
 
 KMAC = 1024
-"""Multiply-adds of one unit: an INT8 vector meets a tile of 64 x 64 in four."""
+"""Multiply-adds of one unit: an INT8 vector times a tile of 64 x 64 is four."""
 LINE_BYTES = 64
-"""Of SRAM and of the chip's network: what a DIMC core takes in a clock."""
+"""Bytes of a line of SRAM and of the chip's network: the input of a DIMC core per clock."""
 
 MAC_WIDTHS = (4, 8, 16)
 """In the order of the first three counts."""
@@ -55,7 +55,7 @@ class Recipe:
 
 RECIPES: dict[str, Operations] = {
     "norm": (1, 3, 0, 0, 0),  # square, sum, scale, weight
-    "rope": (1, 2, 0, 0, 0),  # two products and a sum; a swap moves nothing that counts
+    "rope": (1, 2, 0, 0, 0),  # two products and a sum; the swap is not counted
     "softmax": (3, 1, 1, 1, 0),  # scale, maximum, subtract, exponential, sum, divide
     "activation": (1, 1, 1, 1, 0),  # SiLU: exponential, add, divide; then the product
     "residual": (1, 0, 0, 0, 0),
@@ -66,10 +66,10 @@ RECIPES: dict[str, Operations] = {
 """The same steps as the catalogue's clocks per element (``simd.*_clocks``)."""
 
 ROOT: Operations = (0, 0, 0, 1, 1)
-"""What a norm adds for each row: one root and one division."""
+"""Additional work of a norm per row: one root and one division."""
 
 
 def lines(moved_bytes: object) -> Integers:
-    """Whole lines of bytes on the way, half to even; what is there counts at least one."""
+    """Whole lines of bytes, rounded half to even, at least one for any bytes."""
     size = np.asarray(moved_bytes, np.float64) / LINE_BYTES
     return np.where(size > 0, np.maximum(1, np.rint(size)), 0).astype(np.int64)

@@ -119,15 +119,15 @@ class DimcCard:
         return shard(size, self.units)
 
     def matmul(self, name: str, product: Product, stored: StoredWeights) -> Operation:
-        """A product with weights of the fullest chiplet; k and n are its shard of them."""
+        """A product with weights of the fullest chiplet; k and n are its shard."""
         done = product_work(self.chiplet, self.mode, product)
         bound, ps = done.bound, picoseconds(self.chiplet, done.clocks)
-        stream_ps, moved = np.zeros_like(ps), np.zeros(ps.shape)
+        stream_ps, moved_bytes = np.zeros_like(ps), np.zeros(ps.shape)
         if self.memory != "near":
             stream_ps = np.where(ps > 0, self._stream_ps(stored), 0)
-            moved = np.where(ps > 0, stored.bytes_of(self.weights) / self.units, 0.0)
+            moved_bytes = np.where(ps > 0, stored.bytes_of(self.weights) / self.units, 0.0)
         counts = product_counts(
-            self.figures, self.chiplet, self.units, self.mode, product, done, moved
+            self.figures, self.chiplet, self.units, self.mode, product, done, moved_bytes
         )
         if self.memory == "on_demand":
             bound = np.where(stream_ps > ps, LPDDR, bound)
@@ -135,11 +135,11 @@ class DimcCard:
         return Operation(name=name, ps=ps, bound=bound, far_ps=stream_ps, counts=counts)
 
     def _stream_ps(self, stored: StoredWeights) -> Integers:
-        """Time in which the card's LPDDR gives ``stored``, to whichever chiplets use it.
+        """Time to load ``stored`` from the card's LPDDR.
 
-        All chiplets read an equal stripe and pass it on, inside a package over links that are
-        faster than LPDDR. Where the packages use unequal parts, the fuller one cannot have more
-        than its own LPDDR and the link between the packages bring.
+        All chiplets read an equal stripe and forward it, inside a package over links that are
+        faster than LPDDR. If the packages use unequal parts, the fuller one is limited by its own
+        LPDDR and the link between the packages.
         """
         packages, rate = self.inside.packages, self.chiplet.lpddr_bytes_per_s
         fuller = -(-stored.shares // packages) / max(1, stored.shares)
@@ -170,8 +170,8 @@ class DimcCard:
     def lookup(self, name: str, tokens: Integers, hidden: int) -> Operation:
         """Rows of the embedding table, cast to FP16.
 
-        Rows of a table in LPDDR are known only when the step starts, so nothing hides their
-        reading: all lie on one chiplet, at worst.
+        Rows of a table in LPDDR are known only when the step starts, so reading them is not
+        hidden; in the worst case all are on one chiplet.
         """
         found = self.vector(name, (tokens * hidden, ("quantize",)))
         if self.memory == "near":
@@ -194,7 +194,7 @@ class DimcCard:
     def _value_tail(self, heads: Heads, tokens: Integers) -> Operation:
         """Extra passes of PV over V's tail block, FP16 until full; part of the dispatch of PV.
 
-        Tokens are taken as decode rows, each with a tail of its own, dealt evenly over the chiplets
+        Tokens count as decode rows, each with its own tail, distributed evenly over the chiplets
         that share a head's context.
         """
         chiplet, queries = self.chiplet, heads.queries_per_kv_head
@@ -287,7 +287,7 @@ class DimcCard:
         of_kind = cost[SIMD_COUNTS, part["simd"]]
         element_j = [sum(float(np.dot(RECIPES[k], of_kind)) for k in kinds) for kinds in work.kinds]
         line_j = cost[COUNTS.index("sram_lines"), part["sram"]]
-        through = work.near_bytes + work.far_bytes  # which is written to SRAM on its way
+        through = work.near_bytes + work.far_bytes  # which is written to SRAM first
         spent = np.zeros((len(work.macs), len(PARTS)))
         mac_j = np.where(work.attends, each(self.kv_mode), each(self.mode))
         spent[:, part["mac"]] = work.macs * mac_j

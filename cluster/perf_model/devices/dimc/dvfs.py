@@ -1,9 +1,9 @@
 """Energy per operation as a function of the clock, fitted to the card's published power.
 
-Of the power at full load (``topology.power``), the static watts and LPDDR at full rate do not move
-with the clock; the rest is work whose rate does. So the rest over f is the energy of one operation,
-relative to that at the clock for which the catalogue's energies hold. Below 0.8 GHz the voltage is
-taken not to fall further.
+Of the power at full load (``topology.power``), static watts and LPDDR at full rate do not depend on
+the clock; the rest is proportional to the rate of work. So the rest over f is the energy of one
+operation, relative to that at the clock of the catalogue's energies. Below 0.8 GHz the voltage is
+assumed constant.
 """
 
 from cluster.perf_model.protocols import Figures
@@ -13,7 +13,7 @@ BYTE_BITS = 8
 
 
 def lpddr_w(figures: Figures) -> float:
-    """LPDDR of a card at the rate that it sustains."""
+    """Watts of a card's LPDDR at its sustained rate."""
     chiplets = figures["card.packages"] * figures["package.chiplets"]
     rate = figures["chiplet.lpddr_bandwidth_bytes_per_s"] * figures["chiplet.lpddr_efficiency"]
     return float(chiplets * rate * BYTE_BITS * figures["energy.lpddr_j_per_bit"])
@@ -22,8 +22,8 @@ def lpddr_w(figures: Figures) -> float:
 def energy_scale(figures: Figures) -> float:
     """Energy of an on-die operation at the card's clock, relative to the catalogue's.
 
-    1 at ``energy.clock_hz``. Where so much is static that nothing would be left for work (figures
-    that contradict each other), energies stay what they are.
+    1 at ``energy.clock_hz``. If static power leaves nothing for work (inconsistent figures),
+    energies are not scaled.
     """
     held_hz, clock_hz = figures["energy.clock_hz"], figures["card.clock_hz"]
     still_w = figures["card.static_w"] + lpddr_w(figures)

@@ -1,4 +1,4 @@
-"""Facts of a DIMC card that hold without a model: links inside, memories, formats, energy."""
+"""Facts of a DIMC card independent of a model: internal links, memories, formats, energy."""
 
 from types import MappingProxyType
 
@@ -23,7 +23,7 @@ PARTS = (
     "ethernet",
     "static",
 )
-"""Where a card's energy goes, in the order of every axis of parts."""
+"""Parts of a card's energy, in the order of every axis of parts."""
 
 PART_OF_LINK = MappingProxyType(
     {
@@ -38,7 +38,7 @@ PART_OF_LINK = MappingProxyType(
         LinkKind.SPINE: "ethernet",
     }
 )
-"""The part of the energy that a byte on a link belongs to."""
+"""Part of the energy of a byte on each kind of link."""
 
 TAIL_BITS = 16
 """V's last block stays FP16 until its 64 tokens are full."""
@@ -73,10 +73,10 @@ def room(figures: Figures) -> Room:
 
 
 def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: ARG001
-    """Why these formats cannot be used so.
+    """Reasons against these formats.
 
-    What lies in memory may be expanded on its way to the matrix engine; what is made on the way
-    (activations, and what crosses a wire) may not, and only weights are pruned ahead of time.
+    Weights and KV in memory may be expanded before the matrix engine; activations and messages may
+    not, and only weights are pruned ahead of time.
     """
     used = {name: getattr(formats, name) for name in ("weights", "activations", "kv", "wire")}
     breaches = [
@@ -107,7 +107,7 @@ def request_s(figures: Figures) -> float:
 
 
 def count_joules(figures: Figures) -> Floats:
-    """[COUNTS, PARTS] joules of one of each count; on-die ones move with the clock."""
+    """[COUNTS, PARTS] joules of one of each count; on-die energies scale with the clock."""
     scale = energy_scale(figures)
     joules = {
         **{
@@ -130,7 +130,7 @@ def count_joules(figures: Figures) -> Floats:
 
 
 def ends_joules(figures: Figures) -> Floats:
-    """[PARTS] of a byte that is sent: read from SRAM where it leaves, written where it arrives."""
+    """[PARTS] of a sent byte: read from SRAM at the source, written at the destination."""
     spent = np.zeros(len(PARTS))
     spent[PARTS.index("sram")] = 2 * _sram_j(figures)
     return spent

@@ -1,8 +1,8 @@
 """Energy counts of operations: whole numbers of one card.
 
 A product streams its tiles from SRAM once, reads x and writes y in FP16; vector work reads and
-writes FP16. What comes from LPDDR is written to SRAM before it is streamed. In attention every tile
-pass is a load, as in its timing: an upper bound where long chunks pass one tile again and again.
+writes FP16. Bytes from LPDDR are written to SRAM before they are streamed. In attention every tile
+pass is a load, as in its timing: an upper bound if long chunks pass one tile repeatedly.
 """
 
 import numpy as np
@@ -29,7 +29,7 @@ from cluster.perf_model.tables import Integers
 
 
 def recipe(figures: Figures, *names: str, times: int = 1) -> Recipe:
-    """These kinds of vector work on one element, one after the other, so many times."""
+    """These kinds of vector work on one element in sequence, ``times`` times."""
     made = [RECIPES[name] for name in names]
     add, multiply, exponential, divide, root = (
         times * sum(operations[kind] for operations in made) for kind in range(len(ROOT))
@@ -41,10 +41,10 @@ def recipe(figures: Figures, *names: str, times: int = 1) -> Recipe:
 
 
 def kmacs_of_vector(figures: Figures, mode: Mode) -> tuple[int, float]:
-    """Which MAC count a mode adds to, and how much of it when one vector meets one tile.
+    """The MAC count of a mode, and its amount for one vector and one tile.
 
-    Activations are bit-serial: a vector that takes twice the clocks of the stationary operand's own
-    mode counts twice.
+    Activations are bit-serial: a vector with twice the clocks of the stationary operand's own mode
+    counts twice.
     """
     widths = [w for w in MAC_WIDTHS if int(figures[f"dimc.columns_int{w}"]) == mode.columns]
     width = widths[0] if widths else MAC_WIDTHS[1]
@@ -61,7 +61,7 @@ def product_counts(
     done: ProductWork,
     fetched: Floats,
 ) -> Integers:
-    """[..., COUNTS] of a card whose every chiplet does this; ``fetched`` LPDDR bytes of each."""
+    """[..., COUNTS] of a card with this work on each chiplet; ``fetched`` LPDDR bytes of each."""
     counts = np.zeros((*done.tiles.shape, len(COUNTS)), np.int64)
     copies = np.maximum(1, np.asarray(product.copies, np.int64))
     vectors = product.m * copies if product.vectors is None else product.vectors
@@ -70,9 +70,9 @@ def product_counts(
     works = done.tiles > 0
     activations = x_rows * product.k * mode.activation_bytes + vectors * product.n * FP16_BYTES
     tile_bytes = figures["dimc.rows"] * figures["dimc.columns_int8"]
-    moved = done.tiles * tile_bytes + np.where(works, activations, 0.0) + fetched
+    moved_bytes = done.tiles * tile_bytes + np.where(works, activations, 0.0) + fetched
     counts[..., kind] = np.rint(np.where(works, vectors * (done.tiles / copies) * kmacs, 0.0))
-    counts[..., SRAM] = lines(moved)
+    counts[..., SRAM] = lines(moved_bytes)
     counts[..., LPDDR] = np.rint(fetched)
     counts[..., NOC] = lines(done.network_bytes)
     return counts * chiplets
@@ -81,7 +81,8 @@ def product_counts(
 def vector_counts(
     chiplets: int, work: tuple[tuple[Integers, Recipe], ...], rows: Integers
 ) -> Integers:
-    """[..., COUNTS] of element-wise work; ``rows`` normed rows take a root and a division each."""
+    """[..., COUNTS] of element-wise work; each of ``rows`` normed rows has a root and a
+    division."""
     counts = np.zeros((*np.shape(work[0][0]), len(COUNTS)), np.int64)
     for elements, made in work:
         counts[..., SIMD] += np.multiply.outer(np.asarray(elements, np.int64), made.operations)

@@ -1,4 +1,4 @@
-"""What every operation of a program costs by itself, with the arithmetic of the price tables."""
+"""Price of every operation of a program, with the arithmetic of the price tables."""
 
 from cluster.perf_model.prices.program.counts import work_counts
 from cluster.perf_model.prices.program.op_prices import (

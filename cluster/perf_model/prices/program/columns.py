@@ -1,4 +1,4 @@
-"""Work that is no row of the model: what its columns say that it takes."""
+"""Price of work that is not a row of the model, from its columns."""
 
 import numpy as np
 
@@ -10,13 +10,13 @@ from cluster.perf_model.prices.program.model import WorkPrice
 def column_price(device: Device, request: Request) -> WorkPrice:
     """Share a row's work evenly over the units of its rank.
 
-    A product with m, k and n is cut by columns; without, and attention, take the longer of flop at
-    peak rate and of bytes at the rate of the near memory; vector work takes one clock an element;
-    loads and stores move their bytes through the far memory.
+    A product with m, k and n is cut by columns; a product without them, and attention, take the
+    longer of flop at peak rate and of bytes at the rate of the near memory; vector work takes one
+    clock per element; loads and stores move their bytes through the far memory.
     """
-    moved = request.read_bytes + request.write_bytes
+    moved_bytes = request.read_bytes + request.write_bytes
     if request.kind in ("load", "store"):
-        ps, bound = device.load_ps(moved)
+        ps, bound = device.load_ps(moved_bytes)
         return WorkPrice(ps=ps, bound=bound, dispatches=0)
     if request.kind == "vector":
         ps, bound = device.elements_ps(request.flop)
@@ -29,5 +29,5 @@ def column_price(device: Device, request: Request) -> WorkPrice:
         )
         priced = device.matmul(request.name, product, stored)
         return WorkPrice(ps=int(priced.ps[0]), bound=int(priced.bound[0]))
-    ps, bound = device.roofline_ps(request.flop, moved, request.kind == "attention")
+    ps, bound = device.roofline_ps(request.flop, moved_bytes, request.kind == "attention")
     return WorkPrice(ps=ps, bound=bound)

@@ -1,4 +1,4 @@
-"""What operations move and compute, in whole numbers; joules are constants times these."""
+"""Integer counts of operations' bytes and computation; joules are constants times these."""
 
 from dataclasses import dataclass
 
@@ -15,7 +15,7 @@ from workloads.program.schema import KINDS
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class WorkCounts:
-    """Of n operations; what goes over links is ``ProgramPrice.tier_bytes``."""
+    """Of n operations; bytes on links are in ``ProgramPrice.tier_bytes``."""
 
     macs: Integers
     """Multiply-adds of the matrix engine."""
@@ -28,8 +28,8 @@ class WorkCounts:
 def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -> WorkCounts:
     """Count the template's rows or any ``program.block``.
 
-    Weights that do not stay in SRAM come from LPDDR: with the load that runs beside a stage, with
-    the head, or, where there is no prefetch, with every product.
+    Weights outside SRAM are loaded from LPDDR: with the load in parallel to a stage, with the head,
+    or, without prefetch, with every product.
     """
     memory = device_for(inputs).memory
     in_lpddr = _in_lpddr(program, operations, inputs)
@@ -43,20 +43,20 @@ def work_counts(program: Program, operations: Operations, inputs: PriceInputs) -
         streamed = loads | (product & in_lpddr & np.isin(stationary, _codes(classes, "head")))
     elif memory == "on_demand":
         streamed = loads | (product & in_lpddr)
-    moved = operations.read_bytes + operations.write_bytes
+    moved_bytes = operations.read_bytes + operations.write_bytes
     multiplies = product | cached
     return WorkCounts(
         macs=np.where(multiplies, operations.flop // 2, 0),
         simd_ops=np.where(multiplies, 0, operations.flop),
-        near_bytes=np.where(loads, 0, moved),
-        far_bytes=np.where(streamed, moved, 0),
+        near_bytes=np.where(loads, 0, moved_bytes),
+        far_bytes=np.where(streamed, moved_bytes, 0),
     )
 
 
 def _in_lpddr(
     program: Program, operations: Operations, inputs: PriceInputs
 ) -> npt.NDArray[np.bool_]:
-    """[n] whether the weights of a row lie in LPDDR; experts of which some do, count so."""
+    """[n] whether the weights of a row, or some of its experts, are in LPDDR."""
     layers = layer_places(inputs)
     classes = program.words["weight_class"]
     outside = {"embedding": inputs.places(0).embedding, "head": inputs.placed.stages[-1].head}

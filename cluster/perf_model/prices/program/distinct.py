@@ -1,4 +1,4 @@
-"""Rows that cost alike are priced once: which rows differ, and which of them each row is."""
+"""Distinct rows, which are priced once, and the kind of every row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _MIX = np.random.default_rng(0).integers(1, 2**63, 64, np.uint64) | np.uint64(1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One kind of row to be priced: its columns, words written out."""
+    """One kind of row to price: its columns, with words decoded."""
 
     row: int
     """The first such row of the template."""
@@ -28,7 +28,7 @@ class Request:
     layer: int
     """Kind of layer (the first layer of that kind), -1 outside."""
     rank: int
-    """Of the first such row: all others have equal ones in every way that matters."""
+    """Of the first such row; others are equivalent."""
     peer: int
     group: int
     tokens: int
@@ -48,7 +48,7 @@ def distinct(
 ) -> tuple[list[Request], Integers]:
     """Return one request for each kind of row, and the kind of every row of the template.
 
-    ``layer_kind[layer]`` is the first layer like it; rows of unequal ``where`` differ as well.
+    ``layer_kind[layer]`` is the first layer of its kind; rows of unequal ``where`` are distinct.
     """
     own = program.operations
     layers = np.where((own.layer >= 0) & (own.layer < len(layer_kind)), own.layer, -1)
@@ -78,8 +78,8 @@ def _request(program: Program, columns: Mapping[str, Integers], row: int) -> Req
 def _classes(columns: list[Integers]) -> tuple[Integers, Integers]:
     """First row of each class of equal rows, and the class of each row.
 
-    Rows are told apart by a 64-bit mix of their columns: one sort instead of one per column. Should
-    two unequal rows ever mix alike, the columns are compared outright.
+    Rows are compared by a 64-bit hash of their columns: one sort instead of one per column. If two
+    unequal rows have equal hashes, the columns are compared.
     """
     mixed = np.zeros(len(columns[0]), np.uint64)
     for column, factor in zip(columns, _MIX, strict=False):

@@ -1,4 +1,4 @@
-"""Rows of the model at hand: what the price tables count for them."""
+"""Rows of the current model, priced as in the price tables."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ FUSED = ("residual", "V tail")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkPrice:
-    """What a card's own work costs."""
+    """Price of a card's own work."""
 
     ps: int
     """Without its dispatch."""
@@ -37,9 +37,9 @@ class WorkPrice:
 
 @dataclass(slots=True)
 class ModelRows:
-    """Looks rows up; whatever it does not find is no row of this model.
+    """Looks up rows of this model.
 
-    Answers are kept: rows of one layer and count of tokens are worked out together.
+    Results are cached: rows of one layer and token count are computed together.
     """
 
     inputs: PriceInputs
@@ -63,7 +63,7 @@ class ModelRows:
         return self._module.BOUNDS.index(name or "")
 
     def price(self, request: Request) -> WorkPrice | None:
-        """The work of a row, or None where the model has no such row."""
+        """The work of a row, or None if the model has no such row."""
         if request.name == "host" and request.kind == "vector":
             host_ps = int(self.device.host_ps(np.zeros(1, np.int64))[0])
             return WorkPrice(ps=host_ps, bound=self._bound(self._module.HOST_BOUND), dispatches=0)
@@ -101,7 +101,7 @@ class ModelRows:
         return self._rows[key]
 
     def _written(self, number: int, tokens: int) -> Iterable[Row]:
-        """What the generator writes for a layer, or outside of the layers."""
+        """Rows of the generator for a layer, or outside layers."""
         if number < 0:
             outside = outer_rows(self.program_inputs, 0, tokens)
             return [*outside, *head_rows(self.program_inputs, tokens)]
@@ -162,7 +162,7 @@ class ModelRows:
         return self._attention[number]
 
     def _floor_ps(self, request: Request) -> int:
-        """What the stage cannot outrun: its layers' weights coming in from LPDDR."""
+        """Lower bound of the stage's time: the stream of its layers' weights from LPDDR."""
         if self.device.memory != "prefetched" or not 0 < request.tokens <= self.inputs.max_tokens:
             return 0
         plan = self.inputs.plan

@@ -24,15 +24,15 @@ from cluster.perf_model.prices.stage_collectives import context_group
 from cluster.perf_model.tables import Integers
 
 FUSED = ("query gather", "partial reduce")
-"""Exchanges that belong to the dispatches beside them."""
+"""Exchanges that are part of adjacent dispatches."""
 
 PASSED = ("send activations", "receive activations", "send token", "receive token")
-"""All cards of a stage pass their parts on at once; each row names the time of the slowest."""
+"""All cards of a stage send their parts at once; each row has the time of the slowest."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommunicationPrice:
-    """What goes over the wire, nobody else on it."""
+    """Network time without contention."""
 
     ps: int
     tier_bytes: Integers
@@ -41,7 +41,7 @@ class CommunicationPrice:
 
 @dataclass(slots=True)
 class NetworkRows:
-    """Prices rows together, a call for each kind of collective on each kind of group."""
+    """Prices rows together, with one call per kind of collective and kind of group."""
 
     inputs: PriceInputs
     device: Device
@@ -134,8 +134,8 @@ class NetworkRows:
             return CommunicationPrice(ps=int(np.max(latency)), tier_bytes=nothing, dispatches=0)
         hardware, routes = self.inputs.hardware, self.inputs.routes
         cost = send(hardware, routes, leave, reach, np.array([whole], np.int64))
-        moved = cost.tier_bytes[0] if request.kind == "send" else nothing
-        return CommunicationPrice(ps=int(cost.ps[0]), tier_bytes=moved, dispatches=0)
+        tier_bytes = cost.tier_bytes[0] if request.kind == "send" else nothing
+        return CommunicationPrice(ps=int(cost.ps[0]), tier_bytes=tier_bytes, dispatches=0)
 
     def _card(self, rank: int) -> int:
         return int(self.inputs.cards.ravel()[rank])

@@ -1,9 +1,9 @@
-"""What every operation of a program costs by itself.
+"""Price of every operation of a program.
 
-A row of the model at hand (its name, layer, tokens and sizes as ``workloads.program`` writes them)
-costs what the price tables count for it; so the rows of a batch at a stage sum to the tables' entry
-to the picosecond. Any other work is priced by its own columns, and so is all that communicates. A
-recorded duration wins over any price.
+A row of the current model (its name, layer, tokens and sizes as in ``workloads.program``) has its
+price from the price tables, so the rows of a batch at a stage sum to the tables' entry to the
+picosecond. Other work, and all communication, is priced by its own columns. A recorded duration
+overrides any price.
 """
 
 from collections import defaultdict
@@ -32,22 +32,22 @@ RECORDED = -1
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ProgramPrice:
-    """Prices of the n rows of a program's template, and of what varies from repeat to repeat."""
+    """Prices of the n rows of a program's template, and of rows that vary between repeats."""
 
     duration_ps: Integers
-    """[n] of each alone, nobody in its way and nobody late."""
+    """[n] of each alone, without contention or waiting."""
     dispatch_ps: Integers
-    """[n] what of it is dispatch; of communication, what the rank does before it."""
+    """[n] dispatch time in it; for communication, the rank's time before it."""
     bound: npt.NDArray[np.int8]
-    """[n] position in ``bounds`` of what sets the rest; RECORDED where the duration was given."""
+    """[n] position in ``bounds`` of the rest's bound; RECORDED if the duration is recorded."""
     by_columns: npt.NDArray[np.bool_]
-    """[n] whether it is work of no row of the model, and priced by its columns."""
+    """[n] whether it is not a row of the model, and priced by its columns."""
     tier_bytes: Integers
-    """[n, tier] bytes that the card puts on each tier."""
+    """[n, tier] bytes of the card on each tier."""
     varying_ps: Integers
     """[repeats, varies] durations of the rows that vary."""
     bounds: tuple[str, ...]
-    """What can set the time of the device."""
+    """Bounds of the device's time."""
 
     def block(self, program: Program, first: int, last: int) -> Integers:
         """Durations of repeats ``first`` to ``last - 1``, in the order of ``program.block``."""
@@ -102,14 +102,14 @@ def price_program(
 
 
 def _layer_kinds(inputs: PriceInputs) -> Integers:
-    """[layer] the first layer like it, whose weights lie alike."""
+    """[layer] the first layer of its kind with equal placement of weights."""
     first: dict[tuple[Layer, LayerPlaces], int] = {}
     layers = zip(inputs.model.layers, layer_places(inputs), strict=True)
     return np.array([first.setdefault(layer, number) for number, layer in enumerate(layers)])
 
 
 def _where(program: Program, inputs: PriceInputs) -> Integers:
-    """What a row's price depends on beside its sizes: its group, its path, or its stage."""
+    """Inputs of a row's price in addition to its sizes: its group, its path, or its stage."""
     own, size = program.operations, inputs.plan.tensor_parallel_size
     rank, peer = own.rank.astype(np.int64), own.peer.astype(np.int64)
     stages = program.ranks // size + 1

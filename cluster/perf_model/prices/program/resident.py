@@ -1,4 +1,4 @@
-"""How much of what a program's products read comes from LPDDR."""
+"""LPDDR bytes of a program's products."""
 
 from collections.abc import Callable
 from functools import cache
@@ -12,7 +12,7 @@ from workloads.program.rows import Row
 
 
 def layer_places(inputs: PriceInputs) -> tuple[LayerPlaces, ...]:
-    """[layer] where its weights lie."""
+    """[layer] placement of its weights."""
     return tuple(
         inputs.places(stage).layers[index]
         for stage, layers in enumerate(stage_layers(inputs.plan, inputs.model))
@@ -21,7 +21,7 @@ def layer_places(inputs: PriceInputs) -> tuple[LayerPlaces, ...]:
 
 
 def loads_of(inputs: PriceInputs, device: Device) -> Callable[[Row, int], int]:
-    """Bytes that a product of a layer loads from LPDDR; of experts, what the cold ones need."""
+    """Bytes that a product of a layer loads from LPDDR; for experts, those of cold ones."""
     places = layer_places(inputs)
 
     @cache

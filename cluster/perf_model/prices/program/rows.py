@@ -1,4 +1,4 @@
-"""Distinct rows of a program, priced once each wherever a card of theirs is at hand."""
+"""Distinct rows of a program, each priced once, on any of its cards."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,14 +22,14 @@ from workloads.program.schema import COMMUNICATION, VARYING
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowJob:
-    """A distinct row to price, and the values that it takes where it varies."""
+    """A distinct row to price, and its varying values."""
 
     request: Request
     ranks: tuple[int, ...]
     """Of the group of a collective, in order of position."""
     varying: Integers
-    """[slots, repeats, VARYING] of each column of the program's varying values that is such a row's
-    and not recorded."""
+    """[slots, repeats, VARYING] of each column of the program's varying values of this row that is
+    not recorded."""
 
     def card(self, inputs: PriceInputs) -> int:
         """The first card that has such a row."""
@@ -38,14 +38,14 @@ class RowJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class RowPrice:
-    """What a distinct row costs."""
+    """Price of a distinct row."""
 
     ps: int
     """Without its dispatch."""
     bound: int
     dispatch_ps: int
     by_columns: bool
-    """Work of no row of the model, priced by its columns."""
+    """Whether it is not a row of the model, and priced by its columns."""
     tier_bytes: Integers
     """[tier]"""
     varying_ps: Integers
@@ -57,7 +57,7 @@ RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPr
 
 
 def program_inputs(inputs: PriceInputs) -> ProgramInputs:
-    """Return what the program of this model on these cards is to be generated with."""
+    """Return the generator's inputs for the program of this model on these cards."""
     device = device_for(inputs)
     return ProgramInputs(
         model=inputs.model,
@@ -74,7 +74,7 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
 
 
 def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
-    """Price distinct rows; none depends on which others it is priced with."""
+    """Price distinct rows independently of each other."""
     device, module = device_for(inputs), module_of(inputs.hardware)
     bounds = module.BOUNDS
     model = ModelRows(inputs, program_inputs(inputs), device)
@@ -101,7 +101,7 @@ def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
 
 
 def _work(model: ModelRows, device: Device, job: RowJob) -> RowPrice:
-    """A card's own work: what the model has for it, or what its columns say."""
+    """A card's own work, priced as a row of the model or by its columns."""
     module, found = module_of(model.inputs.hardware), model.price(job.request)
     work = found or column_price(device, job.request)
     return RowPrice(
