@@ -28,7 +28,7 @@ Call: TypeAlias = tuple[int, Ref]
 """An actor and the reference of its result."""
 
 SLOW_S = 1.5
-"""Seconds of waiting after which a notice gives the reason."""
+"""Seconds of waiting after which a notice reports the reason."""
 
 REBUILDS = 3
 """Restarts of an actor by Ray; the next loss ends the run."""

@@ -28,7 +28,7 @@ def check_limits(limits: Limits) -> None:
             f"got {limits.long_prefill_token_threshold!r}"
         )
     if limits.windowed is not None and limits.prefix_caching:
-        raise ValueError("windowed layers keep all their blocks with prefix_caching")
+        raise ValueError("windowed layers free no blocks with prefix_caching")
     if not limits.sram_blocks >= 0:
         raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:

@@ -45,7 +45,7 @@ def test_the_best_point_is_first_and_infeasible_points_are_listed(
     assert "2 infeasible: llama-3.1-70b" in text, "reasons that differ in numbers alone are one"
     assert "does not fit" in text
     assert text.index("Not run") < text.index("Figures") < text.index("Points")
-    assert text.count('<div class="figure"') == 2  # what can be had, and by seats
+    assert text.count('<div class="figure"') == 2  # the Pareto front, and by max_num_seqs
 
 
 def test_a_run_is_no_sweep(tmp_path: Path) -> None:

@@ -148,12 +148,12 @@ def _card_legs(
         (leg,) = flows(resources, network, *ends, moved_bytes, issue_s)
         yield source, target, leg
     latency_s, per_byte_s = _inside(group, cost)
-    moved_bytes = round_bytes(resources, group, cost) * unit_bytes
+    resource_bytes = round_bytes(resources, group, cost) * unit_bytes
     for card in np.flatnonzero(per_byte_s).tolist():
-        own = np.zeros(len(moved_bytes))
+        own = np.zeros(len(resource_bytes))
         for kind in INSIDE:
             places = resources.inside(group.cards[card : card + 1], kind)
-            own[places] = moved_bytes[places]
+            own[places] = resource_bytes[places]
         fixed_s = float(latency_s[card]) + issue_s
         seconds = np.array([fixed_s + float(per_byte_s[card]) * unit_bytes])
         alone_ps = int(picoseconds(seconds, np.array([unit_bytes]))[0])

@@ -82,14 +82,14 @@ def kv_block(
 ) -> KvBlock:
     """Bytes of 64 tokens of one layer on the first card of a tensor group.
 
-    Keys are cut into format blocks along the head, values along the tokens. MLA keeps one latent
-    (and an indexer its keys), which is contracted along both and stored once. V's last block keeps
-    ``tail_bits`` an element until its 64 tokens are full; 0 where it is stored as the others.
+    Keys are cut into format blocks along the head, values along the tokens. MLA has one latent
+    (and an indexer its keys), which is contracted along both and stored once. V's last block has
+    ``tail_bits`` an element until its 64 tokens are full; 0: the KV format.
 
     Raises
     ------
     MemoryInputError
-        Layers that keep no cache with an entry for each token.
+        Layers without a cache entry per token.
     """
     if attention.kind not in ("gqa", "mla"):
         raise MemoryInputError(f"the memory of {attention.irregular} is not modelled")

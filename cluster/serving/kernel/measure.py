@@ -107,11 +107,11 @@ def fetch(state: State, r: int, tokens: int, used: int) -> None:
     written = (tokens + BLOCK_TOKENS - 1) >> 6
     whole = sums[DECODE_BLOCKS] + sums[PREFILL_BLOCKS]
     if len(state.windows) == 1 and state.windows[0] == 0:  # no layer frees blocks
-        moved = ((whole + written) * over + used - 1) // used
+        blocks = ((whole + written) * over + used - 1) // used
         for k in range(len(state.kinds)):
             first = k * WIDTH
             outside = whole - sums[first + DECODE_BLOCKS] - sums[first + PREFILL_BLOCKS]
-            sums[first + FAR_BLOCKS] = max(0, moved - outside)
+            sums[first + FAR_BLOCKS] = max(0, blocks - outside)
         return
     full = 0
     for k in range(len(state.windows)):
@@ -122,9 +122,9 @@ def fetch(state: State, r: int, tokens: int, used: int) -> None:
     windowed = used - full
     for k in range(len(state.kinds)):
         first = k * WIDTH
-        moved = sums[first + DECODE_BLOCKS] + sums[first + PREFILL_BLOCKS] + written
+        blocks = sums[first + DECODE_BLOCKS] + sums[first + PREFILL_BLOCKS] + written
         if state.kinds[k]["window"] == 0:
             if full > 0:
-                sums[first + FAR_BLOCKS] = (moved * of_full + full - 1) // full
+                sums[first + FAR_BLOCKS] = (blocks * of_full + full - 1) // full
         elif of_windowed > 0:
-            sums[first + FAR_BLOCKS] = (moved * of_windowed + windowed - 1) // windowed
+            sums[first + FAR_BLOCKS] = (blocks * of_windowed + windowed - 1) // windowed

@@ -54,7 +54,7 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     """
     slot, rows = state.slots[r, s], state.members[r, s]
     asynchronous, caching = state.control[0]["asynchronous"], state.control[0]["prefix_caching"]
-    kept = 0
+    remaining = 0
     same = 0  # rows that emitted in the previous step as well: they share one interval
     tokens = 0
     for place in range(slot["members"]):
@@ -73,12 +73,12 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
         if leaves:
             leave(state, r, s, member, end_ps, step)
         else:
-            if kept < place:
-                rows[kept] = member
-            kept += 1
+            if remaining < place:
+                rows[remaining] = member
+            remaining += 1
     if same > 0:
         state.itl_count[bin_of(end_ps - slot["finished_ps"])] += same
-    slot["members"] = kept
+    slot["members"] = remaining
     slot["finished_ps"] = end_ps
     state.control[0]["tokens"] += tokens
     if asynchronous:
@@ -140,7 +140,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
     replica = state.replicas[r]
     for h in range(replica["partial"]):
         state.partial_prefills[r, h]["flights"] &= ~bit
-    kept = 0
+    remaining = 0
     for i in range(replica["stale"]):
         number = state.stale[r, i]
         request = state.requests[number]
@@ -149,9 +149,9 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
         request["emits"] &= ~bit
         request["flights"] &= ~bit
         if request["flights"] != 0:
-            state.stale[r, kept] = number
-            kept += 1
-    replica["stale"] = kept
+            state.stale[r, remaining] = number
+            remaining += 1
+    replica["stale"] = remaining
 
 
 @inlined

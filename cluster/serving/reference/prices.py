@@ -89,9 +89,9 @@ class Prices:
             return
         seen = [sums["decode_blocks"] + sums["prefill_blocks"] for sums in by_kind]
         if len(pool.windows) == 1 and not pool.windows[0]:  # no layer frees blocks
-            moved = ceil_div((seen[0] + written) * over, used)
+            far = ceil_div((seen[0] + written) * over, used)
             for sums, own in zip(by_kind, seen, strict=True):
-                sums["far_blocks"] = max(0, moved - (seen[0] - own))
+                sums["far_blocks"] = max(0, far - (seen[0] - own))
             return
         of_full = min(over, full)  # blocks inside a window are the last in the far memory
         for sums, own, (window, _) in zip(by_kind, seen, self._kinds, strict=True):

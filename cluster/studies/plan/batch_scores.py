@@ -64,10 +64,10 @@ def pool(memory: Any, max_num_seqs: int, row: Any) -> int:
         fewest = blocks if fewest < 0 else min(fewest, blocks)
     left = -1
     for stage in range(memory.shape[0]):
-        kept = (fewest * memory[stage, BLOCK] + memory[stage, BLOCK_PARTS] - 1) // memory[
+        used = (fewest * memory[stage, BLOCK] + memory[stage, BLOCK_PARTS] - 1) // memory[
             stage, BLOCK_PARTS
         ]
-        over = _free(memory[stage], max_num_seqs) - kept
+        over = _free(memory[stage], max_num_seqs) - used
         left = over if left < 0 else min(left, over)
     row[BLOCKS], row[HEADROOM] = fewest, left
     return FITS

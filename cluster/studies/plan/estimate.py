@@ -126,7 +126,7 @@ def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
     own = resolved.requests
     if rows.all():
         return resolved
-    kept = replace(
+    requests = replace(
         own,
         arrival_ps=own.arrival_ps[rows],
         prompt_tokens=own.prompt_tokens[rows],
@@ -135,7 +135,7 @@ def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
         hash_ids=None,
         hash_block_tokens=0,
     )
-    return resolved.carrying(kept)
+    return resolved.carrying(requests)
 
 
 def _notes(served: Resolved) -> Iterator[str]:

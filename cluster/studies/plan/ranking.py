@@ -103,12 +103,12 @@ def _judged(
     ttft_s = scored.columns[:, batch_scores.TTFT_PS] / PS_PER_S
     decode_s = np.nan_to_num(tpot_s) * scored.decodes
     means = {"ttft_s": ttft_s, "tpot_s": np.nan_to_num(tpot_s), "e2e_s": ttft_s + decode_s}
-    meets = np.ones(len(ttft_s), np.bool_)
+    within = np.ones(len(ttft_s), np.bool_)
     for name, limit in slo.items():
         if limit is not None:
-            meets &= means[name] <= limit
+            within &= means[name] <= limit
     user = np.nan_to_num(1.0 / tpot_s, nan=0.0)
-    return {"meets_slo": meets, "pareto": front(user, per_card, meets)}
+    return {"meets_slo": within, "pareto": front(user, per_card, within)}
 
 
 def front(first: Floats, second: Floats, among: Truths) -> Truths:

@@ -190,15 +190,15 @@ def joined(
 ) -> Scored:
     """Merge the parts; count infeasible candidates by reason."""
     counts: Counter[str] = Counter(space.illegal)
-    kept: list[Part] = []
+    scored_parts: list[Part] = []
     for part in parts:
         for status, times in zip(*np.unique(part.status, return_counts=True), strict=True):
             if status != batch_scores.FITS:
                 counts[REASONS[int(status)]] += int(times)
         tried = part.status[np.isin(part.status, (batch_scores.FITS, batch_scores.RATE))]
         if len(tried) == len(part.max_num_seqs):
-            kept.append(replace_rows(part, tried == batch_scores.FITS))
-    sizes = [len(part.max_num_seqs) for part in kept]
+            scored_parts.append(replace_rows(part, tried == batch_scores.FITS))
+    sizes = [len(part.max_num_seqs) for part in scored_parts]
 
     def stacked(columns: list[Integers]) -> Integers:
         return np.concatenate([np.zeros(0, np.int64), *columns])
@@ -206,13 +206,15 @@ def joined(
     cards, pricing_s, scoring_s, cpu_s = sums
     return Scored(
         shapes=tuple(space.shapes),
-        shape=np.repeat(np.array([part.shape for part in kept], np.int64), sizes),
-        replicas=np.repeat(np.array([part.replicas for part in kept], np.int64), sizes),
-        site=np.repeat(np.array([part.site for part in kept], np.int64).reshape(-1, 2), sizes, 0),
-        max_num_seqs=stacked([part.max_num_seqs for part in kept]),
-        max_num_batched_tokens=stacked([part.budgets for part in kept]),
+        shape=np.repeat(np.array([part.shape for part in scored_parts], np.int64), sizes),
+        replicas=np.repeat(np.array([part.replicas for part in scored_parts], np.int64), sizes),
+        site=np.repeat(
+            np.array([part.site for part in scored_parts], np.int64).reshape(-1, 2), sizes, 0
+        ),
+        max_num_seqs=stacked([part.max_num_seqs for part in scored_parts]),
+        max_num_batched_tokens=stacked([part.budgets for part in scored_parts]),
         columns=np.concatenate(
-            [np.zeros((0, batch_scores.COLUMNS)), *(part.columns for part in kept)]
+            [np.zeros((0, batch_scores.COLUMNS)), *(part.columns for part in scored_parts)]
         ),
         infeasible=dict(counts),
         cards=cards,

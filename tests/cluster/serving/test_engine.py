@@ -198,7 +198,7 @@ def test_nothing_to_do_is_done_at_once(tables: PriceTables) -> None:
         (
             {"prefix_caching": True, "windowed": KvCapacity.of_blocks(100, 100)},
             {},
-            "windowed layers keep all their blocks with prefix_caching",
+            "windowed layers free no blocks with prefix_caching",
         ),
         ({}, {"carried_tokens": np.array([2, 1])}, r"carried_tokens\[1\] is 1, allowed is 0 to 0"),
     ],

@@ -3,7 +3,7 @@
 A DIMC core holds one tile of 64 rows x C columns, 4,096 bytes whatever the width: 64 clocks to
 stream in at 64 B/clk, then ``clocks_per_vector`` clocks for each input vector (activations are
 bit-serial). Columns follow the weights' width and clocks per vector the activations' width, so
-equal widths give the published modes.
+equal widths are the published modes.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
 STREAM, MAC, SIMD, LPDDR, NETWORK, DISPATCH = range(len(BOUNDS))
 
 PARTIAL_SUM_BYTES = 4
-"""The adders behind the DIMC columns give 32-bit sums."""
+"""The adders behind the DIMC columns have 32-bit sums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -128,7 +128,7 @@ def _where(program: Program, inputs: PriceInputs) -> Integers:
 
 
 def _slots(program: Program, which: Integers) -> dict[int, list[int]]:
-    """By kind of row: the columns of the varying values that are such a row's, as it is asked."""
+    """By kind of row: the columns of its varying values."""
     slots: dict[int, list[int]] = defaultdict(list)
     for slot, row in _varying_rows(program):
         if program.operations.duration_ps[row] < 0:
