@@ -47,7 +47,7 @@ def formats(every: str = "bf16", **more: str) -> Formats:
     return Formats(**{use: get_format(name) for use, name in names.items()})
 
 
-def gpu(used: Formats | None = None, figures: Figures | None = None, **more: float) -> Gpu:
+def gpu(used: Formats | None = None, figures: Figures | None = None, **more: Any) -> Gpu:
     found = device_of(
         figures or hardware(**more), used or formats(), cards=1, expert_ranks=1, streams=False
     )
