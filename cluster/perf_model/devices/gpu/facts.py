@@ -16,8 +16,8 @@ BOUNDS = ("memory", "tensor", "vector", "network", "launch", "host")
 MEMORY, TENSOR, VECTOR, NETWORK, LAUNCH, HOST = range(len(BOUNDS))
 FAR_BOUND = None
 HOST_BOUND = "host"
-MEMORIES = ("hbm", "host")
-"""KV is never kept in the second."""
+MEMORIES = ("hbm",)
+"""The near memory; there is no far one."""
 
 TAIL_BITS = 0
 """All blocks of a cache are stored alike."""
@@ -58,8 +58,14 @@ _ADDED_BYTES = 6
 
 
 def interior(figures: Figures) -> Interior:
-    """One unit; a reduction's additions run at the bandwidth of vector work."""
-    return Interior(add_element_s=_ADDED_BYTES / vector_bytes_per_s(figures))
+    """One unit, so nothing crosses its links; additions run at the bandwidth of vector work."""
+    memory = figures["gpu.memory_bandwidth_bytes_per_s"]
+    return Interior(
+        d2d_bytes_per_s=memory,
+        package_bytes_per_s=memory,
+        package_link_bytes_per_s=memory,
+        add_element_s=_ADDED_BYTES / vector_bytes_per_s(figures),
+    )
 
 
 def room(figures: Figures) -> Room:
