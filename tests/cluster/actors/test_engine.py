@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 Digests: TypeAlias = Callable[[Run], dict[str, str]]
-Blow: TypeAlias = Callable[[Any], None]
+Fault: TypeAlias = Callable[[Any], None]
 LEAST = {"router": "least_outstanding"}
 STEPS = {"router": "random", "store": {"steps": True, "bins": 16}}
 
@@ -41,11 +41,11 @@ def on_ray(tmp_path: Path, four_replicas: Mapping[str, Any]) -> Callable[..., Ru
 
 
 @pytest.fixture
-def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
-    """Have a blow fall on the actor group at each of the first so many windows; tells how many
-    fell."""
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault, int], list[int]]:
+    """Inject a fault into the actor group at each of the first ``times`` windows; counts
+    them."""
 
-    def prepare(blow: Blow, times: int) -> list[int]:
+    def prepare(fault: Fault, times: int) -> list[int]:
         from cluster.actors import executor
         from cluster.actors.executor import PartLog
 
@@ -55,7 +55,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, int], list[int]]:
             taken = take(log)
             if fallen[0] < times:
                 fallen[0] += 1
-                blow(log._actor_group)
+                fault(log._actor_group)
             return taken
 
         monkeypatch.setattr(executor, "BATCH_ROWS", 200)
@@ -93,12 +93,12 @@ def test_an_actor_killed_mid_run_changes_nothing(
     overrides: dict[str, Any],
     on_ray: Callable[..., Run],
     local_run: Callable[..., Run],
-    strike: Callable[[Blow, int], list[int]],
+    inject: Callable[[Fault, int], list[int]],
     kill_an_actor: Callable[[], None],
     digests: Digests,
 ) -> None:
     notices: list[str] = []
-    fallen = strike(lambda _: kill_an_actor(), 1)
+    fallen = inject(lambda _: kill_an_actor(), 1)
     run = on_ray(8, notices, **overrides)
 
     assert fallen == [1]
@@ -112,7 +112,7 @@ def test_actors_killed_at_random_change_nothing(
     overrides: dict[str, Any],
     on_ray: Callable[..., Run],
     local_run: Callable[..., Run],
-    strike: Callable[[Blow, int], list[int]],
+    inject: Callable[[Fault, int], list[int]],
     digests: Digests,
 ) -> None:
     rng, notices = np.random.default_rng(0), list[str]()
@@ -125,7 +125,7 @@ def test_actors_killed_at_random_change_nothing(
             with suppress(psutil.NoSuchProcess):
                 psutil.Process(group.fetch(*group.call(actor, os.getpid))).kill()
 
-    strike(kill_one, 1000)
+    inject(kill_one, 1000)
     run = on_ray(4, notices, **overrides)
 
     assert sum(left.values()) < 8
@@ -136,13 +136,13 @@ def test_actors_killed_at_random_change_nothing(
 @pytest.mark.soak
 def test_a_card_that_is_lost_again_and_again_is_named(
     on_ray: Callable[..., Run],
-    strike: Callable[[Blow, int], list[int]],
+    inject: Callable[[Fault, int], list[int]],
     kill_an_actor: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("cluster.actors.actor_group.REBUILDS", 1)
-    strike(lambda _: kill_an_actor(), 1000)
+    inject(lambda _: kill_an_actor(), 1000)
 
     with pytest.raises(RuntimeError, match=r"card \S* \(and 15 more\) was lost 2") as caught:
         on_ray(16, **LEAST)
@@ -166,7 +166,7 @@ def test_an_actor_that_cannot_be_made_is_no_loss_but_an_error() -> None:
     assert caught.value.exit_code == 3
 
 
-def test_a_ray_that_loses_answers_though_no_actor_is_lost_is_given_up(
+def test_lost_results_without_a_lost_actor_end_the_run(
     on_ray: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from cluster.actors import executor
@@ -190,11 +190,11 @@ def test_a_node_removed_mid_run_changes_nothing(
     two_more_nodes: Any,
     on_ray: Callable[..., Run],
     local_run: Callable[..., Run],
-    strike: Callable[[Blow, int], list[int]],
+    inject: Callable[[Fault, int], list[int]],
     digests: Digests,
 ) -> None:
     notices: list[str] = []
-    strike(two_more_nodes.lose, 1)
+    inject(two_more_nodes.lose, 1)
     run = on_ray(8, notices, **LEAST)
 
     assert "on 2 nodes" in notices[0]

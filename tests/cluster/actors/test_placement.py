@@ -9,7 +9,7 @@ from cluster.actors.placement import PackingError, auto_cards_per_actor, pack
     ("cards", "cpus", "each"),
     [(1, 1, 1), (8, 2, 1), (9, 2, 2), (64, 2, 8), (64, 16, 1), (65, 16, 2), (2048, 2, 256)],
 )
-def test_auto_takes_the_smallest_power_of_two_that_keeps_the_actors_few(
+def test_auto_is_the_smallest_power_of_two_with_few_actors(
     cards: int, cpus: int, each: int
 ) -> None:
     assert auto_cards_per_actor(cards, cpus) == each

@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 Digests: TypeAlias = Callable[[ReplayRun], dict[str, str]]
-Blow: TypeAlias = Callable[[Any], None]
+Fault: TypeAlias = Callable[[Any], None]
 CARDS = 64
 
 
@@ -55,8 +55,8 @@ def local(decode: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> R
 class Blows:
     """Watches a run and strikes when its engine starts."""
 
-    def __init__(self, blow: Callable[[], None]) -> None:
-        self._blow = blow
+    def __init__(self, fault: Callable[[], None]) -> None:
+        self._blow = fault
 
     def started(self, _total: int, /) -> None:
         self._blow()
@@ -69,23 +69,22 @@ class Blows:
 
 
 @pytest.fixture
-def strike(monkeypatch: pytest.MonkeyPatch) -> Callable[[Blow, set[int]], None]:
-    """Have a blow fall on the actor group whenever a card among those of these numbers is asked
-    for."""
+def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault, set[int]], None]:
+    """Inject a fault into the actor group when a card of these numbers is requested."""
 
-    def prepare(blow: Blow, asked_for: set[int]) -> None:
+    def prepare(fault: Fault, requested: set[int]) -> None:
         from cluster.actors.actor_group import ActorGroup
         from cluster.replay.op_tables import encoded_ops
 
         call, number = ActorGroup.call, count()
 
-        def call_and_strike(group: ActorGroup, actor: int, function: Any, *args: Any) -> Any:
+        def call_with_fault(group: ActorGroup, actor: int, function: Any, *args: Any) -> Any:
             answer = call(group, actor, function, *args)
-            if function is encoded_ops and next(number) in asked_for:
-                blow(group)
+            if function is encoded_ops and next(number) in requested:
+                fault(group)
             return answer
 
-        monkeypatch.setattr(ActorGroup, "call", call_and_strike)
+        monkeypatch.setattr(ActorGroup, "call", call_with_fault)
 
     return prepare
 
@@ -111,13 +110,13 @@ def test_actors_replay_with_the_bits_of_one_process(
 def test_an_actor_killed_while_the_engine_runs_and_while_columns_are_made_changes_nothing(
     decode: dict[str, Any],
     local: ReplayRun,
-    strike: Callable[[Blow, set[int]], None],
+    inject: Callable[[Fault, set[int]], None],
     kill_an_actor: Callable[[], None],
     digests: Digests,
     tmp_path: Path,
 ) -> None:
     notices: list[str] = []
-    strike(lambda _: kill_an_actor(), {5})
+    inject(lambda _: kill_an_actor(), {5})
     run = replay_trace(
         decode,
         observer=Blows(kill_an_actor),
@@ -162,13 +161,13 @@ def test_ranks_of_a_chakra_trace_on_a_plain_network_represent_cards(
 @pytest.mark.soak
 def test_a_card_of_a_replay_that_is_lost_again_and_again_is_named(
     decode: dict[str, Any],
-    strike: Callable[[Blow, set[int]], None],
+    inject: Callable[[Fault, set[int]], None],
     kill_an_actor: Callable[[], None],
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> None:
     monkeypatch.setattr("cluster.actors.actor_group.REBUILDS", 1)
-    strike(lambda _: kill_an_actor(), {5, 20})
+    inject(lambda _: kill_an_actor(), {5, 20})
 
     with pytest.raises(RuntimeError, match=r"card \S* \(and 63 more\) was lost 2") as caught:
         replay_trace(decode, out=tmp_path, engine="ray", cards_per_actor=CARDS)
@@ -181,12 +180,12 @@ def test_a_node_removed_while_columns_are_made_changes_nothing(
     two_more_nodes: Any,
     decode: dict[str, Any],
     local: ReplayRun,
-    strike: Callable[[Blow, set[int]], None],
+    inject: Callable[[Fault, set[int]], None],
     digests: Digests,
     tmp_path: Path,
 ) -> None:
     notices: list[str] = []
-    strike(two_more_nodes.lose, {9})
+    inject(two_more_nodes.lose, {9})
     run = replay_trace(
         decode, out=tmp_path, engine="ray", cards_per_actor=16, notice=notices.append
     )

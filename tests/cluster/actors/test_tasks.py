@@ -35,12 +35,12 @@ DEFINITION: dict[str, Any] = {
 }
 
 
-class Blow:
+class Fault:
     """Strikes once, when so many points are there."""
 
-    def __init__(self, after: int, blow: Callable[[], None]) -> None:
+    def __init__(self, after: int, fault: Callable[[], None]) -> None:
         self.left = after
-        self.blow = blow
+        self.fault = fault
         self.notes: list[str] = []
 
     def planned(self, looked_at: int, total: int) -> None: ...
@@ -50,7 +50,7 @@ class Blow:
         assert row["status"]
         self.left -= 1
         if not self.left:
-            self.blow()
+            self.fault()
 
     def noted(self, text: str) -> None:
         self.notes.append(text)
@@ -80,12 +80,12 @@ def kill_a_worker() -> None:
 def test_the_rows_are_those_of_one_process_also_when_a_worker_is_killed(
     tmp_path: Path, undisturbed: list[dict[str, Any]]
 ) -> None:
-    blow = Blow(20, kill_a_worker)
-    sweep(DEFINITION, out=tmp_path, engine="ray", observer=blow)
+    fault = Fault(20, kill_a_worker)
+    sweep(DEFINITION, out=tmp_path, engine="ray", observer=fault)
 
     # Whether a chunk died with it or had just been answered is chance: the rows must not tell.
     assert rows(tmp_path) == undisturbed
-    assert blow.left <= 0
+    assert fault.left <= 0
     assert {row["status"] for row in undisturbed} == {"completed", "infeasible"}
 
 
@@ -93,8 +93,8 @@ def test_the_rows_are_the_same_when_a_node_goes(
     tmp_path: Path, undisturbed: list[dict[str, Any]], ray_cluster: Any
 ) -> None:
     node = ray_cluster.add_node(num_cpus=2)
-    blow = Blow(6, lambda: ray_cluster.remove_node(node, allow_graceful=False))
-    sweep(DEFINITION, out=tmp_path, engine="ray", observer=blow)
+    fault = Fault(6, lambda: ray_cluster.remove_node(node, allow_graceful=False))
+    sweep(DEFINITION, out=tmp_path, engine="ray", observer=fault)
 
     assert rows(tmp_path) == undisturbed
 

@@ -131,7 +131,9 @@ def test_layerwise_starts_when_the_first_layer_of_a_pair_is_computed(
 
 
 @pytest.mark.parametrize("mode", ["whole", "layerwise"])
-def test_times_are_in_order_and_tokens_and_bytes_are_kept(run_pooled: RunPooled, mode: str) -> None:
+def test_times_are_in_order_and_tokens_and_bytes_are_conserved(
+    run_pooled: RunPooled, mode: str
+) -> None:
     run = run_pooled(transfer={"mode": mode})
     outcome, requested = outcome_of(run), run.resolved.requests
     prefill, decode = outcome.pools

@@ -69,7 +69,7 @@ def test_a_chunk_of_prefill_fills_its_passes() -> None:
     assert seen_ps(records_of(GROUPED), 0, 8 * 256) == (2 * (96 + 256) + 256 * 8) * 1000
 
 
-def test_a_four_bit_cache_keeps_halves_of_tiles() -> None:
+def test_a_four_bit_cache_has_half_tiles() -> None:
     # One head a chiplet, 64-wide keys: a block is half a tile, so 511 blocks are 256 passes.
     heads = Heads(kv_heads=8, queries_per_kv_head=1, key_dim=64, value_dim=64)
     qk, _, pv = records_of(heads, INT4)[:3]
@@ -195,7 +195,7 @@ def test_with_rotating_first_chiplets_the_batch_total_errs_by_a_few_percent(head
     assert np.mean(errors) > -0.04
 
 
-def test_prefill_kept_apart_agrees_where_blocks_deal_evenly() -> None:
+def test_separate_prefill_agrees_for_evenly_distributed_blocks() -> None:
     products = records_of(GROUPED)
     blocks, passes = np.array([8, 4]), np.array([256, 0])
 

@@ -65,7 +65,7 @@ def test_weights_take_their_bits_in_memory(weights: str, bits: float) -> None:
     assert weight_bytes(laid_out(weights=weights)) == MATRICES * bits / 8
 
 
-def test_a_block_of_kept_ones_begun_on_a_chiplet_is_paid_whole() -> None:
+def test_a_partial_sparse_block_on_a_chiplet_counts_whole() -> None:
     # down is cut along k into 14,336 / 32 = 448 rows, 224 kept: three and a half blocks of 64
     half_blocks = 32 * 4096 * 32
     """Layers, columns, chiplets: so many begun exponents, half of each too much."""

@@ -148,8 +148,8 @@ def test_kv_in_one_place_is_there_whole(kv: str) -> None:
 
 def test_with_prefix_caching_all_layers_are_one_kind(hardware: dict[str, float]) -> None:
     model, plan = load_model("gpt-oss-20b"), Plan(tensor_parallel_size=8, pipeline_parallel_size=4)
-    kept = replace(SETTINGS, prefix_caching=True)
-    whole, freed = fitted(model, plan, hardware, kept), fitted(model, plan, hardware, SETTINGS)
+    unfreed = replace(SETTINGS, prefix_caching=True)
+    whole, freed = fitted(model, plan, hardware, unfreed), fitted(model, plan, hardware, SETTINGS)
 
     assert whole.capacity.windows.tolist() == [0]
     assert whole.capacity.block_units.tolist() == [[1]]

@@ -180,7 +180,7 @@ def test_embeddings_are_on_the_first_stage_and_the_head_on_the_last(
     assert ["head" in found for found in classes] == [False, False, True]
 
 
-def test_capacity_mode_keeps_weights_in_lpddr_and_kv_in_sram(hardware: dict[str, float]) -> None:
+def test_capacity_mode_has_weights_in_lpddr_and_kv_in_sram(hardware: dict[str, float]) -> None:
     settings = replace(SETTINGS, mode="capacity")
     result = fitted(load_model("llama-3.1-70b"), plan_of(4, 2), hardware, settings)
 
@@ -224,7 +224,7 @@ def test_the_smallest_cluster_that_is_named_does(hardware: dict[str, float], nam
     assert fitted(model, plan_of(group, stages, experts), hardware, SETTINGS).blocks >= 1
 
 
-def test_a_model_beyond_every_cluster_says_so(hardware: dict[str, float]) -> None:
+def test_a_model_beyond_every_cluster_is_reported(hardware: dict[str, float]) -> None:
     small = hardware | {"chiplet.sram_bytes": 1e6}
 
     with pytest.raises(DoesNotFit, match="no cluster of up to 4096 cards"):

@@ -216,7 +216,7 @@ def test_more_room_for_sequences_is_worth_streaming_some_weights() -> None:
     assert rate(layout) > rate(fast)
 
 
-def test_a_choice_for_one_user_keeps_less_room_for_kv() -> None:
+def test_a_placement_for_one_user_has_less_room_for_kv() -> None:
     base = laid_out(memory={"mode": "auto"}, hardware_set={"chiplet.usable_sram_fraction": 0.5})
     resolved = resolve(load(mapping_with(memory={"mode": "auto"})))
     inputs: PriceInputs = base.inputs

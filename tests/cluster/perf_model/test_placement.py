@@ -23,7 +23,7 @@ def test_replicas_fill_servers_in_order(hand_map: Maps) -> None:
 
 
 def test_groups_of_three_stay_under_one_switch_each_before_they_cross(hand_map: Maps) -> None:
-    # Two switches of four: each gives three cards, and no switch is left with three.
+    # Two switches of four: each has three free cards, and no switch is left with three.
     cards = place(hand_map(16), tensor_parallel_size=3, pipeline_parallel_size=5)
 
     assert cards[0, :4].tolist() == [[0, 1, 2], [4, 5, 6], [8, 9, 10], [12, 13, 14]]

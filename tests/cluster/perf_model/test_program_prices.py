@@ -141,7 +141,7 @@ def test_the_sum_holds_in_other_formats_and_for_skewed_experts(
 
 
 def ends_ps(program: Program, price: ProgramPrice) -> Integers:
-    """[op] when each operation ends, nobody in anybody's way: read off with a ruler.
+    """[op] end of each operation without contention, computed without the engine.
 
     Rows of one rank and stream follow each other; a collective begins when all of its ranks are
     there, a transfer when both of its ends are.

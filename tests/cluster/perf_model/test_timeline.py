@@ -171,8 +171,8 @@ def test_the_totals_are_the_sums_of_the_steps(
         assert bins.steps[replica, stage].sum() == len(mine)
         sent = prices.send_bytes[kind, mine["tokens"]].sum()
         assert bins.send_bytes[replica, stage].sum() == sent
-        moved = prices.collective_bytes[kind, mine["tokens"]].sum(axis=0)
-        assert bins.tier_bytes[replica, stage].sum(axis=0).tolist() == moved.tolist()
+        tier_bytes = prices.collective_bytes[kind, mine["tokens"]].sum(axis=0)
+        assert bins.tier_bytes[replica, stage].sum(axis=0).tolist() == tier_bytes.tolist()
         counted = prices.token_counts[kind, mine["tokens"]].sum(axis=0)
         counted += prices.head_counts[kind, mine["emitted"]].sum(axis=0)
         for measure, each in zip(MEASURES, prices.attention_counts[kind], strict=True):
@@ -383,8 +383,8 @@ def test_a_window_that_begins_at_an_edge_leaves_out_the_bins_before(
     bins = part.bins()
     assert bins.bin_ps <= whole.bin_ps
 
-    kept = whole.busy_ps[:, :, left_out:].sum(axis=2)
-    assert np.array_equal(bins.busy_ps.sum(axis=2), kept)
+    inside = whole.busy_ps[:, :, left_out:].sum(axis=2)
+    assert np.array_equal(bins.busy_ps.sum(axis=2), inside)
     assert np.array_equal(bins.counts.sum(axis=2), whole.counts[:, :, left_out:].sum(axis=2))
     assert np.array_equal(bins.steps.sum(axis=2), whole.steps[:, :, left_out:].sum(axis=2))
     held = whole.kv_block_ns[:, left_out:].sum(axis=1)

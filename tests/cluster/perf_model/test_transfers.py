@@ -63,7 +63,7 @@ def moved_over(leg: Leg, resources: Resources, name: str) -> int:
     cards=st.sampled_from([[0], [0, 1], [0, 1, 2, 3], [0, 2, 5], list(range(8)), [0, 8, 16, 24]]),
     sizes=st.lists(st.integers(0, 10**8), min_size=1, max_size=4),
 )
-def test_a_coflow_alone_takes_what_the_closed_form_says(
+def test_a_coflow_alone_has_the_time_of_the_closed_form(
     figures: Figures, hand_map: Maps, collective: str, cards: list[int], sizes: list[int]
 ) -> None:
     routes = hand_map(32)
@@ -141,7 +141,7 @@ def test_a_collective_without_the_algorithm_is_refused(figures: Figures, hand_ma
     ("sources", "targets"), [([0], [1]), ([0], [9]), ([0, 1, 2, 3], [4, 5, 6, 7]), ([3], [3])]
 )
 @pytest.mark.parametrize("size_bytes", [0, 1, 123_457, 10**9])
-def test_a_message_alone_takes_what_the_closed_form_says(
+def test_a_message_alone_has_the_time_of_the_closed_form(
     figures: Figures, hand_map: Maps, sources: list[int], targets: list[int], size_bytes: int
 ) -> None:
     figures |= {"links.chunk_overhead_s": 20e-9, "links.efficiency": 0.85}

@@ -45,7 +45,7 @@ def make_arrivals() -> Callable[..., Arrivals]:
 
 @pytest.fixture(scope="session")
 def roomy() -> Limits:
-    """More seats, budget and blocks than a small case needs."""
+    """Higher max_num_seqs, budget and blocks than a small case needs."""
     return Limits(
         max_num_seqs=4, max_num_batched_tokens=16, block_size=2, blocks=100, max_model_len=1000
     )

@@ -34,7 +34,7 @@ def test_the_engine_refuses_what_was_known_beforehand_and_ends_no_sooner(
 def test_the_last_that_is_accepted_ends_the_run_not_the_last_that_comes(
     constant_tables: Callable[..., PriceTables],
 ) -> None:
-    # 10 tokens may be asked for in all, and 3 blocks of 2 hold those of 7, the last never stored.
+    # max_model_len is 10 tokens, and 3 blocks of 2 fit 7 tokens, whose last is never stored.
     requested = [(0, 4, 3), (50, 3, 4), (70, 4, 4), (90, 6, 5)]
     arrival, prompt, output = np.array(requested).T
     arrivals = Arrivals(

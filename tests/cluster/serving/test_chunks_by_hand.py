@@ -43,12 +43,12 @@ def test_the_chunks_of_a_prompt_follow_one_another_through_the_stages(
     assert steps["prompt_request"].tolist() == [0, 0, 0, -1]
 
 
-def test_with_one_stage_a_chunk_too_waits_for_the_way_back(
+def test_with_one_stage_a_chunk_waits_for_the_return_as_well(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
 ) -> None:
     # vLLM's engine waits for its only batch: 0 - 10, 15 - 25, 30 - 40. An engine with nothing to do
-    # owes nobody the way back: request 1 comes at 42 and starts at once. Request 2 comes at 45, is
-    # there when that batch ends at 52, and waits for its way back: 57 - 67.
+    # does not wait for a return: request 1 arrives at 42 and starts at once. Request 2 arrives at
+    # 45, before that batch ends at 52, and waits for its return: 57 - 67.
     limits = replace(roomy, max_num_batched_tokens=4)
     tables = replace(constant_tables(stage_ps=[10]), return_ps=np.array([5]))
 
@@ -79,7 +79,7 @@ def test_idle_slots_run_chunks_while_another_decodes(
     assert served.first_scheduled_ps.tolist() == [0, 10]
     assert served.first_token_ps.tolist() == [20, 60]
     assert served.finish_ps.tolist() == [60, 60]
-    assert served.slot.tolist() == [0, 0]  # request 1 has a seat where its last chunk ran
+    assert served.slot.tolist() == [0, 0]  # request 1 decodes in the slot of its last chunk
     assert steps["slot"].tolist() == [0, 1, 0, 1, 0]
     assert steps["start_ps"].tolist() == [0, 10, 20, 30, 40]
     assert steps["tokens"].tolist() == [2, 4, 4, 4, 2]
@@ -101,8 +101,8 @@ def test_a_last_chunk_runs_in_a_slot_below_max_num_seqs(
     # Two stages of 10, budget 4; prompts of 4 and 6.
     #    0  slot 0: request 0                                            ends at 20
     #   10  slot 1: 4 tokens of request 1                                ends at 30
-    #   20  slot 0: a token of request 0. With two seats also the last 2 of request 1, which has
-    #       its token at 40; with one seat they are left to another slot
+    #   20  slot 0: a token of request 0. With two members also the last 2 of request 1, which has
+    #       its token at 40; with one member another slot runs them
     #   30  slot 1: they                                                 end at 50
     limits = replace(roomy, max_num_seqs=max_num_seqs, max_num_batched_tokens=4)
 
@@ -119,13 +119,13 @@ def test_no_prompt_overtakes_a_last_chunk_at_max_num_seqs(
     roomy: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    # Two slots of two seats, two stages of 10, budget 6; prompts of 3, 3, 8 and 9.
+    # Two slots of two members, two stages of 10, budget 6; prompts of 3, 3, 8 and 9.
     #    0  slot 0: requests 0 and 1                                     ends at 20
     #   10  slot 1: 6 tokens of request 2                                ends at 30
-    #   20  slot 0: a token each of 0 and 1; its seats are taken, so the last 2 tokens of request 2
+    #   20  slot 0: a token each of 0 and 1; it is full, so the last 2 tokens of request 2
     #       stay, and request 3 with them, though 4 of the budget are left
     #   30  slot 1: the last 2 of request 2, then 4 of request 3         ends at 50
-    #   40  slot 0: a token each, and 4 of request 3: no seat is needed before the last chunk
+    #   40  slot 0: a token each, and 4 of request 3: no member is added before the last chunk
     #   50  slot 1: its last token                                       ends at 70
     limits = replace(roomy, max_num_batched_tokens=6)
     arrivals = make_arrivals((0, 3, 3), (0, 3, 3), (0, 8, 1), (0, 9, 1))
@@ -192,7 +192,7 @@ def test_two_batches_are_in_flight_and_a_decode_waits_for_its_token(
     #       input is back at 15: 15 - 25
     #   15  batch 0 is dealt with, batch 2 composed: request 0's last token, back at 30, and the
     #       3 tokens of request 1: 30 - 40
-    #   30  batch 1 is dealt with; nobody has a token left to be given
+    #   30  batch 1 ends; no request has a token left to schedule
     limits = replace(roomy, async_scheduling=True)
     tables = replace(constant_tables(stage_ps=[10]), return_ps=np.array([5]))
 

@@ -86,7 +86,7 @@ def test_in_a_pipeline_of_two_the_second_slot_fills_the_first_stage_meanwhile(
     assert served.finish_ps.tolist() == [37, 27]  # the first comes back at 17, starts at 20
 
 
-def test_the_log_says_what_each_step_held(tables: PriceTables) -> None:
+def test_the_log_has_the_measures_of_each_step(tables: PriceTables) -> None:
     _, log = finish_state((make_arrivals((0, 5, 3)), tables, LIMITS), 64)
 
     assert log["tokens"].tolist() == [4, 1, 1, 1]
@@ -99,7 +99,7 @@ def test_the_log_says_what_each_step_held(tables: PriceTables) -> None:
 
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(data=st.data())
-def test_windows_change_nothing_tokens_are_kept_and_all_blocks_come_back(
+def test_windows_have_no_effect_tokens_are_conserved_and_all_blocks_are_freed(
     data: st.DataObject, serving_problems: st.SearchStrategy[Problem]
 ) -> None:
     problem = data.draw(serving_problems)

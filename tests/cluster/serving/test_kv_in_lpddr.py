@@ -57,8 +57,8 @@ def test_a_step_fetches_its_share_of_the_blocks_in_lpddr() -> None:
 
     assert len(decode)
     over = decode["used_blocks"] - 40
-    moved = decode["decode_blocks"] + 1  # up to 64 new tokens push one block out
-    np.testing.assert_array_equal(decode["far_blocks"], -(-moved * over // decode["used_blocks"]))
+    blocks = decode["decode_blocks"] + 1  # up to 64 new tokens push one block out
+    np.testing.assert_array_equal(decode["far_blocks"], -(-blocks * over // decode["used_blocks"]))
     assert not steps[steps["used_blocks"] <= 40]["far_blocks"].any()
 
 
@@ -112,15 +112,15 @@ def test_fetching_ahead_hides_it_and_otherwise_it_adds() -> None:
 def test_lpddr_makes_room_for_what_sram_refuses() -> None:
     # Beside 154 MB of weights 166 MB leave room for some 180 blocks: 12,000 tokens, not 60,000.
     small = {"chiplet.usable_sram_fraction": 0.65}
-    seats = {"max_num_seqs": 2, "max_num_batched_tokens": 512}
-    refused, _ = served(resolved("sram", prompt=60_000, scheduler=seats, hardware_set=small))
-    taken, _ = served(resolved("spill", prompt=60_000, scheduler=seats, hardware_set=small))
+    scheduler = {"max_num_seqs": 2, "max_num_batched_tokens": 512}
+    refused, _ = served(resolved("sram", prompt=60_000, scheduler=scheduler, hardware_set=small))
+    taken, _ = served(resolved("spill", prompt=60_000, scheduler=scheduler, hardware_set=small))
 
     assert refused.status.all()
     assert not taken.status.any()
 
 
-def test_the_reference_says_the_same() -> None:
+def test_the_reference_agrees() -> None:
     for kv, ahead in (("spill", 8e6), ("lpddr", 0.0)):
         requested = resolved(kv, hardware_set={"chiplet.prefetch_bytes": ahead})
         blocks = {"sram_blocks": 30} if kv == "spill" else {}

@@ -53,14 +53,14 @@ def test_the_youngest_makes_room_and_computes_again_without_emitting_twice(
     assert steps["used_blocks"].tolist() == [3, 3, 4, 2, 3]
 
 
-def half_read(
+def two_stages_short_of_blocks(
     make_arrivals: MakeArrivals, constant_tables: ConstantTables, tight: Limits
 ) -> Problem:
-    """Two stages of 10, two seats in each slot, budget 6, eleven blocks of one token.
+    """Two stages of 10, two members per slot, budget 6, eleven blocks of one token.
 
     0  slot 0: requests 0 and 1 (prompts of 2), 4 blocks; both have a token at 20
     10  slot 1: 6 of the 7 tokens of request 2, 10 blocks
-    20  slot 0: request 0 takes the last block. Request 1 has none: the half-read prompt goes, as
+    20  slot 0: request 0 takes the last block. Request 1 has none: the partial prefill goes, as
         the youngest, though its chunk is in flight till 30; 11 - 6 + 1 = 6 blocks
     30  that chunk is through and emits nothing. All 7 blocks of request 2 are not to be had
     40  requests 0 and 1 have their second tokens and leave; slot 0 reads request 2 again,
@@ -78,7 +78,9 @@ def test_a_half_read_prompt_is_the_first_victim_even_in_flight(
     tight: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    served, steps = run_and_log(engine, half_read(make_arrivals, constant_tables, tight))
+    served, steps = run_and_log(
+        engine, two_stages_short_of_blocks(make_arrivals, constant_tables, tight)
+    )
 
     assert served.preemptions.tolist() == [0, 0, 1]
     assert served.first_scheduled_ps.tolist() == [0, 0, 10]
@@ -99,7 +101,9 @@ def test_what_a_half_read_prompt_lost_belongs_to_no_slot(
     tight: Limits,
     intervals_of: IntervalsOf,
 ) -> None:
-    intervals = intervals_of(engine, half_read(make_arrivals, constant_tables, tight))
+    intervals = intervals_of(
+        engine, two_stages_short_of_blocks(make_arrivals, constant_tables, tight)
+    )
 
     # request, replica, slot, first and last row of the five steps, kind; as they ended
     assert intervals.tolist() == [
@@ -143,7 +147,7 @@ def test_no_request_is_admitted_before_the_oldest_has_its_missing_block(
     tight: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    # Two slots of one seat, two stages of 10, budget 4, five blocks of one token.
+    # Two slots of one member, two stages of 10, budget 4, five blocks of one token.
     #    0  slot 0: request 0 (prompt 1), 1 block, done at 20
     #   10  slot 1: request 1 (prompt 2, output 3), 3 blocks in use
     #   20  slot 0: request 2 (prompt 3), 2 + 3 blocks: all
@@ -167,7 +171,7 @@ def test_no_request_is_admitted_before_the_oldest_has_its_missing_block(
 def two_victims(
     make_arrivals: MakeArrivals, constant_tables: ConstantTables, tight: Limits
 ) -> Problem:
-    """Two stages of 10, two seats in each slot, budget 2, eight blocks of one token.
+    """Two stages of 10, two members per slot, budget 2, eight blocks of one token.
 
     Requests 0 and 1 decode in slot 0, 2 and 3 in slot 1; all of prompt 1 and output 3.
     0, 10  the prompts: 4 blocks; first tokens at 20 and 30
@@ -209,13 +213,13 @@ def test_a_step_that_preempts_admits_no_request(
     tight: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    # Two stages of 10, two seats in each slot, budget 4, ten blocks of one token.
+    # Two stages of 10, two members per slot, budget 4, ten blocks of one token.
     #    0  slot 0: requests 0 and 1 (prompts of 1), 2 blocks
     #   10  slot 1: requests 2 and 3 (prompts of 1 and 3), 6
     #   20  a token each, 8; 30 likewise, 10
     #   40  slot 0: request 1 makes room for request 0: 10 - 2 + 1 = 9
-    #   50  slot 1: request 2 takes the tenth, request 3 has none and goes: 10 - 4 = 6. Budget, seat
-    #       and 4 blocks are there for the 3 tokens of request 1, but it waits
+    #   50  slot 1: request 2 takes the tenth, request 3 has none and goes: 10 - 4 = 6. Budget, room
+    #       and 4 blocks are available for the 3 tokens of request 1, but it waits
     #   60  request 0 leaves; slot 0 reads them: 3 + 3
     #   70  request 2 leaves; slot 1: 4 of the 5 tokens of request 3, 3 + 4
     #   80  request 1 leaves; slot 0: its last
@@ -240,7 +244,7 @@ def test_a_lost_decode_is_an_interval_of_its_slot(
     intervals = intervals_of(engine, two_victims(make_arrivals, constant_tables, tight))
 
     # Row n of the nine steps above starts at 10 n. A loss ends with the row before the one that
-    # was being put together; who reads its last chunk at its end decodes no more.
+    # was being put together; the request with its last chunk then does not decode.
     assert intervals.tolist() == [
         (1, 0, 0, 0, 3, LOST),
         (3, 0, 1, 1, 4, LOST),

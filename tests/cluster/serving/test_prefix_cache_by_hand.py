@@ -1,4 +1,4 @@
-"""Which blocks a prompt finds again, and which are given away first. Blocks of two tokens."""
+"""Cache hits of prompts, and the order of reallocation. Blocks of two tokens."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,7 +45,7 @@ def test_a_block_is_found_while_it_is_still_being_computed(
     cached: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    # Both come at 0: request 1 shares the blocks that request 0 is given in the same step.
+    # Both arrive at 0: request 1 shares the blocks allocated to request 0 in the same step.
     arrivals = make_arrivals((0, 5, 1), (0, 5, 1), keys=((0, 1), (0, 1)))
 
     served, steps = run_and_log(engine, (arrivals, constant_tables(stage_ps=[10, 10]), cached))
@@ -76,12 +76,12 @@ def test_blocks_that_came_with_a_request_are_found_by_the_next(
     assert steps["used_blocks"].tolist()[:2] == [3, 4]
 
 
-def test_freed_blocks_without_a_key_are_taken_first(
+def test_freed_blocks_without_a_key_are_allocated_first(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, cached: Limits
 ) -> None:
     # Four blocks 0 1 2 3, free in this order; a request at a time.
-    #    0  prompt 4, keys A B: takes 0 and 1, gives back the last first:  free 2 3 1B 0A
-    #   50  prompt 3, key C: takes 2 and 3; 3 has no key and goes ahead:   free 3 1B 0A 2C
+    #    0  prompt 4, keys A B: takes 0 and 1, releases the last first:    free 2 3 1B 0A
+    #   50  prompt 3, key C: takes 2 and 3; 3 has no key and is first:    free 3 1B 0A 2C
     #  100  prompt 1: takes 3, not 1:                                      free 3 1B 0A 2C
     #  150  prompt 5, keys A B: both are still there, 4 tokens
     arrivals = make_arrivals(
@@ -93,14 +93,14 @@ def test_freed_blocks_without_a_key_are_taken_first(
     assert served.cached_tokens.tolist() == [0, 0, 0, 4]
 
 
-def test_several_blocks_carry_one_key_and_outlive_each_other(
+def test_several_blocks_have_one_key_and_outlive_each_other(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, cached: Limits
 ) -> None:
     # Three blocks 0 1 2, free in this order; a request at a time.
     #    0  prompt 4, keys A B: takes 0 and 1:                             free 2 1B 0A
-    #   50  prompt 4, keys A B: finds A (its last token is computed anew, and B with it): takes 2
-    #       for a second B; gives back 2, then 0:                          free 1B 2B 0A
-    #  100  prompt 1: takes 1, whose key is forgotten:                     free 1 2B 0A
+    #   50  prompt 4, keys A B: finds A (its last token is recomputed, and B with it): takes 2
+    #       for a second B; releases 2, then 0:                            free 1B 2B 0A
+    #  100  prompt 1: takes 1, which loses its key:                        free 1 2B 0A
     #  150  prompt 5, keys A B: finds 0 and 2, 4 tokens
     arrivals = make_arrivals(
         (0, 4, 1), (50, 4, 1), (100, 1, 1), (150, 5, 1), keys=((0, 1), (0, 1), (), (0, 1))
@@ -121,7 +121,7 @@ def test_a_preempted_request_finds_blocks_of_its_own_answer(
     # Seven blocks of one token; a step lasts 10; prompts of 2 and 1, answers of 4.
     #    0  request 0 takes blocks 0 and 1, request 1 block 2
     #   10  blocks 3 and 4, 20: blocks 5 and 6, one for each; all are taken
-    #   30  request 0 needs an eighth: request 1 gives back 6 4 2 in this order, 6 is taken
+    #   30  request 0 needs an eighth: request 1 releases 6 4 2 in this order, 6 is taken
     #   40  request 0 is done. Request 1 knows 4 tokens: blocks 2 (its prompt) and 4 (the first of
     #       its answer) still carry its keys, the third token's block is gone: 2 tokens to compute
     limits = replace(cached, block_size=1, blocks=7)

@@ -120,9 +120,9 @@ def test_carried_tokens_are_in_blocks_at_once_and_lost_with_the_first_preemption
 def test_a_carried_request_waits_for_a_slot_below_max_num_seqs(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
 ) -> None:
-    # Two slots of one seat, two stages of 10, prompts of 4 of which 3 tokens are carried: the first
-    # chunk of each is its last.
-    #    0  slot 0 admits request 0; request 1 needs a seat, and slot 0 has none
+    # Two slots of one member, two stages of 10, prompts of 4 with 3 carried tokens: the first chunk
+    # of each is its last.
+    #    0  slot 0 admits request 0; request 1 has no room in slot 0
     #   10  slot 1 admits request 1 (10 - 20, 20 - 30)
     #   20  slot 0 decodes request 0; request 2 stays: there are two already
     #   30  request 1 leaves, and slot 1 admits request 2: 30 - 40, 40 - 50

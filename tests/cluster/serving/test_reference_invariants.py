@@ -1,4 +1,4 @@
-"""What must hold of any run of the reference engine, whatever it is given."""
+"""Invariants of any run of the reference engine."""
 
 from collections.abc import Callable
 from typing import TypeAlias
@@ -129,10 +129,10 @@ def test_no_step_exceeds_its_limits_and_none_overtakes_another(
 
     _, steps = run_and_log(serve_reference, problem)
 
-    # Beside the decodes of a slot there is one half-read prompt, with the threshold there may be
+    # Beside the decodes of a slot there is one partial prefill, with the threshold there may be
     # as many as there are sequences.
-    half_read = limits.max_num_seqs if limits.long_prefill_token_threshold else 1
-    most = min(-(-limits.max_num_seqs // problem[1].stages) + half_read, limits.max_num_seqs)
+    partial_prefills = limits.max_num_seqs if limits.long_prefill_token_threshold else 1
+    most = min(-(-limits.max_num_seqs // problem[1].stages) + partial_prefills, limits.max_num_seqs)
     assert np.all((steps["tokens"] >= 1) & (steps["tokens"] <= limits.max_num_batched_tokens))
     assert np.all((steps["running"] >= 1) & (steps["running"] <= most))
     assert np.all(steps["used_blocks"] >= 1)
@@ -153,8 +153,8 @@ def test_the_oldest_request_of_a_replica_never_loses_its_blocks(
     served = serve_reference(*problem)
     intervals = intervals_of(serve_reference, problem)
 
-    # A threshold lets others read on beside it and decode before it does: with several stages
-    # they come first then, and a half-read prompt is no member yet.
+    # With a threshold others may prefill beside it and decode before it: with several stages
+    # they are first, and a partial prefill is not yet a member.
     overtaken = problem[1].stages > 1 and problem[2].long_prefill_token_threshold > 0
     for replica in np.unique(served.replica[served.replica >= 0]):
         oldest = np.flatnonzero(served.replica == replica)[0]

@@ -31,7 +31,7 @@ MS = 10**9
         ("vllm_dp", [0, 1, 0, 1, 0]),
     ],
 )
-def test_each_router_looks_at_what_its_name_says(
+def test_each_router_uses_the_load_of_its_name(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,

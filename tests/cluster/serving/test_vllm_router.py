@@ -29,7 +29,7 @@ SITUATIONS: list[Situation] = [
     # (waiting, running, blocks used, in flight) of each, vLLM's choice
     (10, 0, ((0, 0, 0, 0),) * 4, 0),
     (10, 3, ((0, 0, 0, 0),) * 4, 3),
-    # 2, 1; a full replica where nobody waits has no penalty
+    # 2, 1; a full replica without a queue has no penalty
     (10, 0, ((0, 2, 10, 2), (1, 0, 0, 1)), 1),
     # 2, 2 + 3, 2: half full is not penalised yet
     (10, 1, ((1, 1, 5, 2), (1, 1, 10, 2), (2, 0, 5, 2)), 2),

@@ -32,11 +32,13 @@ CASES: list[tuple[str, Plan, Mode]] = [
 ]
 
 
-def check(rows: Integers, most: int, seats: Integers, status: Integers, found: Floats) -> None:
+def check(
+    rows: Integers, most: int, max_num_seqs: Integers, status: Integers, found: Floats
+) -> None:
     """With requests of one block on the mean and ``most`` at most in layers of each kind."""
     kinds = rows.shape[1] - UNITS
-    longest = np.full((len(seats), kinds), most)
-    batch_scores.check(rows, np.ones(kinds), longest, seats, status, found)
+    longest = np.full((len(max_num_seqs), kinds), most)
+    batch_scores.check(rows, np.ones(kinds), longest, max_num_seqs, status, found)
 
 
 @pytest.mark.parametrize(("name", "plan", "mode"), CASES)
@@ -48,12 +50,15 @@ def test_every_batch_gets_the_blocks_and_the_headroom_that_fit_gives_it(
     stored, kv = get_format(weights), get_format("mxint8")
     one = MemorySettings(mode=mode, weights=stored, kv=kv)
     rows = stage_rows(model, plan, hardware, one, one.uniform(model, plan))
-    seats = np.array([1, 7, 60, 333, 5000, 60_000])
-    status, found = np.zeros(len(seats), np.int64), np.zeros((len(seats), batch_scores.COLUMNS))
+    max_num_seqs = np.array([1, 7, 60, 333, 5000, 60_000])
+    status, found = (
+        np.zeros(len(max_num_seqs), np.int64),
+        np.zeros((len(max_num_seqs), batch_scores.COLUMNS)),
+    )
 
-    check(rows, 1, seats, status, found)
+    check(rows, 1, max_num_seqs, status, found)
 
-    for batch, became, row in zip(seats, status, found, strict=True):
+    for batch, became, row in zip(max_num_seqs, status, found, strict=True):
         settings = replace(one, max_num_seqs=int(batch))
         placed = settings.uniform(model, plan)
         stages = stage_memory(model, plan, hardware, settings, placed)

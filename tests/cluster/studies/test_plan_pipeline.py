@@ -18,7 +18,7 @@ from cluster.studies.plan.steps import RANDOM
 from cluster.studies.plan.study import plan
 
 share_of: Any = streaming_share.py_func  # type: ignore[attr-defined]  # as Python: made-up tables
-STAGES, SEATS, BUDGET = 4, 64, 256
+STAGES, MAX_NUM_SEQS, BUDGET = 4, 64, 256
 
 
 def scenario_with(
@@ -30,7 +30,7 @@ def scenario_with(
             "model": "llama-3.1-8b",
             "plan": {"tensor_parallel_size": 2, "pipeline_parallel_size": STAGES},
             "formats": {"weights": "mxint8", "kv": "mxint8"},
-            "scheduler": {"max_num_seqs": SEATS, "max_num_batched_tokens": BUDGET},
+            "scheduler": {"max_num_seqs": MAX_NUM_SEQS, "max_num_batched_tokens": BUDGET},
             "workload": {
                 "synthetic": {
                     "requests": requests,
@@ -52,7 +52,7 @@ def as_it_is() -> Choices:
         memory_mode=("performance",),
         weights=("mxint8",),
         kv=("mxint8",),
-        max_num_seqs=(SEATS,),
+        max_num_seqs=(MAX_NUM_SEQS,),
         max_num_batched_tokens=(BUDGET,),
     )
 
@@ -120,7 +120,7 @@ def test_on_an_idle_pipeline_a_prompt_is_scored_as_it_is_simulated(prompt: int) 
 
 
 @pytest.mark.parametrize(("prompt", "output"), [(200, 100), (1000, 200)])
-def test_a_full_pipeline_answers_as_many_as_its_capacity_says(prompt: int, output: int) -> None:
+def test_a_full_pipeline_serves_its_capacity(prompt: int, output: int) -> None:
     """Answers of many lengths keep requests at independent phases; too many come, and the middle
     of what is answered is counted."""
     lengths = {"uniform": {"low": 2, "high": 2 * output - 2}}

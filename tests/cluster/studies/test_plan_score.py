@@ -61,14 +61,17 @@ def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: in
 @pytest.mark.parametrize("stages", [1, 2])
 def test_a_score_does_not_depend_on_where_its_search_begins(stages: int) -> None:
     found = []
-    for seats in (tuple(range(stages, 65)), (5, 16, 64)):  # beside a neighbour, or a leap away
+    for max_num_seqs in (
+        tuple(range(stages, 65)),
+        (5, 16, 64),
+    ):  # beside a neighbour, or a leap away
         choices = Choices(
             tensor_parallel_size=(4,),
             pipeline_parallel_size=(stages,),
             memory_mode=("performance",),
             weights=("mxint4",),
             kv=("mxint8",),
-            max_num_seqs=seats,
+            max_num_seqs=max_num_seqs,
         )
         columns = plan(scenario_with(), choices=choices).columns
         rows = np.isin(columns["max_num_seqs"], (5, 16, 64))
@@ -82,9 +85,9 @@ def test_a_score_does_not_depend_on_where_its_search_begins(stages: int) -> None
 
 def test_a_request_during_decode_waits_for_half_a_step() -> None:
     assert closing_ps(1e-9, 0.0, 8.0) == pytest.approx(4.0)
-    # rarely anybody comes: away for one step of 6, and then for 1 / (rate x 2) steps of 2
+    # arrivals are rare: a vacation of one step of 6, then of 1 / (rate x 2) steps of 2
     assert closing_ps(1e-9, 6.0, 2.0) == pytest.approx(1.0, rel=1e-6)
-    # always somebody comes: the first step is the only one
+    # arrivals are always frequent: the first step is the only one
     assert closing_ps(1e3, 6.0, 2.0) == pytest.approx(3.0)
 
 

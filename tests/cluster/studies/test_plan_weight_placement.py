@@ -60,7 +60,7 @@ def test_everything_is_in_sram_if_it_fits() -> None:
     placed = lay_out(resolved).fit.residency
 
     assert placed == uniform("performance", resolved.model, resolved.plan)
-    assert found.infeasible["fewer seats than stages"] == 1  # one replica, one seat
+    assert found.infeasible["fewer seats than stages"] == 1  # one replica, max_num_seqs 1
 
 
 def test_a_model_that_waits_in_lpddr_takes_room_from_a_plan() -> None:
@@ -73,8 +73,8 @@ def test_a_model_that_waits_in_lpddr_takes_room_from_a_plan() -> None:
 
 
 def test_auto_takes_powers_of_two_unless_max_num_seqs_is_set() -> None:
-    seats, budgets = Choices(memory_mode=("auto",)).grid("auto")
+    sizes, budgets = Choices(memory_mode=("auto",)).grid("auto")
 
-    assert sorted(set(seats.tolist())) == [1 << power for power in range(11)]
-    assert len(seats) == 11 * len(set(budgets.tolist()))
+    assert sorted(set(sizes.tolist())) == [1 << power for power in range(11)]
+    assert len(sizes) == 11 * len(set(budgets.tolist()))
     assert set(Choices(max_num_seqs=(3, 5)).grid("auto")[0].tolist()) == {3, 5}

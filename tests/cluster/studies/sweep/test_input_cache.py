@@ -14,12 +14,12 @@ from cluster.studies.sweep.input_cache import Library
 HEADER = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
 
 
-def scenario_with(workload: dict[str, Any], seats: int = 60) -> Scenario:
+def scenario_with(workload: dict[str, Any], max_num_seqs: int = 60) -> Scenario:
     return load(
         {
             "model": "llama-3.1-8b",
             "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
-            "scheduler": {"max_num_seqs": seats},
+            "scheduler": {"max_num_seqs": max_num_seqs},
             "workload": workload,
         }
     )
@@ -35,7 +35,7 @@ def test_what_scenarios_share_is_opened_and_named_once(monkeypatch: pytest.Monke
     monkeypatch.setattr(library_module, "content_text", counted)
     library = Library()
     drawn = {"synthetic": {"requests": 5, "preset": "azure-conv-2023"}}
-    scenarios = [scenario_with(drawn, seats) for seats in (4, 8, 16)]
+    scenarios = [scenario_with(drawn, max_num_seqs) for max_num_seqs in (4, 8, 16)]
     found = [resolve(scenario, library.openers) for scenario in scenarios]
 
     assert named == ["Hardware", "Model", "Requests"]

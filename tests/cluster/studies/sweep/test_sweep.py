@@ -1,4 +1,4 @@
-"""Sweeps as a person asks for them, in this process."""
+"""Sweeps through the public API, in process."""
 
 import errno
 import json
