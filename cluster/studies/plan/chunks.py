@@ -143,7 +143,7 @@ def _together(come: float) -> float:
 def chunk_ps(
     arrays: Any, beside: float, tokens: float, context: float, emitted: float
 ) -> tuple[float, float]:
-    """One step, with the way back, of a chunk of ``tokens`` up to ``context`` and ``beside``
+    """One step, with the return, of a chunk of ``tokens`` up to ``context`` and ``beside``
     decoding rows; and its slowest stage's part."""
     measure(arrays, beside, tokens, context)
     loop, slow = step_ps(arrays, beside + tokens, beside + emitted)

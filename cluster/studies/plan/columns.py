@@ -1,7 +1,7 @@
 """Columns of the tables of a shape."""
 
 LOOP, SLOWEST, ROW_J = range(3)
-"""Columns of ``decode[point, 3]``: a step with the way back, its slowest stage, joules of a row."""
+"""Columns of ``decode[point, 3]``: a step with the return, its slowest stage, joules of a row."""
 DECODE_COLUMNS = 3
 
 SHORT, PROMPT_J, WORK = range(3)
@@ -16,7 +16,7 @@ with chunks and their loops; duration of the prefill; steps and loops again, wit
 counted by its length between a decode step and a full one."""
 CROSS, CROSSED, HELD, GAIN, ROOM, ONCE = range(4, 10)
 """Several stages only: a cycle while chunks are in flight; from the start of the first chunk to the
-end of the last one and the way back, and its increase if a queued prompt fills up the last chunk;
+end of the last one and the return, and its increase if a queued prompt fills up the last chunk;
 the increase of both by another prompt in the same batch, and how many others fit; prompts of a
 single chunk."""
 CHUNK_COLUMNS = 14
