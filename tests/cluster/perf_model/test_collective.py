@@ -274,7 +274,7 @@ def test_a_send_that_stays_on_its_card_is_free(figures: Figures, hand_map: Maps)
     ("cards", "message"),
     [
         ([], "at least one card"),
-        ([0, 0], "stands twice"),
+        ([0, 0], "is twice"),
         ([0, 9], "cards are 0 to 7"),
     ],
 )
