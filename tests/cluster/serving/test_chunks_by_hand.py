@@ -26,7 +26,7 @@ def test_the_chunks_of_a_prompt_follow_one_another_through_the_stages(
     # Two stages of 10; a token is back after 5. A prompt of 10 in chunks of 4.
     #    0  slot 0: chunk of 4        0 - 10   10 - 20
     #   10  slot 1: chunk of 4       10 - 20   20 - 30
-    #   20  slot 0: the last 2       20 - 30   30 - 40   (no token of it comes back: no way back)
+    #   20  slot 0: the last 2       20 - 30   30 - 40   (it emits no token: no return)
     #   40  the first token; slot 0 decodes when it is back at 45: 45 - 55, 55 - 65
     limits = replace(roomy, max_num_batched_tokens=4)
     tables = replace(constant_tables(stage_ps=[10, 10]), return_ps=np.array([5]))
@@ -65,7 +65,7 @@ def test_idle_slots_run_chunks_while_another_decodes(
     run_and_log: RunAndLog,
 ) -> None:
     # Two stages of 10, budget 4. Request 0 (prompt 2, output 3) decodes in slot 0; request 1
-    # comes at 1 (prompt 12, output 1).
+    # arrives at 1 (prompt 12, output 1).
     #    0  slot 0: the prompt of request 0                              ends at 20
     #   10  slot 1: 4 tokens of request 1, and nothing else              ends at 30
     #   20  slot 0: a token of request 0, 3 of request 1                 ends at 40
@@ -187,10 +187,10 @@ def test_two_batches_are_in_flight_and_a_decode_waits_for_its_token(
     roomy: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    # One stage of 10; a token is back after 5. Request 0: prompt 2, output 3; request 1 comes at 5.
+    # One stage of 10; a token returns after 5. Request 0: prompt 2, output 3; request 1 arrives at 5.
     #    0  batch 0: the prompt, 0 - 10. Batch 1 is composed at once: a token of request 0, whose
     #       input is back at 15: 15 - 25
-    #   15  batch 0 is dealt with, batch 2 composed: request 0's last token, back at 30, and the
+    #   15  batch 0 ends, batch 2 is scheduled: request 0's last token, back at 30, and the
     #       3 tokens of request 1: 30 - 40
     #   30  batch 1 ends; no request has a token left to schedule
     limits = replace(roomy, async_scheduling=True)
@@ -218,7 +218,7 @@ def test_what_needs_no_token_of_the_batch_before_follows_it_at_once(
     host_ps: int,
     first_token_ps: int,
 ) -> None:
-    # One stage of 10, the way back 5; two chunks of 4. One after the other: 0 - 10, 15 - 25.
+    # One stage of 10, a return of 5; two chunks of 4. One after the other: 0 - 10, 15 - 25.
     # Composed ahead: 0 - 10, 10 - 20. A host that needs 7 delays the first: 7 - 17; what it needs
     # for the second is hidden behind that: 17 - 27.
     limits = replace(roomy, max_num_batched_tokens=4, async_scheduling=ahead)

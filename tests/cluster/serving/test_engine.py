@@ -83,7 +83,7 @@ def test_in_a_pipeline_of_two_the_second_slot_fills_the_first_stage_meanwhile(
     served = serve(make_arrivals((0, 1, 2), (1, 1, 1)), constant_tables([10, 7]), LIMITS)
 
     assert served.first_token_ps.tolist() == [17, 27]  # the second starts at 10
-    assert served.finish_ps.tolist() == [37, 27]  # the first comes back at 17, starts at 20
+    assert served.finish_ps.tolist() == [37, 27]  # the first returns at 17, starts at 20
 
 
 def test_the_log_has_the_measures_of_each_step(tables: PriceTables) -> None:

@@ -67,7 +67,7 @@ def test_they_agree_on_an_overloaded_pipeline_with_real_prices(run_and_log: RunA
     )
     resolved = resolve(scenario)
     machine = assemble(resolved)
-    tight = replace(machine.limits, blocks=120)  # less than 16 such sequences want
+    tight = replace(machine.limits, blocks=120)  # less than 16 such sequences need
 
     problem = (arrivals_of(resolved), machine.prices, tight)
     assert columns_that_differ(problem, run_and_log) == []

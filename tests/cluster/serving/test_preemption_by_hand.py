@@ -21,7 +21,7 @@ READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
 
 @pytest.fixture
 def tight(roomy: Limits) -> Limits:
-    """Blocks of one token; each case says how many."""
+    """Blocks of one token; each case sets their number."""
     return replace(roomy, block_size=1)
 
 
@@ -60,7 +60,7 @@ def two_stages_short_of_blocks(
 
     0  slot 0: requests 0 and 1 (prompts of 2), 4 blocks; both have a token at 20
     10  slot 1: 6 of the 7 tokens of request 2, 10 blocks
-    20  slot 0: request 0 takes the last block. Request 1 has none: the partial prefill goes, as
+    20  slot 0: request 0 takes the last block. Request 1 has none: it preempts the partial prefill, as
         the youngest, though its chunk is in flight till 30; 11 - 6 + 1 = 6 blocks
     30  that chunk is through and emits nothing. All 7 blocks of request 2 are not to be had
     40  requests 0 and 1 have their second tokens and leave; slot 0 reads request 2 again,
@@ -244,7 +244,7 @@ def test_a_lost_decode_is_an_interval_of_its_slot(
     intervals = intervals_of(engine, two_victims(make_arrivals, constant_tables, tight))
 
     # Row n of the nine steps above starts at 10 n. A loss ends with the row before the one that
-    # was being put together; the request with its last chunk then does not decode.
+    # was scheduled; the request with its last chunk then does not decode.
     assert intervals.tolist() == [
         (1, 0, 0, 0, 3, LOST),
         (3, 0, 1, 1, 4, LOST),

@@ -102,7 +102,7 @@ def test_carried_tokens_are_in_blocks_at_once_and_lost_with_the_first_preemption
     # their prompts of 4 (answers of 4 and 2).
     #    0  both are admitted, 4 blocks each, one token each; both emit at 10
     #   10  request 0 takes the ninth block, request 1 has none left: preempted
-    #   20  request 0 goes on to its end at 40; 4 + 1 blocks are not there before
+    #   20  request 0 continues to its end at 40; 4 + 1 blocks are not free before
     #   40  request 1 computes all 5 tokens that it knows, and ends at 50
     limits = replace(roomy, block_size=1, blocks=9)
     arrivals = replace(make_arrivals((0, 4, 4), (0, 4, 2)), carried_tokens=np.array([3, 3]))

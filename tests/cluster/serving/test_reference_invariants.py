@@ -70,7 +70,7 @@ def test_only_what_can_never_fit_is_refused(
 
 
 def alone_fits(room: KvCapacity, tokens: Integers, limits: Limits) -> npt.NDArray[np.bool_]:
-    """[n] whether the most blocks of each kind that so many tokens come to hold have room."""
+    """[n] whether the peak blocks of each kind of so many tokens fit."""
     fits = np.ones(len(tokens), np.bool_)
     whole = -(-tokens // limits.block_size)
     for units, most in zip(room.block_units, room.room_units, strict=True):

@@ -1,4 +1,4 @@
-"""Each router looks at what its name says, and ties go round."""
+"""Each router uses the load of its name, and ties rotate."""
 
 from collections.abc import Callable
 from dataclasses import replace

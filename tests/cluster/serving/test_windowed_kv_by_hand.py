@@ -62,7 +62,7 @@ def test_windowed_layers_free_blocks_behind_and_the_tightest_constraint_binds(
     #   10   8:        4 and 4,                    12
     #   20  12:        6 and 4,                    14, its first token at 30
     #   30  13:        7 and 2,                    11, its second at 40
-    # Request 1 comes to hold 6 and 4, 14 units: 11 + 14 = 25 at 30, and in the second constraint,
+    # Request 1 has 6 and 4 at its end, 14 units: 11 + 14 = 25 at 30, and in the second constraint,
     # which knows full layers only, 3 x 7 + 3 x 6 = 39. With one less it waits until 40.
     arrivals = make_arrivals((0, 12, 2), (0, 12, 2))
     limits = replace(roomy, max_num_batched_tokens=4, windowed=capacity)
