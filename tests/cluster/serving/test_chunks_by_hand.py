@@ -187,9 +187,9 @@ def test_two_batches_are_in_flight_and_a_decode_waits_for_its_token(
     roomy: Limits,
     run_and_log: RunAndLog,
 ) -> None:
-    # One stage of 10; a token returns after 5. Request 0: prompt 2, output 3; request 1 arrives at 5.
-    #    0  batch 0: the prompt, 0 - 10. Batch 1 is composed at once: a token of request 0, whose
-    #       input is back at 15: 15 - 25
+    # One stage of 10; a token returns after 5. Request 0: prompt 2, output 3; request 1: at 5.
+    #    0  batch 0: the prompt, 0 - 10. Batch 1 is scheduled at once: a token of request 0, whose
+    #       input has returned at 15: 15 - 25
     #   15  batch 0 ends, batch 2 is scheduled: request 0's last token, back at 30, and the
     #       3 tokens of request 1: 30 - 40
     #   30  batch 1 ends; no request has a token left to schedule

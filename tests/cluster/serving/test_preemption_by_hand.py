@@ -60,9 +60,9 @@ def two_stages_short_of_blocks(
 
     0  slot 0: requests 0 and 1 (prompts of 2), 4 blocks; both have a token at 20
     10  slot 1: 6 of the 7 tokens of request 2, 10 blocks
-    20  slot 0: request 0 takes the last block. Request 1 has none: it preempts the partial prefill, as
-        the youngest, though its chunk is in flight till 30; 11 - 6 + 1 = 6 blocks
-    30  that chunk is through and emits nothing. All 7 blocks of request 2 are not to be had
+    20  slot 0: request 0 takes the last block. Request 1 has none: it preempts the partial
+        prefill, the youngest, although its chunk is in flight until 30; 11 - 6 + 1 = 6 blocks
+    30  that chunk ends and emits nothing. All 7 blocks of request 2 are not available
     40  requests 0 and 1 have their second tokens and leave; slot 0 reads request 2 again,
     50  slot 1 its last token, which ends at 70
     """
