@@ -113,7 +113,7 @@ def test_windows_have_no_effect_tokens_are_conserved_and_all_blocks_are_freed(
     completed = state.requests["status"] == Status.COMPLETED
     assert log["emitted"].sum() == problem[0].output_tokens[completed].sum()
     assert log["finished"].sum() == completed.sum()
-    for name in ("used", "running", "half", "queued", "stale"):
+    for name in ("used", "running", "partial", "queued", "stale"):
         assert not state.replicas[name].any(), name
     assert not state.held.any()
     assert np.all(state.requests["finish_ps"][completed] > 0)
