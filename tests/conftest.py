@@ -11,9 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.tables import KIND, KINDS, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.units import Integers
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]

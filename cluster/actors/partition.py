@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.serving.admission_limits import refused
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served, chosen
+from cluster.serving.interface import Arrivals, Limits, Served, chosen
 from corsair_common.names import Status
+from corsair_common.units import NEVER, Integers
 
 SEPARABLE = ("round_robin", "random")
 """Routers that look at no replica's state."""

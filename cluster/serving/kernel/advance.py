@@ -3,7 +3,7 @@
 from typing import Any
 
 from cluster.compiled import compiled, inlined
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.measure import measure
@@ -24,6 +24,7 @@ from cluster.serving.kernel.state import (
     State,
 )
 from cluster.serving.kernel.step import cross, finish
+from corsair_common.units import Integers
 
 
 @compiled

@@ -5,16 +5,17 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import IntervalKind
 from corsair_common.names import Status
+from corsair_common.units import PS_PER_DAY, Integers
 
 NONE = -1
 """No request, no block, no replica."""
 FOREVER = int(np.iinfo(np.int64).max)
 """Later than everything."""
-LAST_PS = 106 * 86_400 * 10**12
+LAST_PS = 106 * PS_PER_DAY
 """No step may end after this: int64 picoseconds are nearly used up."""
 
 IDLE, READY, FLIGHT = 0, 1, 2

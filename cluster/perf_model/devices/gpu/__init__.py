@@ -19,9 +19,6 @@ from cluster.perf_model.devices.gpu.facts import (
     room,
 )
 
-MEMORIES = ("hbm",)
-"""The near memory; there is no far one."""
-
 PRODUCTS = ("attention", "eager")
 """In the order of the records: the fused kernel, and what steps outside of a graph add."""
 

@@ -6,9 +6,10 @@ from types import MappingProxyType
 import numpy as np
 
 from cluster.perf_model.devices.gpu.constants import PEAKS, has, vector_bytes_per_s
-from cluster.perf_model.devices.protocol import Floats, Interior, Room
+from cluster.perf_model.devices.protocol import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
+from corsair_common.units import Floats
 from topology.types import LinkKind
 from workloads.formats import Format
 
@@ -16,8 +17,8 @@ BOUNDS = ("memory", "tensor", "vector", "network", "launch", "host")
 MEMORY, TENSOR, VECTOR, NETWORK, LAUNCH, HOST = range(len(BOUNDS))
 FAR_BOUND = None
 HOST_BOUND = "host"
-MEMORIES = ("hbm", "host")
-"""KV is never kept in the second."""
+MEMORIES = ("hbm",)
+"""The near memory; there is no far one."""
 
 TAIL_BITS = 0
 """All blocks of a cache are stored alike."""

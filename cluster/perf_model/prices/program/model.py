@@ -13,7 +13,8 @@ from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.stage import head_operations, layer_operations
-from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Records
+from corsair_common.units import Integers
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
 from workloads.program.attention_rows import attention_rows
