@@ -14,6 +14,7 @@ from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import endpoint_of, operations_of, seated
 from cluster.scenario.pools import completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
+from cluster.scenario.routers import STATELESS
 from cluster.scenario.run_content import (
     content_text,
     machine_id,
@@ -253,9 +254,9 @@ def _divided(whole: Resolved, requested: Pools) -> Resolved:
     prefill = _pool(whole, "prefill", requested.prefill, 0)
     decode = _pool(whole, "decode", requested.decode, requested.prefill.cards)
     router = requested.decode.router
-    if decode.plan.replicas > 1 and router not in ("round_robin", "random"):
+    if decode.plan.replicas > 1 and router not in STATELESS:
         raise ScenarioError(
-            f"pools.decode.router is {router!r}; must be 'round_robin' or 'random' for "
+            f"pools.decode.router is {router!r}; must be {' or '.join(map(repr, STATELESS))} for "
             f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
             "its arrival is known"
         )

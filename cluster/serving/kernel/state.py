@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.tables import Records
-from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import IntervalKind
 from corsair_common.names import Status
 from corsair_common.units import PS_PER_DAY, Integers
@@ -24,8 +23,6 @@ FINISH, START = 0, 1
 """What a replica does next; of equal times finishes come first, arrivals lie between the two."""
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """How things stand after a window."""
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
-"""Routers, in the order of ``cluster.scenario.routers.ROUTERS``."""
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
 READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
