@@ -21,7 +21,7 @@ from cluster.scenario.run_content import (
     replayed_content,
     served_content,
 )
-from cluster.scenario.run_id import Encoded, encoded, run_id
+from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import Pool, Pools, Scenario
 from cluster.scenario.traffic import traffic
@@ -124,7 +124,7 @@ class Openers:
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
     traffic: Callable[[Workload, int], tuple["Requests", int]]
-    content: Callable[["Hardware | Model | Requests"], Encoded]
+    content: Callable[["Hardware | Model | Requests"], JsonText]
     described: Callable[[str, Path], dict[str, object]]
 
 
