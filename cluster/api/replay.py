@@ -205,12 +205,13 @@ def replay_trace(
         ray_address=ray_address,
         notice=notice,
     ) as runner:
+        machine = runner.assemble(resolved)
         return carried_out(
-            runner,
             resolved,
             out,
-            _device,
-            lambda machine, _: _run(resolved, machine, started, runner, observer),
+            _device(machine),
+            lambda _: _run(resolved, machine, started, runner, observer),
+            lambda run: run.parts(runner),
         )
 
 
