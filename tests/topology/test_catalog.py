@@ -375,13 +375,18 @@ def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
         cached.cache_clear()
 
 
+def add_default(path: Path, line: str) -> None:
+    """Put a figure under ``defaults:``, whether the file has any or none."""
+    before, _, after = path.read_text().partition("\ndefaults:\n")
+    path.write_text(f"{before}\ndefaults:\n{line}{after}")
+
+
 def test_a_full_file_of_a_user_stays_valid_when_a_figure_with_a_default_is_added(
     catalogue: Path, tmp_path: Path
 ) -> None:
     mine = tmp_path / "mine.yaml"
     shutil.copy(catalogue / "corsair.yaml", mine)
-    with (catalogue / "corsair.yaml").open("a") as file:
-        file.write("defaults:\n" + figure_line("card.reset_s", "us", 3))
+    add_default(catalogue / "corsair.yaml", figure_line("card.reset_s", "us", 3))
     own = tmp_path / "own.yaml"
     own.write_text("base: mine.yaml\nfigures:\n" + figure_line("card.reset_s", "us", 4))
 
@@ -393,8 +398,7 @@ def test_a_full_file_of_a_user_stays_valid_when_a_figure_with_a_default_is_added
 
 
 def test_a_default_of_one_kind_is_foreign_to_another(catalogue: Path, tmp_path: Path) -> None:
-    with (catalogue / "a100.yaml").open("a") as file:
-        file.write("defaults:\n" + figure_line("gpu.reset_s", "us", 3))
+    add_default(catalogue / "a100.yaml", figure_line("gpu.reset_s", "us", 3))
     (tmp_path / "mine.yaml").write_text(
         "base: corsair\ndefaults:\n" + figure_line("gpu.reset_s", "s")
     )
