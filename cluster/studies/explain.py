@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from cluster.perf_model.devices.dimc.chiplet import chiplet_of
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory.capacity import in_sram, tokens_each
 from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s, other_bytes, swap_s
@@ -100,7 +100,7 @@ def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
 
 def _block_us(resolved: Resolved, memory: StageMemory) -> float:
     """LPDDR's time for one scheduler block of all layers of a stage."""
-    rate = chiplet_of(resolved.hardware).lpddr_bytes_per_s
+    rate = module_of(resolved.hardware).room(resolved.hardware).far_bytes_per_s
     return float(sum(memory.kind_bytes)) / rate * 1e6
 
 

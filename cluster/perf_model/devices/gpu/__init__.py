@@ -19,8 +19,9 @@ from cluster.perf_model.devices.gpu.facts import (
     room,
 )
 
-PRODUCTS = ("attention", "eager")
-"""In the order of the records: the fused kernel, and what steps outside of a graph add."""
+PRODUCTS = ("QK^T", "softmax", "PV")
+"""Rows of programs in the order of the records: the fused kernel stands under the first of them,
+what steps outside of a graph add under the second."""
 
 __all__ = [
     "BOUNDS",

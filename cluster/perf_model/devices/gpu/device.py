@@ -150,11 +150,17 @@ class Gpu:
         return self._moved(name, np.asarray(tokens, np.float64) * row)
 
     def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
-        """Queries in, context out, keys and values of new tokens into the cache, 16 bits each."""
+        """Queries in, context out, keys and values of new tokens into the cache, 16 bits each.
+
+        Names are those of a program's rows.
+        """
         queries = heads.kv_heads * heads.queries_per_kv_head
         width = heads.key_dim + heads.value_dim
         each = OUTPUT_BYTES * (queries + heads.kv_heads) * width
-        return [self._moved("attention", np.asarray(tokens, np.float64) * each)]
+        return [
+            *(self.elsewhere(name, tokens) for name in ("QK^T", "softmax", "PV")),
+            self._moved("V tail", np.asarray(tokens, np.float64) * each),
+        ]
 
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool

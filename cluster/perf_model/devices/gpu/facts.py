@@ -59,8 +59,14 @@ _ADDED_BYTES = 6
 
 
 def interior(figures: Figures) -> Interior:
-    """One unit; a reduction's additions run at the bandwidth of vector work."""
-    return Interior(add_element_s=_ADDED_BYTES / vector_bytes_per_s(figures))
+    """One unit, so nothing crosses its links; additions run at the bandwidth of vector work."""
+    memory = figures["gpu.memory_bandwidth_bytes_per_s"]
+    return Interior(
+        d2d_bytes_per_s=memory,
+        package_bytes_per_s=memory,
+        package_link_bytes_per_s=memory,
+        add_element_s=_ADDED_BYTES / vector_bytes_per_s(figures),
+    )
 
 
 def room(figures: Figures) -> Room:

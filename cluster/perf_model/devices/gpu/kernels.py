@@ -91,9 +91,12 @@ def product_ps(kernel: Kernel, moved: Floats, flop: Floats) -> tuple[Integers, I
 def attention_records(
     kernel: Kernel, heads: Heads, kv: Format, *, layers: int, kind: int, eager_s: float
 ) -> Records:
-    """[2] records: the attention itself, and what eager steps with a chunk cost more a layer."""
+    """[3] records: the fused kernel, what eager steps with a chunk cost more a layer, and nothing.
+
+    As many as programs have rows of products over the cache.
+    """
     block_ps, decode_ps, pair_ps = _attention_ps(kernel, heads, kv)
-    rows = np.zeros(2, ATTENTION)
+    rows = np.zeros(3, ATTENTION)
     rows["layers"], rows["kind"] = layers, kind
     rows["parts"] = rows["quantum"] = rows["tick"] = rows["ps_per_tick"] = 1.0
     fused, eager = rows[0], rows[1]
@@ -106,8 +109,7 @@ def attention_records(
     eager["quantum"], eager["tick"] = _ONCE, eager_s * PS_PER_S
     eager["a_prefill_passes"] = 1.0
     eager["decode_bound"] = eager["prefill_bound"] = eager["b_bound"] = LAUNCH
-    if eager_s == 0.0:
-        eager["layers"] = 0
+    rows["layers"][1:] = layers if eager_s else 0, 0
     return rows
 
 

@@ -13,7 +13,13 @@ from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.stage import head_operations, layer_operations
-from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Records
+from cluster.perf_model.tables import (
+    DECODE_BLOCKS,
+    PREFILL_BLOCKS,
+    PREFILL_PAIRS,
+    PREFILL_PASSES,
+    Records,
+)
 from corsair_common.units import Integers
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
@@ -150,7 +156,10 @@ class ModelRows:
         passes = -(-request.m * clocks // BLOCK_TOKENS)
         measures = np.zeros((context.size, WIDTH), np.int64)
         measures[:, DECODE_BLOCKS] = -(-(context - n) // BLOCK_TOKENS).ravel()
+        measures[:, PREFILL_BLOCKS] = -(-n // BLOCK_TOKENS).ravel()
         measures[:, PREFILL_PASSES] = (-(-n // BLOCK_TOKENS) * passes).ravel()
+        pairs = request.m * n - request.m * (request.m - 1) // 2  # a token sees those before it
+        measures[:, PREFILL_PAIRS] = np.where(n > 0, pairs, 0).ravel()
         ps, bounds = layer_products(self._records(request.layer), measures)
         which = self._module.PRODUCTS.index(request.name)
         return ps[:, which], bounds[:, which]

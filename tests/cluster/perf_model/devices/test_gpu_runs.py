@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from cluster.api.serving import simulate
+from cluster.perf_model.attention import attention_ps, measures_of
 from cluster.perf_model.collectives import group_of
 from cluster.perf_model.devices import device_of
 from cluster.perf_model.devices.gpu import BOUNDS, PARTS
+from cluster.perf_model.prices import PriceInputs, price_tables
+from cluster.perf_model.prices.program import price_program, program_inputs
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
@@ -24,9 +27,11 @@ from topology.catalog import load_hardware
 from topology.route import compile_routes
 from topology.types import TopologyError
 from workloads.formats import get_format
+from workloads.model import load_model
+from workloads.plan import Plan
+from workloads.program import Batch, generate_program
 
-MS = 10**9
-"""Picoseconds."""
+BF16 = get_format("bf16")
 
 
 def scenario(hardware: str = "h100", ranks: int = 1, **more: Any) -> dict[str, Any]:
@@ -126,6 +131,48 @@ def test_words_of_a_summary_are_those_of_a_gpu() -> None:
 
 
 @pytest.mark.parametrize(
+    "batch",
+    [
+        Batch(decode_contexts=(100, 1024, 2049)),
+        Batch(chunk_tokens=96, chunk_contexts=(700,), last_chunks=1),
+        Batch(decode_contexts=(7, 700), chunk_tokens=90, chunk_contexts=(500,)),
+    ],
+    ids=["decode", "prefill", "mixed"],
+)
+def test_the_operations_of_a_batch_sum_to_its_table_entry(batch: Batch) -> None:
+    figures = load_hardware("b200", {"engine.step_s": 0.0, "engine.sequence_s": 0.0})
+    model, plan = load_model("llama-3.1-8b"), Plan(tensor_parallel_size=1)
+    supplied = PriceInputs(
+        hardware=figures,
+        routes=compile_routes(build_pod(figures, servers_per_rack=1)),
+        model=model,
+        plan=plan,
+        formats=Formats(weights=BF16, activations=BF16, kv=BF16, wire=BF16),
+        cards=np.zeros((1, 1, 1), np.int64),
+        max_tokens=96,
+        max_rows=32,
+        max_context=8192,
+    )
+    tables = price_tables(supplied)
+    decode, chunks = batch.met(0)
+    sums = measures_of(
+        1,
+        decode_blocks=-(-decode // 64),
+        prefill_blocks=-(-chunks // 64),
+        prefill_passes=-(-chunks // 64),
+        prefill_pairs=batch.chunk_tokens * chunks
+        - batch.chunk_tokens * (batch.chunk_tokens - 1) // 2,
+    )
+
+    program = generate_program(program_inputs(supplied), [[batch]])
+    price = price_program(program, supplied)
+
+    listed = int(price.duration_ps[program.operations.stream <= 1].sum())
+    step_ps = tables.linear_ps[0, batch.tokens] + tables.head_ps[0, batch.emitted]
+    assert listed == step_ps + attention_ps(tables.attention[0], sums)
+
+
+@pytest.mark.parametrize(
     ("payload", "latency_us", "copies"),
     [(1 << 10, 6, 3), (1 << 20, 12, 1.5), (1 << 24, 20, 1.25)],
     ids=["one shot", "two shots", "in the switch"],
@@ -144,8 +191,7 @@ def test_an_all_reduce_takes_the_fastest_of_three_kernels(
         },
     )
     routes = compile_routes(build_pod(figures, servers_per_rack=1))
-    sixteen = get_format("bf16")
-    used = Formats(weights=sixteen, activations=sixteen, kv=sixteen, wire=sixteen)
+    used = Formats(weights=BF16, activations=BF16, kv=BF16, wire=BF16)
     device = device_of(figures, used, cards=4, expert_ranks=1, streams=False)
 
     cost = device.all_reduce(group_of(figures, routes, range(4)), np.array([0, payload]))
@@ -161,8 +207,7 @@ def test_groups_beyond_a_scale_up_network_go_the_library_s_way() -> None:
     for name, cards in (("h100", range(16)), ("rtx-pro-6000", range(4))):
         figures = load_hardware(name)
         routes = compile_routes(build_pod(figures, servers_per_rack=2))
-        sixteen = get_format("bf16")
-        used = Formats(weights=sixteen, activations=sixteen, kv=sixteen, wire=sixteen)
+        used = Formats(weights=BF16, activations=BF16, kv=BF16, wire=BF16)
         device = device_of(figures, used, cards=len(cards), expert_ranks=1, streams=False)
 
         assert device.all_reduce(group_of(figures, routes, cards), np.array([1024])) is None
