@@ -62,6 +62,8 @@ class Hardware:
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
     figures: Mapping[str, Figure]
+    defaults: frozenset[str] = frozenset()
+    """Those of its figures that hardware of its kind takes from a file that names the kind."""
 
     def __getitem__(self, name: str) -> float:
         try:

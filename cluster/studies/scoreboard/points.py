@@ -17,6 +17,7 @@ from cluster.studies.scoreboard.recipe import (
     formats_of,
     scheduler_of,
 )
+from corsair_common.units import PS_PER_S
 from topology.catalog import list_hardware, load_hardware
 from workloads.measured import Measured, find_measured, read_measured
 from workloads.model import list_models
@@ -230,7 +231,7 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
             "hardware_set": {"engine.request_s": 0.0},  # its times count from the engine's queue
         },
         requests=Requests(
-            arrival_ps=np.rint(measured.si("queued_s")[chosen] * 1e12).astype(np.int64),
+            arrival_ps=np.rint(measured.si("queued_s")[chosen] * PS_PER_S).astype(np.int64),
             prompt_tokens=measured["input_toks"][chosen],
             output_tokens=measured["output_toks"][chosen],
         ),
