@@ -43,7 +43,7 @@ __all__ = [
 _FOLDER = Path(__file__).parent
 _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "figures")
+_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", "figures")
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -124,9 +124,11 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     names = figure_names(kind) if checked else None
     figures: dict[str, Figure] = {}
     sources: dict[str, str] = {}
+    fitted: list[Mapping[str, str | int]] = []
     for base in bases:
         figures |= base.figures
         sources |= base.sources
+        fitted += base.fitted
     breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
     tried = [name for name, _, inputs in _entries(document) if inputs is not None]
     given = dict.fromkeys((*tried, *figures))
@@ -142,6 +144,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         kind=kind,
         sources=sources | data.get("sources", {}),
         figures=figures,
+        fitted=(*fitted, *data.get("fitted", [])),
     )
 
 
@@ -218,8 +221,27 @@ def _breaches_of_top(document: Document) -> Iterator[str]:
     for key, text in sources.items() if isinstance(sources, dict) else ():
         if not isinstance(text, str):
             yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
+    yield from _breaches_of_fitted(document)
     if "figures" not in data and "base" not in data:
         yield f"{document.where()}: misses figures (give every figure, or name a base)"
+
+
+def _breaches_of_fitted(document: Document) -> Iterator[str]:
+    fitted = document.mapping().get("fitted", [])
+    if not isinstance(fitted, list) or not all(_is_point(point) for point in fitted):
+        yield (
+            f"{document.where(('fitted',))}: fitted must list measured points as "
+            f"{{device: h100, isl: 1024, ...}}, found {fitted!r}"
+        )
+
+
+def _is_point(point: object) -> bool:
+    """Whether it says a device and further words and numbers."""
+    return (
+        isinstance(point, dict)
+        and "device" in point
+        and all(isinstance(value, str | int) for value in point.values())
+    )
 
 
 def _entries(document: Document) -> Iterator[tuple[str, int, Any]]:

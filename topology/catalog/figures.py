@@ -62,6 +62,8 @@ class Hardware:
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
     figures: Mapping[str, Figure]
+    fitted: tuple[Mapping[str, str | int], ...] = ()
+    """Measured points that figures were fitted on, by what tells them from others: no evidence."""
 
     def __getitem__(self, name: str) -> float:
         try:
