@@ -39,6 +39,12 @@ def validate(
         list[str] | None,
         typer.Option("--only", help="With --data: only sets of this device, engine or model."),
     ] = None,
+    kv: Annotated[
+        str | None,
+        typer.Option(
+            "--kv", help="With --data: the number format of all KV, in place of the recipe's."
+        ),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--page", help="With --data: write a Markdown page as well.")
     ] = None,
@@ -47,10 +53,10 @@ def validate(
 ) -> None:
     """Set each published figure beside the simulated one; a miss is reported, not an error."""
     if data is not None:
-        _measured(data, models, only or [], page, as_json=as_json, quiet=quiet)
+        _measured(data, models, only or [], kv, page, as_json=as_json, quiet=quiet)
         return
-    if beside := [n for n, value in (("--models", models), ("--only", only), ("--page", page))
-                  if value]:  # fmt: skip
+    options = {"--models": models, "--only": only, "--kv": kv, "--page": page}
+    if beside := [name for name, value in options.items() if value]:
         raise typer.BadParameter(f"{', '.join(beside)} goes with --data")
     from cluster.studies.published import load_published
     from cluster.studies.validate import validate as compare
@@ -83,6 +89,7 @@ def _measured(
     data: Path,
     models: Path | None,
     only: list[str],
+    kv: str | None,
     page: Path | None,
     *,
     as_json: bool,
@@ -90,9 +97,14 @@ def _measured(
 ) -> None:
     """The scoreboard of real machines."""
     from cluster.studies.scoreboard import scoreboard
+    from cluster.studies.scoreboard.changes import unchanged, with_kv
 
     board = scoreboard(
-        data, models=models, only=_chosen(only), done=_progress(quiet=quiet or as_json)
+        data,
+        models=models,
+        only=_chosen(only),
+        change=with_kv(kv) if kv else unchanged,
+        done=_progress(quiet=quiet or as_json),
     )
     if page is not None:
         from cluster.studies.scoreboard.page import page_of

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster.studies.scoreboard.changes import Change, unchanged
 from cluster.studies.scoreboard.point import Point, SetKey
 from cluster.studies.scoreboard.points import points_of
 from cluster.studies.scoreboard.predict import Predict, attempted, predictor
@@ -33,6 +34,7 @@ def scoreboard(
     *,
     models: str | Path | None = None,
     only: Callable[[Point], bool] = lambda _: True,
+    change: Change = unchanged,
     predict: Predict | None = None,
     done: Callable[[int, int], None] = lambda _, __: None,
 ) -> Board:
@@ -47,6 +49,8 @@ def scoreboard(
         the data is found by itself.
     only
         Which points to run.
+    change
+        What is changed of a point before it is run.
     predict
         What runs a point, in place of the simulator.
     done
@@ -58,7 +62,7 @@ def scoreboard(
         A file is wrong, or nothing can be scored.
     """
     configs = Path(models) if models is not None else Path(folder).resolve().parent / "models"
-    points = [point for point in points_of(folder, configs) if only(point)]
+    points = [change(point) for point in points_of(folder, configs) if only(point)]
     predict = predict or predictor()
     rows = []
     for number, point in enumerate(points, 1):

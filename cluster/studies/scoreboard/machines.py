@@ -22,6 +22,11 @@ def named(system: str, path: str, models: Path | None) -> tuple[str, str, str]:
     return device, model, refused
 
 
+def device_named(system: str) -> str | None:
+    """Our name of a device, None where there is no hardware file for it."""
+    return device_of(system, _gpus())
+
+
 @cache
 def _gpus() -> tuple[str, ...]:
     return tuple(name for name in list_hardware() if load_hardware(name).kind == "gpu")
