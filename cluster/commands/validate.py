@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,6 +98,7 @@ def _measured(
     """The scoreboard of real machines."""
     from cluster.studies.scoreboard import scoreboard
     from cluster.studies.scoreboard.changes import unchanged, with_kv
+    from cluster.studies.scoreboard.operations import operations
 
     board = scoreboard(
         data,
@@ -106,13 +107,15 @@ def _measured(
         change=with_kv(kv) if kv else unchanged,
         done=_progress(quiet=quiet or as_json),
     )
+    found = [row for row in operations(data) if all(word in row.values() for word in only)]
     if page is not None:
         from cluster.studies.scoreboard.page import page_of
         from corsair_common.files import write_text
 
-        write_text(page, page_of(board, "Real machines: predicted against measured"))
-    payload = {"sets": board.sets, "rows": board.rows}
-    terminal.show(payload, _board_text(board), as_json=as_json, quiet=quiet)
+        title = "Real machines: predicted against measured"
+        write_text(page, page_of(board, title, operations=found))
+    payload = {"sets": board.sets, "rows": board.rows, "operations": found}
+    terminal.show(payload, _board_text(board, found), as_json=as_json, quiet=quiet)
 
 
 def _chosen(words: list[str]) -> "Callable[[Point], bool]":
@@ -128,11 +131,23 @@ def _progress(*, quiet: bool) -> "Callable[[int, int], None]":
     return done
 
 
-def _board_text(board: "Board") -> str:
-    from cluster.studies.scoreboard.page import SET_HEADERS, set_cells
+def _board_text(board: "Board", operations: "Sequence[Mapping[str, Any]]") -> str:
+    from cluster.studies.scoreboard.page import (
+        LOG_HEADERS,
+        OPERATION_HEADERS,
+        SET_HEADERS,
+        log_cells,
+        operation_cells,
+        set_cells,
+    )
 
     reasons = Counter(str(row["refused"]) for row in board.rows if row["refused"])
     parts = [terminal.table(SET_HEADERS, [set_cells(one) for one in board.sets])]
+    if logs := log_cells(board):
+        parts.append(terminal.table(LOG_HEADERS, logs))
+    if operations:
+        cells = [operation_cells(row) for row in operations]
+        parts.append(terminal.table(OPERATION_HEADERS, cells))
     if reasons:
         parts.append(terminal.table(("not run", "points"), reasons.most_common()))
     return "\n\n".join(parts)

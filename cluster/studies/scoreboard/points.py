@@ -7,6 +7,7 @@ from typing import Any
 from cluster.studies.scoreboard.fitted import is_fitted
 from cluster.studies.scoreboard.logs import logs_of
 from cluster.studies.scoreboard.machines import machine, named
+from cluster.studies.scoreboard.operations import LAYOUTS
 from cluster.studies.scoreboard.point import Point, ScoreError, SetKey
 from cluster.studies.scoreboard.recipe import (
     ROUNDS,
@@ -28,18 +29,19 @@ def points_of(folder: str | Path, models: Path | None = None) -> list[Point]:
     TraceError
         A file of a known layout is wrong.
     ScoreError
-        No file holds anything end to end.
+        No file holds anything end to end, nor operations.
     """
     points: list[Point] = []
-    for path, layout in find_measured(folder):
+    found = find_measured(folder)
+    for path, layout in found:
         if layout.name == "silicon":
             points += _rows(read_measured(path, layout), models)
         elif layout.name == "requests":
             points += logs_of(read_measured(path, layout), models)
-    if not points:
+    if not points and not any(layout.name in LAYOUTS for _, layout in found):
         raise ScoreError(
-            f"{folder}: holds no end-to-end points and no request logs (workloads.measured names "
-            "the columns of both)"
+            f"{folder}: holds no end-to-end points, no request logs and no operation tables "
+            "(workloads.measured names the columns of each)"
         )
     return points
 

@@ -284,9 +284,9 @@ def test_the_page_lists_sets_misses_and_what_was_not_run(folder: Path) -> None:
     text = page_of(scoreboard(folder, predict=stub(a=(22, 90), b=(9, 61), c=(13, 99))), "Title")
 
     assert text.startswith("# Title\n")
-    assert "| h100 | vllm | llama-3.1-70b | fp8 | 4 | 1 | 10.0 % | 26.0 % | +10.0 % |" in text
-    assert "| b | h100 | vllm | llama-3.1-70b | 8 | -10.0 % | +22.0 % |" in text
-    assert "| c | h100 | vllm | llama-3.1-70b | 8 | +30.0 % | - |" in text
+    assert "| h100 | vllm | llama-3.1-70b | fp8 | 4 | 1 | 0 | 10.0 % | 26.0 % | +10.0 % |" in text
+    assert "| b | h100 | vllm | llama-3.1-70b | 4 | 1024 | 512 | 8 |  | -10.0 % | +22.0 % |" in text
+    assert "| c | h100 | vllm | llama-3.1-70b | 4 | 1024 | 512 | 8 |  | +30.0 % | - |" in text
     assert "| a |" not in text
     assert "| attention data parallelism (4) is not simulated | 1 |" in text
 

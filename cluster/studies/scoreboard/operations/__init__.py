@@ -4,6 +4,6 @@ Sums of wrong parts can be right; these errors show the parts. Of one shape meas
 kernels the fastest counts, as engines choose it.
 """
 
-from cluster.studies.scoreboard.operations.score import KINDS, operations
+from cluster.studies.scoreboard.operations.score import KINDS, LAYOUTS, operations
 
-__all__ = ["KINDS", "operations"]
+__all__ = ["KINDS", "LAYOUTS", "operations"]

@@ -52,6 +52,9 @@ class Kind:
     """Columns that have to have this value."""
 
 
+_HEADS = ("num_heads", "num_key_value_heads", "head_dim", "window_size")
+_BATCH = ("batch_size", "isl", "step")
+
 KINDS = (
     Kind(
         name="gemm", layout="gemm", precision="gemm_dtype", seconds=gemm_s,
@@ -62,16 +65,26 @@ KINDS = (
     Kind(
         name="decode attention", layout="attention", precision="kv_cache_dtype",
         seconds=attention_s, about="contexts of 256 to 65,536 tokens, up to 256 sequences",
-        apart=("num_heads", "num_key_value_heads", "head_dim", "window_size"),
-        along=("batch_size", "isl", "step"), least={"step": 255},
-        most={"batch_size": 256, "step": 65536, "isl": 1}, words={"framework": ENGINE},
+        apart=_HEADS, along=_BATCH, least={"step": 255},
+        most={"window_size": 0, "batch_size": 256, "step": 65536, "isl": 1},
+        words={"framework": ENGINE},
     ),
     Kind(
         name="prompt attention", layout="attention", precision="kv_cache_dtype",
-        seconds=attention_s, about="prompts of 256 tokens and more",
-        apart=("num_heads", "num_key_value_heads", "head_dim", "window_size"),
-        along=("batch_size", "isl", "step"), least={"isl": 256}, most={"step": 0},
+        seconds=attention_s, about="prompts of 256 tokens and more", apart=_HEADS, along=_BATCH,
+        least={"isl": 256}, most={"window_size": 0, "step": 0}, words={"framework": ENGINE},
+    ),
+    Kind(
+        name="decode attention, window", layout="attention", precision="kv_cache_dtype",
+        seconds=attention_s, about="contexts of 256 to 65,536 tokens, up to 256 sequences",
+        apart=_HEADS, along=_BATCH, least={"window_size": 1, "step": 255},
+        most={"batch_size": 256, "step": 65536, "isl": 1},
         words={"framework": ENGINE},
+    ),
+    Kind(
+        name="prompt attention, window", layout="attention", precision="kv_cache_dtype",
+        seconds=attention_s, about="prompts of 256 tokens and more", apart=_HEADS, along=_BATCH,
+        least={"window_size": 1, "isl": 256}, most={"step": 0}, words={"framework": ENGINE},
     ),
     Kind(
         name="experts", layout="moe", precision="moe_dtype", seconds=moe_s,
@@ -97,6 +110,10 @@ KINDS = (
 )  # fmt: skip
 
 
+LAYOUTS = frozenset(kind.layout for kind in KINDS)
+"""Of the tables that are scored."""
+
+
 def operations(folder: str | Path) -> list[dict[str, Any]]:
     """Errors as fractions by kind, device and precision, of every operation table below a folder.
 
@@ -109,9 +126,8 @@ def operations(folder: str | Path) -> list[dict[str, Any]]:
         A file of a known layout is wrong.
     """
     rows = []
-    wanted = {kind.layout for kind in KINDS}
     for path, layout in find_measured(folder):
-        if layout.name in wanted:
+        if layout.name in LAYOUTS:
             table = read_measured(path, layout)
             for kind in KINDS:
                 if kind.layout == layout.name:
@@ -146,9 +162,9 @@ def _chosen(kind: Kind, table: Measured) -> Mask:
     for name, word in kind.words.items():
         found &= table[name] == word
     for name, least in kind.least.items():
-        found &= table[name] >= least
+        found &= _whole(table[name]) >= least
     for name, most in kind.most.items():
-        found &= table[name] <= most
+        found &= _whole(table[name]) <= most
     return found
 
 

@@ -51,7 +51,8 @@ def gemm_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
 
 
 def attention_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
-    """One layer's kernel: decodes where there is a context before, else prompts."""
+    """One layer: decodes where there is a context before, else prompts; with queries and context
+    read and written."""
     kv_heads, width = int(shapes["num_key_value_heads"][0]), int(shapes["head_dim"][0])
     heads = Heads(
         kv_heads=kv_heads,
@@ -59,9 +60,10 @@ def attention_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
         key_dim=width,
         value_dim=width,
     )
-    kernel = device(hardware, precision).attention_records(heads, 1, 0)[:1]
-    ps, _ = layer_products(kernel, _measures(shapes))
-    return _seconds(ps[:, 0])
+    rank = device(hardware, precision)
+    ps, _ = layer_products(rank.attention_records(heads, 1, 0)[:1], _measures(shapes))
+    moved = rank.attention_dispatches(heads, shapes["batch_size"] * shapes["isl"])
+    return _seconds(ps[:, 0] + sum(operation.ps for operation in moved))
 
 
 def _measures(shapes: Columns) -> Integers:
