@@ -11,13 +11,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
+
 from cluster.studies.scoreboard import Board, Point, scoreboard
-from cluster.studies.scoreboard.bands import band_of, evidence, held, held_elsewhere
+from cluster.studies.scoreboard.bands import band_of, errors_of, evidence, held, held_elsewhere
 from cluster.studies.scoreboard.blind import blind_hardware, donors_of
 from cluster.studies.scoreboard.board import METRICS
 from cluster.studies.scoreboard.changes import with_hardware, with_kv
 from cluster.studies.scoreboard.operations import operations
 from cluster.studies.scoreboard.page import SET_HEADERS, Section, page_of, percent, set_cells
+from cluster.studies.scoreboard.recipe import MAX_NUM_SEQS
 from cluster.studies.scoreboard.trust_file import measured_sets, trust_yaml
 from corsair_common.files import write_text
 
@@ -43,12 +46,15 @@ def main() -> None:
     board = scoreboard(data)
     blind = {(device, donors): _blind(data, device, donors) for device, donors in BLIND}
     what_if = [row for key in BLIND[:AS_WHAT_IF] for row in evidence(blind[key].rows)]
-    by_kind = _by_kind(board)
+    by_kind, parts = _by_kind(board), operations(data)
     bands = {name: band_of(rows) for name, rows in by_kind.items()} | {"blind": band_of(what_if)}
-    write_text(ROOT / "cluster/bundled/trust.yaml", trust_yaml(bands, measured_sets(board.rows)))
-    sections = [_kv(data), *_bands(by_kind, what_if, bands, blind)]
+    write_text(
+        ROOT / "cluster/bundled/trust.yaml",
+        trust_yaml(bands, measured_sets(board.rows), (row["device"] for row in parts)),
+    )
+    sections = [*_kv(data), *_bands(by_kind, what_if, bands, blind)]
     title = "Scoreboard: GPUs predicted against measured"
-    text = page_of(board, title, operations=operations(data), sections=sections)
+    text = page_of(board, title, operations=parts, sections=sections)
     write_text(ROOT / "docs/scoreboard.md", text)
     print(f"wrote docs/scoreboard.md and cluster/bundled/trust.yaml from {len(board.rows)} rows")
 
@@ -74,25 +80,45 @@ def _by_kind(board: Board) -> dict[str, list[Mapping[str, Any]]]:
     return rows
 
 
-def _kv(data: Path) -> Section:
-    """Sets whose recipe keeps KV in FP8, with bf16 instead."""
+def _kv(data: Path) -> list[Section]:
+    """Sets whose recipe keeps KV in FP8, with bf16 instead, and errors by how much KV is read."""
 
     def only(point: Point) -> bool:
         return not point.refused and point.scenario["formats"]["kv"] == "fp8"
 
-    rows = [
-        [kv, *set_cells(one)]
-        for kv in ("fp8", "bf16")
-        for one in scoreboard(data, only=only, change=with_kv(kv)).sets
-    ]
-    return Section(
+    boards = {kv: scoreboard(data, only=only, change=with_kv(kv)) for kv in ("fp8", "bf16")}
+    rows = [[kv, *set_cells(one)] for kv, board in boards.items() for one in board.sets]
+    formats = Section(
         title="Format of keys and values",
         headers=("KV", *SET_HEADERS),
         rows=rows,
         text="The recipe of the Llama-70B points keeps keys and values in FP8, and so they are run "
-        "in every other table. With bf16 the H100 points fit better and those of B200 worse "
-        "(`validate --data ... --kv bf16`); the recipe is followed.",
+        "in every other table. The same with bf16 (`validate --data ... --kv bf16`):",
     )
+    trend = Section(
+        title="TPOT errors by KV load",
+        headers=("KV", "device", "precision", *(f"fifth {fifth}" for fifth in range(1, 6))),
+        rows=[_trend(kv, board, one) for kv, board in boards.items() for one in board.sets
+              if one["engine"] == "vllm"],
+        text="Medians of signed errors in fifths of the points, by users x tokens a GPU. A wrong "
+        "format shows as a slope. B200 is level with FP8; H100 is level with bf16 and falls with "
+        "FP8, as if its engine read two bytes an element or its FP8 kernels gained nothing. That "
+        "is a choice made on scored points, so the recipe is followed.",
+    )  # fmt: skip
+    return [formats, trend]
+
+
+def _trend(kv: str, board: Board, one: Mapping[str, Any]) -> list[str]:
+    names = ("device", "engine", "model", "precision", "mode")
+    rows = [
+        row
+        for row in board.rows
+        if not row["fitted"] and all(row["set"][name] == one[name] for name in names)
+    ]
+    load = [(row["isl"] + row["osl"] / 2) * row["concurrency"] / row["tp_size"] for row in rows]
+    parts = np.array_split(np.argsort(load, kind="stable"), 5)
+    medians = [errors_of([rows[at] for at in part], "tpot") for part in parts]
+    return [kv, one["device"], one["precision"], *(percent(float(np.median(e))) for e in medians)]
 
 
 def _bands(
@@ -141,9 +167,11 @@ def _bands(
             title="Bands",
             headers=("errors of", "metric", "n", "5 %", "95 %", "held", "held when left out"),
             rows=spans,
-            text="Of vLLM's points that nothing was fitted on. The first two are printed beside "
-            "answers near what was measured; the last, of the first three blind devices, beside "
-            "every what-if device: Corsair, Raptor, B300, MI300X, Gaudi 2. Held: the share of the "
+            text="Of vLLM's points that nothing was fitted on, without those of more users than "
+            f"{MAX_NUM_SEQS} seats: how many seats there were is in no file. The first two are "
+            "printed beside answers near what was measured; the last, of the first three blind "
+            "devices, beside every what-if device (Corsair, Raptor, B300, MI300X, Gaudi 2) and "
+            "beside answers outside of what was measured. Held: the share of the "
             "same rows inside; when left out: bands made without each fifth of the rows.",
         ),
     ]

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any, Literal, TypeAlias
 
 from cluster.scenario.resolve import Resolved
+from topology.catalog import Hardware, load_hardware
 from topology.strict_yaml import parse_document
 
 Level: TypeAlias = Literal["measured", "interpolated", "extrapolated", "what-if"]
@@ -76,10 +77,13 @@ def trust_of(resolved: Resolved) -> Trust:
     if resolved.pools is not None:
         return _blind("what-if", "no run with separate prefill and decode pools was measured")
     own = [one for one in _measured()["sets"] if one["device"] == device]
-    if not own:
+    if not own and device not in _measured()["operations"]:
         return _blind("what-if", f"no end-to-end point of {device} was measured")
-    if moved := [f.name for f in resolved.hardware.figures.values() if f.source == "hardware_set"]:
+    if moved := _moved(resolved.hardware):
         return _blind("what-if", f"figures of {device} were set by hand ({', '.join(moved)})")
+    if not own:
+        what = f"single operations of {device} were measured, and no end-to-end point"
+        return _blind("extrapolated", what)
     experts = any(layer.mlp.kind != "dense" for layer in resolved.model.layers)
     same_kind = [one for one in own if one["experts"] == experts]
     kind = "models with experts" if experts else "dense models"
@@ -88,6 +92,16 @@ def trust_of(resolved: Resolved) -> Trust:
     if outside := list(_outside(resolved, same_kind)):
         return _blind("extrapolated", f"{', '.join(outside)} on {device}, {kind}")
     return _near(resolved, same_kind, "experts" if experts else "dense")
+
+
+def _moved(hardware: Hardware) -> list[str]:
+    """Figures that are not those of the bundled file of this name."""
+    bundled = load_hardware(hardware.name).figures
+    return [
+        name
+        for name, figure in hardware.figures.items()
+        if name not in bundled or bundled[name].value != figure.value
+    ]
 
 
 def trust_lines(trust: Trust, predicted_ms: Mapping[str, float | None]) -> list[str]:

@@ -1,7 +1,10 @@
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.api.serving import simulate
 from cluster.scenario import trust as module
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
@@ -21,6 +24,7 @@ NUMBERS = {
         "blind": {"tpot": {"low": -0.2, "high": 0.25, "n": 60}},
     },
     "sets": SETS,
+    "operations": ["a100", "h100", "h200"],
 }
 
 
@@ -69,6 +73,13 @@ def test_beyond_the_ranges_the_band_is_that_of_blind_devices() -> None:
     assert trust.bands["tpot"] == Band(low=-0.2, high=0.25, n=60)
 
 
+def test_a_device_with_measured_operations_alone_is_extrapolated() -> None:
+    trust = found(hardware="h200")
+
+    assert trust.level == "extrapolated"
+    assert trust.reason == "single operations of h200 were measured, and no end-to-end point"
+
+
 def test_a_device_without_a_measured_point_is_a_what_if() -> None:
     for hardware in ("mi300x", "b300"):
         trust = found(hardware=hardware)
@@ -87,3 +98,24 @@ def test_lines_give_the_span_of_the_truth() -> None:
 
     assert said[0].startswith("trust: what-if: no end-to-end point of mi300x was measured; ")
     assert said[1] == "  90 %: TPOT 8 to 12.5 ms"  # 10 / 1.25 and 10 / 0.8
+
+
+@pytest.mark.parametrize("hardware", ["mi300x", "b300", "gaudi2", "h200", "a100"])
+def test_every_gpu_serves_and_its_run_says_what_it_rests_on(hardware: str, tmp_path: Path) -> None:
+    lengths = {"prompt_tokens": {"fixed": 64}, "output_tokens": {"fixed": 4}}
+    run = simulate(
+        {
+            "hardware": hardware,
+            "cluster": {"servers_per_rack": 1, "cards_per_server": 1},
+            "model": "llama-3.1-8b",
+            "formats": dict.fromkeys(("weights", "activations", "kv", "wire"), "bf16"),
+            "plan": {"tensor_parallel_size": 1, "pipeline_parallel_size": 1},
+            "workload": {"synthetic": {"requests": 2, "arrivals": {"concurrency": 2}, **lengths}},
+        },
+        out=tmp_path,
+    )
+    manifest = json.loads((run.run_dir / "manifest.json").read_text()) if run.run_dir else {}
+
+    assert run.summary["completed"] == 2
+    assert run.summary["joules_per_output_token"] > 0
+    assert manifest["trust"]["level"] in ("what-if", "extrapolated")

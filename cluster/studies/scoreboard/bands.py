@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from cluster.studies.scoreboard.board import METRICS, error_of
+from cluster.studies.scoreboard.recipe import MAX_NUM_SEQS
 from corsair_common.units import Floats
 
 Rows = Sequence[Mapping[str, Any]]
@@ -18,12 +19,18 @@ SHARE = 0.9
 
 
 def evidence(rows: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Rows of vLLM that were run and that nothing was fitted on: trust is a matter of the device,
-    and another engine's errors are not."""
+    """Rows of vLLM that were run and that nothing was fitted on, of as many users as have a seat.
+
+    Another engine's errors say nothing of the device; with more users than seats the number of
+    seats rules, which no file says.
+    """
     return [
         row
         for row in rows
-        if not row["fitted"] and not row["refused"] and row["set"]["engine"] == "vllm"
+        if not row["fitted"]
+        and not row["refused"]
+        and row["set"]["engine"] == "vllm"
+        and (row.get("concurrency") or 0) <= MAX_NUM_SEQS
     ]
 
 

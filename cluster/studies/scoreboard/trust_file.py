@@ -48,10 +48,13 @@ def _range(rows: Sequence[Mapping[str, Any]], column: str) -> list[int]:
 
 
 def trust_yaml(
-    bands: Mapping[str, Mapping[str, Mapping[str, float]]], sets: Sequence[Mapping[str, Any]]
+    bands: Mapping[str, Mapping[str, Mapping[str, float]]],
+    sets: Sequence[Mapping[str, Any]],
+    operations: Iterable[str],
 ) -> str:
-    """The text of ``cluster/bundled/trust.yaml``."""
-    return "\n".join([*_lines(bands, sets), ""])
+    """The text of ``cluster/bundled/trust.yaml``; ``operations``: devices with such tables."""
+    devices = ", ".join(sorted(set(operations)))
+    return "\n".join([*_lines(bands, sets), f"operations: [{devices}]", ""])
 
 
 def _lines(

@@ -44,21 +44,24 @@ def test_left_out_rows_are_judged_by_bands_that_they_had_no_part_in() -> None:
     assert held_elsewhere(alike, "ttft") is None
 
 
-def test_fitted_and_refused_rows_and_other_engines_are_no_evidence() -> None:
+def test_fitted_and_refused_rows_other_engines_and_users_without_a_seat_are_no_evidence() -> None:
     other = row(100.0)
     other["set"] = {**other["set"], "engine": "trtllm"}
 
-    assert evidence([row(90.0), row(1.0, fitted=True), row(1.0, refused="why"), other]) == [
-        row(90.0)
-    ]
+    no_seat = row(300.0, concurrency=512)
+    rows = [row(90.0), row(1.0, fitted=True), row(1.0, refused="why"), other, no_seat]
+    assert evidence(rows) == [row(90.0)]
 
 
-def test_the_file_of_trust_names_ranges_and_bands(tmp_path: Path) -> None:
+def test_the_file_of_trust_names_ranges_and_bands() -> None:
     wider = row(100.0, concurrency=64, isl=8192, tp_size=0)
-    sets = measured_sets([*ROWS, wider, row(1.0, fitted=True, isl=1)])
-    read = parse_document(trust_yaml({"dense": band_of(ROWS)}, sets), "trust.yaml").mapping()
+    sets = measured_sets([*ROWS, wider, row(1.0, fitted=True)])
+    read = parse_document(
+        trust_yaml({"dense": band_of(ROWS)}, sets, ["h200", "a100", "h200"]), "trust.yaml"
+    ).mapping()
 
     assert read["bands"]["dense"]["tpot"] == {"low": -0.18, "high": 0.18, "n": 41}
+    assert read["operations"] == ["a100", "h200"]
     assert read["sets"] == [
         {
             "device": "h100", "model": "llama-3.1-70b", "weights": "fp8", "experts": False,
