@@ -155,8 +155,8 @@ def test_operations_saved_as_chakra_and_as_a_program_replay_in_the_same_time(
 @pytest.mark.parametrize(
     ("target", "says"),
     [
-        (["--save-chakra", "."], "holds 's.yaml', which is no Chakra trace; not replaced"),
-        (["--save-chakra", "s.yaml"], "holds 's.yaml', which is no Chakra trace; not replaced"),
+        (["--save-chakra", "."], "holds 's.yaml', not a Chakra trace; not replaced"),
+        (["--save-chakra", "s.yaml"], "holds 's.yaml', not a Chakra trace; not replaced"),
         (["--save-program", "."], "cannot write .: it is a folder"),
         (["--save-program", "none/p.parquet"], "cannot write none/p.parquet: No such file"),
     ],

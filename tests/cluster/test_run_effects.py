@@ -97,7 +97,7 @@ def test_a_run_says_that_with_prefix_caching_windowed_layers_keep_their_blocks(
     chats = {"synthetic": {"preset": "mooncake-conversation", "requests": 4}}
     said = {
         (model, wanted): any(
-            "layers that see a window keep all" in flag
+            "windowed layers keep all" in flag
             for flag in run_small(
                 model=model,
                 memory={"mode": "capacity"},

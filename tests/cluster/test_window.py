@@ -169,7 +169,7 @@ def test_a_warm_up_beyond_the_traffic_is_refused(
     said = capsys.readouterr().err
     assert code == 2
     assert "warmup_s is 12; must be at most 9.5," in said
-    assert "it ends 2.5 s after the last request has come" in said
+    assert "it ends 2.5 s after the last arrival" in said
 
 
 def test_a_closed_loop_refuses_it_when_it_is_over(run_small: Callable[..., Run]) -> None:

@@ -103,4 +103,5 @@ def test_a_torn_file_is_read_or_refused(start: int, piece: bytes) -> None:
         start %= len(whole)
         path.write_bytes(whole[:start] + piece + whole[start + len(piece) :])
         with contextlib.suppress(TraceError):
-            assert len(read_trace(path, "parquet")) == 2
+            read = read_trace(path, "parquet")
+            assert len(read) + read.skipped == 2  # a length may now be zero

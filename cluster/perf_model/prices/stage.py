@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.attention import WIDTH
+from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.collectives import Cost, all_gather
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import (
@@ -237,12 +237,10 @@ def _attention(inputs: PriceInputs, device: Device, stage: Stage) -> Records:
     layers: Counter[LayerKind] = Counter()
     for layer, count in _counted(stage).items():
         layers[kind_of(inputs, layer)] += count
-    return np.concatenate(
-        [
-            device.attention_records(kind[1], layers[kind], number)
-            for number, kind in enumerate(kinds)
-        ]
-    )
+    records = [
+        device.attention_records(kind[1], layers[kind], number) for number, kind in enumerate(kinds)
+    ]
+    return np.concatenate(records).view(ATTENTION)  # records, whose fields are attributes
 
 
 def _far_block_ps(inputs: PriceInputs, device: Device, stage: Stage) -> Floats:

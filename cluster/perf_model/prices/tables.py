@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cluster.perf_model.attention import ATTENTION
 from cluster.perf_model.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_for, layer_kinds
@@ -66,7 +67,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         floor_ps=np.stack([price.floor_ps for price in prices]),
         send_ps=np.stack([cost.ps for cost in sends]),
         head_ps=head.sum(axis=-1),
-        attention=np.stack([price.attention for price in prices]),
+        attention=np.stack([price.attention for price in prices]).view(ATTENTION),
         far_block_ps=np.stack([price.far_block_ps for price in prices]),
         linear_by_bound_ps=linear,
         head_by_bound_ps=head,

@@ -58,7 +58,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         free_seats=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
         rates=_rates(prices, limits),
-        attention=np.array(prices.attention, ATTENTION, order="C"),
+        attention=np.array(prices.attention, order="C").view(ATTENTION),
         kinds=_kinds(prices),
         far_block_ps=np.array(prices.far_block_ps, np.float64, order="C"),
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
