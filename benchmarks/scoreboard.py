@@ -5,7 +5,6 @@
 """
 
 import argparse
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -178,4 +177,4 @@ def _bands(
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

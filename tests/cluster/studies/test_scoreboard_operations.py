@@ -19,7 +19,8 @@ def gemm_s(m: int, n: int, k: int) -> float:
         H100["gpu.gemm_bandwidth_efficiency"] * H100["gpu.memory_bandwidth_bytes_per_s"]
     )
     flop_s = 2 * m * n * k / (H100["gpu.gemm_flop_efficiency"] * H100["gpu.bf16_flop_per_s"])
-    return H100["gpu.gemm_latency_s"] + (bytes_s**SMOOTH + flop_s**SMOOTH) ** (1 / SMOOTH)
+    smooth_s: float = (bytes_s**SMOOTH + flop_s**SMOOTH) ** (1 / SMOOTH)
+    return H100["gpu.gemm_latency_s"] + smooth_s
 
 
 def write_gemm(folder: Path) -> None:
