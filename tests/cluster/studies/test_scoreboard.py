@@ -13,7 +13,7 @@ from cluster.scenario.resolve import resolve
 from cluster.studies.scoreboard import Point, ScoreError, board, points_of, scoreboard
 from cluster.studies.scoreboard.fitted import scored_requests
 from cluster.studies.scoreboard.names import device_of, model_of
-from cluster.studies.scoreboard.page import page_of
+from cluster.studies.scoreboard.page import Section, page_of
 from cluster.studies.scoreboard.point import SetKey
 from cluster.studies.scoreboard.predict import Predict, predictor
 from cluster.studies.scoreboard.recipe import formats_of, scheduler_of
@@ -289,6 +289,19 @@ def test_the_page_lists_sets_misses_and_what_was_not_run(folder: Path) -> None:
     assert "| c | h100 | vllm | llama-3.1-70b | 4 | 1024 | 512 | 8 |  | +30.0 % | - |" in text
     assert "| a |" not in text
     assert "| attention data parallelism (4) is not simulated | 1 |" in text
+
+
+def test_the_page_has_operations_and_sections_after_the_sets(folder: Path) -> None:
+    found = scoreboard(folder, predict=stub(a=(22, 90), b=(9, 60), c=(13, 99)))
+    part = {"kind": "gemm", "device": "h100", "precision": "bf16", "n": 7}
+    errors = {"median": 0.1, "p90": 0.25, "bias": -0.05}
+    section = Section(title="Mine", headers=("a", "b"), rows=[("1", "2")], text="Why.")
+    text = page_of(found, "Title", operations=[part | errors], sections=[section])
+
+    assert "## Mine\n\nWhy.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |" in text
+    assert "| gemm | h100 | bf16 | 7 | 10.0 % | 25.0 % | -5.0 % |" in text
+    assert text.index("## Sets") < text.index("## Mine") < text.index("## Operations")
+    assert "## Logs\n\nSigned errors" in text
 
 
 def test_the_command_prints_sets_and_rows_and_writes_the_page(
