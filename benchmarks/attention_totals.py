@@ -14,7 +14,7 @@ from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps, measures_of
 from cluster.perf_model.calibrate import BATCH, EIGHT_B, SEVENTY_B, Point, point_tables
 from cluster.perf_model.devices.dimc.attention import exact_ps
 from cluster.perf_model.prices import steady_decode
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 BATCHES = 2000
 CONTEXTS = {"1,024 each": (1024, 1024), "512 to 1,536": (512, 1536), "1 to 2,048": (1, 2048)}

@@ -8,7 +8,8 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.devices.dimc.counters import COUNTS
-from cluster.perf_model.tables import KIND, Integers, PriceTables
+from cluster.perf_model.tables import KIND, PriceTables
+from corsair_common.units import Integers
 
 
 def linear_prices(

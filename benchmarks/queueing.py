@@ -11,9 +11,10 @@ import time
 import numpy as np
 
 from benchmarks.linear_prices import linear_prices
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits
+from corsair_common.units import Integers
 
 BUDGET = 512
 LIMITS = Limits(

@@ -171,8 +171,8 @@ def _bands(
             "printed beside answers near what was measured; the last, of the first three blind "
             "devices, beside every what-if device (Corsair, Raptor, B300, MI300X, Gaudi 2) and "
             "beside answers outside of what was measured. Held: the share of the "
-            "same rows inside; when left out: bands made without each fifth of the rows. Three blind "
-            "devices are few: another may lie further off.",
+            "same rows inside; when left out: bands made without each fifth of the rows. "
+            "Three blind devices are few: another may lie further off.",
         ),
     ]
 

@@ -17,6 +17,7 @@ from cluster.perf_model.tables import KIND, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
+from corsair_common.units import PS_PER_S
 
 TOKENS_PER_STEP = 512
 
@@ -60,7 +61,7 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
 def make_arrivals(requests: int, *, rate_per_s: float, seed: int = 0) -> Arrivals:
     """Poisson arrivals, lognormal lengths."""
     rng = np.random.default_rng(seed)
-    gaps = rng.exponential(1e12 / rate_per_s, requests)
+    gaps = rng.exponential(PS_PER_S / rate_per_s, requests)
     prompt = np.clip(rng.lognormal(6.6, 0.95, requests), 1, 7000).astype(np.int64)
     output = np.clip(rng.lognormal(5.1, 0.7, requests), 1, 1000).astype(np.int64)
     return Arrivals(

@@ -24,11 +24,12 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.linear_prices import linear_prices
-from cluster.perf_model.tables import INTERVAL, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import INTERVAL, STEP, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
 from corsair_common.names import Status
+from corsair_common.units import Integers
 
 DATA = Path(__file__).resolve().parents[2] / "shared" / "data" / "vllm"
 COLUMNS = (

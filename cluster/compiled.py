@@ -29,7 +29,8 @@ BOUNDS_VARIABLE = "CORSAIR_SIM_BOUNDSCHECK"
 """Environment variable: ``1`` compiles every array access with a check (slow, for tests)."""
 
 _IMPORT = re.compile(
-    r"^\s*(?:from|import)\s+(cluster[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?", re.MULTILINE
+    r"^\s*(?:from|import)\s+((?:cluster|corsair_common)[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?",
+    re.MULTILINE,
 )
 
 
@@ -151,8 +152,8 @@ def _kernel_sources(package: Path) -> dict[str, str]:
     Keyed by dotted name; empty where the package is not made of files.
     """
     texts = {}
-    for path in package.rglob("*.py"):
-        parts = (package.name, *path.relative_to(package).with_suffix("").parts)
+    for path in (*package.rglob("*.py"), *(package.parent / "corsair_common").rglob("*.py")):
+        parts = path.relative_to(package.parent).with_suffix("").parts
         texts[".".join(part for part in parts if part != "__init__")] = path.read_text("utf-8")
     imports = {name: _imports(text) for name, text in texts.items()}
     wanted = [name for name, used in imports.items() if f"{package.name}.compiled" in used]

@@ -9,11 +9,11 @@ import pyarrow as pa
 from results.arrow import Columns, arrow_schema, arrow_table
 from results.schema import Table
 
-Encoded: TypeAlias = npt.NDArray[np.uint8]
+ArrowBytes: TypeAlias = npt.NDArray[np.uint8]
 """An Arrow stream of one table."""
 
 
-def encoded(table: Table, columns: Columns) -> Encoded:
+def encoded(table: Table, columns: Columns) -> ArrowBytes:
     """One part of ``table``, for the ``RunWriter`` of another process.
 
     Raises
@@ -29,7 +29,7 @@ def encoded(table: Table, columns: Columns) -> Encoded:
     return message
 
 
-def decoded(table: Table, message: Encoded) -> pa.Table:
+def decoded(table: Table, message: ArrowBytes) -> pa.Table:
     """The part as it was before; its columns stay where the message lies.
 
     Raises

@@ -7,7 +7,7 @@ no run. Equal columns give equal bytes for any sizes of the parts.
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
@@ -21,36 +21,12 @@ from corsair_common.folders import hidden_folder, publish, sweep
 from results.arrow import Columns, arrow_schema, arrow_table
 from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json
-from results.remote_parts import Encoded, decoded
+from results.remote_parts import ArrowBytes, decoded
 from results.schema import TABLES, Table
 
 ROWS_PER_GROUP = 131_072
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-
-
-def write_run(
-    root: Path,
-    manifest: Mapping[str, object],
-    tables: Mapping[str, Columns | Iterable[Columns]],
-    declared: Mapping[str, Table] = TABLES,
-) -> Path:
-    """Write a whole run and return its folder; a run of the same id is replaced.
-
-    ``tables`` maps a table's name to its columns, or to an iterable of parts (for ``cards``, one
-    part per card). ``manifest`` is that of ``results.provenance.manifest``; ``declared`` as for
-    ``RunWriter``.
-
-    Raises
-    ------
-    ResultsError
-        The folder cannot be written. Nothing half-written is left.
-    """
-    with RunWriter(root, str(manifest["run_id"]), declared) as writer:
-        for name, parts in tables.items():
-            for part in [parts] if isinstance(parts, Mapping) else parts:
-                writer.append(name, part)
-        return writer.commit(manifest)
 
 
 class RunWriter:
@@ -84,7 +60,7 @@ class RunWriter:
             shutil.rmtree(self._folder, ignore_errors=True)
         os.close(self._lock)
 
-    def append(self, table: str, columns: Columns | Encoded) -> None:
+    def append(self, table: str, columns: Columns | ArrowBytes) -> None:
         """Add rows to a table. They are copied: the caller may reuse its arrays at once.
 
         Columns that another process encoded with ``results.remote_parts.encoded`` are accepted too.

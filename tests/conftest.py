@@ -11,9 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.tables import KIND, KINDS, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.units import Integers
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
@@ -71,13 +72,20 @@ def constant_tables() -> Callable[..., PriceTables]:
 def write_run() -> Callable[..., Path]:
     """Write a whole run of ``(root, manifest, tables)`` and return its folder.
 
-    ``tables`` maps a table's name to its columns, or to an iterable of parts.
+    ``tables`` maps a table's name to its columns, or to an iterable of parts; ``declared`` are the
+    tables of another device than a DIMC.
     """
 
+    from results.schema import TABLES
     from results.store import RunWriter  # Arrow: only for those who write
 
-    def write(root: Path, manifest: Mapping[str, object], tables: Mapping[str, Any]) -> Path:
-        with RunWriter(root, str(manifest["run_id"])) as writer:
+    def write(
+        root: Path,
+        manifest: Mapping[str, object],
+        tables: Mapping[str, Any],
+        declared: Mapping[str, Any] = TABLES,
+    ) -> Path:
+        with RunWriter(root, str(manifest["run_id"]), declared) as writer:
             for name, parts in tables.items():
                 for part in [parts] if isinstance(parts, Mapping) else parts:
                     writer.append(name, part)

@@ -23,7 +23,7 @@ from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, lay_out, priced
 from cluster.serving.tables import Columns, card_parts, rank_columns
-from results.remote_parts import Encoded
+from results.remote_parts import ArrowBytes
 
 if TYPE_CHECKING:
     from cluster.actors.actor_group import ActorGroup
@@ -131,7 +131,7 @@ class RayReplayEngine:
         """Run the program here: all ranks share one network, so that it is one part."""
         return run_replay(resolved, machine, observer=observer)
 
-    def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[Encoded]:
+    def op_parts(self, machine: ReplayMachine, outcome: ReplayOutcome) -> Iterator[ArrowBytes]:
         """One part per card that has a rank, in card order, from the card's own actor."""
         actor_group, seats = self._actor_group, seats_of(machine)
         return actor_group.in_order(

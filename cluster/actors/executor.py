@@ -16,11 +16,11 @@ from cluster.actors.actor_group import ActorGroup, ActorGroupError, Call, Object
 from cluster.actors.partition import independent_parts, joined
 from cluster.actors.worker import Place, Progress, joined_bins, warm
 from cluster.perf_model.counters import Tally
-from cluster.perf_model.energy.coefficients import Floats
 from cluster.perf_model.timeline import Bins
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Observer, OnSteps, Served
 from cluster.serving.run import Machine, Outcome, outcome_of
+from corsair_common.units import Floats
 from results.window import last_ps
 
 BATCH_ROWS = 1 << 16

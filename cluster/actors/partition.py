@@ -6,13 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
+from cluster.scenario.routers import STATELESS
 from cluster.serving.admission_limits import refused
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served, chosen
+from cluster.serving.interface import Arrivals, Limits, Served, chosen
 from corsair_common.names import Status
-
-SEPARABLE = ("round_robin", "random")
-"""Routers that look at no replica's state."""
+from corsair_common.units import NEVER, Integers
 
 PER_REQUEST = tuple(
     field.name for field in fields(Served) if field.name not in ("itl_count", "end_ps")
@@ -42,7 +41,7 @@ def independent_parts(
     in any case.
     """
     count = len(arrivals.arrival_ps)
-    separable = limits.concurrency == 0 and limits.router in SEPARABLE
+    separable = limits.concurrency == 0 and limits.router in STATELESS
     if whole or replicas == 1 or not separable:
         return (Part(replicas=np.arange(replicas), requests=np.arange(count)),)
     replica = routed(arrivals, limits, replicas)

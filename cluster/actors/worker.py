@@ -16,16 +16,17 @@ from cluster.actors.partition import Part, prices_of, problem_of
 from cluster.perf_model.card import Card
 from cluster.perf_model.counters import Tally
 from cluster.perf_model.energy.attribution import SlotJoules
-from cluster.perf_model.energy.coefficients import Floats, Joules
-from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
+from cluster.perf_model.energy.coefficients import Joules
+from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
 from cluster.perf_model.timeline import Account, Bins
 from cluster.serving.energy_attribution import members_of
 from cluster.serving.engine import check_end, served_of
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import RUNNING
 from cluster.serving.tables import Columns, rank_columns
+from corsair_common.units import NEVER, Floats, Integers
 
 Place = tuple[int, int]
 """A stage of a replica: its cards do the same."""

@@ -32,7 +32,7 @@ from results.devices import Device, described
 from results.summary import energy_side, flatten
 
 if TYPE_CHECKING:
-    from results.remote_parts import Encoded
+    from results.remote_parts import ArrowBytes
 
 
 class ReplayEngine(Protocol):
@@ -46,7 +46,7 @@ class ReplayEngine(Protocol):
 
     def op_parts(
         self, machine: ReplayMachine, outcome: ReplayOutcome
-    ) -> "Iterator[Columns] | Iterator[Encoded]": ...
+    ) -> "Iterator[Columns] | Iterator[ArrowBytes]": ...
 
 
 class LocalReplayEngine:
@@ -205,12 +205,13 @@ def replay_trace(
         ray_address=ray_address,
         notice=notice,
     ) as runner:
+        machine = runner.assemble(resolved)
         return carried_out(
-            runner,
             resolved,
             out,
-            _device,
-            lambda machine, _: _run(resolved, machine, started, runner, observer),
+            _device(machine),
+            lambda _: _run(resolved, machine, started, runner, observer),
+            lambda run: run.parts(runner),
         )
 
 

@@ -46,7 +46,7 @@ class SavedRun:
     def _repr_html_(self) -> str:
         return display.table(type(self).__name__, *self._shown())
 
-    def _shown(self) -> Any:
+    def _shown(self) -> tuple[display.Facts, display.Facts]:
         facts = display.run_facts(self.scenario.name, self.summary, self.run_dir)
         return facts, display.run_figures(self.summary)
 
@@ -60,8 +60,8 @@ class SavedRun:
         """What its tables have columns of."""
         raise NotImplementedError
 
-    def parts(self, engine: Any = None) -> "Parts":
-        """Every part of every table, from the engine that has run it (None: in this process)."""
+    def parts(self) -> "Parts":
+        """Every part of every table, made in this process."""
         raise NotImplementedError
 
     def save(self, root: str | Path = RUNS) -> Path:
@@ -73,6 +73,8 @@ class SavedRun:
             return commit(writer, self.resolved, self.times, self.parts())
 
 
+Local = TypeVar("Local")
+OnRay = TypeVar("OnRay")
 SomeRun = TypeVar("SomeRun", bound=SavedRun)
 Parts: TypeAlias = Iterator[tuple[str, Any]]
 """Names of tables, and columns of some of their rows."""
@@ -97,13 +99,13 @@ class RunRequest(Protocol):
 @contextmanager
 def opened(
     name: EngineName,
-    local: Callable[[], Any],
-    on_ray: Callable[[ActorSession], Any],
+    local: Callable[[], Local],
+    on_ray: Callable[[ActorSession], OnRay],
     *,
     cards_per_actor: CardsPerActor,
     ray_address: str | None,
     notice: Callable[[str], None],
-) -> Iterator[Any]:
+) -> Iterator[Local | OnRay]:
     """Open the engine of that name, one of these two; its Ray actors are released at the end.
 
     Raises
@@ -121,23 +123,22 @@ def opened(
 
 
 def carried_out(
-    engine: Any,
     resolved: RunRequest,
     out: str | Path | None,
-    device_of: Callable[[Any], Device],
-    run: Callable[[Any, "RunWriter | None"], SomeRun],
+    device: Device,
+    run: Callable[["RunWriter | None"], SomeRun],
+    parts: Callable[[SomeRun], Parts],
 ) -> SomeRun:
-    """Assemble the machine, ``run`` on it, and write the run under ``out`` where that is given.
+    """``run``, and write the run under ``out`` where that is given.
 
-    ``device_of`` says of a machine what the tables have columns of.
+    ``device`` says what the tables have columns of, ``parts`` gives the parts of all tables, from
+    the engine that has run it. Machines are assembled before: a run that cannot be has no folder.
     """
-    machine = engine.assemble(resolved)
     if out is None:
-        return run(machine, None)
-    device = device_of(machine)  # and no folder before there is a run to write
+        return run(None)
     with run_writer(out, resolved.run_id, device) as writer:
-        done = run(machine, writer)
-        folder = commit(writer, resolved, done.times, done.parts(engine))
+        done = run(writer)
+        folder = commit(writer, resolved, done.times, parts(done))
         return replace(done, run_dir=folder)  # type: ignore[type-var]
 
 

@@ -1,19 +1,21 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from cluster.actors.engine import RayEngine
+from cluster.api.engine import AnyEngine, Engine, SplittingEngine, Tables
 from cluster.api.run_output import Parts, SavedRun, carried_out, opened
 from cluster.disaggregated import tables as pool_outputs
 from cluster.disaggregated.engine import PooledEngine
-from cluster.disaggregated.placement import assemble_pools
+from cluster.disaggregated.placement import PooledMachine, assemble_pools
+from cluster.disaggregated.run import PooledOutcome
 from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.tco import cost_summary, inventory_of
 from cluster.scenario.engine_names import CardsPerActor, EngineName
@@ -25,27 +27,13 @@ from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
-from cluster.serving.tables import Columns, card_parts, step_columns
+from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import request_columns
 from results.summary import flatten, summarise
 
 if TYPE_CHECKING:
     from results.store import RunWriter
-
-
-class Engine(Protocol):
-    """Engine of a run; results are bit-identical.
-
-    A machine is the engine's assembled cluster, an outcome its result.
-    """
-
-    def assemble(self, resolved: Resolved) -> Any: ...
-
-    @property
-    def execute(self) -> Callable[..., Any]: ...
-
-    def card_parts(self, machine: Any, outcome: Any) -> Iterator[Columns]: ...
 
 
 class LocalEngine:
@@ -84,7 +72,7 @@ class Run(SavedRun):
         """What its tables have columns of."""
         return _device(self.machine)
 
-    def parts(self, engine: Engine | None = None) -> Parts:
+    def parts(self, engine: AnyEngine | None = None) -> Parts:
         """Every part of every table, but for the step log."""
         machine, outcome, tables = self.machine, self.outcome, _tables(self.resolved)
         runner = engine or _of_pools(LocalEngine(), self.resolved)
@@ -162,12 +150,14 @@ def simulate(
     ) as one:
         runner = _of_pools(one, resolved)
 
-        def run(machine: Machine, writer: "RunWriter | None") -> Run:
+        machine = runner.assemble(resolved)
+
+        def run(writer: "RunWriter | None") -> Run:
             memories = machine.prices.memories
             kept = _keeper(writer, memories) if writer and resolved.scenario.store.steps else None
             return _run(resolved, machine, started, runner.execute, observer, kept)
 
-        return carried_out(runner, resolved, out, _device, run)
+        return carried_out(resolved, out, _device(machine), run, lambda run: run.parts(runner))
 
 
 def simulate_on(machine: Machine, resolved: Resolved, *, observer: Observer | None = None) -> Run:
@@ -183,14 +173,23 @@ def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
     return assemble_pools(resolved, (assemble, assemble), mapped)
 
 
-def _of_pools(engine: Any, resolved: Resolved) -> Engine:
-    """The engine, or two engines for a disaggregated run."""
-    return engine if resolved.pools is None else PooledEngine(engine, engine.beside())
+def _of_pools(engine: SplittingEngine, resolved: Resolved) -> AnyEngine:
+    """The engine, or two engines for a disaggregated run.
+
+    Those are given the machines and outcomes alone that they have made (hence the cast).
+    """
+    if resolved.pools is None:
+        return engine
+    pooled: Engine[PooledMachine, PooledOutcome] = PooledEngine(engine, engine.beside())
+    return cast("AnyEngine", pooled)
 
 
-def _tables(resolved: Resolved) -> Any:
-    """The module that makes the run's tables; both have the same functions."""
-    return serving_tables if resolved.pools is None else pool_outputs
+def _tables(resolved: Resolved) -> Tables[Machine, Outcome]:
+    """The module that makes the run's tables; that of pools is given their machines alone."""
+    if resolved.pools is None:
+        return serving_tables
+    pooled: Tables[PooledMachine, PooledOutcome] = pool_outputs
+    return cast("Tables[Machine, Outcome]", pooled)
 
 
 def _device(machine: Machine) -> Device:
@@ -199,7 +198,7 @@ def _device(machine: Machine) -> Device:
     return described(prices.bounds, machine.joules.parts, prices.memories)
 
 
-def _keeper(writer: Any, memories: Sequence[str]) -> OnSteps:
+def _keeper(writer: "RunWriter", memories: Sequence[str]) -> OnSteps:
     """Stream the step log to disk; a run without steps has a table without rows."""
 
     def keep(window: Records) -> None:
@@ -232,8 +231,8 @@ def _run(
 def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
     scenario, tables = resolved.scenario, _tables(resolved)
     flags = _flags(resolved, outcome)
-    if resolved.pools is not None:
-        flags += tables.flags(machine, outcome)
+    if isinstance(machine, PooledMachine) and isinstance(outcome, PooledOutcome):
+        flags += pool_outputs.flags(machine, outcome)
     summary = summarise(
         tables.request_ps(resolved, outcome),
         machine=tables.measured(resolved, machine, outcome),

@@ -8,10 +8,10 @@ import numpy as np
 
 from cluster.disaggregated.placement import PooledMachine
 from cluster.disaggregated.run import PooledOutcome
-from cluster.perf_model.energy.coefficients import Floats, message_joules
+from cluster.perf_model.energy.coefficients import message_joules
 from cluster.perf_model.energy.totals import Spent, spent
-from cluster.perf_model.tables import Integers
 from cluster.serving.tables import Columns, edges_ps
+from corsair_common.units import Floats, Integers
 
 
 def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:

@@ -9,11 +9,11 @@ from cluster.perf_model.collectives import resources_of
 from cluster.perf_model.collectives.point_to_point import PairPaths as Lanes
 from cluster.perf_model.collectives.point_to_point import paced_messages as streams
 from cluster.perf_model.collectives.point_to_point import pair_paths as lanes
-from cluster.perf_model.tables import Integers
 from cluster.replay.engine import replay
 from cluster.replay.interface import Kind, Operations
 from cluster.replay.kernel.state import LONGEST_PS
 from cluster.scenario.resolve import Resolved
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -14,13 +14,14 @@ import numpy as np
 from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, move
 from cluster.disaggregated.placement import PooledMachine
 from cluster.perf_model.rebin import stretched
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
-from cluster.serving.interface import NEVER, Arrivals, Limits, Observer, OnSteps, Served, chosen
+from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served, chosen
 from cluster.serving.run import Outcome
 from corsair_common.names import Status
+from corsair_common.units import NEVER, Integers
 
 ROUTER_STREAM = 2
 """Separates the draws of the decode pool's random router from others that share the seed."""

@@ -19,11 +19,11 @@ from cluster.disaggregated.energy import (
 from cluster.disaggregated.placement import PooledMachine
 from cluster.disaggregated.run import PooledOutcome
 from cluster.perf_model.link_loads import LinkLoad, link_loads, load_of
-from cluster.perf_model.tables import Integers
 from cluster.scenario.pools import POOLS
 from cluster.scenario.resolve import Resolved
 from cluster.serving import tables
 from cluster.serving.tables import Columns, edges_ps
+from corsair_common.units import Integers
 from results.summary import Machine as Measured
 
 map_tables = tables.map_tables

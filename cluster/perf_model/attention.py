@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from cluster.compiled import compiled
-from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, MEASURES, Integers, Records
+from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, MEASURES, Records
+from corsair_common.units import Integers
 
 BLOCK_TOKENS = 64
 """Tokens of a KV block as attention counts them, whatever ``block_size`` allocates."""

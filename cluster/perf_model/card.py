@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from cluster.perf_model.memory import Fit, Holding
 from cluster.perf_model.protocols import RouteTables
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

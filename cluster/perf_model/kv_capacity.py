@@ -11,7 +11,7 @@ from typing import Self
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 
 def held_blocks(

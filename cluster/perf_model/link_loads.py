@@ -2,20 +2,17 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.perf_model.collectives import CARD_TIERS, card_tiers, tiers_of
-from cluster.perf_model.tables import Integers
 from cluster.perf_model.timeline import Bins
+from corsair_common.units import PS_PER_S, Floats, Integers
 from topology.types import LinkKind
 
 if TYPE_CHECKING:
     from topology.route import Routes
-
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +65,7 @@ def load_of(
         name=str(routes.link_name[link]),
         kind=LinkKind(int(routes.link_kind[link])).name.lower(),
         sent_bytes=np.rint(sent_bytes).astype(np.int64),
-        busy_ps=np.rint(sent_bytes / rate * 1e12).astype(np.int64),
+        busy_ps=np.rint(sent_bytes / rate * PS_PER_S).astype(np.int64),
     )
 
 

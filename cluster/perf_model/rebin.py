@@ -4,8 +4,8 @@ from dataclasses import fields
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.perf_model.timeline import Bins
+from corsair_common.units import Integers
 
 
 def stretched(bins: Bins, end_ps: int, max_bins: int) -> Bins:

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-Integers: TypeAlias = npt.NDArray[np.int64]
+from corsair_common.units import Integers
+
 Records: TypeAlias = npt.NDArray[Any]
 
 LONGEST_PS = 10**15

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.collectives import Transfers
-from cluster.perf_model.tables import Integers
 from cluster.replay.critical_path import Path, Phase
 from cluster.replay.interface import Operations, Replayed
 from cluster.replay.op_durations import LAUNCH, RECORDED, bound_among
+from corsair_common.units import Integers
 from results.schema import OTHER_CAUSES
 
 INSIDE = -1

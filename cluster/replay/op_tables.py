@@ -14,7 +14,7 @@ from workloads.program import Program
 from workloads.program.schema import KINDS, VARYING
 
 if TYPE_CHECKING:
-    from results.remote_parts import Encoded
+    from results.remote_parts import ArrowBytes
 
 Columns: TypeAlias = dict[str, Any]
 
@@ -120,7 +120,7 @@ def op_columns(seat: Seat, ops: CardOps) -> Columns:
     }
 
 
-def encoded_ops(seat: Seat, ops: CardOps) -> "Encoded":
+def encoded_ops(seat: Seat, ops: CardOps) -> "ArrowBytes":
     """One card's part of the table ``ops``, for the writer of another process."""
     from results.remote_parts import encoded
     from results.schema import OPS

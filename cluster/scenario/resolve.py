@@ -14,13 +14,14 @@ from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import endpoint_of, operations_of, seated
 from cluster.scenario.pools import completed, pool_scenario
 from cluster.scenario.power import clocked_hardware
+from cluster.scenario.routers import STATELESS
 from cluster.scenario.run_content import (
     content_text,
     machine_id,
     replayed_content,
     served_content,
 )
-from cluster.scenario.run_id import Encoded, encoded, run_id
+from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import Pool, Pools, Scenario
 from cluster.scenario.traffic import traffic
@@ -123,7 +124,7 @@ class Openers:
     hardware: Callable[[str, Mapping[str, float]], Hardware]
     model: Callable[[str], Model]
     traffic: Callable[[Workload, int], tuple["Requests", int]]
-    content: Callable[["Hardware | Model | Requests"], Encoded]
+    content: Callable[["Hardware | Model | Requests"], JsonText]
     described: Callable[[str, Path], dict[str, object]]
 
 
@@ -253,9 +254,9 @@ def _divided(whole: Resolved, requested: Pools) -> Resolved:
     prefill = _pool(whole, "prefill", requested.prefill, 0)
     decode = _pool(whole, "decode", requested.decode, requested.prefill.cards)
     router = requested.decode.router
-    if decode.plan.replicas > 1 and router not in ("round_robin", "random"):
+    if decode.plan.replicas > 1 and router not in STATELESS:
         raise ScenarioError(
-            f"pools.decode.router is {router!r}; must be 'round_robin' or 'random' for "
+            f"pools.decode.router is {router!r}; must be {' or '.join(map(repr, STATELESS))} for "
             f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
             "its arrival is known"
         )

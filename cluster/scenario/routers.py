@@ -1,7 +1,55 @@
-"""The names of routers, in the order of the engines' codes."""
+"""Routers: their names, and for the kernel the rule of each over plain numbers.
+
+The rules of the reference are its own (``serving/reference/router.py``). A further router is a name
+and its code here, with a branch of one of the functions, and a case there. The functions are
+compiled into the kernel; ``router`` is the position in ROUTERS.
+"""
 
 from typing import Literal, TypeAlias, get_args
 
 Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv", "vllm_dp"]
 
-ROUTERS: tuple[str, ...] = get_args(Router)
+ROUTERS: tuple[Router, ...] = get_args(Router)
+STATELESS: tuple[Router, ...] = ("round_robin", "random")
+"""They look at no replica's state: runs can be cut by their choices, and KV be sent ahead
+(``actors/partition.py`` and ``disaggregated/run.py`` have these two)."""
+
+ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
+
+
+def chosen_blindly(router: int, routed: int, drawn: int, replicas: int) -> int:
+    """The replica where the router looks at none, else -1; ``routed`` requests went before."""
+    if router == ROUND_ROBIN:
+        return routed % replicas
+    if router == RANDOM:
+        return drawn
+    return -1
+
+
+def first_of_ties(router: int, routed: int, last: int, replicas: int) -> int:
+    """The replica at which the scan for the least load begins; ``last`` was chosen before."""
+    if router == VLLM_DP:  # its scan starts one further on with every request
+        return routed % replicas
+    return (last + 1) % replicas
+
+
+def needs_snapshots(router: int) -> bool:
+    """Whether its loads are those of the last whole 100 ms."""
+    return router == VLLM_DP
+
+
+def load(
+    router: int, outstanding: int, used: int, waiting: int, running: int, seen_used: int, room: int
+) -> float:
+    """What replicas are compared by (whole numbers are far below 2**53, so exact).
+
+    ``outstanding`` requests and ``used`` units of KV are the replica's now; ``waiting``,
+    ``running`` and ``seen_used``, of ``room``, are those of the snapshot.
+    """
+    if router == LEAST_KV:
+        return float(used)
+    if router == VLLM_DP:  # in vLLM's order of floating-point operations: roundings decide ties
+        kv_use = 1.0 - (room - seen_used) / room
+        busy = max(outstanding, waiting + running)
+        return float(busy + waiting * 6.0 * max(0.0, kv_use - 0.5))
+    return float(outstanding)

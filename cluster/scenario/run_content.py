@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cluster.scenario.formats import Formats
 from cluster.scenario.operations import chakra_folder
 from cluster.scenario.pools import INHERITED
-from cluster.scenario.run_id import Encoded, encoded, run_id
+from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.schema import Scenario, Transfer
 from cluster.scenario.workload import ProgramSteps
 from topology.catalog import Hardware
@@ -29,7 +29,7 @@ READ = ("program", "chakra")
 """Uses of files that hold operations."""
 
 
-def content_text(opened: "Hardware | Model | Requests") -> Encoded:
+def content_text(opened: "Hardware | Model | Requests") -> JsonText:
     """What has been opened as the identity of a run has it: without names and notes."""
     if isinstance(opened, Hardware):
         return encoded({name: figure.value for name, figure in opened.figures.items()})
@@ -39,7 +39,7 @@ def content_text(opened: "Hardware | Model | Requests") -> Encoded:
 
 
 @lru_cache(maxsize=64)
-def formats_text(formats: Formats) -> Encoded:
+def formats_text(formats: Formats) -> JsonText:
     """Number formats as the identity of a run has them: without names."""
     return encoded({use: {**each, "name": ""} for use, each in asdict(formats).items()})
 

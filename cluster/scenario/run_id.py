@@ -8,17 +8,17 @@ MODEL_VERSION = 3
 """Raised whenever the same scenario gives other results; CHANGELOG.md has the reason."""
 
 
-class Encoded(str):
+class JsonText(str):
     """A value that is JSON text already, for many identities with a common part."""
 
     __slots__ = ()
 
 
-def encoded(value: object) -> Encoded:
+def encoded(value: object) -> JsonText:
     """A value as its text in the digest; encoded text is not changed."""
-    if isinstance(value, Encoded):
+    if isinstance(value, JsonText):
         return value
-    return Encoded(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False))
+    return JsonText(json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False))
 
 
 def run_id(content: Mapping[str, object]) -> str:

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.serving.interface import Arrivals, Limits
 from corsair_common.names import Status
+from corsair_common.units import Integers
 
 
 def refused(arrivals: Arrivals, limits: Limits) -> Integers:

@@ -4,10 +4,11 @@ import difflib
 
 import numpy as np
 
-from cluster.perf_model.tables import KINDS, Integers, PriceTables, TooSlowError
+from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import LAST_PS
+from corsair_common.units import Integers
 
 MOST_TOKENS = 2**40
 """Of one request; more would overflow nothing yet, but is certainly a mistake."""

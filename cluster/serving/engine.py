@@ -6,20 +6,13 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.perf_model.tables import STEP, Integers, PriceTables, as_integers
+from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.interface import (
-    NEVER,
-    Arrivals,
-    Limits,
-    Observer,
-    OnIntervals,
-    OnSteps,
-    Served,
-)
+from cluster.serving.interface import Arrivals, Limits, Observer, OnIntervals, OnSteps, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
+from corsair_common.units import NEVER, PS_PER_DAY, Integers
 
 WINDOW_STEPS = 1 << 12
 """Rows of the log buffer: a megabyte stays in a core's own cache."""
@@ -100,7 +93,7 @@ def _next_window(steps: int, most: int, took_s: float) -> int:
 def check_end(state: State) -> None:
     """Raise where a run has stopped short of its end."""
     control = state.control[0]
-    day = int(control["now_ps"]) / (86_400 * 10**12)
+    day = int(control["now_ps"]) / PS_PER_DAY
     if control["status"] == LATE:
         raise RunTooLongError(
             f"on day {day:.1f} of simulated time {control['done']} of {control['requests']} "

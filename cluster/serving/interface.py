@@ -8,10 +8,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.tables import Integers, Records
-
-NEVER = -1
-"""In any ``*_ps`` column: it did not happen."""
+from cluster.perf_model.tables import Records
+from corsair_common.units import Integers
 
 
 class IntervalKind(IntEnum):

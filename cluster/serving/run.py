@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster.perf_model.counters import Tally
 from cluster.perf_model.energy.attribution import SlotJoules
-from cluster.perf_model.energy.coefficients import Floats, Joules, joules_of
+from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.memory import Fit, fit
 from cluster.perf_model.memory.expected_load import traffic_of
@@ -17,7 +17,7 @@ from cluster.perf_model.memory.optimizer import place_weights
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
-from cluster.perf_model.tables import Integers, PriceTables, Records
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Planned, Resolved
@@ -28,6 +28,7 @@ from cluster.serving.check import check_prices
 from cluster.serving.energy_attribution import members_of
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
+from corsair_common.units import PS_PER_S, Floats, Integers
 from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
@@ -218,7 +219,7 @@ def _ready_ps(resolved: Planned, fitted: Fit) -> int:
         "lpddr": lpddr_load_s(fitted, hardware),
         "host": host_load_s(fitted, hardware, scenario.cluster.cards_per_server),
     }
-    return round(wait_s[scenario.memory.load] * 1e12)
+    return round(wait_s[scenario.memory.load] * PS_PER_S)
 
 
 def execute(

@@ -13,9 +13,9 @@ from cluster.perf_model.energy.facility import Facility
 from cluster.perf_model.energy.operations import clock_of
 from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.perf_model.link_loads import LinkLoad, link_loads
-from cluster.perf_model.tables import KINDS, MEASURED, STEP, Integers, Records
+from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
-from cluster.serving.interface import NEVER
+from corsair_common.units import NEVER, PS_PER_S, Integers
 from results.engine_columns import card_columns, energy_columns, link_columns
 from results.summary import Energy
 from results.summary import Machine as Measured
@@ -33,7 +33,7 @@ PS_PER_NS = 1000
 def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
     """The requests' columns in whole picoseconds, as ``results.engine_columns`` takes them."""
     served = outcome.served
-    client_ps = round(1e12 * module_of(resolved.hardware).request_s(resolved.hardware))
+    client_ps = round(PS_PER_S * module_of(resolved.hardware).request_s(resolved.hardware))
     return {
         "arrival_ps": served.arrival_ps,
         "first_scheduled_ps": served.first_scheduled_ps,

@@ -113,6 +113,18 @@ def test_the_digest_covers_kernels_and_what_they_import_but_no_other_module(
     }
 
 
+def test_the_digest_covers_constants_that_all_packages_share(small_package: Path) -> None:
+    shared = small_package.parent / "corsair_common"
+    shared.mkdir()
+    (shared / "units.py").write_text("PS_PER_S = 1e12\n")
+    (shared / "files.py").write_text("")
+    (small_package / "helper.py").write_text("from corsair_common.units import PS_PER_S\n")
+
+    found = compiled_module._kernel_sources(small_package)
+
+    assert {name for name in found if not name.startswith("cluster")} == {"corsair_common.units"}
+
+
 def test_bounds_checking_has_machine_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(compiled_module.BOUNDS_VARIABLE, "0")
     without = compiled_module.source_digest()

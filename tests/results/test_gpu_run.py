@@ -19,7 +19,6 @@ from results.figures import draw
 from results.report import findings, report_html
 from results.report.assumptions import assumed_figures, warnings
 from results.schema import run_tables, sweep_table
-from results.store import write_run
 from results.summary import Energy, Machine, flatten, summarise
 from results.sweep import metric_columns
 
@@ -61,6 +60,7 @@ def summary(requests: dict[str, Integers]) -> dict[str, Any]:
 
 @pytest.fixture
 def folder(
+    write_run: Callable[..., Path],
     tmp_path: Path,
     summary: dict[str, Any],
     requests: dict[str, Integers],
@@ -108,7 +108,9 @@ def test_the_files_have_the_device_s_columns(run: Run) -> None:
     assert run.steps.column_names[-2:] == ["host_blocks", "host_blocks_windowed"]
 
 
-def test_columns_of_another_device_are_refused(tmp_path: Path, make_manifest: MakeManifest) -> None:
+def test_columns_of_another_device_are_refused(
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
+) -> None:
     with pytest.raises(ValueError, match="table cards has no column 'busy_memory_s'"):
         write_run(tmp_path, make_manifest("gpu2"), {"cards": iter(cards())}, run_tables(DIMC))
 
@@ -213,7 +215,7 @@ def test_a_bound_that_no_device_has_stands_for_itself() -> None:
 
 
 def test_the_critical_path_of_a_replay_is_told_by_the_device_s_bounds(
-    tmp_path: Path, make_manifest: MakeManifest
+    write_run: Callable[..., Path], tmp_path: Path, make_manifest: MakeManifest
 ) -> None:
     tables = run_tables(GPU)
     causes = [*BOUNDS, "latency", "contention", "recorded"]

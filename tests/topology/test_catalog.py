@@ -1,10 +1,13 @@
 import pickle
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from corsair_common.names import CONFIDENCES
+from topology import catalog
 from topology.catalog import KINDS, Hardware, figure_names, list_hardware, load_hardware
 from topology.types import TopologyError
 
@@ -356,3 +359,64 @@ def test_gpu_figures_that_contradict_each_other_are_refused(
 ) -> None:
     with pytest.raises(TopologyError, match=re.escape(expected)):
         load_hardware("h100", overrides)
+
+
+@pytest.fixture
+def catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A copy of the bundled files that a test may change."""
+    folder = tmp_path / "catalog"
+    shutil.copytree(catalog._FOLDER, folder)
+    caches = (catalog.figure_names, catalog._bundled, catalog._part)
+    for cached in caches:
+        cached.cache_clear()
+    monkeypatch.setattr(catalog, "_FOLDER", folder)
+    yield folder
+    for cached in caches:
+        cached.cache_clear()
+
+
+def add_default(path: Path, line: str) -> None:
+    """Put a figure under ``defaults:``, whether the file has any or none."""
+    before, _, after = path.read_text().partition("\ndefaults:\n")
+    path.write_text(f"{before}\ndefaults:\n{line}{after}")
+
+
+def test_a_full_file_of_a_user_stays_valid_when_a_figure_with_a_default_is_added(
+    catalogue: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    shutil.copy(catalogue / "corsair.yaml", mine)
+    add_default(catalogue / "corsair.yaml", figure_line("card.reset_s", "us", 3))
+    own = tmp_path / "own.yaml"
+    own.write_text("base: mine.yaml\nfigures:\n" + figure_line("card.reset_s", "us", 4))
+
+    assert load_hardware("corsair")["card.reset_s"] == 3e-6
+    assert load_hardware(mine)["card.reset_s"] == load_hardware("raptor")["card.reset_s"] == 3e-6
+    assert load_hardware(mine).figures["card.reset_s"].source == "my lab"
+    assert load_hardware(own)["card.reset_s"] == 4e-6
+    assert load_hardware(mine, {"card.reset_s": 5e-6})["card.reset_s"] == 5e-6
+
+
+def test_a_default_of_one_kind_is_foreign_to_another(catalogue: Path, tmp_path: Path) -> None:
+    add_default(catalogue / "a100.yaml", figure_line("gpu.reset_s", "us", 3))
+    (tmp_path / "mine.yaml").write_text(
+        "base: corsair\ndefaults:\n" + figure_line("gpu.reset_s", "s")
+    )
+
+    assert load_hardware("h100")["gpu.reset_s"] == 3e-6
+    assert "gpu.reset_s" not in load_hardware("corsair").figures
+    with pytest.raises(TopologyError, match=r"kind dimc_card has none, gpu does"):
+        load_hardware(tmp_path / "mine.yaml")
+
+
+def test_fitted_points_are_those_of_a_file_and_of_its_bases(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("base: b200\nfitted:\n  - {device: mine, isl: 64}\nfigures: {}\n")
+    points = load_hardware(mine).fitted
+
+    assert points[-1] == {"device": "mine", "isl": 64}
+    assert points[:-1] == load_hardware("b200").fitted
+    assert {point["device"] for point in points} == {"h100", "rtx-pro-6000", "b200", "mine"}
+    mine.write_text("base: b200\nfitted:\n  - {isl: 64}\n")
+    with pytest.raises(TopologyError, match=r"mine.yaml:2: fitted must list measured points"):
+        load_hardware(mine)

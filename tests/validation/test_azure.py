@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from cluster import Run, load, simulate
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.run import Outcome, assemble, execute
+from corsair_common.units import Integers
 
 TRACES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "traces"
 AZURE = TRACES / "AzureLLMInferenceTrace_conv.csv"

@@ -16,9 +16,10 @@ from cluster.perf_model.calibrate import (
     predict,
 )
 from cluster.perf_model.prices import steady_decode
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.reference.simulation import serve_reference
+from corsair_common.units import Integers
 from topology.catalog import load_hardware
 from workloads.plan import Plan
 

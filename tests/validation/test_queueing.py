@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.attention import attention_ps, measures_of
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import load as load_scenario
 from cluster.scenario.resolve import resolve
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
 from cluster.serving.run import assemble
+from corsair_common.units import Integers
 
 LinearTables: TypeAlias = Callable[[Integers, int], PriceTables]
 

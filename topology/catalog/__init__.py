@@ -12,6 +12,7 @@ from topology.catalog.figures import (
     Hardware,
     breach_of_value,
     breaches_of_fields,
+    breaches_of_fitted,
     breaches_of_machine,
     breaches_of_numbers,
     nearest,
@@ -43,7 +44,9 @@ __all__ = [
 _FOLDER = Path(__file__).parent
 _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", "figures")
+_SECTIONS = ("figures", "defaults")
+"""Keys that hold figures."""
+_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -58,6 +61,8 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
     figures of an earlier one) and gives only what differs; ``null`` takes a base's figure away.
+    Figures under ``defaults`` in a bundled file that names its kind may be absent: that file's are
+    then taken, so that hardware files stay valid when figures are added.
 
     Raises
     ------
@@ -67,7 +72,8 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     DocumentError
         The file is not one plain YAML document.
     """
-    hardware = _overridden(_load(_locate(str(name_or_path), Path()), ()), overrides)
+    hardware = _completed(_load(_locate(str(name_or_path), Path()), ()))
+    hardware = _overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
         raise TopologyError("\n".join(f"{hardware.name}: {breach}" for breach in breaches))
     return hardware
@@ -89,7 +95,7 @@ def _locate(name_or_path: str, folder: Path) -> Path:
 @cache
 def figure_names(kind: str) -> Names:
     """The figures that hardware of this kind has, and which of them it cannot lack."""
-    return names_of(kind, [_bundled(name).figures for name in REFERENCES[kind]])
+    return names_of(kind, [_bundled(name) for name in REFERENCES[kind]])
 
 
 @cache
@@ -130,7 +136,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         sources |= base.sources
         fitted += base.fitted
     breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
-    tried = [name for name, _, inputs in _entries(document) if inputs is not None]
+    tried = [name for _, name, _, inputs in _entries(document) if inputs is not None]
     given = dict.fromkeys((*tried, *figures))
     missing = names.missing(given) if names and not above else ()
     if missing and ("figures" in data or bases):
@@ -145,6 +151,9 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         sources=sources | data.get("sources", {}),
         figures=figures,
         fitted=(*fitted, *data.get("fitted", [])),
+        defaults=frozenset(
+            name for section, name, *_ in _entries(document) if section == "defaults"
+        ),
     )
 
 
@@ -152,7 +161,7 @@ def _read_figures(
     document: Document, names: Names | None, figures: dict[str, Figure]
 ) -> Iterator[str]:
     """Put the file's own figures into ``figures``; what is wrong with them comes out."""
-    for name, line, inputs in _entries(document):
+    for _, name, line, inputs in _entries(document):
         if inputs is None and name in figures:
             del figures[name]
             continue
@@ -214,47 +223,40 @@ def _breaches_of_top(document: Document) -> Iterator[str]:
     for key in ("name", "title"):
         if key in data and not isinstance(data[key], str):
             yield f"{document.where((key,))}: {key} must be text, found {data[key]!r}"
-    for key in ("sources", "figures"):
+    for key in ("sources", *_SECTIONS):
         if not isinstance(data.get(key, {}), dict):
             yield f"{document.where((key,))}: {key} must hold names with values"
     sources = data.get("sources", {})
     for key, text in sources.items() if isinstance(sources, dict) else ():
         if not isinstance(text, str):
             yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
-    yield from _breaches_of_fitted(document)
+    wrong = breaches_of_fitted(data.get("fitted", []))
+    yield from (f"{document.where(('fitted',))}: {breach}" for breach in wrong)
     if "figures" not in data and "base" not in data:
         yield f"{document.where()}: misses figures (give every figure, or name a base)"
 
 
-def _breaches_of_fitted(document: Document) -> Iterator[str]:
-    fitted = document.mapping().get("fitted", [])
-    if not isinstance(fitted, list) or not all(_is_point(point) for point in fitted):
-        yield (
-            f"{document.where(('fitted',))}: fitted must list measured points as "
-            f"{{device: h100, isl: 1024, ...}}, found {fitted!r}"
-        )
+def _entries(document: Document) -> Iterator[tuple[str, str, int, Any]]:
+    """Top key, name, line and fields of every figure.
 
-
-def _is_point(point: object) -> bool:
-    """Whether it says a device and further words and numbers."""
-    return (
-        isinstance(point, dict)
-        and "device" in point
-        and all(isinstance(value, str | int) for value in point.values())
-    )
-
-
-def _entries(document: Document) -> Iterator[tuple[str, int, Any]]:
-    """Name, line and fields of every figure; ``card: {tdp_w: x}`` and ``card.tdp_w: x`` alike."""
-    sections = document.mapping().get("figures", {})
-    if not isinstance(sections, dict):
-        return
-    for section, entries in sections.items():
-        if "." in section or not isinstance(entries, dict):
-            yield section, document.line_of(("figures", section)), entries
+    ``card: {tdp_w: x}`` and ``card.tdp_w: x`` mean the same.
+    """
+    for top in _SECTIONS:
+        sections = document.mapping().get(top, {})
+        if not isinstance(sections, dict):
             continue
-        for key, inputs in entries.items():
-            yield f"{section}.{key}", document.line_of(("figures", section, key)), inputs
+        for section, entries in sections.items():
+            if "." in section or not isinstance(entries, dict):
+                yield top, section, document.line_of((top, section)), entries
+                continue
+            for key, inputs in entries.items():
+                yield top, f"{section}.{key}", document.line_of((top, section, key)), inputs
+
+
+def _completed(hardware: Hardware) -> Hardware:
+    """With the defaults of its kind for the figures that it lacks."""
+    defaults = figure_names(hardware.kind).defaults
+    return replace(hardware, figures={**defaults, **hardware.figures}) if defaults else hardware
 
 
 def _overridden(hardware: Hardware, overrides: Mapping[str, float]) -> Hardware:

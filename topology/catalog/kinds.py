@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from topology.catalog.figures import Figure, nearest
+from topology.catalog.figures import Figure, Hardware, nearest
 
 DEFAULT_KIND = "dimc_card"
 """Of a file that names no kind."""
@@ -25,6 +25,8 @@ class Names:
     known: Mapping[str, Figure]
     """Every name, with a figure whose units a file's figure must have."""
     needed: frozenset[str]
+    defaults: Mapping[str, Figure]
+    """What hardware takes that does not give them."""
 
     def missing(self, figures: Mapping[str, object]) -> tuple[str, ...]:
         """What ``figures`` lack: the needed, and the rest of an optional section in part given."""
@@ -32,15 +34,19 @@ class Names:
         return tuple(
             name
             for name in self.known
-            if name not in figures and (name in self.needed or _section(name) in sections)
+            if name not in figures
+            and name not in self.defaults
+            and (name in self.needed or _section(name) in sections)
         )
 
 
-def names_of(kind: str, references: Sequence[Mapping[str, Figure]]) -> Names:
+def names_of(kind: str, references: Sequence[Hardware]) -> Names:
     """The names of a kind out of the figures of its reference files."""
-    known = {name: figure for figures in references for name, figure in figures.items()}
-    needed = frozenset(known).intersection(*references)
-    return Names(kind=kind, known=known, needed=needed)
+    each = [hardware.figures for hardware in references]
+    known = {name: figure for figures in each for name, figure in figures.items()}
+    defaults = {name: one.figures[name] for one in references for name in sorted(one.defaults)}
+    needed = frozenset(known).intersection(*each) - frozenset(defaults)
+    return Names(kind=kind, known=known, needed=needed, defaults=defaults)
 
 
 def breaches_of_name(name: str, names: Names, others: Sequence[Names]) -> Iterator[str]:

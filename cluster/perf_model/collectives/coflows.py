@@ -8,12 +8,12 @@ alike. ``steps`` makes a leg of every round of an algorithm instead, without chu
 import numpy as np
 
 from cluster.perf_model.collectives.cost import picoseconds
-from cluster.perf_model.collectives.fabric import Floats, RoundCost
+from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import Resources
 from cluster.perf_model.collectives.schedule import Schedule, cheapest, schedules
 from cluster.perf_model.collectives.transfer_legs import Leg, leg_of, no_transfer
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_S, Floats, Integers
 
 
 def coflows(
@@ -43,7 +43,7 @@ def coflows(
             leg_of(
                 resources,
                 int(alone_ps[row]),
-                round(found[which[row]].fixed_s * 1e12),
+                round(found[which[row]].fixed_s * PS_PER_S),
                 loads[which[row]] * payload[row],
             ),
         )
@@ -69,8 +69,8 @@ def steps(
         per_byte_s += one.added * group.add_s_per_byte
         for _ in range(one.times):
             total_s += fixed_s + per_byte_s * payload_bytes
-            until_ps = max(round(total_s * 1e12), before_ps + 1)
-            legs.append(leg_of(resources, until_ps - before_ps, round(fixed_s * 1e12), moved))
+            until_ps = max(round(total_s * PS_PER_S), before_ps + 1)
+            legs.append(leg_of(resources, until_ps - before_ps, round(fixed_s * PS_PER_S), moved))
             before_ps = until_ps
     return tuple(legs)
 

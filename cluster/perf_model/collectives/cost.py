@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.collectives.algorithms import CollectiveError
-from cluster.perf_model.collectives.fabric import Floats, card_tiers, tiers_of
+from cluster.perf_model.collectives.fabric import card_tiers, tiers_of
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import link_rates
 from cluster.perf_model.collectives.schedule import cheapest, schedules
 from cluster.perf_model.protocols import Figures, Network, RouteTables
-from cluster.perf_model.tables import LONGEST_PS, Integers, TooSlowError
+from cluster.perf_model.tables import LONGEST_PS, TooSlowError
+from corsair_common.units import PS_PER_S, Floats, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,12 +131,12 @@ def _payload(payload_bytes: Integers) -> Floats:
 def picoseconds(seconds: Floats, payload: Floats) -> Integers:
     """Half-even, as every price; any work takes at least 1 ps."""
     longest_s = float(seconds.max(initial=0.0))
-    if not longest_s * 1e12 <= LONGEST_PS:
+    if not longest_s * PS_PER_S <= LONGEST_PS:
         raise TooSlowError(
             f"one exchange of {payload.max():,.0f} bytes would last {longest_s:,.0f} s, at most "
             f"{LONGEST_PS * 1e-12:,.0f} s are simulated: a link is too slow for so much"
         )
-    ps = np.maximum(np.rint(seconds * 1e12), 1.0)
+    ps = np.maximum(np.rint(seconds * PS_PER_S), 1.0)
     return np.where(payload > 0, ps, 0.0).astype(np.int64)
 
 

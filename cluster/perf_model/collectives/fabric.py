@@ -1,22 +1,18 @@
 """The links and shared capacities of a group, and what a round of messages costs on them."""
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms.rounds import Round
 from cluster.perf_model.collectives.resources import link_rates
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Interior
 from cluster.perf_model.protocols import Figures, RouteTables
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Floats, Integers
 
 CARD_TIERS = ("d2d", "package")
 """The levels inside a card, bottom-up. Those above come with the map: ``tiers_of``."""
-
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from cluster.perf_model.collectives.algorithms import CollectiveError
 from cluster.perf_model.collectives.fabric import CARD_TIERS, Fabric, fabric_of
 from cluster.perf_model.protocols import Figures, RouteTables
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,13 +9,13 @@ import numpy as np
 from cluster.perf_model.collectives.algorithms.rounds import Round
 from cluster.perf_model.collectives.coflows import round_bytes, unchunked
 from cluster.perf_model.collectives.cost import picoseconds
-from cluster.perf_model.collectives.fabric import Floats, RoundCost
+from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.point_to_point import flows
 from cluster.perf_model.collectives.resources import INSIDE, Resources
 from cluster.perf_model.collectives.transfer_legs import Leg, TransferList, leg_of, no_transfer
 from cluster.perf_model.protocols import Network
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_S, Floats, Integers
 
 Sent: TypeAlias = tuple[int, int, int]
 """Positions of source and target in the group, and the number of the transfer."""
@@ -114,7 +114,7 @@ def card_messages(
                     resources, network, group, cost, one.share * payload_bytes
                 )
             ],
-            round(one.added * payload_bytes * group.add_s_per_byte * 1e12),
+            round(one.added * payload_bytes * group.add_s_per_byte * PS_PER_S),
         )
         for one, cost in schedule.rounds
     )
@@ -158,7 +158,7 @@ def _card_legs(
         fixed_s = float(latency_s[card]) + issue_s
         seconds = np.array([fixed_s + float(per_byte_s[card]) * unit_bytes])
         alone_ps = int(picoseconds(seconds, np.array([unit_bytes]))[0])
-        yield card, card, leg_of(resources, alone_ps, round(fixed_s * 1e12), own)
+        yield card, card, leg_of(resources, alone_ps, round(fixed_s * PS_PER_S), own)
 
 
 def _inside(group: Group, cost: RoundCost) -> tuple[Floats, Floats]:

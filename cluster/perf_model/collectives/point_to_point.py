@@ -19,7 +19,7 @@ from cluster.perf_model.collectives.transfer_legs import (
 )
 from cluster.perf_model.collectives.transfers import Transfers
 from cluster.perf_model.protocols import Network
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_S, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -58,7 +58,7 @@ def flows(
     alone_ps = picoseconds(
         np.array([latency_s + message_s + slope * payload_bytes]), np.array([payload_bytes])
     )
-    first_ps = round((latency_s + message_s) * 1e12)
+    first_ps = round((latency_s + message_s) * PS_PER_S)
     moved = crossed * (payload_bytes / source.size)
     return (leg_of(resources, int(alone_ps[0]), first_ps, moved),)
 
@@ -77,8 +77,8 @@ def hops(
         return no_transfer()
     legs = []
     for place, link in enumerate(links):
-        first_ps = int(network.link_latency_ps[link]) + (place == 0) * round(message_s * 1e12)
-        work_ps = max(1, round(payload_bytes / resources.capacity_bytes_per_s[link] * 1e12))
+        first_ps = int(network.link_latency_ps[link]) + (place == 0) * round(message_s * PS_PER_S)
+        work_ps = max(1, round(payload_bytes / resources.capacity_bytes_per_s[link] * PS_PER_S))
         moved = np.zeros(len(resources.capacity_bytes_per_s))
         moved[link] = payload_bytes
         legs.append(leg_of(resources, first_ps + work_ps, first_ps, moved))
@@ -96,7 +96,7 @@ def pair_paths(
     rates = np.asarray(network.link_bandwidth_bytes_per_s)
     latency_s = network.latency_ps(sources, targets) * 1e-12
     return PairPaths(
-        latency_ps=np.rint((latency_s + message_s) * 1e12).astype(np.int64),
+        latency_ps=np.rint((latency_s + message_s) * PS_PER_S).astype(np.int64),
         slowest=np.array([path[np.argmin(rates[path])] for path in paths], np.int64),
         offsets=np.cumsum([0, *map(len, paths)]).astype(np.int64),
         links=np.concatenate([np.zeros(0, np.int64), *paths]),

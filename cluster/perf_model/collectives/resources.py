@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures, Network, RouteTables
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 INSIDE = ("d2d", "package out", "package in")
 """Capacities of each package: all traffic between its chiplets, and its link to the others of the

@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms import CollectiveError, candidates
 from cluster.perf_model.collectives.algorithms.rounds import Round
-from cluster.perf_model.collectives.fabric import Floats, RoundCost, round_cost
+from cluster.perf_model.collectives.fabric import RoundCost, round_cost
 from cluster.perf_model.collectives.group import Group
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Floats, Integers
 
 CHUNKS = (1, 2, 4, 8, 16)
 """The chunk counts that ``auto`` tries."""

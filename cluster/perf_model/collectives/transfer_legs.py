@@ -5,10 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.collectives.fabric import Floats
 from cluster.perf_model.collectives.resources import Resources
 from cluster.perf_model.collectives.transfers import FULL, Transfers
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_S, Floats, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -107,7 +106,7 @@ def transfers_of(
     leg, resource, moved_bytes = uses
     capacity = resources.capacity_bytes_per_s
     counts = np.bincount(leg, minlength=len(work_ps))
-    part = moved_bytes * 1e12 / (work_ps[leg] * capacity[resource])
+    part = moved_bytes * PS_PER_S / (work_ps[leg] * capacity[resource])
     return Transfers(
         latency_ps=latency_ps,
         work_ps=work_ps,

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 FULL = 1 << 40
 """The whole of a resource, in shares. Shares are integers, so that sums do not depend on their

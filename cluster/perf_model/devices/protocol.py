@@ -15,14 +15,14 @@ import numpy.typing as npt
 
 from cluster.perf_model.attention import Heads
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import LONGEST_PS, Integers, Records, TooSlowError
+from cluster.perf_model.tables import LONGEST_PS, Records, TooSlowError
+from corsair_common.units import Floats, Integers
 from workloads.formats import Format
 
 if TYPE_CHECKING:
     from cluster.perf_model.collectives import Cost, Group
     from cluster.scenario.formats import Formats
 
-Floats: TypeAlias = npt.NDArray[np.float64]
 
 UNIT = 64
 """Rows or columns of weights that are never parted between units."""

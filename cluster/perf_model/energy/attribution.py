@@ -20,17 +20,17 @@ import numpy as np
 
 from cluster.compiled import compiled
 from cluster.perf_model.attention import WIDTH
-from cluster.perf_model.energy.coefficients import Floats, Joules, costing
+from cluster.perf_model.energy.coefficients import Joules, costing
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,
     FAR_BLOCKS,
     MEASURED,
     STEP,
-    Integers,
     PriceTables,
     Records,
     as_integers,
 )
+from corsair_common.units import Floats, Integers
 
 POINTS = 1 << 21
 """Of all running sums together; where there are more steps, every second one is forgotten, again

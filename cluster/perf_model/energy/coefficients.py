@@ -1,24 +1,21 @@
 """Joules: whole counts times the catalogue's constants, after the run."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.perf_model.collectives import CARD_TIERS, card_tiers, tiers_of
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers
 from cluster.perf_model.timeline import Bins
+from corsair_common.units import PS_PER_S, Floats, Integers
 from topology.types import LinkKind
 
 if TYPE_CHECKING:
     from topology.route import Routes
 
-Floats: TypeAlias = npt.NDArray[np.float64]
 
-PS_PER_S = 1e12
 BYTE_BITS = 8
 
 

@@ -12,12 +12,12 @@ import numpy as np
 
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import ProgramWork
-from cluster.perf_model.energy.coefficients import Floats, costing, tier_joules
+from cluster.perf_model.energy.coefficients import costing, tier_joules
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.program.counts import work_counts
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Floats, Integers
 from workloads.program import Operations, Program
 from workloads.program.schema import KINDS, VARYING
 

@@ -4,16 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.energy.coefficients import (
-    PS_PER_S,
-    Floats,
-    Joules,
-    bin_seconds,
-    card_joules,
-    idle_joules,
-)
+from cluster.perf_model.energy.coefficients import Joules, bin_seconds, card_joules, idle_joules
 from cluster.perf_model.energy.facility import Facility, facility_power_w
 from cluster.perf_model.timeline import Bins
+from corsair_common.units import PS_PER_S, Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.memory.stage import StageMemory
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,8 +8,9 @@ from cluster.perf_model.devices import device_of, module_of
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
 from cluster.perf_model.protocols import Figures, RouteTables
-from cluster.perf_model.tables import KINDS, Integers
+from cluster.perf_model.tables import KINDS
 from cluster.scenario.formats import Formats
+from corsair_common.units import Integers
 from workloads.model import Layer, Model, not_modelled
 from workloads.plan import Plan
 

@@ -26,7 +26,7 @@ from cluster.perf_model.devices.protocol import (
 )
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.model import Mlp
 from workloads.plan import cut
 from workloads.routing import ExpertTable, Routing, cold_table, expert_table

@@ -11,14 +11,7 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.collectives import Cost, all_gather
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.devices.protocol import (
-    UNIT,
-    Device,
-    Floats,
-    Operation,
-    Product,
-    StoredWeights,
-)
+from cluster.perf_model.devices.protocol import UNIT, Device, Operation, Product, StoredWeights
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
 from cluster.perf_model.memory.shard import KvBlock, kv_block
 from cluster.perf_model.prices.attention_layer import attention_operations
@@ -30,7 +23,8 @@ from cluster.perf_model.prices.stage_collectives import (
     mlp_exchanges,
     total,
 )
-from cluster.perf_model.tables import FAR_BLOCKS, Integers, Records
+from cluster.perf_model.tables import FAR_BLOCKS, Records
+from corsair_common.units import Floats, Integers
 from workloads.model import Layer
 from workloads.plan import cut, stage_layers
 

@@ -18,7 +18,7 @@ from cluster.perf_model.collectives import (
 )
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.prices.inputs import PriceInputs, device_for
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.model import Attention, Mlp
 from workloads.routing import ExpertTable
 

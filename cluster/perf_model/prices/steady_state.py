@@ -19,7 +19,8 @@ from cluster.perf_model.attention import (
     worked_ps,
 )
 from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
-from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, Integers, PriceTables
+from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, PriceTables
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,8 @@ from cluster.perf_model.devices import module_of
 from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_for, layer_kinds
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
-from cluster.perf_model.tables import KIND, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, PriceTables, Records
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

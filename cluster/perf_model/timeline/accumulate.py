@@ -5,10 +5,11 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import STEP, Integers, PriceTables, Records, as_integers
+from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
 from cluster.perf_model.timeline.kernel import STAGE, attend, hold, walk
+from corsair_common.units import Integers
 
 FIRST_BIN_PS = 1_000_000_000
 """1 ms; bins double from there whenever the run outgrows them."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

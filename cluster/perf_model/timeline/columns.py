@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.perf_model.timeline.bins import Bins
+from corsair_common.units import Integers
 
 ONCE = 3
 """Columns that no time is shared out over: bytes sent on, tokens, steps."""

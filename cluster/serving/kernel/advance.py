@@ -3,7 +3,8 @@
 from typing import Any
 
 from cluster.compiled import compiled, inlined
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
+from cluster.scenario import routers
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.measure import measure
@@ -20,10 +21,12 @@ from cluster.serving.kernel.state import (
     READY,
     RUNNING,
     STUCK,
-    VLLM_DP,
     State,
 )
 from cluster.serving.kernel.step import cross, finish
+from corsair_common.units import Integers
+
+needs_snapshots = inlined(routers.needs_snapshots)
 
 
 @compiled
@@ -51,7 +54,7 @@ def advance(state: State, log: Records, columns: Integers) -> int:
         if first_ps == FOREVER:
             control["status"] = DONE if control["done"] == control["requests"] else STUCK
             return rows
-        if control["router"] == VLLM_DP and first_ps >= control["snapshot_ps"]:
+        if needs_snapshots(control["router"]) and first_ps >= control["snapshot_ps"]:
             take_snapshot(state, first_ps)
         control["now_ps"] = first_ps
         if arrival_ps < event_ps or (arrival_ps == event_ps and replica["event"] != FINISH):

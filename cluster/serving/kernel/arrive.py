@@ -1,23 +1,24 @@
 """A request arrives: is it possible at all, and which replica takes it."""
 
 from cluster.compiled import called, inlined
+from cluster.scenario import routers
 from cluster.serving.kernel.block_pool import fits_empty
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.queues import enqueue
 from cluster.serving.kernel.state import (
     FOREVER,
     IDLE,
-    LEAST_KV,
     NO_ROOM,
-    RANDOM,
     READY,
-    ROUND_ROBIN,
     SNAPSHOT_PS,
     TOO_LONG,
-    VLLM_DP,
     State,
 )
 from cluster.serving.kernel.step import send_next
+
+chosen_blindly = inlined(routers.chosen_blindly)
+first_of_ties = inlined(routers.first_of_ties)
+load = inlined(routers.load)
 
 
 @inlined
@@ -82,36 +83,35 @@ def wake(state: State, r: int) -> None:
 def choose_replica(state: State, drawn: int) -> int:
     """Ask the router; ties go to the first replica at or after the one whose turn it is."""
     control, count = state.control[0], len(state.replicas)
-    if control["router"] == RANDOM:
-        return drawn
-    turn = control["last_replica"] + 1
-    if control["router"] in (ROUND_ROBIN, VLLM_DP):
-        turn = control["routed"]
-    best = turn % count
-    if control["router"] == ROUND_ROBIN:
-        return int(best)
+    router, routed = control["router"], control["routed"]
+    blind = chosen_blindly(router, routed, drawn, count)
+    if blind >= 0:
+        return int(blind)
+    turn = first_of_ties(router, routed, control["last_replica"], count)
+    best = turn
     least = load_of(state, best)
     for i in range(1, count):
         r = (turn + i) % count
-        load = load_of(state, r)
-        if load < least:
+        of_r = load_of(state, r)
+        if of_r < least:
             best = r
-            least = load
+            least = of_r
     return int(best)
 
 
 @inlined
 def load_of(state: State, r: int) -> float:
-    """What the router compares replicas by (whole numbers are far below 2**53, so exact)."""
-    router, replica = state.control[0]["router"], state.replicas[r]
-    if router == LEAST_KV:
-        return float(replica["used"])
-    if router == VLLM_DP:  # in vLLM's order of floating-point operations: roundings decide ties
-        room, waiting = state.room[0], replica["seen_waiting"]
-        use = 1.0 - (room - replica["seen_used"]) / room
-        busy = max(replica["outstanding"], waiting + replica["seen_running"])
-        return float(busy + waiting * 6.0 * max(0.0, use - 0.5))
-    return float(replica["outstanding"])
+    """What the router compares the replica by."""
+    replica = state.replicas[r]
+    return load(
+        state.control[0]["router"],
+        replica["outstanding"],
+        replica["used"],
+        replica["seen_waiting"],
+        replica["seen_running"],
+        replica["seen_used"],
+        state.room[0],
+    )
 
 
 @called

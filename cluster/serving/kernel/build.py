@@ -3,9 +3,9 @@
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, BLOCK_TOKENS, WIDTH
-from cluster.perf_model.tables import INTERVAL, Integers, PriceTables, Records
+from cluster.perf_model.tables import INTERVAL, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
-from cluster.serving.interface import NEVER, Arrivals, Limits
+from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
     CONTROL,
@@ -22,6 +22,7 @@ from cluster.serving.kernel.state import (
     WORK,
     State,
 )
+from corsair_common.units import NEVER, Integers
 from results.histogram import BINS
 
 INTERVALS = 1 << 14

@@ -5,16 +5,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers, Records
-from cluster.scenario.routers import ROUTERS
+from cluster.perf_model.tables import Records
 from cluster.serving.interface import IntervalKind
 from corsair_common.names import Status
+from corsair_common.units import PS_PER_DAY, Integers
 
 NONE = -1
 """No request, no block, no replica."""
 FOREVER = int(np.iinfo(np.int64).max)
 """Later than everything."""
-LAST_PS = 106 * 86_400 * 10**12
+LAST_PS = 106 * PS_PER_DAY
 """No step may end after this: int64 picoseconds are nearly used up."""
 
 IDLE, READY, FLIGHT = 0, 1, 2
@@ -23,8 +23,6 @@ FINISH, START = 0, 1
 """What a replica does next; of equal times finishes come first, arrivals lie between the two."""
 RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """How things stand after a window."""
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
-"""Routers, in the order of ``cluster.scenario.routers.ROUTERS``."""
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
 READING, DECODING, LOST = (int(kind) for kind in IntervalKind)

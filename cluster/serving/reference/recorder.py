@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from cluster.perf_model.tables import INTERVAL, STEP, Integers
+from cluster.perf_model.tables import INTERVAL, STEP
 from cluster.serving.interface import IntervalKind, Observer, OnIntervals, OnSteps
 from cluster.serving.reference.prices import Measures
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
+from corsair_common.units import Integers
 
 WINDOW = 4096
 """Steps between two looks from outside."""

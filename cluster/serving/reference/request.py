@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.serving.interface import NEVER, Arrivals
+from cluster.serving.interface import Arrivals
 from corsair_common.names import Status
+from corsair_common.units import NEVER
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

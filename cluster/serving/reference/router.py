@@ -62,8 +62,9 @@ class Router:
                 return self._least(self.last_chosen + 1, lambda replica: replica.pool.used)
             case "vllm_dp":  # its scan starts one further on with every request
                 return self._least(self.routed, self._vllm_score)
-            case _:
+            case "least_outstanding":
                 return self._least(self.last_chosen + 1, lambda replica: replica.unfinished)
+        raise ValueError(f"the reference has no rule for the router {self.name!r}")
 
     def _least(self, first: int, score: Callable[[Replica], float]) -> Replica:
         """The replica with the least score; of several the first at or after ``first``."""

@@ -2,9 +2,10 @@
 
 from bisect import insort
 
-from cluster.serving.interface import NEVER, Limits
+from cluster.serving.interface import Limits
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
+from corsair_common.units import NEVER
 
 
 def age(request: Request) -> int:

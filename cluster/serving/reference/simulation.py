@@ -4,9 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.serving.interface import (
-    NEVER,
     Arrivals,
     IntervalKind,
     Limits,
@@ -22,6 +21,7 @@ from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router
 from cluster.serving.reference.schedule import Scheduler, age
 from corsair_common.names import Status
+from corsair_common.units import NEVER, Integers
 
 
 def serve_reference(

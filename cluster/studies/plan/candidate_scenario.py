@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,10 @@ from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from corsair_common.files import write_text
+from workloads.plan import Plan
 
 Candidate = Mapping[str, Any]
-PLAN = (
-    "tensor_parallel_size",
-    "pipeline_parallel_size",
-    "expert_parallel_size",
-    "replicas",
-)
+PLAN = tuple(field.name for field in fields(Plan))
 
 
 SIMULATED = {

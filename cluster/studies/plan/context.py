@@ -12,11 +12,12 @@ from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.memory.stage import windows_of
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables
-from cluster.perf_model.tables import Integers, PriceTables, TooSlowError
+from cluster.perf_model.tables import PriceTables, TooSlowError
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import price_inputs
 from cluster.studies.plan.space import Choices, Shape
-from cluster.studies.plan.traffic import Floats, Traffic, traffic_of
+from cluster.studies.plan.traffic import Traffic, traffic_of
+from corsair_common.units import Floats, Integers
 from topology.route import Routes
 from workloads.plan import Plan
 

@@ -3,7 +3,6 @@
 import numpy as np
 
 from cluster.perf_model.energy.facility import constant_watts
-from cluster.perf_model.tables import Integers
 from cluster.perf_model.tco import (
     MILLION,
     SECONDS_PER_HOUR,
@@ -11,7 +10,7 @@ from cluster.perf_model.tco import (
     inventory_with,
     usd_per_hour,
 )
-from cluster.studies.plan.traffic import Floats
+from corsair_common.units import Floats, Integers
 from topology.catalog import Hardware
 
 NOTHING = Inventory(cards=0, servers=0, nics=0, network_switches=0)

@@ -23,12 +23,13 @@ from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.context import Demand, StudyContext, cards_of, inputs_of, study_context_of
-from cluster.studies.plan.ranking import PS_PER_S, columns_of, plain
+from cluster.studies.plan.ranking import columns_of, plain
 from cluster.studies.plan.score import REASONS, Part, joined, score_placed
 from cluster.studies.plan.space import Choices, Shape, Space
 from cluster.studies.plan.study import demand_of
 from cluster.studies.plan.weight_placement import Placed
 from corsair_common.names import Status
+from corsair_common.units import PS_PER_S
 
 FIGURES = (
     "request_rate_per_s",

@@ -7,7 +7,7 @@ from cluster.perf_model.memory.capacity import units_of
 from cluster.perf_model.memory.placement import Residency
 from cluster.perf_model.memory.stage import chiplets_of, stage_kv
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.model import Model
 from workloads.plan import Plan
 

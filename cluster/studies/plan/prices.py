@@ -7,7 +7,7 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices.steady_state import steady_decode
-from cluster.perf_model.tables import Integers, PriceTables, Records
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.studies.plan.chance import largest_of
 from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
 from cluster.studies.plan.step_tables import points_of, tabulate
@@ -22,7 +22,8 @@ from cluster.studies.plan.steps import (
     WINDOW,
     WORK,
 )
-from cluster.studies.plan.traffic import Floats, Traffic
+from cluster.studies.plan.traffic import Traffic
+from corsair_common.units import Floats, Integers
 
 
 class PriceArrays(NamedTuple):

@@ -6,18 +6,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import Integers
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
 from cluster.studies.plan.space import Shape
-from cluster.studies.plan.traffic import Floats
 from corsair_common.names import SLOS
+from corsair_common.units import PS_PER_S, Floats, Integers
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
-PS_PER_S = 1e12
 
 OBJECTIVES: Mapping[str, tuple[str, int]] = {
     "tokens_per_s": ("output_throughput", -1),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from cluster.compiled import announced
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices import PriceInputs
-from cluster.perf_model.tables import Integers, PriceTables
+from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import map_of
@@ -30,8 +30,8 @@ from cluster.studies.plan.context import (
 from cluster.studies.plan.memory import stage_rows
 from cluster.studies.plan.prices import given, laid, of_replicas
 from cluster.studies.plan.space import Choices, Shape, Space, shapes_of
-from cluster.studies.plan.traffic import Floats
 from cluster.studies.plan.weight_placement import Placed, placed
+from corsair_common.units import Floats, Integers
 
 Pricing: TypeAlias = Callable[[StudyContext, PriceInputs], tuple[PriceTables, Joules] | None]
 """``priced``, or what stands for it."""

@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.memory_modes import MODES as ALL_MODES
 from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
 from cluster.scenario.schema import Scenario
+from corsair_common.units import Integers
 from workloads.formats import get_format
 from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan

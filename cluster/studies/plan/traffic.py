@@ -4,12 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from cluster.perf_model.attention import BLOCK_TOKENS
-from cluster.perf_model.tables import Integers
-
-Floats = npt.NDArray[np.float64]
+from corsair_common.units import Floats, Integers
 
 GROUPS = 8
 """Most classes of prompts by length, equally many requests in each."""

@@ -12,9 +12,9 @@ from cluster.perf_model.memory.optimizer import choose
 from cluster.perf_model.memory.placement import Residency, Traffic, uniform
 from cluster.perf_model.memory.stage import stage_memory, steady_blocks
 from cluster.perf_model.prices import PriceError, PriceInputs
-from cluster.perf_model.tables import Integers
 from cluster.studies.plan.context import StudyContext, settings_of
 from cluster.studies.plan.space import Shape, replicas_of
+from corsair_common.units import Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -11,6 +11,7 @@ from cluster.studies.scoreboard.fitted import scored_requests
 from cluster.studies.scoreboard.machines import machine, named
 from cluster.studies.scoreboard.point import Point, ScoreError, SetKey
 from cluster.studies.scoreboard.recipe import scheduler_of
+from corsair_common.units import PS_PER_S
 from workloads.measured import Measured
 from workloads.requests import Requests
 
@@ -64,7 +65,7 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
             "hardware_set": {"engine.request_s": 0.0},  # its times count from the engine's queue
         },
         requests=Requests(
-            arrival_ps=np.rint(measured.si("queued_s")[chosen] * 1e12).astype(np.int64),
+            arrival_ps=np.rint(measured.si("queued_s")[chosen] * PS_PER_S).astype(np.int64),
             prompt_tokens=measured["input_toks"][chosen],
             output_tokens=measured["output_toks"][chosen],
         ),

@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 from cluster.scenario.input_digests import described
 from cluster.scenario.resolve import Openers
 from cluster.scenario.run_content import content_text
-from cluster.scenario.run_id import Encoded
+from cluster.scenario.run_id import JsonText
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from cluster.studies.sweep.lru import LruCache
@@ -32,7 +32,7 @@ class Library:
         self._models = LruCache[Model](64)
         self._rows = LruCache[Rows](8, MOST_BYTES, _rows_bytes)
         self._traffic = LruCache[tuple[Requests, int]](64, MOST_BYTES, _bytes)
-        self._contents = LruCache[tuple[Opened, Encoded]](256, MOST_BYTES, _bytes)
+        self._contents = LruCache[tuple[Opened, JsonText]](256, MOST_BYTES, _bytes)
         self._described = LruCache[dict[str, object]](256)
         self.openers = Openers(
             hardware=self._load_hardware,
@@ -46,7 +46,7 @@ class Library:
         key = (name, _stamp(name), tuple(sorted(overrides.items())))
         return self._hardware.get(key, lambda: load_hardware(name, overrides))
 
-    def _encode(self, opened: Opened) -> Encoded:
+    def _encode(self, opened: Opened) -> JsonText:
         """Identified by its address, which is unique while it is cached here."""
         return self._contents.get(id(opened), lambda: (opened, content_text(opened)))[1]
 

@@ -14,9 +14,9 @@ from cluster.disaggregated.run import PooledOutcome
 from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
 from cluster.replay.reference import replay_reference
-from cluster.serving.interface import NEVER
 from cluster.serving.reference import serve_reference
 from cluster.serving.tables import link_parts
+from corsair_common.units import NEVER
 from results import open_run
 
 RunPooled = Callable[..., Run]

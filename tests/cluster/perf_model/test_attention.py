@@ -14,7 +14,8 @@ from cluster.perf_model.attention import (
 from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.devices.dimc.attention import attention_records, exact_ps
 from cluster.perf_model.devices.dimc.chiplet import MAC, STREAM, Chiplet, Mode
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
+from corsair_common.units import Integers
 
 CHIPLET = Chiplet(
     clock_hz=1e9,

@@ -15,8 +15,9 @@ from cluster.perf_model.prices.program import (
     program_inputs,
     work_counts,
 )
-from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, PriceTables
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, PriceTables
 from cluster.scenario.formats import Formats
+from corsair_common.units import Integers
 from topology.catalog import load_hardware
 from workloads.formats import get_format
 from workloads.model import load_model

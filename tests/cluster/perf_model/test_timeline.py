@@ -10,8 +10,9 @@ from cluster.perf_model.attention import ATTENTION, attention_ps
 from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.rebin import stretched
-from cluster.perf_model.tables import KIND, MEASURES, STEP, Integers, PriceTables, Records
+from cluster.perf_model.tables import KIND, MEASURES, STEP, PriceTables, Records
 from cluster.perf_model.timeline import FIRST_BIN_PS, Account, AccountError, Bins
+from corsair_common.units import Integers
 
 TOKENS, SEQS, CLASSES, TIERS = 8, 4, 2, 7
 

@@ -16,11 +16,12 @@ from hypothesis import strategies as st
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import STEP, PriceTables, Records
 from cluster.serving.engine import RunTooLongError, run, serve
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LAST_PS, State
 from corsair_common.names import Status
+from corsair_common.units import NEVER
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 

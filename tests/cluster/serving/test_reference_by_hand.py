@@ -9,8 +9,9 @@ import pytest
 
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.serving.histogram import bin_of
-from cluster.serving.interface import NEVER, Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference.recorder import itl_bin
+from corsair_common.units import NEVER
 
 Engine: TypeAlias = Callable[..., Served]
 RunAndLog: TypeAlias = Callable[[Engine, tuple[object, ...]], tuple[Served, Records]]

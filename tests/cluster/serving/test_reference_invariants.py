@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.tables import Integers, PriceTables, Records
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.serving.admission_limits import refused
-from cluster.serving.interface import NEVER, Arrivals, IntervalKind, Limits, Served
+from cluster.serving.interface import Arrivals, IntervalKind, Limits, Served
 from cluster.serving.reference import serve_reference
 from cluster.serving.reference.recorder import Ledger
 from cluster.serving.reference.simulation import Simulation
 from corsair_common.names import Status
+from corsair_common.units import NEVER, Integers
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]

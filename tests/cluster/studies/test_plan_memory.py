@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.memory import MemorySettings, fit, stage_memory
-from cluster.perf_model.tables import Integers
 from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.memory import UNITS, stage_rows
-from cluster.studies.plan.traffic import Floats
+from corsair_common.units import Floats, Integers
 from topology.catalog import load_hardware
 from workloads.formats import get_format
 from workloads.model import load_model

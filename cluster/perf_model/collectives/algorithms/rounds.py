@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 HALVES = ("all_reduce", "reduce_scatter", "all_gather")
 """The collectives that ``halves`` composes."""

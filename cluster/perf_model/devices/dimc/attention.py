@@ -17,7 +17,8 @@ import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, BLOCK_TOKENS, WIDTH, Heads, layer_products
 from cluster.perf_model.devices.dimc.chiplet import MAC, SIMD, STREAM, Chiplet, Mode
-from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Records
+from corsair_common.units import PS_PER_S, Integers
 
 PRODUCTS = ("QK^T", "softmax", "PV")
 """In the order of the records."""
@@ -43,7 +44,7 @@ def attention_records(
     busy = queries * mode.clocks_per_vector >= chiplet.load_clocks
     rows = np.zeros(len(PRODUCTS), ATTENTION)
     rows["layers"], rows["kind"], rows["parts"] = layers, kind, heads.parts(chiplets)
-    rows["ps_per_tick"] = 1e12 / chiplet.clock_hz
+    rows["ps_per_tick"] = PS_PER_S / chiplet.clock_hz
     rows["decode_bound"] = MAC if busy else STREAM
     rows["prefill_bound"] = rows["b_bound"] = MAC
     for row, tiles in ((0, qk_tiles), (2, pv_tiles)):

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.devices.protocol import Floats, Product, whole
+from cluster.perf_model.devices.protocol import Product, whole
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_S, Floats, Integers
 
 BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
 """What can set the time of an operation, in the order of every axis of bounds."""
@@ -194,9 +194,9 @@ def vector_clocks(chiplet: Chiplet, elements: Integers, clocks_per_element: floa
 
 def picoseconds(chiplet: Chiplet, clocks: Floats) -> Integers:
     """Whole picoseconds, half to even, at least 1 for any work."""
-    return whole(clocks * (1e12 / chiplet.clock_hz))
+    return whole(clocks * (PS_PER_S / chiplet.clock_hz))
 
 
 def lpddr_ps(chiplet: Chiplet, moved_bytes: Floats) -> Integers:
     """Time to bring ``moved_bytes`` of one chiplet in from its LPDDR."""
-    return whole(moved_bytes * (1e12 / chiplet.lpddr_bytes_per_s))
+    return whole(moved_bytes * (PS_PER_S / chiplet.lpddr_bytes_per_s))

@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 COUNTS = (
     "mac_int4_kmac",

@@ -37,7 +37,6 @@ from cluster.perf_model.devices.dimc.op_counts import (
     vector_counts,
 )
 from cluster.perf_model.devices.protocol import (
-    Floats,
     Interior,
     Operation,
     Product,
@@ -49,8 +48,9 @@ from cluster.perf_model.devices.protocol import (
     whole,
 )
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Records
 from cluster.scenario.formats import Formats
+from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class DimcCard:
 
     @property
     def dispatch_ps(self) -> int:
-        return round(self.figures["card.dispatch_s"] * 1e12)
+        return round(self.figures["card.dispatch_s"] * PS_PER_S)
 
     @property
     def ridge_rows(self) -> int:
@@ -260,7 +260,7 @@ class DimcCard:
         return counts
 
     def far_ps(self, moved_bytes: float) -> float:
-        return moved_bytes * 1e12 / self.chiplet.lpddr_bytes_per_s
+        return moved_bytes * PS_PER_S / self.chiplet.lpddr_bytes_per_s
 
     def all_reduce(
         self,
@@ -274,7 +274,7 @@ class DimcCard:
         return True
 
     def host_ps(self, rows: Integers) -> Integers:
-        return np.full(rows.shape, round(self.figures["host.overhead_s"] * 1e12))
+        return np.full(rows.shape, round(self.figures["host.overhead_s"] * PS_PER_S))
 
     def work_joules(self, work: ProgramWork) -> Floats:
         cost = count_joules(self.figures)
@@ -311,7 +311,7 @@ class DimcCard:
         stored = WIDTHS[self.weights.columns or "int8"]
         flop_s = flop / (peak_flop_per_s(self.chiplet, mode) * self.units)
         rate = peak_stream_bytes_per_s(self.chiplet, self.mode, stored) * self.units
-        ps = whole(np.array([max(flop_s, moved_bytes / rate) * 1e12]))
+        ps = whole(np.array([max(flop_s, moved_bytes / rate) * PS_PER_S]))
         return int(ps[0]), MAC if flop_s >= moved_bytes / rate else STREAM
 
 

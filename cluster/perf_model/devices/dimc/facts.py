@@ -6,9 +6,10 @@ import numpy as np
 
 from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
 from cluster.perf_model.devices.dimc.dvfs import BYTE_BITS, energy_scale
-from cluster.perf_model.devices.protocol import Floats, Interior, Room
+from cluster.perf_model.devices.protocol import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
+from corsair_common.units import Floats
 from topology.types import LinkKind
 
 PARTS = (

@@ -23,9 +23,9 @@ from cluster.perf_model.devices.dimc.counters import (
     Recipe,
     lines,
 )
-from cluster.perf_model.devices.protocol import Floats, Product
+from cluster.perf_model.devices.protocol import Product
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Floats, Integers
 
 
 def recipe(figures: Figures, *names: str, times: int = 1) -> Recipe:

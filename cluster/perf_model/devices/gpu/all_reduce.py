@@ -17,7 +17,7 @@ import numpy as np
 from cluster.perf_model.devices.gpu.constants import has
 from cluster.perf_model.devices.protocol import whole
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers
+from corsair_common.units import PS_PER_S, Integers
 from topology.types import SCALE_UP
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Co
     tier_bytes = np.zeros((payload.size, group.fabric.tiers), np.int64)
     used = group.fabric.card_tier[0, 1]  # all pairs of such a group meet in one tier
     tier_bytes[:, used] = np.rint(sent)
-    return Cost(ps=whole(np.where(payload > 0, seconds * 1e12, 0.0)), tier_bytes=tier_bytes)
+    return Cost(ps=whole(np.where(payload > 0, seconds * PS_PER_S, 0.0)), tier_bytes=tier_bytes)
 
 
 def bandwidth(figures: Figures, gpus: int) -> float:

@@ -39,7 +39,6 @@ from cluster.perf_model.devices.gpu.kernels import (
     work_counts,
 )
 from cluster.perf_model.devices.protocol import (
-    Floats,
     Operation,
     Product,
     ProgramWork,
@@ -49,8 +48,9 @@ from cluster.perf_model.devices.protocol import (
     whole,
 )
 from cluster.perf_model.protocols import Figures
-from cluster.perf_model.tables import Integers, Records
+from cluster.perf_model.tables import Records
 from cluster.scenario.formats import Formats
+from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Gpu:
         return self._moved(name, moved)
 
     def _moved(self, name: str, moved: Floats) -> Operation:
-        ps = whole(moved * 1e12 / vector_bytes_per_s(self.figures))
+        ps = whole(moved * PS_PER_S / vector_bytes_per_s(self.figures))
         counts = work_counts(moved, np.zeros_like(moved), self.activations)
         return self._operation(name, ps, np.full(ps.shape, VECTOR), counts)
 
@@ -173,7 +173,7 @@ class Gpu:
 
     def layer_end(self, tokens: Integers) -> list[Operation]:
         """Kernels of a layer that are no product, attention or collective."""
-        ps = np.where(tokens > 0, round(self.figures["engine.layer_s"] * 1e12), 0)
+        ps = np.where(tokens > 0, round(self.figures["engine.layer_s"] * PS_PER_S), 0)
         counts = np.zeros((*tokens.shape, len(COUNTS)), np.int64)
         return [self._operation("engine", ps, np.full(ps.shape, LAUNCH), counts)]
 
@@ -203,7 +203,7 @@ class Gpu:
         """Of the engine for a step and for each sequence that it gives a token to."""
         each_s = self.figures["host.overhead_s"] + self.figures["engine.step_s"]
         seconds = each_s + self.figures["engine.sequence_s"] * np.asarray(rows, np.float64)
-        return np.rint(seconds * 1e12).astype(np.int64)
+        return np.rint(seconds * PS_PER_S).astype(np.int64)
 
     def work_joules(self, work: ProgramWork) -> Floats:
         cost = count_joules(self.figures)
@@ -236,7 +236,7 @@ class Gpu:
 
 
 def _one(seconds: float) -> int:
-    return int(whole(np.array([seconds * 1e12]))[0])
+    return int(whole(np.array([seconds * PS_PER_S]))[0])
 
 
 def device_of(

@@ -6,9 +6,10 @@ from types import MappingProxyType
 import numpy as np
 
 from cluster.perf_model.devices.gpu.constants import PEAKS, has, vector_bytes_per_s
-from cluster.perf_model.devices.protocol import Floats, Interior, Room
+from cluster.perf_model.devices.protocol import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
+from corsair_common.units import Floats
 from topology.types import LinkKind
 from workloads.formats import Format
 

@@ -22,14 +22,9 @@ from cluster.perf_model.devices.gpu.facts import (
     TENSOR_COUNTS,
     UNITS,
 )
-from cluster.perf_model.devices.protocol import Floats, Product, whole
-from cluster.perf_model.tables import (
-    DECODE_BLOCKS,
-    PREFILL_BLOCKS,
-    PREFILL_PAIRS,
-    Integers,
-    Records,
-)
+from cluster.perf_model.devices.protocol import Product, whole
+from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PAIRS, Records
+from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
 
 SMOOTH = 3
@@ -90,7 +85,7 @@ def product_ps(kernel: Kernel, moved: Floats, flop: Floats) -> tuple[Integers, I
     seconds = np.where(flop > 0, kernel.latency_s + smooth_s, 0.0)
     longer = np.where(flop_s >= bytes_s, TENSOR, MEMORY)
     bound = np.where(smooth_s < kernel.latency_s, LAUNCH, longer)
-    return whole(seconds * 1e12), bound
+    return whole(seconds * PS_PER_S), bound
 
 
 def attention_records(
@@ -105,13 +100,13 @@ def attention_records(
     rows["layers"], rows["kind"] = layers, kind
     rows["parts"] = rows["quantum"] = rows["tick"] = rows["ps_per_tick"] = 1.0
     fused, eager = rows[0], rows[1]
-    fused["fixed"] = kernel.latency_s * 1e12
+    fused["fixed"] = kernel.latency_s * PS_PER_S
     fused["a_decode_blocks"] = decode_ps
     fused["a_prefill_blocks"] = block_ps
     fused["a_prefill_pairs"] = pair_ps
     fused["decode_bound"] = MEMORY if decode_ps == block_ps else TENSOR
     fused["prefill_bound"] = fused["b_bound"] = TENSOR
-    eager["quantum"], eager["tick"] = _ONCE, eager_s * 1e12
+    eager["quantum"], eager["tick"] = _ONCE, eager_s * PS_PER_S
     eager["a_prefill_passes"] = 1.0
     eager["decode_bound"] = eager["prefill_bound"] = eager["b_bound"] = LAUNCH
     rows["layers"][1:] = layers if eager_s else 0, 0
@@ -122,7 +117,7 @@ def _attention_ps(kernel: Kernel, heads: Heads, kv: Format) -> tuple[float, floa
     """Of a 64-token block read, of one that a decode row sees, and of a query-key pair."""
     block_s = block_bytes(heads, kv) / kernel.bytes_per_s
     pair_s = pair_flop(heads) / kernel.flop_per_s
-    return block_s * 1e12, max(block_s, BLOCK_TOKENS * pair_s) * 1e12, pair_s * 1e12
+    return block_s * PS_PER_S, max(block_s, BLOCK_TOKENS * pair_s) * PS_PER_S, pair_s * PS_PER_S
 
 
 def block_bytes(heads: Heads, kv: Format) -> float:

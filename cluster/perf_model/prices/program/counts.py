@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cluster.perf_model.memory.placement import ALL, OF_ROLE
 from cluster.perf_model.prices.inputs import PriceInputs, device_for
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.program import Operations, Program
 from workloads.program.schema import KINDS
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.program import Program
 from workloads.program.schema import COLLECTIVES, KINDS
 

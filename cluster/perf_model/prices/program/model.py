@@ -18,9 +18,9 @@ from cluster.perf_model.tables import (
     PREFILL_BLOCKS,
     PREFILL_PAIRS,
     PREFILL_PASSES,
-    Integers,
     Records,
 )
+from corsair_common.units import Integers
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
 from workloads.program.attention_rows import attention_rows

@@ -21,7 +21,7 @@ from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.stage_collectives import context_group
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 
 FUSED = ("query gather", "partial reduce")
 """Exchanges that belong to the dispatches beside them."""

@@ -21,7 +21,7 @@ from cluster.perf_model.prices.program.distinct import distinct
 from cluster.perf_model.prices.program.network import PASSED
 from cluster.perf_model.prices.program.resident import layer_places
 from cluster.perf_model.prices.program.rows import RowJob, RowPrice, RowPricing, price_rows
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.model import Layer
 from workloads.program import Program
 from workloads.program.schema import COMMUNICATION, KINDS

@@ -15,7 +15,7 @@ from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import ModelRows
 from cluster.perf_model.prices.program.network import NetworkRows
 from cluster.perf_model.prices.program.resident import loads_of
-from cluster.perf_model.tables import Integers
+from corsair_common.units import Integers
 from workloads.program import ProgramInputs
 from workloads.program.schema import COMMUNICATION, VARYING
 
