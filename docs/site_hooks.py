@@ -19,6 +19,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Physics": ("physics.md",),
     "Formats of files": ("program-format.md", "chakra.md", "replay.md"),
     "Accuracy": (
+        "scoreboard.md",
         "validation.md",
         "calibration-matrix.md",
         "plan-accuracy.md",

@@ -157,6 +157,8 @@ def commit(
     parts: Iterable[tuple[str, Any]],
 ) -> Path:
     """Pass the parts of all tables to the writer; the run is committed after the last."""
+    from cluster.scenario.resolve import Resolved
+    from cluster.scenario.trust import trust_of
     from results.provenance import manifest
 
     for table, columns in parts:
@@ -172,4 +174,5 @@ def commit(
             times=times,
             command=sys.argv,
         )
+        | ({"trust": trust_of(requested).plain()} if isinstance(requested, Resolved) else {})
     )

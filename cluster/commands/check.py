@@ -71,6 +71,7 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
 
 def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], list[str]]:
     """Plain values and lines; errors have the name of the pool in front."""
+    from cluster.scenario.trust import trust_lines, trust_of
     from cluster.serving.run import lay_out
     from cluster.studies.explain import explain
     from cluster.studies.plan.estimate import estimate
@@ -83,8 +84,11 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
         if not (named and hasattr(error, "exit_code")):
             raise
         raise type(error)(f"{named}{error}") from error
-    found = _memory(resolved, layout) | _speed(resolved, estimated) | {"placement": placement}
-    return found, _lines(resolved, found)
+    trust = trust_of(resolved)
+    found = _memory(resolved, layout) | _speed(resolved, estimated)
+    found |= {"placement": placement, "trust": trust.plain()}
+    means = {name: found[f"{name}_ms"] for name in ("tpot", "ttft")}
+    return found, [*_lines(resolved, found), *trust_lines(trust, means)]
 
 
 def _memory(resolved: "Resolved", layout: "Layout") -> dict[str, Any]:

@@ -25,6 +25,7 @@ def serve(  # noqa: PLR0913 - each is an option
     from cluster.commands import sparklines
     from cluster.commands.progress import Bar
     from cluster.commands.summary import machine_lines, pictures, report
+    from cluster.scenario.trust import trust_lines, trust_of
 
     requested = load(scenario, sets=sets or ())
     with Bar(shown=not (quiet or as_json)) as bar:
@@ -35,13 +36,21 @@ def serve(  # noqa: PLR0913 - each is an option
             notice=engine_options.notice(quiet=quiet),
             **carried_out,
         )
-    payload = {**run.summary, "run_id": run.run_id, "run_dir": str(run.run_dir)}
+    trust = trust_of(run.resolved)
+    payload = {
+        **run.summary,
+        "run_id": run.run_id,
+        "run_dir": str(run.run_dir),
+        "trust": trust.plain(),
+    }
     machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
     text = report(
         f"{requested.name} (run {run.run_id})", machine, run.summary, f"wrote {run.run_dir}"
     )
     if sparklines.shown():
         text = f"{text}\n\n{pictures(run.requests)}"
+    means = {name: run.summary[f"mean_{name}_ms"] for name in ("tpot", "ttft")}
+    text = "\n".join([text, "", *trust_lines(trust, means)])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
     for flag in run.summary["flags"]:
         terminal.note(f"note: {flag}")

@@ -3,7 +3,7 @@
 from collections import Counter
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -39,6 +39,12 @@ def validate(
         list[str] | None,
         typer.Option("--only", help="With --data: only sets of this device, engine or model."),
     ] = None,
+    kv: Annotated[
+        str | None,
+        typer.Option(
+            "--kv", help="With --data: the number format of all KV, in place of the recipe's."
+        ),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--page", help="With --data: write a Markdown page as well.")
     ] = None,
@@ -47,10 +53,10 @@ def validate(
 ) -> None:
     """Set each published figure beside the simulated one; a miss is reported, not an error."""
     if data is not None:
-        _measured(data, models, only or [], page, as_json=as_json, quiet=quiet)
+        _measured(data, models, only or [], kv, page, as_json=as_json, quiet=quiet)
         return
-    if beside := [n for n, value in (("--models", models), ("--only", only), ("--page", page))
-                  if value]:  # fmt: skip
+    options = {"--models": models, "--only": only, "--kv": kv, "--page": page}
+    if beside := [name for name, value in options.items() if value]:
         raise typer.BadParameter(f"{', '.join(beside)} goes with --data")
     from cluster.studies.published import load_published
     from cluster.studies.validate import validate as compare
@@ -83,6 +89,7 @@ def _measured(
     data: Path,
     models: Path | None,
     only: list[str],
+    kv: str | None,
     page: Path | None,
     *,
     as_json: bool,
@@ -90,17 +97,25 @@ def _measured(
 ) -> None:
     """The scoreboard of real machines."""
     from cluster.studies.scoreboard import scoreboard
+    from cluster.studies.scoreboard.changes import unchanged, with_kv
+    from cluster.studies.scoreboard.operations import operations
 
     board = scoreboard(
-        data, models=models, only=_chosen(only), done=_progress(quiet=quiet or as_json)
+        data,
+        models=models,
+        only=_chosen(only),
+        change=with_kv(kv) if kv else unchanged,
+        done=_progress(quiet=quiet or as_json),
     )
+    found = [row for row in operations(data) if all(word in row.values() for word in only)]
     if page is not None:
         from cluster.studies.scoreboard.page import page_of
         from corsair_common.files import write_text
 
-        write_text(page, page_of(board, "Real machines: predicted against measured"))
-    payload = {"sets": board.sets, "rows": board.rows}
-    terminal.show(payload, _board_text(board), as_json=as_json, quiet=quiet)
+        title = "Real machines: predicted against measured"
+        write_text(page, page_of(board, title, operations=found))
+    payload = {"sets": board.sets, "rows": board.rows, "operations": found}
+    terminal.show(payload, _board_text(board, found), as_json=as_json, quiet=quiet)
 
 
 def _chosen(words: list[str]) -> "Callable[[Point], bool]":
@@ -116,11 +131,23 @@ def _progress(*, quiet: bool) -> "Callable[[int, int], None]":
     return done
 
 
-def _board_text(board: "Board") -> str:
-    from cluster.studies.scoreboard.page import SET_HEADERS, set_cells
+def _board_text(board: "Board", operations: "Sequence[Mapping[str, Any]]") -> str:
+    from cluster.studies.scoreboard.page import (
+        LOG_HEADERS,
+        OPERATION_HEADERS,
+        SET_HEADERS,
+        log_cells,
+        operation_cells,
+        set_cells,
+    )
 
     reasons = Counter(str(row["refused"]) for row in board.rows if row["refused"])
     parts = [terminal.table(SET_HEADERS, [set_cells(one) for one in board.sets])]
+    if logs := log_cells(board):
+        parts.append(terminal.table(LOG_HEADERS, logs))
+    if operations:
+        cells = [operation_cells(row) for row in operations]
+        parts.append(terminal.table(OPERATION_HEADERS, cells))
     if reasons:
         parts.append(terminal.table(("not run", "points"), reasons.most_common()))
     return "\n\n".join(parts)

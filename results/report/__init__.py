@@ -85,6 +85,8 @@ def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
     yield f'<section id="run-{run.run_id}">{head}<p class="soft">{escape(_machine(run))}</p>'
     yield _verdict(findings(run))
     said = warnings(run)
+    if trust := run.manifest.get("trust"):
+        yield f'<p class="trust"><strong>Trust</strong> {escape(str(trust["sentence"]))}.</p>'
     if said:
         yield f'<div class="warnings"><strong>Beware</strong>{bullets(said)}</div>'
     if alone:

@@ -407,3 +407,16 @@ def test_a_default_of_one_kind_is_foreign_to_another(catalogue: Path, tmp_path: 
     assert "gpu.reset_s" not in load_hardware("corsair").figures
     with pytest.raises(TopologyError, match=r"kind dimc_card has none, gpu does"):
         load_hardware(tmp_path / "mine.yaml")
+
+
+def test_fitted_points_are_those_of_a_file_and_of_its_bases(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("base: b200\nfitted:\n  - {device: mine, isl: 64}\nfigures: {}\n")
+    points = load_hardware(mine).fitted
+
+    assert points[-1] == {"device": "mine", "isl": 64}
+    assert points[:-1] == load_hardware("b200").fitted
+    assert {point["device"] for point in points} == {"h100", "rtx-pro-6000", "b200", "mine"}
+    mine.write_text("base: b200\nfitted:\n  - {isl: 64}\n")
+    with pytest.raises(TopologyError, match=r"mine.yaml:2: fitted must list measured points"):
+        load_hardware(mine)

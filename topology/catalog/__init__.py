@@ -12,6 +12,7 @@ from topology.catalog.figures import (
     Hardware,
     breach_of_value,
     breaches_of_fields,
+    breaches_of_fitted,
     breaches_of_machine,
     breaches_of_numbers,
     nearest,
@@ -45,7 +46,7 @@ _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
 _SECTIONS = ("figures", "defaults")
 """Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", *_SECTIONS)
+_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -129,9 +130,11 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     names = figure_names(kind) if checked else None
     figures: dict[str, Figure] = {}
     sources: dict[str, str] = {}
+    fitted: list[Mapping[str, str | int]] = []
     for base in bases:
         figures |= base.figures
         sources |= base.sources
+        fitted += base.fitted
     breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
     tried = [name for _, name, _, inputs in _entries(document) if inputs is not None]
     given = dict.fromkeys((*tried, *figures))
@@ -147,6 +150,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         kind=kind,
         sources=sources | data.get("sources", {}),
         figures=figures,
+        fitted=(*fitted, *data.get("fitted", [])),
         defaults=frozenset(
             name for section, name, *_ in _entries(document) if section == "defaults"
         ),
@@ -226,6 +230,8 @@ def _breaches_of_top(document: Document) -> Iterator[str]:
     for key, text in sources.items() if isinstance(sources, dict) else ():
         if not isinstance(text, str):
             yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
+    wrong = breaches_of_fitted(data.get("fitted", []))
+    yield from (f"{document.where(('fitted',))}: {breach}" for breach in wrong)
     if "figures" not in data and "base" not in data:
         yield f"{document.where()}: misses figures (give every figure, or name a base)"
 

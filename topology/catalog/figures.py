@@ -62,6 +62,8 @@ class Hardware:
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
     figures: Mapping[str, Figure]
+    fitted: tuple[Mapping[str, str | int], ...] = ()
+    """Measured points that figures were fitted on, by what tells them from others: no evidence."""
     defaults: frozenset[str] = frozenset()
     """Those of its figures that hardware of its kind takes from a file that names the kind."""
 
@@ -104,6 +106,21 @@ def breaches_of_fields(inputs: object) -> Iterator[str]:
         yield f"unknown confidence {word} (allowed: {', '.join(CONFIDENCES)})"
     if "source" in inputs and not (isinstance(inputs["source"], str) and inputs["source"].strip()):
         yield f"source must name the origin of the number, found {inputs['source']!r}"
+
+
+def breaches_of_fitted(points: object) -> Iterator[str]:
+    """Errors of the measured points that a file was fitted on."""
+    if not isinstance(points, list) or not all(_is_point(point) for point in points):
+        yield f"fitted must list measured points as {{device: h100, isl: 1024, ...}}: {points!r}"
+
+
+def _is_point(point: object) -> bool:
+    """Whether it says a device and further words and numbers."""
+    return (
+        isinstance(point, dict)
+        and "device" in point
+        and all(isinstance(value, str | int) for value in point.values())
+    )
 
 
 def breaches_of_numbers(figure: Figure) -> Iterator[str]:

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from cluster.studies.scoreboard.points import Point, SetKey, points_of
+from cluster.studies.scoreboard.changes import Change, unchanged
+from cluster.studies.scoreboard.point import Point, SetKey
+from cluster.studies.scoreboard.points import points_of
 from cluster.studies.scoreboard.predict import Predict, attempted, predictor
 
 METRICS = ("tpot", "ttft")
@@ -20,9 +22,11 @@ class Board:
     rows: Sequence[Mapping[str, Any]]
     """The columns of each point's own row; ``set`` (device, engine, model, precision, mode),
     ``predicted_*`` and ``measured_*`` (ms; J of ``j_per_output_token``), None where there is none,
-    ``refused`` (why it was not run, None if it was) and ``scores_ttft``."""
+    ``refused`` (why it was not run, None if it was), ``scores_ttft`` and ``fitted`` (it set figures
+    of the hardware, so it is in no set)."""
     sets: Sequence[Mapping[str, Any]]
-    """Errors as fractions; ``bias`` is the median of signed ones, ``n`` counts rows."""
+    """Errors as fractions of rows that are not fitted, which ``n`` counts (``refused`` ones
+    too); ``bias`` is the median of signed ones; ``fitted`` counts the rows left out."""
 
 
 def scoreboard(
@@ -30,6 +34,7 @@ def scoreboard(
     *,
     models: str | Path | None = None,
     only: Callable[[Point], bool] = lambda _: True,
+    change: Change = unchanged,
     predict: Predict | None = None,
     done: Callable[[int, int], None] = lambda _, __: None,
 ) -> Board:
@@ -44,6 +49,8 @@ def scoreboard(
         the data is found by itself.
     only
         Which points to run.
+    change
+        What is changed of a point before it is run.
     predict
         What runs a point, in place of the simulator.
     done
@@ -55,7 +62,7 @@ def scoreboard(
         A file is wrong, or nothing can be scored.
     """
     configs = Path(models) if models is not None else Path(folder).resolve().parent / "models"
-    points = [point for point in points_of(folder, configs) if only(point)]
+    points = [change(point) for point in points_of(folder, configs) if only(point)]
     predict = predict or predictor()
     rows = []
     for number, point in enumerate(points, 1):
@@ -73,6 +80,7 @@ def _row(point: Point, predicted: Mapping[str, float | None], refused: str) -> d
         **{f"measured_{name}": value for name, value in point.measured.items()},
         "refused": refused or None,
         "scores_ttft": point.scores_ttft,
+        "fitted": point.fitted,
     }
 
 
@@ -81,15 +89,17 @@ def sets_of(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     members: dict[SetKey, list[Mapping[str, Any]]] = {}
     for row in rows:
         members.setdefault(SetKey(**row["set"]), []).append(row)
+    evidence = {key: [row for row in found if not row["fitted"]] for key, found in members.items()}
     return [
         {
             **key._asdict(),
             "n": len(found),
             "refused": sum(row["refused"] is not None for row in found),
+            "fitted": len(members[key]) - len(found),
             **_errors(found, "tpot"),
             **_errors([row for row in found if row["scores_ttft"]], "ttft"),
         }
-        for key, found in members.items()
+        for key, found in evidence.items()
     ]
 
 

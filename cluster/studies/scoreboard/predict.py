@@ -6,12 +6,13 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.api.serving import Run, assemble_any, simulate_on
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Machine
-from cluster.studies.scoreboard.points import Point
+from cluster.studies.scoreboard.point import Point
 from cluster.studies.sweep.input_cache import Library
 from cluster.studies.sweep.lru import LruCache
 from workloads.trace import write_trace
@@ -32,32 +33,44 @@ def predictor() -> Predict:
             trace = Path(folder) / "requests.parquet"
             write_trace(point.requests, trace)
             workload = {"trace": str(trace), "format": "parquet"}
-            return _run({**point.scenario, "workload": workload}, library, machines)
+            return _run({**point.scenario, "workload": workload}, library, machines, point.scored)
 
     return predict
 
 
-def _run(scenario: dict[str, Any], library: Library, machines: LruCache[Machine]) -> Predicted:
+def _run(
+    scenario: dict[str, Any],
+    library: Library,
+    machines: LruCache[Machine],
+    scored: npt.NDArray[np.bool_] | None = None,
+) -> Predicted:
     resolved = resolve(load(scenario), library.openers)
     machine = machines.get(resolved.machine_id, lambda: assemble_any(resolved))
-    return _metrics(simulate_on(machine, resolved))
+    run = simulate_on(machine, resolved)
+    if scored is None:
+        summary = run.summary
+        return {
+            "ttft_ms": summary["mean_ttft_ms"],
+            "tpot_ms": summary["mean_tpot_ms"],
+            "j_per_output_token": summary["joules_per_output_token"],
+        }
+    return _of_requests(run, scored)
 
 
-def _metrics(run: Run) -> Predicted:
-    summary = run.summary
-    ttft_s = np.asarray(run.requests["ttft_s"], np.float64)
-    e2e_s = np.asarray(run.requests["e2e_s"], np.float64)
-    finished = e2e_s[np.isfinite(e2e_s)]
-    p99 = {} if not finished.size else {
-        "ttft_p99_ms": 1e3 * float(np.nanpercentile(ttft_s, 99)),
-        "e2e_p99_ms": 1e3 * float(np.percentile(finished, 99)),
-    }  # fmt: skip
+def _of_requests(run: Run, scored: npt.NDArray[np.bool_]) -> Predicted:
+    """Means and percentiles over some requests; energy is that of the whole run."""
+    found = {
+        name: 1e3 * np.asarray(run.requests[f"{name}_s"], np.float64)[scored]
+        for name in ("ttft", "tpot", "e2e")
+    }
+    finished = {name: ms[np.isfinite(ms)] for name, ms in found.items()}
     return {
-        "ttft_ms": summary["mean_ttft_ms"],
-        "tpot_ms": summary["mean_tpot_ms"],
-        "e2e_ms": summary["mean_e2el_ms"],
-        "j_per_output_token": summary["joules_per_output_token"],
-        **p99,
+        **{f"{name}_ms": float(ms.mean()) if ms.size else None for name, ms in finished.items()},
+        **{
+            f"{name}_p99_ms": float(np.percentile(ms, 99)) if ms.size else None
+            for name, ms in finished.items()
+        },
+        "j_per_output_token": run.summary["joules_per_output_token"],
     }
 
 

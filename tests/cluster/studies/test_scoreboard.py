@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -10,9 +11,10 @@ from cluster.commands.app import main
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.studies.scoreboard import Point, ScoreError, board, points_of, scoreboard
+from cluster.studies.scoreboard.fitted import scored_requests
 from cluster.studies.scoreboard.names import device_of, model_of
-from cluster.studies.scoreboard.page import page_of
-from cluster.studies.scoreboard.points import SetKey
+from cluster.studies.scoreboard.page import Section, page_of
+from cluster.studies.scoreboard.point import SetKey
 from cluster.studies.scoreboard.predict import Predict, predictor
 from cluster.studies.scoreboard.recipe import formats_of, scheduler_of
 from topology.catalog import list_hardware, load_hardware
@@ -97,6 +99,30 @@ def test_sets_have_medians_percentiles_and_bias_of_the_rows_that_were_run(folder
     assert one["tpot_p90"] == pytest.approx(0.1 + 0.8 * 0.2)
     assert one["ttft_median"] == pytest.approx(0.15)  # of -0.1 and +0.2; c is not scored
     assert one["ttft_bias"] == pytest.approx(0.05)
+
+
+def test_rows_that_a_hardware_file_was_fitted_on_are_listed_but_no_evidence(tmp_path: Path) -> None:
+    fitted = ROWS.splitlines()[0].replace("1024,512,64,64", "1024,1024,64,64")
+    other_engine = fitted.replace("vllm", "trtllm")
+    text = "\n".join((fitted, other_engine, ROWS.splitlines()[1]))
+    (tmp_path / "points.csv").write_text(f"{HEADER}{text}\n")
+    found = scoreboard(tmp_path, predict=stub(a=(22, 90), b=(9, 60)))
+
+    assert [row["fitted"] for row in found.rows] == [True, False, False]
+    assert found.rows[0]["predicted_tpot_ms"] == 22
+    assert [(one["engine"], one["n"], one["fitted"]) for one in found.sets] == [
+        ("vllm", 1, 1),
+        ("trtllm", 1, 0),
+    ]
+    assert found.sets[0]["tpot_median"] == pytest.approx(0.1)  # of b alone
+
+
+def test_only_requests_of_a_log_that_nothing_was_fitted_on_are_scored() -> None:
+    run, numbers = "RTXPRO6000/Llama-3.1-8B", np.array([0, 99, 100, 299])
+
+    assert scored_requests("rtx-pro-6000", run, numbers).tolist() == [False, False, True, True]
+    assert scored_requests("h100", run, numbers).all()
+    assert scored_requests("rtx-pro-6000", "RTXPRO6000/other", numbers).all()
 
 
 def test_rows_keep_their_columns_beside_predicted_and_measured(folder: Path) -> None:
@@ -258,11 +284,24 @@ def test_the_page_lists_sets_misses_and_what_was_not_run(folder: Path) -> None:
     text = page_of(scoreboard(folder, predict=stub(a=(22, 90), b=(9, 61), c=(13, 99))), "Title")
 
     assert text.startswith("# Title\n")
-    assert "| h100 | vllm | llama-3.1-70b | fp8 | 4 | 1 | 10.0 % | 26.0 % | +10.0 % |" in text
-    assert "| b | h100 | vllm | llama-3.1-70b | 8 | -10.0 % | +22.0 % |" in text
-    assert "| c | h100 | vllm | llama-3.1-70b | 8 | +30.0 % | - |" in text
+    assert "| h100 | vllm | llama-3.1-70b | fp8 | 4 | 1 | 0 | 10.0 % | 26.0 % | +10.0 % |" in text
+    assert "| b | h100 | vllm | llama-3.1-70b | 4 | 1024 | 512 | 8 |  | -10.0 % | +22.0 % |" in text
+    assert "| c | h100 | vllm | llama-3.1-70b | 4 | 1024 | 512 | 8 |  | +30.0 % | - |" in text
     assert "| a |" not in text
     assert "| attention data parallelism (4) is not simulated | 1 |" in text
+
+
+def test_the_page_has_operations_and_sections_after_the_sets(folder: Path) -> None:
+    found = scoreboard(folder, predict=stub(a=(22, 90), b=(9, 60), c=(13, 99)))
+    part = {"kind": "gemm", "device": "h100", "precision": "bf16", "n": 7}
+    errors = {"median": 0.1, "p90": 0.25, "bias": -0.05}
+    section = Section(title="Mine", headers=("a", "b"), rows=[("1", "2")], text="Why.")
+    text = page_of(found, "Title", operations=[part | errors], sections=[section])
+
+    assert "## Mine\n\nWhy.\n\n| a | b |\n| --- | --- |\n| 1 | 2 |" in text
+    assert "| gemm | h100 | bf16 | 7 | 10.0 % | 25.0 % | -5.0 % |" in text
+    assert text.index("## Sets") < text.index("## Mine") < text.index("## Operations")
+    assert "## Logs\n\nSigned errors" in text
 
 
 def test_the_command_prints_sets_and_rows_and_writes_the_page(
