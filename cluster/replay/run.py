@@ -200,9 +200,8 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )
-    dispatch_ps = round(hardware["card.dispatch_s"] * 1e12)
-    bounds = module_of(hardware).BOUNDS
-    work = bare_work(program, resolved.endpoint, dispatch_ps, bounds)
+    device = module_of(hardware)
+    work = bare_work(program, resolved.endpoint, device.dispatch_ps(hardware), device.BOUNDS)
     return _on_racks(resolved, program, work, racks, None)
 
 

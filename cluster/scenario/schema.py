@@ -23,6 +23,9 @@ from cluster.scenario.workload import ProgramSteps, Workload
 
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
+AUTO = "auto"
+PLAIN_WIRE = "fp16"
+"""Of messages on a plain network, which has no hardware file."""
 
 
 class Cluster(Part):
@@ -49,12 +52,12 @@ class Link(Part):
 
 
 class Formats(Part):
-    """Number formats in memory, in the matrix engine, and on links."""
+    """Number formats in memory, in the matrix engine, and on links; auto: the hardware file's."""
 
-    weights: str = "mxint8"
-    activations: str = "mxint8"
-    kv: str = "mxint8"
-    wire: str = "fp16"
+    weights: str = AUTO
+    activations: str = AUTO
+    kv: str = AUTO
+    wire: str = AUTO
 
 
 class PlanSettings(Part):

@@ -26,6 +26,7 @@ from topology.catalog.kinds import (
     breaches_of_unit,
     listed,
     names_of,
+    read_formats,
 )
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
@@ -43,7 +44,7 @@ __all__ = [
 _FOLDER = Path(__file__).parent
 _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "figures")
+_TOP_KEYS = ("name", "title", "kind", "sources", "base", "formats", "figures")
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -58,6 +59,7 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
     figures of an earlier one) and gives only what differs; ``null`` takes a base's figure away.
+    ``formats`` it does not name are those of its kind.
 
     Raises
     ------
@@ -124,10 +126,16 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     names = figure_names(kind) if checked else None
     figures: dict[str, Figure] = {}
     sources: dict[str, str] = {}
+    formats = dict[str, tuple[str, ...]]()
     for base in bases:
         figures |= base.figures
         sources |= base.sources
-    breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
+        formats |= base.formats
+    breaches = [
+        *_breaches_of_top(document),
+        *read_formats(document, formats),
+        *_read_figures(document, names, figures),
+    ]
     tried = [name for name, _, inputs in _entries(document) if inputs is not None]
     given = dict.fromkeys((*tried, *figures))
     missing = names.missing(given) if names and not above else ()
@@ -141,6 +149,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
         sources=sources | data.get("sources", {}),
+        formats=_bundled(REFERENCES[kind][0]).formats | formats if checked else formats,
         figures=figures,
     )
 

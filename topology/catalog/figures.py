@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any
 
@@ -61,6 +61,8 @@ class Hardware:
     """One of ``topology.catalog.KINDS``: which figures there are."""
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
+    formats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Names of number formats by use: the first is the default, a plan tries all."""
     figures: Mapping[str, Figure]
 
     def __getitem__(self, name: str) -> float:

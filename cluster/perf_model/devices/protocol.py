@@ -275,6 +275,9 @@ class DeviceModule(Protocol):
     def interior(self, figures: Figures) -> Interior: ...
     def room(self, figures: Figures) -> Room: ...
     def format_breaches(self, figures: Figures, formats: "Formats") -> list[str]: ...
+    def dispatch_ps(self, figures: Figures) -> int:
+        """Of an operation of a recorded trace, beside its recorded time."""
+
     def request_s(self, figures: Figures) -> float:
         """Once a request, between client and engine: on its first token and on its end."""
 

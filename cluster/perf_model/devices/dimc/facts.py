@@ -101,6 +101,11 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: A
     return breaches
 
 
+def dispatch_ps(figures: Figures) -> int:
+    """Every operation pays to be dispatched."""
+    return round(figures["card.dispatch_s"] * 1e12)
+
+
 def request_s(figures: Figures) -> float:
     """Tokenising and the client's network."""
     return figures["client.ttft_overhead_s"]

@@ -11,6 +11,7 @@ from cluster.perf_model.devices.gpu.facts import (
     PARTS,
     TAIL_BITS,
     count_joules,
+    dispatch_ps,
     ends_joules,
     format_breaches,
     inside_joules,
@@ -18,9 +19,6 @@ from cluster.perf_model.devices.gpu.facts import (
     request_s,
     room,
 )
-
-MEMORIES = ("hbm",)
-"""The near memory; there is no far one."""
 
 PRODUCTS = ("attention", "eager")
 """In the order of the records: the fused kernel, and what steps outside of a graph add."""
@@ -38,6 +36,7 @@ __all__ = [
     "Gpu",
     "count_joules",
     "device_of",
+    "dispatch_ps",
     "ends_joules",
     "format_breaches",
     "inside_joules",

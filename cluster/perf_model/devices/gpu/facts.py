@@ -16,8 +16,8 @@ BOUNDS = ("memory", "tensor", "vector", "network", "launch", "host")
 MEMORY, TENSOR, VECTOR, NETWORK, LAUNCH, HOST = range(len(BOUNDS))
 FAR_BOUND = None
 HOST_BOUND = "host"
-MEMORIES = ("hbm", "host")
-"""KV is never kept in the second."""
+MEMORIES = ("hbm",)
+"""The near memory; there is no far one."""
 
 TAIL_BITS = 0
 """All blocks of a cache are stored alike."""
@@ -95,6 +95,11 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:
             f" ({formats.activations.name})"
         )
     return breaches
+
+
+def dispatch_ps(figures: Figures) -> int:  # noqa: ARG001 - of the protocol
+    """Kernels carry their launch."""
+    return 0
 
 
 def request_s(figures: Figures) -> float:
