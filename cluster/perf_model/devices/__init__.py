@@ -33,7 +33,9 @@ def device_words(figures: Figures) -> DeviceWords:
 def weight_formats(figures: Figures) -> tuple[str, ...]:
     """Formats of weights that a hardware file names, its default first; of figures alone, those of
     the DIMC card."""
-    formats = getattr(figures, "formats", None) or load_hardware(REFERENCES[DEFAULT_KIND][0]).formats
+    formats = (
+        getattr(figures, "formats", None) or load_hardware(REFERENCES[DEFAULT_KIND][0]).formats
+    )
     return tuple(formats["weights"])
 
 

@@ -223,9 +223,6 @@ class Device(Protocol):
     def far_ps(self, moved_bytes: float) -> float:
         """Time of a unit's far memory for so many bytes."""
 
-    def all_reduce(self, group: "Group", payload_bytes: Integers) -> "Cost | None":
-        """A measured or fitted curve; None leaves it to the collectives library."""
-
     def load_ps(self, moved_bytes: int) -> tuple[int, int]:
         """A load or store of a program through the far memory, and its bound."""
 
@@ -277,6 +274,11 @@ class DeviceModule(Protocol):
     def format_breaches(self, figures: Figures, formats: "Formats") -> list[str]: ...
     def dispatch_ps(self, figures: Figures) -> int:
         """Of an operation of a recorded trace, beside its recorded time."""
+
+    def all_reduce(
+        self, figures: Figures, group: "Group", payload_bytes: Integers
+    ) -> "Cost | None":
+        """A measured or fitted curve; None leaves it to the collectives library."""
 
     def request_s(self, figures: Figures) -> float:
         """Once a request, between client and engine: on its first token and on its end."""

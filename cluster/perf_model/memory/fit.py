@@ -120,7 +120,9 @@ def fit(
         pool = [
             (kv[window], count) for window, count in zip(windows, held, strict=True) if window in kv
         ]
-        cache = tuple(_cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks), memories))
+        cache = tuple(
+            _cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks), memories)
+        )
         holdings.append(
             tuple(
                 (*_weights(kinds, plan, position, chiplets, settings, memories), *cache)
@@ -179,8 +181,8 @@ def _cache(
 ) -> Iterator[Holding]:
     """The pool and its tails, the same on every card of a group.
 
-    ``blocks`` are those of the first kind in the near memory and in the far one. Of a sequence that holds ``each``
-    of them, other kinds hold as many as stand in ``kinds``.
+    ``blocks`` are those of the first kind in the near memory and in the far one. Of a sequence that
+    holds ``each`` of them, other kinds hold as many as stand in ``kinds``.
     """
     block_bytes = sum(kv.card * count for kv, count in kinds)
     for where, count in zip(memories, blocks, strict=False):  # no far memory: no blocks there

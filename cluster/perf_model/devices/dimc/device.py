@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -52,9 +52,6 @@ from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
 from cluster.scenario.formats import Formats
 from workloads.formats import Format
-
-if TYPE_CHECKING:
-    from cluster.perf_model.collectives import Cost, Group
 
 WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
 """Bits of the operands that each DIMC column mode takes."""
@@ -261,13 +258,6 @@ class DimcCard:
 
     def far_ps(self, moved_bytes: float) -> float:
         return moved_bytes * 1e12 / self.chiplet.lpddr_bytes_per_s
-
-    def all_reduce(
-        self,
-        group: "Group",  # noqa: ARG002 - of the protocol
-        payload_bytes: Integers,  # noqa: ARG002
-    ) -> "Cost | None":
-        return None
 
     @property
     def host_overlaps(self) -> bool:

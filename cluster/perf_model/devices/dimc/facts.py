@@ -1,6 +1,7 @@
 """Facts of a DIMC card that hold without a model: links inside, memories, formats, energy."""
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -8,8 +9,12 @@ from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, M
 from cluster.perf_model.devices.dimc.dvfs import BYTE_BITS, energy_scale
 from cluster.perf_model.devices.protocol import Floats, Interior, Room
 from cluster.perf_model.protocols import Figures
+from cluster.perf_model.tables import Integers
 from cluster.scenario.formats import Formats
 from topology.types import LinkKind
+
+if TYPE_CHECKING:
+    from cluster.perf_model.collectives import Cost, Group
 
 PARTS = (
     "mac",
@@ -99,6 +104,15 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: A
             f" {supplied.arithmetic}"
         )
     return breaches
+
+
+def all_reduce(
+    figures: Figures,  # noqa: ARG001 - of the protocol
+    group: "Group",  # noqa: ARG001
+    payload_bytes: Integers,  # noqa: ARG001
+) -> "Cost | None":
+    """No curve: the collectives library's algorithms."""
+    return None
 
 
 def dispatch_ps(figures: Figures) -> int:

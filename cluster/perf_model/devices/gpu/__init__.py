@@ -1,5 +1,6 @@
 """A GPU with tensor cores and one memory (``kind: gpu``)."""
 
+from cluster.perf_model.devices.gpu.all_reduce import all_reduce
 from cluster.perf_model.devices.gpu.device import Gpu, device_of
 from cluster.perf_model.devices.gpu.facts import (
     BOUNDS,
@@ -34,6 +35,7 @@ __all__ = [
     "PRODUCTS",
     "TAIL_BITS",
     "Gpu",
+    "all_reduce",
     "count_joules",
     "device_of",
     "dispatch_ps",

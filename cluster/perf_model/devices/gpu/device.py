@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from cluster.perf_model.attention import Heads
-from cluster.perf_model.devices.gpu.all_reduce import all_reduce
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
@@ -52,9 +51,6 @@ from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import Integers, Records
 from cluster.scenario.formats import Formats
 from workloads.formats import Format
-
-if TYPE_CHECKING:
-    from cluster.perf_model.collectives import Cost, Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,9 +185,6 @@ class Gpu:
 
     def far_ps(self, moved_bytes: float) -> float:  # noqa: ARG002
         return 0.0
-
-    def all_reduce(self, group: "Group", payload_bytes: Integers) -> "Cost | None":
-        return all_reduce(self.figures, group, payload_bytes)
 
     def host_ps(self, rows: Integers) -> Integers:
         """Of the engine for a step and for each sequence that it gives a token to."""

@@ -85,11 +85,13 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:
     allowed = {"weights": list(PEAKS), "activations": peaks, "kv": floats, "wire": floats}
     used: dict[str, Format] = {name: getattr(formats, name) for name in allowed}
     breaches = [
-        f"formats.{use} is {chosen.name}, a GPU of this kind takes {', '.join(allowed[use])}"
+        f"formats.{use} is {chosen.name}, this GPU takes {', '.join(allowed[use])}"
         for use, chosen in used.items()
         if chosen.name not in allowed[use]
     ]
-    if not breaches and formats.weights.element_bits > formats.activations.element_bits:
+    if breaches:
+        breaches.append("auto takes the hardware file's own")
+    elif formats.weights.element_bits > formats.activations.element_bits:
         breaches.append(
             f"formats.weights ({formats.weights.name}) is wider than formats.activations"
             f" ({formats.activations.name})"
