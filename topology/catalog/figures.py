@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from dataclasses import field as field_of
 from difflib import get_close_matches
 from typing import Any
 
@@ -61,7 +62,7 @@ class Hardware:
     """One of ``topology.catalog.KINDS``: which figures there are."""
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
-    formats: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    formats: Mapping[str, tuple[str, ...]] = field_of(default_factory=dict)
     """Names of number formats by use: the first is the default, a plan tries all."""
     figures: Mapping[str, Figure]
 

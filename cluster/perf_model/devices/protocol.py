@@ -272,6 +272,12 @@ class DeviceModule(Protocol):
     def interior(self, figures: Figures) -> Interior: ...
     def room(self, figures: Figures) -> Room: ...
     def format_breaches(self, figures: Figures, formats: "Formats") -> list[str]: ...
+    def peak_flop_per_s(
+        self, figures: Figures, item: Format, activation_bits: int | None
+    ) -> float | None:
+        """Of a card that multiplies weights of this format by activations of so many bits, or of
+        the width that it is multiplied in; None where it cannot."""
+
     def dispatch_ps(self, figures: Figures) -> int:
         """Of an operation of a recorded trace, beside its recorded time."""
 

@@ -15,6 +15,7 @@ from cluster.perf_model.devices.dimc.facts import (
     format_breaches,
     inside_joules,
     interior,
+    peak_flop_per_s,
     request_s,
     room,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "format_breaches",
     "inside_joules",
     "interior",
+    "peak_flop_per_s",
     "request_s",
     "room",
 ]

@@ -27,7 +27,7 @@ from cluster.perf_model.devices.dimc.chiplet import (
 )
 from cluster.perf_model.devices.dimc.counters import COUNTS, LINE_BYTES, RECIPES, Recipe
 from cluster.perf_model.devices.dimc.counters import SIMD as SIMD_COUNTS
-from cluster.perf_model.devices.dimc.facts import PARTS, count_joules, interior, room
+from cluster.perf_model.devices.dimc.facts import PARTS, WIDTHS, count_joules, interior, room
 from cluster.perf_model.devices.dimc.op_counts import (
     attention_counts,
     kmacs_of_vector,
@@ -52,9 +52,6 @@ from cluster.perf_model.protocols import Figures
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Integers, Records
 from cluster.scenario.formats import Formats
 from workloads.formats import Format
-
-WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
-"""Bits of the operands that each DIMC column mode takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ from cluster.perf_model.devices.gpu.facts import (
     format_breaches,
     inside_joules,
     interior,
+    peak_flop_per_s,
     request_s,
     room,
 )
@@ -43,6 +44,7 @@ __all__ = [
     "format_breaches",
     "inside_joules",
     "interior",
+    "peak_flop_per_s",
     "request_s",
     "room",
 ]
