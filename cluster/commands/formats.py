@@ -202,8 +202,8 @@ def _table(rows: "Sequence[FormatRow]") -> str:
         )
     modes = HEADERS.index("DIMC")
     if all(row.columns is None for row in rows):  # no DIMC card
-        cells = [(*cell[:modes], *cell[modes + 1 :]) for cell in cells]
-        return table((*HEADERS[:modes], *HEADERS[modes + 1 :]), cells)
+        others = [(*cell[:modes], *cell[modes + 1 :]) for cell in cells]
+        return table((*HEADERS[:modes], *HEADERS[modes + 1 :]), others)
     return table(HEADERS, cells)
 
 

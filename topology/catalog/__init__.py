@@ -149,7 +149,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
         sources=sources | data.get("sources", {}),
-        formats=_bundled(REFERENCES[kind][0]).formats | formats if checked else formats,
+        formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
     )
 
