@@ -70,7 +70,10 @@ class PlanSettings(Part):
 
 
 class Power(Part):
-    """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock."""
+    """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock.
+
+    Of cards whose hardware file has a clock (``card.clock_hz``): not of GPUs.
+    """
 
     clock_hz: Positive | None = None
     cap_w: Positive | None = None
@@ -90,7 +93,10 @@ class Pins(Part):
 
 
 class Memory(Part):
-    """Memory of weights and KV: all weights in SRAM, all in LPDDR, or placed by benefit."""
+    """Memory of weights and KV: all weights in SRAM, all in LPDDR, or placed by benefit.
+
+    A device with one memory (a GPU) takes none of this but ``auto``.
+    """
 
     mode: Mode = "performance"
     pin: Pins = Pins()

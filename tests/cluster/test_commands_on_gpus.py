@@ -175,6 +175,8 @@ def test_a_sweep_and_a_comparison_stand_on_both_kinds_of_device(capsys: Captured
     compared = told(capsys, "compare", card, gpu)
     assert "bound_share.stream" in compared
     assert "bound_share.memory" in compared
+    assert "hardware.card.tdp_w" in compared
+    assert "hardware.dimc.rows" not in compared  # a GPU has none
     told(capsys, "report", card, gpu, "--out", "both.html")
     assert "HBM" in Path("both.html").read_text("utf-8")
 
