@@ -91,6 +91,9 @@ class Metric:
 def differences(runs: Sequence[Run]) -> list[Difference]:
     """Settings, hardware figures and inputs that are not the same in all runs, by key.
 
+    Of different hardware only the figures that all runs have are listed: those of one kind of
+    device alone are no settings of another.
+
     Raises
     ------
     ResultsError
@@ -99,6 +102,9 @@ def differences(runs: Sequence[Run]) -> list[Difference]:
     _check(runs)
     requested = [dict(_settings(run.manifest)) for run in runs]
     keys = sorted({key for each in requested for key in each})
+    if len({each.get("scenario.hardware") for each in requested}) > 1:
+        alone = {key for key in keys if not all(key in each for each in requested)}
+        keys = [key for key in keys if not (key in alone and key.startswith("hardware."))]
     rows = [
         Difference(key=key, values=tuple(each.get(key) for each in requested))
         for key in keys

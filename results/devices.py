@@ -44,10 +44,16 @@ class Device:
     parts: tuple[Part, ...]
     memories: tuple[str, ...]
     """The near memory, and the far one where KV can be kept in one."""
+    unit: str
+    """What weights and KV lie on: a chiplet, a GPU."""
     room_for_kv: str
     """What makes more room for KV."""
     calibrated: bool = False
     """Whether its model has a constant fitted to published points, whose range a report checks."""
+
+    def memory_label(self, position: int) -> str:
+        """Of the near memory (0) or the far one (1), as a sentence names it."""
+        return self.memories[position].upper()
 
     @property
     def bound_names(self) -> tuple[str, ...]:
@@ -61,7 +67,9 @@ class Device:
 BLUE, GREEN, SKY = "#0072b2", "#009e73", "#56b4e9"
 ORANGE, RED, PINK, GREY = "#e69f00", "#d55e00", "#cc79a7", "#999999"
 """Colours of Okabe and Ito and a grey; what is alike on two kinds of device has the same one."""
-_NETWORK_FIGURES = ("links.", "pair.", "server.", "rack.", "package.", "card.package", "card.pcie")
+_NETWORK_FIGURES = ("links.", "server.", "rack.", "card.pcie")
+_KERNELS = ("gemm", "fp8_gemm", "attention", "fp8_attention", "expert", "fp8_expert")
+"""Of a GPU, each with constants of its own."""
 
 DIMC = Device(
     kind="dimc_card",
@@ -110,7 +118,7 @@ DIMC = Device(
             advice="smaller or tighter tensor groups (the four cards under one PCIe switch), a "
             "narrower wire format, or larger batches, which spread a collective's latency over "
             "more tokens",
-            figures=_NETWORK_FIGURES,
+            figures=(*_NETWORK_FIGURES, "pair.", "package.", "card.package"),
         ),
         Bound(
             name="dispatch",
@@ -135,6 +143,7 @@ DIMC = Device(
         Part(name="static", meaning="static power: leakage, clocks, controllers, also while idle"),
     ),
     memories=("sram", "lpddr"),
+    unit="chiplet",
     room_for_kv="more cards per replica or replicas, narrower weights or KV, or KV that may spill "
     "to LPDDR",
     calibrated=True,
@@ -150,7 +159,7 @@ GPU = Device(
             colour=BLUE,
             advice="larger batches, which use each weight that is read more often, narrower "
             "weights or KV, or more GPUs per tensor group",
-            figures=("gpu.memory_bandwidth", "gpu.gemm_bandwidth", "gpu.attention_bandwidth"),
+            figures=("gpu.memory_bandwidth", *(f"gpu.{each}_bandwidth" for each in _KERNELS)),
         ),
         Bound(
             name="tensor",
@@ -159,8 +168,8 @@ GPU = Device(
             colour=GREEN,
             advice="narrower formats (FP8, FP4) or more GPUs: the tensor cores are the limit",
             figures=(
-                *("gpu.gemm_flop", "gpu.attention_flop"),
-                *("gpu.bf16_", "gpu.fp8_", "gpu.nvfp4_", "gpu.mxfp4_"),
+                *(f"gpu.{each}_flop" for each in _KERNELS),
+                *(f"gpu.{each}_flop" for each in ("bf16", "fp8", "nvfp4", "mxfp4")),
             ),
         ),
         Bound(
@@ -194,7 +203,10 @@ GPU = Device(
             colour=PINK,
             advice="larger batches, or plans with fewer kernels in a row: each kernel pays to be "
             "launched, however little it does",
-            figures=("gpu.gemm_latency", "gpu.expert_latency", "gpu.eager_layer", "engine.layer"),
+            figures=(
+                *(f"gpu.{each}_latency" for each in _KERNELS),
+                *("gpu.eager_layer", "engine.layer"),
+            ),
         ),
         Bound(
             name="host",
@@ -209,13 +221,13 @@ GPU = Device(
     parts=(
         Part(name="tensor", meaning="products on the tensor cores"),
         Part(name="memory", meaning="reading and writing HBM"),
-        Part(name="vector", meaning="element-wise kernels"),
         Part(name="scale_up", meaning="links between the GPUs of a scale-up domain"),
         Part(name="pcie", meaning="PCIe links and switches, and NICs' ports"),
         Part(name="ethernet", meaning="network switches, per bit"),
         Part(name="static", meaning="static power: what a GPU draws at rest, also while idle"),
     ),
-    memories=("hbm", "host"),
+    memories=("hbm",),
+    unit="GPU",
     room_for_kv="more GPUs per replica or replicas, or narrower weights or KV",
 )
 
@@ -284,6 +296,7 @@ def _mixed() -> Device:
         bounds=tuple(bounds.values()),
         parts=tuple(parts.values()),
         memories=DIMC.memories,
+        unit="card",
         room_for_kv="more cards per replica or replicas, or narrower weights or KV",
     )
 

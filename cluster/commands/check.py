@@ -1,5 +1,6 @@
 """``corsair-sim check``: fit, expected performance, running time of the simulation."""
 
+from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ app = typer.Typer()
 
 MB = 1e6
 SOME = 0.05
-"""Of the weights in SRAM: less is but norms."""
+"""Of the weights in the near memory: less is but norms."""
 START_S = 1.5
 """Imports, reading and writing. This and the three below were fitted by eye to five runs on a
 two-core machine (2.5 to 7.1 s), of which they tell the length to about a third."""
@@ -119,14 +120,17 @@ def _stages(resolved: "Resolved", layout: "Layout") -> list[dict[str, Any]]:
     from workloads.plan import stage_layers
 
     layers = stage_layers(resolved.plan, resolved.model)
+    from cluster.perf_model.devices import device_words
+
     left = layout.fit.headroom_bytes
+    memories = device_words(resolved.hardware).memories
     return [
         {
             "stage": number,
             "layers": len(layers[number]),
             "weights_mb": stage.weight_bytes / MB,
-            "where": _where(stage),
-            "sram_mb": stage.sram_bytes / MB,
+            "where": _where(stage, memories),
+            f"{memories[0]}_mb": stage.sram_bytes / MB,
             "kv_blocks": stage.blocks,
             "left_mb": left[number] / MB,
         }
@@ -134,12 +138,13 @@ def _stages(resolved: "Resolved", layout: "Layout") -> list[dict[str, Any]]:
     ]
 
 
-def _where(stage: "StageMemory") -> str:
-    """Where the weights of a stage lie; norms and the like are in SRAM everywhere."""
+def _where(stage: "StageMemory", memories: Sequence[str]) -> str:
+    """Where the weights of a stage lie; norms and the like are in the near memory everywhere."""
+    near, far = memories[0].upper(), memories[-1].upper()
     if not stage.lpddr_weight_bytes:
-        return "SRAM"
+        return near
     share = stage.sram_weight_bytes / stage.weight_bytes
-    return f"LPDDR, {100 * share:.0f} % SRAM" if share >= SOME else "LPDDR"
+    return f"{far}, {100 * share:.0f} % {near}" if share >= SOME else far
 
 
 def _speed(resolved: "Resolved", estimated: "Estimate") -> dict[str, Any]:
@@ -176,16 +181,18 @@ def _speed(resolved: "Resolved", estimated: "Estimate") -> dict[str, Any]:
 def _lines(resolved: "Resolved", found: dict[str, Any]) -> list[str]:
     """What is found of one machine."""
     from cluster.commands.summary import plan_words
+    from cluster.perf_model.devices import device_words
     from cluster.studies.explain import explain_text
 
-    scheduler = resolved.scenario.scheduler
+    scheduler, device = resolved.scenario.scheduler, device_words(resolved.hardware)
+    near = device.memory_label(0)
     return [
         f"{resolved.model.name} on {found['cards']} cards: {plan_words(resolved.plan)}, "
         f"{found['spare_cards']} spare",
         "",
-        "Memory of the fullest chiplet of each stage:",
+        f"Memory of the fullest {device.unit} of each stage:",
         terminal.table(
-            ("stage", "layers", "weights MB", "in", "SRAM MB", "KV blocks", "left over MB"),
+            ("stage", "layers", "weights MB", "in", f"{near} MB", "KV blocks", "left over MB"),
             _rows(found["stages"]),
         ),
         "",

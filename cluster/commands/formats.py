@@ -40,7 +40,8 @@ LEGEND = """bits           stored per element, shared scales and masks included
 scale          of a block: a power of two (e8m0), a float of 8 bits (e4m4), or an E4M3 under one
                float32 of the whole array
 multiplied as  what it is expanded to on its way to the matrix engine; - used only on links
-rate, TFLOPS   against MXINT8, and of a card, with activations of the width that it is multiplied in
+rate, TFLOPS   against the hardware's first format (Corsair's MXINT8), and of a card, with
+               activations of the width that it is multiplied in
 with 8-bit x   TFLOPS of a card with 8-bit activations
 SQNR           in dB: on N(0, 1) in closed form; measured on your numbers, or on a million of
                N(0, 1), seed 0 (- where nothing is lost)
@@ -199,6 +200,10 @@ def _table(rows: "Sequence[FormatRow]") -> str:
                 known["largest_error_of_block"],
             )
         )
+    modes = HEADERS.index("DIMC")
+    if all(row.columns is None for row in rows):  # no DIMC card
+        others = [(*cell[:modes], *cell[modes + 1 :]) for cell in cells]
+        return table((*HEADERS[:modes], *HEADERS[modes + 1 :]), others)
     return table(HEADERS, cells)
 
 

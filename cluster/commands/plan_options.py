@@ -62,14 +62,17 @@ Budgets = Annotated[
 Modes = Annotated[
     str | None,
     typer.Option(
-        help=f"Memory modes [{','.join(UNIFORM_MODES)}]; also auto, which takes long.",
+        help=f"Memory modes [{','.join(UNIFORM_MODES)}, where there are two memories]; also auto, "
+        "which takes long.",
         metavar="MODE,...",
     ),
 ]
 Weights = Annotated[
-    str | None, typer.Option(help="Formats of weights [mxint8,mxint4].", metavar="F,...")
+    str | None, typer.Option(help="Formats of weights [the hardware file's].", metavar="F,...")
 ]
-Kv = Annotated[str | None, typer.Option(help="Formats of KV [mxint8,mxint4].", metavar="F,...")]
+Kv = Annotated[
+    str | None, typer.Option(help="Formats of KV [the hardware file's].", metavar="F,...")
+]
 Out = Annotated[Path | None, typer.Option("--out", help="Write all candidates as Parquet.")]
 Write = Annotated[Path | None, typer.Option("--write", help="Write the best as a scenario file.")]
 Smallest = Annotated[

@@ -26,7 +26,7 @@ from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
 from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
-from corsair_common.units import PS_PER_S, Integers
+from corsair_common.units import Integers
 from topology.astra_network import Network
 from topology.route import Routes
 from workloads.formats import get_format
@@ -200,9 +200,8 @@ def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )
-    dispatch_ps = round(hardware["card.dispatch_s"] * PS_PER_S)
-    bounds = module_of(hardware).BOUNDS
-    work = bare_work(program, resolved.endpoint, dispatch_ps, bounds)
+    device = module_of(hardware)
+    work = bare_work(program, resolved.endpoint, device.dispatch_ps(hardware), device.BOUNDS)
     return _on_racks(resolved, program, work, racks, None)
 
 

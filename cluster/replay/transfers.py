@@ -16,6 +16,7 @@ from cluster.perf_model.collectives import (
     algorithms_of,
     card_messages,
     coflows,
+    curve_leg,
     flows,
     group_of,
     hops,
@@ -90,6 +91,11 @@ class RackTransfers:
             return self._send(call)
         name, payload, algorithm = self._exchange(call)
         group = self._group(call.ranks)
+        own = None
+        if name == "all_reduce" and algorithm == "auto" and self.options.collectives == "coflow":
+            own = module_of(self.hardware).all_reduce(self.hardware, group, np.array([payload]))
+        if own is not None and payload:
+            return (curve_leg(self.resources, group, own),)
         if self.options.collectives == "steps":
             return steps(self.resources, group, name, payload, algorithm)
         return coflows(self.resources, group, name, np.array([payload]), algorithm)[0]

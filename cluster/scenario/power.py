@@ -26,13 +26,18 @@ def clocked_hardware(
     Raises
     ------
     ScenarioError
-        A clock outside the two points of the power law, or set twice.
+        A clock outside the two points of the power law, or set twice; hardware without a clock.
     PowerCapError
         A cap below what a fully loaded card draws at the lowest clock.
     """
     hardware = open_hardware(scenario.hardware, scenario.hardware_set)
     if scenario.power == Power():
         return hardware
+    if CLOCK not in hardware.figures:
+        raise ScenarioError(
+            f"power sets the clock of cards that have a {CLOCK}, and {hardware.name} has none: "
+            f"leave power out; hardware_set.card.tdp_w is its power at full load"
+        )
     clock_hz, source = _clock_hz(scenario, hardware)
     figure = hardware.figures[CLOCK]
     if clock_hz == figure.value:

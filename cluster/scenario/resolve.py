@@ -23,7 +23,7 @@ from cluster.scenario.run_content import (
 )
 from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.scheduler_check import check_scheduler
-from cluster.scenario.schema import Pool, Pools, Scenario
+from cluster.scenario.schema import AUTO, PLAIN_WIRE, Pool, Pools, Scenario
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from results.window import begin_ps
@@ -173,6 +173,7 @@ def resolve(
 def _served(scenario: Scenario, openers: Openers) -> Resolved:
     """The run, whose pools, if it has any, are runs on cards of their own."""
     hardware = clocked_hardware(scenario, openers.hardware)
+    scenario = with_formats(scenario, hardware)
     planned = _planned(scenario, hardware, openers)
     if planned is None:
         raise ScenarioError("model is missing")
@@ -203,6 +204,7 @@ def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     endpoint = endpoint_of(scenario)
     network = read_network(scenario.network) if scenario.network else None
     hardware = None if network else clocked_hardware(scenario, openers.hardware)
+    scenario = with_formats(scenario, hardware)
     planned = None
     if hardware is not None and scenario.workload.chakra is None:
         planned = _planned(scenario, hardware, openers)
@@ -226,6 +228,15 @@ def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
         inputs=inputs,
         run_id=run_id(content),
     )
+
+
+def with_formats(scenario: Scenario, hardware: Hardware | None) -> Scenario:
+    """The same scenario, ``auto`` formats replaced by the first that the hardware file names."""
+    named = {"wire": (PLAIN_WIRE,)} if hardware is None else hardware.formats
+    found = {use: named[use][0] for use, name in scenario.formats if name == AUTO and use in named}
+    if not found:
+        return scenario
+    return scenario.model_copy(update={"formats": scenario.formats.model_copy(update=found)})
 
 
 def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planned | None:

@@ -23,6 +23,9 @@ from cluster.scenario.workload import ProgramSteps, Workload
 
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
+AUTO = "auto"
+PLAIN_WIRE = "fp16"
+"""Of messages on a plain network, which has no hardware file."""
 
 
 class Cluster(Part):
@@ -49,12 +52,12 @@ class Link(Part):
 
 
 class Formats(Part):
-    """Number formats in memory, in the matrix engine, and on links."""
+    """Number formats in memory, in the matrix engine, and on links; auto: the hardware file's."""
 
-    weights: str = "mxint8"
-    activations: str = "mxint8"
-    kv: str = "mxint8"
-    wire: str = "fp16"
+    weights: str = AUTO
+    activations: str = AUTO
+    kv: str = AUTO
+    wire: str = AUTO
 
 
 class PlanSettings(Part):
@@ -67,7 +70,10 @@ class PlanSettings(Part):
 
 
 class Power(Part):
-    """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock."""
+    """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock.
+
+    Of cards whose hardware file has a clock (``card.clock_hz``): not of GPUs.
+    """
 
     clock_hz: Positive | None = None
     cap_w: Positive | None = None
@@ -87,7 +93,10 @@ class Pins(Part):
 
 
 class Memory(Part):
-    """Memory of weights and KV: all weights in SRAM, all in LPDDR, or placed by benefit."""
+    """Memory of weights and KV: all weights in SRAM, all in LPDDR, or placed by benefit.
+
+    A device with one memory (a GPU) takes none of this but ``auto``.
+    """
 
     mode: Mode = "performance"
     pin: Pins = Pins()

@@ -1,12 +1,12 @@
 """Explains memory placement: contents, headroom, and the cost of streaming."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices import device_words, module_of
 from cluster.perf_model.memory.capacity import in_sram, tokens_each
 from cluster.perf_model.memory.expected_load import traffic_of
 from cluster.perf_model.memory.loading import host_load_s, lpddr_load_s, other_bytes, swap_s
@@ -34,9 +34,10 @@ CLASSES = ("attention", "mlp", "experts", "embedding", "head", "vectors")
 def explain(resolved: Resolved, layout: Layout | None = None) -> dict[str, Any]:
     """Tell where everything lies; plain values. Lays the scenario out unless that is done.
 
-    Bytes are of the fullest chiplet of a stage (of LPDDR, an equal share of the card's). The costs
-    are of one decode step of the expected batch: ``stream_us`` is LPDDR's time, ``costs_us`` the
-    time saved if only this class were in SRAM.
+    Bytes are of the fullest chiplet of a stage (of the far memory, an equal share of the card's),
+    or of its fullest GPU; keys have the names of the device's memories. The costs are of one decode
+    step of the expected batch: ``stream_us`` is the time of the far memory, ``costs_us`` the time
+    saved if only this class were in the near one.
 
     Raises
     ------
@@ -47,25 +48,26 @@ def explain(resolved: Resolved, layout: Layout | None = None) -> dict[str, Any]:
     traffic, fit = traffic_of(resolved), layout.fit
     seats = resolved.scenario.scheduler.max_num_seqs
     room = (seats, fit.block_size, resolved.max_model_len)
+    near, *far = memories = device_words(resolved.hardware).memories
+    load_s = {memory: lpddr_load_s(fit, resolved.hardware) for memory in far}
+    load_s["host"] = host_load_s(fit, resolved.hardware, resolved.scenario.cluster.cards_per_server)
     return {
         "run_id": resolved.run_id,
         "model": resolved.model.name,
+        "unit": device_words(resolved.hardware).unit,
+        "memories": list(memories),
         "mode": fit.mode,
         "weights": resolved.formats.weights.name,
-        "kv": fit.residency.kv,
+        "kv": fit.residency.kv if far else near,
         "expected": {"batch": traffic.batch, "context": traffic.context},
         "stages": [_stage(resolved, layout, number) for number in range(len(fit.stages))],
         "kv_blocks": fit.blocks,
         "kv_windows": _windows(resolved, layout),
-        "kv_blocks_in_sram": fit.sram_blocks,
+        f"kv_blocks_in_{near}": fit.sram_blocks,
         "kv_tokens_per_seq": tokens_each(fit.capacity, *room),
-        "kv_tokens_per_seq_in_sram": tokens_each(in_sram(fit.capacity), *room),
+        f"kv_tokens_per_seq_in_{near}": tokens_each(in_sram(fit.capacity), *room),
         "max_num_seqs": seats,
-        "load_ms": {
-            "lpddr": 1e3 * lpddr_load_s(fit, resolved.hardware),
-            "host": 1e3
-            * host_load_s(fit, resolved.hardware, resolved.scenario.cluster.cards_per_server),
-        },
+        "load_ms": {memory: 1e3 * seconds for memory, seconds in load_s.items()},
         "also_resident": [*_others(resolved)],
     }
 
@@ -85,27 +87,32 @@ def _windows(resolved: Resolved, layout: Layout) -> list[dict[str, Any]]:
 
 def _stage(resolved: Resolved, layout: Layout, number: int) -> dict[str, Any]:
     """One stage: contents of its fullest chiplet, and their cost."""
-    memory = layout.fit.stages[number]
-    return {
+    memory, fit = layout.fit.stages[number], layout.fit
+    near, *far = device_words(resolved.hardware).memories
+    far_kv_bytes = int((fit.blocks - fit.sram_blocks) * memory.block_bytes)
+    found = {
         "stage": number,
         "layers": len(stage_layers(resolved.plan, resolved.model)[number]),
         "weights": [*_weights(resolved, layout, number)],
-        "sram_bytes": memory.sram_bytes,
+        f"{near}_bytes": memory.sram_bytes,
         "buffer_bytes": memory.buffer_bytes,
         "tail_bytes": memory.tail_bytes,
-        "kv_bytes": int(layout.fit.sram_blocks * memory.block_bytes),
-        "kv_lpddr_bytes": int((layout.fit.blocks - layout.fit.sram_blocks) * memory.block_bytes),
-        "kv_lpddr_us_per_block": _block_us(resolved, memory),
+        "kv_bytes": int(fit.sram_blocks * memory.block_bytes),
         "kv_blocks": memory.blocks,
-        "headroom_bytes": layout.fit.headroom_bytes[number],
-        "lpddr_bytes": memory.lpddr_bytes,
-        "lpddr_used_bytes": memory.lpddr_weight_bytes
-        + int((layout.fit.blocks - layout.fit.sram_blocks) * memory.block_bytes),
+        "headroom_bytes": fit.headroom_bytes[number],
     }
+    for name in far:
+        found |= {
+            f"kv_{name}_bytes": far_kv_bytes,
+            f"kv_{name}_us_per_block": _block_us(resolved, memory),
+            f"{name}_bytes": memory.lpddr_bytes,
+            f"{name}_used_bytes": memory.lpddr_weight_bytes + far_kv_bytes,
+        }
+    return found
 
 
 def _block_us(resolved: Resolved, memory: StageMemory) -> float:
-    """LPDDR's time for one scheduler block of all layers of a stage."""
+    """The far memory's time for one scheduler block of all layers of a stage."""
     rate = module_of(resolved.hardware).room(resolved.hardware).far_bytes_per_s
     return float(sum(memory.kind_bytes)) / rate * 1e6
 
@@ -116,6 +123,7 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
     chiplets, inputs = chiplets_of(hardware), layout.inputs
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     contents = [*stage_contents(resolved.model, plan, chiplets, settings, layout.fit.residency)]
+    memories = device_words(hardware).memories
     in_sram: Counter[str] = Counter()
     in_lpddr: Counter[str] = Counter()
     for stored, times in contents[number][0].items():
@@ -126,12 +134,12 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
     costs = _Costs(resolved, inputs, number)
     for name in CLASSES:
         if in_sram[name]:
-            yield {"tensor_class": name, "where": "sram", "bytes": in_sram[name]}
+            yield {"tensor_class": name, "where": memories[0], "bytes": in_sram[name]}
         if in_lpddr[name]:
             share = -(-in_lpddr[name] // chiplets)
             yield {
                 "tensor_class": name,
-                "where": "lpddr",
+                "where": memories[-1],
                 "bytes": share,
                 **costs.of_class(name),
             }
@@ -193,18 +201,22 @@ def _others(resolved: Resolved) -> Iterator[dict[str, Any]]:
 def explain_text(found: dict[str, Any]) -> str:
     """The placement as text: equal stages together, then KV, loading and other models."""
     expected, load = found["expected"], found["load_ms"]
+    near, *far = found["memories"]
+    from_far = "".join(
+        f"{near.upper()} from {memory.upper()} {load[memory]:,.1f} ms, " for memory in far
+    )
+    some = f", {found[f'kv_blocks_in_{near}']:,} of them in {near.upper()}" if far else ""
+    short = f", {found[f'kv_tokens_per_seq_in_{near}']:,} in {near.upper()}" if far else ""
     lines = [
         f"{found['model']}, weights {found['weights']}, {found['mode']} mode, placed for "
         f"{expected['batch']} sequences of {expected['context']:,} tokens",
         "",
-        *_stages_text(found["stages"]),
-        f"KV ({found['kv']}): {found['kv_blocks']:,} blocks a replica, "
-        f"{found['kv_blocks_in_sram']:,} of them in SRAM: {found['kv_tokens_per_seq']:,} tokens "
-        f"for each of {found['max_num_seqs']} sequences, "
-        f"{found['kv_tokens_per_seq_in_sram']:,} in SRAM",
+        *_stages_text(found["stages"], found["unit"], found["memories"]),
+        f"KV ({found['kv']}): {found['kv_blocks']:,} blocks a replica{some}: "
+        f"{found['kv_tokens_per_seq']:,} tokens for each of {found['max_num_seqs']} "
+        f"sequences{short}",
         *map(_window_text, found["kv_windows"]),
-        f"Loading: SRAM from LPDDR {load['lpddr']:,.1f} ms, all weights from the hosts "
-        f"{load['host']:,.0f} ms",
+        f"Loading: {from_far}all weights from the hosts {load['host']:,.0f} ms",
         *map(_other_text, found["also_resident"]),
     ]
     return "\n".join(lines)
@@ -218,31 +230,36 @@ def _window_text(window: dict[str, Any]) -> str:
     return f"Layers that see {window['window_tokens']:,} tokens keep {kept} that decodes"
 
 
-def _stages_text(stages: list[dict[str, Any]]) -> Iterator[str]:
+def _stages_text(stages: list[dict[str, Any]], unit: str, memories: Sequence[str]) -> Iterator[str]:
     """A paragraph for each run of equal stages."""
+    near, *far = memories
     for _, run in groupby(stages, key=lambda stage: list(stage.values())[1:]):
         members = list(run)
         first, last = members[0], members[-1]
         named = f"Stage {first['stage']}"
         if len(members) > 1:
             named = f"Stages {first['stage']}-{last['stage']}, each"
-        yield f"{named}, {first['layers']} layers, on its fullest chiplet:"
+        yield f"{named}, {first['layers']} layers, on its fullest {unit}:"
         for weights in first["weights"]:
             yield _weights_text(weights)
-        yield _row("kv", "sram", first["kv_bytes"])
-        if first["kv_lpddr_bytes"]:
-            each = f"  {first['kv_lpddr_us_per_block']:,.2f} us for each block that a step fetches"
-            yield _row("kv", "lpddr", first["kv_lpddr_bytes"]) + each
-        yield _row("kv tails", "sram", first["tail_bytes"])
+        yield _row("kv", near, first["kv_bytes"])
+        for name in far:
+            if first[f"kv_{name}_bytes"]:
+                each_us = first[f"kv_{name}_us_per_block"]
+                each = f"  {each_us:,.2f} us for each block that a step fetches"
+                yield _row("kv", name, first[f"kv_{name}_bytes"]) + each
+        if far:
+            yield _row("kv tails", near, first["tail_bytes"])
         if first["buffer_bytes"]:
-            yield _row("stream buffer", "sram", first["buffer_bytes"])
-        yield _row("left over", "sram", first["headroom_bytes"]) + f" of {_mb(first['sram_bytes'])}"
+            yield _row("stream buffer", near, first["buffer_bytes"])
+        all_bytes = first[f"{near}_bytes"]
+        yield _row("left over", near, first["headroom_bytes"]) + f" of {_mb(all_bytes)}"
         yield ""
 
 
 def _weights_text(weights: dict[str, Any]) -> str:
     row = _row(weights["tensor_class"], weights["where"], weights["bytes"])
-    if weights["where"] == "sram":
+    if "stream_us" not in weights:
         return row
     return (
         f"{row}  streams {weights['stream_us']:,.1f} us a step, which costs "

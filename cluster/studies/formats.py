@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, peak_flop_per_s
-from cluster.perf_model.devices.dimc.device import WIDTHS
-from cluster.perf_model.memory.stage import chiplets_of
+from cluster.perf_model.devices import module_of, weight_formats
 from cluster.perf_model.protocols import Figures
+from topology.catalog.kinds import DEFAULT_KIND
 from workloads.formats import FORMATS, Format, distortion, gaussian_noise, get_format, sqnr_db
 
 LISTED = (*FORMATS, "sbfp12_16+4:8", "sbfp12_16+2:8")
@@ -23,9 +22,15 @@ class FormatRow:
     """One format."""
 
     format: Format
+    multiplied_as: str | None
+    """What it is expanded to; None where the matrix engine does not run it."""
+    columns: str | None
+    """The mode of the DIMC columns that it takes, on cards that have such."""
+    against: str
+    """The hardware file's first format of weights."""
     rate: float | None
-    """Of its products against those of MXINT8, activations of the width it is multiplied in; None
-    where the matrix engine does not run it."""
+    """Of its products against those of that format, activations of the width it is multiplied in;
+    None where the matrix engine does not run it."""
     flop_per_s: float | None
     """Peak of a card with such activations."""
     flop_per_s_8_bit: float | None
@@ -58,27 +63,19 @@ def format_rows(
     return tuple(_row(hardware, get_format(name), numbers, axis) for name in names)
 
 
-def card_flop_per_s(hardware: Figures, columns: str, activation_width: int) -> float:
-    """Peak of a card whose stationary operand takes the DIMC mode ``columns``."""
-    mode = mode_of(
-        hardware,
-        weight_width=WIDTHS[columns],
-        activation_width=activation_width,
-        activation_bytes=activation_width / 8,
-    )
-    return chiplets_of(hardware) * peak_flop_per_s(chiplet_of(hardware), mode)
-
-
 def _row(hardware: Figures, item: Format, numbers: npt.ArrayLike, axis: int) -> FormatRow:
     found = distortion(numbers, item, axis)
-    own = eight = rate = None
-    if item.columns is not None:
-        own = card_flop_per_s(hardware, item.columns, WIDTHS[item.columns])
-        eight = card_flop_per_s(hardware, item.columns, 8)
-        rate = own / card_flop_per_s(hardware, "int8", 8)
+    device = module_of(hardware)
+    columns = item.columns if getattr(hardware, "kind", DEFAULT_KIND) == DEFAULT_KIND else None
+    first = get_format(weight_formats(hardware)[0])
+    own, whole = (device.peak_flop_per_s(hardware, each, None) for each in (item, first))
+    eight = device.peak_flop_per_s(hardware, item, 8)
     return FormatRow(
         format=item,
-        rate=rate,
+        multiplied_as=((columns and item.arithmetic) or item.name) if own else None,
+        columns=columns,
+        against=first.name,
+        rate=own / whole if own and whole else None,
         flop_per_s=own,
         flop_per_s_8_bit=eight,
         formula_db=sqnr_db(1.0, gaussian_noise(item)),
@@ -100,9 +97,9 @@ def plain(row: FormatRow) -> dict[str, object]:
         "block": item.block,
         "scale": item.scale or None,
         "kept_of_8": item.kept,
-        "multiplied_as": item.arithmetic or (item.name if item.columns else None),
-        "columns": item.columns,
-        "rate_against_mxint8": row.rate,
+        "multiplied_as": row.multiplied_as,
+        "columns": row.columns,
+        f"rate_against_{row.against}": row.rate,
         "tflops_per_card": None if row.flop_per_s is None else row.flop_per_s / 1e12,
         "tflops_per_card_8_bit_activations": None
         if row.flop_per_s_8_bit is None

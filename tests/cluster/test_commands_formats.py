@@ -106,3 +106,14 @@ def test_numbers_that_are_not_finite_are_refused_with_their_place(
 
     assert main(["formats", "measure", str(path)]) == 2
     assert "there is nan at index [0, 1]" in capsys.readouterr().err
+
+
+def test_formats_of_a_gpu_are_those_of_its_tensor_cores(capsys: Captured) -> None:
+    rows = {row["name"]: row for row in json_output(["--hardware", "b200"], capsys)["formats"]}
+
+    assert rows["nvfp4"]["rate_against_bf16"] == 4
+    assert rows["nvfp4"]["multiplied_as"] == "nvfp4"
+    assert rows["fp8_e4m3"]["tflops_per_card"] == pytest.approx(4500)
+    assert rows["bf16"]["tflops_per_card_8_bit_activations"] is None
+    assert {row["columns"] for row in rows.values()} == {None}
+    assert rows["mxint8"]["tflops_per_card"] is None

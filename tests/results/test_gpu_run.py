@@ -24,7 +24,7 @@ from results.sweep import metric_columns
 
 MS = 10**9
 BOUNDS = ("memory", "tensor", "vector", "network", "launch", "host")
-PARTS = ("tensor", "memory", "vector", "scale_up", "pcie", "ethernet", "static")
+PARTS = ("tensor", "memory", "scale_up", "pcie", "ethernet", "static")
 OF_A_CARD = ("LPDDR", "lpddr", "DIMC", "SRAM", "sram", "chiplet", "simd", "dispatch", "mxint")
 """Words that no page of a run on GPUs may have."""
 MakeManifest = Callable[..., dict[str, Any]]
@@ -33,7 +33,7 @@ MakeManifest = Callable[..., dict[str, Any]]
 def cards() -> list[dict[str, Any]]:
     edges = np.array([0, 500, 1000]) * MS
     busy = np.array([[200, 100, 0, 0, 0, 50]] * 2) * MS
-    spent_j = np.array([[3.0, 4.0, 0, 0, 0, 0, 1.0]] * 2)
+    spent_j = np.array([[3.0, 4.0, 0, 0, 0, 1.0]] * 2)
     columns = card_columns(edges, busy, BOUNDS) | energy_columns(spent_j, PARTS)
     place = {"server": 0, "replica": 0, "stage": 0}
     return [{"card": card, "card_name": f"s0.g{card}", **place, **columns} for card in range(2)]
@@ -47,7 +47,7 @@ def steps() -> dict[str, Any]:
 @pytest.fixture
 def summary(requests: dict[str, Integers]) -> dict[str, Any]:
     energy = Energy(
-        parts_j=[12.0, 16.0, 0.0, 0.0, 0.0, 0.0, 4.0],
+        parts_j=[12.0, 16.0, 0.0, 0.0, 0.0, 4.0],
         mean_power_w=32.0,
         peak_power_w=32.0,
         facility_energy_j=None,
@@ -80,7 +80,7 @@ def folder(
         "cards": iter(cards()),
         "steps": steps(),
     }
-    declared = run_tables(described(BOUNDS, PARTS, ("hbm", "host")))
+    declared = run_tables(described(BOUNDS, PARTS, ("hbm",)))
     return write_run(tmp_path / "gpus", made, tables, declared)
 
 
@@ -105,7 +105,7 @@ def test_the_files_have_the_device_s_columns(run: Run) -> None:
     assert run.cards.schema.field("busy_memory_s").metadata[b"meaning"] == (
         b"Time of the bin bound by HBM: reading weights or KV."
     )
-    assert run.steps.column_names[-2:] == ["host_blocks", "host_blocks_windowed"]
+    assert run.steps.column_names[-1] == "prefill_passes_windowed"
 
 
 def test_columns_of_another_device_are_refused(

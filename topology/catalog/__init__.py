@@ -27,6 +27,7 @@ from topology.catalog.kinds import (
     breaches_of_unit,
     listed,
     names_of,
+    read_formats,
 )
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
@@ -46,7 +47,7 @@ _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
 _SECTIONS = ("figures", "defaults")
 """Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", *_SECTIONS)
+_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -62,7 +63,8 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
     figures of an earlier one) and gives only what differs; ``null`` takes a base's figure away.
     Figures under ``defaults`` in a bundled file that names its kind may be absent: that file's are
-    then taken, so that hardware files stay valid when figures are added.
+    then taken, so that hardware files stay valid when figures are added. ``formats`` it does not
+    name are those of its kind.
 
     Raises
     ------
@@ -130,12 +132,18 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     names = figure_names(kind) if checked else None
     figures: dict[str, Figure] = {}
     sources: dict[str, str] = {}
+    formats = dict[str, tuple[str, ...]]()
     fitted: list[Mapping[str, str | int]] = []
     for base in bases:
         figures |= base.figures
         sources |= base.sources
+        formats |= base.formats
         fitted += base.fitted
-    breaches = [*_breaches_of_top(document), *_read_figures(document, names, figures)]
+    breaches = [
+        *_breaches_of_top(document),
+        *read_formats(document, formats),
+        *_read_figures(document, names, figures),
+    ]
     tried = [name for _, name, _, inputs in _entries(document) if inputs is not None]
     given = dict.fromkeys((*tried, *figures))
     missing = names.missing(given) if names and not above else ()
@@ -149,6 +157,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
         sources=sources | data.get("sources", {}),
+        formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
         fitted=(*fitted, *data.get("fitted", [])),
         defaults=frozenset(

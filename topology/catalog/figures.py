@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as field_of
 from difflib import get_close_matches
 from typing import Any
 
@@ -61,6 +62,8 @@ class Hardware:
     """One of ``topology.catalog.KINDS``: which figures there are."""
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
+    formats: Mapping[str, tuple[str, ...]] = field_of(default_factory=dict)
+    """Names of number formats by use: the first is the default, a plan tries all."""
     figures: Mapping[str, Figure]
     fitted: tuple[Mapping[str, str | int], ...] = ()
     """Measured points that figures were fitted on, by what tells them from others: no evidence."""

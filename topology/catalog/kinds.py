@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from topology.catalog.figures import Figure, Hardware, nearest
+from topology.strict_yaml import Document
 
 DEFAULT_KIND = "dimc_card"
 """Of a file that names no kind."""
@@ -14,6 +15,8 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
 """Bundled files whose figures are the names of their kind: needed are those that all of them give.
 A further kind is a row here, a hardware file, and a module of the performance model."""
 KINDS = tuple(REFERENCES)
+FORMAT_USES = ("weights", "activations", "kv", "wire")
+"""Uses of number formats, each with a default that the hardware file names."""
 _MOST_NAMED = 12
 
 
@@ -65,6 +68,23 @@ def breaches_of_unit(figure: Figure, names: Names) -> Iterator[str]:
             f"unit {figure.datasheet_unit!r} measures {figure.unit}, "
             f"this figure is in {expected.unit} (as {expected.datasheet_unit!r})"
         )
+
+
+def read_formats(document: Document, formats: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    """Put the file's own formats into ``formats``; what is wrong with them comes out."""
+    data = document.mapping().get("formats", {})
+    where = document.where(("formats",))
+    if not isinstance(data, dict):
+        yield f"{where}: formats must hold {', '.join(FORMAT_USES)}, found {data!r}"
+        return
+    for use, named in data.items():
+        names = named if isinstance(named, list) else [named]
+        if use not in FORMAT_USES:
+            yield f"{where}: unknown use of formats {nearest(str(use), FORMAT_USES)}"
+        elif not names or not all(isinstance(name, str) for name in names):
+            yield f"{where}: formats.{use} must be a name or a list of names, found {named!r}"
+        else:
+            formats[use] = tuple(names)
 
 
 def listed(missing: Sequence[str]) -> str:

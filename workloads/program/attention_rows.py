@@ -48,7 +48,7 @@ def attention_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Ro
         *projections(inputs, a, heads, tokens),
         *gather,
         *cache_rows(inputs, a, batch),
-        Row(name="V tail", kind="attention", tokens=tokens, count=heads.kv_heads),
+        *_tail(inputs, heads, tokens),
         *reduce,
         *_output(inputs, a, heads, tokens),
     ]
@@ -85,8 +85,19 @@ def _latent(inputs: ProgramInputs, a: Attention, heads: CardHeads, tokens: int) 
     ]
 
 
+def _tail(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> list[Row]:
+    """Of devices that keep the last block of V in a wider format."""
+    if "PV" not in inputs.products:
+        return []
+    return [Row(name="V tail", kind="attention", tokens=tokens, count=heads.kv_heads)]
+
+
 def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
-    """QK^T, softmax and PV over the cache; they vary as contexts grow."""
+    """The products over the cache; they vary as contexts grow.
+
+    QK^T, softmax and PV count whole blocks of every chunk; a fused ``attention`` the pairs of a
+    query and a key. ``eager`` is what a step with a chunk costs beside it.
+    """
     heads = card_heads(inputs, a)
     decode, chunks = batch.met(a.window)
     met = decode + batch.chunk_tokens * chunks  # pairs of a query and a key, for each head
@@ -110,11 +121,19 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
             slot=(a, name),
         )
 
-    return [
-        over_cache("QK^T", heads.key_dim, 2 * heads.key_dim),
-        over_cache("softmax", 0, 1, reads=False),
-        over_cache("PV", heads.value_dim, 2 * heads.value_dim),
-    ]
+    both = heads.key_dim + heads.value_dim
+    stored = heads.key_dim if a.kind == "mla" else both  # a latent is keys and values
+    seen = decode + batch.pairs(a.window)
+    known = {
+        "QK^T": over_cache("QK^T", heads.key_dim, 2 * heads.key_dim),
+        "softmax": over_cache("softmax", 0, 1, reads=False),
+        "PV": over_cache("PV", heads.value_dim, 2 * heads.value_dim),
+        "attention": replace(
+            over_cache("attention", stored, 0), flop=2 * both * heads.heads * seen
+        ),
+        "eager": over_cache("eager", 0, 0, reads=False),
+    }
+    return [known[name] for name in inputs.products if name != "eager" or batch.chunk_contexts]
 
 
 def _context(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> tuple[list[Row], list[Row]]:

@@ -66,6 +66,10 @@ class Batch:
         chunks = sum(_blocks(c, self.chunk_tokens, window) for c in self.chunk_contexts)
         return decode * KV_BLOCK_TOKENS, chunks * KV_BLOCK_TOKENS
 
+    def pairs(self, window: int) -> int:
+        """Pairs of a query of a chunk and a key that it sees, all chunks together."""
+        return sum(_pairs(c, self.chunk_tokens, window) for c in self.chunk_contexts)
+
 
 Steps: TypeAlias = Sequence[Sequence[Batch | None]]
 """[step][slot] batch of each slot; None if it has none."""
@@ -147,6 +151,16 @@ def _blocks(context: int, tokens: int, window: int) -> int:
     if not window:
         return blocks
     return min(blocks, -(-(window + tokens - 1) // KV_BLOCK_TOKENS) + 1)
+
+
+def _pairs(context: int, tokens: int, window: int) -> int:
+    """The query at position p sees the ``min(p + 1, window)`` keys up to it."""
+    whole = tokens * context - tokens * (tokens - 1) // 2
+    if not window or context <= window:
+        return whole
+    if context - tokens >= window:
+        return tokens * window
+    return whole - (context - window) * (context - window + 1) // 2
 
 
 def _decode(size: int, context: int) -> Batch | None:

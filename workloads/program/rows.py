@@ -10,6 +10,8 @@ from workloads.plan import Plan, cut
 from workloads.program.schema import COMPUTE, NETWORK
 from workloads.routing import ExpertTable, Routing, expert_table
 
+CARD_PRODUCTS = ("QK^T", "softmax", "PV")
+"""Over the KV cache, of a device without a fused kernel."""
 Scope: TypeAlias = Literal["card", "stage", "expert"]
 
 
@@ -38,6 +40,10 @@ class ProgramInputs:
     formats: NumberFormats
     max_tokens: int
     """Most tokens of a batch; with the seed it fixes which experts the tokens of a batch choose."""
+    products: tuple[str, ...] = CARD_PRODUCTS
+    """Operations of a device over the KV cache, in order, as its prices name them."""
+    layer_end: tuple[str, ...] = ()
+    """Operations that the engine adds to every layer."""
     chiplets: int = 8
     """Chiplets of a card, over which it shares its work."""
     ridge_rows: int = 8

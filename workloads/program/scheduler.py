@@ -105,7 +105,8 @@ class Writer:
         work = self.cached[key]
         waits = (*arrived, *self.before.stage.get(here.stage, ()))
         if here.stage == 0:
-            host = replace(vector("host", batch.tokens, m=0, n=0), stream=HOST)
+            host = vector("host", batch.tokens, m=batch.emitted, n=0)
+            host = replace(host, stream=HOST)
             waits = self._append(replace(here, row=host, deps=waits))
         beside: tuple[int, ...] = ()
         for row, layer in zip(work.rows, work.layers, strict=True):

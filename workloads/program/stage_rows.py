@@ -37,6 +37,7 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
         layer = inputs.model.layers[number]
         placed += [(row, number) for row in attention_rows(inputs, layer.attention, batch)]
         placed += [(row, number) for row in mlp_rows(inputs, layer.mlp, batch.tokens)]
+        placed += [(row, number) for row in end_rows(inputs, batch.tokens)]
     if stage == inputs.plan.pipeline_parallel_size - 1 and batch.emitted:
         placed += [(row, -1) for row in head_rows(inputs, batch.emitted)]
     if inputs.streamed:
@@ -44,6 +45,11 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
     return StageRows(
         rows=tuple(row for row, _ in placed), layers=tuple(layer for _, layer in placed)
     )
+
+
+def end_rows(inputs: ProgramInputs, tokens: int) -> list[Row]:
+    """What the engine adds to a layer."""
+    return [vector(name, tokens, m=tokens, n=0) for name in inputs.layer_end]
 
 
 def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:

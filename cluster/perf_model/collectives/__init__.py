@@ -8,7 +8,7 @@ from cluster.perf_model.collectives.algorithms import (
 )
 from cluster.perf_model.collectives.algorithms.hierarchical import nested_rounds
 from cluster.perf_model.collectives.algorithms.rounds import Round
-from cluster.perf_model.collectives.coflows import coflows, steps
+from cluster.perf_model.collectives.coflows import coflows, curve_leg, steps
 from cluster.perf_model.collectives.cost import (
     Cost,
     all_gather,
@@ -48,6 +48,7 @@ __all__ = [
     "card_messages",
     "card_tiers",
     "coflows",
+    "curve_leg",
     "fabric_of",
     "flows",
     "group_of",

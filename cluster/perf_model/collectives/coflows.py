@@ -7,7 +7,7 @@ per round of an algorithm instead, without chunks.
 
 import numpy as np
 
-from cluster.perf_model.collectives.cost import picoseconds
+from cluster.perf_model.collectives.cost import Cost, picoseconds
 from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import Resources
@@ -51,6 +51,19 @@ def coflows(
     ]
 
 
+def curve_leg(resources: Resources, group: Group, cost: Cost) -> Leg:
+    """A collective whose time the device knows, its bytes spread evenly over that time.
+
+    Every card sends each other card an equal part of what it puts on the network.
+    """
+    cards = len(group.cards)
+    sent = np.full((cards, cards), cost.tier_bytes[0].sum() / (cards - 1))
+    np.fill_diagonal(sent, 0.0)
+    moved = np.zeros(len(resources.capacity_bytes_per_s))
+    moved[group.fabric.link] = group.fabric.link_bytes(sent)
+    return leg_of(resources, int(cost.ps[0]), 0, moved)
+
+
 def steps(
     resources: Resources, group: Group, collective: str, payload_bytes: int, algorithm: str
 ) -> tuple[Leg, ...]:
@@ -87,18 +100,16 @@ def unchunked(group: Group, collective: str, payload_bytes: int, algorithm: str)
 def round_bytes(resources: Resources, group: Group, cost: RoundCost) -> Floats:
     """[r] bytes on each resource per byte of the round's share of the payload."""
     rates, cards = group.fabric.interior, group.cards
-    moved_bytes = np.zeros(len(resources.capacity_bytes_per_s))
-    moved_bytes[resources.inside(cards, "d2d")] = cost.package.ravel() / (
-        1 / rates.package_bytes_per_s
-    )
-    moved_bytes[resources.inside(cards, "package out")] = cost.out.ravel() / (
-        1 / rates.package_link_bytes_per_s
-    )
-    moved_bytes[resources.inside(cards, "package in")] = cost.into.ravel() / (
-        1 / rates.package_link_bytes_per_s
-    )
-    moved_bytes[group.fabric.link] = cost.links / group.fabric.link_s_per_byte
-    return moved_bytes
+    moved = np.zeros(len(resources.capacity_bytes_per_s))
+    for kind, busy, rate in (
+        ("d2d", cost.package, rates.package_bytes_per_s),
+        ("package out", cost.out, rates.package_link_bytes_per_s),
+        ("package in", cost.into, rates.package_link_bytes_per_s),
+    ):
+        if np.isfinite(rate):  # else the card has no such link
+            moved[resources.inside(cards, kind)] = busy.ravel() / (1 / rate)
+    moved[group.fabric.link] = cost.links / group.fabric.link_s_per_byte
+    return moved
 
 
 def _schedule_bytes(resources: Resources, group: Group, schedule: Schedule) -> Floats:

@@ -223,9 +223,6 @@ class Device(Protocol):
     def far_ps(self, moved_bytes: float) -> float:
         """Time of a unit's far memory for these bytes."""
 
-    def all_reduce(self, group: "Group", payload_bytes: Integers) -> "Cost | None":
-        """A measured or fitted curve; None selects the collectives library."""
-
     def load_ps(self, moved_bytes: int) -> tuple[int, int]:
         """A load or store of a program through the far memory, and its bound."""
 
@@ -275,6 +272,20 @@ class DeviceModule(Protocol):
     def interior(self, figures: Figures) -> Interior: ...
     def room(self, figures: Figures) -> Room: ...
     def format_breaches(self, figures: Figures, formats: "Formats") -> list[str]: ...
+    def peak_flop_per_s(
+        self, figures: Figures, item: Format, activation_bits: int | None
+    ) -> float | None:
+        """Of a card that multiplies weights of this format by activations of so many bits, or of
+        the width that it is multiplied in; None where it cannot."""
+
+    def dispatch_ps(self, figures: Figures) -> int:
+        """Of an operation of a recorded trace, beside its recorded time."""
+
+    def all_reduce(
+        self, figures: Figures, group: "Group", payload_bytes: Integers
+    ) -> "Cost | None":
+        """A measured or fitted curve; None leaves it to the collectives library."""
+
     def request_s(self, figures: Figures) -> float:
         """Latency per request between client and engine, added to its first token and its end."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from cluster.perf_model.devices import device_words, module_of, weight_formats
 from cluster.perf_model.memory.stage import MemorySettings, StageMemory, stage_memory
 from cluster.perf_model.protocols import Figures
 from workloads.formats import get_format
@@ -10,10 +11,11 @@ from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan
 
 LARGEST = 4096
-"""Cards of the largest cluster in the search."""
+"""Cards of the largest cluster that is looked at."""
+NEAR, FAR = range(2)
+"""Positions of a device's memories."""
 GROUPS = (4, 2, 8, 1, 16, 32, 64)
-"""Tensor groups in the search; of equally small clusters the first is reported."""
-SMALLER_FORMAT = "mxint4"
+"""Tensor groups that are looked at; of equally small clusters the first wins."""
 
 
 def shortfall(
@@ -25,7 +27,8 @@ def shortfall(
 ) -> str:
     """One line: the worst stage's need, the smallest cluster that fits, and alternatives."""
     sentences = [
-        f"{model.name} on {_shape(plan)} does not fit in {settings.mode} mode: {_worst(stages)}"
+        f"{model.name} on {_shape(plan)} does not fit in {settings.mode} mode: "
+        f"{_worst(stages, hardware)}"
     ]
     found = smallest(model, plan, hardware, settings)
     if found is None:
@@ -97,23 +100,28 @@ def _shape(plan: Plan) -> str:
     )
 
 
-def _worst(stages: Sequence[StageMemory]) -> str:
-    """Describe the stage with the largest shortfall."""
+def _worst(stages: Sequence[StageMemory], hardware: Figures) -> str:
+    """Name the stage that lacks most, and its numbers."""
     lacks = [
         max(
-            (stage.sram_needed_bytes - stage.sram_bytes, "SRAM"),
-            (stage.lpddr_needed_bytes - stage.lpddr_bytes, "LPDDR"),
+            (stage.sram_needed_bytes - stage.sram_bytes, NEAR),
+            (stage.lpddr_needed_bytes - stage.lpddr_bytes, FAR),
         )
         for stage in stages
     ]
     index = max(range(len(stages)), key=lambda number: lacks[number][0])
     (lack, where), stage = lacks[index], stages[index]
-    need, have = stage.sram_needed_bytes, stage.sram_bytes
-    weights = stage.sram_weight_bytes if where == "SRAM" else stage.lpddr_weight_bytes
-    if where == "LPDDR":
-        need, have = stage.lpddr_needed_bytes, stage.lpddr_bytes
+    need, have, weights = stage.sram_needed_bytes, stage.sram_bytes, stage.sram_weight_bytes
+    if where == FAR:
+        need, have, weights = (
+            stage.lpddr_needed_bytes,
+            stage.lpddr_bytes,
+            stage.lpddr_weight_bytes,
+        )
+    device = device_words(hardware)
     return (
-        f"stage {index} needs {_size(need)} of {where} on its fullest chiplet"
+        f"stage {index} needs {_size(need)} of {device.memory_label(where)} on its fullest"
+        f" {device.unit}"
         f" (weights {_size(weights)}, one KV block {_size(stage.first_block_bytes)}),"
         f" has {_size(have)}, short by {_size(lack)}"
     )
@@ -122,15 +130,16 @@ def _worst(stages: Sequence[StageMemory]) -> str:
 def _alternatives(
     model: Model, plan: Plan, hardware: Figures, settings: MemorySettings
 ) -> Iterator[str]:
-    if settings.mode == "performance":
+    if settings.mode == "performance" and module_of(hardware).room(hardware).far_bytes:
         does = _fits(model, plan, hardware, replace(settings, mode="capacity"))
         yield f"memory.mode: capacity {'fits' if does else 'does not fit either'}"
         if does and settings.pins.kv == "sram":
-            yield "memory.mode: auto would use SRAM as far as weights fit"
-    smaller = get_format(SMALLER_FORMAT)
+            near = device_words(hardware).memory_label(NEAR)
+            yield f"memory.mode: auto would keep in {near} what fits"
+    smaller = min(map(get_format, weight_formats(hardware)), key=lambda each: each.bits_per_element)
     if smaller.bits_per_element < settings.weights.bits_per_element:
         does = _fits(model, plan, hardware, replace(settings, weights=smaller))
-        yield f"formats.weights: {SMALLER_FORMAT} {'fits' if does else 'does not fit either'}"
+        yield f"formats.weights: {smaller.name} {'fits' if does else 'does not fit either'}"
 
 
 def _size(size_bytes: float) -> str:

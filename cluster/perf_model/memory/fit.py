@@ -2,11 +2,12 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.memory.advice import shortfall
 from cluster.perf_model.memory.capacity import capacity_of
@@ -112,17 +113,19 @@ def fit(
         raise DoesNotFit(shortfall(model, plan, hardware, settings, stages))
     blocks = min(stage.blocks for stage in stages)
     sram_blocks = min(blocks, *(stage.sram_blocks for stage in stages))
-    chiplets = chiplets_of(hardware)
+    chiplets, memories = chiplets_of(hardware), module_of(hardware).MEMORIES
     holdings = []
     windows, held = windows_of(model, settings), stages[0].long_blocks
     for kinds, kv in stage_contents(model, plan, chiplets, settings, residency):
         pool = [
             (kv[window], count) for window, count in zip(windows, held, strict=True) if window in kv
         ]
-        cache = tuple(_cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks)))
+        cache = tuple(
+            _cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks), memories)
+        )
         holdings.append(
             tuple(
-                (*_weights(kinds, plan, position, chiplets, settings), *cache)
+                (*_weights(kinds, plan, position, chiplets, settings, memories), *cache)
                 for position in range(plan.tensor_parallel_size)
             )
         )
@@ -149,7 +152,12 @@ def check_structure(model: Model, plan: Plan) -> None:
 
 
 def _weights(
-    kinds: Counter[StoredTensor], plan: Plan, position: int, chiplets: int, settings: MemorySettings
+    kinds: Counter[StoredTensor],
+    plan: Plan,
+    position: int,
+    chiplets: int,
+    settings: MemorySettings,
+    memories: Sequence[str],
 ) -> Iterator[Holding]:
     """Weights of one card by role and place, copies on several chiplets counted."""
     sizes: Counter[tuple[str, str]] = Counter()
@@ -157,25 +165,29 @@ def _weights(
         whole = shard(stored.tensor, plan, position, chiplets, settings.weights).card
         count = matrices(stored.tensor, plan, position)
         hot = min(stored.hot, count)
-        sizes[stored.tensor.role, "sram"] += times * whole * hot // count
-        sizes[stored.tensor.role, "lpddr"] += times * whole * (count - hot) // count
+        sizes[stored.tensor.role, memories[0]] += times * whole * hot // count
+        sizes[stored.tensor.role, memories[-1]] += times * whole * (count - hot) // count
     for (role, where), size_bytes in sorted(sizes.items()):
         if size_bytes:
             yield Holding(tensor_class=role, where=where, size_bytes=size_bytes)
 
 
 def _cache(
-    kinds: list[tuple[KvBlock, int]], each: int, settings: MemorySettings, blocks: tuple[int, int]
+    kinds: list[tuple[KvBlock, int]],
+    each: int,
+    settings: MemorySettings,
+    blocks: tuple[int, int],
+    memories: Sequence[str],
 ) -> Iterator[Holding]:
     """The pool and its tails, the same on every card of a group.
 
-    ``blocks`` are those of the first kind in SRAM and in LPDDR. For a sequence with ``each`` of
-    them, ``kinds`` has the blocks of other kinds.
+    ``blocks`` are those of the first kind in the near memory and in the far one. Of a sequence that
+    holds ``each`` of them, other kinds hold as many as stand in ``kinds``.
     """
     block_bytes = sum(kv.card * count for kv, count in kinds)
-    for where, count in zip(("sram", "lpddr"), blocks, strict=True):
+    for where, count in zip(memories, blocks, strict=False):  # no far memory: no blocks there
         if count:
             pool = count * settings.block_size * block_bytes // (BLOCK_TOKENS * each)
             yield Holding(tensor_class="kv", where=where, size_bytes=pool)
     tails = settings.max_num_seqs * sum(kv.tail_card for kv, _ in kinds)
-    yield Holding(tensor_class="kv_tail", where="sram", size_bytes=tails)
+    yield Holding(tensor_class="kv_tail", where=memories[0], size_bytes=tails)

@@ -5,14 +5,23 @@ from cluster.perf_model.memory.loading import other_bytes
 from cluster.perf_model.memory.placement import Pins
 from cluster.perf_model.memory.stage import MemorySettings
 from cluster.scenario.formats import Formats
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Planned
+from cluster.scenario.schema import Memory
 from workloads.model import load_model
 from workloads.plan import Plan
 
 
 def memory_settings(resolved: Planned, formats: Formats, plan: Plan) -> MemorySettings:
-    """Formats, modes, pins and sizes, and the LPDDR of other models under the same plan."""
+    """Formats, modes, pins and sizes, and what other models take of LPDDR under the same plan.
+
+    Raises
+    ------
+    ScenarioError
+        Settings of a far memory on a device that has none.
+    """
     scheduler, memory = resolved.scenario.scheduler, resolved.scenario.memory
+    _check_memories(resolved, memory)
     return MemorySettings(
         weights=formats.weights,
         tail_bits=module_of(resolved.hardware).TAIL_BITS,
@@ -27,3 +36,28 @@ def memory_settings(resolved: Planned, formats: Formats, plan: Plan) -> MemorySe
             other_bytes(load_model(name), formats.weights, plan) for name in memory.also_resident
         ),
     )
+
+
+def _check_memories(resolved: Planned, memory: Memory) -> None:
+    """Name what only a second memory has a meaning for."""
+    device = module_of(resolved.hardware)
+    if len(device.MEMORIES) > 1:
+        return
+    settings = {
+        "mode": memory.mode,
+        **{f"pin.{name}": place for name, place in memory.pin.model_dump().items()},
+        "load": memory.load,
+        "also_resident": list(memory.also_resident),
+    }
+    allowed = {"mode": ("performance", "auto"), "load": ("none", "host"), "also_resident": ([],)}
+    strange = [
+        f"memory.{name}: {value}"
+        for name, value in settings.items()
+        if value not in allowed.get(name, (None, "sram"))
+    ]
+    if strange:
+        raise ScenarioError(
+            f"{', '.join(strange)}: {resolved.hardware.name} has one memory "
+            f"({device.MEMORIES[0].upper()}), in which all weights and KV lie; leave "
+            f"{'it' if len(strange) == 1 else 'them'} out"
+        )

@@ -16,8 +16,10 @@ from cluster.perf_model.collectives import (
     group_of,
     reduce_scatter,
 )
+from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device
-from cluster.perf_model.prices.inputs import PriceInputs, device_for
+from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.protocols import Figures
 from corsair_common.units import Integers
 from workloads.model import Attention, Mlp
 from workloads.routing import ExpertTable
@@ -35,13 +37,14 @@ class StageGroups:
     """The cards with slices of the same experts."""
     all_reduce: str
     chunks: int | str
-    device: Device
+    hardware: Figures
 
     def reduce_all(self, payload_bytes: Integers) -> Cost:
         """By the device's own curve, if it has one and the scenario sets no algorithm."""
         own = None
         if self.all_reduce == "auto":
-            own = self.device.all_reduce(self.stage, payload_bytes)
+            device = module_of(self.hardware)
+            own = device.all_reduce(self.hardware, self.stage, payload_bytes)
         return own or all_reduce(self.stage, payload_bytes, self.all_reduce, self.chunks)
 
 
@@ -59,7 +62,7 @@ def stage_groups_of(inputs: PriceInputs, cards: Integers) -> StageGroups:
         expert=stage if per_expert == len(cards) else group(cards[:per_expert]),
         all_reduce=inputs.all_reduce,
         chunks=inputs.chunks,
-        device=device_for(inputs),
+        hardware=inputs.hardware,
     )
 
 

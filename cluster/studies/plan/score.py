@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.compiled import announced
+from cluster.perf_model.devices import device_words
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices import PriceInputs
 from cluster.perf_model.tables import PriceTables
@@ -40,8 +41,8 @@ TOO_FEW_SEQUENCES, UNPRICED = -1, -2
 REASONS = {
     TOO_FEW_SEQUENCES: "fewer seats than stages",
     UNPRICED: "not modelled, or steps too long",
-    batch_scores.SRAM: "SRAM too small",
-    batch_scores.LPDDR: "LPDDR too small",
+    batch_scores.SRAM: "{near} too small",
+    batch_scores.LPDDR: "{far} too small",
     batch_scores.KV: "KV pool smaller than the longest request",
     batch_scores.RATE: "slower than requests come",
 }
@@ -82,11 +83,12 @@ def score(
 ) -> Scored:
     """Score every legal candidate on the scenario's cluster, for the lengths of its requests."""
     if resolved.scenario.memory.pin.kv != "sram":
-        raise ScenarioError("plan scores candidates whose KV lies in SRAM; memory.pin.kv is set")
+        near = device_words(resolved.hardware).memory_label(0)
+        raise ScenarioError(f"plan scores candidates whose KV lies in {near}; memory.pin.kv is set")
     _, routes = map_of(resolved.scenario, resolved.hardware)
     cards = len(routes.card_id)
     study = study_context_of(resolved, routes, choices, demand)
-    space = shapes_of(resolved.scenario, resolved.model, cards, choices)
+    space = shapes_of(resolved.scenario, resolved.hardware, resolved.model, cards, choices)
     parts: list[Part] = []
     pricing_s = scoring_s = cpu_s = 0.0
     with announced():
@@ -190,11 +192,13 @@ def joined(
 ) -> Scored:
     """Merge the parts; count infeasible candidates by reason."""
     counts: Counter[str] = Counter(space.illegal)
+    memories = device_words(study.resolved.hardware).memories
+    near, far = memories[0].upper(), memories[-1].upper()
     scored_parts: list[Part] = []
     for part in parts:
         for status, times in zip(*np.unique(part.status, return_counts=True), strict=True):
             if status != batch_scores.FITS:
-                counts[REASONS[int(status)]] += int(times)
+                counts[REASONS[int(status)].format(near=near, far=far)] += int(times)
         tried = part.status[np.isin(part.status, (batch_scores.FITS, batch_scores.RATE))]
         if len(tried) == len(part.max_num_seqs):
             scored_parts.append(replace_rows(part, tried == batch_scores.FITS))

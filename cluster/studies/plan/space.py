@@ -2,22 +2,25 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 
 import numpy as np
 
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.prices import PriceError
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.memory_modes import MODES as ALL_MODES
 from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
-from cluster.scenario.schema import Scenario
+from cluster.scenario.schema import AUTO, Scenario
 from corsair_common.units import Integers
+from topology.catalog import Hardware
 from workloads.formats import get_format
 from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan
 
 MOST_SEQS = 1024
 BUDGETS = (128, 256, 512, 1024, 2048)
-FORMATS = ("mxint8", "mxint4")
 ILLEGAL = "the model cannot be cut so"
 
 
@@ -30,10 +33,12 @@ class Choices:
     expert_parallel_size: tuple[int, ...] | None = None
     replicas: tuple[int, ...] | None = None
     """None: powers of two, and as many as fit."""
-    memory_mode: tuple[Mode, ...] = UNIFORM_MODES
-    """``auto`` places weights for every batch: thousands of times as long as a score."""
-    weights: tuple[str, ...] = FORMATS
-    kv: tuple[str, ...] = FORMATS
+    memory_mode: tuple[Mode, ...] | None = None
+    """None: UNIFORM_MODES, as far as the device has memories for them. ``auto`` places weights anew
+    for every batch: thousands of times as long as a score."""
+    weights: tuple[str, ...] | None = None
+    """None: those that the hardware file names, as far as they go with the activations."""
+    kv: tuple[str, ...] | None = None
     max_num_seqs: tuple[int, ...] = ()
     """Empty: about eight steps to each doubling, up to MOST_SEQS; one in memory mode ``auto``."""
     max_num_batched_tokens: tuple[int, ...] = BUDGETS
@@ -46,7 +51,7 @@ class Choices:
             wrong = [value for value in values if not (type(value) is int and value >= 1)]
             if wrong:
                 raise ScenarioError(f"{name}: whole numbers of at least 1, got {wrong[0]!r}")
-        strange = [mode for mode in self.memory_mode if mode not in ALL_MODES]
+        strange = [mode for mode in self.memory_mode or () if mode not in ALL_MODES]
         if strange:
             raise ScenarioError(f"memory_mode is one of {', '.join(ALL_MODES)}, got {strange[0]!r}")
 
@@ -88,20 +93,13 @@ class Space:
     illegal: dict[str, int] = field(default_factory=dict)
 
 
-def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) -> Space:
-    """Every shape on ``cards`` cards; those that ``check_plan`` refuses are only counted."""
-    space = Space()
-    formats = [
-        Formats(
-            weights=get_format(weights),
-            activations=get_format(scenario.formats.activations),
-            kv=get_format(kv),
-            wire=get_format(scenario.formats.wire),
-        )
-        for weights in dict.fromkeys(choices.weights)
-        for kv in dict.fromkeys(choices.kv)
-    ]
-    kinds = [(mode, each) for mode in dict.fromkeys(choices.memory_mode) for each in formats]
+def shapes_of(
+    scenario: Scenario, hardware: Hardware, model: Model, cards: int, choices: Choices
+) -> Space:
+    """Every shape on ``cards`` cards; what ``check_plan`` refuses is counted, not kept."""
+    space, formats = Space(), formats_of(scenario, hardware, choices)
+    modes = _modes_of(choices, hardware)
+    kinds = [(mode, each) for mode in dict.fromkeys(modes) for each in formats]
     grid = sum(len(choices.grid(mode)[0]) for mode, _ in kinds)
     for plan in plans_of(model, cards, choices):
         try:
@@ -112,6 +110,53 @@ def shapes_of(scenario: Scenario, model: Model, cards: int, choices: Choices) ->
             continue
         space.shapes += [Shape(plan=plan, memory_mode=mode, formats=each) for mode, each in kinds]
     return space
+
+
+def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list[Formats]:
+    """All formats that are tried.
+
+    Raises
+    ------
+    PriceError
+        The device cannot multiply any of them.
+    """
+    named = {
+        "weights": choices.weights or hardware.formats["weights"],
+        "kv": choices.kv or hardware.formats["kv"],
+    }
+    tried = [
+        Formats(
+            weights=get_format(weights),
+            activations=get_format(scenario.formats.activations),
+            kv=get_format(kv),
+            wire=get_format(scenario.formats.wire),
+        )
+        for weights, kv in product(
+            *(
+                dict.fromkeys(_known(hardware, use, each) for each in names)
+                for use, names in named.items()
+            )
+        )
+    ]
+    breaches = [module_of(hardware).format_breaches(hardware, each) for each in tried]
+    if all(breaches):
+        raise PriceError(f"{hardware.name}: {'; '.join(breaches[0])}")
+    whole = choices.weights is None and choices.kv is None
+    return [each for each, wrong in zip(tried, breaches, strict=True) if not (whole and wrong)]
+
+
+def _known(hardware: Hardware, use: str, name: str) -> str:
+    return hardware.formats[use][0] if name == AUTO else name
+
+
+def _modes_of(choices: Choices, hardware: Hardware) -> tuple[Mode, ...]:
+    near, *far = module_of(hardware).MEMORIES
+    if not far and "capacity" in (choices.memory_mode or ()):
+        raise ScenarioError(
+            f"memory mode capacity: {hardware.name} has one memory ({near.upper()}); allowed: "
+            "performance, auto"
+        )
+    return choices.memory_mode or (UNIFORM_MODES if far else UNIFORM_MODES[:1])
 
 
 def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -27,7 +27,7 @@ from cluster.perf_model.devices.dimc.chiplet import (
 )
 from cluster.perf_model.devices.dimc.counters import COUNTS, LINE_BYTES, RECIPES, Recipe
 from cluster.perf_model.devices.dimc.counters import SIMD as SIMD_COUNTS
-from cluster.perf_model.devices.dimc.facts import PARTS, count_joules, interior, room
+from cluster.perf_model.devices.dimc.facts import PARTS, WIDTHS, count_joules, interior, room
 from cluster.perf_model.devices.dimc.op_counts import (
     attention_counts,
     kmacs_of_vector,
@@ -52,12 +52,6 @@ from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Records
 from cluster.scenario.formats import Formats
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
-
-if TYPE_CHECKING:
-    from cluster.perf_model.collectives import Cost, Group
-
-WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
-"""Bits of the operands that each DIMC column mode takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,13 +255,6 @@ class DimcCard:
 
     def far_ps(self, moved_bytes: float) -> float:
         return moved_bytes * PS_PER_S / self.chiplet.lpddr_bytes_per_s
-
-    def all_reduce(
-        self,
-        group: "Group",  # noqa: ARG002 - of the protocol
-        payload_bytes: Integers,  # noqa: ARG002
-    ) -> "Cost | None":
-        return None
 
     @property
     def host_overlaps(self) -> bool:

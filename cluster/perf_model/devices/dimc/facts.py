@@ -1,16 +1,26 @@
 """Facts of a DIMC card independent of a model: internal links, memories, formats, energy."""
 
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of
+from cluster.perf_model.devices.dimc.chiplet import peak_flop_per_s as chiplet_peak_flop_per_s
 from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
 from cluster.perf_model.devices.dimc.dvfs import BYTE_BITS, energy_scale
 from cluster.perf_model.devices.protocol import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
-from corsair_common.units import Floats
+from corsair_common.units import Floats, Integers
 from topology.types import LinkKind
+from workloads.formats import Format
+
+if TYPE_CHECKING:
+    from cluster.perf_model.collectives import Cost, Group
+
+WIDTHS = {"int4": 4, "int8": 8, "int16": 16}
+"""Bits of the operands that each DIMC column mode takes."""
 
 PARTS = (
     "mac",
@@ -100,6 +110,35 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: A
             f" {supplied.arithmetic}"
         )
     return breaches
+
+
+def peak_flop_per_s(figures: Figures, item: Format, activation_bits: int | None) -> float | None:
+    """Of all chiplets, in the mode of the DIMC columns that the format takes."""
+    if item.columns is None:
+        return None
+    width = WIDTHS[item.columns]
+    streamed = width if activation_bits is None else activation_bits
+    mode = mode_of(
+        figures,
+        weight_width=width,
+        activation_width=streamed,
+        activation_bytes=streamed / 8,
+    )
+    return interior(figures).units * chiplet_peak_flop_per_s(chiplet_of(figures), mode)
+
+
+def all_reduce(
+    figures: Figures,  # noqa: ARG001 - of the protocol
+    group: "Group",  # noqa: ARG001
+    payload_bytes: Integers,  # noqa: ARG001
+) -> "Cost | None":
+    """No curve: the collectives library's algorithms."""
+    return None
+
+
+def dispatch_ps(figures: Figures) -> int:
+    """Every operation pays to be dispatched."""
+    return round(figures["card.dispatch_s"] * 1e12)
 
 
 def request_s(figures: Figures) -> float:

@@ -1,5 +1,6 @@
 """A GPU with tensor cores and one memory (``kind: gpu``)."""
 
+from cluster.perf_model.devices.gpu.all_reduce import all_reduce
 from cluster.perf_model.devices.gpu.device import Gpu, device_of
 from cluster.perf_model.devices.gpu.facts import (
     BOUNDS,
@@ -11,17 +12,18 @@ from cluster.perf_model.devices.gpu.facts import (
     PARTS,
     TAIL_BITS,
     count_joules,
+    dispatch_ps,
     ends_joules,
     format_breaches,
     inside_joules,
     interior,
+    peak_flop_per_s,
     request_s,
     room,
 )
 
-PRODUCTS = ("QK^T", "softmax", "PV")
-"""Rows of programs in the order of the records: the fused kernel stands under the first of them,
-what steps outside of a graph add under the second."""
+PRODUCTS = ("attention", "eager")
+"""In the order of the records: the fused kernel, and what steps outside of a graph add."""
 
 __all__ = [
     "BOUNDS",
@@ -34,12 +36,15 @@ __all__ = [
     "PRODUCTS",
     "TAIL_BITS",
     "Gpu",
+    "all_reduce",
     "count_joules",
     "device_of",
+    "dispatch_ps",
     "ends_joules",
     "format_breaches",
     "inside_joules",
     "interior",
+    "peak_flop_per_s",
     "request_s",
     "room",
 ]

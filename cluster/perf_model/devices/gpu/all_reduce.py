@@ -34,7 +34,7 @@ def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Co
     payload, gpus = np.asarray(payload_bytes, np.float64), group.ranks
     grown = 1 + figures["gpu.all_reduce_latency_growth"] * math.log2(gpus)
     latency_s = figures["gpu.all_reduce_latency_s"] * grown
-    rate = bandwidth(figures, gpus) * figures["gpu.all_reduce_bandwidth_efficiency"]
+    rate = bandwidth(figures, group) * figures["gpu.all_reduce_bandwidth_efficiency"]
     ways = [(latency_s, gpus - 1.0), (2 * latency_s, 2 * (gpus - 1) / gpus)]
     if has(figures, "gpu.switch_all_reduce_latency_s"):
         ways.append((figures["gpu.switch_all_reduce_latency_s"], (gpus + 1) / gpus))
@@ -47,8 +47,10 @@ def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Co
     return Cost(ps=whole(np.where(payload > 0, seconds * PS_PER_S, 0.0)), tier_bytes=tier_bytes)
 
 
-def bandwidth(figures: Figures, gpus: int) -> float:
-    """Bytes per second that a GPU sends into its scale-up network, when ``gpus`` take part."""
-    if has(figures, "mesh.gpus"):
-        return (gpus - 1) * figures["mesh.link_bandwidth_bytes_per_s"]
-    return figures["nvswitch.bandwidth_bytes_per_s"]
+def bandwidth(figures: Figures, group: "Group") -> float:
+    """Bytes per second that a GPU sends into its scale-up network, all of ``group`` taking part.
+
+    The slowest of their links sets the pace of all.
+    """
+    slowest = 1 / float(group.fabric.link_s_per_byte.max()) / figures["links.efficiency"]
+    return slowest * (group.ranks - 1 if has(figures, "mesh.gpus") else 1)

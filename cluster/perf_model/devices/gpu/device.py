@@ -2,12 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
 from cluster.perf_model.attention import Heads
-from cluster.perf_model.devices.gpu.all_reduce import all_reduce
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
@@ -52,9 +51,6 @@ from cluster.perf_model.tables import Records
 from cluster.scenario.formats import Formats
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
-
-if TYPE_CHECKING:
-    from cluster.perf_model.collectives import Cost, Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,17 +146,11 @@ class Gpu:
         return self._moved(name, np.asarray(tokens, np.float64) * row)
 
     def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
-        """Queries in, context out, keys and values of new tokens into the cache, 16 bits each.
-
-        Names are those of a program's rows.
-        """
+        """Queries in, context out, keys and values of new tokens into the cache, 16 bits each."""
         queries = heads.kv_heads * heads.queries_per_kv_head
         width = heads.key_dim + heads.value_dim
         each = OUTPUT_BYTES * (queries + heads.kv_heads) * width
-        return [
-            *(self.elsewhere(name, tokens) for name in ("QK^T", "softmax", "PV")),
-            self._moved("V tail", np.asarray(tokens, np.float64) * each),
-        ]
+        return [self._moved("attention", np.asarray(tokens, np.float64) * each)]
 
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
@@ -195,9 +185,6 @@ class Gpu:
 
     def far_ps(self, moved_bytes: float) -> float:  # noqa: ARG002
         return 0.0
-
-    def all_reduce(self, group: "Group", payload_bytes: Integers) -> "Cost | None":
-        return all_reduce(self.figures, group, payload_bytes)
 
     def host_ps(self, rows: Integers) -> Integers:
         """Of the engine for a step and for each sequence that it gives a token to."""

@@ -53,6 +53,7 @@ MEMORY_AT_PEAK = 0.15
 """Assumed: the share of its bandwidth that the memory works at while products run at the board's
 full power, which is how the energy of a flop follows from ``card.tdp_w``."""
 
+_PEAK_OF_BITS = {8: PEAKS["fp8_e4m3"], 16: PEAKS["bf16"]}
 BYTE_BITS = 8
 _ADDED_BYTES = 6
 """Of a 16-bit addition: two operands and a sum."""
@@ -92,16 +93,31 @@ def format_breaches(figures: Figures, formats: Formats) -> list[str]:
     allowed = {"weights": list(PEAKS), "activations": peaks, "kv": floats, "wire": floats}
     used: dict[str, Format] = {name: getattr(formats, name) for name in allowed}
     breaches = [
-        f"formats.{use} is {chosen.name}, a GPU of this kind takes {', '.join(allowed[use])}"
+        f"formats.{use} is {chosen.name}, this GPU takes {', '.join(allowed[use])}"
         for use, chosen in used.items()
         if chosen.name not in allowed[use]
     ]
-    if not breaches and formats.weights.element_bits > formats.activations.element_bits:
+    if breaches:
+        breaches.append("auto takes the hardware file's own")
+    elif formats.weights.element_bits > formats.activations.element_bits:
         breaches.append(
             f"formats.weights ({formats.weights.name}) is wider than formats.activations"
             f" ({formats.activations.name})"
         )
     return breaches
+
+
+def peak_flop_per_s(figures: Figures, item: Format, activation_bits: int | None) -> float | None:
+    """Dense, by the format of both operands; weights of fewer bits are expanded."""
+    if item.name not in PEAKS or (activation_bits or item.element_bits) < item.element_bits:
+        return None
+    name = PEAKS[item.name] if activation_bits is None else _PEAK_OF_BITS[activation_bits]
+    return figures[name] if has(figures, name) else None
+
+
+def dispatch_ps(figures: Figures) -> int:  # noqa: ARG001 - of the protocol
+    """Kernels carry their launch."""
+    return 0
 
 
 def request_s(figures: Figures) -> float:

@@ -1,6 +1,6 @@
 """Rows of the current model, priced as in the price tables."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,12 +21,14 @@ from cluster.perf_model.tables import (
     Records,
 )
 from corsair_common.units import Integers
+from workloads.model import Layer
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
 from workloads.program.attention_rows import attention_rows
 from workloads.program.mlp_rows import mlp_rows
 from workloads.program.rows import Row
-from workloads.program.stage_rows import STREAM_NAME, head_rows, outer_rows
+from workloads.program.schema import VARYING
+from workloads.program.stage_rows import STREAM_NAME, end_rows, head_rows, outer_rows
 
 FUSED = ("residual", "V tail")
 """Rows without a dispatch of their own: they belong to the dispatch before."""
@@ -72,7 +74,7 @@ class ModelRows:
     def price(self, request: Request) -> WorkPrice | None:
         """The work of a row, or None if the model has no such row."""
         if request.name == "host" and request.kind == "vector":
-            host_ps = int(self.device.host_ps(np.zeros(1, np.int64))[0])
+            host_ps = int(self.device.host_ps(np.array([request.m]))[0])
             return WorkPrice(ps=host_ps, bound=self._bound(self._module.HOST_BOUND), dispatches=0)
         if request.name == STREAM_NAME and request.kind == "load":
             return WorkPrice(
@@ -81,15 +83,15 @@ class ModelRows:
         if not self._is_model_row(request):
             return None
         if request.name in self._module.PRODUCTS:
-            context, n = np.array([request.context_tokens]), np.array([request.n])
-            ps, bound = (int(part[0]) for part in self._over_cache(request, context, n))
+            values = {name: np.array([getattr(request, name)]) for name in VARYING}
+            ps, bound = (int(part[0]) for part in self._over_cache(request, values))
             return WorkPrice(ps=ps, bound=bound)
         return self._looked_up(request)
 
-    def cache_ps(self, request: Request, context: Integers, n: Integers) -> Integers:
-        """[...] QK^T, softmax or PV of a layer, for these values of the columns, no dispatch."""
-        ps, _ = self._over_cache(request, context, n)
-        return ps.reshape(context.shape)
+    def cache_ps(self, request: Request, values: Mapping[str, Integers]) -> Integers:
+        """[...] a product over the cache, for these values of the columns, no dispatch."""
+        ps, _ = self._over_cache(request, values)
+        return ps.reshape(values["n"].shape)
 
     def _is_model_row(self, request: Request) -> bool:
         if not -1 <= request.layer < len(self.inputs.model.layers):
@@ -113,10 +115,11 @@ class ModelRows:
             outside = outer_rows(self.program_inputs, 0, tokens)
             return [*outside, *head_rows(self.program_inputs, tokens)]
         layer = self.inputs.model.layers[number]
-        batch = Batch(decode_contexts=(1,) * tokens)
+        batch = Batch(chunk_tokens=tokens, chunk_contexts=(tokens,))
         return [
             *attention_rows(self.program_inputs, layer.attention, batch),
             *mlp_rows(self.program_inputs, layer.mlp, tokens),
+            *end_rows(self.program_inputs, tokens),
         ]
 
     def _looked_up(self, request: Request) -> WorkPrice | None:
@@ -148,21 +151,33 @@ class ModelRows:
         return self._operations[key]
 
     def _over_cache(
-        self, request: Request, context: Integers, n: Integers
+        self, request: Request, values: Mapping[str, Integers]
     ) -> tuple[Integers, Integers]:
-        """[...] picoseconds, no dispatch, and bound of a product over the KV cache."""
+        """[...] picoseconds, no dispatch, and bound of a product over the KV cache.
+
+        What the device does with the same operation by count of tokens belongs to it.
+        """
         layer = self.inputs.model.layers[request.layer]
         clocks = self.device.clocks_per_query * self.inputs.queries_per_kv_head(layer)
         passes = -(-request.m * clocks // BLOCK_TOKENS)
-        measures = np.zeros((context.size, WIDTH), np.int64)
-        measures[:, DECODE_BLOCKS] = -(-(context - n) // BLOCK_TOKENS).ravel()
-        measures[:, PREFILL_BLOCKS] = -(-n // BLOCK_TOKENS).ravel()
-        measures[:, PREFILL_PASSES] = (-(-n // BLOCK_TOKENS) * passes).ravel()
-        pairs = request.m * n - request.m * (request.m - 1) // 2  # a token sees those before it
-        measures[:, PREFILL_PAIRS] = np.where(n > 0, pairs, 0).ravel()
-        ps, bounds = layer_products(self._records(request.layer), measures)
+        decode, n = (values["context_tokens"] - values["n"]).ravel(), values["n"].ravel()
+        measures = np.zeros((n.size, WIDTH), np.int64)
+        measures[:, DECODE_BLOCKS] = -(-decode // BLOCK_TOKENS)
+        measures[:, PREFILL_BLOCKS] = blocks = -(-n // BLOCK_TOKENS)
+        measures[:, PREFILL_PASSES] = blocks * passes
+        measures[:, PREFILL_PAIRS] = values["flop"].ravel() // self._pair_flop(layer) - decode
+        records = self._records(request.layer)
+        ps, bounds = layer_products(records, measures)
         which = self._module.PRODUCTS.index(request.name)
-        return ps[:, which], bounds[:, which]
+        beside = self._priced(request.layer, request.tokens).get(request.name)
+        more_ps = 0 if beside is None else int(beside.ps[0])
+        return np.where(records["layers"][which] > 0, ps[:, which], 0) + more_ps, bounds[:, which]
+
+    def _pair_flop(self, layer: Layer) -> int:
+        """Of a query token and a key of a fused kernel, all heads of a rank."""
+        heads = self.inputs.heads_of(layer)
+        queries = heads.kv_heads * heads.queries_per_kv_head
+        return 2 * queries * (heads.key_dim + heads.value_dim)
 
     def _records(self, number: int) -> Records:
         if number not in self._attention:

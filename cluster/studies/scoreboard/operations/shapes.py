@@ -7,7 +7,7 @@ import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, Heads, layer_products
 from cluster.perf_model.collectives import all_reduce, group_of
-from cluster.perf_model.devices import device_of
+from cluster.perf_model.devices import device_of, module_of
 from cluster.perf_model.devices.protocol import Device, Product, StoredWeights
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PAIRS, PREFILL_PASSES
 from cluster.scenario.formats import Formats
@@ -107,13 +107,13 @@ def moe_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
     return _seconds(product(hidden, 2 * width, present) + between + product(width, hidden, pairs))
 
 
-def all_reduce_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
+def all_reduce_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:  # noqa: ARG001
     """The all-reduce that engines take, of elements of two bytes."""
     gpus = int(shapes["num_gpus"][0])
     routes = compile_routes(build_pod(hardware, servers_per_rack=1))
     group = group_of(hardware, routes, range(gpus))
     payload = 2 * shapes["message_size"]
-    own = device(hardware, precision, cards=gpus).all_reduce(group, payload)
+    own = module_of(hardware).all_reduce(hardware, group, payload)
     return _seconds((own or all_reduce(group, payload)).ps)
 
 

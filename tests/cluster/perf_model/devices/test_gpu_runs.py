@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.api.replay import replay_trace
 from cluster.api.serving import simulate
 from cluster.perf_model.attention import attention_ps, measures_of
 from cluster.perf_model.collectives import group_of
-from cluster.perf_model.devices import device_of
-from cluster.perf_model.devices.gpu import BOUNDS, PARTS
+from cluster.perf_model.devices.gpu import BOUNDS, PARTS, all_reduce
 from cluster.perf_model.prices import PriceInputs, price_tables
 from cluster.perf_model.prices.program import price_program, program_inputs
 from cluster.scenario.formats import Formats
@@ -22,7 +22,7 @@ from cluster.serving.engine import serve
 from cluster.serving.interface import Served
 from cluster.serving.reference import serve_reference
 from cluster.serving.run import Machine, assemble
-from topology.build import build_pod
+from topology.build import build_pod, scale_links
 from topology.catalog import load_hardware
 from topology.route import compile_routes
 from topology.types import TopologyError
@@ -160,8 +160,7 @@ def test_the_operations_of_a_batch_sum_to_its_table_entry(batch: Batch) -> None:
         decode_blocks=-(-decode // 64),
         prefill_blocks=-(-chunks // 64),
         prefill_passes=-(-chunks // 64),
-        prefill_pairs=batch.chunk_tokens * chunks
-        - batch.chunk_tokens * (batch.chunk_tokens - 1) // 2,
+        prefill_pairs=batch.pairs(0),
     )
 
     program = generate_program(program_inputs(supplied), [[batch]])
@@ -191,10 +190,8 @@ def test_an_all_reduce_takes_the_fastest_of_three_kernels(
         },
     )
     routes = compile_routes(build_pod(figures, servers_per_rack=1))
-    used = Formats(weights=BF16, activations=BF16, kv=BF16, wire=BF16)
-    device = device_of(figures, used, cards=4, expert_ranks=1, streams=False)
 
-    cost = device.all_reduce(group_of(figures, routes, range(4)), np.array([0, payload]))
+    cost = all_reduce(figures, group_of(figures, routes, range(4)), np.array([0, payload]))
 
     # four GPUs: 4 us x 1.5 a shot; 3, 2 x 3/4 or 5/4 payloads at 200 GB/s
     sent = payload * copies
@@ -207,10 +204,58 @@ def test_groups_beyond_a_scale_up_network_go_the_library_s_way() -> None:
     for name, cards in (("h100", range(16)), ("rtx-pro-6000", range(4))):
         figures = load_hardware(name)
         routes = compile_routes(build_pod(figures, servers_per_rack=2))
-        used = Formats(weights=BF16, activations=BF16, kv=BF16, wire=BF16)
-        device = device_of(figures, used, cards=len(cards), expert_ranks=1, streams=False)
 
-        assert device.all_reduce(group_of(figures, routes, cards), np.array([1024])) is None
+        assert all_reduce(figures, group_of(figures, routes, cards), np.array([1024])) is None
+
+
+def test_the_slowest_cable_of_a_scale_up_network_sets_the_pace_of_an_all_reduce() -> None:
+    figures = load_hardware("h100", {"gpu.all_reduce_bandwidth_efficiency": 0.5})
+    graph = build_pod(figures, servers_per_rack=1)
+    payload = np.array([1 << 28])
+    slowed = scale_links(graph, "s0.c2>s0.nvsw0", 0.1)
+    whole, one = (
+        all_reduce(figures, group_of(figures, compile_routes(each), range(4)), payload)
+        for each in (graph, slowed)
+    )
+
+    # in the switch 5/4 payloads at 450 GB/s x 0.5, or at a tenth of it
+    assert whole is not None
+    assert one is not None
+    assert (one.ps - whole.ps).item() == pytest.approx(5 / 4 * (1 << 28) / 225e9 * 9 * 1e12)
+
+
+def served_alone(on: dict[str, Any], prompt_tokens: int, output_tokens: int) -> tuple[int, int]:
+    """First token and end of one request, ps."""
+    traffic = {
+        "requests": 1,
+        "arrivals": {"constant": {"rate_per_s": 1.0}},
+        "prompt_tokens": {"fixed": prompt_tokens},
+        "output_tokens": {"fixed": output_tokens},
+    }
+    one = simulate({**on, "workload": {"synthetic": traffic}}).outcome.served
+    return int(one.first_token_ps[0]), int(one.finish_ps[0])
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+def test_a_lone_sequence_decodes_in_a_program_as_it_is_served(ranks: int) -> None:
+    on = scenario(ranks=ranks)
+    program = {"phase": "decode", "batch": 1, "context": 60, "steps": 10, "slots": 1}
+
+    run = replay_trace({**on, "workload": {"program": program}})
+    first_ps, end_ps = served_alone(on, 59, 11)
+
+    assert run.outcome.replayed.makespan_ps == end_ps - first_ps
+
+
+@pytest.mark.parametrize("model", ["llama-3.1-8b", "gpt-oss-20b"])
+def test_chunks_of_a_prompt_are_read_in_a_program_as_they_are_served(model: str) -> None:
+    on = scenario(ranks=2, model=model, hardware_set={"gpu.eager_layer_s": 1e-5})
+    program = {"phase": "prefill", "batch": 1, "prompt_tokens": 3 * 512 + 77}
+
+    run = replay_trace({**on, "workload": {"program": program}})
+    first_ps, _ = served_alone(on, 3 * 512 + 77, 2)
+
+    assert run.outcome.replayed.makespan_ps == first_ps
 
 
 @pytest.mark.parametrize(
