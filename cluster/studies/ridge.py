@@ -14,7 +14,7 @@ import numpy as np
 from cluster.perf_model.attention import BLOCK_TOKENS, attention_ps, measures_of
 from cluster.perf_model.devices.dimc import BOUNDS, DimcCard
 from cluster.perf_model.devices.dimc.chiplet import picoseconds, product_clocks
-from cluster.perf_model.devices.protocol import Product
+from cluster.perf_model.devices.work import Product
 from cluster.perf_model.prices import SteadyDecode, steady_decode
 from cluster.perf_model.prices.inputs import device_for
 from cluster.scenario.load import load

@@ -11,7 +11,7 @@ from cluster.perf_model.devices.dimc.chiplet import (
     product_clocks,
     ridge_rows,
 )
-from cluster.perf_model.devices.protocol import Product
+from cluster.perf_model.devices.work import Product
 from topology.catalog import Hardware, load_hardware
 
 CHIPLETS_PER_CARD = 8

@@ -7,7 +7,7 @@ import numpy as np
 from cluster.perf_model.collectives.algorithms.rounds import Round
 from cluster.perf_model.collectives.resources import link_rates
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.devices.protocol import Interior
+from cluster.perf_model.devices.work import Interior
 from cluster.perf_model.protocols import Figures, RouteTables
 from corsair_common.units import Floats, Integers
 

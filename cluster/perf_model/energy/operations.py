@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.devices.protocol import ProgramWork
+from cluster.perf_model.devices.work import ProgramWork
 from cluster.perf_model.energy.coefficients import costing, tier_joules
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.prices.inputs import PriceInputs, device_for

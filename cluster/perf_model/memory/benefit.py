@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.perf_model.devices.protocol import Device, Operation
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.devices.work import Operation
 from cluster.perf_model.memory.placement import (
     ALL_IN_LPDDR,
     ALL_IN_SRAM,

@@ -10,7 +10,8 @@ next product's format are timed with the vector operation before it.
 """
 
 from cluster.perf_model.attention import Heads
-from cluster.perf_model.devices.protocol import UNIT, Device, Operation, Product, StoredWeights
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeights
 from corsair_common.units import Integers
 from workloads.model import Attention
 

@@ -16,14 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.devices.protocol import (
-    UNIT,
-    Device,
-    Operation,
-    Product,
-    StoredWeights,
-    shard,
-)
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeights, shard
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from corsair_common.units import Integers

@@ -11,7 +11,8 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.collectives import Cost, all_gather
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.devices.protocol import UNIT, Device, Operation, Product, StoredWeights
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeights
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
 from cluster.perf_model.memory.shard import KvBlock, kv_block
 from cluster.perf_model.prices.attention_layer import attention_operations

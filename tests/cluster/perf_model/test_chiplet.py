@@ -16,7 +16,7 @@ from cluster.perf_model.devices.dimc.chiplet import (
     product_work,
     vector_clocks,
 )
-from cluster.perf_model.devices.protocol import Product, shard, whole
+from cluster.perf_model.devices.work import Product, shard, whole
 
 CHIPLET = Chiplet(
     clock_hz=1e9,

@@ -18,7 +18,7 @@ from cluster.perf_model.devices.dimc.op_counts import (
     recipe,
     vector_counts,
 )
-from cluster.perf_model.devices.protocol import Product
+from cluster.perf_model.devices.work import Product
 from cluster.perf_model.energy.coefficients import Joules, card_joules, joules_of
 from cluster.perf_model.energy.facility import facility_of, facility_power_w
 from cluster.perf_model.energy.totals import spent

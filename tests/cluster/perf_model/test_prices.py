@@ -7,7 +7,7 @@ import pytest
 
 from cluster.perf_model.devices import device_of
 from cluster.perf_model.devices.dimc import BOUNDS
-from cluster.perf_model.devices.protocol import Product, StoredWeights
+from cluster.perf_model.devices.work import Product, StoredWeights
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, uniform
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables, steady_decode
 from cluster.perf_model.prices.inputs import device_for

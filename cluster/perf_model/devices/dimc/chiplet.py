@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.devices.protocol import Product, whole
+from cluster.perf_model.devices.work import Product, whole
 from cluster.perf_model.protocols import Figures
 from corsair_common.units import PS_PER_S, Floats, Integers
 

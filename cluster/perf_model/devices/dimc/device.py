@@ -25,18 +25,17 @@ from cluster.perf_model.devices.dimc.chiplet import (
     ridge_rows,
     vector_clocks,
 )
-from cluster.perf_model.devices.dimc.counters import COUNTS, LINE_BYTES, RECIPES, Recipe
-from cluster.perf_model.devices.dimc.counters import SIMD as SIMD_COUNTS
-from cluster.perf_model.devices.dimc.facts import PARTS, WIDTHS, count_joules, interior, room
+from cluster.perf_model.devices.dimc.counters import COUNTS, Recipe
+from cluster.perf_model.devices.dimc.facts import WIDTHS, interior, room
 from cluster.perf_model.devices.dimc.op_counts import (
     attention_counts,
-    kmacs_of_vector,
     product_counts,
     recipe,
-    tail_counts,
     vector_counts,
 )
-from cluster.perf_model.devices.protocol import (
+from cluster.perf_model.devices.dimc.program_energy import work_joules
+from cluster.perf_model.devices.dimc.value_tail import value_tail
+from cluster.perf_model.devices.work import (
     Interior,
     Operation,
     Product,
@@ -183,35 +182,7 @@ class DimcCard:
 
     def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
         names = ("QK^T", "softmax", "PV")
-        return [*(self.elsewhere(name, tokens) for name in names), self._value_tail(heads, tokens)]
-
-    def _value_tail(self, heads: Heads, tokens: Integers) -> Operation:
-        """Extra passes of PV over V's tail block, FP16 until full; part of the dispatch of PV.
-
-        Tokens count as decode rows, each with its own tail, distributed evenly over the chiplets
-        that share a head's context.
-        """
-        chiplet, queries = self.chiplet, heads.queries_per_kv_head
-
-        def passes(mode: Mode) -> int:
-            tiles = -(-heads.value_dim // mode.columns)
-            return tiles * -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
-
-        extra = max(0, passes(self.tail_mode) - passes(self.kv_mode))
-        rows = -(-tokens // heads.parts(self.units)) * heads.per_unit(self.units)
-        rounds = -(-rows * extra // chiplet.cores)
-        ps = picoseconds(chiplet, np.asarray(rounds * chiplet.load_clocks, np.float64))
-        full = queries * self.tail_mode.clocks_per_vector >= chiplet.load_clocks
-        return Operation(
-            name="V tail",
-            ps=ps,
-            bound=np.full(ps.shape, MAC if full else STREAM),
-            far_ps=np.zeros_like(ps),
-            counts=tail_counts(
-                self.figures, self.units, self.tail_mode, heads, rows * extra, tokens
-            ),
-            dispatches=0,
-        )
+        return [*(self.elsewhere(name, tokens) for name in names), value_tail(self, heads, tokens)]
 
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
@@ -264,24 +235,7 @@ class DimcCard:
         return np.full(rows.shape, round(self.figures["host.overhead_s"] * PS_PER_S))
 
     def work_joules(self, work: ProgramWork) -> Floats:
-        cost = count_joules(self.figures)
-        part = {name: PARTS.index(name) for name in ("mac", "sram", "lpddr", "simd")}
-
-        def each(mode: Mode) -> float:
-            kind, kmacs = kmacs_of_vector(self.figures, mode)
-            return float(cost[kind, part["mac"]]) * kmacs / (self.chiplet.rows * mode.columns)
-
-        of_kind = cost[SIMD_COUNTS, part["simd"]]
-        element_j = [sum(float(np.dot(RECIPES[k], of_kind)) for k in kinds) for kinds in work.kinds]
-        line_j = cost[COUNTS.index("sram_lines"), part["sram"]]
-        through = work.near_bytes + work.far_bytes  # which is written to SRAM first
-        spent = np.zeros((len(work.macs), len(PARTS)))
-        mac_j = np.where(work.attends, each(self.kv_mode), each(self.mode))
-        spent[:, part["mac"]] = work.macs * mac_j
-        spent[:, part["sram"]] = through * (line_j / LINE_BYTES)
-        spent[:, part["lpddr"]] = work.far_bytes * cost[COUNTS.index("lpddr_bytes"), part["lpddr"]]
-        spent[:, part["simd"]] = work.elements * np.array(element_j, np.float64)[work.name]
-        return spent
+        return work_joules(self.figures, self.mode, self.kv_mode, work)
 
     def load_ps(self, moved_bytes: int) -> tuple[int, int]:
         """A load or store of a program through LPDDR, and its bound."""

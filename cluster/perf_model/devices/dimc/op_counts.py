@@ -23,7 +23,7 @@ from cluster.perf_model.devices.dimc.counters import (
     Recipe,
     lines,
 )
-from cluster.perf_model.devices.protocol import Product
+from cluster.perf_model.devices.work import Product
 from cluster.perf_model.protocols import Figures
 from corsair_common.units import Floats, Integers
 

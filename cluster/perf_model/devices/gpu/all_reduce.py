@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.perf_model.devices.gpu.constants import has
-from cluster.perf_model.devices.protocol import whole
+from cluster.perf_model.devices.work import whole
 from cluster.perf_model.protocols import Figures
 from corsair_common.units import PS_PER_S, Integers
 from topology.types import SCALE_UP

@@ -37,7 +37,7 @@ from cluster.perf_model.devices.gpu.kernels import (
     vector_bytes,
     work_counts,
 )
-from cluster.perf_model.devices.protocol import (
+from cluster.perf_model.devices.work import (
     Operation,
     Product,
     ProgramWork,

@@ -6,7 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cluster.perf_model.devices.gpu.constants import PEAKS, has, vector_bytes_per_s
-from cluster.perf_model.devices.protocol import Interior, Room
+from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
 from corsair_common.units import Floats

@@ -22,7 +22,7 @@ from cluster.perf_model.devices.gpu.facts import (
     TENSOR_COUNTS,
     UNITS,
 )
-from cluster.perf_model.devices.protocol import Product, whole
+from cluster.perf_model.devices.work import Product, whole
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PAIRS, Records
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from cluster.perf_model.devices.protocol import Device, Product, StoredWeights
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.devices.work import Product, StoredWeights
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import WorkPrice
 

@@ -7,7 +7,8 @@ import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, layer_products
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.devices.protocol import Device, DeviceModule, Operation
+from cluster.perf_model.devices.protocol import Device, DeviceModule
+from cluster.perf_model.devices.work import Operation
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.program.distinct import Request

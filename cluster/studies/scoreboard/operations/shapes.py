@@ -8,7 +8,8 @@ import numpy as np
 from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, Heads, layer_products
 from cluster.perf_model.collectives import all_reduce, group_of
 from cluster.perf_model.devices import device_of, module_of
-from cluster.perf_model.devices.protocol import Device, Product, StoredWeights
+from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.devices.work import Product, StoredWeights
 from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PAIRS, PREFILL_PASSES
 from cluster.scenario.formats import Formats
 from corsair_common.units import Floats, Integers

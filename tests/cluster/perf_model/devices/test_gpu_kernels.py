@@ -9,7 +9,7 @@ import pytest
 from cluster.perf_model.attention import Heads, layer_products, measures_of
 from cluster.perf_model.devices import device_of, module_of
 from cluster.perf_model.devices.gpu import BOUNDS, COUNTS, Gpu
-from cluster.perf_model.devices.protocol import Product, StoredWeights
+from cluster.perf_model.devices.work import Product, StoredWeights
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
 from topology.catalog import Hardware, load_hardware
