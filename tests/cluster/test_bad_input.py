@@ -174,6 +174,7 @@ def test_a_wrong_trace_is_named_with_line_and_column(
         ("hardware_set.card.clock_hz=1", "card.clock_hz must lie in 1e+06 to 1e+12 Hz"),
         ("hardware_set.chiplet.dimc_cores=1.5", "must be a whole number, found 1.5"),
         ("hardware_set.card.packages=1000000", "card.packages must lie in 1 to 64 count"),
+        ("hardware_set.chiplet.sram_bytes=1e300", "chiplet.sram_bytes must lie in 0 to 1e+15 B"),
         ("hardware_set.dimc.clocks_per_vector_int8=0.5", "must be a whole number of at least 1"),
     ],
 )
