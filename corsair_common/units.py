@@ -18,3 +18,5 @@ PS_PER_DAY = 86_400 * 10**12
 
 NEVER = -1
 """In a column of picoseconds: it did not happen."""
+
+BYTE_BITS = 8

@@ -1,6 +1,7 @@
 """Common parts of ``simulate`` and ``replay_trace``: choice of engine and output of the run."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -27,7 +28,7 @@ class EngineNameError(ValueError):
     exit_code: ClassVar[int] = 2
 
 
-class SavedRun:
+class SavedRun(ABC):
     """What runs of requests and of operations share: how they show themselves, and ``save``."""
 
     __slots__ = ()
@@ -56,13 +57,13 @@ class SavedRun:
         return self.resolved.run_id
 
     @property
+    @abstractmethod
     def device(self) -> Device:
-        """What its tables have columns of."""
-        raise NotImplementedError
+        """The device whose columns its tables have."""
 
+    @abstractmethod
     def parts(self) -> "Parts":
         """Every part of every table, made in this process."""
-        raise NotImplementedError
 
     def save(self, root: str | Path = RUNS) -> Path:
         """Write the run under ``root`` and return its folder; the same run is replaced.

@@ -9,14 +9,11 @@ from cluster.perf_model.collectives import CARD_TIERS, card_tiers, tiers_of
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures
 from cluster.perf_model.timeline import Bins
-from corsair_common.units import PS_PER_S, Floats, Integers
+from corsair_common.units import BYTE_BITS, PS_PER_S, Floats, Integers
 from topology.types import LinkKind
 
 if TYPE_CHECKING:
     from topology.route import Routes
-
-
-BYTE_BITS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -184,7 +184,7 @@ def _outer(
 def head_by_bound(
     inputs: PriceInputs, device: Device, groups: StageGroups, stage: Stage, rows: Integers
 ) -> Integers:
-    """[s, 6] final norm, LM head, per-chiplet top k, and the gather of the candidates.
+    """[s, bound] final norm, LM head, per-chiplet top k, and the gather of the candidates.
 
     A head in LPDDR streams while it runs: the slower of both counts.
     """

@@ -111,7 +111,7 @@ def _outside(
 
 
 def _split(prices: PriceTables, size: int, context: int, replica: int) -> Integers:
-    """[stage, 6] work of one slot's step, before the LPDDR floor."""
+    """[stage, bound] work of one slot's step, before the LPDDR floor."""
     classes = prices.stage_class[replica]
     measures = decode_measures(prices.kinds, size, context)[None]
     split: Integers = prices.linear_by_bound_ps[classes, size].copy()

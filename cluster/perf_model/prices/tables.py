@@ -48,7 +48,8 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         Layers or formats that are not modelled.
     """
     check_inputs(inputs)
-    classes = _Classes()
+    host_ps = _host_ps(inputs)
+    classes = _Classes(host=bool(host_ps.any()))
     replicas, stages, _ = inputs.cards.shape
     stage_class = np.zeros((replicas, stages), np.int64)
     for replica in range(replicas):
@@ -58,7 +59,7 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
     prices, sends = [priced[job] for job in classes.priced_as], classes.sends
     linear = np.stack([price.linear_by_bound_ps for price in prices])
     head = np.stack([price.head_by_bound_ps for price in prices])
-    module, host_ps = module_of(inputs.hardware), _host_ps(inputs)
+    module = module_of(inputs.hardware)
     hidden = inputs.composed_ahead and device_for(inputs).host_overlaps
     if not hidden:  # every step waits for its host at the first stage
         head[np.unique(stage_class[:, 0]), :, module.BOUNDS.index(module.HOST_BOUND)] += host_ps
@@ -92,6 +93,8 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
 class _Classes:
     """Classes found so far, by their keys; groups with equal links have equal cost."""
 
+    host: bool
+    """Whether first stages have host time, and so differ from others."""
     index: dict[tuple[object, ...], int] = field(default_factory=dict)
     sends: list[Cost] = field(default_factory=list)
     priced_as: list[int] = field(default_factory=list)
@@ -111,7 +114,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
         *own,
         sent.ps.tobytes(),
         sent.tier_bytes.tobytes(),
-        number == 0 and bool(_host_ps(inputs).any()),
+        number == 0 and classes.host,
     )
     if key not in classes.index:
         classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))

@@ -7,9 +7,8 @@ assumed constant.
 """
 
 from cluster.perf_model.protocols import Figures
+from corsair_common.units import BYTE_BITS
 from topology.power import LOW_HZ, full_load_w
-
-BYTE_BITS = 8
 
 
 def lpddr_w(figures: Figures) -> float:

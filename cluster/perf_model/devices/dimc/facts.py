@@ -8,11 +8,11 @@ import numpy as np
 from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of
 from cluster.perf_model.devices.dimc.chiplet import peak_flop_per_s as chiplet_peak_flop_per_s
 from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
-from cluster.perf_model.devices.dimc.dvfs import BYTE_BITS, energy_scale
+from cluster.perf_model.devices.dimc.dvfs import energy_scale
 from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
-from corsair_common.units import Floats, Integers
+from corsair_common.units import BYTE_BITS, Floats, Integers
 from topology.types import LinkKind
 from workloads.formats import Format
 

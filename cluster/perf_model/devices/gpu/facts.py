@@ -9,7 +9,7 @@ from cluster.perf_model.devices.gpu.constants import PEAKS, has, vector_bytes_pe
 from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
-from corsair_common.units import Floats
+from corsair_common.units import BYTE_BITS, Floats
 from topology.types import LinkKind
 from workloads.formats import Format
 
@@ -54,7 +54,6 @@ MEMORY_AT_PEAK = 0.15
 full power, which is how the energy of a flop follows from ``card.tdp_w``."""
 
 _PEAK_OF_BITS = {8: PEAKS["fp8_e4m3"], 16: PEAKS["bf16"]}
-BYTE_BITS = 8
 _ADDED_BYTES = 6
 """Of a 16-bit addition: two operands and a sum."""
 
