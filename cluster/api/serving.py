@@ -278,8 +278,14 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     flags.extend(f"trace: {note}" for note in requests.notes)
     if requests.reordered:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
-    if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:
+    hashed, wanted = requests.hash_ids is not None, scheduler.enable_prefix_caching
+    if wanted is True and not hashed:
         flags.append("prefix caching has no effect: the requests have no block hashes")
+    if wanted and hashed and resolved.model.state_elements_per_sequence:
+        flags.append(
+            "no prefix is hit: layers keep a state of fixed size, with which no other sequence can"
+            " begin"
+        )
     windows = any(layer.attention.window for layer in resolved.model.layers)
     if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
         flags.append("prefix caching: windowed layers keep all their KV blocks")

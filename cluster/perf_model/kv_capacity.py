@@ -12,6 +12,7 @@ from typing import Self
 import numpy as np
 
 from corsair_common.units import Integers
+from workloads.model import STATE
 
 
 def held_blocks(
@@ -21,10 +22,11 @@ def held_blocks(
 
     ``chunk_tokens`` (of all, or [n, 1] of each) is the longest chunk; 1 for steady decoding. A
     window of w with a chunk of q tokens has ``ceil((w - 1 + q) / block_size) + 1`` blocks (the
-    first of them may be partial).
+    first of them may be partial); a state (STATE for a window) is one block for ever.
     """
     whole = -(-np.asarray(tokens, np.int64)[:, None] // block_size)
     behind = -(-(windows - 1 + chunk_tokens) // block_size) + 1
+    behind = np.where(windows == STATE, 1, behind)
     return np.where(windows == 0, whole, np.minimum(whole, behind))
 
 
@@ -37,7 +39,8 @@ class KvCapacity:
     """
 
     windows: Integers
-    """[k] window of the layers of the kind in tokens; 0: full context."""
+    """[k] window of the layers of the kind in tokens; 0: full context; STATE: one block of a
+    fixed size, not of tokens."""
     block_units: Integers
     """[m, k] units of one block of the kind, at least 0; not all 0 for any kind."""
     room_units: Integers

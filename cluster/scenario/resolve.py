@@ -181,7 +181,7 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         check_plan(planned.plan, planned.model)
         check_scheduler(scenario.scheduler, planned.plan)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
-    caching = _caches(scenario, requests)
+    caching = _caches(scenario, requests, planned.model)
     planned = replace(planned, concurrency=concurrency, prefix_caching=caching)
     found: dict[str, object] = {
         **served_content(planned),
@@ -254,10 +254,13 @@ def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planne
     )
 
 
-def _caches(scenario: Scenario, requests: "Requests") -> bool:
-    """Whether prefixes are looked for: they are where it is wanted and requests tell of them."""
+def _caches(scenario: Scenario, requests: "Requests", model: Model) -> bool:
+    """Whether prefixes are looked for: they are where it is wanted and requests tell of them.
+
+    A state of fixed size is that of the last token, so no other sequence can begin with it.
+    """
     wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
-    return requests.hash_ids is not None and wanted
+    return requests.hash_ids is not None and wanted and not model.state_elements_per_sequence
 
 
 def _divided(whole: Resolved, requested: Pools) -> Resolved:
@@ -288,7 +291,7 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
         scenario=scenario,
         plan=plan,
         max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
-        prefix_caching=_caches(scenario, whole.requests),
+        prefix_caching=_caches(scenario, whole.requests, whole.model),
         machine_id=f"{whole.machine_id}-{name}",
         cards=range(first, first + pool.cards),
         role=name,

@@ -10,6 +10,8 @@ MlpKind: TypeAlias = Literal["dense", "moe", "none"]
 
 RECURRENT = ("linear", "mamba")
 """Kinds that keep a state of fixed size per sequence in place of keys and values."""
+STATE = -1
+"""In place of a window: a sequence keeps one block of fixed size, whatever its length."""
 CONVOLUTION_BYTES = 2
 """The last inputs of a convolution are kept in 16 bits."""
 
@@ -111,6 +113,16 @@ class Attention:
         return matrix + self._convolution_elements * CONVOLUTION_BYTES
 
     @property
+    def held(self) -> int:
+        """Window behind which its cache is freed: 0 never, STATE for a state of fixed size."""
+        return STATE if self.kind in RECURRENT else self.window
+
+    @property
+    def channels(self) -> int:
+        """Recurrent layers: inputs of the convolution, queries, keys and values together."""
+        return 2 * self.kv_heads * self.head_dim + self.heads * self.value_dim
+
+    @property
     def _matrix_elements(self) -> int:
         return self.heads * self.head_dim * self.value_dim if self.kind in RECURRENT else 0
 
@@ -118,8 +130,7 @@ class Attention:
     def _convolution_elements(self) -> int:
         if self.kind not in RECURRENT:
             return 0
-        channels = 2 * self.kv_heads * self.head_dim + self.heads * self.value_dim
-        return channels * (self.conv_kernel - 1)
+        return self.channels * (self.conv_kernel - 1)
 
     @property
     def irregular(self) -> str:

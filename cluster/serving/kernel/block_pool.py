@@ -8,6 +8,7 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.state import NONE, State
+from workloads.model import STATE
 
 
 @inlined
@@ -111,6 +112,8 @@ def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
     """
     if window == 0:
         return blocks
+    if window == STATE:
+        return min(blocks, 1)
     block_size = control["block_size"]
     behind: int = (window - 1 + chunk + block_size - 1) // block_size + 1
     return min(blocks, behind)

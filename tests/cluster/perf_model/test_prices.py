@@ -249,7 +249,7 @@ def test_windowed_layers_are_a_kind_of_their_own(inputs: Inputs) -> None:
     tables = price_tables(inputs("gpt-oss-20b"))
 
     # 64 heads over 8 KV heads, MXINT8; three products of each kind.
-    assert tables.kinds.tolist() == [(0, 8 * 8), (128, 8 * 8)]
+    assert tables.kinds.tolist() == [(0, 8 * 8, 0), (128, 8 * 8, 0)]
     assert tables.attention["kind"].tolist() == [[0, 0, 0, 1, 1, 1]]
     assert tables.attention["layers"].tolist() == [[12] * 6]
 
@@ -263,8 +263,7 @@ def test_what_is_not_modelled_is_refused_by_name(inputs: Inputs) -> None:
         return replace(llama, layers=(*llama.layers[1:], replace(layer, attention=attention)))
 
     refused = {
-        "linear attention": changed(kind="linear", conv_kernel=4),
-        r"sparse attention \(reading only the keys": changed(index_heads=4, index_dim=128),
+        r"compressed attention \(a cache of entries": changed(kind="compressed", compress=4),
         "chunks of 512 tokens": changed(chunk=512),
     }
     for words, model in refused.items():

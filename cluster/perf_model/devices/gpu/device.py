@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
@@ -37,6 +37,7 @@ from cluster.perf_model.devices.gpu.kernels import (
     vector_bytes,
     work_counts,
 )
+from cluster.perf_model.devices.gpu.recurrent import state_counts, state_records
 from cluster.perf_model.devices.work import (
     Operation,
     Product,
@@ -51,6 +52,7 @@ from cluster.perf_model.tables import Records
 from cluster.scenario.formats import Formats
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
+from workloads.model.scan import recurrent_widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +154,15 @@ class Gpu:
         each = OUTPUT_BYTES * (queries + heads.kv_heads) * width
         return [self._moved("attention", np.asarray(tokens, np.float64) * each)]
 
+    def index_dispatches(self, tokens: Integers) -> list[Operation]:
+        return [self.elsewhere("index scores", tokens)]
+
+    def state_dispatches(self, states: StateHeads, tokens: Integers) -> list[Operation]:
+        """Queries, keys and values in, output out, 16 bits each."""
+        made = recurrent_widths(states.attention, states.heads, states.groups)
+        each = OUTPUT_BYTES * (made.channels + made.values)
+        return [self._moved("scan", np.asarray(tokens, np.float64) * each)]
+
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
     ) -> list[Operation]:
@@ -167,17 +178,22 @@ class Gpu:
         counts = np.zeros((*tokens.shape, len(COUNTS)), np.int64)
         return [self._operation("engine", ps, np.full(ps.shape, LAUNCH), counts)]
 
-    def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
+    def attention_records(self, heads: AnyHeads, layers: int, kind: int) -> Records:
+        eager_s = self.figures["gpu.eager_layer_s"]
+        if isinstance(heads, StateHeads):
+            return state_records(self.attention, heads, layers=layers, kind=kind, eager_s=eager_s)
         return attention_records(
             self.attention,
             heads,
             self.kv,
             layers=layers,
             kind=kind,
-            eager_s=self.figures["gpu.eager_layer_s"],
+            eager_s=eager_s,
         )
 
-    def attention_counts(self, heads: Heads) -> Integers:
+    def attention_counts(self, heads: AnyHeads) -> Integers:
+        if isinstance(heads, StateHeads):
+            return state_counts(heads)
         return attention_counts(heads, self.kv)
 
     def far_counts(self, moved_bytes: int) -> Integers:  # noqa: ARG002 - no far memory
