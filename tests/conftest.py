@@ -14,8 +14,8 @@ from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.names import STATE
 from corsair_common.units import Integers
-from workloads.model import STATE
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]

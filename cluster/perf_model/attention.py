@@ -21,8 +21,9 @@ import numpy as np
 
 from cluster.compiled import compiled
 from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, MEASURES, Records
+from corsair_common.names import STATE
 from corsair_common.units import Integers
-from workloads.model import STATE, Attention
+from workloads.model import Attention
 
 BLOCK_TOKENS = 64
 """Tokens of a KV block in attention, independent of ``block_size``."""

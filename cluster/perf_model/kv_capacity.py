@@ -12,7 +12,6 @@ from typing import Self
 import numpy as np
 
 from corsair_common.units import Integers
-from workloads.model import STATE
 
 
 def held_blocks(
@@ -26,8 +25,7 @@ def held_blocks(
     """
     whole = -(-np.asarray(tokens, np.int64)[:, None] // block_size)
     behind = -(-(windows - 1 + chunk_tokens) // block_size) + 1
-    behind = np.where(windows == STATE, 1, behind)
-    return np.where(windows == 0, whole, np.minimum(whole, behind))
+    return np.where(windows == 0, whole, np.minimum(whole, np.maximum(behind, 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

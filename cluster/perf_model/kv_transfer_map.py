@@ -7,9 +7,10 @@ import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.perf_model.memory.shard import kv_block
+from corsair_common.names import STATE
 from corsair_common.units import Integers
 from workloads.formats import Format
-from workloads.model import STATE, Attention, Model
+from workloads.model import Attention, Model
 from workloads.plan import Plan, kv_heads_of, stage_layers
 
 

@@ -2,7 +2,7 @@
 
 from workloads.model.architectures.table import parse_config
 from workloads.model.errors import ModelError
-from workloads.model.layers import STATE, Attention, Layer, Mlp
+from workloads.model.layers import Attention, Layer, Mlp
 from workloads.model.load import list_models, load_model
 from workloads.model.modelled import not_modelled, simulation_conditions
 from workloads.model.shape import Model
@@ -15,7 +15,6 @@ from workloads.model.size import (
 from workloads.model.tensors import Tensor
 
 __all__ = [
-    "STATE",
     "Attention",
     "Layer",
     "Mlp",

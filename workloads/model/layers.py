@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from corsair_common.names import STATE
 from workloads.model.errors import ModelError
 
 AttentionKind: TypeAlias = Literal["gqa", "mla", "linear", "mamba", "compressed", "none"]
@@ -10,8 +11,6 @@ MlpKind: TypeAlias = Literal["dense", "moe", "none"]
 
 RECURRENT = ("linear", "mamba")
 """Kinds that keep a state of fixed size per sequence in place of keys and values."""
-STATE = -1
-"""In place of a window: a sequence keeps one block of fixed size, whatever its length."""
 CONVOLUTION_BYTES = 2
 """The last inputs of a convolution are kept in 16 bits."""
 

@@ -11,7 +11,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from workloads.model import STATE, Attention
+from corsair_common.names import STATE
+from workloads.model import Attention
 from workloads.program.batch import Batch
 from workloads.program.recurrent_rows import mixer_rows, state_rows
 from workloads.program.rows import ProgramInputs, Row, exchange, matmul, vector

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from workloads.model import STATE
 from workloads.program.schema import ProgramError
 
 KV_BLOCK_TOKENS = 64
@@ -169,9 +168,7 @@ def _blocks(context: int, tokens: int, window: int) -> int:
     blocks = -(-context // KV_BLOCK_TOKENS)
     if not window:
         return blocks
-    if window == STATE:
-        return 1
-    return min(blocks, -(-(window + tokens - 1) // KV_BLOCK_TOKENS) + 1)
+    return min(blocks, max(1, -(-(window + tokens - 1) // KV_BLOCK_TOKENS) + 1))
 
 
 def _pairs(context: int, tokens: int, window: int) -> int:

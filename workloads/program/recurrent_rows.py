@@ -4,7 +4,8 @@ norm+quant, mixer inputs, convolution, its products with the states (state produ
 update, or a fused scan), gated norm and O.
 """
 
-from workloads.model import STATE, Attention
+from corsair_common.names import STATE
+from workloads.model import Attention
 from workloads.model.scan import (
     Widths,
     macs_of,

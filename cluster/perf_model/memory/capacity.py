@@ -10,7 +10,6 @@ import numpy as np
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.memory.stage import StageMemory
 from corsair_common.units import Integers
-from workloads.model import STATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,8 +119,7 @@ def in_sram(capacity: KvCapacity) -> KvCapacity:
 
 def _taken(capacity: KvCapacity, tokens: int, block_size: int) -> Integers:
     """[m] units x tokens of a sequence of ``tokens`` while it decodes."""
-    behind = (-(-capacity.windows // block_size) + 1) * block_size
-    behind = np.where(capacity.windows == STATE, block_size, behind)
+    behind = np.maximum(-(-capacity.windows // block_size) + 1, 1) * block_size
     held = np.where(capacity.windows == 0, tokens, np.minimum(tokens, behind))
     taken: Integers = capacity.block_units @ held
     return taken

@@ -25,7 +25,8 @@ from cluster.perf_model.memory.stage import (
     windows_of,
 )
 from cluster.perf_model.protocols import Figures
-from workloads.model import STATE, Model, not_modelled
+from corsair_common.names import STATE
+from workloads.model import Model, not_modelled
 from workloads.plan import Plan, check_plan
 
 

@@ -11,8 +11,9 @@ from functools import lru_cache
 from typing import ClassVar
 
 from cluster.perf_model.attention import BLOCK_TOKENS, Heads, StateHeads
+from corsair_common.names import STATE
 from workloads.formats import Format
-from workloads.model import STATE, Attention, Tensor, tensor_bytes
+from workloads.model import Attention, Tensor, tensor_bytes
 from workloads.plan import Plan, cut, kv_heads_of
 from workloads.shards import tensor_slice
 

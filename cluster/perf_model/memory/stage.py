@@ -23,8 +23,9 @@ from cluster.perf_model.memory.placement import (
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, kv_block, shard
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.memory_modes import KV_PLACES, MODES, Mode
+from corsair_common.names import STATE
 from workloads.formats import Format
-from workloads.model import STATE, Attention, Model, Tensor
+from workloads.model import Attention, Model, Tensor
 from workloads.plan import Plan, stage_layers
 from workloads.shards import outer_tensors, tensor_slice
 

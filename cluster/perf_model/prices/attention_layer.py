@@ -9,8 +9,9 @@ An indexer (sparse attention) adds index Q, index K and index RoPE, whose weight
 whole, and its scores. A recurrent mixer has norm+quant, mixer inputs, convolution (with the norm of
 queries and keys), its scan, gated norm and O.
 
-QK^T, softmax and PV, index scores and scans are dispatched here and timed by ``cluster.perf_model.attention``; casts to the
-next product's format are timed with the vector operation before it.
+QK^T, softmax and PV, index scores and scans are dispatched here and timed by
+``cluster.perf_model.attention``; casts to the next product's format are timed with the vector
+operation before it.
 """
 
 from cluster.perf_model.attention import AnyHeads, Heads, StateHeads

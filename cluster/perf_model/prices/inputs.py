@@ -10,8 +10,9 @@ from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
 from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import KINDS
 from cluster.scenario.formats import Formats
+from corsair_common.names import STATE
 from corsair_common.units import Integers
-from workloads.model import STATE, Attention, Layer, Model, not_modelled
+from workloads.model import Attention, Layer, Model, not_modelled
 from workloads.plan import Plan
 
 

@@ -31,8 +31,9 @@ from cluster.perf_model.prices.stage_collectives import (
     total,
 )
 from cluster.perf_model.tables import FAR_BLOCKS, Records
+from corsair_common.names import STATE
 from corsair_common.units import Floats, Integers
-from workloads.model import STATE, Layer
+from workloads.model import Layer
 from workloads.plan import cut, stage_layers
 
 Sizes: TypeAlias = tuple[Integers, Integers]

@@ -19,8 +19,8 @@ from cluster.perf_model.prices.inputs import (
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from cluster.perf_model.tables import KIND, PriceTables, Records
+from corsair_common.names import STATE
 from corsair_common.units import Integers
-from workloads.model import STATE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

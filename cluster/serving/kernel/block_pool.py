@@ -8,7 +8,6 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.state import NONE, State
-from workloads.model import STATE
 
 
 @inlined
@@ -112,11 +111,9 @@ def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
     """
     if window == 0:
         return blocks
-    if window == STATE:
-        return min(blocks, 1)
     block_size = control["block_size"]
     behind: int = (window - 1 + chunk + block_size - 1) // block_size + 1
-    return min(blocks, behind)
+    return min(blocks, max(behind, 1))
 
 
 @inlined

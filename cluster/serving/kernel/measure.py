@@ -13,7 +13,7 @@ from cluster.perf_model.tables import (
     PREFILL_PASSES,
 )
 from cluster.serving.kernel.state import FOREVER, NONE, State
-from workloads.model import STATE
+from corsair_common.names import STATE
 
 
 @inlined
@@ -24,9 +24,7 @@ def seen_blocks(window: int, tokens: int) -> int:
     """
     if window == 0:
         return FOREVER
-    if window == STATE:
-        return 1
-    return (window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1
+    return max((window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1, 1)
 
 
 @inlined

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.serving.interface import Limits
 from cluster.serving.reference.request import Request
-from workloads.model import STATE
+from corsair_common.names import STATE
 
 
 def ceil_div(dividend: int, divisor: int) -> int:

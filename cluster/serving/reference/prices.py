@@ -8,7 +8,7 @@ from cluster.perf_model.attention import attention_ps, fetch_ps
 from cluster.perf_model.tables import KINDS, MEASURES, PriceTables
 from cluster.serving.reference.blocks import BlockPool, ceil_div
 from cluster.serving.reference.replica import Replica, Step
-from workloads.model import STATE
+from corsair_common.names import STATE
 
 ATTENTION_BLOCK_TOKENS = 64
 

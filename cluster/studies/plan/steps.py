@@ -14,7 +14,7 @@ from cluster.perf_model.tables import (
     PREFILL_PAIRS,
     PREFILL_PASSES,
 )
-from workloads.model import STATE
+from corsair_common.names import STATE
 
 WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""

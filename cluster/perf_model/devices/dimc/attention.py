@@ -9,7 +9,7 @@ The sums of a batch are distributed evenly over the chiplets that share a head's
 ``exact_ps`` distributes each sequence separately, and tests compare both.
 
 Sparse attention: the tokens that a query picks are gathered into whole blocks by the vector units,
-one element a lane and ``move_clocks``, and then multiplied as others. An indexer's scores are
+element by element, and then multiplied as others. An indexer's scores are
 weighed and added over its heads, and compared in a heap of the tokens that it picks.
 
 Left out as negligible: learned sinks (one logit per head) and the causal half of a chunk's own
@@ -39,11 +39,14 @@ def attention_records(
     *,
     chiplets: int,
     layers: int,
-    softmax_clocks: float,
-    move_clocks: float = 1.0,
+    clocks: tuple[float, float],
     kind: int = 0,
 ) -> Records:
-    """[3] records of ``layers`` layers of these heads on a card of ``chiplets``."""
+    """[3] records of ``layers`` layers of these heads on a card of ``chiplets``.
+
+    ``clocks`` are those of the softmax of a score, and of an element that is moved or compared.
+    """
+    softmax_clocks, move_clocks = clocks
     here = heads.per_unit(chiplets)
     queries = heads.queries_per_kv_head
     passes = -(-queries * mode.clocks_per_vector // chiplet.load_clocks)

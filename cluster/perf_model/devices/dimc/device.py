@@ -236,8 +236,7 @@ class DimcCard:
             heads,
             chiplets=self.units,
             layers=layers,
-            softmax_clocks=self.simd(("softmax",)).clocks,
-            move_clocks=self.simd(MOVE).clocks,
+            clocks=(self.simd(("softmax",)).clocks, self.simd(MOVE).clocks),
             kind=kind,
         )
 
