@@ -25,7 +25,14 @@ def not_modelled(model: Model) -> tuple[str, ...]:
 
 
 def simulation_conditions(model: Model) -> tuple[str, ...]:
-    """Return the conditions on context and plan under which a run can be priced."""
+    """Return how a run is priced where it is not as usual, and up to which context."""
     chunks = {layer.attention.chunk for layer in model.layers} - {0}
+    picked = {layer.attention.index_tokens for layer in model.layers} - {0}
     found = [f"up to a context of one chunk: {min(chunks):,} tokens"] if chunks else []
+    if model.state_elements_per_sequence:
+        found.append("without hits of cached prefixes: with a state no other sequence can begin")
+    if picked:
+        found.append(
+            f"each query reads {max(picked):,} picked tokens, and the index keys of its context"
+        )
     return tuple(found)

@@ -1,0 +1,64 @@
+"""Parameters counted from configs against those of ``transformers``' own classes, built empty.
+
+    python benchmarks/model_counts.py FOLDER [NAME ...]
+
+FOLDER has one folder for each model, with its unmodified config.json. Classes are built on
+PyTorch's meta device, where tensors have shapes and no memory. Needs ``torch`` and
+``transformers`` (``pip install torch transformers``; neither is a dependency of this project), and
+no network: a config whose class is not in ``transformers`` (``trust_remote_code``) is named and
+left out. Of a multimodal model the text model is built. Ends with 1 if a count is off by more than
+TOLERANCE.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from workloads.model import Model, load_model
+
+TOLERANCE = 1e-5
+"""Norms that a config does not name are millionths of a model."""
+
+
+def built(folder: Path) -> int:
+    """Parameters of the class that ``transformers`` has for a config, each counted once."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
+    for stored in ("quantization_config",):
+        if hasattr(config, stored):
+            delattr(config, stored)
+    with torch.device("meta"):
+        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def compared(folder: Path) -> tuple[Model, int | str]:
+    """Our shape, and what ``transformers`` has, or why it has nothing."""
+    try:
+        return load_model(folder), built(folder)
+    except (ValueError, KeyError, ImportError, OSError, AttributeError, TypeError) as error:
+        return load_model(folder), f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"
+
+
+def main(root: Path, names: list[str]) -> int:
+    """Print a row for each config; 1 if one is off."""
+    off = 0
+    chosen = [root / name for name in names] or sorted(path for path in root.iterdir())
+    for folder in (path for path in chosen if (path / "config.json").is_file()):
+        model, found = compared(folder)
+        row: dict[str, object] = {"model": folder.name, "parameters": model.parameters}
+        if isinstance(found, str):
+            row["not known"] = found
+        else:
+            difference = model.parameters / found - 1
+            off += abs(difference) > TOLERANCE
+            row |= {"transformers": found, "difference": f"{difference:+.1e}"}
+        print(json.dumps(row), flush=True)
+    return int(off > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
