@@ -21,18 +21,40 @@ TOLERANCE = 1e-5
 """Norms that a config does not name are millionths of a model."""
 
 
-def built(folder: Path) -> int:
-    """Parameters of the class that ``transformers`` has for a config, each counted once."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
+OTHER_MEDIA = ("visual", "vision", "multi_modal_projector", "vit_", "audio")
+"""Parts of names of parameters that are not of the text model."""
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False).get_text_config()
-    for stored in ("quantization_config",):
-        if hasattr(config, stored):
-            delattr(config, stored)
+
+def built(folder: Path) -> int:
+    """Parameters of the class that ``transformers`` has for a config, each counted once.
+
+    Where it has no class for the text model alone, those of the whole that are not of other media.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForImageTextToText
+
+    config: Any = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+    try:
+        return _count(AutoModelForCausalLM, config.get_text_config())
+    except ValueError:
+        if config.get_text_config() is config:
+            raise
+        return _count(AutoModelForImageTextToText, config)
+
+
+def _count(kind: Any, config: Any) -> int:
+    """Parameters of a class on the meta device, as if its weights were stored in 16 bits."""
+    import torch
+
+    for each in (config, config.get_text_config()):
+        if hasattr(each, "quantization_config"):
+            del each.quantization_config
     with torch.device("meta"):
-        model: Any = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
-    return sum(parameter.numel() for parameter in model.parameters())
+        model: Any = kind.from_config(config, trust_remote_code=False)
+    return sum(
+        parameter.numel()
+        for name, parameter in model.named_parameters()
+        if not any(part in name for part in OTHER_MEDIA)
+    )
 
 
 def compared(folder: Path) -> tuple[Model, int | str]:
