@@ -1,8 +1,9 @@
 """Parameters counted from configs against those of ``transformers``' own classes, built empty.
 
-    python benchmarks/model_counts.py FOLDER [NAME ...]
+    python benchmarks/model_counts.py [FOLDER [NAME ...]]
 
-FOLDER has one folder for each model, with its unmodified config.json. Classes are built on
+FOLDER has one folder for each model, with its unmodified config.json; without it the bundled models
+are compared. Classes are built on
 PyTorch's meta device, where tensors have shapes and no memory. Needs ``torch`` and
 ``transformers`` (``pip install torch transformers``; neither is a dependency of this project), and
 no network: a config whose class is not in ``transformers`` (``trust_remote_code``) is named and
@@ -12,10 +13,12 @@ TOLERANCE.
 
 import json
 import sys
+import tempfile
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from workloads.model import Model, load_model
+from workloads.model import Model, list_models, load_model
 
 TOLERANCE = 1e-5
 """Norms that a config does not name are millionths of a model."""
@@ -65,6 +68,14 @@ def compared(folder: Path) -> tuple[Model, int | str]:
         return load_model(folder), f"{type(error).__name__}: {str(error).splitlines()[0][:90]}"
 
 
+def bundled(root: Path) -> None:
+    """Write each bundled config to a folder of its own, as ``transformers`` reads them."""
+    for name in list_models():
+        (root / name).mkdir()
+        text = (resources.files("workloads") / "models" / f"{name}.json").read_text("utf-8")
+        (root / name / "config.json").write_text(text, encoding="utf-8")
+
+
 def main(root: Path, names: list[str]) -> int:
     """Print a row for each config; 1 if one is off."""
     off = 0
@@ -83,4 +94,8 @@ def main(root: Path, names: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    if len(sys.argv) > 1:
+        sys.exit(main(Path(sys.argv[1]), sys.argv[2:]))
+    with tempfile.TemporaryDirectory() as folder:
+        bundled(Path(folder))
+        sys.exit(main(Path(folder), []))
