@@ -30,7 +30,7 @@ from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import request_columns
-from results.summary import flatten, summarise
+from results.summary import flatten, rate, summarise, without_output
 
 if TYPE_CHECKING:
     from results.store import RunWriter
@@ -241,6 +241,8 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
         warmup_s=scenario.warmup_s,
         flags=flags,
     )
+    if resolved.model.pooling:
+        summary = without_output(summary)
     costs = _costs(resolved, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 
@@ -259,6 +261,8 @@ def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | 
         ),
         power_w=None if None in watts else sum(watts),
         tokens_per_s=summary["output_throughput"],
+        input_tokens_per_s=rate(summary, "total_input_tokens"),
+        requests_per_s=summary["request_throughput"],
     )
 
 

@@ -70,7 +70,11 @@ def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
 
 
 def head_rows(inputs: ProgramInputs, emitted: int) -> list[Row]:
-    """Final norm, LM head, each chiplet's best candidates, and the gather that samples."""
+    """Final norm, LM head, each chiplet's best candidates, and the gather that samples.
+
+    An embedding model ends with its norm."""
+    if inputs.model.pooling:
+        return [vector(HEAD_NAME, emitted, m=emitted, n=inputs.model.hidden)]
     hidden, vocab = inputs.model.hidden, inputs.width(inputs.model.vocab)
     chiplets = inputs.cards * inputs.chiplets
     candidates = emitted * chiplets * CANDIDATES * CANDIDATE_BYTES

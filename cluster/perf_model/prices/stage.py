@@ -201,7 +201,7 @@ def head_by_bound(
     bounds = module_of(inputs.hardware).BOUNDS
     operations = head_operations(inputs, device, rows) if stage.last else []
     split = by_bound(device, bounds, operations, rows)
-    if stage.last:
+    if stage.last and not inputs.model.pooling:
         head = operations[1]
         gathered = all_gather(groups.stage, rows * (device.ranks * CANDIDATES * CANDIDATE_BYTES))
         split[:, bounds.index("network")] += gathered.ps
@@ -219,7 +219,12 @@ def _head_counts(inputs: PriceInputs, device: Device, stage: Stage, rows: Intege
 
 
 def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list[Operation]:
-    """Every dispatch after the last layer, in order."""
+    """Every dispatch after the last layer, in order; an embedding model ends with its norm."""
+    if inputs.model.pooling:
+        hidden = inputs.model.hidden
+        return [
+            device.vector("final norm+quant", (rows * hidden, ("norm", "quantize")), normed=rows)
+        ]
     hidden, vocab = inputs.model.hidden, device.of_group(inputs.model.vocab)
     card = len(cut(inputs.model.vocab, device.cards)[0])
     depth = math.ceil(math.log2(CANDIDATES))
