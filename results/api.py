@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -140,6 +141,7 @@ class Run:
         if name not in self._read:
             path = self.file(name)
             with _readable(path):
+                _check_digest(path, self.manifest["tables"][name].get("sha256"))
                 self._read[name] = pq.ParquetFile(path, page_checksum_verification=True).read()
         return self._read[name]
 
@@ -225,8 +227,17 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultsError(f"{path}: cannot read the table: {error}") from error
+
+
+def _check_digest(path: Path, wanted: object) -> None:
+    """Raise ResultsError for a file that is not the one that was written."""
+    with path.open("rb") as file:
+        if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
+            raise ResultsError(
+                f"{path}: cannot read the table: damaged or altered (its sha256 differs)"
+            )
 
 
 def _folder(path: Path) -> Path:

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corsair_common.limits import refuse_beyond_memory, unpacked_bytes
 from corsair_common.units import PS_PER_S, Integers
 from workloads.requests import Requests, TraceError
 
@@ -74,9 +75,12 @@ def generate_servegen(
 
 def _windows(path: Path, model: str) -> list[dict[str, Any]]:
     try:
+        refuse_beyond_memory(
+            3 * unpacked_bytes(pq.read_metadata(path)), f"reading {path}", "cut it"
+        )
         table = pq.read_table(path)
         names = table["model"].cast(pa.string())
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise TraceError(f"{path}: not a table of ServeGen's client rates ({error})") from None
     rows: list[dict[str, Any]] = table.filter(pc.equal(names, model)).to_pylist()
     if not rows:

@@ -116,7 +116,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
     code = getattr(error, "exit_code", None)
     if isinstance(error, OSError) and code is None:
         code = 2
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and code is None:
         code, error = 3, MemoryError(f"out of memory: {str(error) or 'reduce the problem'}")
     if code is None:
         traceback.print_exception(error)

@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.limits import refuse_beyond_memory, unpacked_bytes
 from corsair_common.units import Integers
 from workloads.readers.blocks import number_ids
 from workloads.readers.diagnose import check_columns
-from workloads.readers.files import open_trace
+from workloads.readers.files import BYTES_PER_ROW, open_trace
 from workloads.readers.table import as_numpy, rows_of
 from workloads.readers.trace_format import Rows, TraceFormat
 from workloads.requests import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
@@ -41,6 +42,8 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     check_columns(path, PARQUET, schema.names)
     has_ids = PARQUET.hash_ids in schema.names
     names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
+    need_bytes = _opened(path, partial(_memory_of, names=names))
+    refuse_beyond_memory(need_bytes, f"reading {path}", "cut it into several files")
     table = _opened(path, partial(pq.read_table, columns=names))
     block_tokens = (hash_block_tokens or _block_tokens(path, schema)) if has_ids else 0
     typed = pa.Table.from_arrays([_typed(path, table[name], name) for name in names], names)
@@ -79,6 +82,12 @@ def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
             return read(file)
     except (pa.ArrowException, OSError, ValueError) as error:  # a torn file raises any of them
         raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
+
+
+def _memory_of(file: BinaryIO, names: list[str]) -> int:
+    """Forecast of the memory to read these columns, by rows and by what they unpack to."""
+    metadata = pq.read_metadata(file)
+    return max(metadata.num_rows * BYTES_PER_ROW, 3 * unpacked_bytes(metadata, names))
 
 
 def _as_arrow(column: Integers) -> Any:
