@@ -4,7 +4,7 @@ Each case takes a valid input, changes its structure or its bytes, and runs a co
 forked process with limits of CPU time and memory. It fails with a traceback, an exit code other
 than 0, 2 and 3, more than 5 s of CPU, or 1 GB. Case N of a seed is the same on every machine.
 
-    python benchmarks/fuzz.py [--seed 0] [--cases 20000] [--minutes 60] [--first 0] [--only KIND]
+    python -m benchmarks.fuzz [--seed 0] [--cases 20000] [--minutes 60] [--first 0] [--only KIND]
         [--keep FOLDER]
 """
 
@@ -24,9 +24,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-import mutations
-from fuzz_inputs import KINDS, Kind, make_corpus
-
+from benchmarks import mutations
+from benchmarks.fuzz_inputs import KINDS, Kind, make_corpus
 from cluster.commands.app import main as command
 
 CPU_S, MEMORY_BYTES = 5.0, 10**9

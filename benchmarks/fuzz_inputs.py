@@ -10,11 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
-import mutations
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from benchmarks import mutations
 from cluster.commands.app import main as command
 from topology.strict_yaml import read_document
 

@@ -103,8 +103,13 @@ def sealed(content: Mapping[str, object]) -> dict[str, object]:
 
 
 def check_seal(path: Path, content: Mapping[str, Any]) -> None:
-    """Raise ResultsError if a manifest is not as it was written; one without a seal passes."""
-    if SEAL in content and content[SEAL] != _digest(content):
+    """Raise ResultsError if a manifest is not as it was written."""
+    if SEAL not in content:
+        raise ResultsError(
+            f"{path}: the manifest lacks {SEAL!r}: altered, or written by an older corsair-sim; "
+            "run it again"
+        )
+    if content[SEAL] != _digest(content):
         raise ResultsError(f"{path}: damaged or altered (its sha256 differs)")
 
 

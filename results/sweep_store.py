@@ -243,10 +243,14 @@ FIELDS = ("schema_version", "name", "points", "digest", "axes", "metrics", "kind
 
 def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
     """One part as Parquet, in memory, so that a full disk fails a single write."""
-    arrays = [
-        pa.array([row.get(column.name) for row in rows], TYPES[column.type])
-        for column in table.columns
-    ]
+    arrays = []
+    for column in table.columns:
+        try:
+            arrays.append(pa.array([row.get(column.name) for row in rows], TYPES[column.type]))
+        except (pa.ArrowException, TypeError, OverflowError) as error:
+            raise ResultsError(f"column {column.name!r} of a stored part: {error}; {REMEDY}") from (
+                None
+            )
     buffer = BytesIO()
     pq.write_table(
         pa.Table.from_arrays(arrays, schema=arrow_schema(table)),

@@ -87,7 +87,7 @@ def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
 def _memory_of(file: BinaryIO, names: list[str]) -> int:
     """Forecast of the memory to read these columns, by rows and by what they unpack to."""
     metadata = pq.read_metadata(file)
-    return max(metadata.num_rows * BYTES_PER_ROW, 3 * unpacked_bytes(metadata, names))
+    return max(int(metadata.num_rows) * BYTES_PER_ROW, 3 * unpacked_bytes(metadata, names))
 
 
 def _as_arrow(column: Integers) -> Any:
@@ -106,10 +106,10 @@ def _as_lists(offsets: Integers, ids: Integers) -> Any:
 
 def _block_tokens(path: Path, schema: Any) -> int:
     found = (schema.metadata or {}).get(_BLOCK_KEY, b"")
-    if not found.isdigit() or int(found) < 1:
+    if not found.isdigit() or len(found) > 10 or int(found) < 1:
         raise TraceError(
             f"{path}: column 'hash_ids' needs the key 'hash_block_tokens' (a whole number, at "
-            f"least 1) in the file's metadata, found {found.decode(errors='replace')!r}"
+            f"least 1) in the file's metadata, found {found[:60].decode(errors='replace')!r}"
         )
     return int(found)
 
