@@ -17,7 +17,7 @@ from typing import Any, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corsair_common.files import sync
+from corsair_common.files import locked, sync
 from corsair_common.folders import hidden_folder, publish, standing, sweep
 from corsair_common.limits import read_bounded, refuse_beyond_memory, unpacked_bytes
 from results.arrow import TYPES, arrow_schema
@@ -264,16 +264,10 @@ def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
 
 
 def _take(lock: int, folder: Path) -> None:
-    """Lock the folder until this process ends."""
-    import fcntl
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    """Lock the folder until this process ends, where the file system has locks."""
+    if locked(lock) is False:
         os.close(lock)
-        raise ResultsError(f"{folder}: another process is writing this sweep") from None
-    except OSError:  # a file system without locks
-        return
+        raise ResultsError(f"{folder}: another process is writing this sweep")
 
 
 def _clear(points: Path) -> None:
