@@ -1,9 +1,10 @@
 """``serve`` killed (``kill -9``) at random moments: what stands among the runs must be whole.
 
 The same scenario runs into one folder again and again, each time killed after a random part of the
-time that it last took; every second time, on average, the folder is removed first. After each kill every run that is there is opened and all its tables
-are read and compared by digest with the undisturbed ones. Ends with 1 if any is not whole, or if
-the last run, which is not killed, leaves anything beside it.
+time that it last took; every second time, on average, the folder is removed first. After each kill
+every run that is there is opened and all its tables are read and compared by digest with the
+undisturbed ones. Ends with 1 if any is not whole, or if the last run, which is not killed, leaves
+anything beside it.
 
     python -m benchmarks.kill_runs [--seed 0] [--kills 50] [--requests 20000]
 """
