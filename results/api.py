@@ -130,6 +130,22 @@ class Run:
             raise ResultsError(f"{self.path}: this run has no table {name!r}; {hint}")
         return self.path / f"{name}.parquet"
 
+    def checked_file(self, name: str) -> Path:
+        """The Parquet file of a table, if it is the one that was written.
+
+        Raises
+        ------
+        ResultsError
+            As for ``file``, or it was altered.
+        """
+        path, wanted = self.file(name), self.manifest["tables"][name].get("sha256")
+        with _readable(path), path.open("rb") as file:
+            if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
+                raise ResultsError(
+                    f"{path}: cannot read the table: damaged or altered (its sha256 differs)"
+                )
+        return path
+
     def table(self, name: str) -> pa.Table:
         """A whole table, with unit and meaning on each field.
 
@@ -139,9 +155,8 @@ class Run:
             This run has no such table, or its file is missing or damaged.
         """
         if name not in self._read:
-            path = self.file(name)
+            path = self.checked_file(name)
             with _readable(path):
-                _check_digest(path, self.manifest["tables"][name].get("sha256"))
                 self._read[name] = pq.ParquetFile(path, page_checksum_verification=True).read()
         return self._read[name]
 
@@ -155,7 +170,7 @@ class Run:
         ResultsError
             As for ``table``.
         """
-        path = self.file(name)
+        path = self.checked_file(name)
         with _readable(path):
             return pq.read_table(
                 path, columns=[*columns], filters=[*where], page_checksum_verification=True
@@ -229,15 +244,6 @@ def _readable(path: Path) -> Iterator[None]:
         yield
     except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultsError(f"{path}: cannot read the table: {error}") from error
-
-
-def _check_digest(path: Path, wanted: object) -> None:
-    """Raise ResultsError for a file that is not the one that was written."""
-    with path.open("rb") as file:
-        if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
-            raise ResultsError(
-                f"{path}: cannot read the table: damaged or altered (its sha256 differs)"
-            )
 
 
 def _folder(path: Path) -> Path:

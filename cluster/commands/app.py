@@ -28,7 +28,7 @@ COMMANDS = {
     "compare": "Compare runs: settings and metrics that differ.",
     "report": "Report of runs as one HTML page, bottleneck first.",
     "export": "A run as vLLM bench JSON or CSV.",
-    "timeline": "A replay as a Chrome/Perfetto trace.",
+    "timeline": "A run as a Chrome/Perfetto trace.",
     "validate": "Published figures against simulated ones.",
 }
 STOPPED = INTERRUPTED
