@@ -122,8 +122,7 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
     """The products over the cache; they vary as contexts grow.
 
     QK^T, softmax and PV count whole blocks of every chunk; a fused ``attention`` the pairs of a
-    query and a key. ``eager`` is what a step with a chunk costs beside it. The scores of an indexer
-    come before them.
+    query and a key. The scores of an indexer come before them.
     """
     if a.kind == "none":
         return []
@@ -144,11 +143,9 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
         "attention": replace(
             over_cache("attention", stored, 0), flop=2 * both * heads.heads * seen
         ),
-        "eager": over_cache("eager", 0, 0, reads=False),
     }
     index = _index_rows(inputs, a, batch) if a.index_heads else []
-    own = [known[name] for name in inputs.products if name != "eager" or batch.chunk_contexts]
-    return [*index, *own]
+    return [*index, *(known[name] for name in inputs.products)]
 
 
 class _OverCache(Protocol):

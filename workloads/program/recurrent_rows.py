@@ -72,8 +72,5 @@ def state_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
         "state products": over_states("state products", 2 * (rows * step + scan), moved),
         "state update": over_states("state update", elements, 0),
         "scan": over_states("scan", 2 * (rows * step_macs(a, heads) + scan), moved),
-        "eager": over_states("eager", 0, 0),
     }
-    return [
-        known[name] for name in inputs.state_products if name != "eager" or batch.chunk_contexts
-    ]
+    return [known[name] for name in inputs.state_products]

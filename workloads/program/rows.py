@@ -48,8 +48,8 @@ class ProgramInputs:
     """The same of an indexer (sparse attention)."""
     state_products: tuple[str, ...] = CARD_STATE_PRODUCTS
     """The same over the states of recurrent layers."""
-    layer_end: tuple[str, ...] = ()
-    """Operations that the engine adds to every layer."""
+    layer_end_above: int | None = None
+    """Tokens of a batch above which its engine adds an operation to every layer; None: never."""
     chiplets: int = 8
     """Chiplets of a card, over which it shares its work."""
     ridge_rows: int = 8

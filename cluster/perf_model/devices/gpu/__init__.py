@@ -22,10 +22,10 @@ from cluster.perf_model.devices.gpu.facts import (
     room,
 )
 
-PRODUCTS = ("attention", "eager")
-"""In the order of the records: the fused kernel, and what steps outside of a graph add."""
+PRODUCTS = ("attention",)
+"""In the order of the records: the fused kernel."""
 INDEX_PRODUCTS = ("index scores",)
-STATE_PRODUCTS = ("scan", "eager")
+STATE_PRODUCTS = ("scan",)
 
 __all__ = [
     "BOUNDS",

@@ -35,11 +35,9 @@ def token_flop(states: StateHeads) -> tuple[float, float]:
     return 2.0 * step_macs(a, states.heads), 2.0 * scan
 
 
-def state_records(
-    kernel: Kernel, states: StateHeads, *, layers: int, kind: int, eager_s: float
-) -> Records:
-    """[3] records: the fused kernel, what eager steps with a chunk cost more a layer, and none."""
-    rows = fused_records(kernel, layers=layers, kind=kind, eager_s=eager_s)
+def state_records(kernel: Kernel, states: StateHeads, *, layers: int, kind: int) -> Records:
+    """[3] records: the fused kernel, and two of nothing."""
+    rows = fused_records(kernel, layers=layers, kind=kind)
     row_bytes, between_bytes = moved_bytes(states)
     row_flop, scan_flop = token_flop(states)
     row_s, work_s = row_bytes / kernel.bytes_per_s, row_flop / kernel.flop_per_s

@@ -58,8 +58,7 @@ RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPr
 
 def program_inputs(inputs: PriceInputs) -> ProgramInputs:
     """Return what the program of this model on these cards is to be generated with."""
-    device, one = device_for(inputs), np.ones(1, np.int64)
-    module = module_of(inputs.hardware)
+    device, module = device_for(inputs), module_of(inputs.hardware)
     return ProgramInputs(
         model=inputs.model,
         plan=inputs.plan,
@@ -68,7 +67,7 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
         products=module.PRODUCTS,
         index_products=module.INDEX_PRODUCTS,
         state_products=module.STATE_PRODUCTS,
-        layer_end=tuple(each.name for each in device.layer_end(one) if each.ps.any()),
+        layer_end_above=device.layer_end_above,
         chiplets=device.units,
         ridge_rows=device.ridge_rows,
         expert_skew=inputs.expert_skew,
