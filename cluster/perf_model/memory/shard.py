@@ -52,6 +52,15 @@ class KvBlock:
             tail_card=self.tail_card + other.tail_card,
         )
 
+    def of_layers(self, count: int) -> "KvBlock":
+        """The same of ``count`` equal layers."""
+        return KvBlock(
+            chiplet=self.chiplet * count,
+            card=self.card * count,
+            tail_chiplet=self.tail_chiplet * count,
+            tail_card=self.tail_card * count,
+        )
+
 
 @lru_cache(maxsize=1 << 12)
 def shard(tensor: Tensor, plan: Plan, position: int, chiplets: int, weights: Format) -> Shard:

@@ -10,8 +10,9 @@ from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
 from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import KINDS
 from cluster.scenario.formats import Formats
+from corsair_common.lru import LruCache, Same
 from corsair_common.units import Integers
-from workloads.model import Layer, Model, not_modelled
+from workloads.model import Layer, Model, distinct_layers, not_modelled
 from workloads.plan import Plan
 
 
@@ -84,14 +85,16 @@ class PriceInputs:
 
 
 def device_for(inputs: PriceInputs) -> Device:
-    """A rank of the tensor group, with these formats."""
-    return device_of(
-        inputs.hardware,
-        inputs.formats,
-        cards=inputs.plan.tensor_parallel_size,
-        expert_ranks=inputs.plan.expert_parallel_size,
-        streams=inputs.placed.streams,
-    )
+    """A rank of the tensor group, with these formats; equal inputs have one and the same."""
+    plan, streams = inputs.plan, inputs.placed.streams
+    group = plan.tensor_parallel_size, plan.expert_parallel_size
+
+    def made() -> Device:
+        return device_of(
+            inputs.hardware, inputs.formats, cards=group[0], expert_ranks=group[1], streams=streams
+        )
+
+    return _DEVICES.get((Same(inputs.hardware), inputs.formats, *group, streams), made)
 
 
 def check_inputs(inputs: PriceInputs) -> None:
@@ -110,7 +113,7 @@ def check_inputs(inputs: PriceInputs) -> None:
 
 
 def _attention(inputs: PriceInputs) -> list[str]:
-    kinds = {layer.attention: layer for layer in inputs.model.layers}
+    kinds = {layer.attention: layer for layer in distinct_layers(inputs.model)[0]}
     breaches = [f"not modelled: {missing}" for missing in not_modelled(inputs.model)]
     chunk = min((attention.chunk for attention in kinds if attention.chunk), default=0)
     if 0 < chunk < inputs.max_context:
@@ -137,9 +140,17 @@ LayerKind: TypeAlias = tuple[int, Heads]
 
 def layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
     """Kinds of layers, full context first, even if all layers have windows."""
-    each = [kind_of(inputs, layer) for layer in inputs.model.layers]
-    first = next((kind for kind in each if kind[0] == 0), (0, each[0][1]))
-    return tuple(dict.fromkeys((first, *each)))
+
+    def made() -> tuple[LayerKind, ...]:
+        each = [kind_of(inputs, layer) for layer in distinct_layers(inputs.model)[0]]
+        first = next((kind for kind in each if kind[0] == 0), (0, each[0][1]))
+        return tuple(dict.fromkeys((first, *each)))
+
+    return _KINDS.get((Same(inputs.model), inputs.plan.tensor_parallel_size), made)
+
+
+_DEVICES: LruCache[Device] = LruCache(256)
+_KINDS: LruCache[tuple[LayerKind, ...]] = LruCache(64)
 
 
 def kind_of(inputs: PriceInputs, layer: Layer) -> LayerKind:

@@ -13,7 +13,7 @@ from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.prices.stage import head_operations, layer_operations
+from cluster.perf_model.prices.stage_parts import head_operations, layer_operations
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,
     PREFILL_BLOCKS,
