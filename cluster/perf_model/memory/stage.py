@@ -264,19 +264,25 @@ def steady_blocks(model: Model, settings: MemorySettings, tokens: int) -> tuple[
 def stage_kv(
     model: Model, plan: Plan, chiplets: int, settings: MemorySettings
 ) -> Iterator[dict[int, KvBlock]]:
-    """For each stage: KV of 64 tokens by window behind which blocks are freed."""
+    """For each stage: KV of 64 tokens by window behind which blocks are freed.
+
+    Stages with equal layers share one.
+    """
     each = {
         attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
         for attention in {layer.attention for layer in distinct_layers(model)[0]}
     }
     distinct, numbers = distinct_layers(model)
+    made: dict[tuple[tuple[int, int], ...], dict[int, KvBlock]] = {}
     for layers in stage_layers(plan, model):
-        kinds: dict[int, KvBlock] = {}
-        for number, count in Counter(numbers[layers.start : layers.stop]).items():
-            attention = distinct[number].attention
-            window, own = _window(attention, settings), each[attention].of_layers(count)
-            kinds[window] = kinds[window] + own if window in kinds else own
-        yield kinds
+        held = tuple(Counter(numbers[layers.start : layers.stop]).items())
+        if held not in made:
+            kinds = made[held] = {}
+            for number, count in held:
+                attention = distinct[number].attention
+                window, own = _window(attention, settings), each[attention].of_layers(count)
+                kinds[window] = kinds[window] + own if window in kinds else own
+        yield made[held]
 
 
 def stage_contents(

@@ -1,6 +1,6 @@
 """Context shared by all shapes of a study, and the prices of one shape."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +17,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.serving.run import price_inputs
 from cluster.studies.plan.space import Choices, Shape
 from cluster.studies.plan.traffic import Traffic, traffic_of
+from corsair_common.lru import LruCache
 from corsair_common.units import Floats, Integers
 from topology.route import Routes
 from workloads.plan import Plan
@@ -38,6 +39,8 @@ class StudyContext:
     windows: Integers
     """[k] windows of the kinds, behind which blocks are freed; 0: never freed."""
     demand: Floats
+    placed: LruCache[Integers] = field(default_factory=lambda: LruCache(1), compare=False)
+    """Cards of the last plan: shapes of one plan follow one another."""
 
     def most_blocks(self, budgets: Integers) -> Integers:
         """[n, k] peak blocks of each kind of the longest request, prefilled in chunks of at most
@@ -81,14 +84,18 @@ def study_context_of(
 
 def cards_of(study: StudyContext, plan: Plan) -> Integers:
     """[replica, stage, position] card of every rank; fewer replicas use the first of them."""
-    cards = place(
-        study.routes,
-        tensor_parallel_size=plan.tensor_parallel_size,
-        pipeline_parallel_size=plan.pipeline_parallel_size,
-        replicas=plan.replicas,
-        within=study.resolved.cards,
-    )
-    return cards.astype(np.int64)
+
+    def made() -> Integers:
+        cards = place(
+            study.routes,
+            tensor_parallel_size=plan.tensor_parallel_size,
+            pipeline_parallel_size=plan.pipeline_parallel_size,
+            replicas=plan.replicas,
+            within=study.resolved.cards,
+        )
+        return cards.astype(np.int64)
+
+    return study.placed.get(plan, made)
 
 
 def site_of(study: StudyContext, cards: Integers) -> tuple[int, int]:

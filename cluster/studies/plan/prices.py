@@ -122,10 +122,12 @@ def step_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
     heads = prices.head_counts @ count_j
     found = np.zeros((each.shape[1], 2))
     rows = min(each.shape[1], heads.shape[1])
-    for stage, chosen in enumerate(classes):
-        found[:, 0] += each[chosen] + prices.collective_bytes[chosen] @ link_j[stage, :-1]
-        found[:, 0] += prices.send_bytes[chosen] * link_j[stage, -1]
-        found[:rows, 1] += heads[chosen, :rows]
+    equal, times = np.unique(np.column_stack([classes, link_j]), axis=0, return_counts=True)
+    for (number, *byte_j), count in zip(equal, times, strict=True):
+        chosen = int(number)
+        step_j = each[chosen] + prices.collective_bytes[chosen] @ np.array(byte_j[:-1])
+        found[:, 0] += count * (step_j + prices.send_bytes[chosen] * byte_j[-1])
+        found[:rows, 1] += count * heads[chosen, :rows]
     return found
 
 
