@@ -15,6 +15,7 @@ from cluster.perf_model.prices import PriceError, PriceInputs, price_tables
 from cluster.perf_model.tables import PriceTables, TooSlowError
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import price_inputs
+from cluster.studies.plan.batch_scores import LOAD
 from cluster.studies.plan.space import Choices, Shape
 from cluster.studies.plan.traffic import Traffic, traffic_of
 from corsair_common.lru import LruCache
@@ -35,7 +36,8 @@ class StudyContext:
     traffic: Traffic
     choices: Choices
     mean_blocks: Floats
-    """[k] mean KV blocks of a request at its end, in layers of each kind."""
+    """[k] KV blocks of a request at its end, in layers of each kind: the mean of those inside at
+    a random moment, where long answers are more often."""
     windows: Integers
     """[k] windows of the kinds, behind which blocks are freed; 0: never freed."""
     demand: Floats
@@ -60,23 +62,24 @@ def study_context_of(
     if resolved.role == "prefill":
         outputs = np.ones_like(outputs)
     fitting = prompts + outputs <= resolved.max_model_len
+    kind, much = demand
     traffic = traffic_of(
         prompts[fitting],
         outputs[fitting],
         seen,
         None if resolved.concurrency else requests.arrival_ps[fitting],
+        load=much if kind == LOAD else None,
         carried=resolved.role == "decode",
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     windows = np.array(windows_of(resolved.model, settings), np.int64)
     blocks = held_blocks(windows, traffic.sequences, 1, scheduler.block_size)
-    kind, much = demand
     return StudyContext(
         resolved=resolved,
         routes=routes,
         traffic=traffic,
         choices=choices,
-        mean_blocks=blocks.mean(axis=0),
+        mean_blocks=np.average(blocks, axis=0, weights=traffic.stays),
         windows=windows,
         demand=np.array([much, kind], np.float64),
     )

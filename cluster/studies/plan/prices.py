@@ -8,6 +8,7 @@ from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices.steady_state import steady_decode
 from cluster.perf_model.tables import PriceTables, Records
+from cluster.studies.plan.bursts import Bursts
 from cluster.studies.plan.chance import largest_of
 from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
 from cluster.studies.plan.step_tables import points_of, tabulate
@@ -95,16 +96,19 @@ class ScoreInputs(NamedTuple):
     """Ascending."""
     decode: Floats
     chunks: Floats
+    bursts: Bursts
 
 
-def score_inputs(of: PriceArrays, budgets: Integers, max_num_seqs: int) -> ScoreInputs:
+def score_inputs(
+    of: PriceArrays, bursts: Bursts, budgets: Integers, max_num_seqs: int
+) -> ScoreInputs:
     """Tabulate steps with all numbers of decoding rows of a slot up to ``max_num_seqs``."""
     rows = max(2, -(-max_num_seqs // int(of.facts[STAGES])))
     points = points_of(rows) + 1
     decode = np.zeros((points, DECODE_COLUMNS))
     chunks = np.zeros((len(budgets), points, CHUNK_COLUMNS))
     tabulate(of, budgets, decode, chunks)
-    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks)
+    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks, bursts)
 
 
 def of_replicas(tables: ScoreInputs, replicas: int) -> ScoreInputs:
