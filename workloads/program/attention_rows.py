@@ -145,7 +145,8 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
         ),
     }
     index = _index_rows(inputs, a, batch) if a.index_heads else []
-    return [*index, *(known[name] for name in inputs.products)]
+    own = [known[name] for name in inputs.products]
+    return [*index, *own]
 
 
 class _OverCache(Protocol):

@@ -320,6 +320,7 @@ def test_a_gpu_reads_and_writes_a_state_for_every_decoding_row() -> None:
         "gpu.attention_bandwidth_efficiency": 0.5,
         "gpu.attention_flop_efficiency": 0.5,
         "gpu.attention_latency_s": 4e-6,
+        "engine.eager_layer_s": 0.0,
     }
     names = dict.fromkeys(("weights", "activations", "kv", "wire"), get_format("bf16"))
     gpu = device_of(

@@ -168,7 +168,7 @@ class Gpu:
         made = recurrent_widths(states.attention, states.heads, states.groups)
         each = OUTPUT_BYTES * (made.channels + made.values)
         moved = np.asarray(tokens, np.float64) * each
-        return [self._moved("scan", moved, query_bytes_per_s(self.figures, self.kv))]
+        return [self._moved("scan", moved, vector_bytes_per_s(self.figures))]
 
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
