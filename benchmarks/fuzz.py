@@ -2,7 +2,8 @@
 
 Each case takes a valid input, changes its structure or its bytes, and runs a command on it in a
 forked process with limits of CPU time and memory. It fails with a traceback, an exit code other
-than 0, 2 and 3, more than 5 s of CPU, or 1 GB, or if it hangs. Case N of a seed is the same on every machine.
+than 0, 2 and 3, more than 5 s of CPU, or 1 GB, or if it hangs. Case N of a seed is the same on
+every machine.
 
     python -m benchmarks.fuzz [--seed 0] [--cases 20000] [--minutes 60] [--first 0] [--only KIND]
         [--keep FOLDER]
