@@ -10,10 +10,8 @@ from cluster.commands import plan_options as options
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from cluster.studies.plan.study import Plans
-
-if TYPE_CHECKING:
     from cluster.scenario.schema import Scenario
+    from cluster.studies.plan.space import Choices
     from cluster.studies.plan.study import Plans
 
 app = typer.Typer()
@@ -41,6 +39,7 @@ def plan(  # noqa: PLR0913 - each is an option
     write: options.Write = None,
     smallest: options.Smallest = False,
     fastest: options.Fastest = False,
+    keep_plan: options.KeepPlan = False,
     attainment: options.Attainment = None,
     trace: options.Trace = None,
     explained: options.Explained = False,
@@ -49,24 +48,27 @@ def plan(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Rank every legal plan, memory mode, format and batch for a model on a cluster."""
     from cluster import load as load_scenario
+    from cluster.commands.capacity import progress_of
     from cluster.studies.plan.ranking import slo_of
     from cluster.studies.plan.study import plan as study
 
     requested = load_scenario(scenario, sets=[*(sets or ()), *options.sets_of_trace(trace)])
     bounds = slo_of(slo) if slo else None
     shown = {"explained": explained, "as_json": as_json, "quiet": quiet}
-    if smallest or fastest:
-        _capacity(requested, (smallest, fastest), (bounds, attainment), shown)
-        return
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
+    choices = options.choices_of(dict(zip(options.CHOICES, names, strict=True)))
+    if smallest or fastest:
+        searched = None if keep_plan else choices
+        _capacity(requested, (smallest, fastest), (bounds, attainment), searched, shown)
+        return
     found = study(
         requested,
         slo=bounds,
         load_at=options.load_of(load),
         objective=objective.value,
-        choices=options.choices_of(dict(zip(options.CHOICES, names, strict=True))),
+        choices=choices,
         finalists=finalists,
-        progress=_progress(shown=not (quiet or as_json)),
+        progress=progress_of(shown=not (quiet or as_json)),
     )
     _tell(found, top, (out, write), shown)
 
@@ -75,14 +77,17 @@ def _capacity(
     requested: "Scenario",
     questions: tuple[bool, bool],
     wanted: tuple[Mapping[str, float] | None, float | None],
+    choices: "Choices | None",
     shown: Mapping[str, bool],
 ) -> None:
-    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment."""
+    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment, and without
+    ``choices`` the plan is kept."""
     from cluster.commands.capacity import answer
 
     if all(questions):
         raise typer.BadParameter("--min-cards and --max-rate exclude each other")
-    answer(requested, ("min-cards" if questions[0] else "max-rate", *wanted), **shown)
+    question = "min-cards" if questions[0] else "max-rate"
+    answer(requested, (question, *wanted), choices, **shown)
 
 
 def _tell(
@@ -110,20 +115,6 @@ def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[st
     if not best:
         return ""
     return f"\nMemory of the best, {shape(best[0])}:\n\n{explain_text(payload['explain'])}"
-
-
-def _progress(*, shown: bool) -> Any:
-    """Report progress from time to time."""
-    from time import monotonic
-
-    said = [monotonic()]
-
-    def tell(done: int, of: int) -> None:
-        if shown and monotonic() - said[0] > 2:
-            said[0] = monotonic()
-            terminal.note(f"{done} of {of} shapes priced and scored")
-
-    return tell
 
 
 def _write(found: "Plans", best: Sequence[Mapping[str, Any]], path: Path) -> None:

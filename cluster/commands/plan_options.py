@@ -77,11 +77,15 @@ Out = Annotated[Path | None, typer.Option("--out", help="Write all candidates as
 Write = Annotated[Path | None, typer.Option("--write", help="Write the best as a scenario file.")]
 Smallest = Annotated[
     bool,
-    typer.Option("--min-cards", help="Instead: the smallest cluster for the scenario's plan."),
+    typer.Option("--min-cards", help="Instead: the smallest cluster, and its plan."),
 ]
 Fastest = Annotated[
     bool,
     typer.Option("--max-rate", help="Instead: the highest rate that its cluster sustains."),
+]
+KeepPlan = Annotated[
+    bool,
+    typer.Option("--keep-plan", help="With these two: keep the scenario's plan, search no other."),
 ]
 Attainment = Annotated[
     float | None,

@@ -105,7 +105,7 @@ def test_wrong_words_get_a_clear_error(capsys: Captured, words: tuple[str, str],
 def test_the_smallest_cluster_is_explained_too(capsys: Captured) -> None:
     found = answer(
         capsys,
-        *("--min-cards", "--explain", "--slo", "ttft_s=5"),
+        *("--min-cards", "--keep-plan", "--explain", "--slo", "ttft_s=5"),
         *("--set", "workload.synthetic.requests=20", "--set", "cluster.cards_per_server=8"),
         *("--set", "plan={tensor_parallel_size: 4, pipeline_parallel_size: 2}"),
     )

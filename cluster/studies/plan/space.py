@@ -164,7 +164,8 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
     sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
     for group in _allowed(choices.tensor_parallel_size, cards):
         experts = _allowed(choices.expert_parallel_size, group if sparse else 1)
-        for stages in _allowed(choices.pipeline_parallel_size, cards // group):
+        wanted = choices.pipeline_parallel_size or _stages(len(model.layers), cards // group)
+        for stages in _allowed(wanted, cards // group):
             for ranks in experts:
                 if group % ranks == 0:
                     room = cards // (group * stages)
@@ -175,6 +176,15 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
                         expert_parallel_size=ranks,
                         replicas=max(tried, default=room),
                     )
+
+
+def _stages(layers: int, most: int) -> list[int]:
+    """Numbers of stages up to ``most`` whose longest stage is shorter than with fewer."""
+    return [
+        stages
+        for stages in range(1, min(layers, most) + 1)
+        if stages == 1 or -(-layers // stages) < -(-layers // (stages - 1))
+    ]
 
 
 def replicas_of(plan: Plan, choices: Choices) -> list[int]:
