@@ -49,11 +49,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def one_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """Searches end at one server, as the simulations of every candidate do."""
-    sizes = capacity_search.clusters
     monkeypatch.setattr(
         capacity_search,
         "clusters",
-        lambda scenario: [each for each in sizes(scenario) if cards_of(each) <= MOST_CARDS],
+        lambda scenario: [each for each in clusters(scenario) if cards_of(each) <= MOST_CARDS],
     )
 
 
@@ -178,7 +177,11 @@ def test_the_fewest_cards_are_those_of_a_simulation_of_every_candidate(model: Pa
 def test_no_candidate_meets_the_objective_at_a_higher_rate_than_the_highest(
     model: Path, seed: int
 ) -> None:
-    scenario, _, choices = problem(seed, model)
+    drawn, _, choices = problem(seed, model)
+    scenario = load(
+        drawn.model_dump(mode="json", exclude_defaults=True),
+        workload={"synthetic": {"requests": 600}},
+    )
     objective = Objective(slo=Slo(ttft_s=0.004, tpot_s=0.001))
 
     found = highest_rate(scenario, objective, choices)
