@@ -12,7 +12,7 @@ from typing import ClassVar
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.schema import MOST_CARDS, Cluster, Scenario
 from cluster.studies.plan.capacity_bounds import Bound
-from cluster.studies.plan.simulations import Objective, Simulations, Verdict, cards_of
+from cluster.studies.plan.simulations import Objective, Simulations, Verdict, cards_of, needs_slo
 from topology.catalog import load_hardware
 
 CLOSE = 1.02
@@ -129,7 +129,7 @@ def min_cards(
     plan = scenario.plan.model_copy(update={"replicas": "auto"})
     search = _Search(
         scenario=scenario.model_copy(update={"plan": plan}),
-        simulations=Simulations(objective=objective),
+        simulations=Simulations(objective=needs_slo(objective)),
         said=said,
     )
     needed = plan.tensor_parallel_size * plan.pipeline_parallel_size
@@ -170,7 +170,9 @@ def max_rate(
     synthetic = scenario.workload.synthetic
     if synthetic is not None and synthetic.arrivals and synthetic.arrivals.concurrency:
         raise ScenarioError("a closed loop has no rate to raise: use arrivals, or a trace")
-    search = _Search(scenario=scenario, simulations=Simulations(objective=objective), said=said)
+    search = _Search(
+        scenario=scenario, simulations=Simulations(objective=needs_slo(objective)), said=said
+    )
 
     def look(rate_scale: float) -> Verdict:
         return search.look(scenario.cluster, rate_scale)

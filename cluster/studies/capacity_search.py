@@ -22,7 +22,7 @@ from cluster.studies.capacity import (
 )
 from cluster.studies.plan.capacity_bounds import bounds_of
 from cluster.studies.plan.promise import Promise, capacity_choices, promise, span_s
-from cluster.studies.plan.simulations import Objective, Simulations, Verdict, cards_of
+from cluster.studies.plan.simulations import Objective, Simulations, Verdict, cards_of, needs_slo
 from cluster.studies.plan.space import Choices
 from corsair_common.units import Integers
 
@@ -149,7 +149,7 @@ def fewest_cards(
     search = Search(
         scenario=scenario,
         choices=capacity_choices(scenario, choices),
-        simulations=Simulations(objective=objective),
+        simulations=Simulations(objective=needs_slo(objective)),
         sizes=clusters(scenario),
         said=said,
         progress=progress,
@@ -264,7 +264,7 @@ def highest_rate(
         A closed loop has no rate.
     """
     searched = capacity_choices(scenario, choices)
-    scores = promise(scenario, objective, searched, scenario.cluster, progress)
+    scores = promise(scenario, needs_slo(objective), searched, scenario.cluster, progress)
     if scores.resolved.concurrency:
         raise ScenarioError("a closed loop has no rate to raise: use arrivals, or a trace")
     simulations = Simulations(objective=objective, widest=scores.widest)

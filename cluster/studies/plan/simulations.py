@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.api.serving import assemble_any, simulate_on
+from cluster.api.serving import Run, assemble_any, simulate_on
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.placement import PlacementError
 from cluster.perf_model.prices import price_tables
@@ -45,8 +45,6 @@ class Objective:
     """Part of the requests that meet every bound; None: the 99th percentile of each is in it."""
 
     def __post_init__(self) -> None:
-        if not self.limits:
-            raise ScenarioError("capacity needs an SLO: --slo tpot_s=0.01,ttft_s=0.2, or slo: ...")
         if self.attainment is not None and not 0 < self.attainment <= 1:
             raise ScenarioError(f"attainment is a part above 0 and up to 1, got {self.attainment}")
 
@@ -56,18 +54,27 @@ class Objective:
         return {name: limit for name, limit in self.slo.model_dump().items() if limit}
 
     def met(self, summary: Mapping[str, Any]) -> bool:
-        """Refused requests fail it."""
-        if summary["rejected"] or not summary["completed"]:
-            return False
-        if self.attainment is not None:
-            return bool((summary["slo_attainment"] or 0.0) >= self.attainment)
-        return max(self.used(summary).values()) <= 1.0
+        """Whether no request was refused, and the rest is within the bounds."""
+        if self.attainment is not None and self.limits and summary["completed"]:
+            attained = (summary["slo_attainment"] or 0.0) >= self.attainment
+            return attained and not summary["rejected"]
+        return self.excess(summary) <= 1.0
 
     def used(self, summary: Mapping[str, Any]) -> dict[str, float]:
         """The 99th percentile of each bounded latency as a fraction of its bound."""
         return {
             name: (summary[P99[name]] or 0.0) / (1e3 * limit) for name, limit in self.limits.items()
         }
+
+    def excess(self, summary: Mapping[str, Any]) -> float:
+        """The largest of these fractions, above 1 if a bound is missed; with an attainment, the
+        requests beyond the bounds as a fraction of those that may be."""
+        if summary["rejected"] or not summary["completed"]:
+            return float("inf")
+        if self.attainment is not None and self.limits:
+            beyond = 1.0 - (summary["slo_attainment"] or 0.0)
+            return beyond / max(1.0 - self.attainment, 1e-9)
+        return max(self.used(summary).values(), default=0.0)
 
     def spare(self, requests: int) -> int:
         """The most of ``requests`` that may be beyond a bound without failing it.
@@ -116,6 +123,19 @@ class Verdict:
         return plan, chosen.memory, chosen.formats, chosen.scheduler
 
 
+def needs_slo(objective: Objective) -> Objective:
+    """The objective, if it has a bound.
+
+    Raises
+    ------
+    ScenarioError
+        It has none.
+    """
+    if not objective.limits:
+        raise ScenarioError("capacity needs an SLO: --slo tpot_s=0.01,ttft_s=0.2, or slo: ...")
+    return objective
+
+
 def cards_of(size: Cluster) -> int:
     """Cards of a cluster."""
     return size.racks * size.servers_per_rack * size.cards_per_server
@@ -148,14 +168,27 @@ class Simulations:
         )
 
     def _outcome(self, scenario: Scenario, early: bool) -> tuple[Mapping[str, Any], float | None]:
-        resolved = resolve(scenario, self.library.openers)
         try:
+            if not early or scenario.pools is not None:
+                return self.whole(scenario).summary, None
+            resolved = resolve(scenario, self.library.openers)
             machine = self._machines.get(resolved.machine_id, lambda: self._assembled(resolved))
         except PlacementError:
             return {}, None
-        if early and resolved.pools is None:
-            return quick_summary(resolved, machine, self.objective)
-        return simulate_on(machine, resolved).summary, None
+        return quick_summary(resolved, machine, self.objective)
+
+    def whole(self, requested: Scenario) -> Run:
+        """Simulate all of it, with energy and cost.
+
+        Raises
+        ------
+        PlacementError
+            The plan has no room on the cluster.
+        """
+        scenario = requested.model_copy(update={"slo": self.objective.slo})
+        resolved = resolve(scenario, self.library.openers)
+        machine = self._machines.get(resolved.machine_id, lambda: self._assembled(resolved))
+        return simulate_on(machine, resolved)
 
     def _assembled(self, resolved: Resolved) -> Machine:
         """The machine of a run; its prices may be those of another batch of the same shape."""
@@ -259,7 +292,7 @@ class _Watch:
         beyond = [each & counted for each in self._beyond(now_ps)]
         if self.objective.attainment is not None:
             beyond = [np.logical_or.reduce(beyond)]
-        most = max(int(np.count_nonzero(each)) for each in beyond)
+        most = max((int(np.count_nonzero(each)) for each in beyond), default=0)
         if most > self.objective.spare(len(rows)):
             raise _HopelessError(done / len(rows))
 

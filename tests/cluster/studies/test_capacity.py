@@ -72,7 +72,7 @@ def test_an_unreachable_bound_is_reported() -> None:
 
 def test_without_a_bound_there_is_no_capacity() -> None:
     with pytest.raises(ScenarioError, match="capacity needs an SLO"):
-        Objective(slo=Slo())
+        min_cards(scenario_with(1), Objective(slo=Slo()))
 
 
 def test_verdicts_that_turn_round_are_named() -> None:
