@@ -191,7 +191,7 @@ def _text(scenario: "Scenario", question: str, found: "Found") -> str:
         lines += ["runner-up:", *_plan_lines(found.runner_up)]
     beyond = found.beyond
     lines += [f"  {none}"] if beyond is None else ["beyond it:", f"  {_line(beyond)}"]
-    if beyond is not None and found.candidates:
+    if beyond is not None and found.candidates and question == "min-cards":
         left = f"; {found.left:,} candidates behind them were not simulated" if found.left else ""
         lines += [f"  {shape(beyond)}, the nearest of those that were simulated{left}"]
     for bound in found.bounds[:1]:
@@ -206,7 +206,8 @@ def _plan_lines(verdict: "Verdict") -> list[str]:
     lines = [f"  {shape(verdict)}", f"  {_line(verdict)}"]
     if found["usd_per_hour"] is None or found["power_kw"] is None:
         return lines
-    servers = size.racks * size.servers_per_rack
+    count = size.racks * size.servers_per_rack
+    servers = f"{count} server{'s' * (count > 1)} in {size.racks} rack{'s' * (size.racks > 1)}"
     amounts = ", ".join(
         f"{found[name]:,.{digits}f} USD {words} ({found[f'{name}_low']:,.{digits}f} to "
         f"{found[f'{name}_high']:,.{digits}f})"
@@ -215,7 +216,4 @@ def _plan_lines(verdict: "Verdict") -> list[str]:
             ("usd_per_month", 0, f"a month of {HOURS_A_MONTH:.0f} hours"),
         )
     )
-    return [
-        *lines,
-        f"  {servers} servers in {size.racks} racks, {found['power_kw']:.1f} kW, {amounts}",
-    ]
+    return [*lines, f"  {servers}, {found['power_kw']:.1f} kW, {amounts}"]
