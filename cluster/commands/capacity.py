@@ -1,6 +1,7 @@
 """``plan --min-cards`` and ``--max-rate``: the plan, its cluster, its cost, and how sure it is."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.commands import terminal
@@ -19,7 +20,7 @@ HOURS_A_MONTH = 730.0
 def answer(
     scenario: "Scenario",
     requested: tuple[str, Mapping[str, float] | None, float | None],
-    choices: "Choices | None",
+    search: "tuple[Choices | None, Path | None]",
     *,
     explained: bool,
     as_json: bool,
@@ -27,13 +28,15 @@ def answer(
 ) -> None:
     """Search, report the progress, and print the result.
 
-    ``requested`` are the question, the bounds and the attainment; without ``choices`` the
-    scenario's plan is kept. ``explained`` adds the memory map of the plan on its cluster.
+    ``requested`` are the question, the bounds and the attainment; ``search`` the choices, without
+    which the scenario's plan is kept, and a file for the resulting scenario. ``explained`` adds the
+    memory map of the plan on its cluster.
     """
     from cluster.scenario.schema import Slo
+    from cluster.studies.plan.candidate_scenario import write_scenario
     from cluster.studies.plan.simulations import Objective
 
-    question, bounds, attainment = requested
+    (question, bounds, attainment), (choices, write) = requested, search
     objective = Objective(slo=Slo(**bounds) if bounds else scenario.slo, attainment=attainment)
     found = _searched(scenario, objective, (question, choices), shown=not (as_json or quiet))
     payload = {
@@ -51,6 +54,10 @@ def answer(
     if explained:
         text += "\n\n" + _explain(found, payload)
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+    if write is not None:
+        write_scenario(found.answer.of, write)
+        if not (as_json or quiet):
+            terminal.note(f"wrote {write}; next: corsair-sim serve {write}")
     for line in found.contradictions:
         terminal.note(f"note: not monotone: {line}")
 
@@ -187,6 +194,8 @@ def _text(scenario: "Scenario", question: str, found: "Found") -> str:
         head = f"{scenario.name}: x{best.rate_scale:.4g} is the highest rate"
         none = ""
     lines = [head, *_plan_lines(best)]
+    if found.candidates and not found.runner_up:
+        lines += ["no other plan that was simulated on this cluster meets the SLO"]
     if found.runner_up:
         lines += ["runner-up:", *_plan_lines(found.runner_up)]
     beyond = found.beyond

@@ -58,8 +58,10 @@ def plan(  # noqa: PLR0913 - each is an option
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
     choices = options.choices_of(dict(zip(options.CHOICES, names, strict=True)))
     if smallest or fastest:
+        if out is not None:
+            raise typer.BadParameter("--out is for a ranking: not with --min-cards and --max-rate")
         searched = None if keep_plan else choices
-        _capacity(requested, (smallest, fastest), (bounds, attainment), searched, shown)
+        _capacity(requested, (smallest, fastest), (bounds, attainment), (searched, write), shown)
         return
     found = study(
         requested,
@@ -78,17 +80,17 @@ def _capacity(
     requested: "Scenario",
     questions: tuple[bool, bool],
     wanted: tuple[Mapping[str, float] | None, float | None],
-    choices: "Choices | None",
+    search: "tuple[Choices | None, Path | None]",
     shown: Mapping[str, bool],
 ) -> None:
-    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment, and without
-    ``choices`` the plan is kept."""
+    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment, ``search`` the
+    choices, without which the plan is kept, and the file to write."""
     from cluster.commands.capacity import answer
 
     if all(questions):
         raise typer.BadParameter("--min-cards and --max-rate exclude each other")
     question = "min-cards" if questions[0] else "max-rate"
-    answer(requested, (question, *wanted), choices, **shown)
+    answer(requested, (question, *wanted), search, **shown)
 
 
 def _tell(

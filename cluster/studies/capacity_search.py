@@ -32,6 +32,10 @@ RUNNERS = 8
 """Simulations on the resulting cluster after the first that meets the objective."""
 NEAR = 1.25
 """First step of a candidate's rate."""
+CONTESTANTS = 32
+"""Most candidates whose rates are compared."""
+FALLEN = 0.2
+"""Part of the scored rate below which other candidates than the first few are tried."""
 SLOWEST = 2.0**-10
 """Rate at which a candidate that misses the objective is left out, as a part of the first one."""
 
@@ -119,17 +123,20 @@ class Search:
         return Attempt(cluster=size, verdicts=tuple(verdicts), left=len(rows) - len(verdicts))
 
     def others(self, place: int) -> list[Verdict]:
-        """Verdicts on the candidates behind the first that meets the objective."""
-        scores, size, seen = (
-            self.promise(place),
-            self.sizes[place],
-            len(self.attempts[place].verdicts),
-        )
+        """Verdicts on candidates behind the first that meets the objective: on RUNNERS, and on
+        until another plan meets it."""
+        scores, size = self.promise(place), self.sizes[place]
+        first, seen = self.attempts[place].verdicts[-1], len(self.attempts[place].verdicts)
         rows, _ = scores.rows(cards_of(size), scores.rate_per_s)
-        return [
-            self.simulations.verdict(scores.scenario(int(row), size, 1.0), early=True)
-            for row in rows[seen : seen + RUNNERS]
-        ]
+        found: list[Verdict] = []
+        for row in rows[seen : seen + self.effort]:
+            if len(found) >= RUNNERS and any(
+                each.meets and each.plan != first.plan for each in found
+            ):
+                break
+            requested = scores.scenario(int(row), size, 1.0)
+            found.append(self.simulations.verdict(requested, early=True))
+        return found
 
 
 def fewest_cards(
@@ -199,7 +206,7 @@ def _smallest(search: Search) -> int:
 
 def _whole(simulations: Simulations, good: list[Verdict]) -> tuple[Verdict, Verdict | None]:
     """The first verdict and the first on another plan, simulated with energy and cost."""
-    second = next((each for each in good if _plan(each) != _plan(good[0])), None)
+    second = next((each for each in good if each.plan != good[0].plan), None)
     found = [simulations.verdict(each.of, early=False) for each in (good[0], second) if each]
     return found[0], found[1] if second else None
 
@@ -212,11 +219,6 @@ def _nearest(simulations: Simulations, bad: tuple[Verdict, ...]) -> Verdict | No
         return min(whole, key=lambda each: max(used(each.summary).values()))
     latest = max(bad, key=lambda each: each.given_up or 0.0, default=None)
     return simulations.verdict(latest.of, early=False) if latest else None
-
-
-def _plan(verdict: Verdict) -> tuple[object, ...]:
-    """What distinct plans differ in: all but the batch."""
-    return verdict.shape[:-1]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -273,7 +275,7 @@ def highest_rate(
     rows, guesses = scores.fastest(cards_of(scenario.cluster))
     one_s = own * span / len(scores.resolved.requests)  # rate_scale of a request a second
     first = guesses[0] * one_s if len(rows) and span else own
-    ranked = _tournament(rates, rows[:EFFORT], float(first))
+    ranked = _tournament(rates, rows[:CONTESTANTS], float(first))
     (row, best), second = ranked[0], ranked[1] if len(ranked) > 1 else None
     best, beyond = confirmed(lambda rate: rates.look(row, rate, early=False), best)
     answer = rates.look(row, best.rate_scale, early=False)
@@ -284,7 +286,7 @@ def highest_rate(
         tried=tuple(rates.tried),
         runner_up=runner_up,
         candidates=len(rows),
-        left=len(rows[EFFORT:]),
+        left=len(rows[CONTESTANTS:]),
     )
 
 
@@ -304,7 +306,7 @@ def _tournament(rates: _Rates, rows: Integers, first: float) -> list[tuple[int, 
         else:
             lost.append((row, seen))
     for row, seen in lost:
-        if _plan(seen) != _plan(best[1]):
+        if seen.plan != best[1].plan:
             return [best, (row, seen if seen.meets else rates.best_of(row, seen))]
     return [best]
 
@@ -312,17 +314,18 @@ def _tournament(rates: _Rates, rows: Integers, first: float) -> list[tuple[int, 
 def _start(rates: _Rates, rows: Integers, rate_scale: float) -> tuple[list[int], Verdict]:
     """Candidates that meet the objective at some rate, the first at the rate of its verdict first.
 
-    If none does at the first rate, those that do not at a very low one are left out, and the rate
-    is lowered by halves.
+    The first few are tried at rates that fall from the scored one; then all, without those that do
+    not meet it at a very low rate.
     """
     ahead, lowest = [int(row) for row in rows], rate_scale * SLOWEST
-    checked = False
+    few, divisor = ahead[:RUNNERS], NEAR
     while ahead and rate_scale >= lowest:
-        for place, row in enumerate(ahead):
+        for row in few:
             seen = rates.look(row, rate_scale)
             if seen.meets:
-                return [row, *ahead[:place], *ahead[place + 1 :]], seen
-        if not checked:
-            ahead, checked = [row for row in ahead if rates.look(row, lowest).meets], True
-        rate_scale /= 2.0
+                return [row, *(each for each in ahead if each != row)], seen
+        if len(few) < len(ahead) and rate_scale < FALLEN * lowest / SLOWEST:
+            ahead = few = [row for row in ahead if rates.look(row, lowest).meets]
+            divisor = 2.0
+        rate_scale /= divisor
     raise NoCapacityError("however slowly they come, they miss the SLO")

@@ -122,6 +122,11 @@ class Verdict:
             plan = plan.model_copy(update={"replicas": "auto"})
         return plan, chosen.memory, chosen.formats, chosen.scheduler
 
+    @property
+    def plan(self) -> tuple[object, ...]:
+        """What distinct plans differ in besides replicas: all but the batch."""
+        return self.shape[:-1]
+
 
 def needs_slo(objective: Objective) -> Objective:
     """The objective, if it has a bound.
