@@ -203,7 +203,8 @@ def _text(scenario: "Scenario", question: str, found: "Found") -> str:
     if beyond is not None and found.candidates and question == "min-cards":
         left = f"; {found.left:,} candidates behind them were not simulated" if found.left else ""
         lines += [f"  {shape(beyond)}, the nearest of those that were simulated{left}"]
-    for bound in found.bounds[:1]:
+    bound = next(iter(found.bounds), None)
+    if bound is not None and bound.cards > 1:
         lines.append(f"no plan of fewer than {bound.cards} cards can hold it: {bound.because}")
     of = f" of {found.candidates:,} candidates" if found.candidates else ""
     return "\n".join([*lines, f"({len(found.tried)} simulations{of})"])

@@ -83,7 +83,8 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
     if rate_scale is not None:
         changes["workload"] = {"rate_scale": scenario.workload.rate_scale * rate_scale}
         changes["warmup_s"] = scenario.warmup_s / rate_scale
-    return load(_plain(scenario), **changes)
+    undivided = scenario.model_copy(update={"pools": None, "transfer": None})
+    return load(_plain(undivided), **changes)
 
 
 def idle_j(run: Run) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import AUTO, Cluster, PlanSettings, Scenario
 from cluster.studies.plan import batch_scores
@@ -31,7 +32,15 @@ SEATS = tuple(2**power for power in range(11))
 
 
 def capacity_choices(scenario: Scenario, choices: Choices) -> Choices:
-    """The dimensions of a search: formats that the scenario names are kept unless named here."""
+    """The dimensions of a search: formats that the scenario names are kept unless named here.
+
+    Raises
+    ------
+    ScenarioError
+        The scenario has pools, which are not searched.
+    """
+    if scenario.pools is not None:
+        raise ScenarioError("pools are not searched: --keep-plan keeps those of the scenario")
     stages = (1,) if scenario.scheduler.async_scheduling else None  # for one stage only
     return replace(
         choices,
