@@ -17,7 +17,7 @@ from cluster.scenario.schema import AUTO, Cluster, PlanSettings, Scenario
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import Candidate, scenario_of
 from cluster.studies.plan.context import Demand
-from cluster.studies.plan.ranking import columns_of, plain
+from cluster.studies.plan.ranking import columns_of, means_of, plain
 from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.simulations import Objective
 from cluster.studies.plan.space import Choices
@@ -90,13 +90,13 @@ class Promise:
         return (least if rate_per_s is None else rate_per_s) / capacity
 
     def beyond(self) -> Floats:
-        """[n] the largest of the scored latencies, as a fraction of its bound."""
+        """[n] the largest of the scored latencies as a fraction of its bound, in units of the
+        least of all candidates if none is within: bursts at this load may allow none."""
         tpot_s = np.nan_to_num(self.columns["tpot_ms"]) / 1e3
-        ttft_s = self.columns["ttft_ms"] / 1e3
-        found = {"ttft_s": ttft_s, "tpot_s": tpot_s, "e2e_s": ttft_s + tpot_s * self.scored.decodes}
+        found = means_of(self.columns["ttft_ms"] / 1e3, tpot_s, self.scored.decodes)
         limits = self.objective.limits
         largest: Floats = np.maximum.reduce([found[name] / limits[name] for name in limits])
-        return largest
+        return largest / max(1.0, float(largest.min(initial=np.inf)) if len(largest) else 1.0)
 
     def rows(self, cards: int, rate_per_s: float | None) -> tuple[Integers, Floats]:
         """Candidates that fill a cluster with replicas, the most promising first, and how far each
