@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.scenario.schema import Scenario
+from cluster.scenario.schema import PlanSettings, Scenario
 from cluster.studies.plan.candidate_scenario import Verified, idle_j, rate_of, scenario_of
 from cluster.studies.plan.ranking import column_of, in_order, means_of, plain
 from cluster.studies.plan.simulations import P99, Simulations
@@ -55,7 +55,8 @@ def sample_of(resolved: Resolved) -> Sample:
     if count <= MOST_REQUESTS or workload.trace is None:
         return Sample(resolved=resolved, of=count)
     cut = workload.model_copy(update={"limit": MOST_REQUESTS})
-    scenario = resolved.scenario.model_copy(update={"workload": cut})
+    changes = {"workload": cut, "plan": PlanSettings()}  # each candidate has its own plan
+    scenario = resolved.scenario.model_copy(update=changes)
     return Sample(resolved=resolve(scenario), of=count)
 
 
