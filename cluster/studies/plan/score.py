@@ -160,7 +160,7 @@ def score_placed(
     choices, places = np.unique(budgets, return_inverse=True)
     if prices is not None:
         of_shape = price_arrays(*prices, study.traffic, shape.plan.tensor_parallel_size)
-        tables = score_inputs(of_shape, choices, int(max_num_seqs.max()))
+        tables = score_inputs(of_shape, study.traffic.bursts, choices, int(max_num_seqs.max()))
     for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
         if prices is None:

@@ -12,7 +12,7 @@ from cluster.api.serving import assemble_any, simulate_on
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
-from cluster.studies.sweep.lru import LruCache
+from corsair_common.lru import LruCache
 from results.schema import Ended
 from results.summary import flatten
 from topology.catalog import Hardware
