@@ -23,7 +23,7 @@ from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import begun, run, served_of
 from cluster.serving.run import Machine, lay_out, map_of, priced_as
 from cluster.studies.sweep.input_cache import Library
-from cluster.studies.sweep.lru import LruCache
+from corsair_common.lru import LruCache
 from corsair_common.names import Status
 from corsair_common.units import NEVER, PS_PER_S
 from results.summary import Machine as Unmeasured
