@@ -103,7 +103,11 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
     PriceError, TooSlowError
         A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
     """
-    prices = price_tables(layout.inputs, pricing)
+    return priced_as(layout, price_tables(layout.inputs, pricing))
+
+
+def priced_as(layout: Layout, prices: PriceTables) -> Machine:
+    """The machine with these prices, which may be of more tokens and rows than it schedules."""
     check_prices(prices, layout.limits)
     return Machine(
         graph=layout.graph,

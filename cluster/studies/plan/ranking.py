@@ -99,14 +99,19 @@ def _judged(
     scored: Scored, tpot_s: Floats, per_card: Floats, slo: Mapping[str, float | None]
 ) -> dict[str, Truths]:
     ttft_s = scored.columns[:, batch_scores.TTFT_PS] / PS_PER_S
-    decode_s = np.nan_to_num(tpot_s) * scored.decodes
-    means = {"ttft_s": ttft_s, "tpot_s": np.nan_to_num(tpot_s), "e2e_s": ttft_s + decode_s}
+    means = means_of(ttft_s, tpot_s, scored.decodes)
     within = np.ones(len(ttft_s), np.bool_)
     for name, limit in slo.items():
         if limit is not None:
             within &= means[name] <= limit
     user = np.nan_to_num(1.0 / tpot_s, nan=0.0)
     return {"meets_slo": within, "pareto": front(user, per_card, within)}
+
+
+def means_of(ttft_s: Floats, tpot_s: Floats, decodes: float) -> dict[str, Floats]:
+    """[n] scored means in seconds of what an SLO bounds; no TPOT counts as 0."""
+    steps_s = np.nan_to_num(tpot_s)
+    return {"ttft_s": ttft_s, "tpot_s": steps_s, "e2e_s": ttft_s + steps_s * decodes}
 
 
 def front(first: Floats, second: Floats, among: Truths) -> Truths:
@@ -127,7 +132,25 @@ def ranked(
 ) -> Integers:
     """Rows that satisfy the SLO, best first; of each group (equal in all of ``groups``) its best.
 
-    Ties go to fewer cards, then to lower max_num_seqs, then to the smaller budget.
+    Raises
+    ------
+    ScenarioError
+        No such objective.
+    """
+    column_of(objective)
+    rows = np.flatnonzero(columns["meets_slo"])
+    order = rows[in_order(columns, objective, rows)]
+    if not groups or not len(order):
+        return order
+    key = np.zeros(len(order), np.int64)
+    for each in groups:
+        key = key * (int(each.max()) + 1) + each[order]
+    _, first = np.unique(key, return_index=True)
+    return order[np.sort(first)]
+
+
+def column_of(objective: str) -> tuple[str, int]:
+    """Column of an objective, and 1 if less is better.
 
     Raises
     ------
@@ -136,18 +159,17 @@ def ranked(
     """
     if objective not in OBJECTIVES:
         raise ScenarioError(f"unknown objective {objective!r}, one of {', '.join(OBJECTIVES)}")
-    name, sign = OBJECTIVES[objective]
-    rows = np.flatnonzero(columns["meets_slo"])
+    return OBJECTIVES[objective]
+
+
+def in_order(columns: Mapping[str, Any], objective: str, rows: Integers) -> Integers:
+    """Places in ``rows``, the best first; ties go to fewer cards, then to lower max_num_seqs, then
+    to the smaller budget."""
+    name, sign = column_of(objective)
     value = sign * np.nan_to_num(columns[name][rows], nan=np.inf if sign > 0 else 0.0)
     ties = ("max_num_batched_tokens", "max_num_seqs", "cards")
-    order = rows[np.lexsort((*(columns[tie][rows] for tie in ties), value))]
-    if not groups or not len(order):
-        return order
-    key = np.zeros(len(order), np.int64)
-    for each in groups:
-        key = key * (int(each.max()) + 1) + each[order]
-    _, first = np.unique(key, return_index=True)
-    return order[np.sort(first)]
+    order: Integers = np.lexsort((*(columns[tie][rows] for tie in ties), value))
+    return order
 
 
 def slo_of(words: str) -> dict[str, float]:
