@@ -44,8 +44,11 @@ def check(
     requested = load(scenario, sets=sets or ())
     resolved = resolve(requested, wanted="either")
     found, lines = _served(resolved) if isinstance(resolved, Resolved) else _replayed(resolved)
+    found["plan_reasons"] = list(resolved.plan_reasons)
     text = "\n".join([f"{requested.name} (run {found['run_id']})", *lines])
     terminal.show(found, text, as_json=as_json, quiet=quiet)
+    for reason in resolved.plan_reasons:
+        terminal.note(f"note: {reason}")
 
 
 def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:

@@ -42,6 +42,7 @@ def serve(  # noqa: PLR0913 - each is an option
         "run_id": run.run_id,
         "run_dir": str(run.run_dir),
         "trust": trust.plain(),
+        "plan_reasons": list(run.resolved.plan_reasons),
     }
     machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
     text = report(
@@ -52,5 +53,5 @@ def serve(  # noqa: PLR0913 - each is an option
     means = {name: run.summary[f"mean_{name}_ms"] for name in ("tpot", "ttft")}
     text = "\n".join([text, "", *trust_lines(trust, means)])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
-    for flag in run.summary["flags"]:
+    for flag in (*run.resolved.plan_reasons, *run.summary["flags"]):
         terminal.note(f"note: {flag}")

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cluster.scenario.base import (
     LONGEST_S,
@@ -19,7 +19,7 @@ from cluster.scenario.base import (
 from cluster.scenario.collectives import AlgorithmName, Detail
 from cluster.scenario.memory_modes import KvPlace, LoadFrom, Mode, Place
 from cluster.scenario.routers import Router
-from cluster.scenario.workload import ProgramSteps, Workload
+from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
@@ -67,6 +67,13 @@ class PlanSettings(Part):
     pipeline_parallel_size: Count = 1
     expert_parallel_size: Count = 1
     replicas: Count | Literal["auto"] = "auto"
+
+
+AnyPlan: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag("by-name")] | Annotated[PlanSettings, Tag("by-keys")],
+    Discriminator(form_of),
+]
+"""``auto``: the estimator's best for the cluster and the traffic."""
 
 
 class Power(Part):
@@ -128,7 +135,7 @@ class Pool(Part):
     """
 
     cards: Count
-    plan: PlanSettings = PlanSettings()
+    plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
     router: Router | None = None
@@ -209,7 +216,7 @@ class Scenario(Part):
     endpoint: EndpointRates | None = None
     model: str | None = None
     formats: Formats = Formats()
-    plan: PlanSettings = PlanSettings()
+    plan: AnyPlan = "auto"
     memory: Memory = Memory()
     power: Power = Power()
     scheduler: Scheduler = Scheduler()

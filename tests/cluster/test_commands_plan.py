@@ -7,6 +7,7 @@ import pytest
 
 from cluster import load
 from cluster.commands.app import main
+from cluster.scenario.schema import PlanSettings
 
 Captured = pytest.CaptureFixture[str]
 FEW = (
@@ -33,6 +34,7 @@ def test_plan_ranks_candidates_and_writes_them(capsys: Captured, tmp_path: Path)
     assert found["candidates"][0]["tpot_ms"] > 0
     assert pq.read_table(table).num_rows == found["scored"]
     best, written = found["candidates"][0], load(scenario)
+    assert isinstance(written.plan, PlanSettings)
     assert written.plan.tensor_parallel_size == best["tensor_parallel_size"]
     assert written.scheduler.max_num_seqs == best["max_num_seqs"]
 

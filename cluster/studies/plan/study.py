@@ -1,7 +1,7 @@
 """``plan``: the best placements of a model on a cluster."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.scenario.load import ScenarioError, load
-from cluster.scenario.resolve import Resolved, resolve
+from cluster.scenario.plans import placeholder
+from cluster.scenario.resolve import FROM_DISK, Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import (
@@ -137,7 +138,8 @@ def plan(
     >>> best["tensor_parallel_size"], best["weights"]
     (4, 'mxint8')
     """
-    resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    requested = scenario if isinstance(scenario, Scenario) else load(scenario)
+    resolved = resolve(requested, replace(FROM_DISK, plan=placeholder))
     demand = demand_of(resolved, load_at)
     scored = score(resolved, choices or Choices(), demand, progress)
     limits = dict(slo) if slo else resolved.scenario.slo.model_dump()
