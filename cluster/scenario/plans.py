@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from cluster.scenario.workload import ProgramSteps
 from workloads.plan import Plan, PlanError, check_plan
 
 if TYPE_CHECKING:
-    from cluster.scenario.resolve import Resolved
+    from cluster.scenario.resolve import Planned, Resolved
     from workloads.requests import Requests
 
 
@@ -37,6 +37,22 @@ class PlanChoice:
     """What was chosen, by which objective, from how many."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """A replica that cannot work, since parts of the cluster are down."""
+
+    replica: int
+    """Its number among the replicas as they are placed."""
+    reason: str
+
+
+class NoReplicaError(ValueError):
+    """Parts that are down have taken every replica."""
+
+    exit_code: ClassVar[int] = 3
+
+
+FindLosses: TypeAlias = "Callable[[Planned], tuple[Loss, ...]]"
 ChoosePlan: TypeAlias = Callable[["Resolved"], PlanChoice]
 """Chooses the plan of a run whose ``scenario.plan`` is ``auto``; everything else is resolved."""
 
@@ -45,10 +61,18 @@ def estimated_plan(draft: "Resolved") -> PlanChoice:
     """The estimator's choice.
 
     It is named by a string, since the estimator prices whole machines: it belongs to a package
-    above this one, which ``Openers.plan`` passes down.
+    above this one. ``Openers`` pass it down.
     """
     choose = import_module("cluster.studies.plan.automatic").choose
     return cast("PlanChoice", choose(draft))
+
+
+def placed_losses(planned: "Planned") -> tuple[Loss, ...]:
+    """The replicas that the scenario's state takes, which placing them on the map shows.
+
+    Named by a string as ``estimated_plan`` is.
+    """
+    return cast("tuple[Loss, ...]", import_module("cluster.serving.run").losses(planned))
 
 
 def placeholder(draft: "Resolved") -> PlanChoice:
@@ -89,10 +113,10 @@ def with_plan(draft: "Resolved", choose: ChoosePlan) -> "Resolved":
     if pools is not None:
         return _with_pool_plans(draft, pools, choose)
     if draft.scenario.plan == AUTO:
-        choice = choose(draft)
+        choice = choose(draft.healthy)
         draft = replace(
             draft,
-            scenario=choice.scenario,
+            scenario=with_state_of(draft.scenario, choice.scenario),
             plan=plan_of(choice.scenario),
             plan_reasons=(choice.reason,),
         )
@@ -106,7 +130,7 @@ def _with_pool_plans(draft: "Resolved", pools: Pools, choose: ChoosePlan) -> "Re
     chosen, reasons = dict[str, Pool](), list[str]()
     for name, pool, first in _placed(pools):
         if pool.plan == AUTO:
-            choice = choose(_drafted(draft, name, pool, first))
+            choice = choose(_drafted(draft.healthy, name, pool, first))
             made = choice.scenario
             parts = {"plan": made.plan, "memory": made.memory, "scheduler": made.scheduler}
             chosen[name] = pool.model_copy(update=parts)
@@ -115,6 +139,34 @@ def _with_pool_plans(draft: "Resolved", pools: Pools, choose: ChoosePlan) -> "Re
         return draft
     scenario = draft.scenario.model_copy(update={"pools": pools.model_copy(update=chosen)})
     return replace(draft, scenario=scenario, plan_reasons=tuple(reasons))
+
+
+def with_state_of(scenario: Scenario, chosen: Scenario) -> Scenario:
+    """What was chosen for a healthy cluster, on the scenario's own."""
+    return chosen.model_copy(update={"links": scenario.links, "state": scenario.state})
+
+
+SomePlanned = TypeVar("SomePlanned", bound="Planned")
+
+
+def without_lost(planned: SomePlanned, find: FindLosses) -> SomePlanned:
+    """The same run without the replicas that are lost.
+
+    Raises
+    ------
+    NoReplicaError
+        None is left.
+    """
+    if not planned.scenario.down:
+        return planned
+    lost = find(planned)
+    left = planned.plan.replicas - len(lost)
+    if not left:
+        down = ", ".join(planned.scenario.down)
+        raise NoReplicaError(
+            f"no replica of {len(lost)} is left with {down} down: {lost[0].reason}"
+        )
+    return replace(planned, plan=replace(planned.plan, replicas=left), lost=lost)
 
 
 def program_requests(scenario: Scenario) -> "Requests":
@@ -161,15 +213,15 @@ def program_plan(draft: "Resolved", choose: ChoosePlan) -> tuple[Scenario, tuple
         concurrency=steps.batch,
         role="prefill" if steps.phase == "prefill" else "decode",
     )
-    choice = choose(closed)
+    choice = choose(closed.healthy)
     # Its seats are its sequences: they are no choice.
     chosen = {"plan": choice.scenario.plan, "memory": choice.scenario.memory}
     return scenario.model_copy(update=chosen), (choice.reason,)
 
 
-def divided(whole: "Resolved", requested: Pools) -> "Resolved":
+def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved":
     """The run with its pools, each a run on its own cards."""
-    prefill, decode = (_pool(whole, *each) for each in _placed(requested))
+    prefill, decode = (_pool(whole, find, *each) for each in _placed(requested))
     router = requested.decode.router
     if decode.plan.replicas > 1 and router not in STATELESS:
         raise ScenarioError(
@@ -188,15 +240,15 @@ def _placed(pools: Pools) -> list[tuple[Role, Pool, int]]:
     return [("prefill", pools.prefill, 0), ("decode", pools.decode, pools.prefill.cards)]
 
 
-def _pool(whole: "Resolved", name: Role, pool: Pool, first: int) -> "Resolved":
+def _pool(whole: "Resolved", find: FindLosses, name: Role, pool: Pool, first: int) -> "Resolved":
     """One pool, on ``pool.cards`` cards from the ``first`` on."""
     made = _drafted(whole, name, pool, first)
     try:
         check_plan(made.plan, whole.model)
         check_scheduler(made.scenario.scheduler, made.plan)
-    except (PlanError, ScenarioError) as error:
+        return without_lost(made, find)
+    except (PlanError, ScenarioError, NoReplicaError) as error:
         raise type(error)(f"pools.{name}: {error}") from None
-    return made
 
 
 def _drafted(whole: "Resolved", name: Role, pool: Pool, first: int) -> "Resolved":

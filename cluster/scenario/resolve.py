@@ -14,12 +14,16 @@ from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import endpoint_of, operations_of, seated
 from cluster.scenario.plans import (
     ChoosePlan,
+    FindLosses,
+    Loss,
     divided,
     estimated_plan,
+    placed_losses,
     plan_of,
     program_plan,
     program_requests,
     with_plan,
+    without_lost,
 )
 from cluster.scenario.pools import completed
 from cluster.scenario.power import clocked_hardware
@@ -62,6 +66,8 @@ class Planned:
     prefix_caching: bool = False
     cards: range | None = None
     """The cards of the map that it may use; None: all."""
+    lost: tuple[Loss, ...] = ()
+    """Replicas that are down; ``plan`` has those that are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +91,11 @@ class Resolved(Planned):
     def begin_ps(self) -> int:
         """Start of the window of all figures of the run; the same for its pools."""
         return begin_ps(self.requests.arrival_ps, self.scenario.warmup_s)
+
+    @property
+    def healthy(self) -> "Resolved":
+        """A copy on a cluster without faults."""
+        return replace(self, scenario=self.scenario.healthy)
 
     def caches(self, scenario: Scenario) -> bool:
         """Whether prefixes are looked up: where ``scenario`` wants it and requests have hashes."""
@@ -143,6 +154,7 @@ class Openers:
     content: Callable[["Hardware | Model | Requests"], JsonText]
     described: Callable[[str, Path], dict[str, object]]
     plan: ChoosePlan
+    losses: FindLosses = placed_losses
 
 
 FROM_DISK = Openers(
@@ -198,6 +210,8 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     draft = _draft(replace(planned, concurrency=concurrency), requests)
     whole = with_plan(replace(draft, prefix_caching=draft.caches(scenario)), openers.plan)
+    if whole.scenario.pools is None:
+        whole = without_lost(whole, openers.losses)
     found: dict[str, object] = {
         **served_content(whole),
         "hardware": openers.content(hardware),
@@ -212,7 +226,7 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         machine_id=machine_id(content, whole.scenario, whole.model),
     )
     pools = whole.scenario.pools
-    return whole if pools is None else divided(whole, pools)
+    return whole if pools is None else divided(whole, pools, openers.losses)
 
 
 def _draft(planned: Planned, requests: "Requests") -> Resolved:
@@ -236,6 +250,7 @@ def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     if planned is not None:
         check_plan(planned.plan, planned.model)
         planned = replace(planned, scenario=seated(scenario, planned.plan))
+        planned = without_lost(planned, openers.losses)
     program, notes = operations_of(scenario, endpoint)
     inputs = tuple(input_files(scenario, openers.described))
     content = replayed_content(scenario, network, planned, endpoint, inputs)
