@@ -182,9 +182,7 @@ def test_the_commands_say_what_is_left_and_whether_the_slo_holds(
 def test_a_lost_nic_costs_what_the_flows_on_the_busiest_nic_say() -> None:
     """Where NICs are all that takes time, a step of the exchange between the servers lasts as long
     as its busiest NIC has flows: four cards share two NICs, then one."""
-    thin = [
-        {"match": match, "bandwidth_scale": 1e-4} for match in ("s?.nic*>leaf", "leaf>s?.nic*")
-    ]
+    thin = [{"match": match, "bandwidth_scale": 1e-4} for match in ("s?.nic*>leaf", "leaf>s?.nic*")]
     one = {
         "requests": 1,
         "arrivals": {"constant": {"rate_per_s": 1.0}},

@@ -57,8 +57,6 @@ def choose(draft: Resolved) -> PlanChoice:
         No plan fits the cluster; both carry ``exit_code`` 3.
     """
     at_once = rate_of(draft) is None and not draft.concurrency
-    rate = rate_of(draft)
-    at_once = rate is None and not draft.concurrency
     goal = "the highest capacity" if at_once else "the lowest mean latency"
     demand, missed = demand_of(draft, "auto" if at_once else "offered"), None
     for choices in _searches(draft):
@@ -71,7 +69,7 @@ def choose(draft: Resolved) -> PlanChoice:
         return _said(draft, missed.scenario, goal)
     found = None if at_once else _best(draft, choices, FULLEST)
     if found is not None:
-        goal = f"the highest capacity; no plan carries {rate:,.4g} requests/s"
+        goal = "the highest capacity; no plan carries the offered load"
         return _said(draft, found.scenario, goal)
     return _largest(draft, choices)
 
@@ -134,7 +132,7 @@ def _doublings(most: int, first: int = 1) -> list[int]:
 
 def _best(draft: Resolved, choices: Choices, demand: Demand) -> _Best | None:
     """The best row; None if there is none."""
-    scored = score(draft, choices, demand)
+    scored = score(_with_near_kv(draft), choices, demand)
     if not len(scored.shape):
         return None
     slo = draft.scenario.slo.model_dump() if demand is not FULLEST else {}
@@ -150,6 +148,14 @@ def _best(draft: Resolved, choices: Choices, demand: Demand) -> _Best | None:
         scenario=_written(draft.scenario, best),
         meets_slo=bool(best["meets_slo"]),
     )
+
+
+def _with_near_kv(draft: Resolved) -> Resolved:
+    """KV that is pinned elsewhere is simulated, but not scored: it is taken to lie in SRAM."""
+    scenario = draft.scenario
+    pin = scenario.memory.pin.model_copy(update={"kv": "sram"})
+    memory = scenario.memory.model_copy(update={"pin": pin})
+    return replace(draft, scenario=scenario.model_copy(update={"memory": memory}))
 
 
 def _written(scenario: Scenario, best: dict[str, Any]) -> Scenario:

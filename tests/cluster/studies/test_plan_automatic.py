@@ -98,6 +98,13 @@ def test_an_slo_that_no_plan_meets_is_named() -> None:
     assert reason.endswith("no plan meets the SLO on the mean")
 
 
+def test_kv_that_is_pinned_to_lpddr_gets_the_plan_of_kv_in_sram() -> None:
+    spilled, near = resolved(memory={"pin": {"kv": "spill"}}), resolved()
+
+    assert spilled.plan == near.plan
+    assert spilled.scenario.memory.pin.kv == "spill"
+
+
 def test_a_composing_ahead_scheduler_gets_one_stage() -> None:
     assert resolved(scheduler={"async_scheduling": True}).plan.pipeline_parallel_size == 1
 
