@@ -21,6 +21,8 @@ from workloads.plan import Plan, PlanError, check_plan
 
 MOST_SEQS = 1024
 BUDGETS = (128, 256, 512, 1024, 2048)
+FEW_BITS = 4
+"""Of an element: a plan shows the error of such formats, and tries them for KV only by name."""
 ILLEGAL = "the model cannot be cut so"
 
 
@@ -39,6 +41,7 @@ class Choices:
     weights: tuple[str, ...] | None = None
     """None: those that the hardware file names, as far as they go with the activations."""
     kv: tuple[str, ...] | None = None
+    """None: those that the hardware file names with more than FEW_BITS, as far as there are any."""
     max_num_seqs: tuple[int, ...] = ()
     """Empty: about eight steps to each doubling, up to MOST_SEQS; one in memory mode ``auto``."""
     max_num_batched_tokens: tuple[int, ...] = BUDGETS
@@ -122,7 +125,7 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
     """
     named = {
         "weights": choices.weights or hardware.formats["weights"],
-        "kv": choices.kv or hardware.formats["kv"],
+        "kv": choices.kv or _fine(hardware.formats["kv"]),
     }
     tried = [
         Formats(
@@ -143,6 +146,10 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
         raise PriceError(f"{hardware.name}: {'; '.join(breaches[0])}")
     whole = choices.weights is None and choices.kv is None
     return [each for each, wrong in zip(tried, breaches, strict=True) if not (whole and wrong)]
+
+
+def _fine(names: Sequence[str]) -> Sequence[str]:
+    return [name for name in names if get_format(name).element_bits > FEW_BITS] or names
 
 
 def _known(hardware: Hardware, use: str, name: str) -> str:
