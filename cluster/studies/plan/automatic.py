@@ -29,6 +29,7 @@ from workloads.plan import Plan, PlanError, check_plan
 
 WIDEST_GROUP = 64
 """Cards of the largest tensor group that is tried."""
+EXPERTS = (1, 2, 8, 32)
 MANY_SEQS = (1, 4, 16, 60, 128, 256)
 MANY_BUDGETS = (256, 512, 2048)
 SCHEDULER = ("max_num_seqs", "max_num_batched_tokens")
@@ -111,7 +112,7 @@ def _choices(draft: Resolved, modes: tuple[Mode, ...], batch: dict[str, Any]) ->
     return Choices(
         tensor_parallel_size=tuple(groups),
         pipeline_parallel_size=tuple(sorted(stages)),
-        expert_parallel_size=tuple(groups),
+        expert_parallel_size=EXPERTS,
         replicas=(1,) if draft.role and draft.concurrency else None,
         memory_mode=modes,
         weights=(formats.weights,),

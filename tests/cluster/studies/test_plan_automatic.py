@@ -176,3 +176,18 @@ def test_the_command_and_the_manifest_say_which_plan_was_taken(
     manifest = open_run(payload["run_dir"]).manifest
     assert manifest["plan_reasons"] == payload["plan_reasons"]
     assert manifest["scenario"]["plan"]["tensor_parallel_size"] >= 1
+
+
+def test_a_sweep_s_condition_reads_a_plan_that_is_named_and_not_one_that_is_open(
+    tmp_path: Path,
+) -> None:
+    skip = ["plan.tensor_parallel_size == 1 and plan.pipeline_parallel_size == 4"]
+    grid = {"plan.pipeline_parallel_size": [4, 8]}
+    named = {"name": "named", "base": BASE, "axes": [{"grid": grid}], "skip": skip}
+    done = sweep(named, out=tmp_path / "named")
+
+    statuses = done.points.sort_by("point").column("status").to_pylist()
+    assert statuses == ["skipped", "completed"]
+    left_open = {**named, "axes": [{"grid": {"seed": [0, 1]}}]}
+    with pytest.raises(ValueError, match="the plan of the point is auto, chosen when it runs"):
+        sweep(left_open, out=tmp_path / "open")
