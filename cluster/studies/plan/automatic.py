@@ -60,7 +60,11 @@ def choose(draft: Resolved) -> PlanChoice:
     at_once = rate_of(draft) is None and not draft.concurrency
     goal = "the highest capacity" if at_once else "the lowest mean latency"
     demand, missed = demand_of(draft, "auto" if at_once else "offered"), None
-    for choices in _searches(draft):
+    searches = list(_searches(draft))
+    tokens = draft.requests.prompt_tokens + draft.requests.output_tokens
+    if tokens.min() > draft.max_model_len:  # all will be refused: there is no traffic to score
+        return _largest(draft, searches[-1])
+    for choices in searches:
         found = _best(draft, choices, demand)
         if found is not None and found.meets_slo:
             return _said(draft, found.scenario, goal)
@@ -211,9 +215,7 @@ def _largest(draft: Resolved, choices: Choices) -> PlanChoice:
         lay_out(replace(draft, scenario=scenario, plan=plan))
     except DoesNotFit as error:
         raise NoPlanError(f"plan auto: no plan fits; the largest: {error}") from None
-    return _said(
-        draft, scenario, "the most room; no plan has room for the KV of the longest requests"
-    )
+    return _said(draft, scenario, "the most room; the longest requests have no room for their KV")
 
 
 def _legal(plan: Plan, draft: Resolved) -> bool:

@@ -191,3 +191,9 @@ def test_a_sweep_s_condition_reads_a_plan_that_is_named_and_not_one_that_is_open
     left_open = {**named, "axes": [{"grid": {"seed": [0, 1]}}]}
     with pytest.raises(ValueError, match="the plan of the point is auto, chosen when it runs"):
         sweep(left_open, out=tmp_path / "open")
+
+
+def test_traffic_that_is_refused_as_a_whole_gets_the_plan_with_most_room() -> None:
+    (reason,) = resolved(scheduler={"max_model_len": 1}).plan_reasons
+
+    assert "the most room" in reason
