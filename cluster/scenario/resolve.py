@@ -153,7 +153,7 @@ class Openers:
     traffic: Callable[[Workload, int], tuple["Requests", int]]
     content: Callable[["Hardware | Model | Requests"], JsonText]
     described: Callable[[str, Path], dict[str, object]]
-    plan: ChoosePlan
+    plan: ChoosePlan = estimated_plan
     losses: FindLosses = placed_losses
 
 
@@ -163,7 +163,6 @@ FROM_DISK = Openers(
     traffic=traffic,
     content=content_text,
     described=described,
-    plan=estimated_plan,
 )
 
 

@@ -27,6 +27,8 @@ class Remaining:
     """Servers with cards that are up, none of which has a rank: they can be taken out."""
     load: float | None
     """Offered load over the capacity of what is left; the fullest pool's. None without a rate."""
+    rate_scale: float
+    """Of the scenario's traffic."""
     slo_met: bool | None = None
     """Whether the 99th percentiles of the run meet the SLO; None without a run or an SLO."""
 
@@ -52,9 +54,10 @@ class Remaining:
         if self.slo_met is not None:
             yield f"  the 99th percentiles {'meet' if self.slo_met else 'miss'} the SLO"
         if self.keeps is not None and self.keeps < 1:
+            scale = self.keeps * self.rate_scale
             yield (
                 f"  what is left carries {100 * self.keeps:.0f} % of the offered load: shed "
-                f"{100 * (1 - self.keeps):.0f} %"
+                f"{100 * (1 - self.keeps):.0f} % (workload.rate_scale {scale:.3g})"
             )
         if self.slo_met is False:
             yield "  corsair-sim plan --max-rate finds the rate at which the SLO holds"
@@ -87,6 +90,7 @@ def remaining(resolved: Resolved, summary: Mapping[str, Any] | None = None) -> R
         cards_placed=len(healthy.card_id),
         drainable=tuple(dict.fromkeys(_server(name) for name in up if _server(name) not in ranks)),
         load=max(loads, default=None),
+        rate_scale=scenario.workload.rate_scale,
         slo_met=_slo_met(resolved, summary),
     )
 

@@ -141,6 +141,18 @@ def test_a_sweep_over_what_is_down_has_a_point_for_each(tmp_path: Path) -> None:
     assert rows[1]["mean_ttft_ms"] == ran(state=down("s1")).summary["mean_ttft_ms"]
 
 
+def test_gpus_lose_replicas_as_well_and_without_their_nvswitch_talk_over_pcie() -> None:
+    plan = {"tensor_parallel_size": 8, "pipeline_parallel_size": 1}
+    gpus: dict[str, Any] = {"hardware": "h100", "plan": plan}
+    slow = ran(**gpus, state=down("s?.nvsw0"))
+
+    assert same_requests(
+        ran(**gpus, state=down("s1")), ran(hardware="h100", plan={**plan, "replicas": 1})
+    )
+    assert slow.resolved.plan.replicas == 2
+    assert slow.summary["mean_tpot_ms"] > ran(**gpus).summary["mean_tpot_ms"]
+
+
 def test_what_is_left_is_counted_and_compared_with_the_load() -> None:
     """Each replica has as much capacity as the other: what fills 1.5 of them fills 1 to 2/3."""
     one = remaining(resolve(load(BASE, state=down("s0.c0"))))
@@ -154,7 +166,7 @@ def test_what_is_left_is_counted_and_compared_with_the_load() -> None:
     assert one.keeps == 1.0
     assert over is not None
     assert over.keeps == pytest.approx(1 / 1.5)
-    assert any("shed 33 %" in line for line in over.lines())
+    assert any(f"shed 33 % (workload.rate_scale {1 / one.load:.3g})" in x for x in over.lines())
     assert remaining(resolve(load(BASE))) is None
 
 

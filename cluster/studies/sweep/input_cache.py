@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from cluster.scenario.input_digests import described
-from cluster.scenario.plans import estimated_plan
 from cluster.scenario.resolve import Openers
 from cluster.scenario.run_content import content_text
 from cluster.scenario.run_id import JsonText
@@ -41,7 +40,6 @@ class Library:
             traffic=self._read_traffic,
             content=self._encode,
             described=self._describe,
-            plan=estimated_plan,
         )
 
     def _load_hardware(self, name: str, overrides: Mapping[str, float]) -> Hardware:
