@@ -21,12 +21,6 @@ if TYPE_CHECKING:
     from workloads.requests import Requests
 
 
-class NoPlanError(ValueError):
-    """No plan of the model fits the cluster; says by how much, and what would."""
-
-    exit_code: ClassVar[int] = 3
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanChoice:
     """What ``plan: auto`` has become."""

@@ -12,9 +12,8 @@ from typing import Any, ClassVar
 from cluster.api.serving import assemble_any, simulate_on
 from cluster.perf_model.placement import PlacementError
 from cluster.scenario.load import ScenarioError
-from cluster.scenario.plans import NoPlanError
 from cluster.scenario.resolve import resolve
-from cluster.scenario.schema import MOST_CARDS, Cluster, PlanSettings, Scenario, Slo
+from cluster.scenario.schema import MOST_CARDS, Cluster, Scenario, Slo
 from cluster.serving.run import Machine
 from cluster.studies.sweep.input_cache import Library
 from topology.catalog import load_hardware
@@ -120,7 +119,7 @@ class _Search:
         requested = self.scenario.model_copy(update=changes)
         try:
             summary: Mapping[str, Any] = self._summary(requested)
-        except (PlacementError, NoPlanError):
+        except PlacementError:
             summary = {}
         verdict = Verdict(
             cluster=cluster,
@@ -169,7 +168,7 @@ def min_cards(
         No cluster up to ``MOST_CARDS`` cards does.
     """
     plan = scenario.plan  # auto: the best of each size
-    if isinstance(plan, PlanSettings):
+    if not isinstance(plan, str):
         plan = plan.model_copy(update={"replicas": "auto"})
     search = _Search(
         scenario=scenario.model_copy(update={"plan": plan}),
@@ -177,7 +176,7 @@ def min_cards(
         said=said,
     )
     needed = 1
-    if isinstance(plan, PlanSettings):
+    if not isinstance(plan, str):
         needed = plan.tensor_parallel_size * plan.pipeline_parallel_size
     sizes = [size for size in clusters(scenario) if cards_of(size) >= needed]
     rate = scenario.workload.rate_scale

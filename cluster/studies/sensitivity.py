@@ -17,7 +17,7 @@ import numpy as np
 from cluster.scenario.engine_names import EngineName
 from cluster.scenario.power import CLOCK
 from cluster.scenario.resolve import resolve
-from cluster.scenario.schema import AUTO, Scenario
+from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import sweep
 from cluster.studies.sweep.observer import SweepObserver
 from cluster.studies.sweep.sampling import Range, sample
@@ -149,7 +149,7 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
 def _with_one_plan(scenario: Scenario) -> Scenario:
     """The scenario with the plan that ``auto`` is of the hardware as it is, for all draws."""
     parts = (scenario, *dict(scenario.pools or ()).values())
-    if scenario.network is not None or not any(part.plan == AUTO for part in parts):
+    if scenario.network is not None or not any(isinstance(part.plan, str) for part in parts):
         return scenario
     return resolve(scenario, wanted="either").scenario
 

@@ -13,8 +13,9 @@ import numpy as np
 
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.memory import DoesNotFit
+from cluster.perf_model.placement import PlacementError
 from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
-from cluster.scenario.plans import NoPlanError, PlanChoice
+from cluster.scenario.plans import PlanChoice
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import PlanSettings, Scenario
 from cluster.serving.run import lay_out
@@ -54,7 +55,7 @@ def choose(draft: Resolved) -> PlanChoice:
 
     Raises
     ------
-    NoPlanError, PriceError
+    PlacementError, PriceError
         No plan fits the cluster; both carry ``exit_code`` 3.
     """
     at_once = rate_of(draft) is None and not draft.concurrency
@@ -205,7 +206,7 @@ def _largest(draft: Resolved, choices: Choices) -> PlanChoice:
     """
     plans = [plan for plan in plans_of(draft.model, _cards(draft), choices) if _legal(plan, draft)]
     if not plans:
-        raise NoPlanError(
+        raise PlacementError(
             f"plan auto: {draft.model.name} cannot be divided over {_cards(draft)} cards"
         )
     plan = max(plans, key=lambda each: (each.cards_per_replica, each.tensor_parallel_size))
@@ -214,7 +215,7 @@ def _largest(draft: Resolved, choices: Choices) -> PlanChoice:
     try:
         lay_out(replace(draft, scenario=scenario, plan=plan))
     except DoesNotFit as error:
-        raise NoPlanError(f"plan auto: no plan fits; the largest: {error}") from None
+        raise PlacementError(f"plan auto: no plan fits; the largest: {error}") from None
     return _said(draft, scenario, "the most room; the longest requests have no room for their KV")
 
 

@@ -20,9 +20,8 @@ from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan
 
 MOST_SEQS = 1024
-BUDGETS = (128, 256, 512, 1024, 2048)
 FEW_BITS = 4
-"""Of an element: a plan shows the error of such formats, and tries them for KV only by name."""
+BUDGETS = (128, 256, 512, 1024, 2048)
 ILLEGAL = "the model cannot be cut so"
 
 
@@ -41,7 +40,7 @@ class Choices:
     weights: tuple[str, ...] | None = None
     """None: those that the hardware file names, as far as they go with the activations."""
     kv: tuple[str, ...] | None = None
-    """None: those that the hardware file names with more than FEW_BITS, as far as there are any."""
+    """None: those that the hardware file names, but for those of 4 bits."""
     max_num_seqs: tuple[int, ...] = ()
     """Empty: about eight steps to each doubling, up to MOST_SEQS; one in memory mode ``auto``."""
     max_num_batched_tokens: tuple[int, ...] = BUDGETS
@@ -125,7 +124,7 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
     """
     named = {
         "weights": choices.weights or hardware.formats["weights"],
-        "kv": choices.kv or _fine(hardware.formats["kv"]),
+        "kv": choices.kv or _wide(hardware.formats["kv"]),
     }
     tried = [
         Formats(
@@ -148,7 +147,8 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
     return [each for each, wrong in zip(tried, breaches, strict=True) if not (whole and wrong)]
 
 
-def _fine(names: Sequence[str]) -> Sequence[str]:
+def _wide(names: Sequence[str]) -> Sequence[str]:
+    """Formats of more than 4 bits, which lose too much of the KV; all if there are no others."""
     return [name for name in names if get_format(name).element_bits > FEW_BITS] or names
 
 

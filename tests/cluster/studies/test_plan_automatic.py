@@ -8,7 +8,7 @@ import pytest
 
 from cluster import load, replay_trace, simulate, sweep
 from cluster.commands.app import main
-from cluster.scenario.plans import NoPlanError
+from cluster.perf_model.placement import PlacementError
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import PlanSettings
 from cluster.studies.plan.study import plan
@@ -131,7 +131,7 @@ def test_a_pool_may_leave_its_plan_open_where_the_scenario_has_one() -> None:
 
 
 def test_where_nothing_fits_the_run_ends_with_the_shortfall_and_what_would() -> None:
-    with pytest.raises(NoPlanError) as refused:
+    with pytest.raises(PlacementError) as refused:
         resolved(model="llama-3.1-405b", cluster={"cards_per_server": 1})
 
     text = str(refused.value)
