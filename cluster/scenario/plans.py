@@ -28,7 +28,7 @@ class PlanChoice:
     scenario: Scenario
     """With the plan written out, and what the scenario left open of memory mode and batch."""
     reason: str
-    """What was chosen, by which objective, from how many."""
+    """What was chosen, and by which objective."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
