@@ -224,9 +224,9 @@ def _simulated(found: "Plans") -> list[str]:
 
 def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
     headers = (
-        *("", "plan", "memory", "weights", "KV", "seqs", "budget", "TTFT ms", "simulated", "p99"),
-        *("TPOT ms", "simulated", "p99", "in SLO %", "tokens/s", "simulated", "/card", "/user"),
-        *("J/token", "USD/M tokens", "USD/h", "free MB"),
+        *("", "plan", "memory", "weights", "KV", "SQNR dB", "seqs", "budget", "TTFT ms"),
+        *("simulated", "p99", "TPOT ms", "simulated", "p99", "in SLO %", "tokens/s", "simulated"),
+        *("/card", "/user", "J/token", "USD/M tokens", "USD/h", "free MB"),
     )
     rows = [
         [
@@ -235,6 +235,7 @@ def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
             each["memory_mode"],
             each["weights"],
             each["kv"],
+            _accuracy(each),
             each["max_num_seqs"],
             each["max_num_batched_tokens"],
             each["ttft_ms"],
@@ -256,6 +257,12 @@ def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
         for place, each in enumerate(best, 1)
     ]
     return terminal.table(headers, rows)
+
+
+def _accuracy(candidate: Mapping[str, Any]) -> str | None:
+    """``18.8/16.4``, on normal and heavy-tailed numbers; None for formats of more than 4 bits."""
+    values = candidate["sqnr_db"], candidate["sqnr_heavy_tailed_db"]
+    return None if None in values else "/".join(f"{value:.1f}" for value in values)
 
 
 def _band(candidate: Mapping[str, Any], name: str) -> str:

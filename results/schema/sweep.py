@@ -68,6 +68,14 @@ CANDIDATES = Table(
         word("memory_mode", "Where weights lie."),
         word("weights", "Number format of weights."),
         word("kv", "Number format of the KV cache."),
+        real(
+            "sqnr_db",
+            "dB",
+            "Signal over quantisation noise of its coarsest format of weights, activations or KV, "
+            "on normal numbers; null where none is stored in 4 bits or fewer.",
+            True,
+        ),
+        real("sqnr_heavy_tailed_db", "dB", "The same on Student's t, 4 degrees of freedom.", True),
         whole("max_num_seqs", "", "Seats of a replica."),
         whole("max_num_batched_tokens", "tokens", "Budget of a step of a slot."),
         whole("cards", "cards", "Cards that the candidate uses."),

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
+from cluster.studies.formats import sqnr_of
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
-from cluster.studies.plan.space import Shape
+from cluster.studies.plan.space import FEW_BITS, Shape
 from corsair_common.names import SLOS
 from corsair_common.units import PS_PER_S, Floats, Integers
 
@@ -57,6 +58,7 @@ def columns_of(
         "memory_mode": word(lambda shape: shape.memory_mode),
         "weights": word(lambda shape: shape.formats.weights.name),
         "kv": word(lambda shape: shape.formats.kv.name),
+        **_accuracy(scored),
         "max_num_seqs": scored.max_num_seqs,
         "max_num_batched_tokens": scored.max_num_batched_tokens,
         "cards": cards,
@@ -76,6 +78,17 @@ def columns_of(
         "headroom_bytes": column[:, batch_scores.HEADROOM].astype(np.int64),
         **_judged(scored, tpot_s, throughput / cards, slo),
     }
+
+
+def _accuracy(scored: Scored) -> dict[str, Floats]:
+    """SQNR of the coarsest format of each candidate that stores something in few bits."""
+    found = np.full((len(scored.shapes) or 1, 2), np.nan)
+    for number, shape in enumerate(scored.shapes):
+        stored = (shape.formats.weights, shape.formats.activations, shape.formats.kv)
+        few = [sqnr_of(each) for each in stored if each.element_bits <= FEW_BITS]
+        found[number] = min(few, default=(np.nan, np.nan))
+    normal, heavy = found[scored.shape].T
+    return {"sqnr_db": normal, "sqnr_heavy_tailed_db": heavy}
 
 
 def plain(value: Any) -> Any:
