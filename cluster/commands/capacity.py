@@ -25,6 +25,7 @@ def answer(
     ``requested`` are the question, the bounds and the attainment; ``explained`` adds the memory map
     of the scenario's plan on the cluster that was found.
     """
+    from cluster.api.progress import Progress
     from cluster.scenario.schema import Slo
     from cluster.studies.capacity import Objective, max_rate, min_cards
 
@@ -32,11 +33,12 @@ def answer(
     slo = Slo(**bounds) if bounds else scenario.slo
     search = min_cards if question == "min-cards" else max_rate
 
-    def said(verdict: "Verdict") -> None:
-        if not (as_json or quiet):
-            terminal.note(_line(verdict))
+    with Progress("simulations", shown=not (as_json or quiet)) as bar:
 
-    found = search(scenario, Objective(slo=slo, attainment=attainment), said)
+        def said(verdict: "Verdict") -> None:
+            bar.reached(bar.done + 1, None, _line(verdict))
+
+        found = search(scenario, Objective(slo=slo, attainment=attainment), said)
     payload = {
         "question": question,
         "answer": _plain(found.answer),

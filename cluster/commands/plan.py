@@ -49,6 +49,7 @@ def plan(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Rank every legal plan, memory mode, format and batch for a model on a cluster."""
     from cluster import load as load_scenario
+    from cluster.api.progress import Progress
     from cluster.studies.plan.ranking import slo_of
     from cluster.studies.plan.study import plan as study
 
@@ -59,15 +60,16 @@ def plan(  # noqa: PLR0913 - each is an option
         _capacity(requested, (smallest, fastest), (bounds, attainment), shown)
         return
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
-    found = study(
-        requested,
-        slo=bounds,
-        load_at=options.load_of(load),
-        objective=objective.value,
-        choices=options.choices_of(dict(zip(options.CHOICES, names, strict=True))),
-        finalists=finalists,
-        progress=_progress(shown=not (quiet or as_json)),
-    )
+    with Progress("shapes", shown=not (quiet or as_json)) as progress:
+        found = study(
+            requested,
+            slo=bounds,
+            load_at=options.load_of(load),
+            objective=objective.value,
+            choices=options.choices_of(dict(zip(options.CHOICES, names, strict=True))),
+            finalists=finalists,
+            progress=progress,
+        )
     _tell(found, top, (out, write), shown)
 
 
@@ -110,20 +112,6 @@ def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[st
     if not best:
         return ""
     return f"\nMemory of the best, {shape(best[0])}:\n\n{explain_text(payload['explain'])}"
-
-
-def _progress(*, shown: bool) -> Any:
-    """Report progress from time to time."""
-    from time import monotonic
-
-    said = [monotonic()]
-
-    def tell(done: int, of: int) -> None:
-        if shown and monotonic() - said[0] > 2:
-            said[0] = monotonic()
-            terminal.note(f"{done} of {of} shapes priced and scored")
-
-    return tell
 
 
 def _write(found: "Plans", best: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -96,17 +96,19 @@ def _measured(
     quiet: bool,
 ) -> None:
     """The scoreboard of real machines."""
+    from cluster.api.progress import Progress
     from cluster.studies.scoreboard import scoreboard
     from cluster.studies.scoreboard.changes import unchanged, with_kv
     from cluster.studies.scoreboard.operations import operations
 
-    board = scoreboard(
-        data,
-        models=models,
-        only=_chosen(only),
-        change=with_kv(kv) if kv else unchanged,
-        done=_progress(quiet=quiet or as_json),
-    )
+    with Progress("points", shown=not (quiet or as_json)) as progress:
+        board = scoreboard(
+            data,
+            models=models,
+            only=_chosen(only),
+            change=with_kv(kv) if kv else unchanged,
+            done=progress,
+        )
     found = [row for row in operations(data) if all(word in row.values() for word in only)]
     if page is not None:
         from cluster.studies.scoreboard.page import page_of
@@ -121,14 +123,6 @@ def _measured(
 def _chosen(words: list[str]) -> "Callable[[Point], bool]":
     """Points of whose set every word names the device, engine, model, precision or mode."""
     return lambda point: all(word in point.key for word in words)
-
-
-def _progress(*, quiet: bool) -> "Callable[[int, int], None]":
-    def done(number: int, total: int) -> None:
-        if number % 100 == 0 and number < total and not quiet:
-            terminal.note(f"{number:,} of {total:,} points")
-
-    return done
 
 
 def _board_text(board: "Board", operations: "Sequence[Mapping[str, Any]]") -> str:
