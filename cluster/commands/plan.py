@@ -8,9 +8,7 @@ import typer
 
 from cluster.commands import plan_options as options
 from cluster.commands import terminal
-
-if TYPE_CHECKING:
-    from cluster.studies.plan.study import Plans
+from cluster.commands.plan_table import bound_share, candidates_of, ranking_text, shape
 
 if TYPE_CHECKING:
     from cluster.scenario.schema import Scenario
@@ -39,6 +37,7 @@ def plan(  # noqa: PLR0913 - each is an option
     kv: options.Kv = None,
     out: options.Out = None,
     write: options.Write = None,
+    page: options.Page = None,
     smallest: options.Smallest = False,
     fastest: options.Fastest = False,
     attainment: options.Attainment = None,
@@ -70,7 +69,7 @@ def plan(  # noqa: PLR0913 - each is an option
             finalists=finalists,
             progress=progress,
         )
-    _tell(found, top, (out, write), shown)
+    _tell(found, candidates_of(found, objective.value, top), (out, write, page), shown)
 
 
 def _capacity(
@@ -88,11 +87,13 @@ def _capacity(
 
 
 def _tell(
-    found: "Plans", top: int, files: tuple[Path | None, Path | None], shown: Mapping[str, bool]
+    found: "Plans",
+    best: Sequence[Mapping[str, Any]],
+    files: tuple[Path | None, Path | None, Path | None],
+    shown: Mapping[str, bool],
 ) -> None:
-    """Write all candidates and the best if requested, and print the result."""
-    out, write = files
-    best = [found.candidate(int(row)) for row in found.order[:top]]
+    """Write all candidates, the best and the page if requested, and print the result."""
+    out, write, page = files
     if out is not None:
         found.save(out)
     if write is not None:
@@ -100,6 +101,10 @@ def _tell(
     payload, text = _payload(found, best), plan_text(found, best, out, write)
     if shown["explained"]:
         text += "\n" + _explain(found, best, payload)
+    if page is not None:
+        from results.report.answers import answer_of, write_answer
+
+        text += f"\nwrote {write_answer(answer_of(payload), page)}"
     terminal.show(payload, text, as_json=shown["as_json"], quiet=shown["quiet"])
 
 
@@ -126,6 +131,8 @@ def _write(found: "Plans", best: Sequence[Mapping[str, Any]], path: Path) -> Non
 def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     scored = found.scored
     return {
+        "kind": "plan",
+        "name": found.resolved.scenario.name,
         "model": found.resolved.model.name,
         "cards": scored.cards,
         "slo": dict(found.slo),
@@ -134,6 +141,7 @@ def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "scoring_s": scored.scoring_s,
         "infeasible": found.infeasible,
         "candidates": list(best),
+        "bound_share": bound_share(found, best[0]) if best else {},
         "pareto": [found.candidate(int(row)) for row in found.columns["pareto"].nonzero()[0]],
         "simulated": [
             {
@@ -158,7 +166,7 @@ def plan_text(
         f"{len(scored.shape):,} candidates scored ({scored.scoring_s:.2f} s, and "
         f"{scored.pricing_s:.1f} s of pricing), SLO on the means: {limits or 'none'}",
         "",
-        _ranking(best) if best else "no candidate meets the SLO",
+        ranking_text(best) if best else "no candidate meets the SLO",
         "",
         f"* nothing has more tokens/s/user and tokens/s/card "
         f"({int(found.columns['pareto'].sum()):,} such candidates in all)",
@@ -170,50 +178,6 @@ def plan_text(
         *([f"wrote {write}; next: corsair-sim serve {write}"] if write else []),
     ]
     return "\n".join(parts)
-
-
-def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
-    headers = (
-        *("", "plan", "memory", "weights", "KV", "seqs", "budget", "TTFT ms", "TPOT ms"),
-        *("tokens/s", "/card", "/user", "J/token", "USD/M tokens", "USD/h", "free MB"),
-    )
-    rows = [
-        [
-            f"{place}{'*' if each['pareto'] else ''}",
-            shape(each),
-            each["memory_mode"],
-            each["weights"],
-            each["kv"],
-            each["max_num_seqs"],
-            each["max_num_batched_tokens"],
-            each["ttft_ms"],
-            each["tpot_ms"],
-            each["output_throughput"],
-            each["output_tokens_per_s_per_card"],
-            each["output_tokens_per_s_per_user"],
-            each["joules_per_output_token"],
-            _band(each, "cost_per_million_output_tokens_usd"),
-            _band(each, "cost_per_hour_usd"),
-            each["headroom_bytes"] / 1e6,
-        ]
-        for place, each in enumerate(best, 1)
-    ]
-    return terminal.table(headers, rows)
-
-
-def _band(candidate: Mapping[str, Any], name: str) -> str:
-    """``0.61 (0.33-1.7)``."""
-    amount, low, high = (candidate[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{amount:.3g} ({low:.3g}-{high:.3g})"
-
-
-def shape(candidate: Mapping[str, Any]) -> str:
-    """``2 x (TP 4 x PP 2, EP 4)``."""
-    experts = candidate["expert_parallel_size"]
-    return (
-        f"{candidate['replicas']} x (TP {candidate['tensor_parallel_size']} x PP "
-        f"{candidate['pipeline_parallel_size']}{f', EP {experts}' if experts > 1 else ''})"
-    )
 
 
 def _verified(found: "Plans") -> list[str]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
+    from cluster.studies.bands import Band, Swing
     from cluster.studies.decision import Decision
-    from cluster.studies.sensitivity import Band, Sensitivity, Swing
+    from cluster.studies.sensitivity import Sensitivity
 
 SHOWN = 6
 """Figures of each metric."""

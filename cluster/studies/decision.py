@@ -7,11 +7,11 @@ from typing import Any
 
 from cluster.scenario.engine_names import EngineName
 from cluster.scenario.schema import Scenario
+from cluster.studies.bands import Row
 from cluster.studies.draws import SensitivityError
 from cluster.studies.sensitivity import (
     CAPACITY,
     HEADLINES,
-    Row,
     Sensitivity,
     folder_name,
     meets_slo,
@@ -93,7 +93,9 @@ def decide(  # noqa: PLR0913 - the question and the execution
     Raises
     ------
     SensitivityError
-        No draws, a metric without a better end, or a scenario that cannot run as it is.
+        No draws, or a metric without a better end.
+    ValueError
+        As ``sensitivity``.
     """
     if not BETTER.get(by):
         known = ", ".join(name for name in HEADLINES if BETTER.get(name))

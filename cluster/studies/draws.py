@@ -35,7 +35,7 @@ RESIDUAL = "fit.times"
 
 
 class SensitivityError(ValueError):
-    """No figure can be varied, or the scenario itself cannot be run."""
+    """No figure can be varied, or the question is wrong."""
 
     exit_code: ClassVar[int] = 2
 

@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, ClassVar
 
 from cluster.scenario.engine_names import EngineName
 from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
+from cluster.studies.bands import Band, Row, Swing, band_of, swings_of
 from cluster.studies.capacity import Objective
 from cluster.studies.draws import Draw, SensitivityError, draws, ends, uncertain
 from cluster.studies.estimated_capacity import capacity_per_s
@@ -40,48 +39,12 @@ HEADLINES = (
     "makespan_s",
 )
 """Default metrics; the last is that of a replay."""
-PERCENTS = (5.0, 50.0, 95.0)
-LEAST_SWING = 1e-6
-"""Relative change of a metric below which a figure has no effect."""
-
-Row = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swing:
-    """A metric with one figure at its low and at its high, all else unchanged."""
+class CannotRunError(ValueError):
+    """The scenario itself cannot be run."""
 
-    figure: str
-    confidence: str
-    low: float | None
-    """None if the scenario cannot run with it."""
-    high: float | None
-    base: float
-
-    @property
-    def size(self) -> float:
-        """The widest move from the base, relative to it."""
-        ends = [end for end in (self.low, self.high) if end is not None]
-        return max((abs(end - self.base) for end in ends), default=0.0) / abs(self.base or 1.0)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """A metric over the draws."""
-
-    metric: str
-    base: float
-    """With the catalogue's values."""
-    p5: float
-    p50: float
-    p95: float
-    samples: int
-    """Draws that could be run."""
-
-    @property
-    def holds(self) -> bool:
-        """Whether the value as it is lies within."""
-        return self.p5 <= self.base <= self.p95
+    exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -154,7 +117,9 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     Raises
     ------
     SensitivityError
-        No such figure, or the scenario cannot be run as it is.
+        No such figure.
+    CannotRunError
+        The scenario cannot be run as it is.
     ValueError
         As ``sweep``.
     """
@@ -182,7 +147,7 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     first = rows[0]
     if first is None or first["status"] != "completed":
         reason = "" if first is None else first["reason"]
-        raise SensitivityError(f"the scenario itself cannot be run: {reason}")
+        raise CannotRunError(f"the scenario itself cannot be run: {reason}")
     library, offered = Library(), None
     if done.manifest["kind"] == "summary":
         offered = rate_of(resolve(scenario, library.openers))
@@ -244,44 +209,13 @@ def _result(
     return Sensitivity(
         scenario=scenario,
         sweep=done,
-        swings={metric: _swings(metric, base, alone, figures) for metric in known if figures},
-        bands={metric: found for metric in known if (found := _band(metric, base, joint))},
+        swings={metric: swings_of(metric, base, alone, figures) for metric in known if figures},
+        bands={metric: found for metric in known if (found := band_of(metric, base, joint))},
         base=base,
         offered_per_s=offered_per_s,
         drawn=tuple(joint),
         failures=_failures(machines[1:], others),
     )
-
-
-def _swings(
-    metric: str, base: Row, alone: Sequence[Row | None], figures: Sequence[Figure]
-) -> tuple[Swing, ...]:
-    found = [
-        Swing(
-            figure=figure.name,
-            confidence=figure.confidence,
-            low=_value(alone[2 * i], metric),
-            high=_value(alone[2 * i + 1], metric),
-            base=float(base[metric]),
-        )
-        for i, figure in enumerate(figures)
-    ]
-    some = [swing for swing in found if swing.size > LEAST_SWING]
-    return tuple(sorted(some, key=lambda swing: -swing.size))
-
-
-def _band(metric: str, base: Row, joint: Sequence[Row | None]) -> Band | None:
-    values = [value for row in joint if (value := _value(row, metric)) is not None]
-    if not values:
-        return None
-    p5, p50, p95 = (float(value) for value in np.percentile(values, PERCENTS))
-    return Band(
-        metric=metric, base=float(base[metric]), p5=p5, p50=p50, p95=p95, samples=len(values)
-    )
-
-
-def _value(row: Row | None, metric: str) -> float | None:
-    return None if row is None else row.get(metric)
 
 
 def _failures(machines: Sequence[Draw], rows: Sequence[Row | None]) -> dict[str, int]:

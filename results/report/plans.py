@@ -20,7 +20,6 @@ COLUMNS = {
     "ttft_ms": "TTFT, ms",
     "tpot_ms": "TPOT, ms",
     "output_throughput": "tokens/s",
-    "joules_per_output_token": "J a token",
 }
 """Of the table of candidates, by their key."""
 
@@ -79,7 +78,7 @@ def _details(payload: Mapping[str, Any], best: Candidate) -> Iterator[str]:
         f"Mean TTFT {number(best['ttft_ms'])} ms, mean TPOT {_number(best['tpot_ms'])} ms, "
         f"{number(best['output_throughput'])} tokens/s at {number(best['request_rate_per_s'])} "
         f"requests/s; max_num_seqs {best['max_num_seqs']}, max_num_batched_tokens "
-        f"{best['max_num_batched_tokens']}, weights in {best['memory_mode']}"
+        f"{best['max_num_batched_tokens']}, memory mode {best['memory_mode']}"
     )
     for each in payload["simulated"][:1]:
         found = each["summary"]
@@ -146,7 +145,7 @@ def _table(candidates: Sequence[Candidate]) -> str:
         for each in candidates
     ]
     heads = ("plan", *COLUMNS.values(), "kW", "USD/M tokens", "USD a month", "like it")
-    return table(heads, rows)
+    return f'<div class="plans">{table(heads, rows)}</div>'
 
 
 def _front(candidates: Sequence[Candidate]) -> Iterator[str]:
