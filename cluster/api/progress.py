@@ -64,7 +64,8 @@ class Progress:
         """A sweep has resolved so many points; too quick for a bar."""
 
     def started(self, total: int, done: int = 0) -> None:
-        """A run, replay or sweep has begun."""
+        """A run, replay or sweep has begun, perhaps after another."""
+        self.finished()
         self.reached(done, total)
 
     def advanced(

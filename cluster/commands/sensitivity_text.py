@@ -74,7 +74,14 @@ def decision_text(decided: "Decision") -> str:
     for name, found in ((one, decided.first), (other, decided.second)):
         if found.slo_met is not None:
             parts.append(f"{name} meets the SLO in {found.slo_met:.0%} of the draws")
-        parts += [f"{name}: {text}" for text in _failures(found.failures)]
+    if decided.first.failures == decided.second.failures:
+        parts += _failures(decided.first.failures)
+    else:
+        parts += [
+            f"{name}: {text}"
+            for name, found in ((one, decided.first), (other, decided.second))
+            for text in _failures(found.failures)
+        ]
     if decided.unlike:
         parts.append(f"note: the scenarios differ in {', '.join(decided.unlike)} as well")
     return "\n\n".join(parts)

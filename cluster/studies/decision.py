@@ -90,12 +90,37 @@ def decide(  # noqa: PLR0913 - the question and the execution
     A machine that meets the SLO (the 99th percentiles within each bound) beats one that does not;
     if both do, or neither, the metric ``by`` decides.
 
+    Parameters
+    ----------
+    first, second
+        The scenarios, as ``load`` returns them.
+    by
+        A key of the summary with a better end, or ``capacity_request_rate_per_s``.
+    samples, seed, figures
+        The draws, as for ``sensitivity``.
+    out
+        Folder of both sweeps; ``results/sweeps/<name of the first>-against`` by default.
+    engine, ray_address, drop, observer
+        As for ``sensitivity``.
+
+    Returns
+    -------
+    The decision: ``overall.share`` is the share of draws in which the first is better.
+
     Raises
     ------
     SensitivityError
         No draws, or a metric without a better end.
     ValueError
         As ``sensitivity``.
+
+    Examples
+    --------
+    >>> from corsair_sim import decide, load
+    >>> small = {"workload": {"synthetic": {"requests": 20}}}
+    >>> one, two = load(**small), load(**small, cluster={"servers_per_rack": 2})
+    >>> decide(one, two, samples=2, figures=("cost.*",)).overall.share
+    1.0
     """
     if not BETTER.get(by):
         known = ", ".join(name for name in HEADLINES if BETTER.get(name))

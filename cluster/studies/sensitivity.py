@@ -110,9 +110,32 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
 ) -> Sensitivity:
     """Vary the uncertain figures of the scenario's hardware, one at a time and jointly.
 
-    ``samples`` is the number of joint draws (0: none), made with ``seed``; without ``tornado`` no
-    figure is varied alone. ``out`` is the folder of the sweep, which can be resumed; ``drop``
-    deletes points of another study in it.
+    Parameters
+    ----------
+    scenario
+        The scenario, as ``load`` returns it.
+    samples
+        Joint draws; 0: none.
+    seed
+        Of the draws.
+    metrics
+        Keys of the summary, or ``capacity_request_rate_per_s``; those without a value are left out.
+    figures
+        Names of hardware figures to vary, ``*`` allowed.
+    tornado
+        Whether figures are varied one at a time as well.
+    out
+        Folder of the sweep, which can be resumed; ``results/sweeps/<name>-sensitivity`` by default.
+    engine, ray_address
+        As for ``sweep``.
+    drop
+        Delete points of another study in the folder.
+    observer
+        As for ``sweep``; ``Progress`` shows a bar.
+
+    Returns
+    -------
+    The study: ``bands`` and ``swings`` by metric, ``slo_met``, ``failures`` by reason.
 
     Raises
     ------
@@ -122,6 +145,16 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
         The scenario cannot be run as it is.
     ValueError
         As ``sweep``.
+
+    Examples
+    --------
+    >>> from corsair_sim import load, sensitivity
+    >>> found = sensitivity(
+    ...     load(workload={"synthetic": {"requests": 20}}), samples=3, figures=("cost.card_usd",)
+    ... )
+    >>> cost = found.bands["cost_per_million_output_tokens_usd"]
+    >>> cost.holds, cost.samples, found.failures
+    (True, 3, {})
     """
     alone = ends(scenario, figures) if tornado else []
     joint = draws(scenario, samples, seed, figures)

@@ -35,7 +35,7 @@ def decision_answer(payload: Payload) -> Answer:
     slo = " and the SLO" if first["slo"] else ""
     headline = (
         f"{names[0]} beats {names[1]} in {payload['first_better']:.0%} of {wins['draws']} draws by "
-        f"{titled(payload['by'])}{slo}"
+        f"{titled(payload['by']).partition(', ')[0]}{slo}"
     )
     rows = [
         (titled(metric), *_cells(first, metric), *_cells(second, metric), *_wins(each))
