@@ -19,9 +19,9 @@ from typing import ClassVar
 
 from cluster.perf_model.calibrate import AS_CATALOGUED, EIGHT_B, fit_dispatch_s, fit_static_w
 from cluster.perf_model.calibrate import predict as predict_point
-from cluster.scenario.resolve import resolve
+from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
-from cluster.scenario.trust import trust_of
+from cluster.scenario.trust import blind, trust_of
 from cluster.studies.scoreboard.bands import SHARE
 from cluster.studies.sweep.sampling import Range, sample
 from topology.catalog import Figure, Hardware, load_hardware
@@ -165,7 +165,11 @@ def _measured(scenario: Scenario) -> list[Figure]:
 
 def _residual(scenario: Scenario) -> Figure:
     """Measured over predicted times of points like the scenario's: 1, and the band's ends."""
-    trust = trust_of(resolve(scenario))
+    resolved = resolve(scenario, wanted="either")
+    if isinstance(resolved, Resolved):
+        trust = trust_of(resolved)
+    else:
+        trust = blind("what-if", "no replay of operations was measured")
     low, high = trust.bands["tpot"].truth(1.0)
     return Figure(
         name=RESIDUAL,

@@ -188,6 +188,14 @@ def test_a_sensitivity_study_varies_figures_of_a_gpu(capsys: Captured) -> None:
     assert "gpu.gemm_bandwidth_efficiency" not in said
 
 
+def test_a_replay_on_a_gpu_is_as_uncertain_as_the_fits_of_its_times(capsys: Captured) -> None:
+    program = "workload={program: {phase: decode, batch: 4, context: 9}}"
+    words = ("sensitivity", "gpus.yaml", *sets(program), "--samples", "4", "--figures", "fit.*")
+    band = answer(capsys, *words)["bands"]["makespan_s"]
+
+    assert band["p5"] < band["base"] < band["p95"]
+
+
 def test_a_replay_and_its_chakra_trace_take_the_same_time(capsys: Captured) -> None:
     program = "workload={program: {phase: decode, batch: 4, context: 100}}"
     made = answer(capsys, "replay", "gpus.yaml", *sets(program), "--save-chakra", "traces")

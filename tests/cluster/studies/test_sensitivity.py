@@ -64,10 +64,12 @@ def test_a_price_moves_the_cost_by_its_share(tiny: Scenario, tmp_path: Path) -> 
     assert band.samples == 9
 
 
+@pytest.mark.parametrize("hardware", ["corsair", "h100"])
 def test_every_headline_has_a_band_that_holds_the_value_as_it_is(
-    tiny: Scenario, tmp_path: Path
+    hardware: str, tiny: Scenario, tmp_path: Path
 ) -> None:
-    wanted = tiny.model_copy(update={"slo": Slo(ttft_s=0.05, tpot_s=0.002)})
+    slo = Slo(ttft_s=0.2, tpot_s=0.02)
+    wanted = tiny.model_copy(update={"slo": slo, "hardware": hardware})
     found = sensitivity(wanted, samples=24, tornado=False, out=tmp_path / "s")
 
     assert list(found.bands) == [
