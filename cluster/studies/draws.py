@@ -90,6 +90,12 @@ def ends(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> list[tuple[Fig
     ]
 
 
+def as_it_is(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> Draw:
+    """The machine of the catalogue: one figure is set to its own value."""
+    name, figure = next(iter(uncertain(scenario, patterns).items()))
+    return _fitted(scenario, {name: figure.value})
+
+
 def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str, Figure]:
     """The figures that are uncertain and that the scenario does not set, by name.
 

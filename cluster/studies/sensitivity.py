@@ -17,7 +17,7 @@ from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.bands import Band, Row, Swing, band_of, swings_of
 from cluster.studies.capacity import Objective
-from cluster.studies.draws import Draw, SensitivityError, draws, ends, uncertain
+from cluster.studies.draws import Draw, SensitivityError, as_it_is, draws, ends
 from cluster.studies.estimated_capacity import capacity_per_s
 from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.sweep import sweep
@@ -158,8 +158,7 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     """
     alone = ends(scenario, figures) if tornado else []
     joint = draws(scenario, samples, seed, figures)
-    base = Draw(hardware_set=_as_it_is(scenario, figures))
-    machines = [base, *(draw for _, *pair in alone for draw in pair), *joint]
+    machines = [as_it_is(scenario, figures), *(draw for _, *pair in alone for draw in pair), *joint]
     definition = {
         "name": folder_name(f"{scenario.name}-sensitivity"),
         "base": scenario.model_dump(mode="json", exclude_defaults=True),
@@ -193,12 +192,6 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
 def meets_slo(scenario: Scenario, row: Row) -> bool:
     """Whether a draw runs with its 99th percentiles within every bound."""
     return row["status"] == "completed" and Objective(slo=scenario.slo).met(row)
-
-
-def _as_it_is(scenario: Scenario, figures: Sequence[str]) -> Mapping[str, float]:
-    """A draw that changes nothing: one figure at its value."""
-    name, figure = next(iter(uncertain(scenario, figures).items()))
-    return {name: figure.value}
 
 
 def folder_name(name: str) -> str:
