@@ -177,8 +177,7 @@ def _rank(found: Sensitivity, row: Row, by: str) -> tuple[float, ...]:
     """More is better: runs, meets the SLO, and the metric in its better direction."""
     if row["status"] != "completed" or row.get(by) is None:
         return (0.0, 0.0, 0.0)
-    bounds = any(found.scenario.slo.model_dump().values())
-    good = not bounds or meets_slo(found.scenario, row)
+    good = meets_slo(found.scenario, row) is not False
     return (1.0, float(good), BETTER[by] * float(row[by]))
 
 

@@ -82,16 +82,15 @@ class Sensitivity:
     @property
     def meets_as_it_is(self) -> bool | None:
         """Whether the catalogue's values meet the SLO; None without one."""
-        bounds = any(self.scenario.slo.model_dump().values())
-        return meets_slo(self.scenario, self.base) if bounds else None
+        return meets_slo(self.scenario, self.base)
 
     @property
     def slo_met(self) -> float | None:
         """Share of the possible machines that run with 99th percentiles within the SLO, if any."""
         possible = [row for row in self.drawn if row is not None]
-        if not (any(self.scenario.slo.model_dump().values()) and possible):
+        if self.meets_as_it_is is None or not possible:
             return None
-        return sum(meets_slo(self.scenario, row) for row in possible) / len(possible)
+        return sum(meets_slo(self.scenario, row) is True for row in possible) / len(possible)
 
 
 def sensitivity(  # noqa: PLR0913 - the question and the execution
@@ -189,8 +188,13 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     return _result((scenario, offered, done), (machines, rows), varied, metrics)
 
 
-def meets_slo(scenario: Scenario, row: Row) -> bool:
-    """Whether a draw runs with its 99th percentiles within every bound."""
+def meets_slo(scenario: Scenario, row: Row) -> bool | None:
+    """Whether a draw runs with its 99th percentiles within every bound; None without any.
+
+    Replays of operations have no requests, and so no SLO.
+    """
+    if not any(scenario.slo.model_dump().values()) or "rejected" not in row:
+        return None
     return row["status"] == "completed" and Objective(slo=scenario.slo).met(row)
 
 
