@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from cluster.commands import terminal
+from corsair_common.units import HOURS_PER_MONTH
 
 if TYPE_CHECKING:
     from cluster.studies.plan.study import Plans
 
-HOURS_PER_MONTH = 730.0
-"""A twelfth of 8,760."""
 HEADERS = (
     *("", "plan", "cards", "memory", "weights", "KV", "seqs", "budget", "TTFT ms", "TPOT ms"),
     *("tokens/s", "/card", "J/token", "kW", "USD/M tokens", "USD/month", "free MB", ""),
@@ -19,15 +18,17 @@ Candidate = Mapping[str, Any]
 
 
 def candidates_of(found: "Plans", objective: str, count: int) -> list[dict[str, Any]]:
-    """The best of each shape; ``alike`` is the number of batches that are as good."""
+    """The best of each shape; ``alike`` is the number of batches that are as good, ``plan`` says
+    its parallelism."""
     from cluster.studies.plan.alike import alike
 
     rows = found.order[:count]
     groups = (found.scored.shape, found.scored.replicas)
     others = alike(found.columns, objective, groups, rows)
+    best = [found.candidate(int(row)) for row in rows]
     return [
-        {**found.candidate(int(row)), "alike": int(number)}
-        for row, number in zip(rows, others, strict=True)
+        {**each, "plan": shape(each), "alike": int(number)}
+        for each, number in zip(best, others, strict=True)
     ]
 
 
@@ -36,7 +37,7 @@ def ranking_text(best: Sequence[Candidate]) -> str:
     rows = [
         [
             f"{place}{'*' if each['pareto'] else ''}",
-            shape(each),
+            each["plan"],
             each["cards"],
             each["memory_mode"],
             each["weights"],

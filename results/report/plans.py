@@ -3,13 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from corsair_common.units import HOURS_PER_MONTH
 from results.errors import ResultsError
 from results.figures.studies import pareto
 from results.report.answer import Answer, limits, meter, paragraph, section, shares, spread
 from results.report.html import bullets, figure, number, table
 
-HOURS_PER_MONTH = 730.0
-"""A twelfth of 8,760."""
 COLUMNS = {
     "cards": "cards",
     "memory_mode": "memory",
@@ -40,19 +39,10 @@ def plan_answer(payload: Mapping[str, Any]) -> Answer:
         )
     return Answer(
         title=title,
-        headline=f"{_met(payload)}: {plan_words(best)} on {best['cards']} cards",
+        headline=f"{_met(payload)}: {best['plan']}, weights {best['weights']}, KV {best['kv']}, on "
+        f"{best['cards']} cards",
         details=tuple(_details(payload, best)),
         sections=(*_load(best), _cost(best), *_limits(payload), *_others(payload)),
-    )
-
-
-def plan_words(candidate: Candidate) -> str:
-    """``2 x (TP 4 x PP 2, EP 4), weights mxint8, KV mxint8``."""
-    experts = candidate["expert_parallel_size"]
-    return (
-        f"{candidate['replicas']} x (TP {candidate['tensor_parallel_size']} x PP "
-        f"{candidate['pipeline_parallel_size']}{f', EP {experts}' if experts > 1 else ''}), "
-        f"weights {candidate['weights']}, KV {candidate['kv']}"
     )
 
 
@@ -135,7 +125,7 @@ def _others(payload: Mapping[str, Any]) -> Iterator[str]:
 def _table(candidates: Sequence[Candidate]) -> str:
     rows = [
         [
-            plan_words(each).split(", weights")[0],
+            each["plan"],
             *(each[name] for name in COLUMNS),
             each["power_w"] / 1e3,
             each["cost_per_million_output_tokens_usd"],
