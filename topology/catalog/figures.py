@@ -113,7 +113,7 @@ def breaches_of_fields(inputs: object) -> Iterator[str]:
     for field in _NUMBERS:
         if field in inputs and not _is_number(inputs[field]):
             yield f"{field} must be a number, found {inputs[field]!r}"
-    if "unit" in inputs and inputs["unit"] not in UNITS:
+    if "unit" in inputs and inputs["unit"] not in (*UNITS,):
         yield f"unknown unit {nearest(str(inputs['unit']), tuple(UNITS))}"
     yield from _breaches_of_words(inputs)
     if "source" in inputs and not (isinstance(inputs["source"], str) and inputs["source"].strip()):

@@ -115,6 +115,8 @@ def _decode(text: str, where: str) -> Mapping[str, object]:
         ) from None
     except RecursionError:
         raise ModelError(f"{where}: nested too deeply for a config") from None
+    except ValueError:  # Python's bound on digits
+        raise ModelError(f"{where}: an integer of thousands of digits") from None
     if not isinstance(config, dict):
         raise ModelError(f"{where}: a config is a JSON object, found {type(config).__name__}")
     return config

@@ -96,7 +96,7 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
     """The products over the cache; they vary as contexts grow.
 
     QK^T, softmax and PV count whole blocks of every chunk; a fused ``attention`` the pairs of a
-    query and a key. ``eager`` is what a step with a chunk costs beside it.
+    query and a key.
     """
     heads = card_heads(inputs, a)
     decode, chunks = batch.met(a.window)
@@ -131,9 +131,8 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
         "attention": replace(
             over_cache("attention", stored, 0), flop=2 * both * heads.heads * seen
         ),
-        "eager": over_cache("eager", 0, 0, reads=False),
     }
-    return [known[name] for name in inputs.products if name != "eager" or batch.chunk_contexts]
+    return [known[name] for name in inputs.products]
 
 
 def _context(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> tuple[list[Row], list[Row]]:

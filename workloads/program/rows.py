@@ -42,8 +42,8 @@ class ProgramInputs:
     """Most tokens of a batch; with the seed it fixes which experts the tokens of a batch choose."""
     products: tuple[str, ...] = CARD_PRODUCTS
     """Operations of a device over the KV cache, in order, as its prices name them."""
-    layer_end: tuple[str, ...] = ()
-    """Operations that the engine adds to every layer."""
+    layer_end_above: int | None = None
+    """Tokens of a batch above which its engine adds an operation to every layer; None: never."""
     chiplets: int = 8
     """Chiplets of a card, over which it shares its work."""
     ridge_rows: int = 8

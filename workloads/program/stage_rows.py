@@ -49,7 +49,8 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
 
 def end_rows(inputs: ProgramInputs, tokens: int) -> list[Row]:
     """What the engine adds to a layer."""
-    return [vector(name, tokens, m=tokens, n=0) for name in inputs.layer_end]
+    above = inputs.layer_end_above
+    return [] if above is None or tokens <= above else [vector("engine", tokens, m=tokens, n=0)]
 
 
 def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:

@@ -96,8 +96,15 @@ class Device(Protocol):
     ) -> list[Operation]:
         """Merge of the parts of a head's context, before the output projection."""
 
-    def layer_end(self, tokens: Integers) -> list[Operation]:
-        """Additional operations of the software at the end of every layer."""
+    def layer_end(self, tokens: Integers, works_ps: Integers) -> list[Operation]:
+        """What the software adds to a layer, in one operation at most.
+
+        ``works_ps`` is the time of the layer's operations and collectives, attention apart.
+        """
+
+    @property
+    def layer_end_above(self) -> int | None:
+        """Tokens of a step above which layers end so; None if none does."""
 
     def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
         """[op] records of ``layers`` layers of a kind, in a constant number (dtype ATTENTION)."""

@@ -103,14 +103,16 @@ def stage_price(
     token_counts = counted(outer, tokens, counts)
     floor_ps = np.zeros_like(tokens)
     costs = [(cost, 1) for cost in outer_costs]
+    exchanges = {
+        layer: layer_exchanges(inputs, device, groups, layer, tokens) for layer in _counted(stage)
+    }  # with any placement of weights
     for layer, places, count in stage.layers:
-        operations = layer_operations(inputs, device, layer, places, tokens)
+        operations = layer_operations(inputs, device, layer, places, tokens, exchanges[layer])
         linear += count * by_bound(device, bounds, operations, tokens)
         token_counts += count * counted(operations, tokens, counts)
         floor_ps += count * sum(operation.far_ps for operation in operations)
-    for layer, count in _counted(stage).items():  # with any placement of weights
-        exchanges = layer_exchanges(inputs, device, groups, layer, tokens)
-        costs += [(cost, count) for cost in exchanges]
+    for layer, count in _counted(stage).items():
+        costs += [(cost, count) for cost in exchanges[layer]]
     collective_ps, collective_bytes = total(costs, len(tokens), groups.stage.fabric.tiers)
     return StagePrice(
         linear_by_bound_ps=linear,
@@ -134,18 +136,28 @@ def _counted(stage: Stage) -> Counter[Layer]:
 
 
 def layer_operations(
-    inputs: PriceInputs, device: Device, layer: Layer, places: LayerPlaces, tokens: Integers
+    inputs: PriceInputs,
+    device: Device,
+    layer: Layer,
+    places: LayerPlaces,
+    tokens: Integers,
+    exchanges: Sequence[Cost] = (),
 ) -> list[Operation]:
-    """Every dispatch of one layer with this placement of weights, in order."""
+    """Every dispatch of one layer with this placement of weights, in order.
+
+    ``exchanges`` are its collectives, of which some software waits for the whole.
+    """
     hidden = inputs.model.hidden
     heads = inputs.heads_of(layer)
     found = routed(inputs, device, layer.mlp, places)
     own = device.holding(places.attention)
-    return [
+    operations = [
         *attention_operations(own, layer.attention, heads, hidden, tokens),
         *mlp_operations(device, layer.mlp, hidden, tokens, found, places),
-        *device.layer_end(tokens),
     ]
+    durations = [*(each.ps for each in operations), *(each.ps for each in exchanges)]
+    works_ps: Integers = np.sum(durations, axis=0)
+    return [*operations, *device.layer_end(tokens, works_ps)]
 
 
 def layer_exchanges(

@@ -197,8 +197,12 @@ class DimcCard:
         gate: tuple[str, ...] = ("activation",) if gated else ()
         return [self.vector("merge", (tokens * cast, ("quantize",)), (tokens * merged, gate))]
 
-    def layer_end(self, tokens: Integers) -> list[Operation]:  # noqa: ARG002 - of the protocol
+    def layer_end(self, tokens: Integers, works_ps: Integers) -> list[Operation]:  # noqa: ARG002
         return []
+
+    @property
+    def layer_end_above(self) -> None:
+        return None
 
     def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
         return attention_records(

@@ -22,8 +22,8 @@ from cluster.perf_model.devices.gpu.facts import (
     room,
 )
 
-PRODUCTS = ("attention", "eager")
-"""In the order of the records: the fused kernel, and what steps outside of a graph add."""
+PRODUCTS = ("attention",)
+"""In the order of the records: the fused kernel."""
 
 __all__ = [
     "BOUNDS",

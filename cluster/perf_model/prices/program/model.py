@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, layer_products
+from cluster.perf_model.collectives import Cost
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device, DeviceModule
 from cluster.perf_model.devices.work import Operation
@@ -13,7 +14,8 @@ from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.prices.stage import head_operations, layer_operations
+from cluster.perf_model.prices.stage import head_operations, layer_exchanges, layer_operations
+from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,
     PREFILL_BLOCKS,
@@ -147,9 +149,22 @@ class ModelRows:
                 found = [outside, *head_operations(self.inputs, self._head_device, rows)]
             else:
                 layer, places = self.inputs.model.layers[number], self._places[number]
-                found = layer_operations(self.inputs, self.device, layer, places, rows)
+                found = layer_operations(
+                    self.inputs, self.device, layer, places, rows, self._exchanges(number, rows)
+                )
             self._operations[key] = {operation.name: operation for operation in found}
         return self._operations[key]
+
+    def _exchanges(self, number: int, rows: Integers) -> list[Cost]:
+        """Collectives of a layer, where what the software adds to it depends on them."""
+        if self.device.layer_end_above is None:
+            return []
+        inputs = self.inputs
+        stage = next(
+            at for at, held in enumerate(stage_layers(inputs.plan, inputs.model)) if number in held
+        )
+        groups = stage_groups_of(inputs, inputs.cards[0, stage])
+        return layer_exchanges(inputs, self.device, groups, inputs.model.layers[number], rows)
 
     def _over_cache(
         self, request: Request, values: Mapping[str, Integers]

@@ -58,14 +58,14 @@ RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPr
 
 def program_inputs(inputs: PriceInputs) -> ProgramInputs:
     """Return what the program of this model on these cards is to be generated with."""
-    device, one = device_for(inputs), np.ones(1, np.int64)
+    device = device_for(inputs)
     return ProgramInputs(
         model=inputs.model,
         plan=inputs.plan,
         formats=inputs.formats,
         max_tokens=inputs.max_tokens,
         products=module_of(inputs.hardware).PRODUCTS,
-        layer_end=tuple(each.name for each in device.layer_end(one) if each.ps.any()),
+        layer_end_above=device.layer_end_above,
         chiplets=device.units,
         ridge_rows=device.ridge_rows,
         expert_skew=inputs.expert_skew,
