@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
+import numpy as np
+
 from cluster.scenario.formats import Formats
 from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
@@ -181,7 +183,9 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         check_plan(planned.plan, planned.model)
         check_scheduler(scenario.scheduler, planned.plan)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
-    caching = _caches(scenario, requests)
+    if planned.model.pooling:
+        requests = _without_answers(scenario, requests)
+    caching = _caches(scenario, requests, planned.model)
     planned = replace(planned, concurrency=concurrency, prefix_caching=caching)
     found: dict[str, object] = {
         **served_content(planned),
@@ -254,10 +258,20 @@ def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planne
     )
 
 
-def _caches(scenario: Scenario, requests: "Requests") -> bool:
-    """Whether prefixes are looked for: they are where it is wanted and requests tell of them."""
+def _caches(scenario: Scenario, requests: "Requests", model: Model) -> bool:
+    """Whether prefixes are looked for: they are where it is wanted and requests tell of them.
+
+    A state of fixed size is that of the last token, so no other sequence can begin with it.
+    """
     wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
-    return requests.hash_ids is not None and wanted
+    return requests.hash_ids is not None and wanted and not model.state_elements_per_sequence
+
+
+def _without_answers(scenario: Scenario, requests: "Requests") -> "Requests":
+    """The same prompts for a model that generates nothing: done with the last token of each."""
+    if scenario.pools is not None:
+        raise ScenarioError("pools are for models that generate tokens; this one makes vectors")
+    return replace(requests, output_tokens=np.ones_like(requests.output_tokens))
 
 
 def _divided(whole: Resolved, requested: Pools) -> Resolved:
@@ -288,7 +302,7 @@ def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first
         scenario=scenario,
         plan=plan,
         max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
-        prefix_caching=_caches(scenario, whole.requests),
+        prefix_caching=_caches(scenario, whole.requests, whole.model),
         machine_id=f"{whole.machine_id}-{name}",
         cards=range(first, first + pool.cards),
         role=name,

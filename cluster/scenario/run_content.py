@@ -34,7 +34,10 @@ def content_text(opened: "Hardware | Model | Requests") -> JsonText:
     if isinstance(opened, Hardware):
         return encoded({name: figure.value for name, figure in opened.figures.items()})
     if isinstance(opened, Model):
-        return encoded({**asdict(opened), "name": "", "notes": ()})
+        shape = {**asdict(opened), "name": "", "notes": ()}
+        if not opened.pooling:
+            del shape["pooling"]  # of models that make text, the identity is as it was before
+        return encoded(shape)
     return encoded(opened.digest)
 
 

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -14,9 +14,15 @@ from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeights
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
-from cluster.perf_model.memory.shard import KvBlock, kv_block
+from cluster.perf_model.memory.shard import KvBlock, index_block, kv_block
 from cluster.perf_model.prices.attention_layer import attention_operations
-from cluster.perf_model.prices.inputs import LayerKind, PriceInputs, kind_of, layer_kinds
+from cluster.perf_model.prices.inputs import (
+    LayerKind,
+    PriceInputs,
+    index_heads,
+    kinds_in,
+    layer_kinds,
+)
 from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
 from cluster.perf_model.prices.stage_collectives import (
     StageGroups,
@@ -25,6 +31,7 @@ from cluster.perf_model.prices.stage_collectives import (
     total,
 )
 from cluster.perf_model.tables import FAR_BLOCKS, Records
+from corsair_common.names import STATE
 from corsair_common.units import Floats, Integers
 from workloads.model import Layer
 from workloads.plan import cut, stage_layers
@@ -148,13 +155,17 @@ def layer_operations(
     ``exchanges`` are its collectives, of which some software waits for the whole.
     """
     hidden = inputs.model.hidden
-    heads = inputs.heads_of(layer)
     found = routed(inputs, device, layer.mlp, places)
-    own = device.holding(places.attention)
+    attention: list[Operation] = []
+    if layer.attention.kind != "none":
+        own, heads = device.holding(places.attention), inputs.heads_of(layer)
+        attention = attention_operations(own, layer.attention, heads, hidden, tokens)
     operations = [
-        *attention_operations(own, layer.attention, heads, hidden, tokens),
-        *mlp_operations(device, layer.mlp, hidden, tokens, found, places),
+        *attention,
+        *mlp_operations(device, layer, hidden, tokens, found, places),
     ]
+    if layer.mlp.kind == "none":  # the other half of a layer ends it
+        return operations
     durations = [*(each.ps for each in operations), *(each.ps for each in exchanges)]
     works_ps: Integers = np.sum(durations, axis=0)
     return [*operations, *device.layer_end(tokens, works_ps)]
@@ -164,13 +175,13 @@ def layer_exchanges(
     inputs: PriceInputs, device: Device, groups: StageGroups, layer: Layer, tokens: Integers
 ) -> list[Cost]:
     """Every collective of one layer."""
-    heads = inputs.heads_of(layer)
     found = routed(inputs, device, layer.mlp, ALL_IN_SRAM)
     table = None if found is None else found.table
-    return [
-        *attention_exchanges(device, groups, layer.attention, heads, tokens),
-        *mlp_exchanges(device, groups, layer.mlp, inputs.model.hidden, tokens, table),
-    ]
+    inside: list[Cost] = []
+    if layer.attention.kind != "none":
+        heads = inputs.heads_of(layer)
+        inside = attention_exchanges(device, groups, layer.attention, heads, tokens)
+    return [*inside, *mlp_exchanges(device, groups, layer, inputs.model.hidden, tokens, table)]
 
 
 def _outer(
@@ -204,7 +215,7 @@ def head_by_bound(
     bounds = module_of(inputs.hardware).BOUNDS
     operations = head_operations(inputs, device, rows) if stage.last else []
     split = by_bound(device, bounds, operations, rows)
-    if stage.last:
+    if stage.last and not inputs.model.pooling:
         head = operations[1]
         gathered = all_gather(groups.stage, rows * (device.ranks * CANDIDATES * CANDIDATE_BYTES))
         split[:, bounds.index("network")] += gathered.ps
@@ -222,7 +233,12 @@ def _head_counts(inputs: PriceInputs, device: Device, stage: Stage, rows: Intege
 
 
 def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list[Operation]:
-    """Every dispatch after the last layer, in order."""
+    """Every dispatch after the last layer, in order; an embedding model ends with its norm."""
+    if inputs.model.pooling:
+        hidden = inputs.model.hidden
+        return [
+            device.vector("final norm+quant", (rows * hidden, ("norm", "quantize")), normed=rows)
+        ]
     hidden, vocab = inputs.model.hidden, device.of_group(inputs.model.vocab)
     card = len(cut(inputs.model.vocab, device.cards)[0])
     depth = math.ceil(math.log2(CANDIDATES))
@@ -243,9 +259,11 @@ def _attention(inputs: PriceInputs, device: Device, stage: Stage) -> Records:
     kinds = layer_kinds(inputs)
     layers: Counter[LayerKind] = Counter()
     for layer, count in _counted(stage).items():
-        layers[kind_of(inputs, layer)] += count
+        for kind in kinds_in(inputs, layer):
+            layers[kind] += count
     records = [
-        device.attention_records(kind[1], layers[kind], number) for number, kind in enumerate(kinds)
+        device.attention_records(kind.heads, layers[kind], number)
+        for number, kind in enumerate(kinds)
     ]
     return np.concatenate(records).view(ATTENTION)  # records, whose fields are attributes
 
@@ -256,15 +274,24 @@ def _far_block_ps(inputs: PriceInputs, device: Device, stage: Stage) -> Floats:
     found = np.zeros(len(kinds))
     if inputs.placed.kv != "sram":
         for layer, count in _counted(stage).items():
-            stored = _kv_block(inputs, device, layer).chiplet * count
-            found[kinds.index(kind_of(inputs, layer))] += device.far_ps(float(stored))
+            for kind in kinds_in(inputs, layer):
+                stored = _moved_block(inputs, device, layer, kind).chiplet * count
+                found[kinds.index(kind)] += device.far_ps(float(stored))
     return found
 
 
-def _kv_block(inputs: PriceInputs, device: Device, layer: Layer) -> KvBlock:
-    """64 tokens of one sequence in one layer, on the fullest unit and on the rank."""
+def _moved_block(inputs: PriceInputs, device: Device, layer: Layer, kind: LayerKind) -> KvBlock:
+    """What moves for a block of a kind of one layer, on the fullest unit and on the rank.
+
+    64 tokens of one sequence, of the index keys alone or of all else; a state is read and written.
+    """
     tail_bits = module_of(inputs.hardware).TAIL_BITS
-    return kv_block(layer.attention, inputs.plan, device.units, inputs.formats.kv, tail_bits)
+    attention, formats = layer.attention, inputs.formats
+    if kind.heads == index_heads(attention):
+        return index_block(attention, device.units, formats.kv)
+    attention = replace(attention, index_dim=0)
+    block = kv_block(attention, inputs.plan, device.units, formats.kv, tail_bits)
+    return block + block if kind.window == STATE else block
 
 
 def _attention_counts(inputs: PriceInputs, device: Device, stage: Stage) -> Integers:
@@ -272,10 +299,11 @@ def _attention_counts(inputs: PriceInputs, device: Device, stage: Stage) -> Inte
     kinds = layer_kinds(inputs)
     counts = np.zeros((len(kinds), WIDTH, _widths(inputs)[1]), np.int64)
     for layer, count in _counted(stage).items():
-        kind = kind_of(inputs, layer)
-        own = counts[kinds.index(kind)]
-        own += count * device.attention_counts(kind[1])
-        own[FAR_BLOCKS] += count * device.far_counts(_kv_block(inputs, device, layer).card)
+        for kind in kinds_in(inputs, layer):
+            own = counts[kinds.index(kind)]
+            own += count * device.attention_counts(kind.heads)
+            moved = _moved_block(inputs, device, layer, kind).card
+            own[FAR_BLOCKS] += count * device.far_counts(moved)
     return counts.reshape(-1, counts.shape[-1])
 
 

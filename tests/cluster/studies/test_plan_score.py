@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cluster.perf_model.attention import UNBOUNDED
 from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
@@ -48,7 +49,7 @@ def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: in
     )
     machine = assemble(resolve(scenario))
     same = np.full(1, 1)  # one step behind the first token, so every row has a context of 64
-    traffic = traffic_of(63 * same, 2 * same, [0])
+    traffic = traffic_of(63 * same, 2 * same, [])
     tables = score_inputs(
         price_arrays(machine.prices, machine.joules, traffic, group), np.array([256]), 64
     )
@@ -95,10 +96,10 @@ def test_blocks_of_decoding_rows_are_counted_row_by_row() -> None:
     prompts, outputs = np.array([60, 200]), np.array([10, 3])
     contexts = [*range(61, 70), 201, 202]
 
-    found = traffic_of(prompts, outputs, [0, 64])
+    found = traffic_of(prompts, outputs, [2])
 
-    assert found.blocks[0] == np.mean([-(-context // 64) for context in contexts])
-    assert found.blocks[64] == np.mean([min(2, -(-context // 64)) for context in contexts])
+    assert found.blocks[UNBOUNDED] == np.mean([-(-context // 64) for context in contexts])
+    assert found.blocks[2] == np.mean([min(2, -(-context // 64)) for context in contexts])
     assert found.decodes == (9 + 2) / 2
 
 
