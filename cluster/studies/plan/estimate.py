@@ -163,7 +163,7 @@ class _Scorer:
             max_num_seqs=(scheduler.max_num_seqs,),
             max_num_batched_tokens=(scheduler.max_num_batched_tokens,),
         )
-        mode, anything = layout.fit.residency.mode, (batch_scores.LOAD, 0.5)
+        mode, anything = layout.fit.residency.mode, (batch_scores.OFFERED, 1.0)
         self._layout = layout
         self._shape = Shape(plan=plan, memory_mode=mode, formats=resolved.formats)
         self._study = study_context_of(resolved, layout.routes, choices, anything)
