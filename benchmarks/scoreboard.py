@@ -90,7 +90,7 @@ def _kv(data: Path) -> list[Section]:
         title="Format of keys and values",
         headers=("KV", *SET_HEADERS),
         rows=rows,
-        text="The recipe of the Llama-70B points keeps keys and values in FP8. In every other table "
+        text="The recipe of the Llama-70B points keeps keys and values in FP8. In all other tables "
         "H100 is run with bf16, as its queues say it ran "
         "([decision 35](decisions/0035-measured-points-are-run-as-they-ran.md)), the others as the "
         "recipe says. Both for all (`validate --data ... --kv bf16`):",

@@ -8,6 +8,7 @@ cards holds whole experts, sliced over the subgroup. Replicas are equal copies.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
@@ -81,6 +82,11 @@ def stage_layers(plan: Plan, model: Model) -> tuple[range, ...]:
     stages, layers = plan.pipeline_parallel_size, len(model.layers)
     if stages > layers:
         raise PlanError(_too_many_stages(plan, model))
+    return _divided(layers, stages)
+
+
+@lru_cache(maxsize=256)
+def _divided(layers: int, stages: int) -> tuple[range, ...]:
     even, rest = divmod(layers, stages)
     counts = [even + (stages - 1 - rest <= stage < stages - 1) for stage in range(stages)]
     starts = [sum(counts[:stage]) for stage in range(stages)]
@@ -107,6 +113,8 @@ def kv_heads_of(plan: Plan, attention: Attention, position: int) -> range:
     Fewer heads than ranks are replicated: neighbours hold the same head. Every rank holds MLA's
     latent, one for all heads.
     """
+    if attention.kind == "none":
+        return range(0)
     cards = plan.tensor_parallel_size
     heads = 1 if attention.kind == "mla" else attention.kv_heads
     if heads >= cards:
@@ -132,6 +140,8 @@ def _breaches(plan: Plan, model: Model) -> Iterator[str]:
 
 def _attention_breaches(plan: Plan, attention: Attention) -> Iterator[str]:
     cards = plan.tensor_parallel_size
+    if attention.kind == "none":
+        return
     if attention.heads % cards:
         yield f"{attention.heads} attention heads do not divide over tensor_parallel_size {cards}"
     if attention.kind == "mla":

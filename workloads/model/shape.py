@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from corsair_common.lru import LruCache, Same
 from workloads.model.errors import ModelError
 from workloads.model.layer_tensors import layer_tensors, outer_tensors
 from workloads.model.layers import Layer, require_positive
@@ -31,6 +32,8 @@ class Model:
     (``all``), the ``head`` alone, or neither (``layers``)."""
     quantization: str = ""
     """How the published weights are stored ("" for 16-bit floats); not counted as parameters."""
+    pooling: bool = False
+    """It makes a vector of each prompt, and no text: there is no head (embedding models)."""
     notes: tuple[str, ...] = ()
     """What the config describes and this shape leaves out, in words."""
 
@@ -45,7 +48,8 @@ class Model:
 
     def outer_tensors(self) -> tuple[Tensor, ...]:
         """Embedding, final norm and head; a tied head is the embedding and not listed."""
-        return outer_tensors(self.hidden, self.vocab, tied=self.tied_embeddings)
+        headless = self.tied_embeddings or self.pooling
+        return outer_tensors(self.hidden, self.vocab, tied=headless)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every weight, layer by layer, then those outside; elements sum to the parameters."""
@@ -69,7 +73,8 @@ class Model:
             for tensor in self._tensors()
             if tensor.role == "expert"
         )
-        tables = {"all": 0, "head": 1, "layers": 2}[self.active_rule] - self.tied_embeddings
+        headless = self.tied_embeddings or self.pooling
+        tables = {"all": 0, "head": 1, "layers": 2}[self.active_rule] - headless
         return self.parameters - idle - max(0, tables) * self.hidden * self.vocab
 
     @property
@@ -99,3 +104,17 @@ class Model:
         for layer in range(len(self.layers)):
             yield from self.layer_tensors(layer)
         yield from self.outer_tensors()
+
+
+def distinct_layers(model: Model) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """The different layers of a model in their order, and the number of each layer's."""
+
+    def made() -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+        numbers: dict[Layer, int] = {}
+        each = tuple(numbers.setdefault(layer, len(numbers)) for layer in model.layers)
+        return tuple(numbers), each
+
+    return _LAYERS.get(Same(model), made)
+
+
+_LAYERS: LruCache[tuple[tuple[Layer, ...], tuple[int, ...]]] = LruCache(16)

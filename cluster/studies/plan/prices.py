@@ -4,10 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.perf_model.attention import ATTENTION, WIDTH
+from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices.steady_state import steady_decode
 from cluster.perf_model.tables import PriceTables, Records
+from cluster.studies.plan.bursts import Bursts
 from cluster.studies.plan.chance import largest_of
 from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
 from cluster.studies.plan.step_tables import points_of, tabulate
@@ -15,6 +16,7 @@ from cluster.studies.plan.steps import (
     FLOOR,
     HEAD,
     PER_QUERY,
+    PICKED,
     REPLICAS,
     SEEN,
     SEND,
@@ -36,7 +38,7 @@ class PriceArrays(NamedTuple):
     units: Records
     """[kind, op] one layer of the kind."""
     kinds: Floats
-    """[kind, 3] as named in ``steps``."""
+    """[kind, 4] as named in ``steps``."""
     sums: Integers
     """[kind x MEASURES] scratch of the current step."""
     layer_ps: Floats
@@ -60,9 +62,10 @@ def price_arrays(prices: PriceTables, joules: Joules, traffic: Traffic, cards: i
     rates[:, :, FLOOR], rates[:, :, SEND] = prices.floor_ps[classes], prices.send_ps[classes]
     heads = min(rates.shape[1], prices.head_ps.shape[1])
     rates[:, :heads, HEAD] = prices.head_ps[classes, :heads]
-    kinds = np.zeros((len(prices.kinds), 3))
+    kinds = np.zeros((len(prices.kinds), 4))
     kinds[:, WINDOW], kinds[:, PER_QUERY] = prices.kinds["window"], prices.kinds["clocks_per_query"]
-    kinds[:, SEEN] = [traffic.blocks[window] for window in prices.kinds["window"].tolist()]
+    kinds[:, SEEN] = [traffic.blocks[most] for most in row_blocks(prices.kinds).tolist()]
+    kinds[:, PICKED] = prices.kinds["picked"]
     facts = (
         prices.stages,
         1,
@@ -95,16 +98,19 @@ class ScoreInputs(NamedTuple):
     """Ascending."""
     decode: Floats
     chunks: Floats
+    bursts: Bursts
 
 
-def score_inputs(of: PriceArrays, budgets: Integers, max_num_seqs: int) -> ScoreInputs:
+def score_inputs(
+    of: PriceArrays, bursts: Bursts, budgets: Integers, max_num_seqs: int
+) -> ScoreInputs:
     """Tabulate steps with all numbers of decoding rows of a slot up to ``max_num_seqs``."""
     rows = max(2, -(-max_num_seqs // int(of.facts[STAGES])))
     points = points_of(rows) + 1
     decode = np.zeros((points, DECODE_COLUMNS))
     chunks = np.zeros((len(budgets), points, CHUNK_COLUMNS))
     tabulate(of, budgets, decode, chunks)
-    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks)
+    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks, bursts)
 
 
 def of_replicas(tables: ScoreInputs, replicas: int) -> ScoreInputs:
@@ -122,10 +128,12 @@ def step_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
     heads = prices.head_counts @ count_j
     found = np.zeros((each.shape[1], 2))
     rows = min(each.shape[1], heads.shape[1])
-    for stage, chosen in enumerate(classes):
-        found[:, 0] += each[chosen] + prices.collective_bytes[chosen] @ link_j[stage, :-1]
-        found[:, 0] += prices.send_bytes[chosen] * link_j[stage, -1]
-        found[:rows, 1] += heads[chosen, :rows]
+    equal, times = np.unique(np.column_stack([classes, link_j]), axis=0, return_counts=True)
+    for (number, *byte_j), count in zip(equal, times, strict=True):
+        chosen = int(number)
+        step_j = each[chosen] + prices.collective_bytes[chosen] @ np.array(byte_j[:-1])
+        found[:, 0] += count * (step_j + prices.send_bytes[chosen] * byte_j[-1])
+        found[:rows, 1] += count * heads[chosen, :rows]
     return found
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
@@ -38,6 +38,7 @@ from cluster.perf_model.devices.gpu.kernels import (
     vector_bytes,
     work_counts,
 )
+from cluster.perf_model.devices.gpu.recurrent import state_counts, state_records
 from cluster.perf_model.devices.work import (
     Operation,
     Product,
@@ -52,6 +53,7 @@ from cluster.perf_model.tables import Records
 from cluster.scenario.formats import Formats
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
+from workloads.model.scan import recurrent_widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,6 +160,16 @@ class Gpu:
         moved = np.asarray(tokens, np.float64) * each
         return [self._moved("attention", moved, query_bytes_per_s(self.figures, self.kv))]
 
+    def index_dispatches(self, tokens: Integers) -> list[Operation]:
+        return [self.elsewhere("index scores", tokens)]
+
+    def state_dispatches(self, states: StateHeads, tokens: Integers) -> list[Operation]:
+        """Queries, keys and values in, output out, 16 bits each."""
+        made = recurrent_widths(states.attention, states.heads, states.groups)
+        each = OUTPUT_BYTES * (made.channels + made.values)
+        moved = np.asarray(tokens, np.float64) * each
+        return [self._moved("scan", moved, vector_bytes_per_s(self.figures))]
+
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
     ) -> list[Operation]:
@@ -187,10 +199,14 @@ class Gpu:
         eager = self.figures["engine.eager_layer_s"] > 0
         return int(self.figures["engine.captured_tokens"]) if eager else None
 
-    def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
+    def attention_records(self, heads: AnyHeads, layers: int, kind: int) -> Records:
+        if isinstance(heads, StateHeads):
+            return state_records(self.attention, heads, layers=layers, kind=kind)
         return attention_records(self.attention, heads, self.kv, layers=layers, kind=kind)
 
-    def attention_counts(self, heads: Heads) -> Integers:
+    def attention_counts(self, heads: AnyHeads) -> Integers:
+        if isinstance(heads, StateHeads):
+            return state_counts(heads)
         return attention_counts(heads, self.kv)
 
     def far_counts(self, moved_bytes: int) -> Integers:  # noqa: ARG002 - no far memory

@@ -45,6 +45,9 @@ ELEMENT_BYTES = {
 }
 """Bytes of memory by the kind of vector work on an element; ``quantize`` depends on formats."""
 
+SCORE_BYTES = 8.0
+"""Of an indexer's score in 32 bits, written and read."""
+
 
 def vector_bytes(kinds: Sequence[str], activations: Format) -> float:
     """Bytes of memory of these kinds of work on one element.
@@ -91,15 +94,22 @@ def attention_records(
 ) -> Records:
     """[3] records: the fused kernel, and two of nothing, as other kinds of devices have three."""
     block_ps, decode_ps, pair_ps = _attention_ps(kernel, heads, kv)
+    rows = fused_records(kernel, layers=layers, kind=kind)
+    fused = rows[0]
+    fused["a_decode_blocks"] = decode_ps
+    fused["a_prefill_blocks"] = block_ps
+    fused["a_prefill_pairs"] = pair_ps
+    fused["decode_bound"] = MEMORY if decode_ps == block_ps else TENSOR
+    return rows
+
+
+def fused_records(kernel: Kernel, *, layers: int, kind: int) -> Records:
+    """[3] records: a fused kernel whose work is still to be set, and two of nothing."""
     rows = np.zeros(3, ATTENTION)
     rows["layers"][0], rows["kind"] = layers, kind
     rows["parts"] = rows["quantum"] = rows["tick"] = rows["ps_per_tick"] = 1.0
     fused = rows[0]
     fused["fixed"] = kernel.latency_s * PS_PER_S
-    fused["a_decode_blocks"] = decode_ps
-    fused["a_prefill_blocks"] = block_ps
-    fused["a_prefill_pairs"] = pair_ps
-    fused["decode_bound"] = MEMORY if decode_ps == block_ps else TENSOR
     fused["prefill_bound"] = fused["b_bound"] = TENSOR
     return rows
 
@@ -108,6 +118,9 @@ def _attention_ps(kernel: Kernel, heads: Heads, kv: Format) -> tuple[float, floa
     """Of a 64-token block read, of one that a decode row sees, and of a query-key pair."""
     block_s = block_bytes(heads, kv) / kernel.bytes_per_s
     pair_s = pair_flop(heads) / kernel.flop_per_s
+    if heads.picks:  # a score is written, and read where the top k are picked
+        score_s = SCORE_BYTES / kernel.bytes_per_s
+        block_s, pair_s = block_s + BLOCK_TOKENS * score_s, pair_s + score_s
     return block_s * PS_PER_S, max(block_s, BLOCK_TOKENS * pair_s) * PS_PER_S, pair_s * PS_PER_S
 
 
