@@ -25,6 +25,7 @@ from workloads.requests import MOST_TOKENS, Requests, TraceError
 
 WINDOW_S = 600
 _MOST_REQUESTS = 10**8
+_FAMILIES = ("Gamma", "Weibull")
 _RANGES = {
     "client": (0, 2**31),
     "t_start_s": (0, 1e8),
@@ -102,6 +103,11 @@ def _windows(path: Path, model: str) -> list[dict[str, Any]]:
         known = ", ".join(sorted(names.unique().to_pylist()))
         raise TraceError(f"{path}: column 'model': no {model!r}; it has {known}")
     for number, row in enumerate(rows):
+        if row.get("family") not in _FAMILIES:
+            raise TraceError(
+                f"{path}: row {number} of {model}: column 'family': found {row.get('family')!r}; "
+                f"allowed: {', '.join(_FAMILIES)}"
+            )
         for name, (least, most) in _RANGES.items():
             value = row.get(name)
             if not (isinstance(value, int | float) and least <= value <= most):
@@ -115,7 +121,7 @@ def _windows(path: Path, model: str) -> list[dict[str, Any]]:
 def _times(row: dict[str, Any], count: int, rng: np.random.Generator) -> Any:
     """Return ``count`` times in [0, 1): gaps of the fitted shape, stretched to fill the window."""
     shape = row["param0"]  # the scale is not needed: the count gives the rate
-    if row.get("family") == "Weibull":  # ServeGen's fits: shape, then scale
+    if row["family"] == "Weibull":  # ServeGen's fits: shape, then scale
         gaps = rng.weibull(shape, count + 1)
     else:
         gaps = rng.gamma(shape, 1.0, count + 1)

@@ -74,3 +74,17 @@ def test_files_of_another_kind_are_refused(files: tuple[Path, Path]) -> None:
         generate_servegen(lengths, lengths, "m", 1.0, 600.0, 0)
     with pytest.raises(TraceError, match="not an archive of ServeGen's lengths"):
         generate_servegen(rates, rates, "m", 1.0, 600.0, 0)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("rate_rps", None), ("rate_rps", float("nan")), ("param0", -1.0), ("family", "Cauchy")],
+)
+def test_a_row_that_makes_no_sense_is_named(
+    column: str, value: object, files: tuple[Path, Path]
+) -> None:
+    rates, lengths = files
+    pq.write_table(pa.table({**FACTS, column: [value] * 3}), rates)
+
+    with pytest.raises(TraceError, match=rf"row 0 of m: column '{column}': found {value!r}"):
+        generate_servegen(rates, lengths, "m", 1.0, 600.0, 0)

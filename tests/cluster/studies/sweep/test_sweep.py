@@ -17,6 +17,7 @@ from cluster.studies.sweep import SweepError, resume
 from cluster.studies.sweep import run_point as work_module
 from results import ResultsError, open_sweep
 from results.errors import replacing
+from results.provenance import sealed
 from results.summary import flatten
 
 BASE: dict[str, Any] = {
@@ -207,7 +208,7 @@ def test_failed_points_are_retried_on_request(tmp_path: Path) -> None:
     sweep({**DEFINITION, "axes": axes, "timeout_s": 100}, out=tmp_path)
     content = json.loads((tmp_path / "sweep.json").read_text())
     content["definition"]["sweep"]["timeout_s"] = 1000
-    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    (tmp_path / "sweep.json").write_text(json.dumps(sealed(content)))
 
     assert resume(tmp_path).status_counts["failed"] == 1
     assert resume(tmp_path, retry_failed=True).status_counts["completed"] == 2
