@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from benchmarks.plan_bursts import TITLE
 from cluster.api.serving import simulate
 from cluster.scenario.load import load
 from cluster.scenario.schema import Scenario
@@ -139,7 +140,8 @@ def main(words: Sequence[str]) -> None:
         text += head + COLUMNS + "\n".join(_rows(cases)) + "\n"
     every = [case for cases in TABLES.values() for case in cases]
     text += FULL + "\n".join(_full_row(case) for case in every if case.stages > 1) + "\n"
-    PAGE.write_text(text, "utf-8")
+    kept = PAGE.read_text("utf-8").partition(TITLE)[1:]
+    PAGE.write_text(text + "".join(kept), "utf-8")
 
 
 def _rows(cases: Sequence[Case]) -> Iterator[str]:

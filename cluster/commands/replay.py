@@ -42,14 +42,14 @@ def replay(  # noqa: PLR0913 - each is an option
     """Replay an operation trace operation by operation and write a run."""
     carried_out = engine_options.checked(engine, cards_per_actor, ray_address)
     from cluster import load, replay_trace
-    from cluster.commands.progress import Bar
+    from cluster.api.progress import Progress
 
     if save_chakra is not None:
         from workloads.chakra.write import check_target
 
         check_target(save_chakra)  # before the replay, which may take long
     requested = load(scenario, sets=sets or ())
-    with Bar(shown=not (quiet or as_json), what="operations") as bar:
+    with Progress("operations", shown=not (quiet or as_json)) as bar:
         run = replay_trace(
             requested,
             observer=bar,
@@ -63,6 +63,7 @@ def replay(  # noqa: PLR0913 - each is an option
         "run_dir": str(run.run_dir),
         "waits": run.waits,
         "stage_bubble_share": run.stage_bubbles,
+        "plan_reasons": list(run.resolved.plan_reasons),
     }
     foot = [f"wrote {run.run_dir}"]
     if save_chakra is not None:
@@ -73,7 +74,7 @@ def replay(  # noqa: PLR0913 - each is an option
     head = f"{requested.name} (run {run.run_id})"
     text = report(head, run.summary, run.waits, run.stage_bubbles, "\n".join(foot))
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
-    for flag in run.summary["flags"]:
+    for flag in (*run.resolved.plan_reasons, *run.summary["flags"]):
         terminal.note(f"note: {flag}")
 
 

@@ -127,13 +127,17 @@ def min_cards(
     NoCapacityError
         No cluster up to ``MOST_CARDS`` cards does.
     """
-    plan = scenario.plan.model_copy(update={"replicas": "auto"})
+    plan = scenario.plan  # auto: the best of each size
+    if not isinstance(plan, str):
+        plan = plan.model_copy(update={"replicas": "auto"})
     search = _Search(
         scenario=scenario.model_copy(update={"plan": plan}),
         simulations=Simulations(objective=needs_slo(objective)),
         said=said,
     )
-    needed = plan.tensor_parallel_size * plan.pipeline_parallel_size
+    needed = 1
+    if not isinstance(plan, str):
+        needed = plan.tensor_parallel_size * plan.pipeline_parallel_size
     sizes = [size for size in clusters(scenario) if cards_of(size) >= needed]
     rate = scenario.workload.rate_scale
     verdicts: dict[int, Verdict] = {}

@@ -68,6 +68,14 @@ CANDIDATES = Table(
         word("memory_mode", "Where weights lie."),
         word("weights", "Number format of weights."),
         word("kv", "Number format of the KV cache."),
+        real(
+            "sqnr_db",
+            "dB",
+            "Signal over quantisation noise of its coarsest format of weights, activations or KV, "
+            "on normal numbers; null where none is stored in 4 bits or fewer.",
+            True,
+        ),
+        real("sqnr_heavy_tailed_db", "dB", "The same on Student's t, 4 degrees of freedom.", True),
         whole("max_num_seqs", "", "Seats of a replica."),
         whole("max_num_batched_tokens", "tokens", "Budget of a step of a slot."),
         whole("cards", "cards", "Cards that the candidate uses."),
@@ -79,6 +87,7 @@ CANDIDATES = Table(
         real("output_tokens_per_s_per_card", "tokens/s", "Throughput over the cards it uses."),
         real("output_tokens_per_s_per_user", "tokens/s", "Of one answer: 1 / TPOT.", True),
         real("joules_per_output_token", "J", "Energy of the cards it uses.", True),
+        real("power_w", "W", "Of the servers it uses with their racks, without the building."),
         real("cost_per_hour_usd", "USD", "Of the servers it uses, written off, and their power."),
         real("cost_per_hour_usd_low", "USD", "The same, every uncertain figure at its cheapest."),
         real("cost_per_hour_usd_high", "USD", "The same, every uncertain figure at its dearest."),

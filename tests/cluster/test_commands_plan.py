@@ -7,6 +7,7 @@ import pytest
 
 from cluster import load
 from cluster.commands.app import main
+from cluster.scenario.schema import PlanSettings
 
 Captured = pytest.CaptureFixture[str]
 FEW = (
@@ -31,6 +32,7 @@ def test_plan_saves_all_candidates_and_writes_the_best(capsys: Captured, tmp_pat
     assert found["candidates"][0]["tpot_ms"] > 0
     assert pq.read_table(table).num_rows == found["scored"]
     best, written = found["candidates"][0], load(scenario)
+    assert isinstance(written.plan, PlanSettings)
     assert written.plan.tensor_parallel_size == best["tensor_parallel_size"]
     assert written.scheduler.max_num_seqs == best["max_num_seqs"]
 

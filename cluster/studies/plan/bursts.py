@@ -3,7 +3,7 @@
 Indices of dispersion describe bursts at one time scale, and real traffic has them at all: the
 queue's own recursion is therefore run on the recorded arrivals, in bins of equal time, for a grid
 of loads, and on as many independent arrivals of the same requests. The difference is due to bursts;
-the score adds it to the waits of independent arrivals (docs/decisions/0049).
+the score adds it to the waits of independent arrivals (docs/decisions/0026).
 
 Two queues are modelled. The prefill of a replica is one server, whose work is prompt tokens. Its
 slots are a server that all requests share, and that slows down with their number, until all are
@@ -32,8 +32,9 @@ FEWEST = 64
 """Fewer requests than these are taken as independent."""
 SURE = 4.0
 """Standard errors by which counts must vary more than independent ones to be taken as bursts."""
-PERIOD = 4
-"""Mean arrivals in a bin where busy periods are looked for: a request's own work is not one."""
+LIVES = 4.0 ** np.arange(1, 6)
+"""Mean arrivals during the life of a request. What is busy for a shorter time slows all requests
+alike; what is busy for longer slows some."""
 FINEST = 16.0
 """Most steps within a bin."""
 
@@ -47,15 +48,18 @@ class Bursts(NamedTuple):
     """Their logarithms."""
     lone: Floats
     mixes: Floats
+    lives: Floats
+    """Their logarithms."""
     prefill: Floats
-    """[load, 2]"""
+    """[load, 1 + lives]"""
     shared: Floats
     """[load, slots, lone, mix, 2]"""
 
 
 WAIT, SEEN = range(2)
-"""Columns of ``prefill``: the mean wait of requests in mean gaps, beyond that of independent
-arrivals, and which share of those that would not find the server busy now do."""
+"""First columns of ``prefill``: the mean wait of requests in mean gaps, beyond that of independent
+arrivals; and for each of LIVES, which share of the time without prefill that requests would see now
+has one."""
 CROWD = 1
 """Second column of ``shared``, after the wait: the number inside as requests see it over its mean
 in time, relative to the same of independent arrivals."""
@@ -83,7 +87,7 @@ def bursty(arrival_ps: Integers) -> bool:
 
 def no_bursts() -> Bursts:
     """Tables of independent arrivals."""
-    return _tables(LOADS, np.zeros((0, 2)), np.zeros((0, 0, 0, 0, 2)))
+    return _tables(LOADS, np.zeros((0, SEEN + len(LIVES))), np.zeros((0, 0, 0, 0, 2)))
 
 
 def bursts_of(
@@ -95,7 +99,7 @@ def bursts_of(
     """Run both queues on bursty arrivals and on independent ones; the slots at ``load`` alone, if
     it is that of all candidates."""
     loads = SLOT_LOADS if load is None else np.array([load, load + 0.01])
-    prefill = np.zeros((2, len(LOADS), 2))
+    prefill = np.zeros((2, len(LOADS), SEEN + len(LIVES)))
     slots = np.zeros((2, len(loads), len(SLOTS), len(LONE), len(MIXES), 2))
     number, first = len(arrival_ps), arrival_ps[0]
     recorded = (arrival_ps - first) / float(arrival_ps[-1] - first)
@@ -103,29 +107,32 @@ def bursts_of(
     weights = [tokens / tokens.mean() for tokens in (prompt_tokens, output_tokens)]
     for row, place in enumerate((recorded, independent)):
         fine, coarse = (min(number * 2, 4 * MOST_BINS), min(number // 2, MOST_BINS))
-        waits, busy = np.zeros((2, len(LOADS), 2))
-        _prefill(_binned(place, weights[0], fine), LOADS, waits)
-        _prefill(_binned(place, weights[0], min(fine, number // PERIOD)), LOADS, busy)
-        prefill[row] = np.column_stack([waits[:, WAIT] * number / fine, busy[:, SEEN]])
+        _prefill(_binned(place, weights[0], fine), LOADS, prefill[row, :, :2])
+        prefill[row, :, WAIT] *= number / fine
+        for column, life in enumerate(LIVES, SEEN):
+            bins = max(2, int(number / life))
+            busy = np.zeros((len(LOADS), 2))
+            _prefill(_binned(place, weights[0], bins), LOADS, busy)
+            prefill[row, :, column] = busy[:, SEEN]
         binned = np.stack([_binned(place, each, coarse) for each in weights])
         _slots(binned, number / coarse, (loads, SLOTS, LONE, MIXES), slots[row])
         slots[row, ..., WAIT] *= number / coarse
     excess = np.maximum(0.0, prefill[0] - prefill[1])
-    excess[:, SEEN] /= 1.0 - prefill[1, :, SEEN]
+    excess[:, SEEN:] /= np.maximum(1e-9, 1.0 - prefill[1, :, SEEN:])
     more = np.log(NO_WAIT + np.maximum(0.0, slots[0] - slots[1]))
     more[..., CROWD] = np.maximum(1.0, slots[0, ..., CROWD] / slots[1, ..., CROWD])
     return _tables(loads, excess, more)
 
 
 def _tables(slot_loads: Floats, prefill: Floats, shared: Floats) -> Bursts:
-    return Bursts(LOADS, slot_loads, np.log(SLOTS), LONE, MIXES, prefill, shared)
+    return Bursts(LOADS, slot_loads, np.log(SLOTS), LONE, MIXES, np.log(LIVES), prefill, shared)
 
 
 def _binned(place: Floats, weights: Floats, bins: int) -> Floats:
     """[bin] work in bins of equal time, 1 on average."""
     of = np.minimum((place * bins).astype(np.int64), bins - 1)
-    work = np.bincount(of, weights, minlength=bins)
-    return work / work.mean()
+    work = np.bincount(of, weights, minlength=bins).astype(np.float64)
+    return work / float(work.mean())
 
 
 @compiled
@@ -192,12 +199,17 @@ def _place(grid: Any, value: float) -> tuple[int, float]:
 
 
 @called
-def prefill_excess(bursts: Any, load: float) -> tuple[float, float]:
-    """Wait in mean gaps and busy share in excess, at a load of the prefill."""
+def prefill_excess(bursts: Any, load: float, inside: float) -> tuple[float, float]:
+    """Wait in mean gaps and busy share in excess, at a load of the prefill and for lives of
+    ``inside`` mean gaps."""
     low, part = _place(bursts.loads, load)
+    first, share = _place(bursts.lives, math.log(max(1.0, inside)))
     table = bursts.prefill
-    wait = table[low, WAIT] * (1.0 - part) + table[low + 1, WAIT] * part
-    seen = table[low, SEEN] * (1.0 - part) + table[low + 1, SEEN] * part
+    wait = seen = 0.0
+    for row, weight in ((low, 1.0 - part), (low + 1, part)):
+        wait += weight * table[row, WAIT]
+        seen += weight * (1.0 - share) * table[row, SEEN + first]
+        seen += weight * share * table[row, SEEN + first + 1]
     return wait, seen
 
 

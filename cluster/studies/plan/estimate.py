@@ -22,7 +22,7 @@ from cluster.serving.run import Layout, priced
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.chance import FULLEST
-from cluster.studies.plan.context import Demand, StudyContext, cards_of, inputs_of, study_context_of
+from cluster.studies.plan.context import Demand, StudyContext, inputs_of, study_context_of
 from cluster.studies.plan.ranking import columns_of, plain
 from cluster.studies.plan.score import REASONS, Part, joined, score_placed
 from cluster.studies.plan.space import Choices, Shape, Space
@@ -163,7 +163,7 @@ class _Scorer:
             max_num_seqs=(scheduler.max_num_seqs,),
             max_num_batched_tokens=(scheduler.max_num_batched_tokens,),
         )
-        mode, anything = layout.fit.residency.mode, (batch_scores.LOAD, 0.5)
+        mode, anything = layout.fit.residency.mode, (batch_scores.OFFERED, 1.0)
         self._layout = layout
         self._shape = Shape(plan=plan, memory_mode=mode, formats=resolved.formats)
         self._study = study_context_of(resolved, layout.routes, choices, anything)
@@ -174,7 +174,7 @@ class _Scorer:
         kind, much = demand
         study = replace(self._study, demand=np.array([much, kind], np.float64))
         shape, residency = self._shape, self._layout.fit.residency
-        cards = cards_of(study, shape.plan)
+        cards = self._layout.cards
         inputs = replace(inputs_of(study, shape, cards), residency=residency)
         batch = Placed(
             residency=residency,

@@ -16,6 +16,8 @@ from cluster.studies.plan.steps import DECODES, REPLICAS, RETURN_PS, STAGES
 MANY = 8.0
 """Standard deviations above the mean number of requests that are taken as its maximum."""
 TURNS = 60
+LIVES_TRIED = 8
+"""Turns of the search for the life of a request among bursts, which depends on itself."""
 CLOSE = 1e-8
 """Relative tolerance of a search."""
 
@@ -152,7 +154,6 @@ def in_bursts(
     slots, replicas = inputs.facts[STAGES], inputs.facts[REPLICAS]
     beside = min(decoding / slots, inputs.budgets[budget] - 1.0)
     work = prompt_of(inputs, budget, beside, WORK)
-    reading, busy = prefill_excess(inputs.bursts, rate * work)
     mix = min(1.0, most * work)
     full = concurrency / most
     waiting, crowd = slots_excess(
@@ -161,8 +162,13 @@ def in_bursts(
     fullest = min(concurrency, decoding * crowd)
     now = decode_ps(inputs, max(1.0, decoding / slots), min(slots, decoding + 1.0))
     then = decode_ps(inputs, max(1.0, fullest / slots), min(slots, fullest + 1.0))
-    inside = busy + (1.0 - busy) * share
-    slower = cycle + (1.0 - inside) * (then - now) + (inside - share) * max(0.0, chunk - cycle)
-    # the longer busy periods are, the more requests are wholly inside or wholly outside
-    apart = busy * (inside * chunk + (1.0 - inside) * then) + (1.0 - busy) * cycle
-    return max(reading, waiting) / (rate * replicas), max(slower, apart)
+    reading, slower = 0.0, cycle
+    for _ in range(LIVES_TRIED):
+        life = rate * replicas * inputs.facts[DECODES] * slower
+        reading, busy = prefill_excess(inputs.bursts, rate * work, life)
+        inside = busy + (1.0 - busy) * share
+        mixed = cycle + (1.0 - inside) * (then - now) + (inside - share) * max(0.0, chunk - cycle)
+        # the longer busy periods are, the more requests are wholly inside or wholly outside
+        apart = busy * (inside * chunk + (1.0 - inside) * then) + (1.0 - busy) * cycle
+        slower = math.sqrt(slower * max(mixed, apart))
+    return max(reading, waiting) / (rate * replicas), slower

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
+from cluster.studies.formats import sqnr_of
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
-from cluster.studies.plan.space import Shape
+from cluster.studies.plan.space import FEW_BITS, Shape
 from corsair_common.names import SLOS
 from corsair_common.units import PS_PER_S, Floats, Integers
 
@@ -57,6 +58,7 @@ def columns_of(
         "memory_mode": word(lambda shape: shape.memory_mode),
         "weights": word(lambda shape: shape.formats.weights.name),
         "kv": word(lambda shape: shape.formats.kv.name),
+        **_accuracy(scored),
         "max_num_seqs": scored.max_num_seqs,
         "max_num_batched_tokens": scored.max_num_batched_tokens,
         "cards": cards,
@@ -78,6 +80,17 @@ def columns_of(
     }
 
 
+def _accuracy(scored: Scored) -> dict[str, Floats]:
+    """SQNR of the coarsest format of each candidate that stores something in few bits."""
+    found = np.full((len(scored.shapes) or 1, 2), np.nan)
+    for number, shape in enumerate(scored.shapes):
+        stored = (shape.formats.weights, shape.formats.activations, shape.formats.kv)
+        few = [sqnr_of(each) for each in stored if each.element_bits <= FEW_BITS]
+        found[number] = min(few, default=(np.nan, np.nan))
+    normal, heavy = found[scored.shape].T
+    return {"sqnr_db": normal, "sqnr_heavy_tailed_db": heavy}
+
+
 def plain(value: Any) -> Any:
     """A NumPy value as a Python value; NaN as None."""
     own = value.item() if isinstance(value, np.generic) else value
@@ -87,12 +100,13 @@ def plain(value: Any) -> Any:
 def _costs(
     scored: Scored, resolved: Resolved, cards: Integers, made: tuple[Floats, Floats]
 ) -> dict[str, Floats]:
-    """Cost columns; idle cards in a candidate's servers count."""
+    """Power and cost columns; idle cards in a candidate's servers count."""
     hardware, per_server = resolved.hardware, resolved.scenario.cluster.cards_per_server
     joules, throughput = made
     idle = scored.site[:, 0] * per_server - cards
     power_w = power_of(hardware, scored.site, idle, joules * throughput)
-    return cost_columns(hardware, scored.site, per_server, power_w, throughput)
+    costs = cost_columns(hardware, scored.site, per_server, power_w, throughput)
+    return {"power_w": power_w, **costs}
 
 
 def _judged(

@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from cluster.api.serving import Run, assemble_any, simulate_on
 from cluster.perf_model.devices import module_of
+from cluster.perf_model.memory import DoesNotFit
 from cluster.perf_model.placement import PlacementError
 from cluster.perf_model.prices import price_tables
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.scenario.schema import Scenario
+from cluster.scenario.schema import AUTO, Scenario
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import begun, run, served_of
 from cluster.serving.run import Machine, lay_out, map_of, priced_as
@@ -50,7 +51,22 @@ class Simulations:
     def verdict(self, requested: Scenario, *, early: bool) -> Verdict:
         """Simulate; ``early``: only as far as the objective can be met, without energy."""
         scenario = requested.model_copy(update={"slo": self.objective.slo})
-        summary, given_up = self._outcome(scenario, early)
+        summary: Mapping[str, Any] = {}
+        given_up: float | None = None
+        try:
+            resolved = resolve(scenario, self.library.openers)
+            scenario = resolved.scenario  # with the plan and the formats that auto stands for
+            machine = self._machines.get(resolved.machine_id, lambda: self._assembled(resolved))
+        except PlacementError:
+            pass
+        except DoesNotFit:
+            if requested.plan != AUTO:  # auto: no plan fits so few cards
+                raise
+        else:
+            if early and resolved.pools is None:
+                summary, given_up = quick_summary(resolved, machine, self.objective)
+            else:
+                summary = simulate_on(machine, resolved).summary
         return Verdict(
             cluster=scenario.cluster,
             rate_scale=scenario.workload.rate_scale,
@@ -59,16 +75,6 @@ class Simulations:
             given_up=given_up,
             scenario=scenario,
         )
-
-    def _outcome(self, scenario: Scenario, early: bool) -> tuple[Mapping[str, Any], float | None]:
-        try:
-            if not early or scenario.pools is not None:
-                return self.whole(scenario).summary, None
-            resolved = resolve(scenario, self.library.openers)
-            machine = self._machines.get(resolved.machine_id, lambda: self._assembled(resolved))
-        except PlacementError:
-            return {}, None
-        return quick_summary(resolved, machine, self.objective)
 
     def whole(self, requested: Scenario) -> Run:
         """Simulate all of it, with energy and cost.

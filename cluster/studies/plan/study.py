@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.scenario.load import ScenarioError, load
-from cluster.scenario.resolve import Resolved, resolve
+from cluster.scenario.plans import placeholder
+from cluster.scenario.resolve import FROM_DISK, Resolved, resolve
 from cluster.scenario.schema import Scenario, Slo
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import Candidate, Verified, rate_of, scenario_of
@@ -194,7 +195,8 @@ def plan(  # noqa: PLR0913 - each is a choice of the study
     >>> best["tensor_parallel_size"], best["weights"]
     (4, 'mxint8')
     """
-    resolved = resolve(scenario if isinstance(scenario, Scenario) else load(scenario))
+    requested = scenario if isinstance(scenario, Scenario) else load(scenario)
+    resolved = resolve(requested, replace(FROM_DISK, plan=placeholder))
     demand = demand_of(resolved, load_at)
     limits = dict(slo) if slo else resolved.scenario.slo.model_dump()
     wanted = Objective(slo=Slo(**limits), attainment=attainment)

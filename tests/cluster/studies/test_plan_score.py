@@ -50,9 +50,8 @@ def test_a_decode_cycle_is_that_of_the_steady_closed_form(group: int, stages: in
     machine = assemble(resolve(scenario))
     same = np.full(1, 1)  # one step behind the first token, so every row has a context of 64
     traffic = traffic_of(63 * same, 2 * same, [])
-    tables = score_inputs(
-        price_arrays(machine.prices, machine.joules, traffic, group), np.array([256]), 64
-    )
+    arrays = price_arrays(machine.prices, machine.joules, traffic, group)
+    tables = score_inputs(arrays, traffic.bursts, np.array([256]), 64)
 
     cycle = decode_ps(tables, 3.0, float(stages))
 
