@@ -12,7 +12,7 @@ def test_list_names_every_bundled_model(capsys: Captured) -> None:
     assert main(["models", "list", "--json"]) == 0
 
     models = json.loads(capsys.readouterr().out)["models"]
-    assert len(models) == 13
+    assert len(models) == 16
     assert {"name": "llama-3.1-8b", "parameters": 8_030_261_248}.items() <= models[5].items()
 
 
