@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from cluster.scenario.schema import Scenario
     from cluster.studies.capacity import Found
     from cluster.studies.capacity_search import Attempt
-    from cluster.studies.plan.simulations import Objective, Verdict
+    from cluster.studies.plan.objective import Objective, Verdict
     from cluster.studies.plan.space import Choices
 
 SHOWN = ("p99_ttft_ms", "p99_tpot_ms", "slo_attainment", "output_throughput", "request_throughput")
@@ -36,7 +36,7 @@ def answer(
     from cluster.api.progress import Progress
     from cluster.scenario.schema import Slo
     from cluster.studies.plan.candidate_scenario import write_scenario
-    from cluster.studies.plan.simulations import Objective
+    from cluster.studies.plan.objective import Objective
 
     (question, bounds, attainment), (choices, write) = requested, search
     objective = Objective(slo=Slo(**bounds) if bounds else scenario.slo, attainment=attainment)
@@ -73,7 +73,8 @@ def _searched(
 ) -> "Found":
     """Run the search for the question, of the scenario's own plan or of all plans."""
     from cluster.studies.capacity import max_rate, min_cards
-    from cluster.studies.capacity_search import fewest_cards, highest_rate
+    from cluster.studies.capacity_search import fewest_cards
+    from cluster.studies.rate_search import highest_rate
 
     question, choices = search
 
@@ -150,7 +151,7 @@ def _line(verdict: "Verdict") -> str:
 
 def _size_line(attempt: "Attempt") -> str:
     """A size of cluster and what was found on it."""
-    from cluster.studies.plan.simulations import cards_of
+    from cluster.studies.plan.objective import cards_of
 
     done, cards = len(attempt.verdicts), cards_of(attempt.cluster)
     if attempt.meets:

@@ -12,7 +12,8 @@ from typing import ClassVar
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.schema import MOST_CARDS, Cluster, Scenario
 from cluster.studies.plan.capacity_bounds import Bound
-from cluster.studies.plan.simulations import Objective, Simulations, Verdict, cards_of, needs_slo
+from cluster.studies.plan.objective import Objective, Verdict, cards_of, needs_slo
+from cluster.studies.plan.simulations import Simulations
 from topology.catalog import load_hardware
 
 CLOSE = 1.02

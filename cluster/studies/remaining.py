@@ -7,7 +7,7 @@ from typing import Any
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import lay_out, map_of
 from cluster.studies.plan.estimate import estimate
-from cluster.studies.plan.simulations import Objective
+from cluster.studies.plan.objective import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from cluster.studies.bands import Band, Row, Swing, band_of, swings_of
 from cluster.studies.draws import Draw, SensitivityError, as_it_is, draws, ends
 from cluster.studies.estimated_capacity import capacity_per_s
 from cluster.studies.plan.candidate_scenario import rate_of
-from cluster.studies.plan.simulations import Objective
+from cluster.studies.plan.objective import Objective
 from cluster.studies.sweep import sweep
 from cluster.studies.sweep.input_cache import Library
 from cluster.studies.sweep.observer import SweepObserver

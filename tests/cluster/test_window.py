@@ -15,7 +15,7 @@ from cluster import Run, load, simulate
 from cluster.commands.app import main
 from cluster.scenario.load import ScenarioError
 from cluster.studies.capacity import max_rate
-from cluster.studies.plan.simulations import Objective
+from cluster.studies.plan.objective import Objective
 from cluster.studies.plan.space import Choices
 from cluster.studies.plan.study import plan
 from results import open_run

@@ -17,9 +17,9 @@ from cluster.scenario.schema import AUTO, Cluster, PlanSettings, Scenario
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import Candidate, scenario_of
 from cluster.studies.plan.context import Demand
+from cluster.studies.plan.objective import Objective
 from cluster.studies.plan.ranking import columns_of, means_of, plain
 from cluster.studies.plan.score import Scored, score
-from cluster.studies.plan.simulations import Objective
 from cluster.studies.plan.space import Choices
 from corsair_common.units import PS_PER_S, Floats, Integers
 

@@ -1,4 +1,4 @@
-"""Simulations of candidates and their verdicts; one that must fail is given up early.
+"""Simulations of candidates; one that must fail is given up early.
 
 What runs share is kept: inputs, the topology of a cluster, and the priced machine of runs that
 differ in their traffic only.
@@ -13,15 +13,16 @@ import numpy.typing as npt
 
 from cluster.api.serving import Run, assemble_any, simulate_on
 from cluster.perf_model.devices import module_of
+from cluster.perf_model.memory import DoesNotFit
 from cluster.perf_model.placement import PlacementError
 from cluster.perf_model.prices import price_tables
 from cluster.perf_model.tables import PriceTables, Records
-from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.scenario.schema import Cluster, PlanSettings, Scenario, Slo
+from cluster.scenario.schema import AUTO, Scenario
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import begun, run, served_of
 from cluster.serving.run import Machine, lay_out, map_of, priced_as
+from cluster.studies.plan.objective import Objective, Verdict
 from cluster.studies.sweep.input_cache import Library
 from corsair_common.lru import LruCache
 from corsair_common.names import Status
@@ -30,120 +31,8 @@ from results.summary import Machine as Unmeasured
 from results.summary import summarise
 from topology.catalog import Hardware
 
-P99 = {"ttft_s": "p99_ttft_ms", "tpot_s": "p99_tpot_ms", "e2e_s": "p99_e2el_ms"}
-"""Keys of a summary that the bounds of an SLO limit."""
 KEPT = 64
 """Machines, prices and topologies that are kept."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Objective:
-    """Conditions on a run."""
-
-    slo: Slo
-    attainment: float | None = None
-    """Part of the requests that meet every bound; None: the 99th percentile of each is in it."""
-
-    def __post_init__(self) -> None:
-        if self.attainment is not None and not 0 < self.attainment <= 1:
-            raise ScenarioError(f"attainment is a part above 0 and up to 1, got {self.attainment}")
-
-    @property
-    def limits(self) -> dict[str, float]:
-        """The bounds that are set, in seconds."""
-        return {name: limit for name, limit in self.slo.model_dump().items() if limit}
-
-    def met(self, summary: Mapping[str, Any]) -> bool:
-        """Whether no request was refused, and the rest is within the bounds."""
-        if self.attainment is not None and self.limits and summary["completed"]:
-            attained = (summary["slo_attainment"] or 0.0) >= self.attainment
-            return attained and not summary["rejected"]
-        return self.excess(summary) <= 1.0
-
-    def used(self, summary: Mapping[str, Any]) -> dict[str, float]:
-        """The 99th percentile of each bounded latency as a fraction of its bound."""
-        return {
-            name: (summary[P99[name]] or 0.0) / (1e3 * limit) for name, limit in self.limits.items()
-        }
-
-    def excess(self, summary: Mapping[str, Any]) -> float:
-        """The largest of these fractions, above 1 if a bound is missed; with an attainment, the
-        requests beyond the bounds as a fraction of those that may be."""
-        if summary["rejected"] or not summary["completed"]:
-            return float("inf")
-        if self.attainment is not None and self.limits:
-            beyond = 1.0 - (summary["slo_attainment"] or 0.0)
-            return beyond / max(1.0 - self.attainment, 1e-9)
-        return max(self.used(summary).values(), default=0.0)
-
-    def spare(self, requests: int) -> int:
-        """The most of ``requests`` that may be beyond a bound without failing it.
-
-        The percentile lies between the values of two ranks; it is beyond the bound for certain if
-        the lower of them is.
-        """
-        if self.attainment is None:
-            return requests - 1 - int(0.99 * (requests - 1))
-        return int(requests * (1.0 - self.attainment) + 1e-6)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """Verdict of one simulation of one cluster at one rate."""
-
-    cluster: Cluster
-    rate_scale: float
-    meets: bool
-    summary: Mapping[str, Any]
-    """Empty where the plan has no room on the cluster, or the run was given up."""
-    given_up: float | None = None
-    """Fraction of the requests that were done when the run was given up, since it could not meet
-    the objective any more."""
-    scenario: Scenario | None = None
-
-    @property
-    def cards(self) -> int:
-        return cards_of(self.cluster)
-
-    @property
-    def of(self) -> Scenario:
-        """The scenario that was simulated."""
-        if self.scenario is None:
-            raise ValueError("this verdict has no scenario")
-        return self.scenario
-
-    @property
-    def shape(self) -> tuple[object, ...]:
-        """All choices but the number of replicas."""
-        if self.scenario is None:
-            return ()
-        chosen, plan = self.scenario, self.scenario.plan
-        if isinstance(plan, PlanSettings):
-            plan = plan.model_copy(update={"replicas": "auto"})
-        return plan, chosen.memory, chosen.formats, chosen.scheduler
-
-    @property
-    def plan(self) -> tuple[object, ...]:
-        """What distinct plans differ in besides replicas: all but the batch."""
-        return self.shape[:-1]
-
-
-def needs_slo(objective: Objective) -> Objective:
-    """The objective, if it has a bound.
-
-    Raises
-    ------
-    ScenarioError
-        It has none.
-    """
-    if not objective.limits:
-        raise ScenarioError("capacity needs an SLO: --slo tpot_s=0.01,ttft_s=0.2, or slo: ...")
-    return objective
-
-
-def cards_of(size: Cluster) -> int:
-    """Cards of a cluster."""
-    return size.racks * size.servers_per_rack * size.cards_per_server
 
 
 @dataclass(slots=True, kw_only=True)
@@ -162,7 +51,22 @@ class Simulations:
     def verdict(self, requested: Scenario, *, early: bool) -> Verdict:
         """Simulate; ``early``: only as far as the objective can be met, without energy."""
         scenario = requested.model_copy(update={"slo": self.objective.slo})
-        summary, given_up = self._outcome(scenario, early)
+        summary: Mapping[str, Any] = {}
+        given_up: float | None = None
+        try:
+            resolved = resolve(scenario, self.library.openers)
+            scenario = resolved.scenario  # with the plan and the formats that auto stands for
+            machine = self._machines.get(resolved.machine_id, lambda: self._assembled(resolved))
+        except PlacementError:
+            pass
+        except DoesNotFit:
+            if requested.plan != AUTO:  # auto: no plan fits so few cards
+                raise
+        else:
+            if early and resolved.pools is None:
+                summary, given_up = quick_summary(resolved, machine, self.objective)
+            else:
+                summary = simulate_on(machine, resolved).summary
         return Verdict(
             cluster=scenario.cluster,
             rate_scale=scenario.workload.rate_scale,
@@ -171,16 +75,6 @@ class Simulations:
             given_up=given_up,
             scenario=scenario,
         )
-
-    def _outcome(self, scenario: Scenario, early: bool) -> tuple[Mapping[str, Any], float | None]:
-        try:
-            if not early or scenario.pools is not None:
-                return self.whole(scenario).summary, None
-            resolved = resolve(scenario, self.library.openers)
-            machine = self._machines.get(resolved.machine_id, lambda: self._assembled(resolved))
-        except PlacementError:
-            return {}, None
-        return quick_summary(resolved, machine, self.objective)
 
     def whole(self, requested: Scenario) -> Run:
         """Simulate all of it, with energy and cost.

@@ -16,9 +16,10 @@ from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import Candidate, Verified, rate_of, scenario_of
 from cluster.studies.plan.context import Demand
 from cluster.studies.plan.finalists import Finalists, Sample, sample_of, side_by_side
+from cluster.studies.plan.objective import Objective, Verdict
 from cluster.studies.plan.ranking import columns_of, plain, ranked
 from cluster.studies.plan.score import Scored, score
-from cluster.studies.plan.simulations import Objective, Simulations, Verdict
+from cluster.studies.plan.simulations import Simulations
 from cluster.studies.plan.space import Choices
 from results import display
 

@@ -7,7 +7,7 @@ import pytest
 from cluster.scenario.load import ScenarioError, load
 from cluster.scenario.schema import Scenario, Slo
 from cluster.studies.capacity import Found, NoCapacityError, clusters, max_rate, min_cards
-from cluster.studies.plan.simulations import Objective, Verdict
+from cluster.studies.plan.objective import Objective, Verdict
 
 
 def scenario_with(rate_per_s: float, **changes: Any) -> Scenario:

@@ -16,9 +16,11 @@ from cluster.scenario.memory_modes import Memory, Mode
 from cluster.scenario.schema import Cluster, PlanSettings, Scenario, Scheduler, Slo
 from cluster.studies import capacity_search
 from cluster.studies.capacity import CLOSE, NoCapacityError, clusters
-from cluster.studies.capacity_search import fewest_cards, highest_rate
-from cluster.studies.plan.simulations import Objective, Simulations, cards_of
+from cluster.studies.capacity_search import fewest_cards
+from cluster.studies.plan.objective import Objective, cards_of
+from cluster.studies.plan.simulations import Simulations
 from cluster.studies.plan.space import Choices
+from cluster.studies.rate_search import highest_rate
 
 Problem: TypeAlias = tuple[Scenario, Objective, Choices]
 

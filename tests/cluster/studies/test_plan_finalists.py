@@ -11,8 +11,8 @@ from cluster.scenario.schema import Slo
 from cluster.studies.plan import finalists
 from cluster.studies.plan.capacity_bounds import bounds_of
 from cluster.studies.plan.finalists import sample_of
+from cluster.studies.plan.objective import Objective
 from cluster.studies.plan.promise import promise
-from cluster.studies.plan.simulations import Objective
 from cluster.studies.plan.space import Choices
 
 SUMMARY = {
