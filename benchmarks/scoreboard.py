@@ -5,7 +5,7 @@
 """
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -14,27 +14,24 @@ import numpy as np
 
 from cluster.studies.scoreboard import Board, Point, scoreboard
 from cluster.studies.scoreboard.bands import band_of, errors_of, evidence, held, held_elsewhere
-from cluster.studies.scoreboard.blind import blind_hardware, donors_of
+from cluster.studies.scoreboard.blind import CONSTANTS, Blind, write_blind
 from cluster.studies.scoreboard.board import METRICS
 from cluster.studies.scoreboard.changes import with_hardware, with_kv
 from cluster.studies.scoreboard.operations import operations
 from cluster.studies.scoreboard.page import SET_HEADERS, Section, page_of, percent, set_cells
-from cluster.studies.scoreboard.recipe import MAX_NUM_SEQS
+from cluster.studies.scoreboard.recipe import FP8_CACHE, MAX_NUM_SEQS
 from cluster.studies.scoreboard.trust_file import measured_sets, trust_yaml
 from corsair_common.files import write_text
 
 ROOT = Path(__file__).parents[1]
-BLIND = (
-    *((device, donors_of(device)) for device in ("h100", "b200", "rtx-pro-6000")),
-    ("h100", ("b200",)),
-    ("h100", ("rtx-pro-6000",)),
-    ("b200", ("h100",)),
-    ("rtx-pro-6000", ("h100",)),
+ONE_DONOR = (
+    Blind(device="h100", donors=("b200",)),
+    Blind(device="h100", donors=("rtx-pro-6000",)),
+    Blind(device="b200", donors=("h100",)),
+    Blind(device="rtx-pro-6000", donors=("h100",)),
 )
-"""Devices, and whose constants each is predicted with. The first of each are what the what-if
-devices have: means over all other GPUs."""
-AS_WHAT_IF = 3
-"""So many of them make the band."""
+TITLES = {"others": "blind", "data-sheet": "data sheet", "other-log": "host of one log"}
+"""Short names of ``CONSTANTS``."""
 
 
 def main() -> None:
@@ -43,8 +40,11 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     data = parser.parse_args().data
     board = scoreboard(data)
-    blind = {(device, donors): _blind(data, device, donors) for device, donors in BLIND}
-    what_if = [row for key in BLIND[:AS_WHAT_IF] for row in evidence(blind[key].rows)]
+    keys = [(TITLES[name], key) for name, keys in CONSTANTS.items() for key in keys]
+    keys += [(TITLES["others"], key) for key in ONE_DONOR]
+    blind = [(title, key, _blind(data, key)) for title, key in keys]
+    what_if = [row for _, key, found in blind for row in evidence(found.rows)
+               if key in CONSTANTS["others"]]  # fmt: skip
     by_kind, parts = _by_kind(board), operations(data)
     bands = {name: band_of(rows) for name, rows in by_kind.items()} | {"blind": band_of(what_if)}
     write_text(
@@ -58,13 +58,12 @@ def main() -> None:
     print(f"wrote docs/scoreboard.md and cluster/bundled/trust.yaml from {len(board.rows)} rows")
 
 
-def _blind(data: Path, device: str, donors: tuple[str, ...]) -> Board:
+def _blind(data: Path, key: Blind) -> Board:
     def only(point: Point) -> bool:
-        return (point.key.device, point.key.engine) == (device, "vllm")
+        return (point.key.device, point.key.engine) == (key.device, "vllm")
 
     with TemporaryDirectory() as folder:
-        file = blind_hardware(device, donors, Path(folder))
-        return scoreboard(data, only=only, change=with_hardware({device: str(file)}))
+        return scoreboard(data, only=only, change=with_hardware(write_blind([key], Path(folder))))
 
 
 def _by_kind(board: Board) -> dict[str, list[Mapping[str, Any]]]:
@@ -83,7 +82,7 @@ def _kv(data: Path) -> list[Section]:
     """Sets whose recipe keeps KV in FP8, with bf16 instead, and errors by how much KV is read."""
 
     def only(point: Point) -> bool:
-        return not point.refused and point.scenario["formats"]["kv"] == "fp8"
+        return not point.refused and point.key.model in FP8_CACHE and point.key.precision != "bf16"
 
     boards = {kv: scoreboard(data, only=only, change=with_kv(kv)) for kv in ("fp8", "bf16")}
     rows = [[kv, *set_cells(one)] for kv, board in boards.items() for one in board.sets]
@@ -91,8 +90,10 @@ def _kv(data: Path) -> list[Section]:
         title="Format of keys and values",
         headers=("KV", *SET_HEADERS),
         rows=rows,
-        text="The recipe of the Llama-70B points keeps keys and values in FP8, and so they are run "
-        "in every other table. The same with bf16 (`validate --data ... --kv bf16`):",
+        text="The recipe of the Llama-70B points keeps keys and values in FP8. In all other tables "
+        "H100 is run with bf16, as its queues say it ran "
+        "([decision 35](decisions/0035-measured-points-are-run-as-they-ran.md)), the others as the "
+        "recipe says. Both for all (`validate --data ... --kv bf16`):",
     )
     trend = Section(
         title="TPOT errors by KV load",
@@ -100,9 +101,8 @@ def _kv(data: Path) -> list[Section]:
         rows=[_trend(kv, board, one) for kv, board in boards.items() for one in board.sets
               if one["engine"] == "vllm"],
         text="Medians of signed errors in fifths of the points, by users x tokens a GPU. A wrong "
-        "format shows as a slope. B200 is level with FP8; H100 is level with bf16 and falls with "
-        "FP8, as if its engine read two bytes an element or its FP8 kernels gained nothing. That "
-        "is a choice made on scored points, so the recipe is followed.",
+        "format shows as a slope: H100 is level with bf16 and falls with FP8, B200 is flatter "
+        "with FP8 in one precision and with bf16 in the other.",
     )  # fmt: skip
     return [formats, trend]
 
@@ -124,15 +124,16 @@ def _bands(
     by_kind: Mapping[str, list[Mapping[str, Any]]],
     what_if: list[Mapping[str, Any]],
     bands: Mapping[str, Mapping[str, Mapping[str, float]]],
-    blind: Mapping[tuple[str, tuple[str, ...]], Board],
+    blind: Sequence[tuple[str, Blind, Board]],
 ) -> list[Section]:
     rows = [
         [
-            f"{device} from {', '.join(donors)}",
+            title,
+            f"{key.device} from {', '.join(key.donors)}",
             *set_cells(one)[2:4],
             *set_cells(one)[4:],
         ]
-        for (device, donors), found in blind.items()
+        for title, key, found in blind
         for one in found.sets
         if one["n"] > one["refused"]
     ]
@@ -155,12 +156,15 @@ def _bands(
     return [
         Section(
             title="Predicted blind",
-            headers=("device and whose constants", *SET_HEADERS[2:]),
+            headers=("how", "device and whose constants", *SET_HEADERS[2:]),
             rows=rows,
-            text="Each device with its data sheet and every fitted constant (products, attention, "
-            "collectives, the engine's host time) of other devices: geometric means over them, one "
-            "set for all formats, as the what-if devices have. H200 is the same chip as H100 and "
-            "is no donor for it.",
+            text="Blind: each device with its data sheet and every fitted constant (products, "
+            "attention, collectives, the engine's host time) of other devices: geometric means "
+            "over them, one set for all formats, as the what-if devices have. H200 is the same "
+            "chip as H100 and is no donor for it. Data sheet: three constants of products and the "
+            "engine's are its own, attention and collectives those of other generations. Host of "
+            "one log: the engine's constants are of the RTX PRO 6000 log alone, all else is its "
+            "own. `validate --data ... --constants others|data-sheet|other-log` runs them.",
         ),
         Section(
             title="Bands",

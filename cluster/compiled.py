@@ -1,15 +1,17 @@
 """The only import of numba: ``@compiled`` functions, and the cache of their machine code.
 
 numba's disk cache looks only at the file of the function itself, so an edited helper, or an edited
-constant, would go on giving old results. The cache folder is therefore named by a digest of every
-source that compiled code can come from, of the numba and NumPy versions and of the flags.
+constant, would go on giving old results; and it names files by the path of the source, so a second
+checkout would start cold. The cache folder is therefore named by a digest of every source that
+compiled code can come from, of the numba and NumPy versions and of the flags, and a file in it by
+its function, its signature and the processor. Nothing depends on paths or times.
 """
 
 import functools
 import hashlib
 import os
+import pickle
 import re
-import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,7 +21,11 @@ from typing import Any, TypeVar
 
 import numba
 import numpy as np
-from numba.core import event
+from numba.core import caching, event, serialize
+from numba.core.compiler import CompileResult
+from numba.core.dispatcher import Dispatcher
+
+from corsair_common.private_folders import SharedFolderError, private, private_temporary
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -27,6 +33,9 @@ CACHE_VARIABLE = "CORSAIR_SIM_CACHE"
 """Environment variable: the folder of the machine code."""
 BOUNDS_VARIABLE = "CORSAIR_SIM_BOUNDSCHECK"
 """Environment variable: ``1`` compiles every array access with a check (slow, for tests)."""
+
+_dumps: Any = serialize.dumps
+_rebuild: Any = CompileResult._rebuild
 
 _IMPORT = re.compile(
     r"^\s*(?:from|import)\s+((?:cluster|corsair_common)[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?",
@@ -39,16 +48,11 @@ def compiled(function: Function) -> Function:
 
     It may allocate nothing: arrays come in as arguments.
     """
-    folder = cache_folder()
-    if folder is None:
-        return _jit(function, cache=False)
-    settings: Any = numba.config
-    others = settings.CACHE_DIR
-    settings.CACHE_DIR = str(folder)  # read when the function is decorated, not later
-    try:
-        return _jit(function, cache=True)
-    finally:
-        settings.CACHE_DIR = others
+    folder, wrapped = cache_folder(), _jit(function)
+    if folder is not None and isinstance(wrapped, Dispatcher):  # else: compiling is disabled
+        dispatcher: Any = wrapped
+        dispatcher._cache = _MachineCode(function, folder)  # as numba's ``enable_caching`` does
+    return wrapped
 
 
 def inlined(function: Function) -> Function:
@@ -76,6 +80,65 @@ def _jit(function: Function, *, forceinline: bool = True, **options: bool) -> Fu
         _nrt=False, forceinline=forceinline, boundscheck=bounds_checked(), **options
     )(function)
     return wrapped
+
+
+class _MachineCode(caching._Cache):
+    """Machine code of one function: a file for each signature and processor.
+
+    A file's name says its whole content, so processes that write at once write the same; numba's
+    own cache numbers its files through an index, which two processes may give one number twice.
+    """
+
+    def __init__(self, function: Callable[..., Any], folder: Path) -> None:
+        cells = tuple(cell.cell_contents for cell in function.__closure__ or ())
+        code = (function.__code__.co_code, _file_digest(function.__code__.co_filename))
+        self._function = repr((function.__module__, function.__qualname__, code)).encode()
+        self._function += _dumps(cells)
+        self._name, self._folder = function.__qualname__, folder
+
+    @property
+    def cache_path(self) -> str:
+        """Folder of the files."""
+        return str(self._folder)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Compiled code for the signature; None if there is none, or it is damaged."""
+        target_context.refresh()
+        with suppress(OSError):
+            kept = self._path(sig, target_context.codegen()).read_bytes()
+            if hashlib.sha256(kept[32:]).digest() == kept[:32]:
+                return _rebuild(target_context, *pickle.loads(kept[32:]))
+        return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep what was compiled; without a word where nothing can be written any more."""
+        if data.library.has_dynamic_globals or any(not lift.can_cache for lift in data.lifted):
+            return
+        content, path = _dumps(data._reduce()), self._path(sig, data.codegen)
+        with suppress(OSError):
+            descriptor, name = tempfile.mkstemp(prefix=".tmp-", dir=self._folder)
+            part = Path(name)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(hashlib.sha256(content).digest() + content)
+                part.replace(path)
+            finally:
+                part.unlink(missing_ok=True)
+
+    def _path(self, sig: Any, codegen: Any) -> Path:
+        key = repr((str(sig), codegen.magic_tuple())).encode()
+        digest = hashlib.sha256(self._function + b"\0" + key).hexdigest()[:32]
+        return self._folder / f"{re.sub(r'[^A-Za-z0-9_.]', '', self._name)}-{digest}.bin"
+
+    def enable(self) -> None:
+        """It is on wherever it is."""
+
+    disable = flush = enable
+
+
+@functools.cache
+def _file_digest(path: str) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def bounds_checked() -> bool:
@@ -116,8 +179,8 @@ def cache_folder() -> Path | None:
     name, refused, found = source_digest(), [], None
     for root in _roots():
         try:
-            found = _private(Path(os.path.realpath(root)), name)
-        except _SharedFolderError as error:
+            found = private(Path(os.path.realpath(root)), name)
+        except SharedFolderError as error:
             refused.append(str(error))
         except OSError:
             continue
@@ -183,7 +246,7 @@ def _roots() -> Iterator[Path]:
     user = _user_cache()
     if user is not None:
         yield user / "corsair-sim"
-    private = _private_temporary()
+    private = private_temporary()
     if private is not None:
         yield private
 
@@ -199,70 +262,3 @@ def _user_cache() -> Path | None:
     except RuntimeError:  # no home is known for this user
         return None
     return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"
-
-
-def _private_temporary() -> Path | None:
-    """A temporary folder that no other user can write: machine code is loaded from it."""
-    try:
-        if not hasattr(os, "getuid"):
-            return Path(tempfile.mkdtemp(prefix="corsair-sim-"))
-        folder = Path(tempfile.gettempdir()) / f"corsair-sim-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        status = folder.lstat()
-    except OSError:
-        return None
-    mine = status.st_uid == os.getuid() and status.st_mode & 0o077 == 0
-    return folder if mine and not folder.is_symlink() else None
-
-
-class _SharedFolderError(Exception):
-    """A folder that another user could change; names it, and the reason."""
-
-
-def _private(root: Path, name: str) -> Path:
-    """``root / name``, created if missing, provided that no other user can change its contents.
-
-    ``root`` is a real path, without symbolic links. It and what is below must belong to this user,
-    and no other user may write it. Folders above may be root's, too, and may be written by others
-    where these cannot rename what is not theirs (the sticky bit). Whoever could change the root of
-    the file system could change Python itself, so that is not looked at.
-
-    Raises
-    ------
-    _SharedFolderError
-        Somebody else could.
-    OSError
-        It cannot be made, or not be written.
-    """
-    folder = root / name
-    for place in (*reversed(folder.parents), folder):
-        if place.parent == place:
-            continue
-        with suppress(FileExistsError):
-            if not os.path.lexists(place):
-                place.mkdir(mode=0o700)
-        _refuse_shared(place, own=place in (root, folder))
-    if hasattr(os, "getuid") and stat.S_IMODE(folder.lstat().st_mode) & 0o077:
-        folder.chmod(0o700)  # what numba makes inside may be as open as the umask has it
-    tempfile.TemporaryFile(dir=folder).close()
-    return folder
-
-
-def _refuse_shared(place: Path, *, own: bool) -> None:
-    """Raise if another user could write ``place``, or rename its contents.
-
-    ``own`` folders must be this user's alone. Where folders have no owner, nothing is refused.
-    """
-    status = place.lstat()
-    if not stat.S_ISDIR(status.st_mode):  # nor a link: it was created since paths were resolved
-        raise NotADirectoryError(f"{place} is no folder")
-    if not hasattr(os, "getuid"):
-        return
-    user = os.getuid()
-    if status.st_uid != user and (own or status.st_uid != 0):
-        raise _SharedFolderError(f"{place} belongs to user {status.st_uid}, not to {user}")
-    sticky = status.st_mode & stat.S_ISVTX
-    if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH) and (own or not sticky):
-        mend = "; chmod go-w makes it safe" if status.st_uid == user else ""
-        mode = stat.S_IMODE(status.st_mode)
-        raise _SharedFolderError(f"others can write {place} (mode {mode:o}{mend})")

@@ -1,11 +1,19 @@
 """Files that appear whole or not at all."""
 
 import errno
+import glob
 import os
+import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, ClassVar
+
+OLD_S = 60.0
+"""Age of a temporary file at which it is removed if its lock is free, in seconds."""
+UNLOCKED_OLD_S = 86_400.0
+"""The same on a file system without locks."""
 
 
 class WriteError(OSError):
@@ -18,6 +26,9 @@ class WriteError(OSError):
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """Write a file that replaces ``path`` at the end, or leaves no trace if the block fails.
 
+    Until then it has an unpredictable name beside ``path`` and is locked; what killed processes
+    left of such files of this name is removed.
+
     Raises
     ------
     OSError
@@ -26,9 +37,14 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     path = Path(path)
     if path.is_dir():
         raise IsADirectoryError(errno.EISDIR, "it is a folder", str(path))
-    part = path.with_name(f".tmp-{path.name}-{os.getpid()}")
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "it is a device or pipe; name a file", str(path))
+    _remove_leftovers(path)
+    part = path.with_name(f".tmp-{path.name}-{secrets.token_hex(8)}")
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_NOFOLLOW", 0)
     try:
-        with part.open("wb") as file:
+        with os.fdopen(os.open(part, flags, 0o666), "wb") as file:
+            locked(file.fileno())
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -37,6 +53,36 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
         with suppress(OSError):  # what is to be reported is why the write failed
             part.unlink(missing_ok=True)
     sync(path.parent)
+
+
+def locked(descriptor: int) -> bool | None:
+    """Whether we hold the lock of a file or folder now; None if the file system has no locks.
+
+    Others see it, also in another container, until it is closed or the process dies.
+    """
+    try:
+        import fcntl  # POSIX's alone, and reading runs shall work elsewhere too
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except (ImportError, OSError):
+        return None
+    return True
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove temporary files of ``path`` that no process holds and that are not new."""
+    with suppress(OSError):
+        for part in path.parent.glob(f".tmp-{glob.escape(path.name)}-*"):
+            descriptor = os.open(part, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+            try:
+                held = locked(descriptor)
+                age_s = time.time() - os.fstat(descriptor).st_mtime
+                if age_s > (OLD_S if held else UNLOCKED_OLD_S) and held is not False:
+                    part.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def sync(path: Path) -> None:

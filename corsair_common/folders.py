@@ -13,7 +13,7 @@ from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
-from corsair_common.files import sync
+from corsair_common.files import locked, sync
 
 _HIDDEN = re.compile(r"\.(?P<what>tmp|old)-(?P<name>.+)-\d+(\.\d+)?")
 
@@ -101,25 +101,12 @@ def _free_names(root: Path, what: str, name: str) -> Iterator[Path]:
         yield root / f".{what}-{name}-{os.getpid()}.{number}"
 
 
-def _locked(descriptor: int) -> bool | None:
-    """Whether we hold the lock now; None if the file system has no locks."""
-    import fcntl  # POSIX's alone, and reading runs shall work elsewhere too
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
 def _lock_of(path: Path) -> int | None:
     """Our lock on a new folder; None if another process removed it as abandoned before."""
     with suppress(FileNotFoundError):
         lock = os.open(path, os.O_RDONLY)
         with suppress(FileNotFoundError):
-            if _locked(lock) is not False and os.path.samestat(os.fstat(lock), path.stat()):
+            if locked(lock) is not False and os.path.samestat(os.fstat(lock), path.stat()):
                 return lock
         os.close(lock)
     return None
@@ -130,7 +117,7 @@ def _remove_if_abandoned(path: Path) -> None:
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY)
         try:
-            if _locked(descriptor) is True:
+            if locked(descriptor) is True:
                 shutil.rmtree(path, ignore_errors=True)
         finally:
             os.close(descriptor)

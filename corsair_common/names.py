@@ -23,6 +23,11 @@ CONTROL: tuple[Control, ...] = get_args(Control)
 """How control dependencies of a Chakra trace are read."""
 
 
+STATE = -(1 << 40)
+"""In place of a window of tokens: a state of fixed size, one block whatever a sequence's length. So
+far below 0 that a window's blocks, at least one, come out as one."""
+
+
 class Status(IntEnum):
     """What became of a request."""
 

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Sequence
 
+from corsair_common.signals import stop_code, stops_as_interrupts
 from corsair_sim.import_check import PackageConflictError, check_packages
 
 
@@ -11,12 +12,25 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code, 2 where foreign packages would be imported."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
+        with stops_as_interrupts():
+            return _run(words)
+    except KeyboardInterrupt:  # while packages were imported: later ones are the command's
+        sys.stderr.write("stopped; nothing was written\n")
+        return stop_code()
+
+
+def _run(words: Sequence[str]) -> int:
+    try:
         check_packages()
     except PackageConflictError as error:
         if "--json" in words:
             sys.stdout.write(json.dumps({"error": str(error), "exit_code": error.exit_code}) + "\n")
         sys.stderr.write(f"corsair-sim: error: {error}\n")
         return error.exit_code
-    from cluster.commands.app import main as run
-
+    try:
+        from cluster.commands.app import main as run
+    except Exception as error:  # a module of C may report Ctrl-C as a failed import
+        if isinstance(error.__context__ or error.__cause__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
     return run(words)

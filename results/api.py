@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -129,6 +130,22 @@ class Run:
             raise ResultsError(f"{self.path}: this run has no table {name!r}; {hint}")
         return self.path / f"{name}.parquet"
 
+    def checked_file(self, name: str) -> Path:
+        """The Parquet file of a table, if it is the one that was written.
+
+        Raises
+        ------
+        ResultsError
+            As for ``file``, or it was altered.
+        """
+        path, wanted = self.file(name), self.manifest["tables"][name].get("sha256")
+        with _readable(path), path.open("rb") as file:
+            if wanted is not None and file_digest(file, "sha256").hexdigest() != wanted:
+                raise ResultsError(
+                    f"{path}: cannot read the table: damaged or altered (its sha256 differs)"
+                )
+        return path
+
     def table(self, name: str) -> pa.Table:
         """A whole table, with unit and meaning on each field.
 
@@ -138,7 +155,7 @@ class Run:
             This run has no such table, or its file is missing or damaged.
         """
         if name not in self._read:
-            path = self.file(name)
+            path = self.checked_file(name)
             with _readable(path):
                 self._read[name] = pq.ParquetFile(path, page_checksum_verification=True).read()
         return self._read[name]
@@ -153,7 +170,7 @@ class Run:
         ResultsError
             As for ``table``.
         """
-        path = self.file(name)
+        path = self.checked_file(name)
         with _readable(path):
             return pq.read_table(
                 path, columns=[*columns], filters=[*where], page_checksum_verification=True
@@ -225,7 +242,7 @@ def open_run(path: str | Path, run_id: str | None = None) -> Run:
 def _readable(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise ResultsError(f"{path}: cannot read the table: {error}") from error
 
 

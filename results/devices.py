@@ -205,7 +205,7 @@ GPU = Device(
             "launched, however little it does",
             figures=(
                 *(f"gpu.{each}_latency" for each in _KERNELS),
-                *("gpu.eager_layer", "engine.layer"),
+                *("engine.eager_layer", "engine.layer", "engine.captured_tokens"),
             ),
         ),
         Bound(

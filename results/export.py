@@ -15,6 +15,7 @@ from results.errors import ResultsError, replacing
 
 FORMATS = ("vllm", "csv")
 
+_TEXT = pa.string()
 ITLS_OMITTED = (
     "inter-token latencies are stored as a histogram, not per token; their mean, median, std and"
     " percentiles are included"
@@ -95,8 +96,18 @@ def write_csv(run: Run, out: Path, table: str = "requests") -> int:
 def _spelled(column: Any) -> Any:
     """A column that CSV can hold: words as text, lists joined by ``; ``."""
     if pa.types.is_list(column.type):
-        return pa.array(["; ".join(_words(value)) for value in column.to_pylist()], pa.string())
-    return column.cast(pa.string()) if pa.types.is_dictionary(column.type) else column
+        return pa.array([defused("; ".join(_words(each))) for each in column.to_pylist()], _TEXT)
+    if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+        words = pc.unique(column.cast(_TEXT)).to_pylist()
+        if any(word and defused(word) != word for word in words):
+            return pa.array([word and defused(word) for word in column.to_pylist()], _TEXT)
+        return column.cast(_TEXT)
+    return column
+
+
+def defused(word: str) -> str:
+    """Put an apostrophe before a word that a spreadsheet would run as a formula."""
+    return f"'{word}" if word.startswith(("=", "+", "-", "@", "\t", "\r")) else word
 
 
 def _words(value: Iterable[object] | None) -> list[str]:

@@ -5,8 +5,8 @@ from typing import Any
 
 from results.errors import ResultsError
 
-DRAW = "corsair-sim[draw]"
-"""The extra that installs the plot packages."""
+DRAW = "altair vl-convert-python"
+"""The plot packages, by their names for pip; the extra ``draw`` of this project has them too."""
 
 
 def optional(package: str, install: str) -> Any:

@@ -1,5 +1,6 @@
 """The manifest: inputs, versions and times of a run."""
 
+import hashlib
 import json
 import platform as machine
 import sys
@@ -12,12 +13,17 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.limits import read_bounded
 from results.errors import ResultsError
 from results.schema import SCHEMA_VERSION
 
+MOST_MANIFEST_BYTES = 2**28
+"""Of a manifest; one of a sweep lists its points' settings."""
 PACKAGES = ("numpy", "numba", "pyarrow", "networkx", "pydantic")
 """Packages whose versions may affect a result."""
 
+SEAL = "sha256"
+"""Field of a manifest: digest of all others."""
 FIELDS: Mapping[str, type | tuple[type, ...]] = MappingProxyType(
     {
         "schema_version": int,
@@ -91,6 +97,27 @@ def manifest_json(content: Mapping[str, object]) -> str:
     return json.dumps(content, indent=2, allow_nan=False, default=_plain) + "\n"
 
 
+def sealed(content: Mapping[str, object]) -> dict[str, object]:
+    """``content`` with its own digest as ``sha256``: an altered manifest is noticed."""
+    return {**content, SEAL: _digest(json.loads(manifest_json(content)))}
+
+
+def check_seal(path: Path, content: Mapping[str, Any]) -> None:
+    """Raise ResultsError if a manifest is not as it was written."""
+    if SEAL not in content:
+        raise ResultsError(
+            f"{path}: the manifest lacks {SEAL!r}: altered, or written by an older corsair-sim; "
+            "run it again"
+        )
+    if content[SEAL] != _digest(content):
+        raise ResultsError(f"{path}: damaged or altered (its sha256 differs)")
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    rest = {name: value for name, value in content.items() if name != SEAL}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Read a manifest and check that this version supports it.
 
@@ -101,10 +128,10 @@ def read_manifest(path: Path) -> dict[str, Any]:
         type.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(read_bounded(path, MOST_MANIFEST_BYTES))
     except OSError as error:
         raise ResultsError(f"{path}: cannot read the manifest: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: not a manifest, or a damaged one: {error}") from error
     if not isinstance(content, dict):
         raise ResultsError(f"{path}: not a manifest: one JSON object was expected")
@@ -123,6 +150,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
                 f"{path}: {field!r} is {type(content[field]).__name__}, not"
                 f" {' or '.join(each.__name__ for each in allowed)}"
             )
+    check_seal(path, content)
     return content
 
 

@@ -20,7 +20,7 @@ from corsair_common.files import sync
 from corsair_common.folders import hidden_folder, publish, sweep
 from results.arrow import Columns, arrow_schema, arrow_table
 from results.errors import ResultsError, explained, replacing
-from results.provenance import manifest_json
+from results.provenance import manifest_json, sealed
 from results.remote_parts import ArrowBytes, decoded
 from results.schema import TABLES, Table
 
@@ -88,7 +88,7 @@ class RunWriter:
         with explained(self._root / self._run_id, "write the run"):
             tables = {name: file.finish() for name, file in sorted(self._files.items())}
             path = self._folder / MANIFEST
-            path.write_text(manifest_json({**manifest, "tables": tables}), encoding="utf-8")
+            path.write_text(manifest_json(sealed({**manifest, "tables": tables})), encoding="utf-8")
             sync(path)
             sync(self._folder)
             target = publish(self._folder, self._run_id)

@@ -6,7 +6,7 @@ requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -145,6 +145,24 @@ def _speeds(
         "output_tokens_per_s_per_user": _ratio(1e3, latencies["mean_tpot_ms"]),
         "output_tokens_per_s_per_card": _ratio(output_tokens, card_s),
     }
+
+
+OF_OUTPUT = ("output", "tpot", "itl", "total_token_throughput")
+"""Parts of the names of a summary's keys that speak of generated tokens."""
+
+
+def without_output(summary: Summary) -> Summary:
+    """The summary of a model that generates nothing: None for what speaks of output, no tokens."""
+    found = {
+        key: None if any(part in key for part in OF_OUTPUT) else value
+        for key, value in summary.items()
+    }
+    return found | {"total_output_tokens": 0}
+
+
+def rate(summary: Mapping[str, Any], counted: str) -> float | None:
+    """What was counted by second of the run."""
+    return _ratio(summary[counted], summary["duration"])
 
 
 def flatten(summary: Mapping[str, object]) -> dict[str, object]:

@@ -17,11 +17,12 @@ from typing import Any, Self, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from corsair_common.files import sync
+from corsair_common.files import locked, sync
 from corsair_common.folders import hidden_folder, publish, standing, sweep
+from corsair_common.limits import read_bounded, refuse_beyond_memory, unpacked_bytes
 from results.arrow import TYPES, arrow_schema
 from results.errors import ResultsError, explained, replacing
-from results.provenance import manifest_json
+from results.provenance import MOST_MANIFEST_BYTES, check_seal, manifest_json, sealed
 from results.schema import POINT_STATUSES, SCHEMA_VERSION, Table
 
 Row: TypeAlias = Mapping[str, Any]
@@ -56,7 +57,8 @@ class SweepWriter:
     def write_manifest(self, content: Mapping[str, object]) -> None:
         """Write ``sweep.json`` atomically."""
         with replacing(self.folder / SWEEP) as file:
-            file.write(manifest_json({"schema_version": SCHEMA_VERSION, **content}).encode())
+            whole = sealed({"schema_version": SCHEMA_VERSION, **content})
+            file.write(manifest_json(whole).encode())
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows as one part per status; each holds ``status`` and columns of the table.
@@ -150,8 +152,10 @@ REMEDY = "delete it and resume the sweep: its points are then computed again"
 
 def _opened(file: Path) -> pa.Table:
     try:
-        return pq.ParquetFile(file, page_checksum_verification=True).read()
-    except (OSError, pa.ArrowException) as error:
+        part = pq.ParquetFile(file, page_checksum_verification=True)
+        refuse_beyond_memory(2 * unpacked_bytes(part.metadata), f"reading {file}", REMEDY)
+        return part.read()
+    except (OSError, ValueError, pa.ArrowException) as error:
         first = str(error).splitlines()[0]
         raise ResultsError(f"{file}: damaged or cut short ({first}); {REMEDY}") from error
 
@@ -213,21 +217,23 @@ def read_sweep_manifest(folder: Path) -> dict[str, Any]:
     """
     path = folder / SWEEP
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = json.loads(read_bounded(path, MOST_MANIFEST_BYTES))
     except FileNotFoundError:
         raise ResultsError(f"{folder}: not a sweep: it has no {SWEEP}") from None
     except OSError as error:
         raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ResultsError(f"{path}: not a sweep's manifest, or a damaged one: {error}") from error
     missing = [name for name in FIELDS if not isinstance(content, dict) or name not in content]
     if missing:
         raise ResultsError(f"{path}: the manifest lacks {', '.join(missing)}")
-    if content["schema_version"] > SCHEMA_VERSION:
+    found = content["schema_version"]
+    if isinstance(found, int) and found > SCHEMA_VERSION:
         raise ResultsError(
             f"{path}: written by a newer corsair-sim (schema {content['schema_version']}); this one"
             f" reads schemas up to {SCHEMA_VERSION}"
         )
+    check_seal(path, content)
     return content
 
 
@@ -237,10 +243,14 @@ FIELDS = ("schema_version", "name", "points", "digest", "axes", "metrics", "kind
 
 def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
     """One part as Parquet, in memory, so that a full disk fails a single write."""
-    arrays = [
-        pa.array([row.get(column.name) for row in rows], TYPES[column.type])
-        for column in table.columns
-    ]
+    arrays = []
+    for column in table.columns:
+        try:
+            arrays.append(pa.array([row.get(column.name) for row in rows], TYPES[column.type]))
+        except (pa.ArrowException, TypeError, OverflowError) as error:
+            raise ResultsError(f"column {column.name!r} of a stored part: {error}; {REMEDY}") from (
+                None
+            )
     buffer = BytesIO()
     pq.write_table(
         pa.Table.from_arrays(arrays, schema=arrow_schema(table)),
@@ -254,16 +264,10 @@ def _encoded(table: Table, rows: Sequence[Row]) -> bytes:
 
 
 def _take(lock: int, folder: Path) -> None:
-    """Lock the folder until this process ends."""
-    import fcntl
-
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    """Lock the folder until this process ends, where the file system has locks."""
+    if locked(lock) is False:
         os.close(lock)
-        raise ResultsError(f"{folder}: another process is writing this sweep") from None
-    except OSError:  # a file system without locks
-        return
+        raise ResultsError(f"{folder}: another process is writing this sweep")
 
 
 def _clear(points: Path) -> None:

@@ -1,17 +1,20 @@
-"""A replay as a trace for Perfetto and chrome://tracing.
+"""A run as a trace for Perfetto and chrome://tracing.
 
-One process per server, one thread per card and stream, and the load of every link as a counter of a
-separate process. Times are in microseconds, as those tools expect, exact to the picosecond.
-Perfetto truncates them to whole nanoseconds and drops one of two overlapping slices, so times are
-chosen such that truncated slices do not overlap.
+Of requests: see ``results.serving_timeline``. Of operations: one process per server, one thread per
+card and stream, and the load of every link as a counter of a separate process. Times are in
+microseconds, as those tools expect, exact to the picosecond. Perfetto truncates them to whole
+nanoseconds and drops one of two overlapping slices, so times are chosen such that truncated slices
+do not overlap.
 """
 
+import gzip
 import json
 import math
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -21,9 +24,12 @@ import pyarrow.parquet as pq
 from corsair_common.units import PS_PER_S, Integers
 from results.api import Run
 from results.errors import ResultsError, explained, replacing
+from results.serving_timeline import EVENTS_PER_REQUEST, request_events, step_events
 
 LIMIT = 1_000_000
 """Default limit of events: viewers become slow beyond it."""
+LONGEST_S = 9.2e6
+"""No run is longer: int64 picoseconds end there."""
 LINKS_PID = 2_000_000_000
 """The process of the links' counters; servers have their own numbers."""
 STREAMS = ("compute", "network", "memory", "sends", "receives", "host")
@@ -84,15 +90,67 @@ class _Writer:
 
 
 def write_timeline(run: Run, out: Path, *, window: Window | None = None, limit: int = LIMIT) -> int:
-    """Write the operations and link loads of a replay; return the number of events.
+    """Write the operations of a replay and its link loads, or the steps and requests of a run.
+
+    A name that ends in ``.gz`` is written packed, which viewers read as well. Returns the number
+    of events.
 
     Raises
     ------
     ResultsError
-        The run has no operations (it is not a replay), the window has none or more than
-        ``limit`` events, or the file cannot be written.
+        The run has neither operations nor steps, the window has none or more than ``limit``
+        events, or the file cannot be written.
     """
     chosen = window or Window()
+    with _opened(out) as file:
+        writer = _Writer(file)
+        (_write_replay if "ops" in run.tables else _write_served)(run, writer, chosen, limit)
+        file.write(b"\n]}\n")
+    return writer.events
+
+
+@contextmanager
+def _opened(out: Path) -> Iterator[BinaryIO]:
+    with replacing(out) as file:
+        if out.suffix != ".gz":
+            yield file
+            return
+        with gzip.GzipFile(
+            filename="", fileobj=file, mode="wb", compresslevel=5, mtime=0
+        ) as packed:
+            yield cast("BinaryIO", packed)
+
+
+def _write_served(run: Run, writer: _Writer, chosen: Window, limit: int) -> None:
+    if "steps" not in run.tables:
+        raise ResultsError(
+            f"{run.path}: has neither operations nor steps: serve it with --set store.steps=true"
+        )
+    from_ps = int(chosen.from_s * PS_PER_S)
+    until_ps = int(min(chosen.until_s, LONGEST_S) * PS_PER_S)
+    table = run.table("steps")
+    inside = pc.and_(pc.less(table["start_ps"], until_ps), pc.greater(table["end_ps"], from_ps))
+    steps, requests = table.filter(inside), run.table("requests")
+    shown = pc.and_(
+        pc.less(requests["arrival_s"], chosen.until_s),
+        pc.greater(requests["finish_s"], chosen.from_s),
+    )
+    requests = requests.filter(shown)
+    if not steps.num_rows:
+        raise ResultsError(f"{run.path}: no step between {_said(chosen)}")
+    if steps.num_rows + EVENTS_PER_REQUEST * requests.num_rows > limit:
+        raise ResultsError(
+            f"{run.path}: {steps.num_rows:,} steps and {requests.num_rows:,} requests between "
+            f"{_said(chosen)}, at most {limit:,} events are written: reduce the window with "
+            "--from and --until, or raise --limit"
+        )
+    for event in step_events(steps, microseconds, writer.name):
+        writer.add(event)
+    for event in request_events(requests, steps, microseconds, writer.name):
+        writer.add(event)
+
+
+def _write_replay(run: Run, writer: _Writer, chosen: Window, limit: int) -> None:
     ops, links = _parts(run, "ops", _OP_COLUMNS), run.table("links")
     found = sum(int(pc.sum(chosen.holds(part)).as_py() or 0) for part in ops)
     loads = links.filter(chosen.holds(links))
@@ -104,13 +162,9 @@ def write_timeline(run: Run, out: Path, *, window: Window | None = None, limit: 
             f"{_said(chosen)}, at most {limit:,} are written: reduce the window with "
             "--from and --until, or raise --limit"
         )
-    with replacing(out) as file:
-        writer = _Writer(file)
-        for part in _parts(run, "ops", _OP_COLUMNS):
-            _write_ops(writer, part.filter(chosen.holds(part)))
-        _write_loads(writer, loads)
-        file.write(b"\n]}\n")
-    return writer.events
+    for part in _parts(run, "ops", _OP_COLUMNS):
+        _write_ops(writer, part.filter(chosen.holds(part)))
+    _write_loads(writer, loads)
 
 
 def _said(window: Window) -> str:
@@ -120,7 +174,7 @@ def _said(window: Window) -> str:
 
 def _parts(run: Run, name: str, columns: tuple[str, ...]) -> Iterator[Any]:
     """The table, row group by row group."""
-    path = run.file(name)
+    path = run.checked_file(name)
     with explained(path, "read the table"):
         try:
             file = pq.ParquetFile(path, page_checksum_verification=True)

@@ -14,6 +14,7 @@ from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.names import STATE
 from corsair_common.units import Integers
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
@@ -181,7 +182,7 @@ def with_room(
 @st.composite
 def windowed_room(draw: st.DrawFn, blocks: int) -> KvCapacity:
     """Room for about ``blocks`` in every one of up to three kinds of layers, under constraints."""
-    windows = draw(st.lists(st.sampled_from([0, 1, 2, 5, 16, 64]), min_size=1, max_size=3))
+    windows = draw(st.lists(st.sampled_from([0, 1, 2, 5, 16, 64, STATE]), min_size=1, max_size=3))
     kinds = range(len(windows))
     units = draw(
         st.lists(
@@ -306,7 +307,9 @@ def random_kinds(rng: np.random.Generator) -> dict[str, Any]:
 
     count = int(rng.integers(1, KINDS + 1))
     kinds = np.zeros(count, KIND)
-    kinds["window"][1:] = rng.choice([0, 1, 64, 100, 300], count - 1)
+    kinds["window"][1:] = rng.choice([0, 1, 64, 100, 300, STATE], count - 1)
+    picked = rng.choice([0, 0, 1, 64, 130], count)
+    kinds["picked"][1:] = np.where(kinds["window"] == 0, picked, 0)[1:]
     kinds["clocks_per_query"] = rng.choice([1, 8, 32, 100], count)
     attention = np.zeros((4, 2 * count), ATTENTION)
     for name in ATTENTION.names or ():

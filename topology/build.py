@@ -32,6 +32,8 @@ from topology.layout import place
 from topology.link_specs import cables, spine_cable
 from topology.types import Graph, LinkKind, NodeKind, TopologyError
 
+MOST_CARDS = 2**14
+"""As for scenarios: routes are found card by card."""
 DETAILS = ("card", "chiplet")
 LEVELS = ("chiplet", "card", "pair", "server", "rack", "pod")
 _ANY_SIZE: Mapping[str, int | None] = MappingProxyType({})
@@ -112,6 +114,11 @@ def build_pod(
     cards = _cards(hardware, cards_per_server)
     if racks < 1:
         raise TopologyError(f"racks must be at least 1, found {racks}")
+    if (total := racks * servers * cards) > MOST_CARDS:
+        raise TopologyError(
+            f"{racks:,} x {servers:,} x {cards:,} (racks, servers, cards) are {total:,} cards; at "
+            f"most {MOST_CARDS:,} are laid out"
+        )
     site = _begin(hardware, "pod" if racks > 1 else "rack", detail)
     spines = [f"spine{i}" for i in range(hardware.count("pod.spines"))] if racks > 1 else []
     for spine in spines:

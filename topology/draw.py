@@ -63,7 +63,7 @@ def render(scene: Scene, ending: str) -> bytes:
         import vl_convert
     except ImportError as error:
         raise DrawingUnavailableError(
-            f"drawing needs the package {error.name}: install corsair-sim[draw]"
+            f"drawing needs the package {error.name}: pip install altair vl-convert-python"
         ) from None
     spec = _chart(scene, altair).to_dict()
     if ending == ".svg":

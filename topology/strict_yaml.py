@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
+from corsair_common.limits import read_bounded
+
 KeyPath: TypeAlias = tuple[str | int, ...]
 
 MOST_NODES = 200_000
@@ -72,7 +74,7 @@ def read_document(path: str | Path) -> Document:
         The file cannot be opened, is not UTF-8, or is not one plain YAML document.
     """
     try:
-        content = Path(path).read_bytes()
+        content = read_bounded(path)
     except FileNotFoundError:
         raise DocumentError(f"{path}: no such file") from None
     except OSError as error:

@@ -113,6 +113,8 @@ def kv_heads_of(plan: Plan, attention: Attention, position: int) -> range:
     Fewer heads than ranks are replicated: neighbours hold the same head. Every rank holds MLA's
     latent, one for all heads.
     """
+    if attention.kind == "none":
+        return range(0)
     cards = plan.tensor_parallel_size
     heads = 1 if attention.kind == "mla" else attention.kv_heads
     if heads >= cards:
@@ -138,6 +140,8 @@ def _breaches(plan: Plan, model: Model) -> Iterator[str]:
 
 def _attention_breaches(plan: Plan, attention: Attention) -> Iterator[str]:
     cards = plan.tensor_parallel_size
+    if attention.kind == "none":
+        return
     if attention.heads % cards:
         yield f"{attention.heads} attention heads do not divide over tensor_parallel_size {cards}"
     if attention.kind == "mla":

@@ -7,8 +7,10 @@ of each client by window. All rates are scaled by one factor to the requested to
 
 import ast
 import json
+import lzma
 import re
 import tarfile
+import zlib
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -17,12 +19,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from corsair_common.limits import refuse_beyond_memory, unpacked_bytes
 from corsair_common.units import PS_PER_S, Integers
-from workloads.requests import Requests, TraceError
+from workloads.requests import MOST_TOKENS, Requests, TraceError
 
 WINDOW_S = 600
 _MOST_REQUESTS = 10**8
+_RANGES = {
+    "client": (0, 2**31),
+    "t_start_s": (0, 1e8),
+    "rate_rps": (0.0, 1e9),
+    "param0": (1e-9, 1e9),
+}
+"""Smallest and largest value of each column."""
 _CHUNK = re.compile(r"chunk-(\d+)-dataset\.json$")
+
+_TORN = (
+    *(tarfile.TarError, OSError, EOFError, lzma.LZMAError, zlib.error, RecursionError, MemoryError),
+    *(ValueError, KeyError, TypeError, AttributeError, SyntaxError, OverflowError),
+)
+"""What a torn archive, or one of another content, raises."""
 
 Table: TypeAlias = tuple[Integers, Any]
 """Lengths in tokens, and the cumulative probability of each."""
@@ -74,21 +90,32 @@ def generate_servegen(
 
 def _windows(path: Path, model: str) -> list[dict[str, Any]]:
     try:
+        refuse_beyond_memory(
+            3 * unpacked_bytes(pq.read_metadata(path)), f"reading {path}", "cut it"
+        )
         table = pq.read_table(path)
         names = table["model"].cast(pa.string())
-    except (pa.ArrowException, OSError, KeyError) as error:
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise TraceError(f"{path}: not a table of ServeGen's client rates ({error})") from None
     rows: list[dict[str, Any]] = table.filter(pc.equal(names, model)).to_pylist()
     if not rows:
         known = ", ".join(sorted(names.unique().to_pylist()))
         raise TraceError(f"{path}: column 'model': no {model!r}; it has {known}")
+    for number, row in enumerate(rows):
+        for name, (least, most) in _RANGES.items():
+            value = row.get(name)
+            if not (isinstance(value, int | float) and least <= value <= most):
+                raise TraceError(
+                    f"{path}: row {number} of {model}: column {name!r}: found {value!r}; a number "
+                    f"of {least:g} to {most:g} is needed"
+                )
     return rows
 
 
 def _times(row: dict[str, Any], count: int, rng: np.random.Generator) -> Any:
     """Return ``count`` times in [0, 1): gaps of the fitted shape, stretched to fill the window."""
     shape = row["param0"]  # the scale is not needed: the count gives the rate
-    if row["family"] == "Weibull":  # ServeGen's fits: shape, then scale
+    if row.get("family") == "Weibull":  # ServeGen's fits: shape, then scale
         gaps = rng.weibull(shape, count + 1)
     else:
         gaps = rng.gamma(shape, 1.0, count + 1)
@@ -112,7 +139,7 @@ def _lengths(path: Path) -> dict[int, dict[int, tuple[Table, Table]]]:
                     }
                     if windows:
                         found[int(match[1])] = windows
-    except (tarfile.TarError, OSError, EOFError, ValueError, KeyError, SyntaxError) as error:
+    except _TORN as error:
         raise TraceError(f"{path}: not an archive of ServeGen's lengths ({error})") from None
     return found
 
@@ -120,8 +147,8 @@ def _lengths(path: Path) -> dict[int, dict[int, tuple[Table, Table]]]:
 def _table(text: str) -> Table:
     shares = {int(tokens): share for tokens, share in ast.literal_eval(text).items()}
     kept = {tokens: share for tokens, share in shares.items() if tokens > 0 and share > 0}
-    if not kept:
-        raise ValueError("a distribution without any tokens")
+    if not kept or max(kept) > MOST_TOKENS or not sum(kept.values()) < np.inf:
+        raise ValueError("a distribution without any tokens, or beyond bounds")
     share = np.cumsum(list(kept.values()))
     return np.array(list(kept), dtype=np.int64), share / share[-1]
 

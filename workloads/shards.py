@@ -88,7 +88,7 @@ def outer_tensors(model: Model, plan: Plan) -> list[tuple[Tensor, ...]]:
     """
     embedding, *tail = model.outer_tensors()
     stages: list[tuple[Tensor, ...]] = [()] * plan.pipeline_parallel_size
-    if model.tied_embeddings and len(stages) > 1:
+    if model.tied_embeddings and not model.pooling and len(stages) > 1:
         tail.append(embedding)
     stages[-1] = tuple(tail)
     stages[0] = (embedding, *stages[0])

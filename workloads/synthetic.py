@@ -10,10 +10,13 @@ from typing import Protocol
 
 import numpy as np
 
+from corsair_common.limits import refuse_beyond_memory
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.prefix import SharedPrefix, share_prefixes
 from workloads.requests import MOST_TOKENS, Requests, TraceError
 
+DRAWN_BYTES = 114
+"""Memory of drawing one request (measured at 1 and 4 million)."""
 _LAST_PS = 9.2e18  # int64 picoseconds end here, after 106 days
 
 
@@ -222,6 +225,7 @@ def generate(
 ) -> Requests:
     """Draw ``requests`` requests; arrivals, prompts, outputs and prefixes are independent."""
     _whole("requests", requests, 1)
+    refuse_beyond_memory(requests * DRAWN_BYTES, f"drawing {requests:,} requests", "draw fewer")
     when, requested, answered, begun = rng.spawn(4)
     times_ps = arrivals.draw_ps(requests, when)
     if not times_ps[-1] < _LAST_PS:

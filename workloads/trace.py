@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from corsair_common.files import reason, replacing
+from corsair_common.limits import refuse_device
 from corsair_common.units import PS_PER_S, Integers
 from workloads.readers.detect import FORMATS as FORMATS
 from workloads.readers.detect import detect_form, named_form
@@ -152,6 +153,7 @@ def _read_text(path: Path, form: TraceFormat) -> Rows:
 
 def _check_file(path: Path) -> None:
     try:
+        refuse_device(path)
         with path.open("rb") as file:
             if not file.read(1):
                 raise TraceError(f"{path}: the file is empty")

@@ -5,6 +5,7 @@ Ray reads its environment when it is imported (see ``_PRIVATE``), so nothing her
 """
 
 import os
+import signal
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from cluster.actors.placement import check_cards_per_actor, pack
+from cluster.actors.watch import RayLostError, UnreachableError, check_nodes, reaped, watched
 from cluster.scenario.engine_names import CardsPerActor
 
 if TYPE_CHECKING:
@@ -69,14 +71,47 @@ def connected(address: str | None = None) -> Iterator[Session]:
     with _environment(_QUIET) if address else private_environment():
         import ray
 
-        ours = not ray.is_initialized()
-        try:
-            if ours:
+        if ray.is_initialized():
+            yield _session(ray, private=False)
+            return
+        with ExitStack() as open_:
+            if address is None:
+                open_.enter_context(reaped())
+            with _own_sigterm():
                 _initialise(ray, address)
-            yield _session(ray, private=ours and address is None)
-        finally:
-            if ours:
-                ray.shutdown()
+            lost = False
+            try:
+                if address is not None:
+                    _check_nodes(ray, address)
+                with watched(ray):
+                    yield _session(ray, private=address is None)
+            except RayLostError:
+                lost = True
+                raise
+            finally:
+                if not lost:
+                    ray.shutdown()
+
+
+@contextmanager
+def _own_sigterm() -> Iterator[None]:
+    """Keep our handler of SIGTERM: Ray's own exits at once, with 1."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        with suppress(ValueError, TypeError):  # not the main thread, or a handler not of Python
+            signal.signal(signal.SIGTERM, handler)
+
+
+def _check_nodes(ray: Any, address: str) -> None:
+    """Refuse a joined Ray that can be reached in part only."""
+    if address.startswith("ray://"):  # this process reaches its head alone
+        return
+    try:
+        check_nodes(ray.nodes())
+    except UnreachableError as error:
+        raise RayStartError(f"cannot use the Ray at {address}: {error}") from None
 
 
 def _session(ray: Any, *, private: bool) -> Session:

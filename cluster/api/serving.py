@@ -30,7 +30,7 @@ from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import request_columns
-from results.summary import flatten, summarise
+from results.summary import flatten, rate, summarise, without_output
 
 if TYPE_CHECKING:
     from results.store import RunWriter
@@ -241,6 +241,8 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
         warmup_s=scenario.warmup_s,
         flags=flags,
     )
+    if resolved.model.pooling:
+        summary = without_output(summary)
     costs = _costs(resolved, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 
@@ -259,6 +261,8 @@ def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | 
         ),
         power_w=None if None in watts else sum(watts),
         tokens_per_s=summary["output_throughput"],
+        input_tokens_per_s=rate(summary, "total_input_tokens"),
+        requests_per_s=summary["request_throughput"],
     )
 
 
@@ -266,6 +270,13 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     """Warnings about the results."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     flags = []
+    for part in resolved.pools or (resolved,):
+        of = part.plan.replicas + len(part.lost)
+        flags += [
+            f"replica {each.replica} of {of}{f' for {part.role}' if part.role else ''} is lost: "
+            f"{each.reason}"
+            for each in part.lost
+        ]
     refused = int(np.count_nonzero(outcome.served.status))
     if refused:
         were = "request was" if refused == 1 else "requests were"
@@ -278,8 +289,14 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     flags.extend(f"trace: {note}" for note in requests.notes)
     if requests.reordered:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
-    if scheduler.enable_prefix_caching is True and not resolved.prefix_caching:
+    hashed, wanted = requests.hash_ids is not None, scheduler.enable_prefix_caching
+    if wanted is True and not hashed:
         flags.append("prefix caching has no effect: the requests have no block hashes")
+    if wanted and hashed and resolved.model.state_elements_per_sequence:
+        flags.append(
+            "no prefix is hit: layers keep a state of fixed size, with which no other sequence can"
+            " begin"
+        )
     windows = any(layer.attention.window for layer in resolved.model.layers)
     if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
         flags.append("prefix caching: windowed layers keep all their KV blocks")

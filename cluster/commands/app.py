@@ -10,6 +10,7 @@ from importlib import import_module
 import typer
 
 from cluster.commands import terminal
+from corsair_common.signals import INTERRUPTED, stop_code
 
 COMMANDS = {
     "serve": "Replay a request trace and write a run.",
@@ -27,15 +28,18 @@ COMMANDS = {
     "compare": "Compare runs: settings and metrics that differ.",
     "report": "Report of runs as one HTML page, bottleneck first.",
     "export": "A run as vLLM bench JSON or CSV.",
-    "timeline": "A replay as a Chrome/Perfetto trace.",
+    "timeline": "A run as a Chrome/Perfetto trace.",
     "validate": "Published figures against simulated ones.",
 }
-STOPPED = 130
+STOPPED = INTERRUPTED
 EPILOG = "Start with `corsair-sim serve`: it replays a bundled example of chat traffic."
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; return 0 done, 1 internal error, 2 wrong input, 3 cannot run, 130 Ctrl-C."""
+    """Run one command; return 0 done, 1 internal error, 2 wrong input, 3 cannot run, 130 Ctrl-C.
+
+    143 and 129 where SIGTERM or SIGHUP stopped it (``corsair_sim.cli``).
+    """
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
     try:
@@ -49,11 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         code = STOPPED
     except Exception as error:
         lost = isinstance(error.__context__, KeyboardInterrupt)  # numba may change it
-        if not lost or getattr(error, "exit_code", None) == STOPPED:
+        if not lost or getattr(error, "exit_code", None) is not None:
             return _report(error, as_json=as_json)
         code = STOPPED
     if code == STOPPED:
-        _say("stopped; nothing was written", STOPPED, as_json=as_json)
+        code = stop_code()
+        _say("stopped; nothing was written", code, as_json=as_json)
     return code if isinstance(code, int) else 0
 
 
@@ -116,7 +121,7 @@ def _report(error: Exception, *, as_json: bool) -> int:
     code = getattr(error, "exit_code", None)
     if isinstance(error, OSError) and code is None:
         code = 2
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError) and code is None:
         code, error = 3, MemoryError(f"out of memory: {str(error) or 'reduce the problem'}")
     if code is None:
         traceback.print_exception(error)
@@ -128,7 +133,9 @@ def _report(error: Exception, *, as_json: bool) -> int:
     if message.startswith("Usage: "):  # a command without its required arguments: this is its help
         terminal.note(message)
         return int(code)
-    if code != STOPPED:  # requested by the user
+    if code == STOPPED:  # requested by the user
+        code = stop_code()
+    else:
         message = f"corsair-sim: error: {message}"
     _say(message, int(code), as_json=as_json)
     return int(code)

@@ -18,6 +18,8 @@ WEIGHT_FORMATS = (
     "sbfp12_16",
     "sbfp12_16+4:8",
     "fp8_e4m3",
+    "mxfp4",
+    "nvfp4",
     "bf16",
 )
 

@@ -1,6 +1,7 @@
 """The options of ``corsair-sim plan``, and their parsers."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -29,7 +30,7 @@ class Objective(StrEnum):
 Slo = Annotated[
     str | None,
     typer.Option(
-        help="Bounds of the means, in seconds [the scenario's].",
+        help="Bounds in seconds: of the means for scores, of p99 for simulations [the scenario's].",
         metavar="tpot_s=0.01,ttft_s=0.2",
         show_default=False,
     ),
@@ -44,7 +45,14 @@ Load = Annotated[
     ),
 ]
 Top = Annotated[int, typer.Option(min=1, help="Number of candidates to show.")]
-Finalists = Annotated[int, typer.Option("--simulate", min=0, help="Best candidates to simulate.")]
+Finalists = Annotated[
+    int,
+    typer.Option(
+        "--simulate",
+        min=0,
+        help="Plans to simulate at least, and on until one meets the SLO; 0: scores alone.",
+    ),
+]
 TensorGroups = Annotated[str | None, typer.Option(help="Cards of a tensor group.", metavar="N,...")]
 Stages = Annotated[str | None, typer.Option(help="Stages of a replica.", metavar="N,...")]
 ExpertGroups = Annotated[str | None, typer.Option(help="Groups of experts.", metavar="N,...")]
@@ -77,16 +85,20 @@ Out = Annotated[Path | None, typer.Option("--out", help="Write all candidates as
 Write = Annotated[Path | None, typer.Option("--write", help="Write the best as a scenario file.")]
 Smallest = Annotated[
     bool,
-    typer.Option("--min-cards", help="Instead: the smallest cluster for the scenario's plan."),
+    typer.Option("--min-cards", help="Instead: the smallest cluster, and its plan."),
 ]
 Fastest = Annotated[
     bool,
     typer.Option("--max-rate", help="Instead: the highest rate that its cluster sustains."),
 ]
+KeepPlan = Annotated[
+    bool,
+    typer.Option("--keep-plan", help="With these two: keep the scenario's plan, search no other."),
+]
 Attainment = Annotated[
     float | None,
     typer.Option(
-        help="With these two: fraction of requests within the SLO [p99 of each].", metavar="PART"
+        help="Fraction of simulated requests within the SLO [p99 of each].", metavar="PART"
     ),
 ]
 Trace = Annotated[
@@ -97,6 +109,11 @@ Explained = Annotated[
     bool, typer.Option("--explain", help="Show the memory placement of the best.")
 ]
 
+MOST_VALUES = 4096
+"""Of one option, as ranges are written out."""
+MOST_VALUE = 2**20
+MOST_COMBINATIONS = 2**16
+"""Of the values of all options: each is a candidate for every shape of the plan."""
 CHOICES = {
     "tensor_parallel_size": "--tp",
     "pipeline_parallel_size": "--pp",
@@ -126,6 +143,12 @@ def choices_of(inputs: Mapping[str, str | None]) -> "Choices":
         for name, words in inputs.items()
         if words is not None
     }
+    combined = math.prod(len(values) for values in read.values() if values)
+    if combined > MOST_COMBINATIONS:
+        raise typer.BadParameter(
+            f"the options combine to {combined:,} candidates; at most {MOST_COMBINATIONS:,} are "
+            "searched: list fewer values"
+        )
     return Choices(**{name: values for name, values in read.items() if values})
 
 
@@ -149,11 +172,21 @@ def _numbers(option: str, words: str) -> tuple[int, ...]:
     found: list[int] = []
     for word in words.split(","):
         low, dash, high = word.strip().partition("-")
-        whole = low.isdecimal() and (high.isdecimal() or not dash)
+        whole = _is_number(low) and (_is_number(high) or not dash)
         if not whole or not 1 <= int(low) <= int(high or low):
             raise typer.BadParameter(f"{option}: whole numbers such as 1,2,8-16, got {word!r}")
-        found += range(int(low), int(high if dash else low) + 1)
+        values = range(int(low), int(high if dash else low) + 1)
+        if values[-1] > MOST_VALUE or len(found) + len(values) > MOST_VALUES:
+            raise typer.BadParameter(
+                f"{option}: {word!r} has {len(values):,} values up to {values[-1]:,}; at most "
+                f"{MOST_VALUES:,} values up to {MOST_VALUE:,} are searched"
+            )
+        found += values
     return tuple(found)
+
+
+def _is_number(word: str) -> bool:
+    return word.isascii() and word.isdecimal() and len(word) < 20
 
 
 def _names(words: str) -> Sequence[str]:

@@ -88,6 +88,9 @@ def _counts(summary: Mapping[str, Any]) -> str:
 def _rates(summary: Mapping[str, Any]) -> str:
     if not summary["duration"]:
         return "no duration"
+    if summary["output_throughput"] is None:  # an embedding model
+        read = summary["total_input_tokens"] / summary["duration"]
+        return f"{summary['request_throughput']:,.2f} requests/s, {read:,.0f} input tokens/s"
     return (
         f"{summary['request_throughput']:,.2f} requests/s, "
         f"{summary['output_throughput']:,.0f} output tokens/s, "
@@ -150,6 +153,9 @@ def _cost(summary: Mapping[str, Any]) -> list[str]:
     said = f"cost: {_dollars(summary, hour)} an hour"
     if summary[tokens] is not None:
         said += f", {_dollars(summary, tokens)} per million output tokens"
+    elif summary["cost_per_request_usd"] is not None:
+        said += f", {_dollars(summary, 'cost_per_million_input_tokens_usd')} per million input"
+        said += f" tokens, {_dollars(summary, 'cost_per_request_usd')} a request"
     return [f"{said} (prices are assumed)"]
 
 

@@ -1,6 +1,7 @@
 """Output of every command: JSON, formatted text, and notes on stderr."""
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,10 @@ Sets = Annotated[
     typer.Option("--set", help="path.to.key=value; may be repeated.", metavar="KEY=VAL"),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.")]
+_CONTROL = re.compile(
+    "[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u200e\\u200f\\u202a-\\u202e\\u2066-\\u2069]"
+)
+"""What moves the cursor, colours, or reverses text: names from files may hold it."""
 
 
 def show(payload: Mapping[str, object], text: str, *, as_json: bool, quiet: bool = False) -> None:
@@ -25,13 +30,18 @@ def show(payload: Mapping[str, object], text: str, *, as_json: bool, quiet: bool
         sys.stdout.write(json.dumps(payload, allow_nan=False) + "\n")
     elif not quiet:
         encoding = sys.stdout.encoding or "utf-8"
-        plain = text.encode(encoding, "backslashreplace").decode(encoding)  # as stderr does it
-        sys.stdout.write(plain.rstrip("\n") + "\n")
+        plain = escaped(text).encode(encoding, "backslashreplace")  # as stderr does it
+        sys.stdout.write(plain.decode(encoding).rstrip("\n") + "\n")
 
 
 def note(text: str) -> None:
     """Print a note on stderr."""
-    sys.stderr.write(text.rstrip("\n") + "\n")
+    sys.stderr.write(escaped(text).rstrip("\n") + "\n")
+
+
+def escaped(text: str) -> str:
+    r"""``text`` with control characters as ``\x1b``; ends of lines and tabs stay."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def table(headers: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
@@ -61,4 +71,4 @@ def _cell(value: object) -> str:
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return f"{value:,}"
-    return str(value)
+    return escaped(str(value)).replace("\n", "\\n")

@@ -1,4 +1,4 @@
-"""``corsair-sim timeline``: a replay for Perfetto and chrome://tracing."""
+"""``corsair-sim timeline``: a run for Perfetto and chrome://tracing."""
 
 import math
 from pathlib import Path
@@ -8,7 +8,7 @@ import typer
 
 from cluster.commands import terminal
 
-app = typer.Typer(help="A replay as a Chrome/Perfetto trace.", no_args_is_help=True)
+app = typer.Typer(help="A run as a Chrome/Perfetto trace.", no_args_is_help=True)
 
 
 @app.command(no_args_is_help=True)
@@ -16,7 +16,9 @@ def timeline(
     run: Annotated[
         str, typer.Argument(help="Folder of the run, or its id (looked up in results/runs).")
     ],
-    out: Annotated[Path, typer.Option("--out", help="File to write; replaced if it exists.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="File to write (.gz: packed); replaced if it exists.")
+    ],
     from_s: Annotated[float, typer.Option("--from", help="Start of the part, seconds.")] = 0.0,
     until_s: Annotated[
         float | None, typer.Option("--until", help="End of the part, seconds.")
@@ -25,7 +27,7 @@ def timeline(
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Write operations and link loads as a trace that opens in https://ui.perfetto.dev."""
+    """Write operations and link loads, or steps and requests, for https://ui.perfetto.dev."""
     from results import open_run
     from results.timeline import Window, write_timeline
 

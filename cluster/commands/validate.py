@@ -1,8 +1,10 @@
 """``corsair-sim validate``: published or measured figures beside simulated ones, misses and all."""
 
 from collections import Counter
+from contextlib import contextmanager
 from itertools import groupby
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,9 +12,10 @@ import typer
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from cluster.studies.scoreboard import Board, Point
+    from cluster.studies.scoreboard.changes import Change
     from cluster.studies.validate import Row
 
 app = typer.Typer()
@@ -25,7 +28,7 @@ outside  reported beside it, without a tolerance"""
 
 
 @app.command()
-def validate(
+def validate(  # noqa: PLR0913 - options of a command
     *,
     data: Annotated[
         Path | None,
@@ -45,6 +48,14 @@ def validate(
             "--kv", help="With --data: the number format of all KV, in place of the recipe's."
         ),
     ] = None,
+    constants: Annotated[
+        str | None,
+        typer.Option(
+            "--constants",
+            help="With --data: predict devices with constants of others: others (all of them), "
+            "data-sheet (all but products and the engine), other-log (the engine's alone).",
+        ),
+    ] = None,
     page: Annotated[
         Path | None, typer.Option("--page", help="With --data: write a Markdown page as well.")
     ] = None,
@@ -53,9 +64,12 @@ def validate(
 ) -> None:
     """Set each published figure beside the simulated one; a miss is reported, not an error."""
     if data is not None:
-        _measured(data, models, only or [], kv, page, as_json=as_json, quiet=quiet)
+        with _changed(kv, constants) as change:
+            _measured(data, models, only or [], change, page, as_json=as_json, quiet=quiet)
         return
-    options = {"--models": models, "--only": only, "--kv": kv, "--page": page}
+    options = {
+        "--models": models, "--only": only, "--kv": kv, "--constants": constants, "--page": page,
+    }  # fmt: skip
     if beside := [name for name, value in options.items() if value]:
         raise typer.BadParameter(f"{', '.join(beside)} goes with --data")
     from cluster.studies.published import load_published
@@ -89,7 +103,7 @@ def _measured(
     data: Path,
     models: Path | None,
     only: list[str],
-    kv: str | None,
+    change: "Change",
     page: Path | None,
     *,
     as_json: bool,
@@ -97,14 +111,13 @@ def _measured(
 ) -> None:
     """The scoreboard of real machines."""
     from cluster.studies.scoreboard import scoreboard
-    from cluster.studies.scoreboard.changes import unchanged, with_kv
     from cluster.studies.scoreboard.operations import operations
 
     board = scoreboard(
         data,
         models=models,
         only=_chosen(only),
-        change=with_kv(kv) if kv else unchanged,
+        change=change,
         done=_progress(quiet=quiet or as_json),
     )
     found = [row for row in operations(data) if all(word in row.values() for word in only)]
@@ -116,6 +129,22 @@ def _measured(
         write_text(page, page_of(board, title, operations=found))
     payload = {"sets": board.sets, "rows": board.rows, "operations": found}
     terminal.show(payload, _board_text(board, found), as_json=as_json, quiet=quiet)
+
+
+@contextmanager
+def _changed(kv: str | None, constants: str | None) -> "Iterator[Change]":
+    """What is changed of every point; hardware files that it names are gone afterwards."""
+    from cluster.studies.scoreboard.blind import CONSTANTS, write_blind
+    from cluster.studies.scoreboard.changes import one_after_another, with_hardware, with_kv
+
+    if constants is not None and constants not in CONSTANTS:
+        raise typer.BadParameter(f"--constants {constants}: one of {', '.join(CONSTANTS)}")
+    with TemporaryDirectory() as folder:
+        changes = [with_kv(kv)] if kv else []
+        if constants is not None:
+            files = write_blind(CONSTANTS[constants], Path(folder))
+            changes.append(with_hardware(files))
+        yield one_after_another(changes)
 
 
 def _chosen(words: list[str]) -> "Callable[[Point], bool]":

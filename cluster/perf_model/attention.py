@@ -15,16 +15,21 @@ Every quotient is of numbers below 2^53, so its ceiling is exact in float64.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
 
 from cluster.compiled import compiled
 from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, MEASURES, Records
+from corsair_common.names import STATE
 from corsair_common.units import Integers
+from workloads.model import Attention
 
 BLOCK_TOKENS = 64
 """Tokens of a KV block in attention, independent of ``block_size``."""
+
+UNBOUNDED = int(np.iinfo(np.int64).max)
+"""Blocks of layers without a window."""
 
 WIDTH = len(MEASURES)
 _SUMS = MEASURES[:FAR_BLOCKS]
@@ -55,7 +60,7 @@ KV: 128 tokens a tile) are exact in float64."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heads:
-    """The attention of one kind of layer on one rank."""
+    """The attention of one kind of layer on one rank, or the scores of its indexer."""
 
     kv_heads: int
     """Of a rank; replicated ones count once."""
@@ -66,6 +71,11 @@ class Heads:
     """Width of the weighted sum (MLA: the latent)."""
     latent: bool = False
     """Whether keys and values are the same stored latent (MLA)."""
+    picked: int = 0
+    """Sparse attention: most tokens that a query reads, gathered from anywhere before it."""
+    picks: int = 0
+    """An indexer: tokens that it picks for a query. Its scores are weighed and added over the
+    heads; it has keys only."""
 
     def parts(self, units: int) -> int:
         """Units of a rank that share one head's context by blocks; 1 if each has its own head."""
@@ -74,6 +84,35 @@ class Heads:
     def per_unit(self, units: int) -> int:
         """Heads of the fullest unit."""
         return -(-self.kv_heads // units)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StateHeads:
+    """The states of one kind of recurrent layer on one rank."""
+
+    attention: Attention
+    heads: int
+    """Of a rank, each with a state."""
+    groups: int
+    """Of a rank: key heads, or groups of B and C, that heads share."""
+
+    queries_per_kv_head: ClassVar[int] = 1
+
+    def parts(self, units: int) -> int:
+        """Units of a rank that take sequences in turn; 1 if each has heads of its own."""
+        return max(1, units // self.heads)
+
+    def per_unit(self, units: int) -> int:
+        """Heads of the fullest unit."""
+        return -(-self.heads // units)
+
+    @property
+    def state_bytes(self) -> int:
+        """Of one sequence: the states, and the last inputs of the convolution."""
+        return self.attention.state_bytes * self.heads // self.attention.heads
+
+
+AnyHeads: TypeAlias = Heads | StateHeads
 
 
 @compiled
@@ -205,10 +244,28 @@ def layer_products(products: Records, measures: Integers) -> tuple[Integers, Int
 def decode_measures(kinds: Records, rows: int, context: int) -> Integers:
     """[kinds x MEASURES] of ``rows`` decode rows, each with ``context`` tokens (dtype KIND)."""
     found = np.zeros((len(kinds), WIDTH), np.int64)
-    blocks, window = -(-context // BLOCK_TOKENS), kinds["window"]
-    reach = -(-window // BLOCK_TOKENS) + 1  # the first block may be partial
-    found[:, DECODE_BLOCKS] = rows * np.where(window == 0, blocks, np.minimum(blocks, reach))
+    found[:, DECODE_BLOCKS] = rows * np.minimum(-(-context // BLOCK_TOKENS), row_blocks(kinds))
     return found.ravel()
+
+
+def row_blocks(kinds: Records) -> Integers:
+    """[kind] most 64-token blocks that a decode row reads (dtype KIND)."""
+    each = zip(kinds["window"].tolist(), kinds["picked"].tolist(), strict=True)
+    return np.array([reach(window, picked) for window, picked in each], np.int64)
+
+
+def reach(window: int, picked: int) -> int:
+    """Most 64-token blocks that a decode row reads; UNBOUNDED: all; a state is one."""
+    if picked:
+        return -(-picked // BLOCK_TOKENS)
+    if window <= 0:
+        return 1 if window == STATE else UNBOUNDED
+    return -(-window // BLOCK_TOKENS) + 1  # the first block may be partial
+
+
+def row_reach(attention: Attention) -> int:
+    """The same of one layer."""
+    return reach(attention.held, attention.index_tokens)
 
 
 def measures_of(kinds: int, **sums: int) -> Integers:

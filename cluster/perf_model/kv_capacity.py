@@ -21,11 +21,11 @@ def held_blocks(
 
     ``chunk_tokens`` (of all, or [n, 1] of each) is the longest chunk; 1 for steady decoding. A
     window of w with a chunk of q tokens has ``ceil((w - 1 + q) / block_size) + 1`` blocks (the
-    first of them may be partial).
+    first of them may be partial); a state (STATE for a window) is one block for ever.
     """
     whole = -(-np.asarray(tokens, np.int64)[:, None] // block_size)
     behind = -(-(windows - 1 + chunk_tokens) // block_size) + 1
-    return np.where(windows == 0, whole, np.minimum(whole, behind))
+    return np.where(windows == 0, whole, np.minimum(whole, np.maximum(behind, 1)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -37,7 +37,8 @@ class KvCapacity:
     """
 
     windows: Integers
-    """[k] window of the layers of the kind in tokens; 0: full context."""
+    """[k] window of the layers of the kind in tokens; 0: full context; STATE: one block of a
+    fixed size, not of tokens."""
     block_units: Integers
     """[m, k] units of one block of the kind, at least 0; not all 0 for any kind."""
     room_units: Integers

@@ -7,6 +7,7 @@ import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.perf_model.memory.shard import kv_block
+from corsair_common.names import STATE
 from corsair_common.units import Integers
 from workloads.formats import Format
 from workloads.model import Attention, Model
@@ -22,9 +23,10 @@ class KvShares:
     target_stage: Integers
     target_position: Integers
     windows: Integers
-    """[kind] windows of the kinds of layers: tokens behind one are not transferred; 0: all are."""
+    """[kind] windows of the kinds of layers: tokens behind one are not transferred; 0: all are;
+    STATE: one state is."""
     block_bytes: Integers
-    """[pair, kind] of each block of 64 tokens, including a partial one."""
+    """[pair, kind] of each block of 64 tokens, including a partial one, or of a state."""
     tail_bytes: Integers
     """Additional bytes of V's FP16 tail, if the last block is not full."""
     first_layer: Integers
@@ -35,11 +37,13 @@ class KvShares:
     def bytes_of(self, prompt_tokens: Integers) -> Integers:
         """[n, pair] bytes of prompts: whole blocks, as in memory.
 
-        Layers with a window transfer the blocks of the window of the prompt's last token.
+        Layers with a window transfer the blocks of the window of the prompt's last token, recurrent
+        ones their state.
         """
         tokens = prompt_tokens[:, None]
         behind = np.where(self.windows > 0, np.maximum(0, tokens - self.windows), 0)
         blocks: Integers = -(-tokens // BLOCK_TOKENS) - behind // BLOCK_TOKENS
+        blocks = np.where(self.windows == STATE, 1, blocks)
         partial = tokens % BLOCK_TOKENS > 0
         return blocks @ self.block_bytes.T + partial * self.tail_bytes
 
@@ -65,7 +69,8 @@ def kv_shares(
         Attention without a KV cache.
     """
     targets = _stage_of(target, model)
-    seen = [0 if whole else layer.attention.window for layer in model.layers]
+    each = [layer.attention for layer in model.layers]
+    seen = [0 if whole and a.held != STATE else a.held for a in each]
     windows = sorted(set(seen))
     sums: defaultdict[tuple[int, ...], list[int]] = defaultdict(lambda: [0] * (3 + len(windows)))
     for layer, here in enumerate(_stage_of(source, model)):

@@ -36,12 +36,16 @@ DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PASSES, PREFILL_PAIRS, FAR_BLOCKS = range
 
 KIND = np.dtype(
     [
-        ("window", np.int64),  # tokens of context of its layers; 0: full context
+        ("window", np.int64),  # tokens of context; 0: full context; STATE: a state of fixed size
         ("clocks_per_query", np.int64),  # a chunk of q tokens: ceil(q x clocks / 64) tile passes
+        ("picked", np.int64),  # most tokens that a query reads of those before it; 0: all
     ]
 )
-"""A kind of layers: equal window and equal query heads per KV head. Kind 0 has full context,
-even if a model has no such layer."""
+"""A kind of layers, or of products of them: equal window, picked tokens and query heads per KV
+head. Kind 0 has full context, even if a model has no such layer.
+
+A state (of linear attention, of Mamba-2) counts as one block of a sequence: a decode row and a
+chunk see one, a chunk has ``ceil(q / 64)`` passes over it, and its tokens as pairs."""
 
 _STEP = (
     "start_ps",  # start of the batch at the first stage

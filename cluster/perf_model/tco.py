@@ -117,19 +117,26 @@ def cost_summary(
     *,
     power_w: float | None,
     tokens_per_s: float | None,
+    input_tokens_per_s: float | None = None,
+    requests_per_s: float | None = None,
 ) -> dict[str, float | None]:
-    """Keys of a summary: cost of the cluster, of an hour, and of a million output tokens.
+    """Keys of a summary: cost of the cluster, of an hour, of a million tokens and of a request.
 
-    Each amount has its ``_low`` and ``_high``; None where power or rate is unknown.
+    Each amount is that of the whole cluster, whatever else it does. Each has its ``_low`` and
+    ``_high``; None where power or rate is unknown.
     """
     per_hour = None if power_w is None else usd_per_hour(figures, bought, power_w)
-    per_million = None
-    if per_hour is not None and tokens_per_s is not None:
-        per_million = usd_per_million(per_hour, tokens_per_s)
+
+    def at(rate: float | None) -> Band | None:
+        return None if per_hour is None or rate is None else usd_per_million(per_hour, rate)
+
+    million = at(requests_per_s)
     named = {
         "capital_usd": capital_usd(figures, bought),
         "cost_per_hour_usd": per_hour,
-        "cost_per_million_output_tokens_usd": per_million,
+        "cost_per_million_output_tokens_usd": at(tokens_per_s),
+        "cost_per_million_input_tokens_usd": at(input_tokens_per_s),
+        "cost_per_request_usd": None if million is None else million * (1 / MILLION),
     }
     return {
         f"{name}{end}": None if band is None else getattr(band, field)

@@ -34,7 +34,10 @@ def content_text(opened: "Hardware | Model | Requests") -> JsonText:
     if isinstance(opened, Hardware):
         return encoded({name: figure.value for name, figure in opened.figures.items()})
     if isinstance(opened, Model):
-        return encoded({**asdict(opened), "name": "", "notes": ()})
+        shape = {**asdict(opened), "name": "", "notes": ()}
+        if not opened.pooling:
+            del shape["pooling"]  # of models that make text, the identity is as it was before
+        return encoded(shape)
     return encoded(opened.digest)
 
 
@@ -106,7 +109,9 @@ def replayed_content(
 
 
 def _racks(scenario: Scenario) -> Content:
+    down = [part.match for part in scenario.state if part.down]
     return {
+        **({"down": down} if down else {}),
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
         "collectives": scenario.collectives.model_dump(),

@@ -16,6 +16,7 @@ import numpy as np
 
 from cluster.scenario.engine_names import EngineName
 from cluster.scenario.power import CLOCK
+from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.sweep import sweep
 from cluster.studies.sweep.observer import SweepObserver
@@ -136,13 +137,21 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     rows = [*_one_by_one(moved), *_jointly(moved, samples, seed)]
     definition = {
         "name": _folder_name(f"{scenario.name}-sensitivity"),
-        "base": scenario.model_dump(mode="json", exclude_defaults=True),
+        "base": _with_one_plan(scenario).model_dump(mode="json", exclude_defaults=True),
         "axes": [{"list": rows}],
     }
     done = sweep(
         definition, out=out, engine=engine, ray_address=ray_address, drop=drop, observer=observer
     )
     return _result(done, moved, metrics)
+
+
+def _with_one_plan(scenario: Scenario) -> Scenario:
+    """The scenario with the plan that ``auto`` is of the hardware as it is, for all draws."""
+    parts = (scenario, *dict(scenario.pools or ()).values())
+    if scenario.network is not None or not any(isinstance(part.plan, str) for part in parts):
+        return scenario
+    return resolve(scenario, wanted="either").scenario
 
 
 def _folder_name(name: str) -> str:

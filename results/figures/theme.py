@@ -19,6 +19,8 @@ PANEL_HEIGHT = 120
 IDLE_COLOUR = "#e4e4e4"
 SERIES_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#555555")
 """Of items without a fixed colour, in order."""
+RENDERER = "corsair-sim"
+"""Name of our renderer in Altair, enabled where the user has chosen none."""
 HEAT = "viridis"
 """Of shares from 0 to 1: monotonic brightness, so it is readable in grey and by the
 colour-blind."""
@@ -32,7 +34,25 @@ def altair() -> Any:
     ResultsError
         It is not installed.
     """
-    return optional("altair", DRAW)
+    plots = optional("altair", DRAW)
+    if plots.renderers.active == "default":
+        plots.renderers.register(RENDERER, _shown)
+        plots.renderers.enable(RENDERER)
+    return plots
+
+
+def _shown(spec: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A chart as notebooks show it without a network: the interactive form, and a picture.
+
+    Altair's own default loads JavaScript from a server. Front ends without Vega-Lite of this
+    version show the picture.
+    """
+    version = altair().SCHEMA_VERSION.partition(".")[0]
+    return {
+        f"application/vnd.vegalite.{version}+json": spec,
+        "image/svg+xml": optional("vl_convert", DRAW).vegalite_to_svg(spec),
+        "text/plain": "a chart",
+    }
 
 
 def plot(rows: Iterable[Mapping[str, Any]]) -> Any:

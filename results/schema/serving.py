@@ -209,6 +209,8 @@ def cost_columns() -> Iterator[Column]:
         ("capital_usd", "USD", "Price of cards, hosts, NICs and network switches"),
         ("cost_per_hour_usd", "USD/h", "Amortisation of hardware and electricity, per hour"),
         ("cost_per_million_output_tokens_usd", "USD", "Cost of a million output tokens"),
+        ("cost_per_million_input_tokens_usd", "USD", "The whole cost by million input tokens"),
+        ("cost_per_request_usd", "USD", "The whole cost by completed request"),
     ):
         for end, words in ends:
             yield real(f"{name}{end}", unit, f"{meaning}{words}.", True)

@@ -44,6 +44,7 @@ def test_people_get_tables(capsys: Captured) -> None:
     ("words", "message"),
     [
         (["llama-3-8b"], "did you mean 'llama-3.1-8b'?"),
+        (["qwen3-4b"], "neither a file nor a bundled name (bundled: "),  # another size is no slip
         (["llama-3.1-8b", "--kv", "mxint9"], "did you mean 'mxint8'?"),
     ],
 )
@@ -77,8 +78,10 @@ def test_show_says_whether_and_how_a_model_can_be_simulated(
     assert main(["models", "show", str(tmp_path), "--json"]) == 0
 
     shown = json.loads(capsys.readouterr().out)
-    assert not shown["simulation"]["possible"]
-    assert any(words.startswith("Mamba-2 layers (") for words in shown["simulation"]["limits"])
+    assert shown["simulation"]["possible"]
+    assert shown["simulation"]["conditions"] == [
+        "without hits of cached prefixes: with a state no other sequence can begin"
+    ]
     assert shown["layer_kinds"] == {"Mamba-2": 1, "grouped attention": 1}
     # state of 2 x 3 x 5, and three inputs of 2 x 3 + 2 x 5 channels, in 16 bits
     assert shown["state_bytes_per_sequence"] == 2 * (30 + 3 * 16)
@@ -92,26 +95,26 @@ def test_show_says_whether_and_how_a_model_can_be_simulated(
 
 def test_a_model_that_is_not_simulated_is_refused_by_name(capsys: Captured, tmp_path: Path) -> None:
     config = {
-        "model_type": "deepseek_v32",
+        "model_type": "deepseek_v4",
         "hidden_size": 64,
-        "intermediate_size": 64,
         "num_hidden_layers": 2,
         "num_attention_heads": 8,
+        "head_dim": 64,
         "vocab_size": 64,
         "max_position_embeddings": 8192,
+        "compress_ratios": [0, 128],
+        "sliding_window": 64,
         "q_lora_rank": 64,
-        "kv_lora_rank": 64,
-        "qk_nope_head_dim": 64,
-        "qk_rope_head_dim": 64,
-        "v_head_dim": 64,
-        "index_n_heads": 2,
-        "index_head_dim": 64,
-        "index_topk": 128,
+        "o_groups": 2,
+        "o_lora_rank": 64,
+        "n_routed_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 64,
     }
     (tmp_path / "config.json").write_text(json.dumps(config))
 
     assert main(["check", "--set", f"model={tmp_path}"]) == 2
-    assert "not modelled: sparse attention" in capsys.readouterr().err
+    assert "not modelled: compressed attention" in capsys.readouterr().err
 
 
 def test_the_cache_of_a_sequence_counts_the_windows(capsys: Captured) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster import compiled as compiled_module
+from corsair_common.private_folders import private_temporary
 
 KERNEL = """\
 from cluster.compiled import announced, compiled
@@ -74,6 +75,29 @@ def test_an_edited_helper_is_compiled_anew_though_the_kernel_file_is_the_same(
     assert edited == ("100\n", "compiling the engine, once, about half a minute\n")
 
 
+def test_a_second_checkout_elsewhere_with_newer_files_finds_the_code_of_the_first(
+    small_package: Path, tmp_path: Path
+) -> None:
+    kept = str(tmp_path / "kept")
+    run_kernel(small_package, CORSAIR_SIM_CACHE=kept)
+    second = tmp_path / "elsewhere" / "cluster"
+    shutil.copytree(small_package, second, ignore=shutil.ignore_patterns("__pycache__"))
+    for path in second.iterdir():
+        os.utime(path, (1e9, 1e9))
+
+    assert run_kernel(second, CORSAIR_SIM_CACHE=kept) == ("42\n", "")
+
+
+def test_damaged_code_is_compiled_anew(small_package: Path, tmp_path: Path) -> None:
+    first = run_kernel(small_package)
+    (kept,) = (tmp_path / "kept").glob("*/answer-*.bin")
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[: len(whole) // 2])
+
+    assert run_kernel(small_package) == first
+    assert run_kernel(small_package) == ("42\n", "")
+
+
 def test_without_a_home_the_code_is_kept_in_a_private_temporary_folder(
     small_package: Path,
 ) -> None:
@@ -90,7 +114,7 @@ def test_without_a_home_the_code_is_kept_in_a_private_temporary_folder(
     )
 
     assert said[0] == "42\n"
-    assert list(temporary.glob("corsair-sim-*/*/*/*.nbi"))
+    assert list(temporary.glob("corsair-sim-*/*/*.bin"))
 
 
 def test_the_same_source_runs_uncompiled(small_package: Path) -> None:
@@ -161,8 +185,8 @@ def test_a_temporary_folder_that_others_can_write_is_not_trusted(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    private = compiled_module._private_temporary()
+    private = private_temporary()
     assert private is not None
     private.chmod(0o777)
 
-    assert compiled_module._private_temporary() is None
+    assert private_temporary() is None

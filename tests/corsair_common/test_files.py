@@ -1,3 +1,5 @@
+import fcntl
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +56,40 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path: Path
     with pytest.raises(WriteError, match="taken: cannot be written"):
         write_text(tmp_path / "taken", "x")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_temporary_file_has_no_name_that_a_link_could_wait_at(tmp_path: Path) -> None:
+    names = set()
+    for _ in range(2):
+        with replacing(tmp_path / "out.json") as file:
+            file.write(b"x")
+            names |= {path.name for path in tmp_path.glob(".tmp-out.json-*")}
+
+    assert len(names) == 2
+    assert all(len(name) == len(".tmp-out.json-") + 16 for name in names)
+
+
+def test_what_killed_writers_left_is_removed_once_it_is_old_and_free(tmp_path: Path) -> None:
+    old, new, held, other = (
+        tmp_path / f".tmp-{name}" for name in ("a.csv-1", "a.csv-2", "a.csv-3", "b.csv-1")
+    )
+    for path in (old, new, held, other):
+        path.touch()
+    for path in (old, held, other):
+        os.utime(path, (1e9, 1e9))
+    with held.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with replacing(tmp_path / "a.csv"):
+            pass
+
+    assert sorted(path.name for path in tmp_path.glob(".tmp-*")) == [
+        ".tmp-a.csv-2",
+        ".tmp-a.csv-3",
+        ".tmp-b.csv-1",
+    ]
+
+
+def test_a_device_is_never_replaced_by_a_file() -> None:
+    with pytest.raises(WriteError, match="a device or pipe"):
+        write_text("/dev/null", "x")
+    assert not Path("/dev/null").is_file()

@@ -2,11 +2,12 @@ import csv
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from results.api import open_run
 from results.errors import ResultsError
-from results.export import export
+from results.export import _spelled, export
 
 # fmt: off
 VLLM_KEYS = {
@@ -88,3 +89,13 @@ def test_a_failed_export_leaves_the_old_file(run_folder: Path, tmp_path: Path) -
     with pytest.raises(ResultsError, match="no table"):
         export(open_run(run_folder), out, form="csv", table="nothing")
     assert out.read_text() == "old"
+
+
+@pytest.mark.parametrize("word", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
+def test_words_that_a_spreadsheet_would_run_get_an_apostrophe(word: str) -> None:
+    words = pa.array(["plain", word, None, "plain"])
+
+    for column in (words, words.dictionary_encode()):
+        assert _spelled(column).to_pylist() == ["plain", f"'{word}", None, "plain"]
+    assert _spelled(pa.array([[word, "b"]])).to_pylist() == [f"'{word}; b"]
+    assert _spelled(pa.array([-1.5])).to_pylist() == [-1.5]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from results.errors import ResultsError
-from results.provenance import FIELDS, manifest_json, read_manifest
+from results.provenance import FIELDS, manifest_json, read_manifest, sealed
 from results.schema import SCHEMA_VERSION
 
 MakeManifest = Callable[..., dict[str, object]]
@@ -31,7 +31,7 @@ def test_a_manifest_says_what_when_and_by_what(make_manifest: MakeManifest) -> N
 
 
 def test_a_manifest_is_read_as_it_was_written(tmp_path: Path, make_manifest: MakeManifest) -> None:
-    content = {**make_manifest(), "tables": {}}
+    content = sealed({**make_manifest(), "tables": {}})
     path = tmp_path / "manifest.json"
     path.write_text(manifest_json(content))
 
@@ -92,4 +92,16 @@ def test_what_is_no_manifest_is_refused_by_file_name(tmp_path: Path, text: str) 
     path.write_bytes(text.encode("latin-1"))
 
     with pytest.raises(ResultsError, match=r"manifest\.json: not a manifest"):
+        read_manifest(path)
+
+
+@pytest.mark.parametrize("change", [{"seconds": 0.5}, {"sha256": None}])
+def test_an_altered_manifest_is_refused(
+    change: dict[str, object], tmp_path: Path, make_manifest: MakeManifest
+) -> None:
+    content = {**sealed({**make_manifest(), "tables": {}}), **change}
+    path = tmp_path / "manifest.json"
+    path.write_text(json.dumps(content))
+
+    with pytest.raises(ResultsError, match=r"manifest\.json: damaged or altered"):
         read_manifest(path)

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from results import open_run
 from results.report import write_report
@@ -84,3 +86,25 @@ def opened(browser: Any, path: Path, width: int) -> tuple[Any, list[str]]:
     page.on("pageerror", lambda error: said.append(str(error)))
     page.goto(f"file://{os.fspath(path.resolve())}")
     return page, said
+
+
+@needs_chromium
+def test_a_figure_of_a_notebook_shows_without_a_network(
+    browser: Any, run_folder: Path, tmp_path: Path
+) -> None:
+    source = f"from results import open_run\nopen_run({str(run_folder)!r}).draw('latency_cdf')"
+    v4: Any = nbformat.v4  # without types
+    notebook = v4.new_notebook(cells=[v4.new_code_cell(source)])
+    NotebookClient(notebook, timeout=120, kernel_name="python3").execute()
+    (output,) = notebook.cells[0].outputs
+    html = tmp_path / "cell.html"
+    html.write_text(output["data"]["image/svg+xml"])
+
+    page, said = opened(browser, html, 1280)
+    box = page.locator("svg").first.bounding_box()
+
+    assert "text/html" not in output["data"], "Altair's own form loads scripts from a server"
+    assert any(kind.startswith("application/vnd.vegalite") for kind in output["data"])
+    assert box["width"] > 300
+    assert page.locator("svg .mark-line path").count() >= 1
+    assert said == []

@@ -39,6 +39,6 @@ def test_a_missing_package_is_named_with_its_remedy(
 ) -> None:
     monkeypatch.setitem(sys.modules, "altair", None)
 
-    with pytest.raises(DrawingUnavailableError, match=r"install corsair-sim\[draw\]"):
+    with pytest.raises(DrawingUnavailableError, match="pip install altair vl-convert-python"):
         draw_map(build_server(CORSAIR), tmp_path / "map.svg")
     assert not list(tmp_path.iterdir())

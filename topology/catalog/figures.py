@@ -103,7 +103,7 @@ def breaches_of_fields(inputs: object) -> Iterator[str]:
     for field in _NUMBERS:
         if field in inputs and not _is_number(inputs[field]):
             yield f"{field} must be a number, found {inputs[field]!r}"
-    if "unit" in inputs and inputs["unit"] not in UNITS:
+    if "unit" in inputs and inputs["unit"] not in (*UNITS,):
         yield f"unknown unit {nearest(str(inputs['unit']), tuple(UNITS))}"
     if "confidence" in inputs and inputs["confidence"] not in CONFIDENCES:
         word = nearest(str(inputs["confidence"]), CONFIDENCES)

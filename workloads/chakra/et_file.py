@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from corsair_common.limits import read_bounded
 from workloads.chakra.columns import ChakraError, NodeType
 from workloads.chakra.record import RankFile, Record, check_record, take_attribute
 from workloads.chakra.schema import messages
 
+MOST_BYTES = 2**30
+"""Of one rank's file: ten times the largest known."""
 _FILE_FACTS = frozenset({"schema"})
 """Attributes of the file's layout."""
 
@@ -23,7 +26,7 @@ def read_et(path: Path) -> RankFile:
         Not a Chakra file, truncated, or a node that lacks a required attribute.
     """
     try:
-        content = io.BytesIO(path.read_bytes())
+        content = io.BytesIO(read_bounded(path, MOST_BYTES))
     except OSError as error:
         raise ChakraError(f"{path}: cannot be read ({error.strerror})") from None
     file = RankFile(path=str(path))

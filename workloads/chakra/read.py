@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from corsair_common.limits import read_bounded
 from corsair_common.names import CONTROL
 from workloads.chakra.columns import (
     KNOWN_TYPES,
@@ -20,7 +21,7 @@ from workloads.chakra.columns import (
     Notes,
     stream_of,
 )
-from workloads.chakra.et_file import read_et
+from workloads.chakra.et_file import MOST_BYTES, read_et
 from workloads.chakra.record import RankFile, Record, check_record, take_attribute, whole
 from workloads.chakra.rendezvous import check_rendezvous
 from workloads.chakra.toposort import Ordered, ordered
@@ -100,9 +101,9 @@ def _group_file(path: Path, *, needed: bool) -> dict[str, tuple[int, ...]]:
             raise ChakraError(f"{path}: no such file of process groups")
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_bounded(path))
         groups = {str(name): tuple(ranks) for name, ranks in found.items()}
-    except (ValueError, AttributeError, TypeError, RecursionError):
+    except (OSError, ValueError, AttributeError, TypeError, RecursionError):
         raise ChakraError(f'{path}: process groups look like {{"1": [0, 1]}}') from None
     for name, ranks in groups.items():
         if not all(type(rank) is int and rank >= 0 for rank in ranks):
@@ -221,7 +222,7 @@ def read_json(path: Path) -> RankFile:
         Not such a JSON document, or a node that lacks what its type needs.
     """
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(read_bounded(path, MOST_BYTES))
     except OSError as error:
         raise ChakraError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

@@ -1,6 +1,7 @@
 """Arrays of a user's own, from .npy files."""
 
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 from zipfile import BadZipFile
 
@@ -23,7 +24,7 @@ def read_array(path: Path) -> npt.NDArray[Any]:
             found = np.load(file, allow_pickle=False)
     except MemoryError as error:
         raise FormatError(f"{path}: larger than this machine's memory: {error}") from None
-    except (OSError, ValueError, EOFError, BadZipFile) as error:
+    except (OSError, ValueError, EOFError, BadZipFile, TokenError, SyntaxError) as error:
         reason = getattr(error, "strerror", None) or "it is not an array as numpy.save writes it"
         raise FormatError(f"{path}: cannot be read: {reason}") from None
     if not isinstance(found, np.ndarray):

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.limits import refuse_beyond_memory, unpacked_bytes
 from workloads.requests import TraceError
 
 _MAGIC = b"PAR1"
@@ -114,6 +115,8 @@ def read_table(path: Path, names: Sequence[str]) -> Table:
     """The columns of these names that the file has."""
     if _is_parquet(path):
         present = [name for name in _parquet(path, pq.read_schema).names if name in set(names)]
+        size = _parquet(path, lambda file: unpacked_bytes(pq.read_metadata(file), present))
+        refuse_beyond_memory(3 * size, f"reading {path}", "cut it")
         table = _parquet(path, lambda file: pq.read_table(file, columns=present))
         columns = {name: ArrowColumn(array=table[name]) for name in present}
         return Table(columns=columns, others={}, rows=table.num_rows)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from corsair_common.names import STATE
 from workloads.model.errors import ModelError
 
 AttentionKind: TypeAlias = Literal["gqa", "mla", "linear", "mamba", "compressed", "none"]
@@ -111,6 +112,16 @@ class Attention:
         return matrix + self._convolution_elements * CONVOLUTION_BYTES
 
     @property
+    def held(self) -> int:
+        """Window behind which its cache is freed: 0 never, STATE for a state of fixed size."""
+        return STATE if self.kind in RECURRENT else self.window
+
+    @property
+    def channels(self) -> int:
+        """Recurrent layers: inputs of the convolution, queries, keys and values together."""
+        return 2 * self.kv_heads * self.head_dim + self.heads * self.value_dim
+
+    @property
     def _matrix_elements(self) -> int:
         return self.heads * self.head_dim * self.value_dim if self.kind in RECURRENT else 0
 
@@ -118,8 +129,7 @@ class Attention:
     def _convolution_elements(self) -> int:
         if self.kind not in RECURRENT:
             return 0
-        channels = 2 * self.kv_heads * self.head_dim + self.heads * self.value_dim
-        return channels * (self.conv_kernel - 1)
+        return self.channels * (self.conv_kernel - 1)
 
     @property
     def irregular(self) -> str:

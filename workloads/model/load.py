@@ -2,6 +2,7 @@
 
 import difflib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache
@@ -74,12 +75,18 @@ def _stem(path: Path) -> str:
 def _absent(word: str, path: Path, *, folder: bool) -> str:
     if folder:
         return f"there is no {path / 'config.json'}: a model's folder must hold its config.json"
-    near = difflib.get_close_matches(word.lower(), list_models(), n=1)
+    sized = [name for name in list_models() if _sizes(name) == _sizes(word.lower())]
+    near = difflib.get_close_matches(word.lower(), sized, n=1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
     return (
         f"model {word!r} is neither a file nor a bundled name{hint} "
         f"(bundled: {', '.join(list_models())})"
     )
+
+
+def _sizes(name: str) -> list[str]:
+    """Sizes in a model's name: another size is another model, not a slip of the pen."""
+    return re.findall(r"\d+(?:\.\d+)?b", name)
 
 
 def _read(file: Path) -> str:
@@ -115,6 +122,10 @@ def _decode(text: str, where: str) -> Mapping[str, object]:
         ) from None
     except RecursionError:
         raise ModelError(f"{where}: nested too deeply for a config") from None
+    except ModelError:
+        raise
+    except ValueError:  # Python's bound on digits
+        raise ModelError(f"{where}: an integer of thousands of digits") from None
     if not isinstance(config, dict):
         raise ModelError(f"{where}: a config is a JSON object, found {type(config).__name__}")
     return config

@@ -7,21 +7,9 @@ from workloads.model.shape import Model
 
 NEEDED: Mapping[str, str] = MappingProxyType(
     {
-        "linear attention": "a state of fixed size per sequence, in memory and in traffic, and the"
-        " gated delta rule's work per token",
-        "Mamba-2 layers": "a state of fixed size per sequence, in memory and in traffic, and the"
-        " chunked scan's work",
         "compressed attention": "a cache of entries of several tokens, and the work of making and"
         " picking them",
-        "sparse attention": "reading only the keys that an indexer picks, and the indexer's work",
-        "layers without attention": "stages whose layers keep no cache",
-        "layers without an MLP": "layers of one half",
-        "MLPs without a gate": "an MLP of two matrices",
-        "experts in a latent space": "projections to and from it around the experts",
-        "norms on outputs": "two more norms in a layer",
         "hyper-connections": "several residual streams and what mixes them",
-        "gates of one number per head": "their projection",
-        "values made by the keys' projection": "a narrower projection with two results",
     }
 )
 """For each structure that pricing refuses: what its price would require.
@@ -37,7 +25,14 @@ def not_modelled(model: Model) -> tuple[str, ...]:
 
 
 def simulation_conditions(model: Model) -> tuple[str, ...]:
-    """Return the conditions on context and plan under which a run can be priced."""
+    """Return how a run is priced where it is not as usual, and up to which context."""
     chunks = {layer.attention.chunk for layer in model.layers} - {0}
+    picked = {layer.attention.index_tokens for layer in model.layers} - {0}
     found = [f"up to a context of one chunk: {min(chunks):,} tokens"] if chunks else []
+    if model.state_elements_per_sequence:
+        found.append("without hits of cached prefixes: with a state no other sequence can begin")
+    if picked:
+        found.append(
+            f"each query reads {max(picked):,} picked tokens, and the index keys of its context"
+        )
     return tuple(found)

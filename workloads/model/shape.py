@@ -32,6 +32,8 @@ class Model:
     (``all``), the ``head`` alone, or neither (``layers``)."""
     quantization: str = ""
     """How the published weights are stored ("" for 16-bit floats); not counted as parameters."""
+    pooling: bool = False
+    """It makes a vector of each prompt, and no text: there is no head (embedding models)."""
     notes: tuple[str, ...] = ()
     """What the config describes and this shape leaves out, in words."""
 
@@ -46,7 +48,8 @@ class Model:
 
     def outer_tensors(self) -> tuple[Tensor, ...]:
         """Embedding, final norm and head; a tied head is the embedding and not listed."""
-        return outer_tensors(self.hidden, self.vocab, tied=self.tied_embeddings)
+        headless = self.tied_embeddings or self.pooling
+        return outer_tensors(self.hidden, self.vocab, tied=headless)
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Every weight, layer by layer, then those outside; elements sum to the parameters."""
@@ -70,7 +73,8 @@ class Model:
             for tensor in self._tensors()
             if tensor.role == "expert"
         )
-        tables = {"all": 0, "head": 1, "layers": 2}[self.active_rule] - self.tied_embeddings
+        headless = self.tied_embeddings or self.pooling
+        tables = {"all": 0, "head": 1, "layers": 2}[self.active_rule] - headless
         return self.parameters - idle - max(0, tables) * self.hidden * self.vocab
 
     @property

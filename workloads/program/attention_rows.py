@@ -2,14 +2,19 @@
 
 Grouped-query attention: norm+quant, QKV, RoPE, QK^T, softmax, PV, V tail, merge, O. MLA has latent
 down, latent gather, latent norm+quant, query up and absorb K in place of QKV, and absorb V after
-the merge. Where chiplets share a head's context by blocks they first gather its queries (query
+the merge. Sparse attention has index Q, index K, index RoPE and its scores before its products.
+Where chiplets share a head's context by blocks they first gather its queries (query
 gather) and at last reduce their partial softmaxes (partial reduce).
 """
 
+import math
 from dataclasses import dataclass, replace
+from typing import Protocol
 
+from corsair_common.names import STATE
 from workloads.model import Attention
 from workloads.program.batch import Batch
+from workloads.program.recurrent_rows import mixer_rows, state_rows
 from workloads.program.rows import ProgramInputs, Row, exchange, matmul, vector
 
 
@@ -38,7 +43,11 @@ def card_heads(inputs: ProgramInputs, a: Attention) -> CardHeads:
 
 
 def attention_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
-    """All operations from the first norm to O."""
+    """All operations from the first norm to O; none of a layer without attention."""
+    if a.kind == "none":
+        return []
+    if a.held == STATE:
+        return mixer_rows(inputs, a, batch)
     tokens, hidden = batch.tokens, inputs.model.hidden
     heads = card_heads(inputs, a)
     projections = _latent if a.kind == "mla" else _grouped
@@ -46,6 +55,7 @@ def attention_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Ro
     return [
         vector("norm+quant", tokens, m=tokens, n=hidden),
         *projections(inputs, a, heads, tokens),
+        *(_indexer(inputs, a, tokens) if a.index_heads else ()),
         *gather,
         *cache_rows(inputs, a, batch),
         *_tail(inputs, heads, tokens),
@@ -57,7 +67,8 @@ def attention_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Ro
 def _grouped(inputs: ProgramInputs, a: Attention, heads: CardHeads, tokens: int) -> list[Row]:
     cached = heads.kv_heads * (a.head_dim + a.value_dim)
     columns = heads.heads * a.head_dim + cached
-    gates = heads.heads * a.head_dim if a.output_gate else 0
+    gates = heads.heads * ((a.head_dim if a.output_gate else 0) + a.head_gate)
+    gates -= heads.kv_heads * a.value_dim if a.keys_are_values else 0
     written = inputs.formats.kv.bytes_of(tokens * cached)
     hidden = inputs.model.hidden
     return [
@@ -85,6 +96,21 @@ def _latent(inputs: ProgramInputs, a: Attention, heads: CardHeads, tokens: int) 
     ]
 
 
+def _indexer(inputs: ProgramInputs, a: Attention, tokens: int) -> list[Row]:
+    """Queries, key and weights of an indexer, whole on every card; its key is stored."""
+    hidden, queries = inputs.model.hidden, a.index_heads * a.index_dim
+    written = inputs.formats.kv.bytes_of(tokens * a.index_dim)
+
+    def product(name: str, k: int, n: int) -> Row:
+        return matmul(inputs, name, "attention", tokens, m=tokens, k=k, n=n)
+
+    return [
+        product("index Q", a.q_lora_rank or hidden, queries),
+        product("index K", hidden, a.index_dim + a.index_heads),
+        vector("index RoPE", tokens, m=tokens, n=queries + a.index_dim, write_bytes=written),
+    ]
+
+
 def _tail(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> list[Row]:
     """Of devices that keep the last block of V in a wider format."""
     if "PV" not in inputs.products:
@@ -96,11 +122,43 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
     """The products over the cache; they vary as contexts grow.
 
     QK^T, softmax and PV count whole blocks of every chunk; a fused ``attention`` the pairs of a
-    query and a key. ``eager`` is what a step with a chunk costs beside it.
+    query and a key. The scores of an indexer come before them.
     """
-    heads = card_heads(inputs, a)
-    decode, chunks = batch.met(a.window)
-    met = decode + batch.chunk_tokens * chunks  # pairs of a query and a key, for each head
+    if a.kind == "none":
+        return []
+    if a.held == STATE:
+        return state_rows(inputs, a, batch)
+    heads, fused = card_heads(inputs, a), "attention" in inputs.products
+    met = batch.met(a.window)
+    if a.index_tokens:
+        met = batch.met_picks(a.index_tokens, together=fused)
+    both = heads.key_dim + heads.value_dim
+    stored = heads.key_dim if a.kind == "mla" else both  # a latent is keys and values
+    seen = met[0] + batch.pairs(a.window or a.index_tokens)
+    over_cache = _over_cache(inputs, a, batch, heads, met)
+    known = {
+        "QK^T": over_cache("QK^T", heads.key_dim, 2 * heads.key_dim),
+        "softmax": over_cache("softmax", 0, 1, reads=False),
+        "PV": over_cache("PV", heads.value_dim, 2 * heads.value_dim),
+        "attention": replace(
+            over_cache("attention", stored, 0), flop=2 * both * heads.heads * seen
+        ),
+    }
+    index = _index_rows(inputs, a, batch) if a.index_heads else []
+    own = [known[name] for name in inputs.products]
+    return [*index, *own]
+
+
+class _OverCache(Protocol):
+    def __call__(self, name: str, width: int, flop: int, *, reads: bool = True) -> Row: ...
+
+
+def _over_cache(
+    inputs: ProgramInputs, a: Attention, batch: Batch, heads: CardHeads, met: tuple[int, int]
+) -> _OverCache:
+    """What makes the rows of these heads, whose decode rows and chunks read ``met`` tokens."""
+    decode, chunks = met
+    pairs = decode + batch.chunk_tokens * chunks  # of a query and a key, for each head
 
     def over_cache(name: str, width: int, flop: int, *, reads: bool = True) -> Row:
         elements = (decode + chunks) * heads.kv_heads * width
@@ -116,24 +174,30 @@ def cache_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
             weight_class="kv" if reads else "",
             weight_format=inputs.formats.kv.name if reads else "",
             activation_format=inputs.formats.activations.name if reads else "",
-            flop=flop * heads.heads * met,
+            flop=flop * heads.heads * pairs,
             read_bytes=inputs.formats.kv.bytes_of(elements) if reads else 0,
             slot=(a, name),
         )
 
-    both = heads.key_dim + heads.value_dim
-    stored = heads.key_dim if a.kind == "mla" else both  # a latent is keys and values
-    seen = decode + batch.pairs(a.window)
+    return over_cache
+
+
+def _index_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
+    """Scores of an indexer against the keys of the whole context, and the picking of its top k."""
+    width, count = a.index_dim, a.index_heads
+    heads = CardHeads(kv_heads=1, heads=count, key_dim=width, value_dim=0)
+    met = batch.met(0)
+    over_cache = _over_cache(inputs, a, batch, heads, met)
+    scores = over_cache("index QK^T", width, 2 * width)
+    compared = 2 * count + max(1, math.ceil(math.log2(a.index_tokens)))
+    pairs = met[0] + batch.chunk_tokens * met[1]
+    fused = 2 * width * count * (met[0] + batch.pairs(0))
     known = {
-        "QK^T": over_cache("QK^T", heads.key_dim, 2 * heads.key_dim),
-        "softmax": over_cache("softmax", 0, 1, reads=False),
-        "PV": over_cache("PV", heads.value_dim, 2 * heads.value_dim),
-        "attention": replace(
-            over_cache("attention", stored, 0), flop=2 * both * heads.heads * seen
-        ),
-        "eager": over_cache("eager", 0, 0, reads=False),
+        "index QK^T": scores,
+        "index top-k": replace(over_cache("index top-k", 0, 0, reads=False), flop=compared * pairs),
+        "index scores": replace(scores, name="index scores", flop=fused, slot=(a, "index scores")),
     }
-    return [known[name] for name in inputs.products if name != "eager" or batch.chunk_contexts]
+    return [known[name] for name in inputs.index_products]
 
 
 def _context(inputs: ProgramInputs, heads: CardHeads, tokens: int) -> tuple[list[Row], list[Row]]:

@@ -60,11 +60,29 @@ class Batch:
     def met(self, window: int) -> tuple[int, int]:
         """KV tokens that decode rows and chunks read, in whole blocks; ``window`` 0 reads all.
 
-        A windowed row reads the blocks that its tokens' windows touch, one more for their offset.
+        A windowed row reads the blocks that its tokens' windows touch, one more for their offset;
+        a state (STATE for a window) counts as one block.
         """
         decode = sum(_blocks(context, 1, window) for context in self.decode_contexts)
         chunks = sum(_blocks(c, self.chunk_tokens, window) for c in self.chunk_contexts)
         return decode * KV_BLOCK_TOKENS, chunks * KV_BLOCK_TOKENS
+
+    def met_picks(self, picked: int, *, together: bool) -> tuple[int, int]:
+        """The same where every query reads at most ``picked`` tokens: those of a chunk's query, or
+        of all its queries ``together``."""
+        most = -(-picked // KV_BLOCK_TOKENS)
+        queries = self.chunk_tokens if together else 1
+        decode = sum(min(_blocks(c, 1, 0), most) for c in self.decode_contexts)
+        chunks = sum(
+            min(_blocks(c, 1, 0), min(_blocks(c, 1, 0), most) * queries)
+            for c in self.chunk_contexts
+        )
+        return decode * KV_BLOCK_TOKENS, chunks * KV_BLOCK_TOKENS
+
+    @property
+    def scan_chunks(self) -> int:
+        """Chunks of 64 tokens, begun ones included, in which states take in the prompts."""
+        return len(self.chunk_contexts) * -(-self.chunk_tokens // KV_BLOCK_TOKENS)
 
     def pairs(self, window: int) -> int:
         """Pairs of a query of a chunk and a key that it sees, all chunks together."""
@@ -150,7 +168,7 @@ def _blocks(context: int, tokens: int, window: int) -> int:
     blocks = -(-context // KV_BLOCK_TOKENS)
     if not window:
         return blocks
-    return min(blocks, -(-(window + tokens - 1) // KV_BLOCK_TOKENS) + 1)
+    return min(blocks, max(1, -(-(window + tokens - 1) // KV_BLOCK_TOKENS) + 1))
 
 
 def _pairs(context: int, tokens: int, window: int) -> int:

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from corsair_common.files import reason, replacing
+from corsair_common.limits import refuse_beyond_memory, unpacked_bytes
 from workloads.program.check import check_program
 from workloads.program.columns import Program, dtype_of, program_of
 from workloads.program.schema import (
@@ -78,6 +79,7 @@ def read_program(path: str | Path) -> Program:
 
 def _whole_table(path: Path) -> Any:
     with pq.ParquetFile(path) as file:  # pq.read_table would import pandas
+        refuse_beyond_memory(3 * unpacked_bytes(file.metadata), f"reading {path}", "cut it")
         return file.read()
 
 

@@ -6,41 +6,62 @@ and expert combine, and shared experts theirs. With expert parallelism the all-r
 reduce-scatter, dispatch all-to-all, combine all-to-all and all-gather+residual.
 """
 
-from workloads.model import Mlp
+from workloads.model import Layer, Mlp
 from workloads.program.rows import ProgramInputs, Row, Scope, exchange, matmul, vector
 
 
-def mlp_rows(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
-    """All operations after O."""
-    hidden = inputs.model.hidden
+def mlp_rows(inputs: ProgramInputs, layer: Layer, tokens: int) -> list[Row]:
+    """All operations after O; a layer of one half has those that it needs."""
+    mlp, hidden = layer.mlp, inputs.model.hidden
     whole = inputs.formats.wire.bytes_of(tokens * hidden)
     parted = mlp.kind == "moe" and inputs.expert_ranks > 1
     own = -(-tokens // inputs.cards) if parted else tokens
-    settle = vector("residual+norm+quant", tokens, m=own, n=hidden)
+    begin, end = ("reduce-scatter", "all-gather") if parted else ("all-reduce", "all-reduce")
+    ends = [
+        exchange(f"{end}+residual", end.replace("-", "_"), tokens, whole, "stage"),
+        vector("residual", tokens, m=tokens, n=hidden),
+    ]
+    if mlp.kind == "none":
+        return ends
+    begins = [
+        exchange(begin, begin.replace("-", "_"), tokens, whole, "stage"),
+        vector("residual+norm+quant", tokens, m=own, n=hidden),
+    ]
+    if layer.attention.kind == "none":
+        begins = [vector("norm+quant", tokens, m=own, n=hidden)]
     if mlp.kind == "dense":
-        middle = gated(inputs, "", "mlp", mlp.intermediate, tokens)
+        middle = gated(inputs, "", "mlp", mlp.intermediate, tokens, gate=mlp.gated)
     else:
         middle = [
             *_router(inputs, mlp, own, tokens),
             *_shared(inputs, mlp, tokens, parted=parted),
+            *_latent(inputs, "latent in", (hidden, mlp.latent), own, tokens),
             *(_parted(inputs, mlp, tokens) if parted else _experts(inputs, mlp, tokens)),
+            *_latent(inputs, "latent out", (mlp.latent, hidden), own, tokens),
         ]
-    begin, end = ("reduce-scatter", "all-gather") if parted else ("all-reduce", "all-reduce")
-    return [
-        exchange(begin, begin.replace("-", "_"), tokens, whole, "stage"),
-        settle,
-        *middle,
-        exchange(f"{end}+residual", end.replace("-", "_"), tokens, whole, "stage"),
-        vector("residual", tokens, m=tokens, n=hidden),
-    ]
+    return [*begins, *middle, *ends]
+
+
+def _latent(
+    inputs: ProgramInputs, name: str, shape: tuple[int, int], own: int, tokens: int
+) -> list[Row]:
+    """A card's own tokens into the experts' latent space, or out of it, if there is one."""
+    k, n = shape
+    return [matmul(inputs, name, "router", tokens, m=own, k=k, n=n)] if k and n else []
 
 
 def gated(
-    inputs: ProgramInputs, prefix: str, weight_class: str, intermediate: int, tokens: int
+    inputs: ProgramInputs,
+    prefix: str,
+    weight_class: str,
+    intermediate: int,
+    tokens: int,
+    *,
+    gate: bool = True,
 ) -> list[Row]:
     """Gate and up by columns, their product, down by rows, over the cards of the stage."""
     width, hidden = inputs.width(intermediate), inputs.model.hidden
-    up = {"m": tokens, "k": hidden, "n": 2 * width}
+    up = {"m": tokens, "k": hidden, "n": (2 if gate else 1) * width}
     down = {"m": tokens, "k": width, "n": hidden}
     return [
         matmul(inputs, f"{prefix}gate/up", weight_class, tokens, **up),
@@ -60,7 +81,8 @@ def _router(inputs: ProgramInputs, mlp: Mlp, own: int, tokens: int) -> list[Row]
 def _shared(inputs: ProgramInputs, mlp: Mlp, tokens: int, *, parted: bool) -> list[Row]:
     if not mlp.shared_intermediate:
         return []
-    work = gated(inputs, "shared ", "shared_expert", mlp.shared_intermediate, tokens)
+    width, gate = mlp.shared_intermediate, mlp.gated
+    work = gated(inputs, "shared ", "shared_expert", width, tokens, gate=gate)
     if not parted:
         return work
     whole = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
@@ -73,7 +95,7 @@ def _shared(inputs: ProgramInputs, mlp: Mlp, tokens: int, *, parted: bool) -> li
 
 def _parted(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
     """Tokens go to the ranks of their experts and back; an expert is sliced over its cards."""
-    hidden, wire = inputs.model.hidden, inputs.formats.wire
+    hidden, wire = mlp.latent or inputs.model.hidden, inputs.formats.wire
     copies = min(mlp.experts_per_token, inputs.expert_ranks)
     chiplets = inputs.cards * inputs.chiplets
     crossing = inputs.chiplets * wire.bytes_of(-(-tokens * copies // chiplets) * hidden)
@@ -91,7 +113,7 @@ def _parted(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
 
 def _experts(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
     """The hottest rank's active experts, with the mean of their tokens as m."""
-    table, hidden = inputs.routed(mlp), inputs.model.hidden
+    table, hidden = inputs.routed(mlp), mlp.latent or inputs.model.hidden
     active, pairs = int(table.active[tokens]), int(table.rows[tokens])
     width = inputs.width(mlp.intermediate, inputs.plan.cards_per_expert)
     m = -(-pairs // max(1, active))
@@ -101,7 +123,7 @@ def _experts(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
         return matmul(inputs, name, "expert", tokens, **sizes)
 
     return [
-        product("expert gate/up", hidden, 2 * width),
+        product("expert gate/up", hidden, (2 if mlp.gated else 1) * width),
         vector("expert activation x mul", tokens, m=pairs, n=width),
         product("expert down", width, hidden),
         vector("expert combine", tokens, m=pairs, n=hidden),

@@ -12,6 +12,8 @@ from workloads.routing import ExpertTable, Routing, expert_table
 
 CARD_PRODUCTS = ("QK^T", "softmax", "PV")
 """Over the KV cache, of a device without a fused kernel."""
+CARD_INDEX_PRODUCTS = ("index QK^T", "index top-k")
+CARD_STATE_PRODUCTS = ("state products", "state update")
 Scope: TypeAlias = Literal["card", "stage", "expert"]
 
 
@@ -42,8 +44,12 @@ class ProgramInputs:
     """Most tokens of a batch; with the seed it fixes which experts the tokens of a batch choose."""
     products: tuple[str, ...] = CARD_PRODUCTS
     """Operations of a device over the KV cache, in order, as its prices name them."""
-    layer_end: tuple[str, ...] = ()
-    """Operations that the engine adds to every layer."""
+    index_products: tuple[str, ...] = CARD_INDEX_PRODUCTS
+    """The same of an indexer (sparse attention)."""
+    state_products: tuple[str, ...] = CARD_STATE_PRODUCTS
+    """The same over the states of recurrent layers."""
+    layer_end_above: int | None = None
+    """Tokens of a batch above which its engine adds an operation to every layer; None: never."""
     chiplets: int = 8
     """Chiplets of a card, over which it shares its work."""
     ridge_rows: int = 8

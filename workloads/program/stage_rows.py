@@ -36,8 +36,9 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
     for number in layers:
         layer = inputs.model.layers[number]
         placed += [(row, number) for row in attention_rows(inputs, layer.attention, batch)]
-        placed += [(row, number) for row in mlp_rows(inputs, layer.mlp, batch.tokens)]
-        placed += [(row, number) for row in end_rows(inputs, batch.tokens)]
+        placed += [(row, number) for row in mlp_rows(inputs, layer, batch.tokens)]
+        if layer.mlp.kind != "none":
+            placed += [(row, number) for row in end_rows(inputs, batch.tokens)]
     if stage == inputs.plan.pipeline_parallel_size - 1 and batch.emitted:
         placed += [(row, -1) for row in head_rows(inputs, batch.emitted)]
     if inputs.streamed:
@@ -49,7 +50,8 @@ def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
 
 def end_rows(inputs: ProgramInputs, tokens: int) -> list[Row]:
     """What the engine adds to a layer."""
-    return [vector(name, tokens, m=tokens, n=0) for name in inputs.layer_end]
+    above = inputs.layer_end_above
+    return [] if above is None or tokens <= above else [vector("engine", tokens, m=tokens, n=0)]
 
 
 def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
@@ -69,7 +71,11 @@ def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
 
 
 def head_rows(inputs: ProgramInputs, emitted: int) -> list[Row]:
-    """Final norm, LM head, each chiplet's best candidates, and the gather that samples."""
+    """Final norm, LM head, each chiplet's best candidates, and the gather that samples.
+
+    An embedding model ends with its norm."""
+    if inputs.model.pooling:
+        return [vector(HEAD_NAME, emitted, m=emitted, n=inputs.model.hidden)]
     hidden, vocab = inputs.model.hidden, inputs.width(inputs.model.vocab)
     chiplets = inputs.cards * inputs.chiplets
     candidates = emitted * chiplets * CANDIDATES * CANDIDATE_BYTES

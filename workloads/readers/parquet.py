@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from corsair_common.limits import refuse_beyond_memory, unpacked_bytes
 from corsair_common.units import Integers
 from workloads.readers.blocks import number_ids
 from workloads.readers.diagnose import check_columns
-from workloads.readers.files import open_trace
+from workloads.readers.files import BYTES_PER_ROW, open_trace
 from workloads.readers.table import as_numpy, rows_of
 from workloads.readers.trace_format import Rows, TraceFormat
 from workloads.requests import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
@@ -41,6 +42,8 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     check_columns(path, PARQUET, schema.names)
     has_ids = PARQUET.hash_ids in schema.names
     names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
+    need_bytes = _opened(path, partial(_memory_of, names=names))
+    refuse_beyond_memory(need_bytes, f"reading {path}", "cut it into several files")
     table = _opened(path, partial(pq.read_table, columns=names))
     block_tokens = (hash_block_tokens or _block_tokens(path, schema)) if has_ids else 0
     typed = pa.Table.from_arrays([_typed(path, table[name], name) for name in names], names)
@@ -81,6 +84,12 @@ def _opened(path: Path, read: Callable[[Any], Any]) -> Any:
         raise TraceError(f"{path}: not a readable Parquet file ({error})") from None
 
 
+def _memory_of(file: BinaryIO, names: list[str]) -> int:
+    """Forecast of the memory to read these columns, by rows and by what they unpack to."""
+    metadata = pq.read_metadata(file)
+    return max(int(metadata.num_rows) * BYTES_PER_ROW, 3 * unpacked_bytes(metadata, names))
+
+
 def _as_arrow(column: Integers) -> Any:
     """Wrap the memory as it lies (``pa.array`` would import pandas, for a third of a second)."""
     whole = np.ascontiguousarray(column)
@@ -97,10 +106,10 @@ def _as_lists(offsets: Integers, ids: Integers) -> Any:
 
 def _block_tokens(path: Path, schema: Any) -> int:
     found = (schema.metadata or {}).get(_BLOCK_KEY, b"")
-    if not found.isdigit() or int(found) < 1:
+    if not found.isdigit() or len(found) > 10 or int(found) < 1:
         raise TraceError(
             f"{path}: column 'hash_ids' needs the key 'hash_block_tokens' (a whole number, at "
-            f"least 1) in the file's metadata, found {found.decode(errors='replace')!r}"
+            f"least 1) in the file's metadata, found {found[:60].decode(errors='replace')!r}"
         )
     return int(found)
 

@@ -9,7 +9,7 @@ module.
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.work import (
     Interior,
     Operation,
@@ -91,18 +91,31 @@ class Device(Protocol):
     def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
         """Dispatches of the attention itself, and its work that depends on tokens only."""
 
+    def index_dispatches(self, tokens: Integers) -> list[Operation]:
+        """Dispatches of an indexer's scores and of what it picks."""
+
+    def state_dispatches(self, states: StateHeads, tokens: Integers) -> list[Operation]:
+        """Dispatches of a recurrent layer's scan, and its work that depends on tokens only."""
+
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
     ) -> list[Operation]:
         """Merge of the parts of a head's context, before the output projection."""
 
-    def layer_end(self, tokens: Integers) -> list[Operation]:
-        """Additional operations of the software at the end of every layer."""
+    def layer_end(self, tokens: Integers, works_ps: Integers) -> list[Operation]:
+        """What the software adds to a layer, in one operation at most.
 
-    def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
+        ``works_ps`` is the time of the layer's operations and collectives, attention apart.
+        """
+
+    @property
+    def layer_end_above(self) -> int | None:
+        """Tokens of a step above which layers end so; None if none does."""
+
+    def attention_records(self, heads: AnyHeads, layers: int, kind: int) -> Records:
         """[op] records of ``layers`` layers of a kind, in a constant number (dtype ATTENTION)."""
 
-    def attention_counts(self, heads: Heads) -> Integers:
+    def attention_counts(self, heads: AnyHeads) -> Integers:
         """[MEASURES, counts] of one unit of each measure, one layer."""
 
     def far_counts(self, moved_bytes: int) -> Integers:
@@ -143,7 +156,13 @@ class DeviceModule(Protocol):
     @property
     def PARTS(self) -> tuple[str, ...]: ...  # noqa: N802
     @property
-    def PRODUCTS(self) -> tuple[str, ...]: ...  # noqa: N802
+    def PRODUCTS(self) -> tuple[str, ...]:  # noqa: N802
+        """Names of the records of attention; an indexer and a state have their own."""
+
+    @property
+    def INDEX_PRODUCTS(self) -> tuple[str, ...]: ...  # noqa: N802
+    @property
+    def STATE_PRODUCTS(self) -> tuple[str, ...]: ...  # noqa: N802
     @property
     def FAR_BOUND(self) -> str | None: ...  # noqa: N802
     @property

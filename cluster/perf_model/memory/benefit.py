@@ -147,10 +147,10 @@ def _outer_pieces(benefit: _Benefit, pins: Pins, *, first: bool, last: bool) -> 
     """The table at the first stage and the head at the last; a tied one counts as the head."""
     inputs, own = benefit.inputs, benefit.device
     table, *others = inputs.model.outer_tensors()
-    tied = inputs.model.tied_embeddings
+    tied = inputs.model.tied_embeddings and not inputs.model.pooling
     if tied and (pins.head or pins.embedding):
         return
-    if last and pins.head is None:
+    if last and pins.head is None and not inputs.model.pooling:
         head = table if tied else others[-1]
         rows = benefit.sizes * (benefit.sizes <= inputs.max_rows)
         product = head_operations(inputs, own, rows)[1]

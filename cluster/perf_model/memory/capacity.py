@@ -46,7 +46,7 @@ def units_of(kind_bytes: Sequence[Fraction]) -> tuple[tuple[int, ...], Fraction]
     """[k] units of a block of each kind, and the bytes of the largest possible unit."""
     scale = math.lcm(*(each.denominator for each in kind_bytes))
     whole = [int(each * scale) for each in kind_bytes]
-    unit = math.gcd(*whole)
+    unit = math.gcd(*whole) or 1  # nothing is stored
     return tuple(each // unit for each in whole), Fraction(unit, scale)
 
 
@@ -61,14 +61,14 @@ def room_of(stage: StageMemory) -> StageRoom:
 
 
 def capacity_of(stages: Sequence[StageMemory], windows: tuple[int, ...]) -> KvCapacity:
-    """The inequalities of all stages except those implied by another one.
+    """The inequalities of all stages that store KV except those implied by another one.
 
     The first is the stage with the fewest sequences of maximum length. Its SRAM part is the amount
     that all stages have in SRAM when they are full of such sequences.
     """
     held = stages[0].long_blocks
     rooms = sorted(
-        {room_of(stage) for stage in stages},
+        {room_of(stage) for stage in stages if stage.stores_kv},
         key=lambda each: (Fraction(each.room, each.taken(held)), each.units),
     )
     binding: list[StageRoom] = []
@@ -119,7 +119,7 @@ def in_sram(capacity: KvCapacity) -> KvCapacity:
 
 def _taken(capacity: KvCapacity, tokens: int, block_size: int) -> Integers:
     """[m] units x tokens of a sequence of ``tokens`` while it decodes."""
-    behind = (-(-capacity.windows // block_size) + 1) * block_size
+    behind = np.maximum(-(-capacity.windows // block_size) + 1, 1) * block_size
     held = np.where(capacity.windows == 0, tokens, np.minimum(tokens, behind))
     taken: Integers = capacity.block_units @ held
     return taken

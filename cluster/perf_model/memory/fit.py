@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import ClassVar
 
 from cluster.perf_model.attention import BLOCK_TOKENS
@@ -24,6 +25,7 @@ from cluster.perf_model.memory.stage import (
     windows_of,
 )
 from cluster.perf_model.protocols import Figures
+from corsair_common.names import STATE
 from workloads.model import Model, not_modelled
 from workloads.plan import Plan, check_plan
 
@@ -116,9 +118,12 @@ def fit(
     chiplets, memories = chiplets_of(hardware), module_of(hardware).MEMORIES
     holdings = []
     windows, held = windows_of(model, settings), stages[0].long_blocks
+    size = Fraction(settings.block_size, BLOCK_TOKENS)  # a state is no number of tokens
     for kinds, kv in stage_contents(model, plan, chiplets, settings, residency):
         pool = [
-            (kv[window], count) for window, count in zip(windows, held, strict=True) if window in kv
+            (kv[window], count / (size if window == STATE else 1))
+            for window, count in zip(windows, map(Fraction, held), strict=True)
+            if window in kv
         ]
         cache = tuple(
             _cache(pool, held[0], settings, (sram_blocks, blocks - sram_blocks), memories)
@@ -173,7 +178,7 @@ def _weights(
 
 
 def _cache(
-    kinds: list[tuple[KvBlock, int]],
+    kinds: list[tuple[KvBlock, Fraction]],
     each: int,
     settings: MemorySettings,
     blocks: tuple[int, int],
@@ -187,7 +192,7 @@ def _cache(
     block_bytes = sum(kv.card * count for kv, count in kinds)
     for where, count in zip(memories, blocks, strict=False):  # no far memory: no blocks there
         if count:
-            pool = count * settings.block_size * block_bytes // (BLOCK_TOKENS * each)
+            pool = int(count * settings.block_size * block_bytes // (BLOCK_TOKENS * each))
             yield Holding(tensor_class="kv", where=where, size_bytes=pool)
     tails = settings.max_num_seqs * sum(kv.tail_card for kv, _ in kinds)
     yield Holding(tensor_class="kv_tail", where=memories[0], size_bytes=tails)

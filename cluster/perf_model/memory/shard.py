@@ -10,7 +10,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import ClassVar
 
-from cluster.perf_model.attention import BLOCK_TOKENS, Heads
+from cluster.perf_model.attention import BLOCK_TOKENS, Heads, StateHeads
+from corsair_common.names import STATE
 from workloads.formats import Format
 from workloads.model import Attention, Tensor, tensor_bytes
 from workloads.plan import Plan, cut, kv_heads_of
@@ -35,7 +36,7 @@ class Shard:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvBlock:
-    """Bytes of 64 tokens of one sequence in one layer."""
+    """Bytes of 64 tokens of one sequence in one layer, or of the state of a recurrent one."""
 
     chiplet: Fraction
     """On the fullest chiplet; a fraction if chiplets share blocks in turn."""
@@ -60,6 +61,10 @@ class KvBlock:
             tail_chiplet=self.tail_chiplet * count,
             tail_card=self.tail_card * count,
         )
+
+
+NOTHING = KvBlock(chiplet=Fraction(0), card=0, tail_chiplet=Fraction(0), tail_card=0)
+"""Of a layer without a cache."""
 
 
 @lru_cache(maxsize=1 << 12)
@@ -89,23 +94,51 @@ def _part(tensor: Tensor, along: str, size: int) -> Tensor:
 def kv_block(
     attention: Attention, plan: Plan, chiplets: int, kv: Format, tail_bits: int = 16
 ) -> KvBlock:
-    """Bytes of 64 tokens of one layer on the first card of a tensor group.
+    """Bytes of 64 tokens of one layer on the first card of a tensor group, index keys included.
 
-    Keys are cut into format blocks along the head, values along the tokens. MLA has one latent
-    (and an indexer its keys), which is contracted along both and stored once. V's last block has
-    ``tail_bits`` an element until its 64 tokens are full; 0: the KV format.
+    Keys are cut into format blocks along the head, values along the tokens. MLA has one latent,
+    which is contracted along both and stored once. V's last block has ``tail_bits`` an element
+    until its 64 tokens are full; 0: the KV format. Of a recurrent layer: its state, in its own
+    format.
 
     Raises
     ------
     MemoryInputError
-        Layers without a cache entry per token.
+        Compressed attention.
     """
+    if attention.kind == "none":
+        return NOTHING
+    if attention.held == STATE:
+        return _state(attention, plan, chiplets)
     if attention.kind not in ("gqa", "mla"):
         raise MemoryInputError(f"the memory of {attention.irregular} is not modelled")
     heads = len(kv_heads_of(plan, attention, 0))
     keys, values = attention.head_dim, attention.value_dim
     if attention.kind == "mla":
-        keys, values = attention.index_dim, attention.kv_lora_rank + attention.rope_dim
+        keys, values = 0, attention.kv_lora_rank + attention.rope_dim
+    own = _block(heads, (keys, values), chiplets, kv, tail_bits)
+    return own + index_block(attention, chiplets, kv) if attention.index_dim else own
+
+
+def index_block(attention: Attention, chiplets: int, kv: Format) -> KvBlock:
+    """The index keys of 64 tokens, whole on every card."""
+    return _block(1, (attention.index_dim, 0), chiplets, kv, 0)
+
+
+def _state(attention: Attention, plan: Plan, chiplets: int) -> KvBlock:
+    """The state of one sequence; chiplets without heads of their own take sequences in turn."""
+    heads = attention.heads // plan.tensor_parallel_size
+    states = StateHeads(attention=attention, heads=heads, groups=1)
+    share = Fraction(states.per_unit(chiplets), states.parts(chiplets) * heads)
+    held = states.state_bytes
+    return replace(NOTHING, chiplet=share * held, card=held)
+
+
+def _block(
+    heads: int, widths: tuple[int, int], chiplets: int, kv: Format, tail_bits: int
+) -> KvBlock:
+    """64 tokens of ``heads`` with keys and values of these ``widths``."""
+    keys, values = widths
     value_bytes = kv.matrix_bytes(BLOCK_TOKENS, values)
     block_bytes = kv.matrix_bytes(keys, BLOCK_TOKENS) + value_bytes
     tail_bytes = max(0, BLOCK_TOKENS * values * tail_bits // 8 - value_bytes)

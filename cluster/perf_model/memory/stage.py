@@ -23,10 +23,14 @@ from cluster.perf_model.memory.placement import (
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, kv_block, shard
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.memory_modes import KV_PLACES, MODES, Mode
+from corsair_common.names import STATE
 from workloads.formats import Format
 from workloads.model import Attention, Model, Tensor, distinct_layers
 from workloads.plan import Plan, stage_layers
 from workloads.shards import outer_tensors, tensor_slice
+
+NO_LIMIT = 2**62
+"""KV blocks of a stage whose layers keep none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +90,8 @@ class StageMemory:
     lpddr_bytes: int
     """Available for weights and KV, without other models."""
     kind_bytes: tuple[Fraction, ...]
-    """[k] of one scheduler block of KV in the layers of each kind (``windows_of``)."""
+    """[k] of one scheduler block of KV in the layers of each kind (``windows_of``), or of one
+    state."""
     long_blocks: tuple[int, ...]
     """[k] blocks of the longest sequence in layers of each kind while it decodes."""
     kv: str = "sram"
@@ -118,14 +123,19 @@ class StageMemory:
         return self.held_bytes(self.long_blocks) / self.long_blocks[0]
 
     @property
+    def stores_kv(self) -> bool:
+        """Whether a layer of the stage keeps anything of a sequence."""
+        return any(self.kind_bytes)
+
+    @property
     def sram_blocks(self) -> int:
         """Blocks of the first kind that fit in SRAM, with those of other kinds."""
-        return int(self.kv_sram_bytes // self.block_bytes)
+        return int(self.kv_sram_bytes // self.block_bytes) if self.stores_kv else NO_LIMIT
 
     @property
     def lpddr_blocks(self) -> int:
         """The same in LPDDR."""
-        return int(self.kv_lpddr_bytes // self.block_bytes)
+        return int(self.kv_lpddr_bytes // self.block_bytes) if self.stores_kv else 0
 
     @property
     def blocks(self) -> int:
@@ -206,7 +216,9 @@ def stage_memory(
                 ),
                 lpddr_bytes=lpddr,
                 kind_bytes=tuple(
-                    each[window].chiplet * size if window in each else Fraction(0)
+                    each[window].chiplet * (1 if window == STATE else size)
+                    if window in each
+                    else Fraction(0)
                     for window in windows
                 ),
                 long_blocks=long_blocks,
@@ -243,14 +255,17 @@ def chiplets_of(hardware: Figures) -> int:
 def windows_of(model: Model, settings: MemorySettings) -> tuple[int, ...]:
     """Windows of the kinds of layers, whose blocks are counted separately; the widest first.
 
-    0 is that of layers with full context.
+    0 is that of layers with full context, STATE (last) that of states of fixed size.
     """
-    windows = {_window(layer.attention, settings) for layer in distinct_layers(model)[0]}
-    return tuple(sorted(windows, key=lambda window: (window > 0, -window)))
+    layers = (layer.attention for layer in distinct_layers(model)[0])
+    windows = {_window(each, settings) for each in layers if each.kind != "none"}
+    return tuple(sorted(windows or {0}, key=lambda window: (window != 0, -window)))
 
 
 def _window(attention: Attention, settings: MemorySettings) -> int:
-    """Window behind which its blocks are freed; 0: never freed."""
+    """Window behind which its blocks are freed; 0: never freed; STATE: a state of fixed size."""
+    if attention.held == STATE:
+        return STATE
     freed = not settings.prefix_caching and attention.window < settings.max_model_len
     return attention.window if freed else 0
 
@@ -280,6 +295,8 @@ def stage_kv(
             kinds = made[held] = {}
             for number, count in held:
                 attention = distinct[number].attention
+                if attention.kind == "none":
+                    continue
                 window, own = _window(attention, settings), each[attention].of_layers(count)
                 kinds[window] = kinds[window] + own if window in kinds else own
         yield made[held]

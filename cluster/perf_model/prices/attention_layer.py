@@ -1,29 +1,38 @@
-"""The dispatches of the attention half of a layer, in their order.
+"""The dispatches of the attention half of a layer, or of its recurrent mixer, in their order.
 
 Grouped-query attention: norm+quant, QKV, RoPE, QK^T, softmax, PV, merge, O (then the all-reduce).
 MLA has latent down, latent gather, latent norm+quant, query up and absorb K in place of QKV, and
 absorb V after the merge: keys and values stay latents, and their up-projections are multiplied
 with the queries and the output. Biases and sinks are part of the products before them.
 
-QK^T, softmax and PV are dispatched here and timed by ``cluster.perf_model.attention``; casts to the
-next product's format are timed with the vector operation before it.
+An indexer (sparse attention) adds index Q, index K and index RoPE, whose weights every card has
+whole, and its scores. A recurrent mixer has norm+quant, mixer inputs, convolution (with the norm of
+queries and keys), its scan, gated norm and O.
+
+QK^T, softmax and PV, index scores and scans are dispatched here and timed by
+``cluster.perf_model.attention``; casts to the next product's format are timed with the vector
+operation before it.
 """
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeights
 from corsair_common.units import Integers
 from workloads.model import Attention
+from workloads.model.scan import recurrent_widths
 
 
 def attention_operations(
-    device: Device, attention: Attention, heads: Heads, hidden: int, tokens: Integers
+    device: Device, attention: Attention, heads: AnyHeads, hidden: int, tokens: Integers
 ) -> list[Operation]:
     """All dispatches from the first norm to O."""
+    if isinstance(heads, StateHeads):
+        return _recurrent(device, heads, hidden, tokens)
     projections = _latent if attention.kind == "mla" else _grouped
     return [
         device.vector("norm+quant", (tokens * hidden, ("norm", "quantize")), normed=tokens),
         *projections(device, attention, heads, hidden, tokens),
+        *(_indexer(device, attention, hidden, tokens) if attention.index_heads else ()),
         *device.attention_dispatches(heads, tokens),
         *_output(device, attention, heads, hidden, tokens),
     ]
@@ -35,11 +44,12 @@ def _grouped(
     queries = heads.kv_heads * heads.queries_per_kv_head
     keys = (queries + heads.kv_heads) * a.head_dim
     columns = keys + heads.kv_heads * a.value_dim
-    gates = queries * a.head_dim if a.output_gate else 0
+    made = keys if a.keys_are_values else columns
+    made += queries * ((a.head_dim if a.output_gate else 0) + a.head_gate)
     normed = a.qk_norm or a.qk_norm_whole
     turned = ("rope", "norm") if normed else ("rope",)
     return [
-        _columns(device, "QKV", tokens, hidden, columns + gates),
+        _columns(device, "QKV", tokens, hidden, made),
         device.vector(
             "RoPE",
             (tokens * _part(keys, device), turned),
@@ -70,6 +80,47 @@ def _latent(
     ]
 
 
+def _indexer(device: Device, a: Attention, hidden: int, tokens: Integers) -> list[Operation]:
+    """What an indexer makes of a token: its queries, its key, and the weights of its heads."""
+    queries = a.index_heads * a.index_dim
+    return [
+        _columns(device, "index Q", tokens, a.q_lora_rank or hidden, queries),
+        _columns(device, "index K", tokens, hidden, a.index_dim + a.index_heads),
+        device.vector(
+            "index RoPE", (tokens * _part(queries + a.index_dim, device), ("rope", "quantize"))
+        ),
+        *device.index_dispatches(tokens),
+    ]
+
+
+def _recurrent(
+    device: Device, states: StateHeads, hidden: int, tokens: Integers
+) -> list[Operation]:
+    """Inputs in one product, their convolution, the scan, a norm with a gate, and O.
+
+    The delta rule also norms queries and keys. Decays and time steps (one number per head and
+    token) are part of the convolution's dispatch.
+    """
+    a, made = states.attention, recurrent_widths(states.attention, states.heads, states.groups)
+    taps, own = ("add",) * a.conv_kernel, -(-made.values // device.units)
+    norms = ("norm",) if a.kind == "linear" else ()
+    o = Product(m=tokens, k=device.of_card(made.values), n=hidden)
+    return [
+        device.vector("norm+quant", (tokens * hidden, ("norm", "quantize")), normed=tokens),
+        _columns(device, "mixer inputs", tokens, hidden, made.inputs),
+        device.vector(
+            "convolution",
+            (tokens * _part(made.channels, device), (*taps, "activation")),
+            (tokens * _part(made.channels - made.values, device), norms),
+        ),
+        *device.state_dispatches(states, tokens),
+        device.vector("gated norm", (tokens * own, ("activation", "norm", "quantize"))),
+        device.matmul(
+            "O", o, StoredWeights(k=made.values, n=hidden, shares=-(-made.values // UNIT))
+        ),
+    ]
+
+
 def _output(
     device: Device, a: Attention, heads: Heads, hidden: int, tokens: Integers
 ) -> list[Operation]:
@@ -82,7 +133,9 @@ def _output(
     rows = queries * a.value_dim
     o = Product(m=tokens, k=device.of_card(rows), n=hidden)
     return [
-        *device.merge(heads, tokens, queries if latent else 0, a.value_dim, a.output_gate),
+        *device.merge(
+            heads, tokens, queries if latent else 0, a.value_dim, a.output_gate or a.head_gate
+        ),
         *absorb,
         device.matmul("O", o, StoredWeights(k=rows, n=hidden, shares=-(-rows // UNIT))),
     ]

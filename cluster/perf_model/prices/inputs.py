@@ -1,9 +1,9 @@
 """Inputs of pricing, and their checks."""
 
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices import device_of, module_of
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
@@ -11,8 +11,9 @@ from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import KINDS
 from cluster.scenario.formats import Formats
 from corsair_common.lru import LruCache, Same
+from corsair_common.names import STATE
 from corsair_common.units import Integers
-from workloads.model import Layer, Model, distinct_layers, not_modelled
+from workloads.model import Attention, Layer, Model, distinct_layers, not_modelled
 from workloads.plan import Plan
 
 
@@ -70,9 +71,15 @@ class PriceInputs:
             return 1
         return max(1, layer.attention.kv_heads // self.plan.tensor_parallel_size)
 
-    def heads_of(self, layer: Layer) -> Heads:
-        """Heads of a layer on a rank: its KV heads and the query heads of each."""
-        attention = layer.attention
+    def heads_of(self, layer: Layer) -> AnyHeads:
+        """Heads of a layer on a rank: its KV heads and the query heads of each, or its states."""
+        attention, cards = layer.attention, self.plan.tensor_parallel_size
+        if attention.held == STATE:
+            return StateHeads(
+                attention=attention,
+                heads=attention.heads // cards,
+                groups=attention.kv_heads // cards,
+            )
         latent = attention.kind == "mla"
         key_dim = attention.kv_lora_rank + attention.rope_dim if latent else attention.head_dim
         return Heads(
@@ -81,6 +88,7 @@ class PriceInputs:
             key_dim=key_dim,
             value_dim=attention.kv_lora_rank if latent else attention.value_dim,
             latent=latent,
+            picked=attention.index_tokens,
         )
 
 
@@ -113,46 +121,85 @@ def check_inputs(inputs: PriceInputs) -> None:
 
 
 def _attention(inputs: PriceInputs) -> list[str]:
-    kinds = {layer.attention: layer for layer in distinct_layers(inputs.model)[0]}
-    breaches = [f"not modelled: {missing}" for missing in not_modelled(inputs.model)]
-    chunk = min((attention.chunk for attention in kinds if attention.chunk), default=0)
+    layers = distinct_layers(inputs.model)[0]
+    missing = not_modelled(inputs.model)
+    breaches = [f"not modelled: {structure}" for structure in missing]
+    chunk = min((layer.attention.chunk for layer in layers if layer.attention.chunk), default=0)
     if 0 < chunk < inputs.max_context:
         breaches.append(
             f"attention in chunks of {chunk} tokens is modelled up to that context only,"
             f" got max_model_len {inputs.max_context}"
         )
-    regular = all(attention.kind in ("gqa", "mla") for attention in kinds)
-    found = layer_kinds(inputs) if regular else ()
+    found = () if missing else layer_kinds(inputs)
     if len(found) > KINDS:
-        seen = ", ".join(_described(window, heads) for window, heads in found)
+        seen = ", ".join(_described(kind) for kind in found)
         breaches.append(f"at most {KINDS} kinds of layers are modelled, got {len(found)} ({seen})")
     return breaches
 
 
-def _described(window: int, heads: Heads) -> str:
-    seen = f"window {window}" if window else "no window"
+def _described(kind: "LayerKind") -> str:
+    heads = kind.heads
+    if isinstance(heads, StateHeads):
+        return f"states of {heads.heads} heads"
+    seen = f"window {kind.window}" if kind.window else "no window"
+    seen = f"{kind.picked} picked tokens" if kind.picked else seen
     return f"{seen} with {heads.queries_per_kv_head} query heads on each of {heads.kv_heads}"
 
 
-LayerKind: TypeAlias = tuple[int, Heads]
-"""Window (0: none) and heads of layers that are priced together."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerKind:
+    """Layers, or parts of layers, that are priced together by the same sums of a step."""
+
+    window: int
+    """0: none; STATE: a state of fixed size."""
+    heads: AnyHeads
+
+    @property
+    def picked(self) -> int:
+        """Most tokens that a query reads of those before it; 0: all."""
+        return 0 if isinstance(self.heads, StateHeads) else self.heads.picked
 
 
 def layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
-    """Kinds of layers, full context first, even if all layers have windows."""
-
-    def made() -> tuple[LayerKind, ...]:
-        each = [kind_of(inputs, layer) for layer in distinct_layers(inputs.model)[0]]
-        first = next((kind for kind in each if kind[0] == 0), (0, each[0][1]))
-        return tuple(dict.fromkeys((first, *each)))
-
-    return _KINDS.get((Same(inputs.model), inputs.plan.tensor_parallel_size), made)
+    """Kinds of layers, full context first, even if the model has no such layer."""
+    return _KINDS.get(
+        (Same(inputs.model), inputs.plan.tensor_parallel_size), lambda: _layer_kinds(inputs)
+    )
 
 
 _DEVICES: LruCache[Device] = LruCache(256)
 _KINDS: LruCache[tuple[LayerKind, ...]] = LruCache(64)
 
 
-def kind_of(inputs: PriceInputs, layer: Layer) -> LayerKind:
-    """The kind of one layer."""
-    return layer.attention.window, inputs.heads_of(layer)
+def _layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
+    layers = distinct_layers(inputs.model)[0]
+    each = [kind for layer in layers for kind in kinds_in(inputs, layer)]
+    if not each:
+        raise PriceError(f"{inputs.model.name} has no layer with attention or a state")
+    first = next((kind for kind in each if kind.window == kind.picked == 0), None)
+    heads = (
+        each[0].heads if isinstance(each[0].heads, StateHeads) else replace(each[0].heads, picked=0)
+    )
+    return tuple(dict.fromkeys((first or LayerKind(window=0, heads=heads), *each)))
+
+
+def kinds_in(inputs: PriceInputs, layer: Layer) -> tuple[LayerKind, ...]:
+    """The kinds of one layer: its attention or state, and its indexer over the whole context."""
+    attention = layer.attention
+    if attention.kind == "none":
+        return ()
+    own = LayerKind(window=attention.held, heads=inputs.heads_of(layer))
+    if not attention.index_heads:
+        return (own,)
+    return own, LayerKind(window=0, heads=index_heads(attention))
+
+
+def index_heads(attention: Attention) -> Heads:
+    """The indexer's heads, all on every rank, over one key per token."""
+    return Heads(
+        kv_heads=1,
+        queries_per_kv_head=attention.index_heads,
+        key_dim=attention.index_dim,
+        value_dim=0,
+        picks=attention.index_tokens,
+    )

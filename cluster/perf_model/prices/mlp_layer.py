@@ -9,6 +9,10 @@ all-gather+residual, tokens being split over the chiplets in between; an expert 
 chiplets of its rank, so that its tokens are gathered there before it (expert gather) and its
 partial sums reduced after it (expert reduce); shared experts, sliced over the whole group, add
 shared gather and shared reduce. Biases and the shared expert's gate are part of their products.
+
+A layer without an MLP ends with all-reduce+residual; one without attention begins with norm+quant
+in place of a reduction. Norms on outputs are part of the dispatches that add the residual. An MLP
+without a gate has up alone. Experts in a latent space have latent down and latent up around them.
 """
 
 import math
@@ -21,7 +25,7 @@ from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeig
 from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import PriceInputs
 from corsair_common.units import Integers
-from workloads.model import Mlp
+from workloads.model import Layer, Mlp
 from workloads.plan import cut
 from workloads.routing import ExpertTable, Routing, cold_table, expert_table
 
@@ -49,8 +53,8 @@ def routing_of(inputs: PriceInputs, device: Device, mlp: Mlp) -> Routing:
 
 
 def routed(inputs: PriceInputs, device: Device, mlp: Mlp, places: LayerPlaces) -> Routed | None:
-    """Active experts; None for a dense layer."""
-    if mlp.kind == "dense":
+    """Active experts; None for a dense layer, or without an MLP."""
+    if mlp.kind != "moe":
         return None
     routing = routing_of(inputs, device, mlp)
     per_rank = mlp.experts // device.expert_ranks
@@ -62,62 +66,108 @@ def routed(inputs: PriceInputs, device: Device, mlp: Mlp, places: LayerPlaces) -
 
 def mlp_operations(
     device: Device,
-    mlp: Mlp,
+    layer: Layer,
     hidden: int,
     tokens: Integers,
     found: Routed | None,
     places: LayerPlaces,
 ) -> list[Operation]:
     """All dispatches after O."""
-    plain = device.holding(places.mlp)
-    residual, settle = ("residual",), ("residual", "norm", "quantize")
-    if found is None:
-        return [
-            device.elsewhere("all-reduce", tokens),
-            device.vector("residual+norm+quant", (tokens * hidden, settle), normed=tokens),
-            *gated(plain, "", mlp.intermediate, hidden, tokens),
-            device.vector("all-reduce+residual", (tokens * hidden, residual)),
-        ]
-    parted = device.expert_ranks > 1
+    mlp, plain = layer.mlp, device.holding(places.mlp)
+    parted = found is not None and device.expert_ranks > 1
     own = -(-tokens // device.ranks) if parted else tokens
+    last = "all-gather+residual" if parted else "all-reduce+residual"
+    normed = {"normed": tokens} if layer.output_norms else {}
+    end = device.vector(last, (tokens * hidden, (*_output_norm(layer), "residual")), **normed)
+    if mlp.kind == "none":
+        return [end]
+    begin = _begin(device, layer, hidden, own, tokens)
+    if found is None:
+        middle = gated(plain, "", mlp.intermediate, hidden, tokens, gate=mlp.gated)
+        return [*begin, *middle, end]
     shared = _shared(plain, mlp, hidden, tokens) if mlp.shared_intermediate else []
     experts = _experts(device, mlp, hidden, tokens, found)
-    last = "all-gather+residual" if parted else "all-reduce+residual"
+    down, up = _latent(plain, mlp, hidden, own) if mlp.latent else ([], [])
     return [
-        device.elsewhere("reduce-scatter" if parted else "all-reduce", tokens),
-        device.vector("residual+norm+quant", (own * hidden, settle), normed=own),
+        *begin,
         *_router(plain, mlp, hidden, own),
         *shared,
+        *down,
         *([device.elsewhere("dispatch all-to-all", tokens)] if parted else []),
         *([device.elsewhere("expert gather", tokens)] if parted else []),
         *experts,
         *([device.elsewhere("expert reduce", tokens)] if parted else []),
         *([device.elsewhere("combine all-to-all", tokens)] if parted else []),
-        device.vector(last, (tokens * hidden, residual)),
+        *up,
+        end,
     ]
 
 
-def gated(
-    device: Device, prefix: str, intermediate: int, hidden: int, tokens: Integers
+def _output_norm(layer: Layer) -> tuple[str, ...]:
+    return ("norm",) if layer.output_norms else ()
+
+
+def _begin(
+    device: Device, layer: Layer, hidden: int, own: Integers, tokens: Integers
 ) -> list[Operation]:
-    """Gate and up by columns, their product, down by rows, over all chiplets of the group."""
-    width, card = device.of_group(intermediate), len(cut(intermediate, device.cards)[0])
-    activate = ("activation", "quantize")
-    up, down = _stored(hidden, card)
+    """From the attention's partial outputs, or from the residual stream, to the MLP's input."""
+    if layer.attention.kind == "none":
+        return [device.vector("norm+quant", (own * hidden, ("norm", "quantize")), normed=own)]
+    parted = layer.mlp.kind == "moe" and device.expert_ranks > 1
+    settle = (*_output_norm(layer), "residual", "norm", "quantize")
+    rows = 2 * own if layer.output_norms else own
     return [
-        device.matmul(prefix + "gate/up", Product(m=tokens, k=hidden, n=2 * width), up),
+        device.elsewhere("reduce-scatter" if parted else "all-reduce", tokens),
+        device.vector("residual+norm+quant", (own * hidden, settle), normed=rows),
+    ]
+
+
+def _latent(
+    device: Device, mlp: Mlp, hidden: int, rows: Integers
+) -> tuple[list[Operation], list[Operation]]:
+    """To the experts' latent space and back; every card has the weights.
+
+    By columns over the chiplets of a card; with expert parallelism each has its own tokens.
+    """
+    parted = device.expert_ranks > 1
+
+    def product(name: str, k: int, n: int) -> Operation:
+        stored = StoredWeights(k=k, n=n, shares=-(-n // UNIT))
+        own = Product(m=rows, k=k, n=n if parted else device.of_card(n))
+        return device.matmul(name, own, stored)
+
+    return [product("latent in", hidden, mlp.latent)], [product("latent out", mlp.latent, hidden)]
+
+
+def gated(
+    device: Device,
+    prefix: str,
+    intermediate: int,
+    hidden: int,
+    tokens: Integers,
+    *,
+    gate: bool = True,
+) -> list[Operation]:
+    """Gate and up by columns, their product, down by rows, over all chiplets of the group.
+
+    Without a gate up alone."""
+    width, card = device.of_group(intermediate), len(cut(intermediate, device.cards)[0])
+    activate, sides = ("activation", "quantize"), 2 if gate else 1
+    up, down = _stored(hidden, card, sides)
+    return [
+        device.matmul(prefix + "gate/up", Product(m=tokens, k=hidden, n=sides * width), up),
         device.vector(prefix + "activation x mul", (tokens * width, activate)),
         device.matmul(prefix + "down", Product(m=tokens, k=width, n=hidden), down),
     ]
 
 
 def _stored(
-    hidden: int, width: int, copies: Integers | int = 1
+    hidden: int, width: int, sides: int, copies: Integers | int = 1
 ) -> tuple[StoredWeights, StoredWeights]:
-    """Gate and up, and down, of ``width`` on a card."""
+    """Gate and up (both ``sides``, or up alone), and down, of ``width`` on a card."""
     shares = -(-width // UNIT)
     return (
-        StoredWeights(k=hidden, n=2 * width, shares=shares, copies=copies),
+        StoredWeights(k=hidden, n=sides * width, shares=shares, copies=copies),
         StoredWeights(k=width, n=hidden, shares=shares, copies=copies),
     )
 
@@ -142,12 +192,13 @@ def _experts(
 
     Experts in LPDDR stream: those of the rank with most active ones.
     """
-    table = found.table
+    table, sides = found.table, 2 if mlp.gated else 1
+    hidden = mlp.latent or hidden
     active, pairs = table.active[tokens], table.rows[tokens]
     awake = np.maximum(active, 1)
     width = shard(mlp.intermediate, device.ranks // device.expert_ranks)
     card = len(cut(mlp.intermediate, device.cards // device.expert_ranks)[0])
-    up, down = _stored(hidden, card, found.cold[tokens])
+    up, down = _stored(hidden, card, sides, found.cold[tokens])
     present = np.minimum(tokens, pairs)
 
     def product(name: str, k: int, n: int, x_rows: Integers, stored: StoredWeights) -> Operation:
@@ -164,7 +215,7 @@ def _experts(
 
     activate = ("activation", "quantize")
     return [
-        product("expert gate/up", hidden, 2 * width, present, up),
+        product("expert gate/up", hidden, sides * width, present, up),
         device.vector("expert activation x mul", (pairs * width, activate)),
         product("expert down", width, hidden, pairs, down),
         device.vector("expert combine", (pairs * hidden, ("residual",))),
@@ -172,7 +223,8 @@ def _experts(
 
 
 def _shared(device: Device, mlp: Mlp, hidden: int, tokens: Integers) -> list[Operation]:
-    work = gated(device, "shared ", mlp.shared_intermediate, hidden, tokens)
+    width = mlp.shared_intermediate
+    work = gated(device, "shared ", width, hidden, tokens, gate=mlp.gated)
     if device.expert_ranks == 1:
         return work
     return [

@@ -1,7 +1,7 @@
 """One price class: a run of layers on one tensor group, with the work of a first or last stage."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -10,11 +10,18 @@ from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.memory.placement import LayerPlaces
-from cluster.perf_model.memory.shard import KvBlock, kv_block
-from cluster.perf_model.prices.inputs import LayerKind, PriceInputs, kind_of, layer_kinds
+from cluster.perf_model.memory.shard import KvBlock, index_block, kv_block
+from cluster.perf_model.prices.inputs import (
+    LayerKind,
+    PriceInputs,
+    index_heads,
+    kinds_in,
+    layer_kinds,
+)
 from cluster.perf_model.prices.stage_collectives import StageGroups
 from cluster.perf_model.prices.stage_parts import StageParts, widths
 from cluster.perf_model.tables import FAR_BLOCKS, Records
+from corsair_common.names import STATE
 from corsair_common.units import Floats, Integers
 from workloads.model import Layer, distinct_layers
 from workloads.plan import stage_layers
@@ -120,9 +127,11 @@ def _attention(inputs: PriceInputs, device: Device, stage: Stage) -> Records:
     kinds = layer_kinds(inputs)
     layers: Counter[LayerKind] = Counter()
     for layer, count in _counted(stage).items():
-        layers[kind_of(inputs, layer)] += count
+        for kind in kinds_in(inputs, layer):
+            layers[kind] += count
     records = [
-        device.attention_records(kind[1], layers[kind], number) for number, kind in enumerate(kinds)
+        device.attention_records(kind.heads, layers[kind], number)
+        for number, kind in enumerate(kinds)
     ]
     return np.concatenate(records).view(ATTENTION)  # records, whose fields are attributes
 
@@ -133,15 +142,24 @@ def _far_block_ps(inputs: PriceInputs, device: Device, stage: Stage) -> Floats:
     found = np.zeros(len(kinds))
     if inputs.placed.kv != "sram":
         for layer, count in _counted(stage).items():
-            stored = _kv_block(inputs, device, layer).chiplet * count
-            found[kinds.index(kind_of(inputs, layer))] += device.far_ps(float(stored))
+            for kind in kinds_in(inputs, layer):
+                stored = _moved_block(inputs, device, layer, kind).chiplet * count
+                found[kinds.index(kind)] += device.far_ps(float(stored))
     return found
 
 
-def _kv_block(inputs: PriceInputs, device: Device, layer: Layer) -> KvBlock:
-    """64 tokens of one sequence in one layer, on the fullest unit and on the rank."""
+def _moved_block(inputs: PriceInputs, device: Device, layer: Layer, kind: LayerKind) -> KvBlock:
+    """What moves for a block of a kind of one layer, on the fullest unit and on the rank.
+
+    64 tokens of one sequence, of the index keys alone or of all else; a state is read and written.
+    """
     tail_bits = module_of(inputs.hardware).TAIL_BITS
-    return kv_block(layer.attention, inputs.plan, device.units, inputs.formats.kv, tail_bits)
+    attention, formats = layer.attention, inputs.formats
+    if kind.heads == index_heads(attention):
+        return index_block(attention, device.units, formats.kv)
+    attention = replace(attention, index_dim=0)
+    block = kv_block(attention, inputs.plan, device.units, formats.kv, tail_bits)
+    return block + block if kind.window == STATE else block
 
 
 def _attention_counts(inputs: PriceInputs, device: Device, stage: Stage) -> Integers:
@@ -149,8 +167,9 @@ def _attention_counts(inputs: PriceInputs, device: Device, stage: Stage) -> Inte
     kinds = layer_kinds(inputs)
     counts = np.zeros((len(kinds), WIDTH, widths(inputs)[1]), np.int64)
     for layer, count in _counted(stage).items():
-        kind = kind_of(inputs, layer)
-        own = counts[kinds.index(kind)]
-        own += count * device.attention_counts(kind[1])
-        own[FAR_BLOCKS] += count * device.far_counts(_kv_block(inputs, device, layer).card)
+        for kind in kinds_in(inputs, layer):
+            own = counts[kinds.index(kind)]
+            own += count * device.attention_counts(kind.heads)
+            moved = _moved_block(inputs, device, layer, kind).card
+            own[FAR_BLOCKS] += count * device.far_counts(moved)
     return counts.reshape(-1, counts.shape[-1])

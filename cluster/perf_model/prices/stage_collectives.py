@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, StateHeads
 from cluster.perf_model.collectives import (
     CARD_TIERS,
     Cost,
@@ -23,7 +23,7 @@ from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.protocols import Figures
 from corsair_common.lru import Same
 from corsair_common.units import Integers
-from workloads.model import Attention, Mlp
+from workloads.model import Attention, Layer
 from workloads.routing import ExpertTable
 
 
@@ -77,14 +77,16 @@ def stage_groups_of(inputs: PriceInputs, cards: Integers) -> StageGroups:
 
 
 def attention_exchanges(
-    device: Device, groups: StageGroups, attention: Attention, heads: Heads, tokens: Integers
+    device: Device, groups: StageGroups, attention: Attention, heads: AnyHeads, tokens: Integers
 ) -> list[Cost]:
     """Inside a card: latents, queries to the chiplets that share a context, partial softmaxes.
 
     Partial outputs (with maximum and sum) are reduced over those chiplets; each gets an equal part
-    of the head's output, for its rows of O.
+    of the head's output, for its rows of O. States are not divided: none of these.
     """
-    costs = []
+    costs: list[Cost] = []
+    if isinstance(heads, StateHeads):
+        return costs
     if attention.kind == "mla":
         latents = attention.q_lora_rank + attention.kv_lora_rank + attention.rope_dim
         costs.append(all_gather(groups.card, device.wire.bytes_of(tokens * latents)))
@@ -109,23 +111,24 @@ def context_group(card: Group, parts: int) -> Group:
 def mlp_exchanges(
     device: Device,
     groups: StageGroups,
-    mlp: Mlp,
+    layer: Layer,
     hidden: int,
     tokens: Integers,
     table: ExpertTable | None,
 ) -> list[Cost]:
-    """The two reductions of a layer, or their replacement with expert parallelism."""
-    whole = device.wire.bytes_of(tokens * hidden)
+    """A reduction after each half of a layer, or their replacement with expert parallelism."""
+    mlp, whole = layer.mlp, device.wire.bytes_of(tokens * hidden)
+    attends = layer.attention.kind != "none"
     if table is None or device.expert_ranks == 1:
-        reduced = groups.reduce_all(whole)
-        return [reduced, reduced]
+        return [groups.reduce_all(whole)] * (attends + (mlp.kind != "none"))
+    width = mlp.latent or hidden
     copies = min(mlp.experts_per_token, device.expert_ranks)
-    crossing = device.wire.bytes_of(-(-tokens * copies // device.ranks) * hidden)
-    present = device.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * hidden)
+    crossing = device.wire.bytes_of(-(-tokens * copies // device.ranks) * width)
+    present = device.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * width)
     scattered = reduce_scatter(groups.stage, whole)
     gathered = all_gather(groups.stage, whole)
     across = all_to_all(groups.stage, crossing)
-    costs = [scattered, across, across, gathered]
+    costs = [*([scattered] if attends else []), across, across, gathered]
     costs += [all_gather(groups.expert, present), reduce_scatter(groups.expert, present)]
     if mlp.shared_intermediate:
         costs += [gathered, scattered]

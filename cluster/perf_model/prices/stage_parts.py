@@ -55,14 +55,19 @@ class StageParts:
 
     def layer(self, layer: Layer, places: LayerPlaces) -> Part:
         """linear[t, bound], counts[t, COUNTS] and far_ps[t] of one layer."""
-        inputs, device, _ = self._of
+        inputs, device, groups = self._of
+        waits = device.layer_end_above is not None  # for its collectives, too
 
         def made() -> Part:
-            operations = layer_operations(inputs, device, layer, places, self._tokens)
+            exchanges = (
+                layer_exchanges(inputs, device, groups, layer, self._tokens) if waits else ()
+            )
+            operations = layer_operations(inputs, device, layer, places, self._tokens, exchanges)
             far_ps = sum((each.far_ps for each in operations), np.zeros_like(self._tokens))
             return (*self._summed(operations, self._tokens), far_ps)
 
-        return _part(("layer", Same(device), layer, places, *self._work), made)
+        wires = self._wires if waits else self._work
+        return _part(("layer", Same(device), layer, places, *wires), made)
 
     def exchanges(self, layer: Layer) -> Part:
         """ps[t] and bytes[t, tier] of the collectives of one layer."""
@@ -93,7 +98,7 @@ class StageParts:
                 return _head(inputs, device.holding(near), groups, rows)
             return self._summed([], rows)
 
-        own = last, near, inputs.model.vocab, rows.tobytes()
+        own = last, near, inputs.model.vocab, inputs.model.pooling, rows.tobytes()
         return _part(("head", Same(device), *own, *self._wires), made)
 
     def _summed(self, operations: Sequence[Operation], rows: Integers) -> Part:
@@ -119,31 +124,42 @@ _PARTS: LruCache[Part] = LruCache(1024, 64 << 20, lambda part: sum(each.nbytes f
 
 
 def layer_operations(
-    inputs: PriceInputs, device: Device, layer: Layer, places: LayerPlaces, tokens: Integers
+    inputs: PriceInputs,
+    device: Device,
+    layer: Layer,
+    places: LayerPlaces,
+    tokens: Integers,
+    exchanges: Sequence[Cost] = (),
 ) -> list[Operation]:
-    """Every dispatch of one layer with this placement of weights, in order."""
+    """Every dispatch of one layer with this placement of weights, in order.
+
+    ``exchanges`` are its collectives, of which some software waits for the whole.
+    """
     hidden = inputs.model.hidden
-    heads = inputs.heads_of(layer)
     found = routed(inputs, device, layer.mlp, places)
-    own = device.holding(places.attention)
-    return [
-        *attention_operations(own, layer.attention, heads, hidden, tokens),
-        *mlp_operations(device, layer.mlp, hidden, tokens, found, places),
-        *device.layer_end(tokens),
-    ]
+    attention: list[Operation] = []
+    if layer.attention.kind != "none":
+        own, heads = device.holding(places.attention), inputs.heads_of(layer)
+        attention = attention_operations(own, layer.attention, heads, hidden, tokens)
+    operations = [*attention, *mlp_operations(device, layer, hidden, tokens, found, places)]
+    if layer.mlp.kind == "none":  # the other half of a layer ends it
+        return operations
+    durations = [*(each.ps for each in operations), *(each.ps for each in exchanges)]
+    works_ps: Integers = np.sum(durations, axis=0)
+    return [*operations, *device.layer_end(tokens, works_ps)]
 
 
 def layer_exchanges(
     inputs: PriceInputs, device: Device, groups: StageGroups, layer: Layer, tokens: Integers
 ) -> list[Cost]:
     """Every collective of one layer."""
-    heads = inputs.heads_of(layer)
     found = routed(inputs, device, layer.mlp, ALL_IN_SRAM)
     table = None if found is None else found.table
-    return [
-        *attention_exchanges(device, groups, layer.attention, heads, tokens),
-        *mlp_exchanges(device, groups, layer.mlp, inputs.model.hidden, tokens, table),
-    ]
+    inside: list[Cost] = []
+    if layer.attention.kind != "none":
+        heads = inputs.heads_of(layer)
+        inside = attention_exchanges(device, groups, layer.attention, heads, tokens)
+    return [*inside, *mlp_exchanges(device, groups, layer, inputs.model.hidden, tokens, table)]
 
 
 def _outer(
@@ -180,6 +196,8 @@ def _head(inputs: PriceInputs, device: Device, groups: StageGroups, rows: Intege
     bounds, counts = widths(inputs)
     operations = head_operations(inputs, device, rows)
     split = by_bound(device, bounds, operations, rows)
+    if inputs.model.pooling:
+        return split, counted(operations, rows, counts)
     gathered = all_gather(groups.stage, rows * (device.ranks * CANDIDATES * CANDIDATE_BYTES))
     split[:, bounds.index("network")] += gathered.ps
     if device.memory == "prefetched":
@@ -189,12 +207,17 @@ def _head(inputs: PriceInputs, device: Device, groups: StageGroups, rows: Intege
 
 
 def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list[Operation]:
-    """Every dispatch after the last layer, in order."""
+    """Every dispatch after the last layer, in order; an embedding model ends with its norm."""
+    norm = device.vector(
+        "final norm+quant", (rows * inputs.model.hidden, ("norm", "quantize")), normed=rows
+    )
+    if inputs.model.pooling:
+        return [norm]
     hidden, vocab = inputs.model.hidden, device.of_group(inputs.model.vocab)
     card = len(cut(inputs.model.vocab, device.cards)[0])
     depth = math.ceil(math.log2(CANDIDATES))
     return [
-        device.vector("final norm+quant", (rows * hidden, ("norm", "quantize")), normed=rows),
+        norm,
         device.matmul(
             "LM head",
             Product(m=rows, k=hidden, n=vocab),

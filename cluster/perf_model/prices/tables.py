@@ -9,10 +9,17 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION
 from cluster.perf_model.collectives import Cost, SendCost, nothing_sent, shared_costs, tiers_of
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.prices.inputs import PriceInputs, check_inputs, device_for, layer_kinds
+from cluster.perf_model.prices.inputs import (
+    LayerKind,
+    PriceInputs,
+    check_inputs,
+    device_for,
+    layer_kinds,
+)
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from cluster.perf_model.tables import KIND, PriceTables, Records
+from corsair_common.names import STATE
 from corsair_common.units import Integers
 
 
@@ -147,8 +154,15 @@ def _sends(inputs: PriceInputs, sends: Sequence[SendCost | None]) -> list[Cost]:
 def kinds_of(inputs: PriceInputs) -> Records:
     """[kind] the kinds of layers of the model (dtype KIND)."""
     clocks = device_for(inputs).clocks_per_query
-    kinds = [(window, clocks * heads.queries_per_kv_head) for window, heads in layer_kinds(inputs)]
-    return np.array(kinds, KIND)
+    kinds = layer_kinds(inputs)
+    return np.array(
+        [(kind.window, query_clocks(clocks, kind), kind.picked) for kind in kinds], KIND
+    )
+
+
+def query_clocks(clocks: int, kind: LayerKind) -> int:
+    """Clocks of a query of a kind; 1 for a state, whose passes are chunks of 64 tokens."""
+    return 1 if kind.window == STATE else clocks * kind.heads.queries_per_kv_head
 
 
 def _return_ps(inputs: PriceInputs) -> Integers:

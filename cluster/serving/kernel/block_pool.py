@@ -113,7 +113,7 @@ def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
         return blocks
     block_size = control["block_size"]
     behind: int = (window - 1 + chunk + block_size - 1) // block_size + 1
-    return min(blocks, behind)
+    return min(blocks, max(behind, 1))
 
 
 @inlined

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from cluster.perf_model.attention import ATTENTION, BLOCK_TOKENS, WIDTH
+from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
 from cluster.perf_model.tables import INTERVAL, PriceTables, Records
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits
@@ -136,11 +136,9 @@ def _slots(prices: PriceTables, max_members: int) -> Records:
 
 def _kinds(prices: PriceTables) -> Records:
     kinds = np.zeros(len(prices.kinds), LAYERS)
-    kinds["window"], kinds["clocks_per_query"] = (
-        prices.kinds[name] for name in ("window", "clocks_per_query")
-    )
-    reach = -(-kinds["window"] // BLOCK_TOKENS) + 1  # the first block may be begun
-    kinds["seen"] = np.where(kinds["window"] == 0, FOREVER, reach)
+    for name in ("window", "clocks_per_query", "picked"):
+        kinds[name] = prices.kinds[name]
+    kinds["seen"] = row_blocks(prices.kinds)
     return kinds
 
 

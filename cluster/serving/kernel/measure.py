@@ -13,6 +13,7 @@ from cluster.perf_model.tables import (
     PREFILL_PASSES,
 )
 from cluster.serving.kernel.state import FOREVER, NONE, State
+from corsair_common.names import STATE
 
 
 @inlined
@@ -23,15 +24,17 @@ def seen_blocks(window: int, tokens: int) -> int:
     """
     if window == 0:
         return FOREVER
-    return (window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1
+    return max((window + tokens - 1 + BLOCK_TOKENS - 1) // BLOCK_TOKENS + 1, 1)
 
 
 @inlined
 def seen_pairs(window: int, computed: int, tokens: int) -> int:
     """Query-key pairs of a chunk of ``tokens`` that ends a sequence of ``computed``.
 
-    The query at position p sees ``min(p + 1, window)`` keys.
+    The query at position p sees ``min(p + 1, window)`` keys; of a state each has one.
     """
+    if window == STATE:
+        return tokens
     whole = tokens * computed - tokens * (tokens - 1) // 2
     if window == 0 or computed <= window:
         return whole
@@ -68,11 +71,16 @@ def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: 
     blocks = (computed + BLOCK_TOKENS - 1) >> 6
     for k in range(len(state.kinds)):
         kind, first = state.kinds[k], k * WIDTH
-        seen = min(blocks, seen_blocks(kind["window"], tokens))
+        seen = each = min(blocks, seen_blocks(kind["window"], tokens))
+        visible = kind["window"]
+        if kind["picked"] > 0:  # every query has its own picks
+            each = min(blocks, kind["seen"])
+            seen = min(blocks, each * tokens)
+            visible = kind["picked"]
         passes = (tokens * kind["clocks_per_query"] + BLOCK_TOKENS - 1) // BLOCK_TOKENS
         sums[first + PREFILL_BLOCKS] += seen
-        sums[first + PREFILL_PASSES] += seen * passes
-        sums[first + PREFILL_PAIRS] += seen_pairs(kind["window"], computed, tokens)
+        sums[first + PREFILL_PASSES] += each * passes
+        sums[first + PREFILL_PAIRS] += seen_pairs(visible, computed, tokens)
 
 
 @inlined
@@ -110,8 +118,11 @@ def fetch(state: State, r: int, tokens: int, used: int) -> None:
         blocks = ((whole + written) * over + used - 1) // used
         for k in range(len(state.kinds)):
             first = k * WIDTH
-            outside = whole - sums[first + DECODE_BLOCKS] - sums[first + PREFILL_BLOCKS]
-            sums[first + FAR_BLOCKS] = max(0, blocks - outside)
+            own = sums[first + DECODE_BLOCKS] + sums[first + PREFILL_BLOCKS]
+            if state.kinds[k]["picked"] > 0:  # old and new blocks alike
+                sums[first + FAR_BLOCKS] = ((own + written) * over + used - 1) // used
+            else:
+                sums[first + FAR_BLOCKS] = max(0, blocks - (whole - own))
         return
     full = 0
     for k in range(len(state.windows)):

@@ -181,6 +181,7 @@ WORK = _record("serial", "work_ps")
 LAYERS = _record(
     "window",
     "clocks_per_query",
+    "picked",
     "seen",  # most 64-token blocks that one decode row reads
 )
 """A kind of layers."""
@@ -212,7 +213,7 @@ class State(NamedTuple):
     stale: Integers
     """[r, 2 max_num_seqs] requests whose batches in flight outlast their preemption"""
     windows: Integers
-    """[k] window of a kind of layers in tokens, 0: full context"""
+    """[k] window of a kind of layers in tokens, 0: full context, STATE: one block"""
     units: Integers
     """[m, k] units of a block, by constraint"""
     room: Integers

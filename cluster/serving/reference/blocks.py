@@ -5,6 +5,7 @@ from collections import OrderedDict
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.serving.interface import Limits
 from cluster.serving.reference.request import Request
+from corsair_common.names import STATE
 
 
 def ceil_div(dividend: int, divisor: int) -> int:
@@ -41,9 +42,13 @@ class BlockPool:
         """Most blocks of each kind for a sequence of ``tokens``, the last ``chunk`` of them new."""
         whole = ceil_div(tokens, self.block_size)
         return [
-            min(whole, ceil_div(window - 1 + chunk, self.block_size) + 1) if window else whole
+            whole if window == 0 else min(whole, self._behind(window, chunk))
             for window in self.windows
         ]
+
+    def _behind(self, window: int, chunk: int) -> int:
+        """Most blocks that a window of so many tokens keeps; a state is one block."""
+        return 1 if window == STATE else ceil_div(window - 1 + chunk, self.block_size) + 1
 
     def most(self, tokens: int) -> list[int]:
         """Peak blocks of each kind of a sequence of ``tokens``."""

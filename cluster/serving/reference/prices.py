@@ -8,6 +8,7 @@ from cluster.perf_model.attention import attention_ps, fetch_ps
 from cluster.perf_model.tables import KINDS, MEASURES, PriceTables
 from cluster.serving.reference.blocks import BlockPool, ceil_div
 from cluster.serving.reference.replica import Replica, Step
+from corsair_common.names import STATE
 
 ATTENTION_BLOCK_TOKENS = 64
 
@@ -44,14 +45,14 @@ class Prices:
         self._attention = tables.attention
         self._far_block_ps = tables.far_block_ps
         self._ahead = tables.ahead
-        self._kinds: list[tuple[int, int]] = tables.kinds.tolist()
+        self._kinds: list[tuple[int, int, int]] = tables.kinds.tolist()
 
     def measure(self, step: Step, pool: BlockPool) -> Measures:
         """Sums over the rows of ``step``, whose tokens already count as computed.
 
         Blocks of ``pool`` in use beyond the near memory are in the far one.
         """
-        by_kind = [self._sums(step, window, clocks) for window, clocks in self._kinds]
+        by_kind = [self._sums(step, *kind) for kind in self._kinds]
         tokens = sum(step.rows.values())
         self._add_far(by_kind, pool, ceil_div(tokens, ATTENTION_BLOCK_TOKENS))
         return Measures(
@@ -62,21 +63,28 @@ class Prices:
             by_kind=by_kind,
         )
 
-    def _sums(self, step: Step, window: int, clocks_per_query: int) -> dict[str, int]:
-        """Sums of layers with this window (0: full context)."""
+    def _sums(self, step: Step, window: int, clocks_per_query: int, picked: int) -> dict[str, int]:
+        """Sums of layers with this window (0: full context, STATE: a state) or picked tokens."""
         sums = dict.fromkeys(MEASURES, 0)
         for request, tokens in step.rows.items():
-            blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
-            if window:
-                blocks = min(blocks, ceil_div(window + tokens - 1, ATTENTION_BLOCK_TOKENS) + 1)
+            blocks = of_query = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
+            if window == STATE:
+                blocks = of_query = 1
+            elif window:
+                reach = ceil_div(window + tokens - 1, ATTENTION_BLOCK_TOKENS) + 1
+                blocks = of_query = min(blocks, reach)
+            elif picked:
+                of_query = min(blocks, ceil_div(picked, ATTENTION_BLOCK_TOKENS))
+                blocks = min(blocks, of_query * tokens)
             if request in step.decoding:
-                sums["decode_blocks"] += blocks
+                sums["decode_blocks"] += of_query
                 continue
             passes = ceil_div(tokens * clocks_per_query, ATTENTION_BLOCK_TOKENS)
             sums["prefill_blocks"] += blocks
-            sums["prefill_passes"] += blocks * passes
+            sums["prefill_passes"] += of_query * passes
+            most = 1 if window == STATE else window or picked
             sums["prefill_pairs"] += sum(
-                min(position + 1, window or position + 1)
+                min(position + 1, most or position + 1)
                 for position in range(request.computed - tokens, request.computed)
             )
         return sums
@@ -90,11 +98,12 @@ class Prices:
         seen = [sums["decode_blocks"] + sums["prefill_blocks"] for sums in by_kind]
         if len(pool.windows) == 1 and not pool.windows[0]:  # no layer frees blocks
             far = ceil_div((seen[0] + written) * over, used)
-            for sums, own in zip(by_kind, seen, strict=True):
-                sums["far_blocks"] = max(0, far - (seen[0] - own))
+            for sums, own, (_, _, picked) in zip(by_kind, seen, self._kinds, strict=True):
+                anywhere = ceil_div((own + written) * over, used)
+                sums["far_blocks"] = anywhere if picked else max(0, far - (seen[0] - own))
             return
         of_full = min(over, full)  # blocks inside a window are the last in the far memory
-        for sums, own, (window, _) in zip(by_kind, seen, self._kinds, strict=True):
+        for sums, own, (window, _, _) in zip(by_kind, seen, self._kinds, strict=True):
             part, whole = (over - of_full, used - full) if window else (of_full, full)
             sums["far_blocks"] = ceil_div((own + written) * part, whole) if part else 0
 

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cluster.perf_model.attention import row_reach
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.kv_capacity import held_blocks
 from cluster.perf_model.memory import MemorySettings
@@ -57,7 +58,7 @@ def study_context_of(
 ) -> StudyContext:
     """Describe the traffic and the load of every candidate."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
-    seen = sorted({layer.attention.window for layer in resolved.model.layers})
+    seen = sorted({row_reach(layer.attention) for layer in resolved.model.layers})
     prompts, outputs = requests.prompt_tokens, requests.output_tokens
     if resolved.role == "prefill":
         outputs = np.ones_like(outputs)

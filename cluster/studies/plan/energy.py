@@ -11,7 +11,13 @@ from cluster.perf_model.tables import (
     PREFILL_PAIRS,
     PREFILL_PASSES,
 )
-from cluster.studies.plan.steps import SEEN, chunk_blocks, chunk_pairs, chunk_passes
+from cluster.studies.plan.steps import (
+    SEEN,
+    chunk_blocks,
+    chunk_pairs,
+    chunk_passes,
+    query_blocks,
+)
 
 STEP, HEAD = range(2)
 """Columns of ``joules``."""
@@ -56,9 +62,8 @@ def passes_j(arrays: Any, tokens: float, context: float) -> float:
     for kind in range(arrays.kinds.shape[0]):
         first = kind * WIDTH
         seen = chunk_blocks(arrays, kind, tokens, context)
-        total += (
-            seen * chunk_passes(arrays, kind, tokens) * arrays.measure_j[first + PREFILL_PASSES]
-        )
+        passes = query_blocks(arrays, kind, tokens, context) * chunk_passes(arrays, kind, tokens)
+        total += passes * arrays.measure_j[first + PREFILL_PASSES]
         total += seen * arrays.measure_j[first + PREFILL_BLOCKS]
         pairs = chunk_pairs(arrays, kind, tokens, context)
         total += pairs * arrays.measure_j[first + PREFILL_PAIRS]

@@ -1,5 +1,7 @@
 """Memory of a shape's stages as integers, from which every batch can be checked."""
 
+from fractions import Fraction
+
 import numpy as np
 
 from cluster.perf_model.memory import MemorySettings, stage_memory
@@ -17,6 +19,9 @@ block (of the first kind, with its share of others: ``StageMemory.block_bytes``)
 missing LPDDR bytes; bytes of a unit, as a fraction. From UNITS on: units of a block of each
 kind of layers."""
 
+LEAST = Fraction(1, 2**20)
+"""Bytes of a block in a stage whose layers store nothing of a sequence."""
+
 
 def stage_rows(
     model: Model,
@@ -33,6 +38,8 @@ def stage_rows(
     for stage, kv in distinct.values():
         tail, block = sum(each.tail_chiplet for each in kv.values()), stage.block_bytes
         units, unit = units_of(stage.kind_bytes)
+        if not stage.stores_kv:
+            units, unit, block = (1, *units[1:]), LEAST, LEAST
         rows.add(
             (
                 stage.sram_bytes - (stage.reserved_bytes - stage.tail_bytes),

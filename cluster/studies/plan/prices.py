@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cluster.perf_model.attention import ATTENTION, WIDTH
+from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices.steady_state import steady_decode
 from cluster.perf_model.tables import PriceTables, Records
@@ -16,6 +16,7 @@ from cluster.studies.plan.steps import (
     FLOOR,
     HEAD,
     PER_QUERY,
+    PICKED,
     REPLICAS,
     SEEN,
     SEND,
@@ -37,7 +38,7 @@ class PriceArrays(NamedTuple):
     units: Records
     """[kind, op] one layer of the kind."""
     kinds: Floats
-    """[kind, 3] as named in ``steps``."""
+    """[kind, 4] as named in ``steps``."""
     sums: Integers
     """[kind x MEASURES] scratch of the current step."""
     layer_ps: Floats
@@ -61,9 +62,10 @@ def price_arrays(prices: PriceTables, joules: Joules, traffic: Traffic, cards: i
     rates[:, :, FLOOR], rates[:, :, SEND] = prices.floor_ps[classes], prices.send_ps[classes]
     heads = min(rates.shape[1], prices.head_ps.shape[1])
     rates[:, :heads, HEAD] = prices.head_ps[classes, :heads]
-    kinds = np.zeros((len(prices.kinds), 3))
+    kinds = np.zeros((len(prices.kinds), 4))
     kinds[:, WINDOW], kinds[:, PER_QUERY] = prices.kinds["window"], prices.kinds["clocks_per_query"]
-    kinds[:, SEEN] = [traffic.blocks[window] for window in prices.kinds["window"].tolist()]
+    kinds[:, SEEN] = [traffic.blocks[most] for most in row_blocks(prices.kinds).tolist()]
+    kinds[:, PICKED] = prices.kinds["picked"]
     facts = (
         prices.stages,
         1,

@@ -86,7 +86,7 @@ def score(
         near = device_words(resolved.hardware).memory_label(0)
         raise ScenarioError(f"plan scores candidates whose KV lies in {near}; memory.pin.kv is set")
     _, routes = map_of(resolved.scenario, resolved.hardware)
-    cards = len(routes.card_id)
+    cards = len(routes.card_id if resolved.cards is None else resolved.cards)
     study = study_context_of(resolved, routes, choices, demand)
     space = shapes_of(resolved.scenario, resolved.hardware, resolved.model, cards, choices)
     parts: list[Part] = []

@@ -14,6 +14,7 @@ from cluster.perf_model.tables import (
     PREFILL_PAIRS,
     PREFILL_PASSES,
 )
+from corsair_common.names import STATE
 
 WORK, FLOOR, SEND, HEAD = range(4)
 """Columns of ``rates``."""
@@ -23,8 +24,9 @@ LARGEST the expected maximum of as many standard normal numbers as there are sta
 DECODES, VARIED, RANDOM = range(5, 8)
 """Positions in ``facts`` of the traffic: means, the squared variation of prompts, and the
 randomness of arrivals (0: regular, 1: independent or bursty)."""
-WINDOW, PER_QUERY, SEEN = range(3)
-"""Columns of ``kinds``: window (0: none), clocks per query, mean KV blocks that a row sees."""
+WINDOW, PER_QUERY, SEEN, PICKED = range(4)
+"""Columns of ``kinds``: window (0: none, STATE: a state), clocks per query, mean KV blocks that a
+row sees, most tokens that a query reads (0: all)."""
 
 
 @inlined
@@ -42,9 +44,23 @@ def between(rates: Any, row: int, column: int, place: float) -> float:
 def chunk_blocks(arrays: Any, kind: int, tokens: float, context: float) -> float:
     """KV blocks that a chunk of ``tokens`` up to ``context`` sees in layers of a kind."""
     seen, window = math.ceil(context / BLOCK_TOKENS), arrays.kinds[kind, WINDOW]
+    if window == STATE:
+        return 1.0
+    picked = arrays.kinds[kind, PICKED]
+    if picked > 0.0:
+        return float(min(seen, min(seen, math.ceil(picked / BLOCK_TOKENS)) * tokens))
     if window == 0.0:
         return float(seen)
     return float(min(seen, math.ceil((window + tokens - 1.0) / BLOCK_TOKENS) + 1.0))
+
+
+@inlined
+def query_blocks(arrays: Any, kind: int, tokens: float, context: float) -> float:
+    """KV blocks over which each query of a chunk has its passes."""
+    picked = arrays.kinds[kind, PICKED]
+    if picked > 0.0:
+        return float(min(math.ceil(context / BLOCK_TOKENS), math.ceil(picked / BLOCK_TOKENS)))
+    return chunk_blocks(arrays, kind, tokens, context)
 
 
 @inlined
@@ -56,7 +72,9 @@ def chunk_passes(arrays: Any, kind: int, tokens: float) -> float:
 @inlined
 def chunk_pairs(arrays: Any, kind: int, tokens: float, context: float) -> float:
     """Query-key pairs of a chunk of ``tokens`` up to ``context``."""
-    window = arrays.kinds[kind, WINDOW]
+    window = max(arrays.kinds[kind, WINDOW], arrays.kinds[kind, PICKED])
+    if window == STATE:
+        return float(tokens)
     whole = tokens * context - tokens * (tokens - 1.0) / 2.0
     return float(whole if window == 0.0 else min(whole, tokens * window))
 
@@ -70,10 +88,11 @@ def measure(arrays: Any, rows: float, tokens: float, context: float) -> None:
         seen = passes = pairs = 0.0
         if tokens > 0.0:
             seen = chunk_blocks(arrays, kind, tokens, context)
-            passes = chunk_passes(arrays, kind, tokens)
+            passes = query_blocks(arrays, kind, tokens, context)
+            passes *= chunk_passes(arrays, kind, tokens)
             pairs = chunk_pairs(arrays, kind, tokens, context)
         arrays.sums[first + PREFILL_BLOCKS] = round(seen)
-        arrays.sums[first + PREFILL_PASSES] = round(seen * passes)
+        arrays.sums[first + PREFILL_PASSES] = round(passes)
         arrays.sums[first + PREFILL_PAIRS] = round(pairs)
 
 

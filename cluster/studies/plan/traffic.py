@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cluster.perf_model.attention import BLOCK_TOKENS
+from cluster.perf_model.attention import BLOCK_TOKENS, UNBOUNDED
 from cluster.studies.plan.bursts import Bursts, bursts_of, bursty, no_bursts
 from corsair_common.units import Floats, Integers
 
@@ -22,7 +22,8 @@ class Traffic:
     decodes: float
     """Mean of a request's steps after its first token."""
     blocks: Mapping[int, float]
-    """By window (0: the whole context): mean 64-token KV blocks that a decoding row reads."""
+    """By the most 64-token KV blocks that a decoding row reads (UNBOUNDED: the whole context),
+    the mean that it does read."""
     varied: float
     """Variance over the square of the mean, of prompts and of the gaps between arrivals, less 1:
     0 for equal prompts of independent users, or of bursts (``bursts``)."""
@@ -40,13 +41,14 @@ class Traffic:
 def traffic_of(
     prompt_tokens: Integers,
     output_tokens: Integers,
-    windows: Sequence[int],
+    reaches: Sequence[int],
     arrival_ps: Integers | None = None,
     *,
     load: float | None = None,
     carried: bool = False,
 ) -> Traffic:
-    """Describe requests by their lengths, as layers with these ``windows`` see them.
+    """Describe requests by their lengths, as layers see them in which a row reads at
+    most ``reaches`` blocks.
 
     ``load`` is that of all candidates, if it is the same.
     Without ``arrival_ps`` arrivals are taken as independent. If the KV of prompts is ``carried``
@@ -63,8 +65,7 @@ def traffic_of(
         prompts=_classes(chunked),
         decodes=decodes,
         blocks={
-            window: _blocks(prompt_tokens, output_tokens, _widest(window))
-            for window in {0, *windows}
+            most: _blocks(prompt_tokens, output_tokens, most) for most in {UNBOUNDED, *reaches}
         },
         varied=_variation(chunked) + gaps - 1.0,
         random=min(1.0, gaps),
@@ -85,12 +86,7 @@ def _classes(prompt_tokens: Integers) -> Floats:
     return np.array([[part.mean(), len(part) / len(ordered)] for part in parts], np.float64)
 
 
-def _widest(window: int) -> int | None:
-    """Most blocks that a decoding row reads, the first of them partial; None for all."""
-    return -(-window // BLOCK_TOKENS) + 1 if window else None
-
-
-def _blocks(prompt_tokens: Integers, output_tokens: Integers, widest: int | None) -> float:
+def _blocks(prompt_tokens: Integers, output_tokens: Integers, widest: int) -> float:
     """Mean over all decoding rows: a request's contexts run from prompt + 1 on, one each."""
     first, last = prompt_tokens + 1, prompt_tokens + output_tokens - 1
     seen = _sum_blocks(last, widest) - _sum_blocks(first - 1, widest)
@@ -98,14 +94,14 @@ def _blocks(prompt_tokens: Integers, output_tokens: Integers, widest: int | None
     return float(seen.sum()) / rows if rows else 0.0
 
 
-def _sum_blocks(context: Integers, widest: int | None) -> Integers:
+def _sum_blocks(context: Integers, widest: int) -> Integers:
     """Sum of ``min(ceil(c / 64), widest)`` over c = 1..context."""
     whole, rest = context // BLOCK_TOKENS, context % BLOCK_TOKENS
-    if widest is None:
+    if widest == UNBOUNDED:
         total: Integers = BLOCK_TOKENS * whole * (whole + 1) // 2 + rest * (whole + 1)
         return total
     short = np.minimum(context, widest * BLOCK_TOKENS)
-    return _sum_blocks(short, None) + (context - short) * widest
+    return _sum_blocks(short, UNBOUNDED) + (context - short) * widest
 
 
 def _variation(values: Integers) -> float:

@@ -5,8 +5,9 @@ that were measured, one set for all number formats. So the errors of measured GP
 same way, without any row of their own, are what to expect of a what-if device.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,6 +19,7 @@ from topology.catalog import Figure, Hardware, load_hardware
 KERNELS = (
     *(f"gpu.{kernel}_{figure}" for kernel in ("gemm", "attention")
       for figure in ("bandwidth_efficiency", "flop_efficiency", "latency_s")),
+    "gpu.attention_query_bandwidth_efficiency",
     *(f"gpu.all_reduce_{figure}" for figure in ("latency_s", "latency_growth",
                                                "bandwidth_efficiency")),
 )  # fmt: skip
@@ -25,6 +27,7 @@ KERNELS = (
 OWN = (
     *(f"gpu.{kernel}_{figure}" for kernel in ("fp8_gemm", "fp8_attention", "expert", "fp8_expert")
       for figure in ("bandwidth_efficiency", "flop_efficiency", "latency_s")),
+    "gpu.fp8_attention_query_bandwidth_efficiency",
     "gpu.switch_all_reduce_latency_s",
 )  # fmt: skip
 """Fitted constants that a device only has where it was measured: a blind one has none of them."""
@@ -38,16 +41,38 @@ MEASURED = ("a100", "h100", "h200", "b200", "rtx-pro-6000")
 
 ENGINE: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
-        "h100": {"engine.step_s": 0.845e-3, "engine.sequence_s": 20.7e-6, "engine.request_s": 0.0},
-        "rtx-pro-6000": {
-            "engine.step_s": 0.892e-3,
-            "engine.sequence_s": 26.4e-6,
-            "engine.request_s": 0.161e-3,
+        "h100": {
+            "engine.step_s": 0.384e-3,
+            "engine.sequence_s": 23.5e-6,
+            "engine.eager_layer_s": 1.09e-3,
         },
+        "b200": {"engine.eager_layer_s": 0.556e-3},
+        "rtx-pro-6000": {"engine.step_s": 0.877e-3, "engine.sequence_s": 7.23e-6},
     }
 )
-"""Host times of vLLM fitted without the device's rows: on the first 100 requests of the RTX PRO
-6000 log alone, and on the three H100 rows alone. Other devices have no part in the shared ones."""
+"""Constants of vLLM fitted without the device's rows, by ``benchmarks/fit_gpu.py``: H100's on the
+first 100 requests of the RTX PRO 6000 log and on the B200 rows, B200's launches on the H100 rows,
+the RTX PRO 6000's on the H100 rows. The other shared ones had no part of the device."""
+PARTS: Mapping[str, str] = MappingProxyType(
+    {
+        "products": "gpu.*gemm_*",
+        "attention": "gpu.*attention_*",
+        "collectives": "gpu.*all_reduce_*",
+        "experts": "gpu.*expert_*",
+        "engine": "engine.*",
+    }
+)
+"""Fitted constants by the part of a step that they describe, as patterns of names."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blind:
+    """A device predicted with constants of others."""
+
+    device: str
+    donors: tuple[str, ...]
+    keeps: tuple[str, ...] = ()
+    """``PARTS`` whose constants are its own."""
 
 
 def donors_of(device: str) -> tuple[str, ...]:
@@ -60,30 +85,67 @@ def donors_of(device: str) -> tuple[str, ...]:
     return tuple(name for name in MEASURED if name not in barred)
 
 
-def blind_hardware(device: str, donors: Sequence[str], folder: Path) -> Path:
+CONSTANTS: Mapping[str, tuple[Blind, ...]] = MappingProxyType(
+    {
+        "others": tuple(
+            Blind(device=name, donors=donors_of(name)) for name in ("h100", "b200", "rtx-pro-6000")
+        ),
+        "data-sheet": tuple(
+            Blind(device=name, donors=donors_of(name), keeps=("products", "engine"))
+            for name in ("h100", "b200")
+        ),
+        "other-log": (
+            Blind(
+                device="h100",
+                donors=("rtx-pro-6000",),
+                keeps=("products", "attention", "collectives", "experts"),
+            ),
+        ),
+    }
+)
+"""Ways to predict devices with less than their own constants: with none, as the what-if devices
+are; with three of products a generation and the engine's; with an engine's of one log of another
+device."""
+
+
+def write_blind(chosen: Sequence[Blind], folder: Path) -> dict[str, str]:
+    """Hardware files by the devices that they stand for."""
+    return {one.device: str(blind_hardware(one, folder)) for one in chosen}
+
+
+def blind_hardware(blind: Blind, folder: Path) -> Path:
     """Write the hardware file of a device with the donors' constants in place of its own.
 
     Returns
     -------
-    The file's path. A constant is the geometric mean over the donors that were measured for it.
+    The file's path in ``folder``. A constant is the geometric mean over the donors that were
+    measured for it.
     """
-    own = load_hardware(device)
-    shared = load_hardware(UNMEASURED)
-    others = [load_hardware(name) for name in donors]
-    figures: dict[str, Any] = {}
-    for name in KERNELS:
-        found = [other.figures[name] for other in others if _is_own(other, name, shared)]
-        if found:
-            value = float(np.exp(np.mean(np.log([figure.value for figure in found]))))
-            figures[name] = _entry(own.figures[name], value, f"blind: from {', '.join(donors)}")
-    for name, value in ENGINE.get(device, {}).items():
-        figures[name] = _entry(own.figures[name], value, "blind: fitted without this device")
-    if "gpu.eager_layer_s" in own.figures:
-        figures["gpu.eager_layer_s"] = _entry(own.figures["gpu.eager_layer_s"], 0.0, "blind")
-    figures |= {name: None for name in OWN if name in own.figures}
+    device, donors = blind.device, blind.donors
+    own, others = load_hardware(device), [load_hardware(name) for name in donors]
+    kept = [PARTS[part] for part in blind.keeps]
+
+    def taken(names: Iterable[str]) -> list[str]:
+        return [name for name in names if not any(fnmatchcase(name, part) for part in kept)]
+
+    values = {name: _mean(others, name) for name in taken(KERNELS)}
+    values |= {name: ENGINE[device][name] for name in taken(ENGINE.get(device, ()))}
+    figures: dict[str, Any] = {
+        name: _entry(own.figures[name], value, f"blind: from {', '.join(donors)}")
+        for name, value in values.items()
+        if value is not None
+    }
+    figures |= {name: None for name in taken(OWN) if name in own.figures}
     path = folder / f"{device}-from-{'-'.join(donors)}.yaml"
     path.write_text(_yaml({"base": device, "kind": own.kind, "figures": figures}), "utf-8")
     return path
+
+
+def _mean(others: Sequence[Hardware], name: str) -> float | None:
+    """Geometric, over those that were measured for it; None where there are none."""
+    shared = load_hardware(UNMEASURED)
+    found = [other[name] for other in others if _is_own(other, name, shared)]
+    return float(np.exp(np.mean(np.log(found)))) if found else None
 
 
 def _is_own(hardware: Hardware, name: str, shared: Hardware) -> bool:

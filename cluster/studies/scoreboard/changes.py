@@ -1,6 +1,6 @@
 """Points as they would be run with one setting changed."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -12,6 +12,18 @@ Change: TypeAlias = Callable[[Point], Point]
 def unchanged(point: Point) -> Point:
     """As the recipe says."""
     return point
+
+
+def one_after_another(changes: Iterable[Change]) -> Change:
+    """All of them; none leaves a point as it is."""
+    chosen = tuple(changes)
+
+    def change(point: Point) -> Point:
+        for each in chosen:
+            point = each(point)
+        return point
+
+    return change
 
 
 def with_kv(kv: str) -> Change:

@@ -16,15 +16,15 @@ from workloads.measured import Measured
 from workloads.requests import Requests
 
 
-def logs_of(measured: Measured, models: Path | None) -> Iterator[Point]:
-    """A point for each run of a request log."""
+def logs_of(measured: Measured, models: Path | None, *, fitted: bool = False) -> Iterator[Point]:
+    """A point for each run of a request log; ``fitted``: of the requests that it was fitted on."""
     for run in dict.fromkeys(measured["run"].tolist()):
         chosen = np.flatnonzero(measured["run"] == run)
-        yield _log(measured, run, chosen[np.argsort(measured["queued_s"][chosen], kind="stable")],
-                   models)  # fmt: skip
+        ordered = chosen[np.argsort(measured["queued_s"][chosen], kind="stable")]
+        yield _log(measured, run, ordered, models, fitted)
 
 
-def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Point:
+def _log(measured: Measured, run: str, chosen: Any, models: Path | None, of_fit: bool) -> Point:
     system, _, path = run.partition("/")
     device, model, refused = named(system, path, models)
     settings = _settings(measured.path)
@@ -36,8 +36,8 @@ def _log(measured: Measured, run: str, chosen: Any, models: Path | None) -> Poin
     formats = dict.fromkeys(("weights", "activations", "kv", "wire"), "bf16")
     ranks = int(engine.get("tensor_parallel_size", 1))
     scored = scored_requests(device, run, measured["request"][chosen])
-    fitted = not scored.any()
-    scored = scored | fitted
+    fitted = of_fit or not scored.any()
+    scored = ~scored if of_fit else scored | fitted
     evidence = chosen[scored]
     columns = {name: measured[f"{name}_ms"][evidence] for name in ("ttft", "tpot", "e2e")}
     return Point(

@@ -10,6 +10,7 @@ from cluster.studies.scoreboard.machines import machine, named
 from cluster.studies.scoreboard.operations import LAYOUTS
 from cluster.studies.scoreboard.point import Point, ScoreError, SetKey
 from cluster.studies.scoreboard.recipe import (
+    EXPERTS,
     ROUNDS,
     client_of,
     figures_of,
@@ -19,10 +20,13 @@ from cluster.studies.scoreboard.recipe import (
 from workloads.measured import Measured, find_measured, read_measured
 
 
-def points_of(folder: str | Path, models: Path | None = None) -> list[Point]:
+def points_of(
+    folder: str | Path, models: Path | None = None, *, fitted: bool = False
+) -> list[Point]:
     """Every end-to-end point and log below a folder, whatever its files are called.
 
-    ``models`` is a folder of Hugging Face configs by name, for models that are not bundled.
+    ``models`` is a folder of Hugging Face configs by name, for models that are not bundled. With
+    ``fitted`` only what figures of the hardware were fitted on.
 
     Raises
     ------
@@ -37,13 +41,13 @@ def points_of(folder: str | Path, models: Path | None = None) -> list[Point]:
         if layout.name == "silicon":
             points += _rows(read_measured(path, layout), models)
         elif layout.name == "requests":
-            points += logs_of(read_measured(path, layout), models)
+            points += logs_of(read_measured(path, layout), models, fitted=fitted)
     if not points and not any(layout.name in LAYOUTS for _, layout in found):
         raise ScoreError(
             f"{folder}: holds no end-to-end points, no request logs and no operation tables "
             "(workloads.measured names the columns of each)"
         )
-    return points
+    return [point for point in points if point.fitted] if fitted else points
 
 
 def _rows(measured: Measured, models: Path | None) -> Iterator[Point]:
@@ -102,7 +106,8 @@ def _scenario(row: Mapping[str, Any], device: str, model: str) -> dict[str, Any]
         "name": str(row["id"]) or "point",
         **machine(device, model, ranks, stages, max(1, row["moe_ep_size"])),
         "hardware_set": figures_of(str(row["backend"])),
-        "formats": formats_of(row, model),
+        "formats": formats_of(row, device, model),
+        "experts": EXPERTS,
         "scheduler": scheduler_of(str(row["backend"]), str(row["backend_version"]), stages),
         "workload": {
             "synthetic": {

@@ -22,8 +22,16 @@ _FORMATS = {"fp4": "nvfp4", "fp8_block": "fp8"}
 """Precisions whose formats have other names here."""
 _ASYNC_SINCE = (0, 14)
 """vLLM's version from which asynchronous scheduling is the default."""
-_FP8_CACHE = ("llama-3.1-70b", "llama-3.3-70b")
-"""Models whose points keep keys and values in FP8."""
+EXPERTS = {"routing": "zipf", "skew": 0.5}
+"""Routers prefer some experts, how strongly is in no file: Zipf's exponent, chosen knowing the TPOT
+of gpt-oss-120b and Qwen3-235B (best near 0.8) and of MiniMax-M2.5 (between 0 and 0.5)."""
+FP8_CACHE = ("llama-3.1-70b", "llama-3.3-70b")
+"""Models whose recipe keeps keys and values in FP8."""
+_WIDE_CACHE = ("h100", "h200")
+"""Devices whose engines kept them in 16 bits all the same (docs/decisions/0035): with 64 users of
+8,192 tokens on two H100s, Little's law has 29 requests running, of 7,834 tokens each. 226,000
+tokens is what memory holds in 16 bits (231,000), and half of what it would in FP8. H200 is the same
+chip under the same engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,13 +67,14 @@ def scheduler_of(engine: str, version: str, stages: int) -> dict[str, Any]:
 
 def figures_of(engine: str) -> dict[str, float]:
     """Figures of the hardware that are vLLM's doing, as another engine has them."""
-    return {} if engine == "vllm" else {"gpu.eager_layer_s": 0.0}
+    return {} if engine == "vllm" else {"engine.eager_layer_s": 0.0}
 
 
-def formats_of(row: Mapping[str, Any], model: str) -> dict[str, str]:
+def formats_of(row: Mapping[str, Any], device: str, model: str) -> dict[str, str]:
     """Number formats of a point; a precision that is not stated is bf16."""
     precision = str(row["precision"]) or "bf16"
-    cache = "fp8" if model in _FP8_CACHE and precision != "bf16" else "bf16"
+    narrow = model in FP8_CACHE and precision != "bf16" and device not in _WIDE_CACHE
+    cache = "fp8" if narrow else "bf16"
     if precision == "fp4" and model.startswith("gpt-oss"):
         weights, activations = "mxfp4", "bf16"  # as published: only the weights are of 4 bits
     else:

@@ -23,7 +23,7 @@ def measured_sets(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     members: dict[tuple[str, str, str], list[Mapping[str, Any]]] = {}
     for row in evidence(rows):
         if row["set"]["mode"] == "agg":
-            weights = formats_of(row, row["set"]["model"])["weights"]
+            weights = formats_of(row, row["set"]["device"], row["set"]["model"])["weights"]
             key = (row["set"]["device"], row["set"]["model"], weights)
             members.setdefault(key, []).append(row)
     return [

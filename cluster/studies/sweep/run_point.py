@@ -129,7 +129,7 @@ class Workshop:
 
     def _map_of(self, scenario: Scenario, hardware: Hardware) -> Any:
         figures = tuple(figure.value for figure in hardware.figures.values())
-        key = (hardware.name, figures, scenario.cluster, scenario.links)
+        key = (hardware.name, figures, scenario.cluster, scenario.links, scenario.state)
         return self._maps.get(key, lambda: map_of(scenario, hardware))
 
 

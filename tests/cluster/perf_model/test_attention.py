@@ -39,7 +39,7 @@ def records_of(heads: Heads, mode: Mode = INT8, layers: int = 1, windowed: int =
     """Layers of kind 0, and windowed ones of kind 1."""
     kinds = [
         attention_records(
-            CHIPLET, mode, heads, chiplets=8, layers=count, softmax_clocks=8.0, kind=kind
+            CHIPLET, mode, heads, chiplets=8, layers=count, clocks=(8.0, 1.0), kind=kind
         )
         for kind, count in enumerate((layers, windowed))
     ]

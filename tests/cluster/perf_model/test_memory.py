@@ -249,8 +249,8 @@ def test_an_unknown_mode_is_refused() -> None:
         replace(SETTINGS, mode=cast("Any", "quick"))
 
 
-def test_linear_attention_is_refused() -> None:
-    linear = replace(GQA, kind="linear", conv_kernel=4)
+def test_compressed_attention_is_refused() -> None:
+    compressed = replace(GQA, kind="compressed", compress=4)
 
-    with pytest.raises(MemoryInputError, match="linear attention"):
-        kv_block(linear, plan_of(1, 1), 8, MXINT8)
+    with pytest.raises(MemoryInputError, match="the memory of compressed attention"):
+        kv_block(compressed, plan_of(1, 1), 8, MXINT8)

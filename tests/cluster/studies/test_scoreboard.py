@@ -71,7 +71,7 @@ def test_a_row_becomes_the_closed_loop_that_its_client_ran(folder: Path) -> None
     assert resolved.scenario.scheduler.max_num_seqs == 256
     assert resolved.scenario.scheduler.async_scheduling
     assert not resolved.prefix_caching
-    assert (resolved.formats.kv.name, resolved.formats.weights.name) == ("fp8_e4m3", "fp8_e4m3")
+    assert (resolved.formats.kv.name, resolved.formats.weights.name) == ("bf16", "fp8_e4m3")
 
 
 def test_where_the_protocol_is_unknown_lengths_are_nominal_and_ttft_is_not_scored(
@@ -214,10 +214,12 @@ def test_a_model_that_is_not_bundled_is_found_in_a_folder_of_configs(tmp_path: P
 
 
 def test_formats_and_schedulers_follow_the_recipes() -> None:
-    assert formats_of({"precision": "fp4"}, "gpt-oss-120b")["activations"] == "bf16"
-    assert formats_of({"precision": "fp4"}, "llama-3.1-70b")["weights"] == "nvfp4"
-    assert formats_of({"precision": "fp8"}, "qwen3-32b")["kv"] == "bf16"
-    assert formats_of({"precision": ""}, "qwen3-32b")["weights"] == "bf16"
+    assert formats_of({"precision": "fp4"}, "b200", "gpt-oss-120b")["activations"] == "bf16"
+    assert formats_of({"precision": "fp4"}, "b200", "llama-3.1-70b")["weights"] == "nvfp4"
+    assert formats_of({"precision": "fp8"}, "b200", "llama-3.1-70b")["kv"] == "fp8"
+    assert formats_of({"precision": "fp8"}, "h100", "llama-3.1-70b")["kv"] == "bf16"
+    assert formats_of({"precision": "fp8"}, "b200", "qwen3-32b")["kv"] == "bf16"
+    assert formats_of({"precision": ""}, "b200", "qwen3-32b")["weights"] == "bf16"
     assert scheduler_of("trtllm", "1.0.0rc3", 1)["max_num_batched_tokens"] == 16384
     assert scheduler_of("vllm", "0.18.0", 1)["async_scheduling"]
     assert not scheduler_of("vllm", "", 2)["async_scheduling"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cluster.studies.scoreboard.bands import band_of, evidence, held, held_elsewhere
-from cluster.studies.scoreboard.blind import OWN, blind_hardware, donors_of
+from cluster.studies.scoreboard.blind import OWN, Blind, blind_hardware, donors_of
 from cluster.studies.scoreboard.trust_file import measured_sets, trust_yaml
 from topology.catalog import load_hardware
 from topology.strict_yaml import parse_document
@@ -72,7 +72,7 @@ def test_the_file_of_trust_names_ranges_and_bands() -> None:
 
 
 def test_a_blind_device_has_its_data_sheet_and_the_means_of_other_devices(tmp_path: Path) -> None:
-    blind = load_hardware(blind_hardware("h100", donors_of("h100"), tmp_path))
+    blind = load_hardware(blind_hardware(Blind(device="h100", donors=donors_of("h100")), tmp_path))
     own = load_hardware("h100")
     others: Mapping[str, Any] = {name: load_hardware(name) for name in donors_of("h100")}
 

@@ -26,6 +26,9 @@ ACTIVE_RULES: Mapping[str, ActiveRule] = {
 others."""
 
 
+VECTORS = ("it makes a vector of each prompt: prompts are read, and no tokens are generated",)
+
+
 def family(fields: Fields) -> str:
     """Return the names of the config's type and classes as one word, in lower case."""
     found = fields.config.get("architectures")
@@ -54,6 +57,7 @@ def finish_model(
     said = [f"published weights are stored as {quantization}; its scales are not parameters"]
     routed = any(layer.mlp.experts for layer in layers)
     rules = [rule for prefix, rule in ACTIVE_RULES.items() if routed and is_of(fields, prefix)]
+    pooling = makes_vectors(fields)
     model = Model(
         name=name,
         architecture=_architecture(fields),
@@ -64,10 +68,18 @@ def finish_model(
         max_context=_context(fields),
         active_rule=rules[0] if rules else "all",
         quantization=quantization,
-        notes=(*notes, *_ahead(fields), *(said if quantization else ())),
+        pooling=pooling,
+        notes=(*notes, *_ahead(fields), *(said if quantization else ()), *(VECTORS * pooling)),
     )
     fields.finish()
     return model
+
+
+def makes_vectors(fields: Fields) -> bool:
+    """Whether its class is that of the layers alone (``Qwen3Model``): an embedding model's."""
+    found = fields.config.get("architectures")
+    classes = [word for word in found if _is_word(word)] if isinstance(found, list) else []
+    return any(word.endswith("Model") and not word.endswith("LMHeadModel") for word in classes)
 
 
 def stored_as(found: object) -> str:

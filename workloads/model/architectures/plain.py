@@ -118,7 +118,7 @@ def _full(fields: Fields) -> Attention:
         qk_norm=normed and not wide,
         qk_norm_whole=normed and wide,
         output_gate=fields.flag("attention_output_gate", default=gate),
-        head_gate=fields.flag("use_head_wise_attn_gate", default=False),
+        head_gate=fields.flag("use_head_wise_attn_gate", default=is_of(fields, "step3p7")),
         sinks=fields.flag("add_full_attention_sink_bias", default=False),
     )
 

@@ -1,6 +1,6 @@
 """A card of DIMC chiplets (``kind: dimc_card``)."""
 
-from cluster.perf_model.devices.dimc.attention import PRODUCTS
+from cluster.perf_model.devices.dimc.attention import INDEX_PRODUCTS, PRODUCTS
 from cluster.perf_model.devices.dimc.chiplet import BOUNDS
 from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.devices.dimc.device import DimcCard, device_of
@@ -19,6 +19,7 @@ from cluster.perf_model.devices.dimc.facts import (
     request_s,
     room,
 )
+from cluster.perf_model.devices.dimc.recurrent import STATE_PRODUCTS
 
 FAR_BOUND = "lpddr"
 HOST_BOUND = "dispatch"
@@ -29,10 +30,12 @@ __all__ = [
     "COUNTS",
     "FAR_BOUND",
     "HOST_BOUND",
+    "INDEX_PRODUCTS",
     "MEMORIES",
     "PARTS",
     "PART_OF_LINK",
     "PRODUCTS",
+    "STATE_PRODUCTS",
     "TAIL_BITS",
     "DimcCard",
     "all_reduce",

@@ -8,10 +8,16 @@ as tiles: a pass moves 64 / clocks_per_vector of them, 512 bytes.
 The sums of a batch are distributed evenly over the chiplets that share a head's context;
 ``exact_ps`` distributes each sequence separately, and tests compare both.
 
+Sparse attention: the tokens that a query picks are gathered into whole blocks by the vector units,
+element by element, and then multiplied as others. An indexer's scores are
+weighed and added over its heads, and compared in a heap of the tokens that it picks.
+
 Left out as negligible: learned sinks (one logit per head) and the causal half of a chunk's own
 blocks. The dispatches, the merge over chiplets and the FP16 tail of V are priced by token count,
 in ``cluster.perf_model.prices``.
 """
+
+import math
 
 import numpy as np
 
@@ -22,6 +28,8 @@ from corsair_common.units import PS_PER_S, Integers
 
 PRODUCTS = ("QK^T", "softmax", "PV")
 """In the order of the records."""
+INDEX_PRODUCTS = ("index QK^T", "index top-k")
+"""The same of an indexer, which has no values."""
 
 
 def attention_records(
@@ -31,10 +39,14 @@ def attention_records(
     *,
     chiplets: int,
     layers: int,
-    softmax_clocks: float,
+    clocks: tuple[float, float],
     kind: int = 0,
 ) -> Records:
-    """[3] records of ``layers`` layers of these heads on a card of ``chiplets``."""
+    """[3] records of ``layers`` layers of these heads on a card of ``chiplets``.
+
+    ``clocks`` are those of the softmax of a score, and of an element that is moved or compared.
+    """
+    softmax_clocks, move_clocks = clocks
     here = heads.per_unit(chiplets)
     queries = heads.queries_per_kv_head
     passes = -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
@@ -57,7 +69,30 @@ def attention_records(
     softmax["decode_bound"] = softmax["prefill_bound"] = softmax["b_bound"] = SIMD
     softmax["a_decode_blocks"] = here * queries * BLOCK_TOKENS
     softmax["a_prefill_passes"] = here * vectors * BLOCK_TOKENS
+    if heads.picks:
+        softmax["tick"] = move_clocks
+        of_query = queries * SCORE_STEPS + depth_of(heads.picks)
+        softmax["a_decode_blocks"] = here * BLOCK_TOKENS * of_query
+        softmax["a_prefill_passes"] = here * BLOCK_TOKENS * of_query * vectors / queries
+    elif heads.picked:
+        gathered = here * gathered_elements(heads) * move_clocks / softmax_clocks
+        softmax["a_decode_blocks"] += gathered
+        softmax["a_prefill_passes"] += gathered * vectors / queries
     return rows
+
+
+SCORE_STEPS = 2
+"""Of a head's score in an indexer: cut at zero, and weighed and added to the other heads'."""
+
+
+def depth_of(picks: int) -> int:
+    """Comparisons of a score in a heap of the picked tokens."""
+    return max(1, math.ceil(math.log2(picks)))
+
+
+def gathered_elements(heads: Heads) -> int:
+    """Of 64 picked tokens, one KV head."""
+    return BLOCK_TOKENS * (heads.key_dim + (0 if heads.latent else heads.value_dim))
 
 
 def exact_ps(products: Records, blocks: Integers, passes: Integers, first: Integers) -> int:

@@ -6,8 +6,12 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.perf_model.attention import WIDTH, Heads
-from cluster.perf_model.devices.dimc.attention import attention_records
+from cluster.perf_model.attention import WIDTH, AnyHeads, Heads, StateHeads
+from cluster.perf_model.devices.dimc.attention import (
+    INDEX_PRODUCTS,
+    attention_records,
+    gathered_elements,
+)
 from cluster.perf_model.devices.dimc.chiplet import (
     LPDDR,
     MAC,
@@ -34,6 +38,12 @@ from cluster.perf_model.devices.dimc.op_counts import (
     vector_counts,
 )
 from cluster.perf_model.devices.dimc.program_energy import work_joules
+from cluster.perf_model.devices.dimc.recurrent import (
+    STATE_PRODUCTS,
+    UPDATE,
+    state_counts,
+    state_records,
+)
 from cluster.perf_model.devices.dimc.value_tail import value_tail
 from cluster.perf_model.devices.work import (
     Interior,
@@ -51,6 +61,9 @@ from cluster.perf_model.tables import DECODE_BLOCKS, PREFILL_PASSES, Records
 from cluster.scenario.formats import Formats
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
+
+MOVE = ("add",)
+"""Vector work of an element that is moved, added or compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,6 +197,12 @@ class DimcCard:
         names = ("QK^T", "softmax", "PV")
         return [*(self.elsewhere(name, tokens) for name in names), value_tail(self, heads, tokens)]
 
+    def index_dispatches(self, tokens: Integers) -> list[Operation]:
+        return [self.elsewhere(name, tokens) for name in INDEX_PRODUCTS]
+
+    def state_dispatches(self, states: StateHeads, tokens: Integers) -> list[Operation]:  # noqa: ARG002
+        return [self.elsewhere(name, tokens) for name in STATE_PRODUCTS]
+
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
     ) -> list[Operation]:
@@ -197,25 +216,44 @@ class DimcCard:
         gate: tuple[str, ...] = ("activation",) if gated else ()
         return [self.vector("merge", (tokens * cast, ("quantize",)), (tokens * merged, gate))]
 
-    def layer_end(self, tokens: Integers) -> list[Operation]:  # noqa: ARG002 - of the protocol
+    def layer_end(self, tokens: Integers, works_ps: Integers) -> list[Operation]:  # noqa: ARG002
         return []
 
-    def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
+    @property
+    def layer_end_above(self) -> None:
+        return None
+
+    def attention_records(self, heads: AnyHeads, layers: int, kind: int) -> Records:
+        if isinstance(heads, StateHeads):
+            return state_records(
+                self.chiplet,
+                self.tail_mode,
+                heads,
+                chiplets=self.units,
+                layers=layers,
+                update_clocks=self.simd(UPDATE).clocks,
+                kind=kind,
+            )
         return attention_records(
             self.chiplet,
             self.kv_mode,
             heads,
             chiplets=self.units,
             layers=layers,
-            softmax_clocks=self.simd(("softmax",)).clocks,
+            clocks=(self.simd(("softmax",)).clocks, self.simd(MOVE).clocks),
             kind=kind,
         )
 
-    def attention_counts(self, heads: Heads) -> Integers:
+    def attention_counts(self, heads: AnyHeads) -> Integers:
+        if isinstance(heads, StateHeads):
+            return state_counts(
+                self.figures, self.chiplet, self.tail_mode, heads, self.simd(UPDATE)
+            )
         counts = np.zeros((WIDTH, len(COUNTS)), np.int64)
-        softmax = self.simd(("softmax",))
+        scored = self.simd(("compare", "add") if heads.picks else ("softmax",))
+        gathered = gathered_elements(heads) if heads.picked else 0
         counts[[DECODE_BLOCKS, PREFILL_PASSES]] = attention_counts(
-            self.figures, self.chiplet, self.kv_mode, heads, softmax
+            self.figures, self.chiplet, self.kv_mode, heads, scored, gathered
         )
         return counts
 

@@ -107,11 +107,17 @@ def tail_counts(
 
 
 def attention_counts(
-    figures: Figures, chiplet: Chiplet, mode: Mode, heads: Heads, softmax: Recipe
+    figures: Figures,
+    chiplet: Chiplet,
+    mode: Mode,
+    heads: Heads,
+    softmax: Recipe,
+    moved: float = 0.0,
 ) -> Integers:
     """[2, COUNTS] QK^T, softmax and PV of one layer of a card.
 
     For one 64-token KV block of a decode row, and for one block and one tile pass of a chunk.
+    ``softmax`` is the work on a score, ``moved`` the elements gathered for a query and a block.
     """
     queries = heads.queries_per_kv_head
     passes = -(-queries * mode.clocks_per_vector // chiplet.load_clocks)
@@ -125,7 +131,8 @@ def attention_counts(
         scores = vectors * BLOCK_TOKENS
         stream = loads * tiles * tile_bytes
         counts[row, kind] = round(heads.kv_heads * vectors * tiles * kmacs)
-        counts[row, SRAM] = lines(heads.kv_heads * (stream + scores * 2.0 * FP16_BYTES))
+        elements = scores + moved * vectors / queries
+        counts[row, SRAM] = lines(heads.kv_heads * (stream + elements * 2.0 * FP16_BYTES))
         into = vectors * tiles * chiplet.rows * mode.activation_bytes
         counts[row, NOC] = lines(heads.kv_heads * into)
         counts[row, SIMD] = np.rint(heads.kv_heads * scores * np.array(softmax.operations))

@@ -22,18 +22,22 @@ from cluster.perf_model.devices.gpu.facts import (
     room,
 )
 
-PRODUCTS = ("attention", "eager")
-"""In the order of the records: the fused kernel, and what steps outside of a graph add."""
+PRODUCTS = ("attention",)
+"""In the order of the records: the fused kernel."""
+INDEX_PRODUCTS = ("index scores",)
+STATE_PRODUCTS = ("scan",)
 
 __all__ = [
     "BOUNDS",
     "COUNTS",
     "FAR_BOUND",
     "HOST_BOUND",
+    "INDEX_PRODUCTS",
     "MEMORIES",
     "PARTS",
     "PART_OF_LINK",
     "PRODUCTS",
+    "STATE_PRODUCTS",
     "TAIL_BITS",
     "Gpu",
     "all_reduce",

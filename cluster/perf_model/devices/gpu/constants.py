@@ -74,6 +74,13 @@ def vector_bytes_per_s(figures: Figures) -> float:
     return figures["gpu.vector_bandwidth_efficiency"] * figures["gpu.memory_bandwidth_bytes_per_s"]
 
 
+def query_bytes_per_s(figures: Figures, kv: Format) -> float:
+    """At which attention takes in new tokens' queries, keys and values, and gives their context."""
+    own = "gpu.fp8_attention_query_bandwidth_efficiency"
+    name = own if narrow(kv) and has(figures, own) else "gpu.attention_query_bandwidth_efficiency"
+    return figures[name] * figures["gpu.memory_bandwidth_bytes_per_s"]
+
+
 def _kernel(figures: Figures, name: str, operand: Format, peak: float) -> Kernel:
     own = f"fp8_{name}"
     return _named(

@@ -6,13 +6,14 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.perf_model.attention import Heads
+from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
     experts,
     gemm,
     peak_flop_per_s,
+    query_bytes_per_s,
     vector_bytes_per_s,
 )
 from cluster.perf_model.devices.gpu.facts import (
@@ -37,6 +38,7 @@ from cluster.perf_model.devices.gpu.kernels import (
     vector_bytes,
     work_counts,
 )
+from cluster.perf_model.devices.gpu.recurrent import state_counts, state_records
 from cluster.perf_model.devices.work import (
     Operation,
     Product,
@@ -51,6 +53,7 @@ from cluster.perf_model.tables import Records
 from cluster.scenario.formats import Formats
 from corsair_common.units import PS_PER_S, Floats, Integers
 from workloads.formats import Format
+from workloads.model.scan import recurrent_widths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +127,10 @@ class Gpu:
             ],
             axis=0,
         )
-        return self._moved(name, moved)
+        return self._moved(name, moved, vector_bytes_per_s(self.figures))
 
-    def _moved(self, name: str, moved: Floats) -> Operation:
-        ps = whole(moved * PS_PER_S / vector_bytes_per_s(self.figures))
+    def _moved(self, name: str, moved: Floats, bytes_per_s: float) -> Operation:
+        ps = whole(moved * PS_PER_S / bytes_per_s)
         counts = work_counts(moved, np.zeros_like(moved), self.activations)
         return self._operation(name, ps, np.full(ps.shape, VECTOR), counts)
 
@@ -143,14 +146,29 @@ class Gpu:
     def lookup(self, name: str, tokens: Integers, hidden: int) -> Operation:
         """Rows of the table are read and written in 16 bits."""
         row = self.weights.matrix_bytes(hidden, 1) + OUTPUT_BYTES * hidden
-        return self._moved(name, np.asarray(tokens, np.float64) * row)
+        moved = np.asarray(tokens, np.float64) * row
+        return self._moved(name, moved, vector_bytes_per_s(self.figures))
 
     def attention_dispatches(self, heads: Heads, tokens: Integers) -> list[Operation]:
-        """Queries in, context out, keys and values of new tokens into the cache, 16 bits each."""
+        """Queries in, context out, keys and values of new tokens into the cache, 16 bits each.
+
+        Slower than the memory: tiles of queries are cast, scaled and summed up on the way.
+        """
         queries = heads.kv_heads * heads.queries_per_kv_head
         width = heads.key_dim + heads.value_dim
         each = OUTPUT_BYTES * (queries + heads.kv_heads) * width
-        return [self._moved("attention", np.asarray(tokens, np.float64) * each)]
+        moved = np.asarray(tokens, np.float64) * each
+        return [self._moved("attention", moved, query_bytes_per_s(self.figures, self.kv))]
+
+    def index_dispatches(self, tokens: Integers) -> list[Operation]:
+        return [self.elsewhere("index scores", tokens)]
+
+    def state_dispatches(self, states: StateHeads, tokens: Integers) -> list[Operation]:
+        """Queries, keys and values in, output out, 16 bits each."""
+        made = recurrent_widths(states.attention, states.heads, states.groups)
+        each = OUTPUT_BYTES * (made.channels + made.values)
+        moved = np.asarray(tokens, np.float64) * each
+        return [self._moved("scan", moved, vector_bytes_per_s(self.figures))]
 
     def merge(
         self, heads: Heads, tokens: Integers, cast_heads: int, value_dim: int, gated: bool
@@ -161,23 +179,34 @@ class Gpu:
         cast = width + cast_heads * value_dim
         return [self.vector("merge", (tokens * cast, ("quantize",)), (tokens * width, gate))]
 
-    def layer_end(self, tokens: Integers) -> list[Operation]:
-        """Kernels of a layer that are no product, attention or collective."""
+    def layer_end(self, tokens: Integers, works_ps: Integers) -> list[Operation]:
+        """Other kernels of a layer, and the wait for their launches outside of a CUDA graph.
+
+        Steps of more tokens than graphs are captured for launch kernel by kernel: a layer that
+        takes less than its launches waits for them.
+        """
+        eager_ps = round(self.figures["engine.eager_layer_s"] * PS_PER_S)
+        eager = tokens > int(self.figures["engine.captured_tokens"])
         ps = np.where(tokens > 0, round(self.figures["engine.layer_s"] * PS_PER_S), 0)
+        ps = ps + np.where(eager, np.maximum(eager_ps - works_ps, 0), 0)
         counts = np.zeros((*tokens.shape, len(COUNTS)), np.int64)
         return [self._operation("engine", ps, np.full(ps.shape, LAUNCH), counts)]
 
-    def attention_records(self, heads: Heads, layers: int, kind: int) -> Records:
-        return attention_records(
-            self.attention,
-            heads,
-            self.kv,
-            layers=layers,
-            kind=kind,
-            eager_s=self.figures["gpu.eager_layer_s"],
-        )
+    @property
+    def layer_end_above(self) -> int | None:
+        if self.figures["engine.layer_s"] > 0:
+            return 0
+        eager = self.figures["engine.eager_layer_s"] > 0
+        return int(self.figures["engine.captured_tokens"]) if eager else None
 
-    def attention_counts(self, heads: Heads) -> Integers:
+    def attention_records(self, heads: AnyHeads, layers: int, kind: int) -> Records:
+        if isinstance(heads, StateHeads):
+            return state_records(self.attention, heads, layers=layers, kind=kind)
+        return attention_records(self.attention, heads, self.kv, layers=layers, kind=kind)
+
+    def attention_counts(self, heads: AnyHeads) -> Integers:
+        if isinstance(heads, StateHeads):
+            return state_counts(heads)
         return attention_counts(heads, self.kv)
 
     def far_counts(self, moved_bytes: int) -> Integers:  # noqa: ARG002 - no far memory

@@ -3,8 +3,9 @@
 A product takes its latency and a smooth maximum of its bytes and its flop, ``(a^3 + b^3)^(1/3)``:
 near the ridge both matter, far from it the larger alone. Fused elementwise kernels take their bytes
 at a share of the memory's bandwidth, without a latency of their own: it is within that of the
-products beside them. Attention takes a fixed time a layer, its KV at a share of the bandwidth, and
-the query-key pairs of prompts at a share of the 16-bit peak, one after the other.
+products beside them. Attention takes a fixed time a layer, its KV at a share of the bandwidth, the
+query-key pairs of prompts at a share of the 16-bit peak, and queries, new keys and values and the
+context at a share of the bandwidth of their own, one after the other.
 """
 
 from collections.abc import Sequence
@@ -44,8 +45,8 @@ ELEMENT_BYTES = {
 }
 """Bytes of memory by the kind of vector work on an element; ``quantize`` depends on formats."""
 
-_ONCE = 2.0**60
-"""More passes than any step has: a record with this quantum counts one tick for them all."""
+SCORE_BYTES = 8.0
+"""Of an indexer's score in 32 bits, written and read."""
 
 
 def vector_bytes(kinds: Sequence[str], activations: Format) -> float:
@@ -89,27 +90,27 @@ def product_ps(kernel: Kernel, moved: Floats, flop: Floats) -> tuple[Integers, I
 
 
 def attention_records(
-    kernel: Kernel, heads: Heads, kv: Format, *, layers: int, kind: int, eager_s: float
+    kernel: Kernel, heads: Heads, kv: Format, *, layers: int, kind: int
 ) -> Records:
-    """[3] records: the fused kernel, what eager steps with a chunk cost more a layer, and nothing.
-
-    As many as programs have rows of products over the cache.
-    """
+    """[3] records: the fused kernel, and two of nothing, as other kinds of devices have three."""
     block_ps, decode_ps, pair_ps = _attention_ps(kernel, heads, kv)
-    rows = np.zeros(3, ATTENTION)
-    rows["layers"], rows["kind"] = layers, kind
-    rows["parts"] = rows["quantum"] = rows["tick"] = rows["ps_per_tick"] = 1.0
-    fused, eager = rows[0], rows[1]
-    fused["fixed"] = kernel.latency_s * PS_PER_S
+    rows = fused_records(kernel, layers=layers, kind=kind)
+    fused = rows[0]
     fused["a_decode_blocks"] = decode_ps
     fused["a_prefill_blocks"] = block_ps
     fused["a_prefill_pairs"] = pair_ps
     fused["decode_bound"] = MEMORY if decode_ps == block_ps else TENSOR
+    return rows
+
+
+def fused_records(kernel: Kernel, *, layers: int, kind: int) -> Records:
+    """[3] records: a fused kernel whose work is still to be set, and two of nothing."""
+    rows = np.zeros(3, ATTENTION)
+    rows["layers"][0], rows["kind"] = layers, kind
+    rows["parts"] = rows["quantum"] = rows["tick"] = rows["ps_per_tick"] = 1.0
+    fused = rows[0]
+    fused["fixed"] = kernel.latency_s * PS_PER_S
     fused["prefill_bound"] = fused["b_bound"] = TENSOR
-    eager["quantum"], eager["tick"] = _ONCE, eager_s * PS_PER_S
-    eager["a_prefill_passes"] = 1.0
-    eager["decode_bound"] = eager["prefill_bound"] = eager["b_bound"] = LAUNCH
-    rows["layers"][1:] = layers if eager_s else 0, 0
     return rows
 
 
@@ -117,6 +118,9 @@ def _attention_ps(kernel: Kernel, heads: Heads, kv: Format) -> tuple[float, floa
     """Of a 64-token block read, of one that a decode row sees, and of a query-key pair."""
     block_s = block_bytes(heads, kv) / kernel.bytes_per_s
     pair_s = pair_flop(heads) / kernel.flop_per_s
+    if heads.picks:  # a score is written, and read where the top k are picked
+        score_s = SCORE_BYTES / kernel.bytes_per_s
+        block_s, pair_s = block_s + BLOCK_TOKENS * score_s, pair_s + score_s
     return block_s * PS_PER_S, max(block_s, BLOCK_TOKENS * pair_s) * PS_PER_S, pair_s * PS_PER_S
 
 

@@ -5,15 +5,22 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, layer_products
+from cluster.perf_model.attention import BLOCK_TOKENS, WIDTH, Heads, layer_products
+from cluster.perf_model.collectives import Cost
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device, DeviceModule
 from cluster.perf_model.devices.work import Operation
 from cluster.perf_model.memory.placement import LayerPlaces
-from cluster.perf_model.prices.inputs import PriceInputs
+from cluster.perf_model.prices.inputs import LayerKind, PriceInputs, kinds_in
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.prices.stage_parts import head_operations, layer_operations
+from cluster.perf_model.prices.stage_collectives import stage_groups_of
+from cluster.perf_model.prices.stage_parts import (
+    head_operations,
+    layer_exchanges,
+    layer_operations,
+)
+from cluster.perf_model.prices.tables import query_clocks
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,
     PREFILL_BLOCKS,
@@ -22,7 +29,6 @@ from cluster.perf_model.tables import (
     Records,
 )
 from corsair_common.units import Integers
-from workloads.model import Layer
 from workloads.plan import stage_layers
 from workloads.program import Batch, ProgramInputs
 from workloads.program.attention_rows import attention_rows
@@ -45,6 +51,19 @@ class WorkPrice:
     dispatches: int = 1
 
 
+def _names_of(module: DeviceModule, kind: LayerKind) -> tuple[str, ...]:
+    """Names of the records of a kind, in order."""
+    if not isinstance(kind.heads, Heads):
+        return module.STATE_PRODUCTS
+    return module.INDEX_PRODUCTS if kind.heads.picks else module.PRODUCTS
+
+
+def _pair_flop(heads: Heads) -> int:
+    """Of a query token and a key of a fused kernel, all heads of a rank."""
+    queries = heads.kv_heads * heads.queries_per_kv_head
+    return 2 * queries * (heads.key_dim + heads.value_dim)
+
+
 @dataclass(slots=True)
 class ModelRows:
     """Looks up rows of this model.
@@ -57,7 +76,7 @@ class ModelRows:
     device: Device
     _rows: dict[tuple[int, int], dict[str, Row]] = field(default_factory=dict)
     _operations: dict[tuple[int, int], dict[str, Operation]] = field(default_factory=dict)
-    _attention: dict[int, Records] = field(default_factory=dict)
+    _attention: dict[LayerKind, Records] = field(default_factory=dict)
     _places: tuple[LayerPlaces, ...] = ()
     _head_device: Device = field(init=False)
 
@@ -83,7 +102,7 @@ class ModelRows:
             )
         if not self._is_model_row(request):
             return None
-        if request.name in self._module.PRODUCTS:
+        if self.over_cache(request):
             values = {name: np.array([getattr(request, name)]) for name in VARYING}
             ps, bound = (int(part[0]) for part in self._over_cache(request, values))
             return WorkPrice(ps=ps, bound=bound)
@@ -94,6 +113,10 @@ class ModelRows:
         ps, _ = self._over_cache(request, values)
         return ps.reshape(values["n"].shape)
 
+    def over_cache(self, request: Request) -> bool:
+        """Whether a row is a product over the KV cache, or over states."""
+        return self._cached(request) is not None
+
     def _is_model_row(self, request: Request) -> bool:
         if not -1 <= request.layer < len(self.inputs.model.layers):
             return False
@@ -102,7 +125,7 @@ class ModelRows:
         row = self._expected(request).get(request.name)
         if row is None or (row.kind, row.k, row.count) != (request.kind, request.k, request.count):
             return False
-        return request.name in self._module.PRODUCTS or (row.m, row.n) == (request.m, request.n)
+        return self.over_cache(request) or (row.m, row.n) == (request.m, request.n)
 
     def _expected(self, request: Request) -> dict[str, Row]:
         key = (request.layer, request.tokens)
@@ -119,8 +142,8 @@ class ModelRows:
         batch = Batch(chunk_tokens=tokens, chunk_contexts=(tokens,))
         return [
             *attention_rows(self.program_inputs, layer.attention, batch),
-            *mlp_rows(self.program_inputs, layer.mlp, tokens),
-            *end_rows(self.program_inputs, tokens),
+            *mlp_rows(self.program_inputs, layer, tokens),
+            *(end_rows(self.program_inputs, tokens) if layer.mlp.kind != "none" else ()),
         ]
 
     def _looked_up(self, request: Request) -> WorkPrice | None:
@@ -147,9 +170,22 @@ class ModelRows:
                 found = [outside, *head_operations(self.inputs, self._head_device, rows)]
             else:
                 layer, places = self.inputs.model.layers[number], self._places[number]
-                found = layer_operations(self.inputs, self.device, layer, places, rows)
+                found = layer_operations(
+                    self.inputs, self.device, layer, places, rows, self._exchanges(number, rows)
+                )
             self._operations[key] = {operation.name: operation for operation in found}
         return self._operations[key]
+
+    def _exchanges(self, number: int, rows: Integers) -> list[Cost]:
+        """Collectives of a layer, where what the software adds to it depends on them."""
+        if self.device.layer_end_above is None:
+            return []
+        inputs = self.inputs
+        stage = next(
+            at for at, held in enumerate(stage_layers(inputs.plan, inputs.model)) if number in held
+        )
+        groups = stage_groups_of(inputs, inputs.cards[0, stage])
+        return layer_exchanges(inputs, self.device, groups, inputs.model.layers[number], rows)
 
     def _over_cache(
         self, request: Request, values: Mapping[str, Integers]
@@ -158,34 +194,40 @@ class ModelRows:
 
         What the device does with the same operation by count of tokens belongs to it.
         """
-        layer = self.inputs.model.layers[request.layer]
-        clocks = self.device.clocks_per_query * self.inputs.queries_per_kv_head(layer)
+        found = self._cached(request)
+        assert found is not None, request.name
+        kind, which = found
+        clocks = query_clocks(self.device.clocks_per_query, kind)
         passes = -(-request.m * clocks // BLOCK_TOKENS)
         decode, n = (values["context_tokens"] - values["n"]).ravel(), values["n"].ravel()
         measures = np.zeros((n.size, WIDTH), np.int64)
         measures[:, DECODE_BLOCKS] = -(-decode // BLOCK_TOKENS)
         measures[:, PREFILL_BLOCKS] = blocks = -(-n // BLOCK_TOKENS)
         measures[:, PREFILL_PASSES] = blocks * passes
-        measures[:, PREFILL_PAIRS] = values["flop"].ravel() // self._pair_flop(layer) - decode
-        records = self._records(request.layer)
+        measures[:, PREFILL_PAIRS] = blocks * request.m
+        if isinstance(kind.heads, Heads):
+            pairs = values["flop"].ravel() // _pair_flop(kind.heads) - decode
+            measures[:, PREFILL_PAIRS] = pairs
+        records = self._records(kind)
         ps, bounds = layer_products(records, measures)
-        which = self._module.PRODUCTS.index(request.name)
         beside = self._priced(request.layer, request.tokens).get(request.name)
         more_ps = 0 if beside is None else int(beside.ps[0])
         return np.where(records["layers"][which] > 0, ps[:, which], 0) + more_ps, bounds[:, which]
 
-    def _pair_flop(self, layer: Layer) -> int:
-        """Of a query token and a key of a fused kernel, all heads of a rank."""
-        heads = self.inputs.heads_of(layer)
-        queries = heads.kv_heads * heads.queries_per_kv_head
-        return 2 * queries * (heads.key_dim + heads.value_dim)
+    def _cached(self, request: Request) -> tuple[LayerKind, int] | None:
+        """The kind whose records price a row, and the position of its record; None: no such."""
+        if not 0 <= request.layer < len(self.inputs.model.layers):
+            return None
+        for kind in kinds_in(self.inputs, self.inputs.model.layers[request.layer]):
+            names = _names_of(self._module, kind)
+            if request.name in names:
+                return kind, names.index(request.name)
+        return None
 
-    def _records(self, number: int) -> Records:
-        if number not in self._attention:
-            layer = self.inputs.model.layers[number]
-            heads = self.inputs.heads_of(layer)
-            self._attention[number] = self.device.attention_records(heads, 1, 0)
-        return self._attention[number]
+    def _records(self, kind: LayerKind) -> Records:
+        if kind not in self._attention:
+            self._attention[kind] = self.device.attention_records(kind.heads, 1, 0)
+        return self._attention[kind]
 
     def _floor_ps(self, request: Request) -> int:
         """Lower bound of the stage's time: the stream of its layers' weights from LPDDR."""

@@ -58,14 +58,16 @@ RowPricing: TypeAlias = Callable[[PriceInputs, Sequence[RowJob]], Sequence[RowPr
 
 def program_inputs(inputs: PriceInputs) -> ProgramInputs:
     """Return what the program of this model on these cards is to be generated with."""
-    device, one = device_for(inputs), np.ones(1, np.int64)
+    device, module = device_for(inputs), module_of(inputs.hardware)
     return ProgramInputs(
         model=inputs.model,
         plan=inputs.plan,
         formats=inputs.formats,
         max_tokens=inputs.max_tokens,
-        products=module_of(inputs.hardware).PRODUCTS,
-        layer_end=tuple(each.name for each in device.layer_end(one) if each.ps.any()),
+        products=module.PRODUCTS,
+        index_products=module.INDEX_PRODUCTS,
+        state_products=module.STATE_PRODUCTS,
+        layer_end_above=device.layer_end_above,
         chiplets=device.units,
         ridge_rows=device.ridge_rows,
         expert_skew=inputs.expert_skew,
@@ -121,7 +123,7 @@ def _varying_ps(model: ModelRows, device: Device, job: RowJob) -> Integers:
     slots, repeats, _ = job.varying.shape
     request = job.request
     values = dict(zip(VARYING, np.moveaxis(job.varying, -1, 0), strict=True))
-    if request.name in module_of(model.inputs.hardware).PRODUCTS and slots and model.price(request):
+    if model.over_cache(request) and slots and model.price(request):
         cached = model.cache_ps(request, values)
         return cached + device.dispatch_ps
     durations = np.zeros((slots, repeats), np.int64)

@@ -18,7 +18,7 @@ from cluster.studies.scoreboard.operations.shapes import (
     moe_s,
 )
 from corsair_common.units import Floats, Integers
-from topology.catalog import load_hardware
+from topology.catalog import Hardware, load_hardware
 from workloads.measured import Measured, find_measured, read_measured
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
@@ -136,15 +136,17 @@ def operations(folder: str | Path) -> list[dict[str, Any]]:
 
 
 def _scored(kind: Kind, table: Measured) -> Iterator[dict[str, Any]]:
-    chosen = _chosen(kind, table)
+    all_rows = chosen(kind, table)
     systems, types = table["system"], table[kind.precision]
-    for system in dict.fromkeys(systems[chosen].tolist()):
+    for system in dict.fromkeys(systems[all_rows].tolist()):
         device = device_named(system)
         for precision in dict.fromkeys(_FLOATS.values()) if device else ():
             names = [name for name, ours in _FLOATS.items() if ours == precision]
-            rows = np.flatnonzero(chosen & (systems == system) & np.isin(types.astype(str), names))
+            rows = np.flatnonzero(
+                all_rows & (systems == system) & np.isin(types.astype(str), names)
+            )
             if rows.size:
-                errors = errors_of(kind, table, rows, str(device), precision)
+                errors = errors_of(kind, table, rows, load_hardware(str(device)), precision)
                 yield {
                     "kind": kind.name,
                     "device": device,
@@ -156,7 +158,7 @@ def _scored(kind: Kind, table: Measured) -> Iterator[dict[str, Any]]:
                 }
 
 
-def _chosen(kind: Kind, table: Measured) -> Mask:
+def chosen(kind: Kind, table: Measured) -> Mask:
     """[row] Whether it is in the range that is scored."""
     found: Mask = np.ones(len(table), np.bool_)
     for name, word in kind.words.items():
@@ -168,9 +170,10 @@ def _chosen(kind: Kind, table: Measured) -> Mask:
     return found
 
 
-def errors_of(kind: Kind, table: Measured, rows: Integers, device: str, precision: str) -> Floats:
+def errors_of(
+    kind: Kind, table: Measured, rows: Integers, hardware: Hardware, precision: str
+) -> Floats:
     """[shape] Predicted over measured, less one, of the fastest kernel of each shape."""
-    hardware = load_hardware(device)
     names = (*kind.apart, *kind.along)
     shapes = np.stack([_whole(table[name][rows]) for name in names], axis=1)
     measured_s = table.si("latency")[rows]

@@ -31,6 +31,8 @@ ROUND = {
         )
     },
     "gpu.vector_bandwidth_efficiency": 0.5,
+    "gpu.attention_query_bandwidth_efficiency": 0.25,
+    "engine.eager_layer_s": 0.0,
 }
 """Half a TB/s, 500 TFLOPS, 4 us."""
 
@@ -157,21 +159,25 @@ def test_attention_takes_a_launch_its_blocks_and_its_pairs_one_after_the_other()
     assert chunk == pytest.approx(4 * US + 2 * block_ps + 8256 * pair_ps, abs=2)
 
 
-def test_steps_with_a_chunk_pay_for_eager_layers_where_graphs_are_of_decodes_only() -> None:
-    heads = Heads(kv_heads=2, queries_per_kv_head=4, key_dim=128, value_dim=128)
-    eager = gpu(gpu__eager_layer_s=600e-6).attention_records(heads, 3, 0)
-    graphs = gpu().attention_records(heads, 3, 0)
+def test_layers_of_steps_too_large_for_a_graph_wait_for_their_launches() -> None:
+    device = gpu(engine__eager_layer_s=600e-6, engine__captured_tokens=512, engine__layer_s=10e-6)
+    tokens, works_ps = np.array([0, 512, 513, 8192]), US * np.array([0, 100, 100, 900])
 
-    for measures, extra_us in (
-        (measures_of(1, decode_blocks=5), 0),
-        (measures_of(1, decode_blocks=5, prefill_blocks=1, prefill_passes=1), 600),
-        (measures_of(1, prefill_blocks=90, prefill_passes=4000), 600),
-    ):
-        with_ps, without_ps = (
-            int(layer_products(records[records["layers"] > 0], measures[np.newaxis])[0].sum())
-            for records in (eager, graphs)
-        )
-        assert with_ps - without_ps == extra_us * US
+    (end,) = device.layer_end(tokens, works_ps)
+
+    assert end.ps.tolist() == [0, 10 * US, (10 + 500) * US, 10 * US]
+    assert device.layer_end_above == 0
+    assert gpu(engine__eager_layer_s=1e-6, engine__layer_s=0.0).layer_end_above == 512
+    assert gpu(engine__layer_s=0.0).layer_end_above is None
+
+
+def test_queries_and_context_go_through_attention_at_a_share_of_their_own() -> None:
+    heads = Heads(kv_heads=2, queries_per_kv_head=4, key_dim=128, value_dim=128)
+
+    (moved,) = gpu().attention_dispatches(heads, np.array([0, 1, 1000]))
+
+    # 8 + 2 heads of 128 + 128 in and out, 2 bytes each: 5,120 bytes a token at 250 GB/s
+    assert moved.ps.tolist() == [0, 20_480, 20_480_000]
 
 
 def test_a_latent_is_read_once_as_keys_and_as_values() -> None:

@@ -249,7 +249,11 @@ def test_a_lone_sequence_decodes_in_a_program_as_it_is_served(ranks: int) -> Non
 
 @pytest.mark.parametrize("model", ["llama-3.1-8b", "gpt-oss-20b"])
 def test_chunks_of_a_prompt_are_read_in_a_program_as_they_are_served(model: str) -> None:
-    on = scenario(ranks=2, model=model, hardware_set={"gpu.eager_layer_s": 1e-5})
+    on = scenario(
+        ranks=2,
+        model=model,
+        hardware_set={"engine.eager_layer_s": 4e-4, "engine.captured_tokens": 100},
+    )
     program = {"phase": "prefill", "batch": 1, "prompt_tokens": 3 * 512 + 77}
 
     run = replay_trace({**on, "workload": {"program": program}})
@@ -259,7 +263,7 @@ def test_chunks_of_a_prompt_are_read_in_a_program_as_they_are_served(model: str)
 
 
 @pytest.mark.parametrize(
-    "figure", ["gpu.attention_latency_s", "gpu.eager_layer_s", "gpu.fp8_gemm_flop_efficiency"]
+    "figure", ["gpu.attention_latency_s", "engine.eager_layer_s", "gpu.fp8_gemm_flop_efficiency"]
 )
 def test_a_file_that_lacks_a_constant_is_refused_by_its_name(tmp_path: Path, figure: str) -> None:
     section, _, name = figure.partition(".")
