@@ -3,10 +3,10 @@
     python benchmarks/plan.py [AICONFIGURATOR]
 
 Each command is a process of its own: import, topology, prices of all shapes, memory check, scores
-and ranking included, simulations of the best left out. It runs cold once (an empty folder of compiled code), then warm; the best of
-the warm ones counts. Candidates are distinct and legal, and got all of their columns: those that
-fail the memory check or cannot be divided take time, and are not counted. Other work on the machine
-lengthens wall time, and processor time by up to a half.
+and ranking included, simulations of the best left out. It runs cold once (an empty folder of
+compiled code), then warm; the best of the warm ones counts. Candidates are distinct and legal, and
+got all of their columns: those that fail the memory check or cannot be divided take time, and are
+not counted. Other work on the machine lengthens wall time, and processor time by up to a half.
 
 With the path of NVIDIA's aiconfigurator (0.12 was tried) its search of an 8B model on eight GPUs
 runs between ours. It counts its results, not the points that it dropped on the way.
