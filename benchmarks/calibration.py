@@ -9,19 +9,17 @@ from itertools import product
 from pathlib import Path
 
 from cluster.perf_model.calibrate import (
-    AS_CATALOGUED,
-    AS_DESIGNED,
     BATCH,
     EIGHT_B,
     SEVENTY_B,
     Choices,
     Overrides,
     Point,
+    fit_dispatch_s,
     predict,
 )
 from cluster.perf_model.devices.dimc import BOUNDS
 from cluster.perf_model.prices import SteadyDecode
-from corsair_common.units import PS_PER_S
 from topology.catalog import load_hardware
 from workloads.model import load_model
 from workloads.plan import Plan
@@ -39,8 +37,6 @@ VARIANTS = {
 WIRES = ("fp16", "mxint8")
 INTER_SWITCH_BYTES_PER_S = (64e9, 128e9)
 TOLERANCE = 0.15
-HIGHEST_PS = 10_000_000
-"""The search for a dispatch starts here; no plausible one is longer."""
 
 HEAD = """# Calibration matrix
 
@@ -65,33 +61,6 @@ the predicted TPOT in ms for TP x PP = 64 cards; bold is within 15 % of 2.0 ms. 
 has the bytes and times of FP16. Fixed algorithms still pipeline their chunks; `unpipelined`
 is `auto` with one chunk.
 """
-
-
-def fit_dispatch_s(
-    point: Point = EIGHT_B,
-    choices: Choices = AS_DESIGNED,
-    overrides: Overrides = AS_CATALOGUED,
-) -> float | None:
-    """Return the dispatch that brings the point to its published TPOT, in whole picoseconds.
-
-    None where all else already takes longer. The cycle is a maximum of straight lines in the
-    dispatch, so Newton's steps from above end on the root.
-    """
-
-    def cycle_ps(dispatch_ps: int) -> int:
-        return predict(point, dispatch_ps * 1e-12, choices, overrides).cycle_ps
-
-    target_ps = round(point.tpot_s * PS_PER_S)
-    dispatch_ps, span_ps = HIGHEST_PS, 1000
-    while True:
-        here_ps = cycle_ps(dispatch_ps)
-        slope = (here_ps - cycle_ps(max(0, dispatch_ps - span_ps))) / span_ps
-        step = round((here_ps - target_ps) / slope)
-        if dispatch_ps - step < span_ps:
-            return None
-        if step == 0:
-            return dispatch_ps * 1e-12
-        dispatch_ps -= step
 
 
 def main() -> None:

@@ -5,38 +5,51 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from cluster.api.progress import Progress
     from cluster.api.replay import ReplayRun, replay_trace
     from cluster.api.serving import Run, simulate
     from cluster.scenario.load import ScenarioError, load
     from cluster.scenario.schema import Scenario
+    from cluster.studies.decision import Decision, decide
     from cluster.studies.plan.space import Choices
     from cluster.studies.plan.study import Plans, plan
+    from cluster.studies.sensitivity import Sensitivity, sensitivity
     from cluster.studies.sweep import sweep
 
 __all__ = [
     "Choices",
+    "Decision",
     "Plans",
+    "Progress",
     "ReplayRun",
     "Run",
     "Scenario",
     "ScenarioError",
+    "Sensitivity",
+    "decide",
     "load",
     "plan",
     "replay_trace",
+    "sensitivity",
     "simulate",
     "sweep",
 ]
 
 _MODULES = {
     "Choices": "cluster.studies.plan.space",
+    "Decision": "cluster.studies.decision",
     "Plans": "cluster.studies.plan.study",
+    "Progress": "cluster.api.progress",
     "ReplayRun": "cluster.api.replay",
     "Run": "cluster.api.serving",
     "Scenario": "cluster.scenario.schema",
     "ScenarioError": "cluster.scenario.load",
+    "Sensitivity": "cluster.studies.sensitivity",
+    "decide": "cluster.studies.decision",
     "load": "cluster.scenario.load",
     "plan": "cluster.studies.plan.study",
     "replay_trace": "cluster.api.replay",
+    "sensitivity": "cluster.studies.sensitivity",
     "simulate": "cluster.api.serving",
     "sweep": "cluster.studies.sweep",
 }

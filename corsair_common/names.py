@@ -8,6 +8,12 @@ Confidence: TypeAlias = Literal["published", "secondary", "derived", "assumed"]
 CONFIDENCES: tuple[Confidence, ...] = get_args(Confidence)
 """What stands behind a figure of the hardware, the firmest first."""
 
+RangeOf: TypeAlias = Literal["source", "choice", "fit"]
+
+RANGES: tuple[RangeOf, ...] = get_args(RangeOf)
+"""What low and high of a figure are: how far its source may be off; what can be bought or set; how
+far apart fits on measured or published points may lie."""
+
 SLOS = ("ttft_s", "tpot_s", "e2e_s")
 """The bounds that make service good, as keys of a scenario's ``slo``."""
 

@@ -20,3 +20,5 @@ NEVER = -1
 """In a column of picoseconds: it did not happen."""
 
 BYTE_BITS = 8
+HOURS_PER_MONTH = 730.0
+"""A twelfth of 8,760."""

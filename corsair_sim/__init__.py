@@ -1,9 +1,11 @@
 """Simulate d-Matrix Corsair inference racks: latency, throughput, energy, cost, and their causes.
 
 Functions: ``load`` a scenario, ``simulate`` serving of a request trace, ``replay`` an operation
-trace, ``sweep`` a scenario in many variants, ``plan`` how to lay a model on a cluster, ``open_run``
-and ``open_sweep`` to read results from disk. The other names are the types that these functions
-take, return and raise. Everything is imported on first use: ``import corsair_sim`` is cheap.
+trace, ``sweep`` a scenario in many variants, ``plan`` how to lay a model on a cluster,
+``sensitivity`` to assumptions, ``decide`` between two plans, ``open_run`` and ``open_sweep`` to
+read results from disk; ``Progress`` observes any of them. The other names are the types that these
+functions take, return and raise. Everything is imported on first use: ``import corsair_sim`` is
+cheap.
 
 >>> from corsair_sim import load, simulate
 >>> run = simulate(load(workload={"synthetic": {"requests": 20}}))
@@ -19,13 +21,18 @@ from corsair_sim.import_check import PackageConflictError, check_packages
 if TYPE_CHECKING:
     from cluster import (
         Choices,
+        Decision,
         Plans,
+        Progress,
         ReplayRun,
         Run,
         Scenario,
         ScenarioError,
+        Sensitivity,
+        decide,
         load,
         plan,
+        sensitivity,
         simulate,
         sweep,
     )
@@ -35,20 +42,25 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Choices",
+    "Decision",
     "PackageConflictError",
     "Plans",
+    "Progress",
     "ReplayRun",
     "ResultsError",
     "Run",
     "SavedRun",
     "Scenario",
     "ScenarioError",
+    "Sensitivity",
     "Sweep",
+    "decide",
     "load",
     "open_run",
     "open_sweep",
     "plan",
     "replay",
+    "sensitivity",
     "simulate",
     "sweep",
 ]

@@ -16,7 +16,10 @@ from cluster.commands.app import COMMANDS
 from cluster.studies.plan.ranking import OBJECTIVES
 
 ROOT = Path(__file__).resolve().parents[1]
-FUNCTIONS = ("load", "simulate", "replay", "sweep", "plan", "open_run", "open_sweep")
+FUNCTIONS = (
+    *("load", "simulate", "replay", "sweep", "plan", "sensitivity", "decide"),
+    *("open_run", "open_sweep"),
+)
 IMPORT = ("-c", "from corsair_sim import load")
 
 
@@ -61,9 +64,9 @@ def test_every_function_says_what_it_returns_and_raises_and_has_an_example(name:
 
 
 def test_every_parameter_of_a_function_is_described_where_there_are_several() -> None:
-    for name in ("load", "simulate", "replay", "sweep", "plan"):
+    for name in ("load", "simulate", "replay", "sweep", "plan", "sensitivity", "decide"):
         function = getattr(corsair_sim, name)
-        described = (inspect.getdoc(function) or "").splitlines()
+        described = (inspect.getdoc(function) or "").replace(", ", "\n").splitlines()
         assert set(inspect.signature(function).parameters) <= set(described), name
 
 

@@ -16,6 +16,7 @@ COMMANDS = {
     "serve": "Replay a request trace and write a run.",
     "replay": "Replay an operation trace and write a run.",
     "sweep": "A scenario in thousands of variants.",
+    "sensitivity": "The range of a result, what it hangs on, and which plan is better.",
     "plan": "The best parallelism plan of a model on a cluster.",
     "init": "Write a commented scenario to start from.",
     "check": "Does a scenario fit, and how long will it take?",

@@ -1,12 +1,13 @@
 """``plan --min-cards`` and ``--max-rate``: the plan, its cluster, its cost, and how sure it is."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
+    from cluster.api.progress import Progress
     from cluster.scenario.schema import Scenario
     from cluster.studies.capacity import Found
     from cluster.studies.capacity_search import Attempt
@@ -32,13 +33,15 @@ def answer(
     which the scenario's plan is kept, and a file for the resulting scenario. ``explained`` adds the
     memory map of the plan on its cluster.
     """
+    from cluster.api.progress import Progress
     from cluster.scenario.schema import Slo
     from cluster.studies.plan.candidate_scenario import write_scenario
     from cluster.studies.plan.simulations import Objective
 
     (question, bounds, attainment), (choices, write) = requested, search
     objective = Objective(slo=Slo(**bounds) if bounds else scenario.slo, attainment=attainment)
-    found = _searched(scenario, objective, (question, choices), shown=not (as_json or quiet))
+    with Progress("simulations", shown=not (as_json or quiet)) as bar:
+        found = _searched(scenario, objective, (question, choices), bar)
     payload = {
         "question": question,
         "answer": plain(found.answer),
@@ -66,8 +69,7 @@ def _searched(
     scenario: "Scenario",
     objective: "Objective",
     search: "tuple[str, Choices | None]",
-    *,
-    shown: bool,
+    bar: "Progress",
 ) -> "Found":
     """Run the search for the question, of the scenario's own plan or of all plans."""
     from cluster.studies.capacity import max_rate, min_cards
@@ -76,34 +78,20 @@ def _searched(
     question, choices = search
 
     def said(verdict: "Verdict") -> None:
-        if shown:
-            terminal.note(_line(verdict))
+        bar.reached(bar.done + 1, None, _line(verdict))
 
     def sized(attempt: "Attempt") -> None:
-        if shown:
-            terminal.note(_size_line(attempt))
+        bar.reached(bar.done + 1, None, _size_line(attempt))
+
+    def scored(done: int, of: int) -> None:
+        bar.reached(bar.done, None, f"{done} of {of} shapes priced and scored")
 
     if choices is None:
         kept = min_cards if question == "min-cards" else max_rate
         return kept(scenario, objective, said)
-    progress = progress_of(shown=shown)
     if question == "min-cards":
-        return fewest_cards(scenario, objective, choices, sized, progress)
-    return highest_rate(scenario, objective, choices, said, progress)
-
-
-def progress_of(*, shown: bool) -> Callable[[int, int], None]:
-    """Report progress of scoring from time to time."""
-    from time import monotonic
-
-    said = [monotonic()]
-
-    def tell(done: int, of: int) -> None:
-        if shown and monotonic() - said[0] > 2:
-            said[0] = monotonic()
-            terminal.note(f"{done} of {of} shapes priced and scored")
-
-    return tell
+        return fewest_cards(scenario, objective, choices, sized, scored)
+    return highest_rate(scenario, objective, choices, said, scored)
 
 
 def _explain(found: "Found", payload: dict[str, Any]) -> str:

@@ -22,6 +22,9 @@ class Engine(StrEnum):
 EngineOption = Annotated[
     Engine, typer.Option("--engine", help="Where it runs; the results are the same.")
 ]
+EngineOfPoints = Annotated[
+    Engine, typer.Option("--engine", help="Where points run; the results are the same.")
+]
 CardsPerActor = Annotated[
     str, typer.Option(help="Cards that one Ray actor hosts.", metavar="auto|N")
 ]
@@ -60,6 +63,26 @@ def checked(engine: Engine, cards_per_actor: str, ray_address: str | None) -> Ca
         cards_per_actor=_number(cards_per_actor),
         ray_address=ray_address,
     )
+
+
+class EngineOnly(TypedDict):
+    """The engine of a sweep's points, as the Python API's type."""
+
+    engine: EngineName
+    ray_address: str | None
+
+
+def engine_of_points(engine: Engine, ray_address: str | None) -> EngineOnly:
+    """Take the options of a sweep together.
+
+    Raises
+    ------
+    typer.BadParameter
+        An address without Ray.
+    """
+    if engine is Engine.local and ray_address is not None:
+        raise typer.BadParameter("--ray-address needs --engine ray")
+    return EngineOnly(engine="ray" if engine is Engine.ray else "local", ray_address=ray_address)
 
 
 def notice(*, quiet: bool) -> Callable[[str], None]:

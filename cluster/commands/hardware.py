@@ -43,16 +43,20 @@ def show(
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Print the figures of a hardware with unit, confidence, low, high and source."""
+    """Print the figures of a hardware with unit, confidence, low, high and source.
+
+    The range is that of the source, of what can be bought or set, or of a fit.
+    """
     from topology.catalog import load_hardware
 
     hardware = load_hardware(name)
     chosen = _chosen(hardware, figure)
     used = {key: text for key, text in hardware.sources.items() if _names(chosen, key)}
     rows = [
-        (f.name, *_written(f), f.datasheet_unit, f.confidence, *_range(f), f.source) for f in chosen
+        (f.name, *_written(f), f.datasheet_unit, f.confidence, *_range(f), f.range, f.source)
+        for f in chosen
     ]
-    headers = ("figure", "value", "unit", "confidence", "low", "high", "source")
+    headers = ("figure", "value", "unit", "confidence", "low", "high", "range of", "source")
     notes = "\n".join(f"  {key}: {text}" for key, text in used.items())
     text = f"{hardware.title}\n\n{terminal.table(headers, rows)}"
     payload = {
@@ -145,6 +149,7 @@ def _record(figure: Figure) -> dict[str, object]:
         "confidence": figure.confidence,
         "low": figure.low,
         "high": figure.high,
+        "range": figure.range,
         "source": figure.source,
         "datasheet": {"value": value, "unit": figure.datasheet_unit, "low": low, "high": high},
     }

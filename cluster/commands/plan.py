@@ -8,6 +8,7 @@ import typer
 
 from cluster.commands import plan_options as options
 from cluster.commands import terminal
+from cluster.commands.plan_table import bound_share, candidates_of, ranking_text, shape
 
 if TYPE_CHECKING:
     from cluster.scenario.schema import Scenario
@@ -37,6 +38,7 @@ def plan(  # noqa: PLR0913 - each is an option
     kv: options.Kv = None,
     out: options.Out = None,
     write: options.Write = None,
+    page: options.Page = None,
     smallest: options.Smallest = False,
     fastest: options.Fastest = False,
     keep_plan: options.KeepPlan = False,
@@ -48,7 +50,7 @@ def plan(  # noqa: PLR0913 - each is an option
 ) -> None:
     """Score every legal plan of a model on a cluster, and simulate and rank the best."""
     from cluster import load as load_scenario
-    from cluster.commands.capacity import progress_of
+    from cluster.api.progress import Progress
     from cluster.studies.plan.ranking import slo_of
     from cluster.studies.plan.study import plan as study
 
@@ -63,17 +65,18 @@ def plan(  # noqa: PLR0913 - each is an option
         searched = None if keep_plan else choices
         _capacity(requested, (smallest, fastest), (bounds, attainment), (searched, write), shown)
         return
-    found = study(
-        requested,
-        slo=bounds,
-        load_at=options.load_of(load),
-        objective=objective.value,
-        choices=choices,
-        finalists=finalists,
-        attainment=attainment,
-        progress=progress_of(shown=not (quiet or as_json)),
-    )
-    _tell(found, top, (out, write), shown)
+    with Progress("shapes", shown=not (quiet or as_json)) as progress:
+        found = study(
+            requested,
+            slo=bounds,
+            load_at=options.load_of(load),
+            objective=objective.value,
+            choices=choices,
+            finalists=finalists,
+            attainment=attainment,
+            progress=progress,
+        )
+    _tell(found, candidates_of(found, objective.value, top), (out, write, page), shown)
 
 
 def _capacity(
@@ -94,16 +97,22 @@ def _capacity(
 
 
 def _tell(
-    found: "Plans", top: int, files: tuple[Path | None, Path | None], shown: Mapping[str, bool]
+    found: "Plans",
+    best: Sequence[Mapping[str, Any]],
+    files: tuple[Path | None, Path | None, Path | None],
+    shown: Mapping[str, bool],
 ) -> None:
-    """Write all candidates and the best if requested, and print the result."""
-    out, write = files
-    best = [found.candidate(int(row)) for row in found.order[:top]]
+    """Write all candidates, the best and the page if requested, and print the result."""
+    out, write, page = files
     if out is not None:
         found.save(out)
     payload, text = _payload(found, best), plan_text(found, best, out)
     if shown["explained"]:
         text += "\n" + _explain(found, best, payload)
+    if page is not None:
+        from results.report.answers import answer_of, write_answer
+
+        text += f"\nwrote {write_answer(answer_of(payload), page)}"
     terminal.show(payload, text, as_json=shown["as_json"], quiet=shown["quiet"])
     if write is not None:
         how = _write(found, write)
@@ -144,6 +153,8 @@ def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any
 
     scored = found.scored
     return {
+        "kind": "plan",
+        "name": found.resolved.scenario.name,
         "model": found.resolved.model.name,
         "cards": scored.cards,
         "slo": dict(found.slo),
@@ -152,6 +163,7 @@ def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "scoring_s": scored.scoring_s,
         "infeasible": found.infeasible,
         "candidates": list(best),
+        "bound_share": bound_share(found, best[0]) if best else {},
         "pareto": [found.candidate(int(row)) for row in found.columns["pareto"].nonzero()[0]],
         "sample": found.sample
         and {
@@ -184,7 +196,7 @@ def plan_text(found: "Plans", best: Sequence[Mapping[str, Any]], out: Path | Non
         f"{scored.pricing_s:.1f} s of pricing), SLO {limits or 'none'}",
         *_simulated(found),
         "",
-        _ranking(best) if best else "no candidate meets the SLO",
+        ranking_text(best) if best else "no candidate meets the SLO",
         "",
         f"* no score has more tokens/s/user and tokens/s/card "
         f"({int(found.columns['pareto'].sum()):,} such candidates in all)",
@@ -220,65 +232,3 @@ def _simulated(found: "Plans") -> list[str]:
             f"the nearest, {shape(best.candidate)}, misses it by a factor of {best.excess:.3g}"
         )
     return lines
-
-
-def _ranking(best: Sequence[Mapping[str, Any]]) -> str:
-    headers = (
-        *("", "plan", "memory", "weights", "KV", "SQNR dB", "seqs", "budget", "TTFT ms"),
-        *("simulated", "p99", "TPOT ms", "simulated", "p99", "in SLO %", "tokens/s", "simulated"),
-        *("/card", "/user", "J/token", "USD/M tokens", "USD/h", "free MB"),
-    )
-    rows = [
-        [
-            f"{place}{'*' if each['pareto'] else ''}",
-            shape(each),
-            each["memory_mode"],
-            each["weights"],
-            each["kv"],
-            _accuracy(each),
-            each["max_num_seqs"],
-            each["max_num_batched_tokens"],
-            each["ttft_ms"],
-            each["simulated_ttft_ms"],
-            each["simulated_p99_ttft_ms"],
-            each["tpot_ms"],
-            each["simulated_tpot_ms"],
-            each["simulated_p99_tpot_ms"],
-            _percent(each["simulated_slo_attainment"]),
-            each["output_throughput"],
-            each["simulated_output_throughput"],
-            each["output_tokens_per_s_per_card"],
-            each["output_tokens_per_s_per_user"],
-            each["joules_per_output_token"],
-            _band(each, "cost_per_million_output_tokens_usd"),
-            _band(each, "cost_per_hour_usd"),
-            each["headroom_bytes"] / 1e6,
-        ]
-        for place, each in enumerate(best, 1)
-    ]
-    return terminal.table(headers, rows)
-
-
-def _accuracy(candidate: Mapping[str, Any]) -> str | None:
-    """``18.8/16.4``, on normal and heavy-tailed numbers; None for formats of more than 4 bits."""
-    values = candidate["sqnr_db"], candidate["sqnr_heavy_tailed_db"]
-    return None if None in values else "/".join(f"{value:.1f}" for value in values)
-
-
-def _band(candidate: Mapping[str, Any], name: str) -> str:
-    """``0.61 (0.33-1.7)``."""
-    amount, low, high = (candidate[f"{name}{end}"] for end in ("", "_low", "_high"))
-    return f"{amount:.3g} ({low:.3g}-{high:.3g})"
-
-
-def shape(candidate: Mapping[str, Any]) -> str:
-    """``2 x (TP 4 x PP 2, EP 4)``."""
-    experts = candidate["expert_parallel_size"]
-    return (
-        f"{candidate['replicas']} x (TP {candidate['tensor_parallel_size']} x PP "
-        f"{candidate['pipeline_parallel_size']}{f', EP {experts}' if experts > 1 else ''})"
-    )
-
-
-def _percent(part: float | None) -> float | None:
-    return None if part is None else 100 * part

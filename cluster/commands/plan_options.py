@@ -83,6 +83,7 @@ Kv = Annotated[
 ]
 Out = Annotated[Path | None, typer.Option("--out", help="Write all candidates as Parquet.")]
 Write = Annotated[Path | None, typer.Option("--write", help="Write the best as a scenario file.")]
+Page = Annotated[Path | None, typer.Option("--report", help="Write the result as one HTML page.")]
 Smallest = Annotated[
     bool,
     typer.Option("--min-cards", help="Instead: the smallest cluster, and its plan."),

@@ -42,14 +42,14 @@ def replay(  # noqa: PLR0913 - each is an option
     """Replay an operation trace operation by operation and write a run."""
     carried_out = engine_options.checked(engine, cards_per_actor, ray_address)
     from cluster import load, replay_trace
-    from cluster.commands.progress import Bar
+    from cluster.api.progress import Progress
 
     if save_chakra is not None:
         from workloads.chakra.write import check_target
 
         check_target(save_chakra)  # before the replay, which may take long
     requested = load(scenario, sets=sets or ())
-    with Bar(shown=not (quiet or as_json), what="operations") as bar:
+    with Progress("operations", shown=not (quiet or as_json)) as bar:
         run = replay_trace(
             requested,
             observer=bar,

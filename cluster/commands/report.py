@@ -14,7 +14,10 @@ app = typer.Typer()
 def report(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Runs, side by side: folders, or ids in results/runs; or one sweep."),
+        typer.Argument(
+            help="Runs, side by side: folders, or ids in results/runs; or one sweep; or one file "
+            "that plan or sensitivity printed with --json."
+        ),
     ],
     out: Annotated[
         Path, typer.Option("--out", "-o", help="File to write; replaced if it exists.")
@@ -25,8 +28,16 @@ def report(
     """Write one HTML file, usable offline: bottleneck, numbers, figures, assumptions."""
     from results import open_run
     from results.report import findings, write_report
+    from results.report.answers import find_answer, write_answer
     from results.report.sweeps import find_sweep, verdict, write_sweep_report
 
+    answer = find_answer(runs)
+    if answer is not None:
+        size = write_answer(answer, out).stat().st_size
+        printed: dict[str, object] = {"out": str(out), "bytes": size, "verdict": answer.headline}
+        written = f"{answer.headline}\nwrote {out} ({size / 1e6:.1f} MB)"
+        terminal.show(printed, written, as_json=as_json, quiet=quiet)
+        return
     sweep = find_sweep(runs)
     if sweep is not None:
         write_sweep_report(sweep, out)

@@ -22,14 +22,14 @@ def serve(  # noqa: PLR0913 - each is an option
     """Replay a request trace on simulated cards and write a run."""
     carried_out = engine_options.checked(engine, cards_per_actor, ray_address)
     from cluster import load, simulate
+    from cluster.api.progress import Progress
     from cluster.commands import sparklines
-    from cluster.commands.progress import Bar
     from cluster.commands.summary import machine_lines, pictures, report
     from cluster.scenario.trust import trust_lines, trust_of
     from cluster.studies.remaining import remaining
 
     requested = load(scenario, sets=sets or ())
-    with Bar(shown=not (quiet or as_json)) as bar:
+    with Progress(shown=not (quiet or as_json)) as bar:
         run = simulate(
             requested,
             observer=bar,

@@ -2,14 +2,13 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from cluster.commands import terminal
-from cluster.commands.engine_options import Engine, RayAddress
-from cluster.scenario.engine_names import EngineName
+from cluster.commands.engine_options import Engine, EngineOfPoints, RayAddress, engine_of_points
 
 DEFAULT = "run"
 
@@ -39,16 +38,6 @@ class End(StrEnum):
     highest = "highest"
 
 
-class Where(TypedDict):
-    """The engine, as the Python API's type."""
-
-    engine: EngineName
-    ray_address: str | None
-
-
-EngineOption = Annotated[
-    Engine, typer.Option("--engine", help="Where points run; the results are the same.")
-]
 LimitOption = Annotated[
     int | None, typer.Option(min=1, help="Stop after this many points; resume runs the rest.")
 ]
@@ -56,7 +45,7 @@ SweepFolder = Annotated[Path, typer.Argument(help="A sweep's folder, or its name
 SweepFile = Annotated[
     Path | None,
     typer.Argument(
-        help="A sweep file; with --sensitivity a scenario [the bundled example].",
+        help="A sweep file.",
         metavar="SWEEP",
         show_default=False,
     ),
@@ -69,23 +58,6 @@ DropOption = Annotated[
     bool, typer.Option("--drop", help="Delete computed points that are no longer in the sweep.")
 ]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Retry failed points.")]
-SensitivityOption = Annotated[
-    bool,
-    typer.Option(
-        "--sensitivity", help="Vary each uncertain hardware figure of a scenario, and all."
-    ),
-]
-SamplesOption = Annotated[
-    int, typer.Option(min=0, help="Joint draws of a sensitivity study.", show_default=True)
-]
-FiguresOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Figures to vary, * allowed; may be repeated."),
-]
-DrawOption = Annotated[
-    Path | None,
-    typer.Option(help="Write the tornado of the first metric as SVG, PNG or HTML."),
-]
 SortOption = Annotated[
     str | None, typer.Option("--sort", help="Metric to rank points by.", show_default=False)
 ]
@@ -99,47 +71,19 @@ TopOption = Annotated[int, typer.Option("--top", min=1, help="Points to show.")]
 def run(  # noqa: PLR0913 - each is an option
     file: SweepFile = None,
     out: OutOption = None,
-    engine: EngineOption = Engine.local,
+    engine: EngineOfPoints = Engine.local,
     ray_address: RayAddress = None,
     limit: LimitOption = None,
     drop: DropOption = False,
-    assumptions: SensitivityOption = False,
-    samples: SamplesOption = 64,
-    figures: FiguresOption = None,
-    sets: terminal.Sets = None,
-    draw: DrawOption = None,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
     """Run a sweep file (the default); stored points are kept."""
-    from cluster import load, sweep
+    from cluster import sweep
 
-    where = _checked(engine, ray_address)
-    if assumptions:
-        if limit is not None:
-            raise typer.BadParameter("--limit is for a sweep file: a study needs all its points")
-        from cluster.commands.sweep_text import print_sensitivity
-        from cluster.studies.sensitivity import sensitivity
-
-        scenario, names = load(file, sets=sets or ()), figures or ("*",)
-        with _watched(as_json=as_json, quiet=quiet) as progress:
-            found = sensitivity(
-                scenario,
-                samples=samples,
-                figures=names,
-                out=out,
-                drop=drop,
-                observer=progress,
-                **where,
-            )
-        print_sensitivity(found, draw=draw, as_json=as_json, quiet=quiet)
-        return
+    where = engine_of_points(engine, ray_address)
     if file is None:
         raise typer.BadParameter("a sweep file is missing")
-    if sets or figures or draw:
-        raise typer.BadParameter(
-            "--set, --figures and --draw need --sensitivity; a sweep file has its own axes"
-        )
     with _watched(as_json=as_json, quiet=quiet) as progress:
         done = sweep(file, out=out, limit=limit, drop=drop, observer=progress, **where)
     _tell(done, as_json=as_json, quiet=quiet)
@@ -148,7 +92,7 @@ def run(  # noqa: PLR0913 - each is an option
 @app.command()
 def resume(
     folder: SweepFolder,
-    engine: EngineOption = Engine.local,
+    engine: EngineOfPoints = Engine.local,
     ray_address: RayAddress = None,
     limit: LimitOption = None,
     retry_failed: RetryOption = False,
@@ -158,7 +102,7 @@ def resume(
     """Resume a sweep that was stopped or killed."""
     from cluster.studies.sweep import resume as go_on
 
-    where = _checked(engine, ray_address)
+    where = engine_of_points(engine, ray_address)
     with _watched(as_json=as_json, quiet=quiet) as progress:
         done = go_on(folder, limit=limit, retry_failed=retry_failed, observer=progress, **where)
     _tell(done, as_json=as_json, quiet=quiet)
@@ -198,12 +142,6 @@ def show(
     if repeated:
         text += "\n\n" + intervals_text(chosen, intervals, count)
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
-
-
-def _checked(engine: Engine, ray_address: str | None) -> Where:
-    if engine is Engine.local and ray_address is not None:
-        raise typer.BadParameter("--ray-address needs --engine ray")
-    return Where(engine="ray" if engine is Engine.ray else "local", ray_address=ray_address)
 
 
 def _watched(*, as_json: bool, quiet: bool) -> Any:

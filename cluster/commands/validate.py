@@ -110,16 +110,18 @@ def _measured(
     quiet: bool,
 ) -> None:
     """The scoreboard of real machines."""
+    from cluster.api.progress import Progress
     from cluster.studies.scoreboard import scoreboard
     from cluster.studies.scoreboard.operations import operations
 
-    board = scoreboard(
-        data,
-        models=models,
-        only=_chosen(only),
-        change=change,
-        done=_progress(quiet=quiet or as_json),
-    )
+    with Progress("points", shown=not (quiet or as_json)) as progress:
+        board = scoreboard(
+            data,
+            models=models,
+            only=_chosen(only),
+            change=change,
+            done=progress,
+        )
     found = [row for row in operations(data) if all(word in row.values() for word in only)]
     if page is not None:
         from cluster.studies.scoreboard.page import page_of
@@ -150,14 +152,6 @@ def _changed(kv: str | None, constants: str | None) -> "Iterator[Change]":
 def _chosen(words: list[str]) -> "Callable[[Point], bool]":
     """Points of whose set every word names the device, engine, model, precision or mode."""
     return lambda point: all(word in point.key for word in words)
-
-
-def _progress(*, quiet: bool) -> "Callable[[int, int], None]":
-    def done(number: int, total: int) -> None:
-        if number % 100 == 0 and number < total and not quiet:
-            terminal.note(f"{number:,} of {total:,} points")
-
-    return done
 
 
 def _board_text(board: "Board", operations: "Sequence[Mapping[str, Any]]") -> str:

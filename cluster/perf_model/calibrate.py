@@ -1,4 +1,6 @@
-"""Calibration: card.dispatch_s fitted on one published point, tested on the other.
+"""Calibration: card.dispatch_s and card.static_w fitted on published points.
+
+card.dispatch_s is fitted on one point of decode, and tested on the other.
 
 d-Matrix publishes Llama-3-8B at 60,000 tok/s and 1 ms a token on 8 cards, and Llama-3-70B at
 30,000 tok/s and 2 ms on 64: 60 sequences each. Everything else is fixed before the fit: tensor
@@ -14,6 +16,11 @@ from types import MappingProxyType
 
 import numpy as np
 
+from cluster.perf_model.devices.dimc import PARTS, count_joules
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, product_work
+from cluster.perf_model.devices.dimc.dvfs import lpddr_w
+from cluster.perf_model.devices.dimc.op_counts import product_counts
+from cluster.perf_model.devices.work import Product
 from cluster.perf_model.prices import (
     PriceInputs,
     SteadyDecode,
@@ -22,8 +29,10 @@ from cluster.perf_model.prices import (
 )
 from cluster.perf_model.tables import PriceTables
 from cluster.scenario.formats import Formats
+from corsair_common.units import PS_PER_S
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
+from topology.power import full_load_w
 from topology.route import Routes, compile_routes
 from workloads.formats import get_format
 from workloads.model import load_model
@@ -31,6 +40,9 @@ from workloads.plan import Plan
 
 BATCH = 60
 CONTEXT_TOKENS = 1024
+
+START_PS, SPAN_PS = 1_000_000, 1000
+"""Where the search for a dispatch starts, and over what its slope is taken."""
 
 Overrides = Mapping[str, float]
 AS_CATALOGUED: Overrides = MappingProxyType({})
@@ -118,6 +130,61 @@ def predict(
     """Steady decode of the point's 60 sequences."""
     tables = point_tables(point, dispatch_s, choices, overrides)
     return steady_decode(tables, batch=BATCH, context=CONTEXT_TOKENS)
+
+
+def fit_dispatch_s(
+    point: Point = EIGHT_B,
+    choices: Choices = AS_DESIGNED,
+    overrides: Overrides = AS_CATALOGUED,
+) -> float | None:
+    """Return the dispatch that brings the point to its published TPOT, in whole picoseconds.
+
+    None where all else already takes longer. The cycle is a maximum of straight lines in the
+    dispatch, so Newton's steps from above end on the root, and one from below leads above it.
+    """
+
+    def excess_ps(dispatch_ps: int) -> int:
+        steady = predict(point, dispatch_ps * 1e-12, choices, overrides)
+        return steady.cycle_ps - round(point.tpot_s * PS_PER_S)
+
+    dispatch_ps, here_ps, slope = START_PS, excess_ps(START_PS), 0.0
+    while abs(here_ps) > slope / 2:
+        slope = (here_ps - excess_ps(dispatch_ps - SPAN_PS)) / SPAN_PS
+        step = round(here_ps / slope)
+        if step == 0:
+            break
+        dispatch_ps -= step
+        if dispatch_ps < SPAN_PS:
+            return None
+        here_ps = excess_ps(dispatch_ps)
+    return dispatch_ps * 1e-12
+
+
+def full_load_parts_w(hardware: Hardware) -> dict[str, float]:
+    """Watts by part of a card whose cores stream and multiply without pause: eight INT8 vectors.
+
+    Without its static watts, and with LPDDR at full rate.
+    """
+    chiplets = hardware.count("card.packages") * hardware.count("package.chiplets")
+    chiplet = chiplet_of(hardware)
+    mode = mode_of(hardware, weight_width=8, activation_width=8, activation_bytes=65 / 64)
+    product = Product(m=np.array([8]), k=64 * 4096, n=64 * 256)
+    done = product_work(chiplet, mode, product)
+    counts = product_counts(hardware, chiplet, chiplets, mode, product, done, np.zeros(1))
+    watts = counts[0] @ count_joules(hardware) * chiplet.clock_hz / float(done.clocks[0])
+    return dict(zip(PARTS, watts.tolist(), strict=True)) | {"lpddr": lpddr_w(hardware)}
+
+
+def fit_static_w(overrides: Overrides = AS_CATALOGUED) -> float | None:
+    """Return the static watts with which a card at full load draws what the power law says.
+
+    At the clock at which the energies of the catalogue hold; None where the energies alone draw
+    more.
+    """
+    clock_hz = load_hardware("corsair", overrides)["energy.clock_hz"]
+    hardware = load_hardware("corsair", {**overrides, "card.clock_hz": clock_hz})
+    left_w = full_load_w(hardware, clock_hz) - sum(full_load_parts_w(hardware).values())
+    return left_w if left_w > 0 else None
 
 
 @cache

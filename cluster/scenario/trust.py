@@ -75,22 +75,22 @@ def trust_of(resolved: Resolved) -> Trust:
     """What a run's times can be trusted for, from its device, model, plan and traffic."""
     device = resolved.hardware.name
     if resolved.pools is not None:
-        return _blind("what-if", "no run with separate prefill and decode pools was measured")
+        return blind("what-if", "no run with separate prefill and decode pools was measured")
     own = [one for one in _measured()["sets"] if one["device"] == device]
     if not own and device not in _measured()["operations"]:
-        return _blind("what-if", f"no end-to-end point of {device} was measured")
+        return blind("what-if", f"no end-to-end point of {device} was measured")
     if moved := _moved(resolved.hardware):
-        return _blind("what-if", f"figures of {device} were set by hand ({', '.join(moved)})")
+        return blind("what-if", f"figures of {device} were set by hand ({', '.join(moved)})")
     if not own:
         what = f"single operations of {device} were measured, and no end-to-end point"
-        return _blind("extrapolated", what)
+        return blind("extrapolated", what)
     experts = any(layer.mlp.kind != "dense" for layer in resolved.model.layers)
     same_kind = [one for one in own if one["experts"] == experts]
     kind = "models with experts" if experts else "dense models"
     if not same_kind:
-        return _blind("extrapolated", f"no point of {kind} on {device} was measured")
+        return blind("extrapolated", f"no point of {kind} on {device} was measured")
     if outside := list(_outside(resolved, same_kind)):
-        return _blind("extrapolated", f"{', '.join(outside)} on {device}, {kind}")
+        return blind("extrapolated", f"{', '.join(outside)} on {device}, {kind}")
     return _near(resolved, same_kind, "experts" if experts else "dense")
 
 
@@ -146,7 +146,8 @@ def _outside(resolved: Resolved, sets: Sequence[Mapping[str, Any]]) -> Iterator[
             yield f"{name} {value:,.0f} is outside of what was measured ({low:,} to {high:,})"
 
 
-def _blind(level: Level, reason: str) -> Trust:
+def blind(level: Level, reason: str) -> Trust:
+    """What can be said of a machine without measured points near it."""
     return Trust(level=level, reason=reason, bands=_bands(_measured()["bands"]["blind"]))
 
 

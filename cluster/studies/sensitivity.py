@@ -1,111 +1,96 @@
-"""Sensitivity to assumptions: every uncertain figure at its low and at its high.
+"""Sensitivity to assumptions: what the uncertain figures of the hardware leave of a result.
 
-One figure at a time gives the tornado; all at once, drawn independently and evenly from their
-ranges, gives the range of a headline number. The catalogue's ranges state how far a source may be
-off, not how likely that is, so the result is only as good as they are.
+One figure at a time, at its low and at its high, gives the tornado; all at once, drawn as in
+``cluster.studies.draws``, give the band of a headline number. The catalogue's ranges state how far
+a source may be off, not how likely that is, so the result is only as good as they are.
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from cluster.scenario.engine_names import EngineName
-from cluster.scenario.power import CLOCK
 from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
+from cluster.studies.bands import Band, Row, Swing, band_of, swings_of
+from cluster.studies.draws import Draw, SensitivityError, as_it_is, draws, ends
+from cluster.studies.estimated_capacity import capacity_per_s
+from cluster.studies.plan.candidate_scenario import rate_of
+from cluster.studies.plan.simulations import Objective
 from cluster.studies.sweep import sweep
+from cluster.studies.sweep.input_cache import Library
 from cluster.studies.sweep.observer import SweepObserver
-from cluster.studies.sweep.sampling import Range, sample
+from results import display
 from results.sweep import Sweep
-from topology.catalog import Figure, load_hardware
+from topology.catalog import Figure
 
-HEADLINES = ("mean_tpot_ms", "output_throughput", "joules_per_output_token")
-"""Default metrics."""
-PERCENTS = (5.0, 50.0, 95.0)
-LEAST_SWING = 1e-6
-"""Relative change of a metric below which a figure has no effect."""
-_AXIS = "hardware_set."
-
-
-class SensitivityError(ValueError):
-    """No figure can be varied, or the scenario itself cannot be run."""
-
-    exit_code: ClassVar[int] = 2
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Swing:
-    """A metric with one figure at its low and at its high, all else unchanged."""
-
-    figure: str
-    confidence: str
-    low: float | None
-    """None if the scenario cannot run with it."""
-    high: float | None
-    base: float
-
-    @property
-    def size(self) -> float:
-        """The widest move from the base, relative to it."""
-        ends = [end for end in (self.low, self.high) if end is not None]
-        return max((abs(end - self.base) for end in ends), default=0.0) / abs(self.base or 1.0)
+CAPACITY = "capacity_request_rate_per_s"
+"""The highest rate that can be served, without regard to the SLO: the estimator's, as ``check``
+prints it, since a search by simulation would take a dozen runs for each draw."""
+HEADLINES = (
+    "p99_ttft_ms",
+    "p99_tpot_ms",
+    "goodput",
+    CAPACITY,
+    "cost_per_million_output_tokens_usd",
+    "makespan_s",
+)
+"""Default metrics; the last is that of a replay."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """A metric over the joint samples."""
+class CannotRunError(ValueError):
+    """The scenario itself cannot be run."""
 
-    metric: str
-    base: float
-    p5: float
-    p50: float
-    p95: float
-    samples: int
-    """That could be run."""
+    exit_code: ClassVar[int] = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sensitivity:
     """The result; ``sweep`` holds every point."""
 
+    scenario: Scenario
     sweep: Sweep
     swings: Mapping[str, tuple[Swing, ...]]
     """By metric, the widest first; figures without effect are left out."""
     bands: Mapping[str, Band]
-    unrun: int
-    """Points that could not be run: the ends of some ranges do not fit."""
+    base: Row
+    """The scenario as it is."""
+    offered_per_s: float | None
+    """Requests that arrive in a second; None in a closed loop, or if all arrive at once."""
+    drawn: tuple[Row | None, ...]
+    """The row of each draw; None where it contradicts a published point."""
+    failures: Mapping[str, int]
+    """Draws, and ends of ranges, that could not be run: how many by reason, the commonest first."""
 
+    def __repr__(self) -> str:
+        return display.line("Sensitivity", self._facts())
 
-def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str, Figure]:
-    """Every figure that has a range, by name; ``patterns`` choose among them.
+    def _repr_html_(self) -> str:
+        bands = {
+            band.metric: f"{band.base:,.4g} ({band.p5:,.4g} to {band.p95:,.4g})"
+            for band in self.bands.values()
+        }
+        return display.table("Sensitivity", self._facts(), bands)
 
-    A clock that ``power`` fixes is certain.
+    def _facts(self) -> dict[str, Any]:
+        facts = {"name": self.scenario.name, "draws": len(self.drawn), "slo_met": self.slo_met}
+        return facts | {"path": str(self.sweep.path)}
 
-    Raises
-    ------
-    SensitivityError
-        No figure with a range has such a name.
-    """
-    figures = load_hardware(scenario.hardware, scenario.hardware_set).figures
-    fixed = () if scenario.power.clock_hz is None else (CLOCK,)
-    found = {
-        name: figure
-        for name, figure in figures.items()
-        if figure.low < figure.high
-        and name not in fixed
-        and any(fnmatchcase(name, each) for each in patterns)
-    }
-    if not found:
-        raise SensitivityError(
-            f"no figure with a range matches {', '.join(patterns)}: corsair-sim hardware show "
-            f"{scenario.hardware} lists them"
-        )
-    return found
+    @property
+    def meets_as_it_is(self) -> bool | None:
+        """Whether the catalogue's values meet the SLO; None without one."""
+        return meets_slo(self.scenario, self.base)
+
+    @property
+    def slo_met(self) -> float | None:
+        """Share of the possible machines that run with 99th percentiles within the SLO, if any."""
+        possible = [row for row in self.drawn if row is not None]
+        if self.meets_as_it_is is None or not possible:
+            return None
+        return sum(meets_slo(self.scenario, row) is True for row in possible) / len(possible)
 
 
 def sensitivity(  # noqa: PLR0913 - the question and the execution
@@ -115,35 +100,93 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     seed: int = 0,
     metrics: Sequence[str] = HEADLINES,
     figures: Sequence[str] = ("*",),
+    tornado: bool = True,
     out: str | Path | None = None,
     engine: EngineName = "local",
     ray_address: str | None = None,
     drop: bool = False,
     observer: SweepObserver | None = None,
 ) -> Sensitivity:
-    """Vary every uncertain figure of the scenario's hardware, one at a time and jointly.
+    """Vary the uncertain figures of the scenario's hardware, one at a time and jointly.
 
-    ``samples`` is the number of joint draws (0: none), made with ``seed``; ``out`` is the folder of
-    the sweep, which can be resumed; ``drop`` deletes points of another study in it.
+    Parameters
+    ----------
+    scenario
+        The scenario, as ``load`` returns it.
+    samples
+        Joint draws; 0: none.
+    seed
+        Of the draws.
+    metrics
+        Keys of the summary, or ``capacity_request_rate_per_s``; those without a value are left out.
+    figures
+        Names of hardware figures to vary, ``*`` allowed.
+    tornado
+        Whether figures are varied one at a time as well.
+    out
+        Folder of the sweep, which can be resumed; ``results/sweeps/<name>-sensitivity`` by default.
+    engine, ray_address
+        As for ``sweep``.
+    drop
+        Delete points of another study in the folder.
+    observer
+        As for ``sweep``; ``Progress`` shows a bar.
+
+    Returns
+    -------
+    The study: ``bands`` and ``swings`` by metric, ``slo_met``, ``failures`` by reason.
 
     Raises
     ------
     SensitivityError
-        No such figure, or the scenario cannot be run as it is.
+        No such figure.
+    CannotRunError
+        The scenario cannot be run as it is.
     ValueError
         As ``sweep``.
+
+    Examples
+    --------
+    >>> from corsair_sim import load, sensitivity
+    >>> found = sensitivity(
+    ...     load(workload={"synthetic": {"requests": 20}}), samples=3, figures=("cost.card_usd",)
+    ... )
+    >>> cost = found.bands["cost_per_million_output_tokens_usd"]
+    >>> cost.holds, cost.samples, found.failures
+    (True, 3, {})
     """
-    moved = uncertain(scenario, figures)
-    rows = [*_one_by_one(moved), *_jointly(moved, samples, seed)]
+    scenario = _with_one_plan(scenario)
+    alone = ends(scenario, figures) if tornado else []
+    joint = draws(scenario, samples, seed, figures)
+    machines = [as_it_is(scenario, figures), *(draw for _, *pair in alone for draw in pair), *joint]
     definition = {
-        "name": _folder_name(f"{scenario.name}-sensitivity"),
-        "base": _with_one_plan(scenario).model_dump(mode="json", exclude_defaults=True),
-        "axes": [{"list": rows}],
+        "name": folder_name(f"{scenario.name}-sensitivity"),
+        "base": scenario.model_dump(mode="json", exclude_defaults=True),
+        "axes": [
+            {
+                "list": [
+                    {f"hardware_set.{name}": value for name, value in machine.hardware_set.items()}
+                    for machine in machines
+                    if not machine.reason
+                ]
+            }
+        ],
     }
     done = sweep(
         definition, out=out, engine=engine, ray_address=ray_address, drop=drop, observer=observer
     )
-    return _result(done, moved, metrics)
+    rows = _rows(done, machines)
+    first = rows[0]
+    if first is None or first["status"] != "completed":
+        reason = "" if first is None else first["reason"]
+        raise CannotRunError(f"the scenario itself cannot be run: {reason}")
+    library, offered = Library(), None
+    if done.manifest["kind"] == "summary":
+        offered = rate_of(resolve(scenario, library.openers))
+        if CAPACITY in metrics:
+            rows = _with_capacity(scenario, machines, rows, library)
+    varied = [figure for figure, *_ in alone]
+    return _result((scenario, offered, done), (machines, rows), varied, metrics)
 
 
 def _with_one_plan(scenario: Scenario) -> Scenario:
@@ -154,78 +197,74 @@ def _with_one_plan(scenario: Scenario) -> Scenario:
     return resolve(scenario, wanted="either").scenario
 
 
-def _folder_name(name: str) -> str:
+def meets_slo(scenario: Scenario, row: Row) -> bool | None:
+    """Whether a draw runs with its 99th percentiles within every bound; None without any.
+
+    Replays of operations have no requests, and so no SLO.
+    """
+    if not any(scenario.slo.model_dump().values()) or "rejected" not in row:
+        return None
+    return row["status"] == "completed" and Objective(slo=scenario.slo).met(row)
+
+
+def folder_name(name: str) -> str:
     """A valid sweep name for any scenario name."""
     return re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip(".-")
 
 
-def _one_by_one(moved: Mapping[str, Figure]) -> list[dict[str, float]]:
-    """The base, then each figure at its low and at its high."""
-    first, figure = next(iter(moved.items()))
-    ends = [
-        {f"{_AXIS}{name}": end} for name, each in moved.items() for end in (each.low, each.high)
+def _rows(done: Sweep, machines: Sequence[Draw]) -> list[Row | None]:
+    """The point of each machine; None for those that contradict a published point."""
+    points = iter(sorted(done.points.to_pylist(), key=lambda row: row["point"]))
+    return [None if machine.reason else next(points) for machine in machines]
+
+
+def _with_capacity(
+    scenario: Scenario, machines: Sequence[Draw], rows: Sequence[Row | None], library: Library
+) -> list[Row | None]:
+    """The rows with the estimator's capacity of each."""
+    return [
+        row
+        if row is None or row["status"] != "completed"
+        else {**row, CAPACITY: capacity_per_s(scenario, machine.hardware_set, library)}
+        for machine, row in zip(machines, rows, strict=True)
     ]
-    return [{f"{_AXIS}{first}": figure.value}, *ends]
 
 
-def _jointly(moved: Mapping[str, Figure], samples: int, seed: int) -> list[dict[str, float]]:
-    """Latin hypercube over all ranges: each is cut evenly, and each part is drawn from once."""
-    ranges = {f"{_AXIS}{name}": _range(figure) for name, figure in moved.items()}
-    drawn = sample(ranges, samples, "latin_hypercube", seed)
-    return [dict(zip(ranges, row, strict=True)) for row in drawn]
-
-
-def _range(figure: Figure) -> Range:
-    if figure.unit == "count":
-        return Range(low=round(figure.low), high=round(figure.high))
-    return Range(low=figure.low, high=figure.high)
-
-
-def _result(done: Sweep, moved: Mapping[str, Figure], metrics: Sequence[str]) -> Sensitivity:
-    points = sorted(done.points.to_pylist(), key=lambda row: row["point"])
-    base, ends, joint = points[0], points[1 : 1 + 2 * len(moved)], points[1 + 2 * len(moved) :]
-    if base["status"] != "completed":
-        raise SensitivityError(f"the scenario itself cannot be run: {base['reason']}")
-    unrun = sum(row["status"] != "completed" for row in points)
+def _result(
+    question: tuple[Scenario, float | None, Sweep],
+    run: tuple[Sequence[Draw], Sequence[Row | None]],
+    figures: Sequence[Figure],
+    metrics: Sequence[str],
+) -> Sensitivity:
+    (scenario, offered_per_s, done), (machines, (base, *others)) = question, run
+    base = base or {}
+    alone, joint = others[: 2 * len(figures)], others[2 * len(figures) :]
     known = [metric for metric in metrics if isinstance(base.get(metric), int | float)]
     if not known:
         raise SensitivityError(
             f"none of {', '.join(metrics)} is a number of this run; there are, for example, "
-            f"{', '.join(HEADLINES)}"
+            f"{', '.join(name for name in HEADLINES if base.get(name) is not None)}"
         )
     return Sensitivity(
+        scenario=scenario,
         sweep=done,
-        swings={metric: _swings(metric, base, ends, moved) for metric in known},
-        bands={metric: found for metric in known if (found := _band(metric, base, joint))},
-        unrun=unrun,
+        swings={metric: swings_of(metric, base, alone, figures) for metric in known if figures},
+        bands={metric: found for metric in known if (found := band_of(metric, base, joint))},
+        base=base,
+        offered_per_s=offered_per_s,
+        drawn=tuple(joint),
+        failures=_failures(machines[1:], others),
     )
 
 
-def _swings(
-    metric: str,
-    base: Mapping[str, Any],
-    ends: Sequence[Mapping[str, Any]],
-    moved: Mapping[str, Figure],
-) -> tuple[Swing, ...]:
-    found = [
-        Swing(
-            figure=name,
-            confidence=figure.confidence,
-            low=ends[2 * i][metric],
-            high=ends[2 * i + 1][metric],
-            base=float(base[metric]),
-        )
-        for i, (name, figure) in enumerate(moved.items())
-    ]
-    some = [swing for swing in found if swing.size > LEAST_SWING]
-    return tuple(sorted(some, key=lambda swing: -swing.size))
-
-
-def _band(metric: str, base: Mapping[str, Any], joint: Sequence[Mapping[str, Any]]) -> Band | None:
-    values = [row[metric] for row in joint if row[metric] is not None]
-    if not values:
-        return None
-    p5, p50, p95 = (float(value) for value in np.percentile(values, PERCENTS))
-    return Band(
-        metric=metric, base=float(base[metric]), p5=p5, p50=p50, p95=p95, samples=len(values)
-    )
+def _failures(machines: Sequence[Draw], rows: Sequence[Row | None]) -> dict[str, int]:
+    """Counts by reason; reasons that differ in their numbers only are one, as first found."""
+    counts, first = Counter[str](), dict[str, str]()
+    for machine, row in zip(machines, rows, strict=True):
+        if row is not None and row["status"] == "completed":
+            continue
+        reason = machine.reason if row is None else str(row["reason"])
+        reason = reason.splitlines()[0].partition("; ")[0]  # advice may differ
+        kind = re.sub(r"\d[\d,.]*", "0", reason)
+        counts[first.setdefault(kind, reason)] += 1
+    return dict(counts.most_common())

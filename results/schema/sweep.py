@@ -87,6 +87,7 @@ CANDIDATES = Table(
         real("output_tokens_per_s_per_card", "tokens/s", "Throughput over the cards it uses."),
         real("output_tokens_per_s_per_user", "tokens/s", "Of one answer: 1 / TPOT.", True),
         real("joules_per_output_token", "J", "Energy of the cards it uses.", True),
+        real("power_w", "W", "Of the servers it uses with their racks, without the building."),
         real("cost_per_hour_usd", "USD", "Of the servers it uses, written off, and their power."),
         real("cost_per_hour_usd_low", "USD", "The same, every uncertain figure at its cheapest."),
         real("cost_per_hour_usd_high", "USD", "The same, every uncertain figure at its dearest."),

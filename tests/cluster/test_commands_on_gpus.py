@@ -182,10 +182,18 @@ def test_a_sweep_and_a_comparison_stand_on_both_kinds_of_device(capsys: Captured
 
 
 def test_a_sensitivity_study_varies_figures_of_a_gpu(capsys: Captured) -> None:
-    said = told(capsys, "sweep", "gpus.yaml", "--sensitivity", "--samples", "2")
+    said = told(capsys, "sensitivity", "gpus.yaml", "--samples", "2")
 
-    assert "gpu.gemm_bandwidth_efficiency" in said
-    assert "engine.step_s" in said
+    assert "fit.times" in said  # constants that were fitted move together
+    assert "gpu.gemm_bandwidth_efficiency" not in said
+
+
+def test_a_replay_on_a_gpu_is_as_uncertain_as_the_fits_of_its_times(capsys: Captured) -> None:
+    program = "workload={program: {phase: decode, batch: 4, context: 9}}"
+    words = ("sensitivity", "gpus.yaml", *sets(program), "--samples", "4", "--figures", "fit.*")
+    band = answer(capsys, *words)["bands"]["makespan_s"]
+
+    assert band["p5"] < band["base"] < band["p95"]
 
 
 def test_a_replay_and_its_chakra_trace_take_the_same_time(capsys: Captured) -> None:

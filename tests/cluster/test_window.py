@@ -14,7 +14,8 @@ import pytest
 from cluster import Run, load, simulate
 from cluster.commands.app import main
 from cluster.scenario.load import ScenarioError
-from cluster.studies.capacity import Objective, max_rate
+from cluster.studies.capacity import max_rate
+from cluster.studies.plan.simulations import Objective
 from cluster.studies.plan.space import Choices
 from cluster.studies.plan.study import plan
 from results import open_run

@@ -193,6 +193,7 @@ figures:
     nics: {value: -4, unit: count, source: x, confidence: assumed, low: -4, high: 4}
     host_w: {value: much, unit: W, source: '', confidence: assumed, low: 1, high: 2, colour: red}
     switch_w: 50
+    nic_w: {value: 9, unit: W, source: x, confidence: assumed, low: 9, high: 9, range: choise}
 """
 
 
@@ -217,6 +218,7 @@ def test_every_breach_of_a_file_is_named_at_once_with_its_line(tmp_path: Path) -
         "wrong.yaml:14: server.host_w: value must be a number, found 'much'",
         "wrong.yaml:14: server.host_w: source must name the origin of the number",
         "wrong.yaml:15: server.switch_w: expected {value, unit, source",
+        "wrong.yaml:16: server.nic_w: unknown range 'choise'; did you mean 'choice'?",
     ]
     assert len(said) == len(expected)
     for line, start in zip(said, expected, strict=True):
@@ -420,3 +422,25 @@ def test_fitted_points_are_those_of_a_file_and_of_its_bases(tmp_path: Path) -> N
     mine.write_text("base: b200\nfitted:\n  - {isl: 64}\n")
     with pytest.raises(TopologyError, match=r"mine.yaml:2: fitted must list measured points"):
         load_hardware(mine)
+
+
+def test_a_size_that_is_bought_or_a_fitted_figure_is_not_uncertain(corsair: Hardware) -> None:
+    figures = corsair.figures
+
+    assert figures["rack.servers"].low < figures["rack.servers"].high
+    assert not figures["rack.servers"].uncertain
+    assert not figures["card.dispatch_s"].uncertain
+    assert not figures["dimc.rows"].uncertain  # no range
+    assert figures["simd.lanes"].uncertain
+
+
+def test_a_choice_of_the_base_stays_one_and_a_fit_does_not(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "base: corsair\nfigures:\n"
+        "  rack.servers: {value: 7, unit: count, source: x, confidence: assumed, low: 6, high: 8}\n"
+        "  card.dispatch_s: {value: 1, unit: us, source: x, confidence: assumed, low: 1, high: 2}\n"
+    )
+    figures = load_hardware(tmp_path / "mine.yaml").figures
+
+    assert figures["rack.servers"].range == "choice"
+    assert figures["card.dispatch_s"].uncertain

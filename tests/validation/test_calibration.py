@@ -5,13 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.calibration import fit_dispatch_s
 from cluster.perf_model.calibrate import (
     BATCH,
     EIGHT_B,
     SEVENTY_B,
     Choices,
     Point,
+    fit_dispatch_s,
+    fit_static_w,
     point_tables,
     predict,
 )
@@ -30,6 +31,19 @@ def test_the_catalogue_holds_the_fitted_dispatch() -> None:
     assert fit_dispatch_s() == pytest.approx(dispatch.value, rel=1e-3)
     assert dispatch.confidence == "derived"
     assert 0.2e-6 <= dispatch.value <= 3e-6
+
+
+def test_the_catalogue_holds_the_fitted_static_power() -> None:
+    static_w = load_hardware("corsair")["card.static_w"]
+
+    assert fit_static_w() == pytest.approx(static_w, rel=2e-3)
+    # LPDDR at 8 pJ a bit instead of 6: 400 GB/s x 0.8 x 8 bits x 2 pJ are 5.12 W more.
+    dearer_w = fit_static_w({"energy.lpddr_j_per_bit": 8e-12})
+    assert dearer_w == pytest.approx(static_w - 5.12, rel=2e-3)
+
+
+def test_no_static_power_fits_where_the_energies_alone_draw_more() -> None:
+    assert fit_static_w({"energy.sram_j_per_bit": 1e-12}) is None
 
 
 def test_8b_on_one_server_runs_at_its_published_point() -> None:

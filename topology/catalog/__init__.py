@@ -145,8 +145,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         *_read_figures(document, names, figures),
     ]
     tried = [name for _, name, _, inputs in _entries(document) if inputs is not None]
-    given = dict.fromkeys((*tried, *figures))
-    missing = names.missing(given) if names and not above else ()
+    missing = names.missing(dict.fromkeys((*tried, *figures))) if names and not above else ()
     if missing and ("figures" in data or bases):
         where = document.where(("figures",) if "figures" in data else ("base",))
         breaches.append(f"{where}: misses {listed(missing)} (give every figure, or name a base)")
@@ -179,7 +178,8 @@ def _read_figures(
             others = [figure_names(kind) for kind in KINDS if kind != names.kind]
             wrong = [*breaches_of_name(name, names, others), *wrong]
         if not wrong:
-            figure = read_figure(name, inputs)
+            known = names.known.get(name) if names else None
+            figure = read_figure(name, inputs, figures.get(name, known))
             wrong = [*(breaches_of_unit(figure, names) if names else ())]
             wrong += breaches_of_numbers(figure)
             figures[name] = figure

@@ -7,12 +7,14 @@ from dataclasses import field as field_of
 from difflib import get_close_matches
 from typing import Any
 
-from corsair_common.names import CONFIDENCES
+from corsair_common.names import CONFIDENCES, RANGES
 from topology.types import TopologyError
 from topology.units import UNITS, from_si, to_si
 
 FIELDS = ("value", "unit", "source", "confidence", "low", "high")
+OPTIONAL = ("range",)
 _NUMBERS = ("value", "low", "high")
+_WORDS: Mapping[str, tuple[str, ...]] = {"confidence": CONFIDENCES, "range": RANGES}
 _SENSIBLE = {
     "Hz": (1e6, 1e12),
     "B/s": (1e6, 1e18),
@@ -44,6 +46,13 @@ class Figure:
     source: str
     confidence: str
     """One of CONFIDENCES."""
+    range: str = "source"
+    """One of RANGES: what low and high say."""
+
+    @property
+    def uncertain(self) -> bool:
+        """Whether the value may be another one: its source leaves a range."""
+        return self.range == "source" and self.low < self.high
 
     def in_datasheet_unit(self) -> tuple[float, float, float]:
         """Value, low and high as the datasheet writes them."""
@@ -98,18 +107,24 @@ def breaches_of_fields(inputs: object) -> Iterator[str]:
     if missing := [field for field in FIELDS if field not in inputs]:
         yield f"misses {', '.join(missing)}"
     for field in inputs:
-        if field not in FIELDS:
-            yield f"unknown field {nearest(field, FIELDS)} (allowed: {', '.join(FIELDS)})"
+        if field not in (*FIELDS, *OPTIONAL):
+            allowed = (*FIELDS, *OPTIONAL)
+            yield f"unknown field {nearest(field, allowed)} (allowed: {', '.join(allowed)})"
     for field in _NUMBERS:
         if field in inputs and not _is_number(inputs[field]):
             yield f"{field} must be a number, found {inputs[field]!r}"
     if "unit" in inputs and inputs["unit"] not in (*UNITS,):
         yield f"unknown unit {nearest(str(inputs['unit']), tuple(UNITS))}"
-    if "confidence" in inputs and inputs["confidence"] not in CONFIDENCES:
-        word = nearest(str(inputs["confidence"]), CONFIDENCES)
-        yield f"unknown confidence {word} (allowed: {', '.join(CONFIDENCES)})"
+    yield from _breaches_of_words(inputs)
     if "source" in inputs and not (isinstance(inputs["source"], str) and inputs["source"].strip()):
         yield f"source must name the origin of the number, found {inputs['source']!r}"
+
+
+def _breaches_of_words(inputs: Mapping[str, object]) -> Iterator[str]:
+    for field, words in _WORDS.items():
+        if field in inputs and inputs[field] not in words:
+            word = nearest(str(inputs[field]), words)
+            yield f"unknown {field} {word} (allowed: {', '.join(words)})"
 
 
 def breaches_of_fitted(points: object) -> Iterator[str]:
@@ -152,8 +167,12 @@ def breach_of_value(value: float, unit: str) -> str:
     return ""
 
 
-def read_figure(name: str, inputs: Mapping[str, Any]) -> Figure:
-    """A figure from a file's valid fields; its numbers become SI."""
+def read_figure(name: str, inputs: Mapping[str, Any], before: Figure | None = None) -> Figure:
+    """A figure from a file's valid fields; its numbers become SI.
+
+    ``before`` is the figure of that name in a base or in its kind: what can be bought or set there
+    can be here, unless the file says otherwise.
+    """
     unit = str(inputs["unit"])
     value, low, high = (to_si(inputs[field], unit) for field in _NUMBERS)
     return Figure(
@@ -165,7 +184,13 @@ def read_figure(name: str, inputs: Mapping[str, Any]) -> Figure:
         datasheet_unit=unit,
         source=str(inputs["source"]),
         confidence=str(inputs["confidence"]),
+        range=str(inputs.get("range", _inherited(before))),
     )
+
+
+def _inherited(before: Figure | None) -> str:
+    """A choice stays one; a fit is that of one machine."""
+    return "choice" if before is not None and before.range == "choice" else "source"
 
 
 def breaches_of_machine(hardware: Hardware) -> Iterator[str]:

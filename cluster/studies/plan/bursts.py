@@ -131,7 +131,7 @@ def _tables(slot_loads: Floats, prefill: Floats, shared: Floats) -> Bursts:
 def _binned(place: Floats, weights: Floats, bins: int) -> Floats:
     """[bin] work in bins of equal time, 1 on average."""
     of = np.minimum((place * bins).astype(np.int64), bins - 1)
-    work: Floats = np.bincount(of, weights, minlength=bins)
+    work = np.bincount(of, weights, minlength=bins).astype(np.float64)
     return work / float(work.mean())
 
 

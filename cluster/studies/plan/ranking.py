@@ -100,12 +100,13 @@ def plain(value: Any) -> Any:
 def _costs(
     scored: Scored, resolved: Resolved, cards: Integers, made: tuple[Floats, Floats]
 ) -> dict[str, Floats]:
-    """Cost columns; idle cards in a candidate's servers count."""
+    """Power and cost columns; idle cards in a candidate's servers count."""
     hardware, per_server = resolved.hardware, resolved.scenario.cluster.cards_per_server
     joules, throughput = made
     idle = scored.site[:, 0] * per_server - cards
     power_w = power_of(hardware, scored.site, idle, joules * throughput)
-    return cost_columns(hardware, scored.site, per_server, power_w, throughput)
+    costs = cost_columns(hardware, scored.site, per_server, power_w, throughput)
+    return {"power_w": power_w, **costs}
 
 
 def _judged(

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.attention import Heads
+from cluster.perf_model.calibrate import full_load_parts_w
 from cluster.perf_model.collectives import CARD_TIERS
-from cluster.perf_model.devices.dimc import PARTS, count_joules
+from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, product_work
 from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LPDDR, SIMD, SRAM
-from cluster.perf_model.devices.dimc.dvfs import energy_scale, lpddr_w
+from cluster.perf_model.devices.dimc.dvfs import energy_scale
 from cluster.perf_model.devices.dimc.op_counts import (
     attention_counts,
     product_counts,
@@ -44,11 +45,8 @@ def counted(hardware: Hardware, m: int, k: int, n: int, width: int = 8) -> tuple
 
 
 def saturated_w(hardware: Hardware) -> dict[str, float]:
-    """Watts by part of a card whose cores stream and multiply without pause: eight INT8 vectors."""
-    counts, seconds = counted(hardware, 8, 64 * 4096, 64 * 256)
-    watts = counts @ count_joules(hardware) / seconds
-    parts = dict(zip(PARTS, watts.tolist(), strict=True))
-    return parts | {"lpddr": lpddr_w(hardware), "static": hardware["card.static_w"]}
+    """Watts by part of a card at full load."""
+    return full_load_parts_w(hardware) | {"static": hardware["card.static_w"]}
 
 
 def test_one_vector_and_one_tile_count_4096_products_and_4096_bytes() -> None:

@@ -12,8 +12,8 @@ import pytest
 
 from cluster.perf_model.memory import DoesNotFit
 from cluster.scenario.load import load
-from cluster.scenario.memory_modes import Mode
-from cluster.scenario.schema import Cluster, Memory, PlanSettings, Scenario, Scheduler, Slo
+from cluster.scenario.memory_modes import Memory, Mode
+from cluster.scenario.schema import Cluster, PlanSettings, Scenario, Scheduler, Slo
 from cluster.studies import capacity_search
 from cluster.studies.capacity import CLOSE, NoCapacityError, clusters
 from cluster.studies.capacity_search import fewest_cards, highest_rate

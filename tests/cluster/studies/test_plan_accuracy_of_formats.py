@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cluster import Choices, Plans, load, plan
-from cluster.commands.plan import _ranking
+from cluster.commands.plan_table import ranking_text
 from cluster.studies.formats import gaussian_sample, heavy_tailed_sample, sqnr_of
 from workloads.formats import distortion, gaussian_noise, get_format
 
@@ -59,5 +59,5 @@ def test_the_table_has_both_errors_of_a_row() -> None:
     normal, heavy = sqnr_of(get_format("mxint4"))
     (row,) = found(weights=("mxint4",), kv=("mxint8",)).candidates[:1]
 
-    assert f"{normal:.1f}/{heavy:.1f}" in _ranking([row])
-    assert "SQNR dB" in _ranking([row])
+    assert f"{normal:.1f}/{heavy:.1f}" in ranking_text([row])
+    assert "SQNR dB" in ranking_text([row])

@@ -109,7 +109,7 @@ def test_the_score_of_bursty_traffic_is_near_its_simulation() -> None:
 
     found = plan(scenario, choices=choices, load_at=0.6, finalists=1).verified[0]
 
-    assert found.simulated["ttft_ms"] > 10 * 20  # far beyond the 20 ms of independent arrivals
+    assert (found.simulated["ttft_ms"] or 0.0) > 10 * 20  # far beyond the 20 ms of independent arrivals
     assert abs(found.errors["ttft_ms"] or 0.0) < 0.3
 
 
