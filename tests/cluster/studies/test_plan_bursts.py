@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from cluster.scenario.load import load
+from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
+from cluster.serving.run import map_of
 from cluster.studies.plan import bursts
 from cluster.studies.plan.bursts import bursts_of, bursty, slots_excess
 from cluster.studies.plan.context import study_context_of
@@ -70,9 +72,6 @@ def test_more_slots_keep_bursts_waiting_less_and_more_load_longer() -> None:
 
 def test_long_answers_hold_the_kv_longer() -> None:
     scenario = chat({"fixed": 64}, {"uniform": {"low": 2, "high": 400}}, 1.0)
-    from cluster.scenario.resolve import resolve
-    from cluster.serving.run import map_of
-
     resolved = resolve(scenario)
     _, routes = map_of(resolved.scenario, resolved.hardware)
     study = study_context_of(resolved, routes, Choices(), demand_of(resolved, 0.5))
