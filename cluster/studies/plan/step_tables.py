@@ -19,17 +19,20 @@ DENSE, TO_DOUBLE = 32, 16
 def points_of(rows: int) -> int:
     """Number of points up to ``rows``."""
     points = DENSE + 1
-    while _rows_at(points - 1) < rows:
+    while _rows(points - 1) < rows:
         points += 1
     return points
 
 
-@called
-def _rows_at(point: int) -> float:
+def _rows(point: int) -> float:
     if point < DENSE:
         return float(point)
     doubling, step = divmod(point - DENSE, TO_DOUBLE)
     return float(DENSE * 2**doubling * (1.0 + step / TO_DOUBLE))
+
+
+_rows_at = called(_rows)
+"""For compiled code; from Python it would be compiled in every process."""
 
 
 @inlined
