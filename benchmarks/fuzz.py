@@ -2,7 +2,8 @@
 
 Each case takes a valid input, changes its structure or its bytes, and runs a command on it in a
 forked process with limits of CPU time and memory. It fails with a traceback, an exit code other
-than 0, 2 and 3, more than 5 s of CPU, or 1 GB. Case N of a seed is the same on every machine.
+than 0, 2 and 3, more than 5 s of CPU, or 1 GB, or if it hangs. Case N of a seed is the same on
+every machine.
 
     python -m benchmarks.fuzz [--seed 0] [--cases 20000] [--minutes 60] [--first 0] [--only KIND]
         [--keep FOLDER]
@@ -14,6 +15,7 @@ import os
 import resource
 import shlex
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +23,7 @@ import traceback
 from collections import Counter
 from contextlib import redirect_stdout
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from random import Random
 
@@ -29,6 +32,8 @@ from benchmarks.fuzz_inputs import KINDS, Kind, make_corpus
 from cluster.commands.app import main as command
 
 CPU_S, MEMORY_BYTES = 5.0, 10**9
+STUCK_S = 120
+"""A case that waits for something is ended by SIGALRM after this."""
 OPTIONS = {
     "--tp": "4", "--pp": "2", "--replicas": "1", "--max-num-seqs": "8", "--top": "3",
     "--max-num-batched-tokens": "512", "--modes": "performance", "--weights": "mxint8",
@@ -175,6 +180,7 @@ def _in_child(folder: Path, argv: list[str], output: int) -> None:
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (output, 1), (output, 2)):
             os.dup2(source, target)
+        signal.alarm(STUCK_S)
         limit = int(2 * CPU_S)
         resource.setrlimit(resource.RLIMIT_CPU, (limit, limit))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
@@ -188,13 +194,17 @@ def _in_child(folder: Path, argv: list[str], output: int) -> None:
 
 
 def _import_commands() -> None:
-    """Import what commands import lazily, so that cases pay for their own work only."""
+    """Import what commands import lazily, so that cases pay for their own work only.
+
+    Nothing is drawn here: the threads that draw would not be there after a fork.
+    """
+    import_module("altair")
+    import_module("vl_convert")
     for words in (
         "check served/served.json", "models show llama-3.1-8b", "topology show",
         "hardware show corsair", "formats measure array/a.npy", "trace describe traces/azure.csv",
-        "compare ran/served ran/served", "report ran/served --out report.html",
-        "sweep status swept/made", "topology draw --out x.svg",
-        "validate --data measured/points.csv",
+        "compare ran/served ran/served",
+        "sweep status swept/made", "validate --data measured/points.csv",
     ):  # fmt: skip
         code = command([*words.split(), *(() if words.startswith("formats") else ("-q",))])
         if code not in (0, 2):

@@ -79,6 +79,21 @@ def failures(page: Path, capsys: pytest.CaptureFixture[str], *, slow: bool) -> I
             yield f"{line}\n{code}: {capsys.readouterr().err}"
 
 
+def test_every_question_of_the_duckdb_page_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import duckdb
+
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs/how-to/ask-duckdb.md"
+    assert list(failures(page, capsys, slow=False)) == []
+
+    questions = re.findall(r"```sql\n(.*?)```", page.read_text("utf-8"), re.S)
+    assert len(questions) == 10
+    for question in questions:
+        assert duckdb.execute(question).fetchall(), question
+
+
 def bring(place: Path) -> None:
     """Set a real trace beside the scenario, where the page speaks of one."""
     if place.exists():

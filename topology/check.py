@@ -40,28 +40,29 @@ _IN_ONE_SERVER = frozenset(
 _MOST_NAMED = 20
 
 
-def check_map(graph: Graph) -> None:
-    """Refuse an invalid topology and name its errors.
+def check_map(graph: Graph, *, cut: bool = False) -> None:
+    """Refuse an invalid topology and name its errors; it may fall apart where it may be ``cut``.
 
     Raises
     ------
     TopologyError
         One line per violation (the first twenty, then the number of others).
     """
-    if breaches := list(breaches_of(graph)):
+    if breaches := list(breaches_of(graph, cut=cut)):
         named = breaches[:_MOST_NAMED]
         if len(breaches) > _MOST_NAMED:
             named.append(f"and {len(breaches) - _MOST_NAMED} more")
         raise TopologyError("\n".join(f"{graph.name or 'topology'}: {breach}" for breach in named))
 
 
-def breaches_of(graph: Graph) -> Iterator[str]:
+def breaches_of(graph: Graph, *, cut: bool = False) -> Iterator[str]:
     """Every violation of every rule, in the order of RULES."""
     if not any(data["kind"] not in CONTAINERS for _, data in graph.nodes(data=True)):
         yield "has no nodes that a link could connect"
         return
     for rule in RULES:
-        yield from rule(graph)
+        if not (cut and rule in (_isolated, _disconnected)):
+            yield from rule(graph)
 
 
 def _wrong_numbers(graph: Graph) -> Iterator[str]:

@@ -131,8 +131,9 @@ def _chosen(equals: Sequence[Any], choice: int) -> Any:
     return equals[(choice & 0xFFFF) % len(equals)]
 
 
-def find_paths(network: Network) -> SwitchPaths:
-    """Search the topology; two switches without a path between them are refused (TopologyError)."""
+def find_paths(network: Network, *, cut: bool = False) -> SwitchPaths:
+    """Search the topology; unless it may be ``cut``, two switches without a path between them are
+    refused (TopologyError)."""
     switches = network.named(NodeKind.PCIE_SWITCH)
     leaves = network.named(NodeKind.LEAF)
     mates: dict[str, list[int]] = {}
@@ -166,7 +167,8 @@ def find_paths(network: Network) -> SwitchPaths:
         hops=hops,
         leaves=leaves,
     )
-    _refuse_cut_off(paths, switches)
+    if not cut:
+        _refuse_cut_off(paths, switches)
     return paths
 
 

@@ -125,19 +125,22 @@ class Routes:
         return np.where(self.pair[start] == self.pair[end], near_ps, far_ps)
 
 
-def compile_routes(graph: Graph) -> Routes:
+def compile_routes(graph: Graph, *, cut: bool = False) -> Routes:
     """Check the topology and convert it to tables; the inside of cards is ignored.
+
+    With ``cut`` some cards may be without a path to others: ``latency_ps`` is then UNREACHABLE_PS
+    or more, and ``path`` has no meaning.
 
     Raises
     ------
     TopologyError
         The topology violates a rule, or a card cannot reach another by going up and down once.
     """
-    check_map(graph)
+    check_map(graph, cut=cut)
     kinds = {n: d["kind"] for n, d in graph.nodes(data=True) if d["kind"] not in INSIDE_CARD}
     edges = [(s, t, d) for s, t, d in graph.edges(data=True) if s in kinds and t in kinds]
     network = _network(graph, kinds, edges)
-    paths = find_paths(network)
+    paths = find_paths(network, cut=cut)
     cards = network.named(NodeKind.CARD)
     links = [data for _, _, data in edges]
     return Routes(

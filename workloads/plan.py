@@ -8,6 +8,7 @@ cards holds whole experts, sliced over the subgroup. Replicas are equal copies.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import ClassVar
 
@@ -81,6 +82,11 @@ def stage_layers(plan: Plan, model: Model) -> tuple[range, ...]:
     stages, layers = plan.pipeline_parallel_size, len(model.layers)
     if stages > layers:
         raise PlanError(_too_many_stages(plan, model))
+    return _divided(layers, stages)
+
+
+@lru_cache(maxsize=256)
+def _divided(layers: int, stages: int) -> tuple[range, ...]:
     even, rest = divmod(layers, stages)
     counts = [even + (stages - 1 - rest <= stage < stages - 1) for stage in range(stages)]
     starts = [sum(counts[:stage]) for stage in range(stages)]

@@ -2,7 +2,7 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
@@ -96,6 +96,9 @@ class RunRequest(Protocol):
     @property
     def run_id(self) -> str: ...
 
+    @property
+    def plan_reasons(self) -> Sequence[str]: ...
+
 
 @contextmanager
 def opened(
@@ -176,4 +179,5 @@ def commit(
             command=sys.argv,
         )
         | ({"trust": trust_of(requested).plain()} if isinstance(requested, Resolved) else {})
+        | ({"plan_reasons": list(requested.plan_reasons)} if requested.plan_reasons else {})
     )

@@ -270,6 +270,13 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     """Warnings about the results."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     flags = []
+    for part in resolved.pools or (resolved,):
+        of = part.plan.replicas + len(part.lost)
+        flags += [
+            f"replica {each.replica} of {of}{f' for {part.role}' if part.role else ''} is lost: "
+            f"{each.reason}"
+            for each in part.lost
+        ]
     refused = int(np.count_nonzero(outcome.served.status))
     if refused:
         were = "request was" if refused == 1 else "requests were"

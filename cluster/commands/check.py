@@ -44,30 +44,39 @@ def check(
     requested = load(scenario, sets=sets or ())
     resolved = resolve(requested, wanted="either")
     found, lines = _served(resolved) if isinstance(resolved, Resolved) else _replayed(resolved)
+    found["plan_reasons"] = list(resolved.plan_reasons)
     text = "\n".join([f"{requested.name} (run {found['run_id']})", *lines])
     terminal.show(found, text, as_json=as_json, quiet=quiet)
+    for reason in resolved.plan_reasons:
+        terminal.note(f"note: {reason}")
 
 
 def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     """A machine, or each pool as a machine of its own."""
     from cluster.scenario.pools import POOLS
     from cluster.scenario.warmup import check_warmup
+    from cluster.studies.remaining import remaining
 
     check_warmup(resolved)
+    left = remaining(resolved)
+    down = {"remaining": left.plain()} if left else {}
+    left_lines = ["", *left.lines()] if left else []
     if resolved.pools is None:
         found, lines = _machine(resolved)
+        lines += left_lines
         lines.append(
             f"The simulation will take about {found['seconds']:.0f} s "
             f"({found['requests']:,} requests, {found['output_tokens']:,} output tokens)"
         )
-        return found, lines
+        return found | down, lines
     pools, lines = dict[str, Any](), list[str]()
     for name, pool in zip(POOLS, resolved.pools, strict=True):
         pools[name], own = _machine(pool, f"pools.{name}: ")
         lines += ["", f"pools.{name}:", *own]
+    lines += left_lines
     seconds = sum(each["seconds"] for each in pools.values())
     lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]
-    return {"run_id": resolved.run_id, "seconds": seconds, "pools": pools}, lines
+    return {"run_id": resolved.run_id, "seconds": seconds, "pools": pools} | down, lines
 
 
 def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], list[str]]:

@@ -1,4 +1,4 @@
-"""``corsair-sim plan``: the best parallelism plan of a model on a cluster, without simulation."""
+"""``corsair-sim plan``: the best parallelism plan of a model on a cluster."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +12,7 @@ from cluster.commands.plan_table import bound_share, candidates_of, ranking_text
 
 if TYPE_CHECKING:
     from cluster.scenario.schema import Scenario
+    from cluster.studies.plan.space import Choices
     from cluster.studies.plan.study import Plans
 
 app = typer.Typer()
@@ -25,7 +26,7 @@ def plan(  # noqa: PLR0913 - each is an option
     objective: options.BestAt = options.Objective.tokens_per_s,
     load: options.Load = "auto",
     top: options.Top = 10,
-    finalists: options.Finalists = 0,
+    finalists: options.Finalists = 10,
     tp: options.TensorGroups = None,
     pp: options.Stages = None,
     ep: options.ExpertGroups = None,
@@ -40,13 +41,14 @@ def plan(  # noqa: PLR0913 - each is an option
     page: options.Page = None,
     smallest: options.Smallest = False,
     fastest: options.Fastest = False,
+    keep_plan: options.KeepPlan = False,
     attainment: options.Attainment = None,
     trace: options.Trace = None,
     explained: options.Explained = False,
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
-    """Rank every legal plan, memory mode, format and batch for a model on a cluster."""
+    """Score every legal plan of a model on a cluster, and simulate and rank the best."""
     from cluster import load as load_scenario
     from cluster.api.progress import Progress
     from cluster.studies.plan.ranking import slo_of
@@ -55,18 +57,23 @@ def plan(  # noqa: PLR0913 - each is an option
     requested = load_scenario(scenario, sets=[*(sets or ()), *options.sets_of_trace(trace)])
     bounds = slo_of(slo) if slo else None
     shown = {"explained": explained, "as_json": as_json, "quiet": quiet}
-    if smallest or fastest:
-        _capacity(requested, (smallest, fastest), (bounds, attainment), shown)
-        return
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
+    choices = options.choices_of(dict(zip(options.CHOICES, names, strict=True)))
+    if smallest or fastest:
+        if out is not None:
+            raise typer.BadParameter("--out is for a ranking: not with --min-cards and --max-rate")
+        searched = None if keep_plan else choices
+        _capacity(requested, (smallest, fastest), (bounds, attainment), (searched, write), shown)
+        return
     with Progress("shapes", shown=not (quiet or as_json)) as progress:
         found = study(
             requested,
             slo=bounds,
             load_at=options.load_of(load),
             objective=objective.value,
-            choices=options.choices_of(dict(zip(options.CHOICES, names, strict=True))),
+            choices=choices,
             finalists=finalists,
+            attainment=attainment,
             progress=progress,
         )
     _tell(found, candidates_of(found, objective.value, top), (out, write, page), shown)
@@ -76,14 +83,17 @@ def _capacity(
     requested: "Scenario",
     questions: tuple[bool, bool],
     wanted: tuple[Mapping[str, float] | None, float | None],
+    search: "tuple[Choices | None, Path | None]",
     shown: Mapping[str, bool],
 ) -> None:
-    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment."""
+    """Run --min-cards or --max-rate; ``wanted`` are the bounds and the attainment, ``search`` the
+    choices, without which the plan is kept, and the file to write."""
     from cluster.commands.capacity import answer
 
     if all(questions):
         raise typer.BadParameter("--min-cards and --max-rate exclude each other")
-    answer(requested, ("min-cards" if questions[0] else "max-rate", *wanted), **shown)
+    question = "min-cards" if questions[0] else "max-rate"
+    answer(requested, (question, *wanted), search, **shown)
 
 
 def _tell(
@@ -96,9 +106,7 @@ def _tell(
     out, write, page = files
     if out is not None:
         found.save(out)
-    if write is not None:
-        _write(found, best, write)
-    payload, text = _payload(found, best), plan_text(found, best, out, write)
+    payload, text = _payload(found, best), plan_text(found, best, out)
     if shown["explained"]:
         text += "\n" + _explain(found, best, payload)
     if page is not None:
@@ -106,6 +114,10 @@ def _tell(
 
         text += f"\nwrote {write_answer(answer_of(payload), page)}"
     terminal.show(payload, text, as_json=shown["as_json"], quiet=shown["quiet"])
+    if write is not None:
+        how = _write(found, write)
+        if not (shown["as_json"] or shown["quiet"]):
+            terminal.note(f"wrote {write}: {how}; next: corsair-sim serve {write}")
 
 
 def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[str, Any]) -> str:
@@ -119,16 +131,26 @@ def _explain(found: "Plans", best: Sequence[Mapping[str, Any]], payload: dict[st
     return f"\nMemory of the best, {shape(best[0])}:\n\n{explain_text(payload['explain'])}"
 
 
-def _write(found: "Plans", best: Sequence[Mapping[str, Any]], path: Path) -> None:
-    from cluster.scenario.load import ScenarioError
+def _write(found: "Plans", path: Path) -> str:
+    """Write the best plan that meets the SLO on the scenario's own traffic; say which it is."""
     from cluster.studies.plan.candidate_scenario import write_scenario
 
-    if not best:
-        raise ScenarioError(f"--write {path}: no candidate meets the SLO")
-    write_scenario(found.scenario(best[0]), path)
+    try:
+        best = found.best_scenario()
+    except ValueError as error:
+        raise type(error)(f"--write {path}: {error}") from None
+    write_scenario(best, path)
+    how = "scored, not simulated"
+    if found.sample is not None:
+        how = "simulated at the scenario's own rate" + (
+            ", within the SLO" if any(found.slo.values()) else ""
+        )
+    return f"{shape(best.model_dump()['plan'])}, {how}"
 
 
 def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    from cluster.studies.plan.ranking import plain
+
     scored = found.scored
     return {
         "kind": "plan",
@@ -143,8 +165,17 @@ def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any
         "candidates": list(best),
         "bound_share": bound_share(found, best[0]) if best else {},
         "pareto": [found.candidate(int(row)) for row in found.columns["pareto"].nonzero()[0]],
+        "sample": found.sample
+        and {
+            "requests": found.sample.requests,
+            "of": found.sample.of,
+            "rank_error": found.sample.rank_error,
+        },
+        "given_up": found.given_up,
         "simulated": [
             {
+                "meets_slo": each.meets,
+                "excess": plain(each.excess),
                 "candidate": dict(each.candidate),
                 "summary": dict(each.summary),
                 "as_counted": each.simulated,
@@ -155,62 +186,49 @@ def _payload(found: "Plans", best: Sequence[Mapping[str, Any]]) -> dict[str, Any
     }
 
 
-def plan_text(
-    found: "Plans", best: Sequence[Mapping[str, Any]], out: Path | None, write: Path | None
-) -> str:
-    """Say what was scored, what is best, what was simulated, and what cannot be had."""
+def plan_text(found: "Plans", best: Sequence[Mapping[str, Any]], out: Path | None) -> str:
+    """Say what was scored and simulated, what is best, and what cannot be had."""
     scored = found.scored
     limits = ", ".join(f"{name} {value:g}" for name, value in found.slo.items() if value)
     parts = [
         f"{found.resolved.model.name} on {scored.cards} cards: "
         f"{len(scored.shape):,} candidates scored ({scored.scoring_s:.2f} s, and "
-        f"{scored.pricing_s:.1f} s of pricing), SLO on the means: {limits or 'none'}",
+        f"{scored.pricing_s:.1f} s of pricing), SLO {limits or 'none'}",
+        *_simulated(found),
         "",
         ranking_text(best) if best else "no candidate meets the SLO",
         "",
-        f"* nothing has more tokens/s/user and tokens/s/card "
+        f"* no score has more tokens/s/user and tokens/s/card "
         f"({int(found.columns['pareto'].sum()):,} such candidates in all)",
-        *([*_verified(found)] if found.verified else []),
         "",
         "infeasible: "
         + (", ".join(f"{times:,} {why}" for why, times in found.infeasible.items()) or "none"),
         *([f"wrote {out}"] if out else []),
-        *([f"wrote {write}; next: corsair-sim serve {write}"] if write else []),
     ]
     return "\n".join(parts)
 
 
-def _verified(found: "Plans") -> list[str]:
-    """Analytic beside simulated, and what only the simulation knows."""
-    headers = (
-        *("", "TTFT ms", "simulated", "error", "TPOT ms", "simulated", "error"),
-        *("tokens/s", "simulated", "J/token", "simulated", "p99 TTFT", "p99 TPOT", "in SLO %"),
-    )
-    rows = []
-    for place, each in enumerate(found.verified, 1):
-        errors, summary, candidate = each.errors, each.summary, each.candidate
-        simulated = each.simulated
-        attained = summary["slo_attainment"]
-        rows.append(
-            [
-                str(place),
-                candidate["ttft_ms"],
-                simulated["ttft_ms"],
-                _percent(errors["ttft_ms"]),
-                candidate["tpot_ms"],
-                simulated["tpot_ms"],
-                _percent(errors["tpot_ms"]),
-                candidate["output_throughput"],
-                simulated["output_throughput"],
-                candidate["joules_per_output_token"],
-                simulated["joules_per_output_token"],
-                summary["p99_ttft_ms"],
-                summary["p99_tpot_ms"],
-                None if attained is None else 100 * attained,
-            ]
+def _simulated(found: "Plans") -> list[str]:
+    """How far the ranks are simulated, on which requests, and whether the SLO is met."""
+    sample, given_up = found.sample, found.given_up
+    if sample is None:
+        return ["ranks are scores (means); nothing was simulated (--simulate 0)"]
+    requests = f"{sample.requests:,} requests"
+    if sample.requests < sample.of:
+        low, high = (99 + 100 * sign * sample.rank_error for sign in (-1, 1))
+        requests = (
+            f"the first {requests} of {sample.of:,} (a 99th percentile of so many lies between "
+            f"their {low:.2f}th and {high:.2f}th, more widely with bursts)"
         )
-    return ["", "Simulated on the scenario's requests:", terminal.table(headers, rows)]
-
-
-def _percent(error: float | None) -> str:
-    return "-" if error is None else f"{100 * error:+.1f} %"
+    good = sum(each.meets for each in found.verified)
+    lines = [
+        f"simulated on {requests}, each at the rate of its score: {good} of "
+        f"{len(found.verified)} plans within the SLO"
+        + (f"; {given_up} more candidates were given up" if given_up else "")
+    ]
+    if not good and found.verified:
+        best = found.verified[0]
+        lines.append(
+            f"the nearest, {shape(best.candidate)}, misses it by a factor of {best.excess:.3g}"
+        )
+    return lines

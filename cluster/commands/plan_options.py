@@ -30,7 +30,7 @@ class Objective(StrEnum):
 Slo = Annotated[
     str | None,
     typer.Option(
-        help="Bounds of the means, in seconds [the scenario's].",
+        help="Bounds in seconds: of the means for scores, of p99 for simulations [the scenario's].",
         metavar="tpot_s=0.01,ttft_s=0.2",
         show_default=False,
     ),
@@ -45,7 +45,14 @@ Load = Annotated[
     ),
 ]
 Top = Annotated[int, typer.Option(min=1, help="Number of candidates to show.")]
-Finalists = Annotated[int, typer.Option("--simulate", min=0, help="Best candidates to simulate.")]
+Finalists = Annotated[
+    int,
+    typer.Option(
+        "--simulate",
+        min=0,
+        help="Plans to simulate at least, and on until one meets the SLO; 0: scores alone.",
+    ),
+]
 TensorGroups = Annotated[str | None, typer.Option(help="Cards of a tensor group.", metavar="N,...")]
 Stages = Annotated[str | None, typer.Option(help="Stages of a replica.", metavar="N,...")]
 ExpertGroups = Annotated[str | None, typer.Option(help="Groups of experts.", metavar="N,...")]
@@ -79,16 +86,20 @@ Write = Annotated[Path | None, typer.Option("--write", help="Write the best as a
 Page = Annotated[Path | None, typer.Option("--report", help="Write the result as one HTML page.")]
 Smallest = Annotated[
     bool,
-    typer.Option("--min-cards", help="Instead: the smallest cluster for the scenario's plan."),
+    typer.Option("--min-cards", help="Instead: the smallest cluster, and its plan."),
 ]
 Fastest = Annotated[
     bool,
     typer.Option("--max-rate", help="Instead: the highest rate that its cluster sustains."),
 ]
+KeepPlan = Annotated[
+    bool,
+    typer.Option("--keep-plan", help="With these two: keep the scenario's plan, search no other."),
+]
 Attainment = Annotated[
     float | None,
     typer.Option(
-        help="With these two: fraction of requests within the SLO [p99 of each].", metavar="PART"
+        help="Fraction of simulated requests within the SLO [p99 of each].", metavar="PART"
     ),
 ]
 Trace = Annotated[

@@ -10,8 +10,9 @@ if TYPE_CHECKING:
     from cluster.studies.plan.study import Plans
 
 HEADERS = (
-    *("", "plan", "cards", "memory", "weights", "KV", "seqs", "budget", "TTFT ms", "TPOT ms"),
-    *("tokens/s", "/card", "J/token", "kW", "USD/M tokens", "USD/month", "free MB", ""),
+    *("", "plan", "cards", "memory", "weights", "KV", "SQNR dB", "seqs", "budget", "TTFT ms"),
+    *("simulated", "p99", "TPOT ms", "simulated", "p99", "in SLO %", "tokens/s", "simulated"),
+    *("/card", "J/token", "kW", "USD/M tokens", "USD/month", "free MB", ""),
 )
 
 Candidate = Mapping[str, Any]
@@ -42,11 +43,18 @@ def ranking_text(best: Sequence[Candidate]) -> str:
             each["memory_mode"],
             each["weights"],
             each["kv"],
+            _accuracy(each),
             each["max_num_seqs"],
             each["max_num_batched_tokens"],
             each["ttft_ms"],
+            each["simulated_ttft_ms"],
+            each["simulated_p99_ttft_ms"],
             each["tpot_ms"],
+            each["simulated_tpot_ms"],
+            each["simulated_p99_tpot_ms"],
+            _percent(each["simulated_slo_attainment"]),
             each["output_throughput"],
+            each["simulated_output_throughput"],
             each["output_tokens_per_s_per_card"],
             each["joules_per_output_token"],
             each["power_w"] / 1e3,
@@ -94,3 +102,13 @@ def _band(candidate: Candidate, name: str, times: float) -> str:
     amounts = (times * candidate[f"{name}{end}"] for end in ("", "_low", "_high"))
     amount, low, high = (f"{each:,.0f}" if each >= 1000 else f"{each:.3g}" for each in amounts)
     return f"{amount} ({low}-{high})"
+
+
+def _accuracy(candidate: Candidate) -> str | None:
+    """``18.8/16.4``, on normal and heavy-tailed numbers; None for formats of more than 4 bits."""
+    values = candidate["sqnr_db"], candidate["sqnr_heavy_tailed_db"]
+    return None if None in values else "/".join(f"{value:.1f}" for value in values)
+
+
+def _percent(part: float | None) -> float | None:
+    return None if part is None else 100 * part

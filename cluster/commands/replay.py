@@ -63,6 +63,7 @@ def replay(  # noqa: PLR0913 - each is an option
         "run_dir": str(run.run_dir),
         "waits": run.waits,
         "stage_bubble_share": run.stage_bubbles,
+        "plan_reasons": list(run.resolved.plan_reasons),
     }
     foot = [f"wrote {run.run_dir}"]
     if save_chakra is not None:
@@ -73,7 +74,7 @@ def replay(  # noqa: PLR0913 - each is an option
     head = f"{requested.name} (run {run.run_id})"
     text = report(head, run.summary, run.waits, run.stage_bubbles, "\n".join(foot))
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
-    for flag in run.summary["flags"]:
+    for flag in (*run.resolved.plan_reasons, *run.summary["flags"]):
         terminal.note(f"note: {flag}")
 
 

@@ -26,6 +26,7 @@ def serve(  # noqa: PLR0913 - each is an option
     from cluster.commands import sparklines
     from cluster.commands.summary import machine_lines, pictures, report
     from cluster.scenario.trust import trust_lines, trust_of
+    from cluster.studies.remaining import remaining
 
     requested = load(scenario, sets=sets or ())
     with Progress(shown=not (quiet or as_json)) as bar:
@@ -36,12 +37,14 @@ def serve(  # noqa: PLR0913 - each is an option
             notice=engine_options.notice(quiet=quiet),
             **carried_out,
         )
-    trust = trust_of(run.resolved)
+    trust, left = trust_of(run.resolved), remaining(run.resolved, run.summary)
     payload = {
         **run.summary,
         "run_id": run.run_id,
         "run_dir": str(run.run_dir),
         "trust": trust.plain(),
+        "plan_reasons": list(run.resolved.plan_reasons),
+        **({"remaining": left.plain()} if left else {}),
     }
     machine = machine_lines(run.resolved, len(run.machine.routes.card_id))
     text = report(
@@ -49,8 +52,10 @@ def serve(  # noqa: PLR0913 - each is an option
     )
     if sparklines.shown():
         text = f"{text}\n\n{pictures(run.requests)}"
+    if left:
+        text = "\n".join([text, "", *left.lines()])
     means = {name: run.summary[f"mean_{name}_ms"] for name in ("tpot", "ttft")}
     text = "\n".join([text, "", *trust_lines(trust, means)])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
-    for flag in run.summary["flags"]:
+    for flag in (*run.resolved.plan_reasons, *run.summary["flags"]):
         terminal.note(f"note: {flag}")

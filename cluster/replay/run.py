@@ -26,6 +26,7 @@ from cluster.replay.transfers import Options, PlainTransfers, RackTransfers
 from cluster.replay.translate import operations_of
 from cluster.scenario.resolve import Planned, ResolvedReplay
 from cluster.serving.run import lay_out, map_of
+from cluster.serving.state import ranks_left
 from corsair_common.units import Integers
 from topology.astra_network import Network
 from topology.route import Routes
@@ -167,6 +168,7 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) ->
         steps = steps_of(planned)
         check_room(planned, steps, layout.fit)
         program = generate_program(program_inputs(layout.inputs), steps)
+    _refuse_lost(planned, program)
     work = price_program(program, layout.inputs, pricing)
     stages, size = planned.plan.pipeline_parallel_size, planned.plan.tensor_parallel_size
     racks = Racks(
@@ -181,22 +183,35 @@ def _on_plan(resolved: ResolvedReplay, planned: Planned, pricing: RowPricing) ->
     return replace(machine, energy=energy)
 
 
+def _refuse_lost(planned: Planned, program: Program) -> None:
+    """The program's replicas must be whole: its ranks are numbered through all of them."""
+    for loss in planned.lost:
+        if loss.replica * planned.plan.cards_per_replica < program.ranks:
+            raise PlacementError(
+                f"the program cannot be replayed: of replica {loss.replica}, {loss.reason}"
+            )
+
+
 def _on_cards(resolved: ResolvedReplay) -> ReplayMachine:
     """A recorded trace on cards in the order of the topology, rank by rank."""
     program, hardware = _read(resolved), resolved.hardware
     if hardware is None:
         raise ReplayError("neither hardware nor a network is named")
     graph, routes = map_of(resolved.scenario, hardware)
-    cards = len(routes.card_id)
+    healthy = map_of(resolved.scenario.healthy, hardware)[1] if resolved.scenario.down else routes
+    cards = len(healthy.card_id)
     if program.ranks > cards:
         raise PlacementError(
             f"the trace has {program.ranks} ranks and the cluster {cards} cards; cluster: {{racks, "
             "servers_per_rack, cards_per_server} says how many there are"
         )
+    card_of: Integers = np.arange(program.ranks)
+    if resolved.scenario.down:
+        card_of = ranks_left(healthy, routes, program.ranks)
     racks = Racks(
         graph=graph,
         routes=routes,
-        card_of=np.arange(program.ranks),
+        card_of=card_of,
         stages=0,
         stage_of=np.full(program.ranks, -1),
     )

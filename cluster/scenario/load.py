@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from cluster.scenario.collectives import AlgorithmName
 from cluster.scenario.routers import ROUTERS
-from cluster.scenario.schema import Scenario
+from cluster.scenario.schema import AUTO, Scenario
 from cluster.scenario.validation_errors import Keys, explain
 from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
 from topology.strict_yaml import Document, parse_document, read_document
@@ -189,6 +189,7 @@ def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
     for key in parents:
         if isinstance(here, dict):
             child = here.get(key)
+            child = None if child == AUTO and key == "plan" else child
             here[key] = dict(child) if isinstance(child, Mapping) else (child or {})
             here = here[key]
         elif isinstance(here, list) and str(key).isdigit() and int(key) < len(here):

@@ -34,8 +34,17 @@ def pool_scenario(scenario: Scenario, pool: Pool) -> Scenario:
 
 
 def _filled(scenario: Scenario, pool: Pool, router: Router) -> Pool:
-    parts = {name: _over(getattr(scenario, name), getattr(pool, name)) for name in INHERITED}
+    parts = {name: _own(getattr(scenario, name), getattr(pool, name)) for name in INHERITED}
     return pool.model_copy(update={**parts, "router": pool.router or router})
+
+
+def _own(base: Part | str, own: Part | str) -> Part | str:
+    """The pool's settings, where it leaves any open with those of ``base``; either may be auto."""
+    if not isinstance(own, Part):
+        return own
+    if not isinstance(base, Part):
+        return own if own.model_fields_set else base
+    return _over(base, own)
 
 
 def _over(base: Settings, own: Settings) -> Settings:

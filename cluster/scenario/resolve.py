@@ -14,9 +14,21 @@ from cluster.scenario.formats import Formats
 from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import endpoint_of, operations_of, seated
-from cluster.scenario.pools import completed, pool_scenario
+from cluster.scenario.plans import (
+    ChoosePlan,
+    FindLosses,
+    Loss,
+    divided,
+    estimated_plan,
+    placed_losses,
+    plan_of,
+    program_plan,
+    program_requests,
+    with_plan,
+    without_lost,
+)
+from cluster.scenario.pools import completed
 from cluster.scenario.power import clocked_hardware
-from cluster.scenario.routers import STATELESS
 from cluster.scenario.run_content import (
     content_text,
     machine_id,
@@ -24,8 +36,7 @@ from cluster.scenario.run_content import (
     served_content,
 )
 from cluster.scenario.run_id import JsonText, encoded, run_id
-from cluster.scenario.scheduler_check import check_scheduler
-from cluster.scenario.schema import AUTO, PLAIN_WIRE, Pool, Pools, Scenario
+from cluster.scenario.schema import AUTO, PLAIN_WIRE, Scenario
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from results.window import begin_ps
@@ -33,7 +44,7 @@ from topology.astra_network import Network, read_network
 from topology.catalog import Hardware, load_hardware
 from workloads.formats import get_format
 from workloads.model import Model, load_model
-from workloads.plan import Plan, PlanError, check_plan
+from workloads.plan import Plan, check_plan
 
 if TYPE_CHECKING:
     from workloads.chakra.program import Endpoint
@@ -57,6 +68,8 @@ class Planned:
     prefix_caching: bool = False
     cards: range | None = None
     """The cards of the map that it may use; None: all."""
+    lost: tuple[Loss, ...] = ()
+    """Replicas that are down; ``plan`` has those that are left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +86,27 @@ class Resolved(Planned):
     """Role of one pool; None: prefill and decode."""
     pools: "tuple[Resolved, Resolved] | None" = None
     """Of a disaggregated run, prefill and decode as separate runs; ``plan`` is the first's."""
+    plan_reasons: tuple[str, ...] = ()
+    """Which plans ``auto`` has become, and why; of no part of the run's content."""
 
     @property
     def begin_ps(self) -> int:
         """Start of the window of all figures of the run; the same for its pools."""
         return begin_ps(self.requests.arrival_ps, self.scenario.warmup_s)
+
+    @property
+    def healthy(self) -> "Resolved":
+        """A copy on a cluster without faults."""
+        return replace(self, scenario=self.scenario.healthy)
+
+    def caches(self, scenario: Scenario) -> bool:
+        """Whether prefixes are looked up: where ``scenario`` wants it and requests have hashes.
+
+        A state of fixed size is that of the last token, so no other sequence can begin with it.
+        """
+        wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
+        hashed = self.requests.hash_ids is not None
+        return hashed and wanted and not self.model.state_elements_per_sequence
 
     def carrying(self, requests: "Requests") -> "Resolved":
         """A copy with these requests, in its pools too."""
@@ -107,6 +136,8 @@ class ResolvedReplay:
     inputs: tuple[Mapping[str, object], ...]
     """Files that were read: what for, name, sha256, bytes."""
     run_id: str
+    plan_reasons: tuple[str, ...] = ()
+    """Which plan ``auto`` has become, and why."""
 
 
 Traffic: TypeAlias = Literal["requests", "operations", "either"]
@@ -128,6 +159,8 @@ class Openers:
     traffic: Callable[[Workload, int], tuple["Requests", int]]
     content: Callable[["Hardware | Model | Requests"], JsonText]
     described: Callable[[str, Path], dict[str, object]]
+    plan: ChoosePlan = estimated_plan
+    losses: FindLosses = placed_losses
 
 
 FROM_DISK = Openers(
@@ -179,29 +212,34 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
     planned = _planned(scenario, hardware, openers)
     if planned is None:
         raise ScenarioError("model is missing")
-    if scenario.pools is None:
-        check_plan(planned.plan, planned.model)
-        check_scheduler(scenario.scheduler, planned.plan)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     if planned.model.pooling:
         requests = _without_answers(scenario, requests)
-    caching = _caches(scenario, requests, planned.model)
-    planned = replace(planned, concurrency=concurrency, prefix_caching=caching)
+    draft = _draft(replace(planned, concurrency=concurrency), requests)
+    whole = with_plan(replace(draft, prefix_caching=draft.caches(scenario)), openers.plan)
+    if whole.scenario.pools is None:
+        whole = without_lost(whole, openers.losses)
     found: dict[str, object] = {
-        **served_content(planned),
+        **served_content(whole),
         "hardware": openers.content(hardware),
-        "model": openers.content(planned.model),
+        "model": openers.content(whole.model),
         "requests": openers.content(requests),
     }
     content = {name: encoded(piece) for name, piece in found.items()}  # once, for both names
-    whole = Resolved(
-        **{field.name: getattr(planned, field.name) for field in fields(Planned)},
-        requests=requests,
+    whole = replace(
+        whole,
         inputs=tuple(input_files(scenario, openers.described)),
         run_id=run_id(content),
-        machine_id=machine_id(content, scenario, planned.model),
+        machine_id=machine_id(content, whole.scenario, whole.model),
     )
-    return whole if scenario.pools is None else _divided(whole, scenario.pools)
+    pools = whole.scenario.pools
+    return whole if pools is None else divided(whole, pools, openers.losses)
+
+
+def _draft(planned: Planned, requests: "Requests") -> Resolved:
+    """A run without identity, whose plan may be open."""
+    known = {field.name: getattr(planned, field.name) for field in fields(Planned)}
+    return Resolved(**known, requests=requests, inputs=(), run_id="", machine_id="")
 
 
 def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
@@ -209,12 +247,17 @@ def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     network = read_network(scenario.network) if scenario.network else None
     hardware = None if network else clocked_hardware(scenario, openers.hardware)
     scenario = with_formats(scenario, hardware)
-    planned = None
+    planned, reasons = None, tuple[str, ...]()
     if hardware is not None and scenario.workload.chakra is None:
         planned = _planned(scenario, hardware, openers)
+    if planned is not None and scenario.plan == AUTO:
+        draft = _draft(planned, program_requests(scenario))
+        scenario, reasons = program_plan(draft, openers.plan)
+        planned = replace(planned, scenario=scenario, plan=plan_of(scenario))
     if planned is not None:
         check_plan(planned.plan, planned.model)
         planned = replace(planned, scenario=seated(scenario, planned.plan))
+        planned = without_lost(planned, openers.losses)
     program, notes = operations_of(scenario, endpoint)
     inputs = tuple(input_files(scenario, openers.described))
     content = replayed_content(scenario, network, planned, endpoint, inputs)
@@ -231,6 +274,7 @@ def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
         notes=notes,
         inputs=inputs,
         run_id=run_id(content),
+        plan_reasons=reasons,
     )
 
 
@@ -258,67 +302,8 @@ def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planne
     )
 
 
-def _caches(scenario: Scenario, requests: "Requests", model: Model) -> bool:
-    """Whether prefixes are looked for: they are where it is wanted and requests tell of them.
-
-    A state of fixed size is that of the last token, so no other sequence can begin with it.
-    """
-    wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
-    return requests.hash_ids is not None and wanted and not model.state_elements_per_sequence
-
-
 def _without_answers(scenario: Scenario, requests: "Requests") -> "Requests":
     """The same prompts for a model that generates nothing: done with the last token of each."""
     if scenario.pools is not None:
         raise ScenarioError("pools are for models that generate tokens; this one makes vectors")
     return replace(requests, output_tokens=np.ones_like(requests.output_tokens))
-
-
-def _divided(whole: Resolved, requested: Pools) -> Resolved:
-    """The run with its pools, each a run on its own cards."""
-    prefill = _pool(whole, "prefill", requested.prefill, 0)
-    decode = _pool(whole, "decode", requested.decode, requested.prefill.cards)
-    router = requested.decode.router
-    if decode.plan.replicas > 1 and router not in STATELESS:
-        raise ScenarioError(
-            f"pools.decode.router is {router!r}; must be {' or '.join(map(repr, STATELESS))} for "
-            f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
-            "its arrival is known"
-        )
-    return replace(whole, plan=prefill.plan, pools=(prefill, decode))
-
-
-def _pool(whole: Resolved, name: Literal["prefill", "decode"], pool: Pool, first: int) -> Resolved:
-    """One pool, on ``pool.cards`` cards from the ``first`` on."""
-    scenario = pool_scenario(whole.scenario, pool)
-    plan = plan_of(scenario, pool.cards)
-    try:
-        check_plan(plan, whole.model)
-        check_scheduler(scenario.scheduler, plan)
-    except (PlanError, ScenarioError) as error:
-        raise type(error)(f"pools.{name}: {error}") from None
-    return replace(
-        whole,
-        scenario=scenario,
-        plan=plan,
-        max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
-        prefix_caching=_caches(scenario, whole.requests, whole.model),
-        machine_id=f"{whole.machine_id}-{name}",
-        cards=range(first, first + pool.cards),
-        role=name,
-    )
-
-
-def plan_of(scenario: Scenario, cards: int | None = None) -> Plan:
-    """The plan with its replicas resolved, on ``cards`` cards (None: all of the cluster)."""
-    wanted, size = scenario.plan, scenario.cluster
-    if cards is None:
-        cards = size.racks * size.servers_per_rack * size.cards_per_server
-    per_replica = wanted.tensor_parallel_size * wanted.pipeline_parallel_size
-    replicas = max(1, cards // per_replica) if wanted.replicas == "auto" else wanted.replicas
-    return Plan(
-        tensor_parallel_size=wanted.tensor_parallel_size,
-        pipeline_parallel_size=wanted.pipeline_parallel_size,
-        expert_parallel_size=wanted.expert_parallel_size,
-        replicas=replicas,
-    )

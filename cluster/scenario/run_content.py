@@ -109,7 +109,9 @@ def replayed_content(
 
 
 def _racks(scenario: Scenario) -> Content:
+    down = [part.match for part in scenario.state if part.down]
     return {
+        **({"down": down} if down else {}),
         "cluster": scenario.cluster.model_dump(),
         "links": [link.model_dump() for link in scenario.links],
         "collectives": scenario.collectives.model_dump(),

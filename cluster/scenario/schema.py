@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cluster.scenario.base import (
     LONGEST_S,
@@ -12,16 +12,16 @@ from cluster.scenario.base import (
     Part,
     Positive,
     Scale,
+    ScaleOrDown,
     Seconds,
     Table,
     Tokens,
 )
 from cluster.scenario.collectives import AlgorithmName, Detail
-from cluster.scenario.memory_modes import KvPlace, LoadFrom, Mode, Place
+from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
-from cluster.scenario.workload import ProgramSteps, Workload
+from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
-Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 MOST_CARDS = 2**14
 AUTO = "auto"
 PLAIN_WIRE = "fp16"
@@ -44,11 +44,21 @@ class Cluster(Part):
 
 
 class Link(Part):
-    """A cable that is slower (or faster) than its datasheet, matched by name, ``*`` allowed."""
+    """A cable that is slower (or faster) than its datasheet, matched by name, ``*`` allowed.
+
+    With a bandwidth of 0 it is down.
+    """
 
     match: str
-    bandwidth_scale: Scale = 1.0
+    bandwidth_scale: ScaleOrDown = 1.0
     latency_scale: Scale = 1.0
+
+
+class PartState(Part):
+    """A server, card, switch, NIC, leaf or link, matched by name, ``*`` allowed."""
+
+    match: str
+    down: bool
 
 
 class Formats(Part):
@@ -69,6 +79,13 @@ class PlanSettings(Part):
     replicas: Count | Literal["auto"] = "auto"
 
 
+AnyPlan: TypeAlias = Annotated[
+    Annotated[Literal["auto"], Tag("by-name")] | Annotated[PlanSettings, Tag("by-keys")],
+    Discriminator(form_of),
+]
+"""``auto``: the estimator's best for the cluster and the traffic."""
+
+
 class Power(Part):
     """The cards' clock, and the power that a fully loaded card may draw: a cap lowers the clock.
 
@@ -77,33 +94,6 @@ class Power(Part):
 
     clock_hz: Positive | None = None
     cap_w: Positive | None = None
-
-
-class Pins(Part):
-    """Placement that overrides the mode: of matrices sram or lpddr, and of KV also spill."""
-
-    attention: Place | Layers | None = None
-    """A number: the first layers of each stage that have it in SRAM."""
-    mlp: Place | Layers | None = None
-    experts: Place | Layers | None = None
-    """A number: each layer's experts in SRAM, the most popular ones."""
-    embedding: Place | None = None
-    head: Place | None = None
-    kv: KvPlace = "sram"
-
-
-class Memory(Part):
-    """Memory of weights and KV: all weights in SRAM, all in LPDDR, or placed by benefit.
-
-    A device with one memory (a GPU) takes none of this but ``auto``.
-    """
-
-    mode: Mode = "performance"
-    pin: Pins = Pins()
-    load: LoadFrom = "none"
-    """Serving begins when weights have come to SRAM from LPDDR, or to the cards from the hosts."""
-    also_resident: Annotated[tuple[str, ...], Field(strict=False)] = ()
-    """Standby models in the LPDDR of the same cards, to be swapped in."""
 
 
 class Scheduler(Part):
@@ -128,7 +118,7 @@ class Pool(Part):
     """
 
     cards: Count
-    plan: PlanSettings = PlanSettings()
+    plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
     router: Router | None = None
@@ -205,11 +195,12 @@ class Scenario(Part):
     )
     cluster: Cluster = Cluster()
     links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
+    state: Annotated[tuple[PartState, ...], Field(strict=False)] = ()
     network: str | None = None
     endpoint: EndpointRates | None = None
     model: str | None = None
     formats: Formats = Formats()
-    plan: PlanSettings = PlanSettings()
+    plan: AnyPlan = "auto"
     memory: Memory = Memory()
     power: Power = Power()
     scheduler: Scheduler = Scheduler()
@@ -249,6 +240,18 @@ class Scenario(Part):
             raise ValueError("endpoint prices ranks without a model; cards have their own prices")
         return self
 
+    @property
+    def down(self) -> tuple[str, ...]:
+        """Names of parts and links that are down."""
+        cut = (link.match for link in self.links if not link.bandwidth_scale)
+        return (*(part.match for part in self.state if part.down), *cut)
+
+    @property
+    def healthy(self) -> "Scenario":
+        """The same with nothing down."""
+        links = tuple(link for link in self.links if link.bandwidth_scale)
+        return self.model_copy(update={"links": links, "state": ()})
+
     def _check_pools(self) -> None:
         """Check that pools have open-loop requests, and no more cards than the cluster."""
         if self.pools is None:
@@ -273,5 +276,15 @@ class Scenario(Part):
             )
 
 
-RACKS = ("hardware", "hardware_set", "cluster", "links", "model", "plan", "memory", "power")
+RACKS = (
+    "hardware",
+    "hardware_set",
+    "cluster",
+    "links",
+    "state",
+    "model",
+    "plan",
+    "memory",
+    "power",
+)
 """Keys of racks and their contents; a plain network has none of them."""

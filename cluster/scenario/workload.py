@@ -165,8 +165,8 @@ class ChakraFolder(Part):
     copies: Count = 1
 
 
-def _form(value: Any) -> str:
-    """Discriminator between a file's name and a mapping."""
+def form_of(value: Any) -> str:
+    """Discriminator between a name, as of a file, and a mapping."""
     return "by-name" if isinstance(value, str) else "by-keys"
 
 
@@ -186,14 +186,14 @@ class Workload(Part):
     program: (
         Annotated[
             Annotated[str, Tag("by-name")] | Annotated[ProgramSteps, Tag("by-keys")],
-            Discriminator(_form),
+            Discriminator(form_of),
         ]
         | None
     ) = None
     chakra: (
         Annotated[
             Annotated[str, Tag("by-name")] | Annotated[ChakraFolder, Tag("by-keys")],
-            Discriminator(_form),
+            Discriminator(form_of),
         ]
         | None
     ) = None

@@ -38,16 +38,21 @@ def serve(
 
     Raises ValueError for invalid input, RunTooLongError past 106 simulated days.
     """
-    check_limits(limits)
-    check_prices(prices, limits)
-    check_arrivals(arrivals, limits, prices.replicas)
-    state = build(arrivals, prices, limits)
+    state = begun(arrivals, prices, limits)
     if observer is not None:
         observer.started(len(state.requests))
     run(state, observer=observer, on_steps=on_steps, on_intervals=on_intervals)
     if observer is not None:
         observer.finished()
     return served_of(state)
+
+
+def begun(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
+    """Check the input, and return the state before the first event."""
+    check_limits(limits)
+    check_prices(prices, limits)
+    check_arrivals(arrivals, limits, prices.replicas)
+    return build(arrivals, prices, limits)
 
 
 def run(

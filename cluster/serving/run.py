@@ -20,6 +20,7 @@ from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
+from cluster.scenario.plans import Loss
 from cluster.scenario.resolve import Planned, Resolved
 from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
@@ -28,11 +29,13 @@ from cluster.serving.check import check_prices
 from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.state import broken_replicas, cards_left
 from corsair_common.units import PS_PER_S, Floats, Integers
 from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.catalog import Hardware
 from topology.route import Routes, compile_routes
+from topology.state import take_down
 
 if TYPE_CHECKING:
     from topology.types import Graph
@@ -103,7 +106,11 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
     PriceError, TooSlowError
         A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
     """
-    prices = price_tables(layout.inputs, pricing)
+    return priced_as(layout, price_tables(layout.inputs, pricing))
+
+
+def priced_as(layout: Layout, prices: PriceTables) -> Machine:
+    """The machine with these prices, which may be of more tokens and rows than it schedules."""
     check_prices(prices, layout.limits)
     return Machine(
         graph=layout.graph,
@@ -118,7 +125,7 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
 
 
 def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
-    """Build the racks with the scenario's changes of links, and compile their routes."""
+    """Build the racks with the scenario's changes of links and parts, and compile their routes."""
     size = scenario.cluster
     graph = build_pod(
         hardware,
@@ -127,8 +134,19 @@ def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
         cards_per_server=size.cards_per_server,
     )
     for link in scenario.links:
-        graph = scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
-    return graph, compile_routes(graph)
+        if link.bandwidth_scale:
+            graph = scale_links(graph, link.match, link.bandwidth_scale, link.latency_scale)
+    if not scenario.down:
+        return graph, compile_routes(graph)
+    graph = take_down(graph, scenario.down)
+    return graph, compile_routes(graph, cut=True)
+
+
+def losses(planned: Planned) -> tuple[Loss, ...]:
+    """The replicas that the scenario's state takes."""
+    scenario, hardware = planned.scenario, planned.hardware
+    maps = (map_of(each, hardware)[1] for each in (scenario.healthy, scenario))
+    return broken_replicas(planned, *maps)
 
 
 MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
@@ -149,15 +167,19 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
         raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
     plan = resolved.plan
     graph, routes = (mapped or map_of)(resolved.scenario, resolved.hardware)
-    cards = place(
-        routes,
-        tensor_parallel_size=plan.tensor_parallel_size,
-        pipeline_parallel_size=plan.pipeline_parallel_size,
-        replicas=plan.replicas,
-        within=resolved.cards,
-    )
+    if resolved.scenario.down:
+        _, healthy = map_of(resolved.scenario.healthy, resolved.hardware)
+        cards = cards_left(resolved, healthy, routes)
+    else:
+        cards = place(
+            routes,
+            tensor_parallel_size=plan.tensor_parallel_size,
+            pipeline_parallel_size=plan.pipeline_parallel_size,
+            replicas=plan.replicas,
+            within=resolved.cards,
+        ).astype(np.int64)
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
-    inputs = price_inputs(resolved, routes, cards.astype(np.int64))
+    inputs = price_inputs(resolved, routes, cards)
     residency = place_weights(inputs, settings, traffic_of(resolved))
     fitted = fit(resolved.model, plan, resolved.hardware, settings, residency)
     inputs = replace(inputs, residency=residency)

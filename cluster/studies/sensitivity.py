@@ -16,10 +16,10 @@ from cluster.scenario.engine_names import EngineName
 from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.bands import Band, Row, Swing, band_of, swings_of
-from cluster.studies.capacity import Objective
 from cluster.studies.draws import Draw, SensitivityError, as_it_is, draws, ends
 from cluster.studies.estimated_capacity import capacity_per_s
 from cluster.studies.plan.candidate_scenario import rate_of
+from cluster.studies.plan.simulations import Objective
 from cluster.studies.sweep import sweep
 from cluster.studies.sweep.input_cache import Library
 from cluster.studies.sweep.observer import SweepObserver
@@ -155,6 +155,7 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     >>> cost.holds, cost.samples, found.failures
     (True, 3, {})
     """
+    scenario = _with_one_plan(scenario)
     alone = ends(scenario, figures) if tornado else []
     joint = draws(scenario, samples, seed, figures)
     machines = [as_it_is(scenario, figures), *(draw for _, *pair in alone for draw in pair), *joint]
@@ -196,6 +197,14 @@ def meets_slo(scenario: Scenario, row: Row) -> bool | None:
     if not any(scenario.slo.model_dump().values()) or "rejected" not in row:
         return None
     return row["status"] == "completed" and Objective(slo=scenario.slo).met(row)
+
+
+def _with_one_plan(scenario: Scenario) -> Scenario:
+    """The scenario with the plan that ``auto`` is of the hardware as it is, for all draws."""
+    parts = (scenario, *dict(scenario.pools or ()).values())
+    if scenario.network is not None or not any(isinstance(part.plan, str) for part in parts):
+        return scenario
+    return resolve(scenario, wanted="either").scenario
 
 
 def folder_name(name: str) -> str:

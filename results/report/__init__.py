@@ -106,7 +106,8 @@ def _machine(run: Run) -> str:
     scenario = run.manifest["scenario"]
     finished = run.manifest["finished_utc"][:16].replace("T", " ")
     if scenario.get("model"):
-        plan = scenario.get("plan") or {}
+        plan = scenario.get("plan")
+        plan = plan if isinstance(plan, Mapping) else {}  # auto: of pools, which have their own
         what = (
             f"{Path(str(scenario['model'])).name} on {_cards(scenario)} cards, tensor parallel "
             f"{plan.get('tensor_parallel_size', 1)}, pipeline parallel "

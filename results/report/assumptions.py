@@ -77,7 +77,8 @@ def _beyond(run: Run) -> Iterator[str]:
     scenario: Mapping[str, Any] = run.manifest["scenario"]
     if not scenario.get("model") or not run.device.calibrated:
         return
-    plan = scenario.get("plan") or {}
+    plan = scenario.get("plan")
+    plan = plan if isinstance(plan, Mapping) else {}  # auto: of pools, which have their own
     group = plan.get("tensor_parallel_size", CALIBRATED_GROUP)
     if group != CALIBRATED_GROUP:
         yield (

@@ -58,7 +58,8 @@ def sweep_table(axes: Mapping[str, TypeName], metrics: Sequence[Column]) -> Tabl
 
 CANDIDATES = Table(
     name="candidates",
-    meaning="One row per legal, scored candidate of a plan study; speeds are analytic means.",
+    meaning="One row per legal, scored candidate of a plan study; speeds are analytic means, but "
+    "for simulated_*, which are null where a candidate was not simulated.",
     columns=(
         whole("tensor_parallel_size", "cards", "Cards that share every layer of a stage."),
         whole("pipeline_parallel_size", "", "Stages of a replica."),
@@ -67,6 +68,14 @@ CANDIDATES = Table(
         word("memory_mode", "Where weights lie."),
         word("weights", "Number format of weights."),
         word("kv", "Number format of the KV cache."),
+        real(
+            "sqnr_db",
+            "dB",
+            "Signal over quantisation noise of its coarsest format of weights, activations or KV, "
+            "on normal numbers; null where none is stored in 4 bits or fewer.",
+            True,
+        ),
+        real("sqnr_heavy_tailed_db", "dB", "The same on Student's t, 4 degrees of freedom.", True),
         whole("max_num_seqs", "", "Seats of a replica."),
         whole("max_num_batched_tokens", "tokens", "Budget of a step of a slot."),
         whole("cards", "cards", "Cards that the candidate uses."),
@@ -97,5 +106,12 @@ CANDIDATES = Table(
             unit="",
             meaning="No other that meets the SLO has more tokens/s/user and tokens/s/card.",
         ),
+        real("simulated_ttft_ms", "ms", "Mean time to first token in the simulation.", True),
+        real("simulated_tpot_ms", "ms", "Mean time per output token in the simulation.", True),
+        real("simulated_output_throughput", "tokens/s", "In the simulation.", True),
+        real("simulated_p99_ttft_ms", "ms", "99th percentile in the simulation.", True),
+        real("simulated_p99_tpot_ms", "ms", "99th percentile in the simulation.", True),
+        real("simulated_slo_attainment", "", "Part of the requests within every bound.", True),
+        real("simulated_excess", "", "The largest 99th percentile over its bound.", True),
     ),
 )

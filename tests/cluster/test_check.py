@@ -9,6 +9,7 @@ import pytest
 
 from cluster import load, plan, replay_trace, simulate
 from cluster.commands.app import main
+from cluster.scenario.schema import PlanSettings
 from cluster.studies.plan.estimate import FIGURES
 from cluster.studies.plan.space import Choices
 from workloads.program import program_of
@@ -57,6 +58,7 @@ def scored(content: Content) -> Content:
     """What ``plan`` says of the scenario's own choices."""
     requested = load(content)
     own, scheduler = requested.plan, requested.scheduler
+    assert isinstance(own, PlanSettings)
     choices = Choices(
         tensor_parallel_size=(own.tensor_parallel_size,),
         pipeline_parallel_size=(own.pipeline_parallel_size,),

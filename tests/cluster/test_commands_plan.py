@@ -7,6 +7,7 @@ import pytest
 
 from cluster import load
 from cluster.commands.app import main
+from cluster.scenario.schema import PlanSettings
 
 Captured = pytest.CaptureFixture[str]
 FEW = (
@@ -23,16 +24,15 @@ def answer(capsys: Captured, *words: object) -> dict[str, Any]:
     return found
 
 
-def test_plan_ranks_candidates_and_writes_them(capsys: Captured, tmp_path: Path) -> None:
+def test_plan_saves_all_candidates_and_writes_the_best(capsys: Captured, tmp_path: Path) -> None:
     table, scenario = tmp_path / "all.parquet", tmp_path / "best.yaml"
 
     found = answer(capsys, *FEW, "--out", table, "--write", scenario)
 
-    speeds = [each["output_throughput"] for each in found["candidates"]]
-    assert speeds == sorted(speeds, reverse=True)
     assert found["candidates"][0]["tpot_ms"] > 0
     assert pq.read_table(table).num_rows == found["scored"]
     best, written = found["candidates"][0], load(scenario)
+    assert isinstance(written.plan, PlanSettings)
     assert written.plan.tensor_parallel_size == best["tensor_parallel_size"]
     assert written.scheduler.max_num_seqs == best["max_num_seqs"]
 
@@ -48,12 +48,54 @@ def test_candidates_without_a_score_are_counted_by_reason(capsys: Captured) -> N
     assert found["infeasible"]["misses the SLO"] == found["scored"]
 
 
-def test_the_table_says_what_was_simulated(capsys: Captured) -> None:
-    assert main(["plan", *FEW, "--simulate", "1"]) == 0
+def test_the_table_sets_simulations_beside_scores(capsys: Captured) -> None:
+    assert main(["plan", *FEW]) == 0
 
     text = capsys.readouterr().out
-    assert "Simulated on the scenario's requests" in text
+    assert "simulated on 200 requests, each at the rate of its score: 2 of 2 plans" in text
     assert "1 x (TP 8 x PP 1)" in text
+
+
+def test_candidates_are_ranked_as_simulated(capsys: Captured, tmp_path: Path) -> None:
+    found = answer(capsys, *FEW, "--out", tmp_path / "all.parquet")
+
+    speeds = [each["simulated_output_throughput"] for each in found["candidates"]]
+    assert speeds == sorted(speeds, reverse=True)
+    assert all(each["meets_slo"] for each in found["simulated"])
+    assert found["sample"] == {"requests": 200, "of": 200, "rank_error": 0.0}
+    table = pq.read_table(tmp_path / "all.parquet")
+    assert table.num_rows - table["simulated_p99_tpot_ms"].null_count == len(found["simulated"])
+
+
+def test_without_simulations_the_ranks_are_called_scores(capsys: Captured) -> None:
+    assert main(["plan", *FEW, "--simulate", "0"]) == 0
+
+    assert "ranks are scores (means); nothing was simulated" in capsys.readouterr().out
+
+
+def test_simulations_go_on_until_a_plan_meets_the_slo(capsys: Captured) -> None:
+    # p99 of TPOT is about 1.03 ms in one plan and 1.6 ms in the other, which has more tokens/s
+    every = answer(capsys, *FEW)
+    bounds = sorted(each["summary"]["p99_tpot_ms"] for each in every["simulated"])
+    slo = f"tpot_s={(bounds[0] + bounds[-1]) / 2e3}"
+
+    found = answer(capsys, *FEW, "--simulate", "1", "--slo", slo)
+
+    best = found["simulated"][0]
+    assert best["meets_slo"]
+    assert best["summary"]["p99_tpot_ms"] == pytest.approx(bounds[0], rel=0.2)
+
+
+def test_a_plan_that_misses_the_slo_is_not_written(capsys: Captured, tmp_path: Path) -> None:
+    mean = min(each["tpot_ms"] for each in answer(capsys, *FEW)["candidates"])
+    scenario, slo = tmp_path / "best.yaml", f"tpot_s={0.9 * mean / 1e3}"
+
+    assert main(["plan", *FEW, "--write", str(scenario), "--slo", slo, "--load", "offered"]) == 3
+
+    said = capsys.readouterr().err
+    assert "no simulated plan meets the SLO on the scenario's own traffic; the nearest" in said
+    assert "% from its bound" in said
+    assert not scenario.exists()
 
 
 def test_the_best_is_explained_as_it_was_scored(capsys: Captured) -> None:
@@ -105,7 +147,7 @@ def test_wrong_words_get_a_clear_error(capsys: Captured, words: tuple[str, str],
 def test_the_smallest_cluster_is_explained_too(capsys: Captured) -> None:
     found = answer(
         capsys,
-        *("--min-cards", "--explain", "--slo", "ttft_s=5"),
+        *("--min-cards", "--keep-plan", "--explain", "--slo", "ttft_s=5"),
         *("--set", "workload.synthetic.requests=20", "--set", "cluster.cards_per_server=8"),
         *("--set", "plan={tensor_parallel_size: 4, pipeline_parallel_size: 2}"),
     )
@@ -113,3 +155,32 @@ def test_the_smallest_cluster_is_explained_too(capsys: Captured) -> None:
     assert found["answer"]["cards"] == 8  # what the plan needs
     layers = [stage["layers"] for stage in found["explain"]["stages"]]
     assert layers == [16, 16]  # 32 on two stages
+
+
+def test_the_smallest_cluster_comes_with_its_plan_its_cost_and_a_bound(capsys: Captured) -> None:
+    words = (*FEW, "--min-cards", "--slo", "ttft_s=5", "--load", "offered")
+    found = answer(capsys, *words)
+
+    best = found["answer"]
+    assert best["meets"]
+    assert best["cards"] == 4 * best["plan"]["pipeline_parallel_size"]  # TP 4 is the least
+    assert best["usd_per_month"] == pytest.approx(730 * best["usd_per_hour"])
+    assert best["usd_per_hour_low"] < best["usd_per_hour"] < best["usd_per_hour_high"]
+    assert best["power_kw"] > 0
+    assert all(each["cards"] <= best["cards"] and each["because"] for each in found["bounds"])
+    assert main(["plan", *words]) == 0
+    text = capsys.readouterr().out
+    assert f"{best['cards']} cards are the minimum" in text
+    assert "USD a month of 730 hours" in text
+    assert "no plan of fewer than" in text
+
+
+def test_the_highest_rate_comes_with_its_plan_and_the_next_best(capsys: Captured) -> None:
+    found = answer(capsys, *FEW, "--max-rate", "--slo", "ttft_s=0.5,tpot_s=0.01")
+
+    best, second = found["answer"], found["runner_up"]
+    assert best["meets"]
+    assert not found["beyond"]["meets"]
+    assert found["beyond"]["rate_scale"] == pytest.approx(1.05 * best["rate_scale"])
+    assert second["rate_scale"] <= best["rate_scale"]
+    assert second["plan"] != best["plan"]

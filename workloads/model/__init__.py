@@ -5,7 +5,7 @@ from workloads.model.errors import ModelError
 from workloads.model.layers import Attention, Layer, Mlp
 from workloads.model.load import list_models, load_model
 from workloads.model.modelled import not_modelled, simulation_conditions
-from workloads.model.shape import Model
+from workloads.model.shape import Model, distinct_layers
 from workloads.model.size import (
     kv_bytes_of_sequence,
     kv_bytes_per_token,
@@ -21,6 +21,7 @@ __all__ = [
     "Model",
     "ModelError",
     "Tensor",
+    "distinct_layers",
     "kv_bytes_of_sequence",
     "kv_bytes_per_token",
     "list_models",

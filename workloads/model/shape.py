@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+from corsair_common.lru import LruCache, Same
 from workloads.model.errors import ModelError
 from workloads.model.layer_tensors import layer_tensors, outer_tensors
 from workloads.model.layers import Layer, require_positive
@@ -103,3 +104,17 @@ class Model:
         for layer in range(len(self.layers)):
             yield from self.layer_tensors(layer)
         yield from self.outer_tensors()
+
+
+def distinct_layers(model: Model) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+    """The different layers of a model in their order, and the number of each layer's."""
+
+    def made() -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+        numbers: dict[Layer, int] = {}
+        each = tuple(numbers.setdefault(layer, len(numbers)) for layer in model.layers)
+        return tuple(numbers), each
+
+    return _LAYERS.get(Same(model), made)
+
+
+_LAYERS: LruCache[tuple[tuple[Layer, ...], tuple[int, ...]]] = LruCache(16)

@@ -11,6 +11,7 @@ from cluster.perf_model.collectives.algorithms.rounds import Round
 from cluster.perf_model.collectives.coflows import coflows, curve_leg, steps
 from cluster.perf_model.collectives.cost import (
     Cost,
+    SendCost,
     all_gather,
     all_reduce,
     all_to_all,
@@ -23,6 +24,7 @@ from cluster.perf_model.collectives.group import Group, Tier, group_of
 from cluster.perf_model.collectives.messages import Messages, card_messages, messages, round_steps
 from cluster.perf_model.collectives.point_to_point import flows, hops, paced_messages, pair_paths
 from cluster.perf_model.collectives.resources import Resources, plain_resources, resources_of
+from cluster.perf_model.collectives.shared import shared_costs
 from cluster.perf_model.collectives.transfer_legs import Leg, TransferList
 from cluster.perf_model.collectives.transfers import FULL, FabricError, Transfers
 
@@ -38,6 +40,7 @@ __all__ = [
     "Messages",
     "Resources",
     "Round",
+    "SendCost",
     "Tier",
     "TransferList",
     "Transfers",
@@ -64,6 +67,7 @@ __all__ = [
     "round_steps",
     "rounds_of",
     "send",
+    "shared_costs",
     "steps",
     "tiers_of",
 ]

@@ -70,8 +70,40 @@ def send(
     CollectiveError
         Unequal numbers of sources and destinations, or none.
     """
-    payload = _payload(payload_bytes)
     source, destination = np.asarray(sources, np.int64), np.asarray(destinations, np.int64)
+    return send_cost(hardware, routes, source, destination).of(payload_bytes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendCost:
+    """Cost of a send between some cards, for any payload."""
+
+    latency_s: float
+    s_per_byte: float
+    """0: nothing crosses a link."""
+    tier_flows: tuple[int, ...]
+    """[tier] sources whose message it carries."""
+    cards: int
+    """Of the sources."""
+
+    def of(self, payload_bytes: Integers) -> Cost:
+        """For each payload, of which every source sends an equal part."""
+        payload = _payload(payload_bytes)
+        if self.s_per_byte == 0.0:
+            return nothing_sent(payload.size, len(self.tier_flows))
+        seconds = self.latency_s + self.s_per_byte * payload
+        flows = np.array(self.tier_flows)
+        tier_bytes = payload[:, None] / self.cards * (flows / self.cards)
+        return Cost(
+            ps=picoseconds(seconds, payload),
+            tier_bytes=np.rint(tier_bytes).astype(np.int64),
+        )
+
+
+def send_cost(
+    hardware: Figures, routes: RouteTables, source: Integers, destination: Integers
+) -> SendCost:
+    """``send`` without its payload."""
     if source.size != destination.size or source.size == 0:
         raise CollectiveError(
             f"a send needs as many destinations as sources, got {source.size} and"
@@ -81,16 +113,14 @@ def send(
     rates = link_rates(hardware, routes)
     crossed = crossings(routes, source, destination, rates.size)
     per_byte_s = float((crossed / rates).max(initial=0.0)) / source.size
-    if per_byte_s == 0.0:
-        return nothing_sent(payload.size, tiers)
     latency_s = float(np.max(routes.latency_ps(source, destination))) * 1e-12
-    seconds = latency_s + hardware["links.chunk_overhead_s"] + per_byte_s * payload
     ends = card_tiers(routes, np.concatenate([source, destination]))
     flows = np.bincount(np.diagonal(ends, source.size), minlength=tiers)
-    tier_bytes = payload[:, None] / source.size * (flows / source.size)
-    return Cost(
-        ps=picoseconds(seconds, payload),
-        tier_bytes=np.rint(tier_bytes).astype(np.int64),
+    return SendCost(
+        latency_s=latency_s + hardware["links.chunk_overhead_s"],
+        s_per_byte=per_byte_s,
+        tier_flows=tuple(flows.tolist()),
+        cards=source.size,
     )
 
 

@@ -9,6 +9,7 @@ from cluster.perf_model.collectives import CARD_TIERS, card_tiers, tiers_of
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.protocols import Figures
 from cluster.perf_model.timeline import Bins
+from corsair_common.lru import LruCache, Same
 from corsair_common.units import BYTE_BITS, PS_PER_S, Floats, Integers
 from topology.types import LinkKind
 
@@ -34,7 +35,7 @@ class Joules:
 
 def joules_of(figures: Figures, routes: "Routes", cards: Integers) -> Joules:
     """Constants for stages on ``cards[replica, stage, position]``."""
-    paths = _Paths(figures, routes)
+    paths = _PATHS.get((Same(figures), Same(routes)), lambda: _Paths(figures, routes))
     replicas, stages, _ = cards.shape
     module = module_of(figures)
     link_j = np.zeros((replicas, stages, len(tiers_of(routes)) + 1, len(module.PARTS)))
@@ -125,6 +126,8 @@ class _Paths:
         self._ends = self._module.ends_joules(figures)
         inside = self._module.inside_joules(figures)
         self._known = {tier: cost + self._ends for tier, cost in enumerate(inside)}
+        self._groups: dict[bytes, Floats] = {}
+        self._sends: dict[tuple[bytes, bytes], Floats] = {}
 
     def table(self) -> Floats:
         """[tier, parts] as far as known."""
@@ -135,6 +138,12 @@ class _Paths:
 
     def of_group(self, cards: Integers) -> Floats:
         """[tier, parts]; zero where no two of the cards are joined by the tier."""
+        key = cards.tobytes()
+        if key not in self._groups:
+            self._groups[key] = self._of_group(cards)
+        return self._groups[key]
+
+    def _of_group(self, cards: Integers) -> Floats:
         costs = np.zeros((len(tiers_of(self._routes)), len(self._module.PARTS)))
         tiers = card_tiers(self._routes, cards)
         inside = len(CARD_TIERS)
@@ -148,6 +157,12 @@ class _Paths:
 
     def of_send(self, sources: Integers, targets: Integers) -> Floats:
         """[parts] mean over the pairs of cards of two stages."""
+        key = sources.tobytes(), targets.tobytes()
+        if key not in self._sends:
+            self._sends[key] = self._of_send(sources, targets)
+        return self._sends[key]
+
+    def _of_send(self, sources: Integers, targets: Integers) -> Floats:
         tiers = card_tiers(self._routes, np.concatenate([sources, targets]))
         each = [
             self._across(int(tier), int(source), int(target))
@@ -168,3 +183,6 @@ class _Paths:
                     cost[self._module.PARTS.index(part)] += BYTE_BITS * per_bit
             self._known[tier] = cost
         return self._known[tier]
+
+
+_PATHS: LruCache[_Paths] = LruCache(4)

@@ -21,7 +21,7 @@ from cluster.perf_model.memory.shard import shard
 from cluster.perf_model.memory.stage import chiplets_of
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import routing_of
-from cluster.perf_model.prices.stage import head_operations, layer_operations
+from cluster.perf_model.prices.stage_parts import head_operations, layer_operations
 from corsair_common.units import Integers
 from workloads.model import Layer, Tensor
 from workloads.plan import stage_layers

@@ -5,9 +5,10 @@ and ``vectors``. Vectors (norms, biases, taps) are operands of the vector units 
 they are few, and every chiplet has whole rows of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cluster.scenario.memory_modes import KvPlace, Mode, Place
+from corsair_common.lru import LruCache, Same
 from workloads.model import Layer, Model, Tensor
 from workloads.plan import Plan, stage_layers
 
@@ -128,6 +129,11 @@ def uniform(mode: Mode, model: Model, plan: Plan, pins: Pins = NO_PINS) -> Resid
 
     A tied table is placed by the head's pin, else by that of the embedding.
     """
+    key = mode, Same(model), replace(plan, replicas=1), pins
+    return _UNIFORM.get(key, lambda: _uniform(mode, model, plan, pins))
+
+
+def _uniform(mode: Mode, model: Model, plan: Plan, pins: Pins) -> Residency:
     in_sram = mode == "performance"
     head, table = pins.head, pins.embedding
     if model.tied_embeddings:
@@ -148,6 +154,9 @@ def uniform(mode: Mode, model: Model, plan: Plan, pins: Pins = NO_PINS) -> Resid
         for layers in stage_layers(plan, model)
     )
     return Residency(mode=mode, stages=stages, kv=pins.kv)
+
+
+_UNIFORM: LruCache[Residency] = LruCache(16)
 
 
 def experts_per_rank(plan: Plan, layer: Layer) -> int:

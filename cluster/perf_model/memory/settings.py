@@ -6,8 +6,8 @@ from cluster.perf_model.memory.placement import Pins
 from cluster.perf_model.memory.stage import MemorySettings
 from cluster.scenario.formats import Formats
 from cluster.scenario.load import ScenarioError
+from cluster.scenario.memory_modes import Memory
 from cluster.scenario.resolve import Planned
-from cluster.scenario.schema import Memory
 from workloads.model import load_model
 from workloads.plan import Plan
 

@@ -53,6 +53,15 @@ class KvBlock:
             tail_card=self.tail_card + other.tail_card,
         )
 
+    def of_layers(self, count: int) -> "KvBlock":
+        """The same of ``count`` equal layers."""
+        return KvBlock(
+            chiplet=self.chiplet * count,
+            card=self.card * count,
+            tail_chiplet=self.tail_chiplet * count,
+            tail_card=self.tail_card * count,
+        )
+
 
 NOTHING = KvBlock(chiplet=Fraction(0), card=0, tail_chiplet=Fraction(0), tail_card=0)
 """Of a layer without a cache."""

@@ -25,7 +25,7 @@ from cluster.perf_model.protocols import Figures
 from cluster.scenario.memory_modes import KV_PLACES, MODES, Mode
 from corsair_common.names import STATE
 from workloads.formats import Format
-from workloads.model import Attention, Model, Tensor
+from workloads.model import Attention, Model, Tensor, distinct_layers
 from workloads.plan import Plan, stage_layers
 from workloads.shards import outer_tensors, tensor_slice
 
@@ -190,7 +190,10 @@ def stage_memory(
     settings: MemorySettings,
     residency: Residency,
 ) -> tuple[StageMemory, ...]:
-    """Return the capacity and the needs of each stage's fullest chiplet, whether it fits or not."""
+    """Return the capacity and the needs of each stage's fullest chiplet, whether it fits or not.
+
+    Equal stages share one object.
+    """
     chiplets = chiplets_of(hardware)
     room = module_of(hardware).room(hardware)
     lpddr = room.far_bytes - -(-settings.lpddr_taken_bytes // chiplets)
@@ -198,11 +201,12 @@ def stage_memory(
     windows = windows_of(model, settings)
     long_blocks = steady_blocks(model, settings, settings.max_model_len)
     size = Fraction(settings.block_size, BLOCK_TOKENS)
+    made: dict[int, StageMemory] = {}
     for kinds, each in stage_contents(model, plan, chiplets, settings, residency):
-        in_sram, in_lpddr = _split(kinds, plan, chiplets, settings.weights)
-        streams = in_lpddr > 0 or residency.kv != "sram"
-        stages.append(
-            StageMemory(
+        if id(kinds) not in made:  # equal stages have one and the same
+            in_sram, in_lpddr = _split(kinds, plan, chiplets, settings.weights)
+            streams = in_lpddr > 0 or residency.kv != "sram"
+            made[id(kinds)] = StageMemory(
                 sram_weight_bytes=in_sram,
                 lpddr_weight_bytes=in_lpddr,
                 sram_bytes=int(room.near_bytes),
@@ -220,7 +224,7 @@ def stage_memory(
                 long_blocks=long_blocks,
                 kv=residency.kv,
             )
-        )
+        stages.append(made[id(kinds)])
     return tuple(stages)
 
 
@@ -253,8 +257,8 @@ def windows_of(model: Model, settings: MemorySettings) -> tuple[int, ...]:
 
     0 is that of layers with full context, STATE (last) that of states of fixed size.
     """
-    layers = (layer.attention for layer in model.layers if layer.attention.kind != "none")
-    windows = {_window(attention, settings) for attention in layers}
+    layers = (layer.attention for layer in distinct_layers(model)[0])
+    windows = {_window(each, settings) for each in layers if each.kind != "none"}
     return tuple(sorted(windows or {0}, key=lambda window: (window != 0, -window)))
 
 
@@ -275,41 +279,55 @@ def steady_blocks(model: Model, settings: MemorySettings, tokens: int) -> tuple[
 def stage_kv(
     model: Model, plan: Plan, chiplets: int, settings: MemorySettings
 ) -> Iterator[dict[int, KvBlock]]:
-    """For each stage: KV of 64 tokens by window behind which blocks are freed."""
+    """For each stage: KV of 64 tokens by window behind which blocks are freed.
+
+    Stages with equal layers share one.
+    """
     each = {
         attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
-        for attention in {layer.attention for layer in model.layers}
+        for attention in {layer.attention for layer in distinct_layers(model)[0]}
     }
+    distinct, numbers = distinct_layers(model)
+    made: dict[tuple[tuple[int, int], ...], dict[int, KvBlock]] = {}
     for layers in stage_layers(plan, model):
-        kinds: dict[int, KvBlock] = {}
-        for layer in layers:
-            attention = model.layers[layer].attention
-            if attention.kind == "none":
-                continue
-            window, own = _window(attention, settings), each[attention]
-            kinds[window] = kinds[window] + own if window in kinds else own
-        yield kinds
+        held = tuple(Counter(numbers[layers.start : layers.stop]).items())
+        if held not in made:
+            kinds = made[held] = {}
+            for number, count in held:
+                attention = distinct[number].attention
+                if attention.kind == "none":
+                    continue
+                window, own = _window(attention, settings), each[attention].of_layers(count)
+                kinds[window] = kinds[window] + own if window in kinds else own
+        yield made[held]
 
 
 def stage_contents(
     model: Model, plan: Plan, chiplets: int, settings: MemorySettings, residency: Residency
 ) -> Iterator[tuple[Counter[StoredTensor], dict[int, KvBlock]]]:
-    """For each stage: count of each kind of tensor, and its KV (``stage_kv``)."""
-    inside = {
-        layer: [replace(tensor, layer=0) for tensor in model.layer_tensors(number)]
-        for layer, number in {layer: number for number, layer in enumerate(model.layers)}.items()
-    }
+    """For each stage: count of each kind of tensor, and its KV (``stage_kv``).
+
+    Equal stages share one count, which is not to be changed.
+    """
+    numbers = distinct_layers(model)[1]
+    inside = [
+        [replace(tensor, layer=0) for tensor in model.layer_tensors(numbers.index(number))]
+        for number in range(max(numbers) + 1)
+    ]
     outside, stages = outer_tensors(model, plan), stage_layers(plan, model)
     kv_of_stage = stage_kv(model, plan, chiplets, settings)
+    made: dict[tuple[object, ...], Counter[StoredTensor]] = {}
     for outer, layers, places, kv in zip(
         outside, stages, residency.stages, kv_of_stage, strict=True
     ):
-        held = Counter(
-            StoredTensor(tensor=replace(tensor, layer=0), hot=outer_hot(tensor, places))
-            for tensor in outer
-        )
-        kinds = Counter(zip((model.layers[layer] for layer in layers), places.layers, strict=True))
-        for (layer, where), times in kinds.items():
-            for tensor in inside[layer]:
-                held[StoredTensor(tensor=tensor, hot=layer_hot(tensor, where))] += times
-        yield held, kv
+        kinds = Counter(zip(numbers[layers.start : layers.stop], places.layers, strict=True))
+        key = (outer, tuple(kinds.items()), places.embedding, places.head)
+        if key not in made:
+            held = made[key] = Counter(
+                StoredTensor(tensor=replace(tensor, layer=0), hot=outer_hot(tensor, places))
+                for tensor in outer
+            )
+            for (number, where), times in kinds.items():
+                for tensor in inside[number]:
+                    held[StoredTensor(tensor=tensor, hot=layer_hot(tensor, where))] += times
+        yield made[key], kv

@@ -10,9 +10,10 @@ from cluster.perf_model.memory.placement import Residency, StagePlaces, uniform
 from cluster.perf_model.protocols import Figures, RouteTables
 from cluster.perf_model.tables import KINDS
 from cluster.scenario.formats import Formats
+from corsair_common.lru import LruCache, Same
 from corsair_common.names import STATE
 from corsair_common.units import Integers
-from workloads.model import Attention, Layer, Model, not_modelled
+from workloads.model import Attention, Layer, Model, distinct_layers, not_modelled
 from workloads.plan import Plan
 
 
@@ -92,14 +93,16 @@ class PriceInputs:
 
 
 def device_for(inputs: PriceInputs) -> Device:
-    """A rank of the tensor group, with these formats."""
-    return device_of(
-        inputs.hardware,
-        inputs.formats,
-        cards=inputs.plan.tensor_parallel_size,
-        expert_ranks=inputs.plan.expert_parallel_size,
-        streams=inputs.placed.streams,
-    )
+    """A rank of the tensor group, with these formats; equal inputs have one and the same."""
+    plan, streams = inputs.plan, inputs.placed.streams
+    group = plan.tensor_parallel_size, plan.expert_parallel_size
+
+    def made() -> Device:
+        return device_of(
+            inputs.hardware, inputs.formats, cards=group[0], expert_ranks=group[1], streams=streams
+        )
+
+    return _DEVICES.get((Same(inputs.hardware), inputs.formats, *group, streams), made)
 
 
 def check_inputs(inputs: PriceInputs) -> None:
@@ -118,7 +121,7 @@ def check_inputs(inputs: PriceInputs) -> None:
 
 
 def _attention(inputs: PriceInputs) -> list[str]:
-    layers = inputs.model.layers
+    layers = distinct_layers(inputs.model)[0]
     missing = not_modelled(inputs.model)
     breaches = [f"not modelled: {structure}" for structure in missing]
     chunk = min((layer.attention.chunk for layer in layers if layer.attention.chunk), default=0)
@@ -159,7 +162,18 @@ class LayerKind:
 
 def layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
     """Kinds of layers, full context first, even if the model has no such layer."""
-    each = [kind for layer in inputs.model.layers for kind in kinds_in(inputs, layer)]
+    return _KINDS.get(
+        (Same(inputs.model), inputs.plan.tensor_parallel_size), lambda: _layer_kinds(inputs)
+    )
+
+
+_DEVICES: LruCache[Device] = LruCache(256)
+_KINDS: LruCache[tuple[LayerKind, ...]] = LruCache(64)
+
+
+def _layer_kinds(inputs: PriceInputs) -> tuple[LayerKind, ...]:
+    layers = distinct_layers(inputs.model)[0]
+    each = [kind for layer in layers for kind in kinds_in(inputs, layer)]
     if not each:
         raise PriceError(f"{inputs.model.name} has no layer with attention or a state")
     first = next((kind for kind in each if kind.window == kind.picked == 0), None)

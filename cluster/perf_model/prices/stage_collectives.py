@@ -1,5 +1,6 @@
 """The collectives of a stage, by token count; their dispatches are among the operations."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,13 +14,14 @@ from cluster.perf_model.collectives import (
     all_gather,
     all_reduce,
     all_to_all,
-    group_of,
     reduce_scatter,
+    shared_costs,
 )
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.protocols import Figures
+from corsair_common.lru import Same
 from corsair_common.units import Integers
 from workloads.model import Attention, Layer
 from workloads.routing import ExpertTable
@@ -39,6 +41,12 @@ class StageGroups:
     chunks: int | str
     hardware: Figures
 
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """Of equal cost of all exchanges."""
+        groups = Same(self.stage), Same(self.card), Same(self.expert)
+        return (*groups, self.all_reduce, self.chunks, Same(self.hardware))
+
     def reduce_all(self, payload_bytes: Integers) -> Cost:
         """By the device's own curve, if it has one and the scenario sets no algorithm."""
         own = None
@@ -49,11 +57,13 @@ class StageGroups:
 
 
 def stage_groups_of(inputs: PriceInputs, cards: Integers) -> StageGroups:
-    """Groups over the ``cards[position]`` of one stage."""
+    """Groups over the ``cards[position]`` of one stage, or over others of equal cost."""
+
+    costs = shared_costs(inputs.hardware, inputs.routes)
+    bits = float(inputs.formats.wire.bits_per_element)
 
     def group(members: Integers) -> Group:
-        bits = float(inputs.formats.wire.bits_per_element)
-        return group_of(inputs.hardware, inputs.routes, members.tolist(), wire_bits=bits)
+        return costs.group(members, bits)
 
     stage, per_expert = group(cards), inputs.plan.cards_per_expert
     return StageGroups(

@@ -7,7 +7,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION
-from cluster.perf_model.collectives import Cost, fabric_of, nothing_sent, send, tiers_of
+from cluster.perf_model.collectives import Cost, SendCost, nothing_sent, shared_costs, tiers_of
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.prices.inputs import (
     LayerKind,
@@ -56,14 +56,18 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
     """
     check_inputs(inputs)
     host_ps = _host_ps(inputs)
-    classes = _Classes(host=bool(host_ps.any()))
     replicas, stages, _ = inputs.cards.shape
+    classes = _Classes(
+        host=bool(host_ps.any()),
+        stages=[stage_of(inputs, number) for number in range(stages)],
+    )
     stage_class = np.zeros((replicas, stages), np.int64)
     for replica in range(replicas):
         for stage in range(stages):
             stage_class[replica, stage] = _classify(inputs, classes, (replica, stage))
     priced = pricing(inputs, list(classes.jobs.values()))
-    prices, sends = [priced[job] for job in classes.priced_as], classes.sends
+    prices = [priced[job] for job in classes.priced_as]
+    sends = _sends(inputs, classes.sends)
     linear = np.stack([price.linear_by_bound_ps for price in prices])
     head = np.stack([price.head_by_bound_ps for price in prices])
     module = module_of(inputs.hardware)
@@ -102,8 +106,10 @@ class _Classes:
 
     host: bool
     """Whether first stages have host time, and so differ from others."""
+    stages: list[Stage]
     index: dict[tuple[object, ...], int] = field(default_factory=dict)
-    sends: list[Cost] = field(default_factory=list)
+    sends: list[SendCost | None] = field(default_factory=list)
+    """[class] None: it sends nothing."""
     priced_as: list[int] = field(default_factory=list)
     """[class] its job; classes that differ only in their sends share one."""
     jobs: dict[tuple[object, ...], StageJob] = field(default_factory=dict)
@@ -114,15 +120,10 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
     replica, number = where
     cards = inputs.cards[replica]
     last = number == len(cards) - 1
-    stage = stage_of(inputs, number)
-    sent = _nothing(inputs) if last else _send(inputs, cards[number], cards[number + 1])
-    own = (stage, links_of(inputs, cards[number]))
-    key = (
-        *own,
-        sent.ps.tobytes(),
-        sent.tier_bytes.tobytes(),
-        number == 0 and classes.host,
-    )
+    costs, stage = shared_costs(inputs.hardware, inputs.routes), classes.stages[number]
+    sent = None if last else costs.send(cards[number], cards[number + 1])
+    own = (classes.stages.index(stage), costs.links(cards[number]))
+    key = (*own, sent, number == 0 and classes.host)
     if key not in classes.index:
         classes.jobs.setdefault(own, StageJob(stage=stage, cards=cards[number]))
         classes.index[key] = len(classes.sends)
@@ -133,7 +134,7 @@ def _classify(inputs: PriceInputs, classes: _Classes, where: tuple[int, int]) ->
 
 def links_of(inputs: PriceInputs, cards: Integers) -> bytes:
     """Key of equal cost of a stage's collectives."""
-    return fabric_of(inputs.hardware, inputs.routes, cards).cost_key
+    return shared_costs(inputs.hardware, inputs.routes).links(cards)
 
 
 def _host_ps(inputs: PriceInputs) -> Integers:
@@ -141,15 +142,13 @@ def _host_ps(inputs: PriceInputs) -> Integers:
     return device_for(inputs).host_ps(np.arange(inputs.max_rows + 1))
 
 
-def _send(inputs: PriceInputs, sources: Integers, destinations: Integers) -> Cost:
+def _sends(inputs: PriceInputs, sends: Sequence[SendCost | None]) -> list[Cost]:
     """Each card sends its part of the residual stream to its peer in the next stage."""
     tokens = np.arange(inputs.max_tokens + 1)
     payload = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
-    return send(inputs.hardware, inputs.routes, sources.tolist(), destinations.tolist(), payload)
-
-
-def _nothing(inputs: PriceInputs) -> Cost:
-    return nothing_sent(inputs.max_tokens + 1, len(tiers_of(inputs.routes)))
+    nothing = nothing_sent(tokens.size, len(tiers_of(inputs.routes)))
+    costs = {each: nothing if each is None else each.of(payload) for each in set(sends)}
+    return [costs[each] for each in sends]
 
 
 def kinds_of(inputs: PriceInputs) -> Records:

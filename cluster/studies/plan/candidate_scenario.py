@@ -1,13 +1,13 @@
 """A candidate as a scenario, and its simulation."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from cluster.api.serving import Run, simulate
+from cluster.api.serving import Run
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
@@ -31,11 +31,17 @@ SIMULATED = {
 class Verified:
     """One finalist, analytic and simulated; errors are analytic / simulated - 1."""
 
+    row: int
+    """Of the table ``candidates``."""
     candidate: Candidate
     summary: Mapping[str, Any]
     """Of the whole cluster, including cards without a rank."""
     idle_j: float
     """Energy of the idle cards."""
+    meets: bool
+    """Whether the simulation meets the objective."""
+    excess: float
+    """Its largest 99th percentile as a fraction of its bound."""
 
     @property
     def simulated(self) -> dict[str, float | None]:
@@ -77,25 +83,11 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
     if rate_scale is not None:
         changes["workload"] = {"rate_scale": scenario.workload.rate_scale * rate_scale}
         changes["warmup_s"] = scenario.warmup_s / rate_scale
-    return load(_plain(scenario), **changes)
+    undivided = scenario.model_copy(update={"pools": None, "transfer": None})
+    return load(_plain(undivided), **changes)
 
 
-def verify(
-    resolved: Resolved, candidates: Sequence[Candidate], slo: Mapping[str, float | None]
-) -> list[Verified]:
-    """Simulate each on the scenario's own requests, at the arrival rate of its score."""
-    rate = rate_of(resolved)
-    found = []
-    for candidate in candidates:
-        scale = None if rate is None else candidate["request_rate_per_s"] / rate
-        scenario = scenario_of(resolved.scenario, candidate, scale)
-        limits = {name: value for name, value in slo.items() if value is not None}
-        run = simulate(load(_plain(scenario), slo=limits) if limits else scenario)
-        found.append(Verified(candidate=candidate, summary=run.summary, idle_j=_idle_j(run)))
-    return found
-
-
-def _idle_j(run: Run) -> float:
+def idle_j(run: Run) -> float:
     """Static joules of cards without a rank, in the run's window."""
     machine, outcome = run.machine, run.outcome
     idle = len(machine.routes.card_id) - machine.cards.size

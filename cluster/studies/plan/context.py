@@ -1,6 +1,6 @@
 """Context shared by all shapes of a study, and the prices of one shape."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -16,8 +16,10 @@ from cluster.perf_model.prices import PriceError, PriceInputs, price_tables
 from cluster.perf_model.tables import PriceTables, TooSlowError
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import price_inputs
+from cluster.studies.plan.batch_scores import LOAD
 from cluster.studies.plan.space import Choices, Shape
 from cluster.studies.plan.traffic import Traffic, traffic_of
+from corsair_common.lru import LruCache
 from corsair_common.units import Floats, Integers
 from topology.route import Routes
 from workloads.plan import Plan
@@ -35,10 +37,13 @@ class StudyContext:
     traffic: Traffic
     choices: Choices
     mean_blocks: Floats
-    """[k] mean KV blocks of a request at its end, in layers of each kind."""
+    """[k] KV blocks of a request at its end, in layers of each kind: the mean of those inside at
+    a random moment, where long answers are more often."""
     windows: Integers
     """[k] windows of the kinds, behind which blocks are freed; 0: never freed."""
     demand: Floats
+    placed: LruCache[Integers] = field(default_factory=lambda: LruCache(1), compare=False)
+    """Cards of the last plan: shapes of one plan follow one another."""
 
     def most_blocks(self, budgets: Integers) -> Integers:
         """[n, k] peak blocks of each kind of the longest request, prefilled in chunks of at most
@@ -58,23 +63,24 @@ def study_context_of(
     if resolved.role == "prefill":
         outputs = np.ones_like(outputs)
     fitting = prompts + outputs <= resolved.max_model_len
+    kind, much = demand
     traffic = traffic_of(
         prompts[fitting],
         outputs[fitting],
         seen,
         None if resolved.concurrency else requests.arrival_ps[fitting],
+        load=much if kind == LOAD else None,
         carried=resolved.role == "decode",
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     windows = np.array(windows_of(resolved.model, settings), np.int64)
     blocks = held_blocks(windows, traffic.sequences, 1, scheduler.block_size)
-    kind, much = demand
     return StudyContext(
         resolved=resolved,
         routes=routes,
         traffic=traffic,
         choices=choices,
-        mean_blocks=blocks.mean(axis=0),
+        mean_blocks=np.average(blocks, axis=0, weights=traffic.stays),
         windows=windows,
         demand=np.array([much, kind], np.float64),
     )
@@ -82,14 +88,18 @@ def study_context_of(
 
 def cards_of(study: StudyContext, plan: Plan) -> Integers:
     """[replica, stage, position] card of every rank; fewer replicas use the first of them."""
-    cards = place(
-        study.routes,
-        tensor_parallel_size=plan.tensor_parallel_size,
-        pipeline_parallel_size=plan.pipeline_parallel_size,
-        replicas=plan.replicas,
-        within=study.resolved.cards,
-    )
-    return cards.astype(np.int64)
+
+    def made() -> Integers:
+        cards = place(
+            study.routes,
+            tensor_parallel_size=plan.tensor_parallel_size,
+            pipeline_parallel_size=plan.pipeline_parallel_size,
+            replicas=plan.replicas,
+            within=study.resolved.cards,
+        )
+        return cards.astype(np.int64)
+
+    return study.placed.get(plan, made)
 
 
 def site_of(study: StudyContext, cards: Integers) -> tuple[int, int]:

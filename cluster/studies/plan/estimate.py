@@ -22,7 +22,7 @@ from cluster.serving.run import Layout, priced
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.chance import FULLEST
-from cluster.studies.plan.context import Demand, StudyContext, cards_of, inputs_of, study_context_of
+from cluster.studies.plan.context import Demand, StudyContext, inputs_of, study_context_of
 from cluster.studies.plan.ranking import columns_of, plain
 from cluster.studies.plan.score import REASONS, Part, joined, score_placed
 from cluster.studies.plan.space import Choices, Shape, Space
@@ -174,7 +174,7 @@ class _Scorer:
         kind, much = demand
         study = replace(self._study, demand=np.array([much, kind], np.float64))
         shape, residency = self._shape, self._layout.fit.residency
-        cards = cards_of(study, shape.plan)
+        cards = self._layout.cards
         inputs = replace(inputs_of(study, shape, cards), residency=residency)
         batch = Placed(
             residency=residency,

@@ -4,8 +4,10 @@ import math
 from typing import Any
 
 from cluster.compiled import called
+from cluster.studies.plan.bursts import prefill_excess, slots_excess
 from cluster.studies.plan.chance import FULLEST
-from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps
+from cluster.studies.plan.columns import WORK
+from cluster.studies.plan.mixed_cycle import decode_ps, mix_ps, prompt_of
 from cluster.studies.plan.one_stage import single_stage_at_load, single_stage_saturated
 from cluster.studies.plan.pipeline import pipeline_at_load, pipeline_saturated
 from cluster.studies.plan.queueing import admission_wait_ps
@@ -123,4 +125,44 @@ def latency(
         wait = (
             1.0 - none_free
         ) * wait + for_admission  # not both: admission happens when a step ends
-    return wait + fill_ps - inputs.facts[RETURN_PS], cycle, inside
+    ttft = wait + fill_ps - inputs.facts[RETURN_PS]
+    if inputs.bursts.prefill.shape[0] == 0:
+        return ttft, cycle, inside
+    lone = fill_ps + decodes * mix_ps(decode_ps(inputs, 1.0, 1.0), chunk, share)
+    seen = cycle, chunk, share, decoding
+    held, cycle = in_bursts(inputs, budget, (concurrency, rate, most, lone), seen)
+    return ttft + held, cycle, min(concurrency, rate * (fill_ps + decodes * cycle))
+
+
+@called
+def in_bursts(
+    inputs: Any,
+    budget: int,
+    of: tuple[float, float, float, float],
+    seen: tuple[float, float, float, float],
+) -> tuple[float, float]:
+    """The wait that bursts add, and the mean cycle of requests that come in them.
+
+    ``of`` are slots, rate, rate at full concurrency and stay of a lone request; ``seen`` the mean
+    cycle of independent requests, one with chunks, the share of time with chunks, and the number
+    of decodes. A backlog counts once, at the prefill or at the slots, where it is longer.
+    """
+    concurrency, rate, most, lone = of
+    cycle, chunk, share, decoding = seen
+    slots, replicas = inputs.facts[STAGES], inputs.facts[REPLICAS]
+    beside = min(decoding / slots, inputs.budgets[budget] - 1.0)
+    work = prompt_of(inputs, budget, beside, WORK)
+    reading, busy = prefill_excess(inputs.bursts, rate * work)
+    mix = min(1.0, most * work)
+    full = concurrency / most
+    waiting, crowd = slots_excess(
+        inputs.bursts, rate / most, concurrency * replicas, lone / full, mix
+    )
+    fullest = min(concurrency, decoding * crowd)
+    now = decode_ps(inputs, max(1.0, decoding / slots), min(slots, decoding + 1.0))
+    then = decode_ps(inputs, max(1.0, fullest / slots), min(slots, fullest + 1.0))
+    inside = busy + (1.0 - busy) * share
+    slower = cycle + (1.0 - inside) * (then - now) + (inside - share) * max(0.0, chunk - cycle)
+    # the longer busy periods are, the more requests are wholly inside or wholly outside
+    apart = busy * (inside * chunk + (1.0 - inside) * then) + (1.0 - busy) * cycle
+    return max(reading, waiting) / (rate * replicas), max(slower, apart)

@@ -32,11 +32,10 @@ def stage_rows(
 ) -> Integers:
     """[distinct stages, 8 + k] as named above, for KV in SRAM; for any ``max_num_seqs``."""
     rows = set()
-    for stage, kv in zip(
-        stage_memory(model, plan, hardware, settings, residency),
-        stage_kv(model, plan, chiplets_of(hardware), settings),
-        strict=True,
-    ):
+    stages = stage_memory(model, plan, hardware, settings, residency)
+    held = stage_kv(model, plan, chiplets_of(hardware), settings)
+    distinct = {id(stage): (stage, kv) for stage, kv in zip(stages, held, strict=True)}
+    for stage, kv in distinct.values():
         tail, block = sum(each.tail_chiplet for each in kv.values()), stage.block_bytes
         units, unit = units_of(stage.kind_bytes)
         if not stage.stores_kv:

@@ -8,6 +8,7 @@ from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
 from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.prices.steady_state import steady_decode
 from cluster.perf_model.tables import PriceTables, Records
+from cluster.studies.plan.bursts import Bursts
 from cluster.studies.plan.chance import largest_of
 from cluster.studies.plan.columns import CHUNK_COLUMNS, DECODE_COLUMNS
 from cluster.studies.plan.step_tables import points_of, tabulate
@@ -97,16 +98,19 @@ class ScoreInputs(NamedTuple):
     """Ascending."""
     decode: Floats
     chunks: Floats
+    bursts: Bursts
 
 
-def score_inputs(of: PriceArrays, budgets: Integers, max_num_seqs: int) -> ScoreInputs:
+def score_inputs(
+    of: PriceArrays, bursts: Bursts, budgets: Integers, max_num_seqs: int
+) -> ScoreInputs:
     """Tabulate steps with all numbers of decoding rows of a slot up to ``max_num_seqs``."""
     rows = max(2, -(-max_num_seqs // int(of.facts[STAGES])))
     points = points_of(rows) + 1
     decode = np.zeros((points, DECODE_COLUMNS))
     chunks = np.zeros((len(budgets), points, CHUNK_COLUMNS))
     tabulate(of, budgets, decode, chunks)
-    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks)
+    return ScoreInputs(of.facts, budgets.astype(np.float64), decode, chunks, bursts)
 
 
 def of_replicas(tables: ScoreInputs, replicas: int) -> ScoreInputs:
@@ -124,10 +128,12 @@ def step_joules(prices: PriceTables, joules: Joules, replica: int) -> Floats:
     heads = prices.head_counts @ count_j
     found = np.zeros((each.shape[1], 2))
     rows = min(each.shape[1], heads.shape[1])
-    for stage, chosen in enumerate(classes):
-        found[:, 0] += each[chosen] + prices.collective_bytes[chosen] @ link_j[stage, :-1]
-        found[:, 0] += prices.send_bytes[chosen] * link_j[stage, -1]
-        found[:rows, 1] += heads[chosen, :rows]
+    equal, times = np.unique(np.column_stack([classes, link_j]), axis=0, return_counts=True)
+    for (number, *byte_j), count in zip(equal, times, strict=True):
+        chosen = int(number)
+        step_j = each[chosen] + prices.collective_bytes[chosen] @ np.array(byte_j[:-1])
+        found[:, 0] += count * (step_j + prices.send_bytes[chosen] * byte_j[-1])
+        found[:rows, 1] += count * heads[chosen, :rows]
     return found
 
 

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
+from cluster.studies.formats import sqnr_of
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.cost import cost_columns, power_of
 from cluster.studies.plan.score import Scored
-from cluster.studies.plan.space import Shape
+from cluster.studies.plan.space import FEW_BITS, Shape
 from corsair_common.names import SLOS
 from corsair_common.units import PS_PER_S, Floats, Integers
 
@@ -57,6 +58,7 @@ def columns_of(
         "memory_mode": word(lambda shape: shape.memory_mode),
         "weights": word(lambda shape: shape.formats.weights.name),
         "kv": word(lambda shape: shape.formats.kv.name),
+        **_accuracy(scored),
         "max_num_seqs": scored.max_num_seqs,
         "max_num_batched_tokens": scored.max_num_batched_tokens,
         "cards": cards,
@@ -76,6 +78,17 @@ def columns_of(
         "headroom_bytes": column[:, batch_scores.HEADROOM].astype(np.int64),
         **_judged(scored, tpot_s, throughput / cards, slo),
     }
+
+
+def _accuracy(scored: Scored) -> dict[str, Floats]:
+    """SQNR of the coarsest format of each candidate that stores something in few bits."""
+    found = np.full((len(scored.shapes) or 1, 2), np.nan)
+    for number, shape in enumerate(scored.shapes):
+        stored = (shape.formats.weights, shape.formats.activations, shape.formats.kv)
+        few = [sqnr_of(each) for each in stored if each.element_bits <= FEW_BITS]
+        found[number] = min(few, default=(np.nan, np.nan))
+    normal, heavy = found[scored.shape].T
+    return {"sqnr_db": normal, "sqnr_heavy_tailed_db": heavy}
 
 
 def plain(value: Any) -> Any:
@@ -100,14 +113,19 @@ def _judged(
     scored: Scored, tpot_s: Floats, per_card: Floats, slo: Mapping[str, float | None]
 ) -> dict[str, Truths]:
     ttft_s = scored.columns[:, batch_scores.TTFT_PS] / PS_PER_S
-    decode_s = np.nan_to_num(tpot_s) * scored.decodes
-    means = {"ttft_s": ttft_s, "tpot_s": np.nan_to_num(tpot_s), "e2e_s": ttft_s + decode_s}
+    means = means_of(ttft_s, tpot_s, scored.decodes)
     within = np.ones(len(ttft_s), np.bool_)
     for name, limit in slo.items():
         if limit is not None:
             within &= means[name] <= limit
     user = np.nan_to_num(1.0 / tpot_s, nan=0.0)
     return {"meets_slo": within, "pareto": front(user, per_card, within)}
+
+
+def means_of(ttft_s: Floats, tpot_s: Floats, decodes: float) -> dict[str, Floats]:
+    """[n] scored means in seconds of what an SLO bounds; no TPOT counts as 0."""
+    steps_s = np.nan_to_num(tpot_s)
+    return {"ttft_s": ttft_s, "tpot_s": steps_s, "e2e_s": ttft_s + steps_s * decodes}
 
 
 def front(first: Floats, second: Floats, among: Truths) -> Truths:
@@ -128,7 +146,25 @@ def ranked(
 ) -> Integers:
     """Rows that satisfy the SLO, best first; of each group (equal in all of ``groups``) its best.
 
-    Ties go to fewer cards, then to lower max_num_seqs, then to the smaller budget.
+    Raises
+    ------
+    ScenarioError
+        No such objective.
+    """
+    column_of(objective)
+    rows = np.flatnonzero(columns["meets_slo"])
+    order = rows[in_order(columns, objective, rows)]
+    if not groups or not len(order):
+        return order
+    key = np.zeros(len(order), np.int64)
+    for each in groups:
+        key = key * (int(each.max()) + 1) + each[order]
+    _, first = np.unique(key, return_index=True)
+    return order[np.sort(first)]
+
+
+def column_of(objective: str) -> tuple[str, int]:
+    """Column of an objective, and 1 if less is better.
 
     Raises
     ------
@@ -137,18 +173,17 @@ def ranked(
     """
     if objective not in OBJECTIVES:
         raise ScenarioError(f"unknown objective {objective!r}, one of {', '.join(OBJECTIVES)}")
-    name, sign = OBJECTIVES[objective]
-    rows = np.flatnonzero(columns["meets_slo"])
+    return OBJECTIVES[objective]
+
+
+def in_order(columns: Mapping[str, Any], objective: str, rows: Integers) -> Integers:
+    """Places in ``rows``, the best first; ties go to fewer cards, then to lower max_num_seqs, then
+    to the smaller budget."""
+    name, sign = column_of(objective)
     value = sign * np.nan_to_num(columns[name][rows], nan=np.inf if sign > 0 else 0.0)
     ties = ("max_num_batched_tokens", "max_num_seqs", "cards")
-    order = rows[np.lexsort((*(columns[tie][rows] for tie in ties), value))]
-    if not groups or not len(order):
-        return order
-    key = np.zeros(len(order), np.int64)
-    for each in groups:
-        key = key * (int(each.max()) + 1) + each[order]
-    _, first = np.unique(key, return_index=True)
-    return order[np.sort(first)]
+    order: Integers = np.lexsort((*(columns[tie][rows] for tie in ties), value))
+    return order
 
 
 def slo_of(words: str) -> dict[str, float]:

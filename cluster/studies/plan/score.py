@@ -86,7 +86,7 @@ def score(
         near = device_words(resolved.hardware).memory_label(0)
         raise ScenarioError(f"plan scores candidates whose KV lies in {near}; memory.pin.kv is set")
     _, routes = map_of(resolved.scenario, resolved.hardware)
-    cards = len(routes.card_id)
+    cards = len(routes.card_id if resolved.cards is None else resolved.cards)
     study = study_context_of(resolved, routes, choices, demand)
     space = shapes_of(resolved.scenario, resolved.hardware, resolved.model, cards, choices)
     parts: list[Part] = []
@@ -160,7 +160,7 @@ def score_placed(
     choices, places = np.unique(budgets, return_inverse=True)
     if prices is not None:
         of_shape = price_arrays(*prices, study.traffic, shape.plan.tensor_parallel_size)
-        tables = score_inputs(of_shape, choices, int(max_num_seqs.max()))
+        tables = score_inputs(of_shape, study.traffic.bursts, choices, int(max_num_seqs.max()))
     for replicas in batches.replicas:
         here, found = status.copy(), columns.copy()
         if prices is None:

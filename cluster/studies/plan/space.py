@@ -20,6 +20,7 @@ from workloads.model import Model
 from workloads.plan import Plan, PlanError, check_plan
 
 MOST_SEQS = 1024
+FEW_BITS = 4
 BUDGETS = (128, 256, 512, 1024, 2048)
 ILLEGAL = "the model cannot be cut so"
 
@@ -39,6 +40,7 @@ class Choices:
     weights: tuple[str, ...] | None = None
     """None: those that the hardware file names, as far as they go with the activations."""
     kv: tuple[str, ...] | None = None
+    """None: those that the hardware file names, but for those of 4 bits."""
     max_num_seqs: tuple[int, ...] = ()
     """Empty: about eight steps to each doubling, up to MOST_SEQS; one in memory mode ``auto``."""
     max_num_batched_tokens: tuple[int, ...] = BUDGETS
@@ -122,7 +124,7 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
     """
     named = {
         "weights": choices.weights or hardware.formats["weights"],
-        "kv": choices.kv or hardware.formats["kv"],
+        "kv": choices.kv or _wide(hardware.formats["kv"]),
     }
     tried = [
         Formats(
@@ -145,6 +147,11 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
     return [each for each, wrong in zip(tried, breaches, strict=True) if not (whole and wrong)]
 
 
+def _wide(names: Sequence[str]) -> Sequence[str]:
+    """Formats of more than 4 bits, which lose too much of the KV; all if there are no others."""
+    return [name for name in names if get_format(name).element_bits > FEW_BITS] or names
+
+
 def _known(hardware: Hardware, use: str, name: str) -> str:
     return hardware.formats[use][0] if name == AUTO else name
 
@@ -164,7 +171,8 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
     sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
     for group in _allowed(choices.tensor_parallel_size, cards):
         experts = _allowed(choices.expert_parallel_size, group if sparse else 1)
-        for stages in _allowed(choices.pipeline_parallel_size, cards // group):
+        wanted = choices.pipeline_parallel_size or _stages(len(model.layers), cards // group)
+        for stages in _allowed(wanted, cards // group):
             for ranks in experts:
                 if group % ranks == 0:
                     room = cards // (group * stages)
@@ -175,6 +183,15 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
                         expert_parallel_size=ranks,
                         replicas=max(tried, default=room),
                     )
+
+
+def _stages(layers: int, most: int) -> list[int]:
+    """Numbers of stages up to ``most`` whose longest stage is shorter than with fewer."""
+    return [
+        stages
+        for stages in range(1, min(layers, most) + 1)
+        if stages == 1 or -(-layers // stages) < -(-layers // (stages - 1))
+    ]
 
 
 def replicas_of(plan: Plan, choices: Choices) -> list[int]:

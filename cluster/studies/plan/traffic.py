@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, UNBOUNDED
+from cluster.studies.plan.bursts import Bursts, bursts_of, bursty, no_bursts
 from corsair_common.units import Floats, Integers
 
 GROUPS = 8
@@ -25,13 +26,16 @@ class Traffic:
     the mean that it does read."""
     varied: float
     """Variance over the square of the mean, of prompts and of the gaps between arrivals, less 1:
-    0 for equal prompts of independent users."""
+    0 for equal prompts of independent users, or of bursts (``bursts``)."""
     random: float
     """The variation of gaps between arrivals, 1 at most; 0 for regular arrivals."""
     prompt_tokens: float
     output_tokens: float
     sequences: Integers
     """Peak KV tokens of each request, in ascending order."""
+    bursts: Bursts
+    stays: Integers
+    """Output tokens of the same requests: how long each holds its KV, in steps."""
 
 
 def traffic_of(
@@ -40,17 +44,23 @@ def traffic_of(
     reaches: Sequence[int],
     arrival_ps: Integers | None = None,
     *,
+    load: float | None = None,
     carried: bool = False,
 ) -> Traffic:
     """Describe requests by their lengths, as layers see them in which a row reads at
     most ``reaches`` blocks.
 
+    ``load`` is that of all candidates, if it is the same.
     Without ``arrival_ps`` arrivals are taken as independent. If the KV of prompts is ``carried``
     from another pool, one token of each is computed.
     """
     chunked = np.ones_like(prompt_tokens) if carried else prompt_tokens
     decodes = float(np.mean(output_tokens - 1))
-    gaps = _gaps(arrival_ps)
+    lengths = prompt_tokens + output_tokens - 1
+    order = np.argsort(lengths, kind="stable")
+    gaps, bursts = _gaps(arrival_ps), no_bursts()
+    if arrival_ps is not None and bursty(arrival_ps):
+        gaps, bursts = 1.0, bursts_of(arrival_ps, chunked, output_tokens, load)
     return Traffic(
         prompts=_classes(chunked),
         decodes=decodes,
@@ -61,7 +71,9 @@ def traffic_of(
         random=min(1.0, gaps),
         prompt_tokens=float(chunked.mean()),
         output_tokens=float(output_tokens.mean()),
-        sequences=np.sort(prompt_tokens + output_tokens - 1),
+        sequences=lengths[order],
+        bursts=bursts,
+        stays=output_tokens[order],
     )
 
 

@@ -14,7 +14,7 @@ from cluster.scenario.resolve import resolve
 from cluster.serving.run import Machine
 from cluster.studies.scoreboard.point import Point
 from cluster.studies.sweep.input_cache import Library
-from cluster.studies.sweep.lru import LruCache
+from corsair_common.lru import LruCache
 from workloads.trace import write_trace
 
 Predicted: TypeAlias = Mapping[str, float | None]

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine
-from cluster.studies.sweep.lru import LruCache
 from cluster.studies.sweep.points import NO_REQUESTS, Point
 from cluster.studies.sweep.run_point import Result, Terms, Workshop
 from cluster.studies.sweep.schedule import Chunk, Schedule
+from corsair_common.lru import LruCache
 from workloads.requests import Requests
 
 if TYPE_CHECKING:

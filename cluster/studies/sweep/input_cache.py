@@ -10,7 +10,7 @@ from cluster.scenario.run_content import content_text
 from cluster.scenario.run_id import JsonText
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
-from cluster.studies.sweep.lru import LruCache
+from corsair_common.lru import LruCache
 from topology.catalog import Hardware, load_hardware
 from workloads.model import Model, load_model
 from workloads.readers.trace_format import ReadOptions, Rows

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from cluster.scenario.load import load_variant
 from cluster.scenario.resolve import Resolved, ResolvedReplay, resolve
-from cluster.scenario.schema import Scenario
+from cluster.scenario.schema import AUTO, PlanSettings, Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.studies.sweep.axes import keys_of, leaves, nested
 from cluster.studies.sweep.definition import Definition
@@ -196,11 +196,19 @@ def _look(definition: Definition, values: dict[str, Any], name: str) -> Any:
         return here
     default: Any = Scenario
     for key in keys_of(name):
-        default = _default(default, key)
+        default = _default(_plan_of(definition, values, name) if default == AUTO else default, key)
     if default is _ABSENT or isinstance(default, type):
         known = [*values, *(path for path, _ in leaves(definition.base.data))]
         raise SweepError(f"unknown name {nearest(name, known)}")
     return default
+
+
+def _plan_of(definition: Definition, values: dict[str, Any], name: str) -> type[PlanSettings]:
+    """The defaults of a plan of which the point names a part."""
+    named = any(each.startswith("plan.") for each in values)
+    if not named and definition.base.data.get("plan", AUTO) == AUTO:
+        raise SweepError(f"{name} is not known: the plan of the point is auto, chosen when it runs")
+    return PlanSettings
 
 
 _ABSENT = object()

@@ -12,7 +12,7 @@ from cluster.api.serving import assemble_any, simulate_on
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
-from cluster.studies.sweep.lru import LruCache
+from corsair_common.lru import LruCache
 from results.schema import Ended
 from results.summary import flatten
 from topology.catalog import Hardware
@@ -129,7 +129,7 @@ class Workshop:
 
     def _map_of(self, scenario: Scenario, hardware: Hardware) -> Any:
         figures = tuple(figure.value for figure in hardware.figures.values())
-        key = (hardware.name, figures, scenario.cluster, scenario.links)
+        key = (hardware.name, figures, scenario.cluster, scenario.links, scenario.state)
         return self._maps.get(key, lambda: map_of(scenario, hardware))
 
 

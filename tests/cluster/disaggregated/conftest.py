@@ -9,6 +9,7 @@ from cluster import Run, load, simulate
 
 POOLED: Mapping[str, Any] = {
     "model": "llama-3.1-8b",
+    "plan": {"tensor_parallel_size": 1},
     "memory": {"mode": "capacity"},
     "scheduler": {"max_num_seqs": 8, "max_num_batched_tokens": 256},
     "pools": {

@@ -11,7 +11,7 @@ from cluster.perf_model.devices.dimc import DimcCard
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.prices import PriceError, price_tables
 from cluster.perf_model.prices.inputs import PriceInputs, device_for
-from cluster.perf_model.prices.stage import layer_operations
+from cluster.perf_model.prices.stage_parts import layer_operations
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import Layout, lay_out
 

@@ -11,7 +11,7 @@ from cluster.perf_model.devices.work import Product, StoredWeights
 from cluster.perf_model.memory.placement import ALL_IN_SRAM, uniform
 from cluster.perf_model.prices import PriceError, PriceInputs, price_tables, steady_decode
 from cluster.perf_model.prices.inputs import device_for
-from cluster.perf_model.prices.stage import layer_operations
+from cluster.perf_model.prices.stage_parts import layer_operations
 from cluster.perf_model.tables import PriceTables
 from cluster.scenario.formats import Formats
 from topology.catalog import load_hardware

@@ -6,7 +6,7 @@ import pytest
 
 from cluster.perf_model.collectives import algorithms_of
 from cluster.scenario.load import ScenarioError, load, template_text
-from cluster.scenario.schema import Scenario
+from cluster.scenario.schema import PlanSettings, Scenario
 from cluster.scenario.workload import ChakraFolder
 from topology.strict_yaml import DocumentError, parse_document
 
@@ -43,7 +43,20 @@ def test_a_minimal_scenario_takes_the_defaults(tmp_path: Path) -> None:
     scenario = load(write(tmp_path, MINIMAL))
 
     assert scenario.scheduler.max_num_batched_tokens == 512
-    assert scenario.plan.replicas == "auto"
+    assert scenario.plan == "auto"
+
+
+def test_a_key_of_the_plan_can_be_set_where_the_file_says_auto(tmp_path: Path) -> None:
+    scenario = load(write(tmp_path, MINIMAL + "plan: auto\n"), sets=["plan.tensor_parallel_size=4"])
+
+    assert scenario.plan == PlanSettings(tensor_parallel_size=4)
+
+
+def test_a_wrong_plan_is_refused_with_what_is_allowed() -> None:
+    with pytest.raises(ScenarioError, match=r"unknown key 'plan\.tensor_parallel'; did"):
+        load(plan={"tensor_parallel": 4})
+    with pytest.raises(ScenarioError, match="plan is 'best'; must be 'auto'"):
+        load(plan="best")
 
 
 def test_paths_in_the_file_are_relative_to_the_file(tmp_path: Path) -> None:

@@ -6,15 +6,8 @@ import pytest
 
 from cluster.scenario.load import ScenarioError, load
 from cluster.scenario.schema import Scenario, Slo
-from cluster.studies.capacity import (
-    Found,
-    NoCapacityError,
-    Objective,
-    Verdict,
-    clusters,
-    max_rate,
-    min_cards,
-)
+from cluster.studies.capacity import Found, NoCapacityError, clusters, max_rate, min_cards
+from cluster.studies.plan.simulations import Objective, Verdict
 
 
 def scenario_with(rate_per_s: float, **changes: Any) -> Scenario:
@@ -48,7 +41,7 @@ def test_sizes_rise_from_one_card_over_servers_to_racks() -> None:
     cards = [each.racks * each.servers_per_rack * each.cards_per_server for each in sizes]
 
     assert cards[:10] == [1, 2, 3, 4, 5, 6, 7, 8, 16, 24]
-    assert cards[14:17] == [64, 128, 192]
+    assert cards[14:19] == [64, 80, 96, 112, 128]  # two racks alike: 5 to 8 servers in each
     assert cards == sorted(set(cards))
 
 
@@ -79,7 +72,7 @@ def test_an_unreachable_bound_is_reported() -> None:
 
 def test_without_a_bound_there_is_no_capacity() -> None:
     with pytest.raises(ScenarioError, match="capacity needs an SLO"):
-        Objective(slo=Slo())
+        min_cards(scenario_with(1), Objective(slo=Slo()))
 
 
 def test_verdicts_that_turn_round_are_named() -> None:

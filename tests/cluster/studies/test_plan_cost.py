@@ -78,7 +78,7 @@ def candidates(objective: str, **cluster: Any) -> list[dict[str, Any]]:
         max_num_seqs=(2, 8),
         max_num_batched_tokens=(256,),
     )
-    return plan(requested, choices=choices, objective=objective).candidates
+    return plan(requested, choices=choices, objective=objective, finalists=0).candidates
 
 
 def test_servers_are_bought_whole_and_only_where_a_candidate_has_cards() -> None:

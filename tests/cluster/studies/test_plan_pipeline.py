@@ -124,7 +124,9 @@ def test_a_full_pipeline_serves_its_capacity(prompt: int, output: int) -> None:
     """Answers of many lengths keep requests at independent phases; too many come, and the middle
     of what is answered is counted."""
     lengths = {"uniform": {"low": 2, "high": 2 * output - 2}}
-    scored = plan(scenario_with(prompt, lengths, 1.0, 1500), choices=as_it_is(), load_at=0.5)
+    scored = plan(
+        scenario_with(prompt, lengths, 1.0, 1500), choices=as_it_is(), load_at=0.5, finalists=0
+    )
     capacity = scored.candidates[0]["request_rate_per_s"] / 0.5
 
     run = simulate(scenario_with(prompt, lengths, 3 * capacity, 1500))

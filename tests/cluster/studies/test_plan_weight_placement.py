@@ -34,7 +34,7 @@ def studied(arrivals: dict[str, Any], *, group: int, stages: int, **memory: Any)
         max_num_seqs=(1, 32),
         max_num_batched_tokens=(256,),
     )
-    return plan(requested, choices=choices)
+    return plan(requested, choices=choices, finalists=0)
 
 
 @pytest.mark.parametrize(("group", "stages"), [(4, 1), (4, 2)])

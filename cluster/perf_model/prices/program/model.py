@@ -14,8 +14,12 @@ from cluster.perf_model.memory.placement import LayerPlaces
 from cluster.perf_model.prices.inputs import LayerKind, PriceInputs, kinds_in
 from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.resident import layer_places
-from cluster.perf_model.prices.stage import head_operations, layer_exchanges, layer_operations
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
+from cluster.perf_model.prices.stage_parts import (
+    head_operations,
+    layer_exchanges,
+    layer_operations,
+)
 from cluster.perf_model.prices.tables import query_clocks
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,

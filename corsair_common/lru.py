@@ -1,10 +1,26 @@
-"""A small LRU cache."""
+"""A small LRU cache, and keys of objects that cannot be hashed."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
+
+
+class Same:
+    """An object as a part of a key, equal only to itself; it is kept alive, so that its id is not
+    reused."""
+
+    __slots__ = ("held",)
+
+    def __init__(self, held: object) -> None:
+        self.held = held
+
+    def __hash__(self) -> int:
+        return id(self.held)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.held is other.held
 
 
 class LruCache(Generic[Value]):
