@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from cluster.api.progress import Progress
     from cluster.scenario.schema import Scenario
     from cluster.studies.capacity import Found
     from cluster.studies.capacity_search import Attempt
@@ -33,15 +32,13 @@ def answer(
     which the scenario's plan is kept, and a file for the resulting scenario. ``explained`` adds the
     memory map of the plan on its cluster.
     """
-    from cluster.api.progress import Progress
     from cluster.scenario.schema import Slo
     from cluster.studies.plan.candidate_scenario import write_scenario
     from cluster.studies.plan.objective import Objective
 
     (question, bounds, attainment), (choices, write) = requested, search
     objective = Objective(slo=Slo(**bounds) if bounds else scenario.slo, attainment=attainment)
-    with Progress("simulations", shown=not (as_json or quiet)) as bar:
-        found = _searched(scenario, objective, (question, choices), bar)
+    found = _searched(scenario, objective, (question, choices), shown=not (as_json or quiet))
     payload = {
         "question": question,
         "answer": plain(found.answer),
@@ -69,30 +66,32 @@ def _searched(
     scenario: "Scenario",
     objective: "Objective",
     search: "tuple[str, Choices | None]",
-    bar: "Progress",
+    *,
+    shown: bool,
 ) -> "Found":
     """Run the search for the question, of the scenario's own plan or of all plans."""
+    from cluster.api.progress import Progress
     from cluster.studies.capacity import max_rate, min_cards
     from cluster.studies.capacity_search import fewest_cards
     from cluster.studies.rate_search import highest_rate
 
     question, choices = search
 
-    def said(verdict: "Verdict") -> None:
-        bar.reached(bar.done + 1, None, _line(verdict))
+    with Progress("simulations" if choices is None else "shapes", shown=shown) as bar:
 
-    def sized(attempt: "Attempt") -> None:
-        bar.reached(bar.done + 1, None, _size_line(attempt))
+        def said(verdict: "Verdict") -> None:
+            done = bar.done + 1 if choices is None else bar.done
+            bar.reached(done, bar.total, _line(verdict))
 
-    def scored(done: int, of: int) -> None:
-        bar.reached(bar.done, None, f"{done} of {of} shapes priced and scored")
+        def sized(attempt: "Attempt") -> None:
+            bar.reached(bar.done, bar.total, _size_line(attempt))
 
-    if choices is None:
-        kept = min_cards if question == "min-cards" else max_rate
-        return kept(scenario, objective, said)
-    if question == "min-cards":
-        return fewest_cards(scenario, objective, choices, sized, scored)
-    return highest_rate(scenario, objective, choices, said, scored)
+        if choices is None:
+            kept = min_cards if question == "min-cards" else max_rate
+            return kept(scenario, objective, said)
+        if question == "min-cards":
+            return fewest_cards(scenario, objective, choices, sized, bar)
+        return highest_rate(scenario, objective, choices, said, bar)
 
 
 def _explain(found: "Found", payload: dict[str, Any]) -> str:

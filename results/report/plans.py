@@ -48,13 +48,14 @@ def plan_answer(payload: Mapping[str, Any]) -> Answer:
 
 def _met(payload: Mapping[str, Any]) -> str:
     """Whether the SLO is met, by the simulation where there is one."""
-    if not payload["slo"]:
+    if not any(payload["slo"].values()):
         return "No SLO is set"
     simulated = next(iter(payload["simulated"]), None)
-    attained = simulated and simulated["summary"].get("slo_attainment")
-    if attained is None:
-        return "The means meet the SLO"
-    return f"In simulation {100 * attained:.1f} % of the requests meet the SLO"
+    if simulated is None:
+        return "The means of the scores meet the SLO"
+    if simulated["meets_slo"]:
+        return "In simulation the SLO is met"
+    return "No simulated plan meets the SLO; the nearest"
 
 
 def _slo(payload: Mapping[str, Any]) -> str:

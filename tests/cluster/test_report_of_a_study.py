@@ -43,7 +43,13 @@ def test_a_plan_is_headed_by_the_answer_then_load_cost_and_limits(
     page = Path("plan.html").read_text("utf-8")
 
     assert "wrote plan.html" in said
-    order = ("The means meet the SLO", "Load against capacity", "Cost", "What limits", "Left out")
+    order = (
+        "In simulation the SLO is met",
+        "Load against capacity",
+        "Cost",
+        "What limits",
+        "Left out",
+    )
     assert in_order(page, *order)
     assert "kW for the servers of" in page
 
