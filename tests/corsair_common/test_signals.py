@@ -9,6 +9,9 @@ import pytest
 
 IMPORTING = """\
 import os, sys
+import signal
+
+signal.signal({number}, {handler})
 
 class Stop:
     def find_spec(self, name, path=None, target=None):
@@ -22,6 +25,9 @@ sys.exit(main(["check"]))
 """
 RUNNING = """\
 import os, sys
+import signal
+
+signal.signal({number}, {handler})
 import cluster.commands.serve
 from cluster.serving import engine
 from cluster.commands import terminal
@@ -40,9 +46,11 @@ CODES = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 def run(script: str, number: signal.Signals, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a script that sends itself a signal."""
+    """Run a script that sends itself a signal, which whoever started the tests may have ignored."""
+    handler = "signal.default_int_handler" if number == signal.SIGINT else "signal.SIG_DFL"
+    code = script.format(number=int(number), handler=handler)
     return subprocess.run(
-        [sys.executable, "-c", script.format(number=int(number))],
+        [sys.executable, "-c", code],
         cwd=folder,
         capture_output=True,
         text=True,

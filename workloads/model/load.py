@@ -86,7 +86,7 @@ def _absent(word: str, path: Path, *, folder: bool) -> str:
 
 def _sizes(name: str) -> list[str]:
     """Sizes in a model's name: another size is another model, not a slip of the pen."""
-    return re.findall(r"\d+(?:\.\d+)?b", name)
+    return re.findall(r"(\d+(?:\.\d+)?)(?:b|$)", name)
 
 
 def _read(file: Path) -> str:

@@ -1,6 +1,7 @@
 """A run ends with its Ray, a private Ray with its run, and half a cluster is refused."""
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -50,6 +51,15 @@ def fake_ray(gcs: socket.socket, nodes: list[dict[str, Any]]) -> Any:
     )
 
 
+@pytest.fixture
+def interrupts() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, which a shell takes from what it runs in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interrupts")
 def test_a_gcs_that_dies_ends_what_waits_for_it(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
