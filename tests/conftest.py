@@ -1,5 +1,6 @@
 """Problems for the serving engines: tables made by hand, and random ones for hypothesis."""
 
+import signal
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,16 @@ RAY = "tests/cluster/actors/"
 
 settings.register_profile("any machine", deadline=None)  # a busy one is slow, which is no fault
 settings.load_profile("any machine")
+
+
+def pytest_configure() -> None:
+    """Take signals that a shell has what it runs in the background ignore: tests send them."""
+    for number, handler in (
+        (signal.SIGINT, signal.default_int_handler),
+        (signal.SIGHUP, signal.SIG_DFL),
+    ):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,7 +1,6 @@
 """A run ends with its Ray, a private Ray with its run, and half a cluster is refused."""
 
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -51,15 +50,6 @@ def fake_ray(gcs: socket.socket, nodes: list[dict[str, Any]]) -> Any:
     )
 
 
-@pytest.fixture
-def interrupts() -> Iterator[None]:
-    """Python's own handler of Ctrl-C, which a shell takes from what it runs in the background."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
-@pytest.mark.usefixtures("interrupts")
 def test_a_gcs_that_dies_ends_what_waits_for_it(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
