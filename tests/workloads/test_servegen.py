@@ -68,6 +68,15 @@ def test_an_unknown_model_gets_the_known_ones(files: tuple[Path, Path]) -> None:
         generate_servegen(*files, "n", 1.0, 600.0, 0)
 
 
+def test_rows_without_a_model_are_of_none(files: tuple[Path, Path]) -> None:
+    rates, _ = files
+    rows = len(FACTS["model"])
+    pq.write_table(pa.table(FACTS | {"model": [None, *["m"] * (rows - 1)]}), rates)
+
+    with pytest.raises(TraceError, match=r"no 'n'; it has m$"):
+        generate_servegen(*files, "n", 1.0, 600.0, 0)
+
+
 def test_files_of_another_kind_are_refused(files: tuple[Path, Path]) -> None:
     rates, lengths = files
     with pytest.raises(TraceError, match="not a table of ServeGen's client rates"):
