@@ -169,7 +169,9 @@ def read_points(folder: Path, table: Table) -> pa.Table:
     for file, status, _ in parts(folder):
         part = read_part(file, table)
         where = part.schema.get_field_index("run_id") + 1
-        read.append(part.add_column(where, "status", pa.array([status] * part.num_rows)))
+        read.append(
+            part.add_column(where, "status", pa.array([status] * part.num_rows, pa.string()))
+        )
     if not read:
         empty = arrow_schema(table).empty_table()
         return empty.add_column(2, "status", pa.array([], pa.string()))

@@ -3,6 +3,7 @@ from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from results import ResultsError, open_sweep
@@ -44,6 +45,13 @@ def folder(tmp_path: Path) -> Path:
         writer.append([row(3), row(1), row(2, "infeasible", reason="too big")])
         writer.append([row(0), row(4, "skipped", run_id=None)])
     return tmp_path / "mine"
+
+
+def test_a_part_without_rows_adds_none(folder: Path) -> None:
+    first = next((folder / "points" / "status=completed").iterdir())
+    pq.write_table(pq.read_table(first).slice(0, 0), first.with_name("part-000009.parquet"))
+
+    assert open_sweep(folder).points.column("point").to_pylist() == [0, 1, 2, 3, 4]
 
 
 def test_points_come_back_in_order_with_their_types(folder: Path) -> None:
