@@ -101,7 +101,7 @@ def parse_document(text: str, name: str = "<text>") -> Document:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
-    builder = _Builder(name, YAML(typ="safe", pure=True).parse(text))
+    builder = _Builder(name, YAML(typ="safe", pure=True).parse(_characters(text, name)))
     try:
         return builder.document()
     except DocumentError:
@@ -114,6 +114,24 @@ def parse_document(text: str, name: str = "<text>") -> Document:
     except (YAMLError, ValueError) as error:
         what = str(error).splitlines()[0]
         raise DocumentError(f"{name}: not YAML: {what}") from None
+
+
+_PAIR = re.compile(r"\\u([dD][89aAbB][0-9a-fA-F]{2})\\u([dD][c-fC-F][0-9a-fA-F]{2})")
+_HALF = re.compile(r"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
+
+
+def _characters(text: str, name: str) -> str:
+    """The text with characters that JSON escapes in two halves as themselves."""
+
+    def joined(pair: re.Match[str]) -> str:
+        high, low = (int(half, 16) for half in pair.groups())
+        return chr(0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00))
+
+    found = _PAIR.sub(joined, text)
+    if half := _HALF.search(found):
+        line = found.count("\n", 0, half.start()) + 1
+        raise DocumentError(f"{name}:{line}: {half[0]} is half of a character: write it whole")
+    return found
 
 
 class _Builder:

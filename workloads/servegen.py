@@ -100,7 +100,7 @@ def _windows(path: Path, model: str) -> list[dict[str, Any]]:
         raise TraceError(f"{path}: not a table of ServeGen's client rates ({error})") from None
     rows: list[dict[str, Any]] = table.filter(pc.equal(names, model)).to_pylist()
     if not rows:
-        known = ", ".join(sorted(names.drop_null().unique().to_pylist()))
+        known = ", ".join(sorted(names.drop_null().unique().to_pylist())) or "none"
         raise TraceError(f"{path}: column 'model': no {model!r}; it has {known}")
     for number, row in enumerate(rows):
         if row.get("family") not in _FAMILIES:

@@ -36,6 +36,12 @@ def test_every_key_and_item_has_its_line() -> None:
     assert document.where(("a", "c")) == "s.yaml:3"
 
 
+def test_characters_that_json_escapes_in_two_halves_are_read_whole() -> None:
+    assert parse_document('{"a": "\\ud83c\\udca1 \\u00e9"}').data == {"a": "\U0001f0a1 \u00e9"}
+    with pytest.raises(DocumentError, match=r"x.yaml:2: \\ud83c is half of a character"):
+        parse_document('a: 1\nb: "\\ud83c"\n', "x.yaml")
+
+
 def test_a_duplicate_key_names_both_lines() -> None:
     with pytest.raises(DocumentError, match=r"s\.yaml:3: 'a' is a duplicate key: first in line 1"):
         parse_document("a: 1\nb: 2\na: 3\n", "s.yaml")
