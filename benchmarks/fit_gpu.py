@@ -1,10 +1,10 @@
 """Fits constants of GPU hardware files, and prints them beside what the files hold.
 
 ``python benchmarks/fit_gpu.py DATA [kernels] [engine]``: DATA is a folder of measurements as
-``corsair-sim validate --data`` takes it. ``kernels`` fits attention on operation tables (about ten
-minutes of processor time), ``engine`` what a serving engine adds on the end-to-end points that the
-files name under ``fitted`` (two minutes). Nothing is written: a figure is changed by hand, with its
-source, and ``benchmarks/scoreboard.py`` run again.
+``corsair-sim validate --data`` takes it. ``kernels`` fits attention on operation tables (five
+seconds), ``engine`` what a serving engine adds on the end-to-end points that the files name under
+``fitted`` (half a minute). Nothing is written: a figure is changed by hand, with its source, and
+``benchmarks/scoreboard.py`` run again.
 """
 
 import argparse

@@ -12,8 +12,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+from cluster.actors.liveness import RayLostError, UnreachableError, check_nodes, reaped, watched
 from cluster.actors.placement import check_cards_per_actor, pack
-from cluster.actors.watch import RayLostError, UnreachableError, check_nodes, reaped, watched
 from cluster.scenario.engine_names import CardsPerActor
 
 if TYPE_CHECKING:

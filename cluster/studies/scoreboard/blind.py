@@ -42,12 +42,12 @@ MEASURED = ("a100", "h100", "h200", "b200", "rtx-pro-6000")
 ENGINE: Mapping[str, Mapping[str, float]] = MappingProxyType(
     {
         "h100": {
-            "engine.step_s": 0.384e-3,
-            "engine.sequence_s": 23.5e-6,
+            "engine.step_s": 0.271e-3,
+            "engine.sequence_s": 23.3e-6,
             "engine.eager_layer_s": 1.09e-3,
         },
-        "b200": {"engine.eager_layer_s": 0.556e-3},
-        "rtx-pro-6000": {"engine.step_s": 0.877e-3, "engine.sequence_s": 7.23e-6},
+        "b200": {"engine.eager_layer_s": 0.55e-3},
+        "rtx-pro-6000": {"engine.step_s": 0.866e-3, "engine.sequence_s": 6.83e-6},
     }
 )
 """Constants of vLLM fitted without the device's rows, by ``benchmarks/fit_gpu.py``: H100's on the

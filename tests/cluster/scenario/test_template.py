@@ -85,4 +85,6 @@ def test_an_example_that_needs_a_file_is_a_valid_key(key: str) -> None:
     plain = {"network": "r.yml", "workload": {"chakra": "folder"}}
     base = plain if key in {"network", "endpoint"} else template()
 
-    load(base, **CASES[key])
+    given = load(base, **CASES[key]).model_fields_set
+
+    assert set(CASES[key]) <= given

@@ -333,6 +333,7 @@ def test_data_without_points_is_refused(tmp_path: Path, capsys: Captured) -> Non
     with pytest.raises(TraceError, match="no such folder"):
         points_of(tmp_path / "nowhere")
     assert main(["validate", "--data", str(tmp_path / "nowhere")]) == 2
+    assert main(["validate", "--data", str(tmp_path), "--constants", "mine"]) == 2
     assert "no such folder" in capsys.readouterr().err
 
 

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from cluster.studies.scoreboard.bands import band_of, evidence, held, held_elsewhere
-from cluster.studies.scoreboard.blind import OWN, Blind, blind_hardware, donors_of
+from cluster.studies.scoreboard.blind import (
+    CONSTANTS,
+    OWN,
+    Blind,
+    blind_hardware,
+    donors_of,
+    write_blind,
+)
 from cluster.studies.scoreboard.trust_file import measured_sets, trust_yaml
 from topology.catalog import load_hardware
 from topology.strict_yaml import parse_document
@@ -87,3 +94,24 @@ def test_a_blind_device_has_its_data_sheet_and_the_means_of_other_devices(tmp_pa
     assert blind["engine.step_s"] != own["engine.step_s"]
     assert "h200" not in donors_of("h100")
     assert "h100" not in donors_of("h200")
+
+
+def test_a_device_of_its_data_sheet_keeps_products_and_the_engine_alone(tmp_path: Path) -> None:
+    files = write_blind(CONSTANTS["data-sheet"], tmp_path)
+    blind, own = load_hardware(files["h100"]), load_hardware("h100")
+
+    for name in ("gpu.gemm_flop_efficiency", "gpu.fp8_gemm_latency_s", "engine.step_s"):
+        assert blind[name] == own[name]
+    assert blind["gpu.attention_latency_s"] != own["gpu.attention_latency_s"]
+    assert "gpu.fp8_attention_latency_s" not in blind.figures
+    assert set(files) == {"h100", "b200"}
+
+
+def test_with_the_host_of_another_log_all_but_the_engine_is_the_device_s_own(
+    tmp_path: Path,
+) -> None:
+    blind = load_hardware(write_blind(CONSTANTS["other-log"], tmp_path)["h100"])
+    own = load_hardware("h100").figures
+
+    changed = {name for name, figure in blind.figures.items() if figure.value != own[name].value}
+    assert changed == {"engine.step_s", "engine.sequence_s", "engine.eager_layer_s"}

@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from cluster.actors import watch
-from cluster.actors.watch import RayLostError, UnreachableError, check_nodes, watched
+from cluster.actors import liveness
+from cluster.actors.liveness import RayLostError, UnreachableError, check_nodes, watched
 
 DRIVER = """\
 import os, pathlib, subprocess, sys, time
-from cluster.actors.watch import reaped
+from cluster.actors.liveness import reaped
 
 with reaped():
     log = pathlib.Path(sys.argv[1].replace("PID", str(os.getpid())))
@@ -53,7 +53,7 @@ def fake_ray(gcs: socket.socket, nodes: list[dict[str, Any]]) -> Any:
 def test_a_gcs_that_dies_ends_what_waits_for_it(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "EVERY_S", 0.01)
+    monkeypatch.setattr(liveness, "EVERY_S", 0.01)
     port = listening.getsockname()[1]
 
     def wait() -> None:
@@ -69,10 +69,14 @@ def test_a_gcs_that_dies_ends_what_waits_for_it(
 def test_a_ray_that_lives_ends_nothing(
     listening: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "EVERY_S", 0.001)
+    monkeypatch.setattr(liveness, "EVERY_S", 0.001)
 
+    ended = False
     with watched(fake_ray(listening, [node("127.0.0.1", listening.getsockname()[1])])):
-        time.sleep(0.1)
+        time.sleep(0.1)  # a hundred looks
+        ended = True
+
+    assert ended
 
 
 def test_a_head_on_loopback_with_a_worker_elsewhere_is_named(listening: socket.socket) -> None:
