@@ -12,6 +12,9 @@ from corsair_common.units import Integers
 WINDOW = 4096
 """Steps between two calls of the observer."""
 
+ONCE = (0, 0, 0)
+"""Every step has a row of its own."""
+
 EXACT = 256
 """Latencies below this have a bin each; above, every octave has 128."""
 ITL_BINS = EXACT + 55 * 128
@@ -72,6 +75,7 @@ class Recorder:
                 step.prompts[0].number if step.prompts else -1,
                 replica.pool.used,
                 *measures.columns(),
+                *ONCE,
             )
         )
 
