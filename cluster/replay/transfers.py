@@ -1,12 +1,13 @@
 """Converts calls to transfers: between the cards of racks, or over a plain network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from cluster.perf_model.collectives import (
+    LIKE,
     Group,
     Leg,
     Messages,
@@ -20,8 +21,10 @@ from cluster.perf_model.collectives import (
     flows,
     group_of,
     hops,
+    lasting,
     messages,
     nested_rounds,
+    root_scatter,
     round_steps,
     rounds_of,
     steps,
@@ -31,10 +34,6 @@ from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.replay.collective_calls import Call
 from cluster.scenario.collectives import Detail
 from corsair_common.units import Integers
-
-LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
-"""Collectives that cards run as another one; a barrier has no payload."""
-
 
 SLACK_PS = 2
 """Latency that counts as work: otherwise sends that fill a link together would exceed its capacity
@@ -93,9 +92,10 @@ class RackTransfers:
         group = self._group(call.ranks)
         own = None
         if name == "all_reduce" and algorithm == "auto" and self.options.collectives == "coflow":
-            own = module_of(self.hardware).all_reduce(self.hardware, group, np.array([payload]))
-        if own is not None and payload:
-            return (curve_leg(self.resources, group, own),)
+            least = np.array([max(1, payload)])
+            own = module_of(self.hardware).all_reduce(self.hardware, group, least)
+        if own is not None:
+            return (curve_leg(self.resources, group, own) if payload else lasting(int(own.ps[0])),)
         if self.options.collectives == "steps":
             return steps(self.resources, group, name, payload, algorithm)
         return coflows(self.resources, group, name, np.array([payload]), algorithm)[0]
@@ -138,10 +138,10 @@ class RackTransfers:
         """
         source, target = (int(card) for card in self.card_of[list(call.ranks)])
         message_s = self.hardware["links.chunk_overhead_s"]
-        if self.options.stored:
-            return hops(self.resources, self.routes, source, target, call.payload_bytes, message_s)
         if not call.payload_bytes:
             return (lasting(int(self.routes.latency_ps(source, target))),)
+        if self.options.stored:
+            return hops(self.resources, self.routes, source, target, call.payload_bytes, message_s)
         (leg,) = flows(
             self.resources, self.routes, [source], [target], call.payload_bytes, message_s
         )
@@ -183,6 +183,8 @@ class PlainTransfers:
 
     def _cheapest(self, call: Call) -> tuple[list[Round], tuple[Leg, ...]]:
         """Rounds and legs of the fastest allowed algorithm."""
+        if call.collective == "barrier":  # every rank hears from every other, without data
+            return self._cheapest(replace(call, collective="all_gather", payload_bytes=0))
         ranks = np.array(call.ranks, np.int64)
         found = [
             (
@@ -194,6 +196,22 @@ class PlainTransfers:
         return min(found, key=lambda one: sum(leg.latency_ps + leg.work_ps for leg in one[1]))
 
     def _candidates(self, call: Call) -> list[list[Round]]:
+        """What the choice allows; ``auto`` also composes collectives of others, each the fastest.
+
+        A broadcast is a scatter and an all-gather, too, and an all-reduce any reduce-scatter and
+        any all-gather.
+        """
+        found = self._algorithms(call)
+        name = call.collective
+        if name == "broadcast":
+            gathered = self._cheapest(replace(call, collective="all_gather"))[0]
+            return [*found, [root_scatter(len(call.ranks)), *gathered]]
+        if name == "all_reduce" and self.options.all_reduce == "auto":
+            halves = (replace(call, collective=half) for half in ("reduce_scatter", "all_gather"))
+            return [*found, [one for half in halves for one in self._cheapest(half)[0]]]
+        return found
+
+    def _algorithms(self, call: Call) -> list[list[Round]]:
         name = call.collective
         requested = self.options.all_reduce if name == "all_reduce" else "auto"
         nested = self._nested(call)
@@ -227,9 +245,3 @@ def _native(collective: str, dimension: Shaped) -> str:
     if dimension.shape == "Ring" or dimension.size & (dimension.size - 1):
         return "ring"
     return "halving_doubling"
-
-
-def lasting(ps: int) -> Leg:
-    """A leg with a fixed duration, regardless of other traffic."""
-    none = np.zeros(0, np.int64)
-    return Leg(latency_ps=ps, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0)

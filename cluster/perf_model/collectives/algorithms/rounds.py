@@ -63,6 +63,12 @@ def halves(collective: str, scatter: list[Round], gather: list[Round]) -> list[R
     }[collective]
 
 
+def root_scatter(ranks: int) -> Round:
+    """Position 0 sends each other rank its part of the vector; the first half of a broadcast."""
+    others = np.arange(1, ranks)
+    return Round(source=np.zeros_like(others), target=others, share=1 / ranks)
+
+
 def all_pairs(ranks: int) -> tuple[Integers, Integers]:
     """Source and target of every pair of different ranks, sources rising."""
     source = np.repeat(np.arange(ranks), ranks - 1)
