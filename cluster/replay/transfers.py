@@ -1,6 +1,6 @@
 """Converts calls to transfers: between the cards of racks, or over a plain network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -24,9 +24,9 @@ from cluster.perf_model.collectives import (
     lasting,
     messages,
     nested_rounds,
-    root_scatter,
     round_steps,
     rounds_of,
+    scatter_of,
     steps,
 )
 from cluster.perf_model.devices import module_of
@@ -185,13 +185,18 @@ class PlainTransfers:
         """Rounds and legs of the fastest allowed algorithm."""
         if call.collective == "barrier":  # every rank hears from every other, without data
             return self._cheapest(replace(call, collective="all_gather", payload_bytes=0))
+        return self._fastest(call, self._candidates(call))
+
+    def _fastest(
+        self, call: Call, candidates: Iterable[list[Round]]
+    ) -> tuple[list[Round], tuple[Leg, ...]]:
         ranks = np.array(call.ranks, np.int64)
         found = [
             (
                 rounds,
                 round_steps(self.resources, self.network, ranks, rounds, call.payload_bytes),
             )
-            for rounds in self._candidates(call)
+            for rounds in candidates
         ]
         return min(found, key=lambda one: sum(leg.latency_ps + leg.work_ps for leg in one[1]))
 
@@ -202,14 +207,15 @@ class PlainTransfers:
         any all-gather.
         """
         found = self._algorithms(call)
-        name = call.collective
-        if name == "broadcast":
-            gathered = self._cheapest(replace(call, collective="all_gather"))[0]
-            return [*found, [root_scatter(len(call.ranks)), *gathered]]
-        if name == "all_reduce" and self.options.all_reduce == "auto":
-            halves = (replace(call, collective=half) for half in ("reduce_scatter", "all_gather"))
-            return [*found, [one for half in halves for one in self._cheapest(half)[0]]]
-        return found
+        composed = call.collective == "all_reduce" and self.options.all_reduce == "auto"
+        if call.collective != "broadcast" and not composed:
+            return found
+        reduced, gathered = (replace(call, collective=half) for half in HALVES)
+        scattered = self._algorithms(reduced)
+        if not composed:
+            scattered = [scatter_of(rounds, len(call.ranks)) for rounds in scattered]
+        halves = self._fastest(reduced, scattered)[0], self._cheapest(gathered)[0]
+        return [*found, [*halves[0], *halves[1]]]
 
     def _algorithms(self, call: Call) -> list[list[Round]]:
         name = call.collective
@@ -228,13 +234,14 @@ class PlainTransfers:
         whole = call.ranks == tuple(range(self.network.ranks))
         if len(dimensions) < 2 or not whole or call.collective not in NESTED:
             return []
-        halves = ("reduce_scatter", "all_gather")
-        own = halves[0] if call.collective == "all_reduce" else call.collective
+        own = HALVES[0] if call.collective == "all_reduce" else call.collective
         algorithms = [_native(own, each) for each in dimensions]
         return nested_rounds(call.collective, [each.size for each in dimensions], algorithms)
 
 
-NESTED = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all")
+HALVES = ("reduce_scatter", "all_gather")
+"""Of an all-reduce."""
+NESTED = ("all_reduce", *HALVES, "all_to_all")
 """Collectives that may go dimension by dimension."""
 
 

@@ -7,7 +7,7 @@ from cluster.perf_model.collectives.algorithms import (
     rounds_of,
 )
 from cluster.perf_model.collectives.algorithms.hierarchical import nested_rounds
-from cluster.perf_model.collectives.algorithms.rounds import Round, root_scatter
+from cluster.perf_model.collectives.algorithms.rounds import Round, scatter_of
 from cluster.perf_model.collectives.coflows import coflows, curve_leg, steps
 from cluster.perf_model.collectives.cost import (
     LIKE,
@@ -69,9 +69,9 @@ __all__ = [
     "plain_resources",
     "reduce_scatter",
     "resources_of",
-    "root_scatter",
     "round_steps",
     "rounds_of",
+    "scatter_of",
     "send",
     "shared_costs",
     "steps",
