@@ -1,6 +1,6 @@
 """The queue of each node: CUDA streams are queues of kernels. Which queues nothing orders."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import combinations
 
 from workloads.chakra.columns import HOST, LAST_QUEUE, ChakraError, NodeType, stream_of
@@ -11,8 +11,8 @@ from workloads.program.schema import RECEIVE, SEND
 _WORDS = ("compute", "network", "memory", "sends", "receives")
 
 
-def take_queues(files: Sequence[RankFile], parts: Sequence[Ordered]) -> dict[int, str]:
-    """Set ``queue`` of every record; returns the name of each queue of kernels.
+def take_queues(file: RankFile, part: Ordered) -> dict[int, str]:
+    """Set ``queue`` of every record of a rank; returns the name of each queue of kernels.
 
     Kernels of one CUDA stream run one after another; the CPU has a queue of its own. A stream takes
     the queue of its first kernel's type if no other node needs it, and else the next free number.
@@ -23,7 +23,7 @@ def take_queues(files: Sequence[RankFile], parts: Sequence[Ordered]) -> dict[int
     ChakraError
         More streams than there are queues.
     """
-    records = [record for part in parts for record in part.records]
+    records = part.records
     streams: dict[tuple[int, int], int] = {}
     used = set()
     for record in records:
@@ -39,7 +39,7 @@ def take_queues(files: Sequence[RankFile], parts: Sequence[Ordered]) -> dict[int
         free = (each for each in (wanted, *range(HOST + 1, LAST_QUEUE + 1)) if each not in used)
         if (number := next(free, None)) is None:
             raise ChakraError(
-                f"{files[0].path}: more than {len(numbers)} CUDA streams, which is too many"
+                f"{file.path}: more than {len(numbers)} CUDA streams, which is too many"
             )
         used.add(number)
         numbers[own], names[number] = number, f"CUDA stream {own[1]}"
@@ -62,8 +62,8 @@ def _queue(record: Record) -> int:
     return stream_of(record.type, on_cpu=record.on_cpu)
 
 
-def unordered(part: Ordered) -> list[tuple[int, int]]:
-    """Pairs of queues of one rank whose kernels no dependency orders, in either direction.
+def unordered(part: Ordered, names: Mapping[int, str]) -> list[tuple[str, str]]:
+    """Pairs of named queues of one rank whose kernels no dependency orders, in either direction.
 
     Kernels are what runs on the device but messages; a path may lead through any nodes, and along
     queues.
@@ -91,7 +91,7 @@ def unordered(part: Ordered) -> list[tuple[int, int]]:
         last[record.queue] = before
         behind.append(before)
     return [
-        (one, two)
+        (names[one], names[two])
         for one, two in combinations(queues, 2)
         if not (reached[one] >> two & 1 or reached[two] >> one & 1)
     ]

@@ -51,18 +51,22 @@ def read_chakra(
     if control not in CONTROL:
         raise ChakraError(f"control must be one of {', '.join(CONTROL)}, got {control!r}")
     paths = _rank_paths(folder)
-    files = [read_et(path) if path.suffix == ".et" else read_json(path) for path in paths]
-    files = _copied(folder, files, copies)
+    read = [read_et(path) if path.suffix == ".et" else read_json(path) for path in paths]
+    files = _copied(folder, read, copies)
     named = _group_file(Path(groups) if groups else folder / GROUP_FILE, needed=bool(groups))
     for file in files:
         named.update({name: ranks for name, ranks in file.groups.items() if name not in named})
     default_group = _take_default_group(files, named)
-    parts = [ordered(file, control) for file in files]
-    names = take_queues(files, parts)
-    pairs = Counter(pair for part in parts for pair in unordered(part))
+    parts = [ordered(file, control) for file in read]
+    pairs = Counter(
+        pair
+        for file, part in zip(read, parts, strict=True)
+        for pair in unordered(part, take_queues(file, part))
+    )
+    parts *= copies
     notes = replace(
         _notes(files, parts),
-        unordered={(names[one], names[two]): ranks for (one, two), ranks in pairs.items()},
+        unordered={pair: ranks * copies for pair, ranks in pairs.items()},
         default_group=default_group,
     )
     trace = replace(_trace(files, parts, named), notes=notes)
