@@ -34,7 +34,7 @@ def take_queues(file: RankFile, part: Ordered) -> dict[int, str]:
             record.queue = _queue(record) if record.queue < 0 else record.queue
             used.add(record.queue)
     names = {queue: f"queue {queue}" for queue in used} | dict(enumerate(_WORDS))
-    numbers = {}
+    numbers: dict[tuple[int, int], int] = {}
     for own, wanted in streams.items():
         free = (each for each in (wanted, *range(HOST + 1, LAST_QUEUE + 1)) if each not in used)
         if (number := next(free, None)) is None:
