@@ -173,7 +173,8 @@ class PlainTransfers:
 
     def messages(self, call: Call, transfers: TransferList) -> Messages | None:
         """Every message as a separate transfer, if configured."""
-        if self.options.collectives != "messages" or not call.payload_bytes:
+        empty = call.collective == "barrier" or not call.payload_bytes
+        if self.options.collectives != "messages" or empty:
             return None
         ranks = np.array(call.ranks, np.int64)
         rounds = self._cheapest(call)[0]

@@ -156,9 +156,16 @@ def test_kernels_of_two_streams_are_ordered_also_through_the_cpu(
 # Barriers and empty collectives
 
 
+@pytest.mark.parametrize("mode", ["coflow", "steps", "messages"])
 @pytest.mark.parametrize("size", [0, 1, MIB])
-def test_a_barrier_takes_the_latency_to_the_farthest_rank(replays: Replays, size: int) -> None:
-    assert makespan_ps(replays([call(BARRIER, size)])) == US_PS
+def test_a_barrier_takes_the_latency_to_the_farthest_rank(
+    replays: Replays, size: int, mode: str
+) -> None:
+    folder = replays.lay_down([[call(BARRIER, size)]] * 4)
+    run = replays.on(folder, network=replays.network(), fabric={"collectives": mode})
+
+    assert makespan_ps(run) == US_PS
+    assert run.outcome.replayed.load_bytes.sum() == 0
 
 
 def test_ten_barriers_in_a_row_take_ten_times_as_long(replays: Replays) -> None:
