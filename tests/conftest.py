@@ -322,6 +322,7 @@ def random_kinds(rng: np.random.Generator) -> dict[str, Any]:
     picked = rng.choice([0, 0, 1, 64, 130], count)
     kinds["picked"][1:] = np.where(kinds["window"] == 0, picked, 0)[1:]
     kinds["clocks_per_query"] = rng.choice([1, 8, 32, 100], count)
+    kinds["clocks_per_pass"] = rng.choice([64, 64, 96], count)
     attention = np.zeros((4, 2 * count), ATTENTION)
     for name in ATTENTION.names or ():
         attention[name] = rng.integers(0 if name[1] == "_" else 1, 6, attention.shape)

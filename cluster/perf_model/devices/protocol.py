@@ -67,6 +67,10 @@ class Device(Protocol):
     def clocks_per_query(self) -> int:
         """Clocks of a query, which determine chunks' tile passes (``KIND``); 1 if unused."""
 
+    @property
+    def clocks_per_pass(self) -> int:
+        """Clocks of queries in one tile pass."""
+
     def holding(self, near: bool) -> Self:
         """The same device with weights in the near or in the far memory."""
 

@@ -111,6 +111,11 @@ class DimcCard:
     def clocks_per_query(self) -> int:
         return self.kv_mode.clocks_per_vector
 
+    @property
+    def clocks_per_pass(self) -> int:
+        """Loading a tile hides as many clocks of vectors."""
+        return self.chiplet.load_clocks
+
     def simd(self, names: Sequence[str]) -> Recipe:
         """These kinds of vector work on one element, one after the other."""
         return recipe(self.figures, *names)

@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
+from cluster.perf_model.attention import BLOCK_TOKENS, AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
@@ -96,6 +96,10 @@ class Gpu:
     @property
     def clocks_per_query(self) -> int:
         return 1
+
+    @property
+    def clocks_per_pass(self) -> int:
+        return BLOCK_TOKENS
 
     @property
     def host_overlaps(self) -> bool:
