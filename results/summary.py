@@ -4,6 +4,7 @@ Pure functions; undefined values are None, never NaN. As in vLLM, latencies are 
 requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,7 +39,7 @@ class Energy:
 
     @property
     def total_j(self) -> float:
-        return float(sum(self.parts_j))
+        return math.fsum(self.parts_j)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """``corsair-sim check``: fit, expected performance, running time of the simulation."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -74,7 +75,7 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
         pools[name], own = _machine(pool, f"pools.{name}: ")
         lines += ["", f"pools.{name}:", *own]
     lines += left_lines
-    seconds = sum(each["seconds"] for each in pools.values())
+    seconds = math.fsum(each["seconds"] for each in pools.values())
     lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]
     return {"run_id": resolved.run_id, "seconds": seconds, "pools": pools} | down, lines
 
