@@ -86,6 +86,7 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
     from cluster.serving.run import lay_out
     from cluster.studies.explain import explain
     from cluster.studies.plan.estimate import estimate
+    from topology.power import power_density
 
     try:
         layout = lay_out(resolved)
@@ -97,9 +98,12 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
         raise type(error)(f"{named}{error}") from error
     trust = trust_of(resolved)
     found = _memory(resolved, layout) | _speed(resolved, estimated)
+    density = power_density(resolved.hardware, resolved.hardware.figures)
     found |= {"placement": placement, "trust": trust.plain()}
+    found["power_density"] = density and density.plain()
     means = {name: found[f"{name}_ms"] for name in ("tpot", "ttft")}
-    return found, [*_lines(resolved, found), *trust_lines(trust, means)]
+    lines = [*_lines(resolved, found), *trust_lines(trust, means)]
+    return found, [*lines, *([density.line()] if density and density.above else [])]
 
 
 def _memory(resolved: "Resolved", layout: "Layout") -> dict[str, Any]:
