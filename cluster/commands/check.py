@@ -84,6 +84,7 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
     """Plain values and lines; errors have the name of the pool in front."""
     from cluster.scenario.trust import trust_lines, trust_of
     from cluster.serving.run import lay_out
+    from cluster.studies.best_plan import beaten
     from cluster.studies.explain import explain
     from cluster.studies.plan.estimate import estimate
     from topology.power import power_density
@@ -101,8 +102,14 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
     density = power_density(resolved.hardware, resolved.hardware.figures)
     found |= {"placement": placement, "trust": trust.plain()}
     found["power_density"] = density and density.plain()
+    cards = found["cards"] - found["spare_cards"]
+    found["beats_published"] = (
+        beaten(resolved, cards, found["tpot_ms"], found["output_throughput"]) or None
+    )
     means = {name: found[f"{name}_ms"] for name in ("tpot", "ttft")}
     lines = [*_lines(resolved, found), *trust_lines(trust, means)]
+    if found["beats_published"]:
+        lines.append(f"Warning: {found['beats_published']}")
     return found, [*lines, *([density.line()] if density and density.above else [])]
 
 
