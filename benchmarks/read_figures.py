@@ -6,7 +6,7 @@ energy and cost included, with catalogues that record look-ups. Their own checks
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, ClassVar
 
@@ -89,14 +89,14 @@ def recording(on: bool) -> Iterator[None]:
 
 def unread(kind: str) -> set[str]:
     """Figures of this kind that are never read; they have several machines' names."""
-    Hardware.figures = Recorded(Hardware.__dict__["figures"])  # type: ignore[assignment]
-    checked = catalog.breaches_of_machine
+    setattr(Hardware, "figures", Recorded(Hardware.__dict__["figures"]))  # noqa: B010 - a slot
+    checked: Callable[[Hardware], Iterable[str]] = vars(catalog)["breaches_of_machine"]
 
     def unrecorded(hardware: Hardware) -> Iterable[str]:
         with recording(False):
             return list(checked(hardware))
 
-    catalog.breaches_of_machine = unrecorded  # type: ignore[assignment]
+    vars(catalog)["breaches_of_machine"] = unrecorded
     machines = [catalog.load_hardware(name) for name in catalog.list_hardware()]
     machines = [each for each in machines if each.kind == kind]
     with recording(True):

@@ -200,7 +200,8 @@ BEST_HEADERS = (
 
 def _best_text(best: "Sequence[Best]") -> str:
     """Our best plan for each published point, and what a fit there predicts of the other."""
-    from cluster.studies.best_plan import BATCH, cards_of, plan_words
+    from cluster.perf_model.calibrate import BATCH
+    from cluster.studies.best_plan import cards_of, plan_words
 
     rows = [
         (

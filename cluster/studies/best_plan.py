@@ -92,7 +92,7 @@ def _best(point: Point, other: Point) -> Best:
     fastest = _fastest(point, None)
     steady = predict(fastest)
     fitted_s = fit_dispatch_s(fastest)
-    other_fastest = None if fitted_s is None else _fastest(other, fitted_s)
+    there = None if fitted_s is None else _fastest(other, fitted_s)
     return Best(
         point=point,
         plan=fastest.plan,
@@ -101,8 +101,8 @@ def _best(point: Point, other: Point) -> Best:
         fitted_s=fitted_s,
         other=other,
         other_tpot_s=None if fitted_s is None else predict(other, fitted_s).tpot_s,
-        other_best=other_fastest and other_fastest.plan,
-        other_best_tpot_s=other_fastest and predict(other_fastest, fitted_s).tpot_s,
+        other_best=None if there is None else there.plan,
+        other_best_tpot_s=None if there is None else predict(there, fitted_s).tpot_s,
     )
 
 
