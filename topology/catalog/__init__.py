@@ -20,8 +20,10 @@ from topology.catalog.figures import (
 )
 from topology.catalog.kinds import (
     DEFAULT_KIND,
+    FABRICS,
     KINDS,
     REFERENCES,
+    SERVERS,
     Names,
     breaches_of_name,
     breaches_of_unit,
@@ -33,7 +35,9 @@ from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
 __all__ = [
+    "FABRICS",
     "KINDS",
+    "SERVERS",
     "Figure",
     "Hardware",
     "Names",
@@ -47,8 +51,9 @@ _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
 _SECTIONS = ("figures", "defaults")
 """Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", "formats", *_SECTIONS)
+_TOP_KEYS = ("name", "title", "kind", "fabric", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
+AUTO = "auto"
 
 
 def list_hardware() -> tuple[str, ...]:
@@ -56,8 +61,13 @@ def list_hardware() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NONE) -> Hardware:
+def load_hardware(
+    name_or_path: str | Path, overrides: Mapping[str, float] = _NONE, fabric: str = AUTO
+) -> Hardware:
     """Read hardware by its bundled name or from a YAML file; ``overrides`` are figures in SI.
+
+    ``fabric`` is one of FABRICS, whose figures replace those of the file unless it is on that
+    fabric already (it has ``supernode`` among its bases); ``auto`` is the file's own.
 
     A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
@@ -70,11 +80,12 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     ------
     TopologyError
         Unknown name, figure, unit or confidence, missing field, impossible number: all breaches
-        of the file at once, each with its line.
+        of the file at once, each with its line. A fabric of another kind of hardware.
     DocumentError
         The file is not one plain YAML document.
     """
-    hardware = _completed(_load(_locate(str(name_or_path), Path()), ()))
+    hardware = _on_fabric(_load(_locate(str(name_or_path), Path()), ()), fabric)
+    hardware = _completed(hardware)
     hardware = _overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
         raise TopologyError("\n".join(f"{hardware.name}: {breach}" for breach in breaches))
@@ -84,6 +95,8 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
 def _locate(name_or_path: str, folder: Path) -> Path:
     if name_or_path in list_hardware():
         return _FOLDER / f"{name_or_path}.yaml"
+    if name_or_path in FABRICS and folder != Path():
+        return _FOLDER / "shared" / f"{name_or_path}.yaml"
     path = folder / Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
         return path
@@ -155,6 +168,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         name=str(data.get("name", path.stem)),
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
+        fabric=_fabric(document, bases),
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
@@ -202,6 +216,46 @@ def _kind(document: Document, bases: Sequence[Hardware]) -> str:
                 f"which is of kind {base.kind}"
             )
     return str(kind)
+
+
+def _fabric(document: Document, bases: Sequence[Hardware]) -> str:
+    """The fabric that the file names, else that of its last base that has one."""
+    inherited = next((base.fabric for base in reversed(bases) if base.fabric), "")
+    fabric = document.mapping().get("fabric", inherited)
+    if fabric and fabric not in FABRICS:
+        raise TopologyError(
+            f"{document.where(('fabric',))}: unknown fabric {nearest(str(fabric), FABRICS)} "
+            f"(allowed: {', '.join(FABRICS)})"
+        )
+    return str(fabric)
+
+
+def _on_fabric(hardware: Hardware, fabric: str) -> Hardware:
+    """The hardware with the figures of a fabric, if it is not on it."""
+    if fabric in (AUTO, hardware.fabric):
+        return hardware
+    kind = FABRICS.get(fabric, DEFAULT_KIND)
+    if hardware.kind != kind:
+        raise TopologyError(
+            f"fabric {fabric} joins hardware of kind {kind}, and {hardware.name} is of kind "
+            f"{hardware.kind}: leave the fabric out"
+        )
+    if hardware.fabric:
+        raise TopologyError(
+            f"{hardware.name} is on the fabric {hardware.fabric}, found fabric {fabric}: leave it "
+            "out, or name other hardware"
+        )
+    if fabric == SERVERS:
+        return hardware
+    node = _part(_FOLDER / "shared" / f"{fabric}.yaml", True)
+    return replace(
+        hardware,
+        name=f"{hardware.name}-{fabric}",
+        title=f"{hardware.title} in a {node.title}",
+        fabric=fabric,
+        sources={**hardware.sources, **node.sources},
+        figures={**hardware.figures, **node.figures},
+    )
 
 
 def _bases(
