@@ -83,7 +83,8 @@ def summary(rack: str, traffic: str, changes: Scenario) -> Mapping[str, Any]:
 
 def machines_kw(run: Mapping[str, Any]) -> float:
     """Mean power of cards, hosts, NICs and switches, without cooling."""
-    return 1e-3 * sum(w for part, w in run["facility_power_w"].items() if part != "cooling")
+    watts: Mapping[str, float] = run["facility_power_w"]
+    return 1e-3 * (sum(watts.values()) - watts["cooling"])
 
 
 def prompt_rate(run: Mapping[str, Any]) -> float:

@@ -48,7 +48,9 @@ def test_tensor_groups_stay_inside_a_node() -> None:
 
 
 def test_a_group_of_32_cards_is_faster_on_a_node_than_over_four_servers() -> None:
-    wide = {"plan": {"tensor_parallel_size": 32, "pipeline_parallel_size": 1, "replicas": 1}}
+    wide: dict[str, Any] = {
+        "plan": {"tensor_parallel_size": 32, "pipeline_parallel_size": 1, "replicas": 1}
+    }
     servers = {"fabric": "jetstream", "servers_per_rack": 4, "cards_per_server": 8}
 
     node, apart = (simulate(load(BASE, **wide, cluster=each)) for each in (NODES, servers))

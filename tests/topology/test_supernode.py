@@ -103,8 +103,11 @@ def test_the_fabric_of_a_file_and_of_an_argument_are_the_same() -> None:
     assert load_hardware("corsair", fabric="jetstream") == load_hardware("corsair")
 
 
-def test_a_file_of_ones_own_puts_other_figures_into_the_node(tmp_path: Path) -> None:
-    path = tmp_path / "mine.yaml"
+def test_a_file_of_ones_own_puts_other_figures_into_the_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = Path("mine.yaml")
     path.write_text(
         "base: [corsair, supernode]\nfigures:\n"
         "  server.pcie_latency_s: {value: 300, unit: ns, confidence: assumed, low: 300,\n"
@@ -164,6 +167,8 @@ def test_servers_may_have_any_number_of_cards_and_nodes_a_power_of_two() -> None
 @pytest.mark.parametrize(
     ("name", "fabric", "said"),
     [
+        ("corsair", "supernod", "unknown fabric 'supernod'; did you mean 'supernode'"),
+        ("supernode", "auto", "no hardware 'supernode'; did you mean 'corsair-supernode'"),
         ("h100", "supernode", "fabric supernode joins hardware of kind dimc_card, and h100 is of"),
         ("h100", "jetstream", "fabric jetstream joins hardware of kind dimc_card, and h100 is of"),
         ("corsair-supernode", "jetstream", "corsair-supernode is on the fabric supernode, found"),

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from topology.catalog.fabrics import AUTO, FABRICS, SERVERS, check_fabric, fabric_of, joined
 from topology.catalog.figures import (
     Figure,
     Hardware,
@@ -20,10 +21,8 @@ from topology.catalog.figures import (
 )
 from topology.catalog.kinds import (
     DEFAULT_KIND,
-    FABRICS,
     KINDS,
     REFERENCES,
-    SERVERS,
     Names,
     breaches_of_name,
     breaches_of_unit,
@@ -53,7 +52,6 @@ _SECTIONS = ("figures", "defaults")
 """Keys that hold figures."""
 _TOP_KEYS = ("name", "title", "kind", "fabric", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
-AUTO = "auto"
 
 
 def list_hardware() -> tuple[str, ...]:
@@ -84,7 +82,7 @@ def load_hardware(
     DocumentError
         The file is not one plain YAML document.
     """
-    hardware = _on_fabric(_load(_locate(str(name_or_path), Path()), ()), fabric)
+    hardware = _on_fabric(_load(_locate(str(name_or_path)), ()), fabric)
     hardware = _completed(hardware)
     hardware = _overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
@@ -92,12 +90,13 @@ def load_hardware(
     return hardware
 
 
-def _locate(name_or_path: str, folder: Path) -> Path:
+def _locate(name_or_path: str, folder: Path | None = None) -> Path:
+    """The file of this name; of a base, beside the file in ``folder`` that names it."""
     if name_or_path in list_hardware():
         return _FOLDER / f"{name_or_path}.yaml"
-    if name_or_path in FABRICS and folder != Path():
+    if name_or_path in FABRICS and folder is not None:
         return _FOLDER / "shared" / f"{name_or_path}.yaml"
-    path = folder / Path(name_or_path).expanduser()
+    path = (folder or Path()) / Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
         return path
     known = list_hardware()
@@ -168,7 +167,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         name=str(data.get("name", path.stem)),
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
-        fabric=_fabric(document, bases),
+        fabric=fabric_of(document, bases),
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
@@ -218,44 +217,14 @@ def _kind(document: Document, bases: Sequence[Hardware]) -> str:
     return str(kind)
 
 
-def _fabric(document: Document, bases: Sequence[Hardware]) -> str:
-    """The fabric that the file names, else that of its last base that has one."""
-    inherited = next((base.fabric for base in reversed(bases) if base.fabric), "")
-    fabric = document.mapping().get("fabric", inherited)
-    if fabric and fabric not in FABRICS:
-        raise TopologyError(
-            f"{document.where(('fabric',))}: unknown fabric {nearest(str(fabric), FABRICS)} "
-            f"(allowed: {', '.join(FABRICS)})"
-        )
-    return str(fabric)
-
-
 def _on_fabric(hardware: Hardware, fabric: str) -> Hardware:
     """The hardware with the figures of a fabric, if it is not on it."""
     if fabric in (AUTO, hardware.fabric):
         return hardware
-    kind = FABRICS.get(fabric, DEFAULT_KIND)
-    if hardware.kind != kind:
-        raise TopologyError(
-            f"fabric {fabric} joins hardware of kind {kind}, and {hardware.name} is of kind "
-            f"{hardware.kind}: leave the fabric out"
-        )
-    if hardware.fabric:
-        raise TopologyError(
-            f"{hardware.name} is on the fabric {hardware.fabric}, found fabric {fabric}: leave it "
-            "out, or name other hardware"
-        )
+    check_fabric(hardware, fabric)
     if fabric == SERVERS:
         return hardware
-    node = _part(_FOLDER / "shared" / f"{fabric}.yaml", True)
-    return replace(
-        hardware,
-        name=f"{hardware.name}-{fabric}",
-        title=f"{hardware.title} in a {node.title}",
-        fabric=fabric,
-        sources={**hardware.sources, **node.sources},
-        figures={**hardware.figures, **node.figures},
-    )
+    return joined(hardware, _part(_FOLDER / "shared" / f"{fabric}.yaml", True))
 
 
 def _bases(

@@ -15,10 +15,6 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
 """Bundled files whose figures are the names of their kind: needed are those that all of them give.
 A further kind is a row here, a hardware file, and a module of the performance model."""
 KINDS = tuple(REFERENCES)
-FABRICS: Mapping[str, str] = {"supernode": DEFAULT_KIND}
-"""Fabrics that replace the servers of a kind: partial files of ``shared/``, named as a base."""
-SERVERS = "jetstream"
-"""The name of no such fabric: servers of DIMC cards, joined by their NICs."""
 FORMAT_USES = ("weights", "activations", "kv", "wire")
 """Uses of number formats, each with a default that the hardware file names."""
 _MOST_NAMED = 12
