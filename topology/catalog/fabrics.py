@@ -9,7 +9,7 @@ from topology.strict_yaml import Document
 from topology.types import TopologyError
 
 FABRICS: Mapping[str, str] = {"supernode": DEFAULT_KIND}
-"""The kind of hardware that each joins. Each is a file of ``shared/`` that others name as a base."""
+"""The kind of hardware that each joins. A file of ``shared/`` that others name as base."""
 SERVERS = "jetstream"
 """No such fabric: servers of DIMC cards, joined by their NICs."""
 AUTO = "auto"
