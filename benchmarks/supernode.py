@@ -1,16 +1,17 @@
 """The tables of docs/studies/supernode.md: 70B on two nodes of 32 cards and on eight servers of 8.
 
 ``python benchmarks/supernode.py`` writes them into the page, between ``<!-- table NAME -->`` and
-``<!-- end -->``; with ``--print`` it prints them instead. Two minutes.
+``<!-- end -->``; with ``--print`` it prints them instead. Four minutes.
 """
 
 import argparse
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from corsair_sim import Choices, load, plan, simulate
+from corsair_sim import Choices, decide, load, plan, simulate
 from topology.inventory import count_nodes
 from topology.types import NodeKind
 
@@ -197,11 +198,43 @@ def inventory() -> Iterator[str]:
         yield f"| {' | '.join(cells)} |"
 
 
+DRAWN = ("server.*", "rack.*", "card.pcie*", "cost.*")
+"""Figures of networks, hosts and prices."""
+METRICS: Mapping[str, tuple[str, int]] = {
+    "p99_tpot_ms": ("p99 TPOT, ms", 2),
+    "capacity_request_rate_per_s": ("requests/s", 1),
+    "cost_per_million_output_tokens_usd": ("USD per million tokens", 2),
+}
+
+
+def draws(samples: int = 32) -> Iterator[str]:
+    """Both racks with these figures drawn: values as they are with nine of ten draws, and in how
+    many draws the nodes are better."""
+    yield f"| plan | metric | {' | '.join(RACKS)} | nodes better |\n|---|---|---|---|---|"
+    for each in ((2, 32), (16, 4)):
+        servers, nodes = (
+            load(EXAMPLE, cluster=dict(size), **TRAFFIC["sixty"], **shape(*each))
+            for size in RACKS.values()
+        )
+        with tempfile.TemporaryDirectory() as out:
+            found = decide(nodes, servers, samples=samples, figures=DRAWN, out=out)
+        for name, (words, digits) in METRICS.items():
+            bands = (study.bands[name] for study in (found.second, found.first))
+            cells = [
+                f"{band.base:,.{digits}f} ({band.p5:,.{digits}f} to {band.p95:,.{digits}f})"
+                for band in bands
+            ]
+            wins = found.metrics[name]
+            label = f"TP {each[0]} x PP {each[1]}"
+            yield f"| {label} | {words} | {' | '.join(cells)} | {wins.first} of {wins.draws} |"
+
+
 TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "best-plans": best_plans,
     "equal-plans": equal_plans,
     "hangs-on": hangs_on,
     "inventory": inventory,
+    "draws": draws,
 }
 
 
