@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 AlgorithmName: TypeAlias = Literal[
-    "auto", "direct", "ring", "halving_doubling", "tree", "hierarchical"
+    "auto", "direct", "ring", "halving_doubling", "tree", "hierarchical", "two_orders"
 ]
 """Each but ``auto`` is a file of ``perf_model/collectives/algorithms``."""
 

@@ -1,4 +1,7 @@
-"""Level by level: reduce-scatter upward, all-gather downward, with ever smaller vectors."""
+"""Level by level: reduce-scatter upward, all-gather downward, with ever smaller vectors.
+
+Any level may come first: those that come later have less to move.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -43,27 +46,48 @@ def nested_rounds(collective: str, sizes: Sequence[int], algorithms: Sequence[st
 
 
 def _candidates(collective: str, ranks: int, sizes: Sequence[int]) -> Iterator[list[Round]]:
-    """Each level in turn as the top.
+    """The levels bottom-up, and with each of them at every other place."""
+    for order in orders(len(sizes)):
+        yield ordered_rounds(collective, ranks, sizes, order)
+        if collective == "all_to_all":  # the order of the levels makes no difference
+            return
+
+
+def orders(levels: int) -> list[tuple[int, ...]]:
+    """Bottom-up, then each level as the top, then each at any other place; none twice.
+
+    A slow level carries less the later its turn is. Of all orders of four levels these are ten.
+    """
+    upward = tuple(range(levels))
+    others = [[each for each in upward if each != level] for level in upward]
+    tops = [(*rest, level) for level, rest in zip(upward, others, strict=True)]
+    moved = [
+        (*rest[:place], level, *rest[place:])
+        for level, rest in zip(upward, others, strict=True)
+        for place in upward[:-1]
+    ]
+    return list(dict.fromkeys([*tops[::-1], *moved]))
+
+
+def ordered_rounds(
+    collective: str, ranks: int, sizes: Sequence[int], order: Sequence[int]
+) -> list[Round]:
+    """The rounds of one order of the levels.
 
     A top of two members exchanges its part in one round of an all-reduce: as many bytes as a
     reduce-scatter and an all-gather, one latency less.
     """
-    strides = [int(stride) for stride in np.cumprod([1, *sizes])]
-    levels = list(zip(strides, sizes, strict=False))
-    for top in reversed(range(len(levels))):
-        order, held = [], 1.0
-        for stride, members in [*levels[:top], *levels[top + 1 :], levels[top]]:
-            order.append(_Level(stride=stride, members=members, held=held))
-            held /= members
-        rounds = _climb(collective, order, ranks)
-        if collective == "all_reduce" and order[-1].members == 2:
-            whole = order[-1].held
-            middle = len(order) - 1
-            swap = replace(rounds[middle], share=whole, added=whole)
-            rounds = [*rounds[:middle], swap, *rounds[middle + 2 :]]
-        yield rounds
-        if collective == "all_to_all":  # the order of the levels makes no difference
-            return
+    strides = np.cumprod([1, *sizes]).tolist()
+    levels, held = [], 1.0
+    for place in order:
+        levels.append(_Level(stride=strides[place], members=sizes[place], held=held))
+        held /= sizes[place]
+    rounds = _climb(collective, levels, ranks)
+    if collective == "all_reduce" and levels[-1].members == 2:
+        whole, middle = levels[-1].held, len(levels) - 1
+        swap = replace(rounds[middle], share=whole, added=whole)
+        return [*rounds[:middle], swap, *rounds[middle + 2 :]]
+    return rounds
 
 
 def _climb(collective: str, order: Sequence[_Level], ranks: int) -> list[Round]:
