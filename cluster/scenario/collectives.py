@@ -7,5 +7,9 @@ AlgorithmName: TypeAlias = Literal[
 ]
 """Each but ``auto`` is a file of ``perf_model/collectives/algorithms``."""
 
+Norms: TypeAlias = Literal["auto", "replicated", "sharded"]
+"""Where norms, residual adds and quantising are done: on every chiplet for all tokens, or each for
+its own (sequence parallelism); ``auto``: the cheaper at each count of tokens."""
+
 Detail: TypeAlias = Literal["coflow", "steps", "messages"]
 """How a replay carries a collective out: as one leg, a leg for each step, or message by message."""

@@ -17,7 +17,7 @@ from cluster.scenario.base import (
     Table,
     Tokens,
 )
-from cluster.scenario.collectives import AlgorithmName, Detail
+from cluster.scenario.collectives import AlgorithmName, Detail, Norms
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
@@ -138,9 +138,10 @@ class Transfer(Part):
 
 
 class Collectives(Part):
-    """Algorithm; ``auto`` takes the cheapest for each size."""
+    """Algorithm, and what is done between the halves of an all-reduce; ``auto`` is the cheapest."""
 
     all_reduce: AlgorithmName = "auto"
+    norms: Norms = "auto"
 
 
 class Fabric(Part):

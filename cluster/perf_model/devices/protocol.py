@@ -58,6 +58,10 @@ class Device(Protocol):
         """Units of the group."""
 
     @property
+    def shards_norms(self) -> bool:
+        """Whether its software may split norms by token over the units of the group."""
+
+    @property
     def dispatch_ps(self) -> int: ...
     @property
     def ridge_rows(self) -> int:

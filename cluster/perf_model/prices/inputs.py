@@ -46,6 +46,8 @@ class PriceInputs:
     """Algorithm of every all-reduce."""
     chunks: int | Literal["auto"] = "auto"
     """Chunks of every all-reduce; 1 is unpipelined."""
+    norms: str = "auto"
+    """Where norms, residual adds and quantising are done (``collectives.norms``)."""
     expert_skew: float = 0.0
     """Zipf exponent of the routing over experts; 0 is uniform."""
     seed: int = 0
@@ -115,9 +117,22 @@ def check_inputs(inputs: PriceInputs) -> None:
         kinds of layers, an unsupported use of a format.
     """
     module = module_of(inputs.hardware)
-    breaches = [*_attention(inputs), *module.format_breaches(inputs.hardware, inputs.formats)]
+    breaches = [
+        *_attention(inputs),
+        *_norms(inputs),
+        *module.format_breaches(inputs.hardware, inputs.formats),
+    ]
     if breaches:
         raise PriceError(f"{inputs.model.name} cannot be priced: " + "; ".join(breaches))
+
+
+def _norms(inputs: PriceInputs) -> list[str]:
+    if inputs.norms != "sharded" or device_for(inputs).shards_norms:
+        return []
+    return [
+        "collectives.norms: sharded is modelled for groups of chiplets of Corsair's kind,"
+        " not for this hardware; set auto or replicated"
+    ]
 
 
 def _attention(inputs: PriceInputs) -> list[str]:

@@ -100,6 +100,10 @@ class DimcCard:
         return self.cards * self.units
 
     @property
+    def shards_norms(self) -> bool:
+        return self.ranks > 1
+
+    @property
     def dispatch_ps(self) -> int:
         return round(self.figures["card.dispatch_s"] * PS_PER_S)
 
