@@ -3,7 +3,7 @@
 from typing import Literal, TypeAlias
 
 AlgorithmName: TypeAlias = Literal[
-    "auto", "direct", "ring", "halving_doubling", "tree", "hierarchical", "two_orders"
+    "auto", "direct", "ring", "halving_doubling", "tree", "hierarchical", "any_order"
 ]
 """Each but ``auto`` is a file of ``perf_model/collectives/algorithms``."""
 

@@ -34,41 +34,39 @@ def ps(size_bytes: float, rate_bytes_per_s: float) -> float:
 
 
 def up_ps(size_bytes: float) -> float:
-    """One chunk upward: D2D 3 x B/4 x 4 over 1 TB/s; the bridge, then the package links, which are
-    slower and so come later: 8 x B/8 over 256 GB/s, 4 x B/16 over 64 GB/s."""
-    return ps(3 * size_bytes, 1e12) + ps(size_bytes, 256e9) + ps(size_bytes / 4, 64e9)
+    """One chunk upward: D2D 3 x B/4 x 4 over 1 TB/s, package B/2 over 64 GB/s, bridge B/2."""
+    return ps(3 * size_bytes, 1e12) + ps(size_bytes / 2, 64e9) + ps(size_bytes / 2, 256e9)
 
 
 @pytest.mark.parametrize("chunks", [2, 4, 8, 16])
 def test_a_further_chunk_takes_the_time_of_the_busiest_link(
     figures: Figures, hand_map: Maps, chunks: int
 ) -> None:
-    """The first passes all tiers in turn. Of each a package link carries B/4 up and B/4 down, an
-    x16 B/2, and a bridge B up and B down: all three take B / (128 GB/s)."""
+    """The first passes all tiers in turn. A package link carries B/2 up and B/2 down of each."""
     group = group_of(figures, hand_map(4), range(4))
     size = 16_384_000
 
     each = size / chunks
     first_ps = LATENCY_PS + 2 * up_ps(each) + ps(each / 2, 64e9)
-    expected_ps = first_ps + (chunks - 1) * ps(each, 128e9)
+    expected_ps = first_ps + (chunks - 1) * ps(each, 64e9)
     found = all_reduce(group, np.array([size]), "hierarchical", chunks)
     assert found.ps[0] == pytest.approx(expected_ps, abs=1)
 
 
 @pytest.mark.parametrize(
-    ("size", "best"), [(1_000, 1), (20_000, 2), (60_000, 4), (200_000, 8), (1_000_000, 16)]
+    ("size", "best"), [(1_000, 1), (10_000, 2), (30_000, 4), (100_000, 8), (1_000_000, 16)]
 )
 def test_the_longer_the_vector_the_more_chunks_it_is_cut_into(
     figures: Figures, hand_map: Maps, size: int, best: int
 ) -> None:
-    """20 ns a message: 11 in a row for the first chunk. Each further one waits for the bridge or
-    the package link (2 messages, B over 128 GB/s) or for D2D (6 messages, 6 B over 1 TB/s)."""
+    """20 ns a message: 11 in a row for the first chunk. Each further one waits for the package link
+    (2 messages, B over 64 GB/s) or for D2D (6 messages, 6 B over 1 TB/s)."""
     group = group_of(figures | {"links.chunk_overhead_s": 20e-9}, hand_map(4), range(4))
 
     def expected_ps(chunks: int) -> float:
         each = size / chunks
         first_ps = LATENCY_PS + 11 * 20_000 + 2 * up_ps(each) + ps(each / 2, 64e9)
-        further_ps = max(40_000 + ps(each, 128e9), 120_000 + ps(6 * each, 1e12))
+        further_ps = max(40_000 + ps(each, 64e9), 120_000 + ps(6 * each, 1e12))
         return first_ps + (chunks - 1) * further_ps
 
     found = all_reduce(group, np.array([size]), "hierarchical").ps[0]

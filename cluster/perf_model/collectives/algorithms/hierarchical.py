@@ -1,7 +1,4 @@
-"""Level by level: reduce-scatter upward, all-gather downward, with ever smaller vectors.
-
-Any level may come first: those that come later have less to move.
-"""
+"""Level by level: reduce-scatter upward, all-gather downward, with ever smaller vectors."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -46,27 +43,17 @@ def nested_rounds(collective: str, sizes: Sequence[int], algorithms: Sequence[st
 
 
 def _candidates(collective: str, ranks: int, sizes: Sequence[int]) -> Iterator[list[Round]]:
-    """The levels bottom-up, and with each of them at every other place."""
-    for order in orders(len(sizes)):
+    """Bottom-up, with each level in turn as the top."""
+    for order in tops(len(sizes)):
         yield ordered_rounds(collective, ranks, sizes, order)
         if collective == "all_to_all":  # the order of the levels makes no difference
             return
 
 
-def orders(levels: int) -> list[tuple[int, ...]]:
-    """Bottom-up, then each level as the top, then each at any other place; none twice.
-
-    A slow level carries less the later its turn is. Of all orders of four levels these are ten.
-    """
+def tops(levels: int) -> list[tuple[int, ...]]:
+    """Orders of the levels that are bottom-up but for the last."""
     upward = tuple(range(levels))
-    others = [[each for each in upward if each != level] for level in upward]
-    tops = [(*rest, level) for level, rest in zip(upward, others, strict=True)]
-    moved = [
-        (*rest[:place], level, *rest[place:])
-        for level, rest in zip(upward, others, strict=True)
-        for place in upward[:-1]
-    ]
-    return list(dict.fromkeys([*tops[::-1], *moved]))
+    return [(*upward[:top], *upward[top + 1 :], top) for top in upward[::-1]]
 
 
 def ordered_rounds(
