@@ -11,5 +11,8 @@ Norms: TypeAlias = Literal["auto", "replicated", "sharded"]
 """Where norms, residual adds and quantising are done: on every chiplet for all tokens, or each for
 its own (sequence parallelism); ``auto``: the cheaper at each count of tokens."""
 
+Overlap: TypeAlias = Literal["none", "chunked"]
+"""Whether collectives run beside the products next to them, both in chunks of tokens."""
+
 Detail: TypeAlias = Literal["coflow", "steps", "messages"]
 """How a replay carries a collective out: as one leg, a leg for each step, or message by message."""

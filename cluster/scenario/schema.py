@@ -17,7 +17,7 @@ from cluster.scenario.base import (
     Table,
     Tokens,
 )
-from cluster.scenario.collectives import AlgorithmName, Detail, Norms
+from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
@@ -142,6 +142,7 @@ class Collectives(Part):
 
     all_reduce: AlgorithmName = "auto"
     norms: Norms = "auto"
+    overlap: Overlap = "none"
 
 
 class Fabric(Part):
@@ -222,6 +223,11 @@ class Scenario(Part):
         self._check_pools()
         replayed = self.workload.is_replayed
         generated = isinstance(self.workload.program, ProgramSteps)
+        if replayed and self.collectives.overlap != "none":
+            raise ValueError(
+                f"collectives.overlap: {self.collectives.overlap} is part of the prices of serving;"
+                " a replay runs the operations of its program whole, so it needs overlap: none"
+            )
         if not replayed and (self.network is not None or self.endpoint is not None):
             key = "endpoint" if self.network is None else "network"
             raise ValueError(f"{key} is for operation traces: workload.program or workload.chakra")

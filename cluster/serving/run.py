@@ -208,6 +208,7 @@ def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInp
         max_context=resolved.max_model_len,
         all_reduce=scenario.collectives.all_reduce,
         norms=scenario.collectives.norms,
+        overlap=scenario.collectives.overlap,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
         composed_ahead=scheduler.async_scheduling,

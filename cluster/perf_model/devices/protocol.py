@@ -58,8 +58,9 @@ class Device(Protocol):
         """Units of the group."""
 
     @property
-    def shards_norms(self) -> bool:
-        """Whether its software may split norms by token over the units of the group."""
+    def compiled(self) -> bool:
+        """Whether a compiler places collectives among its operations, so that norms may be split by
+        token, and products cut into chunks beside collectives."""
 
     @property
     def dispatch_ps(self) -> int: ...

@@ -122,14 +122,16 @@ def _cheaper(
     all-reduce that is set by its algorithm or its chunks is kept whole.
     """
     whole = inputs.all_reduce == inputs.chunks == "auto"
-    if not device.shards_norms or inputs.norms == "replicated":
-        return np.zeros(len(tokens), np.bool_), _summed(shared, stage, sharded=False)
+    if not device.compiled or inputs.norms == "replicated":
+        return np.zeros(len(tokens), np.bool_), _summed(
+            shared, stage, inputs.overlap, sharded=False
+        )
     if inputs.norms == "sharded":
-        return np.ones(len(tokens), np.bool_), _summed(shared, stage, sharded=True)
-    replicated = _summed(shared, stage, sharded=False)
+        return np.ones(len(tokens), np.bool_), _summed(shared, stage, inputs.overlap, sharded=True)
+    replicated = _summed(shared, stage, inputs.overlap, sharded=False)
     if not whole:
         return np.zeros(len(tokens), np.bool_), replicated
-    parted = _summed(shared, stage, sharded=True)
+    parted = _summed(shared, stage, inputs.overlap, sharded=True)
     less = _time_ps(parted) < _time_ps(replicated)
     return less, tuple(
         np.where(less if one.ndim == 1 else less[:, None], one, other)
@@ -143,7 +145,7 @@ def _time_ps(summed: Part) -> Integers:
     return total
 
 
-def _summed(shared: StageParts, stage: Stage, *, sharded: bool) -> Part:
+def _summed(shared: StageParts, stage: Stage, overlap: str, *, sharded: bool) -> Part:
     """linear[t, bound], counts[t, COUNTS], collectives' ps[t] and bytes[t, tier], floor_ps[t]."""
     outer = shared.outer(stage.first, stage.places.embedding, last=stage.last, sharded=sharded)
     linear, token_counts, ps, tier_bytes = (part.copy() for part in outer)
@@ -156,6 +158,10 @@ def _summed(shared: StageParts, stage: Stage, *, sharded: bool) -> Part:
         floor_ps += count * far_ps
         ps += count * exchanged_ps
         tier_bytes += count * exchanged_bytes
+        if overlap == "chunked":
+            hidden = shared.overlap(layer, places, sharded=sharded)
+            for sums, change in zip((linear, token_counts, ps, tier_bytes), hidden, strict=True):
+                sums += count * change
     return linear, token_counts, ps, tier_bytes, floor_ps
 
 

@@ -17,12 +17,13 @@ from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
 from cluster.perf_model.prices.attention_layer import attention_operations
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
+from cluster.perf_model.prices.outside_layers import before_layers, head_gather
+from cluster.perf_model.prices.overlap import overlapped, pairs_of
 from cluster.perf_model.prices.stage_collectives import (
     StageGroups,
     attention_exchanges,
     mlp_exchanges,
     sharded_exchanges,
-    sharded_halves,
     total,
 )
 from corsair_common.lru import LruCache, Same
@@ -86,6 +87,23 @@ class StageParts:
 
         return _part(("exchanges", layer, sharded, *self._wires), made)
 
+    def overlap(self, layer: Layer, places: LayerPlaces, *, sharded: bool) -> Part:
+        """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] that collectives beside
+        products add to one layer."""
+        inputs, device, groups = self._of
+
+        def operations(tokens: Integers) -> list[Operation]:
+            return layer_operations(inputs, device, layer, places, tokens, sharded=sharded)
+
+        def made() -> Part:
+            pairs = list(pairs_of(device, groups, layer, inputs.model.hidden, sharded=sharded))
+            found = overlapped(device, pairs, operations, self._tokens, self._bounds)
+            nothing = (*self._summed([], self._tokens), *self._total([]))
+            each = [(one.linear, one.counts, one.ps, one.tier_bytes) for one in found]
+            return tuple(np.sum(parts, axis=0) for parts in zip(nothing, *each, strict=True))
+
+        return _part(("overlap", Same(device), layer, places, sharded, *self._wires), made)
+
     def outer(self, first: bool, near: bool, *, last: bool, sharded: bool) -> Part:
         """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] before the layers of the
         ``first`` stage, whose table is in the ``near`` memory, or of another, and between those of
@@ -93,9 +111,11 @@ class StageParts:
         gathers = last and sharded
 
         def made() -> Part:
-            operations, costs = _outer(*self._of, (first, near), self._tokens, sharded=sharded)
+            operations, costs = before_layers(
+                *self._of, (first, near), self._tokens, sharded=sharded
+            )
             if gathers:
-                gather, cost = _head_gather(*self._of, self._tokens)
+                gather, cost = head_gather(*self._of, self._tokens)
                 operations, costs = [*operations, gather], [*costs, cost]
             return (*self._summed(operations, self._tokens), *self._total(costs))
 
@@ -186,49 +206,6 @@ def layer_exchanges(
         inside = attention_exchanges(device, groups, layer.attention, heads, tokens)
     between = sharded_exchanges if sharded else mlp_exchanges
     return [*inside, *between(device, groups, layer, inputs.model.hidden, tokens, table)]
-
-
-def _outer(
-    inputs: PriceInputs,
-    device: Device,
-    groups: StageGroups,
-    table: tuple[bool, bool],
-    tokens: Integers,
-    *,
-    sharded: bool,
-) -> tuple[list[Operation], list[Cost]]:
-    """Before the first layer: token embedding, or the gather of received activations. ``table``:
-    whether the stage has it, and in the near memory.
-
-    The table is cut by vocabulary: each chiplet writes its own rows (in the worst case all), cast
-    to FP16, and an all-reduce merges them. With norms that are ``sharded`` by token they are only
-    reduced, and what was received stays where it is: cards send their own tokens.
-    """
-    hidden = inputs.model.hidden
-    whole = device.wire.bytes_of(tokens * hidden)
-    first, near = table
-    if sharded and not first:
-        return [], []
-    if sharded:
-        look_up = device.holding(near).lookup("embedding", tokens, hidden)
-        reduced = device.elsewhere("embedding reduce-scatter", tokens)
-        return [look_up, reduced], [sharded_halves(device, groups, hidden, tokens)[1]]
-    if not first:
-        return [device.elsewhere("receive gather", tokens)], [all_gather(groups.stage, whole)]
-    outer = [
-        device.holding(near).lookup("embedding", tokens, hidden),
-        device.elsewhere("embedding all-reduce", tokens),
-    ]
-    return outer, [groups.reduce_all(whole)]
-
-
-def _head_gather(
-    inputs: PriceInputs, device: Device, groups: StageGroups, tokens: Integers
-) -> tuple[Operation, Cost]:
-    """The residual stream of as many tokens as may be emitted, from their chiplets to all."""
-    rows = np.minimum(tokens, inputs.max_rows)
-    gathered = all_gather(groups.stage, device.wire.bytes_of(rows * inputs.model.hidden))
-    return device.elsewhere("head gather", tokens), gathered
 
 
 def _head(inputs: PriceInputs, device: Device, groups: StageGroups, rows: Integers) -> Part:

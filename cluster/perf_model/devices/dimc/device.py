@@ -100,8 +100,8 @@ class DimcCard:
         return self.cards * self.units
 
     @property
-    def shards_norms(self) -> bool:
-        return self.ranks > 1
+    def compiled(self) -> bool:
+        return True
 
     @property
     def dispatch_ps(self) -> int:

@@ -85,7 +85,7 @@ class Gpu:
         return self.cards
 
     @property
-    def shards_norms(self) -> bool:
+    def compiled(self) -> bool:
         """Not without measurements: vLLM's pass for it is off unless configured."""
         return False
 

@@ -84,7 +84,7 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
 
 def _sharded(inputs: PriceInputs, device: Device) -> Callable[[int, int], bool] | None:
     """Whether the price tables shard the norms of a stage of the first replica, by token."""
-    if not device.shards_norms or inputs.norms == "replicated":
+    if not device.compiled or inputs.norms == "replicated":
         return None
 
     @cache
