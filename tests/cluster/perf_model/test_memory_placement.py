@@ -125,7 +125,7 @@ def _prefill_ps(prices: PriceTables) -> int:
 
 def test_auto_finds_the_crossover_as_sram_fills() -> None:
     streamed = []
-    for fraction in (0.3, 0.5, 0.55, 0.59, 0.7):
+    for fraction in (0.3, 0.5, 0.55, 0.58, 0.7):
         layout = laid_out(
             memory={"mode": "auto"},
             users=20,
@@ -134,7 +134,8 @@ def test_auto_finds_the_crossover_as_sram_fills() -> None:
         streamed.append(sum(stage.lpddr_weight_bytes for stage in layout.fit.stages))
 
     assert streamed == sorted(streamed, reverse=True)
-    # 132.1 MB of weights and 20 x 16 blocks of 66.6 KB: 153.4 MB, and 256 MB x 0.6 are 153.6.
+    # 127.8 MB of weights, 0.6 MB of tails and 20 x 16 blocks of 66.6 KB: 149.7 MB, and
+    # 256 MB x 0.58 are 148.5.
     assert streamed[3] > 0
     assert streamed[4:] == [0]
 
@@ -176,7 +177,7 @@ def test_the_popular_experts_stay_where_there_is_room_for_some() -> None:
         formats={"weights": "mxint4"},
         experts={"routing": "zipf", "skew": 1.5},
         memory={"mode": "auto"},
-        hardware_set={"chiplet.usable_sram_fraction": 0.5},
+        hardware_set={"chiplet.usable_sram_fraction": 0.41},
     )
     hot = [layer.hot_experts for layer in layout.fit.residency.stages[0].layers]
 
