@@ -123,11 +123,12 @@ def mlp_exchanges(
         return [groups.reduce_all(whole)] * (attends + (mlp.kind != "none"))
     width = mlp.latent or hidden
     copies = min(mlp.experts_per_token, device.expert_ranks)
-    crossing = device.wire.bytes_of(-(-tokens * copies // device.ranks) * width)
+    crossing = table.crossing(tokens, copies, device.expert_ranks)
+    exchanged = device.wire.bytes_of(-(-crossing // device.ranks) * width)
     present = device.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * width)
     scattered = reduce_scatter(groups.stage, whole)
     gathered = all_gather(groups.stage, whole)
-    across = all_to_all(groups.stage, crossing)
+    across = all_to_all(groups.stage, exchanged)
     costs = [*([scattered] if attends else []), across, across, gathered]
     costs += [all_gather(groups.expert, present), reduce_scatter(groups.expert, present)]
     if mlp.shared_intermediate:
