@@ -102,7 +102,7 @@ def _expected(routing: Routing) -> tuple[Floats, Floats, Floats]:
         none[tokens] = few[0]
     beyond: Floats = share * np.cumsum(np.maximum(full, 0.0))
     active = routing.experts * (1.0 - none)
-    rows = np.arange(routing.max_tokens + 1) * float(routing.top_k)
+    rows = routing.top_k * np.arange(routing.max_tokens + 1, dtype=np.float64)
     return active, rows, routing.ridge * active + routing.experts * beyond
 
 
