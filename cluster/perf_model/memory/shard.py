@@ -134,14 +134,20 @@ def _part(tensor: Tensor, along: str, size: int) -> Tensor:
 
 
 def kv_block(
-    attention: Attention, plan: Plan, chiplets: int, kv: Format, tail_bits: int = 16
+    attention: Attention,
+    plan: Plan,
+    chiplets: int,
+    kv: Format,
+    tail_bits: int = 16,
+    latent_copies: int = 1,
 ) -> KvBlock:
     """Bytes of 64 tokens of one layer on the first card of a tensor group, index keys included.
 
-    Keys are cut into format blocks along the head, values along the tokens. MLA has one latent,
-    which is contracted along both and stored once. V's last block has ``tail_bits`` an element
-    until its 64 tokens are full; 0: the KV format. Of a recurrent layer: its state, in its own
-    format.
+    Keys are cut into format blocks along the head, values along the tokens. MLA's latent is both:
+    of two ``latent_copies`` one is cut along itself, with the rotary part, and one along the
+    tokens; a format whose elements share no scale needs one. V's last block has ``tail_bits`` an
+    element until its 64 tokens are full; 0: the KV format. Of a recurrent layer: its state, in its
+    own format.
 
     Raises
     ------
@@ -157,7 +163,9 @@ def kv_block(
     heads = len(kv_heads_of(plan, attention, 0))
     keys, values = attention.head_dim, attention.value_dim
     if attention.kind == "mla":
-        keys, values = 0, attention.kv_lora_rank + attention.rope_dim
+        latent = attention.kv_lora_rank + attention.rope_dim
+        twice = latent_copies > 1 and kv.block > 1
+        keys, values = (latent, attention.kv_lora_rank) if twice else (0, latent)
     own = _block(heads, (keys, values), chiplets, kv, tail_bits)
     return own + index_block(attention, chiplets, kv) if attention.index_dim else own
 

@@ -51,6 +51,8 @@ class MemorySettings:
     """Layers with a window then store all blocks, for hits of later requests."""
     tail_bits: int = 16
     """Bits of an element of V's last block until its 64 tokens are full; 0: the KV format."""
+    latent_copies: int = 1
+    """Of MLA's latents, if their format has block exponents (``kv_block``)."""
     pins: Pins = NO_PINS
     lpddr_taken_bytes: int = 0
     """On every card, by other models."""
@@ -291,7 +293,9 @@ def stage_kv(
     Stages with equal layers share one.
     """
     each = {
-        attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
+        attention: kv_block(
+            attention, plan, chiplets, settings.kv, settings.tail_bits, settings.latent_copies
+        )
         for attention in {layer.attention for layer in distinct_layers(model)[0]}
     }
     distinct, numbers = distinct_layers(model)

@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any, cast
 
 import numpy as np
@@ -162,6 +163,53 @@ def test_every_rank_holds_the_latent() -> None:
 
     for cards in (1, 8):
         assert kv_block(latent, plan_of(cards, 1), 8, MXINT8).card == 64 * 576 * 65 // 64
+
+
+LATENT = replace(
+    GQA,
+    kind="mla",
+    heads=128,
+    kv_heads=128,
+    head_dim=192,
+    value_dim=128,
+    kv_lora_rank=512,
+    rope_dim=64,
+    nope_dim=128,
+)
+
+
+def test_a_latent_in_blocks_is_kept_as_keys_and_as_values() -> None:
+    # 64 tokens: 576 wide along themselves and 512 wide along the tokens, 8.125 bits each; the last
+    # block of the second is FP16.
+    once, twice = (kv_block(LATENT, plan_of(8, 1), 8, MXINT8, 16, copies) for copies in (1, 2))
+
+    assert once.card == 64 * 576 * 65 // 64
+    assert twice.card == 64 * (576 + 512) * 65 // 64
+    assert twice.tail_card == 64 * 512 * 2 - 64 * 512 * 65 // 64
+    assert twice.chiplet == twice.card / 8
+
+
+def test_a_latent_without_block_exponents_is_kept_once() -> None:
+    assert kv_block(LATENT, plan_of(8, 1), 8, FP16, 16, 2).card == 64 * 576 * 2
+
+
+def test_a_token_of_deepseek_v3_has_61_latents_of_576_and_of_512(
+    hardware: dict[str, float],
+) -> None:
+    model = load_model("deepseek-v3")
+    once, twice = (
+        memory_of(model, plan_of(8, 16), hardware, replace(SETTINGS, latent_copies=copies))
+        for copies in (1, 2)
+    )
+
+    def token_bytes(stages: tuple[StageMemory, ...]) -> Fraction:
+        return sum((stage.block_bytes for stage in stages), Fraction(0)) * 8 / 64
+
+    assert token_bytes(once) == 61 * 576 * Fraction(65, 64) == Fraction(35_685)
+    assert token_bytes(twice) == 61 * 1088 * Fraction(65, 64) == Fraction(67_405)
+    assert kv_bytes_per_token(model, MXINT8) == 35_685
+    assert kv_bytes_per_token(model, MXINT8, 2) == 67_405
+    assert kv_bytes_per_token(model, FP16, 2) == kv_bytes_per_token(model, FP16)
 
 
 def test_the_last_block_of_v_stays_fp16() -> None:

@@ -1,6 +1,7 @@
 """Auto is never slower than the better pure mode, and what it places lies as the pins say."""
 
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import cache
 from typing import Any
 
@@ -168,6 +169,24 @@ def test_pins_hold_in_every_mode() -> None:
             ("mlp", "lpddr"),
             ("head", "sram"),
         } <= where
+
+
+def test_cards_keep_latents_twice_unless_the_hardware_says_once() -> None:
+    once, twice = (
+        laid_out(
+            model="deepseek-v3",
+            memory={"mode": "capacity"},
+            formats={"weights": "mxint4"},
+            hardware_set={"dimc.latent_copies": copies} if copies == 1 else {},
+        ).fit
+        for copies in (1, 2)
+    )
+
+    # 576 + 512 elements in place of 576, and tails of 512 in place of 576.
+    for few, many in zip(twice.stages, once.stages, strict=True):
+        assert few.block_bytes / many.block_bytes == Fraction(1088, 576)
+        assert few.tail_bytes == pytest.approx(many.tail_bytes * 512 / 576, rel=1e-5)
+    assert twice.blocks == pytest.approx(once.blocks * 576 / 1088, rel=0.01)
 
 
 def test_the_popular_experts_stay_where_there_is_room_for_some() -> None:
