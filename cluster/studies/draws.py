@@ -132,7 +132,7 @@ def at_share(figure: Figure, share: float) -> float:
     end = figure.low if share < 0.5 else figure.high
     away = abs(2.0 * share - 1.0) / (SHARE if figure.name == RESIDUAL else 1.0)
     drawn = figure.value + (end - figure.value) * away
-    return float(round(drawn)) if figure.unit == "count" else drawn
+    return float(round(drawn)) if figure.whole else drawn
 
 
 def _fitted(scenario: Scenario, drawn: Mapping[str, float]) -> Draw:
