@@ -90,8 +90,8 @@ def validate(  # noqa: PLR0913 - options of a command
         "fitted": counts["fitted"],
         "outside": counts["outside"],
         "dispatch_s": dispatch_s,
-        "settings": [asdict(each) | {"off": each.off} for each in fitted_settings()],
         "best_plans": [each.plain() for each in best],
+        "settings": [asdict(each) | {"off": each.off} for each in fitted_settings()],
         "sources": sources,
     }
     own = sum(row.verdict == "ok" and row.claim.confidence == "derived" for row in rows)
@@ -101,8 +101,8 @@ def validate(  # noqa: PLR0913 - options of a command
         f"The one free constant, card.dispatch_s, is {dispatch_s * 1e6:.3f} us; "
         "docs/validation.md says how it was fitted"
     )
-    settings, legend = _settings(fitted_settings()), _legend(rows, sources)
-    text = "\n\n".join([*_tables(rows), _best_text(best), settings, VERDICTS, legend, foot])
+    parts = [_best_text(best), _settings(fitted_settings()), VERDICTS, _legend(rows, sources), foot]
+    text = "\n\n".join([*_tables(rows), *parts])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 

@@ -104,7 +104,7 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
     SensitivityError
         No uncertain figure has a name that matches.
     """
-    figures = load_hardware(scenario.hardware).figures
+    figures = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
     named = [name for name in figures if any(fnmatchcase(name, each) for each in patterns)]
     found = {
         name: figures[name]
@@ -137,7 +137,7 @@ def at_share(figure: Figure, share: float) -> float:
 
 def _fitted(scenario: Scenario, drawn: Mapping[str, float]) -> Draw:
     """The drawn figures, and with them those that were fitted on published points."""
-    hardware = load_hardware(scenario.hardware)
+    hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     calibrated = load_hardware(CALIBRATED).figures
     shared = {
         name: value
@@ -159,7 +159,7 @@ def _fitted(scenario: Scenario, drawn: Mapping[str, float]) -> Draw:
 
 def _measured(scenario: Scenario) -> list[Figure]:
     """Times and efficiencies that were fitted on measurements, and that the scenario keeps."""
-    hardware = load_hardware(scenario.hardware)
+    hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     return [
         figure
         for name, figure in hardware.figures.items()
