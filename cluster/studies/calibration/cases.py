@@ -28,9 +28,7 @@ RATES: tuple[Timed, ...] = ("output_throughput", "prefill_throughput")
 
 SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType({"wire": ("fp16", "mxint8")})
 """Settings that belong to the machine's software, the same for all rows that do not say them: two
-values each (fields of ``Choices``)."""
-SET_BY: Mapping[str, str] = MappingProxyType({"wire": "formats.wire"})
-"""Keys of a scenario that hold them."""
+values each (fields of ``Choices``, and of ``cluster.studies.machine_set.SETTINGS``)."""
 AS_IS: Mapping[str, str] = MappingProxyType({name: values[0] for name, values in SHARED.items()})
 
 CARDS_PER_SERVER = 8
@@ -148,7 +146,8 @@ def _point(case: Case) -> Point:
 
 
 def _choices(case: Case, machine: Machine) -> Choices:
-    return replace(AS_DESIGNED, **{**machine.settings, **dict(case.said)})
+    said = {**machine.settings, **dict(case.said)}
+    return replace(AS_DESIGNED, wire=said["wire"])
 
 
 def _all_reduce_ps(case: Case, machine: Machine) -> int:

@@ -1,7 +1,7 @@
 """Calibration of Corsair's figures on measured rows: the set of machines that explain them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import process_time
 
 import numpy as np
@@ -29,6 +29,8 @@ from corsair_common.units import Floats
 
 MACHINES = 128
 """Machines of the set that is stored."""
+LEFT = 0.95
+"""Of the prior's standard deviation: figures with more are left to the catalogue."""
 CHECKED = 32
 """Of them, those whose answers are priced exactly, beside the surface's."""
 
@@ -49,7 +51,8 @@ class Calibration:
     """Independent combinations of figures that the rows narrow."""
     next: tuple[Worth, ...]
     fitted: Machine
-    """The medians of the figures among machines with the likeliest settings."""
+    """The likeliest settings, and the medians of the figures that the rows narrow with these; all
+    others keep the catalogue's value."""
     as_fitted: tuple[float, ...]
     """[row] what the exact model says of the fitted machine, with the row's likeliest case."""
     surface_error: float
@@ -114,7 +117,7 @@ def fit(
     surface = fit_surface(prior, tuple(cases), seed)
     after = sample_posterior(surface, rows, samples=samples, seed=seed, model_error=model_error)
     before = sample_prior(surface, len(after.settings), seed)
-    fitted = _fitted(surface, after)
+    fitted = _fitted(surface, before, after)
     return Calibration(
         rows=rows,
         surface=surface,
@@ -143,10 +146,14 @@ def _likeliest(sample: Sample) -> tuple[int, tuple[int, ...], Floats]:
     return int(best[0]), tuple(best[1:].tolist()), (both == best).all(axis=1)
 
 
-def _fitted(surface: Surface, sample: Sample) -> Machine:
-    setting, _, own = _likeliest(sample)
-    middle = np.median(sample.shares[own], axis=0)[None]
-    return surface.prior.machine(surface.prior.values(middle)[0], setting)
+def _fitted(surface: Surface, before: Sample, after: Sample) -> Machine:
+    setting, _, own = _likeliest(after)
+    middle = np.median(after.shares[own], axis=0)[None]
+    machine = surface.prior.machine(surface.prior.values(middle)[0], setting)
+    width = after.shares[own].std(axis=0) / before.shares.std(axis=0)
+    narrowed = {name for name, left in zip(surface.prior.names, width, strict=True) if left < LEFT}
+    figures = {name: value for name, value in machine.figures.items() if name in narrowed}
+    return replace(machine, figures=figures)
 
 
 def _as_fitted(rows: Sequence[Measurement], sample: Sample, fitted: Machine) -> tuple[float, ...]:
