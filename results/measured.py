@@ -55,12 +55,13 @@ def beside(run: Run, measured: Mapping[str, float]) -> list[Beside]:
         Beside(
             key=key,
             unit=unit,
-            simulated=float(own[key]),
+            simulated=float(value),
             measured=measured[key],
-            band=_band(key, float(own[key]), trust),
+            band=_band(key, float(value), trust),
         )
         for key, unit in units.items()
-        if key in measured and key not in OURS and isinstance(own.get(key), int | float)
+        if key in measured and key not in OURS
+        if isinstance(value := own.get(key), int | float)
     ]
     if not found:
         raise ResultsError("the run and the measured results have no number in common")

@@ -8,7 +8,7 @@ import numpy as np
 
 from cluster.studies.bands import PERCENTS
 from cluster.studies.calibration.cases import SHARED, Case
-from cluster.studies.calibration.measurements import Measurement, measured
+from cluster.studies.calibration.measurements import Measurement, measured, plan_text
 from cluster.studies.calibration.posterior import Sample
 from cluster.studies.calibration.surface import Surface
 from corsair_common.units import Floats
@@ -140,8 +140,7 @@ def unsaid_text(row: Measurement, number: int) -> str:
     """Plan and batch of one of the row's cases, where others have another: ``TP 4 x PP 2``."""
     case, parts = row.cases[number], []
     if len({each.plan for each in row.cases}) > 1:
-        plan = case.plan
-        parts.append(f"TP {plan.tensor_parallel_size} x PP {plan.pipeline_parallel_size}")
+        parts.append(plan_text(case.plan))
     if len({each.batch for each in row.cases}) > 1:
         parts.append(f"batch {case.batch:,}")
     return ", ".join(parts)

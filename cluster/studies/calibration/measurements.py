@@ -13,6 +13,7 @@ ERROR = 0.05
 """Relative standard error of a measurement that does not say its own."""
 MODEL_ERROR = 0.05
 """Relative standard error of the model where its figures are right: what it leaves out."""
+DECODE = ("tpot", "output_throughput")
 BATCHES = (1, 8, 16, 32, 48, 64)
 """Sequences, where a row of decoding does not say."""
 CONTEXTS = (512, 1024, 1536)
@@ -97,49 +98,57 @@ def _published(point: Point) -> Measurement:
 
 def questions() -> tuple[Measurement, ...]:
     """What the calibration answers unless other questions are put."""
-    eight, seventy = EIGHT_B.plan, SEVENTY_B.plan
-    moe = Plan(tensor_parallel_size=4, pipeline_parallel_size=12)
-    cases = {
-        "TTFT of a prompt of 4,096, 8B": Case(
-            metric="ttft", model=EIGHT_B.model, plan=eight, context=4096
-        ),
-        "prefill rate at 4,096, 70B": Case(
-            metric="prefill_throughput", model=SEVENTY_B.model, plan=seventy, context=4096
-        ),
-        "TPOT of 60, gpt-oss-120b": Case(
-            metric="tpot", model="gpt-oss-120b", plan=moe, batch=60, context=1024, weights="mxint4"
-        ),
-        "TPOT of one sequence, 70B": Case(
-            metric="tpot",
-            model=SEVENTY_B.model,
-            plan=Plan(tensor_parallel_size=8, pipeline_parallel_size=8),
-            batch=1,
-            context=1024,
-        ),
+    eight = Case(metric="ttft", model=EIGHT_B.model, plan=EIGHT_B.plan, context=4096)
+    seventy = Case(
+        metric="prefill_throughput", model=SEVENTY_B.model, plan=SEVENTY_B.plan, context=4096
+    )
+    moe = Case(
+        metric="tpot",
+        model="gpt-oss-120b",
+        plan=Plan(tensor_parallel_size=4, pipeline_parallel_size=12),
+        batch=60,
+        context=1024,
+        weights="mxint4",
+    )
+    alone = Case(
+        metric="tpot",
+        model=SEVENTY_B.model,
+        plan=Plan(tensor_parallel_size=8, pipeline_parallel_size=8),
+        context=1024,
+    )
+    labels = {
+        "TTFT of a prompt of 4,096": eight,
+        "prefill rate at 4,096": seventy,
+        "TPOT of 60": moe,
+        "TPOT of one sequence": alone,
     }
     return tuple(
-        Measurement(label=f"{label} ({_named(case.plan)})", cases=(case,))
-        for label, case in cases.items()
+        Measurement(label=f"{label}, {_named(case)}", cases=(case,))
+        for label, case in labels.items()
     )
 
 
-def candidates(names: Sequence[str]) -> tuple[Measurement, ...]:
-    """Measurements that could be made next: ``names`` are the figures that are fitted."""
-    return tuple(_candidates(names))
+def candidates(rows: Sequence[Measurement], names: Sequence[str]) -> tuple[Measurement, ...]:
+    """Measurements that could be made next on the machines of the rows.
+
+    Of each model: TPOT at every plan; of the first: the prefill rate; all-reduces over a tensor
+    group; and, of the figures that are fitted (``names``), those that a small benchmark measures.
+    """
+    return tuple({each.label: each for each in _candidates(rows, names)}.values())
 
 
-def _candidates(names: Sequence[str]) -> Iterator[Measurement]:
-    for point in (EIGHT_B, SEVENTY_B):
-        for plan in plans_of(point.model, point.plan.cards, point.max_rows):
-            case = Case(metric="tpot", model=point.model, plan=plan, batch=60, context=1024)
-            short = point.model.removeprefix("llama-3.1-").upper()
-            yield Measurement(label=f"TPOT of 60, {short} at {_named(plan)}", cases=(case,))
-    for tokens in (512, 4096):
-        case = Case(
-            metric="prefill_throughput", model=EIGHT_B.model, plan=EIGHT_B.plan, context=tokens
-        )
-        label = f"prefill rate at {tokens:,}, 8B at {_named(case.plan)}"
-        yield Measurement(label=label, cases=(case,))
+def _candidates(rows: Sequence[Measurement], names: Sequence[str]) -> Iterator[Measurement]:
+    middle = [row.cases[len(row.cases) // 2] for row in measured(rows)]
+    decodes = [case for case in middle if case.metric in DECODE]
+    for case in decodes:
+        for plan in plans_of(case.model, case.plan.cards_per_replica, case.batch):
+            own = replace(case, metric="tpot", plan=plan, said=())
+            yield Measurement(label=f"TPOT of {case.batch}, {_named(own)}", cases=(own,))
+    for case in decodes[:1]:
+        for tokens in (512, 4096):
+            own = replace(case, metric="prefill_throughput", batch=1, context=tokens, said=())
+            own = replace(own, plan=_usual(case))
+            yield Measurement(label=f"prefill rate at {tokens:,}, {_named(own)}", cases=(own,))
     for payload, size in ((4096, "4 KB"), (491_520, "480 KB")):
         group = Plan(tensor_parallel_size=4)
         case = Case(metric="all_reduce", plan=group, payload_bytes=payload)
@@ -147,6 +156,12 @@ def _candidates(names: Sequence[str]) -> Iterator[Measurement]:
     for name, how in BENCHES.items():
         if name in names:
             yield Measurement(label=f"{how} ({name})", cases=(Case(metric=name),))
+
+
+def _usual(case: Case) -> Plan:
+    """The four cards of one switch as a tensor group, where there are so many."""
+    plans = plans_of(case.model, case.plan.cards_per_replica)
+    return min(plans, key=lambda plan: abs(plan.tensor_parallel_size - 4), default=case.plan)
 
 
 BENCHES = {
@@ -157,5 +172,10 @@ BENCHES = {
 """Figures that a benchmark of one card can measure alone."""
 
 
-def _named(plan: Plan) -> str:
+def plan_text(plan: Plan) -> str:
+    """``TP 4 x PP 2``."""
     return f"TP {plan.tensor_parallel_size} x PP {plan.pipeline_parallel_size}"
+
+
+def _named(case: Case) -> str:
+    return f"{case.model} at {plan_text(case.plan)}"

@@ -112,7 +112,9 @@ def fit(
         raise CalibrationError("no row has a value: there is nothing to calibrate on")
     prior = prior_of(figures)
     asked = tuple(questions() if asked is None else asked)
-    offered = tuple(candidates(prior.names) if offered is None else offered)
+    if offered is None:  # to measure the answer itself needs no study
+        answers = {each.cases for each in asked}
+        offered = [each for each in candidates(rows, prior.names) if each.cases not in answers]
     cases = dict.fromkeys(case for each in (*rows, *asked, *offered) for case in each.cases)
     surface = fit_surface(prior, tuple(cases), seed)
     after = sample_posterior(surface, rows, samples=samples, seed=seed, model_error=model_error)
