@@ -4,6 +4,7 @@ One unit is about the width of a card; y grows upwards. Positions depend only on
 (``within``) and on the order of the nodes, so a user's own topology is placed like ours.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -246,5 +247,5 @@ def _centre_holders(graph: Graph, members: Mapping[str, list[str]]) -> None:
         for name in _of_kind(graph, list(graph.nodes), kind):
             held = [graph.nodes[member] for member in members[name]]
             if held:
-                graph.nodes[name]["x"] = round(sum(node["x"] for node in held) / len(held), 4)
-                graph.nodes[name]["y"] = round(sum(node["y"] for node in held) / len(held), 4)
+                graph.nodes[name]["x"] = round(math.fsum(node["x"] for node in held) / len(held), 4)
+                graph.nodes[name]["y"] = round(math.fsum(node["y"] for node in held) / len(held), 4)

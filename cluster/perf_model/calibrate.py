@@ -189,7 +189,7 @@ def fit_static_w(overrides: Overrides = AS_CATALOGUED) -> float | None:
     """
     clock_hz = load_hardware("corsair", overrides)["energy.clock_hz"]
     hardware = load_hardware("corsair", {**overrides, "card.clock_hz": clock_hz})
-    left_w = full_load_w(hardware, clock_hz) - sum(full_load_parts_w(hardware).values())
+    left_w = full_load_w(hardware, clock_hz) - math.fsum(full_load_parts_w(hardware).values())
     return left_w if left_w > 0 else None
 
 

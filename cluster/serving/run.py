@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from cluster.perf_model.counters import Tally
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.useful import Peaks
 from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.energy.facility import Facility, facility_of
@@ -67,6 +69,7 @@ class Machine:
     limits: Limits
     joules: Joules
     facility: Facility
+    peaks: Peaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,9 @@ def priced_as(layout: Layout, prices: PriceTables) -> Machine:
         limits=layout.limits,
         joules=joules_of(layout.inputs.hardware, layout.routes, layout.cards),
         facility=facility_of(layout.inputs.hardware, layout.routes),
+        peaks=module_of(layout.inputs.hardware).peaks(
+            layout.inputs.hardware, layout.inputs.formats
+        ),
     )
 
 
@@ -263,10 +269,15 @@ def execute(
         account.add(window)
         tally.add(window)
         shares.add(window)
-        if on_steps is not None:
-            on_steps(window)
 
-    served = serve(requested, machine.prices, machine.limits, observer=observer, on_steps=taken)
+    served = serve(
+        requested,
+        machine.prices,
+        machine.limits,
+        observer=observer,
+        on_steps=on_steps,
+        on_cycles=taken,
+    )
     request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
     return outcome_of(served, account.bins(), tally, request_j)

@@ -115,12 +115,15 @@ def _machines(
 
 def with_settings(scenario: Scenario, draw: Draw) -> Scenario:
     """The scenario with the settings of a draw, without its figures."""
-    formats = {
-        key.removeprefix("formats."): value
-        for key, value in draw.settings.items()
-        if key.startswith("formats.")
+    sections: dict[str, dict[str, str]] = {}
+    for key, value in draw.settings.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    changed = {
+        section: getattr(scenario, section).model_copy(update=own)
+        for section, own in sections.items()
     }
-    return scenario.model_copy(update={"formats": scenario.formats.model_copy(update=formats)})
+    return scenario.model_copy(update=changed)
 
 
 def _any(name: str, patterns: Sequence[str]) -> bool:
@@ -190,7 +193,7 @@ def at_share(figure: Figure, share: float) -> float:
     end = figure.low if share < 0.5 else figure.high
     away = abs(2.0 * share - 1.0) / (SHARE if figure.name == RESIDUAL else 1.0)
     drawn = figure.value + (end - figure.value) * away
-    return float(round(drawn)) if figure.unit == "count" else drawn
+    return float(round(drawn)) if figure.whole else drawn
 
 
 def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None = None) -> Draw:

@@ -17,6 +17,7 @@ from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import assemble
+from cluster.studies.fits import held
 from cluster.studies.published import Beside, Claim, Published, load_published
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
@@ -56,6 +57,9 @@ class Row:
         """``fitted`` is no evidence; ``outside`` has no tolerance; the rest is ok or a miss."""
         if self.beside.fitted:
             return "fitted"
+        if self.beside.bound is not None:
+            above = self.simulated - self.claim.value
+            return "ok" if (above if self.beside.bound == "at_least" else -above) >= 0 else "miss"
         if self.beside.tolerance is None:
             return "outside"
         return "ok" if abs(self.deviation) <= self.beside.tolerance else "miss"
@@ -88,7 +92,7 @@ def measure(published: Published) -> dict[str, float]:
             figures |= _users(point, prompt)
         found |= {f"{size}.{name}": value for name, value in figures.items()}
     found |= {f"lpddr.cards{cards}": _capacity_tpot_ms(cards) for cards in CAPACITY_CARDS}
-    return found
+    return found | {f"fits.{name}": value for name, value in held(hardware).items()}
 
 
 def _card(hardware: Hardware) -> dict[str, float]:

@@ -147,7 +147,7 @@ def _point(case: Case) -> Point:
 
 def _choices(case: Case, machine: Machine) -> Choices:
     said = {**machine.settings, **dict(case.said)}
-    return replace(AS_DESIGNED, wire=said["wire"])
+    return replace(AS_DESIGNED, **{name: said[name] for name in SHARED})  # type: ignore[arg-type]
 
 
 def _all_reduce_ps(case: Case, machine: Machine) -> int:

@@ -52,7 +52,7 @@ def _lines(found: Calibration, name: str) -> Iterator[str]:
 def _figure(figure: Figure, numbers: tuple[float, float, float], source: str) -> str:
     unit = figure.datasheet_unit
     texts = [f"{from_si(number, unit):.{DIGITS}g}" for number in numbers]
-    if figure.unit == "count":
+    if figure.whole:
         texts = [f"{round(from_si(number, unit))}" for number in numbers]
     value, low, high = texts
     return (

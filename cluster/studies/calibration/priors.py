@@ -119,7 +119,7 @@ def _values(figure: Figure, shares: Floats) -> Floats:
         low, high = math.log(figure.low), math.log(figure.high)
         fitted: Floats = np.exp(low + shares * (high - low))
         return fitted
-    if figure.unit == "count":
+    if figure.whole:
         return np.array([at_share(figure, float(share)) for share in shares])
     return np.interp(shares, (0.0, 0.5, 1.0), (figure.low, figure.value, figure.high))
 

@@ -249,7 +249,7 @@ def test_windowed_layers_are_a_kind_of_their_own(inputs: Inputs) -> None:
     tables = price_tables(inputs("gpt-oss-20b"))
 
     # 64 heads over 8 KV heads, MXINT8; three products of each kind.
-    assert tables.kinds.tolist() == [(0, 8 * 8, 0), (128, 8 * 8, 0)]
+    assert tables.kinds.tolist() == [(0, 8 * 8, 64, 0), (128, 8 * 8, 64, 0)]
     assert tables.attention["kind"].tolist() == [[0, 0, 0, 1, 1, 1]]
     assert tables.attention["layers"].tolist() == [[12] * 6]
 
@@ -285,7 +285,7 @@ def test_every_window_and_shape_of_heads_is_a_kind_of_its_own(inputs: Inputs) ->
     tables = price_tables(inputs(with_windows(64, 128, 128)))
 
     # On four cards 2 KV heads with 4 queries each, or one with 8; MXINT8 takes 8 clocks a query.
-    assert tables.kinds.tolist() == [(0, 32, 0), (64, 64, 0), (128, 64, 0)]
+    assert tables.kinds.tolist() == [(0, 32, 64, 0), (64, 64, 64, 0), (128, 64, 64, 0)]
     products = tables.attention[0]
     assert products["layers"][products["kind"] == 0].tolist() == [29] * 3
     assert products["layers"][products["kind"] == 2].tolist() == [2] * 3

@@ -73,12 +73,13 @@ def written(supplied: PriceInputs, steps: Steps) -> Program:
 def measures(tables: PriceTables, batch: Batch) -> Integers:
     """The sums by which the serving engine knows a batch."""
     sums = np.zeros((len(tables.kinds), WIDTH), np.int64)
-    for kind, (window, clocks_per_query, picked) in enumerate(tables.kinds.tolist()):
+    for kind, (window, clocks, load, picked) in enumerate(tables.kinds.tolist()):
         decode, chunks = batch.met(window)
         if picked:
             decode, chunks = batch.met_picks(picked, together=False)
         sums[kind, DECODE_BLOCKS] = decode // 64
-        sums[kind, PREFILL_PASSES] = chunks // 64 * -(-batch.chunk_tokens * clocks_per_query // 64)
+        passes = -(-batch.chunk_tokens * clocks // load)
+        sums[kind, PREFILL_PASSES] = chunks // 64 * passes
     return sums.ravel()
 
 

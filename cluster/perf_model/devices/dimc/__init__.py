@@ -16,6 +16,7 @@ from cluster.perf_model.devices.dimc.facts import (
     inside_joules,
     interior,
     peak_flop_per_s,
+    peaks,
     request_s,
     room,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "inside_joules",
     "interior",
     "peak_flop_per_s",
+    "peaks",
     "request_s",
     "room",
 ]

@@ -20,7 +20,7 @@ from cluster.perf_model.prices.stage_parts import (
     layer_exchanges,
     layer_operations,
 )
-from cluster.perf_model.prices.tables import query_clocks
+from cluster.perf_model.prices.tables import pass_clocks
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,
     PREFILL_BLOCKS,
@@ -197,8 +197,8 @@ class ModelRows:
         found = self._cached(request)
         assert found is not None, request.name
         kind, which = found
-        clocks = query_clocks(self.device.clocks_per_query, kind)
-        passes = -(-request.m * clocks // BLOCK_TOKENS)
+        per_query, per_pass = pass_clocks(self.device, kind)
+        passes = -(-request.m * per_query // per_pass)
         decode, n = (values["context_tokens"] - values["n"]).ravel(), values["n"].ravel()
         measures = np.zeros((n.size, WIDTH), np.int64)
         measures[:, DECODE_BLOCKS] = -(-decode // BLOCK_TOKENS)
