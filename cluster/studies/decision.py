@@ -129,7 +129,8 @@ def decide(  # noqa: PLR0913 - the question and the execution
         raise SensitivityError(f"no better end of {by!r} is known; for example: {known}")
     if samples < 1:
         raise SensitivityError(f"a decision needs at least one draw, got {samples}")
-    folder = Path(out) if out is not None else SWEEPS / folder_name(f"{first.name}-against")
+    named = folder_name(f"{first.name}-against{'' if machines is None else '-machines'}")
+    folder = SWEEPS / named if out is None else Path(out)
     found = [
         sensitivity(
             scenario,

@@ -136,7 +136,8 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     tornado
         Whether figures are varied one at a time as well.
     out
-        Folder of the sweep, which can be resumed; ``results/sweeps/<name>-sensitivity`` by default.
+        Folder of the sweep, which can be resumed; ``results/sweeps/<name>-sensitivity``
+        by default, ``...-machines`` with machines.
     engine, ray_address
         As for ``sweep``.
     drop
@@ -172,7 +173,9 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     joint = draws(scenario, samples, seed, figures, machines)
     tried = [as_it_is(scenario, figures), *(draw for _, *pair in alone for draw in pair), *joint]
     definition = {
-        "name": folder_name(f"{scenario.name}-sensitivity"),
+        "name": folder_name(
+            f"{scenario.name}-sensitivity{'' if machines is None else '-machines'}"
+        ),
         "base": scenario.model_dump(mode="json", exclude_defaults=True),
         "axes": [
             {
