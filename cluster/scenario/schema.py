@@ -23,17 +23,22 @@ from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 PLAIN_WIRE = "fp16"
 """Of messages on a plain network, which has no hardware file."""
 
 
 class Cluster(Part):
-    """Size of the cluster."""
+    """Size of the cluster, and what joins its cards.
+
+    With ``fabric: supernode`` a server is a node of up to 32 cards on one PCIe fabric; auto: as the
+    hardware file says.
+    """
 
     racks: Count = 1
     servers_per_rack: Count = 1
     cards_per_server: Count = 8
+    fabric: Literal["auto", "jetstream", "supernode"] = AUTO
 
     @model_validator(mode="after")
     def _of_a_size(self) -> "Cluster":

@@ -93,7 +93,8 @@ def _machines(
     """What each draw has of a machine of the set, but for what the scenario sets itself."""
     if found is None:
         return [Draw(hardware_set={})] * seeded[0]
-    known, named = load_hardware(scenario.hardware).figures, found.machines[0].figures
+    known = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
+    named = found.machines[0].figures
     if found.hardware != CALIBRATED or not set(named) <= set(known):
         raise SensitivityError(
             f"the machines are {found.hardware}'s, the scenario's hardware is {scenario.hardware}"
@@ -165,7 +166,7 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
     SensitivityError
         No uncertain figure has a name that matches.
     """
-    figures = load_hardware(scenario.hardware).figures
+    figures = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
     named = [name for name in figures if _any(name, patterns)]
     found = {
         name: figures[name]
@@ -202,7 +203,7 @@ def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None
     Not those that a ``machine`` of a set has: they were fitted with it.
     """
     settings = machine.settings if machine else {}
-    hardware = load_hardware(scenario.hardware)
+    hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     calibrated = load_hardware(CALIBRATED).figures
     shared = {
         name: value
@@ -225,7 +226,7 @@ def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None
 
 def _measured(scenario: Scenario) -> list[Figure]:
     """Times and efficiencies that were fitted on measurements, and that the scenario keeps."""
-    hardware = load_hardware(scenario.hardware)
+    hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     return [
         figure
         for name, figure in hardware.figures.items()

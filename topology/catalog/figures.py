@@ -75,6 +75,8 @@ class Hardware:
     title: str
     kind: str = "dimc_card"
     """One of ``topology.catalog.KINDS``: which figures there are."""
+    fabric: str = ""
+    """One of ``topology.catalog.FABRICS``, of which its servers are nodes; else empty."""
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
     formats: Mapping[str, tuple[str, ...]] = field_of(default_factory=dict)
