@@ -19,6 +19,8 @@ from corsair_common.units import Floats, Integers
 
 TRUTHS = 256
 """Machines of the sample on which each measurement is simulated."""
+LEAST = 1e-12
+"""Of a figure that may be 0, in its SI unit."""
 STREAM = 13
 
 
@@ -47,13 +49,11 @@ def worth(
     """
     rows, candidates = offered
     rng = np.random.default_rng([seed, STREAM])
-    logs = np.log(
-        np.stack([times(surface, sample, each.cases).mean(axis=1) for each in questions], axis=1)
-    )
+    logs = np.stack([_logs(surface, sample, each).mean(axis=1) for each in questions], axis=1)
     truths = rng.choice(len(logs), min(TRUTHS, len(logs)), replace=False)
     found = []
     for candidate in candidates:
-        own = np.log(times(surface, sample, candidate.cases)[:, 0])
+        own = _logs(surface, sample, candidate)[:, 0]
         of_model = 0.0 if candidate.cases[0].of_a_figure else model_error
         sigma = float(np.hypot(candidate.error, of_model))
         results = own[truths] + sigma * rng.standard_normal(len(truths))
@@ -65,6 +65,12 @@ def worth(
             weights = (plans[truths][:, None] == plans).astype(np.float64)
             found.append(_worth(f"the plan of {row.label}", weights, logs))
     return tuple(sorted(found, key=lambda each: -each.narrower))
+
+
+def _logs(surface: Surface, sample: Sample, of: Measurement) -> Floats:
+    """[n, case] logarithms of what would be measured."""
+    logs: Floats = np.log(np.maximum(times(surface, sample, of.cases), LEAST))
+    return logs
 
 
 def _plans(row: Measurement) -> Integers:

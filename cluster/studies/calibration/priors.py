@@ -70,8 +70,10 @@ def prior_of(patterns: Sequence[str] = ("*",)) -> Prior:
     Raises
     ------
     CalibrationError
-        A pattern that matches no such figure.
+        A pattern that matches no such figure, or none at all.
     """
+    if not patterns:
+        raise CalibrationError("--fit: at least one figure, or *, is needed")
     known = load_hardware(CALIBRATED).figures
     free = {
         name: figure
