@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from cluster.studies.best_plan import Best
     from cluster.studies.scoreboard import Board, Point
     from cluster.studies.scoreboard.changes import Change
-    from cluster.studies.validate import Row
+    from cluster.studies.validate import Fitted, Row
 
 app = typer.Typer()
 
@@ -75,6 +76,7 @@ def validate(  # noqa: PLR0913 - options of a command
         raise typer.BadParameter(f"{', '.join(beside)} goes with --data")
     from cluster.studies.best_plan import best_plans
     from cluster.studies.published import load_published
+    from cluster.studies.validate import fitted_settings
     from cluster.studies.validate import validate as compare
     from topology.catalog import load_hardware
 
@@ -89,6 +91,7 @@ def validate(  # noqa: PLR0913 - options of a command
         "outside": counts["outside"],
         "dispatch_s": dispatch_s,
         "best_plans": [each.plain() for each in best],
+        "settings": [asdict(each) | {"off": each.off} for each in fitted_settings()],
         "sources": sources,
     }
     own = sum(row.verdict == "ok" and row.claim.confidence == "derived" for row in rows)
@@ -98,7 +101,8 @@ def validate(  # noqa: PLR0913 - options of a command
         f"The one free constant, card.dispatch_s, is {dispatch_s * 1e6:.3f} us; "
         "docs/validation.md says how it was fitted"
     )
-    text = "\n\n".join([*_tables(rows), _best_text(best), VERDICTS, _legend(rows, sources), foot])
+    parts = [_best_text(best), _settings(fitted_settings()), VERDICTS, _legend(rows, sources), foot]
+    text = "\n\n".join([*_tables(rows), *parts])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 
@@ -239,6 +243,25 @@ def _cells(row: "Row") -> list[object]:
         row.verdict,
         f"{row.claim.confidence}: {row.claim.source}",
     ]
+
+
+def _settings(found: "Sequence[Fitted]") -> str:
+    """Both published points of decode under each setting of collectives."""
+    headers = ("collectives", "dispatch us", "8B ms, fitted", "70B ms, predicted", "off")
+
+    def cells(each: "Fitted") -> list[object]:
+        if each.dispatch_s is None or each.fitted_tpot_s is None or each.predicted_tpot_s is None:
+            return [each.setting, "none", "", "", ""]
+        return [
+            each.setting,
+            f"{each.dispatch_s * 1e6:.3f}",
+            f"{each.fitted_tpot_s * 1e3:.3f}",
+            f"{each.predicted_tpot_s * 1e3:.3f}",
+            f"{each.off or 0.0:+.1%}",
+        ]
+
+    title = "The dispatch fitted on 8B and 70B predicted with it, under settings of collectives"
+    return f"{title}\n{terminal.table(headers, [cells(each) for each in found])}"
 
 
 def _legend(rows: "Sequence[Row]", sources: "Mapping[str, str]") -> str:

@@ -86,6 +86,8 @@ class Choices:
     chunks: int | None = None
     """None: the fastest count of each all-reduce; 1 is unpipelined."""
     wire: str = "fp16"
+    norms: str = "auto"
+    overlap: str = "none"
 
 
 AS_DESIGNED = Choices()
@@ -123,6 +125,8 @@ def point_tables(
             max_context=2 * CONTEXT_TOKENS,
             all_reduce=choices.all_reduce,
             chunks=choices.chunks or "auto",
+            norms=choices.norms,
+            overlap=choices.overlap,
         )
     )
 

@@ -17,7 +17,7 @@ from cluster.scenario.base import (
     Table,
     Tokens,
 )
-from cluster.scenario.collectives import AlgorithmName, Detail
+from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
@@ -143,9 +143,11 @@ class Transfer(Part):
 
 
 class Collectives(Part):
-    """Algorithm; ``auto`` takes the cheapest for each size."""
+    """Algorithm, and what is done between the halves of an all-reduce; ``auto`` is the cheapest."""
 
     all_reduce: AlgorithmName = "auto"
+    norms: Norms = "auto"
+    overlap: Overlap = "none"
 
 
 class Fabric(Part):
@@ -226,6 +228,11 @@ class Scenario(Part):
         self._check_pools()
         replayed = self.workload.is_replayed
         generated = isinstance(self.workload.program, ProgramSteps)
+        if replayed and self.collectives.overlap != "none":
+            raise ValueError(
+                f"collectives.overlap: {self.collectives.overlap} is part of the prices of serving;"
+                " a replay runs the operations of its program whole, so it needs overlap: none"
+            )
         if not replayed and (self.network is not None or self.endpoint is not None):
             key = "endpoint" if self.network is None else "network"
             raise ValueError(f"{key} is for operation traces: workload.program or workload.chakra")

@@ -213,6 +213,8 @@ def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInp
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
         all_reduce=scenario.collectives.all_reduce,
+        norms=scenario.collectives.norms,
+        overlap=scenario.collectives.overlap,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
         composed_ahead=scheduler.async_scheduling,

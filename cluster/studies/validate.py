@@ -2,10 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from cluster.api.serving import simulate
-from cluster.perf_model.calibrate import BATCH, CONTEXT_TOKENS, EIGHT_B, SEVENTY_B, Point, predict
+from cluster.perf_model.calibrate import (
+    BATCH,
+    CONTEXT_TOKENS,
+    EIGHT_B,
+    SEVENTY_B,
+    Choices,
+    Point,
+    fit_dispatch_s,
+    predict,
+)
 from cluster.perf_model.devices.dimc.chiplet import (
     chiplet_of,
     mode_of,
@@ -63,6 +73,56 @@ class Row:
         if self.beside.tolerance is None:
             return "outside"
         return "ok" if abs(self.deviation) <= self.beside.tolerance else "miss"
+
+
+SETTINGS: Mapping[str, Choices] = {
+    "as modelled": Choices(),
+    "norms: replicated": Choices(norms="replicated"),
+    "norms: sharded": Choices(norms="sharded"),
+    "norms: replicated, all_reduce: hierarchical": Choices(
+        norms="replicated", all_reduce="hierarchical"
+    ),
+    "overlap: chunked": Choices(overlap="chunked"),
+}
+"""Settings of ``collectives`` under which both points are fitted and predicted; others are as
+modelled: norms auto, all_reduce auto, overlap none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The vendor's two points under one setting."""
+
+    setting: str
+    dispatch_s: float | None
+    """Fitted on the first point; None: all else already takes longer."""
+    fitted_tpot_s: float | None
+    predicted_tpot_s: float | None
+
+    @property
+    def off(self) -> float | None:
+        """Of the predicted point."""
+        return self.predicted_tpot_s and self.predicted_tpot_s / SEVENTY_B.tpot_s - 1
+
+
+@cache
+def fitted_settings() -> tuple[Fitted, ...]:
+    """Fit the dispatch on 8B under each setting, and predict 70B with it."""
+    return tuple(_fitted(name, choices) for name, choices in SETTINGS.items())
+
+
+def _fitted(setting: str, choices: Choices) -> Fitted:
+    dispatch_s = fit_dispatch_s(choices=choices)
+    points = (EIGHT_B, SEVENTY_B)
+    first_s, second_s = (
+        None if dispatch_s is None else predict(point, dispatch_s, choices).tpot_s
+        for point in points
+    )
+    return Fitted(
+        setting=setting,
+        dispatch_s=dispatch_s,
+        fitted_tpot_s=first_s,
+        predicted_tpot_s=second_s,
+    )
 
 
 def validate() -> tuple[Row, ...]:

@@ -211,7 +211,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
             ['links=[{match: "*", bandwidth_scale: 1.0e-6}]', SLOW],
             "one exchange of 4,194,304 bytes",
         ),
-        (["hardware_set.simd.norm_clocks=1.0e+5", CLOCK], "a step of 512 tokens could last"),
+        (
+            ["hardware_set.simd.norm_clocks=1.0e+5", CLOCK, "collectives.norms=replicated"],
+            "a step of 512 tokens could last",
+        ),
     ],
 )
 def test_what_cannot_run_says_why_and_what_could(

@@ -59,6 +59,11 @@ class Device(Protocol):
         """Units of the group."""
 
     @property
+    def compiled(self) -> bool:
+        """Whether a compiler places collectives among its operations, so that norms may be split by
+        token, and products cut into chunks beside collectives."""
+
+    @property
     def dispatch_ps(self) -> int: ...
     @property
     def ridge_rows(self) -> int:

@@ -141,10 +141,12 @@ def test_tables_start_at_nothing_never_fall_and_sum_to_their_split(
 ) -> None:
     tables = price_tables(inputs(model, 4, pipeline, expert, memory_mode=memory_mode))
 
+    works_ps = tables.linear_ps + tables.collective_ps  # where norms are sharded one may fall
+    assert (np.diff(works_ps, axis=1) >= 0).all()
     for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):
         column = getattr(tables, name)
         assert not column[:, 0].any()
-        assert (np.diff(column, axis=1) >= 0).all(), name
+        assert name in ("linear_ps", "collective_ps") or (np.diff(column, axis=1) >= 0).all(), name
     assert (tables.linear_by_bound_ps.sum(axis=-1) == tables.linear_ps).all()
     assert (tables.head_by_bound_ps.sum(axis=-1) == tables.head_ps).all()
     assert (tables.linear_ps[:, 1:] > 0).all()

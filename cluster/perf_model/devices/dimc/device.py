@@ -102,6 +102,10 @@ class DimcCard:
         return self.cards * self.units
 
     @property
+    def compiled(self) -> bool:
+        return True
+
+    @property
     def dispatch_ps(self) -> int:
         return round(self.figures["card.dispatch_s"] * PS_PER_S)
 

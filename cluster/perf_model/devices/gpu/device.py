@@ -86,6 +86,11 @@ class Gpu:
         return self.cards
 
     @property
+    def compiled(self) -> bool:
+        """Not without measurements: vLLM's pass for it is off unless configured."""
+        return False
+
+    @property
     def dispatch_ps(self) -> int:
         """Kernels carry their launch."""
         return 0
