@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 from cluster.commands import terminal
 from cluster.studies.calibration.answers import UNMOVED, Odds, settings_text
-from cluster.studies.calibration.cases import RATES, TIMED
+from cluster.studies.calibration.cases import RATES, SHARED, TIMED
 from cluster.studies.calibration.measurements import measured
 from cluster.studies.calibration.study import Calibration
 from topology.catalog import load_hardware
@@ -41,6 +41,8 @@ def _lines(found: Calibration) -> Iterator[str]:
     rest = sum(each.share for each in found.odds[MOST_ODDS:])
     if rest:
         yield f"{len(found.odds) - MOST_ODDS} others: {100 * rest:.0f} % together"
+    for name in found.undecided:
+        yield f"not decided by the rows: {name} ({' or '.join(SHARED[name])})"
     yield "\nWhat the rows say of other questions (5 to 95 %)\n"
     yield terminal.table(
         ("question", "unit", "before", "after", "median"),
@@ -149,6 +151,7 @@ def payload_of(found: Calibration) -> dict[str, object]:
             for row, exact in zip(measured(found.rows), found.as_fitted, strict=True)
         ],
         "settings": [asdict(each) for each in found.odds],
+        "undecided": list(found.undecided),
         "answers": [asdict(each) for each in found.answers],
         "figures": [asdict(each) for each in found.figures],
         "without_effect": list(found.surface.unmoved),

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from cluster.perf_model.calibrate import AS_CATALOGUED, EIGHT_B, fit_dispatch_s, fit_static_w
 from cluster.perf_model.calibrate import predict as predict_point
@@ -29,6 +29,8 @@ from topology.catalog import Figure, Hardware, load_hardware
 
 CALIBRATED = "corsair"
 """The hardware that the published points are of."""
+OF_SERVING = "collectives.overlap"
+"""A setting that replays of operations do not have."""
 TIMELESS = ("energy.", "cost.")
 """Sections that no time depends on."""
 RESIDUAL = "fit.times"
@@ -100,14 +102,14 @@ def _machines(
             f"the machines are {found.hardware}'s, the scenario's hardware is {scenario.hardware}"
         )
     kept = [name for name in named if name not in scenario.hardware_set and _any(name, patterns)]
-    own = scenario.model_dump(exclude_defaults=True)
+    foreign = (OF_SERVING,) if scenario.workload.is_replayed else ()
     return [
         Draw(
             hardware_set={name: each.figures[name] for name in kept},
             settings={
                 SETTINGS[name]: value
                 for name, value in each.settings.items()
-                if not _has(own, SETTINGS[name])
+                if SETTINGS[name] not in foreign and not says(scenario, SETTINGS[name])
             },
         )
         for each in drawn(found, *seeded)
@@ -131,11 +133,10 @@ def _any(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatchcase(name, each) for each in patterns)
 
 
-def _has(tree: Mapping[str, Any], key: str) -> bool:
-    """Whether a scenario sets a dotted key itself."""
-    above, _, name = key.partition(".")
-    inside = tree.get(above)
-    return inside is not None and (not name or _has(inside, name))
+def says(scenario: Scenario, key: str) -> bool:
+    """Whether the scenario gives ``section.name`` itself."""
+    section, _, name = key.partition(".")
+    return name in getattr(scenario, section).model_fields_set
 
 
 def ends(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> list[tuple[Figure, Draw, Draw]]:

@@ -14,7 +14,13 @@ from topology.catalog import load_hardware
 from topology.catalog.figures import nearest
 
 KIND = "corsair-sim machines"
-SETTINGS: Mapping[str, str] = MappingProxyType({"wire": "formats.wire"})
+SETTINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "wire": "formats.wire",
+        "norms": "collectives.norms",
+        "overlap": "collectives.overlap",
+    }
+)
 """Keys of a scenario that hold settings of a machine's software."""
 
 STREAM = 14

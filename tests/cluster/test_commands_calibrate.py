@@ -10,9 +10,9 @@ from cluster.perf_model.calibrate import EIGHT_B, fit_dispatch_s
 from cluster.studies.machine_set import read_machines
 from topology.catalog import load_hardware
 
-HEAD = "metric,value,unit,model,cards,plan,batch,context,wire,error\n"
-POINT = "tpot,1.0,ms,llama-3.1-8b,8,4x2,60,1024,fp16,0.002\n"
-QUESTION = "tpot,,ms,llama-3.1-8b,8,2x4,60,1024,fp16,\n"
+HEAD = "metric,value,unit,model,cards,plan,batch,context,wire,error,norms,overlap\n"
+POINT = "tpot,1.0,ms,llama-3.1-8b,8,4x2,60,1024,fp16,0.002,auto,none\n"
+QUESTION = "tpot,,ms,llama-3.1-8b,8,2x4,60,1024,fp16,,,\n"
 
 
 def rows(folder: Path, *lines: str) -> str:
@@ -48,17 +48,17 @@ def test_a_point_gives_the_dispatch_that_the_catalogue_was_fitted_with(
 @pytest.mark.parametrize(
     ("line", "error"),
     [
-        ("tpto,1,ms,llama-3.1-8b,8,,,1024,,\n", "'metric': unknown 'tpto'; did you mean 'tpot'?"),
-        ("tpot,1,mss,llama-3.1-8b,8,,,1024,,\n", "'unit': found 'mss'; one of s, ms, us is needed"),
-        ("tpot,-1,ms,llama-3.1-8b,8,,,1024,,\n", "points.csv:2: column 'value'"),
-        ("tpot,1,ms,llama-3.1-8,8,,,1024,,\n", "points.csv:2: column 'model'"),
-        ("tpot,1,ms,llama-3.1-8b,,,,1024,,\n", ":2: column 'cards': found an empty value"),
-        ("tpot,1,ms,llama-3.1-8b,8,4by2,,1024,,\n", "column 'plan': found '4by2'"),
-        ("tpot,1,ms,llama-3.1-8b,8,3x2,,1024,,\n", "column 'plan': found '3x2'"),
-        ("tpot,1,ms,llama-3.1-8b,8,,,,,\n", "column 'context': found an empty value"),
-        ("tpot,1,ms,llama-3.1-8b,8,,,1024,fp61,\n", "column 'wire': found 'fp61'"),
-        ("tpot,1,ms,llama-3.1-8b,8,,,1024,,5\n", "column 'error'"),
-        ("card.dispatch_s,1,B,,,,,,,\n", "column 'unit': found 'B'"),
+        ("tpto,1,ms,llama-3.1-8b,8,,,1024,,,,\n", "'metric': unknown 'tpto'; did you mean 'tpot'?"),
+        ("tpot,1,mss,llama-3.1-8b,8,,,1024,,,,\n", "'unit': found 'mss'; one of s, ms, us"),
+        ("tpot,-1,ms,llama-3.1-8b,8,,,1024,,,,\n", "points.csv:2: column 'value'"),
+        ("tpot,1,ms,llama-3.1-8,8,,,1024,,,,\n", "points.csv:2: column 'model'"),
+        ("tpot,1,ms,llama-3.1-8b,,,,1024,,,,\n", ":2: column 'cards': found an empty value"),
+        ("tpot,1,ms,llama-3.1-8b,8,4by2,,1024,,,,\n", "column 'plan': found '4by2'"),
+        ("tpot,1,ms,llama-3.1-8b,8,3x2,,1024,,,,\n", "column 'plan': found '3x2'"),
+        ("tpot,1,ms,llama-3.1-8b,8,,,,,,,\n", "column 'context': found an empty value"),
+        ("tpot,1,ms,llama-3.1-8b,8,,,1024,fp61,,,\n", "column 'wire': found 'fp61'"),
+        ("tpot,1,ms,llama-3.1-8b,8,,,1024,,5,,\n", "column 'error'"),
+        ("card.dispatch_s,1,B,,,,,,,,,\n", "column 'unit': found 'B'"),
     ],
 )  # fmt: skip
 def test_a_wrong_row_is_named_with_its_line_and_column(
@@ -101,6 +101,7 @@ def test_bench_results_are_a_point_of_the_scenario_s_plan(
     scenario.write_text(
         "name: mine\nmodel: llama-3.1-8b\n"
         "plan: {tensor_parallel_size: 4, pipeline_parallel_size: 2}\n"
+        "formats: {wire: fp16}\ncollectives: {norms: auto, overlap: none}\n"
         "workload: {synthetic: {preset: azure-conv-2023, requests: 8}}\n"
     )
     numbers = {"completed": 10, "duration": 1, "max_concurrency": 60, "mean_tpot_ms": 1.0}

@@ -17,6 +17,9 @@ UNMOVED = 0.9
 """Of its prior's standard deviation: a figure with at least that much was not narrowed."""
 TOGETHER = 0.3
 """Least correlation of two figures that the rows hold together and do not tell apart."""
+SAME = 0.15
+"""Of the machines: most that may lie elsewhere with the other value of a setting that the rows do
+not decide; 4,096 machines leave some 0.06 by chance."""
 NARROWED = 0.5
 """Of the prior's variance: directions with at most that much are held by the rows."""
 
@@ -81,20 +84,53 @@ def answers(
 
 
 def odds(surface: Surface, rows: Sequence[Measurement], sample: Sample) -> tuple[Odds, ...]:
-    """All combinations of settings, plans and batches that were not said, the likeliest first."""
-    texts = [
-        np.array([unsaid_text(row, number) for number in range(len(row.cases))])[numbers]
-        for row, numbers in zip(measured(rows), sample.unsaid.T, strict=True)
-    ]
-    seen = Counter(zip(sample.settings.tolist(), *(text.tolist() for text in texts), strict=True))
+    """All combinations of settings, plans and batches that were not said, the likeliest first.
+
+    Without settings of which the rows say nothing (``undecided``).
+    """
+    said = _said(rows, sample)
+    names = [name for name in SHARED if name not in undecided(surface, rows, sample)]
+    chosen = _settings(surface, sample, names)
+    seen = Counter(zip(chosen, said, strict=True))
     return tuple(
         Odds(
-            settings=dict(surface.prior.settings[setting]),
-            rows={row.label: text for row, text in zip(measured(rows), said, strict=True) if text},
-            share=count / len(sample.settings),
+            settings=dict(zip(names, settings, strict=True)),
+            rows={row.label: text for row, text in zip(measured(rows), texts, strict=True) if text},
+            share=count / len(said),
         )
-        for (setting, *said), count in seen.most_common()
+        for (settings, texts), count in seen.most_common()
     )
+
+
+def undecided(surface: Surface, rows: Sequence[Measurement], sample: Sample) -> list[str]:
+    """Settings that leave all else as likely, whichever value they have, and are as likely."""
+    said, left = _said(rows, sample), list(SHARED)
+    for name in SHARED:
+        rest = [other for other in left if other != name]
+        others = list(zip(_settings(surface, sample, rest), said, strict=True))
+        own = [value for (value,) in _settings(surface, sample, [name])]
+        one, other = (
+            Counter(each for each, value in zip(others, own, strict=True) if value == choice)
+            for choice in SHARED[name]
+        )
+        if sum(abs(one[key] - other[key]) for key in one | other) < SAME * len(said):
+            left = rest
+    return [name for name in SHARED if name not in left]
+
+
+def _said(rows: Sequence[Measurement], sample: Sample) -> list[tuple[str, ...]]:
+    """[n] what each row may have been, in words."""
+    texts = [
+        np.array([unsaid_text(row, number) for number in range(len(row.cases))])[numbers].tolist()
+        for row, numbers in zip(measured(rows), sample.unsaid.T, strict=True)
+    ]
+    return list(zip(*texts, strict=True)) if texts else [()] * len(sample.settings)
+
+
+def _settings(surface: Surface, sample: Sample, names: Sequence[str]) -> list[tuple[str, ...]]:
+    """[n] values of these settings."""
+    kinds = [tuple(each[name] for name in names) for each in surface.prior.settings]
+    return [kinds[setting] for setting in sample.settings.tolist()]
 
 
 def spreads(surface: Surface, before: Sample, after: Sample) -> tuple[Spread, ...]:
@@ -147,8 +183,8 @@ def unsaid_text(row: Measurement, number: int) -> str:
 
 
 def settings_text(settings: dict[str, str]) -> str:
-    """In the order of SHARED."""
-    return ", ".join(f"{name} {settings[name]}" for name in SHARED)
+    """Names and values."""
+    return ", ".join(f"{name} {value}" for name, value in settings.items()) or "any"
 
 
 def _band(values: Floats) -> tuple[float, float, float]:

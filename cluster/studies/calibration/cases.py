@@ -26,7 +26,13 @@ TIMED: tuple[Timed, ...] = get_args(Timed)
 name of a figure of the hardware."""
 RATES: tuple[Timed, ...] = ("output_throughput", "prefill_throughput")
 
-SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType({"wire": ("fp16", "mxint8")})
+SHARED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "wire": ("fp16", "mxint8"),
+        "norms": ("auto", "replicated"),
+        "overlap": ("none", "chunked"),
+    }
+)
 """Settings that belong to the machine's software, the same for all rows that do not say them: two
 values each (fields of ``Choices``, and of ``cluster.studies.machine_set.SETTINGS``)."""
 AS_IS: Mapping[str, str] = MappingProxyType({name: values[0] for name, values in SHARED.items()})

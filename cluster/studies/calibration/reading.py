@@ -11,6 +11,8 @@ from cluster.scenario.schema import Scenario
 from cluster.studies.calibration.cases import RATES, SHARED, TIMED, Case
 from cluster.studies.calibration.measurements import BATCHES, ERROR, Measurement, plans_of
 from cluster.studies.calibration.priors import CalibrationError
+from cluster.studies.draws import says
+from cluster.studies.machine_set import SETTINGS
 from results.bench import read_bench
 from topology.catalog import load_hardware
 from topology.catalog.figures import nearest
@@ -189,11 +191,16 @@ def _plan(sizes: Mapping[str, int], model: str) -> Plan:
     return plan
 
 
+def _setting(scenario: Scenario, key: str) -> str:
+    section, _, name = key.partition(".")
+    return str(getattr(getattr(scenario, section), name))
+
+
 def read_vllm(path: str | Path, scenario: Scenario) -> tuple[Measurement, ...]:
     """The mean TPOT of ``vllm bench serve`` in a closed loop, on a scenario's model and plan.
 
     Sequences are those of ``--max-concurrency``, each with the mean prompt and half of the mean
-    output as its context.
+    output as its context. Settings of SHARED that the scenario does not give itself are open.
 
     Raises
     ------
@@ -217,6 +224,10 @@ def read_vllm(path: str | Path, scenario: Scenario) -> tuple[Measurement, ...]:
         batch=max(1, round(users / plan.replicas)),
         context=max(1, round((prompts + outputs / 2) / completed)),
         weights=formats.weights.name,
-        said=(("wire", formats.wire.name),) if formats.wire.name in SHARED["wire"] else (),
+        said=tuple(
+            (name, value)
+            for name, key in SETTINGS.items()
+            if says(scenario, key) and (value := _setting(scenario, key)) in SHARED[name]
+        ),
     )
     return (Measurement(label=Path(path).name, cases=(case,), value=tpot_ms * 1e-3),)

@@ -45,6 +45,8 @@ class Calibration:
     after: Sample
     answers: tuple[tables.Answer, ...]
     odds: tuple[tables.Odds, ...]
+    undecided: tuple[str, ...]
+    """Settings of which the rows say nothing."""
     figures: tuple[tables.Spread, ...]
     together: tuple[tuple[str, str, float], ...]
     held: int
@@ -127,6 +129,7 @@ def fit(
         after=after,
         answers=tables.answers(surface, asked, before, after),
         odds=tables.odds(surface, rows, after),
+        undecided=tuple(tables.undecided(surface, rows, after)),
         figures=tables.spreads(surface, before, after),
         together=tuple(tables.together(surface, after)),
         held=tables.held(before, after),

@@ -194,7 +194,7 @@ def test_figures_of_a_machine_of_a_set_stay_together_and_nothing_is_fitted_again
 
 
 def test_what_the_scenario_sets_is_not_that_of_a_set() -> None:
-    own = scenario(hardware_set={"card.dispatch_s": 1e-6}, formats={"wire": "fp16"})
+    own = scenario(hardware_set={"card.dispatch_s": 1e-6}, formats={"wire": "auto"})
 
     (found,) = draws(own, 1, 1, machines=machine_set())
 

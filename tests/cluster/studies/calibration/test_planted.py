@@ -28,7 +28,7 @@ def test_figures_and_plans_of_planted_machines_are_found() -> None:
     odds_of_truth = 0.0
 
     for number in range(MACHINES):
-        shares, setting, plan = rng.random((1, 2)), int(rng.integers(2)), int(rng.integers(2))
+        shares, setting, plan = rng.random((1, 2)), int(rng.integers(8)), int(rng.integers(2))
         machine = surface.prior.machine(surface.prior.values(shares)[0], setting)
         exact = times_of([plans[plan]], machine)[plans[plan]]
         noisy = exact * float(np.exp(NOISE * rng.standard_normal()))

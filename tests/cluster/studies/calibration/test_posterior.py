@@ -13,9 +13,9 @@ from cluster.studies.calibration.priors import CalibrationError, prior_of
 from cluster.studies.calibration.surface import fit_surface
 from workloads.plan import Plan
 
-FP16 = (("wire", "fp16"),)
+SAID = (("wire", "fp16"), ("norms", "auto"), ("overlap", "none"))
 EIGHT = Case(
-    metric="tpot", model=EIGHT_B.model, plan=EIGHT_B.plan, batch=60, context=1024, said=FP16
+    metric="tpot", model=EIGHT_B.model, plan=EIGHT_B.plan, batch=60, context=1024, said=SAID
 )
 
 
@@ -35,9 +35,10 @@ def test_one_row_and_one_figure_give_the_figure_of_the_straight_line() -> None:
 
     found = sample_posterior(surface, [row], samples=4096, kept=512, model_error=0.0)
 
-    assert np.median(found.values[:, 0]) == pytest.approx(expected_s, rel=0.003)
-    assert np.log(found.values[:, 0]).std() < 0.01  # 0.1 % of a TPOT of which a third is dispatch
-    assert surface.errors[0] < 0.0005
+    assert np.median(found.values[:, 0]) == pytest.approx(expected_s, rel=0.01)
+    # 0.1 % and the surface's error, of a TPOT of which a third is dispatch
+    assert np.log(found.values[:, 0]).std() < 0.02
+    assert surface.errors[0] < 0.01  # norms are divided where that is cheaper: bends
 
 
 def test_a_measured_figure_is_itself() -> None:
@@ -91,8 +92,8 @@ def test_the_surface_follows_the_exact_model() -> None:
     shares = np.random.default_rng(4).random((8, 4))
     values = prior.values(shares)
 
-    for row, setting in zip(values, (0, 1) * 4, strict=True):
+    for row, setting in zip(values, range(8), strict=True):
         exact = times_of([free, prompt], prior.machine(row, setting))
         near = surface.seconds(row[None], setting, (0, 1))[0]
-        assert near == pytest.approx([exact[free], exact[prompt]], rel=0.02)
-    assert surface.errors.max() < 0.01
+        assert near == pytest.approx([exact[free], exact[prompt]], rel=0.05)
+    assert surface.errors.max() < 0.02
