@@ -35,6 +35,13 @@ def sensitivity(  # noqa: PLR0913 - each is an option
     figures: Annotated[
         list[str] | None, typer.Option(help="Figures to vary, * allowed; may be repeated.")
     ] = None,
+    machines: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw from the possible machines that `calibrate --machines FILE` wrote.",
+            show_default=False,
+        ),
+    ] = None,
     sets: terminal.Sets = None,
     draw: Annotated[
         Path | None,
@@ -66,11 +73,13 @@ def sensitivity(  # noqa: PLR0913 - each is an option
     from cluster.commands.sweep_progress import SweepProgress
     from cluster.studies import decision
     from cluster.studies import sensitivity as study
+    from cluster.studies.machine_set import read_machines
 
     first = load(scenario, sets=sets or ())
     names = tuple(figures or ("*",))
+    known = None if machines is None else read_machines(machines)
     with SweepProgress(shown=not (as_json or quiet), notes=not quiet) as progress:
-        draws = {"samples": samples, "seed": seed, "figures": names}
+        draws = {"samples": samples, "seed": seed, "figures": names, "machines": known}
         common: dict[str, Any] = {**draws, "out": out, "drop": drop, **where}
         if against is None:
             found = study.sensitivity(first, observer=progress, **common)
