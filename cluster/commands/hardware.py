@@ -9,6 +9,7 @@ import typer
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
+    from corsair_common.band import Band
     from topology.catalog import Figure, Hardware
 
 app = typer.Typer(help="Every hardware figure with its source.", no_args_is_help=True)
@@ -68,6 +69,51 @@ def show(
     }
     text += f"\n\nsources\n{notes}" if used else ""
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def cost(
+    name: Name = "corsair",
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A what-if: figure=value in SI units.", metavar="FIGURE=VAL"),
+    ] = None,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Print what a card costs from its parts, with the range of each, and the area of its die."""
+    from cluster import load
+    from topology.catalog import load_hardware
+    from topology.catalog.area import DIE, die_parts
+    from topology.catalog.parts import CARD_PRICE, bill_of_parts
+
+    words = [f"hardware_set.{word}" for word in sets or ()]
+    hardware = load_hardware(name, load(hardware=name, sets=words).hardware_set)
+    bill, price = bill_of_parts(hardware), hardware.figures[CARD_PRICE]
+    lines = [(i.name, i.usd.value, i.usd.low, i.usd.high, i.what) for i in bill]
+    lines.append(("list price", price.value, price.low, price.high, price.source))
+    text = terminal.table(("USD of a card", "value", "low", "high", "what"), lines)
+    payload: dict[str, object] = {
+        "name": hardware.name,
+        "title": hardware.title,
+        "usd": [_ranged(i.name, i.usd) | {"what": i.what} for i in bill],
+        "list_usd": _ranged("list price", price),
+    }
+    if DIE in hardware.figures:
+        die = die_parts(hardware.figures)
+        rows = [(d.name, d.m2.value * 1e6, d.m2.low * 1e6, d.m2.high * 1e6) for d in die]
+        rows.append(("a chiplet", *([hardware[DIE] * 1e6] * 3)))
+        text += "\n\n" + terminal.table(("mm2 of a chiplet", "value", "low", "high"), rows)
+        text += f"\n\nstatic power of a card: {hardware['card.static_w']:.4g} W"
+        payload |= {
+            "die_m2": [_ranged(d.name, d.m2) for d in die],
+            "static_w": hardware["card.static_w"],
+        }
+    terminal.show(payload, f"{hardware.title}\n\n{text}", as_json=as_json, quiet=quiet)
+
+
+def _ranged(name: str, amount: Figure | Band) -> dict[str, object]:
+    return {"name": name, "value": amount.value, "low": amount.low, "high": amount.high}
 
 
 @app.command()

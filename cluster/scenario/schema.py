@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
 
 from cluster.scenario.base import (
     LONGEST_S,
@@ -94,6 +94,16 @@ class Power(Part):
 
     clock_hz: Positive | None = None
     cap_w: Positive | None = None
+
+
+class Cost(Part):
+    """Where a card's price comes from: ``list`` (``cost.card_usd``), or its bill of ``parts``."""
+
+    from_: Literal["list", "parts"] = Field("list", alias="from")
+
+    @model_serializer
+    def _as_written(self) -> dict[str, str]:
+        return {"from": self.from_}
 
 
 class Scheduler(Part):
@@ -203,6 +213,7 @@ class Scenario(Part):
     plan: AnyPlan = "auto"
     memory: Memory = Memory()
     power: Power = Power()
+    cost: Cost = Cost()
     scheduler: Scheduler = Scheduler()
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
@@ -286,5 +297,6 @@ RACKS = (
     "plan",
     "memory",
     "power",
+    "cost",
 )
 """Keys of racks and their contents; a plain network has none of them."""

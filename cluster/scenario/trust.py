@@ -17,6 +17,8 @@ from topology.strict_yaml import parse_document
 Level: TypeAlias = Literal["measured", "interpolated", "extrapolated", "what-if"]
 
 METRICS = ("tpot", "ttft")
+TIMELESS = ("cost.", "parts.", "area.")
+"""Sections that no time depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,8 @@ def _moved(hardware: Hardware) -> list[str]:
     return [
         name
         for name, figure in hardware.figures.items()
-        if name not in bundled or bundled[name].value != figure.value
+        if not name.startswith(TIMELESS)
+        and (name not in bundled or bundled[name].value != figure.value)
     ]
 
 

@@ -25,7 +25,10 @@ def test_two_gpus_differ_in_their_own_figures_only(capsys: Captured) -> None:
 
     fitted = ("_efficiency", "_latency_s", "_latency_growth")  # of kernels: on rows of each
     names = [figure["name"] for figure in figures if not figure["name"].endswith(fitted)]
-    assert names == ["gpu.memory_bytes", "gpu.memory_bandwidth_bytes_per_s", "cost.card_usd"]
+    assert set(names) == {
+        "gpu.memory_bytes", "gpu.memory_bandwidth_bytes_per_s", "cost.card_usd",
+        "parts.stacked_memory_usd_per_byte",
+    }  # fmt: skip
 
 
 def test_machines_of_two_kinds_show_what_only_one_of_them_has(capsys: Captured) -> None:
@@ -77,3 +80,19 @@ def test_a_gpu_rack_is_shown_with_its_tiers(capsys: Captured) -> None:
     assert shown["tiers"][0]["bandwidth_bytes_per_s"] == [900e9, 900e9]
     (between,) = shown["between_cards"]
     assert between["latency_s"] == 1e-6
+
+
+def test_the_bill_of_parts_is_printed_with_ranges_and_the_area_of_the_die(capsys: Captured) -> None:
+    assert main(["hardware", "cost", "corsair", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+
+    usd = {line["name"]: line for line in shown["usd"]}
+    assert usd["card"]["low"] < shown["list_usd"]["value"] < usd["card"]["high"]
+    assert "143 a wafer" in usd["dies"]["what"]
+    assert sum(part["value"] for part in shown["die_m2"]) == pytest.approx(400e-6)
+    assert main(["hardware", "cost", "corsair", "--set", "chiplet.sram_bytes=512e6"]) == 0
+    assert "515 mm2" in capsys.readouterr().out
+    assert main(["hardware", "cost", "h100", "--json"]) == 0
+    assert "die_m2" not in json.loads(capsys.readouterr().out)
+    assert main(["hardware", "cost", "corsair", "--set", "chiplet.sram=1"]) == 2
+    assert "did you mean 'chiplet.sram_bytes'" in capsys.readouterr().err

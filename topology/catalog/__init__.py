@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from topology.catalog.area import with_area
 from topology.catalog.figures import (
     Figure,
     Hardware,
@@ -132,6 +133,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     names = figure_names(kind) if checked else None
     figures: dict[str, Figure] = {}
     sources: dict[str, str] = {}
+    defaults: dict[str, Figure] = {}
     formats = dict[str, tuple[str, ...]]()
     fitted: list[Mapping[str, str | int]] = []
     for base in bases:
@@ -139,11 +141,16 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         sources |= base.sources
         formats |= base.formats
         fitted += base.fitted
+        defaults |= base.defaults
+    before = dict(figures)
     breaches = [
         *_breaches_of_top(document),
         *read_formats(document, formats),
         *_read_figures(document, names, figures),
     ]
+    if before and not breaches:
+        own = {name for _, name, *_ in _entries(document)}
+        figures = with_area(_with_defaults(before, names), _with_defaults(figures, names), own)
     tried = [name for _, name, _, inputs in _entries(document) if inputs is not None]
     missing = names.missing(dict.fromkeys((*tried, *figures))) if names and not above else ()
     if missing and ("figures" in data or bases):
@@ -159,9 +166,12 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
         fitted=(*fitted, *data.get("fitted", [])),
-        defaults=frozenset(
-            name for section, name, *_ in _entries(document) if section == "defaults"
-        ),
+        defaults=defaults
+        | {
+            name: figures[name]
+            for top, name, *_ in _entries(document)
+            if top == "defaults" and name in figures
+        },
     )
 
 
@@ -264,8 +274,12 @@ def _entries(document: Document) -> Iterator[tuple[str, str, int, Any]]:
 
 def _completed(hardware: Hardware) -> Hardware:
     """With the defaults of its kind for the figures that it lacks."""
-    defaults = figure_names(hardware.kind).defaults
-    return replace(hardware, figures={**defaults, **hardware.figures}) if defaults else hardware
+    return replace(hardware, figures=_with_defaults(hardware.figures, figure_names(hardware.kind)))
+
+
+def _with_defaults(figures: Mapping[str, Figure], names: Names | None) -> dict[str, Figure]:
+    defaults = names.defaults if names else {}
+    return dict(figures) | {name: one for name, one in defaults.items() if name not in figures}
 
 
 def _overridden(hardware: Hardware, overrides: Mapping[str, float]) -> Hardware:
@@ -280,7 +294,7 @@ def _overridden(hardware: Hardware, overrides: Mapping[str, float]) -> Hardware:
             figures[name] = _moved(figures[name], float(value))
     if breaches:
         raise TopologyError("\n".join(f"hardware_set: {breach}" for breach in breaches))
-    return replace(hardware, figures=figures)
+    return replace(hardware, figures=with_area(hardware.figures, figures, overrides))
 
 
 def _breach_of_override(value: object, unit: str) -> str:

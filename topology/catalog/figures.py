@@ -77,8 +77,8 @@ class Hardware:
     figures: Mapping[str, Figure]
     fitted: tuple[Mapping[str, str | int], ...] = ()
     """Measured points that figures were fitted on, by what tells them from others: no evidence."""
-    defaults: frozenset[str] = frozenset()
-    """Those of its figures that hardware of its kind takes from a file that names the kind."""
+    defaults: Mapping[str, Figure] = field_of(default_factory=dict)
+    """Figures that hardware of its kind takes from a file that names the kind, or from its base."""
 
     def __getitem__(self, name: str) -> float:
         try:

@@ -47,7 +47,7 @@ def names_of(kind: str, references: Sequence[Hardware]) -> Names:
     """The names of a kind out of the figures of its reference files."""
     each = [hardware.figures for hardware in references]
     known = {name: figure for figures in each for name, figure in figures.items()}
-    defaults = {name: one.figures[name] for one in references for name in sorted(one.defaults)}
+    defaults = {name: figure for one in references for name, figure in one.defaults.items()}
     needed = frozenset(known).intersection(*each) - frozenset(defaults)
     return Names(kind=kind, known=known, needed=needed, defaults=defaults)
 

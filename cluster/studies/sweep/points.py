@@ -218,7 +218,8 @@ def _default(owner: Any, key: str) -> Any:
     """The default of a field of a model, or of a model's value."""
     fields = getattr(owner, "model_fields", None) if isinstance(owner, type) else None
     if isinstance(owner, BaseModel):
-        return getattr(owner, key, _ABSENT)
+        named = {field.alias or name: name for name, field in type(owner).model_fields.items()}
+        return getattr(owner, named.get(key, key), _ABSENT)
     if not fields or key not in fields or fields[key].is_required():
         return _ABSENT
     return fields[key].get_default(call_default_factory=True)
