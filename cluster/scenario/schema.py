@@ -99,7 +99,7 @@ class Power(Part):
 class Cost(Part):
     """Where a card's price comes from: ``list`` (``cost.card_usd``), or its bill of ``parts``."""
 
-    from_: Literal["list", "parts"] = Field("list", alias="from")
+    from_: Literal["list", "parts"] = Field(default="list", alias="from")
 
     @model_serializer
     def _as_written(self) -> dict[str, str]:
