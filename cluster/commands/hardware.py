@@ -29,7 +29,7 @@ def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> N
         known = [figure.confidence for figure in hardware.figures.values()]
         counts: dict[str, int] = {confidence: known.count(confidence) for confidence in CONFIDENCES}
         entry = {"name": name, "title": hardware.title, "kind": hardware.kind}
-        entries.append({**entry, "figures": len(known), **counts})
+        entries.append({**entry, "figures": len(known), **counts, "what_if": hardware.what_if})
     headers = list(entries[0])
     text = terminal.table(headers, [list(entry.values()) for entry in entries])
     terminal.show({"hardware": entries}, text, as_json=as_json, quiet=quiet)
@@ -59,11 +59,12 @@ def show(
     ]
     headers = ("figure", "value", "unit", "confidence", "low", "high", "range of", "source")
     notes = "\n".join(f"  {key}: {text}" for key, text in used.items())
-    text = f"{hardware.title}\n\n{terminal.table(headers, rows)}"
+    text = f"{_heading(hardware)}\n\n{terminal.table(headers, rows)}"
     payload = {
         "name": hardware.name,
         "title": hardware.title,
         "kind": hardware.kind,
+        "what_if": hardware.what_if,
         "figures": [_record(f) for f in chosen],
         "sources": used,
     }
@@ -96,6 +97,7 @@ def cost(
     payload: dict[str, object] = {
         "name": hardware.name,
         "title": hardware.title,
+        "what_if": hardware.what_if,
         "usd": [_ranged(i.name, i.usd) | {"what": i.what} for i in bill],
         "list_usd": _ranged("list price", price),
     }
@@ -109,7 +111,7 @@ def cost(
             "die_m2": [_ranged(d.name, d.m2) for d in die],
             "static_w": hardware["card.static_w"],
         }
-    terminal.show(payload, f"{hardware.title}\n\n{text}", as_json=as_json, quiet=quiet)
+    terminal.show(payload, f"{_heading(hardware)}\n\n{text}", as_json=as_json, quiet=quiet)
 
 
 def _ranged(name: str, amount: Figure | Band) -> dict[str, object]:
@@ -142,6 +144,10 @@ def diff(
         ],
     }
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _heading(hardware: Hardware) -> str:
+    return f"{hardware.title}\nwhat-if: {hardware.what_if}" if hardware.what_if else hardware.title
 
 
 def _chosen(hardware: Hardware, pattern: str) -> list[Figure]:

@@ -11,6 +11,7 @@ from importlib import resources
 from typing import Any, Literal, TypeAlias
 
 from cluster.scenario.resolve import Resolved
+from cluster.scenario.schema import Scenario
 from topology.catalog import Hardware, load_hardware
 from topology.strict_yaml import parse_document
 
@@ -76,6 +77,8 @@ def _measured() -> Mapping[str, Any]:
 def trust_of(resolved: Resolved) -> Trust:
     """What a run's times can be trusted for, from its device, model, plan and traffic."""
     device = resolved.hardware.name
+    if why := resolved.hardware.what_if:
+        return blind("what-if", f"{device} is no machine that can be bought ({why})")
     if resolved.pools is not None:
         return blind("what-if", "no run with separate prefill and decode pools was measured")
     own = [one for one in _measured()["sets"] if one["device"] == device]
@@ -94,6 +97,16 @@ def trust_of(resolved: Resolved) -> Trust:
     if outside := list(_outside(resolved, same_kind)):
         return blind("extrapolated", f"{', '.join(outside)} on {device}, {kind}")
     return _near(resolved, same_kind, "experts" if experts else "dense")
+
+
+def what_if_notes(*scenarios: Scenario) -> list[str]:
+    """A line for each machine of these scenarios that cannot be bought."""
+    named = {each.hardware: load_hardware(each.hardware) for each in scenarios if not each.network}
+    return [
+        f"note: {one.name} is a what-if, no machine that can be bought ({one.what_if})"
+        for one in named.values()
+        if one.what_if
+    ]
 
 
 def _moved(hardware: Hardware) -> list[str]:

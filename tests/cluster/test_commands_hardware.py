@@ -16,6 +16,7 @@ def test_the_list_names_the_kind_of_every_machine(capsys: Captured) -> None:
     gpus = {name for name, kind in kinds.items() if kind == "gpu"}
     assert gpus == {
         "a100", "b200", "b300", "gaudi2", "gb200-nvl72", "h100", "h200", "mi300x", "rtx-pro-6000",
+        "rubin-cpx",
     }  # fmt: skip
 
 
@@ -96,3 +97,17 @@ def test_the_bill_of_parts_is_printed_with_ranges_and_the_area_of_the_die(capsys
     assert "die_m2" not in json.loads(capsys.readouterr().out)
     assert main(["hardware", "cost", "corsair", "--set", "chiplet.sram=1"]) == 2
     assert "did you mean 'chiplet.sram_bytes'" in capsys.readouterr().err
+
+
+def test_what_if_machines_are_marked_in_the_list_and_where_they_are_shown(capsys: Captured) -> None:
+    assert main(["hardware", "list", "--json"]) == 0
+    listed = {
+        one["name"]: one["what_if"] for one in json.loads(capsys.readouterr().out)["hardware"]
+    }
+
+    assert {name for name, why in listed.items() if why} == {"raptor", "raptor-nvl72", "rubin-cpx"}
+    for command in ("show", "cost"):
+        assert main(["hardware", command, "rubin-cpx"]) == 0
+        assert "what-if: announced in 2025-09" in capsys.readouterr().out
+        assert main(["hardware", command, "corsair"]) == 0
+        assert "what-if" not in capsys.readouterr().out

@@ -48,7 +48,7 @@ _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
 _SECTIONS = ("figures", "defaults")
 """Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", "formats", *_SECTIONS)
+_TOP_KEYS = ("name", "title", "kind", "what_if", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -65,7 +65,8 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     figures of an earlier one) and gives only what differs; ``null`` takes a base's figure away.
     Figures under ``defaults`` in a bundled file that names its kind may be absent: that file's are
     then taken, so that hardware files stay valid when figures are added. ``formats`` it does not
-    name are those of its kind.
+    name are those of its kind. ``what_if`` says of a machine that cannot be bought what it is; a
+    file on its base has it too, unless it says its own.
 
     Raises
     ------
@@ -162,6 +163,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         name=str(data.get("name", path.stem)),
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
+        what_if=str(data.get("what_if", next((b.what_if for b in bases if b.what_if), ""))),
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
@@ -239,7 +241,7 @@ def _breaches_of_top(document: Document) -> Iterator[str]:
     for key in data:
         if key not in _TOP_KEYS:
             yield f"{document.where((key,))}: unknown key {nearest(key, _TOP_KEYS)}"
-    for key in ("name", "title"):
+    for key in ("name", "title", "what_if"):
         if key in data and not isinstance(data[key], str):
             yield f"{document.where((key,))}: {key} must be text, found {data[key]!r}"
     for key in ("sources", *_SECTIONS):

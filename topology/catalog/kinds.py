@@ -9,7 +9,7 @@ from topology.strict_yaml import Document
 DEFAULT_KIND = "dimc_card"
 """Of a file that names no kind."""
 REFERENCES: Mapping[str, tuple[str, ...]] = {
-    DEFAULT_KIND: ("corsair",),
+    DEFAULT_KIND: ("corsair", "raptor", "raptor-nvl72"),
     "gpu": ("b200", "a100", "mi300x"),
 }
 """Bundled files whose figures are the names of their kind: needed are those that all of them give.
