@@ -104,7 +104,8 @@ def cost(
     if DIE in hardware.figures:
         die = die_parts(hardware.figures)
         rows = [(d.name, d.m2.value * 1e6, d.m2.low * 1e6, d.m2.high * 1e6) for d in die]
-        rows.append(("a chiplet", *([hardware[DIE] * 1e6] * 3)))
+        area = hardware.figures[DIE]
+        rows.append(("a chiplet", area.value * 1e6, area.low * 1e6, area.high * 1e6))
         text += "\n\n" + terminal.table(("mm2 of a chiplet", "value", "low", "high"), rows)
         text += f"\n\nstatic power of a card: {hardware['card.static_w']:.4g} W"
         payload |= {

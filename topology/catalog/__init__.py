@@ -13,7 +13,6 @@ from topology.catalog.figures import (
     Hardware,
     breach_of_value,
     breaches_of_fields,
-    breaches_of_fitted,
     breaches_of_machine,
     breaches_of_numbers,
     nearest,
@@ -23,8 +22,10 @@ from topology.catalog.kinds import (
     DEFAULT_KIND,
     KINDS,
     REFERENCES,
+    SECTIONS,
     Names,
     breaches_of_name,
+    breaches_of_top,
     breaches_of_unit,
     listed,
     names_of,
@@ -46,9 +47,6 @@ __all__ = [
 _FOLDER = Path(__file__).parent
 _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
-_SECTIONS = ("figures", "defaults")
-"""Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "what_if", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -145,7 +143,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         defaults |= base.defaults
     before = dict(figures)
     breaches = [
-        *_breaches_of_top(document),
+        *breaches_of_top(document),
         *read_formats(document, formats),
         *_read_figures(document, names, figures),
     ]
@@ -236,33 +234,12 @@ def _bases(
         yield below, chain
 
 
-def _breaches_of_top(document: Document) -> Iterator[str]:
-    data = document.mapping()
-    for key in data:
-        if key not in _TOP_KEYS:
-            yield f"{document.where((key,))}: unknown key {nearest(key, _TOP_KEYS)}"
-    for key in ("name", "title", "what_if"):
-        if key in data and not isinstance(data[key], str):
-            yield f"{document.where((key,))}: {key} must be text, found {data[key]!r}"
-    for key in ("sources", *_SECTIONS):
-        if not isinstance(data.get(key, {}), dict):
-            yield f"{document.where((key,))}: {key} must hold names with values"
-    sources = data.get("sources", {})
-    for key, text in sources.items() if isinstance(sources, dict) else ():
-        if not isinstance(text, str):
-            yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
-    wrong = breaches_of_fitted(data.get("fitted", []))
-    yield from (f"{document.where(('fitted',))}: {breach}" for breach in wrong)
-    if "figures" not in data and "base" not in data:
-        yield f"{document.where()}: misses figures (give every figure, or name a base)"
-
-
 def _entries(document: Document) -> Iterator[tuple[str, str, int, Any]]:
     """Top key, name, line and fields of every figure.
 
     ``card: {tdp_w: x}`` and ``card.tdp_w: x`` mean the same.
     """
-    for top in _SECTIONS:
+    for top in SECTIONS:
         sections = document.mapping().get(top, {})
         if not isinstance(sections, dict):
             continue

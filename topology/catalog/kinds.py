@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from topology.catalog.figures import Figure, Hardware, nearest
+from topology.catalog.figures import Figure, Hardware, breaches_of_fitted, nearest
 from topology.strict_yaml import Document
 
 DEFAULT_KIND = "dimc_card"
@@ -17,6 +17,9 @@ A further kind is a row here, a hardware file, and a module of the performance m
 KINDS = tuple(REFERENCES)
 FORMAT_USES = ("weights", "activations", "kv", "wire")
 """Uses of number formats, each with a default that the hardware file names."""
+SECTIONS = ("figures", "defaults")
+"""Keys that hold figures."""
+TOP_KEYS = ("name", "title", "kind", "what_if", "sources", "base", "fitted", "formats", *SECTIONS)
 _MOST_NAMED = 12
 
 
@@ -68,6 +71,28 @@ def breaches_of_unit(figure: Figure, names: Names) -> Iterator[str]:
             f"unit {figure.datasheet_unit!r} measures {figure.unit}, "
             f"this figure is in {expected.unit} (as {expected.datasheet_unit!r})"
         )
+
+
+def breaches_of_top(document: Document) -> Iterator[str]:
+    """Errors of the keys of a file, but for its figures and formats."""
+    data = document.mapping()
+    for key in data:
+        if key not in TOP_KEYS:
+            yield f"{document.where((key,))}: unknown key {nearest(key, TOP_KEYS)}"
+    for key in ("name", "title", "what_if"):
+        if key in data and not isinstance(data[key], str):
+            yield f"{document.where((key,))}: {key} must be text, found {data[key]!r}"
+    for key in ("sources", *SECTIONS):
+        if not isinstance(data.get(key, {}), dict):
+            yield f"{document.where((key,))}: {key} must hold names with values"
+    sources = data.get("sources", {})
+    for key, text in sources.items() if isinstance(sources, dict) else ():
+        if not isinstance(text, str):
+            yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
+    wrong = breaches_of_fitted(data.get("fitted", []))
+    yield from (f"{document.where(('fitted',))}: {breach}" for breach in wrong)
+    if "figures" not in data and "base" not in data:
+        yield f"{document.where()}: misses figures (give every figure, or name a base)"
 
 
 def read_formats(document: Document, formats: dict[str, tuple[str, ...]]) -> Iterator[str]:
