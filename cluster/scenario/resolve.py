@@ -42,7 +42,7 @@ from cluster.scenario.workload import Workload
 from results.window import begin_ps
 from topology.astra_network import Network, read_network
 from topology.catalog import Hardware, load_hardware
-from topology.catalog.parts import priced_from_parts
+from topology.catalog.parts import CARD_PRICE, priced_from_parts
 from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
@@ -240,7 +240,14 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
 def _hardware(scenario: Scenario, openers: Openers) -> Hardware:
     """The hardware at its clock, and with its price."""
     hardware = clocked_hardware(scenario, openers.hardware)
-    return priced_from_parts(hardware) if scenario.cost.from_ == "parts" else hardware
+    if scenario.cost.from_ == "list":
+        return hardware
+    if CARD_PRICE in scenario.hardware_set:
+        raise ScenarioError(
+            f"the price of a card is set twice: hardware_set.{CARD_PRICE} and cost.from: parts; "
+            "leave one out"
+        )
+    return priced_from_parts(hardware)
 
 
 def _draft(planned: Planned, requests: "Requests") -> Resolved:

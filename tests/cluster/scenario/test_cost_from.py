@@ -61,3 +61,8 @@ def test_where_a_price_comes_from_is_written_as_it_was_read() -> None:
         load({**TINY, "cost": {"form": "parts"}})
     with pytest.raises(ScenarioError, match="parts"):
         load({**TINY, "cost": {"from": "shop"}})
+
+
+def test_a_price_that_is_set_twice_is_refused() -> None:
+    with pytest.raises(ScenarioError, match=r"set twice: hardware_set\.cost\.card_usd"):
+        resolve(load({**TINY, **PARTS, "hardware_set": {"cost.card_usd": 5000.0}}))
