@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 
+from cluster.scenario.cost import priced_hardware
 from cluster.scenario.formats import Formats
 from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
@@ -42,7 +43,6 @@ from cluster.scenario.workload import Workload
 from results.window import begin_ps
 from topology.astra_network import Network, read_network
 from topology.catalog import Hardware, load_hardware
-from topology.catalog.parts import CARD_PRICE, priced_from_parts
 from workloads.formats import get_format
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
@@ -240,14 +240,7 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
 def _hardware(scenario: Scenario, openers: Openers) -> Hardware:
     """The hardware at its clock, and with its price."""
     hardware = clocked_hardware(scenario, openers.hardware)
-    if scenario.cost.from_ == "list":
-        return hardware
-    if CARD_PRICE in scenario.hardware_set:
-        raise ScenarioError(
-            f"the price of a card is set twice: hardware_set.{CARD_PRICE} and cost.from: parts; "
-            "leave one out"
-        )
-    return priced_from_parts(hardware)
+    return priced_hardware(scenario.cost, scenario.hardware_set, hardware)
 
 
 def _draft(planned: Planned, requests: "Requests") -> Resolved:

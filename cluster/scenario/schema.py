@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Discriminator, Field, Tag, model_serializer, model_validator
+from pydantic import Discriminator, Field, Tag, model_validator
 
 from cluster.scenario.base import (
     LONGEST_S,
@@ -18,6 +18,7 @@ from cluster.scenario.base import (
     Tokens,
 )
 from cluster.scenario.collectives import AlgorithmName, Detail
+from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
@@ -94,16 +95,6 @@ class Power(Part):
 
     clock_hz: Positive | None = None
     cap_w: Positive | None = None
-
-
-class Cost(Part):
-    """Where a card's price comes from: ``list`` (``cost.card_usd``), or its bill of ``parts``."""
-
-    from_: Literal["list", "parts"] = Field(default="list", alias="from")
-
-    @model_serializer
-    def _as_written(self) -> dict[str, str]:
-        return {"from": self.from_}
 
 
 class Scheduler(Part):

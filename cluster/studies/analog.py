@@ -150,11 +150,7 @@ def least_bits(sample: Sample, column: Column, loss_db: float = LOSS_DB) -> int 
 
 
 def conversion_range_j(bits: int) -> tuple[float, float]:
-    """Low and high of a conversion at any resolution, from the assumed points.
-
-    >>> conversion_range_j(8)
-    (5e-13, 2e-12)
-    """
+    """Low and high of a conversion at any resolution, from the assumed points."""
     nearest = min(CONVERSIONS_J, key=lambda each: abs(each - bits))
     factor = GROWTH ** ((bits - nearest) / 2)
     low, high = CONVERSIONS_J[nearest]

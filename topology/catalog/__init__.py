@@ -1,11 +1,11 @@
 """Hardware as data: every figure with its unit, source, confidence and range."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from topology.catalog.area import with_area
 from topology.catalog.figures import (
@@ -44,6 +44,7 @@ __all__ = [
     "load_hardware",
 ]
 
+_Value = TypeVar("_Value")
 _FOLDER = Path(__file__).parent
 _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
@@ -130,17 +131,10 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     bases = [_load(base, chain, checked=checked) for base, chain in _bases(document, path, above)]
     kind = _kind(document, bases)
     names = figure_names(kind) if checked else None
-    figures: dict[str, Figure] = {}
-    sources: dict[str, str] = {}
-    defaults: dict[str, Figure] = {}
-    formats = dict[str, tuple[str, ...]]()
-    fitted: list[Mapping[str, str | int]] = []
-    for base in bases:
-        figures |= base.figures
-        sources |= base.sources
-        formats |= base.formats
-        fitted += base.fitted
-        defaults |= base.defaults
+    figures = _merged(base.figures for base in bases)
+    sources = _merged(base.sources for base in bases)
+    formats = _merged(base.formats for base in bases)
+    defaults = _merged(base.defaults for base in bases)
     before = dict(figures)
     breaches = [
         *breaches_of_top(document),
@@ -165,7 +159,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
-        fitted=(*fitted, *data.get("fitted", [])),
+        fitted=(*(each for base in bases for each in base.fitted), *data.get("fitted", [])),
         defaults=defaults
         | {
             name: figures[name]
@@ -173,6 +167,11 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
             if top == "defaults" and name in figures
         },
     )
+
+
+def _merged(each: Iterable[Mapping[str, _Value]]) -> dict[str, _Value]:
+    """Of all bases, a later one's before an earlier one's."""
+    return {name: value for one in each for name, value in one.items()}
 
 
 def _read_figures(

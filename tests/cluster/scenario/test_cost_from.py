@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from cluster.api.serving import simulate
+from cluster.scenario.cost import CostError
 from cluster.scenario.load import ScenarioError, load
 from cluster.scenario.resolve import resolve
 from cluster.scenario.trust import trust_of
@@ -64,5 +65,5 @@ def test_where_a_price_comes_from_is_written_as_it_was_read() -> None:
 
 
 def test_a_price_that_is_set_twice_is_refused() -> None:
-    with pytest.raises(ScenarioError, match=r"set twice: hardware_set\.cost\.card_usd"):
+    with pytest.raises(CostError, match=r"set twice: hardware_set\.cost\.card_usd"):
         resolve(load({**TINY, **PARTS, "hardware_set": {"cost.card_usd": 5000.0}}))
