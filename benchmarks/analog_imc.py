@@ -48,7 +48,7 @@ def token_mj(**moved: float) -> float:
 
 
 def column_rows() -> Iterator[str]:
-    """The best column at each tolerance, and the ADC with which it costs what the digital does."""
+    """The best column at each tolerance, and the best with one conversion: what that may take."""
     corsair = load_hardware("corsair")
     yield (
         "| format | digital, dB | within, dB | slices | conversions | capacitor, fF | ADC, bits "
@@ -58,8 +58,10 @@ def column_rows() -> Iterator[str]:
     for fmt, figure in DIGITAL.items():
         sample = blocks(COUNT, fmt)
         for loss_db in LOSSES_DB:
-            best = rivals(sample, corsair[figure], loss_db=loss_db)[0]
-            yield _row(fmt, sample.digital_db, loss_db, best, corsair[figure])
+            found = rivals(sample, corsair[figure], loss_db=loss_db)
+            whole = [each for each in found[1:] if each.column.conversions == 1]
+            for each in (found[0], *whole):
+                yield _row(fmt, sample.digital_db, loss_db, each, corsair[figure])
 
 
 def _row(fmt: str, digital_db: float, loss_db: float, best: Rival, mac_j: float) -> str:
