@@ -1,5 +1,6 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -259,7 +260,7 @@ def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | 
             servers_per_rack=size.servers_per_rack,
             cards_per_server=size.cards_per_server,
         ),
-        power_w=None if None in watts else sum(watts),
+        power_w=None if None in watts else math.fsum(watts),
         tokens_per_s=summary["output_throughput"],
         input_tokens_per_s=rate(summary, "total_input_tokens"),
         requests_per_s=summary["request_throughput"],

@@ -53,6 +53,7 @@ def measured(resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome)
         peak_kv_fraction=max(fullest),
         prefix_caching=first.prefix_caching or second.prefix_caching,
         busy_ps=[sum(pair) for pair in busy_ps],
+        useful=first.useful + second.useful if first.useful and second.useful else None,
         energy=tables.energy_measured(energy_of(machine, outcome), machine.facility),
     )
 

@@ -8,10 +8,10 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 from topology.catalog.area import with_area
+from topology.catalog.fabrics import AUTO, FABRICS, SERVERS, check_fabric, fabric_of, joined
 from topology.catalog.figures import (
     Figure,
     Hardware,
-    breach_of_value,
     breaches_of_fields,
     breaches_of_machine,
     breaches_of_numbers,
@@ -31,11 +31,14 @@ from topology.catalog.kinds import (
     names_of,
     read_formats,
 )
+from topology.catalog.overrides import overridden
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
 __all__ = [
+    "FABRICS",
     "KINDS",
+    "SERVERS",
     "Figure",
     "Hardware",
     "Names",
@@ -56,8 +59,13 @@ def list_hardware() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NONE) -> Hardware:
+def load_hardware(
+    name_or_path: str | Path, overrides: Mapping[str, float] = _NONE, fabric: str = AUTO
+) -> Hardware:
     """Read hardware by its bundled name or from a YAML file; ``overrides`` are figures in SI.
+
+    ``fabric`` is one of FABRICS, whose figures replace those of the file unless it is on that
+    fabric already (it has ``supernode`` among its bases); ``auto`` is the file's own.
 
     A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
@@ -71,21 +79,25 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     ------
     TopologyError
         Unknown name, figure, unit or confidence, missing field, impossible number: all breaches
-        of the file at once, each with its line.
+        of the file at once, each with its line. A fabric of another kind of hardware.
     DocumentError
         The file is not one plain YAML document.
     """
-    hardware = _completed(_load(_locate(str(name_or_path), Path()), ()))
-    hardware = _overridden(hardware, overrides)
+    hardware = _on_fabric(_load(_locate(str(name_or_path)), ()), fabric)
+    hardware = _completed(hardware)
+    hardware = overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
         raise TopologyError("\n".join(f"{hardware.name}: {breach}" for breach in breaches))
     return hardware
 
 
-def _locate(name_or_path: str, folder: Path) -> Path:
+def _locate(name_or_path: str, folder: Path | None = None) -> Path:
+    """The file of this name; of a base, beside the file in ``folder`` that names it."""
     if name_or_path in list_hardware():
         return _FOLDER / f"{name_or_path}.yaml"
-    path = folder / Path(name_or_path).expanduser()
+    if name_or_path in FABRICS and folder is not None:
+        return _FOLDER / "shared" / f"{name_or_path}.yaml"
+    path = (folder or Path()) / Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
         return path
     known = list_hardware()
@@ -156,6 +168,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
         what_if=str(data.get("what_if", next((b.what_if for b in bases if b.what_if), ""))),
+        fabric=fabric_of(document, bases),
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
@@ -213,6 +226,16 @@ def _kind(document: Document, bases: Sequence[Hardware]) -> str:
     return str(kind)
 
 
+def _on_fabric(hardware: Hardware, fabric: str) -> Hardware:
+    """The hardware with the figures of a fabric, if it is not on it."""
+    if fabric in (AUTO, hardware.fabric):
+        return hardware
+    check_fabric(hardware, fabric)
+    if fabric == SERVERS:
+        return hardware
+    return joined(hardware, _part(_FOLDER / "shared" / f"{fabric}.yaml", True))
+
+
 def _bases(
     document: Document, path: Path, above: tuple[Path, ...]
 ) -> Iterator[tuple[Path, tuple[Path, ...]]]:
@@ -258,35 +281,3 @@ def _completed(hardware: Hardware) -> Hardware:
 def _with_defaults(figures: Mapping[str, Figure], names: Names | None) -> dict[str, Figure]:
     defaults = names.defaults if names else {}
     return dict(figures) | {name: one for name, one in defaults.items() if name not in figures}
-
-
-def _overridden(hardware: Hardware, overrides: Mapping[str, float]) -> Hardware:
-    figures = dict(hardware.figures)
-    breaches = []
-    for name, value in overrides.items():
-        if name not in figures:
-            breaches.append(f"{hardware.name} has no figure {nearest(name, figures)}")
-        elif wrong := _breach_of_override(value, figures[name].unit):
-            breaches.append(f"{name} {wrong}")
-        else:
-            figures[name] = _moved(figures[name], float(value))
-    if breaches:
-        raise TopologyError("\n".join(f"hardware_set: {breach}" for breach in breaches))
-    return replace(hardware, figures=with_area(hardware.figures, figures, overrides))
-
-
-def _breach_of_override(value: object, unit: str) -> str:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return f"must be a number in {unit}, found {value!r}"
-    return breach_of_value(float(value), unit)
-
-
-def _moved(figure: Figure, value: float) -> Figure:
-    return replace(
-        figure,
-        value=value,
-        low=min(figure.low, value),
-        high=max(figure.high, value),
-        source="hardware_set",
-        confidence="assumed",
-    )

@@ -136,11 +136,11 @@ def _amounts(
     }
     lines = {
         **inside,
-        "lost in packaging": sum(inside.values()) * (1 / part["packaging_yield_fraction"] - 1),
+        "lost in packaging": math.fsum(inside.values()) * (1 / part["packaging_yield_fraction"] - 1),
         "memory on the board": board_bytes * part["board_memory_usd_per_byte"],
         "board and test": part["board_usd"],
     }
-    total = sum(lines.values())
+    total = math.fsum(lines.values())
     price = total / (1 - min(part["gross_margin_fraction"], _MOST_MARGIN))
     return {**lines, "all parts": total, "margin": price - total, "card": price}
 

@@ -15,7 +15,9 @@ from cluster.perf_model.devices.dimc.facts import (
     format_breaches,
     inside_joules,
     interior,
+    latent_copies,
     peak_flop_per_s,
+    peaks,
     request_s,
     room,
 )
@@ -46,7 +48,9 @@ __all__ = [
     "format_breaches",
     "inside_joules",
     "interior",
+    "latent_copies",
     "peak_flop_per_s",
+    "peaks",
     "request_s",
     "room",
 ]

@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, peak_stream_bytes_per_s
 from cluster.perf_model.devices.dimc.chiplet import peak_flop_per_s as chiplet_peak_flop_per_s
 from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
+from cluster.perf_model.devices.useful import Peaks
 from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
@@ -84,6 +85,11 @@ def room(figures: Figures) -> Room:
     )
 
 
+def latent_copies(figures: Figures) -> int:
+    """QK^T is summed along the latent, PV along the tokens: one block exponent serves one."""
+    return int(figures["dimc.latent_copies"])
+
+
 def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: ARG001
     """Reasons against these formats.
 
@@ -126,6 +132,19 @@ def peak_flop_per_s(figures: Figures, item: Format, activation_bits: int | None)
         activation_bytes=streamed / 8,
     )
     return interior(figures).units * chiplet_peak_flop_per_s(chiplet_of(figures), mode)
+
+
+def peaks(figures: Figures, formats: Formats) -> Peaks:
+    """SRAM that streams tiles into all cores, and the mode of weights and activations."""
+    chiplet, units = chiplet_of(figures), interior(figures).units
+    width, streamed = (
+        WIDTHS[each.columns or "int8"] for each in (formats.weights, formats.activations)
+    )
+    mode = mode_of(
+        figures, weight_width=width, activation_width=streamed, activation_bytes=streamed / 8
+    )
+    stream = peak_stream_bytes_per_s(chiplet, mode, width)
+    return units * stream, units * chiplet_peak_flop_per_s(chiplet, mode)
 
 
 def all_reduce(

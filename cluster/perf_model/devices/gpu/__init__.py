@@ -17,7 +17,9 @@ from cluster.perf_model.devices.gpu.facts import (
     format_breaches,
     inside_joules,
     interior,
+    latent_copies,
     peak_flop_per_s,
+    peaks,
     request_s,
     room,
 )
@@ -48,7 +50,9 @@ __all__ = [
     "format_breaches",
     "inside_joules",
     "interior",
+    "latent_copies",
     "peak_flop_per_s",
+    "peaks",
     "request_s",
     "room",
 ]
