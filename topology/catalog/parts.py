@@ -134,9 +134,10 @@ def _amounts(
         "packaging": packages * part["packaging_usd"],
         "memory in packages": stacked_bytes * part["stacked_memory_usd_per_byte"],
     }
+    lost = 1 / part["packaging_yield_fraction"] - 1
     lines = {
         **inside,
-        "lost in packaging": math.fsum(inside.values()) * (1 / part["packaging_yield_fraction"] - 1),
+        "lost in packaging": math.fsum(inside.values()) * lost,
         "memory on the board": board_bytes * part["board_memory_usd_per_byte"],
         "board and test": part["board_usd"],
     }
