@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 
+from cluster.scenario.cost import priced_hardware
 from cluster.scenario.formats import Formats
 from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
@@ -207,7 +208,7 @@ def resolve(
 
 def _served(scenario: Scenario, openers: Openers) -> Resolved:
     """The run, whose pools, if it has any, are runs on cards of their own."""
-    hardware = clocked_hardware(scenario, openers.hardware)
+    hardware = _hardware(scenario, openers)
     scenario = with_formats(scenario, hardware)
     planned = _planned(scenario, hardware, openers)
     if planned is None:
@@ -236,6 +237,12 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
     return whole if pools is None else divided(whole, pools, openers.losses)
 
 
+def _hardware(scenario: Scenario, openers: Openers) -> Hardware:
+    """The hardware at its clock, and with its price."""
+    hardware = clocked_hardware(scenario, openers.hardware)
+    return priced_hardware(scenario.cost, scenario.hardware_set, hardware)
+
+
 def _draft(planned: Planned, requests: "Requests") -> Resolved:
     """A run without identity, whose plan may be open."""
     known = {field.name: getattr(planned, field.name) for field in fields(Planned)}
@@ -245,7 +252,7 @@ def _draft(planned: Planned, requests: "Requests") -> Resolved:
 def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     endpoint = endpoint_of(scenario)
     network = read_network(scenario.network) if scenario.network else None
-    hardware = None if network else clocked_hardware(scenario, openers.hardware)
+    hardware = None if network else _hardware(scenario, openers)
     scenario = with_formats(scenario, hardware)
     planned, reasons = None, tuple[str, ...]()
     if hardware is not None and scenario.workload.chakra is None:

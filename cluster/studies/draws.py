@@ -21,17 +21,24 @@ from cluster.perf_model.calibrate import AS_CATALOGUED, EIGHT_B, fit_dispatch_s,
 from cluster.perf_model.calibrate import predict as predict_point
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
+from cluster.scenario.trust import TIMELESS as UNTIMED
 from cluster.scenario.trust import blind, trust_of
 from cluster.studies.machine_set import SETTINGS, MachineSet, drawn
 from cluster.studies.scoreboard.bands import SHARE
 from cluster.studies.sweep.sampling import Range, sample
 from topology.catalog import Figure, Hardware, load_hardware
+from topology.catalog.area import DIE, POWER, SIZES, STATIC
+from topology.catalog.parts import CARD_PRICE
 
 CALIBRATED = "corsair"
 """The hardware that the published points are of."""
+<<<<<<< HEAD
 OF_SERVING = "collectives.overlap"
 """A setting that replays of operations do not have."""
 TIMELESS = ("energy.", "cost.")
+=======
+TIMELESS = ("energy.", *UNTIMED)
+>>>>>>> h8
 """Sections that no time depends on."""
 RESIDUAL = "fit.times"
 """The factor on all times of constants that were fitted on measurements, as if it were a figure."""
@@ -172,7 +179,7 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
     found = {
         name: figures[name]
         for name in named
-        if figures[name].uncertain and name not in scenario.hardware_set
+        if figures[name].uncertain and name not in scenario.hardware_set and _counts(scenario, name)
     }
     if _measured(scenario) and _any(RESIDUAL, patterns):
         found[RESIDUAL] = _residual(scenario)
@@ -183,8 +190,16 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
         raise SensitivityError(f"no figure matches {', '.join(patterns)}: {known}")
     raise SensitivityError(
         f"no uncertain figure matches {', '.join(patterns)}: {', '.join(named[:3])}: "
-        f"the range is empty, a choice's or a fit's, or the scenario sets the value; {known}"
+        f"the range is empty, a choice's or a fit's, the scenario sets the value, or nothing of it "
+        f"depends on this one; {known}"
     )
+
+
+def _counts(scenario: Scenario, name: str) -> bool:
+    """Whether anything depends on the figure: a list price or parts, areas where sizes moved."""
+    if name.startswith("parts.") or name == CARD_PRICE:
+        return name.startswith("parts.") == (scenario.cost.from_ == "parts")
+    return not name.startswith("area.") or any(size in scenario.hardware_set for size in SIZES)
 
 
 def at_share(figure: Figure, share: float) -> float:
@@ -211,9 +226,18 @@ def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None
         for name, value in moved.items()
         if name in calibrated and hardware.figures.get(name) == calibrated[name]
     }
+<<<<<<< HEAD
     found = {name: value for name, value in moved.items() if name != RESIDUAL}
     if RESIDUAL in moved:
         found |= {each.name: _slowed(each, moved[RESIDUAL]) for each in _measured(scenario)}
+=======
+    found = {name: value for name, value in drawn.items() if name != RESIDUAL}
+    area = _known_area(scenario, hardware, drawn)
+    found |= area
+    shared |= {DIE: calibrated[DIE].value} if DIE in area else {}
+    if RESIDUAL in drawn:
+        found |= {each.name: _slowed(each, drawn[RESIDUAL]) for each in _measured(scenario)}
+>>>>>>> h8
     for name, fit in FITS.items():
         own = machine is not None and name in machine.hardware_set
         if own or name in scenario.hardware_set or not _is_calibrated(hardware, name):
@@ -223,6 +247,17 @@ def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None
             return Draw(hardware_set=found, reason=reason, settings=settings)
         found |= {} if value is None else {name: value}
     return Draw(hardware_set=found, settings=settings)
+
+
+def _known_area(
+    scenario: Scenario, hardware: Hardware, drawn: Mapping[str, float]
+) -> dict[str, float]:
+    """The die's area, and what goes with it: how large its parts are may be unknown, it is not."""
+    if DIE not in hardware.figures or not any(name in SIZES for name in drawn):
+        return {}
+    known = load_hardware(scenario.hardware, scenario.hardware_set)
+    moved = [name for name in (STATIC, *POWER) if known[name] != hardware[name]]
+    return {name: known[name] for name in (DIE, *moved)}
 
 
 def _measured(scenario: Scenario) -> list[Figure]:

@@ -3,7 +3,6 @@
 import pytest
 
 from cluster.perf_model.tco import (
-    Band,
     Inventory,
     capital_usd,
     cost_summary,
@@ -11,6 +10,7 @@ from cluster.perf_model.tco import (
     usd_per_hour,
     usd_per_million,
 )
+from corsair_common.band import Band
 from topology.catalog import load_hardware
 
 FIGURES = load_hardware("corsair").figures
