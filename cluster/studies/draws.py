@@ -32,13 +32,9 @@ from topology.catalog.parts import CARD_PRICE
 
 CALIBRATED = "corsair"
 """The hardware that the published points are of."""
-<<<<<<< HEAD
 OF_SERVING = "collectives.overlap"
 """A setting that replays of operations do not have."""
-TIMELESS = ("energy.", "cost.")
-=======
 TIMELESS = ("energy.", *UNTIMED)
->>>>>>> h8
 """Sections that no time depends on."""
 RESIDUAL = "fit.times"
 """The factor on all times of constants that were fitted on measurements, as if it were a figure."""
@@ -226,18 +222,12 @@ def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None
         for name, value in moved.items()
         if name in calibrated and hardware.figures.get(name) == calibrated[name]
     }
-<<<<<<< HEAD
     found = {name: value for name, value in moved.items() if name != RESIDUAL}
-    if RESIDUAL in moved:
-        found |= {each.name: _slowed(each, moved[RESIDUAL]) for each in _measured(scenario)}
-=======
-    found = {name: value for name, value in drawn.items() if name != RESIDUAL}
-    area = _known_area(scenario, hardware, drawn)
+    area = _known_area(scenario, hardware, moved)
     found |= area
     shared |= {DIE: calibrated[DIE].value} if DIE in area else {}
-    if RESIDUAL in drawn:
-        found |= {each.name: _slowed(each, drawn[RESIDUAL]) for each in _measured(scenario)}
->>>>>>> h8
+    if RESIDUAL in moved:
+        found |= {each.name: _slowed(each, moved[RESIDUAL]) for each in _measured(scenario)}
     for name, fit in FITS.items():
         own = machine is not None and name in machine.hardware_set
         if own or name in scenario.hardware_set or not _is_calibrated(hardware, name):
@@ -250,14 +240,14 @@ def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None
 
 
 def _known_area(
-    scenario: Scenario, hardware: Hardware, drawn: Mapping[str, float]
+    scenario: Scenario, hardware: Hardware, moved: Mapping[str, float]
 ) -> dict[str, float]:
     """The die's area, and what goes with it: how large its parts are may be unknown, it is not."""
-    if DIE not in hardware.figures or not any(name in SIZES for name in drawn):
+    if DIE not in hardware.figures or not any(name in SIZES for name in moved):
         return {}
-    known = load_hardware(scenario.hardware, scenario.hardware_set)
-    moved = [name for name in (STATIC, *POWER) if known[name] != hardware[name]]
-    return {name: known[name] for name in (DIE, *moved)}
+    known = load_hardware(scenario.hardware, scenario.hardware_set, fabric=scenario.cluster.fabric)
+    watts = [name for name in (STATIC, *POWER) if known[name] != hardware[name]]
+    return {name: known[name] for name in (DIE, *watts)}
 
 
 def _measured(scenario: Scenario) -> list[Figure]:

@@ -171,7 +171,6 @@ def test_fitted_constants_of_a_gpu_move_together_and_nine_of_ten_within_the_band
     np.testing.assert_allclose(reads, expected, rtol=1e-12)
 
 
-<<<<<<< HEAD
 def machine_set() -> MachineSet:
     machines = tuple(
         PossibleMachine(
@@ -208,7 +207,8 @@ def test_what_the_scenario_sets_is_not_that_of_a_set() -> None:
 def test_machines_of_other_hardware_are_refused() -> None:
     with pytest.raises(SensitivityError, match="the machines are corsair's"):
         draws(load({**SMALL, "hardware": "h100", "plan": {}}), 1, 1, machines=machine_set())
-=======
+
+
 def test_a_draw_of_lanes_leaves_the_area_of_the_die_and_a_what_if_keeps_its_own() -> None:
     lanes = ("simd.lanes",)
     more = scenario(hardware_set={"chiplet.sram_bytes": 512e6})
@@ -230,4 +230,3 @@ def test_parts_are_drawn_where_the_price_comes_from_them_and_areas_where_sizes_m
     assert "parts.wafer_usd" in built
     assert "cost.card_usd" not in built
     assert "area.sram_m2_per_byte" in moved
->>>>>>> h8
