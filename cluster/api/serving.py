@@ -80,7 +80,7 @@ class Run(SavedRun):
         yield "summary", flatten(self.summary)
         for part in runner.card_parts(machine, outcome):
             yield "cards", part
-        for part in tables.link_parts(self.resolved, machine, outcome):
+        for part in tables.link_parts(machine, outcome):
             yield "links", part
         yield from tables.map_tables(machine).items()
         yield "placement", tables.placement_table(machine)

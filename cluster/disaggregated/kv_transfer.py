@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster.disaggregated.placement import PooledMachine
-from cluster.perf_model.collectives import resources_of
+from cluster.perf_model.collectives import Resources, link_resources
 from cluster.perf_model.collectives.point_to_point import PairPaths, paced_messages, pair_paths
 from cluster.replay.engine import replay
 from cluster.replay.interface import Kind, Operations
@@ -63,8 +63,8 @@ def transfer_kv(
     prefilled = replace(
         prefilled, began_ps=prefilled.began_ps - base_ps, ended_ps=prefilled.ended_ps - base_ps
     )
-    resources = resources_of(resolved.hardware, machine.routes)
-    paths, log_stream = _message_paths(resolved, machine, prefilled)
+    resources = link_resources(machine.routes)
+    paths, log_stream = _message_paths(resources, machine, prefilled)
     sizes = machine.shares.bytes_of(prefilled.prompt_tokens)
     if not layerwise:
         start_ps = np.repeat(prefilled.ended_ps, sizes.shape[1])
@@ -85,15 +85,15 @@ def transfer_kv(
 
 
 def _message_paths(
-    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests
+    resources: Resources, machine: PooledMachine, prefilled: PrefilledRequests
 ) -> tuple[PairPaths, Integers]:
     """Paths of all pairs of replicas and ranks, and [n x pair] the path of each message."""
     (source, target), shares = (pool.cards for pool in machine.pools), machine.shares
     from_card = source[:, shares.source_stage, shares.source_position]
     to_card = target[:, shares.target_stage, shares.target_position]
     first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
-    message_s = resolved.hardware["links.chunk_overhead_s"]
-    paths = pair_paths(machine.routes, first.ravel(), second.ravel(), message_s)
+    message_s = machine.figures["links.chunk_overhead_s"]
+    paths = pair_paths(resources, machine.routes, first.ravel(), second.ravel(), message_s)
     pairs = from_card.shape[1]
     base = (prefilled.replica * len(target) + prefilled.target) * pairs
     return paths, (base[:, None] + np.arange(pairs)).ravel()

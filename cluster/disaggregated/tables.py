@@ -87,13 +87,11 @@ def card_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Colum
         yield part | {"pool": name}
 
 
-def link_parts(
-    resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome
-) -> Iterator[Columns]:
+def link_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
     """One part per link with traffic: of the pools, and between them."""
     edges = edges_ps(outcome.bins)
     loads: dict[int, LinkLoad] = {}
-    for load in _loads(resolved, machine, outcome):
+    for load in _loads(machine, outcome):
         known = loads.get(load.link)
         loads[load.link] = load if known is None else _sum(known, load)
     for _, load in sorted(loads.items()):
@@ -107,15 +105,13 @@ def placement_table(machine: PooledMachine) -> Columns:
     return {name: np.concatenate([first[name], second[name]]) for name in first}
 
 
-def _loads(
-    resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome
-) -> Iterator[LinkLoad]:
-    efficiency, routes = resolved.hardware["links.efficiency"], machine.routes
+def _loads(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[LinkLoad]:
+    routes = machine.routes
     for pool, own in zip(machine.pools, outcome.pools, strict=True):
-        yield from link_loads(routes, pool.cards, own.bins, efficiency=efficiency)
+        yield from link_loads(routes, pool.cards, own.bins)
     sent = link_bytes(outcome)
     for link in np.flatnonzero(sent.any(axis=0)).tolist():
-        yield load_of(routes, link, sent[:, link], efficiency=efficiency)
+        yield load_of(routes, link, sent[:, link])
 
 
 def _sum(one: LinkLoad, other: LinkLoad) -> LinkLoad:

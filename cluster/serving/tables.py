@@ -162,11 +162,10 @@ def rank_columns(
     }
 
 
-def link_parts(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
+def link_parts(machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
     """One part per link with traffic, in link order."""
     edges = edges_ps(outcome.bins)
-    efficiency = resolved.hardware["links.efficiency"]
-    for load in link_loads(machine.routes, machine.cards, outcome.bins, efficiency=efficiency):
+    for load in link_loads(machine.routes, machine.cards, outcome.bins):
         yield link_part(load, edges)
 
 

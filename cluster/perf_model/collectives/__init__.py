@@ -23,7 +23,12 @@ from cluster.perf_model.collectives.fabric import CARD_TIERS, card_tiers, fabric
 from cluster.perf_model.collectives.group import Group, Tier, group_of
 from cluster.perf_model.collectives.messages import Messages, card_messages, messages, round_steps
 from cluster.perf_model.collectives.point_to_point import flows, hops, paced_messages, pair_paths
-from cluster.perf_model.collectives.resources import Resources, plain_resources, resources_of
+from cluster.perf_model.collectives.resources import (
+    Resources,
+    link_resources,
+    plain_resources,
+    resources_of,
+)
 from cluster.perf_model.collectives.shared import shared_costs
 from cluster.perf_model.collectives.transfer_legs import Leg, TransferList
 from cluster.perf_model.collectives.transfers import FULL, FabricError, Transfers
@@ -56,6 +61,7 @@ __all__ = [
     "flows",
     "group_of",
     "hops",
+    "link_resources",
     "messages",
     "nested_rounds",
     "nothing_sent",

@@ -122,7 +122,7 @@ def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric
         tiers=len(tiers_of(routes)),
         card_tier=card_tiers(routes, cards),
         link=links,
-        link_s_per_byte=1 / link_rates(hardware, routes, links),
+        link_s_per_byte=1 / link_rates(routes, links),
         crossing_pair=np.repeat(np.arange(len(pairs)), [path.size for path in paths]),
         crossing_link=crossing_link.astype(np.int64),
     )
