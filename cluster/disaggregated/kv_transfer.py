@@ -11,7 +11,7 @@ from cluster.replay.engine import replay
 from cluster.replay.interface import Kind, Operations
 from cluster.replay.kernel.state import LONGEST_PS
 from cluster.scenario.resolve import Resolved
-from corsair_common.units import Integers
+from corsair_common.units import PS_PER_S, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -57,7 +57,8 @@ def transfer_kv(
     Each starts when its request's prefill ends. With ``layerwise`` all layers of a pair but the
     last are sent at a constant rate, from the end of the first layer to the end of the prefill, as
     far as links allow; the last layer follows. Layers are assumed to take equal shares of the
-    prefill.
+    prefill. Conversion delays messages or the decode pool's start, layerwise by that of one layer;
+    last comes what the software of both pools takes to hand a request over.
     """
     base_ps = int(prefilled.began_ps.min()) if len(prefilled.began_ps) else 0
     prefilled = replace(
@@ -65,6 +66,7 @@ def transfer_kv(
     )
     resources = link_resources(machine.routes)
     paths, log_stream = _message_paths(resources, machine, prefilled)
+    before_ps, after_ps = _conversion_ps(machine, prefilled, layerwise)
     sizes = machine.shares.bytes_of(prefilled.prompt_tokens)
     if not layerwise:
         start_ps = np.repeat(prefilled.ended_ps, sizes.shape[1])
@@ -72,16 +74,33 @@ def transfer_kv(
     else:
         start_ps, first, paced_ps = _layerwise(resolved, machine, prefilled, sizes)
     transfers = paced_messages(resources, paths, log_stream, first, paced_ps, sizes.ravel() - first)
-    operations = _released(start_ps)
+    operations = _released(start_ps + np.repeat(before_ps, sizes.shape[1]))
     replayed = replay(operations, transfers, most_bins=most_bins)
     ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
+    arrived_ps = np.maximum(ends_ps.max(axis=1, initial=0), prefilled.ended_ps)
     return KvTransfers(
-        received_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), prefilled.ended_ps),
+        received_ps=base_ps + arrived_ps + after_ps + hand_over_ps(machine),
         sent_bytes=sizes.sum(axis=1),
         start_ps=base_ps,
         bin_ps=replayed.bin_ps,
         link_bytes=replayed.load_bytes[:, : resources.links],
     )
+
+
+def hand_over_ps(machine: PooledMachine) -> int:
+    """What the serving software of both pools takes, beside the network."""
+    return sum(round(each["host.hand_over_s"] * PS_PER_S) for each in machine.figures)
+
+
+def _conversion_ps(
+    machine: PooledMachine, prefilled: PrefilledRequests, layerwise: bool
+) -> tuple[Integers, Integers]:
+    """[n] delays by conversion: of messages, and after their arrival."""
+    none = np.zeros(len(prefilled.prompt_tokens), np.int64)
+    if machine.conversion is None:
+        return none, none
+    own = machine.conversion.ps_of(prefilled.prompt_tokens, last_layer=layerwise)
+    return (own, none) if machine.conversion.on == 0 else (none, own)
 
 
 def _message_paths(
@@ -92,7 +111,7 @@ def _message_paths(
     from_card = source[:, shares.source_stage, shares.source_position]
     to_card = target[:, shares.target_stage, shares.target_position]
     first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
-    message_s = machine.figures["links.chunk_overhead_s"]
+    message_s = machine.figures[0]["links.chunk_overhead_s"]
     paths = pair_paths(resources, machine.routes, first.ravel(), second.ravel(), message_s)
     pairs = from_card.shape[1]
     base = (prefilled.replica * len(target) + prefilled.target) * pairs

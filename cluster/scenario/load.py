@@ -178,8 +178,9 @@ def _assignment(word: str) -> tuple[Keys, object]:
     if not equals or not all(path.strip().split(".")):
         raise ScenarioError(f"--set {word}: expected path.to.key=value")
     # A figure of the catalogue has dots in its own name: the part after hardware_set is one key.
-    head, _, rest = path.strip().partition(".")
-    keys: Keys = (head, rest) if head == "hardware_set" and rest else tuple(path.strip().split("."))
+    head, found, rest = f".{path.strip()}".partition(".hardware_set.")
+    keys: Keys = tuple(head.split(".")[1:])
+    keys += ("hardware_set", rest) if found else ()
     return keys, parse_document(text, f"--set {word}").data
 
 
@@ -213,12 +214,21 @@ def _anchored(
     def base(*keys: str) -> Path:
         return folders[any(keys == at[: len(keys)] for at in inputs)]
 
-    def anchor(name: str, key: str) -> str:
+    def anchor(name: str, *keys: str) -> str:
         looks_like_path = "/" in name or "\\" in name or name.endswith((".json", ".yaml", ".yml"))
-        path = base(key) / name
+        path = base(*keys) / name
         return str(path) if looks_like_path or path.is_file() else name
 
     changes: dict[str, object] = {"hardware": anchor(scenario.hardware, "hardware")}
+    if scenario.pools is not None:
+        pools = {
+            name: pool.model_copy(
+                update={"hardware": anchor(pool.hardware, "pools", name, "hardware")}
+            )
+            for name, pool in scenario.pools
+            if pool.hardware is not None
+        }
+        changes["pools"] = scenario.pools.model_copy(update=pools)
     if scenario.model is not None:
         changes["model"] = anchor(scenario.model, "model")
     if scenario.network is not None:
