@@ -257,7 +257,8 @@ def _add_rack(index: int, sites: Sequence[Site], spines: Sequence[str], cards: i
 
 def _add_server(site: Site, name: str, rack: str, cards: int) -> list[str]:
     """Cards in order under the switches, as many under each as a full server has."""
-    site.add(name, NodeKind.SERVER, rack)
+    mixed = site.graph.graph["hardware_kind"] == "mixed"
+    site.add(name, NodeKind.SERVER, rack, about=site.hardware.name if mixed else "")
     switches = [f"{name}.sw{i}" for i in range(site.hardware.count("server.pcie_switches"))]
     host = f"{name}.host"
     site.add(host, NodeKind.HOST, name)

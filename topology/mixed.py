@@ -36,8 +36,9 @@ AnyHardware: TypeAlias = Hardware | MixedHardware
 
 def kinds_of(hardware: AnyHardware) -> tuple[Hardware, ...]:
     """The one hardware, or both."""
-    mixed = isinstance(hardware, MixedHardware)
-    return (hardware.first, hardware.second) if mixed else (hardware,)
+    if isinstance(hardware, MixedHardware):
+        return hardware.first, hardware.second
+    return (hardware,)
 
 
 def servers_of(hardware: AnyHardware, racks: int, servers_per_rack: int) -> list[list[Hardware]]:

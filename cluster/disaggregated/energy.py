@@ -75,8 +75,8 @@ def messages_j(machine: PooledMachine, outcome: PooledOutcome) -> Floats:
     sent = link_bytes(outcome)
     leaving = sum(_leaving(machine, sent).values(), np.zeros(len(sent), np.int64))
     parts = machine.parts
-    spent_j = leaving[:, None] * _per_sent_byte(machine)
-    part_of_link = module_of(machine.figures[0]).PART_OF_LINK
+    spent_j = leaving[:, None] * sent_byte_j(machine)
+    part_of_link = module_of(machine.kv.figures[0]).PART_OF_LINK
     for link in np.flatnonzero(sent.any(axis=0)).tolist():
         part = part_of_link.get(LinkKind(int(machine.routes.link_kind[link])))
         if part is not None:
@@ -85,15 +85,16 @@ def messages_j(machine: PooledMachine, outcome: PooledOutcome) -> Floats:
     return spent_j
 
 
-def _per_sent_byte(machine: PooledMachine) -> Floats:
+def sent_byte_j(machine: PooledMachine) -> Floats:
     """[parts] at the cards: read at the source, written at the target, converted at either."""
     parts, total = machine.parts, np.zeros(len(machine.parts))
-    for figures in machine.figures:  # of a device's own ends, half is the reading
+    for figures in machine.kv.figures:  # of a device's own ends, half is the reading
         module = module_of(figures)
         total += placed(module.ends_joules(figures) / 2, module.PARTS, parts)
-    if machine.conversion is not None:
-        own = module_of(machine.conversion.figures).PARTS
-        total += placed(machine.conversion.joules_per_byte(machine.shares), own, parts)
+    conversion = machine.kv.conversion
+    if conversion is not None:
+        own = module_of(conversion.figures).PARTS
+        total += placed(conversion.joules_per_byte(machine.kv.shares), own, parts)
     return total
 
 

@@ -18,6 +18,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Transfer
 from corsair_common.names import STATE
 from corsair_common.units import PS_PER_S, Floats, Integers
+from topology.route import Routes
 from workloads.formats import Format, get_format
 
 ELEMENTS = "fp8_e4m3"
@@ -70,7 +71,57 @@ class KvConversion:
         return sums.T
 
 
-def kv_on_wire(
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KvPath:
+    """The way of KV from the ranks of one pool to those of the other."""
+
+    routes: Routes
+    cards: tuple[Integers, Integers]
+    """[replica, stage, position] of each pool."""
+    figures: tuple[Figures, Figures]
+    """Of the cards of each pool."""
+    shares: KvShares
+    """Bytes on the wire."""
+    conversion: KvConversion | None
+    """Where the pools' KV formats differ."""
+    layers: int
+    """Of the model."""
+
+    @property
+    def hand_over_ps(self) -> int:
+        """What the serving software of both pools takes, beside the network."""
+        return sum(round(each["host.hand_over_s"] * PS_PER_S) for each in self.figures)
+
+    def conversion_ps(
+        self, prompt_tokens: Integers, *, last_layer: bool
+    ) -> tuple[Integers, Integers]:
+        """[n] delays of messages, and after their arrival."""
+        none = np.zeros(len(prompt_tokens), np.int64)
+        if self.conversion is None:
+            return none, none
+        own = self.conversion.ps_of(prompt_tokens, last_layer=last_layer)
+        return (own, none) if self.conversion.on == 0 else (none, own)
+
+
+def kv_path(
+    resolved: Resolved,
+    pools: tuple[Resolved, Resolved],
+    routes: Routes,
+    cards: tuple[Integers, Integers],
+) -> KvPath:
+    """The way of KV between these ``cards``."""
+    shares, conversion = _on_wire(resolved, pools)
+    return KvPath(
+        routes=routes,
+        cards=cards,
+        figures=(pools[0].hardware, pools[1].hardware),
+        shares=shares,
+        conversion=conversion,
+        layers=len(resolved.model.layers),
+    )
+
+
+def _on_wire(
     resolved: Resolved, pools: tuple[Resolved, Resolved]
 ) -> tuple[KvShares, KvConversion | None]:
     """Bytes that cross for each pair of ranks, and the conversion if the pools' formats differ."""

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cluster.disaggregated.kv_format import KvConversion, kv_on_wire
+from cluster.disaggregated.kv_format import KvPath, kv_path
 from cluster.perf_model.energy.facility import Facility, shared_facilities
-from cluster.perf_model.kv_transfer_map import KvShares
 from cluster.perf_model.placement import PlacementError
-from cluster.perf_model.protocols import Figures
 from cluster.scenario.pools import POOLS
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import Machine, MapOf, map_of
@@ -31,12 +29,7 @@ class PooledMachine(Machine):
 
     pools: tuple[Machine, Machine]
     """Prefill, decode."""
-    figures: tuple[Figures, Figures]
-    """Of the cards of each pool."""
-    shares: KvShares
-    """Bytes on the wire."""
-    conversion: KvConversion | None
-    """Where the pools' KV formats differ."""
+    kv: KvPath
     owner: Integers
     """[card] position of the pool that it, or a spare card of its kind, is counted to."""
     facilities: tuple[Facility, ...]
@@ -80,21 +73,18 @@ def assemble_pools(
     _refuse_cut(found[1], prefill, decode)
     # The decode replica is chosen when the prefill ends (see run.py), so its router is precomputed.
     decode = replace(decode, limits=replace(decode.limits, router="random"))
-    shares, conversion = kv_on_wire(resolved, resolved.pools)
     own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}
     own["routes"] = found[1]
-    first, second = (pool.hardware for pool in resolved.pools)
+    kv = kv_path(resolved, resolved.pools, found[1], (prefill.cards, decode.cards))
     owner = _owners(resolved, found, prefill)
     return PooledMachine(
         **own,
         pools=(prefill, decode),
-        figures=(first, second),
-        shares=shares,
-        conversion=conversion,
+        kv=kv,
         owner=owner,
         facilities=(prefill.facility,)
         if resolved.mixed is None
-        else shared_facilities((first, second), found[1], owner),
+        else shared_facilities(kv.figures, found[1], owner),
     )
 
 

@@ -1,6 +1,7 @@
 """The hardware of a scenario and of its pools, and the formats that ``auto`` takes of it."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TypeAlias
 
 from cluster.scenario.load import ScenarioError
@@ -71,4 +72,6 @@ def _mixed(scenario: Scenario, hardware: tuple[Hardware, Hardware]) -> MixedHard
             f"(cluster.racks x cluster.servers_per_rack): {sum(wanted) - servers} too few, since a "
             "server has cards of one kind"
         )
+    if first.name == second.name:  # one file with other figures: parts are told by names
+        second = replace(second, name=f"{second.name} (decode)")
     return MixedHardware(first=first, second=second, first_servers=wanted[0])

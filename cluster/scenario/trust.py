@@ -75,7 +75,9 @@ def trust_of(resolved: Resolved) -> Trust:
     """What a run's times can be trusted for, from its device, model, plan and traffic."""
     device = resolved.hardware.name
     if resolved.pools is not None:
-        return blind("what-if", "no run with separate prefill and decode pools was measured")
+        where = "" if resolved.mixed is None else f" on {' and '.join(_kinds(resolved))}"
+        what = f"no run with separate prefill and decode pools{where} was measured"
+        return blind("what-if", what)
     own = [one for one in _measured()["sets"] if one["device"] == device]
     if not own and device not in _measured()["operations"]:
         return blind("what-if", f"no end-to-end point of {device} was measured")
@@ -92,6 +94,10 @@ def trust_of(resolved: Resolved) -> Trust:
     if outside := list(_outside(resolved, same_kind)):
         return blind("extrapolated", f"{', '.join(outside)} on {device}, {kind}")
     return _near(resolved, same_kind, "experts" if experts else "dense")
+
+
+def _kinds(resolved: Resolved) -> list[str]:
+    return [pool.hardware.name for pool in resolved.pools or ()]
 
 
 def _moved(hardware: Hardware) -> list[str]:

@@ -202,10 +202,8 @@ def converted_s(
     """Every element is rounded once, on the vector lanes of all chiplets of the card."""
     card = interior(figures)
     lanes = figures["simd.lanes"] * figures["chiplet.slices"] * card.units
-    seconds: Floats = (
-        elements * figures["simd.quantize_clocks"] / (lanes * figures["card.clock_hz"])
-    )
-    return seconds
+    each_s = figures["simd.quantize_clocks"] / (lanes * figures["card.clock_hz"])
+    return np.asarray(elements * each_s, np.float64)
 
 
 def converted_joules(figures: Figures, elements: float, moved_bytes: float) -> Floats:
