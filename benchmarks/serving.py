@@ -114,7 +114,7 @@ def measure(name: str, arrivals: Arrivals, prices: PriceTables, times: int = 3) 
     limits = make_limits()
     served: Served = serve(arrivals, prices, limits, on_steps=totals)
     seconds = fastest_s(
-        lambda: serve(arrivals, prices, limits, on_steps=lambda _log: None), times=times
+        lambda: serve(arrivals, prices, limits, on_cycles=lambda _log: None), times=times
     )
     print(
         f"{name:28} {totals.tokens / seconds / 1e6:7.1f} M output tokens/s "

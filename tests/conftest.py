@@ -118,6 +118,12 @@ def starved_problems() -> st.SearchStrategy[Problem]:
     return starved()
 
 
+@pytest.fixture(scope="session")
+def quiet_problems() -> st.SearchStrategy[Problem]:
+    """A few long answers at a time."""
+    return quiet()
+
+
 def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:
     """Tables in which only linear layers take time."""
     from benchmarks.linear_prices import linear_prices  # compiled: only for those who serve
@@ -162,6 +168,20 @@ def starved(draw: st.DrawFn) -> Problem:
     requests = draw(st.lists(request_choices(8), min_size=3, max_size=14))
     machine = stages, draw(st.integers(1, 2))
     return draw(with_room(limits, requests, machine, draw(st.integers(0, 2))))
+
+
+@st.composite
+def quiet(draw: st.DrawFn) -> Problem:
+    """Draw long answers with pauses between them, so that cycles of steps repeat."""
+    limits = replace(
+        draw(any_limits()),
+        max_num_batched_tokens=draw(st.sampled_from([2, 8, 64])),
+        concurrency=draw(st.sampled_from([0, 0, 0, 1, 2])),
+    )
+    sparse = request_choices(40).map(lambda row: (37 * row[0], row[1], 30 * row[2], *row[3:]))
+    requests = draw(st.lists(sparse, min_size=1, max_size=8))
+    machine = draw(st.integers(1, 4)), draw(st.integers(1, 3))
+    return draw(with_room(limits, requests, machine, draw(st.sampled_from([0, 3, 300]))))
 
 
 @st.composite

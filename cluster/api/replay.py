@@ -241,10 +241,25 @@ def _run(
             "model_version": MODEL_VERSION,
             **replay_summary(machine, outcome, measures),
             **_energy(machine, outcome),
-            "flags": list(resolved.notes),
+            "flags": [*resolved.notes, *_idle_ranks(resolved, machine)],
         },
         times=(started, datetime.now(UTC)),
     )
+
+
+def _idle_ranks(resolved: ResolvedReplay, machine: ReplayMachine) -> list[str]:
+    """Endpoints that a recorded trace does not use; a plan names the cards that it needs."""
+    ranks, where, there = machine.program.ranks, "cards", 0
+    if machine.network is not None:
+        where, there = f"ranks of {machine.network.name}", machine.network.ranks
+    elif machine.racks is not None and resolved.planned is None:
+        there = len(machine.racks.routes.card_id)
+    if there <= ranks:
+        return []
+    return [
+        f"the trace has {ranks} ranks, on the first {ranks} of {there} {where}: the others are "
+        "idle, and their links carry only what passes through"
+    ]
 
 
 def _device(machine: ReplayMachine) -> Device:

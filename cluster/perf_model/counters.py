@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from cluster.perf_model.tables import Records
 
 
@@ -18,11 +20,17 @@ class Tally:
 
     def add(self, window: Records) -> None:
         """Add a part of the step log."""
-        self.end_ps = max(self.end_ps, int(window["end_ps"].max(initial=0)))
-        if int(window["start_ps"].min(initial=self.begin_ps)) < self.begin_ps:
-            window = window[window["start_ps"] >= self.begin_ps]
-        self.steps += len(window)
-        self.members += int(window["running"].sum())
+        more, period_ps = window["more"], window["period_ps"]
+        self.end_ps = max(self.end_ps, int((window["end_ps"] + more * period_ps).max(initial=0)))
+        counted = more + 1
+        early_ps = self.begin_ps - window["start_ps"]
+        if int(early_ps.max(initial=0)) > 0:
+            before = -(-early_ps // np.maximum(period_ps, 1))
+            counted = np.where(early_ps > 0, np.maximum(0, counted - before), counted)
+            counted[(early_ps > 0) & (more == 0)] = 0
+            window, counted = window[counted > 0], counted[counted > 0]
+        self.steps += int(counted.sum())
+        self.members += int((window["running"] * counted).sum())
         self.peak_blocks = max(self.peak_blocks, int(window["used_blocks"].max(initial=0)))
 
     def join(self, other: "Tally") -> None:

@@ -64,17 +64,28 @@ _STEP = (
 MEASURED = len(_STEP)
 """Column of a log row at which its measures begin: those of kind 0, of kind 1, ..."""
 
+_REPEATS = (
+    "more",  # how often the cycle repeats after this; 0: once
+    "period_ps",  # of the cycle, if it repeats
+    "followers",  # further rows of the cycle, which follow at once, if it repeats
+)
+
 STEP = np.dtype(
     [
         (name, np.int64)
         for name in (
             *_STEP,
             *(f"{name}_{kind}" if kind else name for kind in range(KINDS) for name in MEASURES),
+            *_REPEATS,
         )
     ]
 )
 """One row of the step log: one batch of one slot through all stages. Measures of kinds but the
-first end in their number."""
+first end in their number.
+
+A cycle of steps, one of each slot that decodes, that repeats is written once (docs/decisions/0047):
+step i of repetition c is row i with times later by ``c period_ps``, c = 0..more. ``expanded``
+writes them out."""
 
 
 def as_integers(log: Records) -> Integers:
@@ -85,6 +96,27 @@ def as_integers(log: Records) -> Integers:
     """
     rows = np.ascontiguousarray(log, STEP)
     return rows.view(np.int64).reshape(len(rows), len(STEP.names or ()))
+
+
+def expanded(log: Records) -> Records:
+    """The log with every step in a row of its own, in start order per replica.
+
+    ``log`` ends with a whole cycle; it is returned as it is if no cycle repeats.
+    """
+    if not log["more"].any():
+        return log
+    which = np.repeat(np.arange(len(log)), log["more"] + 1)
+    first = np.cumsum(log["more"] + 1) - log["more"] - 1
+    repetition = np.arange(len(which)) - first[which]
+    ends = log["followers"] == 0
+    cycle = np.cumsum(ends) - ends
+    order = np.lexsort((which, repetition, cycle[which]))
+    rows = log[which[order]]
+    for name in ("start_ps", "end_ps"):
+        rows[name] += repetition[order] * rows["period_ps"]
+    for name in _REPEATS:
+        rows[name] = 0
+    return rows
 
 
 INTERVAL = np.dtype(

@@ -1,12 +1,13 @@
 """Converts calls to transfers: between the cards of racks, or over a plain network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from cluster.perf_model.collectives import (
+    LIKE,
     Group,
     Leg,
     Messages,
@@ -20,10 +21,12 @@ from cluster.perf_model.collectives import (
     flows,
     group_of,
     hops,
+    lasting,
     messages,
     nested_rounds,
     round_steps,
     rounds_of,
+    scatter_of,
     steps,
 )
 from cluster.perf_model.devices import module_of
@@ -31,10 +34,6 @@ from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.replay.collective_calls import Call
 from cluster.scenario.collectives import Detail
 from corsair_common.units import Integers
-
-LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
-"""Collectives that cards run as another one; a barrier has no payload."""
-
 
 SLACK_PS = 2
 """Latency that counts as work: otherwise sends that fill a link together would exceed its capacity
@@ -93,9 +92,10 @@ class RackTransfers:
         group = self._group(call.ranks)
         own = None
         if name == "all_reduce" and algorithm == "auto" and self.options.collectives == "coflow":
-            own = module_of(self.hardware).all_reduce(self.hardware, group, np.array([payload]))
-        if own is not None and payload:
-            return (curve_leg(self.resources, group, own),)
+            least = np.array([max(1, payload)])
+            own = module_of(self.hardware).all_reduce(self.hardware, group, least)
+        if own is not None:
+            return (curve_leg(self.resources, group, own) if payload else lasting(int(own.ps[0])),)
         if self.options.collectives == "steps":
             return steps(self.resources, group, name, payload, algorithm)
         return coflows(self.resources, group, name, np.array([payload]), algorithm)[0]
@@ -138,10 +138,10 @@ class RackTransfers:
         """
         source, target = (int(card) for card in self.card_of[list(call.ranks)])
         message_s = self.hardware["links.chunk_overhead_s"]
-        if self.options.stored:
-            return hops(self.resources, self.routes, source, target, call.payload_bytes, message_s)
         if not call.payload_bytes:
             return (lasting(int(self.routes.latency_ps(source, target))),)
+        if self.options.stored:
+            return hops(self.resources, self.routes, source, target, call.payload_bytes, message_s)
         (leg,) = flows(
             self.resources, self.routes, [source], [target], call.payload_bytes, message_s
         )
@@ -173,7 +173,8 @@ class PlainTransfers:
 
     def messages(self, call: Call, transfers: TransferList) -> Messages | None:
         """Every message as a separate transfer, if configured."""
-        if self.options.collectives != "messages" or not call.payload_bytes:
+        empty = call.collective == "barrier" or not call.payload_bytes
+        if self.options.collectives != "messages" or empty:
             return None
         ranks = np.array(call.ranks, np.int64)
         rounds = self._cheapest(call)[0]
@@ -183,17 +184,41 @@ class PlainTransfers:
 
     def _cheapest(self, call: Call) -> tuple[list[Round], tuple[Leg, ...]]:
         """Rounds and legs of the fastest allowed algorithm."""
+        if call.collective == "barrier":  # every rank hears from every other, without data
+            return self._cheapest(replace(call, collective="all_gather", payload_bytes=0))
+        return self._fastest(call, self._candidates(call))
+
+    def _fastest(
+        self, call: Call, candidates: Iterable[list[Round]]
+    ) -> tuple[list[Round], tuple[Leg, ...]]:
         ranks = np.array(call.ranks, np.int64)
         found = [
             (
                 rounds,
                 round_steps(self.resources, self.network, ranks, rounds, call.payload_bytes),
             )
-            for rounds in self._candidates(call)
+            for rounds in candidates
         ]
         return min(found, key=lambda one: sum(leg.latency_ps + leg.work_ps for leg in one[1]))
 
     def _candidates(self, call: Call) -> list[list[Round]]:
+        """What the choice allows; ``auto`` also composes collectives of others, each the fastest.
+
+        A broadcast is a scatter and an all-gather, too, and an all-reduce any reduce-scatter and
+        any all-gather.
+        """
+        found = self._algorithms(call)
+        composed = call.collective == "all_reduce" and self.options.all_reduce == "auto"
+        if call.collective != "broadcast" and not composed:
+            return found
+        reduced, gathered = (replace(call, collective=half) for half in HALVES)
+        scattered = self._algorithms(reduced)
+        if not composed:
+            scattered = [scatter_of(rounds, len(call.ranks)) for rounds in scattered]
+        halves = self._fastest(reduced, scattered)[0], self._cheapest(gathered)[0]
+        return [*found, [*halves[0], *halves[1]]]
+
+    def _algorithms(self, call: Call) -> list[list[Round]]:
         name = call.collective
         requested = self.options.all_reduce if name == "all_reduce" else "auto"
         nested = self._nested(call)
@@ -210,13 +235,14 @@ class PlainTransfers:
         whole = call.ranks == tuple(range(self.network.ranks))
         if len(dimensions) < 2 or not whole or call.collective not in NESTED:
             return []
-        halves = ("reduce_scatter", "all_gather")
-        own = halves[0] if call.collective == "all_reduce" else call.collective
+        own = HALVES[0] if call.collective == "all_reduce" else call.collective
         algorithms = [_native(own, each) for each in dimensions]
         return nested_rounds(call.collective, [each.size for each in dimensions], algorithms)
 
 
-NESTED = ("all_reduce", "reduce_scatter", "all_gather", "all_to_all")
+HALVES = ("reduce_scatter", "all_gather")
+"""Of an all-reduce."""
+NESTED = ("all_reduce", *HALVES, "all_to_all")
 """Collectives that may go dimension by dimension."""
 
 
@@ -227,9 +253,3 @@ def _native(collective: str, dimension: Shaped) -> str:
     if dimension.shape == "Ring" or dimension.size & (dimension.size - 1):
         return "ring"
     return "halving_doubling"
-
-
-def lasting(ps: int) -> Leg:
-    """A leg with a fixed duration, regardless of other traffic."""
-    none = np.zeros(0, np.int64)
-    return Leg(latency_ps=ps, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0)

@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.perf_model.tables import STEP, PriceTables, as_integers
+from cluster.perf_model.tables import STEP, PriceTables, as_integers, expanded
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Limits, Observer, OnIntervals, OnSteps, Served
 from cluster.serving.kernel.advance import advance
@@ -33,15 +33,25 @@ def serve(
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
     on_intervals: OnIntervals | None = None,
+    on_cycles: OnSteps | None = None,
 ) -> Served:
     """Serve ``arrivals`` as specified in DESIGN.md.
+
+    ``on_cycles`` receives the log as it is written, with cycles that repeat in one piece,
+    ``on_steps`` every step.
 
     Raises ValueError for invalid input, RunTooLongError past 106 simulated days.
     """
     state = begun(arrivals, prices, limits)
     if observer is not None:
         observer.started(len(state.requests))
-    run(state, observer=observer, on_steps=on_steps, on_intervals=on_intervals)
+    run(
+        state,
+        observer=observer,
+        on_steps=on_steps,
+        on_intervals=on_intervals,
+        on_cycles=on_cycles,
+    )
     if observer is not None:
         observer.finished()
     return served_of(state)
@@ -61,6 +71,7 @@ def run(
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
     on_intervals: OnIntervals | None = None,
+    on_cycles: OnSteps | None = None,
     window_steps: int = WINDOW_STEPS,
 ) -> None:
     """Advance ``state`` to its end in windows of at most ``window_steps`` steps and about 50 ms."""
@@ -77,8 +88,10 @@ def run(
         began_s = time.perf_counter()
         rows = advance(state, log[:steps], columns[:steps])
         steps = _next_window(steps, window_steps, time.perf_counter() - began_s)
+        if on_cycles is not None and rows > 0:
+            on_cycles(log[:rows])
         if on_steps is not None and rows > 0:
-            on_steps(log[:rows])
+            on_steps(expanded(log[:rows]))
         if on_intervals is not None and control["intervals"] > 0:
             on_intervals(state.intervals[: control["intervals"]])
         control["intervals"] = 0

@@ -265,10 +265,15 @@ def execute(
         account.add(window)
         tally.add(window)
         shares.add(window)
-        if on_steps is not None:
-            on_steps(window)
 
-    served = serve(requested, machine.prices, machine.limits, observer=observer, on_steps=taken)
+    served = serve(
+        requested,
+        machine.prices,
+        machine.limits,
+        observer=observer,
+        on_steps=on_steps,
+        on_cycles=taken,
+    )
     request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
     return outcome_of(served, account.bins(), tally, request_j)

@@ -198,7 +198,7 @@ def test_what_is_written_is_read_back_equal(tmp_path: Path) -> None:
         tmp_path / "in",
         [
             node(0, 1, name="first"),
-            node(2, 4, {"num_ops": 3, "duration_ps": 1_500_001, "stream": 6}, data_deps=[0]),
+            node(2, 4, {"num_ops": 3, "duration_ps": 1_500_001, "corsair_queue": 6}, data_deps=[0]),
             collective(3, 7, 12, pg_name="1"),
             node(4, 5, {"comm_dst": 1, **message}, ctrl_deps=[2], data_deps=[3]),
             node(7, 42),

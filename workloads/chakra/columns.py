@@ -37,6 +37,9 @@ class NodeType(IntEnum):
 HOST = 5
 """The stream of operations on the CPU; it follows those of ``workloads.program.schema``."""
 
+LAST_QUEUE = 127
+"""Queues of a rank are numbered from 0 to here."""
+
 KNOWN_TYPES = frozenset(NodeType) - {NodeType.INVALID}
 
 _STREAMS: Mapping[int, int] = {
@@ -63,7 +66,7 @@ COLLECTIVES = (
 
 
 def stream_of(type: int, *, on_cpu: bool) -> int:
-    """The queue of a node of this type, unless it names another."""
+    """The queue of a node of this type, unless it names a CUDA stream or a queue."""
     if on_cpu or type == NodeType.METADATA:
         return HOST
     return _STREAMS.get(type, COMPUTE)
@@ -86,6 +89,10 @@ class Notes:
     control_left_out: int = 0
     """Control dependencies that are not followed."""
     control_reason: str = ""
+    unordered: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """Two queues with kernels that no dependency orders -> ranks of which this is so."""
+    default_group: str = ""
+    """What is particular about process group "0"."""
 
     def lines(self) -> tuple[str, ...]:
         """One sentence per kind of finding; empty if everything was used."""
@@ -102,6 +109,17 @@ class Notes:
             found.append(
                 f"{self.control_left_out} control dependencies are left out: {self.control_reason}"
             )
+        if self.unordered:
+            pairs = [f"{one} and {two}" for one, two in sorted(self.unordered)]
+            more = f"; and {len(pairs) - 3} more pairs" if len(pairs) > 3 else ""
+            found.append(
+                f"nothing orders the kernels of {'; of '.join(pairs[:3])}{more} (ranks: "
+                f"{max(self.unordered.values())}): no dependency leads from one to the other, so "
+                "they overlap freely; Chakra's converter loses such dependencies (mlcommons/chakra "
+                "issue 215)"
+            )
+        if self.default_group:
+            found.append(self.default_group)
         if self.unknown_fields:
             found.append(f"{self.unknown_fields} unknown protobuf fields are skipped")
         if self.unused_attributes:
@@ -129,7 +147,7 @@ class ChakraTrace:
     names: tuple[str, ...]
     on_cpu: Flags
     stream: Indices
-    """[n] queue of its rank: ``stream_of`` its type, or its attribute ``stream``"""
+    """[n] queue of its rank: ``stream_of`` its type, that of its CUDA stream, or its own number"""
     duration_ps: Integers
     """[n] recorded; a recorded zero cannot be distinguished from none"""
     flop: Integers

@@ -31,9 +31,9 @@ def read_et(path: Path) -> RankFile:
         raise ChakraError(f"{path}: cannot be read ({error.strerror})") from None
     file = RankFile(path=str(path))
     classes = messages()
-    _take_metadata(file, next(_messages(file, content, classes.metadata), None))
+    take_metadata(file, next(_messages(file, content, classes.metadata), None))
     for message in _messages(file, content, classes.node):
-        record = _record(file, message)
+        record = record_of(file, message)
         check_record(file, record)
         file.records.append(record)
     return file
@@ -65,14 +65,16 @@ def _messages(file: RankFile, content: io.BytesIO, kind: Any) -> Iterator[Any]:
         yield message
 
 
-def _take_metadata(file: RankFile, message: Any) -> None:
+def take_metadata(file: RankFile, message: Any) -> None:
+    """Count the attributes of a GlobalMetadata; refuse what is none (ChakraError)."""
     named = [attribute.name for attribute in message.attr] if message is not None else []
     if message is None or not (message.version or named) or _unknown(message):
         raise ChakraError(f"{file.path}: not a Chakra trace: no GlobalMetadata at its start")
     file.unused.update(name for name in named if name not in _FILE_FACTS)
 
 
-def _record(file: RankFile, message: Any) -> Record:
+def record_of(file: RankFile, message: Any) -> Record:
+    """The record of a Node."""
     record = Record(
         id=message.id,
         name=message.name,

@@ -4,8 +4,8 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,11 @@ from workloads.chakra.columns import (
     ChakraTrace,
     NodeType,
     Notes,
-    stream_of,
 )
-from workloads.chakra.et_file import MOST_BYTES, read_et
-from workloads.chakra.record import RankFile, Record, check_record, take_attribute, whole
+from workloads.chakra.et_file import read_et
+from workloads.chakra.json_file import read_json, refuse_other_kind
+from workloads.chakra.queues import take_queues, unordered
+from workloads.chakra.record import RankFile, Record
 from workloads.chakra.rendezvous import check_rendezvous
 from workloads.chakra.toposort import Ordered, ordered
 
@@ -50,18 +51,34 @@ def read_chakra(
     if control not in CONTROL:
         raise ChakraError(f"control must be one of {', '.join(CONTROL)}, got {control!r}")
     paths = _rank_paths(folder)
-    files = [read_et(path) if path.suffix == ".et" else read_json(path) for path in paths]
-    files = _copied(folder, files, copies)
+    read = [read_et(path) if path.suffix == ".et" else read_json(path) for path in paths]
+    files = _copied(folder, read, copies)
     named = _group_file(Path(groups) if groups else folder / GROUP_FILE, needed=bool(groups))
     for file in files:
         named.update({name: ranks for name, ranks in file.groups.items() if name not in named})
-    trace = _trace(files, [ordered(file, control) for file in files], named)
+    default_group = _take_default_group(files, named)
+    parts = [ordered(file, control) for file in read]
+    pairs = Counter(
+        pair
+        for file, part in zip(read, parts, strict=True)
+        for pair in unordered(part, take_queues(file, part))
+    )
+    parts *= copies
+    notes = replace(
+        _notes(files, parts),
+        unordered={pair: ranks * copies for pair, ranks in pairs.items()},
+        default_group=default_group,
+    )
+    trace = replace(_trace(files, parts, named), notes=notes)
     check_rendezvous(trace, [file.path for file in files])
     return trace
 
 
 def _rank_paths(folder: Path) -> list[Path]:
     """The file of each rank, 0 first."""
+    if folder.is_file():
+        refuse_other_kind(folder)
+        raise ChakraError(f"{folder}: a file; name the folder that holds NAME.<rank>.et")
     if not folder.is_dir():
         raise ChakraError(f"{folder}: no such folder; name the folder that holds NAME.<rank>.et")
     found: dict[tuple[str, str], dict[int, Path]] = {}
@@ -72,6 +89,7 @@ def _rank_paths(folder: Path) -> list[Path]:
     forms = sorted({form for form, _ in found})
     traces = {name: ranks for (form, name), ranks in found.items() if form == (forms or [""])[0]}
     if not traces:
+        _refuse_other_kinds(folder)
         raise ChakraError(f"{folder}: holds no NAME.<rank>.et files")
     if len(traces) > 1:
         names = ", ".join(sorted(traces))
@@ -79,11 +97,18 @@ def _rank_paths(folder: Path) -> list[Path]:
     name, ranks = traces.popitem()
     missing = [str(rank) for rank in range(max(ranks)) if rank not in ranks]
     if missing:
+        _refuse_other_kinds(folder)
         raise ChakraError(
             f"{folder}: ranks go up to {max(ranks)}, but {name}.<rank> is missing for rank "
             f"{', '.join(missing[:10])}{' ...' if len(missing) > 10 else ''}"
         )
     return [ranks[rank] for rank in range(len(ranks))]
+
+
+def _refuse_other_kinds(folder: Path) -> None:
+    """Refuse traces of PyTorch that lie where Chakra's should."""
+    for path in sorted(folder.glob("*.json")):
+        refuse_other_kind(path)
 
 
 def _copied(folder: Path, files: list[RankFile], copies: int) -> list[RankFile]:
@@ -111,6 +136,26 @@ def _group_file(path: Path, *, needed: bool) -> dict[str, tuple[int, ...]]:
     return groups
 
 
+def _take_default_group(files: Sequence[RankFile], named: Mapping[str, tuple[int, ...]]) -> str:
+    """Resolve pg_name "0", all ranks unless its definition says otherwise; what is to be said."""
+    chosen = [each for file in files for each in file.records if each.group_name == "0"]
+    ranks, everyone = set(named.get("0", ())), set(range(len(files)))
+    defined = ", ".join(map(str, sorted(ranks)[:8])) + (" ..." if len(ranks) > 8 else "")
+    if ranks and ranks < everyone and chosen:
+        return (
+            f'process group "0" is defined as ranks {defined} and so used; it is not all '
+            f"{len(everyone)} ranks, for which ASTRA-sim takes it in any case"
+        )
+    for each in chosen:
+        each.group_name = ""
+    if chosen and ranks - everyone:
+        return (
+            f'the definition of process group "0" (ranks {defined}) is not used, since rank '
+            f"{min(ranks - everyone)} has no file: it is all {len(everyone)} ranks"
+        )
+    return ""
+
+
 def _trace(
     files: Sequence[RankFile], parts: Sequence[Ordered], named: Mapping[str, tuple[int, ...]]
 ) -> ChakraTrace:
@@ -128,7 +173,7 @@ def _trace(
         name=np.array([names[each.name] for each in records], np.int32),
         names=tuple(names),
         on_cpu=np.array([each.on_cpu for each in records], np.bool_),
-        stream=np.array([_stream(each) for each in records], np.int32),
+        stream=np.array([each.queue for each in records], np.int32),
         duration_ps=_longs([_duration_ps(each) for each in records]),
         flop=_longs([each.flop for each in records]),
         memory_bytes=_longs([each.memory_bytes for each in records]),
@@ -147,18 +192,11 @@ def _trace(
         dep_offsets=np.concatenate(([0], np.cumsum(np.bincount(waits, minlength=len(records))))),
         deps=np.concatenate([part.edges.deps + starts[at] for at, part in enumerate(parts)]),
         dep_is_control=np.concatenate([part.edges.is_control for part in parts]),
-        notes=_notes(files, parts),
     )
 
 
 def _longs(values: Sequence[int]) -> np.ndarray:
     return np.array(values, np.int64)
-
-
-def _stream(record: Record) -> int:
-    if record.stream >= 0:
-        return record.stream
-    return stream_of(record.type, on_cpu=record.on_cpu)
 
 
 def _duration_ps(record: Record) -> int:
@@ -203,63 +241,3 @@ def _notes(files: Sequence[RankFile], parts: Sequence[Ordered]) -> Notes:
         control_left_out=sum(part.control_left_out for part in parts),
         control_reason=next((part.control_reason for part in parts if part.control_reason), ""),
     )
-
-
-_NAMES = {
-    "Id": "id", "Name": "name", "NodeType": "type", "runtime": "duration_micros",
-    "ctrlDeps": "ctrl_deps",
-}  # fmt: skip
-"""This form's spelling of what the schema calls otherwise."""
-_OWN = frozenset({"id", "name", "type", "duration_micros", "ctrl_deps", "data_deps"})
-
-
-def read_json(path: Path) -> RankFile:
-    """Read one rank's file; ``runtime`` counts microseconds as ``duration_micros`` does.
-
-    Raises
-    ------
-    ChakraError
-        Not such a JSON document, or a node that lacks what its type needs.
-    """
-    try:
-        found = json.loads(read_bounded(path, MOST_BYTES))
-    except OSError as error:
-        raise ChakraError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
-        raise ChakraError(f"{path}: not a JSON document ({error})") from None
-    if not isinstance(found, dict) or not isinstance(found.get("workload_graph"), list):
-        raise ChakraError(f"{path}: not a Chakra trace: no list workload_graph")
-    file = RankFile(path=str(path))
-    file.unused.update(key for key in found if key != "workload_graph")
-    for place, inputs in enumerate(found["workload_graph"]):
-        record = _record(file, place, inputs)
-        check_record(file, record)
-        file.records.append(record)
-    return file
-
-
-def _record(file: RankFile, place: int, inputs: Any) -> Record:
-    if not isinstance(inputs, dict):
-        raise ChakraError(f"{file.path}: entry {place} of workload_graph is no node")
-    node = {_NAMES.get(str(key), str(key)): value for key, value in inputs.items()}
-    if "id" not in node or "type" not in node:
-        raise ChakraError(f"{file.path}: entry {place} of workload_graph lacks Id or NodeType")
-    number = whole(file, place, "Id", node["id"])
-    record = Record(
-        id=number,
-        name=str(node.get("name", "")),
-        type=whole(file, number, "NodeType", node["type"], most=2**31 - 1),
-        data_deps=_ids(file, number, "data_deps", node.get("data_deps", [])),
-        control_deps=_ids(file, number, "ctrl_deps", node.get("ctrl_deps", [])),
-        duration_us=whole(file, number, "runtime", node.get("duration_micros", 0)),
-    )
-    for key, value in node.items():
-        if key not in _OWN:
-            take_attribute(file, record, key, value)
-    return record
-
-
-def _ids(file: RankFile, node: int, name: str, value: object) -> list[int]:
-    if not isinstance(value, list):
-        raise file.refusal(node, f"{name}: found {str(value)[:60]!r}; a list of ids is needed")
-    return [whole(file, node, name, each) for each in value]

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from workloads.chakra.columns import COLLECTIVES, NOT_RECORDED, ChakraError, NodeType
+from workloads.chakra.columns import COLLECTIVES, LAST_QUEUE, NOT_RECORDED, ChakraError, NodeType
 
 _MOST = 2**63 - 1
 _LONGEST_US = _MOST // 1_000_000
@@ -17,12 +17,14 @@ INTEGER_ATTRIBUTES = {
     "comm_tag": "tag",
     "num_ops": "flop",
     "tensor_size": "memory_bytes",
-    "stream": "stream",
+    "stream": "cuda_stream",
+    "corsair_queue": "queue",
     "duration_ps": "duration_ps",
 }
 """Attribute -> field of Record. The last two are our own: other readers ignore them. Used too
 are is_cpu_op, pg_name and involved_dim."""
-_LARGEST = {"comm_src": 2**31 - 1, "comm_dst": 2**31 - 1, "stream": 127}
+_LEAST = {"comm_tag": -_MOST, "stream": -_MOST - 1}
+_LARGEST = {"comm_src": 2**31 - 1, "comm_dst": 2**31 - 1, "corsair_queue": LAST_QUEUE}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -44,7 +46,10 @@ class Record:
     flop: int = NOT_RECORDED
     memory_bytes: int = NOT_RECORDED
     group_name: str = ""
-    stream: int = NOT_RECORDED
+    cuda_stream: int | None = None
+    """CUDA stream of a kernel, any number; a node on the CPU has none, whatever it says."""
+    queue: int = NOT_RECORDED
+    """Our own queue, where it is not that of the type."""
     duration_ps: int = NOT_RECORDED
     """Set if the duration is not a whole number of microseconds."""
 
@@ -79,14 +84,13 @@ class RankFile:
 def take_attribute(file: RankFile, record: Record, name: str, value: object) -> None:
     """Store one attribute in its field, or count it as unused."""
     if name in INTEGER_ATTRIBUTES:
-        least = 0 if name != "comm_tag" else -_MOST
-        most = _LARGEST.get(name, _MOST)
+        least, most = _LEAST.get(name, 0), _LARGEST.get(name, _MOST)
         number = whole(file, record.id, name, value, least=least, most=most)
         setattr(record, INTEGER_ATTRIBUTES[name], number)
     elif name == "is_cpu_op":
         record.on_cpu = bool(whole(file, record.id, name, value))
     elif name == "pg_name":
-        record.group_name = "" if str(value) == "0" else str(value)
+        record.group_name = str(value)
     elif name == "involved_dim":
         _check_dimensions(file, record, value)
     else:

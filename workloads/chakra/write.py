@@ -116,7 +116,7 @@ def _attributes(trace: ChakraTrace, row: int) -> Iterator[tuple[str, str, object
     if duration_ps == 0 or (duration_ps > 0 and duration_ps % PS_PER_MICROSECOND):
         yield "duration_ps", "int64_val", duration_ps
     if stream != stream_of(int(trace.type[row]), on_cpu=bool(trace.on_cpu[row])):
-        yield "stream", "int32_val", stream
+        yield "corsair_queue", "int32_val", stream
     if trace.collective[row] >= 0:
         yield "comm_type", "int64_val", int(trace.collective[row])
         if group := trace.group_names[trace.group[row]]:

@@ -7,14 +7,16 @@ from cluster.perf_model.collectives.algorithms import (
     rounds_of,
 )
 from cluster.perf_model.collectives.algorithms.hierarchical import nested_rounds
-from cluster.perf_model.collectives.algorithms.rounds import Round
+from cluster.perf_model.collectives.algorithms.rounds import Round, scatter_of
 from cluster.perf_model.collectives.coflows import coflows, curve_leg, steps
 from cluster.perf_model.collectives.cost import (
+    LIKE,
     Cost,
     SendCost,
     all_gather,
     all_reduce,
     all_to_all,
+    call_cost,
     nothing_sent,
     reduce_scatter,
     send,
@@ -30,13 +32,14 @@ from cluster.perf_model.collectives.resources import (
     resources_of,
 )
 from cluster.perf_model.collectives.shared import shared_costs
-from cluster.perf_model.collectives.transfer_legs import Leg, TransferList
+from cluster.perf_model.collectives.transfer_legs import Leg, TransferList, lasting
 from cluster.perf_model.collectives.transfers import FULL, FabricError, Transfers
 
 __all__ = [
     "ALGORITHMS",
     "CARD_TIERS",
     "FULL",
+    "LIKE",
     "CollectiveError",
     "Cost",
     "FabricError",
@@ -53,6 +56,7 @@ __all__ = [
     "all_gather",
     "all_reduce",
     "all_to_all",
+    "call_cost",
     "card_messages",
     "card_tiers",
     "coflows",
@@ -61,6 +65,7 @@ __all__ = [
     "flows",
     "group_of",
     "hops",
+    "lasting",
     "link_resources",
     "messages",
     "nested_rounds",
@@ -72,6 +77,7 @@ __all__ = [
     "resources_of",
     "round_steps",
     "rounds_of",
+    "scatter_of",
     "send",
     "shared_costs",
     "steps",

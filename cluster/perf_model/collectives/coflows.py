@@ -5,13 +5,16 @@ That is exact without other traffic, and if all its links are slowed equally. ``
 per round of an algorithm instead, without chunks.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from cluster.perf_model.collectives.cost import Cost, picoseconds
+from cluster.perf_model.collectives.algorithms.rounds import Round
+from cluster.perf_model.collectives.cost import Cost, call_cost
 from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import Resources
-from cluster.perf_model.collectives.schedule import Schedule, cheapest, schedules
+from cluster.perf_model.collectives.schedule import Schedule, fastest
 from cluster.perf_model.collectives.transfer_legs import Leg, leg_of, no_transfer
 from corsair_common.units import PS_PER_S, Floats, Integers
 
@@ -24,7 +27,7 @@ def coflows(
     algorithm: str = "auto",
     chunks: int | str = "auto",
 ) -> list[tuple[Leg, ...]]:
-    """One leg for each payload; without other traffic its time is that of the closed form.
+    """One leg for each payload; without other traffic its time is that of ``call_cost``.
 
     Raises
     ------
@@ -34,16 +37,15 @@ def coflows(
     payload = np.asarray(payload_bytes, np.float64)
     if not group.tiers:
         return [no_transfer() for _ in payload]
-    found = schedules(group, collective, algorithm)
-    seconds, which = cheapest(found, payload, chunks)
-    alone_ps = picoseconds(seconds, payload)
+    found, _, which = fastest(group, collective, payload, algorithm, chunks)
+    alone_ps = call_cost(group, collective, payload_bytes, algorithm, chunks).ps
     loads = {index: _schedule_bytes(resources, group, found[index]) for index in np.unique(which)}
     return [
         (
             leg_of(
                 resources,
                 int(alone_ps[row]),
-                round(found[which[row]].fixed_s * PS_PER_S),
+                round(sum(one.fixed_s for one in found[which[row]]) * PS_PER_S),
                 loads[which[row]] * payload[row],
             ),
         )
@@ -71,11 +73,11 @@ def steps(
 
     Of a hierarchical algorithm the fastest top tier is chosen.
     """
-    if not group.tiers or payload_bytes == 0:
+    if not group.tiers:
         return no_transfer()
     legs = []
     total_s, before_ps = 0.0, 0
-    for one, cost in unchunked(group, collective, payload_bytes, algorithm).rounds:
+    for one, cost in unchunked(group, collective, payload_bytes, algorithm):
         moved_bytes = round_bytes(resources, group, cost) * (one.share * payload_bytes)
         fixed_s = cost.latency_s + cost.messages * group.message_s
         per_byte_s = one.share * float(cost.busy_s_per_byte.max())
@@ -90,11 +92,13 @@ def steps(
     return tuple(legs)
 
 
-def unchunked(group: Group, collective: str, payload_bytes: int, algorithm: str) -> Schedule:
-    """The fastest schedule with one chunk."""
-    found = schedules(group, collective, algorithm)
-    _, which = cheapest(found, np.array([payload_bytes], np.float64), 1)
-    return found[int(which[0])]
+def unchunked(
+    group: Group, collective: str, payload_bytes: int, algorithm: str
+) -> list[tuple[Round, RoundCost]]:
+    """The rounds of the fastest schedules with one chunk."""
+    payload = np.array([payload_bytes], np.float64)
+    found, _, which = fastest(group, collective, payload, algorithm, 1)
+    return [each for schedule in found[int(which[0])] for each in schedule.rounds]
 
 
 def round_bytes(resources: Resources, group: Group, cost: RoundCost) -> Floats:
@@ -112,9 +116,9 @@ def round_bytes(resources: Resources, group: Group, cost: RoundCost) -> Floats:
     return moved
 
 
-def _schedule_bytes(resources: Resources, group: Group, schedule: Schedule) -> Floats:
+def _schedule_bytes(resources: Resources, group: Group, following: Sequence[Schedule]) -> Floats:
     """[r] bytes on each resource per byte of payload, all rounds together."""
     total = np.zeros(len(resources.capacity_bytes_per_s))
-    for one, cost in schedule.rounds:
+    for one, cost in (each for schedule in following for each in schedule.rounds):
         total += round_bytes(resources, group, cost) * (one.times * one.share)
     return total

@@ -1,7 +1,7 @@
 """Cost of collectives and sends, for arrays of payloads."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -9,10 +9,13 @@ from cluster.perf_model.collectives.algorithms import CollectiveError
 from cluster.perf_model.collectives.fabric import card_tiers, tiers_of
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import link_rates
-from cluster.perf_model.collectives.schedule import cheapest, schedules
+from cluster.perf_model.collectives.schedule import fastest, schedules
 from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.perf_model.tables import LONGEST_PS, TooSlowError
 from corsair_common.units import PS_PER_S, Floats, Integers
+
+LIKE: Mapping[str, str] = {"broadcast": "all_gather", "barrier": "all_gather"}
+"""Collectives that cards run as another one; a barrier has no payload."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -20,7 +23,8 @@ class Cost:
     """One row per payload."""
 
     ps: Integers
-    """[n] 0 for an empty payload, at least 1 for any other."""
+    """[n] 0 for an empty payload (nothing is called; ``call_cost`` prices empty calls), at least 1
+    for any other."""
     tier_bytes: Integers
     """[n, tier] bytes that each card puts on each tier, in one direction (its mean over the
     cards where they differ)."""
@@ -52,6 +56,25 @@ def all_to_all(
 ) -> Cost:
     """Every rank sends each other rank an equal part of its ``payload_bytes``."""
     return _cost(group, "all_to_all", payload_bytes, algorithm, chunks)
+
+
+def call_cost(
+    group: Group,
+    collective: str,
+    payload_bytes: Integers,
+    algorithm: str = "auto",
+    chunks: int | str = "auto",
+) -> Cost:
+    """Cost of calls that are made in any case: with an empty payload, too, messages pass.
+
+    Such a call takes the latencies and message overheads of the schedule that has the least.
+    """
+    cost = _cost(group, collective, payload_bytes, algorithm, chunks)
+    if not group.tiers:
+        return cost
+    first_s = min(schedule.fixed_s for schedule in schedules(group, collective, algorithm))
+    empty = _payload(payload_bytes) == 0
+    return replace(cost, ps=np.where(empty, round(first_s * PS_PER_S), cost.ps))
 
 
 def send(
@@ -142,9 +165,8 @@ def _cost(
     payload = _payload(payload_bytes)
     if not group.tiers:
         return nothing_sent(payload.size, group.fabric.tiers)
-    found = schedules(group, collective, algorithm)
-    best_s, which = cheapest(found, payload, chunks)
-    tier_share = np.stack([schedule.tier_bytes for schedule in found])
+    found, best_s, which = fastest(group, collective, payload, algorithm, chunks)
+    tier_share = np.stack([sum(one.tier_bytes for one in following) for following in found])
     return Cost(
         ps=picoseconds(best_s, payload),
         tier_bytes=np.rint(tier_share[which] * payload[:, None]).astype(np.int64),

@@ -13,7 +13,13 @@ from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.point_to_point import flows
 from cluster.perf_model.collectives.resources import INSIDE, Resources
-from cluster.perf_model.collectives.transfer_legs import Leg, TransferList, leg_of, no_transfer
+from cluster.perf_model.collectives.transfer_legs import (
+    Leg,
+    TransferList,
+    lasting,
+    leg_of,
+    no_transfer,
+)
 from cluster.perf_model.protocols import Network
 from corsair_common.units import PS_PER_S, Floats, Integers
 
@@ -64,10 +70,16 @@ def round_steps(
 ) -> tuple[Leg, ...]:
     """One leg for each round: its longest latency, then the time of its slowest link.
 
-    ``ranks[position]`` are endpoints of the network.
+    ``ranks[position]`` are endpoints of the network. Rounds of empty messages take their latencies.
     """
-    if not rounds or payload_bytes == 0:
+    if not rounds:
         return no_transfer()
+    if payload_bytes == 0:
+        return tuple(
+            lasting(int(network.latency_ps(ranks[one.source], ranks[one.target]).max()))
+            for one in rounds
+            for _ in range(one.times)
+        )
     return tuple(
         leg
         for one in rounds
@@ -103,7 +115,6 @@ def card_messages(
     CollectiveError
         The collective has no such algorithm.
     """
-    schedule = unchunked(group, collective, payload_bytes, algorithm)
     return _table(
         (
             one,
@@ -115,7 +126,7 @@ def card_messages(
             ],
             round(one.added * payload_bytes * group.add_s_per_byte * PS_PER_S),
         )
-        for one, cost in schedule.rounds
+        for one, cost in unchunked(group, collective, payload_bytes, algorithm)
     )
 
 

@@ -8,13 +8,15 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms import CollectiveError, candidates
-from cluster.perf_model.collectives.algorithms.rounds import Round
+from cluster.perf_model.collectives.algorithms.rounds import HALVES, Round
 from cluster.perf_model.collectives.fabric import RoundCost, round_cost
 from cluster.perf_model.collectives.group import Group
 from corsair_common.units import Floats, Integers
 
 CHUNKS = (1, 2, 4, 8, 16)
 """The chunk counts that ``auto`` tries."""
+ROUNDING = 1e-12
+"""Of sums in another order, relative; not a difference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -81,6 +83,32 @@ def cheapest(
             better = seconds < best_s
             best_s[better], which[better] = seconds[better], index
     return best_s, which
+
+
+def fastest(
+    group: Group, collective: str, payload: Floats, algorithm: str, chunks: int | str
+) -> tuple[list[tuple[Schedule, ...]], Floats, Integers]:
+    """Schedules that run one after another, [n] seconds of the fastest such for each payload, and
+    [n] its index.
+
+    An automatic all-reduce may be a reduce-scatter and an all-gather with their own algorithms and
+    chunks.
+    """
+    alone = schedules(group, collective, algorithm)
+    found: list[tuple[Schedule, ...]] = [(one,) for one in alone]
+    best_s, which = cheapest(alone, payload, chunks)
+    if collective != "all_reduce" or algorithm != "auto":
+        return found, best_s, which
+    halves = [schedules(group, half, algorithm) for half in HALVES[1:]]
+    (first_s, first), (second_s, second) = (cheapest(half, payload, chunks) for half in halves)
+    better = np.flatnonzero(first_s + second_s < best_s * (1 - ROUNDING))
+    pairs, index = np.unique(first[better] * len(halves[1]) + second[better], return_inverse=True)
+    which[better] = len(found) + index
+    best_s[better] = (first_s + second_s)[better]
+    found += [
+        (halves[0][pair // len(halves[1])], halves[1][pair % len(halves[1])]) for pair in pairs
+    ]
+    return found, best_s, which
 
 
 def _chunk_counts(chunks: int | str) -> tuple[int, ...]:

@@ -42,10 +42,15 @@ def leg_of(resources: Resources, alone_ps: int, latency_ps: int, moved_bytes: Fl
     )
 
 
+def lasting(ps: int) -> Leg:
+    """A leg with a fixed duration, regardless of other traffic."""
+    none = np.zeros(0, np.int64)
+    return Leg(latency_ps=ps, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0)
+
+
 def no_transfer() -> tuple[Leg, ...]:
     """A transfer without time and bytes."""
-    none = np.zeros(0, np.int64)
-    return (Leg(latency_ps=0, work_ps=0, resource=none, moved_bytes=none, peak_bytes=0),)
+    return (lasting(0),)
 
 
 class TransferList:

@@ -203,16 +203,7 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         tokens, prefill, emitted = row["tokens"], row["prefill_tokens"], row["emitted"]
         decode = tokens - prefill
         linear_j, head_j, each = by_tokens[kind, tokens], head[kind, emitted], attention[kind]
-        far_j = decode_j = prefill_j = 0.0
-        for k in range(len(each) // WIDTH):
-            for place in range(k * WIDTH, (k + 1) * WIDTH):
-                spent_j = each[place] * columns[i, MEASURED + place]
-                if place == k * WIDTH + DECODE_BLOCKS:
-                    decode_j += spent_j
-                elif place == k * WIDTH + FAR_BLOCKS:
-                    far_j += spent_j
-                else:
-                    prefill_j += spent_j
+        decode_j, prefill_j, far_j = _attention_j(each, columns[i, MEASURED:])
         linear_j += far_j
         if decode > 0:
             share = decode / tokens
@@ -225,6 +216,11 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         if emitted > 0:  # a first or a last token may be emitted now
             count[_DECODE, slot, 3] = row["end_ps"]
             _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
+        for _ in range(row["more"]):  # of decode rows only; not a product, whose rounding differs
+            total[_DECODE, slot] += decode_j / decode
+            total[2, slot] += decode_j
+            count[_DECODE, slot, 3] += row["period_ps"]
+            _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
         if prefill > 0:
             first = replica * stages  # prompts belong to the whole replica
             total[_PREFILL, first] += prefill_j
@@ -232,6 +228,22 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
             _keep(
                 at[_PREFILL, first], sums[_PREFILL, first], count[_PREFILL, first], total[1, first]
             )
+
+
+@compiled
+def _attention_j(each: Any, measures: Any) -> tuple[float, float, float]:
+    """Joules of decode rows, of prompt chunks, and of blocks from the far memory."""
+    decode_j = prefill_j = far_j = 0.0
+    for k in range(len(each) // WIDTH):
+        for place in range(k * WIDTH, (k + 1) * WIDTH):
+            spent_j = each[place] * measures[place]
+            if place == k * WIDTH + DECODE_BLOCKS:
+                decode_j += spent_j
+            elif place == k * WIDTH + FAR_BLOCKS:
+                far_j += spent_j
+            else:
+                prefill_j += spent_j
+    return decode_j, prefill_j, far_j
 
 
 @compiled

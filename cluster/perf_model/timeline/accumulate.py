@@ -75,8 +75,13 @@ class Account:
         AccountError
             A step starts before its stage is free, or its end disagrees with the prices.
         """
-        for first in range(0, max(1, len(steps)), ROWS_AT_ONCE):
-            self._add(np.ascontiguousarray(steps[first : first + ROWS_AT_ONCE], STEP))
+        first = 0
+        while True:
+            last = _whole_cycles(steps["followers"], first + ROWS_AT_ONCE)
+            self._add(np.ascontiguousarray(steps[first:last], STEP))
+            if last >= len(steps):
+                return
+            first = last
 
     def reach(self, end_ps: int) -> None:
         """Extend the bins to ``end_ps``, a lower bound of the run's end, so that later steps need
@@ -96,7 +101,7 @@ class Account:
         return bins_of(inside, self._begin_ps, self._bin_ps, self._columns, self._prices)
 
     def _add(self, rows: Records) -> None:
-        end_ps = int(rows["end_ps"].max(initial=0))
+        end_ps = int((rows["end_ps"] + rows["more"] * rows["period_ps"]).max(initial=0))
         self.reach(end_ps)
         self._last_end_ps = max(self._last_end_ps, end_ps - self._begin_ps)
         log = as_integers(rows)
@@ -141,6 +146,15 @@ class Account:
         """Set every stage to before the window, so that its next work finds its bin again."""
         self._stages["edge_ps"] = self._stages["kv_edge_ps"] = 0
         self._stages["bin"] = self._stages["kv_bin"] = -1
+
+
+def _whole_cycles(followers: Integers, last: int) -> int:
+    """The largest number of rows up to ``last`` that ends with a whole cycle."""
+    if last >= len(followers):
+        return len(followers)
+    while followers[last - 1] > 0:
+        last -= 1
+    return last
 
 
 def _distinct(

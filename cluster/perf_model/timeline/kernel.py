@@ -81,50 +81,143 @@ def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
     There are ``width`` bounds; ``far`` is that of the far memory.
 
     ``room`` is scratch for one piece of work.
+
+    Repetitions of a cycle that lie in the present bins of all stages are added at once.
     """
-    for i in range(len(rows)):
-        row = rows[i]
-        replica, ready_ps = row["replica"], row["start_ps"] - begin_ps
-        last_ps = row["end_ps"] - begin_ps
-        if ready_ps < stages[replica, 0]["free_ps"] or ready_ps > last_ps:
-            return i
-        add_kv_blocks(stages[replica], sums[replica, 0], ready_ps, bin_ps)
-        stages[replica, 0]["kv_blocks"] = row["used_blocks"]
-        end_ps = ready_ps
-        for k in range(stages.shape[1]):
-            stage = stages[replica, k]
-            price = by_tokens[stage["price_class"], row["tokens"]]
-            last = head[stage["price_class"], row["emitted"]]
-            attended = attention[stage["attention"], i]
-            waited_ps = _waited_ps(price, attended, stage["ahead"])
-            start_ps = max(ready_ps, stage["free_ps"])
-            end_ps = start_ps + price[_TOTAL] + attended[_ATTENTION] + waited_ps + last[_HEAD]
-            if end_ps > last_ps:
-                return i
-            if start_ps >= stage["edge_ps"]:
-                stage["bin"] = start_ps // bin_ps
-                stage["edge_ps"] = (stage["bin"] + 1) * bin_ps
-            if end_ps <= stage["edge_ps"]:
-                _add(
-                    sums[replica, k, 1 + stage["bin"]],
-                    price,
-                    last,
-                    attended,
-                    waited_ps,
+    i = 0
+    while i < len(rows):
+        replica, following = rows[i]["replica"], rows[i]["followers"] + 1
+        done, cycles = 0, rows[i]["more"] + 1
+        while done < cycles:
+            inside = 0
+            if done > 1:  # two cycles that agree with the prices show that all do
+                inside = min(cycles - done, _cycles_inside(stages[replica], rows[i]["period_ps"]))
+            if inside > 0:
+                _add_cycles(
+                    rows[i : i + following],
+                    by_tokens,
+                    head,
+                    attention[:, i : i + following],
+                    stages[replica],
+                    sums[replica],
+                    done,
+                    inside,
+                    begin_ps,
+                    bin_ps,
                     width,
                     far,
                 )
-            else:
-                room[:] = 0
-                _add(room, price, last, attended, waited_ps, width, far)
-                _split(
-                    sums[replica, k], stage, room, len(attended), width, start_ps, end_ps, bin_ps
+                done += inside
+                continue
+            for j in range(i, i + following):
+                agrees = _add_step(
+                    rows[j],
+                    by_tokens,
+                    head,
+                    attention[:, j],
+                    room,
+                    stages[replica],
+                    sums[replica],
+                    done * rows[j]["period_ps"] - begin_ps,
+                    bin_ps,
+                    width,
+                    far,
                 )
-            stage["free_ps"] = end_ps
-            ready_ps = end_ps + price[_SEND]
-        if end_ps != last_ps:
-            return i
+                if not agrees:
+                    return j
+            done += 1
+        i += following
     return -1
+
+
+@compiled
+def _add_step(  # noqa: PLR0913 - a compiled function takes arrays
+    row: Any,
+    by_tokens: Any,
+    head: Any,
+    attention: Any,
+    room: Any,
+    stages: Any,
+    sums: Any,
+    later_ps: int,
+    bin_ps: int,
+    width: int,
+    far: int,
+) -> bool:
+    """Add the step of ``row``, ``later_ps`` later; whether it agrees with the prices."""
+    ready_ps, last_ps = row["start_ps"] + later_ps, row["end_ps"] + later_ps
+    if ready_ps < stages[0]["free_ps"] or ready_ps > last_ps:
+        return False
+    add_kv_blocks(stages, sums[0], ready_ps, bin_ps)
+    stages[0]["kv_blocks"] = row["used_blocks"]
+    end_ps = ready_ps
+    for k in range(len(stages)):
+        stage = stages[k]
+        price = by_tokens[stage["price_class"], row["tokens"]]
+        last = head[stage["price_class"], row["emitted"]]
+        attended = attention[stage["attention"]]
+        waited_ps = _waited_ps(price, attended, stage["ahead"])
+        start_ps = max(ready_ps, stage["free_ps"])
+        end_ps = start_ps + price[_TOTAL] + attended[_ATTENTION] + waited_ps + last[_HEAD]
+        if end_ps > last_ps:
+            return False
+        if start_ps >= stage["edge_ps"]:
+            stage["bin"] = start_ps // bin_ps
+            stage["edge_ps"] = (stage["bin"] + 1) * bin_ps
+        if end_ps <= stage["edge_ps"]:
+            _add(sums[k, 1 + stage["bin"]], price, last, attended, waited_ps, width, far, 1)
+        else:
+            room[:] = 0
+            _add(room, price, last, attended, waited_ps, width, far, 1)
+            _split(sums[k], stage, room, len(attended), width, start_ps, end_ps, bin_ps)
+        stage["free_ps"] = end_ps
+        ready_ps = end_ps + price[_SEND]
+    return bool(end_ps == last_ps)
+
+
+@compiled
+def _cycles_inside(stages: Any, period_ps: int) -> int:
+    """Repetitions of the cycle just added whose work ends within the present bins of all stages."""
+    least_ps = stages[0]["edge_ps"] - stages[0]["free_ps"]
+    for k in range(1, len(stages)):
+        least_ps = min(least_ps, stages[k]["edge_ps"] - stages[k]["free_ps"])
+    return int(least_ps // period_ps)
+
+
+@compiled
+def _add_cycles(  # noqa: PLR0913 - a compiled function takes arrays
+    rows: Any,
+    by_tokens: Any,
+    head: Any,
+    attention: Any,
+    stages: Any,
+    sums: Any,
+    done: int,
+    cycles: int,
+    begin_ps: int,
+    bin_ps: int,
+    width: int,
+    far: int,
+) -> None:
+    """Add ``cycles`` repetitions of the cycle of ``rows``, after ``done``, within present bins."""
+    first, last_stage, period_ps = stages[0], stages[len(stages) - 1], rows[0]["period_ps"]
+    ended_ps = last_stage["free_ps"]
+    for cycle in range(done, done + cycles):
+        later_ps = cycle * period_ps - begin_ps
+        for j in range(len(rows)):
+            add_kv_blocks(stages, sums[0], rows[j]["start_ps"] + later_ps, bin_ps)
+            first["kv_blocks"] = rows[j]["used_blocks"]
+            last_stage["free_ps"] = rows[j]["end_ps"] + later_ps
+    last_stage["free_ps"] = ended_ps
+    for k in range(len(stages)):
+        stage = stages[k]
+        stage["free_ps"] += cycles * period_ps
+        for j in range(len(rows)):
+            price = by_tokens[stage["price_class"], rows[j]["tokens"]]
+            last = head[stage["price_class"], rows[j]["emitted"]]
+            attended = attention[stage["attention"], j]
+            waited_ps = _waited_ps(price, attended, stage["ahead"])
+            _add(sums[k, 1 + stage["bin"]], price, last, attended, waited_ps, width, far, cycles)
 
 
 @compiled
@@ -140,17 +233,17 @@ def _waited_ps(price: Any, attended: Any, ahead: int) -> int:
 
 
 @compiled
-def _add(
-    out: Any, price: Any, last: Any, attended: Any, waited_ps: int, width: int, far: int
+def _add(  # noqa: PLR0913 - a compiled function takes arrays
+    out: Any, price: Any, last: Any, attended: Any, waited_ps: int, width: int, far: int, times: int
 ) -> None:
-    """Add one piece of work to ``out``, a row of the sums."""
+    """Add one piece of work, ``times`` over, to ``out``, a row of the sums."""
     bounds = len(attended) - width - 2
     for i in range(bounds + width):
-        out[i] += attended[i]
+        out[i] += times * attended[i]
     own = out[bounds:]
     for i in range(len(last) - 1):
-        own[i] += price[i] + last[i]
-    own[far] += waited_ps
+        own[i] += times * (price[i] + last[i])
+    own[far] += times * waited_ps
 
 
 @compiled

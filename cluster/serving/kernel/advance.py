@@ -8,6 +8,7 @@ from cluster.scenario import routers
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.measure import measure
+from cluster.serving.kernel.repeat import forget_cycles, recur, repeats
 from cluster.serving.kernel.schedule import schedule
 from cluster.serving.kernel.state import (
     DONE,
@@ -41,6 +42,7 @@ def advance(state: State, log: Records, columns: Integers) -> int:
     control = state.control[0]
     rows = 0
     margin = 3 * control["max_num_seqs"]  # intervals of one step, at most
+    forget_cycles(state)
     while (
         control["status"] == RUNNING
         and rows < len(log)
@@ -63,7 +65,12 @@ def advance(state: State, log: Records, columns: Integers) -> int:
             finish_slot(state, r)
             reschedule(state, r)
         else:
-            rows += start(state, r, log[rows], columns[rows])
+            repeated = 0
+            if repeats(state, r):
+                repeated = recur(state, r, log, columns, rows)
+            if repeated == 0:
+                repeated = start(state, r, rows, log[rows], columns[rows])
+            rows += repeated
             reschedule(state, r)
     return rows
 
@@ -109,7 +116,7 @@ def waits_for_return(state: State, r: int, s: int, end_ps: int) -> bool:
 
 
 @inlined
-def start(state: State, r: int, row: Any, columns: Any) -> int:
+def start(state: State, r: int, number: int, row: Any, columns: Any) -> int:
     """Try the ready slots of a replica until one starts a step; return how many have.
 
     A slot that can schedule nothing is idle until it is woken, or its batch in flight ends.
@@ -124,6 +131,7 @@ def start(state: State, r: int, row: Any, columns: Any) -> int:
             wake(state, r)
         started = control["budget"] < control["max_num_batched_tokens"]
         if started:
+            state.rows[r, s] = number
             launch(state, r, s, row, columns)
         settle(state, r, s, started)
         if started:
@@ -181,6 +189,7 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
     cross(state, r, row, ready_ps)
     row["replica"] = r
     row["slot"] = s
+    row["more"] = row["period_ps"] = row["followers"] = 0
     row["running"] = slot["members"] + control["reading"]
     row["waiting"] = replica["queued"]
     if control["admitted"] > 0:

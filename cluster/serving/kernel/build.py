@@ -66,6 +66,8 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         works=np.zeros(len(prices.linear_ps), WORK),
         itl_count=np.zeros(BINS, np.int64),
         intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
+        marks=np.zeros((prices.replicas, prices.stages, 4), np.int64),
+        rows=np.zeros((prices.replicas, prices.stages), np.int64),
     )
 
 
@@ -80,6 +82,10 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["threshold"] = limits.long_prefill_token_threshold
     control["asynchronous"], control["host_ps"] = limits.async_scheduling, prices.host_ps
     control["closed_loop"] = limits.concurrency > 0
+    # Batches in flight overlap in asynchronous scheduling; in a closed loop of several replicas
+    # the next arrival is not known.
+    several = limits.concurrency > 0 and prices.replicas > 1
+    control["repeating"] = not (limits.async_scheduling or several)
     control["due"] = min(limits.concurrency, requests)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching

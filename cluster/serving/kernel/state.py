@@ -49,6 +49,7 @@ CONTROL = _record(
     "asynchronous",
     "host_ps",
     "recording",  # whether intervals are written
+    "repeating",  # whether cycles that recur are applied at once
     "router",
     "closed_loop",
     "prefix_caching",
@@ -162,6 +163,9 @@ REPLICA = _record(
     "barren",
     "free_head",
     "free_tail",
+    "anchor",  # slot at whose starts cycles are compared, or NONE
+    "anchor_ps",  # its last start
+    "anchor_steps",  # steps of the replica before it
 )
 
 BLOCK = _record(
@@ -244,3 +248,7 @@ class State(NamedTuple):
     """[bins]"""
     intervals: Records
     """[buffer]"""
+    marks: Integers
+    """[r, p, 4] state of the slots and stages at the anchor's last start, relative to it"""
+    rows: Integers
+    """[r, p] row of the log with the last step of the slot"""

@@ -1,5 +1,7 @@
 """Records the step log, latencies and progress during a simulation."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from cluster.perf_model.tables import INTERVAL, STEP
@@ -11,6 +13,9 @@ from corsair_common.units import Integers
 
 WINDOW = 4096
 """Steps between two calls of the observer."""
+
+ONCE = (0, 0, 0)
+"""Every step has a row of its own."""
 
 EXACT = 256
 """Latencies below this have a bin each; above, every octave has 128."""
@@ -36,7 +41,7 @@ class Recorder:
 
     def __init__(
         self,
-        on_steps: OnSteps | None,
+        on_steps: Sequence[OnSteps | None],
         on_intervals: OnIntervals | None,
         observer: Observer | None,
     ) -> None:
@@ -72,6 +77,7 @@ class Recorder:
                 step.prompts[0].number if step.prompts else -1,
                 replica.pool.used,
                 *measures.columns(),
+                *ONCE,
             )
         )
 
@@ -93,8 +99,9 @@ class Recorder:
         """Emit the collected rows if they are a full window or the last."""
         if len(self._rows) < WINDOW and not last:
             return
-        if self._on_steps is not None and self._rows:
-            self._on_steps(np.array(self._rows, STEP))
+        for on_steps in self._on_steps:
+            if on_steps is not None and self._rows:
+                on_steps(np.array(self._rows, STEP))
         if self._on_intervals is not None and self._intervals:
             self._on_intervals(np.array(self._intervals, INTERVAL))
         if self._observer is not None:

@@ -32,9 +32,10 @@ def serve_reference(
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
     on_intervals: OnIntervals | None = None,
+    on_cycles: OnSteps | None = None,
 ) -> Served:
-    """Serve all requests; return their times."""
-    recorder = Recorder(on_steps, on_intervals, observer)
+    """Serve all requests; return their times. ``on_cycles`` receives every step, too."""
+    recorder = Recorder((on_steps, on_cycles), on_intervals, observer)
     simulation = Simulation(arrivals, prices, limits, recorder)
     if observer is not None:
         observer.started(len(simulation.requests))

@@ -206,7 +206,7 @@ def test_every_run_ends_however_little_there_is(
 def test_all_blocks_and_sequences_are_released_at_the_end(
     data: st.DataObject, serving_problems: Problems
 ) -> None:
-    simulation = Simulation(*data.draw(serving_problems), Recorder(None, None, None))
+    simulation = Simulation(*data.draw(serving_problems), Recorder((), None, None))
 
     simulation.run()
 

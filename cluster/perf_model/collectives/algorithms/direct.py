@@ -7,9 +7,7 @@ def _rounds(collective: str, ranks: int) -> list[Round]:
     source, target = all_pairs(ranks)
     scatter = Round(source=source, target=target, share=1 / ranks, added=(ranks - 1) / ranks)
     gather = Round(source=source, target=target, share=1 / ranks)
-    if collective == "barrier":
-        return []
     return [gather] if collective == "all_to_all" else halves(collective, [scatter], [gather])
 
 
-ALGORITHM = flat((*HALVES, "all_to_all", "barrier"), _rounds)
+ALGORITHM = flat((*HALVES, "all_to_all"), _rounds)

@@ -5,7 +5,7 @@ all-gather starts from B/n, an all-to-all sends B/n from each rank to each other
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -61,6 +61,18 @@ def halves(collective: str, scatter: list[Round], gather: list[Round]) -> list[R
         "reduce_scatter": scatter,
         "all_gather": gather,
     }[collective]
+
+
+def scatter_of(rounds: Iterable[Round], ranks: int) -> list[Round]:
+    """What is left of a reduce-scatter if only position 0 has anything: a scatter from there."""
+    holds, kept = np.arange(ranks) == 0, []
+    for one in (each for each in rounds for _ in range(each.times)):
+        sends = holds[one.source]
+        if sends.any():
+            source, target = one.source[sends], one.target[sends]
+            kept.append(replace(one, source=source, target=target, added=0.0, times=1))
+            holds[target] = True
+    return kept
 
 
 def all_pairs(ranks: int) -> tuple[Integers, Integers]:

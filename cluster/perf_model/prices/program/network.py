@@ -1,19 +1,17 @@
 """Rows that communicate: collectives by their group and payload, sends by their path."""
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from cluster.perf_model.collectives import (
+    LIKE,
     Cost,
     Group,
-    all_gather,
-    all_reduce,
-    all_to_all,
+    call_cost,
     group_of,
-    reduce_scatter,
     send,
     tiers_of,
 )
@@ -100,17 +98,13 @@ class NetworkRows:
 
     def _cost(self, group: Group, collective: str, payload: Integers) -> Cost:
         if collective == "all_reduce":
-            return all_reduce(group, payload, self.inputs.all_reduce, self.inputs.chunks)
+            own = self.inputs.all_reduce, self.inputs.chunks
+            return call_cost(group, collective, payload, *own)
         if collective == "all_to_all":  # of a card; its chiplets share it
-            return all_to_all(group, -(-payload // self.device.units))
-        if collective == "barrier":
-            return all_gather(group, 0 * payload)
-        others: dict[str, Callable[[Group, Integers], Cost]] = {
-            "all_gather": all_gather,
-            "reduce_scatter": reduce_scatter,
-            "broadcast": all_gather,
-        }
-        return others[collective](group, payload)
+            payload = -(-payload // self.device.units)
+        elif collective == "barrier":
+            payload = 0 * payload
+        return call_cost(group, LIKE.get(collective, collective), payload)
 
     def _passed(self, request: Request) -> CommunicationPrice:
         """A transfer between two ranks, or between all of two stages."""
