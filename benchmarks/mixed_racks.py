@@ -1,16 +1,19 @@
 """Tables of docs/studies/mixed-racks.md: GPUs that prefill for Corsair, against either alone.
 
-``python benchmarks/studies.py mixed-8b mixed-break-even mixed-load mixed-70b`` prints them.
+``python benchmarks/studies.py mixed-8b mixed-break-even mixed-load mixed-70b`` prints them,
+``python benchmarks/mixed_racks.py`` writes them into the page (half a minute).
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from corsair_sim import load, simulate
 
-EXAMPLE = Path(__file__).resolve().parents[1] / "examples" / "mixed-8b.yaml"
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLE, PAGE = ROOT / "examples" / "mixed-8b.yaml", ROOT / "docs" / "studies" / "mixed-racks.md"
 Changes = dict[str, Any]
 
 FP8 = {"weights": "fp8_e4m3", "activations": "fp8_e4m3", "kv": "fp8_e4m3"}
@@ -239,9 +242,12 @@ def table_load() -> Iterator[str]:
         "prompt, requests/s, machine", "TTFT mean / p99, ms", "TPOT mean / p99, ms",
         "within SLO", "tokens/s", "J/token", "USD per million tokens (low to high)",
     )  # fmt: skip
-    machines = {"H200 alone, TP 1": h200_alone(1), **MACHINES}
-    del machines["H200 alone, TP 8"], machines["H200 + Corsair, layerwise"]
-    machines["H200 + Corsair"] = {"pools": {"prefill": {"plan": plan(1, 1)}}}
+    kept = {name: each for name, each in MACHINES.items() if name.startswith("Corsair")}
+    machines = {
+        "H200 + Corsair, prefill TP 1": {"pools": {"prefill": {"plan": plan(1, 1)}}},
+        "H200 alone, TP 1": h200_alone(1),
+        **kept,
+    }
     cost = "cost_per_million_output_tokens_usd"
     for prompt, rates in ((4096, (5, 20, 40)), (16_384, (2, 5, 10))):
         for rate in rates:
@@ -266,3 +272,18 @@ TABLES = {
     "mixed-load": table_load,
     "mixed-70b": table_70b,
 }
+
+
+def main() -> None:
+    """Write every table into its place on the page."""
+    page = PAGE.read_text("utf-8")
+    for name, rows in TABLES.items():
+        place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.S)
+        text = "\n".join(["", *rows(), "", ""])
+        page, count = place.subn(lambda found, text=text: f"{found[1]}{text}{found[2]}", page)
+        print(f"{name}: {'written' if count else 'no place on the page'}", flush=True)
+    PAGE.write_text(page, "utf-8")
+
+
+if __name__ == "__main__":
+    main()
