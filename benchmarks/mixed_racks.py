@@ -195,8 +195,8 @@ def least_tokens(mixed: Mapping[str, Any], alone: Mapping[str, Any]) -> int | No
     >>> least_tokens({"mean_ttft_ms": 60.0, "mean_tpot_ms": 3.5}, slow) is None
     True
     """
-    later_ms = mixed["mean_ttft_ms"] - alone["mean_ttft_ms"]
-    saved_ms = alone["mean_tpot_ms"] - mixed["mean_tpot_ms"]
+    later_ms = float(mixed["mean_ttft_ms"] - alone["mean_ttft_ms"])
+    saved_ms = float(alone["mean_tpot_ms"] - mixed["mean_tpot_ms"])
     if later_ms < 0 and saved_ms >= 0:
         return 1
     if saved_ms <= 0:
@@ -280,8 +280,9 @@ def main() -> None:
     for name, rows in TABLES.items():
         place = re.compile(rf"(<!-- {name} -->\n).*?(<!-- end -->)", re.S)
         text = "\n".join(["", *rows(), "", ""])
-        page, count = place.subn(lambda found, text=text: f"{found[1]}{text}{found[2]}", page)
-        print(f"{name}: {'written' if count else 'no place on the page'}", flush=True)
+        if place.search(page) is None:
+            raise SystemExit(f"{PAGE}: no place for the table {name}")
+        page = place.sub(rf"\g<1>{text}\g<2>", page)
     PAGE.write_text(page, "utf-8")
 
 
