@@ -39,7 +39,7 @@ def linear_prices(
         stage_class=stage_class,
         return_ps=np.full(len(stage_class), return_ps, np.int64),
         far_block_ps=np.zeros((classes, 1)),
-        kinds=np.array([(0, 8, 0)], KIND),
+        kinds=np.array([(0, 8, 64, 0)], KIND),
         bounds=BOUNDS,
         far_bound=BOUNDS.index("lpddr"),
     )

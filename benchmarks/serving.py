@@ -51,7 +51,7 @@ def make_prices(*, replicas: int, stages: int = 2, max_num_seqs: int = 128) -> P
         attention_counts=np.zeros((2, WIDTH, len(COUNTS)), np.int64),
         stage_class=np.tile(np.minimum(np.arange(stages), 1), (replicas, 1)),
         return_ps=np.full(replicas, 1_100_000),
-        kinds=np.array([(0, 32, 0)], KIND),
+        kinds=np.array([(0, 32, 64, 0)], KIND),
         bounds=("stream", "mac", "simd", "lpddr", "network", "dispatch"),
         far_bound=3,
         far_block_ps=np.zeros((2, 1)),

@@ -35,6 +35,8 @@ BETTER: Mapping[str, int] = MappingProxyType(
         "mean_kv_transfer_ms": -1,
         "mean_batch_size": 0,
         "peak_kv_fraction": 0,
+        "mbu": 0,
+        "mfu": 0,
         "prefix_hit_rate": 1,
         "joules_per_output_token": -1,
         "mean_power_w": -1,

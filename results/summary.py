@@ -4,6 +4,7 @@ Pure functions; undefined values are None, never NaN. As in vLLM, latencies are 
 requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -38,7 +39,28 @@ class Energy:
 
     @property
     def total_j(self) -> float:
-        return float(sum(self.parts_j))
+        return math.fsum(self.parts_j)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Useful:
+    """What the model needs of the cards that have a rank, and what these can do at most."""
+
+    moved_bytes: int
+    """Of weights and KV, read once each by a step."""
+    flop: int
+    peak_bytes_per_s: float
+    """Of the near memories of all these cards together,"""
+    peak_flop_per_s: float
+    """and in the formats of weights and activations."""
+
+    def __add__(self, other: "Useful") -> "Useful":
+        return Useful(
+            moved_bytes=self.moved_bytes + other.moved_bytes,
+            flop=self.flop + other.flop,
+            peak_bytes_per_s=self.peak_bytes_per_s + other.peak_bytes_per_s,
+            peak_flop_per_s=self.peak_flop_per_s + other.peak_flop_per_s,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +79,7 @@ class Machine:
     prefix_caching: bool = False
     busy_ps: Sequence[int] | None = None
     """Of all cards, in the order of ``bounds`` (Python's integers: sums may pass 2**63)."""
+    useful: "Useful | None" = None
     energy: Energy | None = None
     clock_hz: float | None = None
 
@@ -106,6 +129,7 @@ def summarise(
         "rejected": len(counted["status"]) - len(done["status"]),
         **_transfers(done),
         **_machine_side(machine, done),
+        **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
@@ -296,6 +320,16 @@ def energy_side(energy: Energy | None, output_tokens: int | None, parts: Sequenc
         "facility_energy_j": facility_j,
         "facility_joules_per_output_token": _ratio(facility_j, output_tokens),
         "facility_power_w": {part: facility_w.get(part) for part in FACILITY_PARTS},
+    }
+
+
+def _utilisation(useful: Useful | None, duration_s: float | None) -> Summary:
+    """MBU and MFU: shares of the peaks over the whole run, idle time included."""
+    if useful is None:
+        return {"mbu": None, "mfu": None}
+    return {
+        "mbu": _ratio(_ratio(useful.moved_bytes, duration_s), useful.peak_bytes_per_s),
+        "mfu": _ratio(_ratio(useful.flop, duration_s), useful.peak_flop_per_s),
     }
 
 

@@ -1,7 +1,10 @@
 """Problems for the serving engines: tables made by hand, and random ones for hypothesis."""
 
+import builtins
+import os
 import signal
-from collections.abc import Callable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +25,11 @@ Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
 
 RAY = "tests/cluster/actors/"
+PRODUCT = tuple(
+    f"{Path(__file__).resolve().parents[1] / package}{os.sep}"
+    for package in ("cluster", "topology", "workloads", "results", "corsair_common", "corsair_sim")
+)
+"""Folders of product code."""
 
 settings.register_profile("any machine", deadline=None)  # a busy one is slow, which is no fault
 settings.load_profile("any machine")
@@ -53,6 +61,27 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     scheduler = LoadScopeScheduling(config, log)
     scheduler._split_scope = _scope
     return scheduler
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _floats_are_summed_exactly() -> Iterator[None]:
+    """Refuse Python's ``sum`` of floats in product code: since 3.12 it has other last digits.
+
+    ``math.fsum`` and NumPy have the same ones in every version.
+    """
+    python_sum = builtins.sum
+
+    def checked(values: Iterable[Any], /, start: Any = 0) -> Any:
+        terms = list(values)
+        frame = sys._getframe(1)
+        if frame.f_code.co_filename.startswith(PRODUCT):
+            floats = [each for each in (start, *terms) if isinstance(each, float)]
+            assert not floats, f"{frame.f_code.co_filename}:{frame.f_lineno}: use math.fsum"
+        return python_sum(terms, start)
+
+    builtins.sum = checked
+    yield
+    builtins.sum = python_sum
 
 
 def _scope(nodeid: str) -> str:
@@ -342,6 +371,7 @@ def random_kinds(rng: np.random.Generator) -> dict[str, Any]:
     picked = rng.choice([0, 0, 1, 64, 130], count)
     kinds["picked"][1:] = np.where(kinds["window"] == 0, picked, 0)[1:]
     kinds["clocks_per_query"] = rng.choice([1, 8, 32, 100], count)
+    kinds["clocks_per_pass"] = rng.choice([64, 64, 96], count)
     attention = np.zeros((4, 2 * count), ATTENTION)
     for name in ATTENTION.names or ():
         attention[name] = rng.integers(0 if name[1] == "_" else 1, 6, attention.shape)

@@ -1,7 +1,8 @@
 """Builders of the topology graph, from one chiplet to a pod of racks, with NetworkX.
 
 Names give the location: ``s0.c3`` is card 3 of server 0, ``s0.sw1`` a PCIe switch,
-``s0.nic2``, ``s0.host``, ``leaf``; with several racks all carry their rack: ``r1.s0.c3``,
+``s0.nic2``, ``s0.host``, ``leaf``, and ``s0.fabric0`` the PCIe fabric of a node of 32 cards, whose
+switches are drawn as one; with several racks all carry their rack: ``r1.s0.c3``,
 ``r1.leaf``, and above them ``spine0``. Inside a card: package ``c3.p0``, chiplet ``c3.k5``,
 slice ``c3.k5.sl9``. GPUs are cards as well; ``s0.nvsw0`` is the NVSwitch that joins them, and
 ``s0.root`` the host's root complex where PCIe switches meet. A link is called ``s0.c3>s0.sw0``.
@@ -204,13 +205,29 @@ def _begin(hardware: Hardware, level: str, detail: str) -> Site:
     if detail not in DETAILS:
         raise TopologyError(f"detail must be one of {', '.join(DETAILS)}, found {detail!r}")
     graph: Graph = nx.DiGraph(
-        name=hardware.name, level=level, detail=detail, hardware_kind=hardware.kind
+        name=hardware.name,
+        level=level,
+        detail=detail,
+        hardware_kind=hardware.kind,
+        fabric=hardware.fabric,
     )
     return Site(graph=graph, hardware=hardware, cables=cables(hardware), detail=detail)
 
 
+def server_sizes(hardware: Hardware) -> tuple[int, ...]:
+    """How many cards a server may have; those of a fabric share it out evenly."""
+    most = hardware.count("server.cards")
+    return tuple(n for n in range(1, most + 1) if not hardware.fabric or most % n == 0)
+
+
 def _cards(hardware: Hardware, inputs: int | None) -> int:
-    return _within("cards_per_server", inputs, hardware, "server.cards")
+    cards = _within("cards_per_server", inputs, hardware, "server.cards")
+    if cards not in (sizes := server_sizes(hardware)):
+        raise TopologyError(
+            f"cards_per_server must divide the {sizes[-1]} cards of a node on the fabric "
+            f"{hardware.fabric} ({', '.join(map(str, sizes))}), found {cards}"
+        )
+    return cards
 
 
 def _servers(hardware: AnyHardware, inputs: int | None) -> int:
@@ -259,7 +276,8 @@ def _add_server(site: Site, name: str, rack: str, cards: int) -> list[str]:
     """Cards in order under the switches, as many under each as a full server has."""
     mixed = site.graph.graph["hardware_kind"] == "mixed"
     site.add(name, NodeKind.SERVER, rack, about=site.hardware.name if mixed else "")
-    switches = [f"{name}.sw{i}" for i in range(site.hardware.count("server.pcie_switches"))]
+    label = "fabric" if site.hardware.fabric else "sw"
+    switches = [f"{name}.{label}{i}" for i in range(site.hardware.count("server.pcie_switches"))]
     host = f"{name}.host"
     site.add(host, NodeKind.HOST, name)
     if "pair.cards" in site.hardware.figures or len(switches) <= 2:

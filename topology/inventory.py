@@ -21,6 +21,12 @@ _WORDS: Mapping[NodeKind, tuple[str, str]] = {
     NodeKind.SPINE: ("spine switch", "spine switches"),
 }
 
+_OF_A_FABRIC: Mapping[NodeKind, tuple[str, str]] = {
+    NodeKind.SERVER: ("node", "nodes"),
+    NodeKind.PCIE_SWITCH: ("PCIe fabric", "PCIe fabrics"),
+}
+"""Words of nodes whose PCIe switches are drawn as one."""
+
 
 def count_nodes(graph: Graph) -> dict[NodeKind, int]:
     """The number of nodes of each kind that is present, outermost first."""
@@ -37,6 +43,8 @@ def first_cards(graph: Graph) -> list[int]:
 def count_words(graph: Graph) -> str:
     """The same in words: ``1 server, 4 bridged pairs, 8 cards, ...``."""
     words = dict(_WORDS)
+    if graph.graph.get("fabric"):
+        words |= _OF_A_FABRIC
     if graph.graph.get("hardware_kind") == "gpu":
         words[NodeKind.CARD] = ("GPU", "GPUs")
     counts = count_nodes(graph)

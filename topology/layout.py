@@ -4,6 +4,7 @@ One unit is about the width of a card; y grows upwards. Positions depend only on
 (``within``) and on the order of the nodes, so a user's own topology is placed like ours.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,8 @@ _TIERS: Mapping[NodeKind, float] = {
 _SWITCH_GAP = 0.8
 _LEAF_GAP = 1.8
 _SERVER_GAP = 1.6
+_WIDE = 40.0
+"""Of a server of 32 cards; one of eight takes half of it."""
 _RACK_GAP = 3.0
 _SPINE_STEP = 1.2
 
@@ -81,16 +84,18 @@ def _loose(graph: Graph, members: Mapping[str, list[str]], tops: Sequence[str]) 
 
 
 def _rack(graph: Graph, members: Mapping[str, list[str]], rack: str) -> _Block:
-    """Servers in two rows that face the leaf between them; one or two are in one row."""
+    """Servers in two rows that face the leaf between them; one is in one row, so are two narrow."""
     servers = _of_kind(graph, members[rack], NodeKind.SERVER)
     blocks = [_server(graph, members, name) for name in servers]
-    columns = len(blocks) if len(blocks) <= 2 else -(-len(blocks) // 2)
-    step = max((block.width for block in blocks), default=0.0) + _SERVER_GAP
+    widest = max((block.width for block in blocks), default=0.0)
+    facing = len(blocks) > 2 or (len(blocks) == 2 and widest > _WIDE)
+    columns = -(-len(blocks) // 2) if facing else len(blocks)
+    step = widest + _SERVER_GAP
     tallest = max((block.height for block in blocks), default=0.0)
     leaf_y = tallest + _LEAF_GAP
     places: dict[str, tuple[float, float]] = {}
     for index, block in enumerate(blocks):
-        above = len(blocks) > 2 and index < columns
+        above = facing and index < columns
         left = (index % columns) * step
         for name, (x, y) in block.places.items():
             places[name] = (x + left, 2 * leaf_y - y if above else y)
@@ -100,9 +105,7 @@ def _rack(graph: Graph, members: Mapping[str, list[str]], rack: str) -> _Block:
     leaves = _of_kind(graph, members[rack], NodeKind.LEAF)
     for index, leaf in enumerate(leaves):
         places[leaf] = (width * (2 * index + 1) / (2 * len(leaves)), leaf_y)
-    return _Block(
-        places=places, width=width, height=2 * leaf_y if len(blocks) > 2 else leaf_y + 1.0
-    )
+    return _Block(places=places, width=width, height=2 * leaf_y if facing else leaf_y + 1.0)
 
 
 def _server(graph: Graph, members: Mapping[str, list[str]], server: str) -> _Block:
@@ -125,7 +128,8 @@ def _server(graph: Graph, members: Mapping[str, list[str]], server: str) -> _Blo
     if len(switches) > 1:
         between = (spans[switches[0]][1] + spans[switches[1]][0]) / 2
     elif switches:
-        between = right = right + _SWITCH_GAP
+        between = right + _SWITCH_GAP
+        right = between + SIZES[NodeKind.HOST][0] / 2
     for index, host in enumerate(_of_kind(graph, members[server], NodeKind.HOST)):
         joined = _joined(graph, host, NodeKind.PCIE_SWITCH)
         over = places[joined[0]][0] if len(joined) == 1 < len(switches) else between
@@ -246,5 +250,5 @@ def _centre_holders(graph: Graph, members: Mapping[str, list[str]]) -> None:
         for name in _of_kind(graph, list(graph.nodes), kind):
             held = [graph.nodes[member] for member in members[name]]
             if held:
-                graph.nodes[name]["x"] = round(sum(node["x"] for node in held) / len(held), 4)
-                graph.nodes[name]["y"] = round(sum(node["y"] for node in held) / len(held), 4)
+                graph.nodes[name]["x"] = round(math.fsum(node["x"] for node in held) / len(held), 4)
+                graph.nodes[name]["y"] = round(math.fsum(node["y"] for node in held) / len(held), 4)

@@ -8,6 +8,7 @@ of each client by window. All rates are scaled by one factor to the requested to
 import ast
 import json
 import lzma
+import math
 import re
 import tarfile
 import zlib
@@ -67,7 +68,7 @@ def generate_servegen(
         for row in windows
         if row["t_start_s"] + turn * period < duration_s and row["client"] in tables
     ]
-    total = sum(row["rate_rps"] * min(WINDOW_S, duration_s - start) for start, row in placed)
+    total = math.fsum(row["rate_rps"] * min(WINDOW_S, duration_s - start) for start, row in placed)
     if not total:
         raise TraceError(f"{lengths}: no client of {model!r} has both a rate and lengths")
     scale = rate_per_s * duration_s / total
@@ -153,7 +154,7 @@ def _lengths(path: Path) -> dict[int, dict[int, tuple[Table, Table]]]:
 def _table(text: str) -> Table:
     shares = {int(tokens): share for tokens, share in ast.literal_eval(text).items()}
     kept = {tokens: share for tokens, share in shares.items() if tokens > 0 and share > 0}
-    if not kept or max(kept) > MOST_TOKENS or not sum(kept.values()) < np.inf:
+    if not kept or max(kept) > MOST_TOKENS or not math.fsum(kept.values()) < np.inf:
         raise ValueError("a distribution without any tokens, or beyond bounds")
     share = np.cumsum(list(kept.values()))
     return np.array(list(kept), dtype=np.int64), share / share[-1]

@@ -4,6 +4,7 @@ Ray reads its environment when it is imported (see ``_PRIVATE``), so nothing her
 ``connected`` has set that up: what needs it is imported inside functions.
 """
 
+import math
 import os
 import signal
 import socket
@@ -116,7 +117,7 @@ def _check_nodes(ray: Any, address: str) -> None:
 
 def _session(ray: Any, *, private: bool) -> Session:
     alive = [node for node in ray.nodes() if node["Alive"]]
-    cpus = sum(node["Resources"].get("CPU", 0.0) for node in alive)
+    cpus = math.fsum(node["Resources"].get("CPU", 0.0) for node in alive)
     return Session(cpus=cpus, private=private)
 
 

@@ -1,5 +1,6 @@
 """``simulate``: run a scenario, return its results, optionally write them."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -268,7 +269,7 @@ def _costs(
             servers_per_rack=size.servers_per_rack,
             cards_per_server=size.cards_per_server,
         )
-        power_w = None if None in watts else sum(watts)
+        power_w = None if None in watts else math.fsum(watts)
         purchases = [Purchase(figures=figures, bought=bought, power_w=power_w)]
     return cost_summary(
         purchases,

@@ -1,5 +1,6 @@
 """``plan --min-cards`` and ``--max-rate``: the plan, its cluster, its cost, and how sure it is."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +108,7 @@ def plain(verdict: "Verdict") -> dict[str, Any]:
     """A verdict as JSON: the plan, its cluster, latencies, and power and cost where they are
     known."""
     summary, chosen = verdict.summary, verdict.of
-    parts = summary.get("facility_power_w") or {}
+    watts = (summary.get("facility_power_w") or {}).values()
     hour = {
         f"usd_per_hour{end}": summary.get(f"cost_per_hour_usd{end}")
         for end in ("", "_low", "_high")
@@ -124,7 +125,7 @@ def plain(verdict: "Verdict") -> dict[str, Any]:
         "meets": verdict.meets,
         "given_up": verdict.given_up,
         **{name: summary.get(name) for name in SHOWN},
-        "power_kw": sum(parts.values()) / 1e3 if parts and None not in parts.values() else None,
+        "power_kw": math.fsum(watts) / 1e3 if watts and None not in watts else None,
         **hour,
         **{
             name.replace("hour", "month"): each and each * HOURS_A_MONTH

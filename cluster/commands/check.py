@@ -1,5 +1,6 @@
 """``corsair-sim check``: fit, expected performance, running time of the simulation."""
 
+import math
 from collections.abc import Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -77,7 +78,7 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
         lines += ["", f"pools.{name}:", *own]
     delay, trust = kv_delay(resolved), trust_of(resolved)
     lines += ["", delay.line(), f"trust: {trust.sentence}", *left_lines]
-    seconds = sum(each["seconds"] for each in pools.values())
+    seconds = math.fsum(each["seconds"] for each in pools.values())
     lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]
     found = {
         "run_id": resolved.run_id,
@@ -92,8 +93,10 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
     """Plain values and lines; errors have the name of the pool in front."""
     from cluster.scenario.trust import trust_lines, trust_of
     from cluster.serving.run import lay_out
+    from cluster.studies.best_plan import beaten
     from cluster.studies.explain import explain
     from cluster.studies.plan.estimate import estimate
+    from topology.power import power_density
 
     try:
         layout = lay_out(resolved)
@@ -105,9 +108,18 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
         raise type(error)(f"{named}{error}") from error
     trust = trust_of(resolved)
     found = _memory(resolved, layout) | _speed(resolved, estimated)
+    density = power_density(resolved.hardware, resolved.hardware.figures)
     found |= {"placement": placement, "trust": trust.plain()}
+    found["power_density"] = density and density.plain()
+    cards = found["cards"] - found["spare_cards"]
+    found["beats_published"] = (
+        beaten(resolved, cards, found["tpot_ms"], found["output_throughput"]) or None
+    )
     means = {name: found[f"{name}_ms"] for name in ("tpot", "ttft")}
-    return found, [*_lines(resolved, found), *trust_lines(trust, means)]
+    lines = [*_lines(resolved, found), *trust_lines(trust, means)]
+    if found["beats_published"]:
+        lines.append(f"Warning: {found['beats_published']}")
+    return found, [*lines, *([density.line()] if density and density.above else [])]
 
 
 def _memory(resolved: "Resolved", layout: "Layout") -> dict[str, Any]:

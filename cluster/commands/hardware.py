@@ -45,9 +45,12 @@ def show(
 ) -> None:
     """Print the figures of a hardware with unit, confidence, low, high and source.
 
-    The range is that of the source, of what can be bought or set, or of a fit.
+    The range is that of the source, of what can be bought or set, or of a fit. Figures that no
+    time, energy or cost depends on say so.
     """
     from topology.catalog import load_hardware
+    from topology.catalog.kinds import UNPRICED
+    from topology.power import power_density
 
     hardware = load_hardware(name)
     chosen = _chosen(hardware, figure)
@@ -57,15 +60,23 @@ def show(
         for f in chosen
     ]
     headers = ("figure", "value", "unit", "confidence", "low", "high", "range of", "source")
+    unpriced = [(f.name, UNPRICED[hardware.kind].get(f.name)) for f in chosen]
+    marks = "\n".join(f"  {name}: {why}" for name, why in unpriced if why)
+    density = power_density(hardware, hardware.figures)
     notes = "\n".join(f"  {key}: {text}" for key, text in used.items())
     text = f"{hardware.title}\n\n{terminal.table(headers, rows)}"
     payload = {
         "name": hardware.name,
         "title": hardware.title,
         "kind": hardware.kind,
-        "figures": [_record(f) for f in chosen],
+        "figures": [
+            _record(f) | {"unpriced": why} for f, (_, why) in zip(chosen, unpriced, strict=True)
+        ],
+        "power_density": density and density.plain(),
         "sources": used,
     }
+    text += f"\n\nnot used by any formula of time, energy or cost\n{marks}" if marks else ""
+    text += f"\n\n{density.line()}" if density and figure == "*" else ""
     text += f"\n\nsources\n{notes}" if used else ""
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 

@@ -200,12 +200,23 @@ def plan_text(found: "Plans", best: Sequence[Mapping[str, Any]], out: Path | Non
         "",
         f"* no score has more tokens/s/user and tokens/s/card "
         f"({int(found.columns['pareto'].sum()):,} such candidates in all)",
+        *_optimistic(best),
         "",
         "infeasible: "
         + (", ".join(f"{times:,} {why}" for why, times in found.infeasible.items()) or "none"),
         *([f"wrote {out}"] if out else []),
     ]
     return "\n".join(parts)
+
+
+def _optimistic(best: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Which of the best beat a published point."""
+    found = {
+        reason: [each["plan"] for each in best if each["beats_published"] == reason]
+        for reason in dict.fromkeys(each["beats_published"] for each in best)
+        if reason
+    }
+    return [f"warning: {', '.join(plans)}: {reason}" for reason, plans in found.items()]
 
 
 def _simulated(found: "Plans") -> list[str]:

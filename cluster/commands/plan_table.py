@@ -20,7 +20,8 @@ Candidate = Mapping[str, Any]
 
 def candidates_of(found: "Plans", objective: str, count: int) -> list[dict[str, Any]]:
     """The best of each shape; ``alike`` is the number of batches that are as good, ``plan`` says
-    its parallelism."""
+    its parallelism, ``beats_published`` which published point it beats."""
+    from cluster.studies.best_plan import beaten
     from cluster.studies.plan.alike import alike
 
     rows = found.order[:count]
@@ -28,7 +29,15 @@ def candidates_of(found: "Plans", objective: str, count: int) -> list[dict[str, 
     others = alike(found.columns, objective, groups, rows)
     best = [found.candidate(int(row)) for row in rows]
     return [
-        {**each, "plan": shape(each), "alike": int(number)}
+        {
+            **each,
+            "plan": shape(each),
+            "alike": int(number),
+            "beats_published": beaten(
+                found.resolved, each["cards"], each["tpot_ms"], each["output_throughput"]
+            )
+            or None,
+        }
         for each, number in zip(best, others, strict=True)
     ]
 

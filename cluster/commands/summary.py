@@ -114,6 +114,11 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
             f"mean batch {summary['mean_batch_size']:.2f}, "
             f"peak KV {100 * (summary['peak_kv_fraction'] or 0):.1f} % of the blocks"
         )
+    if summary["mbu"] is not None:
+        lines.append(
+            f"memory bandwidth used for weights and KV {_share(summary['mbu'])} (MBU), "
+            f"model flop {_share(summary['mfu'])} of the peak (MFU)"
+        )
     if summary["mean_kv_transfer_ms"] is not None:
         lines.append(
             f"KV between the pools: {summary['kv_transfer_bytes'] / 1e9:,.2f} GB, mean "
@@ -123,6 +128,10 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
     if summary["prefix_hit_rate"] is not None:
         lines.append(f"prefix cache: {100 * summary['prefix_hit_rate']:.1f} % of prompt tokens hit")
     return lines
+
+
+def _share(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.3g} %"
 
 
 def _bounds(shares: Mapping[str, float | None]) -> str:

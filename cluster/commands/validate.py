@@ -2,6 +2,7 @@
 
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import asdict
 from itertools import groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,9 +15,10 @@ from cluster.commands import terminal
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from cluster.studies.best_plan import Best
     from cluster.studies.scoreboard import Board, Point
     from cluster.studies.scoreboard.changes import Change
-    from cluster.studies.validate import Row
+    from cluster.studies.validate import Fitted, Row
 
 app = typer.Typer()
 
@@ -72,11 +74,13 @@ def validate(  # noqa: PLR0913 - options of a command
     }  # fmt: skip
     if beside := [name for name, value in options.items() if value]:
         raise typer.BadParameter(f"{', '.join(beside)} goes with --data")
+    from cluster.studies.best_plan import best_plans
     from cluster.studies.published import load_published
+    from cluster.studies.validate import fitted_settings
     from cluster.studies.validate import validate as compare
     from topology.catalog import load_hardware
 
-    rows, sources = compare(), load_published().sources
+    rows, sources, best = compare(), load_published().sources, best_plans()
     dispatch_s = load_hardware("corsair")["card.dispatch_s"]
     counts = Counter(row.verdict for row in rows)
     payload = {
@@ -86,6 +90,8 @@ def validate(  # noqa: PLR0913 - options of a command
         "fitted": counts["fitted"],
         "outside": counts["outside"],
         "dispatch_s": dispatch_s,
+        "best_plans": [each.plain() for each in best],
+        "settings": [asdict(each) | {"off": each.off} for each in fitted_settings()],
         "sources": sources,
     }
     own = sum(row.verdict == "ok" and row.claim.confidence == "derived" for row in rows)
@@ -95,7 +101,8 @@ def validate(  # noqa: PLR0913 - options of a command
         f"The one free constant, card.dispatch_s, is {dispatch_s * 1e6:.3f} us; "
         "docs/validation.md says how it was fitted"
     )
-    text = "\n\n".join([*_tables(rows), VERDICTS, _legend(rows, sources), foot])
+    parts = [_best_text(best), _settings(fitted_settings()), VERDICTS, _legend(rows, sources), foot]
+    text = "\n\n".join([*_tables(rows), *parts])
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 
@@ -189,18 +196,72 @@ def _tables(rows: "Sequence[Row]") -> list[str]:
     ]
 
 
+BEST_HEADERS = (
+    *("point", "best plan", "TPOT ms", "published", "ratio", "tokens/s", "published"),
+    *("fitted there, us", "then the other", "on its plan, ms", "on its best, ms", "published"),
+)
+
+
+def _best_text(best: "Sequence[Best]") -> str:
+    """Our best plan for each published point, and what a fit there predicts of the other."""
+    from cluster.perf_model.calibrate import BATCH
+    from cluster.studies.best_plan import cards_of, plan_words
+
+    rows = [
+        (
+            f"{each.point.model}, {cards_of(each.point)} cards",
+            plan_words(each.plan),
+            each.tpot_s * 1e3,
+            each.point.tpot_s * 1e3,
+            each.ratio,
+            each.tokens_per_s,
+            BATCH / each.point.tpot_s,
+            "-" if each.fitted_s is None else f"{each.fitted_s * 1e6:.3f}",
+            each.other.model,
+            each.other_tpot_s and each.other_tpot_s * 1e3,
+            each.other_best_tpot_s and each.other_best_tpot_s * 1e3,
+            each.other.tpot_s * 1e3,
+        )
+        for each in best
+    ]
+    return (
+        "Our best plan for the published cards and model, 60 sequences at context 1,024\n"
+        f"{terminal.table(BEST_HEADERS, rows)}"
+    )
+
+
 def _cells(row: "Row") -> list[object]:
-    tolerance = row.beside.tolerance
+    tolerance, bound = row.beside.tolerance, row.beside.bound
+    within = "-" if tolerance is None else f"{100 * tolerance:g} %"
     return [
         row.beside.label,
         row.claim.value,
         row.simulated,
         row.claim.unit,
         off(row),
-        "-" if tolerance is None else f"{100 * tolerance:g} %",
+        bound.replace("_", " ") if bound else within,
         row.verdict,
         f"{row.claim.confidence}: {row.claim.source}",
     ]
+
+
+def _settings(found: "Sequence[Fitted]") -> str:
+    """Both published points of decode under each setting of collectives."""
+    headers = ("collectives", "dispatch us", "8B ms, fitted", "70B ms, predicted", "off")
+
+    def cells(each: "Fitted") -> list[object]:
+        if each.dispatch_s is None or each.fitted_tpot_s is None or each.predicted_tpot_s is None:
+            return [each.setting, "none", "", "", ""]
+        return [
+            each.setting,
+            f"{each.dispatch_s * 1e6:.3f}",
+            f"{each.fitted_tpot_s * 1e3:.3f}",
+            f"{each.predicted_tpot_s * 1e3:.3f}",
+            f"{each.off or 0.0:+.1%}",
+        ]
+
+    title = "The dispatch fitted on 8B and 70B predicted with it, under settings of collectives"
+    return f"{title}\n{terminal.table(headers, [cells(each) for each in found])}"
 
 
 def _legend(rows: "Sequence[Row]", sources: "Mapping[str, str]") -> str:
@@ -218,6 +279,7 @@ def _plain(row: "Row") -> dict[str, object]:
         "simulated": row.simulated,
         "deviation": row.deviation,
         "tolerance": row.beside.tolerance,
+        "bound": row.beside.bound,
         "verdict": row.verdict,
         "source": row.claim.source,
         "confidence": row.claim.confidence,

@@ -73,6 +73,7 @@ def measured(resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome)
         peak_kv_fraction=max(fullest),
         prefix_caching=first.prefix_caching or second.prefix_caching,
         busy_ps=[*busy_ps.values()],
+        useful=first.useful + second.useful if first.useful and second.useful else None,
         energy=tables.energy_measured(energy, _whole_facility(machine, outcome)),
         clock_hz=second.clock_hz if first.clock_hz is None else first.clock_hz,
     )

@@ -9,6 +9,7 @@ are FP16, all-reduces are hierarchical with their chunks pipelined, decode is st
 context of 1,024 tokens.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -80,6 +81,8 @@ class Choices:
     chunks: int | None = None
     """None: the fastest count of each all-reduce; 1 is unpipelined."""
     wire: str = "fp16"
+    norms: str = "auto"
+    overlap: str = "none"
 
 
 AS_DESIGNED = Choices()
@@ -117,6 +120,8 @@ def point_tables(
             max_context=2 * CONTEXT_TOKENS,
             all_reduce=choices.all_reduce,
             chunks=choices.chunks or "auto",
+            norms=choices.norms,
+            overlap=choices.overlap,
         )
     )
 
@@ -183,7 +188,7 @@ def fit_static_w(overrides: Overrides = AS_CATALOGUED) -> float | None:
     """
     clock_hz = load_hardware("corsair", overrides)["energy.clock_hz"]
     hardware = load_hardware("corsair", {**overrides, "card.clock_hz": clock_hz})
-    left_w = full_load_w(hardware, clock_hz) - sum(full_load_parts_w(hardware).values())
+    left_w = full_load_w(hardware, clock_hz) - math.fsum(full_load_parts_w(hardware).values())
     return left_w if left_w > 0 else None
 
 

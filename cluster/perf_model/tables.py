@@ -37,7 +37,8 @@ DECODE_BLOCKS, PREFILL_BLOCKS, PREFILL_PASSES, PREFILL_PAIRS, FAR_BLOCKS = range
 KIND = np.dtype(
     [
         ("window", np.int64),  # tokens of context; 0: full context; STATE: a state of fixed size
-        ("clocks_per_query", np.int64),  # a chunk of q tokens: ceil(q x clocks / 64) tile passes
+        ("clocks_per_query", np.int64),  # a chunk of q tokens has ceil(q x clocks_per_query /
+        ("clocks_per_pass", np.int64),  # clocks_per_pass) tile passes
         ("picked", np.int64),  # most tokens that a query reads of those before it; 0: all
     ]
 )

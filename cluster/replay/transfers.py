@@ -222,10 +222,11 @@ class PlainTransfers:
         name = call.collective
         requested = self.options.all_reduce if name == "all_reduce" else "auto"
         nested = self._nested(call)
-        if requested == "hierarchical" and nested:
-            return [nested]
         known = algorithms_of(name, levels=False)
-        flat = list(known) if requested in ("auto", "hierarchical") else [requested]
+        by_level = requested in algorithms_of(name) and requested not in known
+        if by_level and nested:
+            return [nested]
+        flat = list(known) if requested == "auto" or by_level else [requested]
         rounds = [rounds_of(name, algorithm, len(call.ranks)) for algorithm in flat]
         return [*rounds, nested] if nested and requested == "auto" else rounds
 

@@ -12,7 +12,7 @@ from cluster.scenario.schema import AUTO, PLAIN_WIRE, Pools, Scenario
 from topology.catalog import Hardware
 from topology.mixed import MixedHardware
 
-OpenHardware: TypeAlias = Callable[[str, Mapping[str, float]], Hardware]
+OpenHardware: TypeAlias = Callable[[str, Mapping[str, float], str], Hardware]
 
 
 def hardware_of(

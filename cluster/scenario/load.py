@@ -177,11 +177,20 @@ def _assignment(word: str) -> tuple[Keys, object]:
     path, equals, text = word.partition("=")
     if not equals or not all(path.strip().split(".")):
         raise ScenarioError(f"--set {word}: expected path.to.key=value")
-    # A figure of the catalogue has dots in its own name: the part after hardware_set is one key.
-    head, found, rest = f".{path.strip()}".partition(".hardware_set.")
-    keys: Keys = tuple(head.split(".")[1:])
-    keys += ("hardware_set", rest) if found else ()
-    return keys, parse_document(text, f"--set {word}").data
+    return keys_of(path.strip()), parse_document(text, f"--set {word}").data
+
+
+def keys_of(path: str) -> tuple[str, ...]:
+    """A dotted path as the keys that lead there.
+
+    A figure of the catalogue has dots in its own name: what follows ``hardware_set`` is one key.
+
+    >>> keys_of("pools.decode.hardware_set.card.clock_hz")
+    ('pools', 'decode', 'hardware_set', 'card.clock_hz')
+    """
+    head, found, rest = f".{path}".partition(".hardware_set.")
+    above = tuple(head.split(".")[1:])
+    return (*above, "hardware_set", rest) if found else above
 
 
 def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:

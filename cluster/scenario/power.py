@@ -19,7 +19,7 @@ class PowerCapError(ValueError):
 
 
 def clocked_hardware(
-    scenario: Scenario, open_hardware: Callable[[str, Mapping[str, float]], Hardware]
+    scenario: Scenario, open_hardware: Callable[[str, Mapping[str, float], str], Hardware]
 ) -> Hardware:
     """Open the scenario's hardware and set its clock by ``power``.
 
@@ -30,7 +30,7 @@ def clocked_hardware(
     PowerCapError
         A cap below what a fully loaded card draws at the lowest clock.
     """
-    hardware = open_hardware(scenario.hardware, scenario.hardware_set)
+    hardware = open_hardware(scenario.hardware, scenario.hardware_set, scenario.cluster.fabric)
     if scenario.power == Power():
         return hardware
     if CLOCK not in hardware.figures:

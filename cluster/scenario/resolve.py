@@ -163,7 +163,7 @@ MISPLACED = {
 class Openers:
     """Functions that open what a scenario names; a study that resolves many caches them."""
 
-    hardware: Callable[[str, Mapping[str, float]], Hardware]
+    hardware: Callable[[str, Mapping[str, float], str], Hardware]
     model: Callable[[str], Model]
     traffic: Callable[[Workload, int], tuple["Requests", int]]
     content: Callable[["Hardware | Model | Requests"], JsonText]

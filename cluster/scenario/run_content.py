@@ -118,7 +118,7 @@ def _racks(scenario: Scenario) -> Content:
     down = [part.match for part in scenario.state if part.down]
     return {
         **({"down": down} if down else {}),
-        "cluster": scenario.cluster.model_dump(),
+        "cluster": scenario.cluster.model_dump(exclude={"fabric"}),  # its figures say it
         "links": [link.model_dump() for link in scenario.links],
         "collectives": scenario.collectives.model_dump(),
     }

@@ -17,24 +17,29 @@ from cluster.scenario.base import (
     Table,
     Tokens,
 )
-from cluster.scenario.collectives import AlgorithmName, Detail
+from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
-AUTO = "auto"
+AUTO: Literal["auto"] = "auto"
 FiguresSet: TypeAlias = dict[str, Annotated[float, Field(allow_inf_nan=False)]]
 PLAIN_WIRE = "fp16"
 """Of messages on a plain network, which has no hardware file."""
 
 
 class Cluster(Part):
-    """Size of the cluster."""
+    """Size of the cluster, and what joins its cards.
+
+    With ``fabric: supernode`` a server is a node of up to 32 cards on one PCIe fabric; auto: as the
+    hardware file says.
+    """
 
     racks: Count = 1
     servers_per_rack: Count = 1
     cards_per_server: Count = 8
+    fabric: Literal["auto", "jetstream", "supernode"] = AUTO
 
     @model_validator(mode="after")
     def _of_a_size(self) -> "Cluster":
@@ -149,9 +154,11 @@ class Transfer(Part):
 
 
 class Collectives(Part):
-    """Algorithm; ``auto`` takes the cheapest for each size."""
+    """Algorithm, and what is done between the halves of an all-reduce; ``auto`` is the cheapest."""
 
     all_reduce: AlgorithmName = "auto"
+    norms: Norms = "auto"
+    overlap: Overlap = "none"
 
 
 class Fabric(Part):
@@ -230,6 +237,11 @@ class Scenario(Part):
         self._check_pools()
         replayed = self.workload.is_replayed
         generated = isinstance(self.workload.program, ProgramSteps)
+        if replayed and self.collectives.overlap != "none":
+            raise ValueError(
+                f"collectives.overlap: {self.collectives.overlap} is part of the prices of serving;"
+                " a replay runs the operations of its program whole, so it needs overlap: none"
+            )
         if not replayed and (self.network is not None or self.endpoint is not None):
             key = "endpoint" if self.network is None else "network"
             raise ValueError(f"{key} is for operation traces: workload.program or workload.chakra")

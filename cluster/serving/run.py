@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from cluster.perf_model.counters import Tally
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.useful import Peaks
 from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.energy.facility import Facility, facility_of
@@ -67,6 +69,7 @@ class Machine:
     limits: Limits
     joules: Joules
     facility: Facility
+    peaks: Peaks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +124,9 @@ def priced_as(layout: Layout, prices: PriceTables) -> Machine:
         limits=layout.limits,
         joules=joules_of(layout.inputs.hardware, layout.routes, layout.cards),
         facility=facility_of(layout.inputs.hardware, layout.routes),
+        peaks=module_of(layout.inputs.hardware).peaks(
+            layout.inputs.hardware, layout.inputs.formats
+        ),
     )
 
 
@@ -209,6 +215,8 @@ def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInp
         max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
         all_reduce=scenario.collectives.all_reduce,
+        norms=scenario.collectives.norms,
+        overlap=scenario.collectives.overlap,
         expert_skew=scenario.experts.skew if scenario.experts.routing == "zipf" else 0.0,
         seed=scenario.seed,
         composed_ahead=scheduler.async_scheduling,

@@ -8,7 +8,8 @@ import numpy as np
 
 from cluster.perf_model.card import Card, cards_of
 from cluster.perf_model.devices import module_of
-from cluster.perf_model.energy.coefficients import card_joules, idle_joules
+from cluster.perf_model.devices.useful import USEFUL, USEFUL_BYTES, USEFUL_FLOP
+from cluster.perf_model.energy.coefficients import bin_seconds, card_joules, idle_joules
 from cluster.perf_model.energy.operations import clock_of
 from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.perf_model.link_loads import LinkLoad, link_loads
@@ -16,7 +17,7 @@ from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
 from corsair_common.units import NEVER, PS_PER_S, Integers
 from results.engine_columns import card_columns, energy_columns, link_columns
-from results.summary import Energy
+from results.summary import Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
 
@@ -72,8 +73,24 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
         peak_kv_fraction=outcome.peak_blocks / machine.fit.pool[1],
         prefix_caching=resolved.prefix_caching,
         busy_ps=busy,
+        useful=_useful(machine, outcome),
         energy=_energy(machine, outcome),
         clock_hz=clock_of(resolved.hardware),
+    )
+
+
+def _useful(machine: "Machine", outcome: "Outcome") -> Useful:
+    """Of all ranks, in whole counts."""
+    counts, each = outcome.bins.counts[..., -len(USEFUL) :], machine.cards.shape[2]
+    lines, kflop = (
+        each * sum(int(stage) for stage in counts[..., place].sum(axis=2).ravel())
+        for place in range(len(USEFUL))
+    )
+    return Useful(
+        moved_bytes=lines * USEFUL_BYTES,
+        flop=kflop * USEFUL_FLOP,
+        peak_bytes_per_s=machine.cards.size * machine.peaks[0],
+        peak_flop_per_s=machine.cards.size * machine.peaks[1],
     )
 
 
@@ -136,10 +153,15 @@ def card_parts(
 
 
 def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
-    """Columns of a card's energy: constants times counts."""
-    place = (card.replica, card.stage)
-    spent_j = card_joules(machine.joules, outcome.bins, place, outcome.end_ps)
-    return energy_columns(spent_j, machine.joules.parts)
+    """Columns of a card's utilisation and energy: constants times counts."""
+    place, bins = (card.replica, card.stage), outcome.bins
+    spent_j = card_joules(machine.joules, bins, place, outcome.end_ps)
+    useful = bins.counts[place][:, -len(USEFUL) :] * (USEFUL_BYTES, USEFUL_FLOP)
+    most = bin_seconds(bins, outcome.end_ps)[:, None] * machine.peaks
+    shares = np.divide(useful, most, out=np.zeros(useful.shape), where=most > 0)
+    return dict(zip(("mbu", "mfu"), shares.T, strict=True)) | energy_columns(
+        spent_j, machine.joules.parts
+    )
 
 
 def rank_columns(

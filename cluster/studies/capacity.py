@@ -14,6 +14,7 @@ from cluster.scenario.schema import MOST_CARDS, Cluster, Scenario
 from cluster.studies.plan.capacity_bounds import Bound
 from cluster.studies.plan.objective import Objective, Verdict, cards_of, needs_slo
 from cluster.studies.plan.simulations import Simulations
+from topology.build import server_sizes
 from topology.catalog import load_hardware
 
 CLOSE = 1.02
@@ -102,14 +103,16 @@ def clusters(scenario: Scenario) -> list[Cluster]:
 
     Racks are filled alike, and no more of them than hold the servers.
     """
-    hardware = load_hardware(scenario.hardware, scenario.hardware_set)
+    fabric = scenario.cluster.fabric
+    hardware = load_hardware(scenario.hardware, scenario.hardware_set, fabric)
     cards, servers = hardware.count("server.cards"), hardware.count("rack.servers")
-    sizes = [Cluster(cards_per_server=count) for count in range(1, cards + 1)]
+    sizes = [Cluster(cards_per_server=count, fabric=fabric) for count in server_sizes(hardware)]
     sizes += [
-        Cluster(servers_per_rack=count, cards_per_server=cards) for count in range(2, servers + 1)
+        Cluster(servers_per_rack=count, cards_per_server=cards, fabric=fabric)
+        for count in range(2, servers + 1)
     ]
     sizes += [
-        Cluster(racks=racks, servers_per_rack=count, cards_per_server=cards)
+        Cluster(racks=racks, servers_per_rack=count, cards_per_server=cards, fabric=fabric)
         for racks in range(2, MOST_CARDS // (cards * servers) + 1)
         for count in range(1, servers + 1)
         if racks * count > (racks - 1) * servers

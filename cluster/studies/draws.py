@@ -109,7 +109,7 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
             "pools have hardware of their own, and figures of one machine are varied: sweep "
             "pools.prefill.hardware_set and pools.decode.hardware_set instead"
         )
-    figures = load_hardware(scenario.hardware).figures
+    figures = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
     named = [name for name in figures if any(fnmatchcase(name, each) for each in patterns)]
     found = {
         name: figures[name]
@@ -137,12 +137,12 @@ def at_share(figure: Figure, share: float) -> float:
     end = figure.low if share < 0.5 else figure.high
     away = abs(2.0 * share - 1.0) / (SHARE if figure.name == RESIDUAL else 1.0)
     drawn = figure.value + (end - figure.value) * away
-    return float(round(drawn)) if figure.unit == "count" else drawn
+    return float(round(drawn)) if figure.whole else drawn
 
 
 def _fitted(scenario: Scenario, drawn: Mapping[str, float]) -> Draw:
     """The drawn figures, and with them those that were fitted on published points."""
-    hardware = load_hardware(scenario.hardware)
+    hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     calibrated = load_hardware(CALIBRATED).figures
     shared = {
         name: value
@@ -164,7 +164,7 @@ def _fitted(scenario: Scenario, drawn: Mapping[str, float]) -> Draw:
 
 def _measured(scenario: Scenario) -> list[Figure]:
     """Times and efficiencies that were fitted on measurements, and that the scenario keeps."""
-    hardware = load_hardware(scenario.hardware)
+    hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     return [
         figure
         for name, figure in hardware.figures.items()

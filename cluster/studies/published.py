@@ -1,7 +1,7 @@
 """Published figures as data: claim, source, conditions, tolerance."""
 
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -25,11 +25,15 @@ class Beside(Part):
     """The claim set a figure of the catalogue; agreement is no evidence."""
     tolerance: Positive | None = None
     """Largest relative deviation that counts as agreement; None: reported only."""
+    bound: Literal["at_most", "at_least"] | None = None
+    """The claim is a limit: agreement is on its side."""
 
     @model_validator(mode="after")
     def _one_or_the_other(self) -> "Beside":
-        if self.fitted and self.tolerance is not None:
+        if self.fitted and (self.tolerance is not None or self.bound is not None):
             raise ValueError("a fitted figure has no tolerance: it is no evidence")
+        if self.tolerance is not None and self.bound is not None:
+            raise ValueError("a limit has no tolerance")
         return self
 
 

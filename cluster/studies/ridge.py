@@ -167,7 +167,8 @@ def _facts(pair: str, layout: Layout, machine: Machine, most: int) -> PairFacts:
 def _slowest_prefill_s(machine: Machine) -> float:
     """One first chunk of PREFILL_TOKENS at the stage that it keeps longest."""
     prices, tokens = machine.prices, PREFILL_TOKENS
-    passes = -(-tokens * int(prices.kinds["clocks_per_query"][0]) // BLOCK_TOKENS)
+    kind = prices.kinds[0]
+    passes = -(-tokens * int(kind["clocks_per_query"]) // int(kind["clocks_per_pass"]))
     measures = measures_of(len(prices.kinds), prefill_passes=tokens // BLOCK_TOKENS * passes)
     work = [
         int(prices.linear_ps[c, tokens] + prices.collective_ps[c, tokens])

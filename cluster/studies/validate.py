@@ -2,10 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Literal, TypeAlias
 
 from cluster.api.serving import simulate
-from cluster.perf_model.calibrate import BATCH, CONTEXT_TOKENS, EIGHT_B, SEVENTY_B, Point, predict
+from cluster.perf_model.calibrate import (
+    BATCH,
+    CONTEXT_TOKENS,
+    EIGHT_B,
+    SEVENTY_B,
+    Choices,
+    Point,
+    fit_dispatch_s,
+    predict,
+)
 from cluster.perf_model.devices.dimc.chiplet import (
     chiplet_of,
     mode_of,
@@ -17,6 +27,7 @@ from cluster.perf_model.prices import steady_decode
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.run import assemble
+from cluster.studies.fits import held
 from cluster.studies.published import Beside, Claim, Published, load_published
 from topology.build import build_pod
 from topology.catalog import Hardware, load_hardware
@@ -56,9 +67,62 @@ class Row:
         """``fitted`` is no evidence; ``outside`` has no tolerance; the rest is ok or a miss."""
         if self.beside.fitted:
             return "fitted"
+        if self.beside.bound is not None:
+            above = self.simulated - self.claim.value
+            return "ok" if (above if self.beside.bound == "at_least" else -above) >= 0 else "miss"
         if self.beside.tolerance is None:
             return "outside"
         return "ok" if abs(self.deviation) <= self.beside.tolerance else "miss"
+
+
+SETTINGS: Mapping[str, Choices] = {
+    "as modelled": Choices(),
+    "norms: replicated": Choices(norms="replicated"),
+    "norms: sharded": Choices(norms="sharded"),
+    "norms: replicated, all_reduce: hierarchical": Choices(
+        norms="replicated", all_reduce="hierarchical"
+    ),
+    "overlap: chunked": Choices(overlap="chunked"),
+}
+"""Settings of ``collectives`` under which both points are fitted and predicted; others are as
+modelled: norms auto, all_reduce auto, overlap none."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fitted:
+    """The vendor's two points under one setting."""
+
+    setting: str
+    dispatch_s: float | None
+    """Fitted on the first point; None: all else already takes longer."""
+    fitted_tpot_s: float | None
+    predicted_tpot_s: float | None
+
+    @property
+    def off(self) -> float | None:
+        """Of the predicted point."""
+        return self.predicted_tpot_s and self.predicted_tpot_s / SEVENTY_B.tpot_s - 1
+
+
+@cache
+def fitted_settings() -> tuple[Fitted, ...]:
+    """Fit the dispatch on 8B under each setting, and predict 70B with it."""
+    return tuple(_fitted(name, choices) for name, choices in SETTINGS.items())
+
+
+def _fitted(setting: str, choices: Choices) -> Fitted:
+    dispatch_s = fit_dispatch_s(choices=choices)
+    points = (EIGHT_B, SEVENTY_B)
+    first_s, second_s = (
+        None if dispatch_s is None else predict(point, dispatch_s, choices).tpot_s
+        for point in points
+    )
+    return Fitted(
+        setting=setting,
+        dispatch_s=dispatch_s,
+        fitted_tpot_s=first_s,
+        predicted_tpot_s=second_s,
+    )
 
 
 def validate() -> tuple[Row, ...]:
@@ -88,7 +152,7 @@ def measure(published: Published) -> dict[str, float]:
             figures |= _users(point, prompt)
         found |= {f"{size}.{name}": value for name, value in figures.items()}
     found |= {f"lpddr.cards{cards}": _capacity_tpot_ms(cards) for cards in CAPACITY_CARDS}
-    return found
+    return found | {f"fits.{name}": value for name, value in held(hardware).items()}
 
 
 def _card(hardware: Hardware) -> dict[str, float]:

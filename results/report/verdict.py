@@ -183,6 +183,9 @@ def _bounds(run: Run) -> Iterator[Finding]:
     most = order[0]
     rest = ", ".join(f"{100 * known[name]:.0f} % {name}" for name in order[1:4])
     then = f"; then {rest}" if rest else ""
+    used = [(name, summary.get(name)) for name in ("mbu", "mfu")]
+    shown = [f"{name.upper()} {100 * share:.3g} %" for name, share in used if share is not None]
+    then += f"; {', '.join(shown)} over the whole run" if shown else ""
     place = _place(run) if "critical" in run.tables else ""
     said = {bound.name: (bound.label, bound.advice) for bound in run.device.bounds}
     label, advice = {**said, **CAUSES}[most]

@@ -47,6 +47,15 @@ def summary_statistics(metric: str) -> Iterator[tuple[str, str]]:
         yield f"{percentile_word(percentile)}_{metric}_ms", f"{percentile:g}th percentile"
 
 
+MBU = (
+    "Memory-bandwidth utilisation: bytes of weights and KV that steps need, over time and the "
+    "peak bandwidth of the near memory."
+)
+MFU = (
+    "Model flop utilisation: the model's flop over time and the peak in the formats of weights "
+    "and activations."
+)
+
 MEMORIES: Mapping[str, str] = MappingProxyType({"lpddr": "LPDDR", "host": "the host's memory"})
 """Far memories, as a sentence names them."""
 
@@ -149,6 +158,8 @@ def cards_table(device: Device) -> Table:
                 "kv_blocks", "blocks", "KV blocks of the replica in use, mean over the bin.", True
             ),
             real("kv_fraction", "1", "Share of the replica's room for KV in use.", True),
+            real("mbu", "1", f"{MBU} In the bin.", True),
+            real("mfu", "1", f"{MFU} In the bin.", True),
             *part_columns(device, "Energy of the card in the bin"),
         ),
     )
@@ -242,6 +253,8 @@ def _summary_columns(device: Device) -> Iterator[Column]:
         ("output_tokens_per_s_per_card", "tokens/s", "output_throughput / cards."),
         ("mean_batch_size", "requests", "Mean number of requests in a step of a slot."),
         ("peak_kv_fraction", "1", "Largest share of a replica's KV blocks in use."),
+        ("mbu", "1", f"{MBU} All cards with a rank, idle time included."),
+        ("mfu", "1", f"{MFU} All cards with a rank, idle time included."),
     ):
         yield real(name, unit, meaning, True)
     yield whole("preemptions", "times", "Preemptions of all counted requests.")

@@ -177,6 +177,14 @@ def test_a_wrong_trace_is_named_with_line_and_column(
         ("hardware_set.card.packages=1000000", "card.packages must lie in 1 to 64 count"),
         ("hardware_set.chiplet.sram_bytes=1e300", "chiplet.sram_bytes must lie in 0 to 1e+15 B"),
         ("hardware_set.dimc.clocks_per_vector_int8=0.5", "must be a whole number of at least 1"),
+        ("hardware_set.dimc.clocks_per_vector_int4=4.5", "of at least 1, found 4.5"),
+        ("hardware_set.dimc.rows=32", "dimc.rows must be 64, found 32: number formats share"),
+        ("hardware_set.dimc.columns_int8=96", "columns_int8 must be a power of two of at least 2"),
+        (
+            "hardware_set.dimc.columns_int4=64",
+            "columns_int4 must be 128 (dimc.columns_int8 x 8 / 4",
+        ),
+        ("hardware_set.dimc.columns_int8=128", "columns_int16 must be 64 (dimc.columns_int8 x 8"),
     ],
 )
 def test_a_wrong_value_is_named_with_what_is_allowed(
@@ -203,7 +211,10 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
             ['links=[{match: "*", bandwidth_scale: 1.0e-6}]', SLOW],
             "one exchange of 4,194,304 bytes",
         ),
-        (["hardware_set.simd.norm_clocks=1.0e+5", CLOCK], "a step of 512 tokens could last"),
+        (
+            ["hardware_set.simd.norm_clocks=1.0e+5", CLOCK, "collectives.norms=replicated"],
+            "a step of 512 tokens could last",
+        ),
     ],
 )
 def test_what_cannot_run_says_why_and_what_could(

@@ -63,11 +63,13 @@ def test_what_the_jsonizer_writes_is_read_as_the_graph_is(
 
 def test_field_names_may_be_those_of_the_schema(tmp_path: Path) -> None:
     document = {"id": 1, "type": 4, "duration_micros": 5, "attr": [{"name": "n", "int64_val": "1"}]}
+    document["new"] = 7
     (tmp_path / "t.0.json").write_text('{"version": "0.0.4"}' + json.dumps(document))
     trace = read_chakra(tmp_path)
 
     assert trace.duration_ps.tolist() == [5_000_000]
     assert trace.notes.unused_attributes == {"n": 1}
+    assert trace.notes.unknown_fields == 1
 
 
 @pytest.mark.parametrize(

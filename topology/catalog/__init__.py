@@ -7,6 +7,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from topology.catalog.fabrics import AUTO, FABRICS, SERVERS, check_fabric, fabric_of, joined
 from topology.catalog.figures import (
     Figure,
     Hardware,
@@ -33,7 +34,9 @@ from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
 __all__ = [
+    "FABRICS",
     "KINDS",
+    "SERVERS",
     "Figure",
     "Hardware",
     "Names",
@@ -47,7 +50,7 @@ _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
 _SECTIONS = ("figures", "defaults")
 """Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "sources", "base", "fitted", "formats", *_SECTIONS)
+_TOP_KEYS = ("name", "title", "kind", "fabric", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -56,8 +59,13 @@ def list_hardware() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in _FOLDER.glob("*.yaml")))
 
 
-def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NONE) -> Hardware:
+def load_hardware(
+    name_or_path: str | Path, overrides: Mapping[str, float] = _NONE, fabric: str = AUTO
+) -> Hardware:
     """Read hardware by its bundled name or from a YAML file; ``overrides`` are figures in SI.
+
+    ``fabric`` is one of FABRICS, whose figures replace those of the file unless it is on that
+    fabric already (it has ``supernode`` among its bases); ``auto`` is the file's own.
 
     A file gives every figure of its ``kind`` (``dimc_card`` where it names none), or names a
     ``base`` (a bundled name, a path relative to itself, or a list of such: a later one replaces
@@ -70,21 +78,25 @@ def load_hardware(name_or_path: str | Path, overrides: Mapping[str, float] = _NO
     ------
     TopologyError
         Unknown name, figure, unit or confidence, missing field, impossible number: all breaches
-        of the file at once, each with its line.
+        of the file at once, each with its line. A fabric of another kind of hardware.
     DocumentError
         The file is not one plain YAML document.
     """
-    hardware = _completed(_load(_locate(str(name_or_path), Path()), ()))
+    hardware = _on_fabric(_load(_locate(str(name_or_path)), ()), fabric)
+    hardware = _completed(hardware)
     hardware = _overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
         raise TopologyError("\n".join(f"{hardware.name}: {breach}" for breach in breaches))
     return hardware
 
 
-def _locate(name_or_path: str, folder: Path) -> Path:
+def _locate(name_or_path: str, folder: Path | None = None) -> Path:
+    """The file of this name; of a base, beside the file in ``folder`` that names it."""
     if name_or_path in list_hardware():
         return _FOLDER / f"{name_or_path}.yaml"
-    path = folder / Path(name_or_path).expanduser()
+    if name_or_path in FABRICS and folder is not None:
+        return _FOLDER / "shared" / f"{name_or_path}.yaml"
+    path = (folder or Path()) / Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
         return path
     known = list_hardware()
@@ -155,6 +167,7 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         name=str(data.get("name", path.stem)),
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
+        fabric=fabric_of(document, bases),
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
@@ -202,6 +215,16 @@ def _kind(document: Document, bases: Sequence[Hardware]) -> str:
                 f"which is of kind {base.kind}"
             )
     return str(kind)
+
+
+def _on_fabric(hardware: Hardware, fabric: str) -> Hardware:
+    """The hardware with the figures of a fabric, if it is not on it."""
+    if fabric in (AUTO, hardware.fabric):
+        return hardware
+    check_fabric(hardware, fabric)
+    if fabric == SERVERS:
+        return hardware
+    return joined(hardware, _part(_FOLDER / "shared" / f"{fabric}.yaml", True))
 
 
 def _bases(

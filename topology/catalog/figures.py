@@ -54,6 +54,11 @@ class Figure:
         """Whether the value may be another one: its source leaves a range."""
         return self.range == "source" and self.low < self.high
 
+    @property
+    def whole(self) -> bool:
+        """Whether only whole numbers make sense: counts, and clocks that a vector is fed in."""
+        return self.unit == "count" or "clocks_per_vector" in self.name
+
     def in_datasheet_unit(self) -> tuple[float, float, float]:
         """Value, low and high as the datasheet writes them."""
         value, low, high = (
@@ -70,6 +75,8 @@ class Hardware:
     title: str
     kind: str = "dimc_card"
     """One of ``topology.catalog.KINDS``: which figures there are."""
+    fabric: str = ""
+    """One of ``topology.catalog.FABRICS``, of which its servers are nodes; else empty."""
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
     formats: Mapping[str, tuple[str, ...]] = field_of(default_factory=dict)
@@ -205,7 +212,12 @@ def breaches_of_machine(hardware: Hardware) -> Iterator[str]:
         )
 
 
+ROWS = 64
+"""Of a DIMC tile: an exponent of a block format, a KV block and a shard span as many rows."""
+
+
 def _breaches_of_dimc_card(hardware: Hardware) -> Iterator[str]:
+    yield from _breaches_of_tile(hardware)
     for whole, part in (
         ("chiplet.slices", "chiplet.quads"),
         ("chiplet.dimc_cores", "chiplet.slices"),
@@ -214,6 +226,25 @@ def _breaches_of_dimc_card(hardware: Hardware) -> Iterator[str]:
             yield f"{whole} ({hardware[whole]:g}) must be a multiple of {part} ({hardware[part]:g})"
     if hardware.count("pair.cards") != 2:
         yield f"pair.cards must be 2 (a bridge joins two), found {hardware['pair.cards']:g}"
+
+
+def _breaches_of_tile(hardware: Hardware) -> Iterator[str]:
+    """A tile has 64 rows, and the same bytes in every mode (docs/decisions/0041)."""
+    if hardware["dimc.rows"] != ROWS:
+        yield (
+            f"dimc.rows must be {ROWS}, found {hardware['dimc.rows']:g}: number formats share an "
+            f"exponent over {ROWS} rows, and KV blocks and shards are {ROWS} long"
+        )
+    columns = hardware["dimc.columns_int8"]
+    if not (columns >= 2 and math.log2(columns).is_integer()):
+        yield f"dimc.columns_int8 must be a power of two of at least 2, found {columns:g}"
+    for width in (4, 16):
+        found, equal = hardware[f"dimc.columns_int{width}"], columns * 8 / width
+        if found != equal:
+            yield (
+                f"dimc.columns_int{width} must be {equal:g} (dimc.columns_int8 x 8 / {width}: a "
+                f"tile holds the same bytes in every mode), found {found:g}"
+            )
 
 
 def _breaches_of_gpu(hardware: Hardware) -> Iterator[str]:
@@ -241,8 +272,9 @@ def _breaches_of_sense(hardware: Hardware) -> Iterator[str]:
         section = name.partition(".")[0]
         if figure.unit == "count":
             high = _MOST.get(section, high)
-        if "clocks_per_vector" in name and figure.value != max(1, int(figure.value)):
-            yield f"{name} must be a whole number of at least 1, found {figure.value:g}"
+        numbers = (figure.value, figure.low, figure.high) if figure.whole else ()
+        if wrong := [number for number in numbers if number != max(1, int(number))]:
+            yield f"{name} must be a whole number of at least 1, found {wrong[0]:g}"
         if not low <= figure.value <= high and section != "cost":
             yield f"{name} must lie in {low:g} to {high:g} {figure.unit}, found {figure.value:g}"
 

@@ -15,6 +15,18 @@ REFERENCES: Mapping[str, tuple[str, ...]] = {
 """Bundled files whose figures are the names of their kind: needed are those that all of them give.
 A further kind is a row here, a hardware file, and a module of the performance model."""
 KINDS = tuple(REFERENCES)
+UNPRICED: Mapping[str, Mapping[str, str]] = {
+    DEFAULT_KIND: {
+        "chiplet.quads": "drawn only: slices stand in quads",
+        "chiplet.noc_latency_s": "drawn only: card.dispatch_s and links.chunk_overhead_s have it",
+        "chiplet.area_m2": "power density only",
+        "card.tdp_w": "power density only",
+        "pair.cards": "always 2",
+        "pod.racks": "drawn only: a scenario names its racks",
+    },
+    "gpu": {"pod.racks": "drawn only: a scenario names its racks"},
+}
+"""Figures of a kind that no time, energy or cost depends on, and what they are for."""
 FORMAT_USES = ("weights", "activations", "kv", "wire")
 """Uses of number formats, each with a default that the hardware file names."""
 _MOST_NAMED = 12

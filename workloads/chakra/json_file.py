@@ -119,12 +119,14 @@ def _read_messages(file: RankFile, documents: list[Any]) -> None:
 def _message(file: RankFile, what: str, message: Any, document: object) -> Any:
     from google.protobuf.json_format import ParseDict, ParseError  # type: ignore[import-untyped]
 
+    names = {name for field in message.DESCRIPTOR.fields for name in (field.name, field.json_name)}
+    file.unknown_fields += len(set(document) - names) if isinstance(document, dict) else 0
     try:
         return ParseDict(document, message, ignore_unknown_fields=True)
     except (ParseError, AttributeError, TypeError, ValueError) as error:
         raise ChakraError(
             f"{file.path}: {what} is not as Chakra's jsonizer writes it ({error})"
-        ) from (None)
+        ) from None
 
 
 def _numbered(file: RankFile, place: int, document: object) -> object:

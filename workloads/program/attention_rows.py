@@ -4,7 +4,8 @@ Grouped-query attention: norm+quant, QKV, RoPE, QK^T, softmax, PV, V tail, merge
 down, latent gather, latent norm+quant, query up and absorb K in place of QKV, and absorb V after
 the merge. Sparse attention has index Q, index K, index RoPE and its scores before its products.
 Where chiplets share a head's context by blocks they first gather its queries (query
-gather) and at last reduce their partial softmaxes (partial reduce).
+gather) and at last reduce their partial softmaxes (partial reduce). With norms that are sharded by
+token, sharded norm+quant and norm gather replace norm+quant.
 """
 
 import math
@@ -15,7 +16,7 @@ from corsair_common.names import STATE
 from workloads.model import Attention
 from workloads.program.batch import Batch
 from workloads.program.recurrent_rows import mixer_rows, state_rows
-from workloads.program.rows import ProgramInputs, Row, exchange, matmul, vector
+from workloads.program.rows import ProgramInputs, Row, exchange, input_norm, matmul, vector
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +43,20 @@ def card_heads(inputs: ProgramInputs, a: Attention) -> CardHeads:
     )
 
 
-def attention_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
+def attention_rows(
+    inputs: ProgramInputs, a: Attention, batch: Batch, *, sharded: bool = False
+) -> list[Row]:
     """All operations from the first norm to O; none of a layer without attention."""
     if a.kind == "none":
         return []
     if a.held == STATE:
-        return mixer_rows(inputs, a, batch)
-    tokens, hidden = batch.tokens, inputs.model.hidden
+        return mixer_rows(inputs, a, batch, sharded=sharded)
+    tokens = batch.tokens
     heads = card_heads(inputs, a)
     projections = _latent if a.kind == "mla" else _grouped
     gather, reduce = _context(inputs, heads, tokens)
     return [
-        vector("norm+quant", tokens, m=tokens, n=hidden),
+        *input_norm(inputs, tokens, "norm gather" if sharded else ""),
         *projections(inputs, a, heads, tokens),
         *(_indexer(inputs, a, tokens) if a.index_heads else ()),
         *gather,

@@ -3,32 +3,32 @@
 Dense: all-reduce, residual+norm+quant, gate/up, activation x mul, down, all-reduce+residual and
 residual (the additions of the dispatch before it). A mixture of experts adds router, router top-k
 and expert combine, and shared experts theirs. With expert parallelism the all-reduces become
-reduce-scatter, dispatch all-to-all, combine all-to-all and all-gather+residual.
+reduce-scatter, dispatch all-to-all, combine all-to-all and all-gather+residual. With norms that are
+sharded by token, reduce-scatter, sharded residual+norm+quant and MLP gather replace all-reduce and
+residual+norm+quant, and a layer ends with reduce-scatter+residual and sharded residual; with expert
+parallelism with the latter alone.
 """
 
 from workloads.model import Layer, Mlp
-from workloads.program.rows import ProgramInputs, Row, Scope, exchange, matmul, vector
+from workloads.program.rows import ProgramInputs, Row, Scope, exchange, input_norm, matmul, vector
 
 
-def mlp_rows(inputs: ProgramInputs, layer: Layer, tokens: int) -> list[Row]:
+def mlp_rows(
+    inputs: ProgramInputs, layer: Layer, tokens: int, *, sharded: bool = False
+) -> list[Row]:
     """All operations after O; a layer of one half has those that it needs."""
     mlp, hidden = layer.mlp, inputs.model.hidden
-    whole = inputs.formats.wire.bytes_of(tokens * hidden)
     parted = mlp.kind == "moe" and inputs.expert_ranks > 1
     own = -(-tokens // inputs.cards) if parted else tokens
-    begin, end = ("reduce-scatter", "all-gather") if parted else ("all-reduce", "all-reduce")
-    ends = [
-        exchange(f"{end}+residual", end.replace("-", "_"), tokens, whole, "stage"),
-        vector("residual", tokens, m=tokens, n=hidden),
-    ]
+    ends = _ends(inputs, tokens, parted=parted, sharded=sharded)
     if mlp.kind == "none":
         return ends
-    begins = [
-        exchange(begin, begin.replace("-", "_"), tokens, whole, "stage"),
-        vector("residual+norm+quant", tokens, m=own, n=hidden),
-    ]
-    if layer.attention.kind == "none":
-        begins = [vector("norm+quant", tokens, m=own, n=hidden)]
+    if layer.attention.kind != "none":
+        begins = _begins(inputs, tokens, parted=parted, sharded=sharded)
+    elif parted:
+        begins = input_norm(inputs, tokens, rows=own)
+    else:
+        begins = input_norm(inputs, tokens, "MLP gather" if sharded else "")
     if mlp.kind == "dense":
         middle = gated(inputs, "", "mlp", mlp.intermediate, tokens, gate=mlp.gated)
     else:
@@ -40,6 +40,50 @@ def mlp_rows(inputs: ProgramInputs, layer: Layer, tokens: int) -> list[Row]:
             *_latent(inputs, "latent out", (mlp.latent, hidden), own, tokens),
         ]
     return [*begins, *middle, *ends]
+
+
+def _begins(inputs: ProgramInputs, tokens: int, *, parted: bool, sharded: bool) -> list[Row]:
+    """Reduction of the attention's outputs, and the MLP's input."""
+    hidden, formats = inputs.model.hidden, inputs.formats
+    if not sharded:
+        name = "reduce-scatter" if parted else "all-reduce"
+        own = -(-tokens // inputs.cards) if parted else tokens
+        whole = formats.wire.bytes_of(tokens * hidden)
+        return [
+            exchange(name, name.replace("-", "_"), tokens, whole, "stage"),
+            vector("residual+norm+quant", tokens, m=own, n=hidden),
+        ]
+    spread = inputs.spread(tokens)
+    elements = spread * hidden
+    wide = formats.wire.bytes_of(elements)
+    scatter = exchange("reduce-scatter", "reduce_scatter", tokens, wide, "stage")
+    if parted:
+        own = -(-tokens // inputs.cards)
+        return [scatter, vector("residual+norm+quant", tokens, m=own, n=hidden)]
+    gathered = formats.activations.bytes_of(elements)
+    return [
+        scatter,
+        vector("sharded residual+norm+quant", tokens, m=spread // inputs.cards, n=hidden),
+        exchange("MLP gather", "all_gather", tokens, gathered, "stage"),
+    ]
+
+
+def _ends(inputs: ProgramInputs, tokens: int, *, parted: bool, sharded: bool) -> list[Row]:
+    """The last reduction and the additions of the residual stream."""
+    hidden, wire = inputs.model.hidden, inputs.formats.wire
+    if not sharded:
+        name = "all-gather" if parted else "all-reduce"
+        whole = wire.bytes_of(tokens * hidden)
+        return [
+            exchange(f"{name}+residual", name.replace("-", "_"), tokens, whole, "stage"),
+            vector("residual", tokens, m=tokens, n=hidden),
+        ]
+    spread = inputs.spread(tokens)
+    added = vector("sharded residual", tokens, m=spread // inputs.cards, n=hidden)
+    if parted:
+        return [added]
+    wide = wire.bytes_of(spread * hidden)
+    return [exchange("reduce-scatter+residual", "reduce_scatter", tokens, wide, "stage"), added]
 
 
 def _latent(

@@ -17,7 +17,7 @@ from workloads.model.scan import (
     step_products,
 )
 from workloads.program.batch import Batch
-from workloads.program.rows import ProgramInputs, Row, matmul, vector
+from workloads.program.rows import ProgramInputs, Row, input_norm, matmul, vector
 
 
 def widths(inputs: ProgramInputs, a: Attention) -> Widths:
@@ -25,13 +25,15 @@ def widths(inputs: ProgramInputs, a: Attention) -> Widths:
     return recurrent_widths(a, a.heads // inputs.cards, a.kv_heads // inputs.cards)
 
 
-def mixer_rows(inputs: ProgramInputs, a: Attention, batch: Batch) -> list[Row]:
+def mixer_rows(
+    inputs: ProgramInputs, a: Attention, batch: Batch, *, sharded: bool = False
+) -> list[Row]:
     """All operations from the first norm to O."""
     tokens, hidden, made = batch.tokens, inputs.model.hidden, widths(inputs, a)
     into = {"m": tokens, "k": hidden, "n": made.inputs}
     out = {"m": tokens, "k": made.values, "n": hidden}
     return [
-        vector("norm+quant", tokens, m=tokens, n=hidden),
+        *input_norm(inputs, tokens, "norm gather" if sharded else ""),
         matmul(inputs, "mixer inputs", "attention", tokens, **into),
         vector("convolution", tokens, m=tokens, n=made.channels * a.conv_kernel),
         *state_rows(inputs, a, batch),

@@ -61,6 +61,10 @@ class ProgramInputs:
     """Weights are loaded for every batch, ahead of use, beside the stage's work."""
     loads: "Callable[[Row, int], int] | None" = None
     """Bytes that a product of a layer loads so; None where it is all that it reads."""
+    sharded: Callable[[int, int], bool] | None = None
+    """Whether a stage splits the norms of so many tokens over its chiplets; None: none does."""
+    head_rows: int = 0
+    """Most rows of a batch that emit a token."""
 
     @property
     def cards(self) -> int:
@@ -70,6 +74,15 @@ class ProgramInputs:
     @property
     def expert_ranks(self) -> int:
         return self.plan.expert_parallel_size
+
+    def is_sharded(self, stage: int, tokens: int) -> bool:
+        """Whether the norms of a batch of so many tokens are split over a stage's chiplets."""
+        return self.sharded is not None and self.sharded(stage, tokens)
+
+    def spread(self, tokens: int) -> int:
+        """As many tokens on every chiplet of a stage as on the fullest."""
+        ranks = self.cards * self.chiplets
+        return -(-tokens // ranks) * ranks
 
     def width(self, size: int, cards: int | None = None) -> int:
         """The largest part of ``size`` over the cards of a stage, or over that many."""
@@ -143,6 +156,22 @@ def vector(name: str, tokens: int, *, m: int, n: int, write_bytes: int = 0) -> R
     return Row(
         name=name, kind="vector", tokens=tokens, m=m, n=n, flop=m * n, write_bytes=write_bytes
     )
+
+
+def input_norm(
+    inputs: ProgramInputs, tokens: int, gather: str = "", rows: int | None = None
+) -> list[Row]:
+    """The norm before a half of a layer, of all tokens (or of ``rows``), or of each chiplet's own
+    and a ``gather`` of what is then quantised."""
+    hidden = inputs.model.hidden
+    if not gather:
+        return [vector("norm+quant", tokens, m=tokens if rows is None else rows, n=hidden)]
+    spread = inputs.spread(tokens)
+    payload = inputs.formats.activations.bytes_of(spread * hidden)
+    return [
+        vector("sharded norm+quant", tokens, m=spread // inputs.cards, n=hidden),
+        exchange(gather, "all_gather", tokens, payload, "stage"),
+    ]
 
 
 def exchange(name: str, collective: str, tokens: int, payload_bytes: int, scope: Scope) -> Row:

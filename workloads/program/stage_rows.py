@@ -32,14 +32,19 @@ class StageRows:
 def stage_rows(inputs: ProgramInputs, stage: int, batch: Batch) -> StageRows:
     """All rows of ``batch`` at ``stage``: before its layers, the layers, and the head."""
     layers = stage_layers(inputs.plan, inputs.model)[stage]
-    placed = [(row, -1) for row in outer_rows(inputs, stage, batch.tokens)]
+    sharded = inputs.is_sharded(stage, batch.tokens)
+    last = stage == inputs.plan.pipeline_parallel_size - 1
+    placed = [(row, -1) for row in outer_rows(inputs, stage, batch.tokens, sharded=sharded)]
     for number in layers:
         layer = inputs.model.layers[number]
-        placed += [(row, number) for row in attention_rows(inputs, layer.attention, batch)]
-        placed += [(row, number) for row in mlp_rows(inputs, layer, batch.tokens)]
+        attention = attention_rows(inputs, layer.attention, batch, sharded=sharded)
+        rest = mlp_rows(inputs, layer, batch.tokens, sharded=sharded)
+        placed += [(row, number) for row in (*attention, *rest)]
         if layer.mlp.kind != "none":
             placed += [(row, number) for row in end_rows(inputs, batch.tokens)]
-    if stage == inputs.plan.pipeline_parallel_size - 1 and batch.emitted:
+    if last and sharded:
+        placed.append((_head_gather(inputs, batch.tokens), -1))
+    if last and batch.emitted:
         placed += [(row, -1) for row in head_rows(inputs, batch.emitted)]
     if inputs.streamed:
         placed.insert(0, (_stream(inputs, placed, batch.tokens), -1))
@@ -54,9 +59,15 @@ def end_rows(inputs: ProgramInputs, tokens: int) -> list[Row]:
     return [] if above is None or tokens <= above else [vector("engine", tokens, m=tokens, n=0)]
 
 
-def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
-    """Look up the tokens and reduce over chiplets, or gather the last stage's sends."""
+def outer_rows(
+    inputs: ProgramInputs, stage: int, tokens: int, *, sharded: bool = False
+) -> list[Row]:
+    """Look up the tokens and reduce over chiplets, or gather the last stage's sends.
+
+    With norms that are ``sharded`` by token, chiplets keep the tokens that their peers sent."""
     hidden = inputs.model.hidden
+    if stage > 0 and sharded:
+        return []
     whole = inputs.formats.wire.bytes_of(tokens * hidden)
     if stage > 0:
         return [exchange("receive gather", "all_gather", tokens, whole, "stage")]
@@ -67,7 +78,20 @@ def outer_rows(inputs: ProgramInputs, stage: int, tokens: int) -> list[Row]:
         weight_format=inputs.formats.weights.name,
         read_bytes=read,
     )
+    if sharded:
+        wide = inputs.formats.wire.bytes_of(inputs.spread(tokens) * hidden)
+        return [
+            look_up,
+            exchange("embedding reduce-scatter", "reduce_scatter", tokens, wide, "stage"),
+        ]
     return [look_up, exchange("embedding all-reduce", "all_reduce", tokens, whole, "stage")]
+
+
+def _head_gather(inputs: ProgramInputs, tokens: int) -> Row:
+    """The residual stream of as many tokens as may be emitted, from their chiplets to all."""
+    elements = min(tokens, inputs.head_rows) * inputs.model.hidden
+    payload = inputs.formats.wire.bytes_of(elements)
+    return exchange("head gather", "all_gather", tokens, payload, "stage")
 
 
 def head_rows(inputs: ProgramInputs, emitted: int) -> list[Row]:

@@ -1,6 +1,7 @@
 """Detects the format of a trace file from its columns and the user's options."""
 
 import difflib
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,7 +103,7 @@ def _names(path: Path) -> tuple[str, list[str]] | None:
 
 
 def _likeness(form: TraceFormat, names: list[str]) -> float:
-    return sum(
+    return math.fsum(
         max((difflib.SequenceMatcher(None, needed, name).ratio() for name in names), default=0.0)
         for needed in form.needed
     )

@@ -5,6 +5,7 @@ That is exact without other traffic, and if all its links are slowed equally. ``
 per round of an algorithm instead, without chunks.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ def coflows(
             leg_of(
                 resources,
                 int(alone_ps[row]),
-                round(sum(one.fixed_s for one in found[which[row]]) * PS_PER_S),
+                round(math.fsum(one.fixed_s for one in found[which[row]]) * PS_PER_S),
                 loads[which[row]] * payload[row],
             ),
         )

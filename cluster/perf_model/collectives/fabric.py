@@ -147,7 +147,7 @@ def round_cost(fabric: Fabric, one: Round) -> RoundCost:
     """Latency, busy time and bytes of the messages of a round, all at once."""
     ranks = fabric.cards * fabric.ranks_per_card
     flows = np.zeros((ranks, ranks))
-    flows[one.source, one.target] = 1.0 / one.spread
+    flows[one.source, one.target] = (1.0 if one.weight is None else one.weight) / one.spread
     inside_card, cards = fabric.interior, fabric.cards
     packages, chiplets = inside_card.packages, inside_card.chiplets
     blocks = flows.reshape(cards, packages * chiplets, cards, packages * chiplets)

@@ -56,19 +56,50 @@ def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, 
     CollectiveError
         The collective has no such algorithm.
     """
-    costs: dict[tuple[bytes, bytes, int], RoundCost] = {}
+    costs: dict[tuple[bytes, bytes, int, bytes], RoundCost] = {}
 
     def cost_of(one: Round) -> RoundCost:
-        key = one.source.tobytes(), one.target.tobytes(), one.spread
+        weight = b"" if one.weight is None else one.weight.tobytes()
+        key = one.source.tobytes(), one.target.tobytes(), one.spread, weight
         if key not in costs:
             costs[key] = round_cost(group.fabric, one)
         return costs[key]
 
     sizes = [tier.members for tier in group.tiers]
-    return tuple(
-        _schedule(group, [(one, cost_of(one)) for one in rounds])
-        for rounds in candidates(collective, algorithm, group.ranks, sizes)
+    return _useful(
+        [
+            _schedule(group, [(one, cost_of(one)) for one in rounds])
+            for rounds in candidates(collective, algorithm, group.ranks, sizes)
+        ]
     )
+
+
+def _useful(found: Sequence[Schedule]) -> tuple[Schedule, ...]:
+    """Those that ``cheapest`` can choose: none before them is as fast, and no other one faster,
+    whatever the payload and the chunks."""
+    return tuple(
+        one
+        for place, one in enumerate(found)
+        if not any(
+            _as_fast(other, one) and (at < place or _sooner(other, one))
+            for at, other in enumerate(found)
+            if at != place
+        )
+    )
+
+
+def _as_fast(one: Schedule, other: Schedule) -> bool:
+    """Whether no term of ``one`` is larger than that of ``other``."""
+    if one.fixed_s > other.fixed_s or one.serial_s_per_byte > other.serial_s_per_byte:
+        return False
+    return all(
+        bool(np.any((fixed <= other.busy_s) & (slope <= other.busy_s_per_byte)))
+        for fixed, slope in zip(one.busy_s, one.busy_s_per_byte, strict=True)
+    )
+
+
+def _sooner(one: Schedule, other: Schedule) -> bool:
+    return one.fixed_s < other.fixed_s or one.serial_s_per_byte < other.serial_s_per_byte
 
 
 def cheapest(

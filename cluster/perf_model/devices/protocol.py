@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol, Self
 
 from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
+from cluster.perf_model.devices.useful import Peaks
 from cluster.perf_model.devices.work import (
     Interior,
     Operation,
@@ -58,6 +59,11 @@ class Device(Protocol):
         """Units of the group."""
 
     @property
+    def compiled(self) -> bool:
+        """Whether a compiler places collectives among its operations, so that norms may be split by
+        token, and products cut into chunks beside collectives."""
+
+    @property
     def dispatch_ps(self) -> int: ...
     @property
     def ridge_rows(self) -> int:
@@ -66,6 +72,10 @@ class Device(Protocol):
     @property
     def clocks_per_query(self) -> int:
         """Clocks of a query, which determine chunks' tile passes (``KIND``); 1 if unused."""
+
+    @property
+    def clocks_per_pass(self) -> int:
+        """Clocks of queries in one tile pass."""
 
     def holding(self, near: bool) -> Self:
         """The same device with weights in the near or in the far memory."""
@@ -184,6 +194,8 @@ class DeviceModule(Protocol):
     ) -> float | None:
         """Of a card that multiplies weights of this format by activations of so many bits, or of
         the width that it is multiplied in; None where it cannot."""
+
+    def peaks(self, figures: Figures, formats: "Formats") -> Peaks: ...  # of one card
 
     def dispatch_ps(self, figures: Figures) -> int:
         """Of an operation of a recorded trace, beside its recorded time."""

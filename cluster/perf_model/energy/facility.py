@@ -1,5 +1,6 @@
 """Power of the facility: NICs, PCIe switches, hosts, leaves, spines, and cooling."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,6 +73,6 @@ def facility_power_w(
     subtracted from the cards here, so that it counts once.
     """
     parts = {"cards": cards_w - ethernet_w, **facility.constant_w}
-    machines_w = sum(parts.values())
+    machines_w = math.fsum(parts.values())
     parts["cooling"] = (facility.pue - 1) * machines_w
     return parts, machines_w + parts["cooling"]

@@ -9,6 +9,8 @@ An indexer (sparse attention) adds index Q, index K and index RoPE, whose weight
 whole, and its scores. A recurrent mixer has norm+quant, mixer inputs, convolution (with the norm of
 queries and keys), its scan, gated norm and O.
 
+With norms that are sharded by token, sharded norm+quant and norm gather replace norm+quant.
+
 QK^T, softmax and PV, index scores and scans are dispatched here and timed by
 ``cluster.perf_model.attention``; casts to the next product's format are timed with the vector
 operation before it.
@@ -23,19 +25,40 @@ from workloads.model.scan import recurrent_widths
 
 
 def attention_operations(
-    device: Device, attention: Attention, heads: AnyHeads, hidden: int, tokens: Integers
+    device: Device,
+    attention: Attention,
+    heads: AnyHeads,
+    hidden: int,
+    tokens: Integers,
+    *,
+    sharded: bool = False,
 ) -> list[Operation]:
     """All dispatches from the first norm to O."""
+    first = input_norm(device, hidden, tokens, "norm gather" if sharded else "")
     if isinstance(heads, StateHeads):
-        return _recurrent(device, heads, hidden, tokens)
+        return [*first, *_recurrent(device, heads, hidden, tokens)]
     projections = _latent if attention.kind == "mla" else _grouped
     return [
-        device.vector("norm+quant", (tokens * hidden, ("norm", "quantize")), normed=tokens),
+        *first,
         *projections(device, attention, heads, hidden, tokens),
         *(_indexer(device, attention, hidden, tokens) if attention.index_heads else ()),
         *device.attention_dispatches(heads, tokens),
         *_output(device, attention, heads, hidden, tokens),
     ]
+
+
+def input_norm(device: Device, hidden: int, tokens: Integers, gather: str = "") -> list[Operation]:
+    """The norm before a half of a layer, of all tokens, or of each chiplet's own and a ``gather``
+    of what is then quantised."""
+    rows, prefix = (own_tokens(device, tokens), "sharded ") if gather else (tokens, "")
+    work = (rows * hidden, ("norm", "quantize"))
+    norm = device.vector(f"{prefix}norm+quant", work, normed=rows)
+    return [norm, device.elsewhere(gather, tokens)] if gather else [norm]
+
+
+def own_tokens(device: Device, tokens: Integers) -> Integers:
+    """[row count] tokens of the fullest chiplet of the group, whose norms are sharded."""
+    return -(-tokens // device.ranks)
 
 
 def _grouped(
@@ -106,7 +129,6 @@ def _recurrent(
     norms = ("norm",) if a.kind == "linear" else ()
     o = Product(m=tokens, k=device.of_card(made.values), n=hidden)
     return [
-        device.vector("norm+quant", (tokens * hidden, ("norm", "quantize")), normed=tokens),
         _columns(device, "mixer inputs", tokens, hidden, made.inputs),
         device.vector(
             "convolution",

@@ -46,6 +46,10 @@ class PriceInputs:
     """Algorithm of every all-reduce."""
     chunks: int | Literal["auto"] = "auto"
     """Chunks of every all-reduce; 1 is unpipelined."""
+    norms: str = "auto"
+    """Where norms, residual adds and quantising are done (``collectives.norms``)."""
+    overlap: str = "none"
+    """Whether collectives run beside products (``collectives.overlap``)."""
     expert_skew: float = 0.0
     """Zipf exponent of the routing over experts; 0 is uniform."""
     seed: int = 0
@@ -115,9 +119,28 @@ def check_inputs(inputs: PriceInputs) -> None:
         kinds of layers, an unsupported use of a format.
     """
     module = module_of(inputs.hardware)
-    breaches = [*_attention(inputs), *module.format_breaches(inputs.hardware, inputs.formats)]
+    breaches = [
+        *_attention(inputs),
+        *_compiled(inputs),
+        *module.format_breaches(inputs.hardware, inputs.formats),
+    ]
     if breaches:
         raise PriceError(f"{inputs.model.name} cannot be priced: " + "; ".join(breaches))
+
+
+def _compiled(inputs: PriceInputs) -> list[str]:
+    """Schedules of a compiler, of a device that has none."""
+    if device_for(inputs).compiled:
+        return []
+    wanted = {
+        "norms: sharded": (inputs.norms == "sharded", "auto or replicated"),
+        "overlap: chunked": (inputs.overlap == "chunked", "none"),
+    }
+    return [
+        f"collectives.{name} is modelled for cards of chiplets, not for GPUs: set {other}"
+        for name, (found, other) in wanted.items()
+        if found
+    ]
 
 
 def _attention(inputs: PriceInputs) -> list[str]:

@@ -10,6 +10,11 @@ chiplets of its rank, so that its tokens are gathered there before it (expert ga
 partial sums reduced after it (expert reduce); shared experts, sliced over the whole group, add
 shared gather and shared reduce. Biases and the shared expert's gate are part of their products.
 
+With norms that are sharded by token, reduce-scatter, sharded residual+norm+quant and MLP gather
+replace all-reduce and residual+norm+quant, and the layer ends with reduce-scatter+residual of each
+chiplet's own tokens; with expert parallelism, where these are split as they are, with their sharded
+residual.
+
 A layer without an MLP ends with all-reduce+residual; one without attention begins with norm+quant
 in place of a reduction. Norms on outputs are part of the dispatches that add the residual. An MLP
 without a gate has up alone. Experts in a latent space have latent down and latent up around them.
@@ -23,6 +28,7 @@ import numpy as np
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.devices.work import UNIT, Operation, Product, StoredWeights, shard
 from cluster.perf_model.memory.placement import LayerPlaces
+from cluster.perf_model.prices.attention_layer import input_norm, own_tokens
 from cluster.perf_model.prices.inputs import PriceInputs
 from corsair_common.units import Integers
 from workloads.model import Layer, Mlp
@@ -71,17 +77,26 @@ def mlp_operations(
     tokens: Integers,
     found: Routed | None,
     places: LayerPlaces,
+    *,
+    sharded: bool = False,
 ) -> list[Operation]:
     """All dispatches after O."""
     mlp, plain = layer.mlp, device.holding(places.mlp)
     parted = found is not None and device.expert_ranks > 1
-    own = -(-tokens // device.ranks) if parted else tokens
-    last = "all-gather+residual" if parted else "all-reduce+residual"
-    normed = {"normed": tokens} if layer.output_norms else {}
-    end = device.vector(last, (tokens * hidden, (*_output_norm(layer), "residual")), **normed)
+    own = own_tokens(device, tokens) if parted else tokens
+    ends = {
+        (False, False): "all-reduce+residual",
+        (True, False): "all-gather+residual",
+        (False, True): "reduce-scatter+residual",
+        (True, True): "sharded residual",
+    }
+    rows = own_tokens(device, tokens) if sharded else tokens
+    normed = {"normed": rows} if layer.output_norms else {}
+    added = (rows * hidden, (*_output_norm(layer), "residual"))
+    end = device.vector(ends[parted, sharded], added, **normed)
     if mlp.kind == "none":
         return [end]
-    begin = _begin(device, layer, hidden, own, tokens)
+    begin = _begin(device, layer, hidden, tokens, parted=parted, sharded=sharded)
     if found is None:
         middle = gated(plain, "", mlp.intermediate, hidden, tokens, gate=mlp.gated)
         return [*begin, *middle, end]
@@ -108,17 +123,25 @@ def _output_norm(layer: Layer) -> tuple[str, ...]:
 
 
 def _begin(
-    device: Device, layer: Layer, hidden: int, own: Integers, tokens: Integers
+    device: Device, layer: Layer, hidden: int, tokens: Integers, *, parted: bool, sharded: bool
 ) -> list[Operation]:
     """From the attention's partial outputs, or from the residual stream, to the MLP's input."""
+    split = parted or sharded
+    own = own_tokens(device, tokens) if split else tokens
     if layer.attention.kind == "none":
-        return [device.vector("norm+quant", (own * hidden, ("norm", "quantize")), normed=own)]
-    parted = layer.mlp.kind == "moe" and device.expert_ranks > 1
+        return (
+            input_norm(device, hidden, own, "")
+            if parted
+            else input_norm(device, hidden, tokens, "MLP gather" if sharded else "")
+        )
     settle = (*_output_norm(layer), "residual", "norm", "quantize")
     rows = 2 * own if layer.output_norms else own
+    prefix = "sharded " if sharded and not parted else ""
+    gather = [device.elsewhere("MLP gather", tokens)] if prefix else []
     return [
-        device.elsewhere("reduce-scatter" if parted else "all-reduce", tokens),
-        device.vector("residual+norm+quant", (own * hidden, settle), normed=rows),
+        device.elsewhere("reduce-scatter" if split else "all-reduce", tokens),
+        device.vector(f"{prefix}residual+norm+quant", (own * hidden, settle), normed=rows),
+        *gather,
     ]
 
 

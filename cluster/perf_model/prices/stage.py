@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.attention import ATTENTION, WIDTH
 from cluster.perf_model.devices import module_of
@@ -19,12 +20,14 @@ from cluster.perf_model.prices.inputs import (
     layer_kinds,
 )
 from cluster.perf_model.prices.stage_collectives import StageGroups
-from cluster.perf_model.prices.stage_parts import StageParts, widths
+from cluster.perf_model.prices.stage_parts import Part, StageParts, widths
 from cluster.perf_model.tables import FAR_BLOCKS, Records
 from corsair_common.names import STATE
 from corsair_common.units import Floats, Integers
 from workloads.model import Layer, distinct_layers
 from workloads.plan import stage_layers
+
+Switches: TypeAlias = npt.NDArray[np.bool_]
 
 Sizes: TypeAlias = tuple[Integers, Integers]
 """Counts of scheduled tokens and of emitting rows, in any order."""
@@ -52,6 +55,9 @@ class Stage:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StagePrice:
     """The rows of PriceTables of one class, without its send."""
+
+    sharded: Switches
+    """[t] whether norms are sharded by token."""
 
     linear_by_bound_ps: Integers
     collective_ps: Integers
@@ -89,19 +95,11 @@ def stage_price(
     """Price every count of tokens and of emitting rows, or only those of ``sizes``."""
     tokens, rows = sizes or (np.arange(inputs.max_tokens + 1), np.arange(inputs.max_rows + 1))
     shared = StageParts(inputs, device, groups, tokens)
-    outer = shared.outer(stage.first, stage.places.embedding)
-    linear, token_counts, ps, tier_bytes = (part.copy() for part in outer)
-    floor_ps = np.zeros_like(tokens)
-    for layer, places, count in stage.layers:
-        work, counts, far_ps = shared.layer(layer, places)
-        exchanged_ps, exchanged_bytes = shared.exchanges(layer)  # with any placement of weights
-        linear += count * work
-        token_counts += count * counts
-        floor_ps += count * far_ps
-        ps += count * exchanged_ps
-        tier_bytes += count * exchanged_bytes
+    sharded, summed = _cheaper(inputs, device, shared, stage, tokens)
+    linear, token_counts, ps, tier_bytes, floor_ps = summed
     head, head_counts = shared.head(stage.last, stage.places.head, rows)
     return StagePrice(
+        sharded=sharded,
         linear_by_bound_ps=linear,
         collective_ps=ps,
         collective_bytes=tier_bytes,
@@ -113,6 +111,58 @@ def stage_price(
         head_counts=head_counts,
         attention_counts=_attention_counts(inputs, device, stage),
     )
+
+
+def _cheaper(
+    inputs: PriceInputs, device: Device, shared: StageParts, stage: Stage, tokens: Integers
+) -> tuple[Switches, Part]:
+    """[t] whether norms are sharded by token, and the sums of ``_summed`` that follow from it.
+
+    One choice for all layers of the stage, since their residual stream is then sharded as well. An
+    all-reduce that is set by its algorithm or its chunks is kept whole.
+    """
+    whole = inputs.all_reduce == inputs.chunks == "auto"
+    if not device.compiled or inputs.norms == "replicated":
+        return np.zeros(len(tokens), np.bool_), _summed(
+            shared, stage, inputs.overlap, sharded=False
+        )
+    if inputs.norms == "sharded":
+        return np.ones(len(tokens), np.bool_), _summed(shared, stage, inputs.overlap, sharded=True)
+    replicated = _summed(shared, stage, inputs.overlap, sharded=False)
+    if not whole:
+        return np.zeros(len(tokens), np.bool_), replicated
+    parted = _summed(shared, stage, inputs.overlap, sharded=True)
+    less = _time_ps(parted) < _time_ps(replicated)
+    return less, tuple(
+        np.where(less if one.ndim == 1 else less[:, None], one, other)
+        for one, other in zip(parted, replicated, strict=True)
+    )
+
+
+def _time_ps(summed: Part) -> Integers:
+    linear, _, ps, _, _ = summed
+    total: Integers = linear.sum(axis=1) + ps
+    return total
+
+
+def _summed(shared: StageParts, stage: Stage, overlap: str, *, sharded: bool) -> Part:
+    """linear[t, bound], counts[t, COUNTS], collectives' ps[t] and bytes[t, tier], floor_ps[t]."""
+    outer = shared.outer(stage.first, stage.places.embedding, last=stage.last, sharded=sharded)
+    linear, token_counts, ps, tier_bytes = (part.copy() for part in outer)
+    floor_ps = np.zeros_like(ps)
+    for layer, places, count in stage.layers:
+        work, counts, far_ps = shared.layer(layer, places, sharded=sharded)
+        exchanged_ps, exchanged_bytes = shared.exchanges(layer, sharded=sharded)
+        linear += count * work
+        token_counts += count * counts
+        floor_ps += count * far_ps
+        ps += count * exchanged_ps
+        tier_bytes += count * exchanged_bytes
+        if overlap == "chunked":
+            hidden = shared.overlap(layer, places, sharded=sharded)
+            for sums, change in zip((linear, token_counts, ps, tier_bytes), hidden, strict=True):
+                sums += count * change
+    return linear, token_counts, ps, tier_bytes, floor_ps
 
 
 def _counted(stage: Stage) -> Counter[Layer]:

@@ -19,6 +19,7 @@ from cluster.perf_model.collectives import (
 )
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.protocol import Device
+from cluster.perf_model.prices.attention_layer import own_tokens
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.protocols import Figures
 from corsair_common.lru import Same
@@ -121,18 +122,64 @@ def mlp_exchanges(
     attends = layer.attention.kind != "none"
     if table is None or device.expert_ranks == 1:
         return [groups.reduce_all(whole)] * (attends + (mlp.kind != "none"))
-    width = mlp.latent or hidden
+    scattered = [reduce_scatter(groups.stage, whole)] if attends else []
+    parted = _expert_exchanges(device, groups, layer, hidden, tokens, table)
+    return [*scattered, *parted, all_gather(groups.stage, whole)]
+
+
+def _expert_exchanges(
+    device: Device,
+    groups: StageGroups,
+    layer: Layer,
+    hidden: int,
+    tokens: Integers,
+    table: ExpertTable,
+) -> list[Cost]:
+    """Tokens to the ranks of their experts and back, over the chiplets of an expert, and the shared
+    experts' gather and reduction."""
+    mlp, width = layer.mlp, layer.mlp.latent or hidden
     copies = min(mlp.experts_per_token, device.expert_ranks)
     crossing = device.wire.bytes_of(-(-tokens * copies // device.ranks) * width)
     present = device.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * width)
-    scattered = reduce_scatter(groups.stage, whole)
-    gathered = all_gather(groups.stage, whole)
     across = all_to_all(groups.stage, crossing)
-    costs = [*([scattered] if attends else []), across, across, gathered]
+    costs = [across, across]
     costs += [all_gather(groups.expert, present), reduce_scatter(groups.expert, present)]
     if mlp.shared_intermediate:
-        costs += [gathered, scattered]
+        whole = device.wire.bytes_of(tokens * hidden)
+        costs += [all_gather(groups.stage, whole), reduce_scatter(groups.stage, whole)]
     return costs
+
+
+def sharded_exchanges(
+    device: Device,
+    groups: StageGroups,
+    layer: Layer,
+    hidden: int,
+    tokens: Integers,
+    table: ExpertTable | None,
+) -> list[Cost]:
+    """The same with norms that are sharded by token: of each half a gather of its quantised input
+    and a reduction whose parts stay where they are.
+
+    Every chiplet has as many tokens as the fullest: collectives are of their number times ranks.
+    """
+    mlp, attends = layer.mlp, layer.attention.kind != "none"
+    gathered, scattered = sharded_halves(device, groups, hidden, tokens)
+    if table is None or device.expert_ranks == 1:
+        return [gathered, scattered] * (attends + (mlp.kind != "none"))
+    parted = _expert_exchanges(device, groups, layer, hidden, tokens, table)
+    return [*([gathered, scattered] if attends else []), *parted]
+
+
+def sharded_halves(
+    device: Device, groups: StageGroups, hidden: int, tokens: Integers
+) -> tuple[Cost, Cost]:
+    """A gather of activations and a reduce-scatter, of whole tokens on every chiplet."""
+    elements = own_tokens(device, tokens) * device.ranks * hidden
+    return (
+        all_gather(groups.stage, device.activations.bytes_of(elements)),
+        reduce_scatter(groups.stage, device.wire.bytes_of(elements)),
+    )
 
 
 def total(costs: list[tuple[Cost, int]], rows: int, tiers: int) -> tuple[Integers, Integers]:

@@ -17,10 +17,13 @@ from cluster.perf_model.memory.placement import ALL_IN_SRAM, LayerPlaces
 from cluster.perf_model.prices.attention_layer import attention_operations
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import mlp_operations, routed
+from cluster.perf_model.prices.outside_layers import before_layers, head_gather
+from cluster.perf_model.prices.overlap import overlapped, pairs_of
 from cluster.perf_model.prices.stage_collectives import (
     StageGroups,
     attention_exchanges,
     mlp_exchanges,
+    sharded_exchanges,
     total,
 )
 from corsair_common.lru import LruCache, Same
@@ -53,8 +56,9 @@ class StageParts:
         ranks = device.cards, device.expert_ranks
         self._wires = (*groups.key, *ranks, device.wire, device.activations, *self._work)
 
-    def layer(self, layer: Layer, places: LayerPlaces) -> Part:
-        """linear[t, bound], counts[t, COUNTS] and far_ps[t] of one layer."""
+    def layer(self, layer: Layer, places: LayerPlaces, *, sharded: bool) -> Part:
+        """linear[t, bound], counts[t, COUNTS] and far_ps[t] of one layer; ``sharded``: its norms
+        by token."""
         inputs, device, groups = self._of
         waits = device.layer_end_above is not None  # for its collectives, too
 
@@ -62,31 +66,61 @@ class StageParts:
             exchanges = (
                 layer_exchanges(inputs, device, groups, layer, self._tokens) if waits else ()
             )
-            operations = layer_operations(inputs, device, layer, places, self._tokens, exchanges)
+            operations = layer_operations(
+                inputs, device, layer, places, self._tokens, exchanges, sharded=sharded
+            )
             far_ps = sum((each.far_ps for each in operations), np.zeros_like(self._tokens))
             return (*self._summed(operations, self._tokens), far_ps)
 
         wires = self._wires if waits else self._work
-        return _part(("layer", Same(device), layer, places, *wires), made)
+        return _part(("layer", Same(device), layer, places, sharded, *wires), made)
 
-    def exchanges(self, layer: Layer) -> Part:
+    def exchanges(self, layer: Layer, *, sharded: bool) -> Part:
         """ps[t] and bytes[t, tier] of the collectives of one layer."""
         inputs, device, groups = self._of
 
         def made() -> Part:
-            return self._total(layer_exchanges(inputs, device, groups, layer, self._tokens))
+            exchanges = layer_exchanges(
+                inputs, device, groups, layer, self._tokens, sharded=sharded
+            )
+            return self._total(exchanges)
 
-        return _part(("exchanges", layer, *self._wires), made)
+        return _part(("exchanges", layer, sharded, *self._wires), made)
 
-    def outer(self, first: bool, near: bool) -> Part:
-        """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] before the layers of the
-        ``first`` stage, whose table is in the ``near`` memory, or of another."""
+    def overlap(self, layer: Layer, places: LayerPlaces, *, sharded: bool) -> Part:
+        """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] that collectives beside
+        products add to one layer."""
+        inputs, device, groups = self._of
+
+        def operations(tokens: Integers) -> list[Operation]:
+            return layer_operations(inputs, device, layer, places, tokens, sharded=sharded)
 
         def made() -> Part:
-            operations, costs = _outer(*self._of, (first, near), self._tokens)
+            pairs = list(pairs_of(device, groups, layer, inputs.model.hidden, sharded=sharded))
+            found = overlapped(device, pairs, operations, self._tokens, self._bounds)
+            nothing = (*self._summed([], self._tokens), *self._total([]))
+            each = [(one.linear, one.counts, one.ps, one.tier_bytes) for one in found]
+            return tuple(np.sum(parts, axis=0) for parts in zip(nothing, *each, strict=True))
+
+        return _part(("overlap", Same(device), layer, places, sharded, *self._wires), made)
+
+    def outer(self, first: bool, near: bool, *, last: bool, sharded: bool) -> Part:
+        """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] before the layers of the
+        ``first`` stage, whose table is in the ``near`` memory, or of another, and between those of
+        the ``last`` and its head."""
+        gathers = last and sharded
+
+        def made() -> Part:
+            operations, costs = before_layers(
+                *self._of, (first, near), self._tokens, sharded=sharded
+            )
+            if gathers:
+                gather, cost = head_gather(*self._of, self._tokens)
+                operations, costs = [*operations, gather], [*costs, cost]
             return (*self._summed(operations, self._tokens), *self._total(costs))
 
-        return _part(("outer", Same(self._of[1]), first, near, *self._wires), made)
+        own = first, near, sharded, gathers and self._of[0].max_rows
+        return _part(("outer", Same(self._of[1]), *own, *self._wires), made)
 
     def head(self, last: bool, near: bool, rows: Integers) -> Part:
         """[s, bound] and [s, COUNTS] after the layers of the ``last`` stage, whose head is in the
@@ -130,6 +164,8 @@ def layer_operations(
     places: LayerPlaces,
     tokens: Integers,
     exchanges: Sequence[Cost] = (),
+    *,
+    sharded: bool = False,
 ) -> list[Operation]:
     """Every dispatch of one layer with this placement of weights, in order.
 
@@ -140,8 +176,11 @@ def layer_operations(
     attention: list[Operation] = []
     if layer.attention.kind != "none":
         own, heads = device.holding(places.attention), inputs.heads_of(layer)
-        attention = attention_operations(own, layer.attention, heads, hidden, tokens)
-    operations = [*attention, *mlp_operations(device, layer, hidden, tokens, found, places)]
+        attention = attention_operations(
+            own, layer.attention, heads, hidden, tokens, sharded=sharded
+        )
+    rest = mlp_operations(device, layer, hidden, tokens, found, places, sharded=sharded)
+    operations = [*attention, *rest]
     if layer.mlp.kind == "none":  # the other half of a layer ends it
         return operations
     durations = [*(each.ps for each in operations), *(each.ps for each in exchanges)]
@@ -150,7 +189,13 @@ def layer_operations(
 
 
 def layer_exchanges(
-    inputs: PriceInputs, device: Device, groups: StageGroups, layer: Layer, tokens: Integers
+    inputs: PriceInputs,
+    device: Device,
+    groups: StageGroups,
+    layer: Layer,
+    tokens: Integers,
+    *,
+    sharded: bool = False,
 ) -> list[Cost]:
     """Every collective of one layer."""
     found = routed(inputs, device, layer.mlp, ALL_IN_SRAM)
@@ -159,32 +204,8 @@ def layer_exchanges(
     if layer.attention.kind != "none":
         heads = inputs.heads_of(layer)
         inside = attention_exchanges(device, groups, layer.attention, heads, tokens)
-    return [*inside, *mlp_exchanges(device, groups, layer, inputs.model.hidden, tokens, table)]
-
-
-def _outer(
-    inputs: PriceInputs,
-    device: Device,
-    groups: StageGroups,
-    table: tuple[bool, bool],
-    tokens: Integers,
-) -> tuple[list[Operation], list[Cost]]:
-    """Before the first layer: token embedding, or the gather of received activations. ``table``:
-    whether the stage has it, and in the near memory.
-
-    The table is cut by vocabulary: each chiplet writes its own rows (in the worst case all), cast
-    to FP16, and an all-reduce merges them.
-    """
-    hidden = inputs.model.hidden
-    whole = device.wire.bytes_of(tokens * hidden)
-    first, near = table
-    if not first:
-        return [device.elsewhere("receive gather", tokens)], [all_gather(groups.stage, whole)]
-    outer = [
-        device.holding(near).lookup("embedding", tokens, hidden),
-        device.elsewhere("embedding all-reduce", tokens),
-    ]
-    return outer, [groups.reduce_all(whole)]
+    between = sharded_exchanges if sharded else mlp_exchanges
+    return [*inside, *between(device, groups, layer, inputs.model.hidden, tokens, table)]
 
 
 def _head(inputs: PriceInputs, device: Device, groups: StageGroups, rows: Integers) -> Part:

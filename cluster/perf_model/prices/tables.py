@@ -9,6 +9,7 @@ import numpy as np
 from cluster.perf_model.attention import ATTENTION
 from cluster.perf_model.collectives import Cost, SendCost, nothing_sent, shared_costs, tiers_of
 from cluster.perf_model.devices import module_of
+from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.prices.inputs import (
     LayerKind,
     PriceInputs,
@@ -21,6 +22,7 @@ from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from cluster.perf_model.tables import KIND, PriceTables, Records
 from corsair_common.names import STATE
 from corsair_common.units import Integers
+from workloads.model.scan import SCAN_TOKENS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,16 +155,18 @@ def _sends(inputs: PriceInputs, sends: Sequence[SendCost | None]) -> list[Cost]:
 
 def kinds_of(inputs: PriceInputs) -> Records:
     """[kind] the kinds of layers of the model (dtype KIND)."""
-    clocks = device_for(inputs).clocks_per_query
+    device = device_for(inputs)
     kinds = layer_kinds(inputs)
     return np.array(
-        [(kind.window, query_clocks(clocks, kind), kind.picked) for kind in kinds], KIND
+        [(kind.window, *pass_clocks(device, kind), kind.picked) for kind in kinds], KIND
     )
 
 
-def query_clocks(clocks: int, kind: LayerKind) -> int:
-    """Clocks of a query of a kind; 1 for a state, whose passes are chunks of 64 tokens."""
-    return 1 if kind.window == STATE else clocks * kind.heads.queries_per_kv_head
+def pass_clocks(device: Device, kind: LayerKind) -> tuple[int, int]:
+    """Clocks of a query of a kind, and of a pass; a state's passes are chunks of 64 tokens."""
+    if kind.window == STATE:
+        return 1, SCAN_TOKENS
+    return device.clocks_per_query * kind.heads.queries_per_kv_head, device.clocks_per_pass
 
 
 def _return_ps(inputs: PriceInputs) -> Integers:

@@ -142,7 +142,7 @@ def _slots(prices: PriceTables, max_members: int) -> Records:
 
 def _kinds(prices: PriceTables) -> Records:
     kinds = np.zeros(len(prices.kinds), LAYERS)
-    for name in ("window", "clocks_per_query", "picked"):
+    for name in ("window", "clocks_per_query", "clocks_per_pass", "picked"):
         kinds[name] = prices.kinds[name]
     kinds["seen"] = row_blocks(prices.kinds)
     return kinds

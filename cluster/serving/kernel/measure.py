@@ -77,7 +77,8 @@ def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: 
             each = min(blocks, kind["seen"])
             seen = min(blocks, each * tokens)
             visible = kind["picked"]
-        passes = (tokens * kind["clocks_per_query"] + BLOCK_TOKENS - 1) // BLOCK_TOKENS
+        pass_clocks = kind["clocks_per_pass"]
+        passes = (tokens * kind["clocks_per_query"] + pass_clocks - 1) // pass_clocks
         sums[first + PREFILL_BLOCKS] += seen
         sums[first + PREFILL_PASSES] += each * passes
         sums[first + PREFILL_PAIRS] += seen_pairs(visible, computed, tokens)

@@ -185,6 +185,7 @@ WORK = _record("serial", "work_ps")
 LAYERS = _record(
     "window",
     "clocks_per_query",
+    "clocks_per_pass",
     "picked",
     "seen",  # most 64-token blocks that one decode row reads
 )

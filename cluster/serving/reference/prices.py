@@ -45,7 +45,7 @@ class Prices:
         self._attention = tables.attention
         self._far_block_ps = tables.far_block_ps
         self._ahead = tables.ahead
-        self._kinds: list[tuple[int, int, int]] = tables.kinds.tolist()
+        self._kinds: list[tuple[int, int, int, int]] = tables.kinds.tolist()
 
     def measure(self, step: Step, pool: BlockPool) -> Measures:
         """Sums over the rows of ``step``, whose tokens already count as computed.
@@ -63,7 +63,9 @@ class Prices:
             by_kind=by_kind,
         )
 
-    def _sums(self, step: Step, window: int, clocks_per_query: int, picked: int) -> dict[str, int]:
+    def _sums(
+        self, step: Step, window: int, clocks_per_query: int, clocks_per_pass: int, picked: int
+    ) -> dict[str, int]:
         """Sums of layers with this window (0: full context, STATE: a state) or picked tokens."""
         sums = dict.fromkeys(MEASURES, 0)
         for request, tokens in step.rows.items():
@@ -79,7 +81,7 @@ class Prices:
             if request in step.decoding:
                 sums["decode_blocks"] += of_query
                 continue
-            passes = ceil_div(tokens * clocks_per_query, ATTENTION_BLOCK_TOKENS)
+            passes = ceil_div(tokens * clocks_per_query, clocks_per_pass)
             sums["prefill_blocks"] += blocks
             sums["prefill_passes"] += of_query * passes
             most = 1 if window == STATE else window or picked
@@ -98,12 +100,12 @@ class Prices:
         seen = [sums["decode_blocks"] + sums["prefill_blocks"] for sums in by_kind]
         if len(pool.windows) == 1 and not pool.windows[0]:  # no layer frees blocks
             far = ceil_div((seen[0] + written) * over, used)
-            for sums, own, (_, _, picked) in zip(by_kind, seen, self._kinds, strict=True):
+            for sums, own, (*_, picked) in zip(by_kind, seen, self._kinds, strict=True):
                 anywhere = ceil_div((own + written) * over, used)
                 sums["far_blocks"] = anywhere if picked else max(0, far - (seen[0] - own))
             return
         of_full = min(over, full)  # blocks inside a window are the last in the far memory
-        for sums, own, (window, _, _) in zip(by_kind, seen, self._kinds, strict=True):
+        for sums, own, (window, *_) in zip(by_kind, seen, self._kinds, strict=True):
             part, whole = (over - of_full, used - full) if window else (of_full, full)
             sums["far_blocks"] = ceil_div((own + written) * part, whole) if part else 0
 

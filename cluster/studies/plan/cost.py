@@ -1,5 +1,7 @@
 """Cost of a candidate, which pays for the whole servers of its cards."""
 
+import math
+
 import numpy as np
 
 from cluster.perf_model.energy.facility import constant_watts
@@ -24,7 +26,7 @@ def power_of(hardware: Hardware, site: Integers, idle: Integers, cards_w: Floats
     ``site[n, 2]`` are servers and racks. Cooling of the building is excluded.
     """
     sites, which = _distinct(site)
-    around = [sum(constant_watts(hardware, *each).values()) for each in sites]
+    around = [math.fsum(constant_watts(hardware, *each).values()) for each in sites]
     drawn_w: Floats = cards_w + np.array(around, np.float64)[which]
     drawn_w += idle.astype(np.float64) * hardware["card.static_w"]
     return drawn_w

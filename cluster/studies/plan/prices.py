@@ -15,6 +15,7 @@ from cluster.studies.plan.step_tables import points_of, tabulate
 from cluster.studies.plan.steps import (
     FLOOR,
     HEAD,
+    PER_PASS,
     PER_QUERY,
     PICKED,
     REPLICAS,
@@ -62,8 +63,9 @@ def price_arrays(prices: PriceTables, joules: Joules, traffic: Traffic, cards: i
     rates[:, :, FLOOR], rates[:, :, SEND] = prices.floor_ps[classes], prices.send_ps[classes]
     heads = min(rates.shape[1], prices.head_ps.shape[1])
     rates[:, :heads, HEAD] = prices.head_ps[classes, :heads]
-    kinds = np.zeros((len(prices.kinds), 4))
+    kinds = np.zeros((len(prices.kinds), 5))
     kinds[:, WINDOW], kinds[:, PER_QUERY] = prices.kinds["window"], prices.kinds["clocks_per_query"]
+    kinds[:, PER_PASS] = prices.kinds["clocks_per_pass"]
     kinds[:, SEEN] = [traffic.blocks[most] for most in row_blocks(prices.kinds).tolist()]
     kinds[:, PICKED] = prices.kinds["picked"]
     facts = (

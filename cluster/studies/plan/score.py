@@ -1,5 +1,6 @@
 """Scores of all candidates, and counts of infeasible ones by reason."""
 
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -99,9 +100,9 @@ def score(
             began = time.perf_counter()
             grids = list(score_shape(study, shape, number))
             took = time.perf_counter() - began
-            spent = sum(part.seconds for part in grids)
+            spent = math.fsum(part.seconds for part in grids)
             pricing_s, scoring_s = pricing_s + took - spent, scoring_s + spent
-            cpu_s += sum(part.cpu_seconds for part in grids)
+            cpu_s += math.fsum(part.cpu_seconds for part in grids)
             parts += grids
     progress(len(space.shapes), len(space.shapes))
     return joined(study, space, parts, (cards, pricing_s, scoring_s, cpu_s))

@@ -24,7 +24,7 @@ LARGEST the expected maximum of as many standard normal numbers as there are sta
 DECODES, VARIED, RANDOM = range(5, 8)
 """Positions in ``facts`` of the traffic: means, the squared variation of prompts, and the
 randomness of arrivals (0: regular, 1: independent or bursty)."""
-WINDOW, PER_QUERY, SEEN, PICKED = range(4)
+WINDOW, PER_QUERY, PER_PASS, SEEN, PICKED = range(5)
 """Columns of ``kinds``: window (0: none, STATE: a state), clocks per query, mean KV blocks that a
 row sees, most tokens that a query reads (0: all)."""
 
@@ -66,7 +66,8 @@ def query_blocks(arrays: Any, kind: int, tokens: float, context: float) -> float
 @inlined
 def chunk_passes(arrays: Any, kind: int, tokens: float) -> float:
     """Tile passes that a chunk of ``tokens`` makes over each of its blocks."""
-    return float(math.ceil(tokens * arrays.kinds[kind, PER_QUERY] / BLOCK_TOKENS))
+    clocks = tokens * arrays.kinds[kind, PER_QUERY]
+    return float(math.ceil(clocks / arrays.kinds[kind, PER_PASS]))
 
 
 @inlined

@@ -1,5 +1,6 @@
 """Bands of errors that hold nine of ten points which nothing was fitted on."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -79,4 +80,4 @@ def held_elsewhere(rows: Rows, metric: str) -> float | None:
     ]
     known = [(share, size) for share, size in shares if share is not None and size]
     total = sum(size for _, size in known)
-    return sum(share * size for share, size in known) / total if total else None
+    return math.fsum(share * size for share, size in known) / total if total else None

@@ -1,5 +1,6 @@
 """Engines of a sweep: this process, or Ray tasks. Both give the same results."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -165,7 +166,7 @@ def run_chunk(
         results.append(workshop.run(whole, common))
     made = {name: workshop.machine(name) for name in sorted(wanted)}
     found = {name: machine for name, machine in made.items() if machine is not None}
-    seconds = sum(result.seconds or 0.0 for result in results)
+    seconds = math.fsum(result.seconds or 0.0 for result in results)
     return (results, list(found), seconds), found
 
 

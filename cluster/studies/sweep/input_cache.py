@@ -42,9 +42,9 @@ class Library:
             described=self._describe,
         )
 
-    def _load_hardware(self, name: str, overrides: Mapping[str, float]) -> Hardware:
-        key = (name, _stamp(name), tuple(sorted(overrides.items())))
-        return self._hardware.get(key, lambda: load_hardware(name, overrides))
+    def _load_hardware(self, name: str, overrides: Mapping[str, float], fabric: str) -> Hardware:
+        key = (name, _stamp(name), tuple(sorted(overrides.items())), fabric)
+        return self._hardware.get(key, lambda: load_hardware(name, overrides, fabric))
 
     def _encode(self, opened: Opened) -> JsonText:
         """Identified by its address, which is unique while it is cached here."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cluster import Run, load, simulate
+from cluster import Run, load, plan, sensitivity, simulate, sweep
 from cluster.api.serving import assemble_any
 from cluster.commands.app import main
 from cluster.disaggregated.energy import messages_j, sent_byte_j
@@ -371,3 +371,18 @@ def test_check_says_what_the_way_between_the_pools_costs(
     assert found["trust"]["level"] == "what-if"
     assert main(["check", str(path)]) == 0
     assert "converted from bf16 to mxint8 by the prefill pool" in capsys.readouterr().out
+
+
+def test_studies_of_one_machine_refuse_two_kinds_and_sweeps_take_figures_of_a_pool(
+    tmp_path: Path,
+) -> None:
+    figure = "pools.prefill.hardware_set.host.hand_over_s"
+    axes = {figure: [0.0, 0.125]}
+    done = sweep({"name": "mixed", "base": dict(MIXED), "axes": axes}, out=tmp_path)
+    delays_ms = done.points["mean_kv_transfer_ms"].to_pylist()
+
+    assert delays_ms[1] - delays_ms[0] == pytest.approx(125)
+    with pytest.raises(ValueError, match="plan searches undivided cards of one kind"):
+        plan(load(MIXED))
+    with pytest.raises(ValueError, match=r"sweep pools.prefill.hardware_set and pools.decode"):
+        sensitivity(load(MIXED), out=tmp_path / "sensitivity")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -68,6 +70,17 @@ def test_a_chunk_of_prefill_fills_its_passes() -> None:
     # 512 tokens of 4 queries x 8 clocks are 256 passes over each of 8 blocks: 512 a chiplet, two
     # tiles each for QK^T and PV: 4 rounds. Softmax: 512 passes x 8 vectors x 64 = 256 waves.
     assert seen_ps(records_of(GROUPED), 0, 8 * 256) == (2 * (96 + 256) + 256 * 8) * 1000
+
+
+def test_a_pass_lasts_and_hides_as_many_clocks_as_its_tile_loads() -> None:
+    # Raptor loads a tile in 4,096 B / 42.67 B/clk = 96 clocks: the chunk of 512 tokens of 4 queries
+    # x 8 clocks has ceil(16,384 / 96) = 171 passes. Over 8 blocks: 342 a chiplet, two tiles each
+    # for QK^T and PV: ceil(684 / 256) = 3 rounds of 96 after 96 + 32. A pass has 96 / 8 = 12
+    # vectors: softmax of 342 x 12 x 64 scores is 257 waves (256.5) of 8 clocks.
+    chiplet = replace(CHIPLET, load_clocks=96)
+    records = attention_records(chiplet, INT8, GROUPED, chiplets=8, layers=1, clocks=(8.0, 1.0))
+
+    assert seen_ps(records, 0, 8 * 171) == (2 * (128 + 3 * 96) + 257 * 8) * 1000
 
 
 def test_a_four_bit_cache_has_half_tiles() -> None:

@@ -165,6 +165,53 @@ def test_many_chunks_come_near_the_busiest_resource(figures: Figures, hand_map: 
     assert cost.ps[0] == pytest.approx(transfer_ps(size, 64e9), rel=1e-3)
 
 
+def test_bridges_before_slower_package_links_halve_the_time_of_many_bytes(
+    figures: Figures, hand_map: Maps
+) -> None:
+    group = group_of(figures, hand_map(4), range(4))
+    # A chunk up and down: D2D 3 x B/4 x 4 over 1 TB/s, bridge 8 x B/8 over 256 GB/s, package
+    # 4 x B/16 over 64 GB/s; on top 8 x B/16 over a card's x16, once.
+    each = BYTES / 16
+    up_ps = transfer_ps(3 * each, 1e12) + transfer_ps(each, 256e9) + transfer_ps(each / 4, 64e9)
+    latency_ps = 2 * (115_000 + 400_000 + 400_000) + 650_000
+    # Further chunks: package links have B/4 twice, bridges B twice, an x16 B/2: as long each.
+    further_ps = 15 * transfer_ps(each, 128e9)
+
+    cost = all_reduce(group, np.array([BYTES]), "any_order", 16)
+    first_ps = latency_ps + 2 * up_ps + transfer_ps(each / 2, 64e9)
+    assert cost.ps[0] == pytest.approx(first_ps + further_ps)
+
+
+def test_two_orders_at_once_load_the_links_of_two_levels(figures: Figures, hand_map: Maps) -> None:
+    group = group_of(figures, hand_map(2), range(2))
+    # Half goes D2D, package, bridge, half D2D, bridge, package; D2D has both: 3 x B/4 x 4 over
+    # 1 TB/s, up and down. Then 4 x B/16 of one half are on a package link, up and down, and
+    # 8 x B/16 of the other on a bridge; the top is one exchange, of as many bytes the other way.
+    middle_ps = max(transfer_ps(BYTES / 4, 64e9), transfer_ps(BYTES / 2, 256e9))
+    latency_ps = 2 * (115_000 + 400_000) + 400_000
+
+    cost = all_reduce(group, np.array([BYTES]), "any_order", 1)
+    expected_ps = latency_ps + 2 * transfer_ps(3 * BYTES, 1e12) + 3 * middle_ps
+    assert cost.ps[0] == pytest.approx(expected_ps)
+
+
+def test_two_orders_are_faster_where_each_order_fills_another_link(
+    figures: Figures, hand_map: Maps
+) -> None:
+    """Of many chunks, with bridges of 128 GB/s: bridge on top, a package link carries 4 x B/8 twice
+    and a bridge 8 x B/8 once; package on top, a bridge 8 x B/8 twice and a package link 4 x B/8
+    once. Either way the busier takes B / (64 GB/s); half by half both take three quarters of it."""
+    group = group_of(figures, hand_map(2, {"bridge0": 0.5, "bridge1": 0.5}), range(2))
+    size = np.array([10**12])
+
+    one = all_reduce(group, size, "hierarchical", 10_000).ps[0]
+    both = all_reduce(group, size, "any_order", 10_000).ps[0]
+
+    assert one == pytest.approx(transfer_ps(10**12, 64e9), rel=1e-3)
+    assert both == pytest.approx(0.75 * transfer_ps(10**12, 64e9), rel=1e-3)
+    assert all_reduce(group, size, "auto", 10_000).ps[0] == both
+
+
 def test_pipelining_gains_where_the_payload_is_large_and_costs_where_it_is_small(
     figures: Figures, hand_map: Maps
 ) -> None:
@@ -241,7 +288,9 @@ def test_more_bytes_never_take_less_and_faster_links_never_more(
     assert (collective(group_of(quicker, faster_map, range(cards)), payload).ps <= ps).all()
 
 
-@pytest.mark.parametrize("algorithm", ["direct", "ring", "halving_doubling", "hierarchical"])
+@pytest.mark.parametrize(
+    "algorithm", ["direct", "ring", "halving_doubling", "hierarchical", "any_order"]
+)
 def test_every_rank_moves_at_least_what_an_all_reduce_must(
     figures: Figures, hand_map: Maps, algorithm: str
 ) -> None:

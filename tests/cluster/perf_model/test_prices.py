@@ -141,10 +141,12 @@ def test_tables_start_at_nothing_never_fall_and_sum_to_their_split(
 ) -> None:
     tables = price_tables(inputs(model, 4, pipeline, expert, memory_mode=memory_mode))
 
+    works_ps = tables.linear_ps + tables.collective_ps  # where norms are sharded one may fall
+    assert (np.diff(works_ps, axis=1) >= 0).all()
     for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):
         column = getattr(tables, name)
         assert not column[:, 0].any()
-        assert (np.diff(column, axis=1) >= 0).all(), name
+        assert name in ("linear_ps", "collective_ps") or (np.diff(column, axis=1) >= 0).all(), name
     assert (tables.linear_by_bound_ps.sum(axis=-1) == tables.linear_ps).all()
     assert (tables.head_by_bound_ps.sum(axis=-1) == tables.head_ps).all()
     assert (tables.linear_ps[:, 1:] > 0).all()
@@ -249,7 +251,7 @@ def test_windowed_layers_are_a_kind_of_their_own(inputs: Inputs) -> None:
     tables = price_tables(inputs("gpt-oss-20b"))
 
     # 64 heads over 8 KV heads, MXINT8; three products of each kind.
-    assert tables.kinds.tolist() == [(0, 8 * 8, 0), (128, 8 * 8, 0)]
+    assert tables.kinds.tolist() == [(0, 8 * 8, 64, 0), (128, 8 * 8, 64, 0)]
     assert tables.attention["kind"].tolist() == [[0, 0, 0, 1, 1, 1]]
     assert tables.attention["layers"].tolist() == [[12] * 6]
 
@@ -285,7 +287,7 @@ def test_every_window_and_shape_of_heads_is_a_kind_of_its_own(inputs: Inputs) ->
     tables = price_tables(inputs(with_windows(64, 128, 128)))
 
     # On four cards 2 KV heads with 4 queries each, or one with 8; MXINT8 takes 8 clocks a query.
-    assert tables.kinds.tolist() == [(0, 32, 0), (64, 64, 0), (128, 64, 0)]
+    assert tables.kinds.tolist() == [(0, 32, 64, 0), (64, 64, 64, 0), (128, 64, 64, 0)]
     products = tables.attention[0]
     assert products["layers"][products["kind"] == 0].tolist() == [29] * 3
     assert products["layers"][products["kind"] == 2].tolist() == [2] * 3

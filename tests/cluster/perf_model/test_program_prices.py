@@ -73,12 +73,13 @@ def written(supplied: PriceInputs, steps: Steps) -> Program:
 def measures(tables: PriceTables, batch: Batch) -> Integers:
     """The sums by which the serving engine knows a batch."""
     sums = np.zeros((len(tables.kinds), WIDTH), np.int64)
-    for kind, (window, clocks_per_query, picked) in enumerate(tables.kinds.tolist()):
+    for kind, (window, clocks, load, picked) in enumerate(tables.kinds.tolist()):
         decode, chunks = batch.met(window)
         if picked:
             decode, chunks = batch.met_picks(picked, together=False)
         sums[kind, DECODE_BLOCKS] = decode // 64
-        sums[kind, PREFILL_PASSES] = chunks // 64 * -(-batch.chunk_tokens * clocks_per_query // 64)
+        passes = -(-batch.chunk_tokens * clocks // load)
+        sums[kind, PREFILL_PASSES] = chunks // 64 * passes
     return sums.ravel()
 
 
@@ -257,7 +258,8 @@ def test_an_edited_size_is_priced_as_written(inputs: Inputs) -> None:
     before, after = price_program(program, supplied), price_program(edited, supplied)
 
     assert np.flatnonzero(after.by_columns).tolist() == [down]
-    assert after.duration_ps[down] > 8 * before.duration_ps[down] > 0
+    dispatch_ps = before.dispatch_ps[down]
+    assert after.duration_ps[down] > 8 * (before.duration_ps[down] - dispatch_ps) + dispatch_ps > 0
     others = np.arange(len(own)) != down
     np.testing.assert_array_equal(after.duration_ps[others], before.duration_ps[others])
 

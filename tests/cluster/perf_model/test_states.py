@@ -165,7 +165,7 @@ def inputs(hand_map: Callable[..., Any]) -> Inputs:
 def measures(tables: PriceTables, batch: Batch) -> Integers:
     """The sums by which the serving engine knows a batch of equal chunks."""
     sums = np.zeros((len(tables.kinds), WIDTH), np.int64)
-    for kind, (window, clocks, picked) in enumerate(tables.kinds.tolist()):
+    for kind, (window, clocks, load, picked) in enumerate(tables.kinds.tolist()):
         decode, chunks = batch.met(window)
         seen = chunks
         if picked:
@@ -175,7 +175,7 @@ def measures(tables: PriceTables, batch: Batch) -> Integers:
         if window == STATE:
             pairs = batch.chunk_tokens * len(batch.chunk_contexts)
         sums[kind, DECODE_BLOCKS], sums[kind, PREFILL_BLOCKS] = decode // 64, seen // 64
-        sums[kind, PREFILL_PASSES] = chunks // 64 * -(-batch.chunk_tokens * clocks // 64)
+        sums[kind, PREFILL_PASSES] = chunks // 64 * -(-batch.chunk_tokens * clocks // load)
         sums[kind, PREFILL_PAIRS] = pairs
     return sums.ravel()
 
@@ -386,7 +386,7 @@ def test_a_row_reads_its_picks_and_the_index_keys_of_all(inputs: Inputs) -> None
     tables = price_tables(inputs("sparse", tensor=1))
 
     # The indexer's 8 heads over all tokens, then 16 heads over 256 picked ones; 8 clocks each.
-    assert tables.kinds.tolist() == [(0, 64, 0), (0, 128, 256)]
+    assert tables.kinds.tolist() == [(0, 64, 64, 0), (0, 128, 64, 256)]
     seen = decode_measures(tables.kinds, rows=2, context=1000).reshape(2, WIDTH)
     assert seen[:, DECODE_BLOCKS].tolist() == [2 * 16, 2 * 4]
     layers = tables.attention["layers"]

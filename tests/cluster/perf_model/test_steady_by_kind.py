@@ -30,7 +30,7 @@ def test_blocks_inside_a_window_are_the_last_to_leave_sram(
     tables = constant_tables([0])
     tables = replace(
         tables,
-        kinds=np.array([(0, 8, 0), (128, 8, 0)], KIND),
+        kinds=np.array([(0, 8, 64, 0), (128, 8, 64, 0)], KIND),
         far_block_ps=np.array([[FULL_PS, WINDOWED_PS]], np.float64),
     )
     capacity = KvCapacity(

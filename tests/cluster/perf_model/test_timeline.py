@@ -59,7 +59,7 @@ def priced(
         attention_counts=rng.integers(0, 1000, (CLASSES, len(MEASURES), len(COUNTS))),
         stage_class=stage_class,
         return_ps=np.zeros(replicas, np.int64),
-        kinds=np.array([(0, 32, 0)], KIND),
+        kinds=np.array([(0, 32, 64, 0)], KIND),
         bounds=BOUNDS,
         far_bound=BOUNDS.index("lpddr"),
         ahead=True,

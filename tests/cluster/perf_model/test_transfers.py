@@ -96,7 +96,7 @@ def test_the_bytes_of_a_coflow_are_those_of_the_closed_form(
     resources = resources_of(figures, routes)
     group = group_of(figures, routes, list(range(8)))
 
-    for algorithm in ("auto", "direct", "hierarchical"):
+    for algorithm in ("auto", "direct", "hierarchical", "any_order"):
         (leg,) = coflows(resources, group, "all_reduce", np.array([64_000_000]), algorithm)[0]
         expected = all_reduce(group, np.array([64_000_000]), algorithm).tier_bytes[0]
         bridges = sum(moved_over(leg, resources, f"bridge{card}") for card in range(8))
@@ -106,7 +106,7 @@ def test_the_bytes_of_a_coflow_are_those_of_the_closed_form(
 
 
 @pytest.mark.parametrize(
-    "algorithm", ["ring", "direct", "halving_doubling", "tree", "hierarchical"]
+    "algorithm", ["ring", "direct", "halving_doubling", "tree", "hierarchical", "any_order"]
 )
 @pytest.mark.parametrize("size_bytes", [0, 1, 1_048_576])
 def test_steps_take_together_as_long_as_the_closed_form_without_chunks(

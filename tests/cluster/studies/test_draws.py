@@ -60,6 +60,12 @@ def test_the_value_is_the_median_of_a_figure() -> None:
     ]
 
 
+def test_clocks_in_which_a_vector_is_fed_are_drawn_whole() -> None:
+    clocks = load_hardware("raptor").figures["dimc.clocks_per_vector_int8"]  # 2, 8, 8
+
+    assert [at_share(clocks, share) for share in (0.0, 0.1, 0.2, 0.5)] == [2.0, 3.0, 4.0, 8.0]
+
+
 def test_half_of_the_draws_lie_below_the_value() -> None:
     found = [draw.hardware_set["cost.card_usd"] for draw in draws(scenario(), 8, 3, ("cost.*",))]
 

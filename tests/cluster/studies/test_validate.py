@@ -2,6 +2,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -25,9 +26,9 @@ def rows(measured: dict[str, float]) -> dict[str, Row]:
     return {row.name: row for row in compare(load_published(), measured)}
 
 
-def row_of(simulated: float, *, tolerance: float | None = None, fitted: bool = False) -> Row:
+def row_of(simulated: float, **said: Any) -> Row:
     """A published figure of 2, set beside ``simulated``."""
-    beside = Beside(label="speed", tolerance=tolerance, fitted=fitted)
+    beside = Beside(label="speed", **said)
     claim = Claim(
         section="A card",
         value=2.0,
@@ -48,6 +49,11 @@ def row_of(simulated: float, *, tolerance: float | None = None, fitted: bool = F
         (row_of(2.26, tolerance=0.125), "miss"),
         (row_of(1.74, tolerance=0.125), "miss"),
         (row_of(float("nan"), tolerance=0.125), "miss"),
+        (row_of(1.0, bound="at_most"), "ok"),
+        (row_of(2.1, bound="at_most"), "miss"),
+        (row_of(2.0, bound="at_least"), "ok"),
+        (row_of(1.9, bound="at_least"), "miss"),
+        (row_of(float("nan"), bound="at_most"), "miss"),
         (row_of(2.0), "outside"),
         (row_of(2.0, fitted=True), "fitted"),
     ],
@@ -61,6 +67,12 @@ def test_a_verdict_follows_from_the_deviation_and_what_was_fixed_before(
 def test_a_fitted_figure_cannot_claim_a_tolerance() -> None:
     with pytest.raises(ValidationError, match="no evidence"):
         Beside(label="speed", fitted=True, tolerance=0.1)
+
+
+@pytest.mark.parametrize("other", [{"fitted": True}, {"tolerance": 0.1}])
+def test_a_limit_is_neither_fitted_nor_has_a_tolerance(other: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match=r"no evidence|a limit has no tolerance"):
+        Beside(label="speed", bound="at_most", **other)
 
 
 def test_every_simulated_figure_has_exactly_one_claim(
@@ -99,6 +111,10 @@ def test_sizes_are_those_that_a_hand_can_count(measured: dict[str, float]) -> No
     assert measured["70b.kv"] == 80 * 2 * 1024 * 8.125 / 8 / 1e3
     assert measured["server.sram"] == 64 * 0.256
     assert measured["rack.cores"] == 512 * 256
+    # 64 x 600 W, 8 hosts of 1,500 W, 32 NICs of 150 W, 16 switches of 50 W, a leaf of 1,000 W.
+    assert measured["fits.rack.power"] == 57.0
+    # 32 GB of LPDDR a chiplet, of which a copy of 70B takes 71.7 GB / 8 = 9 GB.
+    assert measured["fits.lpddr.models"] == 3
 
 
 def test_longer_prompts_cost_users_speed(measured: dict[str, float]) -> None:

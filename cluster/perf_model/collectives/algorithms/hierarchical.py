@@ -43,27 +43,38 @@ def nested_rounds(collective: str, sizes: Sequence[int], algorithms: Sequence[st
 
 
 def _candidates(collective: str, ranks: int, sizes: Sequence[int]) -> Iterator[list[Round]]:
-    """Each level in turn as the top.
+    """Bottom-up, with each level in turn as the top."""
+    for order in tops(len(sizes)):
+        yield ordered_rounds(collective, ranks, sizes, order)
+        if collective == "all_to_all":  # the order of the levels makes no difference
+            return
+
+
+def tops(levels: int) -> list[tuple[int, ...]]:
+    """Orders of the levels that are bottom-up but for the last."""
+    upward = tuple(range(levels))
+    return [(*upward[:top], *upward[top + 1 :], top) for top in upward[::-1]]
+
+
+def ordered_rounds(
+    collective: str, ranks: int, sizes: Sequence[int], order: Sequence[int]
+) -> list[Round]:
+    """The rounds of one order of the levels.
 
     A top of two members exchanges its part in one round of an all-reduce: as many bytes as a
     reduce-scatter and an all-gather, one latency less.
     """
-    strides = [int(stride) for stride in np.cumprod([1, *sizes])]
-    levels = list(zip(strides, sizes, strict=False))
-    for top in reversed(range(len(levels))):
-        order, held = [], 1.0
-        for stride, members in [*levels[:top], *levels[top + 1 :], levels[top]]:
-            order.append(_Level(stride=stride, members=members, held=held))
-            held /= members
-        rounds = _climb(collective, order, ranks)
-        if collective == "all_reduce" and order[-1].members == 2:
-            whole = order[-1].held
-            middle = len(order) - 1
-            swap = replace(rounds[middle], share=whole, added=whole)
-            rounds = [*rounds[:middle], swap, *rounds[middle + 2 :]]
-        yield rounds
-        if collective == "all_to_all":  # the order of the levels makes no difference
-            return
+    strides = np.cumprod([1, *sizes]).tolist()
+    levels, held = [], 1.0
+    for place in order:
+        levels.append(_Level(stride=strides[place], members=sizes[place], held=held))
+        held /= sizes[place]
+    rounds = _climb(collective, levels, ranks)
+    if collective == "all_reduce" and levels[-1].members == 2:
+        whole, middle = levels[-1].held, len(levels) - 1
+        swap = replace(rounds[middle], share=whole, added=whole)
+        return [*rounds[:middle], swap, *rounds[middle + 2 :]]
+    return rounds
 
 
 def _climb(collective: str, order: Sequence[_Level], ranks: int) -> list[Round]:

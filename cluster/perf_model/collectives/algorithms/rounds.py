@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from corsair_common.units import Integers
+from corsair_common.units import Floats, Integers
 
 HALVES = ("all_reduce", "reduce_scatter", "all_gather")
 """The collectives that ``halves`` composes."""
@@ -28,6 +28,8 @@ class Round:
     """Part of the payload that each rank adds to its own afterwards; 0 without a reduction."""
     times: int = 1
     spread: int = 1
+    weight: Floats | None = None
+    """[f] size of each message in units of ``share / spread``; None: 1."""
 
     @property
     def message_share(self) -> float:

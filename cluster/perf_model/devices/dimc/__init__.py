@@ -18,6 +18,7 @@ from cluster.perf_model.devices.dimc.facts import (
     inside_joules,
     interior,
     peak_flop_per_s,
+    peaks,
     request_s,
     room,
 )
@@ -51,6 +52,7 @@ __all__ = [
     "inside_joules",
     "interior",
     "peak_flop_per_s",
+    "peaks",
     "request_s",
     "room",
 ]

@@ -1,9 +1,9 @@
 """Attention on DIMC cores: time of a batch's KV blocks on the fullest chiplet.
 
-K and V are the stationary operands. A tile pass loads one 4,096-byte tile in ``tile_clocks`` (64),
-which hides 64 clocks of vectors; passes of one tile may be spread over idle cores, so an operation
-lasts ``ceil(passes on the fullest chiplet / cores)`` rounds. Queries reach a slice at least as fast
-as tiles: a pass moves 64 / clocks_per_vector of them, 512 bytes.
+K and V are the stationary operands. A tile pass loads one tile in ``load_clocks`` (64 for 4,096
+bytes), which hides as many clocks of vectors; passes of one tile may be spread over idle cores, so
+an operation lasts ``ceil(passes on the fullest chiplet / cores)`` rounds. Queries reach a slice at
+least as fast as tiles: a pass moves load_clocks / clocks_per_vector of them, 512 bytes.
 
 The sums of a batch are distributed evenly over the chiplets that share a head's context;
 ``exact_ps`` distributes each sequence separately, and tests compare both.

@@ -1,11 +1,12 @@
 """The chiplet: clocks of matrix products and vector work, one row per operation.
 
 A DIMC core holds one tile of 64 rows x C columns, 4,096 bytes whatever the width: 64 clocks to
-stream in at 64 B/clk, then ``clocks_per_vector`` clocks for each input vector (activations are
-bit-serial). Columns follow the weights' width and clocks per vector the activations' width, so
-equal widths are the published modes.
+stream in at 64 B/clk (other rates: whole clocks, rounded up), then ``clocks_per_vector`` clocks for
+each input vector (activations are bit-serial). Columns follow the weights' width and clocks per
+vector the activations' width, so equal widths are the published modes.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,8 @@ BOUNDS = ("stream", "mac", "simd", "lpddr", "network", "dispatch")
 
 STREAM, MAC, SIMD, LPDDR, NETWORK, DISPATCH = range(len(BOUNDS))
 
+ROUNDING = 1e-6
+"""Clocks: a rate in decimals of thirds takes no clock more than its third."""
 PARTIAL_SUM_BYTES = 4
 """The adders behind the DIMC columns have 32-bit sums."""
 
@@ -65,7 +68,7 @@ def chiplet_of(figures: Figures) -> Chiplet:
         cores=int(figures["chiplet.dimc_cores"]),
         slices=slices,
         rows=rows,
-        load_clocks=round(tile_bytes / figures["dimc.stream_bytes_per_clock"]),
+        load_clocks=math.ceil(tile_bytes / figures["dimc.stream_bytes_per_clock"] - ROUNDING),
         fill_clocks=figures["dimc.fill_clocks"],
         noc_bytes_per_clock=figures["chiplet.noc_bytes_per_clock"],
         lanes=slices * int(figures["simd.lanes"]),
@@ -147,7 +150,7 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
         held = product.held * float(mode.clocks_per_vector) / np.maximum(copies, 1)
     busy = rounds * held
 
-    slices_per_column = np.maximum(1, splits * chiplet.slices // chiplet.cores)
+    slices_per_column = -(-splits * chiplet.slices // chiplet.cores)
     k_of_slice = -(-tiles_k // slices_per_column) * chiplet.rows
     x_rows = x_rows_of(chiplet, product)
     into_slice = x_rows * k_of_slice * mode.activation_bytes

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
+from cluster.perf_model.devices.useful import USEFUL
 from corsair_common.units import Integers
 
 COUNTS = (
@@ -24,6 +25,7 @@ COUNTS = (
     "simd_exponential",
     "simd_divide",
     "simd_square_root",
+    *USEFUL,
 )
 """In the order of every axis of counts. Units are large enough that a card
 that is busy for 106 days does not overflow int64 in any time bin."""

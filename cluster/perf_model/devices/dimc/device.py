@@ -45,6 +45,7 @@ from cluster.perf_model.devices.dimc.recurrent import (
     state_records,
 )
 from cluster.perf_model.devices.dimc.value_tail import value_tail
+from cluster.perf_model.devices.useful import USEFUL, attention_useful, product_useful
 from cluster.perf_model.devices.work import (
     Interior,
     Operation,
@@ -76,6 +77,7 @@ class DimcCard:
     room: Room
     weights: Format
     activations: Format
+    kv: Format
     wire: Format
     mode: Mode
     """Weights stationary."""
@@ -100,6 +102,10 @@ class DimcCard:
         return self.cards * self.units
 
     @property
+    def compiled(self) -> bool:
+        return True
+
+    @property
     def dispatch_ps(self) -> int:
         return round(self.figures["card.dispatch_s"] * PS_PER_S)
 
@@ -110,6 +116,11 @@ class DimcCard:
     @property
     def clocks_per_query(self) -> int:
         return self.kv_mode.clocks_per_vector
+
+    @property
+    def clocks_per_pass(self) -> int:
+        """Loading a tile hides as many clocks of vectors."""
+        return self.chiplet.load_clocks
 
     def simd(self, names: Sequence[str]) -> Recipe:
         """These kinds of vector work on one element, one after the other."""
@@ -135,6 +146,7 @@ class DimcCard:
         counts = product_counts(
             self.figures, self.chiplet, self.units, self.mode, product, done, moved_bytes
         )
+        counts[..., -len(USEFUL) :] = product_useful(product, stored, self.weights)
         if self.memory == "on_demand":
             bound = np.where(stream_ps > ps, LPDDR, bound)
             ps = np.maximum(ps, stream_ps)
@@ -246,15 +258,18 @@ class DimcCard:
 
     def attention_counts(self, heads: AnyHeads) -> Integers:
         if isinstance(heads, StateHeads):
-            return state_counts(
+            counts = state_counts(
                 self.figures, self.chiplet, self.tail_mode, heads, self.simd(UPDATE)
             )
+            counts[:, -len(USEFUL) :] = attention_useful(heads, self.kv)
+            return counts
         counts = np.zeros((WIDTH, len(COUNTS)), np.int64)
         scored = self.simd(("compare", "add") if heads.picks else ("softmax",))
         gathered = gathered_elements(heads) if heads.picked else 0
         counts[[DECODE_BLOCKS, PREFILL_PASSES]] = attention_counts(
             self.figures, self.chiplet, self.kv_mode, heads, scored, gathered
         )
+        counts[:, -len(USEFUL) :] = attention_useful(heads, self.kv)
         return counts
 
     def far_counts(self, moved_bytes: int) -> Integers:
@@ -317,6 +332,7 @@ def device_of(
         room=room(figures),
         weights=formats.weights,
         activations=formats.activations,
+        kv=formats.kv,
         wire=formats.wire,
         mode=stationary(formats.weights),
         kv_mode=stationary(formats.kv),

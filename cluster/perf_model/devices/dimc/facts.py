@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of
+from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, peak_stream_bytes_per_s
 from cluster.perf_model.devices.dimc.chiplet import peak_flop_per_s as chiplet_peak_flop_per_s
 from cluster.perf_model.devices.dimc.counters import (
     COUNTS,
@@ -16,6 +16,7 @@ from cluster.perf_model.devices.dimc.counters import (
     SIMD,
 )
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
+from cluster.perf_model.devices.useful import Peaks
 from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
@@ -133,6 +134,19 @@ def peak_flop_per_s(figures: Figures, item: Format, activation_bits: int | None)
         activation_bytes=streamed / 8,
     )
     return interior(figures).units * chiplet_peak_flop_per_s(chiplet_of(figures), mode)
+
+
+def peaks(figures: Figures, formats: Formats) -> Peaks:
+    """SRAM that streams tiles into all cores, and the mode of weights and activations."""
+    chiplet, units = chiplet_of(figures), interior(figures).units
+    width, streamed = (
+        WIDTHS[each.columns or "int8"] for each in (formats.weights, formats.activations)
+    )
+    mode = mode_of(
+        figures, weight_width=width, activation_width=streamed, activation_bytes=streamed / 8
+    )
+    stream = peak_stream_bytes_per_s(chiplet, mode, width)
+    return units * stream, units * chiplet_peak_flop_per_s(chiplet, mode)
 
 
 def all_reduce(

@@ -5,6 +5,8 @@ writes FP16. Bytes from LPDDR are written to SRAM before they are streamed. In a
 pass is a load, as in its timing: an upper bound if long chunks pass one tile repeatedly.
 """
 
+import math
+
 import numpy as np
 
 from cluster.perf_model.attention import BLOCK_TOKENS, Heads
@@ -35,7 +37,7 @@ def recipe(figures: Figures, *names: str, times: int = 1) -> Recipe:
         times * sum(operations[kind] for operations in made) for kind in range(len(ROOT))
     )
     return Recipe(
-        clocks=times * sum(figures[f"simd.{name}_clocks"] for name in names),
+        clocks=times * math.fsum(figures[f"simd.{name}_clocks"] for name in names),
         operations=(add, multiply, exponential, divide, root),
     )
 

@@ -1,5 +1,7 @@
 """Joules of a program's operations on a DIMC card, from what their columns say."""
 
+import math
+
 import numpy as np
 
 from cluster.perf_model.devices.dimc.chiplet import Mode
@@ -21,7 +23,9 @@ def work_joules(figures: Figures, weights: Mode, kv: Mode, work: ProgramWork) ->
         return float(cost[kind, part["mac"]]) * kmacs / (figures["dimc.rows"] * mode.columns)
 
     of_kind = cost[SIMD, part["simd"]]
-    element_j = [sum(float(np.dot(RECIPES[k], of_kind)) for k in kinds) for kinds in work.kinds]
+    element_j = [
+        math.fsum(float(np.dot(RECIPES[k], of_kind)) for k in kinds) for kinds in work.kinds
+    ]
     line_j = cost[COUNTS.index("sram_lines"), part["sram"]]
     through = work.near_bytes + work.far_bytes  # which is written to SRAM first
     spent = np.zeros((len(work.macs), len(PARTS)))

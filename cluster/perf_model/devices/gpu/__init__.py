@@ -20,6 +20,7 @@ from cluster.perf_model.devices.gpu.facts import (
     inside_joules,
     interior,
     peak_flop_per_s,
+    peaks,
     request_s,
     room,
 )
@@ -53,6 +54,7 @@ __all__ = [
     "inside_joules",
     "interior",
     "peak_flop_per_s",
+    "peaks",
     "request_s",
     "room",
 ]

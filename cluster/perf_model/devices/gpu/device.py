@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from cluster.perf_model.attention import AnyHeads, Heads, StateHeads
+from cluster.perf_model.attention import BLOCK_TOKENS, AnyHeads, Heads, StateHeads
 from cluster.perf_model.devices.gpu.constants import (
     Kernel,
     attention,
@@ -39,6 +39,7 @@ from cluster.perf_model.devices.gpu.kernels import (
     work_counts,
 )
 from cluster.perf_model.devices.gpu.recurrent import state_counts, state_records
+from cluster.perf_model.devices.useful import USEFUL, attention_useful, product_useful
 from cluster.perf_model.devices.work import (
     Operation,
     Product,
@@ -85,6 +86,11 @@ class Gpu:
         return self.cards
 
     @property
+    def compiled(self) -> bool:
+        """Not without measurements: vLLM's pass for it is off unless configured."""
+        return False
+
+    @property
     def dispatch_ps(self) -> int:
         """Kernels carry their launch."""
         return 0
@@ -96,6 +102,10 @@ class Gpu:
     @property
     def clocks_per_query(self) -> int:
         return 1
+
+    @property
+    def clocks_per_pass(self) -> int:
+        return BLOCK_TOKENS
 
     @property
     def host_overlaps(self) -> bool:
@@ -111,12 +121,14 @@ class Gpu:
     def of_card(self, size: int) -> int:
         return size
 
-    def matmul(self, name: str, product: Product, stored: StoredWeights) -> Operation:  # noqa: ARG002
+    def matmul(self, name: str, product: Product, stored: StoredWeights) -> Operation:
         """A product, or the grouped one of experts; all weights lie in the one memory."""
         kernel = self.gemm if product.vectors is None else self.experts
         moved, flop = product_work(product, self.weights, self.activations)
         ps, bound = product_ps(kernel, moved, flop)
-        return self._operation(name, ps, bound, work_counts(moved, flop, self.activations))
+        counts = work_counts(moved, flop, self.activations)
+        counts[..., -len(USEFUL) :] = product_useful(product, stored, self.weights)
+        return self._operation(name, ps, bound, counts)
 
     def vector(self, name: str, *work: VectorWork, normed: Integers | int = 0) -> Operation:  # noqa: ARG002
         """Elementwise work by its bytes; a norm's roots cost nothing beside them."""
@@ -206,8 +218,11 @@ class Gpu:
 
     def attention_counts(self, heads: AnyHeads) -> Integers:
         if isinstance(heads, StateHeads):
-            return state_counts(heads)
-        return attention_counts(heads, self.kv)
+            counts = state_counts(heads)
+        else:
+            counts = attention_counts(heads, self.kv)
+        counts[:, -len(USEFUL) :] = attention_useful(heads, self.kv)
+        return counts
 
     def far_counts(self, moved_bytes: int) -> Integers:  # noqa: ARG002 - no far memory
         return np.zeros(len(COUNTS), np.int64)

@@ -6,6 +6,7 @@ from types import MappingProxyType
 import numpy as np
 
 from cluster.perf_model.devices.gpu.constants import PEAKS, has, vector_bytes_per_s
+from cluster.perf_model.devices.useful import USEFUL, Peaks
 from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
@@ -23,7 +24,13 @@ MEMORIES = ("hbm",)
 TAIL_BITS = 0
 """All blocks of a cache are stored alike."""
 
-COUNTS = ("tensor_16_bit_kflop", "tensor_8_bit_mflop", "tensor_4_bit_mflop", "memory_lines")
+COUNTS = (
+    "tensor_16_bit_kflop",
+    "tensor_8_bit_mflop",
+    "tensor_4_bit_mflop",
+    "memory_lines",
+    *USEFUL,
+)
 """In the order of every axis of counts. Large units, so that a GPU that works for 40 days without
 pause does not run out of int64 in any time bin."""
 UNITS = (1 << 10, 1 << 20, 1 << 20, 64)
@@ -112,6 +119,12 @@ def peak_flop_per_s(figures: Figures, item: Format, activation_bits: int | None)
         return None
     name = PEAKS[item.name] if activation_bits is None else _PEAK_OF_BITS[activation_bits]
     return figures[name] if has(figures, name) else None
+
+
+def peaks(figures: Figures, formats: Formats) -> Peaks:
+    """Weights are multiplied in the format of the activations."""
+    flop_per_s = peak_flop_per_s(figures, formats.activations, None)
+    return figures["gpu.memory_bandwidth_bytes_per_s"], flop_per_s or 0.0
 
 
 def dispatch_ps(figures: Figures) -> int:  # noqa: ARG001 - of the protocol

@@ -8,6 +8,7 @@ query-key pairs of prompts at a share of the 16-bit peak, and queries, new keys 
 context at a share of the bandwidth of their own, one after the other.
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -56,7 +57,7 @@ def vector_bytes(kinds: Sequence[str], activations: Format) -> float:
     """
     wide = activations.element_bits >= 16
     quantize = 0.0 if wide else OUTPUT_BYTES + float(activations.bits_per_element) / 8
-    return sum(quantize if kind == "quantize" else ELEMENT_BYTES[kind] for kind in kinds)
+    return math.fsum(quantize if kind == "quantize" else ELEMENT_BYTES[kind] for kind in kinds)
 
 
 def vectors_of(product: Product) -> tuple[Integers, Integers]:

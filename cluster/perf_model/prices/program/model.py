@@ -20,7 +20,7 @@ from cluster.perf_model.prices.stage_parts import (
     layer_exchanges,
     layer_operations,
 )
-from cluster.perf_model.prices.tables import query_clocks
+from cluster.perf_model.prices.tables import pass_clocks
 from cluster.perf_model.tables import (
     DECODE_BLOCKS,
     PREFILL_BLOCKS,
@@ -37,8 +37,14 @@ from workloads.program.rows import Row
 from workloads.program.schema import VARYING
 from workloads.program.stage_rows import STREAM_NAME, end_rows, head_rows, outer_rows
 
-FUSED = ("residual", "V tail")
+FUSED = ("V tail",)
 """Rows without a dispatch of their own: they belong to the dispatch before."""
+
+ENDS = {
+    "residual": ("all-reduce+residual", "all-gather+residual"),
+    "sharded residual": ("reduce-scatter+residual",),
+}
+"""The same of the additions that end a layer, if it has such a dispatch."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,17 +146,30 @@ class ModelRows:
             return [*outside, *head_rows(self.program_inputs, tokens)]
         layer = self.inputs.model.layers[number]
         batch = Batch(chunk_tokens=tokens, chunk_contexts=(tokens,))
+        own = self.program_inputs
         return [
-            *attention_rows(self.program_inputs, layer.attention, batch),
-            *mlp_rows(self.program_inputs, layer, tokens),
-            *(end_rows(self.program_inputs, tokens) if layer.mlp.kind != "none" else ()),
+            *(
+                row
+                for sharded in self._norms
+                for row in (
+                    *attention_rows(own, layer.attention, batch, sharded=sharded),
+                    *mlp_rows(own, layer, tokens, sharded=sharded),
+                )
+            ),
+            *(end_rows(own, tokens) if layer.mlp.kind != "none" else ()),
         ]
+
+    @property
+    def _norms(self) -> tuple[bool, ...]:
+        """Replicated, and sharded by token if a stage may have them so; rows differ by name."""
+        return (False,) if self.program_inputs.sharded is None else (False, True)
 
     def _looked_up(self, request: Request) -> WorkPrice | None:
         operations = self._priced(request.layer, request.tokens)
-        name = request.name
-        if name == "residual":  # the additions of the dispatch that ends the layer
-            name = next(known for known in operations if known.endswith("+residual"))
+        name, fused = request.name, request.name in FUSED
+        if name in ENDS:  # the additions of the dispatch that ends the layer
+            ends = [known for known in operations if known in ENDS[name]]
+            name, fused = (ends[0], True) if ends else (name, False)
         found = operations.get(name)
         if found is None:
             return None
@@ -158,7 +177,7 @@ class ModelRows:
         if name == "LM head" and self._head_device.memory == "prefetched":
             extra = max(0, int(found.far_ps[0]) - ps)
             ps, bound = ps + extra, self._bound(self._module.FAR_BOUND) if extra else bound
-        return WorkPrice(ps=ps, bound=bound, dispatches=int(request.name not in FUSED))
+        return WorkPrice(ps=ps, bound=bound, dispatches=int(not fused))
 
     def _priced(self, number: int, tokens: int) -> dict[str, Operation]:
         key = (number, tokens)
@@ -170,9 +189,14 @@ class ModelRows:
                 found = [outside, *head_operations(self.inputs, self._head_device, rows)]
             else:
                 layer, places = self.inputs.model.layers[number], self._places[number]
-                found = layer_operations(
-                    self.inputs, self.device, layer, places, rows, self._exchanges(number, rows)
-                )
+                exchanges = self._exchanges(number, rows)
+                found = [
+                    operation
+                    for sharded in self._norms
+                    for operation in layer_operations(
+                        self.inputs, self.device, layer, places, rows, exchanges, sharded=sharded
+                    )
+                ]
             self._operations[key] = {operation.name: operation for operation in found}
         return self._operations[key]
 
@@ -197,8 +221,8 @@ class ModelRows:
         found = self._cached(request)
         assert found is not None, request.name
         kind, which = found
-        clocks = query_clocks(self.device.clocks_per_query, kind)
-        passes = -(-request.m * clocks // BLOCK_TOKENS)
+        per_query, per_pass = pass_clocks(self.device, kind)
+        passes = -(-request.m * per_query // per_pass)
         decode, n = (values["context_tokens"] - values["n"]).ravel(), values["n"].ravel()
         measures = np.zeros((n.size, WIDTH), np.int64)
         measures[:, DECODE_BLOCKS] = -(-decode // BLOCK_TOKENS)

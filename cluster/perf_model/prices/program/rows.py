@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,6 +16,8 @@ from cluster.perf_model.prices.program.distinct import Request
 from cluster.perf_model.prices.program.model import ModelRows
 from cluster.perf_model.prices.program.network import NetworkRows
 from cluster.perf_model.prices.program.resident import loads_of
+from cluster.perf_model.prices.stage import stage_of, stage_price
+from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from corsair_common.units import Integers
 from workloads.program import ProgramInputs
 from workloads.program.schema import COMMUNICATION, VARYING
@@ -74,7 +77,24 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
         seed=inputs.seed,
         streamed=device.memory == "prefetched",
         loads=loads_of(inputs, device),
+        sharded=_sharded(inputs, device),
+        head_rows=inputs.max_rows,
     )
+
+
+def _sharded(inputs: PriceInputs, device: Device) -> Callable[[int, int], bool] | None:
+    """Whether the price tables shard the norms of a stage of the first replica, by token."""
+    if not device.compiled or inputs.norms == "replicated":
+        return None
+
+    @cache
+    def sharded(number: int, tokens: int) -> bool:
+        groups = stage_groups_of(inputs, inputs.cards[0, number])
+        sizes = np.array([tokens]), np.zeros(1, np.int64)
+        price = stage_price(inputs, device, groups, stage_of(inputs, number), sizes)
+        return bool(price.sharded[0])
+
+    return sharded
 
 
 def price_rows(inputs: PriceInputs, jobs: Sequence[RowJob]) -> list[RowPrice]:
