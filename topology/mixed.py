@@ -1,5 +1,6 @@
 """Racks with servers of two kinds of hardware, on the same leaf switches."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -75,7 +76,7 @@ def _check_room(servers: Sequence[Hardware]) -> None:
     """A server takes its kind's share of a rack: one of ``rack.servers``."""
     counts = Counter(each.name for each in servers)
     most = {each.name: each.count("rack.servers") for each in servers}
-    taken = sum(1 / each.count("rack.servers") for each in servers)
+    taken = math.fsum(1 / each.count("rack.servers") for each in servers)
     if taken > 1 + 1e-9:
         parts = " and ".join(f"{n} of at most {most[name]} ({name})" for name, n in counts.items())
         raise TopologyError(

@@ -4,6 +4,7 @@ Functions have the names of those of ``cluster.serving.tables``. Replicas of the
 numbered after those of the prefill pool.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -86,8 +87,8 @@ def _whole_facility(
     power = facility_power(machine, outcome)
     if power is None:
         return None
-    by_part = {name: sum(parts[name] for parts, _ in power) for name in power[0][0]}
-    return by_part, sum(total for _, total in power)
+    by_part = {name: math.fsum(parts[name] for parts, _ in power) for name in power[0][0]}
+    return by_part, math.fsum(total for _, total in power)
 
 
 def purchases(

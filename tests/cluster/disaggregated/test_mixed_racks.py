@@ -315,7 +315,7 @@ def test_two_clocks_of_one_hardware_are_two_kinds_of_servers() -> None:
         ({"prefill": {"power": {"cap_w": 300}}}, 2, "pools.prefill: power sets the clock of cards"),
         ({"decode": {"formats": {"kv": "fp8_e4m3"}}}, 3,
          "pools.decode: .*the matrix engine does not run kv in fp8_e4m3"),
-        ({"prefill": {"formats": {"kv": "mxint8"}}}, 3,
+        ({"prefill": {"formats": {"kv": "mxint8"}}}, 2,
          "pools.prefill: .*formats.kv is mxint8, this GPU takes bf16"),
         ({"prefill": {"memory": {"mode": "capacity"}}}, 2,
          "pools.prefill: memory.mode: capacity: h200 has one memory"),

@@ -1,5 +1,6 @@
 """Facts of a DIMC card independent of a model: internal links, memories, formats, energy."""
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -225,7 +226,7 @@ def converted_joules(figures: Figures, elements: float, moved_bytes: float) -> F
     spent = np.zeros(len(PARTS))
     scale = energy_scale(figures)
     each = zip(SIMD_NAMES, RECIPES["quantize"], strict=True)
-    spent[PARTS.index("simd")] = elements * sum(
+    spent[PARTS.index("simd")] = elements * math.fsum(
         count * scale * figures[f"energy.{name}_j"] for name, count in each
     )
     spent[PARTS.index("sram")] = moved_bytes * _sram_j(figures)
