@@ -83,6 +83,7 @@ def show_(
     payload = _row(shape) | {
         "kv_format": kept.name,
         "kv_bytes_per_token": kv_bytes_per_token(shape, kept),
+        "kv_bytes_per_token_in_two_copies": kv_bytes_per_token(shape, kept, 2),
         "context": tokens,
         "kv_bytes_per_sequence": held[str(tokens)],
         "kv_bytes_by_context": held,
@@ -108,6 +109,12 @@ def _text(payload: "dict[str, Any]", shape: "Model") -> str:
     facts = [
         *((key.replace("_", " "), value) for key, value in _row(shape).items()),
         (f"KV bytes per token in {kept}", payload["kv_bytes_per_token"]),
+        *(
+            [("the same with latents kept twice (DIMC cards)", twice)]
+            if (twice := payload["kv_bytes_per_token_in_two_copies"])
+            != payload["kv_bytes_per_token"]
+            else ()
+        ),
         *(
             (f"KV bytes of a sequence of {int(length):,} tokens", size)
             for length, size in payload["kv_bytes_by_context"].items()

@@ -15,9 +15,8 @@ from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.memory.shard import shard
 from cluster.perf_model.memory.stage import (
     StageMemory,
-    StoredTensor,
     chiplets_of,
-    matrices,
+    in_memories,
     stage_contents,
 )
 from cluster.perf_model.memory.stage_time import StageWork, Steps
@@ -126,11 +125,10 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
     memories = device_words(hardware).memories
     in_sram: Counter[str] = Counter()
     in_lpddr: Counter[str] = Counter()
-    for stored, times in contents[number][0].items():
-        whole = shard(stored.tensor, plan, 0, chiplets, settings.weights)
-        hot, count = _parts(stored, layout)
-        in_sram[class_of(stored.tensor)] += times * whole.chiplet * hot // count
-        in_lpddr[class_of(stored.tensor)] += times * whole.card * (count - hot) // count
+    for tensor, (hot, cold) in in_memories(contents[number][0], plan).items():
+        name = class_of(tensor)
+        in_sram[name] += shard(tensor, plan, 0, chiplets, settings.weights, hot).chiplet
+        in_lpddr[name] += shard(tensor, plan, 0, chiplets, settings.weights, cold).card
     costs = _Costs(resolved, inputs, number)
     for name in CLASSES:
         if in_sram[name]:
@@ -143,11 +141,6 @@ def _weights(resolved: Resolved, layout: Layout, number: int) -> Iterator[dict[s
                 "bytes": share,
                 **costs.of_class(name),
             }
-
-
-def _parts(stored: StoredTensor, layout: Layout) -> tuple[int, int]:
-    count = matrices(stored.tensor, layout.inputs.plan)
-    return min(stored.hot, count), count
 
 
 class _Costs:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workloads.routing import ExpertTable, Routing, expert_table
+from workloads.routing import ExpertTable, Routing, cold_table, expert_table
 
 ONE_RANK = Routing(experts=128, top_k=8, ranks=1, max_tokens=512, ridge=8)
 
@@ -13,13 +13,13 @@ ONE_RANK = Routing(experts=128, top_k=8, ranks=1, max_tokens=512, ridge=8)
 def test_one_token_wakes_its_top_k() -> None:
     table = expert_table(ONE_RANK)
 
-    assert (table.active[1], table.rows[1], table.busy[1]) == (8, 8, 8 * 8)
+    assert (table.active[1], table.rows[1], table.held[1]) == (8, 8, 8.0)
 
 
 def test_no_expert_is_active_without_tokens() -> None:
     table = expert_table(ONE_RANK)
 
-    assert (table.active[0], table.rows[0], table.busy[0]) == (0, 0, 0)
+    assert (table.active[0], table.rows[0]) == (0, 0)
 
 
 def test_one_rank_has_every_pair() -> None:
@@ -29,8 +29,21 @@ def test_one_rank_has_every_pair() -> None:
 @pytest.mark.parametrize("tokens", [4, 16, 64])
 def test_uniform_routing_wakes_as_many_experts_as_chance_says(tokens: int) -> None:
     expected = 128 * (1 - (1 - 8 / 128) ** tokens)
+    drawn = expert_table(replace(ONE_RANK, skew=1e-9))
 
-    assert expert_table(ONE_RANK).active[tokens] == pytest.approx(expected, rel=0.05)
+    assert expert_table(ONE_RANK).active[tokens] == round(expected)
+    assert drawn.active[tokens] == pytest.approx(expected, rel=0.02)
+    assert drawn.held[tokens] == pytest.approx(expert_table(ONE_RANK).held[tokens], rel=0.01)
+
+
+def test_a_tile_waits_for_the_ridge_or_the_rows_of_its_expert() -> None:
+    # One of two experts a token, ridge 2. Of three tokens an expert has none in 1/8 of all cases, 1
+    # or 2 rows in 6/8 and 3 in 1/8: (2 x 6 + 3) / 7 where it has any.
+    table = expert_table(Routing(experts=2, top_k=1, ranks=1, max_tokens=3, ridge=2))
+
+    assert table.held[3] == pytest.approx(15 / 7)
+    assert table.held[2] == 2.0
+    assert table.active.tolist() == [0, 1, 2, 2]  # 2 x (1 - 1/4) and 2 x (1 - 1/8), rounded
 
 
 def test_a_dense_choice_has_no_chance_in_it() -> None:
@@ -38,7 +51,7 @@ def test_a_dense_choice_has_no_chance_in_it() -> None:
 
     assert table.active[1:].tolist() == [2] * 20
     assert table.rows.tolist() == [2 * m for m in range(21)]
-    assert table.busy.tolist() == [0] + [2 * max(8, m) for m in range(1, 21)]
+    assert table.held.tolist() == [max(8.0, m) for m in range(21)]
 
 
 def test_skew_loads_the_hottest_rank() -> None:
@@ -49,13 +62,38 @@ def test_skew_loads_the_hottest_rank() -> None:
 
 
 def test_the_same_seed_gives_the_same_table_and_another_seed_another() -> None:
-    def busy(seed: int) -> list[int]:
+    def held(seed: int) -> list[float]:
         expert_table.cache_clear()
-        column: list[int] = expert_table(replace(ONE_RANK, seed=seed)).busy.tolist()
+        column: list[float] = expert_table(replace(ONE_RANK, ranks=2, seed=seed)).held.tolist()
         return column
 
-    assert busy(1) == busy(1)
-    assert busy(1) != busy(2)
+    assert held(1) == held(1)
+    assert held(1) != held(2)
+
+
+@pytest.mark.parametrize("ranks", [1, 4])
+@pytest.mark.parametrize("skew", [0.0, 1.0])
+def test_a_longer_table_begins_as_a_shorter_one(ranks: int, skew: float) -> None:
+    short = replace(ONE_RANK, ranks=ranks, skew=skew)
+    long = replace(short, max_tokens=8192)
+
+    for column in ("active", "rows", "held"):
+        longer = getattr(expert_table(long), column)
+        assert longer[:513].tolist() == getattr(expert_table(short), column).tolist()
+    assert cold_table(long, 5)[:513].tolist() == cold_table(short, 5).tolist()
+
+
+def test_every_rank_of_an_exchange_has_as_much_as_the_hottest() -> None:
+    # 16 experts on 4 ranks, top 2: a token goes to 2 ranks, 32 x 2 / 4 = 16 tokens on each.
+    ranks = Routing(experts=16, top_k=2, ranks=4, max_tokens=32, ridge=8, skew=1.5)
+    table = expert_table(ranks)
+    hottest = int(table.rows[32])
+
+    assert hottest > 16
+    assert table.crossing(32, 2, 4) == 4 * min(32, hottest)
+    # One of four ranks for each choice of top 4: all tokens go everywhere, whatever the skew.
+    everywhere = expert_table(replace(ranks, top_k=4))
+    assert everywhere.crossing(32, 4, 4) == 4 * 32
 
 
 @settings(max_examples=25, deadline=None)
@@ -76,7 +114,9 @@ def test_the_hottest_rank_carries_at_least_its_share(
     )
 
     tokens = np.arange(41)
-    assert (np.diff(table.busy) >= 0).all()
-    assert (table.busy >= tokens * top_k / ranks - 0.5).all()
+    for column in (table.active, table.rows, table.held):
+        assert (np.diff(column) >= 0).all()
+    assert (table.held >= ridge).all()
+    assert (table.rows >= tokens * top_k / ranks - 0.5).all()
     assert (table.active <= per_rank).all()
     assert (table.rows <= tokens * min(top_k, per_rank)).all()

@@ -20,9 +20,15 @@ def weight_bytes(model: Model, weights: Format) -> int:
     return sum(tensor_bytes(tensor, weights) for tensor in model.tensors())
 
 
-def kv_bytes_per_token(model: Model, kv: Format) -> int:
-    """Bytes that a new token adds to the cache over all layers, full blocks assumed."""
-    return kv.bytes_of(model.kv_elements_per_token)
+def kv_bytes_per_token(model: Model, kv: Format, latent_copies: int = 1) -> int:
+    """Bytes that a new token adds to the cache over all layers, full blocks assumed.
+
+    Of two ``latent_copies`` of MLA one is without the rotary part; a format whose elements share no
+    scale needs one.
+    """
+    again = sum(x.attention.kv_lora_rank for x in model.layers if x.attention.kind == "mla")
+    twice = latent_copies > 1 and kv.block > 1
+    return kv.bytes_of(model.kv_elements_per_token + (again if twice else 0))
 
 
 def kv_bytes_of_sequence(model: Model, kv: Format, tokens: int, block_tokens: int = 64) -> int:

@@ -140,11 +140,11 @@ def _shared(inputs: ProgramInputs, mlp: Mlp, tokens: int, *, parted: bool) -> li
 def _parted(inputs: ProgramInputs, mlp: Mlp, tokens: int) -> list[Row]:
     """Tokens go to the ranks of their experts and back; an expert is sliced over its cards."""
     hidden, wire = mlp.latent or inputs.model.hidden, inputs.formats.wire
-    copies = min(mlp.experts_per_token, inputs.expert_ranks)
+    table, copies = inputs.routed(mlp), min(mlp.experts_per_token, inputs.expert_ranks)
     chiplets = inputs.cards * inputs.chiplets
-    crossing = inputs.chiplets * wire.bytes_of(-(-tokens * copies // chiplets) * hidden)
-    pairs = int(inputs.routed(mlp).rows[tokens])
-    present = wire.bytes_of(min(tokens, pairs) * hidden)
+    sent = int(table.crossing(tokens, copies, inputs.expert_ranks))
+    crossing = inputs.chiplets * wire.bytes_of(-(-sent // chiplets) * hidden)
+    present = wire.bytes_of(min(tokens, int(table.rows[tokens])) * hidden)
     scope: Scope = "expert" if inputs.plan.cards_per_expert > 1 else "card"
     return [
         exchange("dispatch all-to-all", "all_to_all", tokens, crossing, "stage"),

@@ -188,6 +188,9 @@ class DeviceModule(Protocol):
 
     def interior(self, figures: Figures) -> Interior: ...
     def room(self, figures: Figures) -> Room: ...
+    def latent_copies(self, figures: Figures) -> int:
+        """Copies of MLA's latents in a format with block exponents."""
+
     def format_breaches(self, figures: Figures, formats: "Formats") -> list[str]: ...
     def peak_flop_per_s(
         self, figures: Figures, item: Format, activation_bits: int | None

@@ -31,8 +31,8 @@ class Product:
     """Distinct vectors of all copies, if copies share some (experts)."""
     vectors: Integers | None = None
     """Vectors multiplied by all copies together, if not m x copies."""
-    held: Integers | None = None
-    """Vectors during which weights stay loaded, summed over copies with unequal m: each counts at
+    held: Floats | None = None
+    """Vectors during which a tile stays loaded, the mean over copies with unequal m: each counts at
     least the vectors that hide the loading of the next weights (``Device.ridge_rows``)."""
 
 

@@ -17,13 +17,14 @@ from cluster.perf_model.memory.placement import (
     class_of,
     experts_per_rank,
 )
-from cluster.perf_model.memory.shard import shard
-from cluster.perf_model.memory.stage import chiplets_of
+from cluster.perf_model.memory.shard import Shard, shard
+from cluster.perf_model.memory.stage import chiplets_of, matrices
 from cluster.perf_model.prices.inputs import PriceInputs
 from cluster.perf_model.prices.mlp_layer import routing_of
 from cluster.perf_model.prices.stage_parts import head_operations, layer_operations
 from corsair_common.units import Integers
 from workloads.model import Layer, Tensor
+from workloads.model.tensors import OUTSIDE
 from workloads.plan import stage_layers
 from workloads.routing import cold_experts
 
@@ -36,7 +37,7 @@ class Piece:
     layer: int
     """Within the stage; -1 outside of layers."""
     size_bytes: int
-    """On the fullest chiplet, if they are in SRAM."""
+    """On a chiplet, if they are in SRAM; the mean where units do not divide."""
     saved_ps: float
     """Per output token at the expected traffic, prompts included."""
 
@@ -69,6 +70,24 @@ def pieces_of(
     return found
 
 
+def uneven_bytes(inputs: PriceInputs, stage: int) -> int:
+    """What the fullest chiplet of a stage may have more than its pieces' sizes, which are means."""
+    layers = {
+        inputs.model.layers[layer] for layer in stage_layers(inputs.plan, inputs.model)[stage]
+    }
+    tensors = {
+        replace(tensor, layer=0)
+        for layer in layers
+        for tensor in inputs.model.layer_tensors(inputs.model.layers.index(layer))
+    }
+    return sum(_shard(inputs, tensor).uneven for tensor in tensors if class_of(tensor) != "vectors")
+
+
+def _shard(inputs: PriceInputs, tensor: Tensor, matrices: int = 1) -> Shard:
+    chiplets, weights = chiplets_of(inputs.hardware), inputs.formats.weights
+    return shard(replace(tensor, layer=0), inputs.plan, 0, chiplets, weights, matrices)
+
+
 @dataclass(frozen=True, slots=True)
 class _Benefit:
     """Time saved at two sizes of step: one of decoding rows, one full of prompt tokens."""
@@ -90,10 +109,12 @@ class _Benefit:
         return decode / rows + self.traffic.prompt_share * prefill / tokens
 
     def stored(self, tensor: Tensor) -> int:
-        """Bytes on the fullest chiplet."""
-        chiplets = chiplets_of(self.inputs.hardware)
-        weights = self.inputs.formats.weights
-        return shard(replace(tensor, layer=0), self.inputs.plan, 0, chiplets, weights).chiplet
+        """Bytes on a chiplet: of what layers and experts take in turn, the mean over them."""
+        plan, turns = self.inputs.plan, 1
+        if tensor.layer != OUTSIDE:
+            turns = plan.tensor_parallel_size * chiplets_of(self.inputs.hardware)
+        each = matrices(tensor, plan) if tensor.role == "expert" else 1
+        return each * -(-_shard(self.inputs, tensor, turns).chiplet // turns)
 
     def cost(self, operations: list[Operation]) -> Integers:
         """[size] time of weights in LPDDR: their stream, or the work that waits for it."""

@@ -19,7 +19,7 @@ from cluster.perf_model.memory.stage import (
     StageMemory,
     StoredTensor,
     chiplets_of,
-    matrices,
+    in_memories,
     stage_contents,
     stage_memory,
     windows_of,
@@ -166,12 +166,10 @@ def _weights(
 ) -> Iterator[Holding]:
     """Weights of one card by role and place, copies on several chiplets counted."""
     sizes: Counter[tuple[str, str]] = Counter()
-    for stored, times in kinds.items():
-        whole = shard(stored.tensor, plan, position, chiplets, settings.weights).card
-        count = matrices(stored.tensor, plan, position)
-        hot = min(stored.hot, count)
-        sizes[stored.tensor.role, memories[0]] += times * whole * hot // count
-        sizes[stored.tensor.role, memories[-1]] += times * whole * (count - hot) // count
+    for tensor, counts in in_memories(kinds, plan).items():
+        for count, where in zip(counts, (memories[0], memories[-1]), strict=True):
+            whole = shard(tensor, plan, position, chiplets, settings.weights, count)
+            sizes[tensor.role, where] += whole.card
     for (role, where), size_bytes in sorted(sizes.items()):
         if size_bytes:
             yield Holding(tensor_class=role, where=where, size_bytes=size_bytes)

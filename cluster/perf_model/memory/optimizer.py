@@ -13,7 +13,7 @@ from math import ceil, inf
 
 import numpy as np
 
-from cluster.perf_model.memory.benefit import Piece, pieces_of
+from cluster.perf_model.memory.benefit import Piece, pieces_of, uneven_bytes
 from cluster.perf_model.memory.capacity import room_of
 from cluster.perf_model.memory.fit import check_structure
 from cluster.perf_model.memory.placement import (
@@ -136,7 +136,8 @@ class _Search:
         stages = []
         for number, (stage, own) in enumerate(zip(memory, pieces, strict=True)):
             kv_bytes = ceil(batch * stage.held_bytes(self._held)) if least.kv != "lpddr" else 0
-            room = stage.sram_bytes - stage.reserved_bytes - kv_bytes
+            spare = kv_bytes + uneven_bytes(self.inputs, number)
+            room = stage.sram_bytes - stage.reserved_bytes - spare
             every = sum(piece.size_bytes for piece in own)
             if every <= room + stage.buffer_bytes and self._may_be_whole(number, own):
                 room = every

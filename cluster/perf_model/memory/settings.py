@@ -25,6 +25,7 @@ def memory_settings(resolved: Planned, formats: Formats, plan: Plan) -> MemorySe
     return MemorySettings(
         weights=formats.weights,
         tail_bits=module_of(resolved.hardware).TAIL_BITS,
+        latent_copies=module_of(resolved.hardware).latent_copies(resolved.hardware),
         kv=formats.kv,
         mode=memory.mode,
         block_size=scheduler.block_size,

@@ -51,6 +51,8 @@ class MemorySettings:
     """Layers with a window then store all blocks, for hits of later requests."""
     tail_bits: int = 16
     """Bits of an element of V's last block until its 64 tokens are full; 0: the KV format."""
+    latent_copies: int = 1
+    """Of MLA's latents, if their format has block exponents (``kv_block``)."""
     pins: Pins = NO_PINS
     lpddr_taken_bytes: int = 0
     """On every card, by other models."""
@@ -233,18 +235,25 @@ def _split(
 ) -> tuple[int, int]:
     """Bytes in SRAM on the fullest chiplet, and its share of those in the card's LPDDR."""
     in_sram = in_lpddr = 0
-    for stored, times in kinds.items():
-        whole = shard(stored.tensor, plan, 0, chiplets, weights)
-        count = matrices(stored.tensor, plan)
-        hot = min(stored.hot, count)
-        in_sram += times * whole.chiplet * hot // count
-        in_lpddr += times * whole.card * (count - hot) // count
+    for tensor, (hot, cold) in in_memories(kinds, plan).items():
+        in_sram += shard(tensor, plan, 0, chiplets, weights, hot).chiplet
+        in_lpddr += shard(tensor, plan, 0, chiplets, weights, cold).card
     return in_sram, -(-in_lpddr // chiplets)
 
 
-def matrices(tensor: Tensor, plan: Plan, position: int = 0) -> int:
-    """Equal matrices of ``tensor`` on the card at ``position``, at least 1."""
-    return max(1, len(tensor_slice(tensor, plan, position).count))
+def in_memories(kinds: Counter[StoredTensor], plan: Plan) -> dict[Tensor, tuple[int, int]]:
+    """Matrices of each tensor of a stage in SRAM and in LPDDR, as ``shard`` counts them."""
+    found: dict[Tensor, tuple[int, int]] = {}
+    for stored, times in kinds.items():
+        each = matrices(stored.tensor, plan) if stored.tensor.role == "expert" else 1
+        own, (hot, cold) = min(stored.hot, each), found.get(stored.tensor, (0, 0))
+        found[stored.tensor] = hot + times * own, cold + times * (each - own)
+    return found
+
+
+def matrices(tensor: Tensor, plan: Plan) -> int:
+    """Equal matrices of ``tensor`` on a card, at least 1."""
+    return max(1, len(tensor_slice(tensor, plan, 0).count))
 
 
 def chiplets_of(hardware: Figures) -> int:
@@ -284,7 +293,9 @@ def stage_kv(
     Stages with equal layers share one.
     """
     each = {
-        attention: kv_block(attention, plan, chiplets, settings.kv, settings.tail_bits)
+        attention: kv_block(
+            attention, plan, chiplets, settings.kv, settings.tail_bits, settings.latent_copies
+        )
         for attention in {layer.attention for layer in distinct_layers(model)[0]}
     }
     distinct, numbers = distinct_layers(model)

@@ -232,7 +232,7 @@ def _experts(
             copies=active,
             x_rows=x_rows,
             vectors=pairs,
-            held=table.busy[tokens],
+            held=table.held[tokens],
         )
         return device.matmul(name, shape, stored)
 

@@ -203,12 +203,13 @@ def _moved_block(inputs: PriceInputs, device: Device, layer: Layer, kind: LayerK
 
     64 tokens of one sequence, of the index keys alone or of all else; a state is read and written.
     """
-    tail_bits = module_of(inputs.hardware).TAIL_BITS
+    module = module_of(inputs.hardware)
+    stored = module.TAIL_BITS, module.latent_copies(inputs.hardware)
     attention, formats = layer.attention, inputs.formats
     if kind.heads == index_heads(attention):
         return index_block(attention, device.units, formats.kv)
     attention = replace(attention, index_dim=0)
-    block = kv_block(attention, inputs.plan, device.units, formats.kv, tail_bits)
+    block = kv_block(attention, inputs.plan, device.units, formats.kv, *stored)
     return block + block if kind.window == STATE else block
 
 

@@ -139,9 +139,10 @@ def _expert_exchanges(
     experts' gather and reduction."""
     mlp, width = layer.mlp, layer.mlp.latent or hidden
     copies = min(mlp.experts_per_token, device.expert_ranks)
-    crossing = device.wire.bytes_of(-(-tokens * copies // device.ranks) * width)
+    crossing = table.crossing(tokens, copies, device.expert_ranks)
+    exchanged = device.wire.bytes_of(-(-crossing // device.ranks) * width)
     present = device.wire.bytes_of(np.minimum(tokens, table.rows[tokens]) * width)
-    across = all_to_all(groups.stage, crossing)
+    across = all_to_all(groups.stage, exchanged)
     costs = [across, across]
     costs += [all_gather(groups.expert, present), reduce_scatter(groups.expert, present)]
     if mlp.shared_intermediate:

@@ -62,7 +62,8 @@ def _room(model: Model, hardware: Hardware, kind: tuple[Mode, Formats], kv_token
     near_bytes, far_bytes = chiplets * room.near_bytes, chiplets * room.far_bytes
     weights = weight_bytes(model, formats.weights)
     full = all(layer.attention.window == 0 for layer in model.layers)
-    kv = kv_tokens * kv_bytes_per_token(model, formats.kv) if full else 0.0
+    copies = module_of(hardware).latent_copies(hardware)
+    kv = kv_tokens * kv_bytes_per_token(model, formats.kv, copies) if full else 0.0
     near, *far = (name.upper() for name in device_words(hardware).memories)
     if mode == "performance" or not far:
         cards, where, each = (weights + kv) / near_bytes, near, near_bytes

@@ -152,6 +152,40 @@ def test_tables_start_at_nothing_never_fall_and_sum_to_their_split(
     assert (tables.linear_ps[:, 1:] > 0).all()
 
 
+@pytest.mark.parametrize(("expert", "skew"), [(1, 0.0), (1, 1.0), (4, 0.0), (4, 1.0)])
+def test_one_more_token_costs_no_less_under_experts_and_a_longer_table_moves_no_price(
+    inputs: Inputs, expert: int, skew: float
+) -> None:
+    short, long = (
+        price_tables(
+            inputs(
+                "gpt-oss-20b",
+                4,
+                expert=expert,
+                memory_mode="capacity",
+                max_tokens=tokens,
+                expert_skew=skew,
+            )
+        )
+        for tokens in (300, 2000)
+    )
+
+    for name in ("linear_ps", "collective_ps", "floor_ps"):
+        column = getattr(long, name)
+        assert (np.diff(column, axis=1) >= 0).all(), name
+        assert (column[:, :301] == getattr(short, name)).all(), name
+
+
+def test_a_skew_of_the_experts_reaches_the_exchange_of_their_tokens(inputs: Inputs) -> None:
+    even, skewed = (
+        price_tables(inputs("gpt-oss-120b", 8, 2, 8, expert_skew=skew, max_tokens=512))
+        for skew in (0.0, 1.0)
+    )
+
+    # The hottest of 8 ranks has 504 of 2,048 pairs instead of 279, so more tokens to send.
+    assert (skewed.collective_ps[:, 64:] > even.collective_ps[:, 64:]).all()
+
+
 def test_every_operation_pays_one_dispatch(inputs: Inputs) -> None:
     # 32 layers of 14, the embedding and its all-reduce; norm, head, top-k and sampling.
     free, paid = (

@@ -147,14 +147,16 @@ def product_work(chiplet: Chiplet, mode: Mode, product: Product) -> ProductWork:
     busy_clocks = m * float(mode.clocks_per_vector)
     held = np.maximum(chiplet.load_clocks, busy_clocks)
     if product.held is not None:  # a tile's mean over copies of unequal m
-        held = product.held * float(mode.clocks_per_vector) / np.maximum(copies, 1)
+        held = product.held * float(mode.clocks_per_vector)
     busy = rounds * held
 
     slices_per_column = -(-splits * chiplet.slices // chiplet.cores)
     k_of_slice = -(-tiles_k // slices_per_column) * chiplet.rows
     x_rows = x_rows_of(chiplet, product)
     into_slice = x_rows * k_of_slice * mode.activation_bytes
-    sums = m * tiles_n * mode.columns * (slices_per_column - 1.0) * PARTIAL_SUM_BYTES
+    vectors = m * copies if product.vectors is None else product.vectors
+    columns = vectors * -(-n // mode.columns) * mode.columns
+    sums = columns * (slices_per_column - 1.0) * PARTIAL_SUM_BYTES
 
     rate = chiplet.noc_bytes_per_clock
     noc_clocks = np.maximum(into_slice / rate, sums / (chiplet.slices * rate))

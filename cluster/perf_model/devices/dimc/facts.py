@@ -93,6 +93,11 @@ def room(figures: Figures) -> Room:
     )
 
 
+def latent_copies(figures: Figures) -> int:
+    """QK^T is summed along the latent, PV along the tokens: one block exponent serves one."""
+    return int(figures["dimc.latent_copies"])
+
+
 def format_breaches(figures: Figures, formats: Formats) -> list[str]:  # noqa: ARG001
     """Reasons against these formats.
 

@@ -76,6 +76,11 @@ def interior(figures: Figures) -> Interior:
     )
 
 
+def latent_copies(figures: Figures) -> int:  # noqa: ARG001 - of the protocol
+    """A kernel reads a latent as keys and as values."""
+    return 1
+
+
 def room(figures: Figures) -> Room:
     """What the engine leaves of a GPU's memory to weights and KV."""
     usable = figures["gpu.memory_bytes"] * figures["engine.memory_fraction"]
