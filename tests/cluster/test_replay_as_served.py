@@ -11,6 +11,7 @@ BUDGET = 128
 HOST = {"hardware_set": {"host.overhead_s": 3e-6}}
 ALONE = {"fabric": {"contention": False}}
 """A stage's sends and the next chunk's all-reduces share the x16 of its cards; here they do not."""
+SHARDED = {"collectives": {"norms": "sharded"}}
 RACK_70B: dict[str, Any] = {
     "model": "llama-3.1-70b",
     "cluster": {"servers_per_rack": 8},
@@ -30,6 +31,12 @@ def on_cards(model: str, tensor: int, pipeline: int, mode: str = "performance") 
         "memory": {"mode": mode},
         "scheduler": {"max_num_batched_tokens": BUDGET},
     }
+
+
+def on_experts() -> dict[str, Any]:
+    """Tokens are split over the chiplets between all layers, and weights in SRAM."""
+    on = on_cards("qwen3-30b-a3b", 4, 4) | SHARDED | {"formats": {"weights": "mxint4"}}
+    return on | {"plan": on["plan"] | {"expert_parallel_size": 4}}
 
 
 def served(on: dict[str, Any], *, prompts: int, prompt_tokens: int, output_tokens: int = 1) -> Run:
@@ -74,8 +81,13 @@ def in_order(column: Integers) -> list[int]:
         (on_cards("llama-3.1-8b", 4, 2, "capacity"), 2, 3),
         (on_cards("gpt-oss-20b", 4, 4, "capacity"), 4, 3),
         (on_cards("qwen3-30b-a3b", 4, 3, "capacity"), 2, 5),
+        (on_cards("llama-3.1-8b", 4, 2) | SHARDED, 1, 3),
+        (on_experts(), 2, 3),
     ],
-    ids=["one stage", "two stages", "eight stages", "LPDDR", "windows", "experts"],
+    ids=[
+        *("one stage", "two stages", "eight stages", "LPDDR", "windows", "experts"),
+        *("sharded norms", "experts with sharded norms"),
+    ],
 )
 def test_prompts_are_read_as_fast_as_they_are_served(
     on: dict[str, Any], prompts: int, chunks: int, host: dict[str, Any]

@@ -15,8 +15,12 @@ BASE: dict[str, Any] = {
 }
 
 
+PLAN = {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}
+
+
 def machine_id(**overrides: Any) -> str:
-    return resolve(load(BASE, **overrides)).machine_id
+    """With a plan of its own: the best one may depend on the traffic."""
+    return resolve(load({**BASE, "plan": PLAN}, **overrides)).machine_id
 
 
 def test_runs_that_differ_in_traffic_only_share_a_machine() -> None:
