@@ -1,8 +1,9 @@
-"""The tables of docs/studies/disaggregation.md and prefix-caching.md, made anew from runs.
+"""The tables of docs/studies/disaggregation.md, prefix-caching.md and mixed-racks.md, made anew.
 
 Run ``python benchmarks/studies.py [TABLE ...]`` (``azure-8b``, ``azure-70b``, ``host-70b``,
-``mooncake-8b``, ``mooncake-70b``; all of them by default) if the traces are beside the project.
-It prints Markdown, rows and then what each of them sets; a few minutes each.
+``mooncake-8b``, ``mooncake-70b``, ``mixed-8b``, ``mixed-break-even``, ``mixed-load``,
+``mixed-70b``; all of them by default) with the traces beside the project, which those of mixed
+racks do without. It prints Markdown, rows and then what each of them sets; a few minutes each.
 """
 
 import argparse
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks import mixed_racks
 from corsair_sim import load, simulate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -214,12 +216,18 @@ def cache_row(label: str, summary: Mapping[str, Any]) -> str:
 def main() -> None:
     """Print the tables that are named."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(TABLES))
-    names = parser.parse_args().tables or list(TABLES)
-    unknown = [name for name in names if name not in TABLES]
+    known = [*TABLES, *mixed_racks.TABLES]
+    parser.add_argument("tables", nargs="*", metavar="TABLE", help=", ".join(known))
+    names = parser.parse_args().tables or known
+    unknown = [name for name in names if name not in known]
     if unknown:
-        parser.error(f"unknown table {unknown[0]!r}; one of {', '.join(TABLES)}")
+        parser.error(f"unknown table {unknown[0]!r}; one of {', '.join(known)}")
     for name in names:
+        if name in mixed_racks.TABLES:
+            print(f"\n## {name}\n", flush=True)
+            for text in mixed_racks.TABLES[name]():
+                print(text, flush=True)
+            continue
         file, rows = TABLES[name]
         print(f"\n## {name}\n{HEAD if name != 'mooncake-70b' else ''}", flush=True)
         write = cache_row if name == "mooncake-70b" else row

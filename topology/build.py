@@ -26,11 +26,11 @@ from topology.builder import (
     add_gpu,
     add_scale_up,
     describe,
-    spans_servers,
 )
 from topology.catalog import Hardware
 from topology.layout import place
 from topology.link_specs import cables, spine_cable
+from topology.mixed import AnyHardware, kinds_of, servers_of, spans_servers
 from topology.types import Graph, LinkKind, NodeKind, TopologyError
 
 MOST_CARDS = 2**14
@@ -97,7 +97,7 @@ def build_rack(
 
 
 def build_pod(
-    hardware: Hardware,
+    hardware: AnyHardware,
     *,
     racks: int = 1,
     servers_per_rack: int | None = None,
@@ -111,8 +111,9 @@ def build_pod(
     TopologyError
         A size is below 1, or above what the hardware's server or rack holds.
     """
-    servers = _within("servers_per_rack", servers_per_rack, hardware, "rack.servers")
-    cards = _cards(hardware, cards_per_server)
+    kinds = kinds_of(hardware)
+    servers = _servers(hardware, servers_per_rack)
+    cards = min(_cards(kind, cards_per_server) for kind in kinds)
     if racks < 1:
         raise TopologyError(f"racks must be at least 1, found {racks}")
     if (total := racks * servers * cards) > MOST_CARDS:
@@ -120,12 +121,15 @@ def build_pod(
             f"{racks:,} x {servers:,} x {cards:,} (racks, servers, cards) are {total:,} cards; at "
             f"most {MOST_CARDS:,} are laid out"
         )
-    site = _begin(hardware, "pod" if racks > 1 else "rack", detail)
-    spines = [f"spine{i}" for i in range(hardware.count("pod.spines"))] if racks > 1 else []
+    site = _begin(kinds[0], "pod" if racks > 1 else "rack", detail)
+    sites = {id(kind): site.of(kind, cables(kind)) for kind in kinds[1:]} | {id(kinds[0]): site}
+    if len(kinds) > 1:
+        site.graph.graph |= {"name": hardware.name, "hardware_kind": "mixed"}
+    spines = [f"spine{i}" for i in range(kinds[0].count("pod.spines"))] if racks > 1 else []
     for spine in spines:
         site.add(spine, NodeKind.SPINE)
-    for rack in range(racks):
-        _add_rack(site, rack, spines, (servers, cards))
+    for rack, held in enumerate(servers_of(hardware, racks, servers)):
+        _add_rack(rack, [sites[id(each)] for each in held], spines, cards)
     return place(site.graph)
 
 
@@ -226,6 +230,13 @@ def _cards(hardware: Hardware, inputs: int | None) -> int:
     return cards
 
 
+def _servers(hardware: AnyHardware, inputs: int | None) -> int:
+    """Of a rack; the room for servers of two kinds is checked where it is known which they are."""
+    if isinstance(hardware, Hardware):
+        return _within("servers_per_rack", inputs, hardware, "rack.servers")
+    return hardware.first_servers + 1 if inputs is None else inputs
+
+
 def _within(name: str, inputs: int | None, hardware: Hardware, figure: str) -> int:
     most = hardware.count(figure)
     if inputs is None:
@@ -238,30 +249,33 @@ def _within(name: str, inputs: int | None, hardware: Hardware, figure: str) -> i
     return inputs
 
 
-def _add_rack(site: Site, index: int, spines: Sequence[str], size: tuple[int, int]) -> None:
-    servers, cards = size
+def _add_rack(index: int, sites: Sequence[Site], spines: Sequence[str], cards: int) -> None:
+    """A rack of servers, each of the hardware of its site; the leaf is that of the first one."""
     rack = f"r{index}"
     prefix = f"{rack}." if spines else ""
     leaf = f"{prefix}leaf"
-    site.add(rack, NodeKind.RACK)
-    site.add(leaf, NodeKind.LEAF, rack)
-    names: list[str] = []
-    for server in range(servers):
+    sites[0].add(rack, NodeKind.RACK)
+    sites[0].add(leaf, NodeKind.LEAF, rack)
+    names: dict[int, list[str]] = {id(site): [] for site in sites}
+    for server, site in enumerate(sites):
         name = f"{prefix}s{server}"
-        names += _add_server(site, name, rack, cards)
+        names[id(site)] += _add_server(site, name, rack, cards)
         for nic in range(site.hardware.count("server.nics")):
             site.join(f"{name}.nic{nic}", leaf, LinkKind.ETHERNET)
-    if spans_servers(site.hardware):
-        add_scale_up(site, prefix, rack, names)
-    if spines:
-        cable = spine_cable(site.hardware, servers * site.hardware.count("server.nics"))
-        for spine in spines:
-            site.lay(leaf, spine, cable)
+    nics_bytes_per_s = 0.0
+    for site in {id(site): site for site in sites}.values():
+        if spans_servers(site.hardware):
+            add_scale_up(site, prefix, rack, names[id(site)])
+        count = sum(each is site for each in sites) * site.hardware.count("server.nics")
+        nics_bytes_per_s += count * site.hardware["server.nic_bandwidth_bytes_per_s"]
+    for spine in spines:
+        sites[0].lay(leaf, spine, spine_cable(sites[0].hardware, nics_bytes_per_s))
 
 
 def _add_server(site: Site, name: str, rack: str, cards: int) -> list[str]:
     """Cards in order under the switches, as many under each as a full server has."""
-    site.add(name, NodeKind.SERVER, rack)
+    mixed = site.graph.graph["hardware_kind"] == "mixed"
+    site.add(name, NodeKind.SERVER, rack, about=site.hardware.name if mixed else "")
     label = "fabric" if site.hardware.fabric else "sw"
     switches = [f"{name}.{label}{i}" for i in range(site.hardware.count("server.pcie_switches"))]
     host = f"{name}.host"

@@ -18,6 +18,10 @@ class Site:
     cables: dict[LinkKind, Cable]
     detail: str
 
+    def of(self, hardware: Hardware, cables: dict[LinkKind, Cable]) -> "Site":
+        """The same site for parts of another hardware."""
+        return Site(graph=self.graph, hardware=hardware, cables=cables, detail=self.detail)
+
     def add(
         self,
         name: str,
@@ -29,6 +33,8 @@ class Site:
         self.graph.add_node(
             name, kind=kind, within=within, capacity_bytes_per_s=capacity, about=about
         )
+        if kind == NodeKind.CARD:
+            self.graph.nodes[name]["hardware"] = self.hardware.name
 
     def join(self, inner: str, outer: str, kind: LinkKind) -> None:
         self.lay(inner, outer, self.cables[kind])
@@ -97,12 +103,6 @@ def add_gpu(site: Site, name: str, within: str) -> None:
         f"{hardware['gpu.memory_bytes'] / 1e9:.3g} GB"
     )
     site.add(name, NodeKind.CARD, within, hardware["card.pcie_bandwidth_bytes_per_s"], about)
-
-
-def spans_servers(hardware: Hardware) -> bool:
-    """Whether one NVSwitch domain holds several servers of a rack."""
-    gpus = hardware.count("nvswitch.gpus") if "nvswitch.gpus" in hardware.figures else 0
-    return gpus > hardware.count("server.cards")
 
 
 def add_scale_up(site: Site, prefix: str, within: str, cards: Sequence[str]) -> None:

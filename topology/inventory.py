@@ -34,6 +34,12 @@ def count_nodes(graph: Graph) -> dict[NodeKind, int]:
     return {kind: found.count(kind) for kind in _WORDS if kind in found}
 
 
+def first_cards(graph: Graph) -> list[int]:
+    """Position among the cards of the first of each hardware."""
+    named = [d.get("hardware") for _, d in graph.nodes(data=True) if d["kind"] == NodeKind.CARD]
+    return [named.index(name) for name in dict.fromkeys(named)]
+
+
 def count_words(graph: Graph) -> str:
     """The same in words: ``1 server, 4 bridged pairs, 8 cards, ...``."""
     words = dict(_WORDS)

@@ -40,7 +40,7 @@ def cables(hardware: Hardware) -> dict[LinkKind, Cable]:
             picoseconds(hardware["mesh.latency_s"]),
             hardware["energy.scale_up_j_per_bit"],
         )
-    return found
+    return {kind: _used(cable, hardware) for kind, cable in found.items()}
 
 
 def _server_cables(hardware: Hardware) -> dict[LinkKind, Cable]:
@@ -95,23 +95,32 @@ def _card_cables(hardware: Hardware) -> dict[LinkKind, Cable]:
     }
 
 
-def spine_cable(hardware: Hardware, nics_per_leaf: int) -> Cable:
+def spine_cable(hardware: Hardware, nics_bytes_per_s: float) -> Cable:
     """Leaf to one spine: together a leaf's cables carry all its NICs over the oversubscription.
 
     Across racks a message crosses a second leaf and the spine, so the two legs add
     ``rack.leaf_latency_s + pod.spine_latency_s`` to the latency inside a rack.
     """
-    carried = nics_per_leaf * hardware["server.nic_bandwidth_bytes_per_s"]
-    share = carried / hardware["pod.spine_oversubscription"] / hardware["pod.spines"]
+    share = nics_bytes_per_s / hardware["pod.spine_oversubscription"] / hardware["pod.spines"]
     added_s = picoseconds(hardware["rack.leaf_latency_s"]) + picoseconds(
         hardware["pod.spine_latency_s"]
     )
-    return _cut(LinkKind.SPINE, share, added_s, hardware["energy.ethernet_j_per_bit"])
+    cable = _cut(LinkKind.SPINE, share, added_s, hardware["energy.ethernet_j_per_bit"])
+    return _used(cable, hardware)
 
 
 def picoseconds(time_s: float) -> int:
     """The whole number of picoseconds nearest to a latency."""
     return round(time_s * PS_PER_S)
+
+
+def _used(cable: Cable, hardware: Hardware) -> Cable:
+    """The cable with the part of its bandwidth that payload can use."""
+    efficiency = hardware["links.efficiency"]
+    return Cable(
+        out=replace(cable.out, efficiency=efficiency),
+        back=replace(cable.back, efficiency=efficiency),
+    )
 
 
 def _whole(kind: LinkKind, bandwidth: float, latency_ps: int, energy_j_per_bit: float) -> Cable:

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -71,10 +71,24 @@ class Routes:
     link_bandwidth_bytes_per_s: Floats
     link_latency_ps: Integers
     link_energy_j_per_bit: Floats
+    link_efficiency: Floats
+    """[L] part of the bandwidth that payload can use."""
     paths: SwitchPaths
     """What lies between the switches; ``path`` and ``latency_ps`` read it."""
     scale_up: ScaleUp
     """NVSwitch and mesh domains of the cards."""
+    used: Indices | None = None
+    """Cards that messages go between, where they are not all: ``levels`` are theirs."""
+
+    def between(self, cards: npt.ArrayLike) -> "Routes":
+        """The same map for messages between some of its cards only.
+
+        On a map of two kinds of servers, cards of one kind then have the levels that they have on
+        a map of their own.
+        """
+        used = np.asarray(cards, np.int32).ravel()
+        scale_up = replace(self.scale_up, kind=self.scale_up.kind_of(used))
+        return replace(self, used=used, scale_up=scale_up)
 
     @property
     def levels(self) -> tuple[tuple[str, Indices], ...]:
@@ -90,7 +104,10 @@ class Routes:
         below, first = self.pair, LinkKind.BRIDGE
         if self.scale_up.kind is not None:
             below, first = _coarser(self.pair, self.scale_up.domain), self.scale_up.kind
-            units = tuple((k, unit) for k, unit in units if not _within(unit, below) or k in _TOPS)
+            used = slice(None) if self.used is None else self.used
+            units = tuple(
+                (k, unit) for k, unit in units if not _within(unit[used], below[used]) or k in _TOPS
+            )
         return tuple((kind.name.lower(), unit) for kind, unit in ((first, below), *units))
 
     def path(self, src: int, dst: int) -> Indices:
@@ -154,6 +171,7 @@ def compile_routes(graph: Graph, *, cut: bool = False) -> Routes:
         ),
         link_latency_ps=np.array(network.latency_ps, np.int64),
         link_energy_j_per_bit=np.array([link["energy_j_per_bit"] for link in links], np.float64),
+        link_efficiency=np.array([link["efficiency"] for link in links], np.float64),
         **_card_columns(network, paths, cards, [link["kind"] for link in links]),
         paths=paths,
         scale_up=find_scale_up(network, cards, [link["kind"] for link in links]),

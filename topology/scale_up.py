@@ -30,6 +30,12 @@ class ScaleUp:
     mesh: Indices
     """[C, k] link to the card at each place of the domain, -1 where there is none."""
 
+    def kind_of(self, cards: Indices) -> LinkKind | None:
+        """The kind of link that some of the cards have."""
+        if (self.up[cards] >= 0).any():
+            return LinkKind.NVLINK
+        return LinkKind.MESH if self.mesh[cards].max(initial=-1) >= 0 else None
+
     def links(self, src: int, dst: int) -> list[int]:
         """The links from a card to another of its domain."""
         if self.up[src] >= 0:

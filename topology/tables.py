@@ -7,13 +7,14 @@ from topology.types import Graph, LinkKind, NodeKind
 
 
 def node_records(graph: Graph) -> dict[str, Any]:
-    """``name, kind, x, y`` of every node, in the order of the graph."""
+    """``name, kind, x, y, hardware`` of every node, in the order of the graph."""
     nodes = [(name, data) for name, data in graph.nodes(data=True)]
     return {
         "name": [name for name, _ in nodes],
         "kind": [str(NodeKind(data["kind"]).value) for _, data in nodes],
         "x": [float(data["x"]) for _, data in nodes],
         "y": [float(data["y"]) for _, data in nodes],
+        "hardware": [data.get("hardware") for _, data in nodes],
     }
 
 

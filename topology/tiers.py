@@ -104,8 +104,8 @@ def _tier(
     )
 
 
-def distances(routes: Routes) -> list[Distance]:
-    """From the first card to the first card in each relation to it, nearest relation first."""
+def distances(routes: Routes, start: int = 0) -> list[Distance]:
+    """From a card to the first card in each relation to it, nearest relation first."""
     found = []
     apart = np.ones(len(routes.card_id), np.bool_)
     groups = (
@@ -116,21 +116,21 @@ def distances(routes: Routes) -> list[Distance]:
         ("in one rack", routes.rack),
         ("across racks", np.zeros_like(routes.rack)),
     )
-    apart[:1] = False
+    apart[start : start + 1] = False
     for relation, group in groups:
-        near = apart & (group == group[:1])
+        near = apart & (group == group[start : start + 1])
         apart &= ~near
         if near.any():
-            found.append(_distance(routes, relation, int(near.argmax())))
+            found.append(_distance(routes, relation, start, int(near.argmax())))
     return found
 
 
-def _distance(routes: Routes, relation: str, other: int) -> Distance:
-    path = routes.path(0, other)
+def _distance(routes: Routes, relation: str, start: int, other: int) -> Distance:
+    path = routes.path(start, other)
     return Distance(
         relation=relation,
-        example=f"{routes.card_id[0]} - {routes.card_id[other]}",
+        example=f"{routes.card_id[start]} - {routes.card_id[other]}",
         links=len(path),
-        latency_s=int(routes.latency_ps(0, other)) / PS_PER_S,
+        latency_s=int(routes.latency_ps(start, other)) / PS_PER_S,
         bandwidth_bytes_per_s=float(routes.link_bandwidth_bytes_per_s[path].min()),
     )

@@ -12,8 +12,9 @@
       - {from: s0.c0, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns}
       - {from: s0.c1, to: s0.sw0, kind: pcie, bandwidth: 64 GB/s, latency: 325 ns, energy: 7 pJ/bit}
 
-A node may have ``about``, a short text for pictures. A link is bidirectional unless it has
-``one_way: true``.
+A node may have ``about``, a short text for pictures, and a card ``hardware``, the name of its
+hardware. A link is bidirectional unless it has ``one_way: true``; its ``efficiency``, 1 by default,
+is the part of the bandwidth that payload can use.
 """
 
 import json
@@ -32,8 +33,8 @@ from topology.types import Graph, Link, LinkKind, NodeKind, TopologyError
 from topology.units import UNITS, to_si
 
 _TOP_KEYS = ("name", "nodes", "links")
-_NODE_KEYS = ("kind", "within", "capacity", "about")
-_LINK_KEYS = ("from", "to", "kind", "bandwidth", "latency", "energy", "one_way")
+_NODE_KEYS = ("kind", "within", "capacity", "about", "hardware")
+_LINK_KEYS = ("from", "to", "kind", "bandwidth", "latency", "energy", "efficiency", "one_way")
 _LINK_NEEDS = ("from", "to", "kind", "bandwidth", "latency")
 _LONGEST_S = 1000.0
 """Of one link; the sum over many then fits an int64 of picoseconds."""
@@ -75,6 +76,8 @@ def write_map(graph: Graph) -> str:
             fields.append(f"capacity: {data['capacity_bytes_per_s']!r} B/s")
         if data["about"]:
             fields.append(f"about: {json.dumps(data['about'])}")
+        if data.get("hardware"):
+            fields.append(f"hardware: {json.dumps(data['hardware'])}")
         lines.append(f"  {json.dumps(name)}: {{{', '.join(fields)}}}")
     lines.append("links:" if graph.number_of_edges() else "links: []")
     for source, target, data in graph.edges(data=True):
@@ -82,7 +85,8 @@ def write_map(graph: Graph) -> str:
             f"  - {{from: {json.dumps(source)}, to: {json.dumps(target)}, one_way: true, "
             f"kind: {LinkKind(data['kind']).name.lower()}, "
             f"bandwidth: {data['bandwidth_bytes_per_s']!r} B/s, "
-            f"latency: {data['latency_ps']} ps, energy: {data['energy_j_per_bit']!r} J/bit}}"
+            f"latency: {data['latency_ps']} ps, energy: {data['energy_j_per_bit']!r} J/bit, "
+            f"efficiency: {data['efficiency']!r}}}"
         )
     return "\n".join(lines) + "\n"
 
@@ -110,6 +114,8 @@ def _filled(graph: Graph, document: Document) -> Iterator[str]:
             graph.add_node(
                 name, kind=kind, within=within, capacity_bytes_per_s=capacity, about=about
             )
+            if inputs.get("hardware"):
+                graph.nodes[name]["hardware"] = str(inputs["hardware"])
     for index, inputs in enumerate(links):
         for breach in _laid(graph, inputs, nodes):
             yield f"{document.where(('links', index))}: {breach}"
@@ -122,6 +128,9 @@ def _laid(graph: Graph, inputs: Any, nodes: dict[str, Any]) -> Iterator[str]:
     bandwidth, first = _quantity(inputs, "bandwidth", "B/s", wrong)
     latency_s, second = _quantity(inputs, "latency", "s", wrong)
     energy_j_per_bit, third = _quantity(inputs, "energy", "J/bit", wrong)
+    efficiency = 1.0 if wrong else inputs.get("efficiency", 1.0)
+    if not (isinstance(efficiency, int | float) and 0 < efficiency <= 1):
+        wrong.append(f"efficiency must be above 0 and at most 1, found {efficiency!r}")
     if breaches := [*wrong, *first, *second, *third]:
         yield from breaches
         return
@@ -134,6 +143,7 @@ def _laid(graph: Graph, inputs: Any, nodes: dict[str, Any]) -> Iterator[str]:
         bandwidth_bytes_per_s=bandwidth,
         latency_ps=picoseconds(latency_s),
         energy_j_per_bit=energy_j_per_bit,
+        efficiency=float(efficiency),
     )
     paths = [(source, target)] if inputs.get("one_way") else [(source, target), (target, source)]
     for start, end in paths:

@@ -135,6 +135,8 @@ class Link:
     bandwidth_bytes_per_s: float
     latency_ps: int
     energy_j_per_bit: float = 0.0
+    efficiency: float = 1.0
+    """Part of the bandwidth that payload can use."""
 
     def attributes(self) -> dict[str, object]:
         """As the attributes of an edge."""

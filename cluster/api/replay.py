@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from cluster.actors.engine import RayReplayEngine
 from cluster.api.run_output import Parts, SavedRun, carried_out, opened
-from cluster.perf_model.energy.totals import spent_by_ranks
+from cluster.perf_model.energy.totals import facility_w, spent_by_ranks
 from cluster.replay.analysis import Measures, measures_of, replay_summary, stage_bubbles, waits
 from cluster.replay.interface import Observer
 from cluster.replay.op_durations import durations_of
@@ -279,7 +279,9 @@ def _energy(machine: ReplayMachine, outcome: ReplayOutcome) -> dict[str, Any]:
         cards=energy.cards,
         end_ps=outcome.replayed.makespan_ps,
     )
-    measured = replace(energy_measured(spent, energy.facility), peak_power_w=None)
+    measured = replace(
+        energy_measured(spent, facility_w(energy.facility, spent)), peak_power_w=None
+    )
     return {
         "clock_hz": energy.clock_hz,
         **energy_side(measured, energy.tokens or None, energy.parts),

@@ -16,7 +16,8 @@ from cluster.scenario.schema import Scenario
 from results import display
 from results.default_dirs import RUNS
 from results.devices import Device
-from topology.catalog import Hardware
+from topology.catalog import Figure, Hardware
+from topology.mixed import MixedHardware
 
 if TYPE_CHECKING:
     from results.store import RunWriter
@@ -167,17 +168,27 @@ def commit(
 
     for table, columns in parts:
         writer.append(table, columns)
-    figures = requested.hardware.figures if requested.hardware else {}
     return writer.commit(
         manifest(
             run_id=requested.run_id,
             model_version=MODEL_VERSION,
             scenario=requested.scenario.model_dump(mode="json"),
             inputs=requested.inputs,
-            hardware={name: asdict(figure) for name, figure in figures.items()},
+            hardware={name: asdict(figure) for name, figure in _figures(requested).items()},
             times=times,
             command=sys.argv,
         )
         | ({"trust": trust_of(requested).plain()} if isinstance(requested, Resolved) else {})
         | ({"plan_reasons": list(requested.plan_reasons)} if requested.plan_reasons else {})
     )
+
+
+def _figures(requested: RunRequest) -> dict[str, Figure]:
+    """Figures of the hardware; of two kinds, those of the second that differ carry its name."""
+    found = dict(requested.hardware.figures) if requested.hardware else {}
+    mixed = getattr(requested, "mixed", None)
+    if isinstance(mixed, MixedHardware):
+        for name, figure in mixed.second.figures.items():
+            differs = name in found and found[name] != figure
+            found[f"{name} ({mixed.second.name})" if differs else name] = figure
+    return found

@@ -18,7 +18,7 @@ from cluster.disaggregated.engine import PooledEngine
 from cluster.disaggregated.placement import PooledMachine, assemble_pools
 from cluster.disaggregated.run import PooledOutcome
 from cluster.perf_model.tables import STEP, Records
-from cluster.perf_model.tco import cost_summary, inventory_of
+from cluster.perf_model.tco import Purchase, cost_summary, inventory_of
 from cluster.scenario.engine_names import CardsPerActor, EngineName
 from cluster.scenario.load import load
 from cluster.scenario.resolve import Resolved, resolve
@@ -81,7 +81,7 @@ class Run(SavedRun):
         yield "summary", flatten(self.summary)
         for part in runner.card_parts(machine, outcome):
             yield "cards", part
-        for part in tables.link_parts(self.resolved, machine, outcome):
+        for part in tables.link_parts(machine, outcome):
             yield "links", part
         yield from tables.map_tables(machine).items()
         yield "placement", tables.placement_table(machine)
@@ -154,7 +154,7 @@ def simulate(
         machine = runner.assemble(resolved)
 
         def run(writer: "RunWriter | None") -> Run:
-            memories = machine.prices.memories
+            memories = _device(machine).memories
             kept = _keeper(writer, memories) if writer and resolved.scenario.store.steps else None
             return _run(resolved, machine, started, runner.execute, observer, kept)
 
@@ -195,6 +195,8 @@ def _tables(resolved: Resolved) -> Tables[Machine, Outcome]:
 
 def _device(machine: Machine) -> Device:
     """What the tables of a run on this machine have columns of."""
+    if isinstance(machine, PooledMachine):
+        return described(machine.bounds, machine.parts, machine.memories)
     prices = machine.prices
     return described(prices.bounds, machine.joules.parts, prices.memories)
 
@@ -244,23 +246,33 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
     )
     if resolved.model.pooling:
         summary = without_output(summary)
-    costs = _costs(resolved, summary)
+    costs = _costs(resolved, machine, outcome, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 
 
-def _costs(resolved: Resolved, summary: Mapping[str, Any]) -> dict[str, float | None]:
+def _costs(
+    resolved: Resolved, machine: Machine, outcome: Outcome, summary: Mapping[str, Any]
+) -> dict[str, float | None]:
     """Cost of the cluster; the facility's power has its own uncertainty."""
-    figures, size = resolved.hardware.figures, resolved.scenario.cluster
-    watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
-    return cost_summary(
-        figures,
-        inventory_of(
+    if (
+        resolved.mixed is not None
+        and isinstance(machine, PooledMachine)
+        and isinstance(outcome, PooledOutcome)
+    ):
+        purchases = pool_outputs.purchases(resolved.scenario, resolved.mixed, machine, outcome)
+    else:
+        figures, size = resolved.hardware.figures, resolved.scenario.cluster
+        watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
+        bought = inventory_of(
             figures,
             racks=size.racks,
             servers_per_rack=size.servers_per_rack,
             cards_per_server=size.cards_per_server,
-        ),
-        power_w=None if None in watts else math.fsum(watts),
+        )
+        power_w = None if None in watts else math.fsum(watts)
+        purchases = [Purchase(figures=figures, bought=bought, power_w=power_w)]
+    return cost_summary(
+        purchases,
         tokens_per_s=summary["output_throughput"],
         input_tokens_per_s=rate(summary, "total_input_tokens"),
         requests_per_s=summary["request_throughput"],

@@ -55,7 +55,9 @@ def check(
 def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     """A machine, or each pool as a machine of its own."""
     from cluster.scenario.pools import POOLS
+    from cluster.scenario.trust import trust_of
     from cluster.scenario.warmup import check_warmup
+    from cluster.studies.kv_delay import kv_delay
     from cluster.studies.remaining import remaining
 
     check_warmup(resolved)
@@ -74,10 +76,17 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     for name, pool in zip(POOLS, resolved.pools, strict=True):
         pools[name], own = _machine(pool, f"pools.{name}: ")
         lines += ["", f"pools.{name}:", *own]
-    lines += left_lines
+    delay, trust = kv_delay(resolved), trust_of(resolved)
+    lines += ["", delay.line(), f"trust: {trust.sentence}", *left_lines]
     seconds = math.fsum(each["seconds"] for each in pools.values())
     lines += ["", f"The simulation will take about {seconds:.0f} s, and the transfers"]
-    return {"run_id": resolved.run_id, "seconds": seconds, "pools": pools} | down, lines
+    found = {
+        "run_id": resolved.run_id,
+        "seconds": seconds,
+        "pools": pools,
+        "kv_transfer": delay.plain(),
+    }
+    return found | {"trust": trust.plain()} | down, lines
 
 
 def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], list[str]]:

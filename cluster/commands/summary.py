@@ -62,15 +62,21 @@ def pictures(requests: Mapping[str, Any]) -> str:
 
 def machine_lines(resolved: "Resolved", cards: int) -> str:
     """Model, cards and plan of the run, for each pool if there are pools."""
-    head = f"{resolved.model.name}, weights {resolved.scenario.formats.weights}, on {cards} cards"
+    weights = dict.fromkeys(pool.scenario.formats.weights for pool in resolved.pools or (resolved,))
+    head = f"{resolved.model.name}, weights {' and '.join(weights)}, on {cards} cards"
     if resolved.pools is None:
         return f"{head}: {plan_words(resolved.plan)}"
     lines = [
-        f"  {name}: {len(pool.cards or ())} cards, {plan_words(pool.plan)}, "
+        f"  {name}: {len(pool.cards or ())} cards{_of_kind(pool)}, {plan_words(pool.plan)}, "
         f"{pool.scenario.memory.mode} mode"
         for name, pool in zip(POOLS, resolved.pools, strict=True)
     ]
     return "\n".join([f"{head} in two pools", *lines])
+
+
+def _of_kind(pool: "Resolved") -> str:
+    """Which of two kinds the cards of a pool are."""
+    return "" if pool.mixed is None else f" of {pool.hardware.name}"
 
 
 def plan_words(plan: "Plan") -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Show, draw and export the topology.", no_args_is_help=True)
 
 Name = Annotated[
-    str, typer.Argument(help="Hardware name, or a YAML file with hardware or a topology.")
+    str, typer.Argument(help="Hardware, or a YAML file: of hardware, a topology or a scenario.")
 ]
 Racks = Annotated[int | None, typer.Option("--racks", help="Number of racks.")]
 Servers = Annotated[int | None, typer.Option("--servers", help="Servers in a rack.")]
@@ -38,14 +38,15 @@ def show(
     quiet: terminal.Quiet = False,
 ) -> None:
     """Print the tiers of links with count, bandwidth and latency, and distances between cards."""
-    from topology.inventory import count_nodes, count_words
+    from topology.inventory import count_nodes, count_words, first_cards
     from topology.route import compile_routes
     from topology.tiers import distances, tiers_of
 
     sizes = {"racks": racks, "servers_per_rack": servers, "cards_per_server": cards}
     graph, hardware = _map(name, "rack" if racks in (None, 1) else "pod", sizes)
     counts = {str(kind): count for kind, count in count_nodes(graph).items()}
-    tiers, paths = tiers_of(graph, hardware), distances(compile_routes(graph))
+    tiers, routes = tiers_of(graph, hardware), compile_routes(graph)
+    paths = [way for card in first_cards(graph) for way in distances(routes, card)]
     payload = {
         "name": graph.name,
         "nodes": counts,
@@ -100,19 +101,34 @@ def export(  # noqa: PLR0913 - each is an option
 
 
 def _map(name: str, level: str, sizes: Mapping[str, int | None]) -> tuple[Graph, Hardware | None]:
-    """The topology of a command: built from hardware, or read from a file."""
+    """The topology of a command: built from hardware, read from a file, or that of a scenario."""
     from topology.build import build_level
     from topology.catalog import load_hardware
     from topology.strict_yaml import read_document
     from topology.topology_yaml import is_map, read_topology
     from topology.types import TopologyError
 
-    if Path(name).suffix in (".yaml", ".yml") and is_map(read_document(name)):
-        if inputs := [key for key, size in sizes.items() if size is not None]:
-            raise TopologyError(f"{name} is a complete topology: {', '.join(inputs)} cannot be set")
-        return read_topology(name), None
-    hardware = load_hardware(name)
-    return build_level(hardware, level, sizes), hardware
+    document = read_document(name) if Path(name).suffix in (".yaml", ".yml") else None
+    scenario = document is not None and "workload" in document.mapping()
+    if document is None or not (scenario or is_map(document)):
+        hardware = load_hardware(name)
+        return build_level(hardware, level, sizes), hardware
+    if inputs := [key for key, size in sizes.items() if size is not None]:
+        what = "scenario, with a cluster" if scenario else "complete topology"
+        raise TopologyError(f"{name} is a {what}: {', '.join(inputs)} cannot be set")
+    return _map_of_scenario(name) if scenario else (read_topology(name), None)
+
+
+def _map_of_scenario(name: str) -> tuple[Graph, Hardware | None]:
+    """All racks of a scenario, as it says that links and parts are; of two kinds no hardware."""
+    from cluster import load
+    from cluster.scenario.hardware import hardware_of
+    from cluster.scenario.pools import completed
+    from cluster.serving.run import map_of
+    from topology.catalog import load_hardware
+
+    scenario, hardware, mixed = hardware_of(completed(load(name)), load_hardware)
+    return map_of(scenario, mixed or hardware)[0], None if mixed else hardware
 
 
 def _tier_table(tiers: list[Tier]) -> str:

@@ -1,47 +1,108 @@
 """Energy of a disaggregated run: its pools, and the messages between them.
 
-The sending card accounts for a message's joules at both ends and on all links, as for sends
-between stages.
+The sending card accounts for a message's joules at both ends, on all links and in conversion, as
+for sends between stages.
 """
+
+from dataclasses import replace
 
 import numpy as np
 
 from cluster.disaggregated.placement import PooledMachine
 from cluster.disaggregated.run import PooledOutcome
-from cluster.perf_model.energy.coefficients import message_joules
-from cluster.perf_model.energy.totals import Spent, spent
+from cluster.perf_model.devices import module_of
+from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.serving.tables import Columns, edges_ps
-from corsair_common.units import Floats, Integers
+from corsair_common.units import BYTE_BITS, Floats, Integers
+from topology.types import LinkKind
 
 
 def energy_of(machine: PooledMachine, outcome: PooledOutcome) -> Spent:
     """All cards, spare ones too."""
-    first, second = machine.pools
-    cards = first.cards.size, len(machine.routes.card_id) - first.cards.size
-    whole = [
-        spent(
-            pool.joules,
-            own.bins,
-            cards=count,
-            end_ps=own.end_ps,
-        )
-        for pool, own, count in zip((first, second), outcome.pools, cards, strict=True)
-    ]
-    messages = messages_j(machine, outcome)
-    return Spent(
-        parts=whole[0].parts,
-        parts_j=whole[0].parts_j + whole[1].parts_j + messages.sum(axis=0),
-        bin_j=whole[0].bin_j + whole[1].bin_j + messages.sum(axis=1),
-        bin_s=whole[0].bin_s,
-        lasted_s=whole[0].lasted_s,
+    (first, second), messages = _worked(machine, outcome), messages_j(machine, outcome)
+    return replace(
+        first,
+        parts_j=first.parts_j + second.parts_j + messages.sum(axis=0),
+        bin_j=first.bin_j + second.bin_j + messages.sum(axis=1),
     )
 
 
+def spent_of_pools(machine: PooledMachine, outcome: PooledOutcome) -> tuple[Spent, Spent]:
+    """The cards counted to each pool; messages are the first pool's."""
+    (first, second), messages = _worked(machine, outcome), messages_j(machine, outcome)
+    first = replace(
+        first,
+        parts_j=first.parts_j + messages.sum(axis=0),
+        bin_j=first.bin_j + messages.sum(axis=1),
+    )
+    return first, second
+
+
+def _worked(machine: PooledMachine, outcome: PooledOutcome) -> tuple[Spent, Spent]:
+    """The cards counted to each pool without messages, by the parts of both."""
+    cards = np.bincount(machine.owner, minlength=2).tolist()
+    first, second = (
+        spent(pool.joules, own.bins, cards=count, end_ps=own.end_ps)
+        for pool, own, count in zip(machine.pools, outcome.pools, cards, strict=True)
+    )
+    parts = machine.parts
+    return (
+        replace(first, parts=parts, parts_j=placed(first.parts_j, first.parts, parts)),
+        replace(second, parts=parts, parts_j=placed(second.parts_j, second.parts, parts)),
+    )
+
+
+def facility_power(
+    machine: PooledMachine, outcome: PooledOutcome
+) -> list[tuple[dict[str, float], float]] | None:
+    """Mean watts of the facility by part, and all together: of all cards, or of each pool's where
+    servers are of two kinds. None for a run of no time."""
+    spent_by = (
+        [energy_of(machine, outcome)]
+        if len(machine.facilities) == 1
+        else [*spent_of_pools(machine, outcome)]
+    )
+    found = [
+        facility_w(facility, each)
+        for facility, each in zip(machine.facilities, spent_by, strict=True)
+    ]
+    known = [each for each in found if each is not None]
+    return known if len(known) == len(found) else None
+
+
 def messages_j(machine: PooledMachine, outcome: PooledOutcome) -> Floats:
-    """[bin, parts] of all transfers."""
+    """[bin, parts] of all transfers: links, memories read and written at the ends, conversion."""
     sent = link_bytes(outcome)
     leaving = sum(_leaving(machine, sent).values(), np.zeros(len(sent), np.int64))
-    return message_joules(machine.figures, machine.routes, sent, leaving)
+    parts = machine.parts
+    spent_j = leaving[:, None] * sent_byte_j(machine)
+    part_of_link = module_of(machine.kv.figures[0]).PART_OF_LINK
+    for link in np.flatnonzero(sent.any(axis=0)).tolist():
+        part = part_of_link.get(LinkKind(int(machine.routes.link_kind[link])))
+        if part is not None:
+            per_bit = float(machine.routes.link_energy_j_per_bit[link])
+            spent_j[:, parts.index(part)] += sent[:, link] * (BYTE_BITS * per_bit)
+    return spent_j
+
+
+def sent_byte_j(machine: PooledMachine) -> Floats:
+    """[parts] at the cards: read at the source, written at the target, converted at either."""
+    parts, total = machine.parts, np.zeros(len(machine.parts))
+    for figures in machine.kv.figures:  # of a device's own ends, half is the reading
+        module = module_of(figures)
+        total += placed(module.ends_joules(figures) / 2, module.PARTS, parts)
+    conversion = machine.kv.conversion
+    if conversion is not None:
+        own = module_of(conversion.figures).PARTS
+        total += placed(conversion.joules_per_byte(machine.kv.shares), own, parts)
+    return total
+
+
+def placed(spent_j: Floats, own: tuple[str, ...], parts: tuple[str, ...]) -> Floats:
+    """[..., parts] the same amounts with the parts of other devices, which are 0."""
+    found = np.zeros((*spent_j.shape[:-1], len(parts)))
+    found[..., [parts.index(name) for name in own]] = spent_j
+    return found
 
 
 def sender_shares(machine: PooledMachine, outcome: PooledOutcome) -> dict[int, Floats]:
@@ -61,7 +122,8 @@ def with_messages(
     if share is None:
         return part
     names = [f"energy_{name}_j" for name in parts]
-    return part | {name: part[name] + share * joules[:, i] for i, name in enumerate(names)}
+    own = {name: part.get(name, 0.0) + share * joules[:, i] for i, name in enumerate(names)}
+    return part | own
 
 
 def link_bytes(outcome: PooledOutcome) -> Integers:

@@ -4,14 +4,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cluster.disaggregated.placement import PooledMachine
-from cluster.perf_model.collectives import resources_of
+from cluster.disaggregated.kv_format import KvPath
+from cluster.perf_model.collectives import Resources, link_resources
 from cluster.perf_model.collectives.point_to_point import PairPaths, paced_messages, pair_paths
 from cluster.replay.engine import replay
 from cluster.replay.interface import Kind, Operations
 from cluster.replay.kernel.state import LONGEST_PS
-from cluster.scenario.resolve import Resolved
-from corsair_common.units import Integers
+from corsair_common.units import PS_PER_S, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,38 +44,36 @@ class KvTransfers:
 
 
 def transfer_kv(
-    resolved: Resolved,
-    machine: PooledMachine,
-    prefilled: PrefilledRequests,
-    *,
-    layerwise: bool,
-    most_bins: int,
+    kv: KvPath, prefilled: PrefilledRequests, *, layerwise: bool, most_bins: int
 ) -> KvTransfers:
     """Send every prompt's KV, one message for each pair of ranks that shares some.
 
     Each starts when its request's prefill ends. With ``layerwise`` all layers of a pair but the
     last are sent at a constant rate, from the end of the first layer to the end of the prefill, as
     far as links allow; the last layer follows. Layers are assumed to take equal shares of the
-    prefill.
+    prefill. Conversion delays messages or the decode pool's start, layerwise by that of one layer;
+    last comes what the software of both pools takes to hand a request over.
     """
     base_ps = int(prefilled.began_ps.min()) if len(prefilled.began_ps) else 0
     prefilled = replace(
         prefilled, began_ps=prefilled.began_ps - base_ps, ended_ps=prefilled.ended_ps - base_ps
     )
-    resources = resources_of(resolved.hardware, machine.routes)
-    paths, log_stream = _message_paths(resolved, machine, prefilled)
-    sizes = machine.shares.bytes_of(prefilled.prompt_tokens)
+    resources = link_resources(kv.routes)
+    paths, log_stream = _message_paths(resources, kv, prefilled)
+    before_ps, after_ps = kv.conversion_ps(prefilled.prompt_tokens, last_layer=layerwise)
+    sizes = kv.shares.bytes_of(prefilled.prompt_tokens)
     if not layerwise:
         start_ps = np.repeat(prefilled.ended_ps, sizes.shape[1])
         first = paced_ps = np.zeros(sizes.size, np.int64)
     else:
-        start_ps, first, paced_ps = _layerwise(resolved, machine, prefilled, sizes)
+        start_ps, first, paced_ps = _layerwise(kv, prefilled, sizes)
     transfers = paced_messages(resources, paths, log_stream, first, paced_ps, sizes.ravel() - first)
-    operations = _released(start_ps)
+    operations = _released(start_ps + np.repeat(before_ps, sizes.shape[1]))
     replayed = replay(operations, transfers, most_bins=most_bins)
     ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
+    arrived_ps = np.maximum(ends_ps.max(axis=1, initial=0), prefilled.ended_ps)
     return KvTransfers(
-        received_ps=base_ps + np.maximum(ends_ps.max(axis=1, initial=0), prefilled.ended_ps),
+        received_ps=base_ps + arrived_ps + after_ps + kv.hand_over_ps,
         sent_bytes=sizes.sum(axis=1),
         start_ps=base_ps,
         bin_ps=replayed.bin_ps,
@@ -84,26 +81,50 @@ def transfer_kv(
     )
 
 
+def alone_s(kv: KvPath, prompt_tokens: int) -> tuple[int, float]:
+    """Bytes of one prompt's KV, and the time from its prefill to its arrival without other traffic,
+    with hand-over and conversion; nothing is sent during the prefill."""
+    one = PrefilledRequests(
+        began_ps=np.zeros(1, np.int64),
+        ended_ps=np.zeros(1, np.int64),
+        prompt_tokens=np.array([prompt_tokens]),
+        replica=np.zeros(1, np.int64),
+        target=np.zeros(1, np.int64),
+    )
+    moved = transfer_kv(kv, one, layerwise=False, most_bins=2)
+    return int(moved.sent_bytes[0]), float(moved.received_ps[0]) / PS_PER_S
+
+
+def break_even_s(delay_s: float, output_tokens: int) -> float:
+    """What each output token must save for a request to end no later, although its first token
+    comes ``delay_s`` later.
+
+    >>> f"{1e3 * break_even_s(2 * 2**30 / 25e9, 128):.3f} ms"
+    '0.671 ms'
+    """
+    return delay_s / output_tokens
+
+
 def _message_paths(
-    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests
+    resources: Resources, kv: KvPath, prefilled: PrefilledRequests
 ) -> tuple[PairPaths, Integers]:
     """Paths of all pairs of replicas and ranks, and [n x pair] the path of each message."""
-    (source, target), shares = (pool.cards for pool in machine.pools), machine.shares
+    (source, target), shares = kv.cards, kv.shares
     from_card = source[:, shares.source_stage, shares.source_position]
     to_card = target[:, shares.target_stage, shares.target_position]
     first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
-    message_s = resolved.hardware["links.chunk_overhead_s"]
-    paths = pair_paths(machine.routes, first.ravel(), second.ravel(), message_s)
+    message_s = kv.figures[0]["links.chunk_overhead_s"]
+    paths = pair_paths(resources, kv.routes, first.ravel(), second.ravel(), message_s)
     pairs = from_card.shape[1]
     base = (prefilled.replica * len(target) + prefilled.target) * pairs
     return paths, (base[:, None] + np.arange(pairs)).ravel()
 
 
 def _layerwise(
-    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests, sizes: Integers
+    kv: KvPath, prefilled: PrefilledRequests, sizes: Integers
 ) -> tuple[Integers, Integers, Integers]:
     """Of each message: end of its first layer, bytes sent during the prefill, and their time."""
-    shares, layers = machine.shares, len(resolved.model.layers)
+    shares, layers = kv.shares, kv.layers
     spent_ps = (prefilled.ended_ps - prefilled.began_ps)[:, None]
     after_ps = spent_ps // layers * (shares.first_layer + 1)
     start_ps = prefilled.began_ps[:, None] + after_ps

@@ -101,7 +101,7 @@ def _transfers(
     transfer = resolved.scenario.transfer
     layerwise = transfer is not None and transfer.mode == "layerwise"
     most_bins = resolved.scenario.store.most_bins
-    return transfer_kv(resolved, machine, prefilled, layerwise=layerwise, most_bins=most_bins)
+    return transfer_kv(machine.kv, prefilled, layerwise=layerwise, most_bins=most_bins)
 
 
 def _aligned(

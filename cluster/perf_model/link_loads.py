@@ -30,12 +30,10 @@ class LinkLoad:
     busy time of a shared link may exceed the bin."""
 
 
-def link_loads(
-    routes: "Routes", cards: Integers, bins: Bins, *, efficiency: float = 1.0
-) -> Iterator[LinkLoad]:
+def link_loads(routes: "Routes", cards: Integers, bins: Bins) -> Iterator[LinkLoad]:
     """Loads of the links with traffic, in link order.
 
-    ``cards[replica, stage, position]``; ``efficiency`` is the payload fraction of a link's rate.
+    ``cards[replica, stage, position]``.
     The bytes of a group on a tier are distributed evenly over all pairs of its cards that the tier
     joins. Traffic inside a card (D2D, package link) is on no link of the routes; it is in
     ``Bins.tier_bytes``.
@@ -52,14 +50,12 @@ def link_loads(
                 _add(carried, shares, bins.send_bytes[replica, stage])
     for link, sent in sorted(carried.items()):
         if sent.any():
-            yield load_of(routes, link, sent, efficiency=efficiency)
+            yield load_of(routes, link, sent)
 
 
-def load_of(
-    routes: "Routes", link: int, sent_bytes: Floats | Integers, *, efficiency: float
-) -> LinkLoad:
+def load_of(routes: "Routes", link: int, sent_bytes: Floats | Integers) -> LinkLoad:
     """The load of a link with ``sent_bytes[bin]``."""
-    rate = float(routes.link_bandwidth_bytes_per_s[link]) * efficiency
+    rate = float(routes.link_bandwidth_bytes_per_s[link]) * float(routes.link_efficiency[link])
     return LinkLoad(
         link=link,
         name=str(routes.link_name[link]),

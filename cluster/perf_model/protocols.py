@@ -40,6 +40,10 @@ class RouteTables(Network, Protocol):
     def server(self) -> npt.NDArray[np.int32]: ...
 
     @property
+    def link_efficiency(self) -> npt.NDArray[np.float64]:
+        """[link] part of the bandwidth that payload can use."""
+
+    @property
     def levels(self) -> Sequence[tuple[str, npt.NDArray[np.int32]]]:
         """Bottom-up: the kind of link, and [card] the unit of each card. Cards with equal numbers
         are connected by links of this kind and those before it."""

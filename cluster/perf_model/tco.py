@@ -5,7 +5,7 @@ has a low and a high: those of all figures together, each at the end of its rang
 cluster cheapest or most expensive.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -47,6 +47,25 @@ def inventory_of(
     return inventory_with(
         figures, servers=racks * servers_per_rack, racks=racks, cards_per_server=cards_per_server
     )
+
+
+def inventories_of(
+    kinds: Sequence[tuple[Mapping[str, Ranged], int]], *, racks: int, cards_per_server: int
+) -> list[Inventory]:
+    """Inventories of kinds of hardware, each with so many servers; the first has the switches."""
+    servers = sum(count for _, count in kinds)
+    switches = inventory_with(
+        kinds[0][0], servers=servers, racks=racks, cards_per_server=cards_per_server
+    ).network_switches
+    return [
+        Inventory(
+            cards=count * cards_per_server,
+            servers=count,
+            nics=count * int(figures["server.nics"].value),
+            network_switches=0 if kind else switches,
+        )
+        for kind, (figures, count) in enumerate(kinds)
+    ]
 
 
 def inventory_with(
@@ -95,28 +114,44 @@ def usd_per_million(per_hour: Band, tokens_per_s: float) -> Band | None:
     return per_hour * (MILLION / (tokens_per_s * SECONDS_PER_HOUR))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purchase:
+    """What is bought of one kind of hardware."""
+
+    figures: Mapping[str, Ranged]
+    bought: Inventory
+    power_w: float | None
+    """Mean power of its part of the racks."""
+
+
 def cost_summary(
-    figures: Mapping[str, Ranged],
-    bought: Inventory,
+    purchases: Sequence[Purchase],
     *,
-    power_w: float | None,
     tokens_per_s: float | None,
     input_tokens_per_s: float | None = None,
     requests_per_s: float | None = None,
 ) -> dict[str, float | None]:
     """Keys of a summary: cost of the cluster, of an hour, of a million tokens and of a request.
 
+    The cluster is the sum of its ``purchases``, each with prices and power of its own.
+
     Each amount is that of the whole cluster, whatever else it does. Each has its ``_low`` and
     ``_high``; None where power or rate is unknown.
     """
-    per_hour = None if power_w is None else usd_per_hour(figures, bought, power_w)
+    hours = [
+        None if each.power_w is None else usd_per_hour(each.figures, each.bought, each.power_w)
+        for each in purchases
+    ]
+    known = [each for each in hours if each is not None]
+    per_hour = sum(known[1:], known[0]) if len(known) == len(hours) else None
+    prices = [capital_usd(each.figures, each.bought) for each in purchases]
 
     def at(rate: float | None) -> Band | None:
         return None if per_hour is None or rate is None else usd_per_million(per_hour, rate)
 
     million = at(requests_per_s)
     named = {
-        "capital_usd": capital_usd(figures, bought),
+        "capital_usd": sum(prices[1:], prices[0]),
         "cost_per_hour_usd": per_hour,
         "cost_per_million_output_tokens_usd": at(tokens_per_s),
         "cost_per_million_input_tokens_usd": at(input_tokens_per_s),

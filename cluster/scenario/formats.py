@@ -1,8 +1,9 @@
 """Number formats by use."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from workloads.formats import Format
+from workloads.formats import Format, get_format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,3 +14,8 @@ class Formats:
     activations: Format
     kv: Format
     wire: Format
+
+
+def formats_of(names: Iterable[tuple[str, str]]) -> Formats:
+    """The formats that these names stand for, by use."""
+    return Formats(**{use: get_format(name) for use, name in names})

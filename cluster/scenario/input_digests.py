@@ -31,8 +31,11 @@ def _named(scenario: Scenario) -> Iterator[tuple[str, Path]]:
     lengths = (synthetic.prompt_tokens, synthetic.output_tokens) if synthetic else (None, None)
     traces = [length.empirical.trace if length and length.empirical else None for length in lengths]
     program = workload.program if isinstance(workload.program, str) else None
+    hardware = {} if scenario.network else {scenario.hardware: None}
+    for _, pool in scenario.pools or ():
+        hardware |= {pool.hardware or scenario.hardware: None}
     for use, name in (
-        ("hardware", None if scenario.network else scenario.hardware),
+        *(("hardware", name) for name in hardware),
         ("network", scenario.network),
         ("model", scenario.model),
         ("trace", workload.trace),

@@ -177,10 +177,20 @@ def _assignment(word: str) -> tuple[Keys, object]:
     path, equals, text = word.partition("=")
     if not equals or not all(path.strip().split(".")):
         raise ScenarioError(f"--set {word}: expected path.to.key=value")
-    # A figure of the catalogue has dots in its own name: the part after hardware_set is one key.
-    head, _, rest = path.strip().partition(".")
-    keys: Keys = (head, rest) if head == "hardware_set" and rest else tuple(path.strip().split("."))
-    return keys, parse_document(text, f"--set {word}").data
+    return keys_of(path.strip()), parse_document(text, f"--set {word}").data
+
+
+def keys_of(path: str) -> tuple[str, ...]:
+    """A dotted path as the keys that lead there.
+
+    A figure of the catalogue has dots in its own name: what follows ``hardware_set`` is one key.
+
+    >>> keys_of("pools.decode.hardware_set.card.clock_hz")
+    ('pools', 'decode', 'hardware_set', 'card.clock_hz')
+    """
+    head, found, rest = f".{path}".partition(".hardware_set.")
+    above = tuple(head.split(".")[1:])
+    return (*above, "hardware_set", rest) if found else above
 
 
 def _assign(data: dict[str, Any], keys: Keys, value: object, word: str) -> None:
@@ -213,12 +223,21 @@ def _anchored(
     def base(*keys: str) -> Path:
         return folders[any(keys == at[: len(keys)] for at in inputs)]
 
-    def anchor(name: str, key: str) -> str:
+    def anchor(name: str, *keys: str) -> str:
         looks_like_path = "/" in name or "\\" in name or name.endswith((".json", ".yaml", ".yml"))
-        path = base(key) / name
+        path = base(*keys) / name
         return str(path) if looks_like_path or path.is_file() else name
 
     changes: dict[str, object] = {"hardware": anchor(scenario.hardware, "hardware")}
+    if scenario.pools is not None:
+        pools = {
+            name: pool.model_copy(
+                update={"hardware": anchor(pool.hardware, "pools", name, "hardware")}
+            )
+            for name, pool in scenario.pools
+            if pool.hardware is not None
+        }
+        changes["pools"] = scenario.pools.model_copy(update=pools)
     if scenario.model is not None:
         changes["model"] = anchor(scenario.model, "model")
     if scenario.network is not None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 
+from cluster.scenario.formats import formats_of
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import seated
 from cluster.scenario.pools import pool_scenario
@@ -122,7 +123,7 @@ def with_plan(draft: "Resolved", choose: ChoosePlan) -> "Resolved":
 def _with_pool_plans(draft: "Resolved", pools: Pools, choose: ChoosePlan) -> "Resolved":
     """The plans that the pools leave to ``choose``; the scenario's own is of no run then."""
     chosen, reasons = dict[str, Pool](), list[str]()
-    for name, pool, first in _placed(pools):
+    for name, pool, first in _placed(draft, pools):
         if pool.plan == AUTO:
             choice = choose(_drafted(draft.healthy, name, pool, first))
             made = choice.scenario
@@ -215,7 +216,7 @@ def program_plan(draft: "Resolved", choose: ChoosePlan) -> tuple[Scenario, tuple
 
 def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved":
     """The run with its pools, each a run on its own cards."""
-    prefill, decode = (_pool(whole, find, *each) for each in _placed(requested))
+    prefill, decode = (_pool(whole, find, *each) for each in _placed(whole, requested))
     router = requested.decode.router
     if decode.plan.replicas > 1 and router not in STATELESS:
         raise ScenarioError(
@@ -229,9 +230,11 @@ def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved"
 Role: TypeAlias = Literal["prefill", "decode"]
 
 
-def _placed(pools: Pools) -> list[tuple[Role, Pool, int]]:
-    """Each pool and its first card."""
-    return [("prefill", pools.prefill, 0), ("decode", pools.decode, pools.prefill.cards)]
+def _placed(whole: "Resolved", pools: Pools) -> list[tuple[Role, Pool, int]]:
+    """Each pool and its first card: that of another kind of hardware is in another server."""
+    size, mixed = whole.scenario.cluster, whole.mixed
+    second = mixed.first_servers * size.cards_per_server if mixed else pools.prefill.cards
+    return [("prefill", pools.prefill, 0), ("decode", pools.decode, second)]
 
 
 def _pool(whole: "Resolved", find: FindLosses, name: Role, pool: Pool, first: int) -> "Resolved":
@@ -246,10 +249,13 @@ def _pool(whole: "Resolved", find: FindLosses, name: Role, pool: Pool, first: in
 
 
 def _drafted(whole: "Resolved", name: Role, pool: Pool, first: int) -> "Resolved":
-    scenario = pool_scenario(whole.scenario, pool)
+    scenario, mixed = pool_scenario(whole.scenario, pool), whole.mixed
+    second = mixed is not None and name == "decode"
     return replace(
         whole,
         scenario=scenario,
+        hardware=mixed.second if mixed and second else whole.hardware,
+        formats=formats_of(pool.formats),
         plan=plan_of(scenario, pool.cards),
         max_model_len=pool.scheduler.max_model_len or whole.model.max_context,
         prefix_caching=whole.caches(scenario),

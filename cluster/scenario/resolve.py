@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 
-from cluster.scenario.cost import priced_hardware
-from cluster.scenario.formats import Formats
+from cluster.scenario.formats import Formats, formats_of
+from cluster.scenario.hardware import hardware_of, own_hardware, with_formats
 from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import endpoint_of, operations_of, seated
@@ -37,13 +37,13 @@ from cluster.scenario.run_content import (
     served_content,
 )
 from cluster.scenario.run_id import JsonText, encoded, run_id
-from cluster.scenario.schema import AUTO, PLAIN_WIRE, Scenario
+from cluster.scenario.schema import AUTO, Scenario
 from cluster.scenario.traffic import traffic
 from cluster.scenario.workload import Workload
 from results.window import begin_ps
 from topology.astra_network import Network, read_network
 from topology.catalog import Hardware, load_hardware
-from workloads.formats import get_format
+from topology.mixed import AnyHardware, MixedHardware
 from workloads.model import Model, load_model
 from workloads.plan import Plan, check_plan
 
@@ -71,6 +71,14 @@ class Planned:
     """The cards of the map that it may use; None: all."""
     lost: tuple[Loss, ...] = ()
     """Replicas that are down; ``plan`` has those that are left."""
+    mixed: MixedHardware | None = None
+    """Hardware of all servers, where pools have hardware of their own; ``hardware`` is that of the
+    first pool, or of the pool that this is."""
+
+    @property
+    def racks(self) -> AnyHardware:
+        """Hardware of all servers."""
+        return self.mixed or self.hardware
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -208,11 +216,11 @@ def resolve(
 
 def _served(scenario: Scenario, openers: Openers) -> Resolved:
     """The run, whose pools, if it has any, are runs on cards of their own."""
-    hardware = _hardware(scenario, openers)
-    scenario = with_formats(scenario, hardware)
+    scenario, hardware, mixed = hardware_of(scenario, openers.hardware)
     planned = _planned(scenario, hardware, openers)
     if planned is None:
         raise ScenarioError("model is missing")
+    planned = replace(planned, mixed=mixed)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
     if planned.model.pooling:
         requests = _without_answers(scenario, requests)
@@ -222,7 +230,9 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         whole = without_lost(whole, openers.losses)
     found: dict[str, object] = {
         **served_content(whole),
-        "hardware": openers.content(hardware),
+        "hardware": openers.content(hardware)
+        if mixed is None
+        else [openers.content(mixed.first), openers.content(mixed.second)],
         "model": openers.content(whole.model),
         "requests": openers.content(requests),
     }
@@ -237,12 +247,6 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
     return whole if pools is None else divided(whole, pools, openers.losses)
 
 
-def _hardware(scenario: Scenario, openers: Openers) -> Hardware:
-    """The hardware at its clock, and with its price."""
-    hardware = clocked_hardware(scenario, openers.hardware)
-    return priced_hardware(scenario.cost, scenario.hardware_set, hardware)
-
-
 def _draft(planned: Planned, requests: "Requests") -> Resolved:
     """A run without identity, whose plan may be open."""
     known = {field.name: getattr(planned, field.name) for field in fields(Planned)}
@@ -252,7 +256,7 @@ def _draft(planned: Planned, requests: "Requests") -> Resolved:
 def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     endpoint = endpoint_of(scenario)
     network = read_network(scenario.network) if scenario.network else None
-    hardware = None if network else _hardware(scenario, openers)
+    hardware = None if network else own_hardware(scenario, openers.hardware)
     scenario = with_formats(scenario, hardware)
     planned, reasons = None, tuple[str, ...]()
     if hardware is not None and scenario.workload.chakra is None:
@@ -285,15 +289,6 @@ def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     )
 
 
-def with_formats(scenario: Scenario, hardware: Hardware | None) -> Scenario:
-    """The same scenario, ``auto`` formats replaced by the first that the hardware file names."""
-    named = {"wire": (PLAIN_WIRE,)} if hardware is None else hardware.formats
-    found = {use: named[use][0] for use, name in scenario.formats if name == AUTO and use in named}
-    if not found:
-        return scenario
-    return scenario.model_copy(update={"formats": scenario.formats.model_copy(update=found)})
-
-
 def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planned | None:
     """The model on its cards; None where none is named."""
     if scenario.model is None:
@@ -303,7 +298,7 @@ def _planned(scenario: Scenario, hardware: Hardware, openers: Openers) -> Planne
         scenario=scenario,
         hardware=hardware,
         model=model,
-        formats=Formats(**{use: get_format(name) for use, name in scenario.formats}),
+        formats=formats_of(scenario.formats),
         plan=plan_of(scenario),
         max_model_len=scenario.scheduler.max_model_len or model.max_context,
     )

@@ -5,9 +5,9 @@ from dataclasses import asdict
 from functools import lru_cache
 from typing import TYPE_CHECKING, TypeAlias
 
-from cluster.scenario.formats import Formats
+from cluster.scenario.formats import Formats, formats_of
 from cluster.scenario.operations import chakra_folder
-from cluster.scenario.pools import INHERITED
+from cluster.scenario.pools import INHERITED, OF_HARDWARE
 from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.schema import Scenario, Transfer
 from cluster.scenario.workload import ProgramSteps
@@ -67,8 +67,14 @@ def served_content(planned: "Planned") -> Content:
         return content
     # What each pool has of its own stands with the pool.
     kept = {name: content[name] for name in content if name not in (*INHERITED, "router")}
+    opened = {*OF_HARDWARE}
+    pools = scenario.pools.model_dump(exclude={"prefill": opened, "decode": opened})
     transfer = scenario.transfer or Transfer()
-    return {**kept, "pools": scenario.pools.model_dump(), "transfer": transfer.model_dump()}
+    content = {**kept, "pools": pools, "transfer": transfer.model_dump(exclude={"format"})}
+    formats = [formats_text(formats_of(pool.formats)) for _, pool in scenario.pools]
+    if formats[0] != formats[1]:
+        content |= {"formats": formats, "kv_format": transfer.format}
+    return content
 
 
 def machine_id(content: Mapping[str, object], scenario: Scenario, model: Model) -> str:

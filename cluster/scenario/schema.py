@@ -25,6 +25,7 @@ from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
 AUTO: Literal["auto"] = "auto"
+FiguresSet: TypeAlias = dict[str, Annotated[float, Field(allow_inf_nan=False)]]
 PLAIN_WIRE = "fp16"
 """Of messages on a plain network, which has no hardware file."""
 
@@ -120,10 +121,15 @@ class Pool(Part):
     """Some of the cluster's cards, which only prefill or only decode.
 
     Omitted keys are inherited from the scenario one by one; but a decode pool's router is
-    ``round_robin`` unless set, and its prefix cache is off unless enabled.
+    ``round_robin`` unless set, and its prefix cache is off unless enabled. With ``hardware`` of its
+    own a pool inherits neither ``hardware_set``, ``formats`` nor ``power``, which go with it.
     """
 
     cards: Count
+    hardware: str | None = None
+    hardware_set: FiguresSet = Field(default_factory=dict)
+    formats: Formats = Formats()
+    power: Power | None = None
     plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
@@ -138,9 +144,14 @@ class Pools(Part):
 
 
 class Transfer(Part):
-    """Transfer of a prompt's KV between the pools: after its prefill, or by layer during it."""
+    """Transfer of a prompt's KV between the pools: after its prefill, or by layer during it.
+
+    KV crosses in the format of one of the pools and is converted before or after; ``narrower``
+    takes the one with fewer bytes.
+    """
 
     mode: Literal["whole", "layerwise"] = "whole"
+    format: Literal["narrower", "prefill", "decode"] = "narrower"
 
 
 class Collectives(Part):
@@ -198,9 +209,7 @@ class Scenario(Part):
 
     name: str = "unnamed"
     hardware: str = "corsair"
-    hardware_set: dict[str, Annotated[float, Field(allow_inf_nan=False)]] = Field(
-        default_factory=dict
-    )
+    hardware_set: FiguresSet = Field(default_factory=dict)
     cluster: Cluster = Cluster()
     links: Annotated[tuple[Link, ...], Field(strict=False)] = ()
     state: Annotated[tuple[PartState, ...], Field(strict=False)] = ()

@@ -80,7 +80,9 @@ def trust_of(resolved: Resolved) -> Trust:
     if why := resolved.hardware.what_if:
         return blind("what-if", f"{device} is no machine that can be bought ({why})")
     if resolved.pools is not None:
-        return blind("what-if", "no run with separate prefill and decode pools was measured")
+        where = "" if resolved.mixed is None else f" on {' and '.join(_kinds(resolved))}"
+        what = f"no run with separate prefill and decode pools{where} was measured"
+        return blind("what-if", what)
     own = [one for one in _measured()["sets"] if one["device"] == device]
     if not own and device not in _measured()["operations"]:
         return blind("what-if", f"no end-to-end point of {device} was measured")
@@ -107,6 +109,10 @@ def what_if_notes(*scenarios: Scenario) -> list[str]:
         for one in named.values()
         if one.what_if
     ]
+
+
+def _kinds(resolved: Resolved) -> list[str]:
+    return [pool.hardware.name for pool in resolved.pools or ()]
 
 
 def _moved(hardware: Hardware) -> list[str]:

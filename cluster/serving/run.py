@@ -31,11 +31,11 @@ from cluster.serving.check import check_prices
 from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
-from cluster.serving.state import broken_replicas, cards_left
+from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Floats, Integers
 from results.window import last_ps
 from topology.build import build_pod, scale_links
-from topology.catalog import Hardware
+from topology.mixed import AnyHardware
 from topology.route import Routes, compile_routes
 from topology.state import take_down
 
@@ -130,7 +130,7 @@ def priced_as(layout: Layout, prices: PriceTables) -> Machine:
     )
 
 
-def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
+def map_of(scenario: Scenario, hardware: AnyHardware) -> tuple["Graph", Routes]:
     """Build the racks with the scenario's changes of links and parts, and compile their routes."""
     size = scenario.cluster
     graph = build_pod(
@@ -150,12 +150,12 @@ def map_of(scenario: Scenario, hardware: Hardware) -> tuple["Graph", Routes]:
 
 def losses(planned: Planned) -> tuple[Loss, ...]:
     """The replicas that the scenario's state takes."""
-    scenario, hardware = planned.scenario, planned.hardware
-    maps = (map_of(each, hardware)[1] for each in (scenario.healthy, scenario))
+    scenario = planned.scenario
+    maps = (map_of(each, planned.racks)[1] for each in (scenario.healthy, scenario))
     return broken_replicas(planned, *maps)
 
 
-MapOf: TypeAlias = Callable[[Scenario, Hardware], tuple["Graph", Routes]]
+MapOf: TypeAlias = Callable[[Scenario, AnyHardware], tuple["Graph", Routes]]
 """``map_of`` or a substitute."""
 
 
@@ -172,18 +172,20 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
     if isinstance(resolved, Resolved) and resolved.pools is not None:
         raise ScenarioError("pools are for corsair-sim serve and check; here cards are undivided")
     plan = resolved.plan
-    graph, routes = (mapped or map_of)(resolved.scenario, resolved.hardware)
+    graph, routes = (mapped or map_of)(resolved.scenario, resolved.racks)
     if resolved.scenario.down:
-        _, healthy = map_of(resolved.scenario.healthy, resolved.hardware)
+        _, healthy = map_of(resolved.scenario.healthy, resolved.racks)
         cards = cards_left(resolved, healthy, routes)
     else:
         cards = place(
-            routes,
+            levels_of(resolved, routes),
             tensor_parallel_size=plan.tensor_parallel_size,
             pipeline_parallel_size=plan.pipeline_parallel_size,
             replicas=plan.replicas,
             within=resolved.cards,
         ).astype(np.int64)
+    if resolved.mixed is not None:
+        routes = routes.between(cards)
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     inputs = price_inputs(resolved, routes, cards)
     residency = place_weights(inputs, settings, traffic_of(resolved))

@@ -53,7 +53,7 @@ def ranks_left(healthy: Routes, routes: Routes, ranks: int) -> Integers:
 def _placed_names(planned: Planned, healthy: Routes, replicas: int) -> list[list[str]]:
     """The cards of each replica by name, rank by rank."""
     cards = place(
-        healthy,
+        levels_of(planned, healthy),
         tensor_parallel_size=planned.plan.tensor_parallel_size,
         pipeline_parallel_size=planned.plan.pipeline_parallel_size,
         replicas=replicas,
@@ -61,6 +61,11 @@ def _placed_names(planned: Planned, healthy: Routes, replicas: int) -> list[list
     )
     names: list[list[str]] = healthy.card_id[cards].reshape(len(cards), -1).tolist()
     return names
+
+
+def levels_of(planned: Planned, routes: Routes) -> Routes:
+    """The map without faults as the planned cards see it: of two kinds of servers, one."""
+    return routes if planned.mixed is None else routes.between(list(planned.cards or ()))
 
 
 def _broken(routes: Routes, names: Sequence[str]) -> str:

@@ -10,7 +10,6 @@ from cluster.perf_model.card import Card, cards_of
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.useful import USEFUL, USEFUL_BYTES, USEFUL_FLOP
 from cluster.perf_model.energy.coefficients import bin_seconds, card_joules, idle_joules
-from cluster.perf_model.energy.facility import Facility
 from cluster.perf_model.energy.operations import clock_of
 from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.perf_model.link_loads import LinkLoad, link_loads
@@ -103,12 +102,11 @@ def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
         cards=len(machine.routes.card_id),
         end_ps=outcome.end_ps,
     )
-    return energy_measured(energy, machine.facility)
+    return energy_measured(energy, facility_w(machine.facility, energy))
 
 
-def energy_measured(energy: Spent, facility: Facility) -> Energy:
-    """Joules and watts of the summary."""
-    power = facility_w(facility, energy)
+def energy_measured(energy: Spent, power: tuple[dict[str, float], float] | None) -> Energy:
+    """Joules and watts of the summary; ``power`` of the facility by part, and all together."""
     return Energy(
         parts_j=energy.parts_j.tolist(),
         mean_power_w=energy.mean_w,
@@ -184,11 +182,10 @@ def rank_columns(
     }
 
 
-def link_parts(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
+def link_parts(machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
     """One part per link with traffic, in link order."""
     edges = edges_ps(outcome.bins)
-    efficiency = resolved.hardware["links.efficiency"]
-    for load in link_loads(machine.routes, machine.cards, outcome.bins, efficiency=efficiency):
+    for load in link_loads(machine.routes, machine.cards, outcome.bins):
         yield link_part(load, edges)
 
 

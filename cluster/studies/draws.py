@@ -170,6 +170,11 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
     SensitivityError
         No uncertain figure has a name that matches.
     """
+    if any(pool.hardware is not None for _, pool in scenario.pools or ()):
+        raise SensitivityError(
+            "pools have hardware of their own, and figures of one machine are varied: sweep "
+            "pools.prefill.hardware_set and pools.decode.hardware_set instead"
+        )
     figures = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
     named = [name for name in figures if _any(name, patterns)]
     found = {

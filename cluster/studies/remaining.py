@@ -79,7 +79,7 @@ def remaining(resolved: Resolved, summary: Mapping[str, Any] | None = None) -> R
         loads += [estimated.load] if estimated.load is not None else []
     up = layout.routes.card_id.tolist()
     ranks = {_server(name) for name in used}
-    _, healthy = map_of(scenario.healthy, resolved.hardware)
+    _, healthy = map_of(scenario.healthy, resolved.racks)
     return Remaining(
         down=scenario.down,
         replicas=sum(part.plan.replicas for part in parts),

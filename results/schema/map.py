@@ -27,6 +27,7 @@ NODES = Table(
         index("card", "Position of the card, for cards.", True),
         index("server", "Server of the node.", True),
         index("rack", "Rack of the node.", True),
+        word("hardware", "Name of its hardware, for cards.", nullable=True),
     ),
 )
 

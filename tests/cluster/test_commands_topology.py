@@ -131,3 +131,18 @@ def test_a_missing_file_is_refused() -> None:
 
 def test_quiet_says_nothing() -> None:
     assert said("topology", "show", "--quiet") == ""
+
+
+def test_a_scenario_shows_the_servers_of_both_its_kinds(tmp_path: Path) -> None:
+    example = Path(__file__).resolve().parents[2] / "examples" / "mixed-8b.yaml"
+    shown = json_output("topology", "show", str(example))
+    said("topology", "export", str(example), "--out", str(tmp_path / "racks.json"))
+    exported = json.loads((tmp_path / "racks.json").read_text("utf-8"))["nodes"]
+    hardware = {node["id"]: node["hardware"] for node in exported if node["kind"] == "card"}
+
+    assert shown["name"] == "h200+corsair"
+    assert (shown["nodes"]["nvswitch"], shown["nodes"]["bridge"]) == (1, 4)
+    assert {way["example"] for way in shown["between_cards"]} >= {"s0.c0 - s1.c0", "s1.c0 - s1.c1"}
+    assert (hardware["s0.c7"], hardware["s1.c0"]) == ("h200", "corsair")
+    with pytest.raises(TopologyError, match="is a scenario, with a cluster: racks cannot be set"):
+        said("topology", "show", str(example), "--racks", "2")

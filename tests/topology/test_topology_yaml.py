@@ -59,7 +59,7 @@ def test_every_wrong_line_of_a_topology_is_named_at_once(tmp_path: Path) -> None
         "server, rack, quad)",
         "map.yaml:5: s0.c0: capacity must be a number and a unit such as 64 GB/s, found 64",
         "map.yaml:8: unknown key 'colour' (allowed: from, to, kind, bandwidth, latency, energy, "
-        "one_way)",
+        "efficiency, one_way)",
         "map.yaml:9: to: no node 's0.sw9'; did you mean 's0.sw0'?",
         "map.yaml:10: bandwidth must be finite and 0 or more, found '-1 GB/s'",
         "map.yaml:10: latency must be a number and a unit such as 64 ns, found '3 m'",

@@ -25,7 +25,12 @@ from cluster.perf_model.collectives.fabric import CARD_TIERS, card_tiers, fabric
 from cluster.perf_model.collectives.group import Group, Tier, group_of
 from cluster.perf_model.collectives.messages import Messages, card_messages, messages, round_steps
 from cluster.perf_model.collectives.point_to_point import flows, hops, paced_messages, pair_paths
-from cluster.perf_model.collectives.resources import Resources, plain_resources, resources_of
+from cluster.perf_model.collectives.resources import (
+    Resources,
+    link_resources,
+    plain_resources,
+    resources_of,
+)
 from cluster.perf_model.collectives.shared import shared_costs
 from cluster.perf_model.collectives.transfer_legs import Leg, TransferList, lasting
 from cluster.perf_model.collectives.transfers import FULL, FabricError, Transfers
@@ -61,6 +66,7 @@ __all__ = [
     "group_of",
     "hops",
     "lasting",
+    "link_resources",
     "messages",
     "nested_rounds",
     "nothing_sent",

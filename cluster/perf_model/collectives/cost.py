@@ -133,7 +133,7 @@ def send_cost(
             f" {destination.size}"
         )
     tiers = len(tiers_of(routes))
-    rates = link_rates(hardware, routes)
+    rates = link_rates(routes)
     crossed = crossings(routes, source, destination, rates.size)
     per_byte_s = float((crossed / rates).max(initial=0.0)) / source.size
     latency_s = float(np.max(routes.latency_ps(source, destination))) * 1e-12

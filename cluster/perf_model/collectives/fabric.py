@@ -129,7 +129,7 @@ def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric
         card_tier=card_tiers(routes, cards),
         bridged=bridged(routes, cards),
         link=links,
-        link_s_per_byte=1 / link_rates(hardware, routes, links),
+        link_s_per_byte=1 / link_rates(routes, links),
         crossing_pair=np.repeat(np.arange(len(pairs)), [path.size for path in paths]),
         crossing_link=crossing_link.astype(np.int64),
     )

@@ -86,14 +86,14 @@ def hops(
 
 
 def pair_paths(
-    network: Network, sources: Integers, targets: Integers, message_s: float
+    resources: Resources, network: Network, sources: Integers, targets: Integers, message_s: float
 ) -> PairPaths:
     """Look up the path from each source to its target."""
     paths = [
         np.sort(network.path(int(a), int(b)).astype(np.int64))
         for a, b in zip(sources, targets, strict=True)
     ]
-    rates = np.asarray(network.link_bandwidth_bytes_per_s)
+    rates = resources.capacity_bytes_per_s
     latency_s = network.latency_ps(sources, targets) * 1e-12
     return PairPaths(
         latency_ps=np.rint((latency_s + message_s) * PS_PER_S).astype(np.int64),

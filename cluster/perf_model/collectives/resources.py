@@ -15,12 +15,10 @@ INSIDE = ("d2d", "package out", "package in")
 card in each direction."""
 
 
-def link_rates(
-    hardware: Figures, routes: RouteTables, links: Any = slice(None)
-) -> npt.NDArray[np.float64]:
+def link_rates(routes: RouteTables, links: Any = slice(None)) -> npt.NDArray[np.float64]:
     """[l] payload bytes per second of these links of the topology, by default all."""
     rates = np.asarray(routes.link_bandwidth_bytes_per_s)[links]
-    usable: npt.NDArray[np.float64] = rates * hardware["links.efficiency"]
+    usable: npt.NDArray[np.float64] = rates * np.asarray(routes.link_efficiency)[links]
     return usable
 
 
@@ -58,9 +56,18 @@ def resources_of(hardware: Figures, routes: RouteTables) -> Resources:
     names = [f"{place} {kind}" for place in places for kind in INSIDE]
     return Resources(
         name=np.array([*routes.link_name, *names], np.str_),
-        capacity_bytes_per_s=np.concatenate([link_rates(hardware, routes), inside]),
+        capacity_bytes_per_s=np.concatenate([link_rates(routes), inside]),
         links=len(routes.link_name),
         packages=packages,
+    )
+
+
+def link_resources(routes: RouteTables) -> Resources:
+    """The links between the cards of a topology alone."""
+    return Resources(
+        name=np.asarray(routes.link_name),
+        capacity_bytes_per_s=link_rates(routes),
+        links=len(routes.link_name),
     )
 
 

@@ -211,6 +211,12 @@ class DeviceModule(Protocol):
     def request_s(self, figures: Figures) -> float:
         """Latency per request between client and engine, added to its first token and its end."""
 
+    def converted_s(self, figures: Figures, elements: Integers, moved_bytes: Integers) -> Floats:
+        """[...] a card's time to write KV in another format; bytes are read and written ones."""
+
+    def converted_joules(self, figures: Figures, elements: float, moved_bytes: float) -> Floats:
+        """[PARTS] of the same."""
+
     def count_joules(self, figures: Figures) -> Floats: ...
     def ends_joules(self, figures: Figures) -> Floats: ...
     def inside_joules(self, figures: Figures) -> tuple[Floats, ...]: ...

@@ -93,23 +93,6 @@ def idle_joules(joules: Joules, bins: Bins, end_ps: int) -> Floats:
     return spent
 
 
-def message_joules(
-    figures: Figures, routes: "Routes", link_bytes: Integers, sent_bytes: Integers
-) -> Floats:
-    """[bin, parts] of messages between cards: links, and SRAM read and written at the ends.
-
-    ``link_bytes[bin, link]`` on every link of the path, ``sent_bytes[bin]`` by the cards.
-    """
-    module = module_of(figures)
-    spent = sent_bytes[:, None] * module.ends_joules(figures)
-    for link in np.flatnonzero(link_bytes.any(axis=0)).tolist():
-        part = module.PART_OF_LINK.get(LinkKind(int(routes.link_kind[link])))
-        if part is not None:
-            per_bit = float(routes.link_energy_j_per_bit[link])
-            spent[:, module.PARTS.index(part)] += link_bytes[:, link] * (BYTE_BITS * per_bit)
-    return spent
-
-
 def bin_seconds(bins: Bins, end_ps: int) -> Floats:
     """[bin] seconds of each bin before the end of the run."""
     edges = bins.start_ps + np.arange(bins.counts.shape[2] + 1) * np.int64(bins.bin_ps)

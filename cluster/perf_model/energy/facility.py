@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cluster.perf_model.protocols import Figures
+from corsair_common.units import Integers
 
 if TYPE_CHECKING:
     from topology.route import Routes
@@ -40,6 +41,22 @@ def constant_watts(figures: Figures, servers: int, racks: int) -> dict[str, floa
         "leaves": leaves * figures["rack.leaf_w"],
         "spines": spines * figures["pod.spine_w"],
     }
+
+
+def shared_facilities(
+    kinds: tuple[Figures, Figures], routes: "Routes", kind_of_card: Integers
+) -> tuple[Facility, ...]:
+    """Around the cards of each kind, in servers of their own; the leaves and spines that they share
+    are the first kind's."""
+    racks = len(np.unique(np.asarray(routes.rack)))
+    server = np.asarray(routes.server)
+    switches = constant_watts(kinds[0], len(np.unique(server)), racks)
+    found = []
+    for kind, figures in enumerate(kinds):
+        own = constant_watts(figures, len(np.unique(server[kind_of_card == kind])), racks)
+        own |= {name: 0.0 if kind else switches[name] for name in ("leaves", "spines")}
+        found.append(Facility(constant_w=own, pue=figures["cost.pue"]))
+    return tuple(found)
 
 
 def switches_of(servers: int, racks: int, spines: float) -> tuple[int, int]:

@@ -18,6 +18,7 @@ from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved
 from cluster.serving.run import map_of
+from cluster.serving.state import levels_of
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.context import (
     Demand,
@@ -86,7 +87,8 @@ def score(
     if resolved.scenario.memory.pin.kv != "sram":
         near = device_words(resolved.hardware).memory_label(0)
         raise ScenarioError(f"plan scores candidates whose KV lies in {near}; memory.pin.kv is set")
-    _, routes = map_of(resolved.scenario, resolved.hardware)
+    _, routes = map_of(resolved.scenario, resolved.racks)
+    routes = levels_of(resolved, routes)
     cards = len(routes.card_id if resolved.cards is None else resolved.cards)
     study = study_context_of(resolved, routes, choices, demand)
     space = shapes_of(resolved.scenario, resolved.hardware, resolved.model, cards, choices)

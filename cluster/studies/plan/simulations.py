@@ -29,7 +29,7 @@ from corsair_common.names import Status
 from corsair_common.units import NEVER, PS_PER_S
 from results.summary import Machine as Unmeasured
 from results.summary import summarise
-from topology.catalog import Hardware
+from topology.mixed import AnyHardware
 
 KEPT = 64
 """Machines, prices and topologies that are kept."""
@@ -105,7 +105,7 @@ class Simulations:
         inputs = replace(layout.inputs, max_tokens=tokens, max_rows=min(seqs, tokens))
         return priced_as(layout, self._prices.get(wide, lambda: price_tables(inputs)))
 
-    def _map(self, scenario: Scenario, hardware: Hardware) -> Any:
+    def _map(self, scenario: Scenario, hardware: AnyHardware) -> Any:
         key = (scenario.cluster, scenario.links, hardware.name, id(hardware))
         return self._maps.get(key, lambda: map_of(scenario, hardware))
 

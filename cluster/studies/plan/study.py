@@ -197,6 +197,11 @@ def plan(  # noqa: PLR0913 - each is a choice of the study
     """
     requested = scenario if isinstance(scenario, Scenario) else load(scenario)
     resolved = resolve(requested, replace(FROM_DISK, plan=placeholder))
+    if resolved.mixed is not None:
+        raise ScenarioError(
+            "plan searches undivided cards of one kind, and pools have hardware of their own: name "
+            "one as hardware and leave pools out"
+        )
     demand = demand_of(resolved, load_at)
     limits = dict(slo) if slo else resolved.scenario.slo.model_dump()
     wanted = Objective(slo=Slo(**limits), attainment=attainment)

@@ -6,13 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from cluster.scenario.load import keys_of
 from results.schema import TypeName
 
 Leaves: TypeAlias = Mapping[str, Any]
 """Values by dotted path of the scenario."""
-
-FIGURES = "hardware_set"
-"""Its keys, the catalogue's figures, have dots of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,12 +72,6 @@ def nested(values: Leaves) -> dict[str, Any]:
             here = here.setdefault(key, {})
         here[last] = value
     return tree
-
-
-def keys_of(path: str) -> tuple[str, ...]:
-    """A dotted path as the keys that lead there."""
-    head, _, rest = path.partition(".")
-    return (head, rest) if head == FIGURES and rest else tuple(path.split("."))
 
 
 def clash(paths: Sequence[str]) -> tuple[str, str] | None:

@@ -8,11 +8,11 @@ from typing import Any, Literal, NoReturn, TypeAlias
 import numpy as np
 from pydantic import BaseModel
 
-from cluster.scenario.load import load_variant
+from cluster.scenario.load import keys_of, load_variant
 from cluster.scenario.resolve import Resolved, ResolvedReplay, resolve
 from cluster.scenario.schema import AUTO, PlanSettings, Scenario
 from cluster.scenario.warmup import check_warmup
-from cluster.studies.sweep.axes import keys_of, leaves, nested
+from cluster.studies.sweep.axes import leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
 from cluster.studies.sweep.hold import amount_of, held_value

@@ -15,7 +15,7 @@ from cluster.serving.run import Machine, map_of
 from corsair_common.lru import LruCache
 from results.schema import Ended
 from results.summary import flatten
-from topology.catalog import Hardware
+from topology.mixed import AnyHardware, MixedHardware, kinds_of
 
 MOST_MACHINES = 16
 MOST_BYTES = 256 * 2**20
@@ -127,9 +127,11 @@ class Workshop:
                 self._refusals.keep(content.machine_id, str(error))
             raise
 
-    def _map_of(self, scenario: Scenario, hardware: Hardware) -> Any:
-        figures = tuple(figure.value for figure in hardware.figures.values())
-        key = (hardware.name, figures, scenario.cluster, scenario.links, scenario.state)
+    def _map_of(self, scenario: Scenario, hardware: AnyHardware) -> Any:
+        kinds = kinds_of(hardware)
+        figures = tuple(figure.value for kind in kinds for figure in kind.figures.values())
+        servers = hardware.first_servers if isinstance(hardware, MixedHardware) else 0
+        key = (hardware.name, figures, servers, scenario.cluster, scenario.links, scenario.state)
         return self._maps.get(key, lambda: map_of(scenario, hardware))
 
 

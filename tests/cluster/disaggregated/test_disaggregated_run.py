@@ -1,6 +1,6 @@
 """A disaggregated run: its order of events, what it keeps, and the same by other engines."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -225,7 +225,7 @@ def test_every_card_of_both_pools_is_in_the_tables(run_pooled: RunPooled, tmp_pa
     own = sum(
         part["bytes"].sum()
         for pool, its in zip(pools_of(run), outcome.pools, strict=True)
-        for part in undivided_links(run, pool, its)
+        for part in link_parts(pool, its)
     )
     assert carried - own == outcome.transfers.link_bytes.sum()
 
@@ -233,10 +233,6 @@ def test_every_card_of_both_pools_is_in_the_tables(run_pooled: RunPooled, tmp_pa
 def pools_of(run: Run) -> tuple[Any, ...]:
     assert isinstance(run.machine, PooledMachine)
     return run.machine.pools
-
-
-def undivided_links(run: Run, machine: Any, outcome: Any) -> Iterator[Any]:
-    return link_parts(run.resolved, machine, outcome)
 
 
 def test_a_messages_energy_is_that_of_its_way_and_both_ends(run_pooled: RunPooled) -> None:

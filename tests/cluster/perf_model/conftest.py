@@ -12,7 +12,7 @@ from topology.catalog import load_hardware
 ROUND = {
     "card.clock_hz": 1.0e9,
     "links.chunk_overhead_s": 0.0,
-    "links.efficiency": 1.0,
+    "links.efficiency": 1.0,  # of links inside cards; HandMap has its own
     "simd.add_clocks": 0.0,
 }
 """What is not as in the catalogue, so that times can be counted by hand."""
@@ -24,6 +24,7 @@ class HandMap:
 
     cards: int
     scaled: dict[str, float] = field(default_factory=dict)
+    efficiency: float = 1.0
 
     @property
     def card_id(self) -> list[str]:
@@ -62,6 +63,10 @@ class HandMap:
             ]
         )
 
+    @property
+    def link_efficiency(self) -> npt.NDArray[np.float64]:
+        return np.full(len(self.link_name), self.efficiency)
+
     def path(self, src: int, dst: int) -> npt.NDArray[np.int32]:
         if src // 2 == dst // 2:
             names = [f"bridge{src}"]
@@ -94,5 +99,5 @@ def figures() -> dict[str, float]:
 
 @pytest.fixture
 def hand_map() -> Callable[..., HandMap]:
-    """``hand_map(cards, scaled={link name: factor})``."""
+    """``hand_map(cards, scaled={link name: factor}, efficiency=1.0)``."""
     return HandMap

@@ -285,7 +285,8 @@ def test_more_bytes_never_take_less_and_faster_links_never_more(
 
     ps = collective(group_of(figures, hand_map(8), range(cards)), payload).ps
     assert (np.diff(ps) >= 0).all()
-    assert (collective(group_of(quicker, hand_map(8), range(cards)), payload).ps <= ps).all()
+    faster_map = hand_map(8, efficiency=faster)
+    assert (collective(group_of(quicker, faster_map, range(cards)), payload).ps <= ps).all()
 
 
 @pytest.mark.parametrize(

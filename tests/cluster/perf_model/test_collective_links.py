@@ -110,7 +110,7 @@ def test_efficiency_is_the_part_of_every_link_that_payload_can_use(
 ) -> None:
     """At one half, D2D, package link, bridge and x16 take twice as long for the same bytes."""
     size = 1_024_000
-    group = group_of(figures | HALF, hand_map(4), range(4))
+    group = group_of(figures | HALF, hand_map(4, efficiency=0.5), range(4))
 
     found = all_reduce(group, np.array([size]), "hierarchical", 1)
     bytes_ps = 2 * up_ps(size) + ps(size / 2, 64e9)
@@ -127,7 +127,7 @@ def test_a_single_d2d_link_is_used_as_efficiently(figures: Figures, hand_map: Ma
 
 
 def test_a_send_and_its_links_are_used_as_efficiently(figures: Figures, hand_map: Maps) -> None:
-    routes = hand_map(2)
+    routes = hand_map(2, efficiency=0.5)
     resources = resources_of(figures | HALF, routes)
     rates = dict(zip(resources.name, resources.capacity_bytes_per_s, strict=True))
 
@@ -184,6 +184,10 @@ class SwitchedMap:
     @property
     def link_latency_ps(self) -> npt.NDArray[np.int64]:
         return np.full(2 * self.cards, 250_000)
+
+    @property
+    def link_efficiency(self) -> npt.NDArray[np.float64]:
+        return np.ones(2 * self.cards)
 
     def path(self, src: int, dst: int) -> npt.NDArray[np.int32]:
         return np.array([src, self.cards + dst], np.int32)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,8 +18,9 @@ SENT = 1_000_000
 
 @pytest.fixture(scope="module")
 def routes() -> Routes:
-    """Two servers of eight cards."""
-    return compile_routes(build_pod(load_hardware("corsair"), racks=1, servers_per_rack=2))
+    """Two servers of eight cards, whose links carry payload alone."""
+    corsair = load_hardware("corsair", {"links.efficiency": 1.0})
+    return compile_routes(build_pod(corsair, racks=1, servers_per_rack=2))
 
 
 def bins_of(stages: int, *, tier: str = "", send: int = 0) -> Bins:
@@ -67,7 +70,8 @@ def test_the_part_of_a_rate_that_payload_can_use_sets_how_long_a_link_is_busy(
 ) -> None:
     # 1 MB over half of 256 GB/s.
     sent = bins_of(1, tier="bridge")
-    found = list(link_loads(routes, np.array([[[0, 1]]]), sent, efficiency=0.5))
+    half = replace(routes, link_efficiency=0.5 * np.ones(len(routes.link_name)))
+    found = list(link_loads(half, np.array([[[0, 1]]]), sent))
 
     assert [each.busy_ps[0] for each in found] == [7_812_500] * 2
 

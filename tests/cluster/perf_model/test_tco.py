@@ -1,9 +1,12 @@
 """Costs, by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from cluster.perf_model.tco import (
     Inventory,
+    Purchase,
     capital_usd,
     cost_summary,
     inventory_of,
@@ -51,14 +54,15 @@ def test_a_million_tokens_at_a_thousand_a_second_take_a_thousand_seconds() -> No
 
 def test_a_summary_has_every_amount_with_its_band_and_none_where_nothing_is_known() -> None:
     bought = inventory_of(FIGURES, racks=1, servers_per_rack=1, cards_per_server=8)
-    printed = cost_summary(FIGURES, bought, power_w=4_000.0, tokens_per_s=1_000.0)
+    own = Purchase(figures=FIGURES, bought=bought, power_w=4_000.0)
+    printed = cost_summary([own], tokens_per_s=1_000.0)
     hour = usd_per_hour(FIGURES, bought, power_w=4_000.0)
 
     assert printed["capital_usd_high"] == 216_000.0
     assert printed["cost_per_hour_usd_low"] == hour.low
     # 3.6 million tokens an hour.
     assert printed["cost_per_million_output_tokens_usd"] == pytest.approx(hour.value / 3.6)
-    unknown = cost_summary(FIGURES, bought, power_w=None, tokens_per_s=None)
+    unknown = cost_summary([replace(own, power_w=None)], tokens_per_s=None)
     assert unknown["cost_per_hour_usd"] is None
     assert unknown["cost_per_million_output_tokens_usd_high"] is None
 

@@ -139,8 +139,8 @@ def test_a_collective_without_the_algorithm_is_refused(figures: Figures, hand_ma
 def test_a_message_alone_has_the_time_of_the_closed_form(
     figures: Figures, hand_map: Maps, sources: list[int], targets: list[int], size_bytes: int
 ) -> None:
-    figures |= {"links.chunk_overhead_s": 20e-9, "links.efficiency": 0.85}
-    routes = hand_map(16)
+    figures |= {"links.chunk_overhead_s": 20e-9}
+    routes = hand_map(16, efficiency=0.85)
 
     legs = flows(resources_of(figures, routes), routes, sources, targets, size_bytes, 20e-9)
 

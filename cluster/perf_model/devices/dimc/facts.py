@@ -1,5 +1,6 @@
 """Facts of a DIMC card independent of a model: internal links, memories, formats, energy."""
 
+import math
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -7,7 +8,14 @@ import numpy as np
 
 from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, peak_stream_bytes_per_s
 from cluster.perf_model.devices.dimc.chiplet import peak_flop_per_s as chiplet_peak_flop_per_s
-from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LINE_BYTES, MAC_WIDTHS
+from cluster.perf_model.devices.dimc.counters import (
+    COUNTS,
+    KMAC,
+    LINE_BYTES,
+    MAC_WIDTHS,
+    RECIPES,
+    SIMD,
+)
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
 from cluster.perf_model.devices.useful import Peaks
 from cluster.perf_model.devices.work import Interior, Room
@@ -53,6 +61,7 @@ PART_OF_LINK = MappingProxyType(
 )
 """Part of the energy of a byte on each kind of link."""
 
+SIMD_NAMES = COUNTS[SIMD]
 TAIL_BITS = 16
 """V's last block stays FP16 until its 64 tokens are full."""
 
@@ -204,6 +213,30 @@ def inside_joules(figures: Figures) -> tuple[Floats, ...]:
         spent[PARTS.index(PART_OF_LINK[kind])] = BYTE_BITS * figures[f"energy.{name}_j_per_bit"]
         found.append(spent)
     return tuple(found)
+
+
+def converted_s(
+    figures: Figures,
+    elements: Integers,
+    moved_bytes: Integers,  # noqa: ARG001 - of the protocol
+) -> Floats:
+    """Every element is rounded once, on the vector lanes of all chiplets of the card."""
+    card = interior(figures)
+    lanes = figures["simd.lanes"] * figures["chiplet.slices"] * card.units
+    each_s = figures["simd.quantize_clocks"] / (lanes * figures["card.clock_hz"])
+    return np.asarray(elements * each_s, np.float64)
+
+
+def converted_joules(figures: Figures, elements: float, moved_bytes: float) -> Floats:
+    """[PARTS] of the roundings, and of SRAM read and written."""
+    spent = np.zeros(len(PARTS))
+    scale = energy_scale(figures)
+    each = zip(SIMD_NAMES, RECIPES["quantize"], strict=True)
+    spent[PARTS.index("simd")] = elements * math.fsum(
+        count * scale * figures[f"energy.{name}_j"] for name, count in each
+    )
+    spent[PARTS.index("sram")] = moved_bytes * _sram_j(figures)
+    return spent
 
 
 def _sram_j(figures: Figures) -> float:

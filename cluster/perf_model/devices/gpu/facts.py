@@ -10,7 +10,7 @@ from cluster.perf_model.devices.useful import USEFUL, Peaks
 from cluster.perf_model.devices.work import Interior, Room
 from cluster.perf_model.protocols import Figures
 from cluster.scenario.formats import Formats
-from corsair_common.units import BYTE_BITS, Floats
+from corsair_common.units import BYTE_BITS, Floats, Integers
 from topology.types import LinkKind
 from workloads.formats import Format
 
@@ -162,6 +162,19 @@ def ends_joules(figures: Figures) -> Floats:
 def inside_joules(figures: Figures) -> tuple[Floats, ...]:  # noqa: ARG001 - of the protocol
     """No links inside."""
     return ()
+
+
+def converted_s(figures: Figures, elements: Integers, moved_bytes: Integers) -> Floats:  # noqa: ARG001 - of the protocol
+    """A fused elementwise kernel reads one format and writes the other."""
+    seconds: Floats = moved_bytes / vector_bytes_per_s(figures)
+    return seconds
+
+
+def converted_joules(figures: Figures, elements: float, moved_bytes: float) -> Floats:  # noqa: ARG001
+    """[PARTS] of memory read and written."""
+    spent = np.zeros(len(PARTS))
+    spent[PARTS.index("memory")] = moved_bytes * _memory_j(figures)
+    return spent
 
 
 def flop_j(figures: Figures) -> float:
