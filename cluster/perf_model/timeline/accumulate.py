@@ -8,7 +8,8 @@ import numpy.typing as npt
 from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
-from cluster.perf_model.timeline.kernel import STAGE, accumulate, add_kv_blocks, attention_rows
+from cluster.perf_model.timeline.kernel import accumulate, attention_rows
+from cluster.perf_model.timeline.work import STAGE, add_kv_blocks
 from corsair_common.units import Integers
 
 FIRST_BIN_PS = 1_000_000_000
