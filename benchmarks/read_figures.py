@@ -118,7 +118,9 @@ def price(machine: Hardware) -> None:
     """Serve and replay small scenarios; formats that a GPU does not have are refused."""
     from cluster import load, replay_trace, simulate
 
-    found, most = 0, {"cards_per_server": min(8, machine.count("server.cards"))}
+    cards = min(8, machine.count("server.cards"))
+    most = {"cards_per_server": cards} | ({"servers_per_rack": 8 // cards} if cards < 8 else {})
+    found = 0
     for wanted in SERVED[machine.kind]:
         cluster = {**wanted.get("cluster", {}), **most}
         scenario = {**wanted, "hardware": machine.name, "workload": TRAFFIC, "cluster": cluster}

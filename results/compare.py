@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from results.api import Run
 from results.errors import ResultsError
-from results.schema import Column, run_tables
+from results.schema import run_tables
 from results.summary import flatten
 
 Values: TypeAlias = tuple[object, ...]
@@ -127,7 +127,7 @@ def metrics(runs: Sequence[Run], *, everything: bool = False) -> list[Metric]:
     """
     _check(runs)
     rows = [flatten(run.summary) for run in runs]
-    units = {column.name: column.unit for run in runs for column in _columns(run)}
+    units = {name: unit for run in runs for name, unit in units_of(run).items()}
     keys = list(units) if everything else [*BETTER, *_shares(units)]
     found = []
     for key in keys:
@@ -150,10 +150,11 @@ def _check(runs: Sequence[Run]) -> None:
         raise ResultsError(f"runs are compared two or more at a time, got {len(runs)}")
 
 
-def _columns(run: Run) -> Iterator[Column]:
-    """Of the numbers of runs on the device of this one."""
+def units_of(run: Run) -> dict[str, str]:
+    """Units of the numbers of runs on the device of this one, by name, in the schema's order."""
     tables = run_tables(run.device)
-    yield from (*tables["summary"].columns, *tables["replay"].columns)
+    columns = (*tables["summary"].columns, *tables["replay"].columns)
+    return {column.name: column.unit for column in columns}
 
 
 def _shares(units: Mapping[str, str]) -> Iterator[str]:

@@ -46,11 +46,12 @@ class Site:
 
 def add_cards(site: Site, prefix: str, within: str, cards: int) -> list[str]:
     """The cards of a server and what joins them directly; Corsair's cards two by two by a bridge,
-    where an odd last one stands alone."""
+    where an odd last one stands alone. Where an NVSwitch joins cards, there are no bridges."""
     names = [f"{prefix}c{index}" for index in range(cards)]
-    if "pair.cards" not in site.hardware.figures:
+    chiplets = "package.chiplets" in site.hardware.figures
+    if not chiplets or LinkKind.NVLINK in site.cables:
         for name in names:
-            add_gpu(site, name, within)
+            (add_card if chiplets else add_gpu)(site, name, within)
         return names
     both_ways = 2 * site.hardware["pair.bridge_bandwidth_bytes_per_s"]
     for index in range(0, cards, 2):

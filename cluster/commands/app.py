@@ -17,6 +17,7 @@ COMMANDS = {
     "replay": "Replay an operation trace and write a run.",
     "sweep": "A scenario in thousands of variants.",
     "sensitivity": "The range of a result, what it hangs on, and which plan is better.",
+    "calibrate": "Fit the hardware's figures on measured points, and say what to measure next.",
     "plan": "The best parallelism plan of a model on a cluster.",
     "init": "Write a commented scenario to start from.",
     "check": "Does a scenario fit, and how long will it take?",

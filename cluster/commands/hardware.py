@@ -9,6 +9,7 @@ import typer
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
+    from corsair_common.band import Band
     from topology.catalog import Figure, Hardware
 
 app = typer.Typer(help="Every hardware figure with its source.", no_args_is_help=True)
@@ -28,7 +29,7 @@ def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> N
         known = [figure.confidence for figure in hardware.figures.values()]
         counts: dict[str, int] = {confidence: known.count(confidence) for confidence in CONFIDENCES}
         entry = {"name": name, "title": hardware.title, "kind": hardware.kind}
-        entries.append({**entry, "figures": len(known), **counts})
+        entries.append({**entry, "figures": len(known), **counts, "what_if": hardware.what_if})
     headers = list(entries[0])
     text = terminal.table(headers, [list(entry.values()) for entry in entries])
     terminal.show({"hardware": entries}, text, as_json=as_json, quiet=quiet)
@@ -64,11 +65,12 @@ def show(
     marks = "\n".join(f"  {name}: {why}" for name, why in unpriced if why)
     density = power_density(hardware, hardware.figures)
     notes = "\n".join(f"  {key}: {text}" for key, text in used.items())
-    text = f"{hardware.title}\n\n{terminal.table(headers, rows)}"
+    text = f"{_heading(hardware)}\n\n{terminal.table(headers, rows)}"
     payload = {
         "name": hardware.name,
         "title": hardware.title,
         "kind": hardware.kind,
+        "what_if": hardware.what_if,
         "figures": [
             _record(f) | {"unpriced": why} for f, (_, why) in zip(chosen, unpriced, strict=True)
         ],
@@ -79,6 +81,53 @@ def show(
     text += f"\n\n{density.line()}" if density and figure == "*" else ""
     text += f"\n\nsources\n{notes}" if used else ""
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+@app.command()
+def cost(
+    name: Name = "corsair",
+    sets: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A what-if: figure=value in SI units.", metavar="FIGURE=VAL"),
+    ] = None,
+    as_json: terminal.Json = False,
+    quiet: terminal.Quiet = False,
+) -> None:
+    """Print what a card costs from its parts, with the range of each, and the area of its die."""
+    from cluster import load
+    from topology.catalog import load_hardware
+    from topology.catalog.area import DIE, die_parts
+    from topology.catalog.parts import CARD_PRICE, bill_of_parts
+
+    words = [f"hardware_set.{word}" for word in sets or ()]
+    hardware = load_hardware(name, load(hardware=name, sets=words).hardware_set)
+    bill, price = bill_of_parts(hardware), hardware.figures[CARD_PRICE]
+    lines = [(i.name, i.usd.value, i.usd.low, i.usd.high, i.what) for i in bill]
+    lines.append(("list price", price.value, price.low, price.high, price.source))
+    text = terminal.table(("USD of a card", "value", "low", "high", "what"), lines)
+    payload: dict[str, object] = {
+        "name": hardware.name,
+        "title": hardware.title,
+        "what_if": hardware.what_if,
+        "usd": [_ranged(i.name, i.usd) | {"what": i.what} for i in bill],
+        "list_usd": _ranged("list price", price),
+    }
+    if DIE in hardware.figures:
+        die = die_parts(hardware.figures)
+        rows = [(d.name, d.m2.value * 1e6, d.m2.low * 1e6, d.m2.high * 1e6) for d in die]
+        area = hardware.figures[DIE]
+        rows.append(("a chiplet", area.value * 1e6, area.low * 1e6, area.high * 1e6))
+        text += "\n\n" + terminal.table(("mm2 of a chiplet", "value", "low", "high"), rows)
+        text += f"\n\nstatic power of a card: {hardware['card.static_w']:.4g} W"
+        payload |= {
+            "die_m2": [_ranged(d.name, d.m2) for d in die],
+            "static_w": hardware["card.static_w"],
+        }
+    terminal.show(payload, f"{_heading(hardware)}\n\n{text}", as_json=as_json, quiet=quiet)
+
+
+def _ranged(name: str, amount: Figure | Band) -> dict[str, object]:
+    return {"name": name, "value": amount.value, "low": amount.low, "high": amount.high}
 
 
 @app.command()
@@ -107,6 +156,10 @@ def diff(
         ],
     }
     terminal.show(payload, text, as_json=as_json, quiet=quiet)
+
+
+def _heading(hardware: Hardware) -> str:
+    return f"{hardware.title}\nwhat-if: {hardware.what_if}" if hardware.what_if else hardware.title
 
 
 def _chosen(hardware: Hardware, pattern: str) -> list[Figure]:

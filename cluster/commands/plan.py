@@ -51,12 +51,15 @@ def plan(  # noqa: PLR0913 - each is an option
     """Score every legal plan of a model on a cluster, and simulate and rank the best."""
     from cluster import load as load_scenario
     from cluster.api.progress import Progress
+    from cluster.scenario.trust import what_if_notes
     from cluster.studies.plan.ranking import slo_of
     from cluster.studies.plan.study import plan as study
 
     requested = load_scenario(scenario, sets=[*(sets or ()), *options.sets_of_trace(trace)])
     bounds = slo_of(slo) if slo else None
     shown = {"explained": explained, "as_json": as_json, "quiet": quiet}
+    for note in what_if_notes(requested):
+        terminal.note(note)
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
     choices = options.choices_of(dict(zip(options.CHOICES, names, strict=True)))
     if smallest or fastest:

@@ -35,6 +35,13 @@ def sensitivity(  # noqa: PLR0913 - each is an option
     figures: Annotated[
         list[str] | None, typer.Option(help="Figures to vary, * allowed; may be repeated.")
     ] = None,
+    machines: Annotated[
+        Path | None,
+        typer.Option(
+            help="Draw from the possible machines that `calibrate --machines FILE` wrote.",
+            show_default=False,
+        ),
+    ] = None,
     sets: terminal.Sets = None,
     draw: Annotated[
         Path | None,
@@ -64,19 +71,24 @@ def sensitivity(  # noqa: PLR0913 - each is an option
     from cluster import load
     from cluster.commands import sensitivity_text as texts
     from cluster.commands.sweep_progress import SweepProgress
+    from cluster.scenario.trust import what_if_notes
     from cluster.studies import decision
     from cluster.studies import sensitivity as study
+    from cluster.studies.machine_set import read_machines
 
     first = load(scenario, sets=sets or ())
+    second = load(against, sets=sets or ()) if against is not None else None
+    for note in what_if_notes(*(each for each in (first, second) if each is not None)):
+        terminal.note(note)
     names = tuple(figures or ("*",))
+    known = None if machines is None else read_machines(machines)
     with SweepProgress(shown=not (as_json or quiet), notes=not quiet) as progress:
-        draws = {"samples": samples, "seed": seed, "figures": names}
+        draws = {"samples": samples, "seed": seed, "figures": names, "machines": known}
         common: dict[str, Any] = {**draws, "out": out, "drop": drop, **where}
-        if against is None:
+        if second is None:
             found = study.sensitivity(first, observer=progress, **common)
             payload, text = texts.payload_of(found), texts.text_of(found)
         else:
-            second = load(against, sets=sets or ())
             decided = decision.decide(
                 first, second, by=by or decision.COST, observer=progress, **common
             )

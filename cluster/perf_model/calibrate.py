@@ -13,7 +13,7 @@ chosen knowing what they do to both points (docs/validation.md).
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from types import MappingProxyType
 
 import numpy as np
@@ -57,7 +57,12 @@ class Point:
     model: str
     servers: int
     plan: Plan
-    tpot_s: float
+    tpot_s: float = math.nan
+    """NaN: not measured."""
+    weights: str = "mxint8"
+    max_tokens: int = BATCH
+    """Most tokens of a step that are priced, and most sequences."""
+    max_rows: int = BATCH
 
 
 EIGHT_B = Point(
@@ -96,7 +101,7 @@ def point_tables(
     overrides: Overrides = AS_CATALOGUED,
 ) -> PriceTables:
     """Price tables of the point on Corsair; ``dispatch_s`` None is the catalogue's."""
-    hardware, routes = _laid_out(point.servers, tuple(sorted(overrides.items())))
+    hardware, routes = laid_out(point.servers, tuple(sorted(overrides.items())))
     figures = {name: hardware[name] for name in hardware.figures}
     if dispatch_s is not None:
         figures["card.dispatch_s"] = dispatch_s
@@ -110,14 +115,14 @@ def point_tables(
             model=load_model(point.model),
             plan=plan,
             formats=Formats(
-                weights=eight_bits,
+                weights=get_format(point.weights),
                 activations=eight_bits,
                 kv=eight_bits,
                 wire=get_format(choices.wire),
             ),
             cards=np.arange(plan.cards).reshape(shape),
-            max_tokens=BATCH,
-            max_rows=BATCH,
+            max_tokens=point.max_tokens,
+            max_rows=point.max_rows,
             max_context=2 * CONTEXT_TOKENS,
             all_reduce=choices.all_reduce,
             chunks=choices.chunks or "auto",
@@ -193,7 +198,8 @@ def fit_static_w(overrides: Overrides = AS_CATALOGUED) -> float | None:
     return left_w if left_w > 0 else None
 
 
-@cache
-def _laid_out(servers: int, overrides: tuple[tuple[str, float], ...]) -> tuple[Hardware, Routes]:
+@lru_cache(maxsize=32)  # draws of thousands of machines would otherwise keep all their routes
+def laid_out(servers: int, overrides: tuple[tuple[str, float], ...]) -> tuple[Hardware, Routes]:
+    """Corsair with these figures (sorted by name), and the routes of so many servers."""
     hardware = load_hardware("corsair", dict(overrides))
     return hardware, compile_routes(build_pod(hardware, servers_per_rack=servers))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cluster.perf_model.energy.facility import switches_of
+from corsair_common.band import Band
 
 SECONDS_PER_HOUR = 3600.0
 MILLION = 1e6
@@ -26,23 +27,6 @@ class Ranged(Protocol):
 
     @property
     def high(self) -> float: ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Band:
-    """An amount and its range."""
-
-    value: float
-    low: float
-    high: float
-
-    def __add__(self, other: "Band") -> "Band":
-        return Band(
-            value=self.value + other.value, low=self.low + other.low, high=self.high + other.high
-        )
-
-    def __mul__(self, factor: float) -> "Band":
-        return Band(value=self.value * factor, low=self.low * factor, high=self.high * factor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TypeAlias
 
+from cluster.scenario.cost import priced_hardware
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.pools import pool_scenario
 from cluster.scenario.power import clocked_hardware
@@ -20,13 +21,13 @@ def hardware_of(
 ) -> tuple[Scenario, Hardware, MixedHardware | None]:
     """The scenario with its formats, and its hardware; of pools that differ in theirs, both."""
     if scenario.pools is None:
-        hardware = clocked_hardware(scenario, open_hardware)
+        hardware = own_hardware(scenario, open_hardware)
         return with_formats(scenario, hardware), hardware, None
     found, pools = list[Hardware](), {}
     for name, pool in scenario.pools:
         own = pool_scenario(scenario, pool)
         try:
-            found.append(clocked_hardware(own, open_hardware))
+            found.append(own_hardware(own, open_hardware))
         except ValueError as error:
             if not hasattr(error, "exit_code"):
                 raise
@@ -40,6 +41,12 @@ def hardware_of(
         mixed = _mixed(scenario, (first, second))
     update = {"pools": Pools(**pools), "formats": pools["prefill"].formats}
     return scenario.model_copy(update=update), first, mixed
+
+
+def own_hardware(scenario: Scenario, open_hardware: OpenHardware) -> Hardware:
+    """The hardware at its clock, and with its price."""
+    hardware = clocked_hardware(scenario, open_hardware)
+    return priced_hardware(scenario.cost, scenario.hardware_set, hardware)
 
 
 def with_formats(scenario: Scenario, hardware: Hardware | None) -> Scenario:

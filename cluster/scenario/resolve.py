@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 import numpy as np
 
 from cluster.scenario.formats import Formats, formats_of
-from cluster.scenario.hardware import hardware_of, with_formats
+from cluster.scenario.hardware import hardware_of, own_hardware, with_formats
 from cluster.scenario.input_digests import described, input_files
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import endpoint_of, operations_of, seated
@@ -29,7 +29,6 @@ from cluster.scenario.plans import (
     without_lost,
 )
 from cluster.scenario.pools import completed
-from cluster.scenario.power import clocked_hardware
 from cluster.scenario.run_content import (
     content_text,
     machine_id,
@@ -256,7 +255,7 @@ def _draft(planned: Planned, requests: "Requests") -> Resolved:
 def _replayed(scenario: Scenario, openers: Openers) -> ResolvedReplay:
     endpoint = endpoint_of(scenario)
     network = read_network(scenario.network) if scenario.network else None
-    hardware = None if network else clocked_hardware(scenario, openers.hardware)
+    hardware = None if network else own_hardware(scenario, openers.hardware)
     scenario = with_formats(scenario, hardware)
     planned, reasons = None, tuple[str, ...]()
     if hardware is not None and scenario.workload.chakra is None:

@@ -18,6 +18,7 @@ from cluster.scenario.base import (
     Tokens,
 )
 from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
+from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.routers import Router
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
@@ -219,6 +220,7 @@ class Scenario(Part):
     plan: AnyPlan = "auto"
     memory: Memory = Memory()
     power: Power = Power()
+    cost: Cost = Cost()
     scheduler: Scheduler = Scheduler()
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
@@ -307,5 +309,6 @@ RACKS = (
     "plan",
     "memory",
     "power",
+    "cost",
 )
 """Keys of racks and their contents; a plain network has none of them."""

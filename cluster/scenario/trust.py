@@ -11,12 +11,15 @@ from importlib import resources
 from typing import Any, Literal, TypeAlias
 
 from cluster.scenario.resolve import Resolved
+from cluster.scenario.schema import Scenario
 from topology.catalog import Hardware, load_hardware
 from topology.strict_yaml import parse_document
 
 Level: TypeAlias = Literal["measured", "interpolated", "extrapolated", "what-if"]
 
 METRICS = ("tpot", "ttft")
+TIMELESS = ("cost.", "parts.", "area.")
+"""Sections that no time depends on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,8 @@ def _measured() -> Mapping[str, Any]:
 def trust_of(resolved: Resolved) -> Trust:
     """What a run's times can be trusted for, from its device, model, plan and traffic."""
     device = resolved.hardware.name
+    if why := resolved.hardware.what_if:
+        return blind("what-if", f"{device} is no machine that can be bought ({why})")
     if resolved.pools is not None:
         where = "" if resolved.mixed is None else f" on {' and '.join(_kinds(resolved))}"
         what = f"no run with separate prefill and decode pools{where} was measured"
@@ -96,6 +101,16 @@ def trust_of(resolved: Resolved) -> Trust:
     return _near(resolved, same_kind, "experts" if experts else "dense")
 
 
+def what_if_notes(*scenarios: Scenario) -> list[str]:
+    """A line for each machine of these scenarios that cannot be bought."""
+    named = {each.hardware: load_hardware(each.hardware) for each in scenarios if not each.network}
+    return [
+        f"note: {one.name} is a what-if, no machine that can be bought ({one.what_if})"
+        for one in named.values()
+        if one.what_if
+    ]
+
+
 def _kinds(resolved: Resolved) -> list[str]:
     return [pool.hardware.name for pool in resolved.pools or ()]
 
@@ -106,7 +121,8 @@ def _moved(hardware: Hardware) -> list[str]:
     return [
         name
         for name, figure in hardware.figures.items()
-        if name not in bundled or bundled[name].value != figure.value
+        if not name.startswith(TIMELESS)
+        and (name not in bundled or bundled[name].value != figure.value)
     ]
 
 

@@ -163,7 +163,7 @@ def _known_keys(keys: Keys) -> list[str]:
         if key in model.model_fields:
             annotation = model.model_fields[key].annotation
             model = next(_models_in(annotation), model)
-    return list(model.model_fields)
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

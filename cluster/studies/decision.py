@@ -9,6 +9,7 @@ from cluster.scenario.engine_names import EngineName
 from cluster.scenario.schema import Scenario
 from cluster.studies.bands import Row
 from cluster.studies.draws import SensitivityError
+from cluster.studies.machine_set import MachineSet
 from cluster.studies.sensitivity import (
     CAPACITY,
     HEADLINES,
@@ -79,6 +80,7 @@ def decide(  # noqa: PLR0913 - the question and the execution
     samples: int = 64,
     seed: int = 0,
     figures: Sequence[str] = ("*",),
+    machines: MachineSet | None = None,
     out: str | Path | None = None,
     engine: EngineName = "local",
     ray_address: str | None = None,
@@ -96,7 +98,7 @@ def decide(  # noqa: PLR0913 - the question and the execution
         The scenarios, as ``load`` returns them.
     by
         A key of the summary with a better end, or ``capacity_request_rate_per_s``.
-    samples, seed, figures
+    samples, seed, figures, machines
         The draws, as for ``sensitivity``.
     out
         Folder of both sweeps; ``results/sweeps/<name of the first>-against`` by default.
@@ -127,7 +129,8 @@ def decide(  # noqa: PLR0913 - the question and the execution
         raise SensitivityError(f"no better end of {by!r} is known; for example: {known}")
     if samples < 1:
         raise SensitivityError(f"a decision needs at least one draw, got {samples}")
-    folder = Path(out) if out is not None else SWEEPS / folder_name(f"{first.name}-against")
+    named = folder_name(f"{first.name}-against{'' if machines is None else '-machines'}")
+    folder = SWEEPS / named if out is None else Path(out)
     found = [
         sensitivity(
             scenario,
@@ -135,6 +138,7 @@ def decide(  # noqa: PLR0913 - the question and the execution
             seed=seed,
             metrics=tuple(dict.fromkeys((*HEADLINES, by))),
             figures=figures,
+            machines=machines,
             tornado=False,
             out=folder / place,
             engine=engine,

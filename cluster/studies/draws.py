@@ -12,7 +12,7 @@ the band of errors of measured points that nothing was fitted on, as ``check`` p
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import cache
 from typing import ClassVar
@@ -21,14 +21,20 @@ from cluster.perf_model.calibrate import AS_CATALOGUED, EIGHT_B, fit_dispatch_s,
 from cluster.perf_model.calibrate import predict as predict_point
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
+from cluster.scenario.trust import TIMELESS as UNTIMED
 from cluster.scenario.trust import blind, trust_of
+from cluster.studies.machine_set import SETTINGS, MachineSet, drawn
 from cluster.studies.scoreboard.bands import SHARE
 from cluster.studies.sweep.sampling import Range, sample
 from topology.catalog import Figure, Hardware, load_hardware
+from topology.catalog.area import DIE, POWER, SIZES, STATIC
+from topology.catalog.parts import CARD_PRICE
 
 CALIBRATED = "corsair"
 """The hardware that the published points are of."""
-TIMELESS = ("energy.", "cost.")
+OF_SERVING = "collectives.overlap"
+"""A setting that replays of operations do not have."""
+TIMELESS = ("energy.", *UNTIMED)
 """Sections that no time depends on."""
 RESIDUAL = "fit.times"
 """The factor on all times of constants that were fitted on measurements, as if it were a figure."""
@@ -47,22 +53,30 @@ class Draw:
     hardware_set: Mapping[str, float]
     reason: str = ""
     """Why it contradicts a published point; empty if it does not."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """Of the machine's software, by the keys of a scenario (``formats.wire``)."""
 
 
 def draws(
-    scenario: Scenario, count: int, seed: int, patterns: Sequence[str] = ("*",)
+    scenario: Scenario,
+    count: int,
+    seed: int,
+    patterns: Sequence[str] = ("*",),
+    machines: MachineSet | None = None,
 ) -> list[Draw]:
     """``count`` possible machines for a scenario: a Latin hypercube over what is uncertain.
 
     A figure's draws depend on its name, its range, ``count`` and ``seed`` only, so those of two
-    scenarios can be compared one by one.
+    scenarios can be compared one by one. Figures of ``machines`` are those of its machines, all of
+    a draw of the same one; what they were fitted on replaces the published points.
 
     Raises
     ------
     SensitivityError
-        No uncertain figure has a name that matches.
+        No uncertain figure has a name that matches; the machines are of other hardware.
     """
     moved = uncertain(scenario, patterns)
+    fitted = _machines(scenario, (count, seed), patterns, machines)
     shares = sample(dict.fromkeys(moved, Range(low=0.0, high=1.0)), count, "latin_hypercube", seed)
     return [
         _fitted(
@@ -70,10 +84,62 @@ def draws(
             {
                 name: at_share(figure, share)
                 for (name, figure), share in zip(moved.items(), row, strict=True)
+            }
+            | dict(machine.hardware_set),
+            machine,
+        )
+        for row, machine in zip(shares, fitted, strict=True)
+    ]
+
+
+def _machines(
+    scenario: Scenario, seeded: tuple[int, int], patterns: Sequence[str], found: MachineSet | None
+) -> list[Draw]:
+    """What each draw has of a machine of the set, but for what the scenario sets itself."""
+    if found is None:
+        return [Draw(hardware_set={})] * seeded[0]
+    known = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
+    named = found.machines[0].figures
+    if found.hardware != CALIBRATED or not set(named) <= set(known):
+        raise SensitivityError(
+            f"the machines are {found.hardware}'s, the scenario's hardware is {scenario.hardware}"
+        )
+    kept = [name for name in named if name not in scenario.hardware_set and _any(name, patterns)]
+    foreign = (OF_SERVING,) if scenario.workload.is_replayed else ()
+    return [
+        Draw(
+            hardware_set={name: each.figures[name] for name in kept},
+            settings={
+                SETTINGS[name]: value
+                for name, value in each.settings.items()
+                if SETTINGS[name] not in foreign and not says(scenario, SETTINGS[name])
             },
         )
-        for row in shares
+        for each in drawn(found, *seeded)
     ]
+
+
+def with_settings(scenario: Scenario, draw: Draw) -> Scenario:
+    """The scenario with the settings of a draw, without its figures."""
+    sections: dict[str, dict[str, str]] = {}
+    for key, value in draw.settings.items():
+        section, _, name = key.partition(".")
+        sections.setdefault(section, {})[name] = value
+    changed = {
+        section: getattr(scenario, section).model_copy(update=own)
+        for section, own in sections.items()
+    }
+    return scenario.model_copy(update=changed)
+
+
+def _any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, each) for each in patterns)
+
+
+def says(scenario: Scenario, key: str) -> bool:
+    """Whether the scenario gives ``section.name`` itself."""
+    section, _, name = key.partition(".")
+    return name in getattr(scenario, section).model_fields_set
 
 
 def ends(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> list[tuple[Figure, Draw, Draw]]:
@@ -110,13 +176,13 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
             "pools.prefill.hardware_set and pools.decode.hardware_set instead"
         )
     figures = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric).figures
-    named = [name for name in figures if any(fnmatchcase(name, each) for each in patterns)]
+    named = [name for name in figures if _any(name, patterns)]
     found = {
         name: figures[name]
         for name in named
-        if figures[name].uncertain and name not in scenario.hardware_set
+        if figures[name].uncertain and name not in scenario.hardware_set and _counts(scenario, name)
     }
-    if _measured(scenario) and any(fnmatchcase(RESIDUAL, each) for each in patterns):
+    if _measured(scenario) and _any(RESIDUAL, patterns):
         found[RESIDUAL] = _residual(scenario)
     if found:
         return found
@@ -125,8 +191,16 @@ def uncertain(scenario: Scenario, patterns: Sequence[str] = ("*",)) -> dict[str,
         raise SensitivityError(f"no figure matches {', '.join(patterns)}: {known}")
     raise SensitivityError(
         f"no uncertain figure matches {', '.join(patterns)}: {', '.join(named[:3])}: "
-        f"the range is empty, a choice's or a fit's, or the scenario sets the value; {known}"
+        f"the range is empty, a choice's or a fit's, the scenario sets the value, or nothing of it "
+        f"depends on this one; {known}"
     )
+
+
+def _counts(scenario: Scenario, name: str) -> bool:
+    """Whether anything depends on the figure: a list price or parts, areas where sizes moved."""
+    if name.startswith("parts.") or name == CARD_PRICE:
+        return name.startswith("parts.") == (scenario.cost.from_ == "parts")
+    return not name.startswith("area.") or any(size in scenario.hardware_set for size in SIZES)
 
 
 def at_share(figure: Figure, share: float) -> float:
@@ -140,26 +214,45 @@ def at_share(figure: Figure, share: float) -> float:
     return float(round(drawn)) if figure.whole else drawn
 
 
-def _fitted(scenario: Scenario, drawn: Mapping[str, float]) -> Draw:
-    """The drawn figures, and with them those that were fitted on published points."""
+def _fitted(scenario: Scenario, moved: Mapping[str, float], machine: Draw | None = None) -> Draw:
+    """The drawn figures, and with them those that were fitted on published points.
+
+    Not those that a ``machine`` of a set has: they were fitted with it.
+    """
+    settings = machine.settings if machine else {}
     hardware = load_hardware(scenario.hardware, fabric=scenario.cluster.fabric)
     calibrated = load_hardware(CALIBRATED).figures
     shared = {
         name: value
-        for name, value in drawn.items()
+        for name, value in moved.items()
         if name in calibrated and hardware.figures.get(name) == calibrated[name]
     }
-    found = {name: value for name, value in drawn.items() if name != RESIDUAL}
-    if RESIDUAL in drawn:
-        found |= {each.name: _slowed(each, drawn[RESIDUAL]) for each in _measured(scenario)}
+    found = {name: value for name, value in moved.items() if name != RESIDUAL}
+    area = _known_area(scenario, hardware, moved)
+    found |= area
+    shared |= {DIE: calibrated[DIE].value} if DIE in area else {}
+    if RESIDUAL in moved:
+        found |= {each.name: _slowed(each, moved[RESIDUAL]) for each in _measured(scenario)}
     for name, fit in FITS.items():
-        if name in scenario.hardware_set or not _is_calibrated(hardware, name):
+        own = machine is not None and name in machine.hardware_set
+        if own or name in scenario.hardware_set or not _is_calibrated(hardware, name):
             continue
         value, reason = fit(shared)
         if reason:
-            return Draw(hardware_set=found, reason=reason)
+            return Draw(hardware_set=found, reason=reason, settings=settings)
         found |= {} if value is None else {name: value}
-    return Draw(hardware_set=found)
+    return Draw(hardware_set=found, settings=settings)
+
+
+def _known_area(
+    scenario: Scenario, hardware: Hardware, moved: Mapping[str, float]
+) -> dict[str, float]:
+    """The die's area, and what goes with it: how large its parts are may be unknown, it is not."""
+    if DIE not in hardware.figures or not any(name in SIZES for name in moved):
+        return {}
+    known = load_hardware(scenario.hardware, scenario.hardware_set, fabric=scenario.cluster.fabric)
+    watts = [name for name in (STATIC, *POWER) if known[name] != hardware[name]]
+    return {name: known[name] for name in (DIE, *watts)}
 
 
 def _measured(scenario: Scenario) -> list[Figure]:

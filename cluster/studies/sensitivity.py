@@ -16,8 +16,16 @@ from cluster.scenario.engine_names import EngineName
 from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Scenario
 from cluster.studies.bands import Band, Row, Swing, band_of, swings_of
-from cluster.studies.draws import Draw, SensitivityError, as_it_is, draws, ends
+from cluster.studies.draws import (
+    Draw,
+    SensitivityError,
+    as_it_is,
+    draws,
+    ends,
+    with_settings,
+)
 from cluster.studies.estimated_capacity import capacity_per_s
+from cluster.studies.machine_set import MachineSet
 from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.objective import Objective
 from cluster.studies.sweep import sweep
@@ -100,6 +108,7 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     seed: int = 0,
     metrics: Sequence[str] = HEADLINES,
     figures: Sequence[str] = ("*",),
+    machines: MachineSet | None = None,
     tornado: bool = True,
     out: str | Path | None = None,
     engine: EngineName = "local",
@@ -121,10 +130,14 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
         Keys of the summary, or ``capacity_request_rate_per_s``; those without a value are left out.
     figures
         Names of hardware figures to vary, ``*`` allowed.
+    machines
+        Possible machines that joint draws are taken from, of ``read_machines``; None: of the
+        figures' ranges, with what was fitted fitted again.
     tornado
         Whether figures are varied one at a time as well.
     out
-        Folder of the sweep, which can be resumed; ``results/sweeps/<name>-sensitivity`` by default.
+        Folder of the sweep, which can be resumed; ``results/sweeps/<name>-sensitivity``
+        by default, ``...-machines`` with machines.
     engine, ray_address
         As for ``sweep``.
     drop
@@ -157,17 +170,25 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     """
     scenario = _with_one_plan(scenario)
     alone = ends(scenario, figures) if tornado else []
-    joint = draws(scenario, samples, seed, figures)
-    machines = [as_it_is(scenario, figures), *(draw for _, *pair in alone for draw in pair), *joint]
+    joint = draws(scenario, samples, seed, figures, machines)
+    tried = [as_it_is(scenario, figures), *(draw for _, *pair in alone for draw in pair), *joint]
     definition = {
-        "name": folder_name(f"{scenario.name}-sensitivity"),
+        "name": folder_name(
+            f"{scenario.name}-sensitivity{'' if machines is None else '-machines'}"
+        ),
         "base": scenario.model_dump(mode="json", exclude_defaults=True),
         "axes": [
             {
                 "list": [
-                    {f"hardware_set.{name}": value for name, value in machine.hardware_set.items()}
-                    for machine in machines
-                    if not machine.reason
+                    {
+                        **{
+                            f"hardware_set.{name}": value
+                            for name, value in each.hardware_set.items()
+                        },
+                        **each.settings,
+                    }
+                    for each in tried
+                    if not each.reason
                 ]
             }
         ],
@@ -175,7 +196,7 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     done = sweep(
         definition, out=out, engine=engine, ray_address=ray_address, drop=drop, observer=observer
     )
-    rows = _rows(done, machines)
+    rows = _rows(done, tried)
     first = rows[0]
     if first is None or first["status"] != "completed":
         reason = "" if first is None else first["reason"]
@@ -184,9 +205,9 @@ def sensitivity(  # noqa: PLR0913 - the question and the execution
     if done.manifest["kind"] == "summary":
         offered = rate_of(resolve(scenario, library.openers))
         if CAPACITY in metrics:
-            rows = _with_capacity(scenario, machines, rows, library)
+            rows = _with_capacity(scenario, tried, rows, library)
     varied = [figure for figure, *_ in alone]
-    return _result((scenario, offered, done), (machines, rows), varied, metrics)
+    return _result((scenario, offered, done), (tried, rows), varied, metrics)
 
 
 def _with_one_plan(scenario: Scenario) -> Scenario:
@@ -225,7 +246,12 @@ def _with_capacity(
     return [
         row
         if row is None or row["status"] != "completed"
-        else {**row, CAPACITY: capacity_per_s(scenario, machine.hardware_set, library)}
+        else {
+            **row,
+            CAPACITY: capacity_per_s(
+                with_settings(scenario, machine), machine.hardware_set, library
+            ),
+        }
         for machine, row in zip(machines, rows, strict=True)
     ]
 

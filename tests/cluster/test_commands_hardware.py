@@ -16,6 +16,7 @@ def test_the_list_names_the_kind_of_every_machine(capsys: Captured) -> None:
     gpus = {name for name, kind in kinds.items() if kind == "gpu"}
     assert gpus == {
         "a100", "b200", "b300", "gaudi2", "gb200-nvl72", "h100", "h200", "mi300x", "rtx-pro-6000",
+        "rubin-cpx",
     }  # fmt: skip
 
 
@@ -25,7 +26,10 @@ def test_two_gpus_differ_in_their_own_figures_only(capsys: Captured) -> None:
 
     fitted = ("_efficiency", "_latency_s", "_latency_growth")  # of kernels: on rows of each
     names = [figure["name"] for figure in figures if not figure["name"].endswith(fitted)]
-    assert names == ["gpu.memory_bytes", "gpu.memory_bandwidth_bytes_per_s", "cost.card_usd"]
+    assert set(names) == {
+        "gpu.memory_bytes", "gpu.memory_bandwidth_bytes_per_s", "cost.card_usd",
+        "parts.stacked_memory_usd_per_byte",
+    }  # fmt: skip
 
 
 def test_machines_of_two_kinds_show_what_only_one_of_them_has(capsys: Captured) -> None:
@@ -77,3 +81,33 @@ def test_a_gpu_rack_is_shown_with_its_tiers(capsys: Captured) -> None:
     assert shown["tiers"][0]["bandwidth_bytes_per_s"] == [900e9, 900e9]
     (between,) = shown["between_cards"]
     assert between["latency_s"] == 1e-6
+
+
+def test_the_bill_of_parts_is_printed_with_ranges_and_the_area_of_the_die(capsys: Captured) -> None:
+    assert main(["hardware", "cost", "corsair", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+
+    usd = {line["name"]: line for line in shown["usd"]}
+    assert usd["card"]["low"] < shown["list_usd"]["value"] < usd["card"]["high"]
+    assert "143 a wafer" in usd["dies"]["what"]
+    assert sum(part["value"] for part in shown["die_m2"]) == pytest.approx(400e-6)
+    assert main(["hardware", "cost", "corsair", "--set", "chiplet.sram_bytes=512e6"]) == 0
+    assert "515 mm2" in capsys.readouterr().out
+    assert main(["hardware", "cost", "h100", "--json"]) == 0
+    assert "die_m2" not in json.loads(capsys.readouterr().out)
+    assert main(["hardware", "cost", "corsair", "--set", "chiplet.sram=1"]) == 2
+    assert "did you mean 'chiplet.sram_bytes'" in capsys.readouterr().err
+
+
+def test_what_if_machines_are_marked_in_the_list_and_where_they_are_shown(capsys: Captured) -> None:
+    assert main(["hardware", "list", "--json"]) == 0
+    listed = {
+        one["name"]: one["what_if"] for one in json.loads(capsys.readouterr().out)["hardware"]
+    }
+
+    assert {name for name, why in listed.items() if why} == {"raptor", "raptor-nvl72", "rubin-cpx"}
+    for command in ("show", "cost"):
+        assert main(["hardware", command, "rubin-cpx"]) == 0
+        assert "what-if: announced in 2025-09" in capsys.readouterr().out
+        assert main(["hardware", command, "corsair"]) == 0
+        assert "what-if" not in capsys.readouterr().out

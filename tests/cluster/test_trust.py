@@ -8,7 +8,7 @@ from cluster.api.serving import simulate
 from cluster.scenario import trust as module
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
-from cluster.scenario.trust import Band, Trust, trust_lines, trust_of
+from cluster.scenario.trust import Band, Trust, trust_lines, trust_of, what_if_notes
 
 SETS = [
     {
@@ -31,6 +31,9 @@ NUMBERS = {
 @pytest.fixture(autouse=True)
 def numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_measured", lambda: NUMBERS)
+
+
+WORK = {"workload": {"synthetic": {"requests": 2, "preset": "azure-conv-2023"}}}
 
 
 def found(**changes: Any) -> Trust:
@@ -119,3 +122,27 @@ def test_every_gpu_serves_and_its_run_says_what_it_rests_on(hardware: str, tmp_p
     assert run.summary["completed"] == 2
     assert run.summary["joules_per_output_token"] > 0
     assert manifest["trust"]["level"] in ("what-if", "extrapolated")
+
+
+def test_a_machine_that_cannot_be_bought_is_a_what_if_and_so_is_one_on_its_base(
+    tmp_path: Path,
+) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nbase: rubin-cpx\nfigures: {}\n")
+    formats = {"weights": "fp8", "activations": "fp8", "kv": "fp8", "wire": "bf16"}
+    for hardware in ("rubin-cpx", str(mine)):
+        trust = found(hardware=hardware, formats=formats)
+
+        assert trust.level == "what-if"
+        assert "no machine that can be bought (announced in 2025-09" in trust.sentence
+
+
+def test_commands_that_choose_machines_name_the_what_ifs_among_them() -> None:
+    shop, fair = (
+        load({"model": "llama-3.1-8b", **WORK}),
+        load({"hardware": "raptor", "model": "llama-3.1-8b", **WORK}),
+    )
+
+    assert what_if_notes(shop) == []
+    (note,) = what_if_notes(shop, fair, fair)
+    assert note.startswith("note: raptor is a what-if, no machine that can be bought (announced")

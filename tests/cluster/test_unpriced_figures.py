@@ -23,6 +23,8 @@ OTHER = {
     "pod.racks": 16.0,
 }
 """Other values of what is marked; ``pair.cards`` has none."""
+OF_WHAT_IFS = ("parts.", "area.")
+"""Read where ``cost.from`` is parts, and where sizes of a chiplet are moved."""
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -37,7 +39,8 @@ def test_a_figure_that_pricing_never_reads_is_marked(kind: str) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert set(json.loads(done.stdout)) <= set(UNPRICED[kind])
+    unread = {name for name in json.loads(done.stdout) if not name.startswith(OF_WHAT_IFS)}
+    assert unread <= set(UNPRICED[kind])
 
 
 @pytest.mark.parametrize(

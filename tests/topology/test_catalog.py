@@ -12,6 +12,8 @@ from topology.catalog import KINDS, Hardware, figure_names, list_hardware, load_
 from topology.types import TopologyError
 
 UNIT_OF_SUFFIX = {
+    "_m2_per_byte_per_s": "m2/(B/s)", "_m2_per_byte": "m2/B", "_per_m2": "1/m2",
+    "_usd_per_byte": "USD/B",
     "_flop_per_s": "flop/s",
     "_bytes_per_s": "B/s", "_bytes_per_clock": "B/clk", "_bytes": "B", "_hz": "Hz", "_w": "W",
     "_m2": "m2", "_j_per_bit": "J/bit", "_usd_per_j": "USD/J", "_usd": "USD", "_clocks": "clk",
@@ -263,7 +265,9 @@ def test_a_gpu_may_lack_formats_and_a_scale_up_network_but_no_memory() -> None:
 
     assert {"gpu.bf16_flop_per_s", "gpu.memory_bytes", "engine.step_s"} <= names.needed
     optional = set(names.known) - names.needed - set(names.defaults)
-    assert {name.partition(".")[0] for name in optional} == {"gpu", "nvswitch", "mesh"}
+    assert {name.partition(".")[0] for name in optional} == {
+        "gpu", "nvswitch", "mesh", "parts",
+    }  # fmt: skip
     assert "gpu.nvfp4_flop_per_s" not in load_hardware("h100").figures
     assert "nvswitch.gpus" not in load_hardware("rtx-pro-6000").figures
 

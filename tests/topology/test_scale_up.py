@@ -234,3 +234,17 @@ def test_wrong_scale_up_networks_are_named() -> None:
         "h100: s0.c0 must hang under one NVSwitch at most, found 2",
         "h100: s0.c0>s1.nvsw0: NVLink stays within one holder, found s0 and s1",
     ]
+
+
+def test_cards_of_chiplets_on_an_nvswitch_have_no_bridges() -> None:
+    hardware = load_hardware("raptor-nvl72")
+    routes = compile_routes(build_rack(hardware))
+
+    assert routes.card_id.size == 72
+    assert list(dict(routes.levels)) == ["nvlink", "ethernet", "spine"]
+    assert names(routes, "s0.c0", "s17.c3") == ["s0.c0>nvsw0", "nvsw0>s17.c3"]
+    assert routes.latency_ps(0, 71) == 500_000
+    assert routes.link_bandwidth_bytes_per_s[routes.path(0, 71)].tolist() == [1e12, 1e12]
+    # 5 pJ a bit of each of the two cables
+    assert routes.link_energy_j_per_bit[routes.path(0, 71)].tolist() == [5e-12, 5e-12]
+    check_map(build_rack(hardware, servers_per_rack=2, detail="chiplet"))

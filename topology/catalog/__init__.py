@@ -1,19 +1,18 @@
 """Hardware as data: every figure with its unit, source, confidence and range."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
+from topology.catalog.area import with_area
 from topology.catalog.fabrics import AUTO, FABRICS, SERVERS, check_fabric, fabric_of, joined
 from topology.catalog.figures import (
     Figure,
     Hardware,
-    breach_of_value,
     breaches_of_fields,
-    breaches_of_fitted,
     breaches_of_machine,
     breaches_of_numbers,
     nearest,
@@ -23,13 +22,16 @@ from topology.catalog.kinds import (
     DEFAULT_KIND,
     KINDS,
     REFERENCES,
+    SECTIONS,
     Names,
     breaches_of_name,
+    breaches_of_top,
     breaches_of_unit,
     listed,
     names_of,
     read_formats,
 )
+from topology.catalog.overrides import overridden
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
@@ -45,12 +47,10 @@ __all__ = [
     "load_hardware",
 ]
 
+_Value = TypeVar("_Value")
 _FOLDER = Path(__file__).parent
 _UNCHECKED = frozenset(name for names in REFERENCES.values() for name in names)
 """Bundled files that the names of their kind come from."""
-_SECTIONS = ("figures", "defaults")
-"""Keys that hold figures."""
-_TOP_KEYS = ("name", "title", "kind", "fabric", "sources", "base", "fitted", "formats", *_SECTIONS)
 _NONE: Mapping[str, float] = MappingProxyType({})
 
 
@@ -72,7 +72,8 @@ def load_hardware(
     figures of an earlier one) and gives only what differs; ``null`` takes a base's figure away.
     Figures under ``defaults`` in a bundled file that names its kind may be absent: that file's are
     then taken, so that hardware files stay valid when figures are added. ``formats`` it does not
-    name are those of its kind.
+    name are those of its kind. ``what_if`` says of a machine that cannot be bought what it is; a
+    file on its base has it too, unless it says its own.
 
     Raises
     ------
@@ -84,7 +85,7 @@ def load_hardware(
     """
     hardware = _on_fabric(_load(_locate(str(name_or_path)), ()), fabric)
     hardware = _completed(hardware)
-    hardware = _overridden(hardware, overrides)
+    hardware = overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
         raise TopologyError("\n".join(f"{hardware.name}: {breach}" for breach in breaches))
     return hardware
@@ -142,20 +143,19 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     bases = [_load(base, chain, checked=checked) for base, chain in _bases(document, path, above)]
     kind = _kind(document, bases)
     names = figure_names(kind) if checked else None
-    figures: dict[str, Figure] = {}
-    sources: dict[str, str] = {}
-    formats = dict[str, tuple[str, ...]]()
-    fitted: list[Mapping[str, str | int]] = []
-    for base in bases:
-        figures |= base.figures
-        sources |= base.sources
-        formats |= base.formats
-        fitted += base.fitted
+    figures = _merged(base.figures for base in bases)
+    sources = _merged(base.sources for base in bases)
+    formats = _merged(base.formats for base in bases)
+    defaults = _merged(base.defaults for base in bases)
+    before = dict(figures)
     breaches = [
-        *_breaches_of_top(document),
+        *breaches_of_top(document),
         *read_formats(document, formats),
         *_read_figures(document, names, figures),
     ]
+    if before and not breaches:
+        own = {name for _, name, *_ in _entries(document)}
+        figures = with_area(_with_defaults(before, names), _with_defaults(figures, names), own)
     tried = [name for _, name, _, inputs in _entries(document) if inputs is not None]
     missing = names.missing(dict.fromkeys((*tried, *figures))) if names and not above else ()
     if missing and ("figures" in data or bases):
@@ -167,15 +167,24 @@ def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
         name=str(data.get("name", path.stem)),
         title=str(data.get("title", data.get("name", path.stem))),
         kind=kind,
+        what_if=str(data.get("what_if", next((b.what_if for b in bases if b.what_if), ""))),
         fabric=fabric_of(document, bases),
         sources=sources | data.get("sources", {}),
         formats={**_bundled(REFERENCES[kind][0]).formats, **formats} if checked else formats,
         figures=figures,
-        fitted=(*fitted, *data.get("fitted", [])),
-        defaults=frozenset(
-            name for section, name, *_ in _entries(document) if section == "defaults"
-        ),
+        fitted=(*(each for base in bases for each in base.fitted), *data.get("fitted", [])),
+        defaults=defaults
+        | {
+            name: figures[name]
+            for top, name, *_ in _entries(document)
+            if top == "defaults" and name in figures
+        },
     )
+
+
+def _merged(each: Iterable[Mapping[str, _Value]]) -> dict[str, _Value]:
+    """Of all bases, a later one's before an earlier one's."""
+    return {name: value for one in each for name, value in one.items()}
 
 
 def _read_figures(
@@ -247,33 +256,12 @@ def _bases(
         yield below, chain
 
 
-def _breaches_of_top(document: Document) -> Iterator[str]:
-    data = document.mapping()
-    for key in data:
-        if key not in _TOP_KEYS:
-            yield f"{document.where((key,))}: unknown key {nearest(key, _TOP_KEYS)}"
-    for key in ("name", "title"):
-        if key in data and not isinstance(data[key], str):
-            yield f"{document.where((key,))}: {key} must be text, found {data[key]!r}"
-    for key in ("sources", *_SECTIONS):
-        if not isinstance(data.get(key, {}), dict):
-            yield f"{document.where((key,))}: {key} must hold names with values"
-    sources = data.get("sources", {})
-    for key, text in sources.items() if isinstance(sources, dict) else ():
-        if not isinstance(text, str):
-            yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
-    wrong = breaches_of_fitted(data.get("fitted", []))
-    yield from (f"{document.where(('fitted',))}: {breach}" for breach in wrong)
-    if "figures" not in data and "base" not in data:
-        yield f"{document.where()}: misses figures (give every figure, or name a base)"
-
-
 def _entries(document: Document) -> Iterator[tuple[str, str, int, Any]]:
     """Top key, name, line and fields of every figure.
 
     ``card: {tdp_w: x}`` and ``card.tdp_w: x`` mean the same.
     """
-    for top in _SECTIONS:
+    for top in SECTIONS:
         sections = document.mapping().get(top, {})
         if not isinstance(sections, dict):
             continue
@@ -287,37 +275,9 @@ def _entries(document: Document) -> Iterator[tuple[str, str, int, Any]]:
 
 def _completed(hardware: Hardware) -> Hardware:
     """With the defaults of its kind for the figures that it lacks."""
-    defaults = figure_names(hardware.kind).defaults
-    return replace(hardware, figures={**defaults, **hardware.figures}) if defaults else hardware
+    return replace(hardware, figures=_with_defaults(hardware.figures, figure_names(hardware.kind)))
 
 
-def _overridden(hardware: Hardware, overrides: Mapping[str, float]) -> Hardware:
-    figures = dict(hardware.figures)
-    breaches = []
-    for name, value in overrides.items():
-        if name not in figures:
-            breaches.append(f"{hardware.name} has no figure {nearest(name, figures)}")
-        elif wrong := _breach_of_override(value, figures[name].unit):
-            breaches.append(f"{name} {wrong}")
-        else:
-            figures[name] = _moved(figures[name], float(value))
-    if breaches:
-        raise TopologyError("\n".join(f"hardware_set: {breach}" for breach in breaches))
-    return replace(hardware, figures=figures)
-
-
-def _breach_of_override(value: object, unit: str) -> str:
-    if not isinstance(value, int | float) or isinstance(value, bool):
-        return f"must be a number in {unit}, found {value!r}"
-    return breach_of_value(float(value), unit)
-
-
-def _moved(figure: Figure, value: float) -> Figure:
-    return replace(
-        figure,
-        value=value,
-        low=min(figure.low, value),
-        high=max(figure.high, value),
-        source="hardware_set",
-        confidence="assumed",
-    )
+def _with_defaults(figures: Mapping[str, Figure], names: Names | None) -> dict[str, Figure]:
+    defaults = names.defaults if names else {}
+    return dict(figures) | {name: one for name, one in defaults.items() if name not in figures}

@@ -82,10 +82,12 @@ class Hardware:
     formats: Mapping[str, tuple[str, ...]] = field_of(default_factory=dict)
     """Names of number formats by use: the first is the default, a plan tries all."""
     figures: Mapping[str, Figure]
+    what_if: str = ""
+    """Of a machine that cannot be bought: what it is; empty for others."""
     fitted: tuple[Mapping[str, str | int], ...] = ()
     """Measured points that figures were fitted on, by what tells them from others: no evidence."""
-    defaults: frozenset[str] = frozenset()
-    """Those of its figures that hardware of its kind takes from a file that names the kind."""
+    defaults: Mapping[str, Figure] = field_of(default_factory=dict)
+    """Figures that hardware of its kind takes from a file that names the kind, or from its base."""
 
     def __getitem__(self, name: str) -> float:
         try:
@@ -226,6 +228,7 @@ def _breaches_of_dimc_card(hardware: Hardware) -> Iterator[str]:
             yield f"{whole} ({hardware[whole]:g}) must be a multiple of {part} ({hardware[part]:g})"
     if hardware.count("pair.cards") != 2:
         yield f"pair.cards must be 2 (a bridge joins two), found {hardware['pair.cards']:g}"
+    yield from _breaches_of_scale_up(hardware)
 
 
 def _breaches_of_tile(hardware: Hardware) -> Iterator[str]:
@@ -247,8 +250,8 @@ def _breaches_of_tile(hardware: Hardware) -> Iterator[str]:
             )
 
 
-def _breaches_of_gpu(hardware: Hardware) -> Iterator[str]:
-    """One scale-up network at most, that divides the server's GPUs or holds whole servers."""
+def _breaches_of_scale_up(hardware: Hardware) -> Iterator[str]:
+    """One scale-up network at most, that divides the server's cards or holds whole servers."""
     cards = hardware.count("server.cards")
     found = [name for name in ("nvswitch.gpus", "mesh.gpus") if name in hardware.figures]
     if len(found) > 1:
@@ -259,6 +262,10 @@ def _breaches_of_gpu(hardware: Hardware) -> Iterator[str]:
             yield f"{name} ({gpus}) must divide server.cards ({cards}), or be a multiple of it"
     if "mesh.gpus" in found and hardware.count("mesh.gpus") > cards:
         yield f"mesh.gpus ({hardware.count('mesh.gpus')}) must not exceed server.cards ({cards})"
+
+
+def _breaches_of_gpu(hardware: Hardware) -> Iterator[str]:
+    yield from _breaches_of_scale_up(hardware)
     for kernel in ("fp8_gemm", "fp8_attention", "expert", "fp8_expert"):
         names = [f"gpu.{kernel}_{what}" for what in _OF_A_KERNEL]
         missing = [name for name in names if name not in hardware.figures]

@@ -3,13 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from topology.catalog.figures import Figure, Hardware, nearest
+from topology.catalog.figures import Figure, Hardware, breaches_of_fitted, nearest
 from topology.strict_yaml import Document
 
 DEFAULT_KIND = "dimc_card"
 """Of a file that names no kind."""
 REFERENCES: Mapping[str, tuple[str, ...]] = {
-    DEFAULT_KIND: ("corsair",),
+    DEFAULT_KIND: ("corsair", "raptor", "raptor-nvl72"),
     "gpu": ("b200", "a100", "mi300x"),
 }
 """Bundled files whose figures are the names of their kind: needed are those that all of them give.
@@ -19,7 +19,7 @@ UNPRICED: Mapping[str, Mapping[str, str]] = {
     DEFAULT_KIND: {
         "chiplet.quads": "drawn only: slices stand in quads",
         "chiplet.noc_latency_s": "drawn only: card.dispatch_s and links.chunk_overhead_s have it",
-        "chiplet.area_m2": "power density only",
+        "chiplet.area_m2": "power density, and the price of a card from its parts",
         "card.tdp_w": "power density only",
         "pair.cards": "always 2",
         "pod.racks": "drawn only: a scenario names its racks",
@@ -29,6 +29,20 @@ UNPRICED: Mapping[str, Mapping[str, str]] = {
 """Figures of a kind that no time, energy or cost depends on, and what they are for."""
 FORMAT_USES = ("weights", "activations", "kv", "wire")
 """Uses of number formats, each with a default that the hardware file names."""
+SECTIONS = ("figures", "defaults")
+"""Keys that hold figures."""
+TOP_KEYS = (
+    "name",
+    "title",
+    "kind",
+    "what_if",
+    "fabric",
+    "sources",
+    "base",
+    "fitted",
+    "formats",
+    *SECTIONS,
+)
 _MOST_NAMED = 12
 
 
@@ -59,7 +73,7 @@ def names_of(kind: str, references: Sequence[Hardware]) -> Names:
     """The names of a kind out of the figures of its reference files."""
     each = [hardware.figures for hardware in references]
     known = {name: figure for figures in each for name, figure in figures.items()}
-    defaults = {name: one.figures[name] for one in references for name in sorted(one.defaults)}
+    defaults = {name: figure for one in references for name, figure in one.defaults.items()}
     needed = frozenset(known).intersection(*each) - frozenset(defaults)
     return Names(kind=kind, known=known, needed=needed, defaults=defaults)
 
@@ -80,6 +94,28 @@ def breaches_of_unit(figure: Figure, names: Names) -> Iterator[str]:
             f"unit {figure.datasheet_unit!r} measures {figure.unit}, "
             f"this figure is in {expected.unit} (as {expected.datasheet_unit!r})"
         )
+
+
+def breaches_of_top(document: Document) -> Iterator[str]:
+    """Errors of the keys of a file, but for its figures and formats."""
+    data = document.mapping()
+    for key in data:
+        if key not in TOP_KEYS:
+            yield f"{document.where((key,))}: unknown key {nearest(key, TOP_KEYS)}"
+    for key in ("name", "title", "what_if"):
+        if key in data and not isinstance(data[key], str):
+            yield f"{document.where((key,))}: {key} must be text, found {data[key]!r}"
+    for key in ("sources", *SECTIONS):
+        if not isinstance(data.get(key, {}), dict):
+            yield f"{document.where((key,))}: {key} must hold names with values"
+    sources = data.get("sources", {})
+    for key, text in sources.items() if isinstance(sources, dict) else ():
+        if not isinstance(text, str):
+            yield f"{document.where(('sources', key))}: source {key} must be text, found {text!r}"
+    wrong = breaches_of_fitted(data.get("fitted", []))
+    yield from (f"{document.where(('fitted',))}: {breach}" for breach in wrong)
+    if "figures" not in data and "base" not in data:
+        yield f"{document.where()}: misses figures (give every figure, or name a base)"
 
 
 def read_formats(document: Document, formats: dict[str, tuple[str, ...]]) -> Iterator[str]:

@@ -27,12 +27,18 @@ class Measured:
     """Words as objects, counts as int64, numbers as float64 and flags as bool, in file units."""
     others: Mapping[str, Sequence[str]]
     """Text of the columns that the layout does not name (CSV only)."""
+    texts: Texts
+    """Any of its columns, for the places of rows."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self.columns[name]
+
+    def where(self, row: int) -> str:
+        """The place of a row, for an error: ``points.csv:3``."""
+        return self.texts.where(self.path, row)
 
     def si(self, name: str) -> npt.NDArray[np.float64]:
         """A column of numbers or counts in SI units."""
@@ -98,11 +104,22 @@ def read_measured(path: str | Path, layout: Layout | None = None) -> Measured:
     layout = layout or detect_layout(path)
     wanted = {column.name: column for column in layout.columns}
     table = read_table(path, tuple(wanted))
+    if missing := [name for name in layout.needed if name not in table.columns]:
+        raise TraceError(
+            f"{path}:1: misses column {', '.join(map(repr, missing))} "
+            f"({layout.name} has {', '.join(layout.needed)})"
+        )
     columns = {
         name: _typed(path, column, table.columns.get(name), table.rows)
         for name, column in wanted.items()
     }
-    return Measured(path=path, layout=layout, columns=columns, others=table.others)
+    return Measured(
+        path=path,
+        layout=layout,
+        columns=columns,
+        others=table.others,
+        texts=next(iter(table.columns.values())),
+    )
 
 
 def _layout(names: Sequence[str]) -> Layout | None:

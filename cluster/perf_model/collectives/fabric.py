@@ -3,25 +3,25 @@
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms.rounds import Round
+from cluster.perf_model.collectives.ports import Inside, to_ports
 from cluster.perf_model.collectives.resources import link_rates
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.work import Interior
 from cluster.perf_model.protocols import Figures, RouteTables
 from corsair_common.units import Floats, Integers
+from topology.types import LinkKind
 
+BRIDGE = LinkKind.BRIDGE.name.lower()
 CARD_TIERS = ("d2d", "package")
 """The levels inside a card, bottom-up. Those above are in the topology: ``tiers_of``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Fabric:
-    """The network between the ranks of some cards. Rank r is chiplet ``r % chiplets`` of a card.
-
-    A chiplet reaches its card's own ports (bridge, PCIe) without crossing D2D or package links:
-    every chiplet has its own PCIe lanes.
-    """
+    """The network between the ranks of some cards. Rank r is chiplet ``r % chiplets`` of a card."""
 
     interior: Interior
     """Of every card."""
@@ -30,6 +30,8 @@ class Fabric:
     tiers: int
     card_tier: Integers
     """[card, card] index into ``tiers_of`` of the level that joins two cards; 0 on the diagonal."""
+    bridged: Floats
+    """[card, card] 1 for two cards of a pair, which a bridge joins; else 0."""
     link: Integers
     """[l] route link of each link that the cards can use among themselves."""
     link_s_per_byte: Floats
@@ -71,7 +73,8 @@ class Fabric:
 class RoundCost:
     """Cost of a round per byte of its share of the payload.
 
-    Five parts are the busy seconds of each link or shared capacity.
+    Five parts are the busy seconds of each link or shared capacity, with the way of messages
+    between cards from and to the ports.
     """
 
     latency_s: float
@@ -87,6 +90,9 @@ class RoundCost:
     into: Floats
     links: Floats
     """[l]"""
+    issues: npt.NDArray[np.bool_]
+    """[resource] whether messages begin on it: those on the way to a port have no
+    overhead of a message there."""
     tier_bytes: Floats
     """[tier] bytes that a card puts on each tier, averaged over the cards."""
     card_bytes: Floats
@@ -121,6 +127,7 @@ def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric
         card_latency_s=latency_s,
         tiers=len(tiers_of(routes)),
         card_tier=card_tiers(routes, cards),
+        bridged=bridged(routes, cards),
         link=links,
         link_s_per_byte=1 / link_rates(routes, links),
         crossing_pair=np.repeat(np.arange(len(pairs)), [path.size for path in paths]),
@@ -143,40 +150,69 @@ def card_tiers(routes: RouteTables, cards: Integers) -> Integers:
     return tier
 
 
+def bridged(routes: RouteTables, cards: Integers) -> Floats:
+    """[card, card] 1 where a bridge joins two different cards; else 0."""
+    names, tier = tiers_of(routes), card_tiers(routes, cards)
+    found = np.zeros(tier.shape)
+    if BRIDGE in names:
+        found[tier == names.index(BRIDGE)] = 1.0
+    return found
+
+
 def round_cost(fabric: Fabric, one: Round) -> RoundCost:
     """Latency, busy time and bytes of the messages of a round, all at once."""
     ranks = fabric.cards * fabric.ranks_per_card
     flows = np.zeros((ranks, ranks))
     flows[one.source, one.target] = (1.0 if one.weight is None else one.weight) / one.spread
-    inside_card, cards = fabric.interior, fabric.cards
-    packages, chiplets = inside_card.packages, inside_card.chiplets
-    blocks = flows.reshape(cards, packages * chiplets, cards, packages * chiplets)
-    between_cards = blocks.sum(axis=(1, 3))
-    card = np.arange(cards)
-    inside = blocks[card, :, card, :].reshape(cards, packages, chiplets, packages, chiplets)
-    across = inside.sum(axis=(2, 4))
-    package = np.arange(packages)
-    mesh = inside[:, package, :, package, :].swapaxes(0, 1)
-    in_package = mesh.sum(axis=(2, 3))
-    across[:, package, package] = 0.0
+    within, cards = fabric.interior, fabric.cards
+    blocks = flows.reshape(cards, within.units, cards, within.units)
+    own, outer = _own_traffic(within, blocks), _port_traffic(fabric, blocks)
+    mesh, out, into = own.mesh + outer.mesh, own.out + outer.out, own.into + outer.into
+    in_package, between_cards = own.package + outer.package, blocks.sum(axis=(1, 3))
     np.fill_diagonal(between_cards, 0.0)
     tier_bytes = np.bincount(
         fabric.card_tier.ravel(), between_cards.ravel(), minlength=fabric.tiers
     ).astype(np.float64)
-    tier_bytes[: len(CARD_TIERS)] = in_package.sum(), across.sum()
+    tier_bytes[: len(CARD_TIERS)] = in_package.sum(), out.sum()
     latencies = [
         float(fabric.card_latency_s[between_cards > 0].max(initial=0.0)),
-        inside_card.package_latency_s if across.any() else 0.0,
-        inside_card.d2d_latency_s if mesh.any() else 0.0,
+        within.package_latency_s if own.out.any() else 0.0,
+        within.d2d_latency_s if own.mesh.any() else 0.0,
     ]
+    links = fabric.link_bytes(between_cards)
+    begins = (own.mesh, own.package, own.out, own.into, links)
     return RoundCost(
         latency_s=max(latencies),
         messages=int((flows > 0).sum(axis=1).max(initial=0)),
-        d2d=mesh.reshape(cards, -1) * (1 / inside_card.d2d_bytes_per_s),
-        package=in_package * (1 / inside_card.package_bytes_per_s),
-        out=across.sum(axis=2) * (1 / inside_card.package_link_bytes_per_s),
-        into=across.sum(axis=1) * (1 / inside_card.package_link_bytes_per_s),
-        links=fabric.link_bytes(between_cards) * fabric.link_s_per_byte,
+        d2d=mesh.reshape(cards, -1) * (1 / within.d2d_bytes_per_s),
+        package=in_package * (1 / within.package_bytes_per_s),
+        out=out * (1 / within.package_link_bytes_per_s),
+        into=into * (1 / within.package_link_bytes_per_s),
+        links=links * fabric.link_s_per_byte,
+        issues=np.concatenate([part.ravel() > 0 for part in begins]),
         tier_bytes=tier_bytes / cards,
         card_bytes=between_cards,
     )
+
+
+def _own_traffic(within: Interior, blocks: Floats) -> Inside:
+    """Of ``blocks[card, unit, card, unit]`` what the units of one card send to each other."""
+    cards, packages, chiplets = len(blocks), within.packages, within.chiplets
+    card, package = np.arange(cards), np.arange(packages)
+    inside = blocks[card, :, card, :].reshape(cards, packages, chiplets, packages, chiplets)
+    across = inside.sum(axis=(2, 4))
+    across[:, package, package] = 0.0
+    return Inside(
+        mesh=inside[:, package, :, package, :].swapaxes(0, 1),
+        out=across.sum(axis=2),
+        into=across.sum(axis=1),
+    )
+
+
+def _port_traffic(fabric: Fabric, blocks: Floats) -> Inside:
+    """The way of what units send to those of other cards, from and to the cards' ports."""
+    between = blocks.copy()
+    card = np.arange(fabric.cards)
+    between[card, :, card, :] = 0.0
+    sent, received = between.sum(axis=3), between.sum(axis=1)
+    return to_ports(fabric.interior, sent, received, fabric.bridged)

@@ -160,7 +160,7 @@ def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedu
         add_s_per_byte = one.added * group.add_s_per_byte
         fixed_s += one.times * (cost.latency_s + issue_s)
         serial += one.times * (one.share * float(busy.max()) + add_s_per_byte)
-        busy_s[:-1] += one.times * issue_s * (busy > 0)
+        busy_s[:-1] += one.times * issue_s * cost.issues
         slope[:-1] += one.times * one.share * busy
         slope[-1] += one.times * add_s_per_byte
         tier_bytes += one.times * one.share * cost.tier_bytes

@@ -2,7 +2,12 @@
 
 from cluster.perf_model.prices.inputs import PriceError, PriceInputs
 from cluster.perf_model.prices.stage import StagePrice
-from cluster.perf_model.prices.steady_state import SteadyDecode, steady_decode
+from cluster.perf_model.prices.steady_state import (
+    SteadyDecode,
+    prompt_stages_ps,
+    sends_ps,
+    steady_decode,
+)
 from cluster.perf_model.prices.tables import Pricing, StageJob, price_stages, price_tables
 
 __all__ = [
@@ -14,5 +19,7 @@ __all__ = [
     "SteadyDecode",
     "price_stages",
     "price_tables",
+    "prompt_stages_ps",
+    "sends_ps",
     "steady_decode",
 ]

@@ -14,12 +14,23 @@ from cluster.perf_model.attention import (
     BLOCK_TOKENS,
     WIDTH,
     attention_by_bound,
+    attention_ps,
     decode_measures,
     fetch_ps,
+    reach,
     worked_ps,
 )
 from cluster.perf_model.kv_capacity import KvCapacity, held_blocks
-from cluster.perf_model.tables import DECODE_BLOCKS, FAR_BLOCKS, PriceTables
+from cluster.perf_model.tables import (
+    DECODE_BLOCKS,
+    FAR_BLOCKS,
+    PREFILL_BLOCKS,
+    PREFILL_PAIRS,
+    PREFILL_PASSES,
+    PriceTables,
+    Records,
+)
+from corsair_common.names import STATE
 from corsair_common.units import Integers
 
 
@@ -31,11 +42,16 @@ class SteadyDecode:
     """Between two tokens of a sequence: TPOT."""
     loop_ps: int
     """A slot alone: all stages, all sends and the return."""
-    slowest_stage_ps: int
-    """All slots in sequence at the slowest stage."""
+    stage_ps: Integers
+    """[stage] all slots in sequence at each stage."""
     loop_by_bound_ps: Integers
     """[bound] the longest slot's loop by bound; sends and the return are network."""
     batch: int
+
+    @property
+    def slowest_stage_ps(self) -> int:
+        """All slots in sequence at the slowest stage."""
+        return int(self.stage_ps.max())
 
     @property
     def tpot_s(self) -> float:
@@ -75,17 +91,60 @@ def steady_decode(
     between = {size: _between(prices, size, replica) for size in splits}
     loops = {size: int(work[size].sum()) + between[size] for size in splits}
     longest = max(loops, key=lambda size: loops[size])
-    slowest = int(sum(work[size] for size in sizes if size).max())
+    each = np.sum([work[size] for size in sizes if size], axis=0)
     by_bound = splits[longest].sum(axis=0)
     by_bound[prices.bounds.index("network")] += between[longest]
     by_bound[prices.far_bound] += loops[longest] - int(by_bound.sum())
     return SteadyDecode(
-        cycle_ps=max(loops[longest], slowest),
+        cycle_ps=max(loops[longest], int(each.max())),
         loop_ps=loops[longest],
-        slowest_stage_ps=slowest,
+        stage_ps=each,
         loop_by_bound_ps=by_bound,
         batch=batch,
     )
+
+
+def prompt_stages_ps(prices: PriceTables, *, tokens: int, replica: int = 0) -> Integers:
+    """[stage] one prompt of ``tokens`` read in one step that holds nothing else, KV in near memory.
+
+    Alone, its first token comes after their sum and ``sends_ps``.
+    """
+    classes = prices.stage_class[replica]
+    measures = _prompt_measures(prices.kinds, tokens)
+    nothing = np.zeros_like(measures)
+    return np.array(
+        [
+            worked_ps(
+                prices.ahead,
+                int(prices.linear_ps[c, tokens] + prices.collective_ps[c, tokens])
+                + int(attention_ps(prices.attention[c], measures)),
+                int(prices.floor_ps[c, tokens]),
+                fetch_ps(prices.far_block_ps[c], nothing),
+            )
+            + int(prices.head_ps[c, 1])
+            for c in classes.tolist()
+        ],
+        np.int64,
+    )
+
+
+def _prompt_measures(kinds: Records, tokens: int) -> Integers:
+    """[kinds x MEASURES] of a prompt of ``tokens`` that is read in one step (dtype KIND)."""
+    found = np.zeros((len(kinds), WIDTH), np.int64)
+    blocks = -(-tokens // BLOCK_TOKENS)
+    for row, kind in zip(found, kinds, strict=True):
+        window, picked = int(kind["window"]), int(kind["picked"])
+        each = min(blocks, reach(window + tokens - 1 if window > 0 else window, picked))
+        seen = 1 if window == STATE else min(tokens, picked or window or tokens)
+        row[PREFILL_BLOCKS] = min(blocks, each * tokens)
+        row[PREFILL_PASSES] = each * -(-tokens * int(kind["clocks_per_query"]) // BLOCK_TOKENS)
+        row[PREFILL_PAIRS] = seen * (seen + 1) // 2 + (tokens - seen) * seen
+    return found.ravel()
+
+
+def sends_ps(prices: PriceTables, size: int, replica: int = 0) -> int:
+    """All sends of a step of ``size`` tokens between its stages."""
+    return int(prices.send_ps[prices.stage_class[replica], size].sum())
 
 
 def _outside(
@@ -160,5 +219,4 @@ def _worked(
 
 
 def _between(prices: PriceTables, size: int, replica: int) -> int:
-    sends = prices.send_ps[prices.stage_class[replica], size]
-    return int(sends.sum() + prices.return_ps[replica])
+    return sends_ps(prices, size, replica) + int(prices.return_ps[replica])

@@ -153,7 +153,7 @@ def carry_out(definition: Definition, folder: Path, manner: SweepOptions) -> Swe
     total = len(definition.grid)
     planned = plan_points(definition, library, lambda done: watcher.planned(done, total))
     names = metric_names(definition, planned)
-    types = definition.grid.types
+    types = definition.types
     table = sweep_table(types, metric_columns(planned.kind, names))
     maker = RowMaker(definition=definition, types=types, metrics=names)
     with SweepWriter(folder, table) as writer:
@@ -252,7 +252,7 @@ def _manifest(definition: Definition, planned: Planned, names: Sequence[str]) ->
         "name": definition.name,
         "kind": planned.kind,
         "points": len(planned.points),
-        "axes": definition.grid.types,
+        "axes": definition.types,
         "metrics": list(names),
         "store": definition.store,
         "repeat": definition.repeat,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args
 
@@ -13,11 +13,24 @@ from cluster.studies.sweep.axes import Block, Grid, clash
 from cluster.studies.sweep.blocks import read_blocks
 from cluster.studies.sweep.condition import Condition, read_condition
 from cluster.studies.sweep.errors import SweepError, nearest
+from cluster.studies.sweep.hold import Hold, read_hold
+from results.schema import TypeName
 from topology.strict_yaml import Document, KeyPath, parse_document, read_document
 
 Store: TypeAlias = Literal["summary", "runs"]
 
-KEYS = ("name", "base", "axes", "skip", "metrics", "store", "repeat", "timeout_s", "retries")
+KEYS = (
+    "name",
+    "base",
+    "axes",
+    "hold",
+    "skip",
+    "metrics",
+    "store",
+    "repeat",
+    "timeout_s",
+    "retries",
+)
 STORES: tuple[Store, ...] = get_args(Store)
 MOST_POINTS = 1_000_000
 MOST_RETRIES = 10
@@ -32,6 +45,8 @@ class Definition:
     folders: tuple[Path, Path]
     """Base folders of relative paths in the base, and in axes."""
     grid: Grid
+    hold: Hold | None
+    """A figure that follows the axes."""
     skip: tuple[Condition, ...]
     metrics: tuple[str, ...]
     """Names of the summary's metrics to store, ``*`` allowed; empty means all."""
@@ -43,6 +58,21 @@ class Definition:
     retries: int
     """Retries of a point whose process died, ran out of memory or timed out."""
     source: Document
+    held: dict[int, float] = field(default_factory=dict, compare=False)
+    """Values of ``hold`` by point, as far as known."""
+
+    @property
+    def types(self) -> dict[str, TypeName]:
+        """Every axis, and what follows, with the type of its column."""
+        followed: dict[str, TypeName] = {self.hold.path: "float64"} if self.hold else {}
+        return {**self.grid.types, **followed}
+
+    def values(self, number: int) -> dict[str, Any]:
+        """The leaves of a point; with what follows, once its scenario was loaded."""
+        values = self.grid[number]
+        if self.hold and number in self.held:
+            values[self.hold.path] = self.held[number]
+        return values
 
     @property
     def content(self) -> dict[str, Any]:
@@ -104,6 +134,7 @@ def _definition(
         base=base,
         folders=(base_folder or beside, folder),
         grid=grid,
+        hold=_hold(document, grid),
         skip=tuple(
             read_condition(text, document.where(("skip", number)))
             for number, text in enumerate(_list(document, "skip"))
@@ -161,6 +192,16 @@ def _grid(document: Document, base: Document, repeat: int) -> Grid:
         where = document.where(("axes",))
         raise SweepError(f"{where}: {len(grid):,} points; a sweep has at most {MOST_POINTS:,}")
     return grid
+
+
+def _hold(document: Document, grid: Grid) -> Hold | None:
+    hold = read_hold(document)
+    if hold is not None:
+        paths = [path for block in grid.blocks for path in block.paths]
+        if clash([*paths, hold.path]) is not None:
+            where = document.where(("hold",))
+            raise SweepError(f"{where}: {hold.figure} is an axis too; it cannot follow the others")
+    return hold
 
 
 def _name(document: Document, default: str) -> str:

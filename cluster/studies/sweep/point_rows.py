@@ -49,7 +49,7 @@ class RowMaker:
 
     def identity(self, point: Point) -> dict[str, Any]:
         """Number, run_id and axes."""
-        values = self.definition.grid[point.number]
+        values = self.definition.values(point.number)
         axes = {path: cell(values.get(path), type_) for path, type_ in self.types.items()}
         return {"point": point.number, "run_id": point.run_id, **axes}
 

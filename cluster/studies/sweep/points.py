@@ -1,6 +1,6 @@
 """From a definition to points: overrides, conditions, scenario, content, identity."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal, NoReturn, TypeAlias
@@ -15,11 +15,19 @@ from cluster.scenario.warmup import check_warmup
 from cluster.studies.sweep.axes import leaves, nested
 from cluster.studies.sweep.definition import Definition
 from cluster.studies.sweep.errors import SweepError, nearest
+from cluster.studies.sweep.hold import amount_of, held_value
 from cluster.studies.sweep.input_cache import Library
 from results.devices import Device, of_kinds
 from results.schema import SPECIAL, NotRun, PointStatus, run_tables
+from topology.catalog import Hardware, load_hardware
 from workloads.requests import Requests
 
+MACHINE: Mapping[str, Callable[[Hardware], float]] = {
+    "machine.area_mm2": lambda hardware: 1e6 * amount_of("area", hardware),
+    "machine.usd": lambda hardware: amount_of("usd", hardware),
+    "machine.static_w": lambda hardware: hardware["card.static_w"],
+}
+"""Names in conditions: of a die, of a card from its parts, of a card."""
 MOST_OPENED = 4096
 """Contents that are cached until their points are run, about 6 kB each."""
 Kind: TypeAlias = Literal["summary", "replay"]
@@ -78,11 +86,26 @@ def plan_points(
 
 
 def scenario_of(definition: Definition, number: int) -> Scenario:
-    """The scenario of a point; raises ScenarioError if it is invalid."""
-    values = definition.grid[number]
+    """The scenario of a point.
+
+    Raises
+    ------
+    ScenarioError
+        It is invalid.
+    HoldError
+        No size of the figure that follows keeps what is held.
+    """
+    hold = definition.hold
+    if hold is not None and number not in definition.held:
+        base = load_variant(definition.base, {}, origin="base", folders=definition.folders)
+        definition.held[number] = held_value(hold, base, _variant(definition, number))
+    return _variant(definition, number)
+
+
+def _variant(definition: Definition, number: int) -> Scenario:
     return load_variant(
         definition.base,
-        nested(values),
+        nested(definition.values(number)),
         origin=f"{definition.source.name}: point {number}",
         folders=definition.folders,
     )
@@ -146,9 +169,10 @@ class _PointResolver:
             if condition.holds(lambda name: _look(self._definition, values, name)):
                 reason = f"skip: {condition.text}"
                 return Point(number=number, status="skipped", reason=reason)
+        kind = self.kind
         try:
             scenario = scenario_of(self._definition, number)
-            kind: Kind = "replay" if scenario.workload.is_replayed else "summary"
+            kind = "replay" if scenario.workload.is_replayed else "summary"
             if kind != (self.kind or kind):
                 raise SweepError("a sweep cannot mix requests and operation traces")
             point = self._named(scenario, number)
@@ -186,9 +210,11 @@ def _refuse(definition: Definition, points: Sequence[Point]) -> NoReturn:
 
 
 def _look(definition: Definition, values: dict[str, Any], name: str) -> Any:
-    """A value of the point: of its axes, of the base, or what it is by default."""
+    """A value of the point: of its axes, of its machine, of the base, or what it is by default."""
     if name in values:
         return values[name]
+    if name in MACHINE:
+        return _of_machine(definition, values, name)
     here: Any = definition.base.data
     for key in keys_of(name):
         here = here.get(key, _ABSENT) if isinstance(here, dict) else _ABSENT
@@ -201,6 +227,13 @@ def _look(definition: Definition, values: dict[str, Any], name: str) -> Any:
         known = [*values, *(path for path, _ in leaves(definition.base.data))]
         raise SweepError(f"unknown name {nearest(name, known)}")
     return default
+
+
+def _of_machine(definition: Definition, values: dict[str, Any], name: str) -> float:
+    """An amount of a point's hardware that its figures give."""
+    origin, folders = definition.source.name, definition.folders
+    scenario = load_variant(definition.base, nested(values), origin=origin, folders=folders)
+    return MACHINE[name](load_hardware(scenario.hardware, scenario.hardware_set))
 
 
 def _plan_of(definition: Definition, values: dict[str, Any], name: str) -> type[PlanSettings]:
@@ -218,7 +251,8 @@ def _default(owner: Any, key: str) -> Any:
     """The default of a field of a model, or of a model's value."""
     fields = getattr(owner, "model_fields", None) if isinstance(owner, type) else None
     if isinstance(owner, BaseModel):
-        return getattr(owner, key, _ABSENT)
+        named = {field.alias or name: name for name, field in type(owner).model_fields.items()}
+        return getattr(owner, named.get(key, key), _ABSENT)
     if not fields or key not in fields or fields[key].is_required():
         return _ABSENT
     return fields[key].get_default(call_default_factory=True)

@@ -174,8 +174,9 @@ def test_bridges_before_slower_package_links_halve_the_time_of_many_bytes(
     each = BYTES / 16
     up_ps = transfer_ps(3 * each, 1e12) + transfer_ps(each, 256e9) + transfer_ps(each / 4, 64e9)
     latency_ps = 2 * (115_000 + 400_000 + 400_000) + 650_000
-    # Further chunks: package links have B/4 twice, bridges B twice, an x16 B/2: as long each.
-    further_ps = 15 * transfer_ps(each, 128e9)
+    # Further chunks: bridges have B twice, an x16 B/2; package links have B/4 twice, and once what
+    # the second package sends by the x16 of the first.
+    further_ps = 15 * transfer_ps(3 * each / 4, 64e9)
 
     cost = all_reduce(group, np.array([BYTES]), "any_order", 16)
     first_ps = latency_ps + 2 * up_ps + transfer_ps(each / 2, 64e9)

@@ -8,6 +8,8 @@ import pytest
 
 from cluster import load
 from cluster.perf_model.devices.dimc import DimcCard
+from cluster.perf_model.devices.dimc.counters import COUNTS
+from cluster.perf_model.devices.useful import USEFUL
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.prices import PriceError, price_tables
 from cluster.perf_model.prices.inputs import PriceInputs, device_for
@@ -108,7 +110,10 @@ def test_in_sram_storage_costs_the_clocks_of_what_it_is_expanded_to(
     )
 
     for field in fields(ours):
-        assert np.array_equal(getattr(ours, field.name), getattr(theirs, field.name)), field.name
+        one, other = getattr(ours, field.name), getattr(theirs, field.name)
+        if field.name in ("token_counts", "head_counts"):  # bytes as stored are another use
+            one, other = (np.delete(each, COUNTS.index(USEFUL[0]), -1) for each in (one, other))
+        assert np.array_equal(one, other), field.name
 
 
 def card_of(inputs: PriceInputs) -> DimcCard:

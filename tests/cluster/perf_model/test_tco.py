@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from cluster.perf_model.tco import (
-    Band,
     Inventory,
     Purchase,
     capital_usd,
@@ -14,6 +13,7 @@ from cluster.perf_model.tco import (
     usd_per_hour,
     usd_per_million,
 )
+from corsair_common.band import Band
 from topology.catalog import load_hardware
 
 FIGURES = load_hardware("corsair").figures

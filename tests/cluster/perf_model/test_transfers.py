@@ -84,8 +84,11 @@ def test_a_coflow_moves_its_bytes_over_the_links_that_it_crosses(
     assert [moved_over(leg, resources, name) // passed for name in names] == [
         1, 0, 1, 1, 1, 1, 1, 0, 0,
     ]  # fmt: skip
+    # Inside c3 from k0 to k7, and from k7 to the x16 at k0: over k4, the package link and k3.
     assert moved_over(leg, resources, "s0.c3.p0 package out") == passed
-    assert moved_over(leg, resources, "s0.c3.p1 d2d") == 3 * passed
+    assert moved_over(leg, resources, "s0.c3.p1 package out") == passed
+    assert moved_over(leg, resources, "s0.c3.p0 d2d") == (3 + 1) * passed
+    assert moved_over(leg, resources, "s0.c3.p1 d2d") == (3 + 1) * passed
     assert leg.peak_bytes == passed
 
 

@@ -29,7 +29,7 @@ def test_the_template_shows_every_key_and_loads() -> None:
     assert Scenario.model_validate(parse_document(text).data).name == "my-scenario"
     for part in Scenario.model_fields.values():
         fields = getattr(part.annotation, "model_fields", {})
-        assert all(name in text for name in fields)
+        assert all((field.alias or name) in text for name, field in fields.items())
     assert all(name in text for name in Scenario.model_fields)
 
 

@@ -11,6 +11,7 @@ from cluster import load
 from cluster.perf_model.calibrate import EIGHT_B, full_load_parts_w, predict
 from cluster.scenario.schema import Scenario
 from cluster.studies.draws import RESIDUAL, SensitivityError, at_share, draws, ends, uncertain
+from cluster.studies.machine_set import MachineSet, PossibleMachine
 from topology.catalog import load_hardware
 from topology.power import full_load_w
 
@@ -168,3 +169,64 @@ def test_fitted_constants_of_a_gpu_move_together_and_nine_of_ten_within_the_band
     assert np.count_nonzero(within) == 18
     expected = np.minimum(1.0, h100["gpu.gemm_bandwidth_efficiency"] / factor)  # longer is lower
     np.testing.assert_allclose(reads, expected, rtol=1e-12)
+
+
+def machine_set() -> MachineSet:
+    machines = tuple(
+        PossibleMachine(
+            figures={"card.dispatch_s": seconds, "simd.lanes": lanes},
+            settings={"wire": "mxint8"},
+        )
+        for seconds, lanes in ((4e-7, 80.0), (8e-7, 48.0))
+    )
+    return MachineSet(hardware="corsair", rows=("a", "b"), machines=machines)
+
+
+def test_figures_of_a_machine_of_a_set_stay_together_and_nothing_is_fitted_again() -> None:
+    found = draws(scenario(), 8, 1, machines=machine_set())
+
+    pairs = {
+        (each.hardware_set["card.dispatch_s"], each.hardware_set["simd.lanes"]) for each in found
+    }
+    assert pairs == {(4e-7, 80.0), (8e-7, 48.0)}
+    assert {each.settings["formats.wire"] for each in found} == {"mxint8"}
+    assert len({each.hardware_set["links.efficiency"] for each in found}) == 8  # from its range
+    assert not any(each.reason for each in found)
+
+
+def test_what_the_scenario_sets_is_not_that_of_a_set() -> None:
+    own = scenario(hardware_set={"card.dispatch_s": 1e-6}, formats={"wire": "auto"})
+
+    (found,) = draws(own, 1, 1, machines=machine_set())
+
+    assert "card.dispatch_s" not in found.hardware_set
+    assert not found.settings
+    assert found.hardware_set["simd.lanes"] in (48.0, 80.0)
+
+
+def test_machines_of_other_hardware_are_refused() -> None:
+    with pytest.raises(SensitivityError, match="the machines are corsair's"):
+        draws(load({**SMALL, "hardware": "h100", "plan": {}}), 1, 1, machines=machine_set())
+
+
+def test_a_draw_of_lanes_leaves_the_area_of_the_die_and_a_what_if_keeps_its_own() -> None:
+    lanes = ("simd.lanes",)
+    more = scenario(hardware_set={"chiplet.sram_bytes": 512e6})
+    ((_, low, _),) = ends(scenario(), lanes)
+    ((_, what_if, _),) = ends(more, lanes)
+
+    assert load_hardware("corsair", low.hardware_set)["chiplet.area_m2"] == 400e-6
+    drawn = load_hardware("corsair", {**more.hardware_set, **what_if.hardware_set})
+    assert drawn["chiplet.area_m2"] == pytest.approx(515.2e-6)
+    assert drawn["card.static_w"] == pytest.approx(64.3 * 515.2 / 400)
+
+
+def test_parts_are_drawn_where_the_price_comes_from_them_and_areas_where_sizes_moved() -> None:
+    listed, built = uncertain(scenario()), uncertain(scenario(cost={"from": "parts"}))
+    moved = uncertain(scenario(hardware_set={"chiplet.sram_bytes": 512e6}))
+
+    assert "cost.card_usd" in listed
+    assert not [name for name in listed if name.startswith(("parts.", "area."))]
+    assert "parts.wafer_usd" in built
+    assert "cost.card_usd" not in built
+    assert "area.sram_m2_per_byte" in moved

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from cluster import load
+from cluster import load, simulate
 from cluster.commands.app import main
 from cluster.scenario.schema import Scenario, Slo
+from cluster.studies.machine_set import MachineSet, PossibleMachine
 from cluster.studies.sensitivity import CAPACITY, sensitivity
 from cluster.studies.sweep import SweepError
 
@@ -173,3 +174,29 @@ def test_options_that_do_not_go_together_are_refused(
     assert "--by needs --against" in capsys.readouterr().err
     assert main(["sensitivity", "--ray-address", "auto"]) == 2
     assert "needs --engine ray" in capsys.readouterr().err
+
+
+def test_joint_draws_come_from_the_machines_that_are_named(tiny: Scenario, tmp_path: Path) -> None:
+    machines = tuple(
+        PossibleMachine(figures={"card.dispatch_s": seconds}, settings={"wire": "fp16"})
+        for seconds in (1e-6, 3e-6)
+    )
+    known = MachineSet(hardware="corsair", rows=("one",), machines=machines)
+
+    found = sensitivity(
+        tiny,
+        samples=4,
+        figures=("card.dispatch_s", "cost.pue"),
+        machines=known,
+        metrics=("mean_tpot_ms", CAPACITY),
+        tornado=False,
+        out=tmp_path / "s",
+    )
+
+    tpots = sorted({row["mean_tpot_ms"] for row in found.drawn if row})
+    alone = [
+        simulate(load({**TINY, "hardware_set": {"card.dispatch_s": seconds}}))
+        for seconds in (1e-6, 3e-6)
+    ]
+    assert tpots == [run.summary["mean_tpot_ms"] for run in alone]
+    assert len({row[CAPACITY] for row in found.drawn if row}) == 2

@@ -50,6 +50,7 @@ PART_OF_LINK = MappingProxyType(
         LinkKind.D2D: "d2d",
         LinkKind.PACKAGE: "pcie",  # the packages of a card are joined by PCIe x16
         LinkKind.BRIDGE: "bridge",
+        LinkKind.NVLINK: "bridge",  # what joins cards directly: one or the other
         LinkKind.PCIE: "pcie",
         LinkKind.INTER_SWITCH: "pcie",
         LinkKind.HOST: "pcie",

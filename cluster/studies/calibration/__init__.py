@@ -1,0 +1,1 @@
+"""Calibration: machines, and unsaid settings of measurements, that explain measured rows."""
