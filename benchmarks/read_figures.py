@@ -58,7 +58,7 @@ SERVED: Mapping[str, tuple[dict[str, Any], ...]] = {
                 {**EXPERTS, "plan": {"tensor_parallel_size": 2, "expert_parallel_size": 2}},
             )
         ),
-        POOLS,
+        {**POOLS},
     ),
 }
 
