@@ -26,6 +26,11 @@ EXPERTS: Mapping[str, Any] = {
     "model": "gpt-oss-20b",
     "cluster": {"racks": 2, "servers_per_rack": 2},
 }
+POOLS: Mapping[str, Any] = {
+    **DENSE,
+    "plan": {"tensor_parallel_size": 1},
+    "pools": {"prefill": {"cards": 1}, "decode": {"cards": 1}},
+}
 SERVED: Mapping[str, tuple[dict[str, Any], ...]] = {
     "dimc_card": (
         {**DENSE, "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}},
@@ -36,20 +41,24 @@ SERVED: Mapping[str, tuple[dict[str, Any], ...]] = {
             "formats": {"weights": "mxint4", "kv": "mxint4", "activations": "mxint4"},
             "memory": {"mode": "auto", "load": "host"},
         },
+        {**POOLS, "memory": {"mode": "capacity"}},
     ),
-    "gpu": tuple(
-        {
-            **model,
-            "formats": {} if name is None else {"weights": name, "activations": name, "kv": kv},
-        }
-        for name, kv in (
-            *((None, None), ("bf16", "bf16")),
-            *((name, "fp8_e4m3") for name in ("fp8_e4m3", "nvfp4", "mxfp4")),
-        )
-        for model in (
-            DENSE,
-            {**EXPERTS, "plan": {"tensor_parallel_size": 2, "expert_parallel_size": 2}},
-        )
+    "gpu": (
+        *(
+            {
+                **model,
+                "formats": {} if name is None else {"weights": name, "activations": name, "kv": kv},
+            }
+            for name, kv in (
+                *((None, None), ("bf16", "bf16")),
+                *((name, "fp8_e4m3") for name in ("fp8_e4m3", "nvfp4", "mxfp4")),
+            )
+            for model in (
+                DENSE,
+                {**EXPERTS, "plan": {"tensor_parallel_size": 2, "expert_parallel_size": 2}},
+            )
+        ),
+        {**POOLS},
     ),
 }
 

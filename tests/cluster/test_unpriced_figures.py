@@ -43,7 +43,9 @@ def test_a_figure_that_pricing_never_reads_is_marked(kind: str) -> None:
     assert unread <= set(UNPRICED[kind])
 
 
-@pytest.mark.parametrize("wanted", SERVED["dimc_card"], ids=["dense", "in LPDDR", "experts"])
+@pytest.mark.parametrize(
+    "wanted", SERVED["dimc_card"], ids=["dense", "in LPDDR", "experts", "pools"]
+)
 def test_no_result_moves_with_the_marked_figures_of_corsair(wanted: dict[str, Any]) -> None:
     scenario = {"hardware": "corsair", "workload": TRAFFIC, **wanted}
     as_it_is, moved = (
