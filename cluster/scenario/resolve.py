@@ -29,7 +29,6 @@ from cluster.scenario.plans import (
     without_lost,
 )
 from cluster.scenario.pools import completed
-from cluster.scenario.power import clocked_hardware
 from cluster.scenario.run_content import (
     content_text,
     machine_id,

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from cluster.scenario.schema import Scenario
-from cluster.studies.sweep.axes import FIGURES
 from cluster.studies.sweep.errors import SweepError, nearest
 from topology.catalog import Hardware, load_hardware
 from topology.catalog.area import ITEMS
@@ -18,6 +17,8 @@ from topology.catalog.parts import card_usd, die_area_m2
 from topology.strict_yaml import Document
 
 Fits: TypeAlias = Callable[[float], bool]
+
+FIGURES = "hardware_set"
 
 FOLLOWERS = tuple(size for size, _ in ITEMS.values())
 AMOUNTS: Mapping[str, tuple[str, float]] = {"area_mm2": ("area", 1e-6), "usd": ("usd", 1.0)}
