@@ -101,7 +101,9 @@ def moe_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
 
     def product(k: int, n: int, read: Integers) -> Integers:
         each = -(-pairs // np.maximum(active, 1))
-        shape = Product(m=each, k=k, n=n, copies=active, x_rows=read, vectors=pairs, held=pairs)
+        shape = Product(
+            m=each, k=k, n=n, copies=active, x_rows=read, vectors=pairs, held=pairs * 1.0
+        )
         return rank.matmul("experts", shape, StoredWeights(k=k, n=n, shares=1, copies=active)).ps
 
     between = rank.vector("activation", (pairs * width, ("activation", "quantize"))).ps
