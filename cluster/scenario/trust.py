@@ -77,8 +77,10 @@ def _measured() -> Mapping[str, Any]:
 def trust_of(resolved: Resolved) -> Trust:
     """What a run's times can be trusted for, from its device, model, plan and traffic."""
     device = resolved.hardware.name
-    if why := resolved.hardware.what_if:
-        return blind("what-if", f"{device} is no machine that can be bought ({why})")
+    for one in [pool.hardware for pool in resolved.pools or (resolved,)]:
+        if one.what_if:
+            why = f"{one.name} is no machine that can be bought ({one.what_if})"
+            return blind("what-if", why)
     if resolved.pools is not None:
         where = "" if resolved.mixed is None else f" on {' and '.join(_kinds(resolved))}"
         what = f"no run with separate prefill and decode pools{where} was measured"
@@ -103,10 +105,12 @@ def trust_of(resolved: Resolved) -> Trust:
 
 def what_if_notes(*scenarios: Scenario) -> list[str]:
     """A line for each machine of these scenarios that cannot be bought."""
-    named = {each.hardware: load_hardware(each.hardware) for each in scenarios if not each.network}
+    own = [each.hardware for each in scenarios if not each.network]
+    pools = [pool.hardware for each in scenarios for _, pool in each.pools or ()]
+    named = [load_hardware(name) for name in dict.fromkeys((*own, *pools)) if name is not None]
     return [
         f"note: {one.name} is a what-if, no machine that can be bought ({one.what_if})"
-        for one in named.values()
+        for one in named
         if one.what_if
     ]
 

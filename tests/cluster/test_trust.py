@@ -146,3 +146,19 @@ def test_commands_that_choose_machines_name_the_what_ifs_among_them() -> None:
     assert what_if_notes(shop) == []
     (note,) = what_if_notes(shop, fair, fair)
     assert note.startswith("note: raptor is a what-if, no machine that can be bought (announced")
+
+
+def test_a_pool_on_a_machine_that_cannot_be_bought_makes_the_whole_a_what_if() -> None:
+    pools = {"prefill": {"cards": 8, "hardware": "rubin-cpx"}, "decode": {"cards": 8}}
+    mixed = {
+        "model": "llama-3.1-8b",
+        "plan": {"tensor_parallel_size": 4},
+        "cluster": {"servers_per_rack": 2},
+        "pools": pools,
+        "workload": traffic(1024, {"poisson": {"rate_per_s": 1.0}}),
+    }
+    trust = trust_of(resolve(load(mixed)))
+
+    assert "rubin-cpx is no machine that can be bought" in trust.reason
+    (note,) = what_if_notes(load(mixed))
+    assert note.startswith("note: rubin-cpx is a what-if")
