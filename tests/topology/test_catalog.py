@@ -266,10 +266,7 @@ def test_a_gpu_may_lack_formats_and_a_scale_up_network_but_no_memory() -> None:
     assert {"gpu.bf16_flop_per_s", "gpu.memory_bytes", "engine.step_s"} <= names.needed
     optional = set(names.known) - names.needed - set(names.defaults)
     assert {name.partition(".")[0] for name in optional} == {"gpu", "nvswitch", "mesh"}
-<<<<<<< HEAD
     assert {name.partition(".")[0] for name in names.defaults} == {"host", "parts"}
-=======
->>>>>>> h8
     assert "gpu.nvfp4_flop_per_s" not in load_hardware("h100").figures
     assert "nvswitch.gpus" not in load_hardware("rtx-pro-6000").figures
 
