@@ -63,8 +63,6 @@ class ProgramInputs:
     """Bytes that a product of a layer loads so; None where it is all that it reads."""
     sharded: Callable[[int, int], bool] | None = None
     """Whether a stage splits the norms of so many tokens over its chiplets; None: none does."""
-    head_rows: int = 0
-    """Most rows of a batch that emit a token."""
 
     @property
     def cards(self) -> int:

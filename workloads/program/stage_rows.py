@@ -88,9 +88,8 @@ def outer_rows(
 
 
 def _head_gather(inputs: ProgramInputs, tokens: int) -> Row:
-    """The residual stream of as many tokens as may be emitted, from their chiplets to all."""
-    elements = min(tokens, inputs.head_rows) * inputs.model.hidden
-    payload = inputs.formats.wire.bytes_of(elements)
+    """The residual stream, from the chiplets of its tokens to all."""
+    payload = inputs.formats.wire.bytes_of(tokens * inputs.model.hidden)
     return exchange("head gather", "all_gather", tokens, payload, "stage")
 
 

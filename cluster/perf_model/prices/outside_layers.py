@@ -1,7 +1,6 @@
 """The work of a stage outside its layers by count of tokens: before the first, and before the
 head."""
 
-import numpy as np
 
 from cluster.perf_model.collectives import Cost, all_gather
 from cluster.perf_model.devices.protocol import Device
@@ -48,7 +47,10 @@ def before_layers(
 def head_gather(
     inputs: PriceInputs, device: Device, groups: StageGroups, tokens: Integers
 ) -> tuple[Operation, Cost]:
-    """The residual stream of as many tokens as may be emitted, from their chiplets to all."""
-    rows = np.minimum(tokens, inputs.max_rows)
-    gathered = all_gather(groups.stage, device.wire.bytes_of(rows * inputs.model.hidden))
+    """The residual stream from the chiplets of its tokens to all.
+
+    Of all tokens, as vLLM's pass for sequence parallelism gathers before it picks the rows of the
+    logits; so the price does not depend on how many may be emitted.
+    """
+    gathered = all_gather(groups.stage, device.wire.bytes_of(tokens * inputs.model.hidden))
     return device.elsewhere("head gather", tokens), gathered

@@ -119,7 +119,7 @@ class StageParts:
                 operations, costs = [*operations, gather], [*costs, cost]
             return (*self._summed(operations, self._tokens), *self._total(costs))
 
-        own = first, near, sharded, gathers and self._of[0].max_rows
+        own = first, near, sharded, gathers
         return _part(("outer", Same(self._of[1]), *own, *self._wires), made)
 
     def head(self, last: bool, near: bool, rows: Integers) -> Part:

@@ -78,7 +78,6 @@ def program_inputs(inputs: PriceInputs) -> ProgramInputs:
         streamed=device.memory == "prefetched",
         loads=loads_of(inputs, device),
         sharded=_sharded(inputs, device),
-        head_rows=inputs.max_rows,
     )
 
 
