@@ -201,7 +201,7 @@ def test_a_wrong_value_is_named_with_what_is_allowed(
     [
         (
             ["model=llama-3.1-70b"],
-            "short by 917.0 MB; the smallest cluster that fits has 44 cards",
+            "short by 895.7 MB; the smallest cluster that fits has 44 cards",
         ),
         (["plan.replicas=2"], "the plan needs 16 cards"),
         (["plan.tensor_parallel_size=8"], "the plan needs 16 cards"),

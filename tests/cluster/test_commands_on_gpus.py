@@ -99,7 +99,7 @@ def test_the_bundled_example_and_the_template_run_on_gpus(capsys: Captured) -> N
 
 
 def test_a_format_that_tensor_cores_lack_is_refused_with_those_they_have(capsys: Captured) -> None:
-    said = refused(capsys, "check", "gpus.yaml", *sets("formats.weights=mxint8"), code=3)
+    said = refused(capsys, "check", "gpus.yaml", *sets("formats.weights=mxint8"), code=2)
 
     assert "formats.weights is mxint8, this GPU takes bf16, fp16, fp8_e4m3" in said
     assert "auto takes the hardware file's own" in said

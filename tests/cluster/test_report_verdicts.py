@@ -43,7 +43,7 @@ def test_a_nic_cut_to_a_tenth_is_named(tmp_path: Path) -> None:
 
 def test_too_little_sram_is_memory(tmp_path: Path, run_small: Callable[..., Run]) -> None:
     run = run_small(
-        hardware_set={"chiplet.usable_sram_fraction": 0.56},
+        hardware_set={"chiplet.usable_sram_fraction": 0.54},
         workload={"rate_scale": 5.0},
     )
 

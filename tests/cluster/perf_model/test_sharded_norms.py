@@ -110,7 +110,7 @@ def test_what_is_gathered_is_quantised_and_what_is_reduced_is_not(inputs: Inputs
 
 def test_what_a_middle_stage_receives_stays_sharded(inputs: Inputs) -> None:
     """No gather, and so no dispatch, of received activations; the first stage's embedding is
-    reduced to shards; the last gathers at most max_rows tokens in FP16 for its head."""
+    reduced to shards; the last gathers all of them in FP16 for its head."""
     supplied = inputs(tensor=2, pipeline=4, norms="sharded")
     device, sizes = device_for(supplied), (np.array([64]), np.array([0]))
     groups = stage_groups_of(supplied, supplied.cards[0, 1])
@@ -125,7 +125,7 @@ def test_what_a_middle_stage_receives_stays_sharded(inputs: Inputs) -> None:
     ]
     inside_ps = sum(int(cost.ps[0]) for costs in layers for cost in costs)
     scattered = reduce_scatter(groups.stage, np.array([524_288])).ps[0]
-    gathered = all_gather(groups.stage, np.array([16 * HIDDEN * 2])).ps[0]
+    gathered = all_gather(groups.stage, np.array([64 * HIDDEN * 2])).ps[0]
 
     assert middle.collective_ps[0] == inside_ps
     assert first.collective_ps[0] == inside_ps + scattered
