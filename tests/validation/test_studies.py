@@ -64,7 +64,7 @@ def test_small_chunks_carry_sixteen_times_the_rate_where_large_ones_do_not() -> 
     )
 
     assert small["slo_attainment"] > 0.999
-    assert large["slo_attainment"] < 0.5
+    assert large["slo_attainment"] < 0.75
 
 
 def test_one_rack_carries_the_mooncake_conversations_as_recorded() -> None:
