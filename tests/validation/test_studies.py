@@ -64,7 +64,23 @@ def test_small_chunks_carry_sixteen_times_the_rate_where_large_ones_do_not() -> 
     )
 
     assert small["slo_attainment"] > 0.999
-    assert large["slo_attainment"] < 0.5
+    assert large["slo_attainment"] < 0.75
+
+
+def test_a_tight_bound_on_tpot_favours_pools_and_a_loose_one_undivided_cards() -> None:
+    def share(*sets: str) -> float:
+        summary = served("disaggregated-8b.yaml", AZURE, 40, *sets)
+        return float(summary["slo_attainment"])
+
+    one_card = "{tensor_parallel_size: 1, pipeline_parallel_size: 8}"
+    pools = share(
+        f"pools.prefill.plan={one_card}", "pools.prefill.scheduler.max_num_batched_tokens=1024"
+    )
+    tight = share(*UNDIVIDED, f"plan={one_card}", "scheduler.max_num_batched_tokens=32")
+    loose = share(*UNDIVIDED, "scheduler.max_num_batched_tokens=128", "slo.tpot_s=0.0022")
+
+    assert tight < 0.8 < pools < 0.9
+    assert loose > 0.999
 
 
 def test_one_rack_carries_the_mooncake_conversations_as_recorded() -> None:
