@@ -137,7 +137,7 @@ def _lasting(array: Records, name: str) -> Records:
     if name not in ("control", "replicas"):
         return array
     names = array.dtype.names or ()
-    seen = ("serial", "anchor", "anchor_ps", "anchor_steps", "now_ps")
+    seen = ("serial", "now_ps", "anchor", "anchor_ps", "anchor_steps", "heap", "place")
     return array[[field for field in names if field not in seen]]
 
 
