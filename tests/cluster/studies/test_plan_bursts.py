@@ -112,7 +112,7 @@ def test_the_score_of_bursty_traffic_is_near_its_simulation() -> None:
     assert (
         found.simulated["ttft_ms"] or 0.0
     ) > 10 * 20  # far beyond the 20 ms of independent arrivals
-    assert abs(found.errors["ttft_ms"] or 0.0) < 0.3
+    assert abs(found.errors["ttft_ms"] or 0.0) < 0.35
 
 
 def chat(prompts: object, outputs: object, burstiness: float) -> Scenario:

@@ -80,7 +80,7 @@ def test_the_model_gains_with_streamed_weights_and_little_with_weights_in_sram(
     for batch in (16, 64):
         gain = rate["MXINT4", "performance", batch] / rate["MXINT8", "performance", batch]
         streamed = rate["MXINT4", "capacity", batch] / rate["MXINT8", "capacity", batch]
-        assert 1 < gain < 1.06
+        assert 1 < gain < 1.1
         assert streamed == pytest.approx(8.125 / 4.125, rel=0.01)
 
 

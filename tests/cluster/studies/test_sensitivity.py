@@ -154,7 +154,7 @@ def test_the_command_prints_bands_tornado_and_reasons_and_draws(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("tiny.yaml").write_text(json.dumps(TINY))
-    words = ["sensitivity", "tiny.yaml", "--samples", "3", "--figures", "simd.l*"]
+    words = ["sensitivity", "tiny.yaml", "--samples", "8", "--figures", "simd.l*"]
 
     assert main([*words, "--draw", "t.svg", "--report", "t.html"]) == 0
     said = capsys.readouterr().out
