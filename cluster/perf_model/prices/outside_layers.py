@@ -1,7 +1,6 @@
 """The work of a stage outside its layers by count of tokens: before the first, and before the
 head."""
 
-
 from cluster.perf_model.collectives import Cost, all_gather
 from cluster.perf_model.devices.protocol import Device
 from cluster.perf_model.devices.work import Operation
