@@ -13,7 +13,7 @@ from topology.catalog.parts import bill_of_parts, card_usd
 
 CARDS = ("corsair", "h100", "h200", "b200", "mi300x", "rtx-pro-6000", "raptor", "rubin-cpx")
 USERS = (60, 256)
-"""Of a replica; SRAM of eight Corsair cards holds 60."""
+"""Of a replica, without pause."""
 DECODE: dict[str, dict[str, Any]] = {
     "corsair": {"plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}},
     **{
@@ -122,7 +122,7 @@ def decode_rows() -> Iterator[str]:
     )
     yield "|---|---|---|---|---|---|---|"
     for name, where in DECODE.items():
-        for users in USERS if name != "corsair" else USERS[:1]:
+        for users in USERS:
             yield _decode_row(name, where, users)
 
 
