@@ -97,13 +97,11 @@ def moe_s(hardware: Hardware, precision: str, shapes: Columns) -> Floats:
     routed = tokens * first["topk"]
     active = -(-np.minimum(first["num_experts"], routed) // first["moe_ep_size"])
     pairs = -(-routed // first["moe_ep_size"])
-    present = np.minimum(tokens, pairs)
+    present, held = np.minimum(tokens, pairs), np.asarray(pairs, np.float64)
 
     def product(k: int, n: int, read: Integers) -> Integers:
         each = -(-pairs // np.maximum(active, 1))
-        shape = Product(
-            m=each, k=k, n=n, copies=active, x_rows=read, vectors=pairs, held=pairs * 1.0
-        )
+        shape = Product(m=each, k=k, n=n, copies=active, x_rows=read, vectors=pairs, held=held)
         return rank.matmul("experts", shape, StoredWeights(k=k, n=n, shares=1, copies=active)).ps
 
     between = rank.vector("activation", (pairs * width, ("activation", "quantize"))).ps
