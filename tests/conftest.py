@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records
+from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records, expanded
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served
 from corsair_common.names import STATE
@@ -391,8 +391,8 @@ def run_and_log() -> Callable[[Engine, Problem], tuple[Served, Records]]:
 
     def run(engine: Engine, problem: Problem) -> tuple[Served, Records]:
         windows: list[Records] = []
-        served = engine(*problem, on_steps=lambda window: windows.append(window.copy()))
-        steps = np.concatenate([np.zeros(0, STEP), *windows])
+        served = engine(*problem, on_cycles=lambda window: windows.append(window.copy()))
+        steps = expanded(np.concatenate([np.zeros(0, STEP), *windows]))
         return served, steps[np.argsort(steps["replica"], kind="stable")]
 
     return run

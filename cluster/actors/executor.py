@@ -16,7 +16,6 @@ from cluster.actors.actor_group import ActorGroup, ActorGroupError, Call, Object
 from cluster.actors.partition import independent_parts, joined
 from cluster.actors.worker import Place, Progress, joined_bins, warm
 from cluster.perf_model.counters import Tally
-from cluster.perf_model.tables import expanded
 from cluster.perf_model.timeline import Bins
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Observer, OnSteps, Served
@@ -201,7 +200,7 @@ class Executor:
         """Report the parts as one run."""
         if self._on_steps is not None:
             log: Any = ray.get(window)
-            self._on_steps(expanded(log.copy()))  # objects in the object store are read-only
+            self._on_steps(log.copy())  # objects in the object store are read-only
         if self._observer is not None:
             far = progress.values()
             self._observer.advanced(

@@ -27,6 +27,8 @@ class Part:
     """Their positions in the whole run."""
     requests: Integers
     """Rows of the whole run's arrivals, in order."""
+    stepwise: bool = False
+    """Whether every step is run by itself, for a log of one order over all replicas."""
 
 
 def independent_parts(
@@ -42,7 +44,8 @@ def independent_parts(
     count = len(arrivals.arrival_ps)
     separable = limits.concurrency == 0 and limits.router in STATELESS
     if whole or replicas == 1 or not separable:
-        return (Part(replicas=np.arange(replicas), requests=np.arange(count)),)
+        every = np.arange(replicas), np.arange(count)
+        return (Part(replicas=every[0], requests=every[1], stepwise=whole),)
     replica = routed(arrivals, limits, replicas)
     return tuple(
         Part(replicas=np.array([number]), requests=np.flatnonzero(replica == number))

@@ -104,6 +104,8 @@ class PartRun:
         self._part = part
         self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
         self._state = build(self._arrivals, own_prices, own_limits)
+        if part.stepwise:
+            self._state.control["repeating"] = 0
         self._shares = SlotJoules(prices, joules, part.replicas)
         self._tally = Tally(begin_ps=begin_ps)
         self.windows = 0

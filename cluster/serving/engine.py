@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from cluster.compiled import announced
-from cluster.perf_model.tables import STEP, PriceTables, as_integers, expanded
+from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Limits, Observer, OnIntervals, OnSteps, Served
 from cluster.serving.kernel.advance import advance
@@ -37,8 +37,8 @@ def serve(
 ) -> Served:
     """Serve ``arrivals`` as specified in DESIGN.md.
 
-    ``on_cycles`` receives the log as it is written, with cycles that repeat in one piece,
-    ``on_steps`` every step.
+    ``on_cycles`` receives the log as it is written, with cycles that repeat in one piece;
+    ``on_steps`` every step, which are then run one by one.
 
     Raises ValueError for invalid input, RunTooLongError past 106 simulated days.
     """
@@ -80,6 +80,8 @@ def run(
     control = state.control[0]
     steps = min(window_steps, 256)
     control["recording"] = on_intervals is not None
+    if on_steps is not None:  # the order of steps of several replicas hangs on no window
+        control["repeating"] = 0
     with announced():
         advance(
             state, log[:0], columns[:0]
@@ -91,7 +93,7 @@ def run(
         if on_cycles is not None and rows > 0:
             on_cycles(log[:rows])
         if on_steps is not None and rows > 0:
-            on_steps(expanded(log[:rows]))
+            on_steps(log[:rows])
         if on_intervals is not None and control["intervals"] > 0:
             on_intervals(state.intervals[: control["intervals"]])
         control["intervals"] = 0

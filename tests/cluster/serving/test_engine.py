@@ -55,7 +55,7 @@ def finish_state(problem: Problem, window_steps: int) -> tuple[State, Records]:
     """The state after a run in windows of so many steps, and the whole log."""
     state = build(*problem)
     windows: list[Records] = []
-    run(state, on_steps=lambda log: windows.append(log.copy()), window_steps=window_steps)
+    run(state, on_cycles=lambda log: windows.append(log.copy()), window_steps=window_steps)
     return state, np.concatenate([np.zeros(0, STEP), *windows])
 
 
