@@ -33,7 +33,7 @@ def test_json_says_every_figure_with_its_verdict_and_where_it_comes_from(capsys:
     assert rows["70b.tpot"]["confidence"] == "published"
     assert rows["70b.tpot"]["deviation"] == rows["70b.tpot"]["simulated"] / 2.0 - 1
     assert rows["70b.users128.rate"]["verdict"] == "outside"
-    assert printed["dispatch_s"] == pytest.approx(0.929e-6)
+    assert printed["dispatch_s"] == pytest.approx(0.814e-6)
 
 
 def test_people_get_tables_with_sources(capsys: Captured) -> None:
@@ -49,13 +49,13 @@ def test_people_get_tables_with_sources(capsys: Captured) -> None:
 def test_both_points_are_fitted_and_predicted_under_each_setting_of_collectives(
     capsys: Captured,
 ) -> None:
-    """At 30 and 4 tokens a step norms stay replicated; what is sharded must is slower."""
+    """By token where cheaper, norms leave 8B more time for dispatch; sharded everywhere is slower."""
     assert main(["validate", "--json"]) == 0
 
     found = {row["setting"]: row for row in json.loads(capsys.readouterr().out)["settings"]}
     modelled, sharded = found["as modelled"], found["norms: sharded"]
     assert modelled["fitted_tpot_s"] == pytest.approx(1e-3, rel=1e-6)
-    assert modelled["predicted_tpot_s"] == found["norms: replicated"]["predicted_tpot_s"]
+    assert modelled["predicted_tpot_s"] > found["norms: replicated"]["predicted_tpot_s"]
     assert modelled["off"] == modelled["predicted_tpot_s"] / 2e-3 - 1
     assert sharded["predicted_tpot_s"] > 1.2 * modelled["predicted_tpot_s"]
 
