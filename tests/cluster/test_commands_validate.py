@@ -49,7 +49,7 @@ def test_people_get_tables_with_sources(capsys: Captured) -> None:
 def test_both_points_are_fitted_and_predicted_under_each_setting_of_collectives(
     capsys: Captured,
 ) -> None:
-    """By token where cheaper, norms leave 8B more time for dispatch; sharded everywhere is slower."""
+    """Norms by token leave 8B more time for dispatch; sharded everywhere they are slower."""
     assert main(["validate", "--json"]) == 0
 
     found = {row["setting"]: row for row in json.loads(capsys.readouterr().out)["settings"]}
