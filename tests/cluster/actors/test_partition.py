@@ -11,7 +11,7 @@ from cluster.perf_model.collectives import CARD_TIERS
 from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.counters import COUNTS
 from cluster.perf_model.energy.coefficients import Joules
-from cluster.perf_model.tables import STEP, PriceTables, Records
+from cluster.perf_model.tables import STEP, PriceTables, Records, expanded
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from topology.route import LEVELS
@@ -58,7 +58,7 @@ def test_replicas_run_apart_give_the_run_of_the_whole(
         assert np.array_equal(one, other), field.name
     windows = [window for _, windows in runs for window in windows]
     assert len(parts) == tables.replicas
-    assert np.array_equal(np.concatenate([np.zeros(0, STEP), *windows]), log)
+    assert np.array_equal(expanded(np.concatenate([np.zeros(0, STEP), *windows])), log)
 
 
 def few(count: int = 6) -> Arrivals:
