@@ -95,10 +95,10 @@ def _rows(
     """Of all files; each whose name ends in .json is one of vllm bench."""
     from dataclasses import replace
 
-    from cluster.studies.calibration.measurements import published
+    from cluster.studies.calibration.measurements import ERROR, published
     from cluster.studies.calibration.reading import read_rows, read_vllm
 
-    own = 0.05 if error is None else error
+    own = ERROR if error is None else error
     if not data:
         return tuple(replace(row, error=own) for row in published())
     found: list[Measurement] = []

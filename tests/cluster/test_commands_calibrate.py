@@ -110,6 +110,7 @@ def test_bench_results_are_a_point_of_the_scenario_s_plan(
     )  # 924 of prompt and half of 200
 
     line = ["--data", str(bench), "--scenario", str(scenario), "--error", "0.002"]
+    line += ["--data", rows(tmp_path, QUESTION)]  # in place of the usual ones, which take longer
     assert main(["calibrate", *line, *FEW, "--json"]) == 0
 
     found = json.loads(capsys.readouterr().out)

@@ -1,6 +1,6 @@
 """A tensor group: its cards, and its tiers of ranks."""
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,6 +36,13 @@ class Group:
     """SIMD time of one chiplet to add one byte of payload to another."""
     message_s: float
     """``links.chunk_overhead_s``: overhead of a rank for each sent message."""
+
+    @property
+    def cost_key(self) -> tuple[Hashable, ...]:
+        """Key of equal cost, of any machine."""
+        fabric = self.fabric
+        own = self.wire_bits, self.add_s_per_byte, self.message_s, self.tiers
+        return (*own, fabric.interior, fabric.tiers, fabric.cost_key)
 
     @property
     def ranks(self) -> int:

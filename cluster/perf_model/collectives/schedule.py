@@ -11,6 +11,7 @@ from cluster.perf_model.collectives.algorithms import CollectiveError, candidate
 from cluster.perf_model.collectives.algorithms.rounds import HALVES, Round
 from cluster.perf_model.collectives.fabric import RoundCost, round_cost
 from cluster.perf_model.collectives.group import Group
+from corsair_common.lru import LruCache
 from corsair_common.units import Floats, Integers
 
 CHUNKS = (1, 2, 4, 8, 16)
@@ -49,13 +50,22 @@ class Schedule:
 
 @lru_cache(maxsize=64)
 def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, ...]:
-    """Every schedule that the choice allows; ``auto`` allows all. Cached per group.
+    """Every schedule that the choice allows; ``auto`` allows all. Cached.
 
     Raises
     ------
     CollectiveError
         The collective has no such algorithm.
     """
+    key = (group.cost_key, collective, algorithm)
+    return _FOUND.get(key, lambda: _schedules(group, collective, algorithm))
+
+
+_FOUND: LruCache[tuple[Schedule, ...]] = LruCache(64)
+"""By content: machines that differ in no figure of the network share them."""
+
+
+def _schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, ...]:
     costs: dict[tuple[bytes, bytes, int, bytes], RoundCost] = {}
 
     def cost_of(one: Round) -> RoundCost:
@@ -65,7 +75,7 @@ def schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, 
             costs[key] = round_cost(group.fabric, one)
         return costs[key]
 
-    sizes = [tier.members for tier in group.tiers]
+    sizes = tuple(tier.members for tier in group.tiers)
     return _useful(
         [
             _schedule(group, [(one, cost_of(one)) for one in rounds])

@@ -121,10 +121,10 @@ def test_a_draw_that_no_dispatch_fits_says_so() -> None:
     slow = {"simd.lanes": 32.0, "links.chunk_overhead_s": 50e-9, "host.overhead_s": 300e-6}
     assert predict(EIGHT_B, 0.0, overrides=slow).tpot_s > 1e-3
 
-    found = draws(scenario(), 64, 0)
+    found = draws(scenario(), 24, 0)
     reasons = {draw.reason for draw in found if draw.reason}
     assert reasons <= {"slower than the published 1 ms of llama-3.1-8b without any dispatch"}
-    assert sum(bool(draw.reason) for draw in found) <= 6  # a tenth
+    assert sum(bool(draw.reason) for draw in found) <= 2  # a tenth
 
 
 def test_a_dispatch_that_the_scenario_sets_is_kept() -> None:

@@ -5,7 +5,7 @@ The closed form (``schedule``) and the transfers (``coflows``, ``messages``) der
 
 from collections.abc import Sequence
 from difflib import get_close_matches
-from functools import cache
+from functools import cache, lru_cache
 from importlib import import_module
 from typing import get_args
 
@@ -48,9 +48,10 @@ def algorithms_of(collective: str, *, levels: bool = True) -> tuple[str, ...]:
     return tuple(name for name in found if levels or not known[name].by_level)
 
 
+@lru_cache(maxsize=256)
 def candidates(
-    collective: str, algorithm: str, ranks: int, sizes: Sequence[int]
-) -> list[list[Round]]:
+    collective: str, algorithm: str, ranks: int, sizes: tuple[int, ...]
+) -> tuple[tuple[Round, ...], ...]:
     """The rounds of every schedule that the choice allows; ``auto`` allows all.
 
     Raises
@@ -60,14 +61,14 @@ def candidates(
     """
     known = algorithms_of(collective)
     _check(collective, algorithm, ("auto", *known))
-    return [
-        rounds
+    return tuple(
+        tuple(rounds)
         for name in (known if algorithm == "auto" else (algorithm,))
         for rounds in registered()[name].candidates(collective, ranks, sizes)
-    ]
+    )
 
 
-def rounds_of(collective: str, algorithm: str, ranks: int) -> list[Round]:
+def rounds_of(collective: str, algorithm: str, ranks: int) -> tuple[Round, ...]:
     """The rounds of an algorithm over equal ranks; none for a single one.
 
     Raises
@@ -76,7 +77,7 @@ def rounds_of(collective: str, algorithm: str, ranks: int) -> list[Round]:
         As ``candidates``.
     """
     _check(collective, algorithm, algorithms_of(collective))
-    return candidates(collective, algorithm, ranks, [ranks])[0] if ranks > 1 else []
+    return candidates(collective, algorithm, ranks, (ranks,))[0] if ranks > 1 else ()
 
 
 def _check(collective: str, algorithm: str, allowed: Sequence[str]) -> None:
