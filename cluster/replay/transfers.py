@@ -182,15 +182,15 @@ class PlainTransfers:
         place = np.argsort(np.argsort(ranks))  # the engine counts a group's ranks upward
         return replace(sent, source=place[sent.source], target=place[sent.target])
 
-    def _cheapest(self, call: Call) -> tuple[list[Round], tuple[Leg, ...]]:
+    def _cheapest(self, call: Call) -> tuple[Sequence[Round], tuple[Leg, ...]]:
         """Rounds and legs of the fastest allowed algorithm."""
         if call.collective == "barrier":  # every rank hears from every other, without data
             return self._cheapest(replace(call, collective="all_gather", payload_bytes=0))
         return self._fastest(call, self._candidates(call))
 
     def _fastest(
-        self, call: Call, candidates: Iterable[list[Round]]
-    ) -> tuple[list[Round], tuple[Leg, ...]]:
+        self, call: Call, candidates: Iterable[Sequence[Round]]
+    ) -> tuple[Sequence[Round], tuple[Leg, ...]]:
         ranks = np.array(call.ranks, np.int64)
         found = [
             (
@@ -201,7 +201,7 @@ class PlainTransfers:
         ]
         return min(found, key=lambda one: sum(leg.latency_ps + leg.work_ps for leg in one[1]))
 
-    def _candidates(self, call: Call) -> list[list[Round]]:
+    def _candidates(self, call: Call) -> list[Sequence[Round]]:
         """What the choice allows; ``auto`` also composes collectives of others, each the fastest.
 
         A broadcast is a scatter and an all-gather, too, and an all-reduce any reduce-scatter and
@@ -218,7 +218,7 @@ class PlainTransfers:
         halves = self._fastest(reduced, scattered)[0], self._cheapest(gathered)[0]
         return [*found, [*halves[0], *halves[1]]]
 
-    def _algorithms(self, call: Call) -> list[list[Round]]:
+    def _algorithms(self, call: Call) -> list[Sequence[Round]]:
         name = call.collective
         requested = self.options.all_reduce if name == "all_reduce" else "auto"
         nested = self._nested(call)
@@ -227,10 +227,12 @@ class PlainTransfers:
         if by_level and nested:
             return [nested]
         flat = list(known) if requested == "auto" or by_level else [requested]
-        rounds = [rounds_of(name, algorithm, len(call.ranks)) for algorithm in flat]
+        rounds: list[Sequence[Round]] = [
+            rounds_of(name, algorithm, len(call.ranks)) for algorithm in flat
+        ]
         return [*rounds, nested] if nested and requested == "auto" else rounds
 
-    def _nested(self, call: Call) -> list[Round]:
+    def _nested(self, call: Call) -> Sequence[Round]:
         """Dimension by dimension, if the group spans several completely; else None."""
         dimensions = self.network.dimensions
         whole = call.ranks == tuple(range(self.network.ranks))

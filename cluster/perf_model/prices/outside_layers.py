@@ -48,8 +48,8 @@ def head_gather(
 ) -> tuple[Operation, Cost]:
     """The residual stream from the chiplets of its tokens to all.
 
-    Of all tokens, as vLLM's pass for sequence parallelism gathers before it picks the rows of the
-    logits; so the price does not depend on how many may be emitted.
+    Of all tokens, before the rows of the logits are picked; so the price does not depend on how
+    many may be emitted.
     """
     gathered = all_gather(groups.stage, device.wire.bytes_of(tokens * inputs.model.hidden))
     return device.elsewhere("head gather", tokens), gathered
