@@ -4,10 +4,13 @@ from dataclasses import replace
 
 import pytest
 
+from cluster.perf_model.devices import module_of
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.studies.plan.space import Choices, plans_of
 from cluster.studies.plan.study import plan
+from topology.catalog import load_hardware
+from workloads.formats import get_format
 from workloads.model import load_model
 from workloads.plan import Plan, stage_layers
 
@@ -73,3 +76,9 @@ def test_activations_follow_the_weights_where_tensor_cores_multiply_their_format
         found = plan(scenario, choices=few, finalists=0)
         assert set(found.columns["activations"]) == {expected}
         assert found.scenario(found.candidates[0]).formats.activations == expected
+
+
+def test_the_peak_of_weights_of_4_bits_is_that_of_the_activations() -> None:
+    b200, nvfp4 = load_hardware("b200"), get_format("nvfp4")
+    peak = {bits: module_of(b200).peak_flop_per_s(b200, nvfp4, bits) for bits in (4, 8, 16)}
+    assert peak == {4: 9000e12, 8: 4500e12, 16: 2250e12}  # dense, by the data sheet
