@@ -17,7 +17,7 @@ from corsair_common.units import Integers
 from topology.catalog import Hardware
 from workloads.formats import get_format
 from workloads.model import Model
-from workloads.plan import Plan, PlanError, check_plan
+from workloads.plan import Plan, PlanError, check_plan, stage_layers
 
 MOST_SEQS = 1024
 FEW_BITS = 4
@@ -171,7 +171,7 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
     sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
     for group in _allowed(choices.tensor_parallel_size, cards):
         experts = _allowed(choices.expert_parallel_size, group if sparse else 1)
-        wanted = choices.pipeline_parallel_size or _stages(len(model.layers), cards // group)
+        wanted = choices.pipeline_parallel_size or _stages(model, cards // group)
         for stages in _allowed(wanted, cards // group):
             for ranks in experts:
                 if group % ranks == 0:
@@ -185,13 +185,21 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
                     )
 
 
-def _stages(layers: int, most: int) -> list[int]:
-    """Numbers of stages up to ``most`` whose longest stage is shorter than with fewer."""
-    return [
-        stages
-        for stages in range(1, min(layers, most) + 1)
-        if stages == 1 or -(-layers // stages) < -(-layers // (stages - 1))
-    ]
+def _stages(model: Model, most: int) -> list[int]:
+    """Numbers of stages up to ``most`` that lighten the longest, first or last stage.
+
+    The first carries the embedding and the last the head, so fewer layers there make room or time
+    when the longest stays as it was. Any other number of stages only adds sends.
+    """
+    wanted: list[int] = []
+    least = [len(model.layers) + 1] * 3
+    for stages in range(1, min(len(model.layers), most) + 1):
+        counts = [len(each) for each in stage_layers(Plan(pipeline_parallel_size=stages), model)]
+        weighed = [max(counts), counts[0], counts[-1]]
+        if any(now < before for now, before in zip(weighed, least, strict=True)):
+            wanted.append(stages)
+        least = [min(pair) for pair in zip(weighed, least, strict=True)]
+    return wanted
 
 
 def replicas_of(plan: Plan, choices: Choices) -> list[int]:
