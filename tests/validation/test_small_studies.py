@@ -47,7 +47,7 @@ def test_every_table_has_its_place_on_its_page() -> None:
 
 def test_one_group_halves_a_token_from_lpddr() -> None:
     group, replicas = (
-        served(PAIR, {"plan": plan}, users(16, 1024, 32, 16))
+        served(PAIR, {"plan": plan}, users(1, 1024, 128, 3))
         for plan in (
             {"tensor_parallel_size": 2},
             {"tensor_parallel_size": 1, "replicas": 2},
