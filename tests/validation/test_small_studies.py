@@ -1,5 +1,6 @@
 """What docs/studies/pair.md, pcie-road.md and nics.md conclude, held to new runs."""
 
+import numpy as np
 import pytest
 
 from benchmarks.road_tables import (
@@ -19,6 +20,9 @@ from benchmarks.road_tables import (
 )
 from benchmarks.small_studies import PAGES, PAIR, TABLES
 from benchmarks.supernode import TRAFFIC, shape, users
+from cluster.perf_model.collectives import fabric
+from cluster.perf_model.protocols import RouteTables
+from corsair_common.units import Floats, Integers
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +79,23 @@ def test_nvlink_helps_only_cards_that_are_as_fast_inside() -> None:
 
     assert as_they_are < servers < to_match
     assert TO_MATCH["card.package_link_bandwidth_bytes_per_s"] == 1e12  # NVLink's, on the page
+
+
+def test_nvlink_with_ports_on_every_package_lies_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    def joined(routes: RouteTables, cards: Integers) -> Floats:
+        tier = fabric.card_tiers(routes, cards)
+        return np.equal(tier, fabric.tiers_of(routes).index("nvlink")).astype(np.float64)
+
+    as_they_are, to_match = (ROADS[f"NVLink, cards {end}"] for end in ("as they are", "to match"))
+    # costs are kept by content: a picosecond more makes the patched machine another one
+    other = {"hardware_set": {"nvswitch.latency_s": 0.500001e-6}}
+    work = (shape(4, 16), TRAFFIC["sixty"])
+    low, high = (
+        served(SEVENTY, road, *work)["output_throughput"] for road in (as_they_are, to_match)
+    )
+    monkeypatch.setattr(fabric, "bridged", joined)
+
+    assert low < served(SEVENTY, as_they_are, *work, other)["output_throughput"] < high
 
 
 def test_two_nodes_draw_a_third_less_than_eight_servers() -> None:
