@@ -1,10 +1,10 @@
 """Columns of NumPy arrays to Arrow tables, as the schema declares them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Sized
 from difflib import get_close_matches
 from functools import cache
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -76,9 +76,59 @@ def arrow_table(table: Table, columns: Columns) -> pa.Table:
         null where none may be. These are errors of the program, not of its input.
     """
     _check_names(table, columns)
-    rows = _rows(table, columns)
+    rows = part_rows(table, columns)
     arrays = [_array(table, column, columns.get(column.name), rows) for column in table.columns]
     return pa.Table.from_arrays(arrays, schema=arrow_schema(table))
+
+
+def arrow_parts(table: Table, parts: Sequence[Columns]) -> pa.Table:
+    """Several parts of ``table`` as one, in their order.
+
+    An array that parts share, as the cards of a stage do, is converted once; values of a part that
+    has one for all its rows, such as names, become one column.
+
+    Raises
+    ------
+    ValueError
+        As ``arrow_table``.
+    """
+    for part in parts:
+        _check_names(table, part)
+    rows = [part_rows(table, part) for part in parts]
+    columns = [
+        _joined(table, column, [part.get(column.name) for part in parts], rows)
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(columns, schema=arrow_schema(table))
+
+
+def _joined(
+    table: Table, column: Column, values: Sequence[Any], rows: Sequence[int]
+) -> pa.ChunkedArray | pa.Array:
+    """One column of parts with ``values`` of these ``rows``."""
+    if column.type != "strings" and all(_is_scalar(column, value) for value in values):
+        found = dict.fromkeys(values)
+        if len(found) == 1:
+            return _array(table, column, values[0], sum(rows))
+        if None not in found:
+            return _array(table, column, _each(column, values, rows), sum(rows))
+    made: dict[tuple[int, int], pa.Array] = {}
+    chunks = []
+    for value, length in zip(values, rows, strict=True):
+        key = id(value), length
+        if key not in made:
+            made[key] = _array(table, column, value, length)
+        chunks.append(made[key])
+    return pa.chunked_array(chunks, TYPES[column.type])
+
+
+def _each(column: Column, values: Sequence[Any], rows: Sequence[int]) -> Values:
+    """Every value as often as it has rows."""
+    if column.type != "category":
+        return np.repeat(np.array(values), rows)
+    places: dict[str, int] = {}
+    codes = [places.setdefault(value, len(places)) for value in values]
+    return Coded(codes=np.repeat(np.array(codes, np.int32), rows), words=list(places))
 
 
 def _check_names(table: Table, columns: Columns) -> None:
@@ -102,10 +152,11 @@ def _is_scalar(column: Column, values: Values) -> bool:
 
 
 def _length(values: Values) -> int:
-    return len(values) if isinstance(values, Coded) else len(np.ma.asanyarray(values))
+    return len(values) if isinstance(values, Sized) else len(np.asanyarray(values))
 
 
-def _rows(table: Table, columns: Columns) -> int:
+def part_rows(table: Table, columns: Columns) -> int:
+    """Rows of a part; ValueError where its columns differ in length."""
     lengths = {
         column.name: _length(columns[column.name])
         for column in table.columns
@@ -124,7 +175,7 @@ def _array(table: Table, column: Column, values: Values, rows: int) -> pa.Array:
         elif isinstance(values, Coded):
             array = _dictionary(column, values)
         else:
-            array = _converted(column, np.ma.asanyarray(values))
+            array = _converted(column, _as_array(values))
     except (pa.ArrowException, TypeError, OverflowError) as error:
         raise ValueError(f"{where} ({column.type}) cannot hold the values: {error}") from error
     if array.null_count and not column.nullable:
@@ -146,13 +197,18 @@ def _repeated(column: Column, value: object, rows: int) -> pa.Array:
     return pa.repeat(pa.scalar(value, kind), rows)
 
 
+def _as_array(values: Values) -> npt.NDArray[np.generic]:
+    """An array as it is; lists may hold None."""
+    return values if isinstance(values, np.ndarray) else np.ma.asanyarray(values)
+
+
 def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:
-    mask = np.ma.getmaskarray(values)
+    mask = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else None
     data = np.array(np.ma.getdata(values))
     if column.categories and data.dtype.kind in "iu":
         return _coded(column, data, mask)
-    if data.dtype.kind == "f":
-        mask = mask | np.isnan(data)
+    if data.dtype.kind == "f" and (missing := np.isnan(data)).any():
+        mask = missing if mask is None else mask | missing
     if data.dtype.kind in "fiub" and column.type in ("string", "category"):
         raise TypeError(f"{data.dtype} for words")
     if column.type == "category":
@@ -169,8 +225,11 @@ def _dictionary(column: Column, values: Coded) -> pa.Array:
     return pa.DictionaryArray.from_arrays(indices, pa.array(values.words, pa.string()))
 
 
-def _coded(column: Column, codes: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_]) -> pa.Array:
-    known = np.isin(codes, np.arange(len(column.categories))) | mask
+def _coded(
+    column: Column, codes: npt.NDArray[np.generic], mask: npt.NDArray[np.bool_] | None
+) -> pa.Array:
+    known = np.isin(codes, np.arange(len(column.categories)))
+    known = known if mask is None else known | mask
     if not known.all():
         raise TypeError(f"code {codes[~known][0]}, allowed are 0..{len(column.categories) - 1}")
     indices = pa.array(codes, pa.int32(), mask=mask)
