@@ -63,11 +63,12 @@ def arrow_schema(table: Table) -> pa.Schema:
     return pa.schema(fields, metadata=metadata)
 
 
-def arrow_table(table: Table, columns: Columns) -> pa.Table:
-    """One part of ``table``.
+def arrow_table(table: Table, *parts: Columns) -> pa.Table:
+    """Parts of ``table`` as one, in their order.
 
     Nullable columns may be left out. Masked entries, None and NaN are null. Arrays are copied, so
-    that the caller may reuse its buffers.
+    that the caller may reuse its buffers; one that several parts share, as cards of a stage do, is
+    converted once.
 
     Raises
     ------
@@ -75,26 +76,9 @@ def arrow_table(table: Table, columns: Columns) -> pa.Table:
         An unknown or missing column, unequal lengths, a value that its column cannot hold, or a
         null where none may be. These are errors of the program, not of its input.
     """
-    _check_names(table, columns)
-    rows = part_rows(table, columns)
-    arrays = [_array(table, column, columns.get(column.name), rows) for column in table.columns]
-    return pa.Table.from_arrays(arrays, schema=arrow_schema(table))
-
-
-def arrow_parts(table: Table, parts: Sequence[Columns]) -> pa.Table:
-    """Several parts of ``table`` as one, in their order.
-
-    An array that parts share, as the cards of a stage do, is converted once; values of a part that
-    has one for all its rows, such as names, become one column.
-
-    Raises
-    ------
-    ValueError
-        As ``arrow_table``.
-    """
-    for part in parts:
-        _check_names(table, part)
-    rows = [part_rows(table, part) for part in parts]
+    for names in dict.fromkeys(map(tuple, parts)):
+        _check_names(table, names)
+    rows = [_rows(table, part) for part in parts]
     columns = [
         _joined(table, column, [part.get(column.name) for part in parts], rows)
         for column in table.columns
@@ -112,13 +96,15 @@ def _joined(
             return _array(table, column, values[0], sum(rows))
         if None not in found:
             return _array(table, column, _each(column, values, rows), sum(rows))
-    made: dict[tuple[int, int], pa.Array] = {}
-    chunks = []
-    for value, length in zip(values, rows, strict=True):
-        key = id(value), length
-        if key not in made:
-            made[key] = _array(table, column, value, length)
-        chunks.append(made[key])
+    each = {(id(value), length): value for value, length in zip(values, rows, strict=True)}
+    if all(isinstance(value, np.ndarray) for value in values):
+        kind = np.ma if any(isinstance(value, np.ma.MaskedArray) for value in values) else np
+        whole = _array(table, column, kind.concatenate(list(each.values())), 0)
+        ends = np.cumsum([length for _, length in each]).tolist()
+        made = {key: whole.slice(end - key[1], key[1]) for key, end in zip(each, ends, strict=True)}
+    else:
+        made = {key: _array(table, column, value, key[1]) for key, value in each.items()}
+    chunks = [made[id(value), length] for value, length in zip(values, rows, strict=True)]
     return pa.chunked_array(chunks, TYPES[column.type])
 
 
@@ -131,7 +117,7 @@ def _each(column: Column, values: Sequence[Any], rows: Sequence[int]) -> Values:
     return Coded(codes=np.repeat(np.array(codes, np.int32), rows), words=list(places))
 
 
-def _check_names(table: Table, columns: Columns) -> None:
+def _check_names(table: Table, columns: Sequence[str]) -> None:
     declared = [column.name for column in table.columns]
     for name in columns:
         if name not in declared:
@@ -146,25 +132,32 @@ def _check_names(table: Table, columns: Columns) -> None:
 def _is_scalar(column: Column, values: Values) -> bool:
     if column.type == "strings":
         return True
-    if isinstance(values, Coded):
-        return False
-    return values is None or isinstance(values, str) or np.ndim(values) == 0
+    if isinstance(values, np.ndarray):
+        return values.ndim == 0
+    return not isinstance(values, Coded) and (isinstance(values, str) or np.ndim(values) == 0)
 
 
-def _length(values: Values) -> int:
-    return len(values) if isinstance(values, Sized) else len(np.asanyarray(values))
-
-
-def part_rows(table: Table, columns: Columns) -> int:
-    """Rows of a part; ValueError where its columns differ in length."""
+def _rows(table: Table, columns: Columns) -> int:
+    lists = [column.name for column in table.columns if column.type == "strings"]
     lengths = {
-        column.name: _length(columns[column.name])
-        for column in table.columns
-        if column.name in columns and not _is_scalar(column, columns[column.name])
+        name: length
+        for name, values in columns.items()
+        if name not in lists and (length := row_count(values)) is not None
     }
     if len(set(lengths.values())) > 1:
         raise ValueError(f"columns of {table.name} differ in length: {lengths}")
     return next(iter(lengths.values()), 1)
+
+
+def row_count(values: Values) -> int | None:
+    """Rows of a column; None for one value that all rows have."""
+    if isinstance(values, np.ndarray):
+        return len(values) if values.ndim else None
+    if isinstance(values, str | int | float | None):
+        return None
+    if isinstance(values, Sized):
+        return len(values)
+    return len(np.asanyarray(values)) if np.ndim(values) else None
 
 
 def _array(table: Table, column: Column, values: Values, rows: int) -> pa.Array:
@@ -198,8 +191,7 @@ def _repeated(column: Column, value: object, rows: int) -> pa.Array:
 
 
 def _as_array(values: Values) -> npt.NDArray[np.generic]:
-    """An array as it is; lists may hold None."""
-    return values if isinstance(values, np.ndarray) else np.ma.asanyarray(values)
+    return values if isinstance(values, np.ndarray) else np.asarray(values)
 
 
 def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:

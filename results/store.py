@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from corsair_common.files import sync
 from corsair_common.folders import hidden_folder, publish, sweep
-from results.arrow import Columns, arrow_parts, arrow_schema, arrow_table, part_rows
+from results.arrow import Columns, arrow_schema, arrow_table, row_count
 from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json, sealed
 from results.remote_parts import ArrowBytes, decoded
@@ -79,7 +79,8 @@ class RunWriter:
     def extend(self, table: str, parts: Iterable[Columns | ArrowBytes]) -> None:
         """Add the parts of a table, some at once: arrays that they share are converted once.
 
-        Arrays must stay as they are until the last part.
+        Arrays must stay as they are until the last part. Columns of other processes are not mixed
+        with those of this one.
 
         Raises
         ------
@@ -88,16 +89,16 @@ class RunWriter:
         """
         declared, waiting, rows = self._declared[table], list[Columns](), 0
         for part in parts:
-            if isinstance(part, Mapping):
-                waiting.append(part)
-                rows += part_rows(declared, part)
-            if waiting and (rows >= declared.rows_per_group or not isinstance(part, Mapping)):
-                self._write(table, arrow_parts(declared, waiting))
-                waiting, rows = [], 0
             if not isinstance(part, Mapping):
                 self._write(table, decoded(declared, part))
+                continue
+            waiting.append(part)
+            rows += max(row_count(values) or 1 for values in part.values())
+            if rows >= declared.rows_per_group:
+                self._write(table, arrow_table(declared, *waiting))
+                waiting, rows = [], 0
         if waiting:
-            self._write(table, arrow_parts(declared, waiting))
+            self._write(table, arrow_table(declared, *waiting))
 
     def _write(self, table: str, part: pa.Table) -> None:
         with explained(self._root / self._run_id, "write the run"):

@@ -1,7 +1,6 @@
 """Engine results as the columns of a run's tables."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import astuple
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -245,7 +244,12 @@ def map_tables(machine: "Machine") -> dict[str, Columns]:
 def placement_table(machine: "Machine") -> Columns:
     """Memory placement: a row per card and class of tensors."""
     rows = [
-        (card.index, card.name, card.replica, card.stage, *astuple(held))
+        (
+            *(card.index, card.name, card.replica, card.stage),
+            held.tensor_class,
+            held.where,
+            held.size_bytes,
+        )
         for card in cards_of(machine.routes, machine.cards, machine.fit)
         for held in card.holdings
     ]
