@@ -122,18 +122,19 @@ class RunWriter:
 
 
 def _encodings(table: Table) -> dict[str, Any]:
-    """Encodings of a file's columns: measured to be twice as fast for many operations.
+    """Dictionaries for words only: the compressor finds numbers that repeat, in half of the time.
 
-    Columns of distinct values use byte-stream split (floats) or delta encoding (integers), since
-    Parquet would abandon their dictionary once it is too large. Other floats are stored as they
-    are: cards of a stage repeat them in blocks, which the compressor finds. All others use a
-    dictionary.
+    Columns of distinct values use byte-stream split (floats) or delta encoding (integers). Readers
+    skip row groups by numbers and by the names of cards and links, which come in order: other words
+    have no statistics.
     """
     types = {column.name: column.type for column in table.columns}
     laid = {"float64": "BYTE_STREAM_SPLIT", "int64": "DELTA_BINARY_PACKED"}
-    repeating = [name for name in types if types[name] != "float64" and name not in table.distinct]
     return {
-        "use_dictionary": repeating,
+        "use_dictionary": [name for name in types if types[name] == "category"],
+        "write_statistics": [
+            name for name in types if types[name] != "category" or name.endswith("_name")
+        ],
         "column_encoding": {name: laid[types[name]] for name in table.distinct},
     }
 

@@ -33,7 +33,7 @@ class Table:
     rows_per_group: int = 131_072
     """Of a row group. Readers of a few cards want them small, all others large."""
     distinct: tuple[str, ...] = ()
-    """Columns whose values hardly repeat: they are stored without a dictionary."""
+    """Numbers that hardly repeat: they are split or taken as differences before compression."""
 
 
 def whole(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
