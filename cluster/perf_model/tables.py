@@ -67,7 +67,7 @@ MEASURED = len(_STEP)
 
 _REPEATS = (
     "more",  # how often the cycle repeats after this; 0: once
-    "period_ps",  # of the cycle, if it repeats
+    "period_ps",  # of the step, if the cycle repeats
     "followers",  # further rows of the cycle, which follow at once, if it repeats
 )
 

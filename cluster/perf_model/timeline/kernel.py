@@ -75,7 +75,9 @@ def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
         while done < cycles:
             inside = 0
             if done > 1:  # two cycles that agree with the prices show that all do
-                inside = min(cycles - done, _cycles_inside(stages[replica], rows[i]["period_ps"]))
+                inside = min(
+                    cycles - done, _cycles_inside(stages[replica], rows[i + following - 1])
+                )
             if inside > 0:
                 _add_cycles(
                     rows[i : i + following],
@@ -160,12 +162,15 @@ def _add_step(  # noqa: PLR0913 - a compiled function takes arrays
 
 
 @compiled
-def _cycles_inside(stages: Any, period_ps: int) -> int:
-    """Repetitions of the cycle just added whose work ends within the present bins of all stages."""
+def _cycles_inside(stages: Any, last: Any) -> int:
+    """Repetitions of the cycle just added whose work ends within the present bins of all stages.
+
+    ``last`` is the cycle's last row, behind whose step no stage has any.
+    """
     least_ps = stages[0]["edge_ps"] - stages[0]["free_ps"]
     for k in range(1, len(stages)):
         least_ps = min(least_ps, stages[k]["edge_ps"] - stages[k]["free_ps"])
-    return int(least_ps // period_ps)
+    return int(least_ps // last["period_ps"])
 
 
 @compiled
@@ -184,11 +189,11 @@ def _add_cycles(  # noqa: PLR0913 - a compiled function takes arrays
     far: int,
 ) -> None:
     """Add ``cycles`` repetitions of the cycle of ``rows``, after ``done``, within present bins."""
-    first, last_stage, period_ps = stages[0], stages[len(stages) - 1], rows[0]["period_ps"]
-    ended_ps = last_stage["free_ps"]
+    first, last_stage = stages[0], stages[len(stages) - 1]
+    ended_ps, period_ps = last_stage["free_ps"], rows[len(rows) - 1]["period_ps"]
     for cycle in range(done, done + cycles):
-        later_ps = cycle * period_ps - begin_ps
         for j in range(len(rows)):
+            later_ps = cycle * rows[j]["period_ps"] - begin_ps
             add_kv_blocks(stages, sums[0], rows[j]["start_ps"] + later_ps, bin_ps)
             first["kv_blocks"] = rows[j]["used_blocks"]
             last_stage["free_ps"] = rows[j]["end_ps"] + later_ps

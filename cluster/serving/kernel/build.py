@@ -66,7 +66,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         works=np.zeros(len(prices.linear_ps), WORK),
         itl_count=np.zeros(BINS, np.int64),
         intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
-        marks=np.zeros((prices.replicas, prices.stages, 4), np.int64),
+        marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
     )
 
@@ -127,7 +127,8 @@ def _replicas(prices: PriceTables, limits: Limits) -> Records:
     replicas["heap"] = replicas["place"] = np.arange(prices.replicas)
     replicas["event_ps"] = FOREVER
     replicas["return_ps"] = prices.return_ps
-    replicas["short_for"] = replicas["head"] = replicas["tail"] = NONE
+    for name in ("short_for", "head", "tail", "last_slot"):
+        replicas[name] = NONE
     replicas["free_tail"] = limits.blocks - 1
     replicas["free_rows"] = limits.max_num_seqs
     return replicas

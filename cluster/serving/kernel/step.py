@@ -11,22 +11,29 @@ from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, Sta
 
 
 @inlined
-def cross(state: State, r: int, row: Any, ready_ps: int) -> None:
-    """Send a step, already measured, through all stages; it may start at ``ready_ps``."""
+def cross(state: State, r: int, row: Any, ready_ps: int, reached_ps: int) -> int:
+    """Send a step, already measured, through all stages; it may start at ``ready_ps``.
+
+    Returns the least time for which a stage was free before it was reached, the first one at
+    ``reached_ps``.
+    """
     control = state.control[0]
     control["serial"] += 1
     tokens = row["tokens"]
     end_ps = ready_ps
+    slack_ps = reached_ps - state.stages[r, 0]["free_ps"]
     row["start_ps"] = max(end_ps, state.stages[r, 0]["free_ps"])
     for k in range(state.stages.shape[1]):
         stage = state.stages[r, k]
         price_class = stage["price_class"]
+        slack_ps = min(slack_ps, end_ps - stage["free_ps"])
         start_ps = max(end_ps, stage["free_ps"])
         end_ps = start_ps + work_ps(state, price_class, row)
         stage["free_ps"] = end_ps
         if k + 1 < state.stages.shape[1]:
             end_ps += state.rates[price_class, tokens]["send_ps"]
     row["end_ps"] = end_ps
+    return slack_ps
 
 
 @inlined
