@@ -8,7 +8,7 @@ import numpy.typing as npt
 from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
-from cluster.perf_model.timeline.kernel import accumulate, attention_rows
+from cluster.perf_model.timeline.kernel import accumulate, attention_rows, flush
 from cluster.perf_model.timeline.work import STAGE, add_kv_blocks
 from corsair_common.units import Integers
 
@@ -51,6 +51,9 @@ class Account:
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
+        for stage in range(prices.stages):
+            same = prices.stage_class == prices.stage_class[:, stage : stage + 1]
+            self._stages["first"][:, stage] = same.argmax(axis=1)
         self._stages["ahead"] = prices.ahead
         self._stages["free_ps"] = self._stages["kv_since_ps"] = -begin_ps
         self._begin_ps = begin_ps  # all other times of an account are relative to this
@@ -59,7 +62,8 @@ class Account:
             1 + max_bins // 2 * 2,
         )  # the first is the time before the window
         self._sums = np.zeros((*places, self._columns.sums), np.int64)
-        self._room = np.zeros(self._columns.sums, np.int64)
+        # Of each stage what is in no bin yet, and scratch.
+        self._pending = np.zeros((prices.replicas, prices.stages + 1, self._columns.sums), np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
         self._bin_ps = FIRST_BIN_PS
@@ -93,6 +97,7 @@ class Account:
 
     def bins(self) -> Bins:
         """Return the bins so far; more may be added afterwards."""
+        self._flush()
         used = max(1, -(-self._end_ps // self._bin_ps))
         sums = self._sums[:, :, : 1 + used].copy()
         stages = self._stages.copy()
@@ -115,7 +120,7 @@ class Account:
             self._by_tokens,
             self._head,
             self._attention,
-            self._room,
+            self._pending,
             self._stages,
             self._sums,
             self._begin_ps,
@@ -133,6 +138,7 @@ class Account:
 
     def _double(self) -> None:
         """Merge neighbouring bins up to the last used one; peaks are the maximum."""
+        self._flush()
         half = -(-self._last_end_ps // (2 * self._bin_ps))
         inside = self._sums[:, :, 1:]
         sums = inside[:, :, : 2 * half]
@@ -142,6 +148,11 @@ class Account:
         sums[:, :, :half], sums[:, :, half:] = joined, 0
         self._bin_ps *= 2
         self._reset_bins()
+
+    def _flush(self) -> None:
+        """Add what is pending to the present bins."""
+        for replica in np.flatnonzero(self._stages["pending"].any(axis=1)):
+            flush(self._stages[replica], self._pending[replica], self._sums[replica])
 
     def _reset_bins(self) -> None:
         """Set every stage to before the window, so that its next work finds its bin again."""
