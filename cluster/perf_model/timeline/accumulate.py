@@ -3,9 +3,8 @@
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
+from cluster.perf_model.tables import STEP, PriceTables, Records, alike_attention, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
 from cluster.perf_model.timeline.kernel import accumulate, attention_rows, flush
@@ -47,7 +46,8 @@ class Account:
         self._columns = columns_of(prices)
         self._by_tokens = price_rows(prices, self._columns)
         self._head = head_rows(prices, self._columns)
-        self._attends, alike = _distinct(prices)
+        classes, alike = np.unique(alike_attention(prices), return_inverse=True)
+        self._attends = [(prices.attention[c], prices.far_block_ps[c]) for c in classes]
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
@@ -167,14 +167,3 @@ def _whole_cycles(followers: Integers, last: int) -> int:
     while followers[last - 1] > 0:
         last -= 1
     return last
-
-
-def _distinct(
-    prices: PriceTables,
-) -> tuple[list[tuple[Records, npt.NDArray[np.float64]]], Integers]:
-    """Distinct attention (products, and times of far blocks), and the index of each class."""
-    found: dict[tuple[bytes, bytes], int] = {}
-    each = list(zip(prices.attention, prices.far_block_ps, strict=True))
-    keys = [(products.tobytes(), far_block_ps.tobytes()) for products, far_block_ps in each]
-    which = [found.setdefault(key, len(found)) for key in keys]
-    return [each[which.index(number)] for number in found.values()], np.array(which, np.int64)

@@ -165,7 +165,7 @@ def first_ready(state: State, r: int) -> int:
     """The ready slot with the smallest (ready time, number) that is not in the future, or NONE."""
     best = NONE
     best_ps = state.control[0]["now_ps"]
-    for s in range(state.slots.shape[1]):
+    for s in range(state.replicas[r]["busy_slots"]):
         slot = state.slots[r, s]
         if slot["state"] == READY and (
             slot["at_ps"] < best_ps or (best == NONE and slot["at_ps"] == best_ps)

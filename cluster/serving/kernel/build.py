@@ -3,7 +3,7 @@
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
-from cluster.perf_model.tables import INTERVAL, PriceTables, Records
+from cluster.perf_model.tables import INTERVAL, PriceTables, Records, alike_attention
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
@@ -63,7 +63,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         kinds=_kinds(prices),
         far_block_ps=np.array(prices.far_block_ps, np.float64, order="C"),
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
-        works=np.zeros(len(prices.linear_ps), WORK),
+        works=_works(prices),
         itl_count=np.zeros(BINS, np.int64),
         intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
@@ -147,6 +147,12 @@ def _kinds(prices: PriceTables) -> Records:
         kinds[name] = prices.kinds[name]
     kinds["seen"] = row_blocks(prices.kinds)
     return kinds
+
+
+def _works(prices: PriceTables) -> Records:
+    works = np.zeros(len(prices.linear_ps), WORK)
+    works["alike"] = alike_attention(prices)
+    return works
 
 
 def _stages(prices: PriceTables, limits: Limits) -> Records:

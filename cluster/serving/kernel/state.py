@@ -167,6 +167,7 @@ REPLICA = _record(
     "barren",
     "free_head",
     "free_tail",
+    "busy_slots",  # all behind these are idle
     "last_slot",  # of its last step, or NONE
 )
 
@@ -182,7 +183,14 @@ BLOCK = _record(
 RATE = _record("work_ps", "floor_ps", "send_ps", "head_ps")
 """One price class at one count: of scheduled tokens, or of emitting rows for ``head_ps``."""
 
-WORK = _record("serial", "work_ps")
+WORK = _record(
+    "serial",
+    "work_ps",
+    "alike",  # first price class with its attention and far memory, which has for all of them:
+    "priced",  # serial of the step
+    "attention_ps",
+    "fetch_ps",
+)
 
 LAYERS = _record(
     "window",

@@ -39,17 +39,22 @@ def cross(state: State, r: int, row: Any, ready_ps: int, reached_ps: int) -> int
 @inlined
 def work_ps(state: State, price_class: int, row: Any) -> int:
     """Picoseconds of the step at a stage of this class; computed once per class."""
-    work, rates = state.works[price_class], state.rates
-    if work["serial"] != state.control[0]["serial"]:
+    work, rates, control = state.works[price_class], state.rates, state.control[0]
+    if work["serial"] != control["serial"]:
         rate = rates[price_class, row["tokens"]]
         head_ps = rates[price_class, row["emitted"]]["head_ps"]
-        busy_ps = rate["work_ps"] + attention_ps(state.attention[price_class], state.sums)
-        fetched_ps = 0
-        if row["used_blocks"] > state.control[0]["sram_units"]:
-            fetched_ps = fetch_ps(state.far_block_ps[price_class], state.sums)
-        ahead = state.control[0]["ahead"]
-        work["work_ps"] = worked_ps(ahead, busy_ps, rate["floor_ps"], fetched_ps) + head_ps
-        work["serial"] = state.control[0]["serial"]
+        shared = state.works[work["alike"]]
+        if shared["priced"] != control["serial"]:
+            shared["priced"] = control["serial"]
+            shared["attention_ps"] = attention_ps(state.attention[price_class], state.sums)
+            shared["fetch_ps"] = 0
+            if row["used_blocks"] > control["sram_units"]:
+                shared["fetch_ps"] = fetch_ps(state.far_block_ps[price_class], state.sums)
+        busy_ps = rate["work_ps"] + shared["attention_ps"]
+        work["work_ps"] = head_ps + worked_ps(
+            control["ahead"], busy_ps, rate["floor_ps"], shared["fetch_ps"]
+        )
+        work["serial"] = control["serial"]
     return int(work["work_ps"])
 
 
