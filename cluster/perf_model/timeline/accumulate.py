@@ -52,8 +52,9 @@ class Account:
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
         for stage in range(prices.stages):
-            same = prices.stage_class == prices.stage_class[:, stage : stage + 1]
-            self._stages["first"][:, stage] = same.argmax(axis=1)
+            for name, kind in (("first", "price_class"), ("attends", "attention")):
+                same = self._stages[kind] == self._stages[kind][:, stage : stage + 1]
+                self._stages[name][:, stage] = same.argmax(axis=1)
         self._stages["ahead"] = prices.ahead
         self._stages["free_ps"] = self._stages["kv_since_ps"] = -begin_ps
         self._begin_ps = begin_ps  # all other times of an account are relative to this
@@ -62,8 +63,9 @@ class Account:
             1 + max_bins // 2 * 2,
         )  # the first is the time before the window
         self._sums = np.zeros((*places, self._columns.sums), np.int64)
-        # Of each stage what is in no bin yet, and scratch.
-        self._pending = np.zeros((prices.replicas, prices.stages + 1, self._columns.sums), np.int64)
+        shape = (prices.replicas, 2 * prices.stages, self._columns.sums)
+        self._pending = np.zeros(shape, np.int64)
+        self._room = np.zeros(self._columns.sums, np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
         self._bin_ps = FIRST_BIN_PS
@@ -121,6 +123,7 @@ class Account:
             self._head,
             self._attention,
             self._pending,
+            self._room,
             self._stages,
             self._sums,
             self._begin_ps,
@@ -151,8 +154,8 @@ class Account:
 
     def _flush(self) -> None:
         """Add what is pending to the present bins."""
-        for replica in np.flatnonzero(self._stages["pending"].any(axis=1)):
-            flush(self._stages[replica], self._pending[replica], self._sums[replica])
+        for own in zip(self._stages, self._pending, self._sums, strict=True):
+            flush(self._by_tokens, self._head, *own)
 
     def _reset_bins(self) -> None:
         """Set every stage to before the window, so that its next work finds its bin again."""

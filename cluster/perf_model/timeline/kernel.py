@@ -9,6 +9,7 @@ from typing import Any
 from cluster.compiled import compiled
 from cluster.perf_model.attention import add_by_bound, fetch_ps
 from cluster.perf_model.tables import MEASURED
+from cluster.perf_model.timeline.columns import KV_COLUMNS
 from cluster.perf_model.timeline.work import (
     ATTENTION,
     FETCH,
@@ -54,6 +55,7 @@ def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
     head: Any,
     attention: Any,
     pending: Any,
+    room: Any,
     stages: Any,
     sums: Any,
     begin_ps: int,
@@ -65,9 +67,10 @@ def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
 
     There are ``width`` bounds; ``far`` is that of the far memory.
 
-    Work within the present bins of all stages of a replica is added to ``pending``, once for all
-    stages of one class, and goes from there to the bins before one of them ends. Repetitions of a
-    cycle that lie within them are added at once.
+    Work within the present bins of all stages of a replica is added to ``pending`` (prices at the
+    first stage of each class, behind them attention likewise), and goes from there to the bins
+    before one of them ends. Repetitions of a cycle that lie within them are added at once. ``room``
+    is scratch for one piece of work.
     """
     i = 0
     while i < len(rows):
@@ -90,8 +93,8 @@ def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
                 if fits < min(1, inside):
                     return i + j
                 if fits == 0:
-                    flush(own, held, sums[replica])
-                    _split(cycle[j], by_tokens, head, attention[:, i + j], held[len(own)], own,
+                    flush(by_tokens, head, own, held, sums[replica])
+                    _split(cycle[j], by_tokens, head, attention[:, i + j], room, own,
                            sums[replica], bin_ps, width, far)  # fmt: skip
                 else:
                     _hold(cycle[j], by_tokens, head, attention[:, i + j], held, own,
@@ -146,15 +149,41 @@ def _hold(  # noqa: PLR0913 - a compiled function takes arrays
     width: int,
     far: int,
 ) -> None:
-    """Add a step within the present bins to what is pending, ``times`` over."""
+    """Add a step within the present bins to what is pending, ``times`` over.
+
+    Steps with as many tokens and emitting rows are counted, their prices added later.
+    """
+    counted = stages[0]
+    if counted["tokens"] != row["tokens"] or counted["emitted"] != row["emitted"]:
+        _add_counted(by_tokens, head, pending, stages)
+        counted["tokens"], counted["emitted"] = row["tokens"], row["emitted"]
+    counted["counted"] += times
+    loads = attention.shape[1] - 2
     for k in range(len(stages)):
         stage = stages[k]
-        if stage["first"] == k:
-            price = by_tokens[stage["price_class"], row["tokens"]]
-            last = head[stage["price_class"], row["emitted"]]
-            attended = attention[stage["attention"]]
-            add_work(pending[k], price, last, attended, stage["waited_ps"], width, far, times)
-            stage["pending"] = 1
+        if stage["first"] == k and stage["waited_ps"] != 0:
+            pending[k, loads - width + far] += times * stage["waited_ps"]
+        if stage["attends"] == k:
+            attended, own = attention[stage["attention"]], pending[len(stages) + k]
+            for i in range(loads):
+                own[i] += times * attended[i]
+
+
+@compiled
+def _add_counted(by_tokens: Any, head: Any, pending: Any, stages: Any) -> None:
+    """Add the prices of the counted steps to what is pending."""
+    counted = stages[0]
+    if counted["counted"] == 0:
+        return
+    columns = head.shape[2] - 1
+    for k in range(len(stages)):
+        if stages[k]["first"] == k:
+            price = by_tokens[stages[k]["price_class"], counted["tokens"]]
+            last = head[stages[k]["price_class"], counted["emitted"]]
+            own = pending[k, pending.shape[1] - 2 - columns :]
+            for i in range(columns):
+                own[i] += counted["counted"] * (price[i] + last[i])
+    counted["counted"], counted["pending"] = 0, 1
 
 
 @compiled
@@ -189,18 +218,19 @@ def _split(  # noqa: PLR0913 - a compiled function takes arrays
 
 
 @compiled
-def flush(stages: Any, pending: Any, sums: Any) -> None:
+def flush(by_tokens: Any, head: Any, stages: Any, pending: Any, sums: Any) -> None:
     """Add what is pending to the present bins of all stages of a replica."""
+    _add_counted(by_tokens, head, pending, stages)
+    if stages[0]["pending"] == 0:
+        return
     for k in range(len(stages)):
-        first = stages[k]["first"]
-        if stages[first]["pending"] != 0:
-            row, own = sums[k, 1 + stages[k]["bin"]], pending[first]
-            for i in range(len(own) - 2):  # but for KV blocks
-                row[i] += own[i]
-    for k in range(len(stages)):
-        if stages[k]["pending"] != 0:
-            stages[k]["pending"] = 0
-            pending[k, :] = 0
+        stage = stages[k]
+        row, own = sums[k, 1 + stage["bin"]], pending[stage["first"]]
+        attended = pending[len(stages) + stage["attends"]]
+        for i in range(len(row) - KV_COLUMNS):
+            row[i] += own[i] + attended[i]
+    stages[0]["pending"] = 0
+    pending[:, :] = 0
 
 
 @compiled

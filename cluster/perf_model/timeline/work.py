@@ -26,7 +26,12 @@ STAGE = np.dtype(
             "work_ps",  # of the present step
             "waited_ps",
             "send_ps",
+            "attends",  # first stage of the replica with its attention
+            # at stage 0, of the replica:
             "pending",  # whether there is work that is in no bin yet
+            "counted",  # steps of so many tokens and emitting rows whose prices are to be added
+            "tokens",
+            "emitted",
             "start_ps",  # of the present step at this stage
             "kv_since_ps",  # time of the last change of the replica's KV blocks
             "kv_blocks",
