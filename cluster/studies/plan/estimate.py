@@ -20,13 +20,12 @@ from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.run import Layout, priced
 from cluster.studies.plan import batch_scores
-from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.context import Demand, StudyContext, inputs_of, study_context_of
+from cluster.studies.plan.demand import demand_of, rate_of
 from cluster.studies.plan.ranking import columns_of, plain
 from cluster.studies.plan.score import REASONS, Part, joined, score_placed
 from cluster.studies.plan.space import Choices, Shape, Space
-from cluster.studies.plan.study import demand_of
 from cluster.studies.plan.weight_placement import Placed
 from corsair_common.names import Status
 from corsair_common.units import PS_PER_S
