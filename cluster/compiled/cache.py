@@ -49,7 +49,9 @@ def place_of(function: Callable[..., Any], kinds: tuple[Any, ...]) -> str:
 
 def kept(name: str) -> bytes | None:
     """Machine code from disk; None if there is none, or it is damaged."""
-    for folder in _folders():
+    for folder in (packaged(), cache_folder()):
+        if folder is None:
+            continue
         with suppress(OSError):
             found = (folder / name).read_bytes()
             if hashlib.sha256(found[32:]).digest() == found[:32]:
@@ -73,12 +75,10 @@ def keep(name: str, content: bytes) -> None:
             part.unlink(missing_ok=True)
 
 
-def _folders() -> Iterator[Path]:
-    """Where code may be: in the installed package, then in this user's cache."""
-    yield Path(__file__).parent / "code" / source_digest()
-    folder = cache_folder()
-    if folder is not None:
-        yield folder
+@functools.cache
+def packaged() -> Path:
+    """Where the installed package has machine code of exactly these sources, if it brings any."""
+    return Path(__file__).parent / "code" / source_digest()
 
 
 @functools.cache
@@ -120,7 +120,7 @@ def cache_folder() -> Path | None:
     user has it. Of the folders that are passed over for that, one line on stderr says which and
     why.
     """
-    name, refused, found = source_digest(), [], None
+    name, refused, found = packaged().name, [], None
     for root in _roots():
         try:
             found = private(Path(os.path.realpath(root)), name)

@@ -44,8 +44,10 @@ def small_package(tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh_folder() -> Iterator[None]:
     """Forget the folder that was found before, and afterwards the one found in the test."""
+    cache.packaged.cache_clear()
     cache.cache_folder.cache_clear()
     yield
+    cache.packaged.cache_clear()
     cache.cache_folder.cache_clear()
 
 

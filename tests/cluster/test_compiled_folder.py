@@ -17,6 +17,7 @@ owned = pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no ow
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A folder of our own that no variable names; temporary ones are made beside it."""
+    cache.packaged.cache_clear()
     cache.cache_folder.cache_clear()
     for variable in WAYS:
         monkeypatch.delenv(variable, raising=False)
@@ -25,6 +26,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "place").mkdir()
     yield tmp_path / "place"
+    cache.packaged.cache_clear()
     cache.cache_folder.cache_clear()
 
 
