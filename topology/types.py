@@ -3,12 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import TYPE_CHECKING, ClassVar, TypeAlias
+from typing import ClassVar, TypeAlias
 
-if TYPE_CHECKING:
-    import networkx as nx
+from topology.graph import DiGraph
 
-Graph: TypeAlias = "nx.DiGraph[str]"
+Graph: TypeAlias = DiGraph
 
 
 class TopologyError(ValueError):
