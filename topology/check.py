@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+import networkx as nx
+
 from topology.types import CONTAINERS, LINK_ENDS, SCALE_UP, Graph, LinkKind, NodeKind, TopologyError
 
 _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
@@ -107,8 +109,8 @@ def _isolated(graph: Graph) -> Iterator[str]:
 
 
 def _disconnected(graph: Graph) -> Iterator[str]:
-    linked = [name for name in graph if graph.degree(name)]
-    parts = sorted(graph.components(linked), key=len, reverse=True)
+    linked = graph.subgraph([name for name in graph if graph.degree(name)])
+    parts = sorted(nx.weakly_connected_components(linked), key=len, reverse=True)
     for part in parts[1:]:
         shown = ", ".join(islice((name for name in linked if name in part), 3))
         more = f" and {len(part) - 3} more" if len(part) > 3 else ""

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
-from typing import ClassVar, TypeAlias
+from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
-from topology.graph import DiGraph
+if TYPE_CHECKING:
+    import networkx as nx
 
-Graph: TypeAlias = DiGraph
+Graph: TypeAlias = "nx.DiGraph[str]"
 
 
 class TopologyError(ValueError):
