@@ -134,7 +134,9 @@ def _is_scalar(column: Column, values: Values) -> bool:
         return True
     if isinstance(values, np.ndarray):
         return values.ndim == 0
-    return not isinstance(values, Coded) and (isinstance(values, str) or np.ndim(values) == 0)
+    if values is None or isinstance(values, str):
+        return True
+    return not isinstance(values, Coded) and np.ndim(values) == 0
 
 
 def _rows(table: Table, columns: Columns) -> int:
