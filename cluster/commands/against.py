@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from cluster.studies.capacity_search import Attempt
     from cluster.studies.plan.objective import Objective
     from cluster.studies.plan.space import Choices
-    from cluster.studies.tco_comparison import Bill, Side, TcoComparison
+    from cluster.studies.scored_sizes import Bill
+    from cluster.studies.tco_comparison import Side, TcoComparison
 
 Draws = Mapping[str, Any]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.perf_model.tco import inventory_with, usd_per_hour
+from cluster.perf_model.tco import SECONDS_PER_HOUR, inventory_with, usd_per_hour
 from cluster.scenario.resolve import resolve
 from cluster.scenario.schema import Cluster, PlanSettings, Scenario
 from cluster.studies.capacity import Found, clusters
@@ -25,6 +25,7 @@ from cluster.studies.plan.ranking import columns_of, means_of
 from cluster.studies.plan.score import score
 from cluster.studies.plan.space import Choices
 from topology.catalog import Hardware, load_hardware
+from topology.catalog.parts import CARD_PRICE
 
 REACH = 2
 """Most cards that are tried, as a multiple of those that were simulated."""
@@ -37,12 +38,38 @@ MARGIN = 1.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sized:
-    """A cluster, and what an hour of it costs with the figures that it was sized for."""
+class Bill:
+    """What a side buys, and what an hour of it costs."""
 
-    hardware: Hardware
-    cluster: Cluster
+    cards: int
+    card_usd: float
     usd_per_hour: float
+    usd_per_hour_per_card_usd: float
+    """An hour's share of each USD of a card's price, times the cards."""
+
+    def break_even_usd(self, other: "Bill") -> float:
+        """Price of a card at which an hour costs as much as the other side's.
+
+        Negative: not even free cards cost as little.
+
+        >>> own = Bill(cards=4, card_usd=10.0, usd_per_hour=6.0, usd_per_hour_per_card_usd=0.1)
+        >>> other = Bill(cards=1, card_usd=90.0, usd_per_hour=9.0, usd_per_hour_per_card_usd=0.1)
+        >>> own.break_even_usd(other), other.break_even_usd(own)
+        (40.0, 60.0)
+        """
+        more = other.usd_per_hour - self.usd_per_hour
+        return self.card_usd + more / self.usd_per_hour_per_card_usd
+
+
+def bill_of(hardware: Hardware, cluster: Cluster, usd_an_hour: float) -> Bill:
+    """What a cluster is bought for, at so many USD an hour."""
+    cards = cards_of(cluster)
+    return Bill(
+        cards=cards,
+        card_usd=hardware[CARD_PRICE],
+        usd_per_hour=usd_an_hour,
+        usd_per_hour_per_card_usd=cards * SECONDS_PER_HOUR / hardware["cost.depreciation_s"],
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -93,18 +120,15 @@ class ScoredSizes:
         scenario = scenario.model_copy(update={"hardware_set": figures})
         return promise(scenario, self.objective, self.choices, self.sizes[-1])
 
-    def smallest(self, draw: Draw) -> Sized | None:
+    def smallest(self, draw: Draw) -> Bill | None:
         """The smallest cluster that this machine needs; None if it is more than REACH times as
         large as the simulated one."""
         scores = self.scores(draw)
         for size in self.sizes:
             found = scores.nearest(cards_of(size), self.unit)
             if found is not None and found[1] <= self.limit:
-                return Sized(
-                    hardware=scores.resolved.hardware,
-                    cluster=size,
-                    usd_per_hour=_usd_an_hour(scores, found[0], size),
-                )
+                hour = _usd_an_hour(scores, found[0], size)
+                return bill_of(scores.resolved.hardware, size, hour)
         return None
 
 

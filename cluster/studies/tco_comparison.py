@@ -13,51 +13,27 @@ from typing import Any
 
 import numpy as np
 
-from cluster.perf_model.tco import SECONDS_PER_HOUR
+from cluster.perf_model.tco import MILLION, SECONDS_PER_HOUR
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import resolve
-from cluster.scenario.schema import Cluster, Scenario
+from cluster.scenario.schema import Scenario
 from cluster.studies.bands import PERCENTS
 from cluster.studies.capacity import Found, NoCapacityError
 from cluster.studies.capacity_search import Attempt, fewest_cards
 from cluster.studies.draws import Draw, draws
 from cluster.studies.machine_set import MachineSet
 from cluster.studies.other_hardware import both_sides
-from cluster.studies.plan.objective import Objective, Verdict, cards_of
+from cluster.studies.plan.demand import rate_of
+from cluster.studies.plan.objective import Objective, Verdict
 from cluster.studies.plan.space import Choices
-from cluster.studies.scored_sizes import ScoredSizes, out_of_reach
+from cluster.studies.scored_sizes import Bill, ScoredSizes, bill_of, out_of_reach
 from results import display
-from topology.catalog import Hardware, load_hardware
-from topology.catalog.parts import CARD_PRICE
+from topology.catalog import load_hardware
 
 SAMPLES = 32
 DOUBT = 3
 """Times that candidates are scored (a server, a rack, two racks) when it is checked that some plan
 can meet the bounds at all."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Bill:
-    """What a side buys, and what an hour of it costs."""
-
-    cards: int
-    card_usd: float
-    usd_per_hour: float
-    usd_per_hour_per_card_usd: float
-    """An hour's share of each USD of a card's price, times the cards."""
-
-    def break_even_usd(self, other: "Bill") -> float:
-        """Price of a card at which an hour costs as much as the other side's.
-
-        Negative: not even free cards cost as little.
-
-        >>> own = Bill(cards=4, card_usd=10.0, usd_per_hour=6.0, usd_per_hour_per_card_usd=0.1)
-        >>> other = Bill(cards=1, card_usd=90.0, usd_per_hour=9.0, usd_per_hour_per_card_usd=0.1)
-        >>> own.break_even_usd(other), other.break_even_usd(own)
-        (40.0, 60.0)
-        """
-        more = other.usd_per_hour - self.usd_per_hour
-        return self.card_usd + more / self.usd_per_hour_per_card_usd
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -71,6 +47,8 @@ class Side:
     """Why there is none."""
     bill: Bill | None = None
     """As simulated, with the catalogue's figures."""
+    tokens_per_s: float | None = None
+    """Output tokens of the traffic a second; those of the run in a closed loop."""
     drawn: tuple[Bill | None, ...] = ()
     """None: more than REACH times the cards would be needed."""
 
@@ -84,9 +62,10 @@ class Side:
 
     @property
     def usd_per_million(self) -> float | None:
-        """USD for a million output tokens, as simulated."""
-        usd = self.answer and self.answer.summary["cost_per_million_output_tokens_usd"]
-        return usd if isinstance(usd, float) else None
+        """USD for a million output tokens at the rate at which they are wanted."""
+        if self.bill is None or not self.tokens_per_s:
+            return None
+        return self.bill.usd_per_hour * MILLION / (self.tokens_per_s * SECONDS_PER_HOUR)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,7 +156,7 @@ def compare_tco(  # noqa: PLR0913 - the question and the draws
     scenario
         The traffic and the SLO, on one kind of hardware.
     hardware
-        The other kind: a bundled name or a hardware file.
+        The other kind: a name or a file.
     objective
         Bounds, if other than the scenario's ``slo``.
     choices
@@ -230,16 +209,10 @@ def compare_tco(  # noqa: PLR0913 - the question and the draws
         drawn = []
         for done, pair in enumerate(kept):
             progress(number * len(kept) + done, 2 * len(kept))
-            drawn.append(_bought(sizes, pair[number]))
+            drawn.append(sizes.smallest(pair[number]))
         bought.append(replace(side, drawn=tuple(drawn)))
     progress(len(kept), len(kept))
     return TcoComparison(first=bought[0], second=bought[1], contradicted=samples - len(kept))
-
-
-def _bought(sizes: ScoredSizes, draw: Draw) -> Bill | None:
-    """What a side buys with the figures of a draw."""
-    found = sizes.smallest(draw)
-    return None if found is None else _bill(found.hardware, found.cluster, found.usd_per_hour)
 
 
 def _searched(
@@ -264,19 +237,14 @@ def _searched(
         found = fewest_cards(scenario, objective, choices, lambda at: said(name, at), watched)
     except NoCapacityError as error:
         return Side(scenario=scenario, found=None, reason=str(error))
-    answer = found.answer
-    hardware = resolve(answer.of).hardware
-    hour = answer.summary["cost_per_hour_usd"]
-    return Side(scenario=scenario, found=found, bill=_bill(hardware, answer.cluster, hour))
-
-
-def _bill(hardware: Hardware, cluster: Cluster, usd_an_hour: float) -> Bill:
-    cards = cards_of(cluster)
-    return Bill(
-        cards=cards,
-        card_usd=hardware[CARD_PRICE],
-        usd_per_hour=usd_an_hour,
-        usd_per_hour_per_card_usd=cards * SECONDS_PER_HOUR / hardware["cost.depreciation_s"],
+    answer, resolved = found.answer, resolve(found.answer.of)
+    rate = rate_of(resolved)
+    tokens = rate and rate * float(resolved.requests.output_tokens.mean())
+    return Side(
+        scenario=scenario,
+        found=found,
+        bill=bill_of(resolved.hardware, answer.cluster, answer.summary["cost_per_hour_usd"]),
+        tokens_per_s=tokens or answer.summary["output_throughput"],
     )
 
 

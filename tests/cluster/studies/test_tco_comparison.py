@@ -14,8 +14,8 @@ from cluster.studies.draws import draws
 from cluster.studies.other_hardware import both_sides
 from cluster.studies.plan.objective import Objective
 from cluster.studies.plan.space import Choices
-from cluster.studies.scored_sizes import out_of_reach
-from cluster.studies.tco_comparison import Bill, Side, TcoComparison, compare_tco
+from cluster.studies.scored_sizes import Bill, out_of_reach
+from cluster.studies.tco_comparison import Side, TcoComparison, compare_tco
 from topology.catalog import load_hardware
 from topology.catalog.parts import CARD_PRICE
 
@@ -73,6 +73,8 @@ def test_the_price_that_is_printed_makes_the_months_of_two_searches_equal() -> N
     again = compare_tco(question(hardware_set=at_it), "h200", choices=FEW, samples=0)
 
     assert found.cheaper is found.first
+    million = [side.usd_per_million for side in (again.first, again.second)]
+    assert million[0] == pytest.approx(million[1])  # of the same tokens
     assert again.first.bill is not None
     assert again.second.bill is not None
     assert again.first.bill.usd_per_hour == pytest.approx(again.second.bill.usd_per_hour)
