@@ -1,4 +1,4 @@
-"""Builders of the topology graph, from one chiplet to a pod of racks.
+"""Builders of the topology graph, from one chiplet to a pod of racks, with NetworkX.
 
 Names give the location: ``s0.c3`` is card 3 of server 0, ``s0.sw1`` a PCIe switch,
 ``s0.nic2``, ``s0.host``, ``leaf``, and ``s0.fabric0`` the PCIe fabric of a node of 32 cards, whose
@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from types import MappingProxyType
+
+import networkx as nx
 
 from topology.builder import (
     Site,
@@ -202,7 +204,7 @@ def scale_links(
 def _begin(hardware: Hardware, level: str, detail: str) -> Site:
     if detail not in DETAILS:
         raise TopologyError(f"detail must be one of {', '.join(DETAILS)}, found {detail!r}")
-    graph: Graph = Graph(
+    graph: Graph = nx.DiGraph(
         name=hardware.name,
         level=level,
         detail=detail,

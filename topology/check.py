@@ -5,6 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+import networkx as nx
+
 from topology.types import CONTAINERS, LINK_ENDS, SCALE_UP, Graph, LinkKind, NodeKind, TopologyError
 
 _HOLDERS: Mapping[NodeKind, tuple[NodeKind, ...]] = {
@@ -107,8 +109,8 @@ def _isolated(graph: Graph) -> Iterator[str]:
 
 
 def _disconnected(graph: Graph) -> Iterator[str]:
-    linked = [name for name in graph if graph.degree(name)]
-    parts = sorted(graph.components(linked), key=len, reverse=True)
+    linked = graph.subgraph([name for name in graph if graph.degree(name)])
+    parts = sorted(nx.weakly_connected_components(linked), key=len, reverse=True)
     for part in parts[1:]:
         shown = ", ".join(islice((name for name in linked if name in part), 3))
         more = f" and {len(part) - 3} more" if len(part) > 3 else ""
@@ -202,11 +204,12 @@ def _without_server(graph: Graph) -> Iterator[str]:
 
 
 def _across_servers(graph: Graph) -> Iterator[str]:
+    servers = {name: holder_of(graph, name, NodeKind.SERVER) for name in graph}
     for source, target, link in graph.edges(data=True):
         kind: LinkKind = link["kind"]
         if kind not in _IN_ONE_SERVER:
             continue
-        here, there = (holder_of(graph, name, NodeKind.SERVER) for name in (source, target))
+        here, there = servers[source], servers[target]
         if here != there:
             yield (
                 f"{source}>{target}: a link of kind {kind.name.lower()} stays in one server, "

@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+
 from corsair_common.files import write_bytes
-from topology.graph import networkx_of
 from topology.topology_yaml import write_map
 from topology.types import Graph, LinkKind, NodeKind, TopologyError
 
@@ -29,9 +30,7 @@ def export_map(graph: Graph, path: str | Path) -> None:
     plain = plain_graph(graph)
     if ending == ".graphml":
         buffer = io.BytesIO()
-        import networkx as nx
-
-        nx.write_graphml(networkx_of(plain), buffer)
+        nx.write_graphml(plain, buffer)
         content = buffer.getvalue()
     elif ending == ".json":
         content = (json.dumps(node_link(plain), indent=1, allow_nan=False) + "\n").encode()
@@ -42,14 +41,12 @@ def export_map(graph: Graph, path: str | Path) -> None:
 
 def node_link(graph: Graph) -> dict[str, Any]:
     """``{nodes: [...], edges: [...]}`` as NetworkX and D3 read it."""
-    import networkx as nx
-
-    return dict(nx.node_link_data(networkx_of(graph), edges="edges"))
+    return dict(nx.node_link_data(graph, edges="edges"))
 
 
 def plain_graph(graph: Graph) -> Graph:
     """A copy whose attributes are text and numbers only; kinds by name."""
-    plain: Graph = Graph()
+    plain: Graph = nx.DiGraph()
     plain.graph.update({key: str(value) for key, value in graph.graph.items()})
     for name, node in graph.nodes(data=True):
         plain.add_node(name, **{**node, "kind": NodeKind(node["kind"]).value})

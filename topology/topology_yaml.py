@@ -22,6 +22,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import networkx as nx
+
 from topology.catalog.figures import nearest
 from topology.check import check_map
 from topology.layout import place
@@ -51,7 +53,7 @@ def read_topology(path: str | Path) -> Graph:
         The file is not one plain YAML document.
     """
     document = read_document(path)
-    graph: Graph = Graph(name=Path(path).stem, level="map", detail="card")
+    graph: Graph = nx.DiGraph(name=Path(path).stem, level="map", detail="card")
     if breaches := list(_filled(graph, document)):
         raise TopologyError("\n".join(breaches))
     check_map(graph)

@@ -25,7 +25,7 @@ from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
-from results.engine_columns import request_columns
+from results.engine_columns import request_columns, request_parts
 from results.summary import flatten, rate, summarise, without_output
 
 if TYPE_CHECKING:
@@ -76,7 +76,8 @@ class Run(SavedRun):
         """Every part of every table, but for the step log."""
         machine, outcome, tables = self.machine, self.outcome, _tables(self.resolved)
         runner = engine or _of_pools(LocalEngine(), self.resolved)
-        yield "requests", self.requests
+        for part in request_parts(tables.request_ps(self.resolved, outcome)):
+            yield "requests", part
         yield "summary", flatten(self.summary)
         for part in runner.card_parts(machine, outcome):
             yield "cards", part

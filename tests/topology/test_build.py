@@ -12,8 +12,7 @@ from topology.build import (
 )
 from topology.catalog import Hardware, load_hardware
 from topology.check import check_map
-from topology.graph import networkx_of
-from topology.types import Graph, LinkKind, NodeKind, TopologyError
+from topology.types import LinkKind, NodeKind, TopologyError
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +20,7 @@ def corsair() -> Hardware:
     return load_hardware("corsair")
 
 
-def kinds(graph: Graph) -> dict[NodeKind, int]:
+def kinds(graph: "nx.DiGraph[str]") -> dict[NodeKind, int]:
     found = [data["kind"] for _, data in graph.nodes(data=True)]
     return {kind: found.count(kind) for kind in NodeKind if kind in found}
 
@@ -66,10 +65,7 @@ def test_a_chiplet_is_sixteen_slices_around_its_network(corsair: Hardware) -> No
     chiplet = build_chiplet(corsair)
 
     assert kinds(chiplet) == {NodeKind.SLICE: 16, NodeKind.CHIPLET: 1, NodeKind.QUAD: 4}
-    assert (
-        nx.shortest_path_length(networkx_of(chiplet), "k0.sl0", "k0.sl15", weight="latency_ps")
-        == 20_000
-    )
+    assert nx.shortest_path_length(chiplet, "k0.sl0", "k0.sl15", weight="latency_ps") == 20_000
 
 
 def test_the_bridge_of_a_pair_carries_256_gb_per_s_each_direction_and_512_in_total(

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 
 from topology.build import build_card, build_pair, build_pod, build_rack, build_server, scale_links
 from topology.catalog import Hardware, load_hardware
-from topology.graph import networkx_of
 from topology.route import Routes, compile_routes
-from topology.types import Graph, LinkKind, NodeKind, TopologyError
+from topology.types import LinkKind, NodeKind, TopologyError
 
 CORSAIR = load_hardware("corsair")
 
@@ -57,15 +56,14 @@ def test_a_path_is_a_chain_of_links_from_source_to_destination(pod: Routes) -> N
     ]  # fmt: skip
 
 
-def nearest_ps(graph: Graph, src: str, dst: str) -> int:
+def nearest_ps(graph: "nx.DiGraph[str]", src: str, dst: str) -> int:
     """NetworkX's answer where cards and hosts pass nothing on."""
     passing = [
         name
         for name, data in graph.nodes(data=True)
         if data["kind"] not in (NodeKind.CARD, NodeKind.HOST) or name in (src, dst)
     ]
-    inside = networkx_of(graph).subgraph(passing)
-    length = nx.shortest_path_length(inside, src, dst, weight="latency_ps")
+    length = nx.shortest_path_length(graph.subgraph(passing), src, dst, weight="latency_ps")
     return int(length)
 
 

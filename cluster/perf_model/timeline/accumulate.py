@@ -3,12 +3,17 @@
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
+from cluster.perf_model.tables import STEP, PriceTables, Records, alike_attention, as_integers
 from cluster.perf_model.timeline.bins import Bins
-from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
-from cluster.perf_model.timeline.kernel import accumulate, attention_rows
+from cluster.perf_model.timeline.columns import (
+    KV_COLUMNS,
+    bins_of,
+    columns_of,
+    head_rows,
+    price_rows,
+)
+from cluster.perf_model.timeline.kernel import accumulate, attention_rows, flush
 from cluster.perf_model.timeline.work import STAGE, add_kv_blocks
 from corsair_common.units import Integers
 
@@ -47,10 +52,15 @@ class Account:
         self._columns = columns_of(prices)
         self._by_tokens = price_rows(prices, self._columns)
         self._head = head_rows(prices, self._columns)
-        self._attends, alike = _distinct(prices)
+        classes, alike = np.unique(alike_attention(prices), return_inverse=True)
+        self._attends = [(prices.attention[c], prices.far_block_ps[c]) for c in classes]
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
+        for stage in range(prices.stages):
+            for name, kind in (("first", "price_class"), ("attends", "attention")):
+                same = self._stages[kind] == self._stages[kind][:, stage : stage + 1]
+                self._stages[name][:, stage] = same.argmax(axis=1)
         self._stages["ahead"] = prices.ahead
         self._stages["free_ps"] = self._stages["kv_since_ps"] = -begin_ps
         self._begin_ps = begin_ps  # all other times of an account are relative to this
@@ -59,9 +69,12 @@ class Account:
             1 + max_bins // 2 * 2,
         )  # the first is the time before the window
         self._sums = np.zeros((*places, self._columns.sums), np.int64)
+        shape = (prices.replicas, 2 * prices.stages, self._columns.sums)
+        self._pending = np.zeros(shape, np.int64)
         self._room = np.zeros(self._columns.sums, np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
+        self._lent = False
         self._bin_ps = FIRST_BIN_PS
         self._last_end_ps = self._end_ps = 0
         self._reset_bins()
@@ -87,19 +100,27 @@ class Account:
     def reach(self, end_ps: int) -> None:
         """Extend the bins to ``end_ps``, a lower bound of the run's end, so that later steps need
         not extend them."""
+        self._keep_lent()
         self._end_ps = max(self._end_ps, end_ps - self._begin_ps)
         while self._end_ps // self._bin_ps >= self._sums.shape[2] - 1:
             self._double()
 
     def bins(self) -> Bins:
         """Return the bins so far; more may be added afterwards."""
+        self._flush()
         used = max(1, -(-self._end_ps // self._bin_ps))
-        sums = self._sums[:, :, : 1 + used].copy()
+        kv = self._sums[:, 0, : 1 + used, -KV_COLUMNS:].copy()
         stages = self._stages.copy()
         for replica in range(len(stages)):
-            add_kv_blocks(stages[replica], sums[replica, 0], self._end_ps, self._bin_ps)
-        inside = sums[:, :, 1:]
-        return bins_of(inside, self._begin_ps, self._bin_ps, self._columns, self._prices)
+            add_kv_blocks(stages[replica], kv[replica], self._end_ps, self._bin_ps)
+        self._lent = True
+        inside = self._sums[:, :, 1 : 1 + used, :-KV_COLUMNS]
+        return bins_of(inside, kv[:, 1:], self._begin_ps, self._bin_ps, self._columns, self._prices)
+
+    def _keep_lent(self) -> None:
+        """Leave sums that bins were returned of as they are; copies of a large run take seconds."""
+        if self._lent:
+            self._sums, self._lent = self._sums.copy(), False
 
     def _add(self, rows: Records) -> None:
         end_ps = int((rows["end_ps"] + rows["more"] * rows["period_ps"]).max(initial=0))
@@ -115,6 +136,7 @@ class Account:
             self._by_tokens,
             self._head,
             self._attention,
+            self._pending,
             self._room,
             self._stages,
             self._sums,
@@ -133,15 +155,20 @@ class Account:
 
     def _double(self) -> None:
         """Merge neighbouring bins up to the last used one; peaks are the maximum."""
+        self._flush()
         half = -(-self._last_end_ps // (2 * self._bin_ps))
-        inside = self._sums[:, :, 1:]
-        sums = inside[:, :, : 2 * half]
-        one, other = sums[:, :, 0::2], sums[:, :, 1::2]
-        joined = one + other
-        joined[..., -1] = np.maximum(one[..., -1], other[..., -1])
-        sums[:, :, :half], sums[:, :, half:] = joined, 0
+        for sums in self._sums[:, :, 1 : 1 + 2 * half]:  # replicas, each of which fits a cache
+            one, other = sums[:, 0::2], sums[:, 1::2]
+            joined = one + other
+            joined[..., -1] = np.maximum(one[..., -1], other[..., -1])
+            sums[:, :half], sums[:, half:] = joined, 0
         self._bin_ps *= 2
         self._reset_bins()
+
+    def _flush(self) -> None:
+        """Add what is pending to the present bins."""
+        for own in zip(self._stages, self._pending, self._sums, strict=True):
+            flush(self._by_tokens, self._head, *own)
 
     def _reset_bins(self) -> None:
         """Set every stage to before the window, so that its next work finds its bin again."""
@@ -156,14 +183,3 @@ def _whole_cycles(followers: Integers, last: int) -> int:
     while followers[last - 1] > 0:
         last -= 1
     return last
-
-
-def _distinct(
-    prices: PriceTables,
-) -> tuple[list[tuple[Records, npt.NDArray[np.float64]]], Integers]:
-    """Distinct attention (products, and times of far blocks), and the index of each class."""
-    found: dict[tuple[bytes, bytes], int] = {}
-    each = list(zip(prices.attention, prices.far_block_ps, strict=True))
-    keys = [(products.tobytes(), far_block_ps.tobytes()) for products, far_block_ps in each]
-    which = [found.setdefault(key, len(found)) for key in keys]
-    return [each[which.index(number)] for number in found.values()], np.array(which, np.int64)

@@ -120,6 +120,7 @@ def _choices(draft: Resolved, modes: tuple[Mode, ...], batch: dict[str, Any]) ->
         replicas=(1,) if draft.role and draft.concurrency else None,
         memory_mode=modes,
         weights=(formats.weights,),
+        activations=formats.activations,
         kv=(formats.kv,),
         **batch,
     )

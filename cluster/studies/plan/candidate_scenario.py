@@ -67,7 +67,7 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
     changes: dict[str, Any] = {
         "plan": {name: candidate[name] for name in PLAN},
         "memory": {"mode": candidate["memory_mode"]},
-        "formats": {"weights": candidate["weights"], "kv": candidate["kv"]},
+        "formats": {use: candidate[use] for use in ("weights", "activations", "kv")},
         "scheduler": {name: candidate[name] for name in ("max_num_seqs", "max_num_batched_tokens")},
     }
     if rate_scale is not None:

@@ -19,7 +19,7 @@ from cluster.studies.plan.objective import Objective, Verdict
 from cluster.studies.plan.ranking import columns_of, plain, ranked
 from cluster.studies.plan.score import Scored, score
 from cluster.studies.plan.simulations import Simulations
-from cluster.studies.plan.space import Choices
+from cluster.studies.plan.space import Choices, with_activations
 from results import display
 
 FINALISTS = 10
@@ -201,7 +201,8 @@ def plan(  # noqa: PLR0913 - each is a choice of the study
     demand = demand_of(resolved, load_at)
     limits = dict(slo) if slo else resolved.scenario.slo.model_dump()
     wanted = Objective(slo=Slo(**limits), attainment=attainment)
-    scored = score(resolved, choices or Choices(), demand, progress)
+    searched = with_activations(choices or Choices(), requested)
+    scored = score(resolved, searched, demand, progress)
     columns = columns_of(scored, resolved, limits)
     plans = _numbered(scored.shape, scored.replicas)
     order = ranked(columns, objective, (plans,))

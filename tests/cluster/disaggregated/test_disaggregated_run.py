@@ -177,7 +177,7 @@ def test_the_reference_engines_give_the_same_run(
     }
     expected = outcome_of(run_pooled(**crowded))
     monkeypatch.setattr("cluster.serving.engine.serve", serve_reference)
-    monkeypatch.setattr("cluster.disaggregated.kv_transfer.replay", replay_reference)
+    monkeypatch.setattr("cluster.disaggregated.kv_messages.replay", replay_reference)
 
     found = outcome_of(simulate(load(pooled, **crowded)))
 
