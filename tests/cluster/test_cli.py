@@ -50,7 +50,7 @@ def test_a_warm_run_imports_no_library_that_it_does_not_need(
     out = ["--out", str(tmp_path)] if command == "serve" else []
     argv = [command, *SHORT, "--quiet", *out]
     assert main(argv) == 0  # compiles what is not yet
-    heavy = {"numba", "pandas", "networkx"} | without
+    heavy = {"numba", "pandas"} | without
     code = (
         f"import sys; from cluster.commands.app import main; code = main({argv!r});"
         f"heavy = {heavy!r} & set(sys.modules);"
