@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import serving as saturated
+from benchmarks import serving as saturated
 
 RACK = Path(__file__).parents[1] / "examples/disaggregated-70b.yaml"
 DAY_RATE_PER_S = 6.22
@@ -109,9 +109,11 @@ def engine_s_of(words: list[str], times: int = 3) -> float:
 
 def saturated_s(requests: int = 100_000) -> float:
     """CPU seconds of the kernel for a million requests at full batches."""
+    from cluster.serving.engine import serve
+
     arrivals = saturated.make_arrivals(requests, rate_per_s=260.0)
     prices, limits = saturated.make_prices(replicas=1), saturated.make_limits()
-    served_s = saturated.fastest_s(lambda: saturated.serve(arrivals, prices, limits), 4)
+    served_s = saturated.fastest_s(lambda: serve(arrivals, prices, limits), 4)
     return served_s * 1e6 / requests
 
 

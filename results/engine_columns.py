@@ -1,6 +1,6 @@
 """Converts the engines' whole picoseconds to columns: differences first, then seconds."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from corsair_common.units import NEVER, PS_PER_S, Floats, Integers
+
+REQUESTS_AT_ONCE = 1 << 17
+"""Rows of a part of ``requests``."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -31,8 +34,15 @@ def elapsed_ps(start: Integers, end: Integers) -> Integers:
     return np.where((start == NEVER) | (end == NEVER), NEVER, end - start)
 
 
-def request_columns(requests: Mapping[str, Any]) -> dict[str, npt.ArrayLike]:
-    """Columns of the table ``requests``, request_id being the row number.
+def request_parts(requests: Mapping[str, Any]) -> Iterator[dict[str, npt.ArrayLike]]:
+    """The columns of ``request_columns`` in parts, so that the whole never lies in memory."""
+    for first in range(0, max(1, len(requests["arrival_ps"])), REQUESTS_AT_ONCE):
+        part = {name: column[first : first + REQUESTS_AT_ONCE] for name, column in requests.items()}
+        yield request_columns(part, first)
+
+
+def request_columns(requests: Mapping[str, Any], first: int = 0) -> dict[str, npt.ArrayLike]:
+    """Columns of the table ``requests``, request_id being the row number, counted from ``first``.
 
     ``requests`` holds ``arrival_ps, first_scheduled_ps, first_token_ps, finish_ps`` (NEVER where
     it did not happen), ``prompt_tokens, output_tokens, replica`` (-1: none), ``preemptions,
@@ -46,7 +56,7 @@ def request_columns(requests: Mapping[str, Any]) -> dict[str, npt.ArrayLike]:
     tpot_s = np.full(len(output), np.nan)
     tpot_s[has_tpot] = decode_ps[has_tpot] / ((output[has_tpot] - 1) * PS_PER_S)
     return {
-        "request_id": np.arange(len(arrival)),
+        "request_id": np.arange(first, first + len(arrival)),
         "arrival_s": seconds(arrival),
         "first_scheduled_s": seconds(requests["first_scheduled_ps"]),
         "first_token_s": seconds(first_token),

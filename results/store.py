@@ -7,7 +7,7 @@ no run. Equal columns give equal bytes for any sizes of the parts.
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from hashlib import file_digest
 from pathlib import Path
@@ -18,13 +18,12 @@ import pyarrow.parquet as pq
 
 from corsair_common.files import sync
 from corsair_common.folders import hidden_folder, publish, sweep
-from results.arrow import Columns, arrow_schema, arrow_table
+from results.arrow import Columns, arrow_schema, arrow_table, row_count
 from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json, sealed
 from results.remote_parts import ArrowBytes, decoded
 from results.schema import TABLES, Table
 
-ROWS_PER_GROUP = 131_072
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -73,9 +72,35 @@ class RunWriter:
             They cannot be written.
         """
         if isinstance(columns, Mapping):
-            part = arrow_table(self._declared[table], columns)
+            self._write(table, arrow_table(self._declared[table], columns))
         else:
-            part = decoded(self._declared[table], columns)
+            self._write(table, decoded(self._declared[table], columns))
+
+    def extend(self, table: str, parts: Iterable[Columns | ArrowBytes]) -> None:
+        """Add the parts of a table, some at once: arrays that they share are converted once.
+
+        Arrays must stay as they are until the last part. Columns of other processes are not mixed
+        with those of this one.
+
+        Raises
+        ------
+        ValueError, ResultsError
+            As ``append``.
+        """
+        declared, waiting, rows = self._declared[table], list[Columns](), 0
+        for part in parts:
+            if not isinstance(part, Mapping):
+                self._write(table, decoded(declared, part))
+                continue
+            waiting.append(part)
+            rows += max(row_count(values) or 1 for values in part.values())
+            if rows >= declared.rows_per_group:
+                self._write(table, arrow_table(declared, *waiting))
+                waiting, rows = [], 0
+        if waiting:
+            self._write(table, arrow_table(declared, *waiting))
+
+    def _write(self, table: str, part: pa.Table) -> None:
         with explained(self._root / self._run_id, "write the run"):
             if table not in self._files:
                 self._files[table] = _TableFile(self._declared[table], self._folder)
@@ -97,17 +122,19 @@ class RunWriter:
 
 
 def _encodings(table: Table) -> dict[str, Any]:
-    """Encodings of a file's columns: measured to be twice as fast for many operations.
+    """Dictionaries for words only: the compressor finds numbers that repeat, in half of the time.
 
-    Columns of distinct values use byte-stream split (floats) or delta encoding (integers), since
-    Parquet would abandon their dictionary once it is too large. All others use a dictionary.
+    Columns of distinct values use byte-stream split (floats) or delta encoding (integers). Readers
+    skip row groups by numbers and by the names of cards and links, which come in order: other words
+    have no statistics.
     """
-    if not table.distinct:
-        return {}
     types = {column.name: column.type for column in table.columns}
     laid = {"float64": "BYTE_STREAM_SPLIT", "int64": "DELTA_BINARY_PACKED"}
     return {
-        "use_dictionary": [name for name in types if name not in table.distinct],
+        "use_dictionary": [name for name in types if types[name] == "category"],
+        "write_statistics": [
+            name for name in types if types[name] != "category" or name.endswith("_name")
+        ],
         "column_encoding": {name: laid[types[name]] for name in table.distinct},
     }
 
@@ -137,14 +164,12 @@ class _TableFile:
         self._writer = self._closing.enter_context(writer)
 
     def append(self, part: pa.Table) -> None:
+        group = self._table.rows_per_group
         self._rows += part.num_rows
-        if self._table.group_per_part:
-            self._writer.write_table(part, row_group_size=max(part.num_rows, 1))
-            return
         self._waiting.append(part)
         self._waiting_rows += part.num_rows
-        if self._waiting_rows >= ROWS_PER_GROUP:
-            self._flush(self._waiting_rows - self._waiting_rows % ROWS_PER_GROUP)
+        if self._waiting_rows >= group:
+            self._flush(self._waiting_rows - self._waiting_rows % group)
 
     def finish(self) -> dict[str, object]:
         """Close the file and describe it for the manifest."""
@@ -165,10 +190,25 @@ class _TableFile:
     def _flush(self, rows: int) -> None:
         if not rows:
             return
+        group = self._table.rows_per_group
         whole = pa.concat_tables(self._waiting).unify_dictionaries().combine_chunks()
-        self._writer.write_table(whole.slice(0, rows), row_group_size=ROWS_PER_GROUP)
+        for first in range(0, rows, group):
+            part = whole.slice(first, min(group, rows - first))
+            self._writer.write_table(_with_own_words(part), row_group_size=group)
         self._waiting = [whole.slice(rows)]
         self._waiting_rows -= rows
+
+
+def _with_own_words(group: pa.Table) -> pa.Table:
+    """The same with dictionaries of the words in it, in order, whatever lay beside it."""
+    for place, field in enumerate(group.schema):
+        if pa.types.is_dictionary(field.type):
+            column = group.column(place).combine_chunks()
+            used = column.indices.dictionary_encode()
+            words = column.dictionary.take(used.dictionary)
+            own = pa.DictionaryArray.from_arrays(used.indices, words)
+            group = group.set_column(place, field, own)
+    return group
 
 
 def write_table(table: Table, columns: Columns, path: str | Path) -> None:

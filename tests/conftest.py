@@ -128,8 +128,7 @@ def write_run() -> Callable[..., Path]:
     ) -> Path:
         with RunWriter(root, str(manifest["run_id"]), declared) as writer:
             for name, parts in tables.items():
-                for part in [parts] if isinstance(parts, Mapping) else parts:
-                    writer.append(name, part)
+                writer.extend(name, [parts] if isinstance(parts, Mapping) else parts)
             return writer.commit(manifest)
 
     return write

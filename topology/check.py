@@ -204,11 +204,12 @@ def _without_server(graph: Graph) -> Iterator[str]:
 
 
 def _across_servers(graph: Graph) -> Iterator[str]:
+    servers = {name: holder_of(graph, name, NodeKind.SERVER) for name in graph}
     for source, target, link in graph.edges(data=True):
         kind: LinkKind = link["kind"]
         if kind not in _IN_ONE_SERVER:
             continue
-        here, there = (holder_of(graph, name, NodeKind.SERVER) for name in (source, target))
+        here, there = servers[source], servers[target]
         if here != there:
             yield (
                 f"{source}>{target}: a link of kind {kind.name.lower()} stays in one server, "

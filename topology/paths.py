@@ -230,19 +230,29 @@ def _between_leaves(
     """Latency from leaf to leaf, and for every node above the next steps on such paths."""
     table = np.full((max(len(leaves), 1),) * 2, UNREACHABLE_PS, np.int64)
     hops: dict[tuple[str, int], list[Step]] = {}
-    above = (NodeKind.LEAF, NodeKind.SPINE)
+    onward, inward = (_above(network, steps) for steps in (network.onward, network.inward))
     for final, leaf in enumerate(leaves):
-        reached = _nearest(network, leaf, network.inward, lambda n: network.kinds[n] in above)
+        reached = _nearest(network, leaf, inward, lambda _: True)
         for start, name in enumerate(leaves):
             if name in reached:
                 table[start, final] = reached[name][0]
         for name, (left_ps, _) in reached.items():
             hops[name, final] = [
                 (link, target)
-                for link, target in network.onward[name]
+                for link, target in onward[name]
                 if target in reached and network.latency_ps[link] + reached[target][0] == left_ps
             ]
     return table, hops
+
+
+def _above(network: Network, steps: Mapping[str, list[Step]]) -> dict[str, list[Step]]:
+    """The links between leaves and spines, which are few of those of a leaf."""
+    above = (NodeKind.LEAF, NodeKind.SPINE)
+    return {
+        name: [step for step in steps[name] if network.kinds[step[1]] in above]
+        for name, kind in network.kinds.items()
+        if kind in above
+    }
 
 
 def _doors(

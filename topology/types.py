@@ -1,7 +1,7 @@
 """Types of the topology: kinds of nodes and links, the graph, the error."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, ClassVar, TypeAlias
 
@@ -140,4 +140,4 @@ class Link:
 
     def attributes(self) -> dict[str, object]:
         """As the attributes of an edge."""
-        return asdict(self)
+        return {name: getattr(self, name) for name in self.__slots__}

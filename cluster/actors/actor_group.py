@@ -149,11 +149,11 @@ class ActorGroup:
                     f"{len(late)} of {len(self)} actors have found no node within {PLACING_S:.0f} s"
                 )
         for answer in enumerate(refs):
-            node, version = self.fetch(*answer)
+            node, address, version = self.fetch(*answer)
             if version != code_version():
                 raise ActorGroupError(
-                    f"another version of corsair-sim runs on node {node}: install the same one on "
-                    "all nodes of the Ray cluster"
+                    f"another version of corsair-sim runs on node {address}: install the same "
+                    "one on all nodes of the Ray cluster"
                 )
             self.nodes.append(node)
         return len(set(self.nodes))
@@ -291,9 +291,10 @@ class ActorGroup:
         return str(first.name) + (f" (and {len(others)} more)" if others else "")
 
 
-def _where() -> tuple[str, str]:
-    """This process's node and version of the code."""
-    return str(ray.get_runtime_context().get_node_id()), code_version()
+def _where() -> tuple[str, str, str]:
+    """This process's node, its address, and the version of the code."""
+    address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return ray.get_runtime_context().get_node_id(), address, code_version()
 
 
 def _line(error: Exception, number: int) -> str:

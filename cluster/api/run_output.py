@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar
 
@@ -166,8 +168,8 @@ def commit(
     from cluster.scenario.trust import trust_of
     from results.provenance import manifest
 
-    for table, columns in parts:
-        writer.append(table, columns)
+    for table, group in groupby(parts, key=itemgetter(0)):
+        writer.extend(table, (columns for _, columns in group))
     return writer.commit(
         manifest(
             run_id=requested.run_id,

@@ -118,7 +118,7 @@ def plain(verdict: "Verdict") -> dict[str, Any]:
         "cluster": verdict.cluster.model_dump(),
         "plan": chosen.model_dump(mode="json")["plan"],
         "memory_mode": chosen.memory.mode,
-        "formats": {"weights": chosen.formats.weights, "kv": chosen.formats.kv},
+        "formats": {use: getattr(chosen.formats, use) for use in ("weights", "activations", "kv")},
         "max_num_seqs": chosen.scheduler.max_num_seqs,
         "max_num_batched_tokens": chosen.scheduler.max_num_batched_tokens,
         "rate_scale": verdict.rate_scale,

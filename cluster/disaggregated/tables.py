@@ -27,7 +27,7 @@ from cluster.scenario.pools import POOLS
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from cluster.serving import tables
-from cluster.serving.tables import Columns, edges_ps
+from cluster.serving.tables import Columns
 from corsair_common.units import Integers
 from results.summary import Machine as Measured
 from topology.mixed import MixedHardware
@@ -146,13 +146,11 @@ def _lacking(machine: PooledMachine, part: Columns) -> list[str]:
 
 def link_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
     """One part per link with traffic: of the pools, and between them."""
-    edges = edges_ps(outcome.bins)
     loads: dict[int, LinkLoad] = {}
     for load in _loads(machine, outcome):
         known = loads.get(load.link)
         loads[load.link] = load if known is None else _sum(known, load)
-    for _, load in sorted(loads.items()):
-        yield tables.link_part(load, edges)
+    yield from tables.link_parts_of((load for _, load in sorted(loads.items())), outcome.bins)
 
 
 def placement_table(machine: PooledMachine) -> Columns:

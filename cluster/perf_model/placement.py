@@ -1,5 +1,7 @@
 """Places the ranks of a plan: each tensor group in the tightest level with room."""
 
+from collections import Counter
+from collections.abc import Sequence
 from typing import ClassVar
 
 import numpy as np
@@ -53,12 +55,10 @@ def place(
         )
     levels = _levels(routes)
     order = np.lexsort(np.stack([np.arange(total), *levels[:-1]]))
-    free = np.zeros(total, np.bool_)
-    free[usable] = True
-    cards = np.empty((count * pipeline_parallel_size, tensor_parallel_size), np.int32)
-    for group in cards:
-        group[:] = _tightest(levels, order, free, tensor_parallel_size)
-        free[group] = False
+    usable_order = order[np.isin(order, usable)]
+    groups = _Groups([unit[usable_order].tolist() for unit in levels], tensor_parallel_size)
+    places = [groups.next() for _ in range(count * pipeline_parallel_size)]
+    cards: npt.NDArray[np.int32] = usable_order[np.array(places)].astype(np.int32)
     return cards.reshape(count, pipeline_parallel_size, tensor_parallel_size)
 
 
@@ -67,18 +67,47 @@ def _levels(routes: RouteTables) -> list[npt.NDArray[np.int64]]:
     return [np.asarray(unit).astype(np.int64) for _, unit in routes.levels]
 
 
-def _tightest(
-    levels: list[npt.NDArray[np.int64]],
-    order: npt.NDArray[np.int64],
-    free: npt.NDArray[np.bool_],
-    size: int,
-) -> npt.NDArray[np.int64]:
-    """Return the first ``size`` free cards of the first unit with enough, level by level."""
-    candidates = order[free[order]]
-    for unit in levels:
-        place_of = unit[candidates]
-        roomy = np.bincount(place_of)[place_of] >= size
-        if roomy.any():
-            chosen: npt.NDArray[np.int64] = candidates[place_of == place_of[np.argmax(roomy)]]
-            return chosen[:size]
-    raise PlacementError(f"no {size} cards are free")
+class _Groups:
+    """Takes groups of ``size`` free cards, each from the first unit with enough, level by level.
+
+    Cards are places in an order. Units only lose free cards, so what was passed over at a level
+    once is never looked at again: the work grows with the cards.
+    """
+
+    def __init__(self, levels: Sequence[list[int]], size: int) -> None:
+        """``levels[level][place]`` is the unit of each card."""
+        self._levels = levels
+        self._size = size
+        self._free = [True] * len(levels[0])
+        self._room = [Counter(units) for units in levels]
+        """Free cards of each unit."""
+        self._passed = [0] * len(levels)
+        """Places before which no card is free in a unit with room."""
+        self._members: list[dict[int, list[int]]] = [{} for _ in levels]
+        for units, members in zip(levels, self._members, strict=True):
+            for place, unit in enumerate(units):
+                members.setdefault(unit, []).append(place)
+
+    def next(self) -> list[int]:
+        for level, units in enumerate(self._levels):
+            place = self._first(level)
+            if place < len(units):
+                return self._take(level, units[place])
+        raise PlacementError(f"no {self._size} cards are free")
+
+    def _first(self, level: int) -> int:
+        """The first free card in a unit with room."""
+        units, room, place = self._levels[level], self._room[level], self._passed[level]
+        while place < len(units) and not (self._free[place] and room[units[place]] >= self._size):
+            place += 1
+        self._passed[level] = place
+        return place
+
+    def _take(self, level: int, unit: int) -> list[int]:
+        free = [place for place in self._members[level][unit] if self._free[place]]
+        self._members[level][unit] = free[self._size :]
+        for place in free[: self._size]:
+            self._free[place] = False
+            for units, room in zip(self._levels, self._room, strict=True):
+                room[units[place]] -= 1
+        return free[: self._size]

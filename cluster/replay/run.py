@@ -88,18 +88,21 @@ class ReplayOutcome:
     exit: Integers
     """[row of the template] row in which it ends."""
 
-    def moments(self, op: Integers) -> tuple[Integers, Integers, Integers]:
-        """[k] start, begin and end of operations of the program; begin is -1 without a matched
-        call."""
-        replayed = self.replayed
-        repeat, row = np.divmod(op, max(1, len(self.entry)))
-        first = repeat * self.operations.rows
+    def moments(self, row: Integers, program: Program) -> tuple[Integers, Integers, Integers]:
+        """[repeats x k] start, begin and end of rows of the program's template in each repeat;
+        begin is -1 without a matched call."""
+        replayed, repeats = self.replayed, self.operations.repeats
+        if repeats != program.repeats:
+            first = np.arange(program.repeats)[:, None] * len(program.operations)
+            row = (first + row).ravel()
         met = replayed.matched_call[self.exit[row]]
-        begin_ps = np.append(replayed.begin_ps, -1)
+        begin_ps = np.full((repeats, len(row)), -1)
+        if (known := met >= 0).any():
+            begin_ps[:, known] = replayed.begin_ps.reshape(repeats, -1)[:, met[known]]
         return (
-            replayed.start_ps[first + self.entry[row]],
-            begin_ps[np.where(met >= 0, met + repeat * replayed.matched_calls, -1)],
-            replayed.end_ps[first + self.exit[row]],
+            replayed.start_ps.reshape(repeats, -1)[:, self.entry[row]].ravel(),
+            begin_ps.ravel(),
+            replayed.end_ps.reshape(repeats, -1)[:, self.exit[row]].ravel(),
         )
 
 

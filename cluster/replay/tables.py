@@ -30,8 +30,7 @@ def card_ops(machine: ReplayMachine, outcome: ReplayOutcome, rank: int) -> CardO
     recorded = causes.index("recorded")
     bound = np.where(machine.work.bound == RECORDED, recorded, machine.work.bound)
     template = template_of(program, rank, bound, causes)
-    first = np.arange(program.repeats)[:, None] * len(program.operations)
-    start_ps, begin_ps, end_ps = outcome.moments((first + template["row"]).ravel())
+    start_ps, begin_ps, end_ps = outcome.moments(template["row"], program)
     return CardOps(**template, start_ps=start_ps, begin_ps=begin_ps, end_ps=end_ps)
 
 

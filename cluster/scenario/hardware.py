@@ -12,6 +12,7 @@ from cluster.scenario.run_content import content_text
 from cluster.scenario.schema import AUTO, PLAIN_WIRE, Pools, Scenario
 from topology.catalog import Hardware
 from topology.mixed import MixedHardware
+from workloads.formats import get_format
 
 OpenHardware: TypeAlias = Callable[[str, Mapping[str, float], str], Hardware]
 
@@ -49,12 +50,28 @@ def own_hardware(scenario: Scenario, open_hardware: OpenHardware) -> Hardware:
     return priced_hardware(scenario.cost, scenario.hardware_set, hardware)
 
 
+def auto_activations(hardware: Hardware, weights: str) -> str:
+    """The activations that ``auto`` stands for: of the format of the weights where the hardware
+    file names it for both and can multiply it, else the first that the file names.
+
+    So FP8 weights are multiplied in FP8 where the tensor cores can, and expanded to 16 bits where
+    they cannot (vLLM's documentation, features/quantization, FP8: W8A8 on Ada, Hopper and
+    Blackwell, W8A16 on Ampere); MXFP4 stays a format of weights alone, as gpt-oss is published.
+    """
+    named = hardware.formats["activations"]
+    peak = f"gpu.{weights.partition('_')[0]}_flop_per_s"
+    return weights if weights in named and peak in hardware.figures else named[0]
+
+
 def with_formats(scenario: Scenario, hardware: Hardware | None) -> Scenario:
     """The same scenario, ``auto`` formats replaced by the first that the hardware file names."""
     named = {"wire": (PLAIN_WIRE,)} if hardware is None else hardware.formats
     found = {use: named[use][0] for use, name in scenario.formats if name == AUTO and use in named}
     if not found:
         return scenario
+    if "activations" in found and hardware is not None:
+        weights = get_format(found.get("weights", scenario.formats.weights)).name
+        found["activations"] = auto_activations(hardware, weights)
     return scenario.model_copy(update={"formats": scenario.formats.model_copy(update=found)})
 
 

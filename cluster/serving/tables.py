@@ -1,7 +1,7 @@
 """Engine results as the columns of a run's tables."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import astuple
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -15,8 +15,9 @@ from cluster.perf_model.energy.totals import Spent, facility_w, spent
 from cluster.perf_model.link_loads import LinkLoad, link_loads
 from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
+from corsair_common.lru import LruCache, Same
 from corsair_common.units import NEVER, PS_PER_S, Integers
-from results.engine_columns import card_columns, energy_columns, link_columns
+from results.engine_columns import bin_columns, card_columns, energy_columns, link_columns
 from results.summary import Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
@@ -28,6 +29,9 @@ if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
 Columns: TypeAlias = dict[str, Any]
 
 PS_PER_NS = 1000
+
+STAGES_HELD = 64
+"""Stages whose columns are kept, since their cards follow one another."""
 
 
 def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
@@ -126,7 +130,8 @@ def card_parts(
 ) -> Iterator[Columns]:
     """One part per card, in card order; spare cards are idle throughout.
 
-    ``worked`` returns the columns of a card with a rank, if already computed.
+    Cards of a stage share their arrays. ``worked`` returns the columns of a card with a rank, if
+    already computed.
     """
     bins, routes = outcome.bins, machine.routes
     cards = cards_of(machine.routes, machine.cards, machine.fit)
@@ -134,27 +139,34 @@ def card_parts(
     bounds, joules = machine.prices.bounds, machine.joules
     idle = card_columns(edges_ps(bins), np.zeros_like(bins.busy_ps[0, 0]), bounds)
     idle |= energy_columns(idle_joules(joules, bins, outcome.end_ps), joules.parts)
-    for index, name in enumerate(routes.card_id.tolist()):
+    times = bin_columns(edges_ps(bins))
+    stages: LruCache[Columns] = LruCache(STAGES_HELD)
+
+    def of_stage(card: Card) -> Columns:
+        place = (card.replica, card.stage)
+        own = worked(card) if worked else rank_columns(bins, place, machine.fit.pool, bounds)
+        return {**own, **times, **_spent(machine, outcome, place)}
+
+    for index, (name, server) in enumerate(
+        zip(routes.card_id.tolist(), routes.server.tolist(), strict=True)
+    ):
         card = ranks.get(index)
         part: Columns = {
             "card": index,
             "card_name": name,
-            "server": int(routes.server[index]),
+            "server": server,
             "replica": None if card is None else card.replica,
             "stage": None if card is None else card.stage,
         }
         if card is None:
             yield part | idle
-        elif worked is not None:
-            yield part | worked(card) | _spent(machine, outcome, card)
         else:
-            own = rank_columns(bins, (card.replica, card.stage), machine.fit.pool, bounds)
-            yield part | own | _spent(machine, outcome, card)
+            yield part | stages.get((card.replica, card.stage), partial(of_stage, card))
 
 
-def _spent(machine: "Machine", outcome: "Outcome", card: Card) -> Columns:
-    """Columns of a card's utilisation and energy: constants times counts."""
-    place, bins = (card.replica, card.stage), outcome.bins
+def _spent(machine: "Machine", outcome: "Outcome", place: tuple[int, int]) -> Columns:
+    """Columns of utilisation and energy of a stage's cards: constants times counts."""
+    bins = outcome.bins
     spent_j = card_joules(machine.joules, bins, place, outcome.end_ps)
     useful = bins.counts[place][:, -len(USEFUL) :] * (USEFUL_BYTES, USEFUL_FLOP)
     most = bin_seconds(bins, outcome.end_ps)[:, None] * machine.peaks
@@ -184,19 +196,19 @@ def rank_columns(
 
 def link_parts(machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
     """One part per link with traffic, in link order."""
-    edges = edges_ps(outcome.bins)
-    for load in link_loads(machine.routes, machine.cards, outcome.bins):
-        yield link_part(load, edges)
+    yield from link_parts_of(link_loads(machine.routes, machine.cards, outcome.bins), outcome.bins)
 
 
-def link_part(load: LinkLoad, edges: Integers) -> Columns:
-    """Columns of ``links`` of one link; ``edges`` are those of the time bins."""
-    return {
-        "link": load.link,
-        "link_name": load.name,
-        "kind": load.kind,
-        **link_columns(edges, load.sent_bytes, load.busy_ps),
-    }
+def link_parts_of(loads: Iterable[LinkLoad], bins: Bins) -> Iterator[Columns]:
+    """Columns of ``links`` link by link; links that share their loads share their columns."""
+    edges = edges_ps(bins)
+    times = bin_columns(edges)
+    loaded: LruCache[Columns] = LruCache(STAGES_HELD)
+    for load in loads:
+        made = partial(link_columns, edges, load.sent_bytes, load.busy_ps)
+        columns = loaded.get((Same(load.sent_bytes), Same(load.busy_ps)), made)
+        names = {"link": load.link, "link_name": load.name, "kind": load.kind}
+        yield names | columns | times
 
 
 SHOWN_MEASURES = ("decode_blocks", "prefill_passes")
@@ -232,7 +244,12 @@ def map_tables(machine: "Machine") -> dict[str, Columns]:
 def placement_table(machine: "Machine") -> Columns:
     """Memory placement: a row per card and class of tensors."""
     rows = [
-        (card.index, card.name, card.replica, card.stage, *astuple(held))
+        (
+            *(card.index, card.name, card.replica, card.stage),
+            held.tensor_class,
+            held.where,
+            held.size_bytes,
+        )
         for card in cards_of(machine.routes, machine.cards, machine.fit)
         for held in card.holdings
     ]

@@ -30,10 +30,10 @@ class Table:
     name: str
     meaning: str
     columns: tuple[Column, ...]
-    group_per_part: bool = False
-    """If true, each written part becomes one row group; else groups have a fixed number of rows."""
+    rows_per_group: int = 131_072
+    """Of a row group. Readers of a few cards want them small, all others large."""
     distinct: tuple[str, ...] = ()
-    """Columns whose values hardly repeat: they are stored without a dictionary."""
+    """Numbers that hardly repeat: they are split or taken as differences before compression."""
 
 
 def whole(name: str, unit: str, meaning: str, nullable: bool = False) -> Column:
@@ -64,6 +64,9 @@ def word(
         nullable=nullable,
     )
 
+
+CARD_ROWS = 16_384
+"""Rows of a group in tables with many rows of each card."""
 
 BIN = (
     index("bin", "Position of the time bin, from 0."),

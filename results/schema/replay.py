@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from results.devices import Device
-from results.schema.column import CARD, RUN, Column, Table, index, real, whole, word
+from results.schema.column import CARD, CARD_ROWS, RUN, Column, Table, index, real, whole, word
 from results.schema.serving import CLOCK, energy_columns, part_columns
 
 OTHER_CAUSES = ("latency", "contention", "recorded")
@@ -11,9 +11,9 @@ OTHER_CAUSES = ("latency", "contention", "recorded")
 
 OPS = Table(
     name="ops",
-    meaning="One row per operation, a row group per card in card order, in the order of the"
-    " program. On a plain network a card is a rank.",
-    group_per_part=True,
+    meaning="One row per operation, card by card, in the order of the program. On a plain network"
+    " a card is a rank.",
+    rows_per_group=CARD_ROWS,
     distinct=("op", "start_s", "begin_s", "end_s"),
     columns=(
         whole("op", "", "Number of the operation in the program."),

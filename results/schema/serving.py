@@ -8,6 +8,7 @@ from results.devices import Device
 from results.schema.column import (
     BIN,
     CARD,
+    CARD_ROWS,
     FACILITY_PARTS,
     RUN,
     Column,
@@ -62,6 +63,7 @@ MEMORIES: Mapping[str, str] = MappingProxyType({"lpddr": "LPDDR", "host": "the h
 REQUESTS = Table(
     name="requests",
     meaning="One row per request, in order of request_id. Null if it did not happen.",
+    distinct=("request_id",),
     columns=(
         whole("request_id", "", "Position in the order of arrival, from 0."),
         real("arrival_s", "s", "When it arrived, from the start of the simulation."),
@@ -91,6 +93,7 @@ def steps_table(device: Device) -> Table:
     far = device.memories[1:]
     return Table(
         name="steps",
+        distinct=("start_ps", "end_ps"),
         meaning="One row per batch of a slot on its way through all stages, in order of start per"
         " replica; whole picoseconds, so that sums are exact.",
         columns=(
@@ -138,9 +141,9 @@ def cards_table(device: Device) -> Table:
     """Busy time by the device's bounds, energy by its parts."""
     return Table(
         name="cards",
-        meaning="One row per card and time bin, a row group per card; busy times and idle_s add up"
-        " to the bin's length (exactly in whole picoseconds).",
-        group_per_part=True,
+        meaning="One row per card and time bin, card by card; busy times and idle_s add up to the"
+        " bin's length (exactly in whole picoseconds).",
+        rows_per_group=CARD_ROWS,
         columns=(
             *CARD,
             index("replica", "Copy of the model that it serves; null for a spare card.", True),

@@ -67,6 +67,7 @@ CANDIDATES = Table(
         whole("replicas", "", "Equal copies."),
         word("memory_mode", "Where weights lie."),
         word("weights", "Number format of weights."),
+        word("activations", "Number format of activations."),
         word("kv", "Number format of the KV cache."),
         real(
             "sqnr_db",

@@ -7,6 +7,7 @@ import pytest
 
 from cluster.commands.app import main
 from cluster.perf_model.calibrate import EIGHT_B, fit_dispatch_s
+from cluster.studies.calibration import surface
 from cluster.studies.machine_set import read_machines
 from topology.catalog import load_hardware
 
@@ -19,6 +20,13 @@ def rows(folder: Path, *lines: str) -> str:
     path = folder / "points.csv"
     path.write_text(HEAD + "".join(lines))
     return str(path)
+
+
+@pytest.fixture(autouse=True)
+def few_machines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """44 priced machines instead of 72: enough for one figure."""
+    for name, count in {"TRAINED_PER_FIGURE": 6, "TRAINED": 16, "HELD_BACK": 4}.items():
+        monkeypatch.setattr(surface, name, count)
 
 
 FEW = ("--fit", "card.dispatch_s", "--samples", "4096", "--model-error", "0")

@@ -7,7 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corsair_common.units import Integers
-from results.engine_columns import card_columns, link_columns, request_columns, seconds
+from results import engine_columns
+from results.engine_columns import (
+    card_columns,
+    link_columns,
+    request_columns,
+    request_parts,
+    seconds,
+)
 from results.schema import TABLES
 
 MS = 10**9
@@ -89,3 +96,23 @@ def test_a_links_utilisation_is_its_busy_share() -> None:
     columns = link_columns(np.array([0, 4 * MS, 8 * MS]), np.array([7, 0]), np.array([MS, 0]))
 
     np.testing.assert_array_equal(columns["utilisation"], [0.25, 0.0])
+
+
+def test_parts_of_requests_are_the_columns_of_all(
+    requests: dict[str, Integers], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_columns, "REQUESTS_AT_ONCE", 3)
+    parts = list(request_parts(requests))
+
+    assert [len(np.asarray(part["arrival_s"])) for part in parts] == [3, 1]
+    for name, whole in request_columns(requests).items():
+        joined = np.ma.concatenate(  # type: ignore[no-untyped-call]
+            [np.ma.asarray(part[name]) for part in parts]
+        )
+        np.testing.assert_array_equal(joined, np.ma.asarray(whole), name)
+
+
+def test_a_run_without_requests_has_one_empty_part(requests: dict[str, Integers]) -> None:
+    none = {name: column[:0] for name, column in requests.items()}
+
+    assert [len(np.asarray(part["request_id"])) for part in request_parts(none)] == [0]

@@ -15,11 +15,13 @@ import pytest
 
 from corsair_common.units import Integers
 from results.arrow import Columns
-from results.engine_columns import request_columns
+from results.devices import DIMC
+from results.engine_columns import card_columns, request_columns
 from results.errors import ResultsError
 from results.schema import TABLES
-from results.store import ROWS_PER_GROUP, RunWriter
+from results.store import RunWriter
 
+ROWS_PER_GROUP = TABLES["steps"].rows_per_group
 MakeManifest = Callable[..., dict[str, object]]
 
 
@@ -56,11 +58,11 @@ def test_a_run_comes_back_as_it_was_written(
     ]
 
 
-def test_each_card_is_a_row_group_of_its_own(run_folder: Path) -> None:
+def test_cards_share_row_groups_and_come_one_after_another(run_folder: Path) -> None:
     file = pq.ParquetFile(run_folder / "cards.parquet")
 
-    assert file.num_row_groups == 2
-    assert file.read_row_group(1)["card_name"].to_pylist() == ["s0.c1", "s0.c1"]
+    assert file.num_row_groups == 1
+    assert file.read()["card_name"].to_pylist() == ["s0.c0", "s0.c0", "s0.c1", "s0.c1"]
 
 
 def test_the_same_columns_give_the_same_bytes_whatever_the_windows(
@@ -80,6 +82,41 @@ def test_the_same_columns_give_the_same_bytes_whatever_the_windows(
     read = pq.ParquetFile(folder / "steps.parquet")
     assert [read.metadata.row_group(i).num_rows for i in range(2)] == [ROWS_PER_GROUP, 1000]
     np.testing.assert_array_equal(read.read()["end_ps"], np.arange(rows) + 1)
+
+
+def test_cards_that_share_arrays_give_the_bytes_of_cards_written_one_by_one(
+    tmp_path: Path, make_manifest: MakeManifest
+) -> None:
+    rows = 3000
+    edges = np.arange(rows + 1)
+    stages = [
+        card_columns(edges, np.full((rows, 6), 0), DIMC.bound_names)
+        | {"mbu": edges[1:] / 7 + stage}
+        for stage in range(2)
+    ]
+    parts: list[Columns] = [
+        {
+            "card": card,
+            "card_name": f"s0.c{card}",
+            "server": card // 4,
+            "replica": None if card == 7 else 0,
+            "pool": None if card == 7 else "decode",
+            **stages[card // 4],
+        }
+        for card in range(8)
+    ]
+    with RunWriter(tmp_path / "shared", "run") as writer:
+        writer.extend("cards", parts)
+        shared = writer.commit(make_manifest("run"))
+    with RunWriter(tmp_path / "single", "run") as writer:
+        for part in parts:
+            writer.append("cards", part)
+        single = writer.commit(make_manifest("run"))
+
+    assert (shared / "cards.parquet").read_bytes() == (single / "cards.parquet").read_bytes()
+    read = pq.read_table(shared / "cards.parquet")
+    assert read["mbu"].to_pylist()[::rows] == [1 / 7] * 4 + [8 / 7] * 4
+    assert read["pool"].to_pylist()[::rows] == ["decode"] * 7 + [None]
 
 
 def test_a_fresh_process_writes_the_same_bytes(

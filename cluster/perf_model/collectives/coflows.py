@@ -12,9 +12,9 @@ import numpy as np
 
 from cluster.perf_model.collectives.algorithms.rounds import Round
 from cluster.perf_model.collectives.cost import Cost, call_cost
-from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import Resources
+from cluster.perf_model.collectives.round_cost import RoundCost
 from cluster.perf_model.collectives.schedule import Schedule, fastest
 from cluster.perf_model.collectives.transfer_legs import Leg, leg_of, no_transfer
 from corsair_common.units import PS_PER_S, Floats, Integers

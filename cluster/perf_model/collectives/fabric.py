@@ -1,12 +1,10 @@
-"""The links and shared capacities of a group, and the cost of a round of messages on them."""
+"""The links and shared capacities of a group of cards."""
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.perf_model.collectives.algorithms.rounds import Round
-from cluster.perf_model.collectives.ports import Inside, to_ports
 from cluster.perf_model.collectives.resources import link_rates
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.work import Interior
@@ -56,56 +54,25 @@ class Fabric:
         parts = (
             self.card_latency_s,
             self.card_tier,
+            self.bridged,
             self.link_s_per_byte,
             self.crossing_pair,
             self.crossing_link,
         )
         return b"|".join(part.tobytes() for part in parts)
 
+    @property
+    def layout_key(self) -> tuple[Hashable, ...]:
+        """Key of equal traffic: all inputs of it, whatever the rates and latencies."""
+        parts = (self.card_tier, self.bridged, self.crossing_pair, self.crossing_link)
+        shape = self.interior.packages, self.interior.chiplets, self.tiers, self.link.size
+        return (*shape, *(part.tobytes() for part in parts))
+
     def link_bytes(self, card_bytes: Floats) -> Floats:
         """[l] bytes on every link when card a sends ``card_bytes[a, b]`` to card b."""
         weights = card_bytes.ravel()[self.crossing_pair]
         loads: Floats = np.bincount(self.crossing_link, weights, self.link.size).astype(np.float64)
         return loads
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class RoundCost:
-    """Cost of a round per byte of its share of the payload.
-
-    Five parts are the busy seconds of each link or shared capacity, with the way of messages
-    between cards from and to the ports.
-    """
-
-    latency_s: float
-    """Of the longest path."""
-    messages: int
-    """Most messages that one rank sends."""
-    d2d: Floats
-    """[card, package x chiplet x chiplet] every D2D link."""
-    package: Floats
-    """[card, package] all D2D traffic of a package."""
-    out: Floats
-    """[card, package] link to the other packages, outward."""
-    into: Floats
-    links: Floats
-    """[l]"""
-    issues: npt.NDArray[np.bool_]
-    """[resource] whether messages begin on it: those on the way to a port have no
-    overhead of a message there."""
-    tier_bytes: Floats
-    """[tier] bytes that a card puts on each tier, averaged over the cards."""
-    card_bytes: Floats
-    """[card, card] sent from each card to each other."""
-
-    @property
-    def inside(self) -> tuple[Floats, Floats, Floats, Floats]:
-        return self.d2d, self.package, self.out, self.into
-
-    @property
-    def busy_s_per_byte(self) -> Floats:
-        """[resource] all five parts."""
-        return np.concatenate([*(part.ravel() for part in self.inside), self.links])
 
 
 def fabric_of(hardware: Figures, routes: RouteTables, cards: Integers) -> Fabric:
@@ -157,62 +124,3 @@ def bridged(routes: RouteTables, cards: Integers) -> Floats:
     if BRIDGE in names:
         found[tier == names.index(BRIDGE)] = 1.0
     return found
-
-
-def round_cost(fabric: Fabric, one: Round) -> RoundCost:
-    """Latency, busy time and bytes of the messages of a round, all at once."""
-    ranks = fabric.cards * fabric.ranks_per_card
-    flows = np.zeros((ranks, ranks))
-    flows[one.source, one.target] = (1.0 if one.weight is None else one.weight) / one.spread
-    within, cards = fabric.interior, fabric.cards
-    blocks = flows.reshape(cards, within.units, cards, within.units)
-    own, outer = _own_traffic(within, blocks), _port_traffic(fabric, blocks)
-    mesh, out, into = own.mesh + outer.mesh, own.out + outer.out, own.into + outer.into
-    in_package, between_cards = own.package + outer.package, blocks.sum(axis=(1, 3))
-    np.fill_diagonal(between_cards, 0.0)
-    tier_bytes = np.bincount(
-        fabric.card_tier.ravel(), between_cards.ravel(), minlength=fabric.tiers
-    ).astype(np.float64)
-    tier_bytes[: len(CARD_TIERS)] = in_package.sum(), out.sum()
-    latencies = [
-        float(fabric.card_latency_s[between_cards > 0].max(initial=0.0)),
-        within.package_latency_s if own.out.any() else 0.0,
-        within.d2d_latency_s if own.mesh.any() else 0.0,
-    ]
-    links = fabric.link_bytes(between_cards)
-    begins = (own.mesh, own.package, own.out, own.into, links)
-    return RoundCost(
-        latency_s=max(latencies),
-        messages=int((flows > 0).sum(axis=1).max(initial=0)),
-        d2d=mesh.reshape(cards, -1) * (1 / within.d2d_bytes_per_s),
-        package=in_package * (1 / within.package_bytes_per_s),
-        out=out * (1 / within.package_link_bytes_per_s),
-        into=into * (1 / within.package_link_bytes_per_s),
-        links=links * fabric.link_s_per_byte,
-        issues=np.concatenate([part.ravel() > 0 for part in begins]),
-        tier_bytes=tier_bytes / cards,
-        card_bytes=between_cards,
-    )
-
-
-def _own_traffic(within: Interior, blocks: Floats) -> Inside:
-    """Of ``blocks[card, unit, card, unit]`` what the units of one card send to each other."""
-    cards, packages, chiplets = len(blocks), within.packages, within.chiplets
-    card, package = np.arange(cards), np.arange(packages)
-    inside = blocks[card, :, card, :].reshape(cards, packages, chiplets, packages, chiplets)
-    across = inside.sum(axis=(2, 4))
-    across[:, package, package] = 0.0
-    return Inside(
-        mesh=inside[:, package, :, package, :].swapaxes(0, 1),
-        out=across.sum(axis=2),
-        into=across.sum(axis=1),
-    )
-
-
-def _port_traffic(fabric: Fabric, blocks: Floats) -> Inside:
-    """The way of what units send to those of other cards, from and to the cards' ports."""
-    between = blocks.copy()
-    card = np.arange(fabric.cards)
-    between[card, :, card, :] = 0.0
-    sent, received = between.sum(axis=3), between.sum(axis=1)
-    return to_ports(fabric.interior, sent, received, fabric.bridged)

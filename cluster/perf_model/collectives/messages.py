@@ -9,10 +9,10 @@ import numpy as np
 from cluster.perf_model.collectives.algorithms.rounds import Round
 from cluster.perf_model.collectives.coflows import round_bytes, unchunked
 from cluster.perf_model.collectives.cost import picoseconds
-from cluster.perf_model.collectives.fabric import RoundCost
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.point_to_point import flows
 from cluster.perf_model.collectives.resources import INSIDE, Resources
+from cluster.perf_model.collectives.round_cost import RoundCost
 from cluster.perf_model.collectives.transfer_legs import (
     Leg,
     TransferList,

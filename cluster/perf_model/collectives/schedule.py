@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms import CollectiveError, candidates
 from cluster.perf_model.collectives.algorithms.rounds import HALVES, Round
-from cluster.perf_model.collectives.fabric import RoundCost, round_cost
 from cluster.perf_model.collectives.group import Group
+from cluster.perf_model.collectives.round_cost import RoundCost, round_cost
 from corsair_common.lru import LruCache
 from corsair_common.units import Floats, Integers
 
@@ -22,7 +22,7 @@ ROUNDING = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Schedule:
-    """Rounds summed up; a payload of B bytes in c chunks takes ``seconds(B, c)``."""
+    """Rounds summed up; a payload of B bytes in c chunks takes ``seconds([B], [c])``."""
 
     rounds: tuple[tuple[Round, RoundCost], ...]
     fixed_s: float
@@ -36,15 +36,17 @@ class Schedule:
     tier_bytes: Floats
     """[tier] bytes per card and byte of payload."""
 
-    def seconds(self, payload_bytes: Floats, chunks: int) -> Floats:
-        """The first chunk passes every round; each further one adds the time of the bottleneck."""
-        chunk_bytes = payload_bytes / chunks
-        total = self.fixed_s + self.serial_s_per_byte * chunk_bytes
-        if chunks > 1:
+    def seconds(self, payload_bytes: Floats, chunks: Sequence[int]) -> Floats:
+        """[chunks, n] the first chunk passes every round; each further one adds the time of the
+        bottleneck."""
+        counts = np.asarray(chunks)[:, None]
+        chunk_bytes = payload_bytes / counts
+        total: Floats = self.fixed_s + self.serial_s_per_byte * chunk_bytes
+        if counts.max() > 1:
             busiest = np.zeros_like(chunk_bytes)
             for fixed, slope in zip(self.busy_s, self.busy_s_per_byte, strict=True):
                 np.maximum(busiest, fixed + slope * chunk_bytes, out=busiest)
-            total += (chunks - 1) * busiest
+            total += (counts - 1) * busiest
         return total
 
 
@@ -66,14 +68,12 @@ _FOUND: LruCache[tuple[Schedule, ...]] = LruCache(64)
 
 
 def _schedules(group: Group, collective: str, algorithm: str) -> tuple[Schedule, ...]:
-    costs: dict[tuple[bytes, bytes, int, bytes], RoundCost] = {}
+    layout, costs = group.fabric.layout_key, dict[Round, RoundCost]()
 
     def cost_of(one: Round) -> RoundCost:
-        weight = b"" if one.weight is None else one.weight.tobytes()
-        key = one.source.tobytes(), one.target.tobytes(), one.spread, weight
-        if key not in costs:
-            costs[key] = round_cost(group.fabric, one)
-        return costs[key]
+        if one not in costs:
+            costs[one] = round_cost(group.fabric, layout, one)
+        return costs[one]
 
     sizes = tuple(tier.members for tier in group.tiers)
     return _useful(
@@ -116,13 +116,13 @@ def cheapest(
     found: Sequence[Schedule], payload: Floats, chunks: int | str
 ) -> tuple[Floats, Integers]:
     """[n] seconds of the fastest schedule and chunk count for each payload, and its index."""
+    counts = _chunk_counts(chunks)
     best_s = np.full(payload.size, np.inf)
     which = np.zeros(payload.size, np.int64)
     for index, schedule in enumerate(found):
-        for parts in _chunk_counts(chunks):
-            seconds = schedule.seconds(payload, parts)
-            better = seconds < best_s
-            best_s[better], which[better] = seconds[better], index
+        seconds = schedule.seconds(payload, counts).min(axis=0)
+        better = seconds < best_s
+        best_s[better], which[better] = seconds[better], index
     return best_s, which
 
 
@@ -187,7 +187,7 @@ def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedu
 
 def _upper_lines(fixed: Floats, slope: Floats) -> npt.NDArray[np.float64]:
     """[line, 2] the upper envelope of the lines (payloads are positive)."""
-    lines = np.unique(np.stack([slope, fixed], axis=1), axis=0)[::-1]
-    highest = np.maximum.accumulate(lines[:, 1])
-    keep = np.concatenate([[True], lines[1:, 1] > highest[:-1]])
-    return np.ascontiguousarray(lines[keep][:, ::-1])
+    order = np.lexsort((fixed, slope))[::-1]
+    fixed, slope = fixed[order], slope[order]
+    keep = np.concatenate([[True], fixed[1:] > np.maximum.accumulate(fixed)[:-1]])
+    return np.stack([fixed[keep], slope[keep]], axis=1)

@@ -1,4 +1,4 @@
-"""Advice when a model does not fit: the shortfall, and what would fit."""
+"""When a model does not fit: the shortfall, and what would fit."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -25,20 +25,22 @@ def shortfall(
     settings: MemorySettings,
     stages: Sequence[StageMemory],
 ) -> str:
-    """One line: the worst stage's need, the smallest cluster that fits, and alternatives."""
-    sentences = [
+    """The worst stage's need."""
+    return (
         f"{model.name} on {_shape(plan)} does not fit in {settings.mode} mode: "
         f"{_worst(stages, hardware)}"
-    ]
+    )
+
+
+def advice(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -> str:
+    """The smallest cluster that fits, and alternatives; it is searched for, so only for readers."""
     found = smallest(model, plan, hardware, settings)
-    if found is None:
-        sentences.append(f"no cluster of up to {LARGEST} cards fits")
-    else:
-        sentences.append(
-            f"the smallest cluster that fits has {found.cards} cards ({_shape(found)})"
-        )
-    sentences += _alternatives(model, plan, hardware, settings)
-    return "; ".join(sentences)
+    sentences = [
+        f"no cluster of up to {LARGEST} cards fits"
+        if found is None
+        else f"the smallest cluster that fits has {found.cards} cards ({_shape(found)})"
+    ]
+    return "; ".join([*sentences, *_alternatives(model, plan, hardware, settings)])
 
 
 def smallest(model: Model, plan: Plan, hardware: Figures, settings: MemorySettings) -> Plan | None:

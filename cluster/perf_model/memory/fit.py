@@ -2,15 +2,16 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from typing import ClassVar
 
 from cluster.perf_model.attention import BLOCK_TOKENS
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.kv_capacity import KvCapacity
-from cluster.perf_model.memory.advice import shortfall
+from cluster.perf_model.memory.advice import advice, shortfall
 from cluster.perf_model.memory.capacity import capacity_of
 from cluster.perf_model.memory.placement import Residency
 from cluster.perf_model.memory.shard import KvBlock, MemoryInputError, shard
@@ -31,9 +32,26 @@ from workloads.plan import Plan, check_plan
 
 
 class DoesNotFit(ValueError):  # noqa: N818 - users read this name
-    """A stage needs more memory than its chiplets have."""
+    """A stage needs more memory than its chiplets have.
+
+    ``lack`` says how much. As text it also has the advice, which is searched for only then.
+    """
 
     exit_code: ClassVar[int] = 3
+
+    def __init__(self, lack: str, advice: Callable[[], str] | None = None) -> None:
+        super().__init__(lack)
+        self.lack = lack
+        self._advice = advice
+
+    def __str__(self) -> str:
+        if self._advice is None:
+            return super().__str__()
+        self.args, self._advice = (f"{self.lack}; {self._advice()}",), None
+        return str(self)
+
+    def __reduce__(self) -> tuple[type, tuple[str]]:
+        return type(self), (str(self),)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +130,8 @@ def fit(
     check_structure(model, plan)
     stages = stage_memory(model, plan, hardware, settings, residency)
     if not all(stage.fits for stage in stages):
-        raise DoesNotFit(shortfall(model, plan, hardware, settings, stages))
+        lack = shortfall(model, plan, hardware, settings, stages)
+        raise DoesNotFit(lack, partial(advice, model, plan, hardware, settings))
     blocks = min(stage.blocks for stage in stages)
     sram_blocks = min(blocks, *(stage.sram_blocks for stage in stages))
     chiplets, memories = chiplets_of(hardware), module_of(hardware).MEMORIES

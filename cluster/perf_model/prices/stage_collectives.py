@@ -48,6 +48,11 @@ class StageGroups:
         groups = Same(self.stage), Same(self.card), Same(self.expert)
         return (*groups, self.all_reduce, self.chunks, Same(self.hardware))
 
+    @property
+    def cost_key(self) -> tuple[Hashable, ...]:
+        """Of equal cost of all exchanges, on any machine of this hardware."""
+        return self.stage.cost_key, self.card.cost_key, self.expert.cost_key
+
     def reduce_all(self, payload_bytes: Integers) -> Cost:
         """By the device's own curve, if it has one and the scenario sets no algorithm."""
         own = None

@@ -1,7 +1,8 @@
 """Price tables of a model on cards: finds the distinct stages and prices each once."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, fields, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from cluster.perf_model.prices.inputs import (
 from cluster.perf_model.prices.stage import Stage, StagePrice, stage_of, stage_price
 from cluster.perf_model.prices.stage_collectives import stage_groups_of
 from cluster.perf_model.tables import KIND, PriceTables, Records
+from corsair_common.lru import LruCache, Same
 from corsair_common.names import STATE
 from corsair_common.units import Integers
 from workloads.model.scan import SCAN_TOKENS
@@ -39,11 +41,28 @@ Pricing: TypeAlias = Callable[[PriceInputs, Sequence[StageJob]], Sequence[StageP
 
 
 def price_stages(inputs: PriceInputs, jobs: Sequence[StageJob]) -> list[StagePrice]:
-    """Price distinct stages in sequence."""
-    device = device_for(inputs)
-    return [
-        stage_price(inputs, device, stage_groups_of(inputs, job.cards), job.stage) for job in jobs
-    ]
+    """Price distinct stages in sequence; those of other machines that cost the same are kept."""
+    device, found = device_for(inputs), []
+    for job in jobs:
+        groups = stage_groups_of(inputs, job.cards)
+        made = partial(stage_price, inputs, device, groups, job.stage)
+        found.append(_PRICES.get((*_content(inputs), groups.cost_key, job.stage), made))
+    return found
+
+
+def _content(inputs: PriceInputs) -> tuple[Hashable, ...]:
+    """All that sets a stage's price but the stage and its groups."""
+    own = ("routes", "cards", "residency", "plan", "hardware", "model")
+    others = (getattr(inputs, field.name) for field in fields(inputs) if field.name not in own)
+    plan = replace(inputs.plan, replicas=1)
+    return Same(inputs.hardware), Same(inputs.model), plan, inputs.placed.streams, *others
+
+
+def _weight(price: StagePrice) -> int:
+    return sum(getattr(price, field.name).nbytes for field in fields(price))
+
+
+_PRICES: LruCache[StagePrice] = LruCache(256, 64 * 2**20, _weight)
 
 
 def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceTables:

@@ -6,7 +6,13 @@ import numpy as np
 
 from cluster.perf_model.tables import STEP, PriceTables, Records, alike_attention, as_integers
 from cluster.perf_model.timeline.bins import Bins
-from cluster.perf_model.timeline.columns import bins_of, columns_of, head_rows, price_rows
+from cluster.perf_model.timeline.columns import (
+    KV_COLUMNS,
+    bins_of,
+    columns_of,
+    head_rows,
+    price_rows,
+)
 from cluster.perf_model.timeline.kernel import accumulate, attention_rows, flush
 from cluster.perf_model.timeline.work import STAGE, add_kv_blocks
 from corsair_common.units import Integers
@@ -68,6 +74,7 @@ class Account:
         self._room = np.zeros(self._columns.sums, np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
+        self._lent = False
         self._bin_ps = FIRST_BIN_PS
         self._last_end_ps = self._end_ps = 0
         self._reset_bins()
@@ -93,6 +100,7 @@ class Account:
     def reach(self, end_ps: int) -> None:
         """Extend the bins to ``end_ps``, a lower bound of the run's end, so that later steps need
         not extend them."""
+        self._keep_lent()
         self._end_ps = max(self._end_ps, end_ps - self._begin_ps)
         while self._end_ps // self._bin_ps >= self._sums.shape[2] - 1:
             self._double()
@@ -101,12 +109,18 @@ class Account:
         """Return the bins so far; more may be added afterwards."""
         self._flush()
         used = max(1, -(-self._end_ps // self._bin_ps))
-        sums = self._sums[:, :, : 1 + used].copy()
+        kv = self._sums[:, 0, : 1 + used, -KV_COLUMNS:].copy()
         stages = self._stages.copy()
         for replica in range(len(stages)):
-            add_kv_blocks(stages[replica], sums[replica, 0], self._end_ps, self._bin_ps)
-        inside = sums[:, :, 1:]
-        return bins_of(inside, self._begin_ps, self._bin_ps, self._columns, self._prices)
+            add_kv_blocks(stages[replica], kv[replica], self._end_ps, self._bin_ps)
+        self._lent = True
+        inside = self._sums[:, :, 1 : 1 + used, :-KV_COLUMNS]
+        return bins_of(inside, kv[:, 1:], self._begin_ps, self._bin_ps, self._columns, self._prices)
+
+    def _keep_lent(self) -> None:
+        """Leave sums that bins were returned of as they are; copies of a large run take seconds."""
+        if self._lent:
+            self._sums, self._lent = self._sums.copy(), False
 
     def _add(self, rows: Records) -> None:
         end_ps = int((rows["end_ps"] + rows["more"] * rows["period_ps"]).max(initial=0))
@@ -143,12 +157,11 @@ class Account:
         """Merge neighbouring bins up to the last used one; peaks are the maximum."""
         self._flush()
         half = -(-self._last_end_ps // (2 * self._bin_ps))
-        inside = self._sums[:, :, 1:]
-        sums = inside[:, :, : 2 * half]
-        one, other = sums[:, :, 0::2], sums[:, :, 1::2]
-        joined = one + other
-        joined[..., -1] = np.maximum(one[..., -1], other[..., -1])
-        sums[:, :, :half], sums[:, :, half:] = joined, 0
+        for sums in self._sums[:, :, 1 : 1 + 2 * half]:  # replicas, each of which fits a cache
+            one, other = sums[:, 0::2], sums[:, 1::2]
+            joined = one + other
+            joined[..., -1] = np.maximum(one[..., -1], other[..., -1])
+            sums[:, :half], sums[:, half:] = joined, 0
         self._bin_ps *= 2
         self._reset_bins()
 

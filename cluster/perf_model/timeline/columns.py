@@ -110,20 +110,25 @@ def _rows(*parts: Integers) -> Integers:
 
 
 def bins_of(
-    sums: Integers, start_ps: int, bin_ps: int, columns: Columns, prices: PriceTables
+    sums: Integers,
+    kv: Integers,
+    start_ps: int,
+    bin_ps: int,
+    columns: Columns,
+    prices: PriceTables,
 ) -> Bins:
-    """Bins from sums ``[replica, stage, bin, column]``; absent counts are zero."""
+    """Bins from sums ``[replica, stage, bin, column]`` and, apart, those of KV ``[replica, bin,
+    column]``; absent counts are zero."""
     widths = len(columns.measures), columns.bounds, len(columns.tiers), len(columns.counts)
-    measured, busy_ps, tiers, counted, unsplit, kv = np.split(
-        sums, np.cumsum([*widths, UNSPLIT]), axis=-1
-    )
+    measured, busy_ps, tiers, counted, unsplit = np.split(sums, np.cumsum(widths), axis=-1)
     tier_bytes = np.zeros((*sums.shape[:3], prices.collective_bytes.shape[-1]), np.int64)
     tier_bytes[..., columns.tiers] = tiers
     counts = np.zeros((*sums.shape[:3], prices.token_counts.shape[-1]), np.int64)
-    counts[..., columns.counts] = counted
-    each = prices.attention_counts[prices.stage_class]
-    for place, measure in enumerate(columns.measures):
-        counts += measured[..., place, None] * each[:, :, None, measure]
+    each = prices.attention_counts[prices.stage_class][:, :, None]
+    for replica, own in enumerate(counts):  # one at a time: they fit a core's own cache
+        own[..., columns.counts] = counted[replica]
+        for place, measure in enumerate(columns.measures):
+            own += measured[replica, ..., place, None] * each[replica, ..., measure, :]
     return Bins(
         bin_ps=bin_ps,
         start_ps=start_ps,
@@ -133,6 +138,6 @@ def bins_of(
         tier_bytes=tier_bytes,
         send_bytes=unsplit[..., 0],
         counts=counts,
-        kv_block_ns=kv[:, 0, :, 0],
-        peak_blocks=kv[:, 0, :, 1],
+        kv_block_ns=kv[..., 0],
+        peak_blocks=kv[..., 1],
     )

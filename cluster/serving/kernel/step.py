@@ -21,7 +21,7 @@ def cross(state: State, r: int, row: Any, ready_ps: int, reached_ps: int) -> int
     control["serial"] += 1
     tokens = row["tokens"]
     end_ps = ready_ps
-    slack_ps = reached_ps - state.stages[r, 0]["free_ps"]
+    slack_ps: int = reached_ps - state.stages[r, 0]["free_ps"]
     row["start_ps"] = max(end_ps, state.stages[r, 0]["free_ps"])
     for k in range(state.stages.shape[1]):
         stage = state.stages[r, k]

@@ -9,7 +9,6 @@ from typing import Any
 
 from cluster.api.serving import Run
 from cluster.scenario.load import load
-from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from corsair_common.files import write_text
 from workloads.plan import Plan
@@ -60,15 +59,6 @@ def _error(analytic: float | None, simulated: float | None) -> float | None:
     return analytic / simulated - 1 if analytic is not None and simulated else None
 
 
-def rate_of(resolved: Resolved) -> float | None:
-    """Requests a second of the scenario; None in a closed loop or if all arrive at once."""
-    arrival_ps = resolved.requests.arrival_ps
-    span_ps = int(arrival_ps[-1] - arrival_ps[0])
-    if resolved.concurrency or not span_ps:
-        return None
-    return float((len(arrival_ps) - 1) / (span_ps * 1e-12))
-
-
 def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | None) -> Scenario:
     """The scenario with the candidate's choices, its traffic ``rate_scale`` times as fast.
 
@@ -77,7 +67,7 @@ def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | No
     changes: dict[str, Any] = {
         "plan": {name: candidate[name] for name in PLAN},
         "memory": {"mode": candidate["memory_mode"]},
-        "formats": {"weights": candidate["weights"], "kv": candidate["kv"]},
+        "formats": {use: candidate[use] for use in ("weights", "activations", "kv")},
         "scheduler": {name: candidate[name] for name in ("max_num_seqs", "max_num_batched_tokens")},
     }
     if rate_scale is not None:

@@ -20,7 +20,7 @@ from cluster.studies.plan.context import Demand
 from cluster.studies.plan.objective import Objective
 from cluster.studies.plan.ranking import columns_of, means_of, plain
 from cluster.studies.plan.score import Scored, score
-from cluster.studies.plan.space import Choices
+from cluster.studies.plan.space import Choices, with_activations
 from corsair_common.units import PS_PER_S, Floats, Integers
 
 LOAD = 0.9
@@ -43,7 +43,7 @@ def capacity_choices(scenario: Scenario, choices: Choices) -> Choices:
         raise ScenarioError("pools are not searched: --keep-plan keeps those of the scenario")
     stages = (1,) if scenario.scheduler.async_scheduling else None  # for one stage only
     return replace(
-        choices,
+        with_activations(choices, scenario),
         pipeline_parallel_size=choices.pipeline_parallel_size or stages,
         max_num_seqs=choices.max_num_seqs or SEATS,
         weights=choices.weights or _named(scenario.formats.weights),

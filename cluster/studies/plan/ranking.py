@@ -57,6 +57,7 @@ def columns_of(
         "replicas": scored.replicas,
         "memory_mode": word(lambda shape: shape.memory_mode),
         "weights": word(lambda shape: shape.formats.weights.name),
+        "activations": word(lambda shape: shape.formats.activations.name),
         "kv": word(lambda shape: shape.formats.kv.name),
         **_accuracy(scored),
         "max_num_seqs": scored.max_num_seqs,

@@ -1,7 +1,7 @@
 """The search space: shapes of a model on a cluster, and which of them are legal."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 import numpy as np
@@ -9,6 +9,7 @@ import numpy as np
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.prices import PriceError
 from cluster.scenario.formats import Formats
+from cluster.scenario.hardware import auto_activations
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.memory_modes import MODES as ALL_MODES
 from cluster.scenario.memory_modes import UNIFORM_MODES, Mode
@@ -17,7 +18,7 @@ from corsair_common.units import Integers
 from topology.catalog import Hardware
 from workloads.formats import get_format
 from workloads.model import Model
-from workloads.plan import Plan, PlanError, check_plan
+from workloads.plan import Plan, PlanError, check_plan, stage_layers
 
 MOST_SEQS = 1024
 FEW_BITS = 4
@@ -41,6 +42,8 @@ class Choices:
     """None: those that the hardware file names, as far as they go with the activations."""
     kv: tuple[str, ...] | None = None
     """None: those that the hardware file names, but for those of 4 bits."""
+    activations: str = AUTO
+    """``auto``: those that the hardware multiplies each format of weights with."""
     max_num_seqs: tuple[int, ...] = ()
     """Empty: about eight steps to each doubling, up to MOST_SEQS; one in memory mode ``auto``."""
     max_num_batched_tokens: tuple[int, ...] = BUDGETS
@@ -48,7 +51,11 @@ class Choices:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             values = getattr(self, name)
-            if values is None or all(isinstance(value, str) for value in values):
+            if (
+                name == "activations"
+                or values is None
+                or all(isinstance(value, str) for value in values)
+            ):
                 continue
             wrong = [value for value in values if not (type(value) is int and value >= 1)]
             if wrong:
@@ -75,6 +82,13 @@ class Choices:
     def budgets(self) -> Integers:
         """Ascending and distinct."""
         return np.unique(np.array(self.max_num_batched_tokens, np.int64))
+
+
+def with_activations(choices: Choices, scenario: Scenario) -> Choices:
+    """The choices, activations as an unresolved scenario names them if they leave them open."""
+    if choices.activations != AUTO:
+        return choices
+    return replace(choices, activations=scenario.formats.activations)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,7 +143,7 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
     tried = [
         Formats(
             weights=get_format(weights),
-            activations=get_format(scenario.formats.activations),
+            activations=get_format(_activations(hardware, choices, weights)),
             kv=get_format(kv),
             wire=get_format(scenario.formats.wire),
         )
@@ -145,6 +159,12 @@ def formats_of(scenario: Scenario, hardware: Hardware, choices: Choices) -> list
         raise PriceError(f"{hardware.name}: {'; '.join(breaches[0])}")
     whole = choices.weights is None and choices.kv is None
     return [each for each, wrong in zip(tried, breaches, strict=True) if not (whole and wrong)]
+
+
+def _activations(hardware: Hardware, choices: Choices, weights: str) -> str:
+    if choices.activations != AUTO:
+        return choices.activations
+    return auto_activations(hardware, get_format(weights).name)
 
 
 def _wide(names: Sequence[str]) -> Sequence[str]:
@@ -171,7 +191,7 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
     sparse = any(layer.mlp.kind == "moe" for layer in model.layers)
     for group in _allowed(choices.tensor_parallel_size, cards):
         experts = _allowed(choices.expert_parallel_size, group if sparse else 1)
-        wanted = choices.pipeline_parallel_size or _stages(len(model.layers), cards // group)
+        wanted = choices.pipeline_parallel_size or _stages(model, cards // group)
         for stages in _allowed(wanted, cards // group):
             for ranks in experts:
                 if group % ranks == 0:
@@ -185,13 +205,21 @@ def plans_of(model: Model, cards: int, choices: Choices) -> Iterator[Plan]:
                     )
 
 
-def _stages(layers: int, most: int) -> list[int]:
-    """Numbers of stages up to ``most`` whose longest stage is shorter than with fewer."""
-    return [
-        stages
-        for stages in range(1, min(layers, most) + 1)
-        if stages == 1 or -(-layers // stages) < -(-layers // (stages - 1))
-    ]
+def _stages(model: Model, most: int) -> list[int]:
+    """Numbers of stages up to ``most`` that lighten the longest, first or last stage.
+
+    The first carries the embedding and the last the head, so fewer layers there make room or time
+    when the longest stays as it was. Any other number of stages only adds sends.
+    """
+    wanted: list[int] = []
+    least = [len(model.layers) + 1] * 3
+    for stages in range(1, min(len(model.layers), most) + 1):
+        counts = [len(each) for each in stage_layers(Plan(pipeline_parallel_size=stages), model)]
+        weighed = [max(counts), counts[0], counts[-1]]
+        if any(now < before for now, before in zip(weighed, least, strict=True)):
+            wanted.append(stages)
+        least = [min(pair) for pair in zip(weighed, least, strict=True)]
+    return wanted
 
 
 def replicas_of(plan: Plan, choices: Choices) -> list[int]:

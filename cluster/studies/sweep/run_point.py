@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from cluster.api.replay import replay_resolved
 from cluster.api.serving import assemble_any, simulate_on
+from cluster.perf_model.memory import DoesNotFit
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import Scenario
 from cluster.serving.run import Machine, map_of
@@ -124,7 +125,7 @@ class Workshop:
             return assemble_any(content, self._map_of)
         except Exception as error:
             if getattr(error, "exit_code", None) == 3:
-                self._refusals.keep(content.machine_id, str(error))
+                self._refusals.keep(content.machine_id, _reason(error))
             raise
 
     def _map_of(self, scenario: Scenario, hardware: AnyHardware) -> Any:
@@ -162,13 +163,18 @@ class Deadline:
 def _failure(error: Exception) -> Result:
     code = getattr(error, "exit_code", None)
     if code == 3:
-        return Result(status="infeasible", reason=str(error))
+        return Result(status="infeasible", reason=_reason(error))
     if code == 2 or isinstance(error, OSError):
         return Result(status="failed", reason=str(error))
     return Result(
         status="failed",
         reason=f"internal error of corsair-sim: {type(error).__name__}: {error}",
     )
+
+
+def _reason(error: Exception) -> str:
+    """Without advice, which takes longer than the rest of a point: ``check`` prints it."""
+    return error.lack if isinstance(error, DoesNotFit) else str(error)
 
 
 def _kept_run(terms: Terms, run_id: str) -> Mapping[str, Any] | None:

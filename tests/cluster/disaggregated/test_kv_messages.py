@@ -1,6 +1,7 @@
 """Transfers that meet no others are replayed once for all alike, and nothing can tell."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from cluster import Run
 from cluster.disaggregated import kv_messages
 from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, transfer_kv
 from cluster.disaggregated.placement import PooledMachine
+from corsair_common.units import Integers
 
 RunPooled = Callable[..., Run]
 REQUESTS = 300
@@ -56,9 +58,7 @@ def test_only_those_that_meet_others_are_replayed_at_their_own_time(
     replayed: list[int] = []
     whole = kv_messages.Messages.replayed
 
-    def counted(
-        self: kv_messages.Messages, rows: kv_messages.Integers, *rest: kv_messages.Integers
-    ) -> kv_messages.Found:
+    def counted(self: kv_messages.Messages, rows: Integers, *rest: Any) -> kv_messages.Found:
         replayed.append(len(rows))
         return whole(self, rows, *rest)
 

@@ -1,3 +1,4 @@
+import pickle
 import re
 from dataclasses import replace
 from fractions import Fraction
@@ -338,6 +339,25 @@ def test_a_refusal_names_what_would_fit(hardware: dict[str, float]) -> None:
     assert "6 cards (tensor_parallel_size 2 x pipeline_parallel_size 3)" in message
     assert "memory.mode: capacity fits" in message
     assert "formats.weights: mxint4 fits" in message
+
+
+def test_what_would_fit_is_searched_for_only_when_it_is_printed(
+    hardware: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched = []
+
+    def advice(*of: object) -> str:
+        searched.append(len(of))
+        return "buy more"
+
+    monkeypatch.setitem(fit.__globals__, "advice", advice)
+    with pytest.raises(DoesNotFit) as caught:
+        fitted(load_model("llama-3.1-8b"), plan_of(4, 1), hardware, SETTINGS)
+
+    assert searched == []
+    assert caught.value.lack.endswith("has 230.4 MB, short by 25.4 MB")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == f"{caught.value.lack}; buy more"
+    assert searched == [4]
 
 
 @pytest.mark.parametrize("name", ["llama-3.1-70b", "gpt-oss-20b", "mixtral-8x7b"])

@@ -1,15 +1,18 @@
 """Parts of stages that plans share: priced once, and without effect on each other."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from cluster.perf_model.collectives import send, shared_costs
-from cluster.perf_model.prices import PriceInputs, price_tables, stage_parts
+from cluster.perf_model.prices import PriceInputs, price_tables, stage_parts, tables
+from cluster.perf_model.prices.stage import stage_price
 from cluster.perf_model.prices.stage_parts import StageParts
 from cluster.scenario.formats import Formats
-from topology.build import build_server
+from topology.build import build_rack, build_server
 from topology.catalog import load_hardware
 from topology.route import compile_routes
 from workloads.formats import get_format
@@ -38,10 +41,16 @@ def inputs(stages: int, weights: str = "mxint8") -> PriceInputs:
     )
 
 
+def forget(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep no prices of stages from before."""
+    monkeypatch.setattr(tables, "_PRICES", type(tables._PRICES)(8))
+
+
 def test_tables_do_not_depend_on_the_plans_priced_before(monkeypatch: pytest.MonkeyPatch) -> None:
     for stages, weights in ((4, "mxint8"), (2, "mxint4"), (1, "mxint8")):
         price_tables(inputs(stages, weights))
     after = price_tables(inputs(2))
+    forget(monkeypatch)
     monkeypatch.setattr(stage_parts, "_PARTS", type(stage_parts._PARTS)(1))
     alone = price_tables(inputs(2))
 
@@ -50,6 +59,7 @@ def test_tables_do_not_depend_on_the_plans_priced_before(monkeypatch: pytest.Mon
 
 
 def test_a_layer_is_priced_once_for_all_numbers_of_stages(monkeypatch: pytest.MonkeyPatch) -> None:
+    forget(monkeypatch)
     priced = []
     layer = StageParts.layer
 
@@ -97,3 +107,35 @@ def test_a_shared_send_costs_as_much_as_one_alone() -> None:
 
     np.testing.assert_array_equal(shared.ps, alone.ps)
     np.testing.assert_array_equal(shared.tier_bytes, alone.tier_bytes)
+
+
+def test_stages_of_equal_shape_are_priced_once_for_clusters_of_any_size(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    forget(monkeypatch)
+    monkeypatch.setattr(tables, "stage_price", counted := Counted(stage_price))
+    one = inputs(2)
+    rack = compile_routes(build_rack(HARDWARE, servers_per_rack=2))
+    more = replace(one, routes=rack, cards=np.arange(16).reshape(4, 2, 2))
+    more = replace(more, plan=replace(one.plan, replicas=4))
+    found = price_tables(one), price_tables(more), price_tables(replace(more, norms="sharded"))
+
+    assert counted.calls == 4  # two stages, and two of other norms
+    for name in ("linear_ps", "collective_ps", "head_ps", "token_counts", "collective_bytes"):
+        np.testing.assert_array_equal(getattr(found[0], name), getattr(found[1], name))
+    forget(monkeypatch)
+    alone = price_tables(more)
+    for field in fields(alone):
+        np.testing.assert_array_equal(getattr(found[1], field.name), getattr(alone, field.name))
+
+
+class Counted:
+    """A function that counts its calls."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self.calls = 0
+
+    def __call__(self, *of: Any) -> Any:
+        self.calls += 1
+        return self._function(*of)

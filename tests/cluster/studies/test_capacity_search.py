@@ -24,7 +24,7 @@ from cluster.studies.rate_search import highest_rate
 
 Problem: TypeAlias = tuple[Scenario, Objective, Choices]
 
-EXAMPLES = int(os.environ.get("CORSAIR_SIM_EXAMPLES", "30"))
+EXAMPLES = int(os.environ.get("CORSAIR_SIM_EXAMPLES", "20"))
 MOST_CARDS = 8
 WIDEST = (64, 512)
 """Largest max_num_seqs and token budget of the problems."""

@@ -122,7 +122,8 @@ def peak_flop_per_s(figures: Figures, item: Format, activation_bits: int | None)
     """Dense, by the format of both operands; weights of fewer bits are expanded."""
     if item.name not in PEAKS or (activation_bits or item.element_bits) < item.element_bits:
         return None
-    name = PEAKS[item.name] if activation_bits is None else _PEAK_OF_BITS[activation_bits]
+    own = activation_bits in (None, item.element_bits)
+    name = PEAKS[item.name] if own else _PEAK_OF_BITS[activation_bits or 16]
     return figures[name] if has(figures, name) else None
 
 

@@ -163,6 +163,7 @@ def test_every_point_that_does_not_run_is_a_row_with_its_reason(tmp_path: Path) 
     assert wrong["reason"].endswith("plan.pipeline_parallel_size is 0; must be at least 1")
     assert "point 1" in wrong["reason"]
     assert "does not fit" in big["reason"]
+    assert "the smallest cluster" not in big["reason"]  # check prints what would fit
     assert big["run_id"] is not None
     assert skipped["reason"] == "skip: plan.tensor_parallel_size > 32"
     assert skipped["mean_ttft_ms"] is None
