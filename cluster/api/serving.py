@@ -10,13 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from cluster.actors.engine import RayEngine
 from cluster.api.engine import AnyEngine, Engine, SplittingEngine, Tables
 from cluster.api.run_output import Parts, SavedRun, carried_out, opened
-from cluster.disaggregated import tables as pool_outputs
-from cluster.disaggregated.engine import PooledEngine
-from cluster.disaggregated.placement import PooledMachine, assemble_pools
-from cluster.disaggregated.run import PooledOutcome
 from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.tco import Purchase, cost_summary, inventory_of
 from cluster.scenario.engine_names import CardsPerActor, EngineName
@@ -34,6 +29,10 @@ from results.engine_columns import request_columns, request_parts
 from results.summary import flatten, rate, summarise, without_output
 
 if TYPE_CHECKING:
+    from cluster.actors.engine import RayEngine
+    from cluster.actors.session import ActorSession
+    from cluster.disaggregated.placement import PooledMachine
+    from cluster.disaggregated.run import PooledOutcome
     from results.store import RunWriter
 
 
@@ -145,7 +144,7 @@ def simulate(
     with opened(
         engine,
         LocalEngine,
-        RayEngine,
+        _on_ray,
         cards_per_actor=cards_per_actor,
         ray_address=ray_address,
         notice=notice,
@@ -172,7 +171,16 @@ def assemble_any(resolved: Resolved, mapped: MapOf | None = None) -> Machine:
     """The machine of a run in this process, whether it is divided into pools or not."""
     if resolved.pools is None:
         return assemble(resolved, mapped)
+    from cluster.disaggregated.placement import assemble_pools
+
     return assemble_pools(resolved, (assemble, assemble), mapped)
+
+
+def _on_ray(session: "ActorSession") -> "RayEngine":
+    """Runs in one process do not import it, nor the engine of replays that it brings."""
+    from cluster.actors.engine import RayEngine
+
+    return RayEngine(session)
 
 
 def _of_pools(engine: SplittingEngine, resolved: Resolved) -> AnyEngine:
@@ -182,6 +190,8 @@ def _of_pools(engine: SplittingEngine, resolved: Resolved) -> AnyEngine:
     """
     if resolved.pools is None:
         return engine
+    from cluster.disaggregated.engine import PooledEngine
+
     pooled: Engine[PooledMachine, PooledOutcome] = PooledEngine(engine, engine.beside())
     return cast("AnyEngine", pooled)
 
@@ -190,14 +200,17 @@ def _tables(resolved: Resolved) -> Tables[Machine, Outcome]:
     """The module that makes the run's tables; that of pools is given their machines alone."""
     if resolved.pools is None:
         return serving_tables
+    from cluster.disaggregated import tables as pool_outputs
+
     pooled: Tables[PooledMachine, PooledOutcome] = pool_outputs
     return cast("Tables[Machine, Outcome]", pooled)
 
 
 def _device(machine: Machine) -> Device:
     """What the tables of a run on this machine have columns of."""
-    if isinstance(machine, PooledMachine):
-        return described(machine.bounds, machine.parts, machine.memories)
+    if type(machine) is not Machine:
+        of_pools = cast("PooledMachine", machine)
+        return described(of_pools.bounds, of_pools.parts, of_pools.memories)
     prices = machine.prices
     return described(prices.bounds, machine.joules.parts, prices.memories)
 
@@ -235,8 +248,10 @@ def _run(
 def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
     scenario, tables = resolved.scenario, _tables(resolved)
     flags = _flags(resolved, outcome)
-    if isinstance(machine, PooledMachine) and isinstance(outcome, PooledOutcome):
-        flags += pool_outputs.flags(machine, outcome)
+    if resolved.pools is not None:
+        from cluster.disaggregated.tables import flags as flags_of_pools
+
+        flags += flags_of_pools(*_of_both(machine, outcome))
     summary = summarise(
         tables.request_ps(resolved, outcome),
         machine=tables.measured(resolved, machine, outcome),
@@ -255,12 +270,11 @@ def _costs(
     resolved: Resolved, machine: Machine, outcome: Outcome, summary: Mapping[str, Any]
 ) -> dict[str, float | None]:
     """Cost of the cluster; the facility's power has its own uncertainty."""
-    if (
-        resolved.mixed is not None
-        and isinstance(machine, PooledMachine)
-        and isinstance(outcome, PooledOutcome)
-    ):
-        purchases = pool_outputs.purchases(resolved.scenario, resolved.mixed, machine, outcome)
+    if resolved.mixed is not None:
+        from cluster.disaggregated.tables import purchases as purchases_of_pools
+
+        both = _of_both(machine, outcome)
+        purchases = purchases_of_pools(resolved.scenario, resolved.mixed, *both)
     else:
         figures, size = resolved.hardware.figures, resolved.scenario.cluster
         watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
@@ -278,6 +292,11 @@ def _costs(
         input_tokens_per_s=rate(summary, "total_input_tokens"),
         requests_per_s=summary["request_throughput"],
     )
+
+
+def _of_both(machine: Machine, outcome: Outcome) -> "tuple[PooledMachine, PooledOutcome]":
+    """Those of a run with pools, which the engines of pools make."""
+    return cast("PooledMachine", machine), cast("PooledOutcome", outcome)
 
 
 def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:

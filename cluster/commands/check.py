@@ -57,7 +57,6 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
     from cluster.scenario.pools import POOLS
     from cluster.scenario.trust import trust_of
     from cluster.scenario.warmup import check_warmup
-    from cluster.studies.kv_delay import kv_delay
     from cluster.studies.remaining import remaining
 
     check_warmup(resolved)
@@ -72,6 +71,8 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
             f"({found['requests']:,} requests, {found['output_tokens']:,} output tokens)"
         )
         return found | down, lines
+    from cluster.studies.kv_delay import kv_delay
+
     pools, lines = dict[str, Any](), list[str]()
     for name, pool in zip(POOLS, resolved.pools, strict=True):
         pools[name], own = _machine(pool, f"pools.{name}: ")

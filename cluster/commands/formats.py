@@ -10,7 +10,7 @@ from cluster.commands.terminal import Json, Quiet, show, table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from cluster.studies.block_sizes import BlockRow
+    from cluster.studies.block_sizes import BlockRow, DotRow
     from cluster.studies.formats import FormatRow
     from cluster.studies.ridge import Ridge
 
@@ -127,10 +127,10 @@ def blocks(
     quiet: Quiet = False,
 ) -> None:
     """Compare blocks of 16 to 256 elements at 4 and 8 bits, by formula and measured."""
-    from cluster.studies.block_sizes import block_rows, drawn, plain
+    from cluster.studies.block_sizes import block_rows, dot_rows, drawn, plain, plain_dots
 
     _check(draw)
-    rows = block_rows(seed, numbers)
+    rows, dots = block_rows(seed, numbers), dot_rows(seed, numbers)
     if draw is not None:
         from results.figures import block_sizes, save
 
@@ -139,9 +139,11 @@ def blocks(
         "seed": seed,
         "numbers": numbers,
         "rows": [plain(row) for row in rows],
+        "dot_products": [plain_dots(row) for row in dots],
         "figure": _name(draw),
     }
-    show(payload, _block_table(rows), as_json=as_json, quiet=quiet)
+    text = f"{_block_table(rows)}\n\n{_dot_table(dots)}"
+    show(payload, text, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -238,6 +240,36 @@ def _block_table(rows: "Sequence[BlockRow]") -> str:
         for row in rows
     ]
     foot = "MSE and SQNR on N(0, 1); with outliers: Student's t, 4 degrees of freedom"
+    return f"{table(headers, cells)}\n\n{foot}"
+
+
+def _dot_table(rows: "Sequence[DotRow]") -> str:
+    headers = (
+        "bits",
+        "scale",
+        "block",
+        "dot products: formula",
+        "measured",
+        "bound",
+        "SQNR, dB",
+        "worst/bound",
+    )
+    cells = [
+        (
+            row.bits,
+            row.scale,
+            row.block,
+            row.noise_formula,
+            row.noise,
+            row.bound,
+            f"{row.sqnr_db:.2f}",
+            "-" if row.largest is None else f"{row.largest:.2f}",
+        )
+        for row in rows
+    ]
+    foot = """mean squares of errors by element, of dot products of N(0, 1) by blocks, and bounds
+scale          exponent: the vendor's; up: M / 7 rounded up to a power of two; exact: M / 7
+worst/bound    the largest error over what no numbers in its two blocks could exceed"""
     return f"{table(headers, cells)}\n\n{foot}"
 
 

@@ -21,7 +21,7 @@ Name = Annotated[str, typer.Argument(help="Bundled name, or path of a YAML file.
 def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> None:
     """The bundled hardware, and how well its figures are known."""
     from corsair_common.names import CONFIDENCES
-    from topology.catalog import list_hardware, load_hardware
+    from topology.catalog import NICS, list_hardware, load_hardware
 
     entries = []
     for name in list_hardware():
@@ -32,7 +32,9 @@ def list_all(as_json: terminal.Json = False, quiet: terminal.Quiet = False) -> N
         entries.append({**entry, "figures": len(known), **counts, "what_if": hardware.what_if})
     headers = list(entries[0])
     text = terminal.table(headers, [list(entry.values()) for entry in entries])
-    terminal.show({"hardware": entries}, text, as_json=as_json, quiet=quiet)
+    text += f"\n\nother NICs than JetStream: corsair+NIC, with NIC one of {', '.join(NICS)}"
+    payload = {"hardware": entries, "nics": list(NICS)}
+    terminal.show(payload, text, as_json=as_json, quiet=quiet)
 
 
 @app.command()

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster.disaggregated.kv_format import KvPath
+from cluster.disaggregated.kv_messages import Messages, replay_messages
 from cluster.perf_model.collectives import Resources, link_resources
-from cluster.perf_model.collectives.point_to_point import PairPaths, paced_messages, pair_paths
-from cluster.replay.engine import replay
-from cluster.replay.interface import Kind, Operations
-from cluster.replay.kernel.state import LONGEST_PS
+from cluster.perf_model.collectives.point_to_point import PairPaths, pair_paths
 from corsair_common.units import PS_PER_S, Integers
 
 
@@ -59,25 +57,27 @@ def transfer_kv(
         prefilled, began_ps=prefilled.began_ps - base_ps, ended_ps=prefilled.ended_ps - base_ps
     )
     resources = link_resources(kv.routes)
-    paths, log_stream = _message_paths(resources, kv, prefilled)
+    paths, first_path = _paths(resources, kv, prefilled)
     before_ps, after_ps = kv.conversion_ps(prefilled.prompt_tokens, last_layer=layerwise)
-    sizes = kv.shares.bytes_of(prefilled.prompt_tokens)
-    if not layerwise:
-        start_ps = np.repeat(prefilled.ended_ps, sizes.shape[1])
-        first = paced_ps = np.zeros(sizes.size, np.int64)
-    else:
-        start_ps, first, paced_ps = _layerwise(kv, prefilled, sizes)
-    transfers = paced_messages(resources, paths, log_stream, first, paced_ps, sizes.ravel() - first)
-    operations = _released(start_ps + np.repeat(before_ps, sizes.shape[1]))
-    replayed = replay(operations, transfers, most_bins=most_bins)
-    ends_ps = replayed.end_ps[len(replayed.end_ps) - sizes.size :].reshape(sizes.shape)
-    arrived_ps = np.maximum(ends_ps.max(axis=1, initial=0), prefilled.ended_ps)
+    spent_ps = prefilled.ended_ps - prefilled.began_ps
+    messages = Messages(
+        kv=kv,
+        resources=resources,
+        paths=paths,
+        first_path=first_path,
+        prompt_tokens=prefilled.prompt_tokens,
+        origin_ps=before_ps + (prefilled.began_ps if layerwise else prefilled.ended_ps),
+        paced_ps=spent_ps * int(layerwise),
+    )
+    ends_ps, bin_ps, link_bytes = replay_messages(messages, most_bins)
+    tokens, which = np.unique(prefilled.prompt_tokens, return_inverse=True)
+    arrived_ps = np.maximum(ends_ps, prefilled.ended_ps)
     return KvTransfers(
         received_ps=base_ps + arrived_ps + after_ps + kv.hand_over_ps,
-        sent_bytes=sizes.sum(axis=1),
+        sent_bytes=kv.shares.bytes_of(tokens).sum(axis=1)[which],
         start_ps=base_ps,
-        bin_ps=replayed.bin_ps,
-        link_bytes=replayed.load_bytes[:, : resources.links],
+        bin_ps=bin_ps,
+        link_bytes=link_bytes,
     )
 
 
@@ -105,10 +105,10 @@ def break_even_s(delay_s: float, output_tokens: int) -> float:
     return delay_s / output_tokens
 
 
-def _message_paths(
+def _paths(
     resources: Resources, kv: KvPath, prefilled: PrefilledRequests
 ) -> tuple[PairPaths, Integers]:
-    """Paths of all pairs of replicas and ranks, and [n x pair] the path of each message."""
+    """Paths of all pairs of replicas and ranks, and [n] the first one of each request's pair."""
     (source, target), shares = kv.cards, kv.shares
     from_card = source[:, shares.source_stage, shares.source_position]
     to_card = target[:, shares.target_stage, shares.target_position]
@@ -116,51 +116,4 @@ def _message_paths(
     message_s = kv.figures[0]["links.chunk_overhead_s"]
     paths = pair_paths(resources, kv.routes, first.ravel(), second.ravel(), message_s)
     pairs = from_card.shape[1]
-    base = (prefilled.replica * len(target) + prefilled.target) * pairs
-    return paths, (base[:, None] + np.arange(pairs)).ravel()
-
-
-def _layerwise(
-    kv: KvPath, prefilled: PrefilledRequests, sizes: Integers
-) -> tuple[Integers, Integers, Integers]:
-    """Of each message: end of its first layer, bytes sent during the prefill, and their time."""
-    shares, layers = kv.shares, kv.layers
-    spent_ps = (prefilled.ended_ps - prefilled.began_ps)[:, None]
-    after_ps = spent_ps // layers * (shares.first_layer + 1)
-    start_ps = prefilled.began_ps[:, None] + after_ps
-    first = sizes - -(-sizes // shares.layers)
-    paced_ps = np.where(first > 0, spent_ps - after_ps, 0)
-    start_ps = np.where(first > 0, start_ps, prefilled.ended_ps[:, None])
-    return start_ps.ravel(), first.ravel(), paced_ps.ravel()
-
-
-def _released(start_ps: Integers) -> Operations:
-    """A program in which message i, alone in its group, starts at ``start_ps[i]``.
-
-    Its transfer is legs 2i and 2i + 1. Idle operations precede a start that is later than the
-    longest operation.
-    """
-    count = len(start_ps)
-    idle = np.repeat(np.arange(count), start_ps // LONGEST_PS)
-    rank = np.concatenate([idle, np.arange(count)])
-    waits = len(idle)
-
-    def column(before: int, message: Integers) -> Integers:
-        return np.concatenate([np.full(waits, before, np.int64), message])
-
-    zeros, own = np.zeros(count, np.int64), np.arange(count)
-    return Operations(
-        rank=rank,
-        stream=np.zeros(len(rank), np.int64),
-        kind=column(int(Kind.WORK), zeros + int(Kind.COLLECTIVE)),
-        duration_ps=column(LONGEST_PS, start_ps % LONGEST_PS),
-        transfer=column(-1, 2 * own),
-        group=column(-1, own),
-        peer=np.full(len(rank), -1, np.int64),
-        tag=np.zeros(len(rank), np.int64),
-        passive=np.zeros(len(rank), np.int64),
-        dep_offsets=np.zeros(len(rank) + 1, np.int64),
-        deps=np.zeros(0, np.int64),
-        group_offsets=np.arange(count + 1),
-        group_ranks=own,
-    )
+    return paths, (prefilled.replica * len(target) + prefilled.target) * pairs

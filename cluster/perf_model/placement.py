@@ -58,7 +58,7 @@ def place(
     usable_order = order[np.isin(order, usable)]
     groups = _Groups([unit[usable_order].tolist() for unit in levels], tensor_parallel_size)
     places = [groups.next() for _ in range(count * pipeline_parallel_size)]
-    cards = usable_order[np.array(places)].astype(np.int32)
+    cards: npt.NDArray[np.int32] = usable_order[np.array(places)].astype(np.int32)
     return cards.reshape(count, pipeline_parallel_size, tensor_parallel_size)
 
 

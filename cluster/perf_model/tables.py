@@ -67,7 +67,7 @@ MEASURED = len(_STEP)
 
 _REPEATS = (
     "more",  # how often the cycle repeats after this; 0: once
-    "period_ps",  # of the cycle, if it repeats
+    "period_ps",  # of the step, if the cycle repeats
     "followers",  # further rows of the cycle, which follow at once, if it repeats
 )
 
@@ -210,3 +210,11 @@ class PriceTables:
     @property
     def replicas(self) -> int:
         return int(self.stage_class.shape[0])
+
+
+def alike_attention(prices: PriceTables) -> Integers:
+    """[c] the first class with the same products of attention, and times of far blocks."""
+    first: dict[tuple[bytes, bytes], int] = {}
+    each = zip(prices.attention, prices.far_block_ps, strict=True)
+    keys = [(products.tobytes(), far_block_ps.tobytes()) for products, far_block_ps in each]
+    return np.array([first.setdefault(key, c) for c, key in enumerate(keys)], np.int64)

@@ -28,8 +28,6 @@ from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
-from cluster.serving.energy_attribution import attribution_columns
-from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
 from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Floats, Integers
@@ -263,6 +261,9 @@ def execute(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
+    from cluster.serving.energy_attribution import attribution_columns
+    from cluster.serving.engine import serve  # ``check`` lays out, and serves nothing
+
     most_bins = resolved.scenario.store.most_bins
     account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)

@@ -6,9 +6,21 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from workloads.formats import block_format, distortion, gaussian_noise, scaled_noise, sqnr_db
+from corsair_common.units import Floats
+from workloads.formats import (
+    block_format,
+    distortion,
+    gaussian_dot_bound,
+    gaussian_dot_noise,
+    gaussian_noise,
+    largest_error,
+    quantize,
+    rounded_up_noise,
+    scaled_noise,
+    sqnr_db,
+)
 from workloads.formats.registry import BLOCKS
-from workloads.formats.shared_scale import scale_mantissas
+from workloads.formats.shared_scale import MOST, scale_mantissas
 
 BITS = (4, 8)
 NUMBERS = 1 << 22
@@ -18,6 +30,9 @@ HEAVY_TAIL = 4
 POWER = "N(0, 1), shared exponent"
 EXACT = "N(0, 1), exact shared scale"
 HEAVY = "Student's t (4), shared exponent"
+SCALES = SHARED, ROUNDED_UP, UNROUNDED = ("exponent", "up", "exact")
+"""What a block of 4-bit mantissas shares, by its largest magnitude M: the vendor's exponent,
+floor(log2 M); M / 7 rounded up to a power of two; M / 7."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +58,69 @@ class BlockRow:
     @property
     def formula_db(self) -> float:
         return sqnr_db(1.0, self.noise_formula)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DotRow:
+    """Inner products of N(0, 1) by blocks of one size. Mean squares of errors are by element, the
+    products' own being 1."""
+
+    bits: int
+    block: int
+    scale: str
+    """One of SCALES."""
+    noise: float
+    """Measured."""
+    noise_formula: float
+    bound: float | None
+    """Of N(0, 1); None for scales that are rounded up."""
+    largest: float | None
+    """The largest error over the bound of its own two blocks; shared exponents only."""
+
+    @property
+    def sqnr_db(self) -> float:
+        return sqnr_db(1.0, self.noise)
+
+
+def dot_rows(seed: int = 0, numbers: int = NUMBERS) -> tuple[DotRow, ...]:
+    """Measure the inner products of two times ``numbers`` of N(0, 1), block by block."""
+    rng = np.random.default_rng([seed, 1])
+    x, y = rng.standard_normal((2, numbers // max(BLOCKS), max(BLOCKS))).astype(np.float32)
+    cases = [(bits, scale) for bits in BITS for scale in SCALES if scale == SHARED or bits == 4]
+    return tuple(_dot_row(bits, block, scale, x, y) for bits, scale in cases for block in BLOCKS)
+
+
+def _dot_row(
+    bits: int, block: int, scale: str, x: npt.NDArray[np.float32], y: npt.NDArray[np.float32]
+) -> DotRow:
+    item = block_format(bits, block)
+    formula = {
+        SHARED: gaussian_noise(item),
+        ROUNDED_UP: rounded_up_noise(bits, block),
+        UNROUNDED: scaled_noise(item, block),
+    }
+    total = largest = 0.0
+    for pair in np.array_split(np.stack([x.reshape(-1, block), y.reshape(-1, block)]), 64, axis=1):
+        one, other = pair.astype(np.float64)
+        if scale == SHARED:
+            stored = quantize(pair, item).astype(np.float64)
+        else:
+            stored = _scaled(pair, up=scale == ROUNDED_UP)
+        errors = np.abs((stored[0] * stored[1] - one * other).sum(axis=1))
+        total += float(np.square(errors).sum())
+        if scale == SHARED:
+            largest = max(largest, float((errors / largest_error(one, other, item)).max()))
+    return DotRow(
+        bits=bits,
+        block=block,
+        scale=scale,
+        noise=total / x.size,
+        noise_formula=gaussian_dot_noise(formula[scale]),
+        bound=None
+        if scale == ROUNDED_UP
+        else gaussian_dot_bound(bits, block, exact_scale=scale == UNROUNDED),
+        largest=largest if scale == SHARED else None,
+    )
 
 
 def block_rows(seed: int = 0, numbers: int = NUMBERS) -> tuple[BlockRow, ...]:
@@ -73,18 +151,32 @@ def _row(
 def _exactly_scaled(numbers: npt.NDArray[np.float32], block: int) -> float:
     """Mean square error of 4-bit mantissas whose block shares max / 7 unrounded."""
     total = 0.0
-    for part in np.array_split(numbers, 64):
-        blocks = part.reshape(-1, block)
-        largest = np.abs(blocks).max(axis=1, keepdims=True)
-        mantissas = scale_mantissas(blocks, np.ones(largest.shape, np.uint8), largest)
-        errors = mantissas * (largest.astype(np.float64) / 7) - blocks
-        total += float(np.square(errors).sum())
+    for part in np.array_split(numbers.reshape(-1, block), 64):
+        total += float(np.square(_scaled(part) - part).sum())
     return total / numbers.size
+
+
+def _scaled(blocks: npt.NDArray[np.float32], *, up: bool = False) -> Floats:
+    """[..., block] what is left under scales of max / 7, or of the next power of two."""
+    largest = np.abs(blocks).max(axis=-1, keepdims=True)
+    if up:
+        scales: Floats = np.exp2(np.ceil(np.log2(largest.astype(np.float64) / MOST)))
+        mantissas = np.rint(blocks / scales)
+    else:
+        scales = largest.astype(np.float64) / MOST
+        mantissas = scale_mantissas(blocks, np.ones(largest.shape, np.uint8), largest)
+    found: Floats = mantissas * scales
+    return found
 
 
 def plain(row: BlockRow) -> dict[str, object]:
     """The row as JSON has it."""
     return {**asdict(row), "sqnr_db": row.sqnr_db, "formula_db": row.formula_db}
+
+
+def plain_dots(row: DotRow) -> dict[str, object]:
+    """The row of inner products as JSON has it."""
+    return {**asdict(row), "sqnr_db": row.sqnr_db}
 
 
 def drawn(rows: Sequence[BlockRow]) -> list[dict[str, object]]:

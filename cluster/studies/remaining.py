@@ -5,9 +5,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cluster.scenario.resolve import Resolved
-from cluster.serving.run import lay_out, map_of
-from cluster.studies.plan.estimate import estimate
-from cluster.studies.plan.objective import Objective
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +66,9 @@ def remaining(resolved: Resolved, summary: Mapping[str, Any] | None = None) -> R
     scenario = resolved.scenario
     if not scenario.down:
         return None
+    from cluster.serving.run import lay_out, map_of
+    from cluster.studies.plan.estimate import estimate
+
     parts = resolved.pools or (resolved,)
     named = [(f"{part.role} replica" if part.role else "replica", part) for part in parts]
     used, loads = set[str](), list[float]()
@@ -104,4 +104,6 @@ def _slo_met(resolved: Resolved, summary: Mapping[str, Any] | None) -> bool | No
     slo = resolved.scenario.slo
     if summary is None or not any(slo.model_dump().values()):
         return None
+    from cluster.studies.plan.objective import Objective
+
     return Objective(slo=slo).met(summary)

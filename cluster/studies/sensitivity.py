@@ -26,7 +26,7 @@ from cluster.studies.draws import (
 )
 from cluster.studies.estimated_capacity import capacity_per_s
 from cluster.studies.machine_set import MachineSet
-from cluster.studies.plan.candidate_scenario import rate_of
+from cluster.studies.plan.demand import rate_of
 from cluster.studies.plan.objective import Objective
 from cluster.studies.sweep import sweep
 from cluster.studies.sweep.input_cache import Library

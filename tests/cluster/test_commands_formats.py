@@ -69,6 +69,7 @@ def test_blocks_are_compared_and_drawn(tmp_path: Path, capsys: Captured) -> None
 
     found = json_output(["blocks", "--numbers", "65536", "--draw", str(picture)], capsys)
     assert len(found["rows"]) == 10
+    assert {row["scale"] for row in found["dot_products"]} == {"exponent", "up", "exact"}
     assert found["figure"] == str(picture)
     assert picture.read_text().startswith("<svg")
 

@@ -105,7 +105,12 @@ def test_what_if_machines_are_marked_in_the_list_and_where_they_are_shown(capsys
         one["name"]: one["what_if"] for one in json.loads(capsys.readouterr().out)["hardware"]
     }
 
-    assert {name for name, why in listed.items() if why} == {"raptor", "raptor-nvl72", "rubin-cpx"}
+    assert {name for name, why in listed.items() if why} == {
+        "corsair-nvl72",
+        "raptor",
+        "raptor-nvl72",
+        "rubin-cpx",
+    }
     for command in ("show", "cost"):
         assert main(["hardware", command, "rubin-cpx"]) == 0
         assert "what-if: announced in 2025-09" in capsys.readouterr().out

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import compiled as compiled_module
+from cluster.compiled import cache, compiled
 from corsair_common.private_folders import private_temporary
 
 KERNEL = """\
@@ -32,7 +32,8 @@ def small_package(tmp_path: Path) -> Path:
     """A package of the same name with the real decorator, kernel, helper and other module."""
     package = tmp_path / "cluster"
     package.mkdir()
-    shutil.copy(compiled_module.__file__, package / "compiled.py")
+    ignored = shutil.ignore_patterns("__pycache__", "code")
+    shutil.copytree(Path(cache.__file__).parent, package / "compiled", ignore=ignored)
     (package / "__init__.py").touch()
     (package / "kernel.py").write_text(KERNEL)
     (package / "helper.py").write_text("NUMBER = 21\n")
@@ -43,9 +44,11 @@ def small_package(tmp_path: Path) -> Path:
 @pytest.fixture
 def fresh_folder() -> Iterator[None]:
     """Forget the folder that was found before, and afterwards the one found in the test."""
-    compiled_module.cache_folder.cache_clear()
+    cache.packaged.cache_clear()
+    cache.cache_folder.cache_clear()
     yield
-    compiled_module.cache_folder.cache_clear()
+    cache.packaged.cache_clear()
+    cache.cache_folder.cache_clear()
 
 
 def run_kernel(package: Path, **environment: str) -> tuple[str, str]:
@@ -70,9 +73,9 @@ def test_an_edited_helper_is_compiled_anew_though_the_kernel_file_is_the_same(
     (small_package / "helper.py").write_text("NUMBER = 50\n")
     edited = run_kernel(small_package)
 
-    assert first == ("42\n", "compiling the engine, once, about half a minute\n")
+    assert first == ("42\n", "compiling the engine, once, about ten seconds\n")
     assert again == ("42\n", "")
-    assert edited == ("100\n", "compiling the engine, once, about half a minute\n")
+    assert edited == ("100\n", "compiling the engine, once, about ten seconds\n")
 
 
 def test_a_second_checkout_elsewhere_with_newer_files_finds_the_code_of_the_first(
@@ -127,9 +130,14 @@ def test_the_digest_covers_kernels_and_what_they_import_but_no_other_module(
     (small_package / "other.py").write_text("from cluster import (\n    compiled, second\n)\n")
     (small_package / "second.py").write_text("OTHER = 2\n")
 
-    assert set(compiled_module._kernel_sources(small_package)) == {
+    assert set(cache._kernel_sources(small_package)) == {
         "cluster",
         "cluster.compiled",
+        "cluster.compiled.cache",
+        "cluster.compiled.compiler",
+        "cluster.compiled.kernel",
+        "cluster.compiled.loader",
+        "cluster.compiled.signature",
         "cluster.helper",
         "cluster.kernel",
         "cluster.other",
@@ -144,24 +152,24 @@ def test_the_digest_covers_constants_that_all_packages_share(small_package: Path
     (shared / "files.py").write_text("")
     (small_package / "helper.py").write_text("from corsair_common.units import PS_PER_S\n")
 
-    found = compiled_module._kernel_sources(small_package)
+    found = cache._kernel_sources(small_package)
 
     assert {name for name in found if not name.startswith("cluster")} == {"corsair_common.units"}
 
 
 def test_bounds_checking_has_machine_code_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(compiled_module.BOUNDS_VARIABLE, "0")
-    without = compiled_module.source_digest()
-    monkeypatch.setenv(compiled_module.BOUNDS_VARIABLE, "1")
+    monkeypatch.setenv(cache.BOUNDS_VARIABLE, "0")
+    without = cache.source_digest()
+    monkeypatch.setenv(cache.BOUNDS_VARIABLE, "1")
 
-    assert compiled_module.source_digest() != without
+    assert cache.source_digest() != without
 
 
 @pytest.mark.usefixtures("fresh_folder")
 def test_the_chosen_folder_is_taken_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(compiled_module.CACHE_VARIABLE, str(tmp_path / "mine"))
+    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "mine"))
 
-    assert compiled_module.cache_folder() == tmp_path / "mine" / compiled_module.source_digest()
+    assert cache.cache_folder() == tmp_path / "mine" / cache.source_digest()
 
 
 @pytest.mark.usefixtures("fresh_folder")
@@ -169,14 +177,14 @@ def test_where_nothing_can_be_written_there_is_one_notice_and_no_failure(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(compiled_module, "_roots", lambda: iter([tmp_path / "file"]))
+    monkeypatch.setattr(cache, "_roots", lambda: iter([tmp_path / "file"]))
 
-    @compiled_module.compiled
+    @compiled
     def doubled(value: int) -> int:
         return 2 * value
 
     assert doubled(4) == 8
-    assert compiled_module.cache_folder() is None
+    assert cache.cache_folder() is None
     assert capsys.readouterr().err.count("no folder for compiled code") == 1
 
 

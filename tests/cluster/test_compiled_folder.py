@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster import compiled as compiled_module
+from cluster.compiled import cache
 
 WAYS = ("CORSAIR_SIM_CACHE", "XDG_CACHE_HOME", "LOCALAPPDATA", "HOME")
 owned = pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no owner here")
@@ -17,7 +17,8 @@ owned = pytest.mark.skipif(not hasattr(os, "getuid"), reason="folders have no ow
 @pytest.fixture
 def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """A folder of our own that no variable names; temporary ones are made beside it."""
-    compiled_module.cache_folder.cache_clear()
+    cache.packaged.cache_clear()
+    cache.cache_folder.cache_clear()
     for variable in WAYS:
         monkeypatch.delenv(variable, raising=False)
     monkeypatch.setenv("HOME", "/dev/null/nowhere")
@@ -25,7 +26,8 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "place").mkdir()
     yield tmp_path / "place"
-    compiled_module.cache_folder.cache_clear()
+    cache.packaged.cache_clear()
+    cache.cache_folder.cache_clear()
 
 
 def kept_in(place: Path, way: str) -> Path:
@@ -33,7 +35,7 @@ def kept_in(place: Path, way: str) -> Path:
     below = {"CORSAIR_SIM_CACHE": "", "HOME": ".cache/corsair-sim"}.get(way, "corsair-sim")
     if way == "HOME" and sys.platform == "darwin":
         below = "Library/Caches/corsair-sim"
-    return place / below / compiled_module.source_digest()
+    return place / below / cache.source_digest()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -42,7 +44,7 @@ def test_a_folder_of_our_own_is_used_whatever_names_it(
 ) -> None:
     monkeypatch.setenv(way, str(place))
 
-    assert compiled_module.cache_folder() == kept_in(place, way)
+    assert cache.cache_folder() == kept_in(place, way)
     assert capsys.readouterr().err == ""
 
 
@@ -60,7 +62,7 @@ def test_a_folder_that_others_can_write_is_passed_over_with_one_notice(
     kept_in(place, way).parent.mkdir(parents=True, exist_ok=True)
     kept_in(place, way).parent.chmod(mode)
 
-    used = compiled_module.cache_folder()
+    used = cache.cache_folder()
 
     assert used is not None
     assert used.is_relative_to(place.parent / "temporary")
@@ -79,7 +81,7 @@ def test_a_folder_that_others_can_rename_is_passed_over(
     monkeypatch.setenv(way, str(place / "mine"))
     place.chmod(0o777)
 
-    used = compiled_module.cache_folder()
+    used = cache.cache_folder()
 
     assert used is not None
     assert not used.is_relative_to(place)
@@ -94,7 +96,7 @@ def test_under_a_folder_as_sticky_as_tmp_our_own_is_used(
     monkeypatch.setenv(way, str(place / "mine"))
     place.chmod(0o1777)
 
-    assert compiled_module.cache_folder() == kept_in(place / "mine", way)
+    assert cache.cache_folder() == kept_in(place / "mine", way)
     assert (place / "mine").stat().st_mode & 0o777 == 0o700
 
 
@@ -105,7 +107,7 @@ def test_a_sticky_folder_that_all_can_write_is_not_itself_the_cache(
     monkeypatch.setenv("CORSAIR_SIM_CACHE", str(place))
     place.chmod(0o1777)
 
-    used = compiled_module.cache_folder()
+    used = cache.cache_folder()
 
     assert used is not None
     assert not used.is_relative_to(place)
@@ -121,7 +123,7 @@ def test_a_folder_of_another_user_is_never_used(
     owner = os.getuid()
     monkeypatch.setattr(os, "getuid", lambda: owner + 12345)
 
-    assert compiled_module.cache_folder() is None
+    assert cache.cache_folder() is None
     said = capsys.readouterr().err
     assert f"belongs to user {owner}, not to {owner + 12345}" in said
     assert said.count("no folder for compiled code can be used") == 1
@@ -138,10 +140,10 @@ def test_a_symbolic_link_is_judged_by_where_it_leads(
     (place / "link").symlink_to("target")
     monkeypatch.setenv("CORSAIR_SIM_CACHE", str(place / "link"))
 
-    found = compiled_module.cache_folder()
+    found = cache.cache_folder()
 
     assert found is not None
-    assert (found == place / "target" / compiled_module.source_digest()) is used
+    assert (found == place / "target" / cache.source_digest()) is used
 
 
 @owned
@@ -151,7 +153,7 @@ def test_what_is_made_inside_the_folder_is_out_of_reach_of_others(
     monkeypatch.setenv("CORSAIR_SIM_CACHE", str(place))
     kept_in(place, "CORSAIR_SIM_CACHE").mkdir(mode=0o755)
 
-    found = compiled_module.cache_folder()
+    found = cache.cache_folder()
 
     assert found is not None
     assert found.stat().st_mode & 0o777 == 0o700

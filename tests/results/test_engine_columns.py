@@ -106,7 +106,9 @@ def test_parts_of_requests_are_the_columns_of_all(
 
     assert [len(np.asarray(part["arrival_s"])) for part in parts] == [3, 1]
     for name, whole in request_columns(requests).items():
-        joined = np.ma.concatenate([np.ma.asarray(part[name]) for part in parts])
+        joined = np.ma.concatenate(  # type: ignore[no-untyped-call]
+            [np.ma.asarray(part[name]) for part in parts]
+        )
         np.testing.assert_array_equal(joined, np.ma.asarray(whole), name)
 
 

@@ -31,6 +31,7 @@ from topology.catalog.kinds import (
     names_of,
     read_formats,
 )
+from topology.catalog.nics import NICS, split_nic, with_nic
 from topology.catalog.overrides import overridden
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
@@ -38,6 +39,7 @@ from topology.types import TopologyError
 __all__ = [
     "FABRICS",
     "KINDS",
+    "NICS",
     "SERVERS",
     "Figure",
     "Hardware",
@@ -64,6 +66,7 @@ def load_hardware(
 ) -> Hardware:
     """Read hardware by its bundled name or from a YAML file; ``overrides`` are figures in SI.
 
+    A bundled name may end in ``+`` and one of NICS, whose figures replace its servers' own.
     ``fabric`` is one of FABRICS, whose figures replace those of the file unless it is on that
     fabric already (it has ``supernode`` among its bases); ``auto`` is the file's own.
 
@@ -79,12 +82,19 @@ def load_hardware(
     ------
     TopologyError
         Unknown name, figure, unit or confidence, missing field, impossible number: all breaches
-        of the file at once, each with its line. A fabric of another kind of hardware.
+        of the file at once, each with its line. A fabric or NICs of another kind of hardware.
     DocumentError
         The file is not one plain YAML document.
     """
-    hardware = _on_fabric(_load(_locate(str(name_or_path)), ()), fabric)
-    hardware = _completed(hardware)
+    name, nic = split_nic(str(name_or_path))
+    hardware = _load(_locate(name), ())
+    if nic and name not in list_hardware():
+        raise TopologyError(
+            f"{name_or_path}: a file names a NIC among its bases (base: [..., {nic}])"
+        )
+    if nic:
+        hardware = with_nic(hardware, _part(NICS[nic], True))
+    hardware = _completed(_on_fabric(hardware, fabric))
     hardware = overridden(hardware, overrides)
     if breaches := list(breaches_of_machine(hardware)):
         raise TopologyError("\n".join(f"{hardware.name}: {breach}" for breach in breaches))
@@ -97,6 +107,8 @@ def _locate(name_or_path: str, folder: Path | None = None) -> Path:
         return _FOLDER / f"{name_or_path}.yaml"
     if name_or_path in FABRICS and folder is not None:
         return _FOLDER / "shared" / f"{name_or_path}.yaml"
+    if name_or_path in NICS and folder is not None:
+        return NICS[name_or_path]
     path = (folder or Path()) / Path(name_or_path).expanduser()
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1 or path.exists():
         return path
@@ -127,7 +139,7 @@ def _part(path: Path, checked: bool) -> Hardware:
 def _load(path: Path, above: tuple[Path, ...], *, checked: bool = True) -> Hardware:
     if path.parent == _FOLDER:
         return _bundled(path.stem)
-    if path.parent == _FOLDER / "shared":
+    if path.parent in (_FOLDER / "shared", _FOLDER / "shared" / "nics"):
         return _part(path, checked)
     return _read(path, above, checked=checked)
 

@@ -41,6 +41,11 @@ def check_fabric(hardware: Hardware, fabric: str) -> None:
             f"fabric {fabric} joins hardware of kind {kind}, and {hardware.name} is of kind "
             f"{hardware.kind}: leave the fabric out"
         )
+    if hardware.nic and fabric != SERVERS:
+        raise TopologyError(
+            f"fabric {fabric} has NICs of its own between nodes, found {hardware.name}: leave the "
+            "NIC or the fabric out"
+        )
     if hardware.fabric:
         raise TopologyError(
             f"{hardware.name} is on the fabric {hardware.fabric}, found fabric {fabric}: leave it "

@@ -77,6 +77,8 @@ class Hardware:
     """One of ``topology.catalog.KINDS``: which figures there are."""
     fabric: str = ""
     """One of ``topology.catalog.FABRICS``, of which its servers are nodes; else empty."""
+    nic: str = ""
+    """One of ``topology.catalog.NICS`` that replaced its servers' own; else empty."""
     sources: Mapping[str, str]
     """Full references of the short names in the figures' sources."""
     formats: Mapping[str, tuple[str, ...]] = field_of(default_factory=dict)

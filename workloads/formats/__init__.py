@@ -12,7 +12,8 @@ no floats: it stores those and expands them to 8-bit integers.
 from corsair_common.units import Integers
 from workloads.formats.error import Distortion, distortion, sqnr_db
 from workloads.formats.format import GROUP, Columns, Format, FormatError
-from workloads.formats.gaussian import gaussian_noise, scaled_noise
+from workloads.formats.gaussian import gaussian_noise, rounded_up_noise, scaled_noise
+from workloads.formats.inner_product import gaussian_dot_bound, gaussian_dot_noise, largest_error
 from workloads.formats.quantise import Encoded, decode, encode, quantize
 from workloads.formats.registry import ALIASES, FORMATS, block_format, get_format
 
@@ -30,9 +31,13 @@ __all__ = [
     "decode",
     "distortion",
     "encode",
+    "gaussian_dot_bound",
+    "gaussian_dot_noise",
     "gaussian_noise",
     "get_format",
+    "largest_error",
     "quantize",
+    "rounded_up_noise",
     "scaled_noise",
     "sqnr_db",
 ]

@@ -60,6 +60,14 @@ def scaled_noise(item: Format, together: int) -> float:
     return _square_of_largest(together) / (12 * most**2) * others
 
 
+def rounded_up_noise(mantissa_bits: int, block: int) -> float:
+    """The same where these scales are rounded up to powers of two: nothing is clipped."""
+    most = 2.0 ** (mantissa_bits - 1) - 1
+    edges = 2.0 ** np.arange(-30, 5)
+    shares = np.diff(_below(edges * most) ** block)
+    return float(np.sum(shares * edges[1:] ** 2)) / 12
+
+
 def _below(m: npt.NDArray[Any]) -> Grid:
     """Probability that a magnitude lies below."""
     return np.array([math.erf(each / math.sqrt(2)) for each in m.tolist()])

@@ -4,12 +4,13 @@ import gzip
 import io
 import zlib
 from pathlib import Path
-from typing import BinaryIO
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, BinaryIO
 
 from corsair_common.limits import refuse_beyond_memory
 from workloads.requests import TraceError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 BYTES_PER_ROW = 150
 """Memory to read one request, of any format (measured: 1 and 4 million requests of each)."""
@@ -33,6 +34,8 @@ def open_trace(path: Path) -> BinaryIO:
     if magic.startswith(_GZIP):
         return _unpacked(path, gzip.open(path, "rb"))
     if magic == _ZSTD:
+        import pyarrow as pa
+
         return _unpacked(path, pa.CompressedInputStream(pa.OSFile(str(path)), "zstd"))
     return path.open("rb")
 

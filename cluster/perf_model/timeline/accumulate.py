@@ -3,9 +3,8 @@
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
-from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
+from cluster.perf_model.tables import STEP, PriceTables, Records, alike_attention, as_integers
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import (
     KV_COLUMNS,
@@ -14,7 +13,7 @@ from cluster.perf_model.timeline.columns import (
     head_rows,
     price_rows,
 )
-from cluster.perf_model.timeline.kernel import accumulate, attention_rows
+from cluster.perf_model.timeline.kernel import accumulate, attention_rows, flush
 from cluster.perf_model.timeline.work import STAGE, add_kv_blocks
 from corsair_common.units import Integers
 
@@ -53,10 +52,15 @@ class Account:
         self._columns = columns_of(prices)
         self._by_tokens = price_rows(prices, self._columns)
         self._head = head_rows(prices, self._columns)
-        self._attends, alike = _distinct(prices)
+        classes, alike = np.unique(alike_attention(prices), return_inverse=True)
+        self._attends = [(prices.attention[c], prices.far_block_ps[c]) for c in classes]
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
+        for stage in range(prices.stages):
+            for name, kind in (("first", "price_class"), ("attends", "attention")):
+                same = self._stages[kind] == self._stages[kind][:, stage : stage + 1]
+                self._stages[name][:, stage] = same.argmax(axis=1)
         self._stages["ahead"] = prices.ahead
         self._stages["free_ps"] = self._stages["kv_since_ps"] = -begin_ps
         self._begin_ps = begin_ps  # all other times of an account are relative to this
@@ -65,6 +69,8 @@ class Account:
             1 + max_bins // 2 * 2,
         )  # the first is the time before the window
         self._sums = np.zeros((*places, self._columns.sums), np.int64)
+        shape = (prices.replicas, 2 * prices.stages, self._columns.sums)
+        self._pending = np.zeros(shape, np.int64)
         self._room = np.zeros(self._columns.sums, np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
         self._attention = np.empty(shape, np.int64)
@@ -101,6 +107,7 @@ class Account:
 
     def bins(self) -> Bins:
         """Return the bins so far; more may be added afterwards."""
+        self._flush()
         used = max(1, -(-self._end_ps // self._bin_ps))
         kv = self._sums[:, 0, : 1 + used, -KV_COLUMNS:].copy()
         stages = self._stages.copy()
@@ -129,6 +136,7 @@ class Account:
             self._by_tokens,
             self._head,
             self._attention,
+            self._pending,
             self._room,
             self._stages,
             self._sums,
@@ -147,6 +155,7 @@ class Account:
 
     def _double(self) -> None:
         """Merge neighbouring bins up to the last used one; peaks are the maximum."""
+        self._flush()
         half = -(-self._last_end_ps // (2 * self._bin_ps))
         for sums in self._sums[:, :, 1 : 1 + 2 * half]:  # replicas, each of which fits a cache
             one, other = sums[:, 0::2], sums[:, 1::2]
@@ -155,6 +164,11 @@ class Account:
             sums[:, :half], sums[:, half:] = joined, 0
         self._bin_ps *= 2
         self._reset_bins()
+
+    def _flush(self) -> None:
+        """Add what is pending to the present bins."""
+        for own in zip(self._stages, self._pending, self._sums, strict=True):
+            flush(self._by_tokens, self._head, *own)
 
     def _reset_bins(self) -> None:
         """Set every stage to before the window, so that its next work finds its bin again."""
@@ -169,14 +183,3 @@ def _whole_cycles(followers: Integers, last: int) -> int:
     while followers[last - 1] > 0:
         last -= 1
     return last
-
-
-def _distinct(
-    prices: PriceTables,
-) -> tuple[list[tuple[Records, npt.NDArray[np.float64]]], Integers]:
-    """Distinct attention (products, and times of far blocks), and the index of each class."""
-    found: dict[tuple[bytes, bytes], int] = {}
-    each = list(zip(prices.attention, prices.far_block_ps, strict=True))
-    keys = [(products.tobytes(), far_block_ps.tobytes()) for products, far_block_ps in each]
-    which = [found.setdefault(key, len(found)) for key in keys]
-    return [each[which.index(number)] for number in found.values()], np.array(which, np.int64)

@@ -22,6 +22,17 @@ STAGE = np.dtype(
             "free_ps",  # end of its last work
             "bin",  # of that end
             "edge_ps",  # end of that bin; 0 before the window, or to find the bin again
+            "first",  # first stage of the replica with its price class, which has for all of them:
+            "work_ps",  # of the present step
+            "waited_ps",
+            "send_ps",
+            "attends",  # first stage of the replica with its attention
+            # at stage 0, of the replica:
+            "pending",  # whether there is work that is in no bin yet
+            "counted",  # steps of so many tokens and emitting rows whose prices are to be added
+            "tokens",
+            "emitted",
+            "start_ps",  # of the present step at this stage
             "kv_since_ps",  # time of the last change of the replica's KV blocks
             "kv_blocks",
             "kv_bin",
@@ -129,3 +140,29 @@ def add_kv_blocks(stages: Any, sums: Any, now_ps: int, bin_ps: int) -> None:
         row[PEAK] = max(row[PEAK], blocks)
         at_ps = part_ps
     first["kv_since_ps"] = now_ps
+
+
+@compiled
+def add_kv_cycles(
+    stages: Any, sums: Any, rows: Any, done: int, cycles: int, begin_ps: int, bin_ps: int
+) -> None:
+    """``add_kv_blocks`` at the starts of all steps of ``cycles`` repetitions, after ``done``."""
+    last_stage, last = stages[len(stages) - 1], rows[len(rows) - 1]
+    ended_ps, end = last_stage["free_ps"], done + cycles - 1
+    idle = 0  # whether there is a time without a step in flight between two starts
+    before, earlier = last, 1  # the step in front is of the cycle before
+    for j in range(len(rows)):
+        for cycle in (done, end):
+            start_ps = rows[j]["start_ps"] + cycle * rows[j]["period_ps"]
+            idle |= start_ps > before["end_ps"] + (cycle - earlier) * before["period_ps"]
+        before, earlier = rows[j], 0
+    if not idle:
+        last_stage["free_ps"] = last["start_ps"] + end * last["period_ps"] - begin_ps
+        add_kv_blocks(stages, sums, last_stage["free_ps"], bin_ps)
+    else:
+        for cycle in range(done, done + cycles):
+            for j in range(len(rows)):
+                later_ps = cycle * rows[j]["period_ps"] - begin_ps
+                add_kv_blocks(stages, sums, rows[j]["start_ps"] + later_ps, bin_ps)
+                last_stage["free_ps"] = rows[j]["end_ps"] + later_ps
+    last_stage["free_ps"] = ended_ps

@@ -65,12 +65,10 @@ def advance(state: State, log: Records, columns: Integers) -> int:
             finish_slot(state, r)
             reschedule(state, r)
         else:
-            repeated = 0
-            if repeats(state, r):
-                repeated = recur(state, r, log, columns, rows)
-            if repeated == 0:
-                repeated = start(state, r, rows, log[rows], columns[rows])
-            rows += repeated
+            if start(state, r, rows, log[rows], columns[rows]):
+                rows += 1
+                if repeats(state, r):
+                    rows += recur(state, r, log, columns, rows)
             reschedule(state, r)
     return rows
 
@@ -116,8 +114,8 @@ def waits_for_return(state: State, r: int, s: int, end_ps: int) -> bool:
 
 
 @inlined
-def start(state: State, r: int, number: int, row: Any, columns: Any) -> int:
-    """Try the ready slots of a replica until one starts a step; return how many have.
+def start(state: State, r: int, number: int, row: Any, columns: Any) -> bool:
+    """Try the ready slots of a replica until one starts a step; whether one has.
 
     A slot that can schedule nothing is idle until it is woken, or its batch in flight ends.
     """
@@ -135,12 +133,12 @@ def start(state: State, r: int, number: int, row: Any, columns: Any) -> int:
             launch(state, r, s, row, columns)
         settle(state, r, s, started)
         if started:
-            return 1
+            return True
         s = first_ready(state, r)
         if s == NONE:
-            return 0
+            return False
     control["status"] = STUCK
-    return 0
+    return False
 
 
 @inlined
@@ -167,7 +165,7 @@ def first_ready(state: State, r: int) -> int:
     """The ready slot with the smallest (ready time, number) that is not in the future, or NONE."""
     best = NONE
     best_ps = state.control[0]["now_ps"]
-    for s in range(state.slots.shape[1]):
+    for s in range(state.replicas[r]["busy_slots"]):
         slot = state.slots[r, s]
         if slot["state"] == READY and (
             slot["at_ps"] < best_ps or (best == NONE and slot["at_ps"] == best_ps)
@@ -186,7 +184,9 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
     if control["fed_back"]:  # the previous batch is the one in flight
         before_ps = state.ends_ps[r, s, slot["turn"] ^ 1]
         ready_ps = max(ready_ps, before_ps + replica["return_ps"])
-    cross(state, r, row, ready_ps)
+    slot["ready_ps"], slot["before"] = slot["at_ps"], replica["last_slot"]
+    replica["last_slot"] = s
+    slot["slack_ps"] = cross(state, r, row, ready_ps, slot["at_ps"])
     row["replica"] = r
     row["slot"] = s
     row["more"] = row["period_ps"] = row["followers"] = 0

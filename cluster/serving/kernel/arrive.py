@@ -77,6 +77,7 @@ def wake(state: State, r: int) -> None:
         if slot["state"] == IDLE and slot["members"] + prompts > 0:
             slot["state"] = READY
             slot["at_ps"] = state.control[0]["now_ps"]
+            replica["busy_slots"] = max(replica["busy_slots"], s + 1)
 
 
 @inlined

@@ -3,7 +3,7 @@
 import numpy as np
 
 from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
-from cluster.perf_model.tables import INTERVAL, PriceTables, Records
+from cluster.perf_model.tables import INTERVAL, PriceTables, Records, alike_attention
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
@@ -63,10 +63,10 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         kinds=_kinds(prices),
         far_block_ps=np.array(prices.far_block_ps, np.float64, order="C"),
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
-        works=np.zeros(len(prices.linear_ps), WORK),
+        works=_works(prices),
         itl_count=np.zeros(BINS, np.int64),
         intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
-        marks=np.zeros((prices.replicas, prices.stages, 4), np.int64),
+        marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
     )
 
@@ -127,7 +127,8 @@ def _replicas(prices: PriceTables, limits: Limits) -> Records:
     replicas["heap"] = replicas["place"] = np.arange(prices.replicas)
     replicas["event_ps"] = FOREVER
     replicas["return_ps"] = prices.return_ps
-    replicas["short_for"] = replicas["head"] = replicas["tail"] = NONE
+    for name in ("short_for", "head", "tail", "last_slot"):
+        replicas[name] = NONE
     replicas["free_tail"] = limits.blocks - 1
     replicas["free_rows"] = limits.max_num_seqs
     return replicas
@@ -146,6 +147,12 @@ def _kinds(prices: PriceTables) -> Records:
         kinds[name] = prices.kinds[name]
     kinds["seen"] = row_blocks(prices.kinds)
     return kinds
+
+
+def _works(prices: PriceTables) -> Records:
+    works = np.zeros(len(prices.linear_ps), WORK)
+    works["alike"] = alike_attention(prices)
+    return works
 
 
 def _stages(prices: PriceTables, limits: Limits) -> Records:

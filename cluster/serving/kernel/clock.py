@@ -1,16 +1,17 @@
 """The event queue: a binary heap of replicas by (time, kind of event, number)."""
 
 from cluster.compiled import inlined
-from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, NONE, READY, START, State
+from cluster.serving.kernel.state import FINISH, FLIGHT, FOREVER, IDLE, NONE, READY, START, State
 
 
 @inlined
 def reschedule(state: State, r: int) -> None:
     """Recompute the next event of replica ``r`` and restore the heap."""
-    finish_ps = FOREVER
-    ready_ps = FOREVER
+    replica, finish_ps, ready_ps = state.replicas[r], FOREVER, FOREVER
     finishing = ready = NONE
-    for s in range(state.slots.shape[1]):
+    while replica["busy_slots"] > 0 and state.slots[r, replica["busy_slots"] - 1]["state"] == IDLE:
+        replica["busy_slots"] -= 1
+    for s in range(replica["busy_slots"]):
         slot = state.slots[r, s]
         at_ps = slot["at_ps"]
         if slot["state"] == FLIGHT and at_ps < finish_ps:
@@ -22,7 +23,6 @@ def reschedule(state: State, r: int) -> None:
     start_ps = ready_ps
     if state.control[0]["asynchronous"] == 0:  # else a step is scheduled while stage 0 is busy
         start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])
-    replica = state.replicas[r]
     finishes = finish_ps <= start_ps
     replica["event"] = FINISH if finishes else START
     replica["event_ps"] = min(finish_ps, start_ps)

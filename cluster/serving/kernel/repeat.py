@@ -1,9 +1,12 @@
 """Repeats cycles: as long as nothing but time changes, the steps of all slots recur.
 
-At the start of a step of the anchor slot, the state of its replica relative to now determines all
-that follows, given the prices. If it equals the state at the anchor's previous start, and no price
-changes, the cycle in between recurs until a block fills, a token is a request's last, or a request
-arrives. The log has one row for each step of the cycle, with the number of repetitions.
+In a cycle every slot that decodes has one step. A slot's period is the time from when its step
+could start to when the next one can; periods of slots may differ. A step reaches a stage before or
+after the one in front of it (of the slot before in the cycle) has left it. If both have the same
+period this recurs; if not, it does until the stage is no longer free in time. So the cycle recurs,
+each step later by a multiple of its slot's period, until that happens, or a block fills, a token is
+a request's last, or a request arrives. The log has one row for each step of the cycle, with the
+number of repetitions.
 """
 
 from typing import Any
@@ -16,108 +19,116 @@ from cluster.serving.kernel.arrive import next_arrival_ps
 from cluster.serving.kernel.state import LAST_PS, NONE, State
 from corsair_common.units import Integers
 
+MOST_RUNNING = BLOCK_TOKENS // 2
+"""Of more requests one fills a block every second cycle or more often: to look for repetitions does
+not pay."""
+
 
 @inlined
 def forget_cycles(state: State) -> None:
     """Drop what was seen of cycles, whose rows are in another log."""
     for r in range(len(state.replicas)):
-        state.replicas[r]["anchor"] = NONE
+        for s in range(state.slots.shape[1]):
+            state.slots[r, s]["marked"] = 0
 
 
 @inlined
 def repeats(state: State, r: int) -> bool:
-    """Whether a step of replica ``r`` is the anchor's next one, with nothing to read."""
-    control, replica = state.control[0], state.replicas[r]
-    if control["repeating"] == 0 or replica["queued"] + replica["partial"] > 0:
+    """Whether a cycle of replica ``r`` may end with the step just launched."""
+    replica = state.replicas[r]
+    if state.control[0]["repeating"] == 0 or replica["queued"] + replica["partial"] > 0:
         return False
-    s, anchor = replica["event_slot"], replica["anchor"]
-    if s != anchor:
-        if anchor == NONE or state.slots[r, anchor]["members"] == 0:
-            replica["anchor"], replica["anchor_ps"] = s, control["now_ps"]
-            replica["anchor_steps"] = replica["steps"]
-            state.marks[r, s, 0] = NONE  # no state is recorded yet
-        return False
-    return bool(replica["steps"] > replica["anchor_steps"] and replica["stalled"] == 0)
+    return bool(
+        replica["running"] <= MOST_RUNNING
+        and replica["stalled"] == 0
+        and replica["short_for"] == NONE
+    )
 
 
 @called
 def recur(state: State, r: int, log: Records, columns: Integers, rows: int) -> int:
-    """At the anchor's next start: compare with the last one, apply repetitions, and mark it."""
-    now_ps, replica = state.control[0]["now_ps"], state.replicas[r]
-    since_ps, steps = replica["anchor_ps"], replica["steps"] - replica["anchor_steps"]
-    replica["anchor_ps"], replica["anchor_steps"] = now_ps, replica["steps"]
-    if not mark(state, r) or replica["short_for"] != NONE or rows + steps > len(log):
+    """After a step, the last of ``rows``: apply repetitions of the cycle; return their rows.
+
+    The steps since the same slot's one before are a cycle if there is one of each slot that
+    decodes. The first of them is behind that one in the stages, its repetition behind the present
+    one: both must be alike, a period apart. A slot that decodes alone is behind itself.
+    """
+    s = state.replicas[r]["last_slot"]
+    slot = state.slots[r, s]
+    marked = slot["marked"] != 0
+    slot["marked"] = 1
+    if not (mark(state, r, s, period_ps(state, r, s)) and marked) and slot["before"] != s:
         return 0
-    cycles = repetitions(state, r, log, (rows, steps, since_ps))
-    if cycles == 0:
+    steps, cycles = repetitions(state, r, s, log)
+    if cycles <= 0 or rows + steps > len(log):
         return 0
-    period_ps = now_ps - since_ps
-    write(state, r, log, columns, (rows, steps, cycles, period_ps))
-    shift(state, r, steps, cycles, period_ps)
+    write(state, r, s, log, columns, (rows, steps, cycles))
+    shift(state, r, s, steps, cycles)
     return int(steps)
 
 
 @inlined
-def mark(state: State, r: int) -> bool:
-    """Record the state of a replica relative to now; whether it is as recorded before.
+def period_ps(state: State, r: int, s: int) -> int:
+    """From when the last step of a slot could start to when the next one can."""
+    return int(
+        state.ends_ps[r, s, 0] + state.replicas[r]["return_ps"] - state.slots[r, s]["ready_ps"]
+    )
 
-    A stage that is free already cannot delay a step.
-    """
-    now_ps, same = state.control[0]["now_ps"], True
-    for s in range(state.slots.shape[1]):
-        slot, seen = state.slots[r, s], state.marks[r, s]
-        at_ps, finished_ps = slot["at_ps"] - now_ps, slot["finished_ps"] - now_ps
-        if slot["members"] == 0:
-            at_ps = finished_ps = 0
-        free_ps = max(0, state.stages[r, s]["free_ps"] - now_ps)
-        if seen[0] != slot["state"] or seen[1] != at_ps or seen[2] != finished_ps:
+
+@inlined
+def mark(state: State, r: int, s: int, after_ps: int) -> bool:
+    """Record when a slot's step leaves the stages; whether that is ``after_ps`` after the one
+    recorded before."""
+    same = True
+    for k in range(state.stages.shape[1]):
+        free_ps = state.stages[r, k]["free_ps"]
+        if free_ps - state.marks[r, s, k] != after_ps:
             same = False
-        if seen[3] != free_ps:
-            same = False
-        seen[0], seen[1], seen[2], seen[3] = slot["state"], at_ps, finished_ps, free_ps
+        state.marks[r, s, k] = free_ps
     return same
 
 
 @inlined
-def repetitions(state: State, r: int, log: Records, cycle: Any) -> int:
-    """How often the cycle recurs: ``steps`` steps since ``since_ps``, one for each slot that
-    decodes."""
-    rows, steps, since_ps = cycle
-    replica, now_ps = state.replicas[r], state.control[0]["now_ps"]
-    period_ps = now_ps - since_ps
-    if period_ps <= 0:
-        return 0
-    most = (min(next_arrival_ps(state), LAST_PS) - now_ps) // period_ps
-    slots = 0
-    for s in range(state.slots.shape[1]):
-        slot = state.slots[r, s]
-        if slot["members"] == 0:
-            continue
-        slots += 1
-        row = state.rows[r, s]
-        if row >= rows or not recurs(log[row], replica, slot, (r, s, since_ps)):
-            return 0
+def repetitions(state: State, r: int, last: int, log: Records) -> tuple[int, int]:
+    """Steps of the cycle that ends with that of slot ``last``, and how often it recurs.
+
+    Backwards, from each slot to the one in front of it.
+    """
+    replica, members, steps, s = state.replicas[r], 0, 0, last
+    own_ps = period_ps(state, r, last)
+    start_ps = log[state.rows[r, last]]["start_ps"]
+    most = (min(next_arrival_ps(state), LAST_PS) - 1 - start_ps) // own_ps
+    while most > 0 and steps < state.slots.shape[1]:
+        slot, row = state.slots[r, s], log[state.rows[r, s]]
+        if not decodes(row, replica["used"], state.control[0]["sram_units"], slot):
+            return 0, 0
+        before_ps = period_ps(state, r, slot["before"])
+        if own_ps != before_ps and slot["slack_ps"] < 0:
+            return 0, 0
+        if own_ps < before_ps:
+            most = min(most, slot["slack_ps"] // (before_ps - own_ps))
+        most = min(most, (LAST_PS - state.ends_ps[r, s, 0]) // own_ps)
         for place in range(slot["members"]):
             most = min(most, unchanged(state.members[r, s, place], slot))
-        if most <= 0:
-            return 0
-        most = min(most, (LAST_PS - log[row]["end_ps"]) // period_ps)
-    return int(max(0, most)) if slots == steps else 0
+        members += slot["members"]
+        steps += 1
+        s, own_ps = slot["before"], before_ps
+        if s == last:
+            return steps, int(most) if members == replica["running"] else 0
+    return 0, 0
 
 
 @inlined
-def recurs(row: Any, replica: Any, slot: Any, place: Any) -> bool:
-    """Whether a row is the last step of the slot, and its price is that of the next one."""
-    r, s, since_ps = place
+def decodes(row: Any, used: int, sram_units: int, slot: Any) -> bool:
+    """Whether the last step of a slot was of one token of each member, at the price of the next.
+
+    Blocks in use do not price a step while all of them are in the near memory.
+    """
     return bool(
-        row["replica"] == r
-        and row["slot"] == s
-        and row["start_ps"] >= since_ps
-        and row["prefill_tokens"] == 0
+        row["prefill_tokens"] == 0
         and row["finished"] == 0
-        and row["waiting"] == 0
         and row["tokens"] == slot["members"]
-        and row["used_blocks"] == replica["used"]
+        and (row["used_blocks"] == used or max(row["used_blocks"], used) <= sram_units)
     )
 
 
@@ -132,43 +143,41 @@ def unchanged(member: Any, slot: Any) -> int:
 
 
 @inlined
-def write(state: State, r: int, log: Records, columns: Integers, cycle: Any) -> None:
-    """Write the cycle's rows once more, with the number of their repetitions."""
-    rows, steps, cycles, period_ps = cycle
-    control, tokens, copied = state.control[0], 0, NONE
+def write(state: State, r: int, s: int, log: Records, columns: Integers, cycle: Any) -> None:
+    """Write the cycle's rows once more, with the number of their repetitions; ``s`` is the last."""
+    rows, steps, cycles = cycle
+    control = state.control[0]
     for i in range(steps):
-        source = rows  # the next row of the cycle, in the order of starts
-        for s in range(state.slots.shape[1]):
-            if state.slots[r, s]["members"] > 0 and copied < state.rows[r, s] < source:
-                source = state.rows[r, s]
-        copied = source
+        place, own_ps, source = rows + steps - 1 - i, period_ps(state, r, s), state.rows[r, s]
         for column in range(columns.shape[1]):
-            columns[rows + i, column] = columns[source, column]
-        row = log[rows + i]
-        row["start_ps"] += period_ps
-        row["end_ps"] += period_ps
-        if cycles > 1:
-            row["more"], row["period_ps"] = cycles - 1, period_ps
-            row["followers"] = steps - 1 - i
-        tokens += row["tokens"]
-        control["end_ps"] = max(control["end_ps"], row["end_ps"] + (cycles - 1) * period_ps)
-    control["tokens"] += cycles * tokens
-    state.itl_count[bin_of(period_ps)] += cycles * tokens
+            columns[place, column] = columns[source, column]
+        row = log[place]
+        row["used_blocks"], row["waiting"] = state.replicas[r]["used"], 0
+        later_ps = state.ends_ps[r, s, 0] + own_ps - row["end_ps"]
+        row["start_ps"] += later_ps
+        row["end_ps"] += later_ps
+        row["more"] = cycles - 1
+        row["period_ps"], row["followers"] = (own_ps, i) if cycles > 1 else (0, 0)
+        state.rows[r, s] = place
+        control["tokens"] += cycles * row["tokens"]
+        control["end_ps"] = max(control["end_ps"], row["end_ps"] + (cycles - 1) * own_ps)
+        state.itl_count[bin_of(own_ps)] += cycles * row["tokens"]
+        s = state.slots[r, s]["before"]
 
 
 @inlined
-def shift(state: State, r: int, steps: int, cycles: int, period_ps: int) -> None:
-    """Advance the replica by whole cycles."""
-    replica, later_ps = state.replicas[r], cycles * period_ps
-    replica["steps"] += cycles * steps
-    replica["anchor_steps"] = replica["steps"]
-    replica["anchor_ps"] += later_ps
-    for s in range(state.slots.shape[1]):
-        state.stages[r, s]["free_ps"] += later_ps
-        slot = state.slots[r, s]
-        if slot["members"] == 0:
-            continue
+def shift(state: State, r: int, s: int, steps: int, cycles: int) -> None:
+    """Advance the replica by whole cycles, of which the step of slot ``s`` is the last."""
+    state.replicas[r]["steps"] += cycles * steps
+    for k in range(state.stages.shape[1]):
+        state.stages[r, k]["free_ps"] += cycles * period_ps(state, r, s)
+    for _ in range(steps):
+        slot, later_ps = state.slots[r, s], cycles * period_ps(state, r, s)
+        slot["slack_ps"] += later_ps - cycles * period_ps(state, r, slot["before"])
+        for k in range(state.stages.shape[1]):
+            state.marks[r, s, k] += later_ps
         slot["at_ps"] += later_ps
+        slot["ready_ps"] += later_ps
         slot["finished_ps"] += later_ps
         state.ends_ps[r, s, 0] += later_ps
         state.steps[r, s, 0] += cycles * steps
@@ -177,3 +186,4 @@ def shift(state: State, r: int, steps: int, cycles: int, period_ps: int) -> None
             member["computed"] += cycles
             member["known"] += cycles
             member["emitted_ps"] += later_ps
+        s = slot["before"]

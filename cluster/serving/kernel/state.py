@@ -133,6 +133,10 @@ SLOT = _record(
     "members",
     "flights",  # batches in flight
     "turn",  # index in ``ends_ps`` of the next batch
+    "ready_ps",  # when its last step could start
+    "slack_ps",  # least time from a free stage to that step; below 0: it waited
+    "before",  # slot of the replica's step before that one, or NONE
+    "marked",  # whether ``marks`` has its step of this log
 )
 
 STAGE = _record("free_ps", "price_class")
@@ -163,9 +167,8 @@ REPLICA = _record(
     "barren",
     "free_head",
     "free_tail",
-    "anchor",  # slot at whose starts cycles are compared, or NONE
-    "anchor_ps",  # its last start
-    "anchor_steps",  # steps of the replica before it
+    "busy_slots",  # all behind these are idle
+    "last_slot",  # of its last step, or NONE
 )
 
 BLOCK = _record(
@@ -180,7 +183,14 @@ BLOCK = _record(
 RATE = _record("work_ps", "floor_ps", "send_ps", "head_ps")
 """One price class at one count: of scheduled tokens, or of emitting rows for ``head_ps``."""
 
-WORK = _record("serial", "work_ps")
+WORK = _record(
+    "serial",
+    "work_ps",
+    "alike",  # first price class with its attention and far memory, which has for all of them:
+    "priced",  # serial of the step
+    "attention_ps",
+    "fetch_ps",
+)
 
 LAYERS = _record(
     "window",
@@ -250,6 +260,6 @@ class State(NamedTuple):
     intervals: Records
     """[buffer]"""
     marks: Integers
-    """[r, p, 4] state of the slots and stages at the anchor's last start, relative to it"""
+    """[r, p, p] when a slot's last step left each stage"""
     rows: Integers
     """[r, p] row of the log with the last step of the slot"""

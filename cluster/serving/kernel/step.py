@@ -11,38 +11,50 @@ from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, Sta
 
 
 @inlined
-def cross(state: State, r: int, row: Any, ready_ps: int) -> None:
-    """Send a step, already measured, through all stages; it may start at ``ready_ps``."""
+def cross(state: State, r: int, row: Any, ready_ps: int, reached_ps: int) -> int:
+    """Send a step, already measured, through all stages; it may start at ``ready_ps``.
+
+    Returns the least time for which a stage was free before it was reached, the first one at
+    ``reached_ps``.
+    """
     control = state.control[0]
     control["serial"] += 1
     tokens = row["tokens"]
     end_ps = ready_ps
+    slack_ps: int = reached_ps - state.stages[r, 0]["free_ps"]
     row["start_ps"] = max(end_ps, state.stages[r, 0]["free_ps"])
     for k in range(state.stages.shape[1]):
         stage = state.stages[r, k]
         price_class = stage["price_class"]
+        slack_ps = min(slack_ps, end_ps - stage["free_ps"])
         start_ps = max(end_ps, stage["free_ps"])
         end_ps = start_ps + work_ps(state, price_class, row)
         stage["free_ps"] = end_ps
         if k + 1 < state.stages.shape[1]:
             end_ps += state.rates[price_class, tokens]["send_ps"]
     row["end_ps"] = end_ps
+    return slack_ps
 
 
 @inlined
 def work_ps(state: State, price_class: int, row: Any) -> int:
     """Picoseconds of the step at a stage of this class; computed once per class."""
-    work, rates = state.works[price_class], state.rates
-    if work["serial"] != state.control[0]["serial"]:
+    work, rates, control = state.works[price_class], state.rates, state.control[0]
+    if work["serial"] != control["serial"]:
         rate = rates[price_class, row["tokens"]]
         head_ps = rates[price_class, row["emitted"]]["head_ps"]
-        busy_ps = rate["work_ps"] + attention_ps(state.attention[price_class], state.sums)
-        fetched_ps = 0
-        if row["used_blocks"] > state.control[0]["sram_units"]:
-            fetched_ps = fetch_ps(state.far_block_ps[price_class], state.sums)
-        ahead = state.control[0]["ahead"]
-        work["work_ps"] = worked_ps(ahead, busy_ps, rate["floor_ps"], fetched_ps) + head_ps
-        work["serial"] = state.control[0]["serial"]
+        shared = state.works[work["alike"]]
+        if shared["priced"] != control["serial"]:
+            shared["priced"] = control["serial"]
+            shared["attention_ps"] = attention_ps(state.attention[price_class], state.sums)
+            shared["fetch_ps"] = 0
+            if row["used_blocks"] > control["sram_units"]:
+                shared["fetch_ps"] = fetch_ps(state.far_block_ps[price_class], state.sums)
+        busy_ps = rate["work_ps"] + shared["attention_ps"]
+        work["work_ps"] = head_ps + worked_ps(
+            control["ahead"], busy_ps, rate["floor_ps"], shared["fetch_ps"]
+        )
+        work["serial"] = control["serial"]
     return int(work["work_ps"])
 
 

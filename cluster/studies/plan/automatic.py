@@ -20,12 +20,11 @@ from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import PlanSettings, Scenario
 from cluster.serving.run import lay_out
 from cluster.studies.plan import batch_scores
-from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.context import Demand
+from cluster.studies.plan.demand import demand_of, rate_of
 from cluster.studies.plan.ranking import columns_of
 from cluster.studies.plan.score import score
 from cluster.studies.plan.space import Choices, plans_of
-from cluster.studies.plan.study import demand_of
 from workloads.plan import Plan, PlanError, check_plan
 
 WIDEST_GROUP = 64

@@ -87,7 +87,7 @@ def bursty(arrival_ps: Integers) -> bool:
 
 def no_bursts() -> Bursts:
     """Tables of independent arrivals."""
-    return _tables(LOADS, np.zeros((0, SEEN + len(LIVES))), np.zeros((0, 0, 0, 0, 2)))
+    return _tables(LOADS, SLOTS, np.zeros((0, SEEN + len(LIVES))), np.zeros((0, 0, 0, 0, 2)))
 
 
 def bursts_of(
@@ -95,12 +95,16 @@ def bursts_of(
     prompt_tokens: Integers,
     output_tokens: Integers,
     load: float | None = None,
+    near: tuple[float, float] | None = None,
 ) -> Bursts:
     """Run both queues on bursty arrivals and on independent ones; the slots at ``load`` alone, if
-    it is that of all candidates."""
-    loads = SLOT_LOADS if load is None else np.array([load, load + 0.01])
+    it is that of all candidates, or at the points of the grid that a load and a number of slots
+    are interpolated between, if these are ``near``."""
+    loads, sizes = SLOT_LOADS if load is None else np.array([load, load + 0.01]), SLOTS
+    if near is not None:
+        loads, sizes = loads[_around(loads, near[0])], SLOTS[_around(SLOTS, near[1])]
     prefill = np.zeros((2, len(LOADS), SEEN + len(LIVES)))
-    slots = np.zeros((2, len(loads), len(SLOTS), len(LONE), len(MIXES), 2))
+    slots = np.zeros((2, len(loads), len(sizes), len(LONE), len(MIXES), 2))
     number, first = len(arrival_ps), arrival_ps[0]
     recorded = (arrival_ps - first) / float(arrival_ps[-1] - first)
     independent = np.random.default_rng(0).random(number)
@@ -115,17 +119,24 @@ def bursts_of(
             _prefill(_binned(place, weights[0], bins), LOADS, busy)
             prefill[row, :, column] = busy[:, SEEN]
         binned = np.stack([_binned(place, each, coarse) for each in weights])
-        _slots(binned, number / coarse, (loads, SLOTS, LONE, MIXES), slots[row])
+        _slots(binned, number / coarse, (loads, sizes, LONE, MIXES), slots[row])
         slots[row, ..., WAIT] *= number / coarse
     excess = np.maximum(0.0, prefill[0] - prefill[1])
     excess[:, SEEN:] /= np.maximum(1e-9, 1.0 - prefill[1, :, SEEN:])
     more = np.log(NO_WAIT + np.maximum(0.0, slots[0] - slots[1]))
     more[..., CROWD] = np.maximum(1.0, slots[0, ..., CROWD] / slots[1, ..., CROWD])
-    return _tables(loads, excess, more)
+    return _tables(loads, sizes, excess, more)
 
 
-def _tables(slot_loads: Floats, prefill: Floats, shared: Floats) -> Bursts:
-    return Bursts(LOADS, slot_loads, np.log(SLOTS), LONE, MIXES, np.log(LIVES), prefill, shared)
+def _around(grid: Floats, value: float) -> slice:
+    """The points that ``value`` lies between; three where rounding could move it past one."""
+    low, high = np.searchsorted(grid, (value * (1 - 1e-9), value * (1 + 1e-9)), side="right")
+    last = len(grid) - 2
+    return slice(min(max(low - 1, 0), last), min(max(high - 1, 0), last) + 2)
+
+
+def _tables(slot_loads: Floats, slots: Floats, prefill: Floats, shared: Floats) -> Bursts:
+    return Bursts(LOADS, slot_loads, np.log(slots), LONE, MIXES, np.log(LIVES), prefill, shared)
 
 
 def _binned(place: Floats, weights: Floats, bins: int) -> Floats:

@@ -9,7 +9,6 @@ from typing import Any
 
 from cluster.api.serving import Run
 from cluster.scenario.load import load
-from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from corsair_common.files import write_text
 from workloads.plan import Plan
@@ -58,15 +57,6 @@ class Verified:
 
 def _error(analytic: float | None, simulated: float | None) -> float | None:
     return analytic / simulated - 1 if analytic is not None and simulated else None
-
-
-def rate_of(resolved: Resolved) -> float | None:
-    """Requests a second of the scenario; None in a closed loop or if all arrive at once."""
-    arrival_ps = resolved.requests.arrival_ps
-    span_ps = int(arrival_ps[-1] - arrival_ps[0])
-    if resolved.concurrency or not span_ps:
-        return None
-    return float((len(arrival_ps) - 1) / (span_ps * 1e-12))
 
 
 def scenario_of(scenario: Scenario, candidate: Candidate, rate_scale: float | None) -> Scenario:

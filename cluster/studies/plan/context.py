@@ -18,7 +18,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.serving.run import price_inputs
 from cluster.studies.plan.batch_scores import LOAD
 from cluster.studies.plan.space import Choices, Shape
-from cluster.studies.plan.traffic import Traffic, traffic_of
+from cluster.studies.plan.traffic import Near, Traffic, traffic_of
 from corsair_common.lru import LruCache
 from corsair_common.units import Floats, Integers
 from topology.route import Routes
@@ -54,9 +54,9 @@ class StudyContext:
 
 
 def study_context_of(
-    resolved: Resolved, routes: Routes, choices: Choices, demand: Demand
+    resolved: Resolved, routes: Routes, choices: Choices, demand: Demand, near: Near = None
 ) -> StudyContext:
-    """Describe the traffic and the load of every candidate."""
+    """Describe the traffic, with tables of bursts ``near`` a point, and every candidate's load."""
     requests, scheduler = resolved.requests, resolved.scenario.scheduler
     seen = sorted({row_reach(layer.attention) for layer in resolved.model.layers})
     prompts, outputs = requests.prompt_tokens, requests.output_tokens
@@ -71,6 +71,7 @@ def study_context_of(
         None if resolved.concurrency else requests.arrival_ps[fitting],
         load=much if kind == LOAD else None,
         carried=resolved.role == "decode",
+        near=near,
     )
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     windows = np.array(windows_of(resolved.model, settings), np.int64)

@@ -20,13 +20,13 @@ from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.run import Layout, priced
 from cluster.studies.plan import batch_scores
-from cluster.studies.plan.candidate_scenario import rate_of
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.context import Demand, StudyContext, inputs_of, study_context_of
+from cluster.studies.plan.demand import demand_of, rate_of
 from cluster.studies.plan.ranking import columns_of, plain
 from cluster.studies.plan.score import REASONS, Part, joined, score_placed
 from cluster.studies.plan.space import Choices, Shape, Space
-from cluster.studies.plan.study import demand_of
+from cluster.studies.plan.traffic import NO_TABLES, Near
 from cluster.studies.plan.weight_placement import Placed
 from corsair_common.names import Status
 from corsair_common.units import PS_PER_S
@@ -163,14 +163,35 @@ class _Scorer:
             max_num_seqs=(scheduler.max_num_seqs,),
             max_num_batched_tokens=(scheduler.max_num_batched_tokens,),
         )
-        mode, anything = layout.fit.residency.mode, (batch_scores.OFFERED, 1.0)
+        mode = layout.fit.residency.mode
         self._layout = layout
         self._shape = Shape(plan=plan, memory_mode=mode, formats=resolved.formats)
-        self._study = study_context_of(resolved, layout.routes, choices, anything)
+        self._resolved, self._choices = resolved, choices
+        self._study = self._study_near(NO_TABLES)
         self._prices: tuple[PriceTables, Joules] | None = None
 
     def scored(self, demand: Demand) -> Part:
-        """Status and columns of the batch, in one row."""
+        """Status and columns of the batch, in one row.
+
+        Tables of bursts take longer than all else, so they are made only where the batch reads
+        them: at its load and its slots, which a score without bursts has found.
+        """
+        part = self._scored(demand)
+        kind, much = demand
+        if kind != batch_scores.OFFERED or part.status[0] != batch_scores.FITS:
+            return part
+        row, plan = part.columns[0], self._shape.plan
+        most = part.budgets[0] * plan.pipeline_parallel_size
+        slots = min(float(part.max_num_seqs[0]), float(row[batch_scores.SEQUENCES]), float(most))
+        load = much / float(row[batch_scores.CAPACITY_PER_PS])
+        self._study = self._study_near((load, slots * plan.replicas))
+        return self._scored(demand)
+
+    def _study_near(self, near: Near) -> StudyContext:
+        anything = batch_scores.OFFERED, 1.0
+        return study_context_of(self._resolved, self._layout.routes, self._choices, anything, near)
+
+    def _scored(self, demand: Demand) -> Part:
         kind, much = demand
         study = replace(self._study, demand=np.array([much, kind], np.float64))
         shape, residency = self._shape, self._layout.fit.residency

@@ -8,7 +8,8 @@ import numpy as np
 
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.scenario.schema import PlanSettings, Scenario
-from cluster.studies.plan.candidate_scenario import Verified, idle_j, rate_of, scenario_of
+from cluster.studies.plan.candidate_scenario import Verified, idle_j, scenario_of
+from cluster.studies.plan.demand import rate_of
 from cluster.studies.plan.objective import P99
 from cluster.studies.plan.ranking import column_of, in_order, means_of, plain
 from cluster.studies.plan.simulations import Simulations

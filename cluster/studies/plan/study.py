@@ -12,9 +12,8 @@ from cluster.scenario.load import ScenarioError, load
 from cluster.scenario.plans import placeholder
 from cluster.scenario.resolve import FROM_DISK, Resolved, resolve
 from cluster.scenario.schema import Scenario, Slo
-from cluster.studies.plan import batch_scores
-from cluster.studies.plan.candidate_scenario import Candidate, Verified, rate_of, scenario_of
-from cluster.studies.plan.context import Demand
+from cluster.studies.plan.candidate_scenario import Candidate, Verified, scenario_of
+from cluster.studies.plan.demand import demand_of
 from cluster.studies.plan.finalists import Finalists, Sample, sample_of, side_by_side
 from cluster.studies.plan.objective import Objective, Verdict
 from cluster.studies.plan.ranking import columns_of, plain, ranked
@@ -23,9 +22,6 @@ from cluster.studies.plan.simulations import Simulations
 from cluster.studies.plan.space import Choices, with_activations
 from results import display
 
-FULL = 0.95
-"""The largest load of a score, as a fraction of capacity: closer to it, means do not describe
-queues."""
 FINALISTS = 10
 """Plans that are simulated at least."""
 
@@ -246,27 +242,3 @@ def _numbered(*groups: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     """A number for each distinct row of these columns."""
     _, numbers = np.unique(np.stack(groups), axis=1, return_inverse=True)
     return numbers.reshape(-1).astype(np.int64)
-
-
-def demand_of(resolved: Resolved, load_at: float | str) -> Demand:
-    """Load of each candidate.
-
-    Raises
-    ------
-    ScenarioError
-        A load outside (0, FULL], or ``offered`` without a known rate.
-    """
-    rate = rate_of(resolved)
-    if load_at in ("auto", "offered"):
-        if resolved.concurrency:
-            return batch_scores.USERS, float(resolved.concurrency)
-        if load_at == "auto":
-            return batch_scores.LOAD, 0.7
-        if rate is None:
-            raise ScenarioError("load offered: the scenario's requests all come at once")
-        return batch_scores.OFFERED, rate * 1e-12
-    if not (isinstance(load_at, int | float) and 0 < load_at <= FULL):
-        raise ScenarioError(
-            f"load is a part of capacity above 0 and up to {FULL}, or offered; got {load_at!r}"
-        )
-    return batch_scores.LOAD, float(load_at)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 
@@ -11,6 +12,10 @@ from corsair_common.units import Floats, Integers
 
 GROUPS = 8
 """Most classes of prompts by length, each with equally many requests."""
+
+Near: TypeAlias = tuple[float, float] | None
+"""A load and a number of slots that tables of bursts are made around; None: whole tables."""
+NO_TABLES = (0.0, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,11 +51,12 @@ def traffic_of(
     *,
     load: float | None = None,
     carried: bool = False,
+    near: Near = None,
 ) -> Traffic:
     """Describe requests by their lengths, as layers see them in which a row reads at
     most ``reaches`` blocks.
 
-    ``load`` is that of all candidates, if it is the same.
+    ``load`` is that of all candidates, if it is the same; ``near`` which tables of bursts are made.
     Without ``arrival_ps`` arrivals are taken as independent. If the KV of prompts is ``carried``
     from another pool, one token of each is computed.
     """
@@ -60,7 +66,9 @@ def traffic_of(
     order = np.argsort(lengths, kind="stable")
     gaps, bursts = _gaps(arrival_ps), no_bursts()
     if arrival_ps is not None and bursty(arrival_ps):
-        gaps, bursts = 1.0, bursts_of(arrival_ps, chunked, output_tokens, load)
+        gaps = 1.0
+        if near != NO_TABLES:
+            bursts = bursts_of(arrival_ps, chunked, output_tokens, load, near)
     return Traffic(
         prompts=_classes(chunked),
         decodes=decodes,

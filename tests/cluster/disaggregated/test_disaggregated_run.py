@@ -176,8 +176,8 @@ def test_the_reference_engines_give_the_same_run(
         "links": [{"match": "*", "bandwidth_scale": 0.1}],
     }
     expected = outcome_of(run_pooled(**crowded))
-    monkeypatch.setattr("cluster.serving.run.serve", serve_reference)
-    monkeypatch.setattr("cluster.disaggregated.kv_transfer.replay", replay_reference)
+    monkeypatch.setattr("cluster.serving.engine.serve", serve_reference)
+    monkeypatch.setattr("cluster.disaggregated.kv_messages.replay", replay_reference)
 
     found = outcome_of(simulate(load(pooled, **crowded)))
 

@@ -9,6 +9,7 @@ import pytest
 
 from cluster.perf_model.collectives import send, shared_costs
 from cluster.perf_model.prices import PriceInputs, price_tables, stage_parts, tables
+from cluster.perf_model.prices.stage import stage_price
 from cluster.perf_model.prices.stage_parts import StageParts
 from cluster.scenario.formats import Formats
 from topology.build import build_rack, build_server
@@ -112,7 +113,7 @@ def test_stages_of_equal_shape_are_priced_once_for_clusters_of_any_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     forget(monkeypatch)
-    monkeypatch.setattr(tables, "stage_price", counted := Counted(tables.stage_price))
+    monkeypatch.setattr(tables, "stage_price", counted := Counted(stage_price))
     one = inputs(2)
     rack = compile_routes(build_rack(HARDWARE, servers_per_rack=2))
     more = replace(one, routes=rack, cards=np.arange(16).reshape(4, 2, 2))

@@ -134,10 +134,10 @@ SEEN_OF_CYCLES = ("marks", "rows", "works")
 
 def _lasting(array: Records, name: str) -> Records:
     """The fields that do not."""
-    if name not in ("control", "replicas"):
+    if name not in ("control", "replicas", "slots"):
         return array
     names = array.dtype.names or ()
-    seen = ("serial", "now_ps", "anchor", "anchor_ps", "anchor_steps", "heap", "place")
+    seen = ("serial", "now_ps", "heap", "place", "marked")
     return array[[field for field in names if field not in seen]]
 
 

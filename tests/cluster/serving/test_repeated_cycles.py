@@ -1,6 +1,7 @@
 """Cycles that repeat are applied at once, and nothing that follows from the log can tell."""
 
-from dataclasses import fields
+from collections.abc import Callable
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -8,13 +9,14 @@ import pytest
 
 from cluster.perf_model.counters import Tally
 from cluster.perf_model.energy.attribution import SlotJoules
-from cluster.perf_model.tables import STEP, Records, expanded
+from cluster.perf_model.tables import STEP, PriceTables, Records, expanded
 from cluster.perf_model.timeline import Account, AccountError
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import serve
+from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.run import Machine, assemble, shares_of
 
 
@@ -75,6 +77,36 @@ def test_a_repeated_cycle_is_written_out_in_the_order_of_starts() -> None:
     assert steps["start_ps"].tolist() == [0, 4, 10, 14, 20, 24, 30]
     assert steps["end_ps"].tolist() == [3, 9, 13, 19, 23, 29, 33]
     assert not steps["more"].any()
+
+
+def test_a_shorter_loop_repeats_until_it_catches_up_with_a_longer_one_and_then_behind_it(
+    linear_tables: Callable[..., PriceTables],
+) -> None:
+    tables = linear_tables(np.array([0, 1000, 1010]), 8)  # of four stages alike
+    prices = replace(tables, stage_class=np.zeros((1, 4), np.int64))
+    arrivals = Arrivals(
+        arrival_ps=np.array([0, 0, 2000]),
+        prompt_tokens=np.ones(3, np.int64),
+        output_tokens=np.full(3, 60),
+        router_choice=np.zeros(0, np.int64),
+        key_offsets=np.zeros(4, np.int64),
+        keys=np.zeros(0, np.int64),
+        key_count=0,
+    )
+    limits = Limits(
+        max_num_seqs=8, max_num_batched_tokens=2, block_size=64, blocks=9, max_model_len=99
+    )
+    windows: list[Records] = []
+    serve(arrivals, prices, limits, on_cycles=lambda window: windows.append(window.copy()))
+    log = np.concatenate(windows)
+    steps = expanded(log)
+
+    longer, shorter = (steps["start_ps"][steps["slot"] == slot].tolist() for slot in (0, 1))
+    # The shorter one can start at 2000 + 4000 i; stage 0 is free at 1010 + 4040 i.
+    assert longer == [4040 * i for i in range(60)]
+    assert shorter[:25] == [2000 + 4000 * i for i in range(25)]
+    assert shorter[25:] == [1010 + 4040 * i for i in range(25, 60)]
+    assert len(log) < 20
 
 
 @pytest.mark.parametrize("begin_ms", [0, 7, 61])

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.studies.block_sizes import BlockRow, block_rows, drawn, plain
+from cluster.studies.block_sizes import BlockRow, block_rows, dot_rows, drawn, plain
 
 # Block: mean square error of 4 bits under exact scales and under shared exponents, its SQNR in dB,
 # and of 8 bits under shared exponents, its SQNR; another sample than ours, to three digits.
@@ -60,3 +60,13 @@ def test_every_row_is_drawn_and_printed(rows: dict[tuple[int, int], BlockRow]) -
 
     assert len(points) == 5 * 6 + 5 * 4  # a line and dots of three series, then of two
     assert plain(rows[8, 64])["bits_per_element"] == 8.125
+
+
+def test_inner_products_are_as_the_formula_says_and_within_the_bound() -> None:
+    for row in dot_rows(seed=0, numbers=1 << 20):
+        # 4,096 products of blocks of 256 know their mean square to 2.2 %
+        assert row.noise == pytest.approx(row.noise_formula, rel=0.07)
+        if row.bound is not None:
+            assert 0.3 * row.bound < row.noise < row.bound
+        if row.largest is not None:
+            assert row.largest < 1

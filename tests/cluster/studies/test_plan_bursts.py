@@ -10,8 +10,9 @@ from cluster.serving.run import map_of
 from cluster.studies.plan import bursts
 from cluster.studies.plan.bursts import bursts_of, bursty, slots_excess
 from cluster.studies.plan.context import study_context_of
+from cluster.studies.plan.demand import demand_of
 from cluster.studies.plan.space import Choices
-from cluster.studies.plan.study import demand_of, plan
+from cluster.studies.plan.study import plan
 from cluster.studies.plan.traffic import traffic_of
 from corsair_common.units import Integers
 

@@ -120,7 +120,7 @@ def test_the_wait_for_one_server_is_that_of_constant_service() -> None:
     ],
 )
 def test_a_loaded_candidate_is_simulated_as_it_was_scored(
-    choice: dict[str, tuple[int, ...]], limit: float
+    choice: dict[str, Any], limit: float
 ) -> None:
     stages = 8 // choice["tensor_parallel_size"][0]
     choices = Choices(

@@ -21,7 +21,7 @@ def test_a_stage_more_is_searched_where_it_lightens_an_outer_stage() -> None:
     model = load_model("llama-3.1-70b")
     found = {
         plan.pipeline_parallel_size
-        for plan in plans_of(model, 80, Choices(tensor_parallel_size=[1]))
+        for plan in plans_of(model, 80, Choices(tensor_parallel_size=(1,)))
     }
     assert {27, 28, 40, 41} <= found
     assert not found & set(range(29, 40))
@@ -38,7 +38,7 @@ def test_every_number_of_stages_left_out_has_the_longest_and_the_outer_stages_of
         counts = [len(each) for each in stage_layers(Plan(pipeline_parallel_size=stages), model)]
         return max(counts), counts[0], counts[-1]
 
-    plans = plans_of(model, layers, Choices(tensor_parallel_size=[1]))
+    plans = plans_of(model, layers, Choices(tensor_parallel_size=(1,)))
     kept = {plan.pipeline_parallel_size for plan in plans}
     for stages in set(range(1, layers + 1)) - kept:
         fewer = [outline(each) for each in range(1, stages)]
