@@ -3,10 +3,10 @@
 ``python -m benchmarks.goals --write`` measures every row; with ``--only NAME ...`` others keep
 what they had. Without ``--write`` the rows are only printed. A row is a ``Goal`` of ``GOALS``; to
 add one, add it there with a function without arguments that returns the number in the row's unit,
-or None where its input is missing. Whole commands run in processes of their own, start included; engines in a
-fresh process after a small run that loads the compiled code. Seconds are of the CPU, user and
-system together, all cores. Nothing is compared with a clock, since the machine may be shared: the
-first row tells how fast it was at the time.
+or None where its input is missing. Whole commands run in processes of their own, start included;
+engines in a fresh process after a small run that loads the compiled code. Seconds are of the CPU,
+user and system together, all cores, since the machine may be shared: the first row tells how fast
+it was at the time.
 """
 
 import argparse
@@ -172,11 +172,12 @@ GOALS = (
     ),
     Goal(
         name="azure-whole", regime="the same, whole command", goal=1.2, unit="s",
-        anchor="2.36 s", measure=lambda: (hour := azure_hour()) and hour.cpu_s,
+        anchor="2.36 s", measure=lambda: hour.cpu_s if (hour := azure_hour()) else None,
     ),
     Goal(
         name="azure-memory", regime="the same, peak memory", goal=250, unit="MB",
-        anchor="not measured", measure=lambda: (hour := azure_hour()) and hour.peak_bytes / 1e6,
+        anchor="not measured",
+        measure=lambda: hour.peak_bytes / 1e6 if (hour := azure_hour()) else None,
     ),
     Goal(
         name="million", regime="whole command, a million requests, light load", goal=5, unit="s",
