@@ -19,6 +19,9 @@ Values: TypeAlias = npt.ArrayLike | Coded | Scalar
 
 Columns: TypeAlias = Mapping[str, Values]
 
+PLAIN = (np.ndarray, str, int, float, type(None))
+"""An array, or what all rows have."""
+
 TYPES = {
     "int32": pa.int32(),
     "int64": pa.int64(),
@@ -140,6 +143,11 @@ def _is_scalar(column: Column, values: Values) -> bool:
 
 
 def _rows(table: Table, columns: Columns) -> int:
+    arrays = {
+        len(values) for values in columns.values() if type(values) is np.ndarray and values.ndim
+    }
+    if len(arrays) == 1 and all(type(each) in PLAIN for each in columns.values()):
+        return arrays.pop()
     lists = [column.name for column in table.columns if column.type == "strings"]
     lengths = {
         name: length

@@ -107,12 +107,18 @@ def card_columns(
     ValueError
         A bin is busier than it is long, or there are not as many bounds as columns.
     """
-    idle_ps = np.diff(edges_ps) - busy_ps.sum(axis=1)
+    return bin_columns(edges_ps) | busy_columns(np.diff(edges_ps), busy_ps, bounds)
+
+
+def busy_columns(
+    lasts_ps: Integers | int, busy_ps: Integers, bounds: Sequence[str]
+) -> dict[str, npt.ArrayLike]:
+    """The columns of ``card_columns`` that cards do not share; bins last ``lasts_ps``."""
+    idle_ps = lasts_ps - busy_ps.sum(axis=1)
     if idle_ps.size and int(idle_ps.min()) < 0:
         worst = int(np.argmin(idle_ps))
         raise ValueError(f"bin {worst} is busy {-int(idle_ps[worst])} ps longer than it lasts")
     return {
-        **bin_columns(edges_ps),
         **{
             f"busy_{bound}_s": column / PS_PER_S
             for bound, column in zip(bounds, busy_ps.T, strict=True)
@@ -146,9 +152,15 @@ def link_columns(
     edges_ps: Integers, sent_bytes: Integers, busy_ps: Integers
 ) -> dict[str, npt.ArrayLike]:
     """One link's load in the table ``links``; the caller adds the link's name."""
+    return bin_columns(edges_ps) | load_columns(np.diff(edges_ps), sent_bytes, busy_ps)
+
+
+def load_columns(
+    lasts_ps: Integers | int, sent_bytes: Integers, busy_ps: Integers
+) -> dict[str, npt.ArrayLike]:
+    """The columns of ``link_columns`` that links do not share; bins last ``lasts_ps``."""
     return {
-        **bin_columns(edges_ps),
         "bytes": sent_bytes,
         "busy_s": busy_ps / PS_PER_S,
-        "utilisation": busy_ps / np.diff(edges_ps),
+        "utilisation": busy_ps / lasts_ps,
     }

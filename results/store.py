@@ -93,7 +93,7 @@ class RunWriter:
                 self._write(table, decoded(declared, part))
                 continue
             waiting.append(part)
-            rows += max(row_count(values) or 1 for values in part.values())
+            rows += next(filter(None, map(row_count, part.values())), 1)
             if rows >= declared.rows_per_group:
                 self._write(table, arrow_table(declared, *waiting))
                 waiting, rows = [], 0

@@ -17,7 +17,13 @@ from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
 from corsair_common.lru import LruCache, Same
 from corsair_common.units import NEVER, PS_PER_S, Integers
-from results.engine_columns import bin_columns, card_columns, energy_columns, link_columns
+from results.engine_columns import (
+    bin_columns,
+    busy_columns,
+    card_columns,
+    energy_columns,
+    load_columns,
+)
 from results.summary import Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
@@ -145,7 +151,7 @@ def card_parts(
     def of_stage(card: Card) -> Columns:
         place = (card.replica, card.stage)
         own = worked(card) if worked else rank_columns(bins, place, machine.fit.pool, bounds)
-        return {**own, **times, **_spent(machine, outcome, place)}
+        return {**times, **own, **_spent(machine, outcome, place)}
 
     for index, (name, server) in enumerate(
         zip(routes.card_id.tolist(), routes.server.tolist(), strict=True)
@@ -179,14 +185,14 @@ def _spent(machine: "Machine", outcome: "Outcome", place: tuple[int, int]) -> Co
 def rank_columns(
     bins: Bins, place: tuple[int, int], pool: tuple[int, int], bounds: tuple[str, ...]
 ) -> Columns:
-    """Columns of ``cards`` that all cards of one stage of one replica, its ``place``, share.
+    """Columns of ``cards`` of one stage of one replica, its ``place``, but the times of bins.
 
     ``pool`` are its KV blocks, and their number in units (``Fit.pool``).
     """
     blocks, units = pool
     held = bins.kv_block_ns[place[0]] * PS_PER_NS / bins.bin_ps
     return {
-        **card_columns(edges_ps(bins), bins.busy_ps[place], bounds),
+        **busy_columns(bins.bin_ps, bins.busy_ps[place], bounds),
         "steps": bins.steps[place],
         "tokens": bins.tokens[place],
         "kv_blocks": held * (blocks / units),
@@ -201,11 +207,10 @@ def link_parts(machine: "Machine", outcome: "Outcome") -> Iterator[Columns]:
 
 def link_parts_of(loads: Iterable[LinkLoad], bins: Bins) -> Iterator[Columns]:
     """Columns of ``links`` link by link; links that share their loads share their columns."""
-    edges = edges_ps(bins)
-    times = bin_columns(edges)
+    times = bin_columns(edges_ps(bins))
     loaded: LruCache[Columns] = LruCache(STAGES_HELD)
     for load in loads:
-        made = partial(link_columns, edges, load.sent_bytes, load.busy_ps)
+        made = partial(load_columns, bins.bin_ps, load.sent_bytes, load.busy_ps)
         columns = loaded.get((Same(load.sent_bytes), Same(load.busy_ps)), made)
         names = {"link": load.link, "link_name": load.name, "kind": load.kind}
         yield names | columns | times
