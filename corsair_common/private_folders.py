@@ -2,9 +2,14 @@
 
 import os
 import stat
+import sys
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
+CACHE_VARIABLE = "CORSAIR_SIM_CACHE"
+"""Environment variable: the folder of machine code and of parsed files."""
 
 
 def private_temporary() -> Path | None:
@@ -72,3 +77,29 @@ def _refuse_shared(place: Path, *, own: bool) -> None:
         mend = "; chmod go-w makes it safe" if status.st_uid == user else ""
         mode = stat.S_IMODE(status.st_mode)
         raise SharedFolderError(f"others can write {place} (mode {mode:o}{mend})")
+
+
+def cache_roots() -> Iterator[Path]:
+    """Candidate folders of what is kept between runs, best first."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    if chosen:
+        yield Path(chosen).expanduser()
+    user = _user_cache()
+    if user is not None:
+        yield user / "corsair-sim"
+    temporary = private_temporary()
+    if temporary is not None:
+        yield temporary
+
+
+def _user_cache() -> Path | None:
+    """The platform's folder for caches of this user."""
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        value = os.environ.get(variable)
+        if value and Path(value).is_absolute():
+            return Path(value)
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home is known for this user
+        return None
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"

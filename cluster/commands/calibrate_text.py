@@ -1,5 +1,6 @@
 """The result of ``calibrate`` as text and as JSON."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
@@ -38,7 +39,7 @@ def _lines(found: Calibration) -> Iterator[str]:
             for each in shown
         ],
     )
-    rest = sum(each.share for each in found.odds[MOST_ODDS:])
+    rest = math.fsum(each.share for each in found.odds[MOST_ODDS:])
     if rest:
         yield f"{len(found.odds) - MOST_ODDS} others: {100 * rest:.0f} % together"
     for name in found.undecided:

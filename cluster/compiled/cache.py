@@ -22,15 +22,15 @@ import numpy as np
 
 from cluster.compiled.loader import cpu, triple
 from cluster.compiled.signature import key_text
-from corsair_common.private_folders import SharedFolderError, private, private_temporary
+from corsair_common.private_folders import CACHE_VARIABLE, SharedFolderError, private
+from corsair_common.private_folders import cache_roots as _roots
 
-CACHE_VARIABLE = "CORSAIR_SIM_CACHE"
-"""Environment variable: the folder of the machine code."""
 BOUNDS_VARIABLE = "CORSAIR_SIM_BOUNDSCHECK"
 """Environment variable: ``1`` compiles every array access with a check (slow, for tests)."""
 
 _IMPORT = re.compile(
-    r"^\s*(?:from|import)\s+((?:cluster|corsair_common)[\w.]*)(?:\s+import\s+(\([^)]*\)|[^\n]*))?",
+    r"^[ \t]*(?:from|import)[ \t]+((?:cluster|corsair_common)[\w.]*)"
+    r"(?:\s+import\s+(\([^)]*\)|[^\n]*))?",
     re.MULTILINE,
 )
 
@@ -167,18 +167,22 @@ def _kernel_sources(package: Path) -> dict[str, str]:
 
     Keyed by dotted name; empty where the package is not made of files.
     """
-    texts = {}
+    texts, before = {}, len(str(package.parent)) + 1
     for path in (*package.rglob("*.py"), *(package.parent / "corsair_common").rglob("*.py")):
-        parts = path.relative_to(package.parent).with_suffix("").parts
-        texts[".".join(part for part in parts if part != "__init__")] = path.read_text("utf-8")
-    imports = {name: _imports(text) for name, text in texts.items()}
-    wanted = [name for name, used in imports.items() if f"{package.name}.compiled" in used]
+        name = str(path)[before:].removesuffix(".py").replace(os.sep, ".")
+        texts[name.removesuffix(".__init__")] = path.read_text("utf-8")
+    decorator = f"{package.name}.compiled"
+    wanted = [
+        name
+        for name, text in texts.items()
+        if "compiled" in text and decorator in _imports(text)  # the first alone is quick
+    ]
     found: dict[str, str] = {}
     while wanted:
         name = wanted.pop()
         if name in texts and name not in found:
             found[name] = texts[name]
-            wanted.extend(imports[name])
+            wanted.extend(_imports(texts[name]))
     return found
 
 
@@ -189,29 +193,3 @@ def _imports(text: str) -> list[str]:
         found.append(module)
         found.extend(f"{module}.{name}" for name in re.findall(r"\w+", names))
     return found
-
-
-def _roots() -> Iterator[Path]:
-    """Candidate folders, best first."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    if chosen:
-        yield Path(chosen).expanduser()
-    user = _user_cache()
-    if user is not None:
-        yield user / "corsair-sim"
-    private = private_temporary()
-    if private is not None:
-        yield private
-
-
-def _user_cache() -> Path | None:
-    """The platform's folder for caches of this user."""
-    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
-        value = os.environ.get(variable)
-        if value and Path(value).is_absolute():
-            return Path(value)
-    try:
-        home = Path.home()
-    except RuntimeError:  # no home is known for this user
-        return None
-    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"

@@ -7,6 +7,7 @@ import numpy as np
 
 _C, _F, _ALIGNED_WRITEABLE = 0x1, 0x2, 0x500
 """NumPy's flags of an array; numba takes one that is contiguous both ways as C."""
+_LEAST = -(1 << 63)
 _FLOAT, _WORD = struct.Struct("<d"), struct.Struct("<q")
 
 
@@ -33,8 +34,10 @@ def _add(value: Any, kinds: list[Any], words: list[int]) -> None:
         kinds.append("bool")
         words.append(int(value))
     elif kind is int or kind is np.int64:
+        if not _LEAST <= value <= ~_LEAST:  # ctypes would cut it off
+            raise OverflowError(f"{value} has more than 64 bits")
         kinds.append("int")
-        words.extend(_WORD.unpack(_WORD.pack(value)))  # or an error: ctypes would cut it off
+        words.append(int(value))
     elif kind is float or kind is np.float64:
         kinds.append("float")
         words.extend(_WORD.unpack(_FLOAT.pack(value)))

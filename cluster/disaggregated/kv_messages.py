@@ -2,7 +2,7 @@
 
 Transfers of two requests affect one another only if their times overlap. In light traffic most do
 not, and two requests with equal bytes between the same replicas, and equally long prefills if
-messages are paced by them, then take equally long. So one of each class is replayed alone; those
+messages are paced by them, then take equally long. So one of each kind is replayed alone; those
 that overlap are replayed together, group by group, and so are those that cross the edge of a time
 bin, whose bytes are divided there. Times and bytes are those of a replay of all together.
 """
@@ -27,6 +27,8 @@ FEW = 64
 ROUNDS = 8
 """Most attempts to find which requests meet others."""
 
+Kinds: TypeAlias = tuple[Integers, Integers]
+"""[kind] the first request of each, and [n] the kind of a request."""
 Found: TypeAlias = tuple[Integers, int, Integers]
 """[n] end of each request's last message; length of a time bin; [bin, link] bytes."""
 
@@ -76,19 +78,21 @@ class Messages:
         paced_ps = np.where(first > 0, spent_ps - after_ps, 0)
         return np.where(first > 0, after_ps, spent_ps).ravel(), first.ravel(), paced_ps.ravel()
 
-    def classes(self) -> tuple[Integers, Integers]:
-        """One row of each class of requests that take equally long alone, and [n] the class."""
+    def kinds(self) -> Kinds:
+        """Of requests that take equally long alone."""
         tokens, of_tokens = np.unique(self.prompt_tokens, return_inverse=True)
         _, sizes = np.unique(self.kv.shares.bytes_of(tokens), axis=0, return_inverse=True)
         return _alike(self.first_path, sizes.ravel()[of_tokens], self.paced_ps)
 
-    def bytes_by_link(self, rows: Integers, place: Integers, places: int) -> Integers:
+    def bytes_by_link(self, kinds: Kinds, rows: Integers, place: Integers, places: int) -> Integers:
         """[place, link] bytes of the messages of some requests, each added at its place."""
         loads = np.zeros((places, self.resources.links), np.int64)
-        one, which = _alike(self.first_path[rows], self.prompt_tokens[rows], place)
-        sizes = self.kv.shares.bytes_of(self.prompt_tokens[rows[one]])
+        first_row, kind = kinds
+        one, which = _alike(kind[rows], place)
+        alike = first_row[kind[rows[one]]]
+        sizes = self.kv.shares.bytes_of(self.prompt_tokens[alike])
         sizes *= np.bincount(which, minlength=len(one))[:, None]
-        base = self.first_path[rows[one]]
+        base = self.first_path[alike]
         for first in np.unique(base).tolist():
             used, at = np.unique(place[one[base == first]], return_inverse=True)
             sums = np.zeros((len(used), sizes.shape[1]), np.int64)
@@ -99,8 +103,8 @@ class Messages:
         return loads
 
 
-def _alike(*columns: Integers) -> tuple[Integers, Integers]:
-    """Of rows with equal columns the first one of each kind, and [n] the kind."""
+def _alike(*columns: Integers) -> Kinds:
+    """Kinds of rows with equal columns."""
     kind = np.zeros(len(columns[0]), np.int64)
     one = kind
     for column in columns:
@@ -113,15 +117,16 @@ def _alike(*columns: Integers) -> tuple[Integers, Integers]:
 
 def replay_messages(messages: Messages, most_bins: int) -> Found:
     """Ends of the requests' messages, and bytes of all links over time."""
-    alone = _alone_ps(messages) if len(messages) > FEW else None
-    found = None if alone is None else _apart(messages, alone, most_bins)
+    kinds = messages.kinds()
+    alone = _alone_ps(messages, kinds) if len(messages) > FEW else None
+    found = None if alone is None else _apart(messages, kinds, alone, most_bins)
     if found is None:
         found = messages.replayed(np.arange(len(messages)), messages.origin_ps, most_bins)
     ends_ps, bin_ps, loads = found
     return ends_ps, bin_ps, loads[:, : messages.resources.links]
 
 
-def _apart(messages: Messages, alone: Integers, most_bins: int) -> Found | None:
+def _apart(messages: Messages, kinds: Kinds, alone: Integers, most_bins: int) -> Found | None:
     """The same by groups, from what each takes alone; None if that is not found in a few rounds."""
     met = np.zeros(len(messages), bool)
     ends_ps = messages.origin_ps + alone
@@ -141,18 +146,18 @@ def _apart(messages: Messages, alone: Integers, most_bins: int) -> Found | None:
         return None
     bins = max(1, -(-int(ends_ps.max()) // bin_ps))
     rest = np.flatnonzero(~met)
-    loads = messages.bytes_by_link(rest, messages.origin_ps[rest] // bin_ps, bins)
+    loads = messages.bytes_by_link(kinds, rest, messages.origin_ps[rest] // bin_ps, bins)
     for fine_ps, fine in parts:
         np.add.at(loads, np.arange(len(fine)) * fine_ps // bin_ps, fine)
     return ends_ps, bin_ps, loads
 
 
-def _alone_ps(messages: Messages) -> Integers | None:
+def _alone_ps(messages: Messages, kinds: Kinds) -> Integers | None:
     """[n] from each origin to the end of the last message if no other request's are sent.
 
-    None if classes are so many, or take so long, that it does not pay.
+    None if kinds are so many, or take so long, that it does not pay.
     """
-    one, which = messages.classes()
+    one, which = kinds
     if 2 * len(one) > len(messages) or not messages.kv.shares.layers.size:
         return None
     rates = messages.resources.capacity_bytes_per_s[messages.paths.slowest]

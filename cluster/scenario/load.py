@@ -13,6 +13,7 @@ from cluster.scenario.routers import ROUTERS
 from cluster.scenario.schema import AUTO, Scenario
 from cluster.scenario.validation_errors import Keys, explain
 from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
+from topology.parsed_files import bundled_document
 from topology.strict_yaml import Document, parse_document, read_document
 
 BUNDLED = "chat"
@@ -127,7 +128,7 @@ def template_text() -> str:
 
 def _document(source: str | Path | Mapping[str, Any] | None) -> tuple[Document, Path]:
     if source is None:
-        return parse_document(bundled_text(), f"{BUNDLED}.yaml (bundled)"), Path.cwd()
+        return bundled_document(bundled_text(), f"{BUNDLED}.yaml (bundled)"), Path.cwd()
     if isinstance(source, Mapping):
         return Document(name="scenario", data=dict(source), lines={}), Path.cwd()
     return read_document(source), Path(source).resolve().parent

@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.schema import Scenario
 from topology.catalog import Hardware, load_hardware
-from topology.strict_yaml import parse_document
+from topology.parsed_files import bundled_document
 
 Level: TypeAlias = Literal["measured", "interpolated", "extrapolated", "what-if"]
 
@@ -71,7 +71,7 @@ class Trust:
 @cache
 def _measured() -> Mapping[str, Any]:
     path = resources.files("cluster") / "bundled" / "trust.yaml"
-    return parse_document(path.read_text("utf-8"), "trust.yaml").mapping()
+    return bundled_document(path.read_text("utf-8"), "trust.yaml").mapping()
 
 
 def trust_of(resolved: Resolved) -> Trust:

@@ -40,6 +40,28 @@ def test_help_lists_every_command_and_imports_none_of_the_heavy_libraries() -> N
     assert all(f"\n  {name} " in done.stdout for name in COMMANDS)
 
 
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [("check", {"pyarrow"}), ("serve", {"ray", "cluster.actors.engine", "cluster.replay.engine"})],
+)
+def test_a_warm_run_imports_no_library_that_it_does_not_need(
+    command: str, without: set[str], tmp_path: Path
+) -> None:
+    out = ["--out", str(tmp_path)] if command == "serve" else []
+    argv = [command, *SHORT, "--quiet", *out]
+    assert main(argv) == 0  # compiles what is not yet
+    heavy = {"numba", "pandas"} | without
+    code = (
+        f"import sys; from cluster.commands.app import main; code = main({argv!r});"
+        f"heavy = {heavy!r} & set(sys.modules);"
+        "sys.exit(code or (f'imported {heavy}' if heavy else 0))"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_has_help_json_and_quiet(
     name: str, capsys: pytest.CaptureFixture[str]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cluster.compiled import cache, compiled
-from corsair_common.private_folders import private_temporary
+from corsair_common.private_folders import CACHE_VARIABLE, private_temporary
 
 KERNEL = """\
 from cluster.compiled import announced, compiled
@@ -167,7 +167,7 @@ def test_bounds_checking_has_machine_code_of_its_own(monkeypatch: pytest.MonkeyP
 
 @pytest.mark.usefixtures("fresh_folder")
 def test_the_chosen_folder_is_taken_first(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv(cache.CACHE_VARIABLE, str(tmp_path / "mine"))
+    monkeypatch.setenv(CACHE_VARIABLE, str(tmp_path / "mine"))
 
     assert cache.cache_folder() == tmp_path / "mine" / cache.source_digest()
 

@@ -33,6 +33,7 @@ from topology.catalog.kinds import (
 )
 from topology.catalog.nics import NICS, split_nic, with_nic
 from topology.catalog.overrides import overridden
+from topology.parsed_files import bundled_document
 from topology.strict_yaml import Document, read_document
 from topology.types import TopologyError
 
@@ -146,7 +147,10 @@ def _load(path: Path, above: tuple[Path, ...], *, checked: bool = True) -> Hardw
 
 def _read(path: Path, above: tuple[Path, ...], *, checked: bool) -> Hardware:
     """Read one file over its bases; unless ``checked`` any figure's name will do."""
-    document = read_document(path)
+    if path.is_relative_to(_FOLDER):
+        document = bundled_document(path.read_text("utf-8"), str(path))
+    else:
+        document = read_document(path)
     data = document.mapping()
     if {"nodes", "links"} & set(data):
         raise TopologyError(

@@ -54,6 +54,7 @@ class Fabric:
         parts = (
             self.card_latency_s,
             self.card_tier,
+            self.bridged,
             self.link_s_per_byte,
             self.crossing_pair,
             self.crossing_link,

@@ -192,6 +192,11 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
     row["more"] = row["period_ps"] = row["followers"] = 0
     row["running"] = slot["members"] + control["reading"]
     row["waiting"] = replica["queued"]
+    slot["calm"] = (
+        slot["even"] * (1 - control["asynchronous"]) == 1
+        and row["finished"] == 0
+        and row["tokens"] - row["prefill_tokens"] == slot["members"]
+    )
     if control["admitted"] > 0:
         note_first_start(state, r, s, row["start_ps"])
     turn = slot["turn"]

@@ -44,10 +44,23 @@ def leave_queue(state: State, r: int, number: int, before: int) -> None:
     replica["queued"] -= 1
 
 
+@called
+def show_lag(state: State, r: int, s: int) -> None:
+    """Write the ends of calm batches into the members of a slot."""
+    slot = state.slots[r, s]
+    for place in range(slot["members"] if slot["lag"] > 0 else 0):
+        member = state.members[r, s, place]
+        member["known"] += slot["lag"]
+        member["emitted_ps"] = slot["finished_ps"]
+    slot["lag"] = 0
+
+
 @inlined
 def join(state: State, r: int, s: int, member: Any) -> None:
     """Insert ``member`` by age into those of slot ``s``."""
+    show_lag(state, r, s)
     slot, rows = state.slots[r, s], state.members[r, s]
+    slot["even"] = 0
     place = slot["members"]
     while place > 0 and rows[place - 1]["order"] > member["order"]:
         rows[place] = rows[place - 1]
@@ -92,6 +105,7 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
         member = state.partial_prefills[r, replica["partial"]]
     else:
         where = s
+        show_lag(state, r, s)
         slot["members"] -= 1
         member = state.members[r, s, slot["members"]]
     number = member["request"]

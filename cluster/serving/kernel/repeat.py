@@ -109,7 +109,7 @@ def repetitions(state: State, r: int, last: int, log: Records) -> tuple[int, int
             most = min(most, slot["slack_ps"] // (before_ps - own_ps))
         most = min(most, (LAST_PS - state.ends_ps[r, s, 0]) // own_ps)
         for place in range(slot["members"]):
-            most = min(most, unchanged(state.members[r, s, place], slot))
+            most = min(most, unchanged(state.members[r, s, place]))
         members += slot["members"]
         steps += 1
         s, own_ps = slot["before"], before_ps
@@ -125,7 +125,8 @@ def decodes(row: Any, used: int, sram_units: int, slot: Any) -> bool:
     Blocks in use do not price a step while all of them are in the near memory.
     """
     return bool(
-        row["prefill_tokens"] == 0
+        slot["even"] == 1
+        and row["prefill_tokens"] == 0
         and row["finished"] == 0
         and row["tokens"] == slot["members"]
         and (row["used_blocks"] == used or max(row["used_blocks"], used) <= sram_units)
@@ -133,13 +134,13 @@ def decodes(row: Any, used: int, sram_units: int, slot: Any) -> bool:
 
 
 @inlined
-def unchanged(member: Any, slot: Any) -> int:
-    """Further tokens of a decode that fill no block, are not its last, and are counted alike."""
-    if member["known"] == member["prompt"] or member["emitted_ps"] != slot["finished_ps"]:
-        return 0
+def unchanged(member: Any) -> int:
+    """Further tokens of a decode, after the one computed last, that fill no block and are not its
+    last."""
     computed = member["computed"]
-    until_last = member["goal"] - member["known"] - 1 - slot["flights"]
-    return int(min(until_last, member["review"] - computed, -computed % BLOCK_TOKENS))
+    return int(
+        min(member["goal"] - computed - 2, member["review"] - computed, -computed % BLOCK_TOKENS)
+    )
 
 
 @inlined
@@ -181,9 +182,7 @@ def shift(state: State, r: int, s: int, steps: int, cycles: int) -> None:
         slot["finished_ps"] += later_ps
         state.ends_ps[r, s, 0] += later_ps
         state.steps[r, s, 0] += cycles * steps
+        slot["lag"] += cycles
         for place in range(slot["members"]):
-            member = state.members[r, s, place]
-            member["computed"] += cycles
-            member["known"] += cycles
-            member["emitted_ps"] += later_ps
+            state.members[r, s, place]["computed"] += cycles
         s = slot["before"]

@@ -94,22 +94,20 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
     place = first
     while place < slot["members"] and place < last and budget > 0:
         member = rows[place]
-        known = member["known"]
         emits = bit
+        computed = member["computed"] + 1
         if asynchronous and member["emits"] != 0:  # its previous token is not yet computed
-            known += 1
             emits |= member["emits"]
-            if known == member["goal"]:
+            if computed == member["goal"]:
                 place += 1
                 continue
-        computed = member["computed"] + 1
         if member["computed"] >= member["review"]:
             wants = computed > member["capacity"] or member["chunk"] > 1
             if wants and not secure(state, r, s, place):
                 break  # it was the youngest
             member["computed"] = computed
             if caching:
-                name_full(state, r, member, min(computed, member["known"]))
+                name_full(state, r, member, computed - (emits != bit))
             plan_review(state, member)
         member["computed"] = computed
         fed_back |= emits ^ bit
@@ -118,9 +116,11 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
         seen += blocks
         for kind in range(1, kinds):  # kind 0 has full context
             state.sums[kind * WIDTH + DECODE_BLOCKS] += min(blocks, state.kinds[kind]["seen"])
-        finished += known + 1 == member["goal"]
+        finished += computed + 1 == member["goal"]
         budget -= 1
         place += 1
+    for left_out in range(place, slot["members"] if slot["lag"] > 0 else 0):
+        rows[left_out]["emits"] = 0  # of a calm batch that has ended
     state.sums[DECODE_BLOCKS] += seen
     control["finished"] += finished
     control["budget"] = budget

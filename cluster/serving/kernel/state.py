@@ -107,23 +107,26 @@ REQUEST = _record(
 )
 
 MEMBER = _record(
+    # read or written in every step
+    "computed",
+    "review",  # computed tokens at which its blocks are checked next
+    "goal",
+    "emits",  # batches in flight that emit a token of it, as bits
+    "known",
+    "emitted_ps",
+    "prompt",
+    "capacity",  # tokens that fit its blocks in layers with full context
+    # the others
     "request",
     "order",  # age: with one stage the order of admission, with several the number
-    "prompt",
-    "computed",
-    "known",
-    "goal",
-    "capacity",  # tokens that fit its blocks in layers with full context
     "chunk",  # length of its last chunk: extent of windows
-    "review",  # computed tokens at which its blocks are checked next
     "named",  # leading blocks with final keys
     "flights",  # batches in flight with its tokens, as bits (asynchronous scheduling only)
-    "emits",  # batches in flight that emit a token of it, as bits
-    "emitted_ps",
     "table_row",  # row of ``tables``
     "first_row",  # step of the replica at which it was admitted
     "read_row",  # step with the last chunk of its prompt
 )
+"""``known`` and ``emitted_ps`` lag behind those of the slot by its ``lag``."""
 
 SLOT = _record(
     "state",
@@ -133,6 +136,9 @@ SLOT = _record(
     "members",
     "flights",  # batches in flight
     "turn",  # index in ``ends_ps`` of the next batch
+    "even",  # whether every member had a token at ``finished_ps``
+    "calm",  # whether each has one more of the batch in flight, none of them its first or last
+    "lag",  # ends of such batches that are not yet written into its members
     "ready_ps",  # when its last step could start
     "slack_ps",  # least time from a free stage to that step; below 0: it waited
     "before",  # slot of the replica's step before that one, or NONE

@@ -6,7 +6,7 @@ from cluster.compiled import called, inlined
 from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
-from cluster.serving.kernel.queues import leave_queue, note
+from cluster.serving.kernel.queues import leave_queue, note, show_lag
 from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
 
 
@@ -65,6 +65,13 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     ``bit`` marks its rows; ``step`` is its number at the replica.
     """
     slot, rows = state.slots[r, s], state.members[r, s]
+    if slot["calm"]:
+        slot["lag"] += 1
+        state.itl_count[bin_of(end_ps - slot["finished_ps"])] += slot["members"]
+        state.control[0]["tokens"] += slot["members"]
+        slot["finished_ps"] = end_ps
+        return
+    show_lag(state, r, s)
     asynchronous, caching = state.control[0]["asynchronous"], state.control[0]["prefix_caching"]
     remaining = 0
     same = 0  # rows that emitted in the previous step as well: they share one interval
@@ -90,6 +97,7 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
             remaining += 1
     if same > 0:
         state.itl_count[bin_of(end_ps - slot["finished_ps"])] += same
+    slot["even"] = slot["members"] == tokens
     slot["members"] = remaining
     slot["finished_ps"] = end_ps
     state.control[0]["tokens"] += tokens
