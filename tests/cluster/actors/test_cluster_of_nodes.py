@@ -171,14 +171,14 @@ def test_a_node_with_another_version_is_refused_by_name(
 def test_a_run_that_loses_a_node_ends_with_the_same_bytes(
     nodes: list[Node], tmp_path: Path
 ) -> None:
-    long = [*SERVE, "--set", "workload.synthetic.requests=60000", "--out", str(tmp_path)]
+    long = [*SERVE, "--set", "workload.synthetic.requests=300000", "--out", str(tmp_path)]
     wanted = tables(nodes[0].run(long)[0])
     with nodes[0].start([*long, *ON_RAY]) as process:
         assert process.stderr is not None
         for line in process.stderr:
             if "on 3 nodes" in line:
                 break
-        time.sleep(2.0)
+        time.sleep(0.5)
         nodes[2].end()
         out, errors = process.communicate(timeout=PATIENCE_S)
 
