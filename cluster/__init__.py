@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from cluster.studies.plan.study import Plans, plan
     from cluster.studies.sensitivity import Sensitivity, sensitivity
     from cluster.studies.sweep import sweep
+    from cluster.studies.tco_comparison import TcoComparison, compare_tco
 
 __all__ = [
     "Choices",
@@ -26,6 +27,8 @@ __all__ = [
     "Scenario",
     "ScenarioError",
     "Sensitivity",
+    "TcoComparison",
+    "compare_tco",
     "decide",
     "load",
     "plan",
@@ -45,6 +48,8 @@ _MODULES = {
     "Scenario": "cluster.scenario.schema",
     "ScenarioError": "cluster.scenario.load",
     "Sensitivity": "cluster.studies.sensitivity",
+    "TcoComparison": "cluster.studies.tco_comparison",
+    "compare_tco": "cluster.studies.tco_comparison",
     "decide": "cluster.studies.decision",
     "load": "cluster.scenario.load",
     "plan": "cluster.studies.plan.study",

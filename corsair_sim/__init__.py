@@ -2,10 +2,10 @@
 
 Functions: ``load`` a scenario, ``simulate`` serving of a request trace, ``replay`` an operation
 trace, ``sweep`` a scenario in many variants, ``plan`` how to lay a model on a cluster,
-``sensitivity`` to assumptions, ``decide`` between two plans, ``open_run`` and ``open_sweep`` to
-read results from disk; ``Progress`` observes any of them. The other names are the types that these
-functions take, return and raise. Everything is imported on first use: ``import corsair_sim`` is
-cheap.
+``sensitivity`` to assumptions, ``decide`` between two plans, ``compare_tco`` of two kinds of
+hardware, ``open_run`` and ``open_sweep`` to read results from disk; ``Progress`` observes any of
+them. The other names are the types that these functions take, return and raise. Everything is
+imported on first use: ``import corsair_sim`` is cheap.
 
 >>> from corsair_sim import load, simulate
 >>> run = simulate(load(workload={"synthetic": {"requests": 20}}))
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         Scenario,
         ScenarioError,
         Sensitivity,
+        TcoComparison,
+        compare_tco,
         decide,
         load,
         plan,
@@ -54,6 +56,8 @@ __all__ = [
     "ScenarioError",
     "Sensitivity",
     "Sweep",
+    "TcoComparison",
+    "compare_tco",
     "decide",
     "load",
     "open_run",

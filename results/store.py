@@ -24,6 +24,8 @@ from results.provenance import manifest_json, sealed
 from results.remote_parts import ArrowBytes, decoded
 from results.schema import TABLES, Table
 
+ROWS_AT_ONCE = 1 << 17
+"""Rows of parts that are converted together."""
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -94,7 +96,7 @@ class RunWriter:
                 continue
             waiting.append(part)
             rows += next(filter(None, map(row_count, part.values())), 1)
-            if rows >= declared.rows_per_group:
+            if rows >= ROWS_AT_ONCE:
                 self._write(table, arrow_table(declared, *waiting))
                 waiting, rows = [], 0
         if waiting:

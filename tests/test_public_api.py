@@ -17,7 +17,7 @@ from cluster.studies.plan.ranking import OBJECTIVES
 
 ROOT = Path(__file__).resolve().parents[1]
 FUNCTIONS = (
-    *("load", "simulate", "replay", "sweep", "plan", "sensitivity", "decide"),
+    *("load", "simulate", "replay", "sweep", "plan", "sensitivity", "decide", "compare_tco"),
     *("open_run", "open_sweep"),
 )
 IMPORT = ("-c", "from corsair_sim import load")

@@ -31,8 +31,16 @@ def readout_rows() -> Iterator[str]:
     yield from script("analog_imc").readout_rows()
 
 
+def claim_rows() -> Iterator[str]:
+    page, table = script("gpu_claims_page"), script("gpu_claims_csv")
+    study = page.Study(table.read_csv(ROOT / "docs" / "studies" / "gpu-claims.csv"))
+    for rows in page.TABLES.values():
+        yield from rows(study)
+
+
 @pytest.mark.parametrize(
-    ("page", "rows"), [("cost-of-parts", cost_rows), ("analog-imc", readout_rows)]
+    ("page", "rows"),
+    [("cost-of-parts", cost_rows), ("analog-imc", readout_rows), ("gpu-claims", claim_rows)],
 )
 def test_the_tables_of_a_page_are_those_of_its_script(page: str, rows: object) -> None:
     text = (ROOT / "docs" / "studies" / f"{page}.md").read_text("utf-8")
@@ -40,3 +48,18 @@ def test_the_tables_of_a_page_are_those_of_its_script(page: str, rows: object) -
     missing = [row for row in rows() if row not in text]
 
     assert missing == []
+
+
+def test_a_line_of_the_file_of_claims_is_what_plan_scores_today() -> None:
+    claims, table = script("gpu_claims"), script("gpu_claims_csv")
+    lines = table.read_csv(ROOT / "docs" / "studies" / "gpu-claims.csv")
+    best = claims.best_of(claims.scored(*claims.question("llama-3.1-8b", "h200")))
+    published = [
+        (line, best[line["metric"], line["tpot_ms_bound"] or 0.0][0])
+        for line in lines
+        if (line["model"], line["device"]) == ("llama-3.1-8b", "h200")
+    ]
+
+    assert len(published) > 40
+    for line, scored in published:
+        assert line["value"] == pytest.approx(scored, rel=1e-3), line["metric"]

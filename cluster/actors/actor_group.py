@@ -151,10 +151,8 @@ class ActorGroup:
         for answer in enumerate(refs):
             node, address, version = self.fetch(*answer)
             if version != code_version():
-                raise ActorGroupError(
-                    f"another version of corsair-sim runs on node {address}: install the same "
-                    "one on all nodes of the Ray cluster"
-                )
+                other = f"another version of corsair-sim runs on node {address}"
+                raise ActorGroupError(f"{other}: install the same one on all nodes of the cluster")
             self.nodes.append(node)
         return len(set(self.nodes))
 

@@ -177,15 +177,21 @@ class _PlainLines:
         self._what = what
         self._began_s = time.monotonic()
         self._next_s = PLAIN_S
+        self._first: tuple[float, int] | None = None
+        """When anything was done first, and how much: what comes before (compiling) says nothing
+        about the rest."""
 
     def update(self, done: int, total: int | None, note: str) -> None:
         took_s = time.monotonic() - self._began_s
+        if done and self._first is None:
+            self._first = took_s, done
         if took_s < self._next_s:
             return
         self._next_s = 2 * took_s
         text = f"{done:,} {self._what}" if total is None else f"{done:,} of {total:,} {self._what}"
-        if done and total:
-            text += f", about {clock(took_s / done * (total - done))} left"
+        if total and self._first is not None and done > self._first[1]:
+            since_s, before = self._first
+            text += f", about {clock((took_s - since_s) / (done - before) * (total - done))} left"
         _line(f"{text}; {note}" if note else text)
 
     def write(self, text: str) -> None:

@@ -85,7 +85,7 @@ def _searched(
             bar.reached(done, bar.total, _line(verdict))
 
         def sized(attempt: "Attempt") -> None:
-            bar.reached(bar.done, bar.total, _size_line(attempt))
+            bar.reached(bar.done, bar.total, size_line(attempt))
 
         if choices is None:
             kept = min_cards if question == "min-cards" else max_rate
@@ -149,7 +149,7 @@ def _line(verdict: "Verdict") -> str:
     )
 
 
-def _size_line(attempt: "Attempt") -> str:
+def size_line(attempt: "Attempt") -> str:
     """A size of cluster and what was found on it."""
     from cluster.studies.plan.objective import cards_of
 

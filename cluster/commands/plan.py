@@ -42,6 +42,10 @@ def plan(  # noqa: PLR0913 - each is an option
     smallest: options.Smallest = False,
     fastest: options.Fastest = False,
     keep_plan: options.KeepPlan = False,
+    against: options.Against = None,
+    samples: options.Samples = None,
+    seed: options.Seed = None,
+    machines: options.Machines = None,
     attainment: options.Attainment = None,
     trace: options.Trace = None,
     explained: options.Explained = False,
@@ -62,6 +66,17 @@ def plan(  # noqa: PLR0913 - each is an option
         terminal.note(note)
     names = (tp, pp, ep, replicas, seqs, tokens, modes, weights, kv)
     choices = options.choices_of(dict(zip(options.CHOICES, names, strict=True)))
+    draws = options.draws_of(samples, seed, machines)
+    if against is not None:
+        if fastest or keep_plan or explained or out is not None or page is not None:
+            raise typer.BadParameter(
+                "--against searches the fewest cards of both: not with --max-rate, --keep-plan, "
+                "--explain, --out and --report"
+            )
+        _against(requested, against, (bounds, attainment), (choices, draws, write), shown)
+        return
+    if draws:
+        raise typer.BadParameter("--samples, --seed and --machines are for --against")
     if smallest or fastest:
         if out is not None:
             raise typer.BadParameter("--out is for a ranking: not with --min-cards and --max-rate")
@@ -97,6 +112,25 @@ def _capacity(
         raise typer.BadParameter("--min-cards and --max-rate exclude each other")
     question = "min-cards" if questions[0] else "max-rate"
     answer(requested, (question, *wanted), search, **shown)
+
+
+def _against(
+    requested: "Scenario",
+    hardware: str,
+    wanted: tuple[Mapping[str, float] | None, float | None],
+    search: "tuple[Choices, Mapping[str, Any], Path | None]",
+    shown: Mapping[str, bool],
+) -> None:
+    """Run --against; ``wanted`` are the bounds and the attainment, ``search`` the choices, the
+    draws, and the file to write."""
+    from cluster.commands.against import answer_against
+    from cluster.scenario.schema import Slo
+    from cluster.studies.plan.objective import Objective
+
+    (bounds, attainment), (choices, draws, write) = wanted, search
+    objective = Objective(slo=Slo(**bounds) if bounds else requested.slo, attainment=attainment)
+    how = {name: shown[name] for name in ("as_json", "quiet")}
+    answer_against(requested, hardware, (objective, choices, draws), write, **how)
 
 
 def _tell(

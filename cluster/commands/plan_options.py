@@ -96,6 +96,31 @@ KeepPlan = Annotated[
     bool,
     typer.Option("--keep-plan", help="With these two: keep the scenario's plan, search no other."),
 ]
+Against = Annotated[
+    str | None,
+    typer.Option(
+        help="Instead: this hardware (a name of `hardware list`, or a file) for the same traffic "
+        "and SLO; both with their fewest cards, odds, and the price of a card that turns it.",
+        metavar="HARDWARE",
+        show_default=False,
+    ),
+]
+Samples = Annotated[
+    int | None,
+    typer.Option(min=0, help="With --against: joint draws [32].", show_default=False),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, help="With --against: seed of the draws [0].", show_default=False),
+]
+Machines = Annotated[
+    Path | None,
+    typer.Option(
+        help="With --against: draw from the possible machines that `calibrate --machines FILE` "
+        "wrote, for the side whose hardware they are.",
+        show_default=False,
+    ),
+]
 Attainment = Annotated[
     float | None,
     typer.Option(
@@ -192,3 +217,12 @@ def _is_number(word: str) -> bool:
 
 def _names(words: str) -> Sequence[str]:
     return tuple(word.strip() for word in words.split(",")) if words else ()
+
+
+def draws_of(samples: int | None, seed: int | None, machines: Path | None) -> dict[str, Any]:
+    """The draws of ``--against`` that are named."""
+    from cluster.studies.machine_set import read_machines
+
+    named = {"samples": samples, "seed": seed}
+    found: dict[str, Any] = {name: value for name, value in named.items() if value is not None}
+    return found if machines is None else {**found, "machines": read_machines(machines)}

@@ -63,12 +63,14 @@ def draws(
     seed: int,
     patterns: Sequence[str] = ("*",),
     machines: MachineSet | None = None,
+    unlike: Hardware | None = None,
 ) -> list[Draw]:
     """``count`` possible machines for a scenario: a Latin hypercube over what is uncertain.
 
     A figure's draws depend on its name, its range, ``count`` and ``seed`` only, so those of two
     scenarios can be compared one by one. Figures of ``machines`` are those of its machines, all of
-    a draw of the same one; what they were fitted on replaces the published points.
+    a draw of the same one; what they were fitted on replaces the published points. Figures that
+    ``unlike`` has otherwise (the price of its card) are drawn independently of its own.
 
     Raises
     ------
@@ -77,7 +79,13 @@ def draws(
     """
     moved = uncertain(scenario, patterns)
     fitted = _machines(scenario, (count, seed), patterns, machines)
-    shares = sample(dict.fromkeys(moved, Range(low=0.0, high=1.0)), count, "latin_hypercube", seed)
+    other = {} if unlike is None else unlike.figures
+    keys = {
+        name: f"{scenario.hardware}:{name}" if _differs(figure, other.get(name)) else name
+        for name, figure in moved.items()
+    }
+    spreads = dict.fromkeys(keys.values(), Range(low=0.0, high=1.0))
+    shares = sample(spreads, count, "latin_hypercube", seed)
     return [
         _fitted(
             scenario,
@@ -90,6 +98,11 @@ def draws(
         )
         for row, machine in zip(shares, fitted, strict=True)
     ]
+
+
+def _differs(figure: Figure, other: Figure | None) -> bool:
+    ranges = [(each.value, each.low, each.high) for each in (figure, other) if each]
+    return len(set(ranges)) > 1
 
 
 def _machines(

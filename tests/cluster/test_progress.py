@@ -49,6 +49,24 @@ def test_what_is_quick_prints_nothing(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 @pytest.mark.usefixtures("seconds")
+def test_what_took_time_before_anything_was_done_says_nothing_about_the_rest(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with Progress("requests") as bar:
+        for _ in range(15):  # compiling
+            bar(0, 600)
+        for done in range(1, 101):
+            bar(done, 600)
+
+    assert capsys.readouterr().err.splitlines() == [
+        "0 of 600 requests",
+        "5 of 600 requests, about 10 min left",
+        "25 of 600 requests, about 10 min left",
+        "65 of 600 requests, about 9 min left",
+    ]
+
+
+@pytest.mark.usefixtures("seconds")
 def test_where_the_end_is_not_known_no_time_is_left(capsys: pytest.CaptureFixture[str]) -> None:
     with Progress("simulations") as bar:
         for _ in range(11):

@@ -89,14 +89,32 @@ class Promise:
         least = 1e-9 * float(capacity.min(initial=1.0))
         return (least if rate_per_s is None else rate_per_s) / capacity
 
-    def beyond(self) -> Floats:
-        """[n] the largest of the scored latencies as a fraction of its bound, in units of the
-        least of all candidates if none is within: bursts at this load may allow none."""
+    def used(self) -> Floats:
+        """[n] the largest of the scored latencies as a fraction of its bound."""
         tpot_s = np.nan_to_num(self.columns["tpot_ms"]) / 1e3
         found = means_of(self.columns["ttft_ms"] / 1e3, tpot_s, self.scored.decodes)
         limits = self.objective.limits
         largest: Floats = np.maximum.reduce([found[name] / limits[name] for name in limits])
-        return largest / max(1.0, float(largest.min(initial=np.inf)) if len(largest) else 1.0)
+        return largest
+
+    def unit(self) -> float:
+        """The least of these fractions if none is within its bound: bursts may allow none."""
+        used = self.used()
+        return max(1.0, float(used.min())) if len(used) else 1.0
+
+    def beyond(self) -> Floats:
+        """[n] these fractions in this unit."""
+        return self.used() / self.unit()
+
+    def nearest(self, cards: int, unit: float) -> tuple[int, float] | None:
+        """Of the candidates that fill a cluster the one farthest within its limits, and how far as
+        in ``rows``, but in a unit that other scores share; None if there is none."""
+        here = self._filling(cards)
+        if not len(here):
+            return None
+        distance = np.maximum(self.load(self.rate_per_s)[here], self.used()[here] / unit)
+        place = int(distance.argmin())
+        return int(here[place]), float(distance[place])
 
     def rows(self, cards: int, rate_per_s: float | None) -> tuple[Integers, Floats]:
         """Candidates that fill a cluster with replicas, the most promising first, and how far each
