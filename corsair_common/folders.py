@@ -31,7 +31,11 @@ def hidden_folder(root: Path, name: str) -> tuple[Path, int]:
             path.mkdir()
         except FileExistsError:
             continue
-        lock = _lock_of(path)
+        try:
+            lock = _lock_of(path)
+        except BaseException:  # Ctrl-C
+            shutil.rmtree(path, ignore_errors=True)
+            raise
         if lock is not None:
             return path, lock
 

@@ -47,11 +47,20 @@ class RunWriter:
         self._declared = declared
         self._files: dict[str, _TableFile] = {}
         self._committed = False
-        with explained(self._root, "store runs here"):
-            sweep(self._root)
-            self._folder, self._lock = hidden_folder(self._root, run_id)
 
     def __enter__(self) -> Self:
+        """Make the hidden folder: here, so that no signal comes between it and its removal."""
+        made: tuple[Path, int] | None = None
+        try:
+            with explained(self._root, "store runs here"):
+                sweep(self._root)
+                made = hidden_folder(self._root, self._run_id)
+                self._folder, self._lock = made
+        except BaseException:
+            if made is not None:
+                shutil.rmtree(made[0], ignore_errors=True)
+                os.close(made[1])
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

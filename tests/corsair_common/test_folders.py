@@ -3,6 +3,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from corsair_common import folders
 from corsair_common.folders import hidden_folder, publish, standing, sweep
 
 
@@ -82,3 +85,16 @@ def test_sweeping_removes_dead_writers_and_keeps_living_ones_and_foreign_files(
 
 def test_a_missing_folder_has_no_standing_run(tmp_path: Path) -> None:
     assert standing(tmp_path / "nowhere", "run") is None
+
+
+def test_an_interrupt_before_the_lock_leaves_no_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_path: Path) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(folders, "_lock_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        hidden_folder(tmp_path, "run")
+
+    assert list(tmp_path.iterdir()) == []

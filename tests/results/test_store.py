@@ -134,9 +134,9 @@ def test_a_fresh_process_writes_the_same_bytes(
         "from results.store import RunWriter\n"
         "given = json.loads((pathlib.Path(sys.argv[1]) / 'requests.json').read_text())\n"
         "columns = {name: np.array(values) for name, values in given.items()}\n"
-        "writer = RunWriter(pathlib.Path(sys.argv[1]) / 'fresh', 'run')\n"
-        "writer.append('requests', request_columns(columns))\n"
-        "writer.commit({'run_id': 'run'})\n"
+        "with RunWriter(pathlib.Path(sys.argv[1]) / 'fresh', 'run') as writer:\n"
+        "    writer.append('requests', request_columns(columns))\n"
+        "    writer.commit({'run_id': 'run'})\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
     here = write_run(
@@ -207,8 +207,8 @@ def test_a_killed_writer_leaves_no_run_and_the_next_one_cleans_up(
     code = (
         "import os, pathlib, sys\n"
         "from results.store import RunWriter\n"
-        "RunWriter(pathlib.Path(sys.argv[1]), 'run')\n"
-        "os.kill(os.getpid(), 9)\n"
+        "with RunWriter(pathlib.Path(sys.argv[1]), 'run'):\n"
+        "    os.kill(os.getpid(), 9)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=False)
     left = list(tmp_path.iterdir())
