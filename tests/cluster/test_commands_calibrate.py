@@ -13,7 +13,7 @@ from topology.catalog import load_hardware
 
 HEAD = "metric,value,unit,model,cards,plan,batch,context,wire,error,norms,overlap\n"
 POINT = "tpot,1.0,ms,llama-3.1-8b,8,4x2,60,1024,fp16,0.002,auto,none\n"
-QUESTION = "tpot,,ms,llama-3.1-8b,8,2x4,60,1024,fp16,,,\n"
+QUESTION = "tpot,,ms,llama-3.1-8b,8,4x2,30,1024,fp16,,auto,none\n"
 
 
 def rows(folder: Path, *lines: str) -> str:

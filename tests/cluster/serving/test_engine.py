@@ -276,6 +276,6 @@ def test_the_uncompiled_kernel_agrees_too() -> None:
 
 @pytest.mark.slow
 def test_the_kernel_never_leaves_its_arrays() -> None:
-    done = held_together_elsewhere(CORSAIR_SIM_BOUNDSCHECK="1", CORSAIR_SIM_EXAMPLES="120")
+    done = held_together_elsewhere(CORSAIR_SIM_BOUNDSCHECK="1", CORSAIR_SIM_EXAMPLES="60")
 
     assert done.returncode == 0, done.stdout

@@ -21,7 +21,7 @@ from cluster.serving.run import assemble
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]
 
-EXAMPLES = int(os.environ.get("CORSAIR_SIM_EXAMPLES", "250"))
+EXAMPLES = int(os.environ.get("CORSAIR_SIM_EXAMPLES", "150"))
 """More than the usual number look elsewhere each time; the usual ones are always the same."""
 
 
