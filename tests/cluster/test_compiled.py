@@ -52,10 +52,14 @@ def fresh_folder() -> Iterator[None]:
 
 
 def run_kernel(package: Path, **environment: str) -> tuple[str, str]:
-    """Run the kernel in a process of its own; what it printed on stdout and stderr."""
+    """Run the kernel in a process of its own; what it printed on stdout and stderr.
+
+    Without bytecode files: Python takes one for current if its source was edited within a second
+    and kept its length.
+    """
     kept = {key: value for key, value in os.environ.items() if not key.startswith("NUMBA")}
     done = subprocess.run(
-        [sys.executable, "-m", "cluster.kernel"],
+        [sys.executable, "-B", "-m", "cluster.kernel"],
         cwd=package.parent,
         env=kept | {"CORSAIR_SIM_CACHE": str(package.parent / "kept")} | environment,
         capture_output=True,
