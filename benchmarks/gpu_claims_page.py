@@ -1,11 +1,12 @@
 """Tables and figures of docs/studies/gpu-claims.md, from its CSV."""
 
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+from benchmarks.page_tables import with_table
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "studies" / "gpu-claims.md"
@@ -186,15 +187,6 @@ TABLES: Mapping[str, Callable[[Study], Iterator[str]]] = {
     "equal-cards": equal_cards,
     "odds": odds,
 }
-
-
-def with_table(page: str, name: str, lines: str) -> str:
-    """The page with other lines between the marks of a table."""
-    marks = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.S)
-    changed, found = marks.subn(lambda match: f"{match[1]}{lines}\n{match[2]}", page)
-    if found != 1:
-        raise ValueError(f"the page has {found} tables {name}, not one")
-    return changed
 
 
 def write_page(rows: Rows) -> None:

@@ -9,6 +9,7 @@ import argparse
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from benchmarks.page_tables import with_table
 from benchmarks.road_tables import (
     Changes,
     ends,
@@ -21,7 +22,7 @@ from benchmarks.road_tables import (
     spread,
     table,
 )
-from benchmarks.supernode import shape, users, with_table
+from benchmarks.supernode import shape, users
 from cluster.perf_model.memory.fit import DoesNotFit
 from cluster.studies.block_sizes import dot_rows
 

@@ -5,12 +5,12 @@
 """
 
 import argparse
-import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.page_tables import with_table
 from corsair_sim import Choices, decide, load, plan, simulate
 from topology.inventory import count_nodes
 from topology.types import NodeKind
@@ -236,15 +236,6 @@ TABLES: Mapping[str, Callable[[], Iterator[str]]] = {
     "inventory": inventory,
     "draws": draws,
 }
-
-
-def with_table(page: str, name: str, lines: str) -> str:
-    """The page with other lines between the marks of a table."""
-    marks = re.compile(rf"(<!-- table {name} -->\n).*?(<!-- end -->)", re.S)
-    changed, found = marks.subn(lambda match: f"{match[1]}{lines}\n{match[2]}", page)
-    if found != 1:
-        raise ValueError(f"the page has {found} tables {name}, not one")
-    return changed
 
 
 def main() -> None:

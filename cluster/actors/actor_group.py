@@ -233,7 +233,7 @@ class ActorGroup:
         ]
         refs = [ref for _, ref in calls]
         if ray.wait(refs, num_returns=len(refs), timeout=SLOW_S)[1]:
-            self._notice("compiling the engine, once per node, about ten seconds")
+            self._notice("compiling the engine, once per node, about 15 seconds")
         for call in calls:
             self.fetch(*call)
 

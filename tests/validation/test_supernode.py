@@ -3,7 +3,8 @@
 import pytest
 
 from benchmarks import supernode
-from benchmarks.supernode import PAGE, TABLES, machines_kw, prompt_rate, shape, summary, with_table
+from benchmarks.page_tables import with_table
+from benchmarks.supernode import PAGE, TABLES, machines_kw, prompt_rate, shape, summary
 
 SERVERS, NODES = supernode.RACKS
 

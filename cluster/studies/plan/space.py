@@ -51,11 +51,7 @@ class Choices:
     def __post_init__(self) -> None:
         for name in self.__slots__:
             values = getattr(self, name)
-            if (
-                name == "activations"
-                or values is None
-                or all(isinstance(value, str) for value in values)
-            ):
+            if values is None or all(isinstance(value, str) for value in values):
                 continue
             wrong = [value for value in values if not (type(value) is int and value >= 1)]
             if wrong:
