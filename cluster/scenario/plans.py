@@ -11,7 +11,6 @@ from cluster.scenario.formats import formats_of
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import seated
 from cluster.scenario.pools import pool_scenario
-from cluster.scenario.routers import STATELESS
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import AUTO, PlanSettings, Pool, Pools, Scenario
 from cluster.scenario.workload import ProgramSteps
@@ -217,13 +216,6 @@ def program_plan(draft: "Resolved", choose: ChoosePlan) -> tuple[Scenario, tuple
 def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved":
     """The run with its pools, each a run on its own cards."""
     prefill, decode = (_pool(whole, find, *each) for each in _placed(whole, requested))
-    router = requested.decode.router
-    if decode.plan.replicas > 1 and router not in STATELESS:
-        raise ScenarioError(
-            f"pools.decode.router is {router!r}; must be {' or '.join(map(repr, STATELESS))} for "
-            f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
-            "its arrival is known"
-        )
     return replace(whole, plan=prefill.plan, pools=(prefill, decode))
 
 

@@ -261,31 +261,44 @@ def execute(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    from cluster.serving.energy_attribution import attribution_columns
     from cluster.serving.engine import serve  # ``check`` lays out, and serves nothing
 
-    most_bins = resolved.scenario.store.most_bins
-    account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
-    tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
-    account.reach(least_end_ps(requested, machine.limits))  # avoids starting with the finest bins
-
-    def taken(window: Records) -> None:
-        account.add(window)
-        tally.add(window)
-        shares.add(window)
-
+    books = Books(resolved, machine, requested)
     served = serve(
         requested,
         machine.prices,
         machine.limits,
         observer=observer,
         on_steps=on_steps,
-        on_cycles=taken,
+        on_cycles=books.add,
     )
-    request_j = shares.of(attribution_columns(served, requested))
-    account.reach(last_ps(served.arrival_ps, served.finish_ps))
-    return outcome_of(served, account.bins(), tally, request_j)
+    return books.outcome(served, requested)
+
+
+class Books:
+    """The accounts, counts and energy of a run, from its step log."""
+
+    def __init__(self, resolved: Resolved, machine: Machine, requested: Arrivals) -> None:
+        most_bins = resolved.scenario.store.most_bins
+        self._account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
+        self._tally, self._shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
+        # avoids starting with the finest bins
+        self._account.reach(least_end_ps(requested, machine.limits))
+
+    def add(self, window: Records) -> None:
+        """Add a window of the log, in which cycles that repeat may be in one piece."""
+        self._account.add(window)
+        self._tally.add(window)
+        self._shares.add(window)
+
+    def outcome(self, served: Served, requested: Arrivals) -> Outcome:
+        """The results, once everything is served."""
+        from cluster.serving.energy_attribution import attribution_columns
+
+        request_j = self._shares.of(attribution_columns(served, requested))
+        self._account.reach(last_ps(served.arrival_ps, served.finish_ps))
+        return outcome_of(served, self._account.bins(), self._tally, request_j)
 
 
 def shares_of(machine: Machine) -> SlotJoules:

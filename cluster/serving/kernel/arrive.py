@@ -46,12 +46,17 @@ def arrive(state: State) -> None:
     elif not fits_empty(state, request["goal"] - 1):
         refuse(state, number, NO_ROOM)
     else:
-        r = choose_replica(state, request["choice"])
-        control["routed"] += 1
-        control["last_replica"] = r
+        r = request["choice"]
+        if control["fed"]:
+            state.replicas[r]["pulling"] -= 1
+            state.replicas[r]["holding"] += 1
+        else:
+            r = choose_replica(state, r)
+            control["routed"] += 1
+            control["last_replica"] = r
+            state.replicas[r]["seen_waiting"] += 1
         request["replica"] = r
         state.replicas[r]["outstanding"] += 1
-        state.replicas[r]["seen_waiting"] += 1
         enqueue(state, r, number)
         wake(state, r)
         reschedule(state, r)
@@ -106,7 +111,7 @@ def load_of(state: State, r: int) -> float:
     replica = state.replicas[r]
     return load(
         state.control[0]["router"],
-        replica["outstanding"],
+        replica["outstanding"] + replica["pulling"],
         replica["used"],
         replica["seen_waiting"],
         replica["seen_running"],

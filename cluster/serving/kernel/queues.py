@@ -5,7 +5,7 @@ from typing import Any
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_pool import name_full, plan_review, release
 from cluster.serving.kernel.measure import begin_prompts, count_chunk, count_decode
-from cluster.serving.kernel.state import LOST, NONE, State
+from cluster.serving.kernel.state import BY_LAYER, LOST, NONE, State
 
 
 @inlined
@@ -93,6 +93,19 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
     else:
         control["reading"] += 1
     member["flights"] |= control["bit"] * control["asynchronous"]
+    if control["hands_over"] == BY_LAYER:
+        note_chunk(state, r, member, tokens, last)
+
+
+@called
+def note_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
+    """Note a chunk for the transfer of its KV; the launch of the step adds its times."""
+    chunk, control = state.chunks[state.control[0]["chunks"]], state.control[0]
+    chunk["request"], chunk["tokens"], chunk["last"] = member["request"], member["computed"], last
+    admitted = member["first_row"] == state.replicas[r]["steps"]
+    chunk["first"] = 0 if admitted else member["computed"] - tokens
+    control["chunks"] += 1
+    control["until_ps"] = control["now_ps"]
 
 
 @called

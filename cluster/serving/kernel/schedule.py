@@ -38,7 +38,8 @@ def schedule(state: State, r: int, s: int) -> None:
             outcome = continue_prefill(state, r, s, h)
             open_for_prompts = outcome != NO_MORE
             h += outcome == READ_ON
-    if open_for_prompts and control["preempted"] == 0 and replica["short_for"] == NONE:
+    short = replica["short_for"] != NONE and replica["holding"] == 0
+    if open_for_prompts and control["preempted"] == 0 and not short:
         admit(state, r, s)
 
 
@@ -50,7 +51,7 @@ def begin(state: State, r: int, s: int) -> None:
     control["bit"] = 1 + state.slots[r, s]["turn"]
     control["preempted"] = control["fed_back"] = control["finished"] = 0
     state.sums[:] = 0
-    control["prompts"] = control["admitted"] = control["reading"] = 0
+    control["prompts"] = control["admitted"] = control["reading"] = control["chunks"] = 0
 
 
 @called

@@ -5,7 +5,7 @@ from typing import Any
 from cluster.compiled import called, inlined
 from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.serving.histogram import bin_of
-from cluster.serving.kernel.block_pool import name_full, release
+from cluster.serving.kernel.block_pool import keep, name_full, release
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
 from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
 
@@ -127,7 +127,10 @@ def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> 
     note(state, r, number, s, member["first_row"], read_row, READING)
     if step > read_row:
         note(state, r, number, s, read_row + 1, step, DECODING)
-    release(state, r, member)
+    if state.control[0]["hands_over"]:
+        keep(state, r, state.requests[number], member)
+    else:
+        release(state, r, member)
     state.replicas[r]["running"] -= 1
     complete(state, r, number, end_ps)
 
@@ -141,6 +144,10 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
     state.replicas[r]["outstanding"] -= 1
     control["done"] += 1
     send_next(state, end_ps)
+    if control["hands_over"]:
+        state.handed[control["handed"]] = number
+        control["handed"] += 1
+        control["until_ps"] = control["now_ps"]
 
 
 @inlined
