@@ -43,8 +43,10 @@ def advance_pools(
         until_ps = transfer_ps
         if control["pending"] > 0:
             until_ps = min(until_ps, until_decode_ps(decode))
-        prefill_rows = run_until(prefill, logs[0], columns[0], prefill_rows, until_ps)
-        noted = prefill.control[0]["handed"] > control["handed"] or prefill.control[0]["chunks"] > 0
+        noted = has_notes(prefill, moves)
+        if not noted:
+            prefill_rows = run_until(prefill, logs[0], columns[0], prefill_rows, until_ps)
+            noted = has_notes(prefill, moves)
         now_ps = prefill.control[0]["now_ps"]
         if not noted:
             now_ps = min(transfer_ps, next_event_ps(prefill))
@@ -65,6 +67,13 @@ def advance_pools(
             if len(moves.sendings) - control["active"] < least:
                 control["status"] = CROWDED
     control["prefill_rows"], control["decode_rows"] = prefill_rows, decode_rows
+
+
+@inlined
+def has_notes(prefill: State, moves: Moves) -> bool:
+    """Whether the prefill pool waits at a time at which it has handed something over."""
+    own = prefill.control[0]
+    return bool(own["handed"] > moves.control[0]["handed"] or own["chunks"] > 0)
 
 
 @inlined

@@ -3,6 +3,7 @@
 from cluster.compiled import called, inlined
 from cluster.disaggregated.kernel.messages import next_message_ps, run_messages, send
 from cluster.disaggregated.kernel.state import (
+    ABSENT,
     ALONE,
     ARRIVES,
     COMES,
@@ -16,6 +17,7 @@ from cluster.disaggregated.kernel.state import (
 )
 from cluster.replay.kernel.max_min import double
 from cluster.replay.kernel.state import State as Fabric
+from cluster.serving.kernel.block_pool import hold_tokens
 from cluster.serving.kernel.hand_over import let_go, receive, reserve, route
 from cluster.serving.kernel.state import FOREVER, State
 
@@ -28,7 +30,7 @@ def next_transfer_ps(moves: Moves, fabric: Fabric) -> int:
         first_ps = next_message_ps(fabric) + moves.control[0]["base_ps"]
     for i in range(moves.control[0]["active"]):
         sending = moves.sendings[i]
-        if sending["state"] != SENDS:
+        if sending["state"] != SENDS or moves.places[sending["place"]]["left"] == 0:
             first_ps = min(first_ps, sending["event_ps"])
     return first_ps
 
@@ -239,13 +241,24 @@ def pull(decode: State, moves: Moves, r: int, now_ps: int) -> None:
 
 @called
 def follow(prefill: State, decode: State, moves: Moves, place: int, now_ps: int) -> None:
-    """Let the KV of a chunk follow its layers, if blocks are there since the first chunk began."""
+    """Let the KV of a chunk follow its layers, if blocks are there since the first chunk began.
+
+    A prompt that is preempted gives its blocks back: others may wait for them.
+    """
     chunk = prefill.chunks[place]
     row = chunk["request"]
     request = moves.requests[row]
     if request["target"] == NONE:
-        r = route(decode, request["drawn"], now_ps)
-        request["target"], request["source"] = r, prefill.requests[row]["replica"]
+        request["target"] = route(decode, request["drawn"], now_ps)
+        request["source"] = prefill.requests[row]["replica"]
+    r = request["target"]
+    if chunk["tokens"] == 0:
+        if request["state"] == PULLS:
+            request["state"] = ABSENT
+            hold_tokens(decode, r, request["tokens"], -1)
+            pull(decode, moves, r, now_ps)
+        return
+    if chunk["first"] == 0 and request["state"] == ABSENT:
         if decode.replicas[r]["pending"] == 0 and reserve(decode, r, request["tokens"]):
             request["state"], request["pulled_ps"] = PULLS, now_ps
     if request["state"] != PULLS:

@@ -87,7 +87,7 @@ def hands_over(state: State, limits: Limits, how: int) -> State:
     state.replicas["free_rows"] = rows
     return state._replace(
         handed=np.zeros(max(1, len(state.requests)), np.int64),
-        chunks=np.zeros(limits.max_num_seqs + 1, CHUNK),
+        chunks=np.zeros(4 * (limits.max_num_seqs + 2) * (state.slots.shape[1] + 1), CHUNK),
         free_rows=np.arange(replicas * rows).reshape(replicas, rows),
         tables=np.zeros((replicas * rows, state.tables.shape[1]), np.int64)
         if limits.prefix_caching

@@ -32,10 +32,12 @@ def route(state: State, drawn: int, now_ps: int) -> int:
 def reserve(state: State, r: int, tokens: int) -> bool:
     """Count the blocks of a prompt at replica ``r`` if there is room for all of it.
 
-    Requests that were preempted come first, and one that lacks a block.
+    Requests that were preempted, or compute their prompts again, come first, and one that lacks a
+    block.
     """
     replica = state.replicas[r]
-    if replica["queued"] > replica["holding"] or replica["short_for"] != NONE:
+    first = replica["queued"] - replica["holding"] + replica["partial"]
+    if first > 0 or replica["short_for"] != NONE:
         return False
     if not can_admit(state, r, tokens, 0):
         return False

@@ -100,8 +100,10 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
 @called
 def note_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
     """Note a chunk for the transfer of its KV; the launch of the step adds its times."""
-    chunk, control = state.chunks[state.control[0]["chunks"]], state.control[0]
-    chunk["request"], chunk["tokens"], chunk["last"] = member["request"], member["computed"], last
+    control = state.control[0]
+    chunk = state.chunks[control["chunks"]]
+    chunk["request"], chunk["last"] = member["request"], last
+    chunk["tokens"] = member["computed"] if tokens > 0 else 0
     admitted = member["first_row"] == state.replicas[r]["steps"]
     chunk["first"] = 0 if admitted else member["computed"] - tokens
     control["chunks"] += 1
@@ -124,6 +126,8 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
     number = member["request"]
     request = state.requests[number]
     control["preempted"] += 1
+    if control["hands_over"] == BY_LAYER:
+        note_chunk(state, r, member, 0, False)
     replica["running"] -= 1
     release(state, r, member)
     note(state, r, number, where, member["first_row"], replica["steps"] - 1, LOST)

@@ -51,7 +51,7 @@ def begin(state: State, r: int, s: int) -> None:
     control["bit"] = 1 + state.slots[r, s]["turn"]
     control["preempted"] = control["fed_back"] = control["finished"] = 0
     state.sums[:] = 0
-    control["prompts"] = control["admitted"] = control["reading"] = control["chunks"] = 0
+    control["prompts"] = control["admitted"] = control["reading"] = 0
 
 
 @called

@@ -214,7 +214,8 @@ WORK = _record(
 )
 
 CHUNK = _record("request", "first", "tokens", "last", "start_ps", "end_ps")
-"""A chunk of a prompt in a step, from its ``first`` token, 0 after an admission, up to ``tokens``."""
+"""A chunk of a prompt in a step, from its ``first`` token, 0 after an admission, up to ``tokens``;
+or without tokens a preemption."""
 
 LAYERS = _record(
     "window",
@@ -290,4 +291,4 @@ class State(NamedTuple):
     handed: Integers
     """[n] requests that have ended, in that order (of a prefill pool)"""
     chunks: Records
-    """[2 max_num_seqs] of the step just launched (of a prefill pool that sends by layer)"""
+    """[buffer] of the step just launched (of a prefill pool that sends by layer)"""

@@ -25,6 +25,9 @@ class Request:
     carried: int = 0
     """Prompt tokens whose KV arrived with it; 0 after its admission."""
 
+    reserved: bool = False
+    """Whether its prompt's blocks are counted although it is not admitted: its KV came first."""
+
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""
     done_output: int = 0

@@ -45,7 +45,7 @@ class Scheduler:
                     open_for_prompts = self._continue_prefill(request)
             elif request in self.slot.members and self.step.budget:
                 self._decode(request)
-        if open_for_prompts and not self.step.preempted and self.replica.short_for is None:
+        if open_for_prompts and not self.step.preempted:
             self._admit()
         return self.step
 
@@ -102,6 +102,7 @@ class Scheduler:
         else:
             self.replica.partial_prefills.remove(victim)
         self.lost.append((victim, slot))
+        self.step.chunks.append((victim, 0, 0))
         self.replica.pool.release(victim)
         self.replica.enqueue(victim)
         victim.computed = 0
@@ -111,20 +112,27 @@ class Scheduler:
     def _admit(self) -> None:
         """Admit requests from the head of the queue while their whole sequences fit."""
         replica, pool, slot = self.replica, self.replica.pool, self.slot
+        with_blocks = replica.short_for is not None  # only those whose blocks are counted already
         while self.step.budget and len(replica.running) < replica.max_num_seqs:
             # batches in flight from before its preemption must end first (asynchronous only)
-            request = next((each for each in replica.queue if not each.flights), None)
+            waiting = [each for each in replica.queue if not each.flights]
+            request = next((each for each in waiting if each.reserved or not with_blocks), None)
             if request is None:
                 return
             hits = pool.cached_prefix(request)
-            if not pool.can_admit(request, hits):
-                return
             start = max(len(hits) * pool.block_size, request.carried)
             tokens = min(request.known - start, self.step.budget, self.most_of_a_prompt)
             last = tokens == request.known - start
-            if last and len(slot.members) == slot.max_members:
-                return
+            full = last and len(slot.members) == slot.max_members
+            if full or not pool.can_admit(request, hits):
+                if with_blocks or not any(each.reserved for each in replica.queue):
+                    return
+                with_blocks = True
+                continue
             replica.queue.remove(request)
+            if request.reserved:
+                pool.reserve(request.prompt, -1)
+                request.reserved = False
             pool.share(request, hits)
             if request.cached_tokens == NEVER:
                 request.cached_tokens = request.computed
@@ -151,5 +159,8 @@ class Scheduler:
         if tokens == request.remaining:
             step.emitting.append(request)
         self.replica.pool.compute(request, tokens)
+        admitted = request.first_row == step.number
+        first = 0 if admitted else request.computed - tokens
+        step.chunks.append((request, first, request.computed))
         step.rows[request] = tokens
         step.budget -= tokens
