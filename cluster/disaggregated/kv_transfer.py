@@ -53,7 +53,7 @@ def transfers_of(plan: TransferPlan, found: PoolsServed) -> KvTransfers:
         sent_bytes=sent,
         start_ps=plan.base_ps,
         bin_ps=found.bin_ps,
-        link_bytes=loads,
+        link_bytes=loads[: int(np.flatnonzero(loads.any(axis=1)).max(initial=0)) + 1],
     )
 
 

@@ -13,7 +13,7 @@ from cluster.disaggregated.kernel.state import CROWDED, RUNNING, STUCK, Moves
 from cluster.disaggregated.transfer_plan import TransferPlan
 from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
 from cluster.replay.kernel.state import State as Fabric
-from cluster.serving.engine import RunTooLongError, begun, check_end, served_of
+from cluster.serving.engine import begun, check_end, served_of
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.kernel.build import hands_over
 from cluster.serving.kernel.state import AT_ONCE, BY_LAYER, State
@@ -71,6 +71,7 @@ def serve_pools(
     prefill, decode, moves, fabric = build_pools(problems, plan, most_bins)
     if stepwise:
         prefill.control["repeating"] = decode.control["repeating"] = 0
+    moves.control["repeating"] = decode.control["repeating"]
     logs = np.zeros(WINDOW_STEPS, STEP), np.zeros(WINDOW_STEPS, STEP)
     columns = as_integers(logs[0]), as_integers(logs[1])
     control, rows = moves.control[0], np.arange(len(moves.requests))
@@ -104,10 +105,10 @@ def build_pools(
     return prefill, decode, moves, build_fabric(plan, most_bins)
 
 
-def _with_more_places(
-    moves: Moves, fabric: Fabric, plan: TransferPlan
-) -> tuple[Moves, Fabric]:
-    places, sendings = (np.concatenate([each, np.zeros_like(each)]) for each in (moves.places, moves.sendings))
+def _with_more_places(moves: Moves, fabric: Fabric, plan: TransferPlan) -> tuple[Moves, Fabric]:
+    places, sendings = (
+        np.concatenate([each, np.zeros_like(each)]) for each in (moves.places, moves.sendings)
+    )
     return (
         moves._replace(places=places, sendings=sendings),
         with_places(fabric, plan, len(places)),

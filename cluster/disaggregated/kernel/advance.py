@@ -8,6 +8,7 @@ from cluster.replay.kernel.state import LATE as MESSAGE_LATE
 from cluster.replay.kernel.state import State as Fabric
 from cluster.serving.kernel import state as pool
 from cluster.serving.kernel.advance import next_event_ps, run_until
+from cluster.serving.kernel.hand_over import look
 from cluster.serving.kernel.repeat import forget_cycles
 from cluster.serving.kernel.state import FINISH, FOREVER, State
 from corsair_common.units import Integers
@@ -31,18 +32,10 @@ def advance_pools(
     forget_cycles(prefill)
     forget_cycles(decode)
     control["status"] = RUNNING
-    least = len(moves.requests) + len(prefill.chunks)
-    if len(moves.sendings) - control["active"] < least:
-        control["status"] = CROWDED
-    while (
-        control["status"] == RUNNING
-        and prefill_rows < len(logs[0])
-        and decode_rows < len(logs[1])
-    ):
+    make_room(prefill, moves)
+    while goes_on(moves, logs, prefill_rows, decode_rows):
         transfer_ps = next_transfer_ps(moves, fabric)
-        until_ps = transfer_ps
-        if control["pending"] > 0:
-            until_ps = min(until_ps, until_decode_ps(decode))
+        until_ps = bound_ps(decode, moves, transfer_ps)
         noted = has_notes(prefill, moves)
         if not noted:
             prefill_rows = run_until(prefill, logs[0], columns[0], prefill_rows, until_ps)
@@ -64,9 +57,40 @@ def advance_pools(
             move(prefill, decode, moves, fabric, now_ps)
         if noted and control["status"] == RUNNING:
             take_over(prefill, decode, moves, now_ps)
-            if len(moves.sendings) - control["active"] < least:
-                control["status"] = CROWDED
+            make_room(prefill, moves)
     control["prefill_rows"], control["decode_rows"] = prefill_rows, decode_rows
+
+
+@inlined
+def goes_on(
+    moves: Moves, logs: tuple[Records, Records], prefill_rows: int, decode_rows: int
+) -> bool:
+    """Whether both logs have rows left, and nothing stands in the way."""
+    running = moves.control[0]["status"] == RUNNING
+    return bool(running and prefill_rows < len(logs[0]) and decode_rows < len(logs[1]))
+
+
+@inlined
+def make_room(prefill: State, moves: Moves) -> None:
+    """Stop if there may be more sendings than records of them."""
+    least = len(moves.requests) + len(prefill.chunks)
+    if len(moves.sendings) - moves.control[0]["active"] < least:
+        moves.control[0]["status"] = CROWDED
+
+
+@inlined
+def bound_ps(decode: State, moves: Moves, transfer_ps: int) -> int:
+    """How far the prefill pool may go: to the next event of a transfer.
+
+    While requests wait for blocks, not past a step's end of the decode pool, which may start one;
+    nor may its other replicas then run cycles ahead.
+    """
+    control = moves.control[0]
+    decode.control[0]["repeating"] = control["repeating"]
+    if control["pending"] == 0:
+        return transfer_ps
+    decode.control[0]["repeating"] &= len(decode.replicas) == 1
+    return min(transfer_ps, until_decode_ps(decode))
 
 
 @inlined
@@ -107,6 +131,7 @@ def pulls(decode: State, moves: Moves, now_ps: int) -> bool:
 def take_over(prefill: State, decode: State, moves: Moves, now_ps: int) -> None:
     """Take over chunks that have begun, and requests whose prefill has ended, in their order."""
     control, own, handed = moves.control[0], prefill.control[0], prefill.handed
+    look(decode, now_ps)
     for place in range(own["chunks"]):
         follow(prefill, decode, moves, place, now_ps)
     own["chunks"] = 0
@@ -126,7 +151,9 @@ def check(prefill: State, decode: State, moves: Moves, fabric: Fabric) -> None:
     """Stop where a pool, or the messages, cannot go on."""
     if fabric.control[0]["status"] == MESSAGE_LATE:
         moves.control[0]["status"] = LATE
-    elif prefill.control[0]["status"] != pool.RUNNING or decode.control[0]["status"] != pool.RUNNING:
+    elif (
+        prefill.control[0]["status"] != pool.RUNNING or decode.control[0]["status"] != pool.RUNNING
+    ):
         moves.control[0]["status"] = STUCK
 
 

@@ -119,9 +119,7 @@ def message(moves: Moves, fabric: Fabric, i: int, pair: int, path: int, size: in
 
 
 @inlined
-def write_leg(
-    moves: Moves, fabric: Fabric, leg: int, path: int, size: int, work_ps: int
-) -> int:
+def write_leg(moves: Moves, fabric: Fabric, leg: int, path: int, size: int, work_ps: int) -> int:
     """Write a leg of ``size`` bytes and its uses of the links of a path; return their end."""
     own = fabric.legs[leg]
     own["latency_ps"], own["work_ps"], own["peak"] = 0, work_ps, size / work_ps

@@ -30,6 +30,7 @@ CONTROL = _record(
     "targets",  # replicas of the decode pool
     "longest",  # links of the longest path
     "layers",  # of the model
+    "repeating",  # whether cycles of the decode pool that recur are run at once
     "base_ps",  # of the clock of the messages
     # progress
     "status",
@@ -81,9 +82,7 @@ QUEUE = _record("head", "tail")
 
 PAIR = _record("first_layer", "layers", "tail_bytes")
 
-PATH = np.dtype(
-    [("latency_ps", np.int64), ("first", np.int64), ("bytes_per_s", np.float64)]
-)
+PATH = np.dtype([("latency_ps", np.int64), ("first", np.int64), ("bytes_per_s", np.float64)])
 """One more than there are: ``first`` of its links."""
 
 

@@ -62,10 +62,10 @@ def move(prefill: State, decode: State, moves: Moves, fabric: Fabric, now_ps: in
         else:
             i += 1
     for j in range(control["active"]):
-        if moves.sendings[j]["state"] == COMES and moves.sendings[j]["event_ps"] == now_ps:
-            if not begin(moves, fabric, j, now_ps):
-                control["status"] = CROWDED
-                return
+        comes = moves.sendings[j]["state"] == COMES and moves.sendings[j]["event_ps"] == now_ps
+        if comes and not begin(moves, fabric, j, now_ps):
+            control["status"] = CROWDED
+            return
 
 
 @inlined
@@ -206,7 +206,7 @@ def hand_over(prefill: State, decode: State, moves: Moves, row: int, now_ps: int
             sent(prefill, moves, row, now_ps)
         return
     if request["target"] == NONE:
-        request["target"] = route(decode, request["drawn"], now_ps)
+        request["target"] = route(decode, request["drawn"])
     request["source"] = prefill.requests[row]["replica"]
     r = request["target"]
     request["state"], request["next"] = WAITS, NONE
@@ -249,7 +249,7 @@ def follow(prefill: State, decode: State, moves: Moves, place: int, now_ps: int)
     row = chunk["request"]
     request = moves.requests[row]
     if request["target"] == NONE:
-        request["target"] = route(decode, request["drawn"], now_ps)
+        request["target"] = route(decode, request["drawn"])
         request["source"] = prefill.requests[row]["replica"]
     r = request["target"]
     if chunk["tokens"] == 0:
@@ -258,9 +258,9 @@ def follow(prefill: State, decode: State, moves: Moves, place: int, now_ps: int)
             hold_tokens(decode, r, request["tokens"], -1)
             pull(decode, moves, r, now_ps)
         return
-    if chunk["first"] == 0 and request["state"] == ABSENT:
-        if decode.replicas[r]["pending"] == 0 and reserve(decode, r, request["tokens"]):
-            request["state"], request["pulled_ps"] = PULLS, now_ps
+    begins = chunk["first"] == 0 and request["state"] == ABSENT
+    if begins and decode.replicas[r]["pending"] == 0 and reserve(decode, r, request["tokens"]):
+        request["state"], request["pulled_ps"] = PULLS, now_ps
     if request["state"] != PULLS:
         return
     i = insert(moves, row, COMES, chunk["start_ps"] + request["before_ps"])

@@ -28,6 +28,7 @@ def serve_pools_reference(
     del on_progress, stepwise
     loop = PoolsLoop(problems, plan, on_window)
     loop.run()
+    assert all(request.finish_ps != NEVER for request in loop.answers), "nothing advances"
     return loop.served(most_bins)
 
 

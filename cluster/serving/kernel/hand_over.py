@@ -14,12 +14,17 @@ from cluster.serving.kernel.state import NONE, State
 needs_snapshots = inlined(routers.needs_snapshots)
 
 
+@inlined
+def look(state: State, now_ps: int) -> None:
+    """Take a snapshot of the replicas' loads, if it is time."""
+    if needs_snapshots(state.control[0]["router"]) and now_ps >= state.control[0]["snapshot_ps"]:
+        take_snapshot(state, now_ps)
+
+
 @called
-def route(state: State, drawn: int, now_ps: int) -> int:
+def route(state: State, drawn: int) -> int:
     """Choose the replica of the decode pool for a request whose KV comes later."""
     control = state.control[0]
-    if needs_snapshots(control["router"]) and now_ps >= control["snapshot_ps"]:
-        take_snapshot(state, now_ps)
     r = choose_replica(state, drawn)
     control["routed"] += 1
     control["last_replica"] = r
@@ -73,4 +78,3 @@ def let_go(state: State, number: int, now_ps: int) -> None:
     state.control[0]["now_ps"] = now_ps
     wake(state, r)
     reschedule(state, r)
-

@@ -126,6 +126,8 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
     number = member["request"]
     request = state.requests[number]
     control["preempted"] += 1
+    if replica["short_for"] == number:
+        replica["short_for"] = NONE
     if control["hands_over"] == BY_LAYER:
         note_chunk(state, r, member, 0, False)
     replica["running"] -= 1

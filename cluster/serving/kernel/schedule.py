@@ -172,7 +172,7 @@ def oldest(state: State, r: int) -> int:
     """The lowest-numbered running request of the replica; there is one."""
     lowest = FOREVER
     for s in range(state.slots.shape[1]):
-        for place in range(min(1, state.slots[r, s]["members"])):
+        for place in range(state.slots[r, s]["members"]):
             lowest = min(lowest, state.members[r, s, place]["request"])
     for h in range(state.replicas[r]["partial"]):
         lowest = min(lowest, state.partial_prefills[r, h]["request"])

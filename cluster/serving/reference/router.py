@@ -63,7 +63,9 @@ class Router:
             case "vllm_dp":  # its scan starts one replica later with every request
                 return self._least(self.routed, self._vllm_score)
             case "least_outstanding":
-                return self._least(self.last_chosen + 1, lambda replica: replica.unfinished + replica.pulling)
+                return self._least(
+                    self.last_chosen + 1, lambda replica: replica.unfinished + replica.pulling
+                )
         raise ValueError(f"the reference has no rule for the router {self.name!r}")
 
     def _least(self, first: int, score: Callable[[Replica], float]) -> Replica:

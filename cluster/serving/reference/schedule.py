@@ -103,6 +103,8 @@ class Scheduler:
             self.replica.partial_prefills.remove(victim)
         self.lost.append((victim, slot))
         self.step.chunks.append((victim, 0, 0))
+        if self.replica.short_for is victim:
+            self.replica.short_for = None
         self.replica.pool.release(victim)
         self.replica.enqueue(victim)
         victim.computed = 0
