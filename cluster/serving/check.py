@@ -5,7 +5,7 @@ import difflib
 import numpy as np
 
 from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
-from cluster.scenario.routers import ROUTERS
+from cluster.scenario.routers import ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import LAST_PS
 from corsair_common.units import Integers
@@ -38,6 +38,11 @@ def check_limits(limits: Limits) -> None:
         near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown router {limits.router!r}, one of {', '.join(ROUTERS)}{hint}")
+    weights = len(WEIGHTS.get(limits.router, ()))
+    if limits.router_weights and len(limits.router_weights) != weights:
+        raise ValueError(
+            f"router {limits.router} has {weights} weights, got {len(limits.router_weights)}"
+        )
 
 
 def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:

@@ -37,6 +37,8 @@ class Limits:
     """KV blocks of one replica if no layer has a window; else those of layers with full context."""
     max_model_len: int
     router: str = "least_outstanding"
+    router_weights: tuple[float, ...] = ()
+    """Of a router with weights, in the order of ``routers.WEIGHTS``; empty: those."""
     concurrency: int = 0
     """Users of a closed loop; 0 means open loop: arrivals from the columns."""
     prefix_caching: bool = False

@@ -4,6 +4,7 @@ from cluster.compiled import called, inlined
 from cluster.scenario import routers
 from cluster.serving.kernel.block_pool import fits_empty
 from cluster.serving.kernel.clock import reschedule
+from cluster.serving.kernel.kv_routing import choose_by_prefix, record_prompt
 from cluster.serving.kernel.queues import enqueue
 from cluster.serving.kernel.state import (
     FOREVER,
@@ -18,6 +19,7 @@ from cluster.serving.kernel.step import send_next
 
 chosen_blindly = inlined(routers.chosen_blindly)
 first_of_ties = inlined(routers.first_of_ties)
+finds_prefixes = inlined(routers.finds_prefixes)
 load = inlined(routers.load)
 
 
@@ -46,7 +48,12 @@ def arrive(state: State) -> None:
     elif not fits_empty(state, request["goal"] - 1):
         refuse(state, number, NO_ROOM)
     else:
-        r = choose_replica(state, request["choice"])
+        if finds_prefixes(control["router"]):
+            r = choose_by_prefix(state, number)
+        else:
+            r = choose_replica(state, request["choice"])
+        if control["router"] == routers.KV_OVERLAP:
+            record_prompt(state, r, number)
         control["routed"] += 1
         control["last_replica"] = r
         request["replica"] = r

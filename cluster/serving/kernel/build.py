@@ -1,10 +1,11 @@
 """The kernel's records at the start of a run, copied from the engine's inputs."""
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
 from cluster.perf_model.tables import INTERVAL, PriceTables, Records, alike_attention
-from cluster.scenario.routers import ROUTERS
+from cluster.scenario.routers import ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
@@ -58,6 +59,8 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         tables=_tables(arrivals, prices, limits),
         free_rows=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
+        router_weights=_router_weights(limits),
+        prompt_uses=_prompt_uses(arrivals, prices, limits),
         rates=_rates(prices, limits),
         attention=np.array(prices.attention, order="C").view(ATTENTION),
         kinds=_kinds(prices),
@@ -180,6 +183,18 @@ def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers
     return np.zeros(
         (prices.replicas * limits.max_num_seqs, max(1, min(longest, limits.blocks))), np.int64
     )
+
+
+def _router_weights(limits: Limits) -> npt.NDArray[np.float64]:
+    weights = limits.router_weights or WEIGHTS.get(limits.router, ())
+    return np.array(weights, np.float64)
+
+
+def _prompt_uses(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers:
+    """Untouched pages need no memory."""
+    if limits.router != "kv_overlap" or not limits.prefix_caching:
+        return np.zeros((1, 1), np.int64)
+    return np.zeros((prices.replicas, max(1, arrivals.key_count)), np.int64)
 
 
 def _rates(prices: PriceTables, limits: Limits) -> Records:

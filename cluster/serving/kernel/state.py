@@ -93,6 +93,7 @@ REQUEST = _record(
     "first_key",
     "key_count",
     "answer_key",  # key of its first full block beyond the prompt
+    "prefill_tokens",  # to compute as of its routing, until its first token (kv_overlap only)
     "flights",  # batches in flight with its tokens from before a preemption (bits)
     "emits",  # those of them that emit a token of it
     "next",  # behind it in its queue
@@ -167,6 +168,8 @@ REPLICA = _record(
     "stalled",  # whether a slot may be idle although it has members
     "stale",  # preempted requests with batches in flight
     "free_rows",
+    "prefill_tokens",  # of prompts routed here without a first token (kv_overlap only)
+    "prompt_blocks",  # of the prompts of unfinished requests, shared ones once (likewise)
     "seen_waiting",  # as of the last snapshot, and what was routed here since
     "seen_running",
     "seen_used",
@@ -249,6 +252,10 @@ class State(NamedTuple):
     """[r, max_num_seqs] free rows of ``tables``"""
     keys: Integers
     """Prefix keys of all requests"""
+    router_weights: npt.NDArray[np.float64]
+    """[weight] in the order of ``routers.WEIGHTS``"""
+    prompt_uses: Integers
+    """[r, key] unfinished requests with this block in the prompt, or [1, 1] (kv_overlap only)"""
     rates: Records
     """[price class, tokens]"""
     attention: Records

@@ -58,7 +58,7 @@ class Simulation:
         self.replicas = [
             Replica(number, prices.stages, limits) for number in range(prices.replicas)
         ]
-        self.router = Router(limits.router, self.replicas)
+        self.router = Router(limits.router, self.replicas, limits.router_weights)
         self.requests = read_requests(
             arrivals, prefix_caching=limits.prefix_caching, block_size=limits.block_size
         )
@@ -154,6 +154,7 @@ class Simulation:
         request.done_output += 1
         if request.first_token_ps == NEVER:
             request.first_token_ps = end_ps
+            self.router.computed(request)
             self.recorder.token(end_ps, None)
         else:
             self.recorder.token(end_ps, request.last_token_ps)
@@ -161,6 +162,7 @@ class Simulation:
 
     def _leave(self, request: Request, replica: Replica, step: Step) -> None:
         request.finish_ps = step.end_ps
+        self.router.finished(request)
         slot = replica.slots[request.slot]
         if request in slot.members:
             slot.members.remove(request)
