@@ -15,12 +15,17 @@ Router: TypeAlias = Literal[
     "vllm_dp",
     "kv_overlap",
     "weighted_scorers",
+    "session_affinity",
 ]
 
 ROUTERS: tuple[Router, ...] = get_args(Router)
 STATELESS: tuple[Router, ...] = ("round_robin", "random")
 """They look at no replica's state: runs can be cut by their choices, and KV be sent ahead
 (``actors/partition.py`` and ``disaggregated/run.py`` have these two)."""
+AFFINITY: Router = "session_affinity"
+"""All turns of a session go to one replica, drawn by a hash of the session's number."""
+DRAWN: tuple[Router, ...] = ("random", AFFINITY)
+"""Routers whose choices are drawn before the run."""
 
 (
     ROUND_ROBIN,
@@ -30,6 +35,7 @@ STATELESS: tuple[Router, ...] = ("round_robin", "random")
     VLLM_DP,
     KV_OVERLAP,
     WEIGHTED_SCORERS,
+    SESSION_AFFINITY,
 ) = range(len(ROUTERS))
 
 WEIGHTS: dict[str, tuple[float, ...]] = {
@@ -43,7 +49,7 @@ def chosen_blindly(router: int, routed: int, drawn: int, replicas: int) -> int:
     """The replica where the router looks at none, else -1; ``routed`` requests went before."""
     if router == ROUND_ROBIN:
         return routed % replicas
-    if router == RANDOM:
+    if router in (RANDOM, SESSION_AFFINITY):
         return drawn
     return -1
 

@@ -6,6 +6,7 @@ from cluster.serving.kernel.block_pool import fits_empty
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.kv_routing import choose_by_prefix, record_prompt
 from cluster.serving.kernel.queues import enqueue
+from cluster.serving.kernel.sessions import pop_due
 from cluster.serving.kernel.state import (
     FOREVER,
     IDLE,
@@ -27,6 +28,11 @@ load = inlined(routers.load)
 def next_arrival_ps(state: State) -> int:
     """When the next request arrives."""
     control = state.control[0]
+    if control["sessions"]:
+        if control["due"] == 0:
+            return FOREVER
+        due_ps = state.requests[state.due_heap[0]]["arrival_ps"]
+        return int(max(control["now_ps"], due_ps))  # its turn before may have ended earlier
     if control["sent"] == control["requests"]:
         return FOREVER
     if control["closed_loop"]:
@@ -38,8 +44,9 @@ def next_arrival_ps(state: State) -> int:
 def arrive(state: State) -> None:
     """Process the arrival of the next request."""
     control = state.control[0]
-    number = control["sent"]
+    number = pop_due(state) if control["sessions"] else control["sent"]
     request = state.requests[number]
+    request["age"] = control["sent"]
     control["sent"] += 1
     if control["closed_loop"]:
         control["due"] -= 1
@@ -70,7 +77,7 @@ def refuse(state: State, number: int, status: int) -> None:
     request = state.requests[number]
     request["status"] = status
     state.control[0]["done"] += 1
-    send_next(state, request["arrival_ps"])
+    send_next(state, number, request["arrival_ps"])
 
 
 @inlined

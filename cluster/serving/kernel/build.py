@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
 from cluster.perf_model.tables import INTERVAL, PriceTables, Records, alike_attention
-from cluster.scenario.routers import ROUTERS, WEIGHTS
+from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
@@ -59,6 +59,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         tables=_tables(arrivals, prices, limits),
         free_rows=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
+        due_heap=_due_heap(arrivals),
         router_weights=_router_weights(limits),
         prompt_uses=_prompt_uses(arrivals, prices, limits),
         rates=_rates(prices, limits),
@@ -85,11 +86,14 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["threshold"] = limits.long_prefill_token_threshold
     control["asynchronous"], control["host_ps"] = limits.async_scheduling, prices.host_ps
     control["closed_loop"] = limits.concurrency > 0
-    # Batches in flight overlap in asynchronous scheduling; in a closed loop of several replicas
-    # the next arrival is not known.
-    several = limits.concurrency > 0 and prices.replicas > 1
-    control["repeating"] = not (limits.async_scheduling or several)
+    control["sessions"] = len(arrivals.previous) > 0
+    # Batches in flight overlap in asynchronous scheduling; in a closed loop or sessions on several
+    # replicas the next arrival is not known.
+    waits = limits.concurrency > 0 or len(arrivals.previous) > 0
+    control["repeating"] = not (limits.async_scheduling or (waits and prices.replicas > 1))
     control["due"] = min(limits.concurrency, requests)
+    if len(arrivals.previous):
+        control["due"] = np.count_nonzero(arrivals.previous == NEVER)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
     control["ahead"] = prices.ahead
@@ -112,7 +116,7 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         requests["arrival_ps"] = 0  # a user's first; later ones are set when the answer ends
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
-    if limits.router == "random":
+    if limits.router in DRAWN:
         requests["choice"] = arrivals.router_choice
     if limits.prefix_caching:
         requests["first_key"] = arrivals.key_offsets[:-1]
@@ -120,9 +124,34 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         full = (requests["goal"] - 1) // limits.block_size
         requests["answer_key"] = arrivals.key_count + np.cumsum(full) - full
     requests["next"] = requests["replica"] = NONE
+    requests["follower"] = requests["sibling"] = NONE
+    if len(arrivals.previous):
+        requests["delay_ps"] = arrivals.delay_ps
+        _chain_turns(requests, arrivals.previous)
     for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
         requests[name] = NEVER
     return requests
+
+
+def _chain_turns(requests: Records, previous: Integers) -> None:
+    """Link each request to those that follow it, the lowest number first."""
+    turns = np.flatnonzero(previous != NEVER)
+    turns = turns[np.argsort(previous[turns], kind="stable")]
+    parents = previous[turns]
+    first = np.diff(parents, prepend=NONE) != 0
+    requests["follower"][parents[first]] = turns[first]
+    later = np.flatnonzero(~first)
+    requests["sibling"][turns[later - 1]] = turns[later]
+
+
+def _due_heap(arrivals: Arrivals) -> Integers:
+    """A sorted row is a heap; there is room for all requests."""
+    if not len(arrivals.previous):
+        return np.zeros(1, np.int64)
+    heap = np.zeros(len(arrivals.previous), np.int64)
+    first = np.flatnonzero(arrivals.previous == NEVER)
+    heap[: len(first)] = first
+    return heap
 
 
 def _replicas(prices: PriceTables, limits: Limits) -> Records:

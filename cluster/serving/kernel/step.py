@@ -9,6 +9,7 @@ from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
 from cluster.serving.kernel.kv_routing import count_blocks
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
+from cluster.serving.kernel.sessions import send_followers
 from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
 
 
@@ -152,14 +153,16 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
     if control["router"] == KV_OVERLAP:
         count_blocks(state, r, number, -1)
     control["done"] += 1
-    send_next(state, end_ps)
+    send_next(state, number, end_ps)
 
 
 @inlined
-def send_next(state: State, now_ps: int) -> None:
-    """In a closed loop the next unsent request arrives now."""
+def send_next(state: State, ended: int, now_ps: int) -> None:
+    """In a closed loop the next unsent request arrives now; in a session its next turn is due."""
     control = state.control[0]
-    if control["closed_loop"]:
+    if control["sessions"]:
+        send_followers(state, ended, now_ps)
+    elif control["closed_loop"]:
         number = control["sent"] + control["due"]
         if number < control["requests"]:
             state.requests[number]["arrival_ps"] = now_ps

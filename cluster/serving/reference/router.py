@@ -90,7 +90,7 @@ class Router:
         match self.name:
             case "round_robin":
                 return self.replicas[self.routed % count]
-            case "random":
+            case "random" | "session_affinity":
                 return self.replicas[request.router_choice]
             case "least_kv":
                 return self._least(self.last_chosen + 1, lambda replica: replica.pool.used)

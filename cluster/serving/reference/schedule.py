@@ -132,7 +132,7 @@ class Scheduler:
                 pool.compute(request, request.carried - request.computed)
             request.carried = 0
             request.first_row = self.step.number
-            request.order = replica.admitted if self.one_stage else request.number
+            request.order = replica.admitted if self.one_stage else request.age
             replica.admitted += 1
             if last:
                 request.read_row = self.step.number
