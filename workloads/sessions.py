@@ -7,6 +7,7 @@ import numpy as np
 
 from corsair_common.units import Integers
 from workloads.prefix import block_keys
+from workloads.readers.trace_format import Rows, take
 from workloads.requests import FIRST, Requests
 
 
@@ -87,17 +88,8 @@ def _repeated_tokens(requests: Requests) -> Integers:
     return np.where((previous == FIRST) | (both > prompt), 0, both)
 
 
-def with_turns(
-    requests: Requests, session: Integers, previous: Integers, delay_ps: Integers
-) -> Requests:
-    """The requests with these turns; without, if no request follows another."""
-    if (previous == FIRST).all():
-        return requests
-    return replace(requests, session=session, previous=previous, delay_ps=delay_ps)
-
-
 def ordered(
-    arrival_ps: Integers, previous: Integers, recorded: Integers, delay_ps: Integers
+    times: Integers, previous: Integers, recorded: Integers, delay: Integers
 ) -> tuple[Integers, Integers]:
     """Earliest arrivals of turns, and the order of rows by them.
 
@@ -106,9 +98,43 @@ def ordered(
     follows).
     """
     turn = turns_of(previous)
-    earliest = arrival_ps.copy()
+    earliest = times.copy()
     for depth in range(1, int(turn.max(initial=0)) + 1):
         rows = np.flatnonzero(turn == depth)
-        bound = earliest[previous[rows]] + delay_ps[rows]
+        bound = earliest[previous[rows]] + delay[rows]
         earliest[rows] = np.where(recorded[rows] != 0, np.maximum(earliest[rows], bound), bound)
     return earliest, np.lexsort((turn, earliest))
+
+
+def in_turn(rows: Rows) -> Rows:
+    """The rows of a file in the order of their earliest arrivals, which are their ticks."""
+    if rows.previous is None or rows.recorded is None or rows.delay is None:
+        return rows
+    ticks, order = ordered(rows.ticks, rows.previous, rows.recorded, rows.delay)
+    return take(replace(rows, ticks=ticks), order)
+
+
+def turns_at(
+    rows: Rows, arrival_ps: Integers, ps_per_tick: int
+) -> tuple[Rows, Integers, dict[str, Integers]]:
+    """Rows, arrivals and columns of sessions, in order again: a rate scales no delay.
+
+    The columns are empty if no row follows another. Sessions are numbered by their first turns.
+    """
+    if rows.previous is None or rows.recorded is None or rows.delay is None:
+        return rows, arrival_ps, {}
+    if (rows.previous == FIRST).all():
+        return rows, arrival_ps, {}
+    earliest, order = ordered(arrival_ps, rows.previous, rows.recorded, rows.delay * ps_per_tick)
+    rows = take(rows, order)
+    names, first, inverse = np.unique(
+        np.asarray(rows.session), return_index=True, return_inverse=True
+    )
+    rank = np.empty(len(names), np.int64)
+    rank[np.argsort(first)] = np.arange(len(names))
+    columns = {
+        "session": rank[inverse],
+        "previous": np.asarray(rows.previous),
+        "delay_ps": np.asarray(rows.delay) * ps_per_tick,
+    }
+    return rows, earliest[order], columns

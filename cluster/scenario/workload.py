@@ -77,6 +77,8 @@ class Columns(Part):
     prompt_tokens: str | None = None
     output_tokens: str | None = None
     hash_ids: str | None = None
+    session: str | None = None
+    delay: str | None = None
 
 
 class Empirical(Part):
