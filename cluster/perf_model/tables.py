@@ -120,20 +120,19 @@ def expanded(log: Records) -> Records:
     return rows
 
 
-INTERVAL = np.dtype(
+PHASE = np.dtype(
     [
         (name, np.int64)
         for name in (
             "request",
             "replica",
-            "slot",  # in which it decodes; -1: preempted before the end of its prefill
-            "first_row",  # steps of its replica, counted from 0 in the order of their starts
-            "last_row",
-            "kind",  # cluster.serving.interface.IntervalKind
+            "slot",  # in which it decodes or decoded; -1: in none
+            "row",  # step of its replica, counted from 0 in the order of their starts
+            "kind",  # cluster.serving.interface.Phase
         )
     ]
 )
-"""Phase of a request between two steps of its replica, both included."""
+"""A request enters another phase at a step of its replica."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

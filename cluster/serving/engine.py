@@ -8,7 +8,7 @@ import numpy as np
 from cluster.compiled import announced
 from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.interface import Arrivals, Limits, Observer, OnIntervals, OnSteps, Served
+from cluster.serving.interface import Arrivals, Limits, Observer, OnPhases, OnSteps, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
@@ -32,7 +32,7 @@ def serve(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_intervals: OnIntervals | None = None,
+    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
 ) -> Served:
     """Serve ``arrivals`` as specified in DESIGN.md.
@@ -49,7 +49,7 @@ def serve(
         state,
         observer=observer,
         on_steps=on_steps,
-        on_intervals=on_intervals,
+        on_phases=on_phases,
         on_cycles=on_cycles,
     )
     if observer is not None:
@@ -70,7 +70,7 @@ def run(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_intervals: OnIntervals | None = None,
+    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
     window_steps: int = WINDOW_STEPS,
 ) -> None:
@@ -79,7 +79,7 @@ def run(
     columns = as_integers(log)
     control = state.control[0]
     steps = min(window_steps, 256)
-    control["recording"] = on_intervals is not None
+    control["recording"] = on_phases is not None
     if on_steps is not None:  # the order of steps of several replicas hangs on no window
         control["repeating"] = 0
     with announced():
@@ -94,9 +94,9 @@ def run(
             on_cycles(log[:rows])
         if on_steps is not None and rows > 0:
             on_steps(log[:rows])
-        if on_intervals is not None and control["intervals"] > 0:
-            on_intervals(state.intervals[: control["intervals"]])
-        control["intervals"] = 0
+        if on_phases is not None and control["phases"] > 0:
+            on_phases(state.phases[: control["phases"]])
+        control["phases"] = 0
         if observer is not None:
             now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
             observer.advanced(now_ps, done, tokens)

@@ -7,7 +7,7 @@ from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
-from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
+from cluster.serving.kernel.state import COMPLETED, FINISHED, NONE, State
 
 
 @inlined
@@ -102,7 +102,7 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     slot["finished_ps"] = end_ps
     state.control[0]["tokens"] += tokens
     if asynchronous:
-        finish_others(state, r, end_ps, bit)
+        finish_others(state, r, end_ps, bit, step)
 
 
 @inlined
@@ -123,10 +123,8 @@ def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
 @inlined
 def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> None:
     """Finish a request at its last token: free its blocks and its place."""
-    number, read_row = member["request"], member["read_row"]
-    note(state, r, number, s, member["first_row"], read_row, READING)
-    if step > read_row:
-        note(state, r, number, s, read_row + 1, step, DECODING)
+    number = member["request"]
+    note(state, r, number, s, step, FINISHED)
     release(state, r, member)
     state.replicas[r]["running"] -= 1
     complete(state, r, number, end_ps)
@@ -155,7 +153,7 @@ def send_next(state: State, now_ps: int) -> None:
 
 
 @called
-def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
+def finish_others(state: State, r: int, end_ps: int, bit: int, step: int) -> None:
     """End the batch for partial prefills, and for requests preempted since its start."""
     replica = state.replicas[r]
     for h in range(replica["partial"]):
@@ -165,7 +163,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
         number = state.stale[r, i]
         request = state.requests[number]
         if request["emits"] & bit != 0:
-            emit_late(state, r, number, end_ps)
+            emit_late(state, r, number, end_ps, step)
         request["emits"] &= ~bit
         request["flights"] &= ~bit
         if request["flights"] != 0:
@@ -175,7 +173,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
 
 
 @inlined
-def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
+def emit_late(state: State, r: int, number: int, end_ps: int, step: int) -> None:
     """Emit the token of a queued request that was in flight at its preemption."""
     request, requests = state.requests[number], state.requests
     state.control[0]["tokens"] += 1
@@ -192,4 +190,5 @@ def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
             before = ahead
             ahead = requests[ahead]["next"]
         leave_queue(state, r, number, before)
+        note(state, r, number, request["slot"], step, FINISHED)
         complete(state, r, number, end_ps)
