@@ -105,14 +105,14 @@ def test_what_a_half_read_prompt_lost_belongs_to_no_slot(
 
     lost = phases[phases["request"] == 2]
     # request, replica, slot, row of the five steps, kind: it was admitted in step 1, preempted
-    # before step 2, and read in step 3 with its last token in step 4
+    # before step 2, and read in steps 3 and 4, the last of which emits its only token
     assert lost.tolist() == [
         (2, 0, -1, 1, WAITING),
         (2, 0, -1, 1, READING),
         (2, 0, -1, 1, LOST),
         (2, 0, -1, 2, WAITING),
         (2, 0, -1, 3, READING),
-        (2, 0, 1, 3, DECODING),
+        (2, 0, 1, 4, DECODING),
         (2, 0, 1, 4, FINISHED),
     ]
 
@@ -257,13 +257,13 @@ def test_a_lost_decode_is_of_its_slot(
         (0, 3, LOST),
         (-1, 4, WAITING),
         (-1, 6, READING),
-        (1, 6, DECODING),
+        (1, 7, DECODING),
         (1, 7, FINISHED),
     ]
     assert rows[3][3:] == [
         (1, 4, LOST),
         (-1, 5, WAITING),
         (-1, 7, READING),
-        (0, 7, DECODING),
+        (0, 8, DECODING),
         (0, 8, FINISHED),
     ]
