@@ -1,6 +1,6 @@
 """Data shared by pricing, the serving engines and the timeline: price tables and the step log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -201,6 +201,14 @@ class PriceTables:
     """Names of the device's near memory, and of its far one if it has one."""
     host_ps: int = 0
     """Least host time before the start of an asynchronously scheduled batch."""
+    host_rows_ps: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[s] host time in ``head_ps`` of first stages; empty: none."""
+    host_bound: int = 0
+    """Position in ``bounds`` of that time."""
+    collective_by_tier_ps: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    """[c, t, tier] the split of ``collective_ps``; empty: not split."""
+    tiers: tuple[str, ...] = ()
+    """Names of the tiers of links."""
 
     @property
     def stages(self) -> int:

@@ -137,6 +137,8 @@ class Observer(Protocol):
 
 OnPhases: TypeAlias = Callable[[Records], None]
 """Receives phases of requests (dtype PHASE) as they begin; it must copy stored rows."""
+OnLog: TypeAlias = Callable[[Records, Records], None]
+"""Receives each window of the step log as it is written, and the phases that began in it."""
 OnSteps: TypeAlias = Callable[[Records], None]
 """Receives each window of the step log (dtype STEP, in start order per replica); it must copy
 stored rows."""
