@@ -5,7 +5,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from cluster.compiled import announced
+from cluster.compiled import announced, prepared
 from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Limits, Observer, OnIntervals, OnSteps, Served
@@ -83,12 +83,11 @@ def run(
     if on_steps is not None:  # the order of steps of several replicas hangs on no window
         control["repeating"] = 0
     with announced():
-        advance(
-            state, log[:0], columns[:0]
-        )  # compiled or loaded here, outside the first window's time
+        step = prepared(advance, state)
+        step(log[:0], columns[:0])  # compiled or loaded here, outside the first window's time
     while control["status"] == RUNNING:
         began_s = time.perf_counter()
-        rows = advance(state, log[:steps], columns[:steps])
+        rows = step(log[:steps], columns[:steps])
         steps = _next_window(steps, window_steps, time.perf_counter() - began_s)
         if on_cycles is not None and rows > 0:
             on_cycles(log[:rows])
