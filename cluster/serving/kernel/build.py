@@ -23,11 +23,15 @@ from cluster.serving.kernel.state import (
     WORK,
     State,
 )
+from corsair_common.pages import zeros
 from corsair_common.units import NEVER, Integers
 from results.histogram import BINS
 
 PHASES = 1 << 14
 """Rows of the buffer of phases; at least four for every running request."""
+
+ROWS_AT_ONCE = 1 << 13
+"""Requests that are laid out together, so that they fit a core's own cache."""
 
 
 def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
@@ -108,12 +112,20 @@ def _longest(arrivals: Arrivals, limits: Limits) -> int:
 
 
 def _requests(arrivals: Arrivals, limits: Limits) -> Records:
-    requests = np.zeros(len(arrivals.arrival_ps), REQUEST)
-    requests["arrival_ps"] = arrivals.arrival_ps
-    requests["prompt"] = requests["known"] = arrivals.prompt_tokens
-    requests["goal"] = arrivals.prompt_tokens + arrivals.output_tokens
-    if limits.concurrency:
-        requests["arrival_ps"] = 0  # a user's first; later ones are set when the answer ends
+    requests = zeros(len(arrivals.arrival_ps), REQUEST)
+    blank = np.zeros(1, REQUEST)
+    for name in ("next", "replica", "follower", "sibling"):
+        blank[name] = NONE
+    for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
+        blank[name] = NEVER
+    for first in range(0, len(requests), ROWS_AT_ONCE):
+        these = slice(first, first + ROWS_AT_ONCE)
+        rows, prompt = requests[these], arrivals.prompt_tokens[these]
+        rows[:] = blank
+        if not limits.concurrency:  # a user's first is at 0; later ones are set at an answer's end
+            rows["arrival_ps"] = arrivals.arrival_ps[these]
+        rows["prompt"] = rows["known"] = prompt
+        rows["goal"] = prompt + arrivals.output_tokens[these]
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
     if limits.router in DRAWN:
@@ -123,13 +135,9 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         requests["key_count"] = np.diff(arrivals.key_offsets)
         full = (requests["goal"] - 1) // limits.block_size
         requests["answer_key"] = arrivals.key_count + np.cumsum(full) - full
-    requests["next"] = requests["replica"] = NONE
-    requests["follower"] = requests["sibling"] = NONE
     if len(arrivals.previous):
         requests["delay_ps"] = arrivals.delay_ps
         _chain_turns(requests, arrivals.previous)
-    for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
-        requests[name] = NEVER
     return requests
 
 
