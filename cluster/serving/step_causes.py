@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.tables import PriceTables, Records, alike_attention, as_integers
 from cluster.perf_model.timeline.kernel import attention_rows
@@ -80,7 +81,7 @@ class StepCauses:
             heads[first, :, self._host] += prices.host_rows_ps
         return by_tokens, heads
 
-    def _attended(self) -> Integers:
+    def _attended(self) -> npt.NDArray[np.bool_]:
         """[bound] whether attention, or waiting for the far memory, can be bound by it."""
         prices = self._prices
         found = np.zeros(len(prices.bounds), np.bool_)

@@ -17,7 +17,9 @@ from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
 from corsair_common.lru import LruCache, Same
 from corsair_common.units import NEVER, PS_PER_S, Integers
+from results.causes import HOST
 from results.engine_columns import (
+    Latency,
     bin_columns,
     busy_columns,
     card_columns,
@@ -57,6 +59,12 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
         "status": served.status,
         "energy_j": outcome.request_j,
     }
+
+
+def latency_of(resolved: "Resolved", outcome: "Outcome") -> Latency | None:
+    """Latencies by cause, with the time for which the client waits once a request."""
+    client_ps = round(PS_PER_S * module_of(resolved.hardware).request_s(resolved.hardware))
+    return outcome.latency and outcome.latency.later(HOST, client_ps)
 
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:
