@@ -17,6 +17,7 @@ from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
 from results.devices import DIMC
 from results.histogram import BINS, deviation_ps, percentiles_ps
 from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, summary_statistics
+from results.sessions import session_summary
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
@@ -128,6 +129,7 @@ def summarise(
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": len(counted["status"]) - len(done["status"]),
         **_transfers(done),
+        **session_summary(done),
         **_machine_side(machine, done),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,

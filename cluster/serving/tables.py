@@ -27,6 +27,7 @@ from results.engine_columns import (
 from results.summary import Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
+from workloads.sessions import turns_of
 
 if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
@@ -56,7 +57,16 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
         "cached_tokens": served.cached_tokens,
         "status": served.status,
         "energy_j": outcome.request_j,
+        **_turns(resolved),
     }
+
+
+def _turns(resolved: "Resolved") -> dict[str, Integers]:
+    """Session and turn of each request, if there are sessions."""
+    requests = resolved.requests
+    if requests.session is None or requests.previous is None:
+        return {}
+    return {"session": requests.session, "turn": turns_of(requests.previous)}
 
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:
