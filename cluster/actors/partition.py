@@ -85,12 +85,12 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
     these are writable.
     """
     classes, numbers = np.unique(prices.stage_class[replicas], return_inverse=True)
-    own = ("stage_class", "return_ps", "kinds")
+    own = ("stage_class", "return_ps", "kinds", "host_rows_ps")
     every = {field.name: getattr(prices, field.name) for field in fields(prices)}
     per_class: dict[str, Any] = {
         name: column[classes]
         for name, column in every.items()
-        if isinstance(column, np.ndarray) and name not in own
+        if isinstance(column, np.ndarray) and name not in own and len(column)
     }
     return replace(
         prices,

@@ -12,15 +12,19 @@ from cluster.perf_model.tables import Records
 from corsair_common.units import NEVER, Integers
 
 
-class IntervalKind(IntEnum):
-    """Phase of a request between two steps of its replica (dtype INTERVAL)."""
+class Phase(IntEnum):
+    """What a request enters at a step of its replica (dtype PHASE)."""
 
-    READING = 0
-    """From its admission to the last chunk of its prompt."""
-    DECODING = 1
-    """From the step after that to its last token."""
-    LOST = 2
-    """From its admission to its preemption."""
+    WAITING = 0
+    """In the queue, on arrival or after a preemption: the next step to start."""
+    READING = 1
+    """Admitted: the step with its first chunk."""
+    DECODING = 2
+    """Its prompt is computed: the step with its last chunk."""
+    FINISHED = 3
+    """The step that emitted its last token."""
+    LOST = 4
+    """Preempted: the last step that started before."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,8 +150,10 @@ class Observer(Protocol):
     def finished(self) -> None: ...
 
 
-OnIntervals: TypeAlias = Callable[[Records], None]
-"""Receives intervals of requests (dtype INTERVAL) as they end; it must copy stored rows."""
+OnPhases: TypeAlias = Callable[[Records], None]
+"""Receives phases of requests (dtype PHASE) as they begin; it must copy stored rows."""
+OnLog: TypeAlias = Callable[[Records, Records], None]
+"""Receives each window of the step log as it is written, and the phases that began in it."""
 OnSteps: TypeAlias = Callable[[Records], None]
 """Receives each window of the step log (dtype STEP, in start order per replica); it must copy
 stored rows."""

@@ -12,8 +12,8 @@ from cluster.serving.kernel.block_pool import (
     name_full,
     shared,
 )
-from cluster.serving.kernel.queues import chunk_of, join, leave_queue, schedule_chunk
-from cluster.serving.kernel.state import NONE, State
+from cluster.serving.kernel.queues import chunk_of, join, leave_queue, note, schedule_chunk
+from cluster.serving.kernel.state import NONE, READING, State
 
 
 @inlined
@@ -79,6 +79,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
     member["chunk"] = member["flights"] = member["emits"] = 0
     member["emitted_ps"] = request["emitted_ps"]
     member["first_row"] = replica["steps"]
+    note(state, r, number, NONE, replica["steps"], READING)
 
 
 @inlined

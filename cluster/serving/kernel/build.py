@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
-from cluster.perf_model.tables import INTERVAL, PriceTables, Records, alike_attention
+from cluster.perf_model.tables import PHASE, PriceTables, Records, alike_attention
 from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
@@ -26,8 +26,8 @@ from cluster.serving.kernel.state import (
 from corsair_common.units import NEVER, Integers
 from results.histogram import BINS
 
-INTERVALS = 1 << 14
-"""Rows of the buffer of intervals; at least three for every running request."""
+PHASES = 1 << 14
+"""Rows of the buffer of phases; at least four for every running request."""
 
 
 def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
@@ -69,7 +69,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
         works=_works(prices),
         itl_count=np.zeros(BINS, np.int64),
-        intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
+        phases=np.zeros(max(PHASES, 5 * limits.max_num_seqs), PHASE),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
     )

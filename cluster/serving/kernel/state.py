@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.tables import Records
-from cluster.serving.interface import IntervalKind
+from cluster.serving.interface import Phase
 from corsair_common.names import Status
 from corsair_common.units import PS_PER_DAY, Integers
 
@@ -25,7 +25,7 @@ RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """Status after a window."""
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
-READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
+WAITING, READING, DECODING, FINISHED, LOST = (int(kind) for kind in Phase)
 NO_MORE, READ_ON, READ_OUT, GONE = 0, 1, 2, 3
 """Outcome for a partial prefill: refused with all others; scheduled a chunk; scheduled its last
 chunk and moved to decode; preempted."""
@@ -48,7 +48,7 @@ CONTROL = _record(
     "threshold",  # long_prefill_token_threshold
     "asynchronous",
     "host_ps",
-    "recording",  # whether intervals are written
+    "recording",  # whether phases are written
     "repeating",  # whether cycles that recur are applied at once
     "router",
     "closed_loop",
@@ -64,7 +64,7 @@ CONTROL = _record(
     "routed",
     "last_replica",
     "snapshot_ps",  # time of the next snapshot of loads
-    "intervals",  # rows written into the buffer
+    "phases",  # rows written into the buffer
     "done",
     "tokens",
     "status",
@@ -130,7 +130,6 @@ MEMBER = _record(
     "flights",  # batches in flight with its tokens, as bits (asynchronous scheduling only)
     "table_row",  # row of ``tables``
     "first_row",  # step of the replica at which it was admitted
-    "read_row",  # step with the last chunk of its prompt
 )
 """``known`` and ``emitted_ps`` lag behind those of the slot by its ``lag``."""
 
@@ -277,7 +276,7 @@ class State(NamedTuple):
     """[price class]"""
     itl_count: Integers
     """[bins]"""
-    intervals: Records
+    phases: Records
     """[buffer]"""
     marks: Integers
     """[r, p, p] when a slot's last step left each stage"""

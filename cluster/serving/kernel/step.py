@@ -10,7 +10,7 @@ from cluster.serving.kernel.block_pool import name_full, release
 from cluster.serving.kernel.kv_routing import count_blocks
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
 from cluster.serving.kernel.sessions import send_followers
-from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
+from cluster.serving.kernel.state import COMPLETED, FINISHED, NONE, State
 
 
 @inlined
@@ -105,7 +105,7 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     slot["finished_ps"] = end_ps
     state.control[0]["tokens"] += tokens
     if asynchronous:
-        finish_others(state, r, end_ps, bit)
+        finish_others(state, r, end_ps, bit, step)
 
 
 @inlined
@@ -134,10 +134,8 @@ def end_prefill(state: State, number: int, end_ps: int) -> None:
 @inlined
 def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> None:
     """Finish a request at its last token: free its blocks and its place."""
-    number, read_row = member["request"], member["read_row"]
-    note(state, r, number, s, member["first_row"], read_row, READING)
-    if step > read_row:
-        note(state, r, number, s, read_row + 1, step, DECODING)
+    number = member["request"]
+    note(state, r, number, s, step, FINISHED)
     release(state, r, member)
     state.replicas[r]["running"] -= 1
     complete(state, r, number, end_ps)
@@ -170,7 +168,7 @@ def send_next(state: State, ended: int, now_ps: int) -> None:
 
 
 @called
-def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
+def finish_others(state: State, r: int, end_ps: int, bit: int, step: int) -> None:
     """End the batch for partial prefills, and for requests preempted since its start."""
     replica = state.replicas[r]
     for h in range(replica["partial"]):
@@ -180,7 +178,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
         number = state.stale[r, i]
         request = state.requests[number]
         if request["emits"] & bit != 0:
-            emit_late(state, r, number, end_ps)
+            emit_late(state, r, number, end_ps, step)
         request["emits"] &= ~bit
         request["flights"] &= ~bit
         if request["flights"] != 0:
@@ -190,7 +188,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
 
 
 @inlined
-def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
+def emit_late(state: State, r: int, number: int, end_ps: int, step: int) -> None:
     """Emit the token of a queued request that was in flight at its preemption."""
     request, requests = state.requests[number], state.requests
     state.control[0]["tokens"] += 1
@@ -207,4 +205,5 @@ def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
             before = ahead
             ahead = requests[ahead]["next"]
         leave_queue(state, r, number, before)
+        note(state, r, number, request["slot"], step, FINISHED)
         complete(state, r, number, end_ps)

@@ -61,10 +61,6 @@ class Request:
     order: int = -1
     """Its age among running requests: with one stage the order of admission, as in vLLM; with
     several that of arrival."""
-    first_row: int = -1
-    """Step of its replica at which it was admitted last."""
-    read_row: int = -1
-    """Step with the last chunk of its prompt."""
 
     @property
     def known(self) -> int:

@@ -8,11 +8,11 @@ import numpy as np
 from cluster.perf_model.tables import PriceTables
 from cluster.serving.interface import (
     Arrivals,
-    IntervalKind,
     Limits,
     Observer,
-    OnIntervals,
+    OnPhases,
     OnSteps,
+    Phase,
     Served,
 )
 from cluster.serving.reference.prices import Prices
@@ -35,11 +35,11 @@ def serve_reference(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_intervals: OnIntervals | None = None,
+    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
 ) -> Served:
     """Serve all requests; return their times. ``on_cycles`` receives every step, too."""
-    recorder = Recorder((on_steps, on_cycles), on_intervals, observer)
+    recorder = Recorder((on_steps, on_cycles), on_phases, observer)
     simulation = Simulation(arrivals, prices, limits, recorder)
     if observer is not None:
         observer.started(len(simulation.requests))
@@ -174,16 +174,10 @@ class Simulation:
         slot = replica.slots[request.slot]
         if request in slot.members:
             slot.members.remove(request)
-            self.recorder.interval(
-                request, slot.number, request.first_row, request.read_row, IntervalKind.READING
-            )
-            if step.number > request.read_row:
-                self.recorder.interval(
-                    request, slot.number, request.read_row + 1, step.number, IntervalKind.DECODING
-                )
             replica.pool.release(request)
         else:  # it was preempted while its last token was pending
             replica.queue.remove(request)
+        self.recorder.phase(request, slot.number, step.number, Phase.FINISHED)
         self.recorder.done += 1
         self._send_next(request, step.end_ps)
 
@@ -214,6 +208,7 @@ class Simulation:
                 replica = self.router.choose(request)
                 request.replica = replica.number
                 replica.enqueue(request)
+                self.recorder.phase(request, -1, replica.steps, Phase.WAITING)
                 replica.wake(now_ps)
             else:
                 self.recorder.done += 1
@@ -243,11 +238,8 @@ class Simulation:
                 self._go_on_ahead(slot, step, now_ps)
             elif slot.in_flight:
                 slot.finish_ps = slot.in_flight[0].end_ps
-            for request, was_in in scheduler.lost:
-                before = step.number - 1
-                self.recorder.interval(
-                    request, was_in, request.first_row, before, IntervalKind.LOST
-                )
+            for request, in_slot, row, kind in scheduler.phases:
+                self.recorder.phase(request, in_slot, row, kind)
             if step.preempted:
                 replica.wake(now_ps, but=slot)
             if step.rows:
