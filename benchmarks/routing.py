@@ -30,16 +30,18 @@ PAGE = ROOT / "docs" / "studies" / "sessions-and-routing.md"
 MOONCAKE = ROOT.parent / "shared" / "data" / "traces" / "mooncake_conversation_trace.jsonl"
 EXAMPLE = ROOT / "examples" / "agents-8b.yaml"
 REPLICAS = 8
+BLOCK = 64
 BUDGET = 2048
 """Tokens of a step."""
 ROUTERS: tuple[Router, ...] = ("round_robin", "least_outstanding", "kv_overlap", "weighted_scorers")
 
 
-def endless(
-    requests: Requests, router: Router, tokens_per_s: float, block_size: int = 64
-) -> Served:
-    """Serve prompts, with one token of answer, on replicas whose caches evict nothing."""
-    offsets, keys, key_count = block_keys(requests, block_size)
+def endless(requests: Requests, router: Router, tokens_per_s: float, room: float = 1 / 3) -> Served:
+    """Serve prompts, with one token of answer, on replicas whose caches evict nothing.
+
+    Each has ``room`` for so much of all prompts.
+    """
+    offsets, keys, key_count = block_keys(requests, BLOCK)
     arrivals = Arrivals(
         arrival_ps=requests.arrival_ps,
         prompt_tokens=requests.prompt_tokens,
@@ -52,8 +54,8 @@ def endless(
     limits = Limits(
         max_num_seqs=64,
         max_num_batched_tokens=BUDGET,
-        block_size=block_size,
-        blocks=int(np.sum(-(-requests.prompt_tokens // block_size))) // 3,
+        block_size=BLOCK,
+        blocks=int(room * int(np.sum(-(-requests.prompt_tokens // BLOCK)))),
         max_model_len=2**20,
         router=router,
         prefix_caching=True,
@@ -63,7 +65,7 @@ def endless(
         arrivals, linear_prices(work_ps[None, :], 64, np.zeros((REPLICAS, 1), np.int64)), limits
     )
     new = requests.prompt_tokens - served.cached_tokens
-    if np.bincount(served.replica, new).max() > limits.blocks * block_size:
+    if np.bincount(served.replica, new).max() > limits.blocks * BLOCK:
         raise ValueError(f"{router}: a cache of {limits.blocks} blocks is not endless")
     return served
 
@@ -87,12 +89,12 @@ def share(part: float) -> str:
 def mooncake() -> Iterator[str]:
     """Hits of prompt blocks by router, with endless caches."""
     requests = read_trace(MOONCAKE)
-    blocks = int((requests.prompt_tokens // 64).sum())
+    blocks = int((requests.prompt_tokens // BLOCK).sum())
     yield table("arrivals", "prompt tokens/s of a replica", *ROUTERS)
     for name, arrivals in (("as recorded", requests), ("spread", spread(requests))):
         for tokens_per_s in (10_000, 20_000, 50_000):
             served = [endless(arrivals, router, tokens_per_s) for router in ROUTERS]
-            hits = (share(int(one.cached_tokens.sum()) / 64 / blocks) for one in served)
+            hits = (share(int(one.cached_tokens.sum()) / BLOCK / blocks) for one in served)
             yield row(name, f"{tokens_per_s:,}", *hits)
 
 

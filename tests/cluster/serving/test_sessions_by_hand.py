@@ -140,7 +140,9 @@ def test_on_eight_endless_caches_round_robin_finds_a_seventh_and_a_scorer_all_bu
     blocks = int((requests.prompt_tokens // 64).sum())
 
     def hits(router: Router) -> float:
-        return round(int(endless(requests, router, 10_000).cached_tokens.sum()) / 64 / blocks, 3)
+        return round(
+            int(endless(requests, router, 10_000, 1 / 8).cached_tokens.sum()) / 64 / blocks, 3
+        )
 
     assert hits("round_robin") == 0.139
     assert hits("weighted_scorers") == 0.371
