@@ -25,6 +25,7 @@ from results.schema import (
     PERCENTILES,
     summary_statistics,
 )
+from results.sessions import session_summary
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
@@ -142,6 +143,7 @@ def summarise(
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": len(counted["status"]) - len(done["status"]),
         **_transfers(done),
+        **session_summary(done),
         **_machine_side(machine, done),
         **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),

@@ -29,6 +29,7 @@ from results.engine_columns import (
 from results.summary import Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
+from workloads.sessions import turns_of
 
 if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
@@ -58,6 +59,7 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
         "cached_tokens": served.cached_tokens,
         "status": served.status,
         "energy_j": outcome.request_j,
+        **_turns(resolved),
     }
 
 
@@ -65,6 +67,14 @@ def latency_of(resolved: "Resolved", outcome: "Outcome") -> Latency | None:
     """Latencies by cause, with the time for which the client waits once a request."""
     client_ps = round(PS_PER_S * module_of(resolved.hardware).request_s(resolved.hardware))
     return outcome.latency and outcome.latency.later(HOST, client_ps)
+
+
+def _turns(resolved: "Resolved") -> dict[str, Integers]:
+    """Session and turn of each request, if there are sessions."""
+    requests = resolved.requests
+    if requests.session is None or requests.previous is None:
+        return {}
+    return {"session": requests.session, "turn": turns_of(requests.previous)}
 
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:

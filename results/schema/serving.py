@@ -19,6 +19,7 @@ from results.schema.column import (
     whole,
     word,
 )
+from results.sessions import KEYS
 
 STATUSES = tuple(status.word for status in Status)
 """What became of a request; the position is the code that the engines give."""
@@ -85,6 +86,8 @@ REQUESTS = Table(
         real("e2e_s", "s", "finish - arrival.", True),
         real("queue_s", "s", "first_scheduled - arrival.", True),
         real("energy_j", "J", "Energy of its work on all cards: not static, no KV transfer.", True),
+        index("session", "Number of its session, from 0; null without sessions.", True),
+        index("turn", "Its place in its session, from 0.", True),
     ),
 )
 
@@ -309,6 +312,8 @@ def _summary_columns(device: Device) -> Iterator[Column]:
     ):
         yield real(name, unit, meaning, True)
     yield whole("kv_transfer_bytes", "B", "KV moved between the pools.", True)
+    for name, (unit, meaning) in KEYS.items():
+        yield (whole if name == "sessions" else real)(name, unit, meaning, True)
     yield CLOCK
     yield from energy_columns(device)
     yield from cost_columns()
