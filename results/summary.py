@@ -5,7 +5,7 @@ requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,14 +14,26 @@ import numpy.typing as npt
 
 from corsair_common.names import SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
-from results.devices import DIMC
+from results.causes import causes_of
+from results.devices import DIMC, Device, described
+from results.engine_columns import Latency
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, summary_statistics
+from results.schema import (
+    FACILITY_PARTS,
+    LATENCY_SHARES,
+    METRICS,
+    PERCENTILES,
+    summary_statistics,
+)
+from results.sessions import session_summary
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
 
-NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
+NESTED = (
+    *("bound_share", "critical_share", "energy_share", "facility_power_w"),
+    *LATENCY_SHARES,
+)
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
 
 
@@ -92,6 +104,7 @@ def summarise(
     slo: Mapping[str, float | None] | None = None,
     warmup_s: float = 0.0,
     flags: Sequence[str] = (),
+    latency: Latency | None = None,
 ) -> Summary:
     """The summary of a run, without its run_id and model_version.
 
@@ -108,6 +121,8 @@ def summarise(
         include their tokens.
     flags:
         Notes to show beside the numbers.
+    latency:
+        The requests' latencies by cause; without it there are no shares of them.
 
     Raises
     ------
@@ -128,7 +143,9 @@ def summarise(
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": len(counted["status"]) - len(done["status"]),
         **_transfers(done),
+        **session_summary(done),
         **_machine_side(machine, done),
+        **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
@@ -213,7 +230,12 @@ def nest(row: Mapping[str, object]) -> Summary:
     return summary
 
 
-def _where(requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]) -> dict[str, Integers]:
+def _where(
+    requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]
+) -> Mapping[str, Integers]:
+    """The chosen rows; the columns themselves where all are."""
+    if chosen.all():
+        return requests
     return {name: column[chosen] for name, column in requests.items()}
 
 
@@ -256,13 +278,13 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
     arrival, first, finish = done["arrival_ps"], done["first_token_ps"], done["finish_ps"]
     later = done["output_tokens"] - 1
     decode = finish - first
-    samples = {
-        "ttft": first - arrival,
-        "tpot": decode[later > 0] / later[later > 0],
-        "e2el": finish - arrival,
-        "queue": done["first_scheduled_ps"] - arrival,
+    samples: dict[str, Callable[[], npt.NDArray[Any]]] = {  # one at a time in memory
+        "ttft": lambda: first - arrival,
+        "tpot": lambda: decode[later > 0] / later[later > 0],
+        "e2el": lambda: finish - arrival,
+        "queue": lambda: done["first_scheduled_ps"] - arrival,
     }
-    table = {metric: _of_sample(np.asarray(ps, np.float64)) for metric, ps in samples.items()}
+    table = {metric: _of_sample(ps().astype(np.float64)) for metric, ps in samples.items()}
     table["itl"] = _of_histogram(
         _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
     )
@@ -274,10 +296,13 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
 
 
 def _of_sample(ps: Floats) -> list[float | None]:
-    """Mean, median, deviation and percentiles."""
+    """Mean, median, deviation and percentiles; ``ps`` is left in another order."""
     if not len(ps):
         return [None] * (3 + len(PERCENTILES))
-    return [*map(float, (ps.mean(), np.median(ps), ps.std(), *np.percentile(ps, PERCENTILES)))]
+    mean, deviation = ps.mean(), ps.std()  # first: sums hang on the order
+    middle = np.median(ps, overwrite_input=True)
+    spread = np.percentile(ps, PERCENTILES, overwrite_input=True)
+    return [*map(float, (mean, middle, deviation, *spread))]
 
 
 def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float | None]:
@@ -286,6 +311,32 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
     if counts is None or spread is None:
         return [mean_ps] + [None] * (2 + len(PERCENTILES))
     return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
+
+
+def _latency_shares(
+    latency: Latency | None, requests: Mapping[str, Integers], begin_ps: int, device: Device
+) -> Summary:
+    """Shares of the mean latency and TTFT by cause, and of the slowest hundredth's TTFT."""
+    causes = [cause.name for cause in causes_of(device)]
+    nothing = dict.fromkeys(causes)
+    if latency is None:
+        return {family: dict(nothing) for family in LATENCY_SHARES}
+    rows = latency.done & (requests["arrival_ps"] >= begin_ps)
+    ttft_ps = requests["first_token_ps"] - requests["arrival_ps"]
+    slowest = rows.copy()
+    if rows.any():
+        slowest &= ttft_ps >= np.percentile(ttft_ps[rows], 99.0)
+    chosen = ((latency.whole, rows), (latency.first, rows), (latency.first, slowest))
+    return {
+        family: nothing | _shares_of(latency.causes, parts, which)
+        for family, (parts, which) in zip(LATENCY_SHARES, chosen, strict=True)
+    }
+
+
+def _shares_of(causes: Sequence[str], parts: Integers, rows: Any) -> dict[str, float | None]:
+    sums = parts.sum(axis=0, where=rows[:, None], dtype=np.float64)
+    total = float(sums.sum())
+    return {cause: _ratio(float(each), total) for cause, each in zip(causes, sums, strict=True)}
 
 
 def _transfers(done: Mapping[str, Integers]) -> Summary:

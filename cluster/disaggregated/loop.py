@@ -23,9 +23,9 @@ WINDOW_STEPS = 1 << 12
 """Rows of each pool's log buffer."""
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
-OnWindow: TypeAlias = Callable[[int, Records, Integers], None]
-"""Receives the position of the pool, a window of its log, which it must copy to store it, and the
-request of each of the pool's rows so far."""
+OnWindow: TypeAlias = Callable[[int, Records, Records, Integers], None]
+"""Receives the position of the pool, a window of its log, and the phases (PHASE) that began in it,
+both of which it must copy to store them, and the request of each of the pool's rows so far."""
 OnProgress: TypeAlias = Callable[[int, int, int], None]
 """Time, requests done in both pools together, tokens."""
 
@@ -61,14 +61,17 @@ def serve_pools(
     on_window: OnWindow,
     on_progress: OnProgress | None = None,
     stepwise: bool = False,
+    recording: bool = False,
 ) -> PoolsServed:
     """Serve requests that both pools accept, by the rules of ``serving/DESIGN.md``.
 
-    With ``stepwise`` every step has a row of the log, and none is repeated in one piece.
+    With ``stepwise`` every step has a row of the log, and none is repeated in one piece. With
+    ``recording`` there are phases.
 
     Raises ValueError for invalid input, RunTooLongError past 106 simulated days.
     """
     prefill, decode, moves, fabric = build_pools(problems, plan, most_bins)
+    prefill.control["recording"] = decode.control["recording"] = recording
     if stepwise:
         prefill.control["repeating"] = decode.control["repeating"] = 0
     moves.control["repeating"] = decode.control["repeating"]
@@ -79,9 +82,11 @@ def serve_pools(
     while control["status"] == RUNNING:
         with announced():
             advance_pools(prefill, decode, moves, fabric, logs, columns)
-        for pool, name in enumerate(("prefill_rows", "decode_rows")):
-            if control[name] > 0:
-                on_window(pool, logs[pool][: control[name]], (rows, moves.order)[pool])
+        for pool, (name, state) in enumerate((("prefill_rows", prefill), ("decode_rows", decode))):
+            phases = state.phases[: state.control[0]["phases"]]
+            if control[name] + len(phases) > 0:
+                on_window(pool, logs[pool][: control[name]], phases, (rows, moves.order)[pool])
+            state.control[0]["phases"] = 0
         if control["status"] == CROWDED:
             moves, fabric = _with_more_places(moves, fabric, plan)
             control["status"] = RUNNING

@@ -1,7 +1,7 @@
 """Places both pools on one topology, which may have servers of two kinds."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -71,6 +71,8 @@ def assemble_pools(
         for each in zip(POOLS, resolved.pools, assemble, strict=True)
     )
     _refuse_cut(found[1], prefill, decode)
+    if decode.prices.replicas == 1:  # whatever the router, it needs to look at nothing
+        decode = replace(decode, limits=replace(decode.limits, router="round_robin"))
     own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}
     own["routes"] = found[1]
     kv = kv_path(resolved, resolved.pools, found[1], (prefill.cards, decode.cards))

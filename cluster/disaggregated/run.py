@@ -13,6 +13,7 @@ from typing import TypeAlias
 import numpy as np
 
 from cluster.disaggregated.kv_transfer import KvTransfers, transfers_of
+from cluster.disaggregated.latency import joined_latency
 from cluster.disaggregated.loop import PoolsServed, serve_pools
 from cluster.disaggregated.placement import PooledMachine
 from cluster.disaggregated.transfer_plan import TransferPlan, plan_transfers
@@ -70,8 +71,11 @@ def run_pools(
     books = Books(requested, source, prompts), Books(inputs, target, answers)
     writer = _renumbered(on_steps, source.prices.replicas, rows)
 
-    def on_window(pool: int, window: Records, requests: Integers) -> None:
+    def on_window(pool: int, window: Records, phases: Records, requests: Integers) -> None:
         books[pool].add(window)
+        split = books[pool].split
+        if split is not None:
+            split.add(window, phases)
         if writer is not None:
             writer(pool, window, requests)
 
@@ -84,6 +88,7 @@ def run_pools(
         on_window=on_window,
         on_progress=None if observer is None else observer.advanced,
         stepwise=on_steps is not None,
+        recording=books[0].split is not None,
     )
     if observer is not None:
         observer.finished()
@@ -197,6 +202,7 @@ def _joined(
         peak_blocks=pools[0].peak_blocks,
         request_j=request_j,
         end_ps=pools[0].end_ps,
+        latency=joined_latency(served, pools[0].latency, pools[1].latency, rows, back),
         pools=pools,
         decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
         transfer_ps=whole(found.received_ps - first.finish_ps),

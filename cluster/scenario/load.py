@@ -9,10 +9,11 @@ from typing import Any, ClassVar, get_args
 from pydantic import ValidationError
 
 from cluster.scenario.collectives import AlgorithmName
+from cluster.scenario.router_settings import RouterSettings
 from cluster.scenario.routers import ROUTERS
 from cluster.scenario.schema import AUTO, Scenario
 from cluster.scenario.validation_errors import Keys, explain
-from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
+from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Delay, Lengths
 from topology.parsed_files import bundled_document
 from topology.strict_yaml import Document, parse_document, read_document
 
@@ -20,9 +21,13 @@ BUNDLED = "chat"
 
 RIVALS = {
     "workload": frozenset(SOURCES),
+    "router": frozenset(RouterSettings.model_fields),
     "arrivals": frozenset(Arrivals.model_fields),
     "prompt_tokens": frozenset(Lengths.model_fields),
     "output_tokens": frozenset(Lengths.model_fields),
+    "turns": frozenset(Lengths.model_fields),
+    "added_tokens": frozenset(Lengths.model_fields),
+    "delay_s": frozenset(Delay.model_fields),
 }
 """Mutually exclusive keys: an override of one replaces the other."""
 

@@ -11,6 +11,8 @@ from cluster.scenario.formats import formats_of
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import seated
 from cluster.scenario.pools import pool_scenario
+from cluster.scenario.router_settings import router_name
+from cluster.scenario.routers import OF_POOLS
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import AUTO, PlanSettings, Pool, Pools, Scenario
 from cluster.scenario.workload import ProgramSteps
@@ -216,6 +218,13 @@ def program_plan(draft: "Resolved", choose: ChoosePlan) -> tuple[Scenario, tuple
 def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved":
     """The run with its pools, each a run on its own cards."""
     prefill, decode = (_pool(whole, find, *each) for each in _placed(whole, requested))
+    router = router_name(requested.decode.router or "round_robin")
+    if decode.plan.replicas > 1 and router not in OF_POOLS:
+        raise ScenarioError(
+            f"pools.decode.router is {router!r}; must be {', '.join(map(repr, OF_POOLS))} for "
+            f"{decode.plan.replicas} replicas: others look for the prefix or the session of a "
+            "request that arrives"
+        )
     return replace(whole, plan=prefill.plan, pools=(prefill, decode))
 
 

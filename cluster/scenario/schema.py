@@ -20,7 +20,7 @@ from cluster.scenario.base import (
 from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
-from cluster.scenario.routers import Router
+from cluster.scenario.router_settings import AnyRouter
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
@@ -133,7 +133,7 @@ class Pool(Part):
     plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
-    router: Router | None = None
+    router: AnyRouter | None = None
 
 
 class Pools(Part):
@@ -192,11 +192,23 @@ class Slo(Part):
     e2e_s: Seconds | None = None
 
 
+MOST_BROKEN_DOWN = 200_000
+"""Requests up to which ``store.latency_breakdown: auto`` splits their latencies: about 250 bytes
+of memory each."""
+
+
 class Store(Part):
     """Optional output of a run, besides the tables that it always writes."""
 
     steps: bool = False
     bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
+    latency_breakdown: bool | Literal["auto"] = "auto"
+
+    def breaks_down(self, requests: int) -> bool:
+        """Whether the latency of each request is split by cause."""
+        if self.latency_breakdown == "auto":
+            return requests <= MOST_BROKEN_DOWN
+        return self.latency_breakdown
 
     @property
     def most_bins(self) -> int:
@@ -225,7 +237,7 @@ class Scenario(Part):
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
     experts: Experts = Experts()
-    router: Router = "least_outstanding"
+    router: AnyRouter = "least_outstanding"
     pools: Pools | None = None
     transfer: Transfer | None = None
     workload: Workload

@@ -24,13 +24,16 @@ from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.plans import Loss
 from cluster.scenario.resolve import Planned, Resolved
+from cluster.scenario.router_settings import router_name, router_weights
 from cluster.scenario.schema import Scenario
 from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.latency_breakdown import LatencyBreakdown
 from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Floats, Integers
+from results.engine_columns import Latency
 from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.mixed import AnyHardware
@@ -84,6 +87,8 @@ class Outcome:
     """[request] energy of the request's work; 0 if refused."""
     end_ps: int
     """End of the window that begins with ``bins``: the last finish or refusal."""
+    latency: Latency | None = None
+    """Latencies by cause, if they are split."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
@@ -230,7 +235,8 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         block_size=scheduler.block_size,
         blocks=fitted.blocks,
         max_model_len=resolved.max_model_len,
-        router=resolved.scenario.router,
+        router=router_name(resolved.scenario.router),
+        router_weights=router_weights(resolved.scenario.router),
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
         long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
@@ -272,6 +278,7 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=books.add,
+        on_log=books.split and books.split.add,
     )
     return books.outcome(served, requested)
 
@@ -285,6 +292,10 @@ class Books:
         self._tally, self._shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
         # avoids starting with the finest bins
         self._account.reach(least_end_ps(requested, machine.limits))
+        count = len(requested.arrival_ps)
+        breaks_down = resolved.scenario.store.breaks_down(count)
+        self.split = LatencyBreakdown(machine.prices, count) if breaks_down else None
+        """Latencies by cause, if they are wanted; it receives the phases of requests, too."""
 
     def add(self, window: Records) -> None:
         """Add a window of the log, in which cycles that repeat may be in one piece."""
@@ -298,7 +309,8 @@ class Books:
 
         request_j = self._shares.of(attribution_columns(served, requested))
         self._account.reach(last_ps(served.arrival_ps, served.finish_ps))
-        return outcome_of(served, self._account.bins(), self._tally, request_j)
+        latency = self.split and self.split.of(served)
+        return outcome_of(served, self._account.bins(), self._tally, request_j, latency)
 
 
 def shares_of(machine: Machine) -> SlotJoules:
@@ -306,7 +318,9 @@ def shares_of(machine: Machine) -> SlotJoules:
     return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
 
 
-def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> Outcome:
+def outcome_of(
+    served: Served, bins: Bins, tally: Tally, request_j: Floats, latency: Latency | None
+) -> Outcome:
     """Combine the results of the engine, the accounts and the counts."""
     return Outcome(
         served=served,
@@ -316,4 +330,5 @@ def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> O
         peak_blocks=tally.peak_blocks,
         request_j=request_j,
         end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
+        latency=latency,
     )

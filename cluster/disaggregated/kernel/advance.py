@@ -33,7 +33,7 @@ def advance_pools(
     forget_cycles(decode)
     control["status"] = RUNNING
     make_room(prefill, moves)
-    while goes_on(moves, logs, prefill_rows, decode_rows):
+    while goes_on(moves, logs, prefill_rows, decode_rows) and not is_full(prefill):
         transfer_ps = next_transfer_ps(moves, fabric)
         until_ps = bound_ps(decode, moves, transfer_ps)
         noted = has_notes(prefill, moves)
@@ -48,7 +48,7 @@ def advance_pools(
         decode_ps = decode.control[0]["now_ps"]
         if pulls(decode, moves, decode_ps) and decode_ps < now_ps:
             continue
-        if decode_rows == len(logs[1]):
+        if decode_rows == len(logs[1]) or is_full(decode):
             break
         if now_ps == FOREVER:
             control["status"] = DONE if is_done(prefill, decode, moves) else STUCK
@@ -68,6 +68,13 @@ def goes_on(
     """Whether both logs have rows left, and nothing stands in the way."""
     running = moves.control[0]["status"] == RUNNING
     return bool(running and prefill_rows < len(logs[0]) and decode_rows < len(logs[1]))
+
+
+@inlined
+def is_full(state: State) -> bool:
+    """Whether the buffer of phases may have no room for another step's."""
+    control = state.control[0]
+    return bool(control["phases"] + 4 * control["max_num_seqs"] > len(state.phases))
 
 
 @inlined

@@ -1,6 +1,7 @@
 """The loop: at each time ends and arrivals, then transfers, then starts."""
 
 from collections import deque
+from heapq import heappush
 
 import numpy as np
 
@@ -9,6 +10,7 @@ from cluster.disaggregated.reference.messages import Network, Sending
 from cluster.disaggregated.transfer_plan import TransferPlan
 from cluster.perf_model.tables import Records
 from cluster.replay.reference.simulation import bin_width_ps, link_loads
+from cluster.serving.interface import OnLog
 from cluster.serving.reference.recorder import Recorder
 from cluster.serving.reference.request import Request
 from cluster.serving.reference.simulation import Simulation
@@ -23,9 +25,10 @@ def serve_pools_reference(
     on_window: OnWindow,
     on_progress: OnProgress | None = None,
     stepwise: bool = False,
+    recording: bool = False,
 ) -> PoolsServed:
     """As ``serve_pools``."""
-    del on_progress, stepwise
+    del on_progress, stepwise, recording
     loop = PoolsLoop(problems, plan, on_window)
     loop.run()
     assert all(request.finish_ps != NEVER for request in loop.answers), "nothing advances"
@@ -43,11 +46,11 @@ class PoolsLoop:
         """Requests in the order in which they arrived at the decode pool."""
         self.on_window = on_window
         self.prefill, self.decode = (
-            Simulation(*problem, Recorder((None, self._writer(pool)), None, None))
+            Simulation(*problem, Recorder((), self._writer(pool), None))
             for pool, problem in enumerate(problems)
         )
         self.prefill.keeps_blocks = self.decode.pooled = True
-        self.answers = self.decode.requests
+        self.answers, self.decode.requests = self.decode.requests, []
         self.row_of = {request: row for row, request in enumerate(self.prefill.requests)}
         self.decode.due.clear()
         self.network = Network(plan)
@@ -79,7 +82,6 @@ class PoolsLoop:
         flows, count = self.network.fabric.flows, len(self.plan.resources.name)
         end_ps = max((flow.leave_ps or 0 for flow in flows), default=0)
         bin_ps = bin_width_ps(end_ps, most_bins)
-        self.decode.requests = [self.answers[row] for row in self.order]
         return PoolsServed(
             pools=(self.prefill.served(), self.decode.served()),
             order=_column(self.order),
@@ -109,7 +111,7 @@ class PoolsLoop:
 
     def _more(self, now_ps: int) -> bool:
         """Whether anything but a start is left at this time."""
-        arrives = bool(self.decode.due) and self.decode.due[0].arrival_ps <= now_ps
+        arrives = bool(self.decode.due) and self.decode.due[0][0] <= now_ps
         return arrives or self._next_transfer_ps() == now_ps
 
     # events -------------------------------------------------------------------------------------
@@ -180,7 +182,8 @@ class PoolsLoop:
         request.replica, request.reserved = self.target[row], True
         self.order.append(row)
         self.received_ps[row] = now_ps
-        self.decode.due.append(request)
+        self.decode.requests.append(request)
+        heappush(self.decode.due, (now_ps, request.number))
 
     def _hand_over(self, row: int, now_ps: int) -> None:
         self.handed[row] = True
@@ -247,10 +250,10 @@ class PoolsLoop:
             )
         )
 
-    def _writer(self, pool: int):
-        def write(window: Records) -> None:
+    def _writer(self, pool: int) -> OnLog:
+        def write(window: Records, phases: Records) -> None:
             rows = np.arange(len(self.answers)) if pool == 0 else _column(self.order)
-            self.on_window(pool, window, rows)
+            self.on_window(pool, window, phases, rows)
 
         return write
 

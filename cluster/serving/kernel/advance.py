@@ -32,7 +32,7 @@ needs_snapshots = inlined(routers.needs_snapshots)
 
 @compiled
 def advance(state: State, log: Records, columns: Integers) -> int:
-    """Run until ``log`` or the buffer of intervals is full, or no event is left.
+    """Run until ``log`` or the buffer of phases is full, or no event is left.
 
     ``columns`` is the same log as integers (``as_integers``). Returns the rows written.
 
@@ -57,16 +57,16 @@ def next_event_ps(state: State) -> int:
 def run_until(state: State, log: Records, columns: Integers, rows: int, until_ps: int) -> int:
     """Go on behind ``rows`` rows of ``log`` to all that is before the starts at ``until_ps``.
 
-    It ends sooner if the log or the buffer of intervals is full, or something has happened that
+    It ends sooner if the log or the buffer of phases is full, or something has happened that
     concerns another pool. Returns the rows written so far.
     """
     control = state.control[0]
     control["until_ps"] = until_ps
-    margin = 3 * control["max_num_seqs"]  # intervals of one step, at most
+    margin = 4 * control["max_num_seqs"]  # phases of one step, at most
     while (
         control["status"] == RUNNING
         and rows < len(log)
-        and control["intervals"] + margin <= len(state.intervals)
+        and control["phases"] + margin <= len(state.phases)
     ):
         r = state.replicas[0]["heap"]
         replica = state.replicas[r]

@@ -2,7 +2,7 @@
 
 from bisect import insort
 
-from cluster.serving.interface import Limits
+from cluster.serving.interface import Limits, Phase
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
 from corsair_common.units import NEVER
@@ -24,8 +24,8 @@ class Scheduler:
         threshold = limits.long_prefill_token_threshold
         alone = replica.unfinished == 1
         self.most_of_a_prompt = threshold if threshold and not alone else 2**62
-        self.lost: list[tuple[Request, int]] = []
-        """Preempted requests, and the slots in which they were decoding (or -1)."""
+        self.phases: list[tuple[Request, int, int, Phase]] = []
+        """Requests that enter a phase, with slots (or -1) and steps."""
 
     def compose(self) -> Step:
         """Schedule tokens; a step without rows must not start."""
@@ -78,8 +78,8 @@ class Scheduler:
                 return True
         if last:
             replica.partial_prefills.remove(request)
-            request.read_row = self.step.number
             insort(self.slot.members, request, key=age)
+            self._enter(request, Phase.DECODING)
         self._give(request, tokens)
         return True
 
@@ -101,7 +101,8 @@ class Scheduler:
             slot = self.slot.number
         else:
             self.replica.partial_prefills.remove(victim)
-        self.lost.append((victim, slot))
+        self.phases.append((victim, slot, self.step.number - 1, Phase.LOST))
+        self.phases.append((victim, -1, self.step.number, Phase.WAITING))
         self.step.chunks.append((victim, 0, 0))
         if self.replica.short_for is victim:
             self.replica.short_for = None
@@ -141,17 +142,21 @@ class Scheduler:
             if request.carried > request.computed:
                 pool.compute(request, request.carried - request.computed)
             request.carried = 0
-            request.first_row = self.step.number
-            request.order = replica.admitted if self.one_stage else request.number
+            self._enter(request, Phase.READING)
+            request.order = replica.admitted if self.one_stage else request.age
             replica.admitted += 1
             if last:
-                request.read_row = self.step.number
                 insort(slot.members, request, key=age)
+                self._enter(request, Phase.DECODING)
             else:
                 replica.partial_prefills.append(request)
-            self._give(request, tokens)
+            self._give(request, tokens, admitted=True)
 
-    def _give(self, request: Request, tokens: int) -> None:
+    def _enter(self, request: Request, kind: Phase) -> None:
+        slot = self.slot.number if kind == Phase.DECODING else -1
+        self.phases.append((request, slot, self.step.number, kind))
+
+    def _give(self, request: Request, tokens: int, *, admitted: bool = False) -> None:
         """Schedule tokens, whose blocks are available."""
         step = self.step
         if request.decoding:
@@ -161,7 +166,6 @@ class Scheduler:
         if tokens == request.remaining:
             step.emitting.append(request)
         self.replica.pool.compute(request, tokens)
-        admitted = request.first_row == step.number
         first = 0 if admitted else request.computed - tokens
         step.chunks.append((request, first, request.computed))
         step.rows[request] = tokens
