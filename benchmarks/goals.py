@@ -75,8 +75,9 @@ def _engine_s(*sets: str, path: str | None = None, times: int = 3) -> tuple[floa
     """Fastest CPU seconds of the engine alone, of pools with their transfers, and requests."""
     from cluster import load
     from cluster.api.serving import assemble_any
+    from cluster.disaggregated.loop import serve_pools
     from cluster.disaggregated.placement import PooledMachine
-    from cluster.disaggregated.run import run_pools, serve_pools
+    from cluster.disaggregated.run import run_pools
     from cluster.scenario.resolve import resolve
     from cluster.serving.arrivals import arrivals_of
     from cluster.serving.engine import serve

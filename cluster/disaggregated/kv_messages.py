@@ -40,7 +40,8 @@ class Messages:
         )
         found = replay(_released(np.repeat(self.origin_ps, pairs) + offset_ps), transfers)
         ends_ps: Integers = found.end_ps[len(found.end_ps) - sizes.size :].reshape(sizes.shape)
-        return ends_ps.max(axis=1, initial=0)
+        last_ps: Integers = ends_ps.max(axis=1, initial=0)
+        return last_ps
 
     def _paced(self, sizes: Integers) -> tuple[Integers, Integers, Integers]:
         """Of each message: its start after the origin (the end of its first layer), bytes sent

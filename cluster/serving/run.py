@@ -278,7 +278,7 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=books.add,
-        on_log=books.split and books.split.add,
+        on_log=None if books.split is None else books.split.add,
     )
     return books.outcome(served, requested)
 
@@ -309,7 +309,7 @@ class Books:
 
         request_j = self._shares.of(attribution_columns(served, requested))
         self._account.reach(last_ps(served.arrival_ps, served.finish_ps))
-        latency = self.split and self.split.of(served)
+        latency = None if self.split is None else self.split.of(served)
         return outcome_of(served, self._account.bins(), self._tally, request_j, latency)
 
 

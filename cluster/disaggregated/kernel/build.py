@@ -17,7 +17,6 @@ from cluster.disaggregated.transfer_plan import TransferPlan
 from cluster.perf_model.tables import Records
 from cluster.replay.interface import FIRST_BIN_PS
 from cluster.replay.kernel import state as fabric
-from corsair_common.units import Integers
 
 MARGIN = 1 << 12
 """Sendings of chunks that fit beside one of every request."""
@@ -130,6 +129,5 @@ def _paths(plan: TransferPlan) -> Records:
     paths = np.zeros(len(plan.paths.latency_ps) + 1, PATH)
     paths["latency_ps"][:-1] = plan.paths.latency_ps
     paths["first"] = plan.paths.offsets
-    rates: Integers = plan.resources.capacity_bytes_per_s[plan.paths.slowest]
-    paths["bytes_per_s"][:-1] = rates
+    paths["bytes_per_s"][:-1] = plan.resources.capacity_bytes_per_s[plan.paths.slowest]
     return paths

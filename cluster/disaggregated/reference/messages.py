@@ -36,7 +36,8 @@ def bytes_after(plan: TransferPlan, prompt: int, tokens: int, *, whole: bool) ->
     """[pair] bytes after so many tokens of a prompt: of its full blocks, or all."""
     shares = plan.kv.shares
     if whole:
-        return shares.bytes_of(np.array([prompt]))[0]
+        sizes: Integers = shares.bytes_of(np.array([prompt]))[0]
+        return sizes
     blocks = []
     for window in shares.windows.tolist():
         behind = max(0, prompt - window) // BLOCK_TOKENS if window > 0 else 0

@@ -50,7 +50,8 @@ def advance(state: State, log: Records, columns: Integers) -> int:
 @inlined
 def next_event_ps(state: State) -> int:
     """When something happens next, or FOREVER."""
-    return min(state.replicas[state.replicas[0]["heap"]]["event_ps"], next_arrival_ps(state))
+    event_ps: int = state.replicas[state.replicas[0]["heap"]]["event_ps"]
+    return min(event_ps, next_arrival_ps(state))
 
 
 @called

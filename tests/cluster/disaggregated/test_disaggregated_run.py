@@ -112,8 +112,10 @@ def test_layerwise_leaves_the_last_layer_of_a_lone_prompt(
 def steps_of(run: Run) -> Records:
     """The log of the prefill pool, served alone."""
     windows: list[Records] = []
-    pool, machine = (run.resolved.pools or ())[0], pools_of(run)[0]
-    execute(pool, machine, on_steps=lambda log: windows.append(log.copy()))
+    assert run.resolved.pools is not None
+    execute(
+        run.resolved.pools[0], pools_of(run)[0], on_steps=lambda log: windows.append(log.copy())
+    )
     return np.concatenate(windows)
 
 

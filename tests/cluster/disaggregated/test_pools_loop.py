@@ -136,11 +136,11 @@ def problem(seed: int, pooled: Mapping[str, Any]) -> tuple[Resolved, PooledMachi
         workload={"synthetic": {**CHATS, "arrivals": {"poisson": {"rate_per_s": of([20, 300])}}}},
     )
     blocks = of([16, 30]), of([18, 30])
-    pools = tuple(
+    first, second = (
         replace(pool, limits=replace(pool.limits, blocks=count, sram_blocks=2**62))
         for pool, count in zip(machine.pools, blocks, strict=True)
     )
-    return resolved, replace(machine, pools=pools)
+    return resolved, replace(machine, pools=(first, second))
 
 
 def outcome_and_log(
