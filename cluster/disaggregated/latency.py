@@ -9,9 +9,9 @@ from results.engine_columns import Latency, elapsed_ps
 
 
 def joined_latency(
-    served: Served, prefill: Latency | None, decode: Latency | None, rows: Integers, back: Integers
+    served: Served, prefill: Latency | None, decode: Latency | None, rows: Integers
 ) -> Latency | None:
-    """The whole run's; its prefilled requests are ``rows``, ``back`` their rows in the decode pool.
+    """The whole run's; its prefilled requests are ``rows``.
 
     The hand-over is what neither pool accounts for: from the end of the prefill until the request
     joins the queue of the decode pool.
@@ -23,7 +23,7 @@ def joined_latency(
     for own, end_ps in ((decode.whole, served.finish_ps), (decode.first, served.first_token_ps)):
         parts = np.zeros((len(rows), len(names)), np.int64)
         _add(parts, names, prefill.causes, prefill.whole)
-        _add(parts, names, decode.causes, own[back])
+        _add(parts, names, decode.causes, own)
         lasts_ps = elapsed_ps(served.arrival_ps, end_ps)[rows]
         parts[:, names.index(HAND_OVER)] = lasts_ps - parts.sum(axis=1)
         found.append(np.zeros((len(served.status), len(names)), np.int64))

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from cluster.compiled import announced
+from cluster.compiled import announced, prepared
 from cluster.disaggregated.kernel.advance import advance_pools
 from cluster.disaggregated.kernel.build import build_fabric, build_moves, with_places
 from cluster.disaggregated.kernel.state import CROWDED, RUNNING, STUCK, Moves
@@ -15,7 +15,7 @@ from cluster.perf_model.tables import STEP, PriceTables, Records, as_integers
 from cluster.replay.kernel.state import State as Fabric
 from cluster.serving.engine import begun, check_end, served_of
 from cluster.serving.interface import Arrivals, Limits, Served
-from cluster.serving.kernel.build import hands_over
+from cluster.serving.kernel.build import hands_over, takes_over
 from cluster.serving.kernel.state import AT_ONCE, BY_LAYER, State
 from corsair_common.units import Integers
 
@@ -23,9 +23,9 @@ WINDOW_STEPS = 1 << 12
 """Rows of each pool's log buffer."""
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
-OnWindow: TypeAlias = Callable[[int, Records, Records, Integers], None]
-"""Receives the position of the pool, a window of its log, and the phases (PHASE) that began in it,
-both of which it must copy to store them, and the request of each of the pool's rows so far."""
+OnWindow: TypeAlias = Callable[[int, Records, Records], None]
+"""Receives the position of the pool, a window of its log, and the phases (PHASE) that began in it;
+it must copy what it stores."""
 OnProgress: TypeAlias = Callable[[int, int, int], None]
 """Time, requests done in both pools together, tokens."""
 
@@ -35,9 +35,6 @@ class PoolsServed:
     """What both pools and the transfers did, one row a request."""
 
     pools: tuple[Served, Served]
-    """Those of the decode pool in the order in which they arrived there."""
-    order: Integers
-    """[n] the request of each row of the decode pool."""
     source: Integers
     """Replica of the prefill pool."""
     target: Integers
@@ -77,18 +74,23 @@ def serve_pools(
     moves.control["repeating"] = decode.control["repeating"]
     logs = np.zeros(WINDOW_STEPS, STEP), np.zeros(WINDOW_STEPS, STEP)
     columns = as_integers(logs[0]), as_integers(logs[1])
-    control, rows = moves.control[0], np.arange(len(moves.requests))
+    control = moves.control[0]
     control["status"] = RUNNING
+    with announced():
+        step = prepared(advance_pools, prefill, decode, moves, fabric, logs, columns)
     while control["status"] == RUNNING:
         with announced():
-            advance_pools(prefill, decode, moves, fabric, logs, columns)
-        for pool, (name, state) in enumerate((("prefill_rows", prefill), ("decode_rows", decode))):
-            phases = state.phases[: state.control[0]["phases"]]
-            if control[name] + len(phases) > 0:
-                on_window(pool, logs[pool][: control[name]], phases, (rows, moves.order)[pool])
-            state.control[0]["phases"] = 0
+            step()
+        for pool, state in enumerate((prefill, decode)):
+            name = ("prefill_rows", "decode_rows")[pool]
+            # a log that is not full goes on: accounts cost by the window
+            if control["status"] != RUNNING or _is_full(state, control[name]):
+                phases = state.phases[: state.control[0]["phases"]]
+                on_window(pool, logs[pool][: control[name]], phases)
+                control[name] = state.control[0]["phases"] = 0
         if control["status"] == CROWDED:
             moves, fabric = _with_more_places(moves, fabric, plan)
+            step = prepared(advance_pools, prefill, decode, moves, fabric, logs, columns)
             control["status"] = RUNNING
         if on_progress is not None:
             on_progress(*_progress((prefill, decode)))
@@ -100,14 +102,19 @@ def build_pools(
     problems: tuple[Problem, Problem], plan: TransferPlan, most_bins: int
 ) -> tuple[State, State, Moves, Fabric]:
     """Everything before the first event."""
-    (prompts, _, _), (answers, _, _) = problems
     prefill, decode = begun(*problems[0]), begun(*problems[1])
     prefill = hands_over(prefill, problems[0][2], BY_LAYER if plan.layerwise else AT_ONCE)
     replicas = len(prefill.replicas), len(decode.replicas)
-    moves = build_moves(plan, decode.requests.copy(), replicas)
-    decode.control["fed"], decode.control["requests"] = 1, 0
-    assert len(prompts.prompt_tokens) == len(answers.prompt_tokens)
-    return prefill, decode, moves, build_fabric(plan, most_bins)
+    moves = build_moves(plan, replicas)
+    return prefill, takes_over(decode), moves, build_fabric(plan, most_bins)
+
+
+def _is_full(state: State, rows: int) -> bool:
+    """Whether a pool can write no further step."""
+    control = state.control[0]
+    return bool(
+        rows == WINDOW_STEPS or control["phases"] + 4 * control["max_num_seqs"] > len(state.phases)
+    )
 
 
 def _with_more_places(moves: Moves, fabric: Fabric, plan: TransferPlan) -> tuple[Moves, Fabric]:
@@ -148,8 +155,7 @@ def _served(pools: tuple[State, State], moves: Moves, fabric: Fabric) -> PoolsSe
         return np.ascontiguousarray(requests[name])
 
     return PoolsServed(
-        pools=(served_of(pools[0]), served_of(pools[1])),
-        order=moves.order,
+        pools=(served_of(pools[0], spent=True), served_of(pools[1], spent=True)),
         source=column("source"),
         target=column("target"),
         pulled_ps=column("pulled_ps"),

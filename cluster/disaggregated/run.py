@@ -71,13 +71,13 @@ def run_pools(
     books = Books(requested, source, prompts), Books(inputs, target, answers)
     writer = _renumbered(on_steps, source.prices.replicas, rows)
 
-    def on_window(pool: int, window: Records, phases: Records, requests: Integers) -> None:
+    def on_window(pool: int, window: Records, phases: Records) -> None:
         books[pool].add(window)
         split = books[pool].split
         if split is not None:
             split.add(window, phases)
         if writer is not None:
-            writer(pool, window, requests)
+            writer(pool, window)
 
     if observer is not None:
         observer.started(2 * len(rows))
@@ -92,7 +92,7 @@ def run_pools(
     )
     if observer is not None:
         observer.finished()
-    arrived = arriving(answers, found.order, found.received_ps, found.target)
+    arrived = replace(answers, arrival_ps=found.received_ps)
     pools = (
         books[0].outcome(found.pools[0], prompts),
         books[1].outcome(found.pools[1], arrived),
@@ -147,19 +147,6 @@ def drawn(decode: Resolved, count: int) -> Integers:
     return rng.integers(decode.plan.replicas, size=count)
 
 
-def arriving(
-    arrivals: Arrivals, order: Integers, received_ps: Integers, target: Integers
-) -> Arrivals:
-    """Arrivals at the decode pool, in the order in which their KV arrives."""
-    inputs = replace(
-        arrivals,
-        arrival_ps=received_ps,
-        router_choice=target,
-        carried_tokens=arrivals.prompt_tokens - 1,
-    )
-    return chosen(inputs, order)
-
-
 def _joined(
     resolved: Resolved,
     machine: PooledMachine,
@@ -169,10 +156,8 @@ def _joined(
     transfers: KvTransfers,
 ) -> PooledOutcome:
     """Merge the pools' columns, in the order of the whole run's requests."""
-    (status, rows), order = numbers, found.order
+    status, rows = numbers
     first, second = pools[0].served, pools[1].served
-    back = np.empty(len(order), np.int64)
-    back[order] = np.arange(len(order))
 
     def whole(column: Integers, absent: int = NEVER) -> Integers:
         out = np.full(len(status), absent, np.int64)
@@ -180,15 +165,15 @@ def _joined(
         return out
 
     request_j = np.zeros(len(status))
-    request_j[rows] = pools[0].request_j + pools[1].request_j[back]
+    request_j[rows] = pools[0].request_j + pools[1].request_j
     served = Served(
         arrival_ps=resolved.requests.arrival_ps,
         first_scheduled_ps=whole(first.first_scheduled_ps),
-        first_token_ps=whole(second.first_token_ps[back]),
-        finish_ps=whole(second.finish_ps[back]),
+        first_token_ps=whole(second.first_token_ps),
+        finish_ps=whole(second.finish_ps),
         replica=whole(first.replica),
         slot=whole(first.slot),
-        preemptions=whole(first.preemptions + second.preemptions[back], 0),
+        preemptions=whole(first.preemptions + second.preemptions, 0),
         cached_tokens=whole(first.cached_tokens, 0),
         status=status,
         itl_count=second.itl_count,
@@ -202,9 +187,9 @@ def _joined(
         peak_blocks=pools[0].peak_blocks,
         request_j=request_j,
         end_ps=pools[0].end_ps,
-        latency=joined_latency(served, pools[0].latency, pools[1].latency, rows, back),
+        latency=joined_latency(served, pools[0].latency, pools[1].latency, rows),
         pools=pools,
-        decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
+        decode_replica=whole(second.replica + machine.pools[0].prices.replicas),
         transfer_ps=whole(found.received_ps - first.finish_ps),
         transfer_bytes=whole(transfers.sent_bytes, 0),
         transfers=transfers,
@@ -213,16 +198,16 @@ def _joined(
 
 def _renumbered(
     on_steps: OnSteps | None, replicas: int, rows: Integers
-) -> Callable[[int, Records, Integers], None] | None:
+) -> Callable[[int, Records], None] | None:
     """Number replicas of the decode pool from ``replicas`` on, and requests as in the whole run."""
     if on_steps is None:
         return None
 
-    def on_window(pool: int, window: Records, requests: Integers) -> None:
+    def on_window(pool: int, window: Records) -> None:
         copy = window.copy()
         copy["replica"] += pool * replicas
         prompts = copy["prompt_request"]
-        prompts[prompts != NEVER] = rows[requests[prompts[prompts != NEVER]]]
+        prompts[prompts != NEVER] = rows[prompts[prompts != NEVER]]
         on_steps(copy)
 
     return on_window

@@ -25,12 +25,11 @@ def advance_pools(
 ) -> None:
     """Run until a pool's log is full, places of messages run out, or all is done.
 
-    The record of ``moves`` then has the rows of both logs, and the status.
+    The record of ``moves`` then has the rows of both logs, behind which it goes on, and the status.
     """
     control = moves.control[0]
-    prefill_rows = decode_rows = 0
-    forget_cycles(prefill)
-    forget_cycles(decode)
+    prefill_rows, decode_rows = control["prefill_rows"], control["decode_rows"]
+    begin_logs(prefill, decode, moves)
     control["status"] = RUNNING
     make_room(prefill, moves)
     while goes_on(moves, logs, prefill_rows, decode_rows) and not is_full(prefill):
@@ -59,6 +58,15 @@ def advance_pools(
             take_over(prefill, decode, moves, now_ps)
             make_room(prefill, moves)
     control["prefill_rows"], control["decode_rows"] = prefill_rows, decode_rows
+
+
+@inlined
+def begin_logs(prefill: State, decode: State, moves: Moves) -> None:
+    """Drop cycles whose rows are in logs that are no more."""
+    if moves.control[0]["prefill_rows"] == 0:
+        forget_cycles(prefill)
+    if moves.control[0]["decode_rows"] == 0:
+        forget_cycles(decode)
 
 
 @inlined

@@ -24,8 +24,8 @@ PLACES = 16
 """Sendings whose messages are under way at one time; more when they are needed."""
 
 
-def build_moves(plan: TransferPlan, arrivals: Records, replicas: tuple[int, int]) -> Moves:
-    """Before the first event; ``arrivals`` are the requests as the decode pool has them."""
+def build_moves(plan: TransferPlan, replicas: tuple[int, int]) -> Moves:
+    """Before the first event."""
     shares, kv = plan.kv.shares, plan.kv
     pairs, count = len(shares.layers), len(plan.prompt_tokens)
     control = np.zeros(1, CONTROL)
@@ -50,8 +50,6 @@ def build_moves(plan: TransferPlan, arrivals: Records, replicas: tuple[int, int]
         links=np.array(plan.paths.links, np.int64),
         bytes_per_s=np.array(plan.resources.capacity_bytes_per_s, np.float64),
         alone_ps=np.full((replicas[0] * replicas[1], kinds), NONE),
-        order=np.zeros(count, np.int64),
-        arrivals=arrivals,
     )
 
 

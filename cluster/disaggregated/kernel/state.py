@@ -37,7 +37,7 @@ CONTROL = _record(
     "active",  # sendings under way
     "handed",  # requests taken over from the prefill pool
     "pending",  # of those, that wait for blocks
-    "prefill_rows",  # of the logs of this window
+    "prefill_rows",  # of the logs
     "decode_rows",
 )
 
@@ -112,7 +112,3 @@ class Moves(NamedTuple):
     """[link]"""
     alone_ps: Integers
     """[(prefill replica, decode replica), kind] what the messages take alone, once known"""
-    order: Integers
-    """[n] requests in the order in which they arrived at the decode pool"""
-    arrivals: Records
-    """[n] requests of the decode pool before they arrive there"""

@@ -56,8 +56,7 @@ def move(prefill: State, decode: State, moves: Moves, fabric: Fabric, now_ps: in
             row = sending["request"]
             request = moves.requests[row]
             request["state"], request["received_ps"] = SENT, now_ps
-            number = receive(decode, moves.arrivals[row], request["target"], now_ps)
-            moves.order[number] = row
+            receive(decode, row, request["target"], now_ps)
             remove(moves, i)
         else:
             i += 1

@@ -42,15 +42,13 @@ class PoolsLoop:
         self, problems: tuple[Problem, Problem], plan: TransferPlan, on_window: OnWindow
     ) -> None:
         self.plan = plan
-        self.order: list[int] = []
-        """Requests in the order in which they arrived at the decode pool."""
         self.on_window = on_window
         self.prefill, self.decode = (
             Simulation(*problem, Recorder((), self._writer(pool), None))
             for pool, problem in enumerate(problems)
         )
         self.prefill.keeps_blocks = self.decode.pooled = True
-        self.answers, self.decode.requests = self.decode.requests, []
+        self.answers = self.decode.requests
         self.row_of = {request: row for row, request in enumerate(self.prefill.requests)}
         self.decode.due.clear()
         self.network = Network(plan)
@@ -84,7 +82,6 @@ class PoolsLoop:
         bin_ps = bin_width_ps(end_ps, most_bins)
         return PoolsServed(
             pools=(self.prefill.served(), self.decode.served()),
-            order=_column(self.order),
             source=_column([request.replica for request in self.prefill.requests]),
             target=_column(self.target),
             pulled_ps=_column(self.pulled_ps),
@@ -178,12 +175,10 @@ class PoolsLoop:
 
     def _receive(self, row: int, now_ps: int) -> None:
         request = self.answers[row]
-        request.number, request.arrival_ps = len(self.order), now_ps
+        request.arrival_ps = now_ps
         request.replica, request.reserved = self.target[row], True
-        self.order.append(row)
         self.received_ps[row] = now_ps
-        self.decode.requests.append(request)
-        heappush(self.decode.due, (now_ps, request.number))
+        heappush(self.decode.due, (now_ps, row))
 
     def _hand_over(self, row: int, now_ps: int) -> None:
         self.handed[row] = True
@@ -252,8 +247,7 @@ class PoolsLoop:
 
     def _writer(self, pool: int) -> OnLog:
         def write(window: Records, phases: Records) -> None:
-            rows = np.arange(len(self.answers)) if pool == 0 else _column(self.order)
-            self.on_window(pool, window, phases, rows)
+            self.on_window(pool, window, phases)
 
         return write
 

@@ -103,6 +103,13 @@ def hands_over(state: State, limits: Limits, how: int) -> State:
     )
 
 
+def takes_over(state: State) -> State:
+    """The state of a decode pool: requests arrive when they are received."""
+    state.control["fed"] = state.control["sessions"] = 1
+    state.control["due"] = 0
+    return state._replace(due_heap=np.zeros(max(1, len(state.requests)), np.int64))
+
+
 def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records:
     control = np.zeros(1, CONTROL)
     requests = len(arrivals.arrival_ps)

@@ -1,14 +1,13 @@
 """Hand-over of requests between pools: blocks that are counted before a request's KV arrives, and
 kept after its prefill until its KV has been sent."""
 
-from typing import Any
-
 from cluster.compiled import called, inlined
 from cluster.scenario import routers
 from cluster.serving.kernel.admission import can_admit
 from cluster.serving.kernel.arrive import choose_replica, take_snapshot, wake
 from cluster.serving.kernel.block_pool import hold_tokens, release
 from cluster.serving.kernel.clock import reschedule
+from cluster.serving.kernel.sessions import push_due
 from cluster.serving.kernel.state import NONE, State
 
 needs_snapshots = inlined(routers.needs_snapshots)
@@ -51,17 +50,12 @@ def reserve(state: State, r: int, tokens: int) -> bool:
 
 
 @called
-def receive(state: State, request: Any, r: int, now_ps: int) -> int:
-    """Let a request, whose blocks are counted at replica ``r``, arrive there with its KV; return
-    its number."""
-    control = state.control[0]
-    number: int = control["requests"]
-    state.requests[number] = request
-    own = state.requests[number]
-    own["arrival_ps"], own["choice"] = now_ps, r
-    own["reserved"] = own["prompt"]
-    control["requests"] += 1
-    return number
+def receive(state: State, number: int, r: int, now_ps: int) -> None:
+    """Let a request, whose blocks are counted at replica ``r``, arrive there with its KV."""
+    request = state.requests[number]
+    request["arrival_ps"], request["choice"] = now_ps, r
+    request["reserved"] = request["prompt"]
+    push_due(state, number)
 
 
 @called
