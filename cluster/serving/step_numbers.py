@@ -70,7 +70,9 @@ class StepNumbers:
         slot = phases["replica"] * self._stages + phases["slot"]
         at = np.searchsorted(self._slot_key, slot * _REPLICA + phases["row"], side="right") - 1
         inside = at >= self._slot_begins[slot]
-        found = np.where(self._kept[slot, 1] <= phases["row"], self._kept[slot, 1], self._kept[slot, 0])
+        found = np.where(
+            self._kept[slot, 1] <= phases["row"], self._kept[slot, 1], self._kept[slot, 0]
+        )
         found[inside] = self._slot_key[at[inside]] % _REPLICA
         phases["row"] = found
         return phases
