@@ -56,4 +56,4 @@ def test_figures_by_turn() -> None:
     assert table["hit_rate"].tolist() == [0.1, 0.75]
     assert table["mean_ttft_s"].tolist() == [2.0, 2.0]
     with pytest.raises(KeyError, match="no sessions"):
-        by_turn({"turn": np.ma.masked_all(2)})
+        by_turn({"turn": np.ma.masked_less(np.array([-1, -1]), 0)})

@@ -269,10 +269,11 @@ def test_another_rate_moves_first_turns_and_keeps_delays() -> None:
     requests = drawn()
     faster = at_rate(requests, 2.0)
 
-    def first_ps(one: Requests) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-        return one.arrival_ps[np.asarray(one.previous) == -1]
+    first, faster_first = (
+        each.arrival_ps[np.asarray(each.previous) == -1] for each in (requests, faster)
+    )
 
-    assert np.abs(first_ps(requests) - 2 * first_ps(faster)).max() <= 1  # picoseconds, rounded
+    assert np.abs(first - 2 * faster_first).max() <= 1  # picoseconds, rounded
     assert sorted(np.asarray(faster.delay_ps)) == sorted(np.asarray(requests.delay_ps))
 
 
