@@ -20,7 +20,7 @@ from cluster.scenario.base import (
 from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
-from cluster.scenario.routers import Router
+from cluster.scenario.router_settings import AnyRouter
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
@@ -133,7 +133,7 @@ class Pool(Part):
     plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
-    router: Router | None = None
+    router: AnyRouter | None = None
 
 
 class Pools(Part):
@@ -237,7 +237,7 @@ class Scenario(Part):
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
     experts: Experts = Experts()
-    router: Router = "least_outstanding"
+    router: AnyRouter = "least_outstanding"
     pools: Pools | None = None
     transfer: Transfer | None = None
     workload: Workload

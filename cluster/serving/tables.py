@@ -69,6 +69,8 @@ def latency_of(resolved: "Resolved", outcome: "Outcome") -> Latency | None:
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:
     """Times that the client observes, later by ``by_ps``; steps do not wait for it."""
+    if by_ps == 0:
+        return times_ps
     return np.where(times_ps == NEVER, NEVER, times_ps + by_ps)
 
 

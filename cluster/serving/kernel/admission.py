@@ -71,7 +71,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
     """Fill the record of an admitted request with ``hits`` cached blocks."""
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
     member["request"], member["named"] = number, hits
-    member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
+    member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else request["age"]
     replica["admitted"] += 1
     member["prompt"], member["goal"] = request["prompt"], request["goal"]
     member["known"] = request["known"]

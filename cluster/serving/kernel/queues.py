@@ -10,18 +10,19 @@ from cluster.serving.kernel.state import DECODING, LOST, NONE, WAITING, State
 
 @inlined
 def enqueue(state: State, r: int, number: int) -> None:
-    """Insert a request into the queue by its number."""
+    """Insert a request into the queue by its age."""
     replica, requests = state.replicas[r], state.requests
+    age = requests[number]["age"]
     note(state, r, number, NONE, replica["steps"], WAITING)
     replica["queued"] += 1
     before = replica["tail"]
-    if before == NONE or before < number:
+    if before == NONE or requests[before]["age"] < age:
         requests[number]["next"] = NONE
         replica["tail"] = number
     else:
         before = NONE
         after = replica["head"]
-        while after < number:
+        while requests[after]["age"] < age:
             before = after
             after = requests[after]["next"]
         requests[number]["next"] = after

@@ -52,6 +52,7 @@ CONTROL = _record(
     "repeating",  # whether cycles that recur are applied at once
     "router",
     "closed_loop",
+    "sessions",  # whether turns wait for others
     "prefix_caching",
     "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without output that indicate a deadlock
@@ -59,7 +60,7 @@ CONTROL = _record(
     "now_ps",
     "end_ps",
     "sent",  # requests that have arrived, refused ones included
-    "due",  # closed loop: requests that arrive now
+    "due",  # closed loop: requests that arrive now; sessions: size of ``due_heap``
     "routed",
     "last_replica",
     "snapshot_ps",  # time of the next snapshot of loads
@@ -84,6 +85,10 @@ CONTROL = _record(
 
 REQUEST = _record(
     "arrival_ps",
+    "age",  # its place in the order of arrivals
+    "delay_ps",  # from the end of the turn before
+    "follower",  # first turn that waits for this one, or NONE
+    "sibling",  # the next one that waits for the same
     "prompt",
     "goal",  # prompt + output
     "carried",  # tokens whose KV arrived with it; 0 after its admission
@@ -93,6 +98,7 @@ REQUEST = _record(
     "first_key",
     "key_count",
     "answer_key",  # key of its first full block beyond the prompt
+    "prefill_tokens",  # to compute as of its routing, until its first token (kv_overlap only)
     "flights",  # batches in flight with its tokens from before a preemption (bits)
     "emits",  # those of them that emit a token of it
     "next",  # behind it in its queue
@@ -118,7 +124,7 @@ MEMBER = _record(
     "capacity",  # tokens that fit its blocks in layers with full context
     # the others
     "request",
-    "order",  # age: with one stage the order of admission, with several the number
+    "order",  # age: with one stage the order of admission, with several that of arrival
     "chunk",  # length of its last chunk: extent of windows
     "named",  # leading blocks with final keys
     "flights",  # batches in flight with its tokens, as bits (asynchronous scheduling only)
@@ -166,6 +172,8 @@ REPLICA = _record(
     "stalled",  # whether a slot may be idle although it has members
     "stale",  # preempted requests with batches in flight
     "free_rows",
+    "prefill_tokens",  # of prompts routed here without a first token (kv_overlap only)
+    "prompt_blocks",  # of the prompts of unfinished requests, shared ones once (likewise)
     "seen_waiting",  # as of the last snapshot, and what was routed here since
     "seen_running",
     "seen_used",
@@ -248,6 +256,12 @@ class State(NamedTuple):
     """[r, max_num_seqs] free rows of ``tables``"""
     keys: Integers
     """Prefix keys of all requests"""
+    due_heap: Integers
+    """[n], or [1] without sessions: requests that are due, first ``control.due`` of them"""
+    router_weights: npt.NDArray[np.float64]
+    """[weight] in the order of ``routers.WEIGHTS``"""
+    prompt_uses: Integers
+    """[r, key] unfinished requests with this block in the prompt, or [1, 1] (kv_overlap only)"""
     rates: Records
     """[price class, tokens]"""
     attention: Records

@@ -4,9 +4,12 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
+from cluster.scenario.routers import KV_OVERLAP
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
+from cluster.serving.kernel.kv_routing import count_blocks
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
+from cluster.serving.kernel.sessions import send_followers
 from cluster.serving.kernel.state import COMPLETED, FINISHED, NONE, State
 
 
@@ -110,7 +113,7 @@ def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
     """Emit a member's next token; 1 if the previous one was at ``before_ps`` (counted later)."""
     same = 0
     if member["known"] == member["prompt"]:
-        state.requests[member["request"]]["first_token_ps"] = end_ps
+        end_prefill(state, member["request"], end_ps)
     elif member["emitted_ps"] == before_ps:
         same = 1
     else:
@@ -118,6 +121,14 @@ def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
     member["emitted_ps"] = end_ps
     member["known"] += 1
     return same
+
+
+@inlined
+def end_prefill(state: State, number: int, end_ps: int) -> None:
+    """Record a request's first token: its prompt is computed."""
+    request = state.requests[number]
+    request["first_token_ps"] = end_ps
+    state.replicas[request["replica"]]["prefill_tokens"] -= request["prefill_tokens"]
 
 
 @inlined
@@ -137,15 +148,19 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
     request["finish_ps"] = end_ps
     request["status"] = COMPLETED
     state.replicas[r]["outstanding"] -= 1
+    if control["router"] == KV_OVERLAP:
+        count_blocks(state, r, number, -1)
     control["done"] += 1
-    send_next(state, end_ps)
+    send_next(state, number, end_ps)
 
 
 @inlined
-def send_next(state: State, now_ps: int) -> None:
-    """In a closed loop the next unsent request arrives now."""
+def send_next(state: State, ended: int, now_ps: int) -> None:
+    """In a closed loop the next unsent request arrives now; in a session its next turn is due."""
     control = state.control[0]
-    if control["closed_loop"]:
+    if control["sessions"]:
+        send_followers(state, ended, now_ps)
+    elif control["closed_loop"]:
         number = control["sent"] + control["due"]
         if number < control["requests"]:
             state.requests[number]["arrival_ps"] = now_ps
@@ -178,7 +193,7 @@ def emit_late(state: State, r: int, number: int, end_ps: int, step: int) -> None
     request, requests = state.requests[number], state.requests
     state.control[0]["tokens"] += 1
     if request["first_token_ps"] < 0:
-        request["first_token_ps"] = end_ps
+        end_prefill(state, number, end_ps)
     else:
         state.itl_count[bin_of(end_ps - request["emitted_ps"])] += 1
     request["emitted_ps"] = end_ps

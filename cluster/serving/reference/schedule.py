@@ -133,7 +133,7 @@ class Scheduler:
                 pool.compute(request, request.carried - request.computed)
             request.carried = 0
             self._enter(request, Phase.READING)
-            request.order = replica.admitted if self.one_stage else request.number
+            request.order = replica.admitted if self.one_stage else request.age
             replica.admitted += 1
             if last:
                 insort(slot.members, request, key=age)
