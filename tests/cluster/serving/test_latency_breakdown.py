@@ -22,12 +22,9 @@ Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 ConstantTables: TypeAlias = Callable[..., PriceTables]
 MakeArrivals: TypeAlias = Callable[..., Arrivals]
 
-ONE_CARD: Mapping[str, Any] = {
+ALONE: Mapping[str, Any] = {
     "model": "llama-3.1-8b",
-    "cluster": {"cards_per_server": 1},
-    "plan": {"tensor_parallel_size": 1},
-    "formats": {"weights": "mxint4"},
-    "memory": {"mode": "capacity"},
+    "plan": {"tensor_parallel_size": 8, "pipeline_parallel_size": 1},
     "workload": {
         "synthetic": {
             "requests": 1,
@@ -167,7 +164,7 @@ def test_a_prompt_that_was_lost_half_read_is_computed_again(
 
 def test_one_request_alone_is_what_the_price_tables_say() -> None:
     """A prompt of 100 tokens in one step, then two decodes: three passes of one stage."""
-    done = simulate(load(ONE_CARD, hardware_set={"host.overhead_s": 5e-5}))
+    done = simulate(load(ALONE, hardware_set={"host.overhead_s": 5e-5}))
     prices, latency = done.machine.prices, done.outcome.latency
     assert latency is not None
     parts = parts_of(latency, 0)
@@ -197,7 +194,7 @@ def test_without_a_cause_latencies_are_shorter_by_what_it_was_charged(
     cause: str, freed: dict[str, float]
 ) -> None:
     def served(**figures: float) -> Run:
-        return simulate(load(ONE_CARD, hardware_set={"host.overhead_s": 5e-5} | figures))
+        return simulate(load(ALONE, hardware_set={"host.overhead_s": 5e-5} | figures))
 
     before, after = served(), served(**freed)
     gained_s = float(np.mean(before.requests["e2e_s"]) - np.mean(after.requests["e2e_s"]))
