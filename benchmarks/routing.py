@@ -5,7 +5,6 @@
 the Mooncake trace beside the project.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,6 @@ from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from workloads.prefix import block_keys
 from workloads.requests import Requests
-from workloads.trace import read_trace
 
 ROOT = Path(__file__).resolve().parents[1]
 MOONCAKE = ROOT.parent / "shared" / "data" / "traces" / "mooncake_conversation_trace.jsonl"
