@@ -75,6 +75,9 @@ class StepCauses:
             by_tokens[..., names.index(NETWORK)] += prices.collective_ps
         heads = np.zeros((*prices.head_ps.shape, len(names)), np.int64)
         heads[..., : self._width] = prices.head_by_bound_ps
+        if prices.head_by_tier_ps.size:
+            heads[..., self._first_tier :] = prices.head_by_tier_ps
+            heads[..., names.index(NETWORK)] -= prices.head_by_tier_ps.sum(axis=-1)
         if prices.host_rows_ps.size and prices.bounds[prices.host_bound] != HOST:
             first = np.unique(prices.stage_class[:, 0])
             heads[first, :, prices.host_bound] -= prices.host_rows_ps
