@@ -65,6 +65,8 @@ _STEP = (
 MEASURED = len(_STEP)
 """Column of a log row at which its measures begin: those of kind 0, of kind 1, ..."""
 
+_DRAFTS = ("drafting",)  # requests that emit, for which tokens are drafted; 0: no speculation
+
 _REPEATS = (
     "more",  # how often the cycle repeats after this; 0: once
     "period_ps",  # of the step, if the cycle repeats
@@ -78,6 +80,7 @@ STEP = np.dtype(
             *_STEP,
             *(f"{name}_{kind}" if kind else name for kind in range(KINDS) for name in MEASURES),
             *_REPEATS,
+            *_DRAFTS,
         )
     ]
 )
@@ -202,10 +205,17 @@ class PriceTables:
     """Names of the device's near memory, and of its far one if it has one."""
     host_ps: int = 0
     """Least host time before the start of an asynchronously scheduled batch."""
+    draft_stages: int = 0
+    """1: the last column of ``stage_class`` is a class of drafting, of no other stage, whose
+    ``head_ps`` is by the requests for which tokens are drafted; 0: no speculation, or free drafts.
+    """
+    draft_apart: bool = False
+    """Whether drafting has cards of its own, else those of the last stage."""
 
     @property
     def stages(self) -> int:
-        return int(self.stage_class.shape[1])
+        """Pipeline stages of the model itself."""
+        return int(self.stage_class.shape[1]) - self.draft_stages
 
     @property
     def replicas(self) -> int:

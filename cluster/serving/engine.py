@@ -144,4 +144,6 @@ def served_of(state: State) -> Served:
         status=column("status"),
         itl_count=state.itl_count,
         end_ps=int(state.control["end_ps"][0]),
+        accepted_count=state.accepted_count,
+        draft_tokens=int(state.control["draft_tokens"][0]),
     )

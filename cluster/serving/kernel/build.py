@@ -65,6 +65,8 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
         works=_works(prices),
         itl_count=np.zeros(BINS, np.int64),
+        draws=np.array(limits.speculation.accepted if limits.speculation else [0], np.int64),
+        accepted_count=np.zeros(limits.drafts + 1 if limits.drafts else 0, np.int64),
         intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
@@ -85,7 +87,11 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     # Batches in flight overlap in asynchronous scheduling; in a closed loop of several replicas
     # the next arrival is not known.
     several = limits.concurrency > 0 and prices.replicas > 1
-    control["repeating"] = not (limits.async_scheduling or several)
+    # The tokens of drafts are drawn.
+    control["repeating"] = not (limits.async_scheduling or several or limits.drafts)
+    for name in ("drafts", "lookahead", "draft_slots"):
+        control[name] = getattr(limits, name)
+    control["draft_stages"], control["draft_apart"] = prices.draft_stages, prices.draft_apart
     control["due"] = min(limits.concurrency, requests)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
@@ -95,9 +101,10 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
 
 
 def _longest(arrivals: Arrivals, limits: Limits) -> int:
-    """Peak KV tokens of any accepted request."""
+    """Peak tokens of any accepted request for which blocks are allocated."""
     goals = arrivals.prompt_tokens + arrivals.output_tokens
-    return int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+    own = int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+    return min(own + limits.drafts + limits.lookahead, max(own, limits.max_model_len))
 
 
 def _requests(arrivals: Arrivals, limits: Limits) -> Records:
@@ -109,6 +116,8 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         requests["arrival_ps"] = 0  # a user's first; later ones are set when the answer ends
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
+    if len(arrivals.first_draw):
+        requests["draw"] = arrivals.first_draw
     if limits.router == "random":
         requests["choice"] = arrivals.router_choice
     if limits.prefix_caching:
@@ -152,11 +161,12 @@ def _kinds(prices: PriceTables) -> Records:
 def _works(prices: PriceTables) -> Records:
     works = np.zeros(len(prices.linear_ps), WORK)
     works["alike"] = alike_attention(prices)
+    works["drafts"][prices.stage_class[:, prices.stages :]] = 1
     return works
 
 
 def _stages(prices: PriceTables, limits: Limits) -> Records:
-    stages = np.zeros((prices.replicas, prices.stages), STAGE)
+    stages = np.zeros(prices.stage_class.shape, STAGE)
     stages["free_ps"] = limits.ready_ps
     stages["price_class"] = prices.stage_class
     return stages

@@ -63,11 +63,18 @@ def begin_prompts(control: Any, request: int) -> None:
 @inlined
 def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: bool) -> None:
     """Add a chunk of ``tokens`` that ends a sequence of ``computed``."""
-    control, sums = state.control[0], state.sums
+    control = state.control[0]
     control["prompts"] += 1
     control["prefill"] += tokens
     control["read_out"] += last
     control["finished"] += finishes
+    add_row(state, computed, tokens)
+
+
+@called
+def add_row(state: State, computed: int, tokens: int) -> None:
+    """Add the attention of a row of ``tokens`` that ends a sequence of ``computed``."""
+    sums = state.sums
     blocks = (computed + BLOCK_TOKENS - 1) >> 6
     for k in range(len(state.kinds)):
         kind, first = state.kinds[k], k * WIDTH
@@ -88,7 +95,7 @@ def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: 
 def measure(state: State, r: int, row: Any, columns: Any) -> None:
     """Write the measures of the scheduled step of replica ``r`` to its row of the log."""
     control, sums = state.control[0], state.sums
-    tokens = control["max_num_batched_tokens"] - control["budget"]
+    tokens = control["max_num_batched_tokens"] - control["budget"] - control["slots_spent"]
     row["tokens"] = row["emitted"] = tokens
     row["finished"] = control["finished"]
     row["prefill_tokens"] = 0
@@ -97,6 +104,9 @@ def measure(state: State, r: int, row: Any, columns: Any) -> None:
         row["emitted"] = tokens - control["prefill"] + control["read_out"]
         row["prefill_tokens"] = control["prefill"]
         row["prompt_request"] = control["prompt_request"]
+    row["drafting"] = 0
+    if control["drafts"] > 0:
+        row["drafting"] = row["emitted"] - control["verified"]
     row["used_blocks"] = state.replicas[r]["used"]
     if row["used_blocks"] > control["sram_units"]:
         fetch(state, r, tokens, row["used_blocks"])
