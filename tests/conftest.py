@@ -189,6 +189,7 @@ def drafting(draw: st.DrawFn) -> Problem:
     prices = random_tables(rng, replace(limits, max_num_seqs=seats), prices.stages, prices.replicas)
     if draw(st.booleans()):
         prices = drafted(prices, draw(st.integers(0, 3)), apart=draw(st.booleans()))
+        prices = replace(prices, draft_kinds=draw(st.integers(0, len(prices.kinds))))
     return arrivals, prices, limits
 
 

@@ -1,6 +1,6 @@
 """Data shared by pricing, the serving engines and the timeline: price tables and the step log."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -209,6 +209,9 @@ class PriceTables:
     """1: the last column of ``stage_class`` is a class of drafting, of no other stage, whose
     ``head_ps`` is by the requests for which tokens are drafted; 0: no speculation, or free drafts.
     """
+    draft_kinds: int = 0
+    """The last kinds of layers, which are the draft's: every row that emits counts in
+    ``decode_blocks``, beside what it counts for the first pass."""
     draft_apart: bool = False
     """Whether drafting has cards of its own, else those of the last stage."""
 
@@ -220,6 +223,12 @@ class PriceTables:
     @property
     def replicas(self) -> int:
         return int(self.stage_class.shape[0])
+
+
+def without_drafting(prices: PriceTables) -> PriceTables:
+    """The stages of the model alone."""
+    own = prices.stage_class[:, : prices.stages].copy()
+    return replace(prices, stage_class=own, draft_stages=0, draft_apart=False)
 
 
 def alike_attention(prices: PriceTables) -> Integers:

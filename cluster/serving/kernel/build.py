@@ -92,6 +92,7 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     for name in ("drafts", "lookahead", "draft_slots"):
         control[name] = getattr(limits, name)
     control["draft_stages"], control["draft_apart"] = prices.draft_stages, prices.draft_apart
+    control["draft_kind"] = len(prices.kinds) - prices.draft_kinds
     control["due"] = min(limits.concurrency, requests)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching

@@ -54,6 +54,14 @@ def count_decode(state: State, computed: int, finishes: int) -> None:
 
 
 @inlined
+def count_drafted(state: State, computed: int) -> None:
+    """Add the later passes of a draft over a row with ``computed`` tokens."""
+    blocks = (computed + BLOCK_TOKENS - 1) >> 6
+    for kind in range(state.control[0]["draft_kind"], len(state.kinds)):
+        state.sums[kind * WIDTH + DECODE_BLOCKS] += min(blocks, state.kinds[kind]["seen"])
+
+
+@inlined
 def begin_prompts(control: Any, request: int) -> None:
     """Record the request of the step's first chunk."""
     control["prompt_request"] = request
@@ -69,6 +77,8 @@ def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: 
     control["read_out"] += last
     control["finished"] += finishes
     add_row(state, computed, tokens)
+    if last:
+        count_drafted(state, computed)
 
 
 @called

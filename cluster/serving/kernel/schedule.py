@@ -11,7 +11,7 @@ from cluster.serving.kernel.block_pool import (
     name_full,
     plan_review,
 )
-from cluster.serving.kernel.measure import add_row, count_decode
+from cluster.serving.kernel.measure import add_row, count_decode, count_drafted
 from cluster.serving.kernel.queues import chunk_of, join, preempt, schedule_chunk
 from cluster.serving.kernel.state import (
     FOREVER,
@@ -160,6 +160,7 @@ def verify(state: State, r: int, s: int, first: int, last: int) -> None:
         else:
             control["finished"] += finishes
             add_row(state, member["computed"], tokens)
+            count_drafted(state, member["computed"])
         if control["prefix_caching"]:
             name_full(state, r, member, min(member["computed"], member["known"]))
         control["verified"] += tokens - 1

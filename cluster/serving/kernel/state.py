@@ -59,6 +59,7 @@ CONTROL = _record(
     "lookahead",  # tokens beyond a row for which KV is allocated
     "draft_slots",  # additional budget of each row
     "draft_stages",  # 1: the last price class of a replica is that of drafting
+    "draft_kind",  # the first kind of layers of the draft, or the number of all kinds
     "draft_apart",  # whether drafting has cards of its own
     # progress of the run
     "now_ps",

@@ -48,6 +48,7 @@ class Prices:
         self._far_block_ps = tables.far_block_ps
         self._ahead = tables.ahead
         self._drafts = tables.draft_stages
+        self._draft_kinds = tables.draft_kinds
         self._apart = tables.draft_apart
         self._kinds: list[tuple[int, int, int, int]] = tables.kinds.tolist()
 
@@ -57,6 +58,8 @@ class Prices:
         Blocks of ``pool`` in use beyond the near memory are in the far one.
         """
         by_kind = [self._sums(step, *kind) for kind in self._kinds]
+        for kind in range(len(self._kinds) - self._draft_kinds, len(self._kinds)):
+            by_kind[kind]["decode_blocks"] += self._drafted(step, *self._kinds[kind])
         tokens = sum(step.rows.values())
         self._add_far(by_kind, pool, ceil_div(tokens, ATTENTION_BLOCK_TOKENS))
         return Measures(
@@ -98,6 +101,21 @@ class Prices:
                 for position in range(request.computed - tokens, request.computed)
             )
         return sums
+
+    def _drafted(self, step: Step, window: int, _: int, __: int, picked: int) -> int:
+        """Blocks that later passes of a draft read: those of each emitting row, as a decode."""
+        total = 0
+        for request in step.emitting:
+            blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
+            if window == STATE:
+                blocks = 1
+            elif window:
+                blocks = min(blocks, ceil_div(window, ATTENTION_BLOCK_TOKENS) + 1)
+            elif picked:
+                blocks = min(blocks, ceil_div(picked, ATTENTION_BLOCK_TOKENS))
+            counted = request in step.decoding and step.rows[request] == 1
+            total += 0 if counted else blocks
+        return total
 
     def _add_far(self, by_kind: list[dict[str, int]], pool: BlockPool, written: int) -> None:
         """Far blocks of each kind of layer: a share of the blocks in use, old ones first."""
