@@ -21,6 +21,7 @@ from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
+from cluster.serving.drafts import purchases_with_drafts
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
@@ -262,6 +263,10 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
     )
     if resolved.model.pooling:
         summary = without_output(summary)
+    if outcome.draft_j is not None and summary["total_output_tokens"]:
+        whole_j = summary["joules_per_output_token"] * summary["total_output_tokens"]
+        each_j = (whole_j + outcome.draft_j) / summary["total_output_tokens"]
+        summary["joules_per_output_token_with_drafts"] = each_j
     costs = _costs(resolved, machine, outcome, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 
@@ -270,7 +275,10 @@ def _costs(
     resolved: Resolved, machine: Machine, outcome: Outcome, summary: Mapping[str, Any]
 ) -> dict[str, float | None]:
     """Cost of the cluster; the facility's power has its own uncertainty."""
-    if resolved.mixed is not None:
+    if resolved.mixed is not None and resolved.pools is None:
+        watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
+        purchases = purchases_with_drafts(resolved, watts, outcome)
+    elif resolved.mixed is not None:
         from cluster.disaggregated.tables import purchases as purchases_of_pools
 
         both = _of_both(machine, outcome)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from cluster.scenario.resolve import Resolved
+from cluster.scenario.speculative import first_draws
 from cluster.serving.interface import Arrivals
 from workloads.prefix import block_keys
 
@@ -29,4 +30,7 @@ def arrivals_of(resolved: Resolved) -> Arrivals:
         key_offsets=offsets,
         keys=keys,
         key_count=key_count,
+        first_draw=first_draws(count, scenario.seed)
+        if scenario.speculative
+        else np.empty(0, np.int64),
     )

@@ -22,6 +22,12 @@ from cluster.perf_model.tables import FAR_BLOCKS, KINDS, MEASURES, PriceTables, 
 from corsair_common.units import Integers
 
 WIDTH = len(MEASURES)
+_OF_TOKENS = ("linear_ps", "collective_ps", "floor_ps", "linear_by_bound_ps", "send_bytes")
+_COUNTED = ("collective_bytes", "token_counts", "head_counts")
+PASSED = (*_OF_TOKENS, *_COUNTED, "head_ps", "head_by_bound_ps")
+"""Tables of a class that a draft's are appended to as they are."""
+BY_CLASS = (*_OF_TOKENS, *_COUNTED, "send_ps", "attention", "far_block_ps", "attention_counts")
+"""All tables of a class but those of its head's time."""
 DECODE_FIELDS = ("a_decode_blocks", "b_decode_blocks")
 PREFILL_FIELDS = tuple(
     f"{form}_{name}" for form in "ab" for name in MEASURES[1:FAR_BLOCKS]
@@ -51,9 +57,7 @@ def with_drafting(
     if apart:
         passed = _without_counts(passed, prices)
     joined: dict[str, Any] = {
-        name: np.concatenate([getattr(prices, name), getattr(passed, name)])
-        for name in ("linear_ps", "collective_ps", "floor_ps", "head_ps", "linear_by_bound_ps")
-        + ("head_by_bound_ps", "collective_bytes", "send_bytes", "token_counts", "head_counts")
+        name: np.concatenate([getattr(prices, name), getattr(passed, name)]) for name in PASSED
     }
     send_ps = np.concatenate([prices.send_ps, passed.send_ps])
     if apart:
@@ -100,12 +104,7 @@ def drafted_passes(draft: PriceTables, drafts: int, heads: int) -> PriceTables:
 
 def host_drafting(prices: PriceTables, host_ps: int, bound: int) -> PriceTables:
     """Drafts without a model: so much of the host's time for each request, of this bound."""
-    zeros = {
-        name: np.zeros_like(getattr(prices, name)[:1])
-        for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "linear_by_bound_ps")
-        + ("collective_bytes", "send_bytes", "token_counts", "head_counts", "attention")
-        + ("far_block_ps", "attention_counts")
-    }
+    zeros = {name: np.zeros_like(getattr(prices, name)[:1]) for name in BY_CLASS}
     head = np.zeros_like(prices.head_by_bound_ps[:1])
     head[..., bound] = host_ps * np.arange(head.shape[1])
     joined: dict[str, Any] = {
