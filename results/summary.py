@@ -216,6 +216,13 @@ def without_output(summary: Summary) -> Summary:
     return found | {"total_output_tokens": 0}
 
 
+def with_drafts(summary: Mapping[str, Any], draft_j: float) -> Summary:
+    """What a token takes with the energy of cards that drafts have for themselves."""
+    each_j, tokens = summary["joules_per_output_token"], summary["total_output_tokens"]
+    own_j = None if each_j is None or not tokens else each_j + draft_j / tokens
+    return {"joules_per_output_token_with_drafts": own_j}
+
+
 def rate(summary: Mapping[str, Any], counted: str) -> float | None:
     """What was counted by second of the run."""
     return _ratio(summary[counted], summary["duration"])

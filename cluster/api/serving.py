@@ -27,7 +27,7 @@ from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import request_columns, request_parts
-from results.summary import flatten, rate, summarise, without_output
+from results.summary import flatten, rate, summarise, with_drafts, without_output
 
 if TYPE_CHECKING:
     from cluster.actors.engine import RayEngine
@@ -263,10 +263,8 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
     )
     if resolved.model.pooling:
         summary = without_output(summary)
-    if outcome.draft_j is not None and summary["total_output_tokens"]:
-        whole_j = summary["joules_per_output_token"] * summary["total_output_tokens"]
-        each_j = (whole_j + outcome.draft_j) / summary["total_output_tokens"]
-        summary["joules_per_output_token_with_drafts"] = each_j
+    if outcome.draft_j is not None:
+        summary |= with_drafts(summary, outcome.draft_j)
     costs = _costs(resolved, machine, outcome, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 

@@ -51,6 +51,7 @@ class DraftLayout:
     cards: Integers
     """[replica, 1, position]"""
     inputs: PriceInputs
+    routes: Routes
     fit: Fit | None
     """Of cards of its own; else it is in the model's."""
     sent_ps: tuple[Integers, Integers]
@@ -150,7 +151,14 @@ def lay_out_draft(
         residency=None,
         composed_ahead=True,  # no scheduling between passes
     )
-    return DraftLayout(draft=draft, cards=cards, inputs=own_inputs, fit=own_fit, sent_ps=sent_ps)
+    return DraftLayout(
+        draft=draft,
+        cards=cards,
+        inputs=own_inputs,
+        routes=own_routes,
+        fit=own_fit,
+        sent_ps=sent_ps,
+    )
 
 
 def _sent_ps(
@@ -256,7 +264,7 @@ class DraftWork:
         """Of drafts' cards, the last of all ``cards``: work, and static power for so long; no
         links."""
         layout = self._layout
-        joules = joules_of(layout.draft.hardware, layout.inputs.routes, layout.cards)
+        joules = joules_of(layout.draft.hardware, layout.routes, layout.cards)
         counts = self._prices.token_counts[0].T @ self._tokens
         counts = counts + self._prices.head_counts[0].T @ self._rows
         each = self._prices.attention_counts[0].copy()
@@ -264,7 +272,8 @@ class DraftWork:
         counts = counts + each.T @ self._measures
         spent = float(costing(counts, joules.count_j).sum()) * layout.cards.shape[2]
         own = range(cards)[layout.draft.cards.start :] if layout.draft.cards else range(0)
-        return spent + joules.static_w * len(own) * duration_s
+        static_w: float = joules.static_w * len(own)
+        return spent + static_w * duration_s
 
 
 def purchases_with_drafts(

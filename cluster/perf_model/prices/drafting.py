@@ -128,12 +128,12 @@ def _without_counts(draft: PriceTables, prices: PriceTables) -> PriceTables:
         return np.zeros((len(of), of.shape[1], like.shape[2]), np.int64)
 
     names = ("linear_by_bound_ps", "head_by_bound_ps", "collective_bytes", "token_counts")
+    emptied: dict[str, Any] = {
+        name: zeros(getattr(prices, name), getattr(draft, name)) for name in (*names, "head_counts")
+    }
     return replace(
         draft,
-        **{
-            name: zeros(getattr(prices, name), getattr(draft, name))
-            for name in (*names, "head_counts")
-        },
+        **emptied,
         attention_counts=np.zeros(
             (*draft.attention_counts.shape[:2], prices.attention_counts.shape[2]), np.int64
         ),
