@@ -5,7 +5,7 @@ requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -252,7 +252,12 @@ def nest(row: Mapping[str, object]) -> Summary:
     return summary
 
 
-def _where(requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]) -> dict[str, Integers]:
+def _where(
+    requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]
+) -> Mapping[str, Integers]:
+    """The chosen rows; the columns themselves where all are."""
+    if chosen.all():
+        return requests
     return {name: column[chosen] for name, column in requests.items()}
 
 
@@ -295,13 +300,13 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
     arrival, first, finish = done["arrival_ps"], done["first_token_ps"], done["finish_ps"]
     later = done["output_tokens"] - 1
     decode = finish - first
-    samples = {
-        "ttft": first - arrival,
-        "tpot": decode[later > 0] / later[later > 0],
-        "e2el": finish - arrival,
-        "queue": done["first_scheduled_ps"] - arrival,
+    samples: dict[str, Callable[[], npt.NDArray[Any]]] = {  # one at a time in memory
+        "ttft": lambda: first - arrival,
+        "tpot": lambda: decode[later > 0] / later[later > 0],
+        "e2el": lambda: finish - arrival,
+        "queue": lambda: done["first_scheduled_ps"] - arrival,
     }
-    table = {metric: _of_sample(np.asarray(ps, np.float64)) for metric, ps in samples.items()}
+    table = {metric: _of_sample(ps().astype(np.float64)) for metric, ps in samples.items()}
     table["itl"] = _of_histogram(
         _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
     )
@@ -313,10 +318,13 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
 
 
 def _of_sample(ps: Floats) -> list[float | None]:
-    """Mean, median, deviation and percentiles."""
+    """Mean, median, deviation and percentiles; ``ps`` is left in another order."""
     if not len(ps):
         return [None] * (3 + len(PERCENTILES))
-    return [*map(float, (ps.mean(), np.median(ps), ps.std(), *np.percentile(ps, PERCENTILES)))]
+    mean, deviation = ps.mean(), ps.std()  # first: sums hang on the order
+    middle = np.median(ps, overwrite_input=True)
+    spread = np.percentile(ps, PERCENTILES, overwrite_input=True)
+    return [*map(float, (mean, middle, deviation, *spread))]
 
 
 def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float | None]:

@@ -19,7 +19,7 @@ from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records, e
 from cluster.scenario.routers import ROUTERS
 from cluster.serving.interface import Arrivals, Limits, Served, Speculation
 from corsair_common.names import STATE
-from corsair_common.units import Integers
+from corsair_common.units import NEVER, Integers
 
 BY_CLASS = (
     *("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps", "attention", "far_block_ps"),
@@ -288,7 +288,34 @@ def with_room(
     if not limits.prefix_caching and draw(st.booleans()):
         limits = replace(limits, windowed=draw(windowed_room(blocks)))
     rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    if limits.concurrency == 0 and draw(st.booleans()):
+        arrivals = in_sessions(arrivals, limits, rng)
     return arrivals, random_tables(rng, limits, stages, replicas), limits
+
+
+def in_sessions(arrivals: Arrivals, limits: Limits, rng: np.random.Generator) -> Arrivals:
+    """Half of the requests follow an earlier one; keys of some go on into their answers."""
+    count = len(arrivals.arrival_ps)
+    before = (rng.random(count) * np.arange(count)).astype(np.int64)
+    follows = (rng.random(count) < 0.5) & (np.arange(count) > 0)
+    more = np.minimum(
+        (arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size
+        - np.diff(arrivals.key_offsets),
+        rng.integers(0, 3, count),
+    ).clip(0)
+    if not limits.prefix_caching or not arrivals.key_count:
+        more[:] = 0
+    return replace(
+        arrivals,
+        previous=np.where(follows, before, NEVER),
+        delay_ps=rng.choice([0, 0, 3, 40, 900], count),
+        keys=np.insert(
+            arrivals.keys,
+            np.repeat(arrivals.key_offsets[1:], more),
+            rng.integers(0, max(1, arrivals.key_count), more.sum()),
+        ),
+        key_offsets=arrivals.key_offsets + np.concatenate([[0], np.cumsum(more)]),
+    )
 
 
 @st.composite

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cluster.perf_model.tables import PriceTables
-from cluster.scenario.routers import STATELESS
+from cluster.scenario.routers import AFFINITY, DRAWN, STATELESS
 from cluster.serving.admission_limits import refused
 from cluster.serving.interface import Arrivals, Limits, Served, chosen
 from corsair_common.names import Status
@@ -39,12 +39,14 @@ def independent_parts(
     """Cut the run into parts that can run independently with the same result.
 
     Each replica is a part if the router does not depend on the state of replicas and arrivals are
-    known beforehand (open loop). Serving prices ignore other stages' traffic, so replicas share no
+    known beforehand (open loop), or depend only on what is served there (sessions that stay at one
+    replica). Serving prices ignore other stages' traffic, so replicas share no
     links either. Else, or if ``whole`` is true, the run is one part. Refused requests have no
     effect and belong to the first part.
     """
     count = len(arrivals.arrival_ps)
-    separable = limits.concurrency == 0 and limits.router in STATELESS
+    blind = (AFFINITY,) if len(arrivals.previous) else (*STATELESS, AFFINITY)
+    separable = limits.concurrency == 0 and limits.router in blind
     if whole or replicas == 1 or not separable:
         every = np.arange(replicas), np.arange(count)
         return (Part(replicas=every[0], requests=every[1], stepwise=whole),)
@@ -56,9 +58,11 @@ def independent_parts(
 
 
 def routed(arrivals: Arrivals, limits: Limits, replicas: int) -> Integers:
-    """[n] the replica of each request; 0 for refused ones."""
+    """[n] the replica of each request; 0 for refused ones, but those of sessions stay together."""
+    if limits.router == AFFINITY:
+        return arrivals.router_choice
     accepted = refused(arrivals, limits) == Status.COMPLETED
-    if limits.router == "random":
+    if limits.router in DRAWN:
         choice = arrivals.router_choice
     else:
         choice = (np.cumsum(accepted) - 1) % replicas
@@ -83,12 +87,12 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
     these are writable.
     """
     classes, numbers = np.unique(prices.stage_class[replicas], return_inverse=True)
-    own = ("stage_class", "return_ps", "kinds")
+    own = ("stage_class", "return_ps", "kinds", "host_rows_ps")
     every = {field.name: getattr(prices, field.name) for field in fields(prices)}
     per_class: dict[str, Any] = {
         name: column[classes]
         for name, column in every.items()
-        if isinstance(column, np.ndarray) and name not in own
+        if isinstance(column, np.ndarray) and name not in own and len(column)
     }
     return replace(
         prices,

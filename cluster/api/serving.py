@@ -328,7 +328,7 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     flags.extend(f"trace: {note}" for note in requests.notes)
     if requests.reordered:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
-    hashed, wanted = requests.hash_ids is not None, scheduler.enable_prefix_caching
+    hashed, wanted = requests.shares_prefixes, scheduler.enable_prefix_caching
     if wanted is True and not hashed:
         flags.append("prefix caching has no effect: the requests have no block hashes")
     if wanted and hashed and resolved.model.state_elements_per_sequence:

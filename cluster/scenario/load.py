@@ -9,6 +9,7 @@ from typing import Any, ClassVar, get_args
 from pydantic import ValidationError
 
 from cluster.scenario.collectives import AlgorithmName
+from cluster.scenario.router_settings import RouterSettings
 from cluster.scenario.routers import ROUTERS
 from cluster.scenario.schema import AUTO, Scenario
 from cluster.scenario.speculative import Speculative
@@ -21,6 +22,7 @@ BUNDLED = "chat"
 
 RIVALS = {
     "workload": frozenset(SOURCES),
+    "router": frozenset(RouterSettings.model_fields),
     "arrivals": frozenset(Arrivals.model_fields),
     "prompt_tokens": frozenset(Lengths.model_fields),
     "output_tokens": frozenset(Lengths.model_fields),

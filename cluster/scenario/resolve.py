@@ -111,13 +111,14 @@ class Resolved(Planned):
         return replace(self, scenario=self.scenario.healthy)
 
     def caches(self, scenario: Scenario) -> bool:
-        """Whether prefixes are looked up: where ``scenario`` wants it and requests have hashes.
+        """Whether prefixes are looked up: where ``scenario`` wants it and requests share them.
 
         A state of fixed size is that of the last token, so no other sequence can begin with it.
         """
         wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
-        hashed = self.requests.hash_ids is not None
-        return hashed and wanted and not self.model.state_elements_per_sequence
+        return (
+            self.requests.shares_prefixes and wanted and not self.model.state_elements_per_sequence
+        )
 
     def carrying(self, requests: "Requests") -> "Resolved":
         """A copy with these requests, in its pools too."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from cluster.scenario.formats import Formats, formats_of
 from cluster.scenario.operations import chakra_folder
 from cluster.scenario.pools import INHERITED, OF_HARDWARE
+from cluster.scenario.router_settings import router_content
 from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.schema import Scenario, Transfer
 from cluster.scenario.speculative import Speculative, probabilities
@@ -60,7 +61,7 @@ def served_content(planned: "Planned") -> Content:
             "enable_prefix_caching": planned.prefix_caching,
         },
         "concurrency": planned.concurrency,
-        "router": scenario.router,
+        "router": router_content(scenario.router),
         "slo": scenario.slo.model_dump(),
         "warmup_s": scenario.warmup_s,
     }

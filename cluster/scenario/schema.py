@@ -20,7 +20,7 @@ from cluster.scenario.base import (
 from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
-from cluster.scenario.routers import Router
+from cluster.scenario.router_settings import AnyRouter
 from cluster.scenario.speculative import Speculative
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
@@ -134,7 +134,7 @@ class Pool(Part):
     plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
-    router: Router | None = None
+    router: AnyRouter | None = None
 
 
 class Pools(Part):
@@ -226,7 +226,7 @@ class Scenario(Part):
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
     experts: Experts = Experts()
-    router: Router = "least_outstanding"
+    router: AnyRouter = "least_outstanding"
     speculative: Speculative | None = None
     pools: Pools | None = None
     transfer: Transfer | None = None

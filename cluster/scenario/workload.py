@@ -8,7 +8,7 @@ from cluster.scenario.base import Count, NotNegative, Part, Positive, Tokens
 from corsair_common.names import Control, Phase
 from workloads.readers.trace_format import GivenUnit
 
-Choice = TypeVar("Choice", bound="Arrivals | Lengths")
+Choice = TypeVar("Choice", bound=Part)
 
 
 class Poisson(Part):
@@ -40,7 +40,7 @@ class Arrivals(Part):
 
     @model_validator(mode="after")
     def _one(self) -> "Arrivals":
-        return _exactly_one(self)
+        return exactly_one(self)
 
 
 class Uniform(Part):
@@ -77,6 +77,8 @@ class Columns(Part):
     prompt_tokens: str | None = None
     output_tokens: str | None = None
     hash_ids: str | None = None
+    session: str | None = None
+    delay: str | None = None
 
 
 class Empirical(Part):
@@ -98,7 +100,7 @@ class Lengths(Part):
 
     @model_validator(mode="after")
     def _one(self) -> "Lengths":
-        return _exactly_one(self)
+        return exactly_one(self)
 
 
 class Synthetic(Part):
@@ -219,7 +221,8 @@ SOURCES = ("trace", "synthetic", "program", "chakra")
 """Keys of a workload of which exactly one is set."""
 
 
-def _exactly_one(choice: Choice) -> Choice:
+def exactly_one(choice: Choice) -> Choice:
+    """The block, if one of its keys is set and no other."""
     inputs = [name for name in type(choice).model_fields if getattr(choice, name) is not None]
     if len(inputs) != 1:
         allowed = ", ".join(type(choice).model_fields)

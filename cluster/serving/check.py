@@ -5,10 +5,10 @@ import difflib
 import numpy as np
 
 from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
-from cluster.scenario.routers import ROUTERS
+from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits, Speculation
 from cluster.serving.kernel.state import LAST_PS
-from corsair_common.units import Integers
+from corsair_common.units import NEVER, Integers
 
 MOST_TOKENS = 2**40
 """Of one request; more would not overflow, but is certainly a mistake."""
@@ -40,6 +40,11 @@ def check_limits(limits: Limits) -> None:
         near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown router {limits.router!r}, one of {', '.join(ROUTERS)}{hint}")
+    weights = len(WEIGHTS.get(limits.router, ()))
+    if limits.router_weights and len(limits.router_weights) != weights:
+        raise ValueError(
+            f"router {limits.router} has {weights} weights, got {len(limits.router_weights)}"
+        )
 
 
 def _check_speculation(limits: Limits, speculation: Speculation) -> None:
@@ -75,7 +80,7 @@ def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
         early = np.flatnonzero(np.diff(arrivals.arrival_ps) < 0)
         if len(early):
             raise ValueError(f"arrival_ps: request {early[0] + 1} arrives before the one before it")
-    if limits.router == "random":
+    if limits.router in DRAWN:
         _check_column("router_choice", arrivals.router_choice, requests)
         _check_range("router_choice", arrivals.router_choice, 0, replicas - 1)
     if limits.prefix_caching:
@@ -85,6 +90,22 @@ def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
     if len(arrivals.first_draw):
         _check_column("first_draw", arrivals.first_draw, requests)
         _check_range("first_draw", arrivals.first_draw, 0, MOST_TOKENS)
+    if len(arrivals.previous):
+        _check_sessions(arrivals, limits)
+
+
+def _check_sessions(arrivals: Arrivals, limits: Limits) -> None:
+    """Every turn stands behind its previous one, in an open loop, with a delay of at least 0."""
+    count, previous = len(arrivals.arrival_ps), arrivals.previous
+    if limits.concurrency:
+        raise ValueError(f"sessions need open arrivals, got concurrency {limits.concurrency}")
+    _check_column("previous", previous, count)
+    _check_column("delay_ps", arrivals.delay_ps, count)
+    _check_range("delay_ps", arrivals.delay_ps, 0, LAST_PS)
+    wrong = np.flatnonzero((previous < NEVER) | (previous >= np.arange(count)))
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(f"previous[{row}] is {previous[row]}, allowed is {NEVER} to {row - 1}")
 
 
 def _check_carried(arrivals: Arrivals) -> None:
@@ -101,19 +122,20 @@ def _check_carried(arrivals: Arrivals) -> None:
 
 
 def _check_keys(arrivals: Arrivals, block_size: int) -> None:
-    """Offsets in order from 0 to the end of the keys, no more keys than full prompt blocks."""
+    """Offsets in order from 0 to the end of the keys, no more keys than full blocks."""
     offsets, keys = arrivals.key_offsets, arrivals.keys
     _check_column("key_offsets", offsets, len(arrivals.arrival_ps) + 1)
     _check_column("keys", keys, len(keys))
     counts = np.diff(offsets)
     if offsets[0] != 0 or offsets[-1] != len(keys) or (counts < 0).any():
         raise ValueError(f"key_offsets must rise from 0 to the {len(keys)} keys")
-    many = np.flatnonzero(counts > arrivals.prompt_tokens // block_size)
+    most = (arrivals.prompt_tokens + arrivals.output_tokens - 1) // block_size
+    many = np.flatnonzero(counts > most)
     if len(many):
         row = many[0]
         raise ValueError(
             f"request {row} has {counts[row]} keys, but only "
-            f"{arrivals.prompt_tokens[row] // block_size} full blocks of {block_size} tokens"
+            f"{most[row]} full blocks of {block_size} tokens"
         )
     _check_range("keys", keys, 0, arrivals.key_count - 1)
 

@@ -24,6 +24,7 @@ from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.plans import Loss
 from cluster.scenario.resolve import Planned, Resolved
+from cluster.scenario.router_settings import router_name, router_weights
 from cluster.scenario.schema import Scenario
 from cluster.scenario.speculative import Speculative
 from cluster.serving.admission_limits import least_end_ps
@@ -274,7 +275,8 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         block_size=scheduler.block_size,
         blocks=fitted.blocks,
         max_model_len=resolved.max_model_len,
-        router=resolved.scenario.router,
+        router=router_name(resolved.scenario.router),
+        router_weights=router_weights(resolved.scenario.router),
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
         long_prefill_token_threshold=scheduler.long_prefill_token_threshold,

@@ -61,6 +61,8 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:
     """Times that the client observes, later by ``by_ps``; steps do not wait for it."""
+    if by_ps == 0:
+        return times_ps
     return np.where(times_ps == NEVER, NEVER, times_ps + by_ps)
 
 

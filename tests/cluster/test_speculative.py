@@ -8,6 +8,7 @@ import pytest
 from cluster.perf_model.attention import attention_ps, measures_of
 from cluster.perf_model.memory import DoesNotFit
 from cluster.perf_model.prices import price_tables
+from cluster.perf_model.tables import MEASURES
 from cluster.scenario.load import load
 from cluster.scenario.resolve import resolve
 from cluster.scenario.speculative import Acceptance, Speculative, geometric, probabilities
@@ -120,7 +121,8 @@ def test_drafting_costs_a_first_pass_of_all_tokens_and_decodes_of_one_token_each
     passes_ps = 2 * (draft.linear_ps[0, 1] + draft.collective_ps[0, 1])
     assert prices.head_ps[last, 1] == passes_ps + 3 * draft.head_ps[0, 1]
     assert prices.head_ps[last, 0] == 0
-    measures = np.concatenate([np.zeros(len(prices.kinds) * 5 - 5 * len(draft.kinds), np.int64), one_layer_of_attention])  # fmt: skip
+    before = np.zeros(len(MEASURES) * (len(prices.kinds) - len(draft.kinds)), np.int64)
+    measures = np.concatenate([before, one_layer_of_attention])
     twice = attention_ps(prices.attention[last], measures)
     assert twice == 2 * attention_ps(draft.attention[0], one_layer_of_attention)
 

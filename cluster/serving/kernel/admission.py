@@ -13,8 +13,8 @@ from cluster.serving.kernel.block_pool import (
     reach,
     shared,
 )
-from cluster.serving.kernel.queues import chunk_of, join, leave_queue, schedule_chunk
-from cluster.serving.kernel.state import NONE, State
+from cluster.serving.kernel.queues import chunk_of, join, leave_queue, note, schedule_chunk
+from cluster.serving.kernel.state import NONE, READING, State
 
 
 @inlined
@@ -75,7 +75,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
     """Fill the record of an admitted request with ``hits`` cached blocks."""
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
     member["request"], member["named"] = number, hits
-    member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
+    member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else request["age"]
     replica["admitted"] += 1
     member["prompt"], member["goal"] = request["prompt"], request["goal"]
     member["known"] = request["known"]
@@ -83,6 +83,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
     member["chunk"] = member["flights"] = member["emits"] = 0
     member["emitted_ps"] = request["emitted_ps"]
     member["first_row"] = replica["steps"]
+    note(state, r, number, NONE, replica["steps"], READING)
 
 
 @inlined

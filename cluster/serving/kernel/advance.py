@@ -32,7 +32,7 @@ needs_snapshots = inlined(routers.needs_snapshots)
 
 @compiled
 def advance(state: State, log: Records, columns: Integers) -> int:
-    """Run until ``log`` or the buffer of intervals is full, or no event is left.
+    """Run until ``log`` or the buffer of phases is full, or no event is left.
 
     ``columns`` is the same log as integers (``as_integers``). Returns the rows written.
 
@@ -41,12 +41,12 @@ def advance(state: State, log: Records, columns: Integers) -> int:
     """
     control = state.control[0]
     rows = 0
-    margin = 3 * control["max_num_seqs"]  # intervals of one step, at most
+    margin = 4 * control["max_num_seqs"]  # phases of one step, at most
     forget_cycles(state)
     while (
         control["status"] == RUNNING
         and rows < len(log)
-        and control["intervals"] + margin <= len(state.intervals)
+        and control["phases"] + margin <= len(state.phases)
     ):
         r = state.replicas[0]["heap"]
         replica = state.replicas[r]

@@ -210,14 +210,22 @@ def youngest_reads(state: State, r: int, s: int) -> bool:
 
 @inlined
 def oldest(state: State, r: int) -> int:
-    """The lowest-numbered running request of the replica; there is one."""
-    lowest = FOREVER
+    """The running request of the replica that arrived first; there is one."""
+    first = NONE
     for s in range(state.slots.shape[1]):
         for place in range(min(1, state.slots[r, s]["members"])):
-            lowest = min(lowest, state.members[r, s, place]["request"])
+            first = older(state, first, state.members[r, s, place]["request"])
     for h in range(state.replicas[r]["partial"]):
-        lowest = min(lowest, state.partial_prefills[r, h]["request"])
-    return lowest
+        first = older(state, first, state.partial_prefills[r, h]["request"])
+    return first
+
+
+@inlined
+def older(state: State, one: int, other: int) -> int:
+    """Which of two requests, the first of which may be NONE, arrived first."""
+    if one != NONE and state.requests[one]["age"] < state.requests[other]["age"]:
+        return one
+    return other
 
 
 @called

@@ -4,10 +4,13 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
+from cluster.scenario.routers import KV_OVERLAP
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
+from cluster.serving.kernel.kv_routing import count_blocks
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
-from cluster.serving.kernel.state import COMPLETED, DECODING, NONE, READING, State
+from cluster.serving.kernel.sessions import send_followers
+from cluster.serving.kernel.state import COMPLETED, FINISHED, NONE, State
 from cluster.serving.kernel.verified import emit_verified
 
 
@@ -126,7 +129,7 @@ def finish(state: State, r: int, s: int, end_ps: int, bit: int, step: int) -> No
     slot["finished_ps"] = end_ps
     state.control[0]["tokens"] += tokens
     if asynchronous:
-        finish_others(state, r, end_ps, bit)
+        finish_others(state, r, end_ps, bit, step)
 
 
 @inlined
@@ -134,7 +137,7 @@ def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
     """Emit a member's next token; 1 if the previous one was at ``before_ps`` (counted later)."""
     same = 0
     if member["known"] == member["prompt"]:
-        state.requests[member["request"]]["first_token_ps"] = end_ps
+        end_prefill(state, member["request"], end_ps)
     elif member["emitted_ps"] == before_ps:
         same = 1
     else:
@@ -145,12 +148,18 @@ def emit(state: State, member: Any, before_ps: int, end_ps: int) -> int:
 
 
 @inlined
+def end_prefill(state: State, number: int, end_ps: int) -> None:
+    """Record a request's first token: its prompt is computed."""
+    request = state.requests[number]
+    request["first_token_ps"] = end_ps
+    state.replicas[request["replica"]]["prefill_tokens"] -= request["prefill_tokens"]
+
+
+@inlined
 def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> None:
     """Finish a request at its last token: free its blocks and its place."""
-    number, read_row = member["request"], member["read_row"]
-    note(state, r, number, s, member["first_row"], read_row, READING)
-    if step > read_row:
-        note(state, r, number, s, read_row + 1, step, DECODING)
+    number = member["request"]
+    note(state, r, number, s, step, FINISHED)
     release(state, r, member)
     state.replicas[r]["running"] -= 1
     complete(state, r, number, end_ps)
@@ -163,15 +172,19 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
     request["finish_ps"] = end_ps
     request["status"] = COMPLETED
     state.replicas[r]["outstanding"] -= 1
+    if control["router"] == KV_OVERLAP:
+        count_blocks(state, r, number, -1)
     control["done"] += 1
-    send_next(state, end_ps)
+    send_next(state, number, end_ps)
 
 
 @inlined
-def send_next(state: State, now_ps: int) -> None:
-    """In a closed loop the next unsent request arrives now."""
+def send_next(state: State, ended: int, now_ps: int) -> None:
+    """In a closed loop the next unsent request arrives now; in a session its next turn is due."""
     control = state.control[0]
-    if control["closed_loop"]:
+    if control["sessions"]:
+        send_followers(state, ended, now_ps)
+    elif control["closed_loop"]:
         number = control["sent"] + control["due"]
         if number < control["requests"]:
             state.requests[number]["arrival_ps"] = now_ps
@@ -188,6 +201,8 @@ def finish_verified(state: State, r: int, s: int, end_ps: int, step: int) -> Non
         leaves = False
         if member["emits"] != 0:
             member["emits"] = 0
+            if member["known"] == member["prompt"]:
+                end_prefill(state, member["request"], end_ps)
             control["tokens"] += emit_verified(state, member, end_ps)
             leaves = member["known"] == member["goal"]
             if control["prefix_caching"]:
@@ -203,7 +218,7 @@ def finish_verified(state: State, r: int, s: int, end_ps: int, step: int) -> Non
 
 
 @called
-def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
+def finish_others(state: State, r: int, end_ps: int, bit: int, step: int) -> None:
     """End the batch for partial prefills, and for requests preempted since its start."""
     replica = state.replicas[r]
     for h in range(replica["partial"]):
@@ -213,7 +228,7 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
         number = state.stale[r, i]
         request = state.requests[number]
         if request["emits"] & bit != 0:
-            emit_late(state, r, number, end_ps)
+            emit_late(state, r, number, end_ps, step)
         request["emits"] &= ~bit
         request["flights"] &= ~bit
         if request["flights"] != 0:
@@ -223,12 +238,12 @@ def finish_others(state: State, r: int, end_ps: int, bit: int) -> None:
 
 
 @inlined
-def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
+def emit_late(state: State, r: int, number: int, end_ps: int, step: int) -> None:
     """Emit the token of a queued request that was in flight at its preemption."""
     request, requests = state.requests[number], state.requests
     state.control[0]["tokens"] += 1
     if request["first_token_ps"] < 0:
-        request["first_token_ps"] = end_ps
+        end_prefill(state, number, end_ps)
     else:
         state.itl_count[bin_of(end_ps - request["emitted_ps"])] += 1
     request["emitted_ps"] = end_ps
@@ -240,4 +255,5 @@ def emit_late(state: State, r: int, number: int, end_ps: int) -> None:
             before = ahead
             ahead = requests[ahead]["next"]
         leave_queue(state, r, number, before)
+        note(state, r, number, request["slot"], step, FINISHED)
         complete(state, r, number, end_ps)

@@ -29,9 +29,7 @@ def emit_verified(state: State, member: Any, end_ps: int) -> int:
         control["draft_tokens"] += drafts
         state.accepted_count[accepted] += 1
     tokens: int = min(1 + accepted, member["goal"] - member["known"])
-    if member["known"] == member["prompt"]:
-        request["first_token_ps"] = end_ps
-    else:
+    if member["known"] > member["prompt"]:
         state.itl_count[bin_of(end_ps - member["emitted_ps"])] += 1
     member["emitted_ps"] = end_ps
     member["known"] += tokens

@@ -1,6 +1,7 @@
 """The KV blocks of one replica: their owners and prefix keys."""
 
 from collections import OrderedDict
+from itertools import takewhile
 
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.serving.interface import Limits
@@ -87,6 +88,12 @@ class BlockPool:
     def reach(self, tokens: int) -> int:
         """Tokens for which blocks are allocated, of a sequence that is computed to ``tokens``."""
         return min(tokens + self.limits.lookahead, self.limits.max_model_len)
+
+    def cached_prompt(self, request: Request) -> int:
+        """Leading blocks of its prompt that are cached, even all; without keys none is."""
+        keys = request.keys[: request.prompt // self.block_size]
+        cached = takewhile(lambda key: self.names and self.names.first_with(key) is not None, keys)
+        return len(list(cached))
 
     def can_admit(self, request: Request, hits: list[int], first: int) -> bool:
         """Whether the whole sequence of the request fits, including its hits.

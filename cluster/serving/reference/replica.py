@@ -67,7 +67,7 @@ class Replica:
         max_members = -(-limits.max_num_seqs // stages)
         self.slots = [Slot(slot, max_members) for slot in range(stages)]
         self.queue: list[Request] = []
-        """Waiting, in the order of their numbers."""
+        """Waiting, in the order of their arrivals."""
         self.partial_prefills: list[Request] = []
         """Running, with prompt tokens left to schedule, in the order of their admission."""
         self.free_ps = [limits.ready_ps] * (stages + 1)
@@ -90,12 +90,12 @@ class Replica:
         return len(self.queue) + len(self.running)
 
     def is_oldest(self, request: Request) -> bool:
-        """Whether no running request has a lower number."""
-        return all(request.number <= other.number for other in self.running)
+        """Whether no running request arrived earlier."""
+        return all(request.age <= other.age for other in self.running)
 
     def enqueue(self, request: Request) -> None:
-        """Insert ``request`` into the queue by its number."""
-        insort(self.queue, request, key=lambda each: each.number)
+        """Insert ``request`` into the queue by its age."""
+        insort(self.queue, request, key=lambda each: each.age)
 
     def has_work_for(self, slot: Slot) -> bool:
         """Whether there is work for a step of ``slot``."""

@@ -26,6 +26,12 @@ class Request:
     """Prompt tokens whose KV arrived with it; 0 after its admission."""
     draw: int = 0
     """Draw of its next verification."""
+    delay_ps: int = 0
+    """From the end of the turn before in its session to its arrival."""
+    followers: list["Request"] = field(default_factory=list)
+    """Turns that wait for this one."""
+    age: int = -1
+    """Its place in the order of arrivals."""
 
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""
@@ -58,11 +64,7 @@ class Request:
     cached_tokens: int = NEVER
     order: int = -1
     """Its age among running requests: with one stage the order of admission, as in vLLM; with
-    several its number."""
-    first_row: int = -1
-    """Step of its replica at which it was admitted last."""
-    read_row: int = -1
-    """Step with the last chunk of its prompt."""
+    several that of arrival."""
 
     @property
     def known(self) -> int:
@@ -118,7 +120,7 @@ def read_requests(arrivals: Arrivals, *, prefix_caching: bool, block_size: int) 
         draws,
         strict=True,
     )
-    return [
+    requests = [
         Request(
             number=number,
             prompt=prompt,
@@ -134,3 +136,8 @@ def read_requests(arrivals: Arrivals, *, prefix_caching: bool, block_size: int) 
         )
         for number, (arrival_ps, prompt, output, choice, brought, draw) in enumerate(columns)
     ]
+    for turn, before in enumerate(arrivals.previous.tolist()):
+        if before != NEVER:
+            requests[turn].delay_ps = int(arrivals.delay_ps[turn])
+            requests[before].followers.append(requests[turn])
+    return requests

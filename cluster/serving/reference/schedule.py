@@ -2,7 +2,7 @@
 
 from bisect import insort
 
-from cluster.serving.interface import Limits
+from cluster.serving.interface import Limits, Phase
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
 from corsair_common.units import NEVER
@@ -25,8 +25,8 @@ class Scheduler:
         alone = replica.unfinished == 1
         self.most_of_a_row = threshold if threshold and not alone else 2**62
         self.limits = limits
-        self.lost: list[tuple[Request, int]] = []
-        """Preempted requests, and the slots in which they were decoding (or -1)."""
+        self.phases: list[tuple[Request, int, int, Phase]] = []
+        """Requests that enter a phase, with slots (or -1) and steps."""
 
     def compose(self) -> Step:
         """Schedule tokens; a step without rows must not start."""
@@ -93,8 +93,8 @@ class Scheduler:
                 return True
         if last:
             replica.partial_prefills.remove(request)
-            request.read_row = self.step.number
             insort(self.slot.members, request, key=age)
+            self._enter(request, Phase.DECODING)
         self._give(request, tokens)
         return True
 
@@ -117,7 +117,8 @@ class Scheduler:
             slot = self.slot.number
         else:
             self.replica.partial_prefills.remove(victim)
-        self.lost.append((victim, slot))
+        self.phases.append((victim, slot, self.step.number - 1, Phase.LOST))
+        self.phases.append((victim, -1, self.step.number, Phase.WAITING))
         self.replica.pool.release(victim)
         self.replica.enqueue(victim)
         victim.computed = 0
@@ -147,15 +148,19 @@ class Scheduler:
             if request.carried > request.computed:
                 pool.compute(request, request.carried - request.computed)
             request.carried = 0
-            request.first_row = self.step.number
-            request.order = replica.admitted if self.one_stage else request.number
+            self._enter(request, Phase.READING)
+            request.order = replica.admitted if self.one_stage else request.age
             replica.admitted += 1
             if last:
-                request.read_row = self.step.number
                 insort(slot.members, request, key=age)
+                self._enter(request, Phase.DECODING)
             else:
                 replica.partial_prefills.append(request)
             self._give(request, tokens)
+
+    def _enter(self, request: Request, kind: Phase) -> None:
+        slot = self.slot.number if kind == Phase.DECODING else -1
+        self.phases.append((request, slot, self.step.number, kind))
 
     def _give(self, request: Request, tokens: int) -> None:
         """Schedule tokens, whose blocks are available."""
