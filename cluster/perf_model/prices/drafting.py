@@ -72,10 +72,21 @@ def with_drafting(
         attention_counts=_blocks(prices.attention_counts, _counted(passed, drafts)),
         stage_class=np.hstack([prices.stage_class, draft.stage_class + len(prices.linear_ps)]),
         kinds=np.concatenate([prices.kinds, draft.kinds]),
+        collective_by_tier_ps=_tiers(prices, draft, apart=apart),
         draft_stages=1,
         draft_apart=apart,
         draft_kinds=len(draft.kinds),
     )
+
+
+def _tiers(prices: PriceTables, draft: PriceTables, *, apart: bool) -> Integers:
+    """[class, t, tier] of both, where the model's are split; those of other cards are of none."""
+    own, others = prices.collective_by_tier_ps, draft.collective_by_tier_ps
+    if not own.size:
+        return own
+    if apart:
+        others = np.zeros((len(draft.linear_ps), *own.shape[1:]), np.int64)
+    return np.concatenate([own, others])
 
 
 def drafted_passes(draft: PriceTables, drafts: int, heads: int) -> PriceTables:
@@ -110,6 +121,7 @@ def host_drafting(prices: PriceTables, host_ps: int, bound: int) -> PriceTables:
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(prices, name), table]) for name, table in zeros.items()
     }
+    tiers = prices.collective_by_tier_ps
     last = np.full((prices.replicas, 1), len(prices.linear_ps), np.int64)
     return replace(
         prices,
@@ -117,6 +129,7 @@ def host_drafting(prices: PriceTables, host_ps: int, bound: int) -> PriceTables:
         head_by_bound_ps=np.concatenate([prices.head_by_bound_ps, head]),
         head_ps=np.concatenate([prices.head_ps, head.sum(axis=-1)]),
         stage_class=np.hstack([prices.stage_class, last]),
+        collective_by_tier_ps=np.concatenate([tiers, np.zeros_like(tiers[:1])]),
         draft_stages=1,
     )
 
