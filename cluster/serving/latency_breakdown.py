@@ -22,6 +22,7 @@ from cluster.serving.step_numbers import StepNumbers
 from corsair_common.units import NEVER, Integers
 from results.causes import (
     ADMISSION,
+    DRAFTS,
     HOST,
     OTHER_BATCHES,
     QUEUE_DECODES,
@@ -73,6 +74,8 @@ class LatencyBreakdown:
         self._prices, self._work = prices, StepCauses(prices)
         names = [*self._work.names]
         names += [name for name in (RETURN, OTHER_BATCHES) if name not in names]
+        if prices.draft_apart:
+            names.append(DRAFTS)
         if prices.host_ps and HOST not in names:
             names.append(HOST)
         self._names = names
@@ -169,7 +172,8 @@ class LatencyBreakdown:
             host_ps = np.minimum(gap_ps, self._prices.host_ps)
             sums[:, self._names.index(HOST)] += times * host_ps
             gap_ps -= host_ps
-        sums[:, self._names.index(OTHER_BATCHES)] += times * gap_ps
+        waits = DRAFTS if self._prices.draft_apart else OTHER_BATCHES
+        sums[:, self._names.index(waits)] += times * gap_ps
 
     def _reading(self, steps: Records, first: Integers, width: int, other: int) -> Integers:
         """The work of the first stage until the start of each step; the rest is waiting."""

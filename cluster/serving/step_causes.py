@@ -11,7 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import PriceTables, Records, alike_attention, as_integers
+from cluster.perf_model.tables import (
+    PriceTables,
+    Records,
+    alike_attention,
+    as_integers,
+    without_drafting,
+)
 from cluster.perf_model.timeline.kernel import attention_rows
 from corsair_common.units import Integers
 from results.causes import HOST, NETWORK, SEND, tier_cause
@@ -24,6 +30,7 @@ class StepCauses:
     out."""
 
     def __init__(self, prices: PriceTables) -> None:
+        prices = without_drafting(prices) if prices.draft_apart else prices
         self._prices = prices
         bounds = list(prices.bounds)
         names = [*bounds, *(name for name in (HOST, SEND) if name not in bounds)]
@@ -51,6 +58,8 @@ class StepCauses:
         kind, attention = self._kind[steps["replica"]], self._attention(steps)
         tokens, emitted = steps["tokens"], steps["emitted"]
         whole = self._by_tokens[kind, tokens] + self._heads[kind, emitted]
+        if self._prices.draft_stages:
+            whole += self._drafts[kind, steps["drafting"]]
         several = self._prices.stages > 1
         first = whole
         if several:
@@ -100,7 +109,9 @@ class StepCauses:
         kinds, kind = np.unique(stage_class, axis=0, return_inverse=True)
         self._kind = kind.ravel()
         self._by_tokens = np.stack([by_tokens[classes].sum(axis=0) for classes in kinds])
-        self._heads = np.stack([heads[classes].sum(axis=0) for classes in kinds])
+        stages = self._prices.stages
+        self._heads = np.stack([heads[classes[:stages]].sum(axis=0) for classes in kinds])
+        self._drafts = np.stack([heads[classes[stages:]].sum(axis=0) for classes in kinds])
         self._first_class = kinds[:, 0].tolist()
         self._first_by_tokens = by_tokens[kinds[:, 0]]
         if SEND in self.names:
