@@ -25,6 +25,7 @@ from results.schema import (
     PERCENTILES,
     summary_statistics,
 )
+from results.schema.serving import draft_columns
 from results.sessions import session_summary
 from results.window import window_of
 
@@ -123,6 +124,9 @@ class Drafts:
         }
 
 
+_NO_DRAFTS: Summary = dict.fromkeys(column.name for column in draft_columns())
+
+
 def summarise(
     requests: Mapping[str, Integers],
     *,
@@ -175,6 +179,7 @@ def summarise(
         **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
+        **_NO_DRAFTS,
         **(machine.drafts.summary() if machine.drafts else {}),
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
