@@ -263,10 +263,6 @@ def _run(
 def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
     scenario, tables = resolved.scenario, _tables(resolved)
     flags = _flags(resolved, outcome)
-    if resolved.pools is not None:
-        from cluster.disaggregated.tables import flags as flags_of_pools
-
-        flags += flags_of_pools(*_of_both(machine, outcome))
     summary = summarise(
         tables.request_ps(resolved, outcome),
         machine=tables.measured(resolved, machine, outcome),

@@ -312,44 +312,58 @@ def execute(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    from cluster.serving.energy_attribution import attribution_columns
     from cluster.serving.engine import serve  # ``check`` lays out, and serves nothing
 
-    most_bins = resolved.scenario.store.most_bins
-    account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
-    tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
-    drafting = draft_work(machine.draft, machine.limits)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
-    account.reach(least_end_ps(requested, machine.limits))  # avoids starting with the finest bins
-
-    def taken(window: Records) -> None:
-        account.add(window)
-        tally.add(window)
-        shares.add(window)
-        if drafting is not None:
-            drafting.add(window, len(machine.prices.kinds))
-
-    split = None
-    if resolved.scenario.store.breaks_down(len(requested.arrival_ps)):
-        split = LatencyBreakdown(machine.prices, len(requested.arrival_ps))
+    books = Books(resolved, machine, requested)
     served = serve(
         requested,
         machine.prices,
         machine.limits,
         observer=observer,
         on_steps=on_steps,
-        on_cycles=taken,
-        on_log=split and split.add,
+        on_cycles=books.add,
+        on_log=None if books.split is None else books.split.add,
     )
-    request_j = shares.of(attribution_columns(served, requested))
-    account.reach(last_ps(served.arrival_ps, served.finish_ps))
-    latency = split and split.of(served)
-    found = outcome_of(served, account.bins(), tally, request_j, latency)
-    if drafting is None:
-        return found
-    return replace(
-        found, draft_j=drafting.joules(len(machine.routes.card_id), found.end_ps / PS_PER_S)
-    )
+    return books.outcome(served, requested)
+
+
+class Books:
+    """The accounts, counts and energy of a run, from its step log."""
+
+    def __init__(self, resolved: Resolved, machine: Machine, requested: Arrivals) -> None:
+        most_bins = resolved.scenario.store.most_bins
+        self._account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
+        self._tally, self._shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
+        # avoids starting with the finest bins
+        self._account.reach(least_end_ps(requested, machine.limits))
+        self._drafting = draft_work(machine.draft, machine.limits)
+        self._kinds, self._cards = len(machine.prices.kinds), len(machine.routes.card_id)
+        count = len(requested.arrival_ps)
+        breaks_down = resolved.scenario.store.breaks_down(count)
+        self.split = LatencyBreakdown(machine.prices, count) if breaks_down else None
+        """Latencies by cause, if they are wanted; it receives the phases of requests, too."""
+
+    def add(self, window: Records) -> None:
+        """Add a window of the log, in which cycles that repeat may be in one piece."""
+        self._account.add(window)
+        self._tally.add(window)
+        self._shares.add(window)
+        if self._drafting is not None:
+            self._drafting.add(window, self._kinds)
+
+    def outcome(self, served: Served, requested: Arrivals) -> Outcome:
+        """The results, once everything is served."""
+        from cluster.serving.energy_attribution import attribution_columns
+
+        request_j = self._shares.of(attribution_columns(served, requested))
+        self._account.reach(last_ps(served.arrival_ps, served.finish_ps))
+        latency = None if self.split is None else self.split.of(served)
+        found = outcome_of(served, self._account.bins(), self._tally, request_j, latency)
+        if self._drafting is None:
+            return found
+        draft_j = self._drafting.joules(self._cards, found.end_ps / PS_PER_S)
+        return replace(found, draft_j=draft_j)
 
 
 def shares_of(machine: Machine) -> SlotJoules:

@@ -100,11 +100,18 @@ class BlockPool:
 
         So must its ``first`` tokens, computed in its first step, with lookahead.
         """
+        if request.reserved:
+            return True
         need = self.most(max(request.known, self.reach(first)))
         if self.names is not None:
             shared = sum(self.names.references[block] > 0 for block in hits)
             need = [need[0] - shared]  # an unreferenced hit is in use once it is shared
         return self.has_room(need)
+
+    def reserve(self, tokens: int, sign: int = 1) -> None:
+        """Count the blocks of a sequence whose last token alone is new, or with -1 no longer."""
+        for kind, blocks in enumerate(self.holding(tokens, 1)):
+            self.held[kind] += sign * blocks
 
     def can_extend(self, request: Request, tokens: int) -> bool:
         """Whether the next ``tokens`` of a running request fit."""
