@@ -95,7 +95,7 @@ class BlockPool:
         cached = takewhile(lambda key: self.names and self.names.first_with(key) is not None, keys)
         return len(list(cached))
 
-    def can_admit(self, request: Request, hits: list[int], first: int) -> bool:
+    def can_admit(self, request: Request, hits: list[int], first: int = 0) -> bool:
         """Whether the whole sequence of the request fits, including its hits.
 
         So must its ``first`` tokens, computed in its first step, with lookahead.
