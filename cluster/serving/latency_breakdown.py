@@ -98,15 +98,16 @@ class LatencyBreakdown:
         self._late: Records | None = None
         self._preempted: dict[int, _Preempted] = {}
 
-    def add(self, steps: Records, phases: Records) -> None:
-        """Add one window of the log (dtype STEP), and the phases that began in it (PHASE)."""
+    def add(self, steps: Records, phases: Records, attention: Integers | None = None) -> None:
+        """Add one window of the log (dtype STEP), the phases that began in it (PHASE), and the
+        steps' attention, if it is known."""
         if len(steps) == 0 and len(phases) == 0:
             return
         if self._late is not None:
             phases = np.concatenate([self._late, phases])
         numbers = self._numbers
         numbers.add(steps)
-        window = self._window(steps)
+        window = self._window(steps, attention)
         known = phases["row"] < numbers.known[phases["replica"]]
         waits = (phases["kind"] == Phase.WAITING) & ~known
         self._late = phases[waits] if waits.any() else None
@@ -132,10 +133,10 @@ class LatencyBreakdown:
             causes=(*QUEUE, *self._names), whole=self._parts, first=self._first, done=done
         )
 
-    def _window(self, steps: Records) -> _Window:
+    def _window(self, steps: Records, attention: Integers | None) -> _Window:
         """The running sums at the steps of a window."""
         numbers, order = self._numbers, self._numbers.by_slot
-        passage = self._work.whole(steps, order)
+        passage = self._work.whole(steps, order, attention)
         columns = {name: steps[name][order] for name in ("start_ps", "end_ps", "more", "replica")}
         columns["period_ps"] = steps["period_ps"][order]
         lasts_ps = columns["end_ps"] - columns["start_ps"]

@@ -274,6 +274,9 @@ def execute(
     account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
+    split = None
+    if resolved.scenario.store.breaks_down(len(requested.arrival_ps)):
+        split = LatencyBreakdown(machine.prices, len(requested.arrival_ps))
     account.reach(least_end_ps(requested, machine.limits))  # avoids starting with the finest bins
 
     def taken(window: Records) -> None:
@@ -281,9 +284,10 @@ def execute(
         tally.add(window)
         shares.add(window)
 
-    split = None
-    if resolved.scenario.store.breaks_down(len(requested.arrival_ps)):
-        split = LatencyBreakdown(machine.prices, len(requested.arrival_ps))
+    def divided(window: Records, phases: Records) -> None:
+        if split is not None:
+            split.add(window, phases, account.attention(len(window)))
+
     served = serve(
         requested,
         machine.prices,
@@ -291,7 +295,7 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=taken,
-        on_log=split and split.add,
+        on_log=split and divided,
     )
     request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))

@@ -48,12 +48,19 @@ class StepCauses:
     def _padded(self, table: Integers, added: int) -> Integers:
         return np.pad(table[..., self._kept], ((0, 0), (0, 0), (0, added)))
 
-    def whole(self, steps: Records, order: Integers) -> Integers:
-        """[n, cause] of the passage of steps, in this order, through all stages."""
+    def whole(self, steps: Records, order: Integers, attention: Integers | None = None) -> Integers:
+        """[n, cause] of the passage of steps, in this order, through all stages.
+
+        ``attention`` of the steps, if it is known (``Account.attention``).
+        """
         kind = self._kind[steps["replica"][order]]
         found = _looked_up(self._by_tokens, kind, steps["tokens"][order])
         found += _looked_up(self._heads, kind, steps["emitted"][order])
-        self._attention = self._attended_by(steps)
+        if attention is None:
+            self._attention = self._attended_by(steps)
+        else:
+            classes = np.unique(self._alike).tolist()
+            self._attention = dict(zip(classes, attention, strict=True))
         for number, classes in enumerate(self._classes):
             rows = self._rows_of(kind, number)
             self._add(found, rows, classes, steps, order)
