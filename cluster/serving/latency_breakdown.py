@@ -51,6 +51,27 @@ class _Preempted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Reading:
+    """The first stage's work on prompts until a row of a window of the log."""
+
+    rows: Integers
+    """With prompt tokens."""
+    sums: Integers
+    """[n, cause] of work until the ends of these, by replica."""
+    begins: Integers
+    """[replica] where those of each begin."""
+    before: Integers
+    """[replica, cause] until this window."""
+
+    def until(self, row: Integers, replica: Integers) -> Integers:
+        """[n, cause] until these rows."""
+        count, found = np.searchsorted(self.rows, row), self.before[replica]
+        some = np.flatnonzero(count > self.begins[replica])
+        found[some] = self.sums[count[some] - 1]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Window:
     """Running sums of a window of the log, at rows and places of ``StepNumbers``."""
 
@@ -62,18 +83,24 @@ class _Window:
     """[row] time with prompts until its start."""
     place: Integers
     """[row]"""
+    replica: Integers
+    """[row]"""
     passage: Integers
     """[place, cause] sums to its end less its start."""
     decoding: Integers
     """[place, cause] sums to its end."""
-    reading: Integers | None
-    """[row, cause] sums to its start; None: ``decoding`` less ``passage``."""
+    reading: _Reading | None
+    """None with one stage."""
+    others: int
+    """Position of waiting for other batches."""
 
-    def read(self, row: Any) -> Integers:
-        """Sums to the starts of these rows."""
-        if self.reading is not None:
-            return self.reading[row]
-        found: Integers = self.decoding[self.place[row]] - self.passage[self.place[row]]
+    def read(self, row: Integers) -> Integers:
+        """[n, cause] sums to the starts of these rows."""
+        if self.reading is None:
+            found: Integers = self.decoding[self.place[row]] - self.passage[self.place[row]]
+            return found
+        found = self.reading.until(row, self.replica[row])
+        found[:, self.others] += self.start_ps[row] - found.sum(axis=1)
         return found
 
 
@@ -147,6 +174,8 @@ class LatencyBreakdown:
             end_ps=steps["end_ps"][by_replica],
             prompts_ps=self._with_prompts(steps),
             place=numbers.place,
+            replica=numbers.replica,
+            others=self._names.index(OTHER_BATCHES),
             passage=passage,
             decoding=self._decoding(columns, passage, lasts_ps),
             reading=None if self._prices.stages == 1 else self._reading(steps),
@@ -181,17 +210,13 @@ class LatencyBreakdown:
             gap_ps -= host_ps
         sums[:, self._names.index(OTHER_BATCHES)] += times * gap_ps
 
-    def _reading(self, steps: Records) -> Integers:
-        """The work of the first stage until the start of each step; the rest is waiting."""
-        order, other = self._numbers.by_replica, self._names.index(OTHER_BATCHES)
-        work = self._work.first(steps, order)
-        more = steps["more"][order]
-        if more.any():
-            work *= (1 + more)[:, None]
-        sums = self._numbers.summed_by_replica(work.copy(), self._worked)
-        sums -= work
-        sums[:, other] += steps["start_ps"][order] - sums.sum(axis=1)
-        return sums
+    def _reading(self, steps: Records) -> _Reading:
+        """The work of the first stage on steps with prompts; the rest of reading is waiting."""
+        numbers, before = self._numbers, self._worked.copy()
+        rows = np.flatnonzero(steps["prefill_tokens"][numbers.by_replica] > 0)
+        work = self._work.first(steps, numbers.by_replica[rows])
+        sums, begins = numbers.summed_rows(rows, work, self._worked)
+        return _Reading(rows=rows, sums=sums, begins=begins, before=before)
 
     def _with_prompts(self, steps: Records) -> Integers:
         """[row] time until its start in which the step that started last had prompt tokens."""
@@ -278,7 +303,7 @@ class LatencyBreakdown:
         self, window: _Window, row: int, kind: int, request: int, state: _Preempted
     ) -> None:
         """A request that was preempted waits, is read, or decodes again."""
-        parts, queue = self._parts[request], len(QUEUE)
+        parts, queue, rows = self._parts[request], len(QUEUE), np.array([row])
         start_ps, prompts_ps = int(window.start_ps[row]), int(window.prompts_ps[row])
         if kind == Phase.WAITING:
             into = _AGAIN if state.partial else _ADMISSION
@@ -290,14 +315,14 @@ class LatencyBreakdown:
             parts[_PROMPTS] += prompts_ps
             parts[_DECODES] += start_ps - prompts_ps
             state.at_reading, state.before = parts.copy(), None
-            parts[queue:] -= window.read(row)
+            parts[queue:] -= window.read(rows)[0]
             return
         if state.read:
             end_ps = int(window.end_ps[row])
             parts[:] = state.at_reading
             parts[_AGAIN] += end_ps - int(parts.sum())
         else:
-            parts[queue:] += window.read(row) + window.passage[window.place[row]]
+            parts[queue:] += window.read(rows)[0] + window.passage[window.place[row]]
             self._first[request] = parts
             state.read = True
         parts[queue:] -= window.decoding[window.place[row]]

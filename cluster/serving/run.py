@@ -295,11 +295,11 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=taken,
-        on_log=split and divided,
+        on_log=None if split is None else divided,
     )
     request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
-    latency = split and split.of(served)
+    latency = None if split is None else split.of(served)
     return outcome_of(served, account.bins(), tally, request_j, latency)
 
 

@@ -39,6 +39,8 @@ class StepNumbers:
         else:
             self.place = same
         replica, slot = replica[self.by_replica], slot[self.by_slot]
+        self.replica = replica
+        """[row]"""
         self._begins, self._ends = _edges(replica, replicas)
         self._slot, (self._slot_begins, self._slot_ends) = slot, _edges(slot, replicas * stages)
         number = self._numbered(steps, replica)
@@ -103,6 +105,13 @@ class StepNumbers:
     def summed_by_replica(self, values: Integers, sums: Integers) -> Integers:
         """[row, column] running sums of each replica, which are continued in ``sums``."""
         return _summed(values, self._begins, self._ends, sums)
+
+    def summed_rows(
+        self, rows: Integers, values: Integers, sums: Integers
+    ) -> tuple[Integers, Integers]:
+        """[n, column] the same over these rows alone, and [replica] where those of each begin."""
+        begins, ends = (np.searchsorted(rows, edges) for edges in (self._begins, self._ends))
+        return _summed(values, begins, ends, sums), begins
 
     def before_in_slot(self, values: Integers, first: Integers) -> Integers:
         """[place] the value of the slot's step before; ``first[slot]`` of its first one."""

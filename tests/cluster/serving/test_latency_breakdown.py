@@ -55,7 +55,7 @@ def with_bounds(prices: PriceTables) -> PriceTables:
     return replace(prices, attention=attention, linear_by_bound_ps=linear, head_by_bound_ps=head)
 
 
-@settings(max_examples=40, derandomize=True, database=None, deadline=None)
+@settings(max_examples=25, derandomize=True, database=None, deadline=None)
 @given(data=st.data())
 def test_parts_sum_to_every_latency_whatever_the_windows(
     data: st.DataObject,
