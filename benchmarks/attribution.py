@@ -90,7 +90,7 @@ def served(machine: Machine, figures: Mapping[str, float]) -> Run:
 
 def mean_ms(run: Run) -> float:
     """Mean end-to-end latency."""
-    return 1e3 * float(np.mean(run.requests["e2e_s"]))
+    return 1e3 * float(np.asarray(run.requests["e2e_s"]).mean())
 
 
 def removals() -> Iterator[Removal]:
@@ -115,7 +115,7 @@ def of_machine(
     name = f"{hardware} {model} TP {tensor} PP {pipeline}, {prompt}/{output}"
     for cause, figures in causes.items():
         charged = before.latency_breakdown.get(f"{cause}_s")
-        charged_ms = 0.0 if charged is None else 1e3 * float(np.mean(charged))
+        charged_ms = 0.0 if charged is None else 1e3 * float(np.asarray(charged).mean())
         if charged_ms < LEAST * whole_ms:
             continue
         gained_ms = whole_ms - mean_ms(served(machine, {**fixed, **figures}))

@@ -75,7 +75,8 @@ def request_columns(requests: Mapping[str, Any], first: int = 0) -> dict[str, np
     ``requests`` holds ``arrival_ps, first_scheduled_ps, first_token_ps, finish_ps`` (NEVER where
     it did not happen), ``prompt_tokens, output_tokens, replica`` (-1: none), ``preemptions,
     cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``); ``energy_j`` where it
-    was measured; of a disaggregated run also ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
+    was measured; ``session`` and ``turn`` if there are sessions; of a disaggregated run also
+    ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
     """
     arrival, finish = requests["arrival_ps"], requests["finish_ps"]
     first_token, output = requests["first_token_ps"], requests["output_tokens"]
@@ -100,6 +101,7 @@ def request_columns(requests: Mapping[str, Any], first: int = 0) -> dict[str, np
         "e2e_s": seconds(elapsed_ps(arrival, finish)),
         "energy_j": requests.get("energy_j", np.full(len(arrival), np.nan)),
         "queue_s": seconds(elapsed_ps(arrival, requests["first_scheduled_ps"])),
+        **{name: requests[name] for name in ("session", "turn") if name in requests},
         **(_transfer_columns(requests) if "kv_transfer_ps" in requests else {}),
     }
 

@@ -127,8 +127,21 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
             f"{summary['mean_kv_transfer_ms']:.3g} ms, p99 {summary['p99_kv_transfer_ms']:.3g} ms, "
             f"{100 * (summary['kv_transfer_share_of_ttft'] or 0):.1f} % of the TTFT"
         )
+    if summary.get("spec_decode_num_drafts"):
+        lines.append(
+            f"drafts: {summary['spec_decode_acceptance_rate']:.1f} % of "
+            f"{summary['spec_decode_draft_tokens']:,} accepted, "
+            f"{summary['spec_decode_acceptance_length']:.2f} tokens a verification"
+        )
     if summary["prefix_hit_rate"] is not None:
         lines.append(f"prefix cache: {100 * summary['prefix_hit_rate']:.1f} % of prompt tokens hit")
+    if summary["sessions"] is not None:
+        lines.append(
+            f"{summary['sessions']:,} sessions of {summary['mean_turns']:.3g} turns, "
+            f"{summary['mean_session_s']:.3g} s in the mean, p99 {summary['p99_session_s']:.3g} s; "
+            f"mean TTFT of first turns {_ms(summary['mean_first_turn_ttft_ms'])}, "
+            f"of later ones {_ms(summary['mean_later_turn_ttft_ms'])}"
+        )
     return lines
 
 
@@ -138,6 +151,10 @@ def _latency(summary: Mapping[str, Any]) -> list[str]:
     families = (("p99 TTFT", "p99_ttft_share"), ("mean latency", "latency_share"))
     found = [(name, said(summary[family], device)) for name, family in families]
     return [f"{name}: {words}" for name, words in found if words]
+
+
+def _ms(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.3g} ms"
 
 
 def _share(share: float | None) -> str:

@@ -22,6 +22,7 @@ from cluster.serving.step_numbers import StepNumbers
 from corsair_common.units import NEVER, Integers
 from results.causes import (
     ADMISSION,
+    DRAFTS,
     HOST,
     OTHER_BATCHES,
     QUEUE_DECODES,
@@ -108,7 +109,8 @@ class LatencyBreakdown:
     """Running sums of a run; ``of`` completes them."""
 
     def __init__(self, prices: PriceTables, requests: int) -> None:
-        others = (RETURN, OTHER_BATCHES, *((HOST,) if prices.host_ps else ()))
+        others = [RETURN, OTHER_BATCHES]
+        others += [DRAFTS] * prices.draft_apart + [HOST] * bool(prices.host_ps)
         self._prices, self._work = prices, StepCauses(prices, others)
         self._names = names = self._work.names
         width, slots = len(names), prices.replicas * prices.stages
@@ -208,7 +210,8 @@ class LatencyBreakdown:
             host_ps = np.minimum(gap_ps, self._prices.host_ps)
             sums[:, self._names.index(HOST)] += times * host_ps
             gap_ps -= host_ps
-        sums[:, self._names.index(OTHER_BATCHES)] += times * gap_ps
+        waits = DRAFTS if self._prices.draft_apart else OTHER_BATCHES
+        sums[:, self._names.index(waits)] += times * gap_ps
 
     def _reading(self, steps: Records) -> _Reading:
         """The work of the first stage on steps with prompts; the rest of reading is waiting."""

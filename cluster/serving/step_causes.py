@@ -11,7 +11,13 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from cluster.perf_model.tables import PriceTables, Records, alike_attention, as_integers
+from cluster.perf_model.tables import (
+    PriceTables,
+    Records,
+    alike_attention,
+    as_integers,
+    without_drafting,
+)
 from cluster.perf_model.timeline.kernel import attention_rows
 from corsair_common.units import Integers
 from results.causes import HOST, NETWORK, SEND, tier_cause
@@ -24,6 +30,7 @@ class StepCauses:
     out, but for the ``others``, which come last."""
 
     def __init__(self, prices: PriceTables, others: Sequence[str] = ()) -> None:
+        prices = without_drafting(prices) if prices.draft_apart else prices
         self._prices = prices
         self._waits = bool(prices.floor_ps.any() or prices.far_block_ps.any())
         bounds = list(prices.bounds)
@@ -56,6 +63,8 @@ class StepCauses:
         kind = self._kind[steps["replica"][order]]
         found = _looked_up(self._by_tokens, kind, steps["tokens"][order])
         found += _looked_up(self._heads, kind, steps["emitted"][order])
+        if self._prices.draft_stages:
+            found += _looked_up(self._drafts, kind, steps["drafting"][order])
         if attention is None:
             self._attention = self._attended_by(steps)
         else:
@@ -120,7 +129,9 @@ class StepCauses:
         kinds, kind = np.unique(stage_class, axis=0, return_inverse=True)
         self._kind = kind.ravel()
         self._by_tokens = np.stack([by_tokens[classes].sum(axis=0) for classes in kinds])
-        self._heads = np.stack([heads[classes].sum(axis=0) for classes in kinds])
+        stages = self._prices.stages
+        self._heads = np.stack([heads[classes[:stages]].sum(axis=0) for classes in kinds])
+        self._drafts = np.stack([heads[classes[stages:]].sum(axis=0) for classes in kinds])
         self._first_class = kinds[:, 0].tolist()
         self._first_by_tokens = by_tokens[kinds[:, 0]]
         if SEND in self.names:
@@ -179,4 +190,5 @@ class StepCauses:
 def _looked_up(tables: Integers, kind: Integers, size: Integers) -> Integers:
     """[n, cause] the rows of these kinds and sizes."""
     flat = tables.reshape(-1, tables.shape[-1])
-    return flat.take(kind * tables.shape[1] + size, axis=0)
+    found: Integers = flat.take(kind * tables.shape[1] + size, axis=0)
+    return found
