@@ -23,7 +23,8 @@ from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
 from cluster.serving.drafts import purchases_with_drafts
 from cluster.serving.interface import Observer, OnSteps
-from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, MapOf, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import latency_parts, request_columns, request_parts

@@ -55,7 +55,7 @@ def with_bounds(prices: PriceTables) -> PriceTables:
     return replace(prices, attention=attention, linear_by_bound_ps=linear, head_by_bound_ps=head)
 
 
-@settings(max_examples=40, derandomize=True, database=None, deadline=None)
+@settings(max_examples=25, derandomize=True, database=None, deadline=None)
 @given(data=st.data())
 def test_parts_sum_to_every_latency_whatever_the_windows(
     data: st.DataObject,
@@ -197,9 +197,10 @@ def test_without_a_cause_latencies_are_shorter_by_what_it_was_charged(
         return simulate(load(ALONE, hardware_set={"host.overhead_s": 5e-5} | figures))
 
     before, after = served(), served(**freed)
-    gained_s = float(np.mean(before.requests["e2e_s"]) - np.mean(after.requests["e2e_s"]))
+    before_s, after_s = (np.asarray(done.requests["e2e_s"]).mean() for done in (before, after))
+    gained_s = float(before_s - after_s)
 
-    charged_s = float(np.mean(before.latency_breakdown[f"{cause}_s"]))
+    charged_s = float(np.asarray(before.latency_breakdown[f"{cause}_s"]).mean())
     assert gained_s == pytest.approx(charged_s, rel=0.05)
 
 
