@@ -216,8 +216,7 @@ def _converted(column: Column, values: npt.NDArray[np.generic]) -> pa.Array:
     if data.dtype.kind in "fiub" and column.type in ("string", "category"):
         raise TypeError(f"{data.dtype} for words")
     if column.type in ("string", "category"):
-        words = _strings(data.tolist(), mask)
-        return words.dictionary_encode() if column.type == "category" else words
+        return (_counted_words if column.type == "category" else _strings)(data.tolist(), mask)
     if data.dtype.kind == "f" and column.type in ("int32", "int64"):
         raise TypeError(f"{data.dtype} for whole numbers")
     if (data.dtype.kind == "b") != (column.type == "bool") or data.dtype.kind not in "fiub":
@@ -261,10 +260,31 @@ def _strings(words: Sequence[Any], mask: npt.NDArray[np.bool_] | None = None) ->
     return pa.Array.from_buffers(pa.string(), len(known), buffers)
 
 
+def _counted_words(words: Sequence[Any], mask: npt.NDArray[np.bool_] | None) -> pa.DictionaryArray:
+    """Words as places in a list of them, in order, as Arrow's ``dictionary_encode``.
+
+    That one would import ``pyarrow.compute``: a tenth of a second.
+    """
+    lost = np.array([word is None for word in words], bool)
+    if mask is not None:
+        lost |= mask
+    places: dict[Any, int] = {}
+    known = zip(words, lost, strict=True)
+    codes = [0 if none else places.setdefault(word, len(places)) for word, none in known]
+    return dictionary(np.array(codes, np.int32), list(places), lost)
+
+
 def _utf8(word: object) -> bytes:
     if not isinstance(word, str):
         raise TypeError(f"{word!r} for a word")
     return word.encode()
+
+
+def dictionary(
+    codes: npt.NDArray[np.int32], words: Sequence[Any], mask: npt.NDArray[np.bool_] | None = None
+) -> pa.DictionaryArray:
+    """Words by their places in a list of them, null where masked."""
+    return pa.DictionaryArray.from_arrays(_numbers(codes, mask), _strings(words))
 
 
 def _valid(mask: npt.NDArray[np.bool_] | None) -> Any:
@@ -289,5 +309,4 @@ def _coded(
     known = known if mask is None else known | mask
     if not known.all():
         raise TypeError(f"code {codes[~known][0]}, allowed are 0..{len(column.categories) - 1}")
-    indices = _numbers(codes.astype(np.int32), mask)
-    return pa.DictionaryArray.from_arrays(indices, _strings(column.categories))
+    return dictionary(codes.astype(np.int32), column.categories, mask)

@@ -13,12 +13,13 @@ from hashlib import file_digest
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from corsair_common.files import sync
 from corsair_common.folders import hidden_folder, publish, sweep
-from results.arrow import Columns, arrow_schema, arrow_table, row_count
+from results.arrow import Columns, arrow_schema, arrow_table, dictionary, row_count
 from results.errors import ResultsError, explained, replacing
 from results.provenance import manifest_json, sealed
 from results.remote_parts import ArrowBytes, decoded
@@ -214,12 +215,31 @@ def _with_own_words(group: pa.Table) -> pa.Table:
     """The same with dictionaries of the words in it, in order, whatever lay beside it."""
     for place, field in enumerate(group.schema):
         if pa.types.is_dictionary(field.type):
-            column = group.column(place).combine_chunks()
-            used = column.indices.dictionary_encode()
-            words = column.dictionary.take(used.dictionary)
-            own = pa.DictionaryArray.from_arrays(used.indices, words)
+            own = _own_words(group.column(place).combine_chunks())
             group = group.set_column(place, field, own)
     return group
+
+
+def _own_words(column: pa.DictionaryArray) -> pa.DictionaryArray:
+    """As ``dictionary_encode``, which would import ``pyarrow.compute``: a tenth of a second."""
+    validity, numbers = column.indices.buffers()
+    rows = slice(column.indices.offset, column.indices.offset + len(column))
+    codes, known = np.frombuffer(numbers, np.int32)[rows], None
+    if column.null_count:
+        bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
+        known = bits[rows].astype(bool)
+    places = np.flatnonzero(known) if known is not None else np.arange(len(codes))
+    first = np.full(len(column.dictionary), len(codes))
+    first[codes[places][::-1]] = places[::-1]  # of equal codes the last one written is kept
+    order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
+    own = np.zeros(len(first) + 1, np.int32)
+    own[order] = np.arange(len(order))
+    words = column.dictionary.to_pylist()
+    return dictionary(
+        own[codes if known is None else np.where(known, codes, -1)],
+        [words[place] for place in order],
+        None if known is None else ~known,
+    )
 
 
 def write_table(table: Table, columns: Columns, path: str | Path) -> None:

@@ -5,7 +5,7 @@ requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,15 +14,27 @@ import numpy.typing as npt
 
 from corsair_common.names import SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
-from results.devices import DIMC
+from results.causes import causes_of
+from results.devices import DIMC, Device, described
+from results.engine_columns import Latency
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, summary_statistics
+from results.schema import (
+    FACILITY_PARTS,
+    LATENCY_SHARES,
+    METRICS,
+    PERCENTILES,
+    summary_statistics,
+)
+from results.schema.serving import draft_columns
 from results.sessions import session_summary
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
 
-NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
+NESTED = (
+    *("bound_share", "critical_share", "energy_share", "facility_power_w"),
+    *LATENCY_SHARES,
+)
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
 
 
@@ -83,6 +95,36 @@ class Machine:
     useful: "Useful | None" = None
     energy: Energy | None = None
     clock_hz: float | None = None
+    drafts: "Drafts | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafts:
+    """Speculative decoding of a whole run, the warm-up included."""
+
+    accepted_count: Integers
+    """[k + 1] verifications by the number of drafts that they accepted."""
+    draft_tokens: int
+    """Drafts verified."""
+    draft_j: float | None = None
+    """Energy of cards that drafts have for themselves."""
+
+    def summary(self) -> Summary:
+        """Keys of vLLM's bench serve."""
+        count = int(self.accepted_count.sum())
+        accepted = int(self.accepted_count @ np.arange(len(self.accepted_count)))
+        share = _ratio(accepted, self.draft_tokens)
+        return {
+            "spec_decode_acceptance_rate": None if share is None else 100 * share,
+            "spec_decode_acceptance_length": 1 + accepted / count if count else None,
+            "spec_decode_num_drafts": count,
+            "spec_decode_draft_tokens": self.draft_tokens,
+            "spec_decode_accepted_tokens": accepted,
+            "draft_energy_j": self.draft_j,
+        }
+
+
+_NO_DRAFTS: Summary = dict.fromkeys(column.name for column in draft_columns())
 
 
 def summarise(
@@ -93,6 +135,7 @@ def summarise(
     slo: Mapping[str, float | None] | None = None,
     warmup_s: float = 0.0,
     flags: Sequence[str] = (),
+    latency: Latency | None = None,
 ) -> Summary:
     """The summary of a run, without its run_id and model_version.
 
@@ -109,6 +152,8 @@ def summarise(
         include their tokens.
     flags:
         Notes to show beside the numbers.
+    latency:
+        The requests' latencies by cause; without it there are no shares of them.
 
     Raises
     ------
@@ -131,8 +176,11 @@ def summarise(
         **_transfers(done),
         **session_summary(done),
         **_machine_side(machine, done),
+        **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
+        **_NO_DRAFTS,
+        **(machine.drafts.summary() if machine.drafts else {}),
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
     }
@@ -153,6 +201,10 @@ def _speeds(
     good = _good(done, slo)
     card_s = None if duration_s is None else duration_s * machine.cards
     latencies = _latencies(done, itl_count)
+    if machine.drafts and itl_count is not None:  # tokens that come together are one gap
+        gaps, tokens = int(itl_count.sum()), int((done["output_tokens"] - 1).sum())
+        mean_ms = latencies["mean_itl_ms"]
+        latencies["mean_itl_ms"] = None if mean_ms is None else mean_ms * tokens / max(1, gaps)
     return {
         "completed": completed,
         "failed": arrived - completed,
@@ -186,6 +238,13 @@ def without_output(summary: Summary) -> Summary:
     return found | {"total_output_tokens": 0}
 
 
+def with_drafts(summary: Mapping[str, Any], draft_j: float) -> Summary:
+    """What a token takes with the energy of cards that drafts have for themselves."""
+    each_j, tokens = summary["joules_per_output_token"], summary["total_output_tokens"]
+    own_j = None if each_j is None or not tokens else each_j + draft_j / tokens
+    return {"joules_per_output_token_with_drafts": own_j}
+
+
 def rate(summary: Mapping[str, Any], counted: str) -> float | None:
     """What was counted by second of the run."""
     return _ratio(summary[counted], summary["duration"])
@@ -215,7 +274,12 @@ def nest(row: Mapping[str, object]) -> Summary:
     return summary
 
 
-def _where(requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]) -> dict[str, Integers]:
+def _where(
+    requests: Mapping[str, Integers], chosen: npt.NDArray[np.bool_]
+) -> Mapping[str, Integers]:
+    """The chosen rows; the columns themselves where all are."""
+    if chosen.all():
+        return requests
     return {name: column[chosen] for name, column in requests.items()}
 
 
@@ -258,13 +322,13 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
     arrival, first, finish = done["arrival_ps"], done["first_token_ps"], done["finish_ps"]
     later = done["output_tokens"] - 1
     decode = finish - first
-    samples = {
-        "ttft": first - arrival,
-        "tpot": decode[later > 0] / later[later > 0],
-        "e2el": finish - arrival,
-        "queue": done["first_scheduled_ps"] - arrival,
+    samples: dict[str, Callable[[], npt.NDArray[Any]]] = {  # one at a time in memory
+        "ttft": lambda: first - arrival,
+        "tpot": lambda: decode[later > 0] / later[later > 0],
+        "e2el": lambda: finish - arrival,
+        "queue": lambda: done["first_scheduled_ps"] - arrival,
     }
-    table = {metric: _of_sample(np.asarray(ps, np.float64)) for metric, ps in samples.items()}
+    table = {metric: _of_sample(ps().astype(np.float64)) for metric, ps in samples.items()}
     table["itl"] = _of_histogram(
         _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
     )
@@ -276,10 +340,13 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
 
 
 def _of_sample(ps: Floats) -> list[float | None]:
-    """Mean, median, deviation and percentiles."""
+    """Mean, median, deviation and percentiles; ``ps`` is left in another order."""
     if not len(ps):
         return [None] * (3 + len(PERCENTILES))
-    return [*map(float, (ps.mean(), np.median(ps), ps.std(), *np.percentile(ps, PERCENTILES)))]
+    mean, deviation = ps.mean(), ps.std()  # first: sums hang on the order
+    middle = np.median(ps, overwrite_input=True)
+    spread = np.percentile(ps, PERCENTILES, overwrite_input=True)
+    return [*map(float, (mean, middle, deviation, *spread))]
 
 
 def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float | None]:
@@ -288,6 +355,32 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
     if counts is None or spread is None:
         return [mean_ps] + [None] * (2 + len(PERCENTILES))
     return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
+
+
+def _latency_shares(
+    latency: Latency | None, requests: Mapping[str, Integers], begin_ps: int, device: Device
+) -> Summary:
+    """Shares of the mean latency and TTFT by cause, and of the slowest hundredth's TTFT."""
+    causes = [cause.name for cause in causes_of(device)]
+    nothing = dict.fromkeys(causes)
+    if latency is None:
+        return {family: dict(nothing) for family in LATENCY_SHARES}
+    rows = latency.done & (requests["arrival_ps"] >= begin_ps)
+    ttft_ps = requests["first_token_ps"] - requests["arrival_ps"]
+    slowest = rows.copy()
+    if rows.any():
+        slowest &= ttft_ps >= np.percentile(ttft_ps[rows], 99.0)
+    chosen = ((latency.whole, rows), (latency.first, rows), (latency.first, slowest))
+    return {
+        family: nothing | _shares_of(latency.causes, parts, which)
+        for family, (parts, which) in zip(LATENCY_SHARES, chosen, strict=True)
+    }
+
+
+def _shares_of(causes: Sequence[str], parts: Integers, rows: Any) -> dict[str, float | None]:
+    sums = parts.sum(axis=0, where=rows[:, None], dtype=np.float64)
+    total = float(sums.sum())
+    return {cause: _ratio(float(each), total) for cause, each in zip(causes, sums, strict=True)}
 
 
 def _transfers(done: Mapping[str, Integers]) -> Summary:

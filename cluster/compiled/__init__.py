@@ -5,6 +5,6 @@ module that imports numba, is imported where a file is missing (docs/decisions/0
 """
 
 from cluster.compiled.cache import announced
-from cluster.compiled.kernel import called, compiled, inlined
+from cluster.compiled.kernel import called, compiled, inlined, prepared
 
-__all__ = ["announced", "called", "compiled", "inlined"]
+__all__ = ["announced", "called", "compiled", "inlined", "prepared"]

@@ -34,6 +34,28 @@ def called(function: Function) -> Function:
     return _kernel(function, inline=False)
 
 
+def prepared(function: Callable[..., Any], *first: Any) -> Callable[..., Any]:
+    """``function`` with its first arguments, for thousands of calls: their words are made once.
+
+    Arrays among them must keep their memory and shape.
+    """
+    if not isinstance(function, Kernel):
+        return functools.partial(function, *first)
+    kernel, kinds = function, list[Any]()
+    words = words_of(first, kinds)
+    known: dict[tuple[Any, ...], MachineCode] = {}
+
+    def call(*rest: Any) -> Any:
+        others: list[Any] = []
+        whole = words + words_of(rest, others)
+        key = tuple(others)
+        if key not in known:
+            known[key] = kernel.code_for((*first, *rest), (*kinds, *key))
+        return known[key].run(whole)
+
+    return call
+
+
 def _kernel(function: Function, *, inline: bool) -> Function:
     if os.environ.get("NUMBA_DISABLE_JIT", "0") not in ("", "0"):
         return function
@@ -60,11 +82,14 @@ class Kernel:
             args = bound.args
         kinds: list[Any] = []
         words = words_of(args, kinds)
-        key = tuple(kinds)
-        code = self._code.get(key)
+        return self.code_for(args, tuple(kinds)).run(words)
+
+    def code_for(self, args: tuple[Any, ...], kinds: tuple[Any, ...]) -> MachineCode:
+        """Found or compiled for arguments of these kinds."""
+        code = self._code.get(kinds)
         if code is None:
-            code = self._code[key] = self._found(args, key)
-        return code.run(words)
+            code = self._code[kinds] = self._found(args, kinds)
+        return code
 
     @property
     def signatures(self) -> list[tuple[Any, ...]]:

@@ -5,6 +5,7 @@ import numpy as np
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.router_settings import router_name
 from cluster.scenario.routers import AFFINITY
+from cluster.scenario.speculative import first_draws
 from cluster.serving.interface import Arrivals
 from corsair_common.units import Integers
 from workloads.sessions import sequence_keys
@@ -37,7 +38,8 @@ def arrivals_of(resolved: Resolved) -> Arrivals:
     elif router == "random":
         rng = np.random.default_rng([scenario.seed, ROUTER_STREAM])
         draws = rng.integers(resolved.plan.replicas, size=count)
-    offsets, keys, key_count = np.zeros(count + 1, np.int64), np.empty(0, np.int64), 0
+    keys, key_count = np.empty(0, np.int64), 0
+    offsets: Integers = np.broadcast_to(np.int64(0), count + 1)  # of no keys: no memory
     if resolved.prefix_caching:
         offsets, keys, key_count = sequence_keys(requests, scenario.scheduler.block_size)
     empty = np.empty(0, np.int64)
@@ -49,6 +51,9 @@ def arrivals_of(resolved: Resolved) -> Arrivals:
         key_offsets=offsets,
         keys=keys,
         key_count=key_count,
+        first_draw=first_draws(count, scenario.seed)
+        if scenario.speculative
+        else np.empty(0, np.int64),
         previous=empty if requests.previous is None else requests.previous,
         delay_ps=empty if requests.delay_ps is None else requests.delay_ps,
     )

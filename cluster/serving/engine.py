@@ -5,18 +5,26 @@ from typing import ClassVar
 
 import numpy as np
 
-from cluster.compiled import announced
+from cluster.compiled import announced, prepared
 from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.interface import Arrivals, Limits, Observer, OnLog, OnPhases, OnSteps, Served
+from cluster.serving.interface import Arrivals, Limits, Observer, OnLog, OnSteps, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
-from corsair_common.units import NEVER, PS_PER_DAY, Integers
+from corsair_common.pages import release
+from corsair_common.units import NEVER, PS_PER_DAY
 
 WINDOW_STEPS = 1 << 12
 """Rows of the log buffer: a megabyte fits a core's own cache."""
 WINDOW_S = 0.05
+COPIED = (
+    "arrival_ps", "first_scheduled_ps", "first_token_ps", "finish_ps", "replica", "slot",
+    "preemptions", "cached_tokens", "status",
+)  # fmt: skip
+"""Columns of requests that a run returns."""
+ROWS_AT_ONCE = 1 << 15
+"""Requests that are copied together."""
 
 
 class RunTooLongError(RuntimeError):
@@ -32,7 +40,6 @@ def serve(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
     on_log: OnLog | None = None,
 ) -> Served:
@@ -51,13 +58,12 @@ def serve(
         state,
         observer=observer,
         on_steps=on_steps,
-        on_phases=on_phases,
         on_cycles=on_cycles,
         on_log=on_log,
     )
     if observer is not None:
         observer.finished()
-    return served_of(state)
+    return served_of(state, spent=True)
 
 
 def begun(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
@@ -73,7 +79,6 @@ def run(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
     on_log: OnLog | None = None,
     window_steps: int = WINDOW_STEPS,
@@ -83,23 +88,20 @@ def run(
     columns = as_integers(log)
     control = state.control[0]
     steps = min(window_steps, 256)
-    control["recording"] = on_phases is not None or on_log is not None
+    control["recording"] = on_log is not None
     if on_steps is not None:  # the order of steps of several replicas hangs on no window
         control["repeating"] = 0
     with announced():
-        advance(
-            state, log[:0], columns[:0]
-        )  # compiled or loaded here, outside the first window's time
+        step = prepared(advance, state)
+        step(log[:0], columns[:0])  # compiled or loaded here, outside the first window's time
     while control["status"] == RUNNING:
         began_s = time.perf_counter()
-        rows = advance(state, log[:steps], columns[:steps])
+        rows = step(log[:steps], columns[:steps])
         steps = _next_window(steps, window_steps, time.perf_counter() - began_s)
         if on_cycles is not None and rows > 0:
             on_cycles(log[:rows])
         if on_steps is not None and rows > 0:
             on_steps(log[:rows])
-        if on_phases is not None and control["phases"] > 0:
-            on_phases(state.phases[: control["phases"]])
         if on_log is not None:
             on_log(log[:rows], state.phases[: control["phases"]])
         control["phases"] = 0
@@ -132,22 +134,24 @@ def check_end(state: State) -> None:
         )
 
 
-def served_of(state: State) -> Served:
-    """Copy the requests' columns out of a finished state."""
+def served_of(state: State, *, spent: bool = False) -> Served:
+    """Copy the requests' columns out of a finished state.
 
-    def column(name: str) -> Integers:
-        return np.ascontiguousarray(state.requests[name])
-
+    A ``spent`` state gives the memory of its requests back meanwhile, and has none of them after.
+    """
+    count = len(state.requests)
+    columns = {name: np.empty(count, np.int64) for name in COPIED}
+    for first in range(0, count, ROWS_AT_ONCE):
+        rows = state.requests[first : first + ROWS_AT_ONCE]
+        for name, column in columns.items():
+            column[first : first + len(rows)] = rows[name]
+        if spent:
+            release(state.requests, first + len(rows))
+    columns["slot"][columns["replica"] == NEVER] = NEVER
     return Served(
-        arrival_ps=column("arrival_ps"),
-        first_scheduled_ps=column("first_scheduled_ps"),
-        first_token_ps=column("first_token_ps"),
-        finish_ps=column("finish_ps"),
-        replica=column("replica"),
-        slot=np.where(state.requests["replica"] == NEVER, NEVER, state.requests["slot"]),
-        preemptions=column("preemptions"),
-        cached_tokens=column("cached_tokens"),
-        status=column("status"),
+        **columns,
         itl_count=state.itl_count,
         end_ps=int(state.control["end_ps"][0]),
+        accepted_count=state.accepted_count,
+        draft_tokens=int(state.control["draft_tokens"][0]),
     )

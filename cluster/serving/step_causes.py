@@ -9,8 +9,15 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
-from cluster.perf_model.tables import PriceTables, Records, alike_attention, as_integers
+from cluster.perf_model.tables import (
+    PriceTables,
+    Records,
+    alike_attention,
+    as_integers,
+    without_drafting,
+)
 from cluster.perf_model.timeline.kernel import attention_rows
 from corsair_common.units import Integers
 from results.causes import HOST, NETWORK, SEND, tier_cause
@@ -23,6 +30,7 @@ class StepCauses:
     out."""
 
     def __init__(self, prices: PriceTables) -> None:
+        prices = without_drafting(prices) if prices.draft_apart else prices
         self._prices = prices
         bounds = list(prices.bounds)
         names = [*bounds, *(name for name in (HOST, SEND) if name not in bounds)]
@@ -50,6 +58,8 @@ class StepCauses:
         kind, attention = self._kind[steps["replica"]], self._attention(steps)
         tokens, emitted = steps["tokens"], steps["emitted"]
         whole = self._by_tokens[kind, tokens] + self._heads[kind, emitted]
+        if self._prices.draft_stages:
+            whole += self._drafts[kind, steps["drafting"]]
         several = self._prices.stages > 1
         first = whole
         if several:
@@ -74,13 +84,16 @@ class StepCauses:
             by_tokens[..., names.index(NETWORK)] += prices.collective_ps
         heads = np.zeros((*prices.head_ps.shape, len(names)), np.int64)
         heads[..., : self._width] = prices.head_by_bound_ps
+        if prices.head_by_tier_ps.size:
+            heads[..., self._first_tier :] = prices.head_by_tier_ps
+            heads[..., names.index(NETWORK)] -= prices.head_by_tier_ps.sum(axis=-1)
         if prices.host_rows_ps.size and prices.bounds[prices.host_bound] != HOST:
             first = np.unique(prices.stage_class[:, 0])
             heads[first, :, prices.host_bound] -= prices.host_rows_ps
             heads[first, :, self._host] += prices.host_rows_ps
         return by_tokens, heads
 
-    def _attended(self) -> Integers:
+    def _attended(self) -> npt.NDArray[np.bool_]:
         """[bound] whether attention, or waiting for the far memory, can be bound by it."""
         prices = self._prices
         found = np.zeros(len(prices.bounds), np.bool_)
@@ -96,7 +109,9 @@ class StepCauses:
         kinds, kind = np.unique(stage_class, axis=0, return_inverse=True)
         self._kind = kind.ravel()
         self._by_tokens = np.stack([by_tokens[classes].sum(axis=0) for classes in kinds])
-        self._heads = np.stack([heads[classes].sum(axis=0) for classes in kinds])
+        stages = self._prices.stages
+        self._heads = np.stack([heads[classes[:stages]].sum(axis=0) for classes in kinds])
+        self._drafts = np.stack([heads[classes[stages:]].sum(axis=0) for classes in kinds])
         self._first_class = kinds[:, 0].tolist()
         self._first_by_tokens = by_tokens[kinds[:, 0]]
         if SEND in self.names:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.compiled import compiled
+from cluster.compiled import compiled, prepared
 from cluster.perf_model.attention import WIDTH
 from cluster.perf_model.energy.coefficients import Joules, costing
 from cluster.perf_model.tables import (
@@ -28,6 +28,7 @@ from cluster.perf_model.tables import (
     PriceTables,
     Records,
     as_integers,
+    without_drafting,
 )
 from corsair_common.units import Floats, Integers
 
@@ -63,32 +64,22 @@ class SlotJoules:
         whole = joules.link_j.shape[0] * prices.stages
         points = max(64, min(POINTS, POINTS // whole))
         slots = len(replicas) * prices.stages
-        self._local = np.full(joules.link_j.shape[0], -1, np.int64)
-        self._local[replicas] = np.arange(len(replicas))
+        local = np.full(joules.link_j.shape[0], -1, np.int64)
+        local[replicas] = np.arange(len(replicas))
         self._stages = prices.stages
-        self._kind, self._by_tokens, self._head, self._attention = _tables(prices, joules, replicas)
+        prices = without_drafting(prices) if prices.draft_apart else prices
         self._at = np.zeros((2, slots, points), np.int64)
         self._sum = np.zeros((2, slots, points))
         self._count = np.zeros((2, slots, 4), np.int64)  # points, stride, steps seen, last place
         self._count[:, :, 1] = 1
         self._total = np.zeros((3, slots))  # current sums, and all decode energy
+        tables, sums = _tables(prices, joules, replicas), (self._at, self._sum, self._count)
+        self._feed = prepared(_feed, local, *tables, *sums, self._total)
         self.add(np.zeros(0, STEP))
 
     def add(self, window: Records) -> None:
         """Add one window of the log; rows of other replicas are ignored."""
-        _feed(
-            window,
-            as_integers(window),
-            self._local,
-            self._kind,
-            self._by_tokens,
-            self._head,
-            self._attention,
-            self._at,
-            self._sum,
-            self._count,
-            self._total,
-        )
+        self._feed(window, as_integers(window))
 
     def of(self, requests: RequestColumns) -> Floats:
         """[n] joules of each request."""
@@ -133,10 +124,11 @@ class SlotJoules:
 def _grouped(place: Integers, first_ps: Integers) -> Iterator[tuple[int, Integers]]:
     """Each place that is not -1, and its rows in order of ``first_ps``."""
     order = np.lexsort((first_ps, place))
-    places, starts, counts = np.unique(place[order], return_index=True, return_counts=True)
-    for where, start, count in zip(places.tolist(), starts, counts, strict=True):
-        if where >= 0:
-            yield where, order[start : start + count]
+    there = place[order]
+    edges = np.flatnonzero(there[1:] != there[:-1]) + 1
+    for rows in np.split(order, edges):
+        if len(rows) and (where := int(place[rows[0]])) >= 0:
+            yield where, rows
 
 
 def _scaled(raw: Floats, total: float) -> Floats:
@@ -149,18 +141,18 @@ def _scaled(raw: Floats, total: float) -> Floats:
 
 def _tables(
     prices: PriceTables, joules: Joules, replicas: Integers
-) -> tuple[Integers, Floats, Floats, Floats]:
-    """Joules of a step at all stages together, by tokens, emitting rows and attention measures.
+) -> tuple[Integers, *tuple[Floats, ...]]:
+    """Joules of a step at all stages together, by tokens, rows and attention measures.
 
-    Returns kind[replica] and [kind, t], [kind, s], [kind, measure]: replicas with equal prices and
-    equal links are of one kind.
+    Returns kind[replica] and [kind, t], [kind, s] of rows of the LM head and of requests drafted
+    for, [kind, measure]: replicas with equal prices and equal links are of one kind.
     """
     count_j = joules.cards_per_stage * joules.count_j.sum(axis=-1, keepdims=True)
     link_j = joules.cards_per_stage * joules.link_j.sum(axis=-1, keepdims=True)
     kinds: dict[bytes, int] = {}
     kind = np.zeros(len(replicas), np.int64)
     by_tokens: list[Floats] = []
-    head, attention = [], []
+    head, drafts, attention = [], [], []
     for position, replica in enumerate(replicas.tolist()):
         classes = prices.stage_class[replica]
         key = classes.tobytes() + link_j[replica].tobytes()
@@ -168,29 +160,34 @@ def _tables(
         if kind[position] < len(by_tokens):
             continue
         spent = np.zeros(prices.linear_ps.shape[1])
-        for stage, number in enumerate(classes.tolist()):
+        for place, number in enumerate(classes.tolist()):
+            stage = min(place, prices.stages - 1)  # drafts are made on the last one's cards
             spent += costing(prices.token_counts[number], count_j)[:, 0]
             spent += costing(prices.collective_bytes[number], link_j[replica, stage, :-1])[:, 0]
             spent += prices.send_bytes[number] * link_j[replica, stage, -1, 0]
         by_tokens.append(spent)
-        head.append(costing(prices.head_counts[classes].sum(axis=0), count_j)[:, 0])
+        model, drafting = np.split(prices.head_counts[classes], [prices.stages])
+        head.append(costing(model.sum(axis=0), count_j)[:, 0])
+        drafts.append(costing(drafting.sum(axis=0), count_j)[:, 0])
         attention.append(costing(prices.attention_counts[classes].sum(axis=0), count_j)[:, 0])
-    return kind, np.stack(by_tokens), np.stack(head), np.stack(attention)
+    tables = (by_tokens, head, drafts, attention)
+    return kind, *(np.stack(table) for table in tables)
 
 
 @compiled
 def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
-    rows: Any,
-    columns: Any,
     local: Any,
     kinds: Any,
     by_tokens: Any,
     head: Any,
+    drafts: Any,
     attention: Any,
     at: Any,
     sums: Any,
     count: Any,
     total: Any,
+    rows: Any,
+    columns: Any,
 ) -> None:
     """Attribute every row, and add it to the sums of its slot."""
     stages = at.shape[1] // len(kinds)
@@ -204,23 +201,39 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         decode = tokens - prefill
         linear_j, head_j, each = by_tokens[kind, tokens], head[kind, emitted], attention[kind]
         decode_j, prefill_j, far_j = _attention_j(each, columns[i, MEASURED:])
+        sharing = decode  # rows, each of a request
+        if row["drafting"] > 0:
+            sharing -= emitted - row["drafting"]  # drafts that they verify, as chunks do
+            head_j += drafts[kind, row["drafting"]]
+            decode_j += prefill_j * (decode / tokens)
+            prefill_j *= 1.0 - decode / tokens
         linear_j += far_j
         if decode > 0:
             share = decode / tokens
             decode_j += linear_j * share + head_j * (decode / emitted)
             prefill_j += linear_j * (1.0 - share) + head_j * (1.0 - decode / emitted)
-            total[_DECODE, slot] += decode_j / decode
+            total[_DECODE, slot] += decode_j / sharing
             total[2, slot] += decode_j
         else:
             prefill_j += linear_j + head_j
         if emitted > 0:  # a first or a last token may be emitted now
             count[_DECODE, slot, 3] = row["end_ps"]
             _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
-        for _ in range(row["more"]):  # of decode rows only; not a product, whose rounding differs
-            total[_DECODE, slot] += decode_j / decode
-            total[2, slot] += decode_j
-            count[_DECODE, slot, 3] += row["period_ps"]
-            _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], total[0, slot])
+        left = row["more"]  # of decode rows only
+        while left > 0:  # up to the next point that is kept
+            run = min(
+                left, count[_DECODE, slot, 1] - count[_DECODE, slot, 2] % count[_DECODE, slot, 1]
+            )
+            each_j = decode_j / decode
+            now_j, whole_j = total[_DECODE, slot], total[2, slot]
+            for _ in range(run):  # not a product, whose rounding differs
+                now_j += each_j
+                whole_j += decode_j
+            total[_DECODE, slot], total[2, slot] = now_j, whole_j
+            count[_DECODE, slot, 3] += run * row["period_ps"]
+            count[_DECODE, slot, 2] += run - 1
+            _keep(at[_DECODE, slot], sums[_DECODE, slot], count[_DECODE, slot], now_j)
+            left -= run
         if prefill > 0:
             first = replica * stages  # prompts belong to the whole replica
             total[_PREFILL, first] += prefill_j

@@ -2,7 +2,7 @@
 
 from cluster.compiled import called, inlined
 from cluster.scenario import routers
-from cluster.serving.kernel.block_pool import fits_empty
+from cluster.serving.kernel.block_pool import fits_empty, reach
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.kv_routing import route_by_prefix
 from cluster.serving.kernel.queues import enqueue
@@ -54,7 +54,7 @@ def arrive(state: State) -> None:
         control["due"] -= 1
     if request["goal"] > control["max_model_len"]:
         refuse(state, number, TOO_LONG)
-    elif not fits_empty(state, request["goal"] - 1):
+    elif not fits_empty(state, reach(control, request["goal"] - 1 + control["drafts"])):
         refuse(state, number, NO_ROOM)
     else:
         if finds_prefixes(control["router"]):
