@@ -143,7 +143,12 @@ class Runner:
             print(number, mutant.name, outcome, flush=True)
 
     def _outcome(
-        self, mutant: Mutant, functions: list[FunctionType], wanted: list[str], reach: Any, tests: Any
+        self,
+        mutant: Mutant,
+        functions: list[FunctionType],
+        wanted: list[str],
+        reach: Any,
+        tests: Any,
     ) -> dict[str, Any]:
         def child() -> str:
             try:

@@ -166,7 +166,7 @@ def run_and_log(engine: Engine, problem: Problem) -> tuple[Served, Records, Reco
         problem.prices,
         problem.limits,
         on_steps=lambda window: steps.append(window.copy()),
-        on_phases=lambda window: phases.append(window.copy()),
+        on_log=lambda _, window: phases.append(window.copy()),
     )
     return served, np.concatenate(steps), np.concatenate(phases)
 

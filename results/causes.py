@@ -4,10 +4,10 @@ The columns of ``latency_breakdown`` are CAUSES, the bounds of the device but th
 tiers of links are known, and one for each tier of links. What a run cannot have is null.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from results.devices import BLUE, GREEN, GREY, ORANGE, PINK, RED, SKY, Device
+from results.devices import GREY, ORANGE, PINK, RED, Device
 
 HOST, SEND, NETWORK = "host", "send", "network"
 ADMISSION, QUEUE_PROMPTS, QUEUE_DECODES = "admission", "queue_prompts", "queue_decodes"
@@ -90,7 +90,12 @@ CAUSES = (
     ),
 )
 
-TIERS = ("d2d", "package", "bridge", "pcie", "ethernet", "nvlink")
+TIERS = (
+    *("d2d", "package", "bridge", "pcie", "inter_switch", "host", "nic"),
+    *("ethernet", "spine", "nvlink", "mesh"),
+)
+"""Kinds of links that can be a tier of a tensor group."""
+_TIER_COLOURS = ("#332288", "#aa4499", "#6699cc", "#004488", "#bbcc33", "#661100")
 
 
 def tier_cause(tier: str) -> str:
@@ -116,3 +121,33 @@ def causes_of(device: Device) -> Iterator[Cause]:
                 label=bound.label,
                 colour=bound.colour,
             )
+    for place, tier in enumerate(TIERS):
+        yield Cause(
+            name=tier_cause(tier),
+            meaning=f"collectives over {tier} links",
+            label=f"collectives over {tier} links",
+            colour=_TIER_COLOURS[place % len(_TIER_COLOURS)],
+        )
+
+
+def labels(device: Device) -> dict[str, str]:
+    """Of every cause, by name."""
+    return {cause.name: cause.label for cause in causes_of(device)}
+
+
+def said(shares: Mapping[str, float | None], device: Device, most: int = 3) -> str:
+    """The largest shares in words: ``61 % waiting behind others' prompts, 20 % ...``.
+
+    Examples
+    --------
+    >>> from results.devices import DIMC
+    >>> said({"host": 0.25, "queue_prompts": 0.61, "return": 0.0}, DIMC)
+    "61 % waiting behind others' prompts, 25 % host time"
+    """
+    words = labels(device)
+    known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
+    return ", ".join(
+        f"{100 * share:.0f} % {words.get(name, name)}"
+        for share, name in known[:most]
+        if share >= 0.005
+    )

@@ -111,6 +111,8 @@ class Requests:
     """[n] row of the turn before, an earlier one, or FIRST; ``arrival_ps`` is then the earliest."""
     delay_ps: Integers | None = None
     """[n] from the end of that turn to the arrival of this one, at least 0."""
+    common_tokens: int = 0
+    """Of sessions without block ids: first tokens that all prompts have in common."""
     skipped: int = 0
     """Rows of the file that had no prompt or output tokens (failed requests) and are left out."""
     reordered: int = 0
@@ -155,6 +157,8 @@ class Requests:
         ):
             if array is not None:
                 sha.update(np.ascontiguousarray(array, dtype="<i8").data)
+        if self.common_tokens:
+            sha.update(f"common {self.common_tokens}".encode())
         return sha.hexdigest()
 
 
@@ -192,7 +196,14 @@ def _check_rows(requests: Requests) -> None:
 def _check_sessions(requests: Requests) -> None:
     columns = {name: getattr(requests, name) for name in SESSION_COLUMNS}
     if all(column is None for column in columns.values()):
+        if requests.common_tokens:
+            raise TraceError("common_tokens are of sessions")
         return
+    if requests.common_tokens < 0 or (requests.common_tokens and requests.hash_ids is not None):
+        raise TraceError(
+            f"common_tokens is {requests.common_tokens}; it must be at least 0, and is of requests "
+            "without block ids"
+        )
     for name, column in columns.items():
         if column is None or len(column) != len(requests):
             raise TraceError(f"session, previous and delay_ps go together; {name} has other rows")

@@ -65,14 +65,19 @@ def _keys_of_histories(requests: Requests, block_size: int) -> tuple[Integers, I
     full = (total - 1) // block_size
     in_session = previous != FIRST
     in_session[previous[in_session]] = True
+    common = np.arange(requests.common_tokens // block_size)
+    in_session |= len(common) > 0
     shared = _repeated_tokens(requests) // block_size
+    alike = np.minimum(requests.prompt_tokens, requests.common_tokens) // block_size
     rows: list[Integers] = []
-    used = 0
+    used = len(common)
     for turn, before in enumerate(previous.tolist()):
         if not in_session[turn]:
             rows.append(np.empty(0, np.int64))
             continue
-        old = rows[before][: shared[turn]] if before != FIRST else np.empty(0, np.int64)
+        old = rows[before][: shared[turn]] if before != FIRST else common
+        if len(old) < alike[turn] or before == FIRST:
+            old = common[: alike[turn]]
         new = np.arange(used, used + max(0, int(full[turn]) - len(old)))
         used += len(new)
         rows.append(np.concatenate([old, new])[: full[turn]])

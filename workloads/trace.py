@@ -76,6 +76,7 @@ def read_trace(  # noqa: PLR0913 - each is an option
     kept, arrival_ps, sessions = turns_at(kept, arrival_ps, int(ps_per_tick))
     return Requests(
         **sessions,
+        common_tokens=kept.common_tokens if sessions else 0,
         arrival_ps=arrival_ps,
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,

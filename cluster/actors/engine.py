@@ -76,7 +76,7 @@ class RayEngine:
             self._actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
-            max_bins=resolved.scenario.store.most_bins,
+            store=resolved.scenario.store,
             begin_ps=resolved.begin_ps,
             observer=observer,
             on_steps=on_steps,

@@ -12,6 +12,7 @@ from cluster.serving.admission_limits import refused
 from cluster.serving.interface import Arrivals, Limits, Served, chosen
 from corsair_common.names import Status
 from corsair_common.units import NEVER, Integers
+from results.engine_columns import Latency
 
 PER_REQUEST = tuple(
     field.name
@@ -118,3 +119,24 @@ def joined(parts: Sequence[Part], served: Sequence[Served], arrivals: Arrivals) 
         accepted_count=np.sum([own.accepted_count for own in served], axis=0),
         draft_tokens=sum(own.draft_tokens for own in served),
     )
+
+
+def joined_latency(
+    parts: Sequence[Part], latencies: Sequence[Latency | None], count: int
+) -> Latency | None:
+    """Merge the latencies by cause of the parts into those of the whole run.
+
+    Parts with other prices may lack causes that are 0 there.
+    """
+    found = [latency for latency in latencies if latency is not None]
+    if len(found) < len(parts):
+        return None
+    names = tuple(dict.fromkeys(cause for latency in found for cause in latency.causes))
+    whole, first = np.zeros((2, count, len(names)), np.int64)
+    done = np.zeros(count, np.bool_)
+    for part, latency in zip(parts, found, strict=True):
+        columns = [names.index(cause) for cause in latency.causes]
+        whole[part.requests[:, None], columns] = latency.whole
+        first[part.requests[:, None], columns] = latency.first
+        done[part.requests] = latency.done
+    return Latency(causes=names, whole=whole, first=first, done=done)

@@ -26,7 +26,7 @@ from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
-from results.engine_columns import request_columns, request_parts
+from results.engine_columns import latency_parts, request_columns, request_parts
 from results.summary import flatten, rate, summarise, with_drafts, without_output
 
 if TYPE_CHECKING:
@@ -69,6 +69,17 @@ class Run(SavedRun):
         return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
 
     @property
+    def latency_breakdown(self) -> dict[str, npt.ArrayLike]:
+        """Columns of latency_breakdown.parquet (seconds by cause); none if it was not wanted."""
+        latency = _tables(self.resolved).latency_of(self.resolved, self.outcome)
+        parts = [] if latency is None else list(latency_parts(latency))
+        return (
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            if parts
+            else {}
+        )
+
+    @property
     def device(self) -> Device:
         """What its tables have columns of."""
         return _device(self.machine)
@@ -79,6 +90,9 @@ class Run(SavedRun):
         runner = engine or _of_pools(LocalEngine(), self.resolved)
         for part in request_parts(tables.request_ps(self.resolved, outcome)):
             yield "requests", part
+        latency = tables.latency_of(self.resolved, outcome)
+        for part in () if latency is None else latency_parts(latency):
+            yield "latency_breakdown", part
         yield "summary", flatten(self.summary)
         for part in runner.card_parts(machine, outcome):
             yield "cards", part
@@ -260,6 +274,7 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
         slo=scenario.slo.model_dump(),
         warmup_s=scenario.warmup_s,
         flags=flags,
+        latency=tables.latency_of(resolved, outcome),
     )
     if resolved.model.pooling:
         summary = without_output(summary)

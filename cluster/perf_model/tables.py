@@ -210,6 +210,8 @@ class PriceTables:
     """Position in ``bounds`` of that time."""
     collective_by_tier_ps: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
     """[c, t, tier] the split of ``collective_ps``; empty: not split."""
+    head_by_tier_ps: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    """[c, s, tier] the collectives of ``head_ps``; empty: not split."""
     tiers: tuple[str, ...] = ()
     """Names of the tiers of links."""
     draft_stages: int = 0

@@ -14,7 +14,7 @@ from cluster.scenario.routers import ROUTERS
 from cluster.scenario.schema import AUTO, Scenario
 from cluster.scenario.speculative import Speculative
 from cluster.scenario.validation_errors import Keys, explain
-from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Lengths
+from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Delay, Lengths
 from topology.parsed_files import bundled_document
 from topology.strict_yaml import Document, parse_document, read_document
 
@@ -26,6 +26,9 @@ RIVALS = {
     "arrivals": frozenset(Arrivals.model_fields),
     "prompt_tokens": frozenset(Lengths.model_fields),
     "output_tokens": frozenset(Lengths.model_fields),
+    "turns": frozenset(Lengths.model_fields),
+    "added_tokens": frozenset(Lengths.model_fields),
+    "delay_s": frozenset(Delay.model_fields),
 }
 """Mutually exclusive keys: an override of one replaces the other."""
 

@@ -225,6 +225,11 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         raise ScenarioError("model is missing")
     planned = replace(planned, mixed=mixed)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
+    if requests.previous is not None and scenario.pools is not None:
+        raise ScenarioError(
+            "pools serve requests that arrive at known times; the workload has sessions, whose "
+            "turns wait for answers"
+        )
     if planned.model.pooling:
         requests = _without_answers(scenario, requests)
     draft = _draft(replace(planned, concurrency=concurrency), requests)

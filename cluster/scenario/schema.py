@@ -193,11 +193,23 @@ class Slo(Part):
     e2e_s: Seconds | None = None
 
 
+MOST_BROKEN_DOWN = 200_000
+"""Requests up to which ``store.latency_breakdown: auto`` splits their latencies: about 250 bytes
+of memory each."""
+
+
 class Store(Part):
     """Optional output of a run, besides the tables that it always writes."""
 
     steps: bool = False
     bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
+    latency_breakdown: bool | Literal["auto"] = "auto"
+
+    def breaks_down(self, requests: int) -> bool:
+        """Whether the latency of each request is split by cause."""
+        if self.latency_breakdown == "auto":
+            return requests <= MOST_BROKEN_DOWN
+        return self.latency_breakdown
 
     @property
     def most_bins(self) -> int:

@@ -38,7 +38,8 @@ def arrivals_of(resolved: Resolved) -> Arrivals:
     elif router == "random":
         rng = np.random.default_rng([scenario.seed, ROUTER_STREAM])
         draws = rng.integers(resolved.plan.replicas, size=count)
-    offsets, keys, key_count = np.zeros(count + 1, np.int64), np.empty(0, np.int64), 0
+    keys, key_count = np.empty(0, np.int64), 0
+    offsets: Integers = np.broadcast_to(np.int64(0), count + 1)  # of no keys: no memory
     if resolved.prefix_caching:
         offsets, keys, key_count = sequence_keys(requests, scenario.scheduler.block_size)
     empty = np.empty(0, np.int64)

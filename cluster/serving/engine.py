@@ -8,7 +8,7 @@ import numpy as np
 from cluster.compiled import announced, prepared
 from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.interface import Arrivals, Limits, Observer, OnLog, OnPhases, OnSteps, Served
+from cluster.serving.interface import Arrivals, Limits, Observer, OnLog, OnSteps, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
@@ -40,7 +40,6 @@ def serve(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
     on_log: OnLog | None = None,
 ) -> Served:
@@ -59,7 +58,6 @@ def serve(
         state,
         observer=observer,
         on_steps=on_steps,
-        on_phases=on_phases,
         on_cycles=on_cycles,
         on_log=on_log,
     )
@@ -81,7 +79,6 @@ def run(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
     on_log: OnLog | None = None,
     window_steps: int = WINDOW_STEPS,
@@ -91,7 +88,7 @@ def run(
     columns = as_integers(log)
     control = state.control[0]
     steps = min(window_steps, 256)
-    control["recording"] = on_phases is not None or on_log is not None
+    control["recording"] = on_log is not None
     if on_steps is not None:  # the order of steps of several replicas hangs on no window
         control["repeating"] = 0
     with announced():
@@ -105,8 +102,6 @@ def run(
             on_cycles(log[:rows])
         if on_steps is not None and rows > 0:
             on_steps(log[:rows])
-        if on_phases is not None and control["phases"] > 0:
-            on_phases(state.phases[: control["phases"]])
         if on_log is not None:
             on_log(log[:rows], state.phases[: control["phases"]])
         control["phases"] = 0

@@ -189,10 +189,9 @@ class Observer(Protocol):
     def finished(self) -> None: ...
 
 
-OnPhases: TypeAlias = Callable[[Records], None]
-"""Receives phases of requests (dtype PHASE) as they begin; it must copy stored rows."""
 OnLog: TypeAlias = Callable[[Records, Records], None]
-"""Receives each window of the step log as it is written, and the phases that began in it."""
+"""Receives each window of the step log as it is written, and the phases of requests (dtype PHASE)
+that began in it; it must copy stored rows."""
 OnSteps: TypeAlias = Callable[[Records], None]
 """Receives each window of the step log (dtype STEP, in start order per replica); it must copy
 stored rows."""

@@ -30,21 +30,11 @@ from results.causes import (
     RECOMPUTATION,
     RETURN,
 )
+from results.engine_columns import Latency
 
 QUEUE = (ADMISSION, QUEUE_PROMPTS, QUEUE_DECODES, RECOMPUTATION)
 _ADMISSION, _PROMPTS, _DECODES, _AGAIN = range(len(QUEUE))
 _SLOW = int(Phase.LOST)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Parts:
-    """Picoseconds of each request by cause; rows of refused requests are 0."""
-
-    causes: tuple[str, ...]
-    whole: Integers
-    """[request, cause] of the latency, to which they sum."""
-    first: Integers
-    """[request, cause] up to the first token."""
 
 
 @dataclass(slots=True)
@@ -127,17 +117,19 @@ class LatencyBreakdown:
             self._enter(window, phases[phases["kind"] == kind], kind)
         self._keep(window)
 
-    def of(self, served: Served) -> Parts:
-        """The parts of every request, columns that are 0 in all of them left out."""
+    def of(self, served: Served) -> Latency:
+        """The parts of every request; once, at the end of the run."""
         done = served.finish_ps != NEVER
         for parts in (self._parts, self._first):
             parts[done, _ADMISSION] -= served.arrival_ps[done]
             parts[~done] = 0
-        return Parts(causes=(*QUEUE, *self._names), whole=self._parts, first=self._first)
+        return Latency(
+            causes=(*QUEUE, *self._names), whole=self._parts, first=self._first, done=done
+        )
 
     def _window(self, steps: Records) -> _Window:
         """The running sums at the steps of a window."""
-        numbers, prices, width = self._numbers, self._prices, len(self._names)
+        prices, width = self._prices, len(self._names)
         whole, first = self._work.of(steps)
         works, other = whole.shape[1], self._names.index(OTHER_BATCHES)
         passage = np.zeros((len(steps), width), np.int64)

@@ -40,8 +40,10 @@ from cluster.serving.drafts import (
     speculation_of,
 )
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.latency_breakdown import LatencyBreakdown
 from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Floats, Integers
+from results.engine_columns import Latency
 from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.mixed import AnyHardware
@@ -99,6 +101,8 @@ class Outcome:
     """[request] energy of the request's work; 0 if refused."""
     end_ps: int
     """End of the window that begins with ``bins``: the last finish or refusal."""
+    latency: Latency | None = None
+    """Latencies by cause, if they are split."""
     draft_j: float | None = None
     """Energy of cards that drafts have for themselves."""
 
@@ -325,6 +329,9 @@ def execute(
         if drafting is not None:
             drafting.add(window, len(machine.prices.kinds))
 
+    split = None
+    if resolved.scenario.store.breaks_down(len(requested.arrival_ps)):
+        split = LatencyBreakdown(machine.prices, len(requested.arrival_ps))
     served = serve(
         requested,
         machine.prices,
@@ -332,10 +339,12 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=taken,
+        on_log=split and split.add,
     )
     request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
-    found = outcome_of(served, account.bins(), tally, request_j)
+    latency = split and split.of(served)
+    found = outcome_of(served, account.bins(), tally, request_j, latency)
     if drafting is None:
         return found
     return replace(
@@ -348,7 +357,9 @@ def shares_of(machine: Machine) -> SlotJoules:
     return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
 
 
-def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> Outcome:
+def outcome_of(
+    served: Served, bins: Bins, tally: Tally, request_j: Floats, latency: Latency | None
+) -> Outcome:
     """Combine the results of the engine, the accounts and the counts."""
     return Outcome(
         served=served,
@@ -358,4 +369,5 @@ def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> O
         peak_blocks=tally.peak_blocks,
         request_j=request_j,
         end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
+        latency=latency,
     )

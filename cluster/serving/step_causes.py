@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.tables import (
     PriceTables,
@@ -83,13 +84,16 @@ class StepCauses:
             by_tokens[..., names.index(NETWORK)] += prices.collective_ps
         heads = np.zeros((*prices.head_ps.shape, len(names)), np.int64)
         heads[..., : self._width] = prices.head_by_bound_ps
+        if prices.head_by_tier_ps.size:
+            heads[..., self._first_tier :] = prices.head_by_tier_ps
+            heads[..., names.index(NETWORK)] -= prices.head_by_tier_ps.sum(axis=-1)
         if prices.host_rows_ps.size and prices.bounds[prices.host_bound] != HOST:
             first = np.unique(prices.stage_class[:, 0])
             heads[first, :, prices.host_bound] -= prices.host_rows_ps
             heads[first, :, self._host] += prices.host_rows_ps
         return by_tokens, heads
 
-    def _attended(self) -> Integers:
+    def _attended(self) -> npt.NDArray[np.bool_]:
         """[bound] whether attention, or waiting for the far memory, can be bound by it."""
         prices = self._prices
         found = np.zeros(len(prices.bounds), np.bool_)

@@ -17,7 +17,9 @@ from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
 from corsair_common.lru import LruCache, Same
 from corsair_common.units import NEVER, PS_PER_S, Integers
+from results.causes import HOST
 from results.engine_columns import (
+    Latency,
     bin_columns,
     busy_columns,
     card_columns,
@@ -27,6 +29,7 @@ from results.engine_columns import (
 from results.summary import Drafts, Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
+from workloads.sessions import turns_of
 
 if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
@@ -56,7 +59,22 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
         "cached_tokens": served.cached_tokens,
         "status": served.status,
         "energy_j": outcome.request_j,
+        **_turns(resolved),
     }
+
+
+def latency_of(resolved: "Resolved", outcome: "Outcome") -> Latency | None:
+    """Latencies by cause, with the time for which the client waits once a request."""
+    client_ps = round(PS_PER_S * module_of(resolved.hardware).request_s(resolved.hardware))
+    return outcome.latency and outcome.latency.later(HOST, client_ps)
+
+
+def _turns(resolved: "Resolved") -> dict[str, Integers]:
+    """Session and turn of each request, if there are sessions."""
+    requests = resolved.requests
+    if requests.session is None or requests.previous is None:
+        return {}
+    return {"session": requests.session, "turn": turns_of(requests.previous)}
 
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:

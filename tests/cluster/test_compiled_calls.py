@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 
-from cluster.compiled import called, compiled, inlined
+from cluster.compiled import called, compiled, inlined, prepared
 
 compiling = pytest.mark.skipif(
     os.environ.get("NUMBA_DISABLE_JIT") == "1", reason="nothing is compiled"
@@ -90,6 +90,18 @@ def test_a_constant_and_a_variable_are_one_kind_of_argument() -> None:
     quotient(number, 3)
 
     assert len(quotient.signatures) == 1  # type: ignore[attr-defined]
+
+
+def test_first_arguments_that_stay_are_prepared_once_and_the_others_may_change() -> None:
+    points = np.array([(3, 0.5), (4, 0.25)], POINT)
+    pair = Pair(points, np.full((2, 3), 10, np.int64))
+
+    step = prepared(combined, pair, 10)
+    first, second = step(2.0, False), step(4.0, True)
+
+    assert first == (3 + 10 + 10, 1.5, True)
+    assert second == (13 - 10 + 10, 3.0, False)
+    assert points["place"].tolist() == [3, 4]
 
 
 def test_a_compiled_function_is_sent_to_other_processes_by_name() -> None:

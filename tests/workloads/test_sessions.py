@@ -9,7 +9,15 @@ import pytest
 
 from workloads.readers.trace_format import ReadOptions
 from workloads.requests import Requests, TraceError
+from workloads.session_synthetic import (
+    ExponentialDelay,
+    FixedDelay,
+    Sessions,
+    at_rate,
+    generate_sessions,
+)
 from workloads.sessions import sequence_keys, turns_of
+from workloads.synthetic import Closed, Fixed, Poisson, Uniform
 from workloads.trace import read_trace, write_trace
 
 MS, S = 10**9, 10**12
@@ -219,3 +227,72 @@ def test_with_ids_an_answer_has_the_keys_of_the_prompt_that_repeats_it() -> None
     assert first == second[:2]
     assert other[:1] == second[:1]
     assert not set(other[1:]) & set(second)
+
+
+def drawn(requests: int = 500, system_tokens: int = 0) -> Requests:
+    return generate_sessions(
+        requests,
+        Poisson(rate_per_s=2.0),
+        Uniform(low=10, high=90),
+        Uniform(low=1, high=20),
+        np.random.default_rng(3),
+        Sessions(
+            turns=Uniform(low=1, high=5),
+            added_tokens=Fixed(tokens=7),
+            delay_s=ExponentialDelay(mean_s=2.0),
+            system_tokens=system_tokens,
+        ),
+    )
+
+
+def test_a_drawn_turn_has_the_prompt_before_its_answer_and_what_is_added() -> None:
+    requests = drawn()
+    previous = np.asarray(requests.previous)
+    later = np.flatnonzero(previous != -1)
+    before = previous[later]
+
+    assert len(requests) == 500
+    assert np.array_equal(
+        requests.prompt_tokens[later],
+        requests.prompt_tokens[before] + requests.output_tokens[before] + 7,
+    )
+    assert np.array_equal(
+        requests.arrival_ps[later],
+        requests.arrival_ps[before] + np.asarray(requests.delay_ps)[later],
+    )
+    assert np.array_equal(np.asarray(requests.session)[later], np.asarray(requests.session)[before])
+    assert turns_of(previous).max() == 4
+    assert drawn().digest == requests.digest
+
+
+def test_another_rate_moves_first_turns_and_keeps_delays() -> None:
+    requests = drawn()
+    faster = at_rate(requests, 2.0)
+
+    first, faster_first = (
+        each.arrival_ps[np.asarray(each.previous) == -1] for each in (requests, faster)
+    )
+
+    assert np.abs(first - 2 * faster_first).max() <= 1  # picoseconds, rounded
+    assert sorted(np.asarray(faster.delay_ps)) == sorted(np.asarray(requests.delay_ps))
+
+
+def test_a_system_prompt_is_the_prefix_of_every_session() -> None:
+    requests = drawn(system_tokens=40)
+
+    assert requests.prompt_tokens.min() >= 40
+    assert {tuple(own[:5]) for own in keys_of(requests, 8)} == {(0, 1, 2, 3, 4)}
+
+
+def test_sessions_need_open_arrivals() -> None:
+    with pytest.raises(TraceError, match="sessions need open-loop arrivals"):
+        generate_sessions(
+            5,
+            Closed(concurrency=2),
+            Fixed(tokens=1),
+            Fixed(tokens=1),
+            np.random.default_rng(0),
+            Sessions(
+                turns=Fixed(tokens=2), added_tokens=Fixed(tokens=1), delay_s=FixedDelay(delay_s=1.0)
+            ),
+        )

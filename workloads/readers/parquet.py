@@ -37,6 +37,7 @@ PARQUET = TraceFormat(
 )
 _TYPES = {"int64": pa.int64(), "list<int64>": pa.list_(pa.int64())}
 _BLOCK_KEY = b"hash_block_tokens"
+_COMMON_KEY = b"common_tokens"
 _ROW_GROUP = 1 << 18
 _MOST_IDS = 2**31 - 1  # Arrow's lists count in 32 bits
 
@@ -63,10 +64,10 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     rows = rows_of(typed, PARQUET, block_tokens=block_tokens)
     if rows is None:
         raise _first_fault(path, typed, block_tokens)
-    return _with_turns(path, rows, typed) if turns else rows
+    return _with_turns(path, rows, typed, schema) if turns else rows
 
 
-def _with_turns(path: Path, rows: Rows, table: Any) -> Rows:
+def _with_turns(path: Path, rows: Rows, table: Any, schema: Any) -> Rows:
     """The rows with their columns of sessions; the first row that is wrong is named."""
     session, previous, delay = (as_numpy(table[name]) for name in SESSION_COLUMNS)
     failed = len(previous) - len(rows)
@@ -83,7 +84,15 @@ def _with_turns(path: Path, rows: Rows, table: Any) -> Rows:
         )
     own = rows.ticks > rows.ticks[previous] + delay  # else it is the earliest that it could be
     recorded = np.where((previous == FIRST) | own, 1, 0)
-    return replace(rows, session=session, previous=previous, delay=delay, recorded=recorded)
+    common = (schema.metadata or {}).get(_COMMON_KEY, b"0")
+    return replace(
+        rows,
+        session=session,
+        previous=previous,
+        delay=delay,
+        recorded=recorded,
+        common_tokens=int(common) if common.isdigit() and len(common) < 13 else 0,
+    )
 
 
 def write_parquet(file: BinaryIO, requests: Requests) -> None:
@@ -101,6 +110,7 @@ def write_parquet(file: BinaryIO, requests: Requests) -> None:
         left_out |= set(SESSION_COLUMNS)
     else:
         arrays += [_as_arrow(getattr(requests, name)) for name in SESSION_COLUMNS]
+        metadata[_COMMON_KEY] = str(requests.common_tokens).encode()
     fields = [
         pa.field(
             column.name,

@@ -109,6 +109,8 @@ class Rows:
     """[n] ticks from the end of that turn."""
     recorded: Integers | None = None
     """[n] 1 where a turn has a time of its own, before which it does not come."""
+    common_tokens: int = 0
+    """First tokens that all prompts have in common (our own files only)."""
 
     def __len__(self) -> int:
         return len(self.ticks)

@@ -4,7 +4,7 @@ from cluster.compiled import called, inlined
 from cluster.scenario import routers
 from cluster.serving.kernel.block_pool import fits_empty, reach
 from cluster.serving.kernel.clock import reschedule
-from cluster.serving.kernel.kv_routing import choose_by_prefix, record_prompt
+from cluster.serving.kernel.kv_routing import route_by_prefix
 from cluster.serving.kernel.queues import enqueue
 from cluster.serving.kernel.sessions import pop_due
 from cluster.serving.kernel.state import (
@@ -44,7 +44,9 @@ def next_arrival_ps(state: State) -> int:
 def arrive(state: State) -> None:
     """Process the arrival of the next request."""
     control = state.control[0]
-    number = pop_due(state) if control["sessions"] else control["sent"]
+    number = control["sent"]
+    if control["sessions"]:
+        number = pop_due(control, state.requests, state.due_heap)
     request = state.requests[number]
     request["age"] = control["sent"]
     control["sent"] += 1
@@ -56,11 +58,9 @@ def arrive(state: State) -> None:
         refuse(state, number, NO_ROOM)
     else:
         if finds_prefixes(control["router"]):
-            r = choose_by_prefix(state, number)
+            r = route_by_prefix(state, number)
         else:
             r = choose_replica(state, request["choice"])
-        if control["router"] == routers.KV_OVERLAP:
-            record_prompt(state, r, number)
         control["routed"] += 1
         control["last_replica"] = r
         request["replica"] = r

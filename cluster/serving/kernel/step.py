@@ -7,7 +7,7 @@ from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.scenario.routers import KV_OVERLAP
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import name_full, release
-from cluster.serving.kernel.kv_routing import count_blocks
+from cluster.serving.kernel.kv_routing import count_prompt
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
 from cluster.serving.kernel.sessions import send_followers
 from cluster.serving.kernel.state import COMPLETED, FINISHED, NONE, State
@@ -165,7 +165,7 @@ def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> 
     complete(state, r, number, end_ps)
 
 
-@inlined
+@called
 def complete(state: State, r: int, number: int, end_ps: int) -> None:
     """Count a request as done; in a closed loop its user sends the next request."""
     control, request = state.control[0], state.requests[number]
@@ -173,7 +173,7 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
     request["status"] = COMPLETED
     state.replicas[r]["outstanding"] -= 1
     if control["router"] == KV_OVERLAP:
-        count_blocks(state, r, number, -1)
+        count_prompt(state, r, number, -1)
     control["done"] += 1
     send_next(state, number, end_ps)
 
@@ -183,7 +183,7 @@ def send_next(state: State, ended: int, now_ps: int) -> None:
     """In a closed loop the next unsent request arrives now; in a session its next turn is due."""
     control = state.control[0]
     if control["sessions"]:
-        send_followers(state, ended, now_ps)
+        send_followers(control, state.requests, state.due_heap, ended, now_ps)
     elif control["closed_loop"]:
         number = control["sent"] + control["due"]
         if number < control["requests"]:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cluster.perf_model.tables import PHASE, STEP
-from cluster.serving.interface import Observer, OnPhases, OnSteps, Phase
+from cluster.serving.interface import Observer, OnLog, OnSteps, Phase
 from cluster.serving.reference.prices import Measures
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
@@ -42,7 +42,7 @@ class Recorder:
     def __init__(
         self,
         on_steps: Sequence[OnSteps | None],
-        on_phases: OnPhases | None,
+        on_log: OnLog | None,
         observer: Observer | None,
         drafts: int = 0,
     ) -> None:
@@ -56,7 +56,7 @@ class Recorder:
         self._rows: list[tuple[int, ...]] = []
         self._phases: list[tuple[int, ...]] = []
         self._on_steps = on_steps
-        self._on_phases = on_phases
+        self._on_log = on_log
         self._observer = observer
 
     def step(
@@ -107,8 +107,8 @@ class Recorder:
         for on_steps in self._on_steps:
             if on_steps is not None and self._rows:
                 on_steps(np.array(self._rows, STEP))
-        if self._on_phases is not None and self._phases:
-            self._on_phases(np.array(self._phases, PHASE))
+        if self._on_log is not None:
+            self._on_log(np.array(self._rows, STEP), np.array(self._phases, PHASE))
         if self._observer is not None:
             self._observer.advanced(now_ps, self.done, self.tokens)
         self._rows, self._phases = [], []

@@ -10,7 +10,7 @@ from cluster.serving.interface import (
     Arrivals,
     Limits,
     Observer,
-    OnPhases,
+    OnLog,
     OnSteps,
     Phase,
     Served,
@@ -35,11 +35,11 @@ def serve_reference(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_phases: OnPhases | None = None,
     on_cycles: OnSteps | None = None,
+    on_log: OnLog | None = None,
 ) -> Served:
     """Serve all requests; return their times. ``on_cycles`` receives every step, too."""
-    recorder = Recorder((on_steps, on_cycles), on_phases, observer, limits.drafts)
+    recorder = Recorder((on_steps, on_cycles), on_log, observer, limits.drafts)
     simulation = Simulation(arrivals, prices, limits, recorder)
     if observer is not None:
         observer.started(len(simulation.requests))

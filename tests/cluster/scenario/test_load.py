@@ -131,6 +131,16 @@ def test_later_set_words_win(tmp_path: Path) -> None:
         ),
         (MINIMAL + "seed: 1.5\n", "s.yaml:3: seed is 1.5"),
         (MINIMAL + "warmup_s: .nan\n", "s.yaml:3: warmup_s is nan"),
+        (
+            "model: m\nworkload: {synthetic: {requests: 1, sessions: {turn: {fixed: 2}}}}\n",
+            "did you mean 'turns'?",
+        ),
+        (
+            "model: m\nworkload: {synthetic: {requests: 1, arrivals: {concurrency: 2}, "
+            "prompt_tokens: {fixed: 1}, output_tokens: {fixed: 1}, sessions: {turns: {fixed: 2}, "
+            "added_tokens: {fixed: 1}, delay_s: {fixed: 1.0}}}}\n",
+            "sessions need open-loop arrivals",
+        ),
         (MINIMAL + "router: leest_kv\n", "did you mean 'least_kv'?"),
         (MINIMAL + "router: {kv_overlp: {}}\n", "did you mean 'kv_overlap'?"),
         (MINIMAL + "router: {kv_overlap: {weight: 1.0}}\n", "did you mean 'overlap_weight'?"),

@@ -57,7 +57,7 @@ def phases_of() -> Callable[[Callable[..., Served], Problem], Records]:
 
     def run(engine: Callable[..., Served], problem: Problem) -> Records:
         parts: list[Records] = []
-        engine(*problem, on_phases=lambda part: parts.append(part.copy()))
+        engine(*problem, on_log=lambda _, part: parts.append(part.copy()))
         return np.concatenate([np.zeros(0, PHASE), *parts])
 
     return run

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import STEP, PriceTables, Records, expanded
-from cluster.serving.engine import RunTooLongError, run, serve
+from cluster.serving.engine import COPIED, RunTooLongError, run, serve, served_of
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
@@ -123,6 +123,9 @@ def test_windows_have_no_effect_tokens_are_conserved_and_all_blocks_are_freed(
         assert not state.replicas[name].any(), name
     assert not state.held.any()
     assert np.all(state.requests["finish_ps"][completed] > 0)
+    kept, spent = served_of(state), served_of(stepwise, spent=True)
+    for name in COPIED:
+        np.testing.assert_array_equal(getattr(kept, name), getattr(spent, name), err_msg=name)
     assert free_blocks(state) == len(state.replicas) * state.pool.shape[1] or not (
         problem[2].prefix_caching
     )

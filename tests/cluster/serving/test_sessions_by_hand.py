@@ -7,9 +7,12 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from benchmarks.routing import MOONCAKE, endless, spread
 from cluster.perf_model.tables import PriceTables
+from cluster.scenario.routers import Router
 from cluster.serving.interface import Arrivals, Limits, Served
 from corsair_common.names import Status
+from workloads.trace import read_trace
 
 Engine: TypeAlias = Callable[..., Served]
 ConstantTables: TypeAlias = Callable[..., PriceTables]
@@ -126,3 +129,20 @@ def test_affinity_finds_every_history_and_round_robin_none(
 
     assert served.replica.tolist() == replicas
     assert served.cached_tokens.tolist() == cached
+
+
+@pytest.mark.skipif(not MOONCAKE.is_file(), reason="the trace is not beside the project")
+def test_on_eight_endless_caches_round_robin_finds_a_seventh_and_a_scorer_all_but_a_little() -> (
+    None
+):
+    # Of Mooncake's full prompt blocks of 64 tokens one endless cache would find 37.5 %.
+    requests = spread(read_trace(MOONCAKE))
+    blocks = int((requests.prompt_tokens // 64).sum())
+
+    def hits(router: Router) -> float:
+        return round(
+            int(endless(requests, router, 10_000, 1 / 8).cached_tokens.sum()) / 64 / blocks, 3
+        )
+
+    assert hits("round_robin") == 0.139
+    assert hits("weighted_scorers") == 0.371
