@@ -1,15 +1,13 @@
 """Mutants of pricing, scheduling and replay: which of them the tests notice.
 
 ``python -m benchmarks.mutants --results FILE`` draws ``--count`` mutants by ``--seed``, as many of
-each area, and runs for each the tests that reach the changed function: those that noticed a mutant
-of that file before first, then those of the area, the fastest first, until one fails. Kernels run
-as plain Python. One process imports and collects all; each mutant is a fork of it, in which the
-function's code is replaced. FILE keeps a line for each mutant, and a second run goes on after the last one;
+each area. For each, the tests that reach its function run until one fails: first those that noticed
+one of that file, then the area's own, the fastest first, ``--budget`` seconds of the CPU at most.
+One process imports and collects all, kernels as plain Python; each mutant is a fork of it, in which
+the function's code is replaced. FILE keeps a line for each mutant, so that a second run goes on;
 FILE.reach keeps which tests reach what, and how long each takes (measured first, some minutes).
-``--budget`` is the CPU seconds of tests for each mutant; ``--again`` has survivors meet more.
-
-Tests that start processes do not see a mutant there. Property tests draw 20 examples and do not
-shrink. Left out: tests over 12 s as plain Python, those of Ray and of studies.
+``--again`` has survivors meet more tests. Tests that start processes do not see a mutant there;
+property tests draw 20 examples. Left out: tests over 12 s, those of Ray, studies and commands.
 """
 
 import argparse
