@@ -24,7 +24,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from benchmarks.linear_prices import linear_prices
-from cluster.perf_model.tables import INTERVAL, STEP, PriceTables, Records
+from cluster.perf_model.tables import PHASE, STEP, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
@@ -159,16 +159,16 @@ def problem_of(row: Any) -> Problem:
 
 
 def run_and_log(engine: Engine, problem: Problem) -> tuple[Served, Records, Records]:
-    """An engine's outcome of a problem, its steps, and its intervals."""
-    steps, intervals = [np.zeros(0, STEP)], [np.zeros(0, INTERVAL)]
+    """An engine's outcome of a problem, its steps, and its phases."""
+    steps, phases = [np.zeros(0, STEP)], [np.zeros(0, PHASE)]
     served = engine(
         problem.arrivals,
         problem.prices,
         problem.limits,
         on_steps=lambda window: steps.append(window.copy()),
-        on_intervals=lambda window: intervals.append(window.copy()),
+        on_log=lambda _, window: phases.append(window.copy()),
     )
-    return served, np.concatenate(steps), np.concatenate(intervals)
+    return served, np.concatenate(steps), np.concatenate(phases)
 
 
 def compare(problem: Problem) -> Compared:
@@ -176,8 +176,8 @@ def compare(problem: Problem) -> Compared:
 
     Raises ValueError for an invalid problem.
     """
-    served, steps, intervals = run_and_log(serve, problem)
-    other, other_steps, other_intervals = run_and_log(serve_reference, problem)
+    served, steps, phases = run_and_log(serve, problem)
+    other, other_steps, other_phases = run_and_log(serve_reference, problem)
     unlike_vllm = [
         name
         for name in COLUMNS
@@ -193,8 +193,8 @@ def compare(problem: Problem) -> Compared:
     ]
     if not np.array_equal(steps, other_steps):
         unlike_reference.append("steps")
-    if not np.array_equal(intervals, other_intervals):
-        unlike_reference.append("intervals")
+    if not np.array_equal(phases, other_phases):
+        unlike_reference.append("phases")
     return Compared(
         problem=problem,
         served=served,

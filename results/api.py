@@ -82,6 +82,11 @@ class Run:
         return self.table("requests")
 
     @property
+    def latency_breakdown(self) -> pa.Table:
+        """A row per request: its latency, and its TTFT, by cause in s; null where there is none."""
+        return self.table("latency_breakdown")
+
+    @property
     def steps(self) -> pa.Table:
         """A row per step of a replica; only where the scenario stores steps."""
         return self.table("steps")

@@ -24,6 +24,34 @@ class Coded:
         return len(self.codes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Latency:
+    """Latencies of requests by cause, in whole picoseconds."""
+
+    causes: tuple[str, ...]
+    """Names of ``results.causes``."""
+    whole: Integers
+    """[request, cause] of the end-to-end latency, to which a row sums."""
+    first: Integers
+    """[request, cause] of the time to first token."""
+    done: npt.NDArray[np.bool_]
+    """[request] False if it was refused; its row is 0."""
+
+    def later(self, cause: str, by_ps: Integers | int) -> "Latency":
+        """The same with ``by_ps``, of each request or of all, added to a cause."""
+        if not np.any(by_ps):
+            return self
+        causes, whole, first = self.causes, self.whole, self.first
+        if cause not in causes:
+            causes = (*causes, cause)
+            whole, first = (np.pad(parts, ((0, 0), (0, 1))) for parts in (whole, first))
+        place, added = causes.index(cause), np.where(self.done, by_ps, 0)
+        whole, first = whole.copy(), first.copy()
+        whole[:, place] += added
+        first[:, place] += added
+        return Latency(causes=causes, whole=whole, first=first, done=self.done)
+
+
 def seconds(ps: Integers) -> Floats:
     """The nearest float64 to each whole number of picoseconds, NEVER as NaN (null in a file)."""
     return np.where(ps == NEVER, np.nan, ps / PS_PER_S)
@@ -47,7 +75,8 @@ def request_columns(requests: Mapping[str, Any], first: int = 0) -> dict[str, np
     ``requests`` holds ``arrival_ps, first_scheduled_ps, first_token_ps, finish_ps`` (NEVER where
     it did not happen), ``prompt_tokens, output_tokens, replica`` (-1: none), ``preemptions,
     cached_tokens`` and ``status`` (position in ``results.schema.STATUSES``); ``energy_j`` where it
-    was measured; of a disaggregated run also ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
+    was measured; ``session`` and ``turn`` if there are sessions; of a disaggregated run also
+    ``decode_replica, kv_transfer_ps, kv_transfer_bytes``.
     """
     arrival, finish = requests["arrival_ps"], requests["finish_ps"]
     first_token, output = requests["first_token_ps"], requests["output_tokens"]
@@ -72,8 +101,21 @@ def request_columns(requests: Mapping[str, Any], first: int = 0) -> dict[str, np
         "e2e_s": seconds(elapsed_ps(arrival, finish)),
         "energy_j": requests.get("energy_j", np.full(len(arrival), np.nan)),
         "queue_s": seconds(elapsed_ps(arrival, requests["first_scheduled_ps"])),
+        **{name: requests[name] for name in ("session", "turn") if name in requests},
         **(_transfer_columns(requests) if "kv_transfer_ps" in requests else {}),
     }
+
+
+def latency_parts(latency: "Latency") -> Iterator[dict[str, npt.ArrayLike]]:
+    """The columns of ``latency_breakdown`` in parts, so that the whole never lies in memory."""
+    for first in range(0, max(1, len(latency.done)), REQUESTS_AT_ONCE):
+        rows = slice(first, first + REQUESTS_AT_ONCE)
+        done = latency.done[rows]
+        part: dict[str, npt.ArrayLike] = {"request_id": np.arange(first, first + len(done))}
+        for before, parts in (("", latency.whole), ("ttft_", latency.first)):
+            for name, column in zip(latency.causes, parts[rows].T, strict=True):
+                part[f"{before}{name}_s"] = np.where(done, column / PS_PER_S, np.nan)
+        yield part
 
 
 def _transfer_columns(requests: Mapping[str, Integers]) -> dict[str, npt.ArrayLike]:

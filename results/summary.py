@@ -14,14 +14,27 @@ import numpy.typing as npt
 
 from corsair_common.names import SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
-from results.devices import DIMC
+from results.causes import causes_of
+from results.devices import DIMC, Device, described
+from results.engine_columns import Latency
 from results.histogram import BINS, deviation_ps, percentiles_ps
-from results.schema import FACILITY_PARTS, METRICS, PERCENTILES, summary_statistics
+from results.schema import (
+    FACILITY_PARTS,
+    LATENCY_SHARES,
+    METRICS,
+    PERCENTILES,
+    summary_statistics,
+)
+from results.schema.serving import draft_columns
+from results.sessions import session_summary
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
 
-NESTED = ("bound_share", "critical_share", "energy_share", "facility_power_w")
+NESTED = (
+    *("bound_share", "critical_share", "energy_share", "facility_power_w"),
+    *LATENCY_SHARES,
+)
 """Keys that hold others; further keys have dots of their own (``p99.9_ttft_ms``)."""
 
 
@@ -82,6 +95,36 @@ class Machine:
     useful: "Useful | None" = None
     energy: Energy | None = None
     clock_hz: float | None = None
+    drafts: "Drafts | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafts:
+    """Speculative decoding of a whole run, the warm-up included."""
+
+    accepted_count: Integers
+    """[k + 1] verifications by the number of drafts that they accepted."""
+    draft_tokens: int
+    """Drafts verified."""
+    draft_j: float | None = None
+    """Energy of cards that drafts have for themselves."""
+
+    def summary(self) -> Summary:
+        """Keys of vLLM's bench serve."""
+        count = int(self.accepted_count.sum())
+        accepted = int(self.accepted_count @ np.arange(len(self.accepted_count)))
+        share = _ratio(accepted, self.draft_tokens)
+        return {
+            "spec_decode_acceptance_rate": None if share is None else 100 * share,
+            "spec_decode_acceptance_length": 1 + accepted / count if count else None,
+            "spec_decode_num_drafts": count,
+            "spec_decode_draft_tokens": self.draft_tokens,
+            "spec_decode_accepted_tokens": accepted,
+            "draft_energy_j": self.draft_j,
+        }
+
+
+_NO_DRAFTS: Summary = dict.fromkeys(column.name for column in draft_columns())
 
 
 def summarise(
@@ -92,6 +135,7 @@ def summarise(
     slo: Mapping[str, float | None] | None = None,
     warmup_s: float = 0.0,
     flags: Sequence[str] = (),
+    latency: Latency | None = None,
 ) -> Summary:
     """The summary of a run, without its run_id and model_version.
 
@@ -108,6 +152,8 @@ def summarise(
         include their tokens.
     flags:
         Notes to show beside the numbers.
+    latency:
+        The requests' latencies by cause; without it there are no shares of them.
 
     Raises
     ------
@@ -128,9 +174,13 @@ def summarise(
         "preemptions": int(counted["preemptions"].sum()),
         "rejected": len(counted["status"]) - len(done["status"]),
         **_transfers(done),
+        **session_summary(done),
         **_machine_side(machine, done),
+        **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
+        **_NO_DRAFTS,
+        **(machine.drafts.summary() if machine.drafts else {}),
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
     }
@@ -151,6 +201,10 @@ def _speeds(
     good = _good(done, slo)
     card_s = None if duration_s is None else duration_s * machine.cards
     latencies = _latencies(done, itl_count)
+    if machine.drafts and itl_count is not None:  # tokens that come together are one gap
+        gaps, tokens = int(itl_count.sum()), int((done["output_tokens"] - 1).sum())
+        mean_ms = latencies["mean_itl_ms"]
+        latencies["mean_itl_ms"] = None if mean_ms is None else mean_ms * tokens / max(1, gaps)
     return {
         "completed": completed,
         "failed": arrived - completed,
@@ -182,6 +236,13 @@ def without_output(summary: Summary) -> Summary:
         for key, value in summary.items()
     }
     return found | {"total_output_tokens": 0}
+
+
+def with_drafts(summary: Mapping[str, Any], draft_j: float) -> Summary:
+    """What a token takes with the energy of cards that drafts have for themselves."""
+    each_j, tokens = summary["joules_per_output_token"], summary["total_output_tokens"]
+    own_j = None if each_j is None or not tokens else each_j + draft_j / tokens
+    return {"joules_per_output_token_with_drafts": own_j}
 
 
 def rate(summary: Mapping[str, Any], counted: str) -> float | None:
@@ -294,6 +355,32 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
     if counts is None or spread is None:
         return [mean_ps] + [None] * (2 + len(PERCENTILES))
     return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
+
+
+def _latency_shares(
+    latency: Latency | None, requests: Mapping[str, Integers], begin_ps: int, device: Device
+) -> Summary:
+    """Shares of the mean latency and TTFT by cause, and of the slowest hundredth's TTFT."""
+    causes = [cause.name for cause in causes_of(device)]
+    nothing = dict.fromkeys(causes)
+    if latency is None:
+        return {family: dict(nothing) for family in LATENCY_SHARES}
+    rows = latency.done & (requests["arrival_ps"] >= begin_ps)
+    ttft_ps = requests["first_token_ps"] - requests["arrival_ps"]
+    slowest = rows.copy()
+    if rows.any():
+        slowest &= ttft_ps >= np.percentile(ttft_ps[rows], 99.0)
+    chosen = ((latency.whole, rows), (latency.first, rows), (latency.first, slowest))
+    return {
+        family: nothing | _shares_of(latency.causes, parts, which)
+        for family, (parts, which) in zip(LATENCY_SHARES, chosen, strict=True)
+    }
+
+
+def _shares_of(causes: Sequence[str], parts: Integers, rows: Any) -> dict[str, float | None]:
+    sums = parts.sum(axis=0, where=rows[:, None], dtype=np.float64)
+    total = float(sums.sum())
+    return {cause: _ratio(float(each), total) for cause, each in zip(causes, sums, strict=True)}
 
 
 def _transfers(done: Mapping[str, Integers]) -> Summary:

@@ -4,7 +4,8 @@ import numpy as np
 
 from corsair_common.units import PS_PER_S, Integers
 from workloads.prefix import chain
-from workloads.requests import Requests
+from workloads.requests import FIRST, Requests
+from workloads.sessions import turns_of
 
 _MINUTE_PS = 60 * int(PS_PER_S)
 _QUANTILES = (50, 90, 99)
@@ -33,6 +34,21 @@ def describe(requests: Requests) -> dict[str, float | int | None]:
         "total_output_tokens": int(output.sum()),
         "hash_block_tokens": requests.hash_block_tokens,
         "ideal_prefix_hit_rate": ideal_prefix_hit_rate(requests),
+        **_sessions(requests),
+    }
+
+
+def _sessions(requests: Requests) -> dict[str, float | int | None]:
+    """Sessions, turns and delays, if there are any; arrivals are then the earliest."""
+    if requests.session is None or requests.previous is None or requests.delay_ps is None:
+        return {}
+    waits = requests.delay_ps[requests.previous != FIRST]
+    sessions = int(requests.session.max()) + 1
+    return {
+        "sessions": sessions,
+        "mean_turns": len(requests) / sessions,
+        "max_turns": int(turns_of(requests.previous).max()) + 1,
+        "mean_delay_s": float(waits.mean()) / PS_PER_S,
     }
 
 

@@ -9,6 +9,10 @@ import numpy.typing as npt
 
 from corsair_common.units import Integers
 
+FIRST = -1
+"""The previous turn of a session's first."""
+SESSION_COLUMNS = ("session", "previous", "delay_ps")
+
 MOST_TOKENS = 2**40
 """Of a prompt or an output: beyond every model, while sums stay far inside int64."""
 
@@ -57,6 +61,28 @@ REQUEST_COLUMNS = (
         "metadata). Equal ids mean equal content; the last block may be partial.",
         optional=True,
     ),
+    Column(
+        name="session",
+        type="int64",
+        unit="1",
+        meaning="Number of its session, from 0.",
+        optional=True,
+    ),
+    Column(
+        name="previous",
+        type="int64",
+        unit="1",
+        meaning="Row of the turn before in its session, counted from 0, or -1. It arrives after "
+        "that has ended, and never before arrival_ps.",
+        optional=True,
+    ),
+    Column(
+        name="delay_ps",
+        type="int64",
+        unit="ps",
+        meaning="From the end of that turn to the arrival: a think or tool time.",
+        optional=True,
+    ),
 )
 """The table of requests that ``trace convert`` and ``trace generate`` write, column by column."""
 
@@ -79,6 +105,14 @@ class Requests:
     """One id per started block of ``hash_block_tokens`` prompt tokens."""
     hash_block_tokens: int = 0
     """Tokens per id; 0 without ids."""
+    session: Integers | None = None
+    """[n] number of each request's session, from 0; None, as the next two, without sessions."""
+    previous: Integers | None = None
+    """[n] row of the turn before, an earlier one, or FIRST; ``arrival_ps`` is then the earliest."""
+    delay_ps: Integers | None = None
+    """[n] from the end of that turn to the arrival of this one, at least 0."""
+    common_tokens: int = 0
+    """Of sessions without block ids: first tokens that all prompts have in common."""
     skipped: int = 0
     """Rows of the file that had no prompt or output tokens (failed requests) and are left out."""
     reordered: int = 0
@@ -87,15 +121,22 @@ class Requests:
     """Notes about suspicious or changed values of the file."""
 
     def __post_init__(self) -> None:
-        for name in ("arrival_ps", "prompt_tokens", "output_tokens", "hash_offsets", "hash_ids"):
+        ids = ("hash_offsets", "hash_ids")
+        for name in ("arrival_ps", "prompt_tokens", "output_tokens", *ids, *SESSION_COLUMNS):
             array = getattr(self, name)
             if array is not None:
                 object.__setattr__(self, name, _sealed(name, array))
         _check_rows(self)
         _check_ids(self)
+        _check_sessions(self)
 
     def __len__(self) -> int:
         return len(self.arrival_ps)
+
+    @property
+    def shares_prefixes(self) -> bool:
+        """Whether prompts are known to begin alike: by block ids, or as turns of a session."""
+        return self.hash_ids is not None or self.previous is not None
 
     @property
     def digest(self) -> str:
@@ -110,9 +151,14 @@ class Requests:
             self.output_tokens,
             self.hash_offsets,
             self.hash_ids,
+            self.session,
+            self.previous,
+            self.delay_ps,
         ):
             if array is not None:
                 sha.update(np.ascontiguousarray(array, dtype="<i8").data)
+        if self.common_tokens:
+            sha.update(f"common {self.common_tokens}".encode())
         return sha.hexdigest()
 
 
@@ -145,6 +191,33 @@ def _check_rows(requests: Requests) -> None:
     back = np.flatnonzero(requests.arrival_ps[1:] < requests.arrival_ps[:-1])
     if len(back):
         raise TraceError(f"request {back[0] + 1} arrives before request {back[0]}")
+
+
+def _check_sessions(requests: Requests) -> None:
+    columns = {name: getattr(requests, name) for name in SESSION_COLUMNS}
+    if all(column is None for column in columns.values()):
+        if requests.common_tokens:
+            raise TraceError("common_tokens are of sessions")
+        return
+    if requests.common_tokens < 0 or (requests.common_tokens and requests.hash_ids is not None):
+        raise TraceError(
+            f"common_tokens is {requests.common_tokens}; it must be at least 0, and is of requests "
+            "without block ids"
+        )
+    for name, column in columns.items():
+        if column is None or len(column) != len(requests):
+            raise TraceError(f"session, previous and delay_ps go together; {name} has other rows")
+        least = FIRST if name == "previous" else 0
+        if column.min() < least:
+            row = int(column.argmin())
+            raise TraceError(
+                f"{name} of request {row} is {column[row]}, at least {least} is needed"
+            )
+    before = np.asarray(requests.previous)
+    wrong = np.flatnonzero(before >= np.arange(len(before)))
+    if len(wrong):
+        row = int(wrong[0])
+        raise TraceError(f"previous of request {row} is {before[row]}, not an earlier request")
 
 
 def _check_ids(requests: Requests) -> None:

@@ -22,6 +22,7 @@ from workloads.readers.detect import detect_form, named_form
 from workloads.readers.trace_format import ReadOptions, Rows, TraceFormat, take
 from workloads.readers.unit_notes import unit_notes
 from workloads.requests import Requests, TraceError
+from workloads.sessions import in_turn, turns_at
 
 _PS_PER_S = int(PS_PER_S)  # exact: fractions are taken of it
 _INT64_MAX = 2**63 - 1
@@ -65,13 +66,18 @@ def read_trace(  # noqa: PLR0913 - each is an option
             "prompt_tokens and output_tokens: {empirical: {trace: ...}}) with generated arrivals, "
             "or name the column of its times (workload.columns.time)"
         )
+    rows = in_turn(rows)
     reordered = int(np.count_nonzero(np.maximum.accumulate(rows.ticks) > rows.ticks))
     order, start = _cut(path, rows, np.argsort(rows.ticks, kind="stable"), start_s, duration_s)
     kept = take(rows, order[:limit])
     start, moved = _within_clock(kept, start, rate)
     ps_per_tick = Fraction(_PS_PER_S, rows.ticks_per_s)
+    arrival_ps = _rescaled(kept.ticks - start, ps_per_tick / rate, str(path))
+    kept, arrival_ps, sessions = turns_at(kept, arrival_ps, int(ps_per_tick))
     return Requests(
-        arrival_ps=_rescaled(kept.ticks - start, ps_per_tick / rate, str(path)),
+        **sessions,
+        common_tokens=kept.common_tokens if sessions else 0,
+        arrival_ps=arrival_ps,
         prompt_tokens=kept.prompt_tokens,
         output_tokens=kept.output_tokens,
         hash_offsets=kept.hash_offsets,

@@ -18,6 +18,7 @@ from cluster.replay.interface import Observer as ReplayObserver
 from cluster.replay.op_tables import NamedCard, encoded_ops
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, cards_of_ranks, named_cards
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved, ResolvedReplay
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
@@ -46,6 +47,8 @@ class RayEngine:
         """Assemble the machine, create an actor for every card that has a rank, and price it."""
         from cluster.actors.worker import WorkerState
 
+        if resolved.scenario.speculative is not None:
+            raise ScenarioError("speculative runs in one process: use --engine local")
         layout = lay_out(resolved, mapped)  # before actors start: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}
@@ -73,7 +76,7 @@ class RayEngine:
             self._actor_group,
             machine,
             arrivals_of(resolved) if arrivals is None else arrivals,
-            max_bins=resolved.scenario.store.most_bins,
+            store=resolved.scenario.store,
             begin_ps=resolved.begin_ps,
             observer=observer,
             on_steps=on_steps,

@@ -13,14 +13,16 @@ import numpy as np
 import ray
 
 from cluster.actors.actor_group import ActorGroup, ActorGroupError, Call, ObjectsLostError, Ref
-from cluster.actors.partition import independent_parts, joined
+from cluster.actors.partition import independent_parts, joined, joined_latency
 from cluster.actors.worker import Place, Progress, joined_bins, warm
 from cluster.perf_model.counters import Tally
 from cluster.perf_model.timeline import Bins
+from cluster.scenario.schema import Store
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Observer, OnSteps, Served
 from cluster.serving.run import Machine, Outcome, outcome_of
 from corsair_common.units import Floats
+from results.engine_columns import Latency
 from results.window import last_ps
 
 BATCH_ROWS = 1 << 16
@@ -101,7 +103,7 @@ class Executor:
         machine: Machine,
         arrivals: Arrivals,
         *,
-        max_bins: int,
+        store: Store,
         begin_ps: int = 0,
         observer: Observer | None = None,
         on_steps: OnSteps | None = None,
@@ -113,15 +115,16 @@ class Executor:
         self._actor_group = actor_group
         self._machine = machine
         self._arrivals = arrivals
-        self._max_bins = max_bins
+        self._max_bins = store.most_bins
         self._begin_ps = begin_ps
         self._observer = observer
         self._on_steps = on_steps
+        self._splits = store.breaks_down(len(arrivals.arrival_ps))
         # The step log has one order over all replicas: it is complete only from one engine.
         whole = on_steps is not None
         self._parts = independent_parts(arrivals, limits, prices.replicas, whole=whole)
         self._shared = ray.put(prices), ray.put(arrivals), ray.put(machine.joules)
-        self._served: dict[int, tuple[Served, Tally, Floats]] = {}
+        self._served: dict[int, tuple[Served, Tally, Floats, Latency | None]] = {}
         self._windows: dict[int, int] = {}
         """Of each part's log."""
         self._stage_bins: dict[Place, Bins] = {}
@@ -190,7 +193,13 @@ class Executor:
                 number,
                 runner=self._actor_group.actor_of(first),
                 accountants=accountants[number],
-                inputs=(ray.put(part), *self._shared, self._machine.limits, self._begin_ps),
+                inputs=(
+                    ray.put(part),
+                    *self._shared,
+                    self._machine.limits,
+                    self._begin_ps,
+                    self._splits,
+                ),
             )
             log.open(part.replicas, self._shared[0], self._max_bins, self._begin_ps)
             logs.append(log)
@@ -213,7 +222,7 @@ class Executor:
         """Close and collect the accounts of these actors; return the actors with complete ones."""
         group = self._actor_group
         end_ps = max(
-            last_ps(served.arrival_ps, served.finish_ps) for served, _, _ in self._served.values()
+            last_ps(served.arrival_ps, served.finish_ps) for served, *_ in self._served.values()
         )
         calls, places = [], dict[int, list[Place]]()
         for actor in actors:
@@ -234,10 +243,12 @@ class Executor:
 
     def _joined(self) -> Outcome:
         whole, request_j = Tally(), np.zeros(len(self._arrivals.arrival_ps))
-        served = []
+        served, latencies = [], []
         for number, part in enumerate(self._parts):
-            own, tally, request_j[part.requests] = self._served[number]
+            own, tally, request_j[part.requests], latency = self._served[number]
             served.append(own)
+            latencies.append(latency)
             whole.join(tally)
         run = joined(self._parts, served, self._arrivals)
-        return outcome_of(run, joined_bins(self._stage_bins), whole, request_j)
+        latency = joined_latency(self._parts, latencies, len(request_j))
+        return outcome_of(run, joined_bins(self._stage_bins), whole, request_j, latency)

@@ -24,8 +24,10 @@ from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import RUNNING
+from cluster.serving.latency_breakdown import LatencyBreakdown
 from cluster.serving.tables import Columns, rank_columns
 from corsair_common.units import NEVER, Floats, Integers
+from results.engine_columns import Latency
 
 Place = tuple[int, int]
 """A stage of a replica: its cards have equal work."""
@@ -45,8 +47,9 @@ class Progress:
     now_ps: int
     done: int
     tokens: int
-    result: tuple[Served, Tally, Floats] | None
-    """At the end: the requests' results, counts of the log, joules of each request."""
+    result: tuple[Served, Tally, Floats, Latency | None] | None
+    """At the end: the requests' results, counts of the log, joules of each request, latencies by
+    cause."""
 
 
 class PartAccount:
@@ -100,6 +103,7 @@ class PartRun:
         joules: Joules,
         limits: Limits,
         begin_ps: int = 0,
+        splits: bool = False,
     ) -> None:
         self._part = part
         self._arrivals, own_prices, own_limits = problem_of(part, arrivals, prices, limits)
@@ -107,6 +111,8 @@ class PartRun:
         if part.stepwise:
             self._state.control["repeating"] = 0
         self._shares = SlotJoules(prices, joules, part.replicas)
+        self._split = LatencyBreakdown(own_prices, len(part.requests)) if splits else None
+        self._state.control["recording"] = splits
         self._tally = Tally(begin_ps=begin_ps)
         self.windows = 0
         """Windows returned: the number of the next one."""
@@ -115,6 +121,10 @@ class PartRun:
         """At most ``rows`` further steps of the log, with the numbers of the whole run."""
         log = np.zeros(rows, STEP)
         log = log[: advance(self._state, log, as_integers(log))]
+        control = self._state.control[0]
+        if self._split is not None:
+            self._split.add(log, self._state.phases[: control["phases"]])
+            control["phases"] = 0
         log["replica"] = self._part.replicas[log["replica"]]
         prompts = log["prompt_request"]
         prompts[prompts != NEVER] = self._part.requests[prompts[prompts != NEVER]]
@@ -134,6 +144,7 @@ class PartRun:
                 served,
                 self._tally,
                 self._shares.of(attribution_columns(served, self._arrivals)),
+                self._split and self._split.of(served),
             )
         return Progress(now_ps=now_ps, done=done, tokens=tokens, result=result)
 

@@ -7,6 +7,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.serving.run import Machine, MapOf, Outcome
 from cluster.serving.tables import Columns
 from corsair_common.units import Integers
+from results.engine_columns import Latency
 from results.summary import Machine as Measured
 
 SomeMachine = TypeVar("SomeMachine", bound=Machine)
@@ -43,6 +44,7 @@ class Tables(Protocol[SomeMachine_contra, SomeOutcome_contra]):
     def request_ps(
         self, resolved: Resolved, outcome: SomeOutcome_contra, /
     ) -> Mapping[str, Integers]: ...
+    def latency_of(self, resolved: Resolved, outcome: SomeOutcome_contra, /) -> Latency | None: ...
     def measured(
         self, resolved: Resolved, machine: SomeMachine_contra, outcome: SomeOutcome_contra, /
     ) -> Measured: ...

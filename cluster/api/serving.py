@@ -21,12 +21,13 @@ from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
+from cluster.serving.drafts import purchases_with_drafts
 from cluster.serving.interface import Observer, OnSteps
 from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
-from results.engine_columns import request_columns, request_parts
-from results.summary import flatten, rate, summarise, without_output
+from results.engine_columns import latency_parts, request_columns, request_parts
+from results.summary import flatten, rate, summarise, with_drafts, without_output
 
 if TYPE_CHECKING:
     from cluster.actors.engine import RayEngine
@@ -68,6 +69,17 @@ class Run(SavedRun):
         return request_columns(_tables(self.resolved).request_ps(self.resolved, self.outcome))
 
     @property
+    def latency_breakdown(self) -> dict[str, npt.ArrayLike]:
+        """Columns of latency_breakdown.parquet (seconds by cause); none if it was not wanted."""
+        latency = _tables(self.resolved).latency_of(self.resolved, self.outcome)
+        parts = [] if latency is None else list(latency_parts(latency))
+        return (
+            {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+            if parts
+            else {}
+        )
+
+    @property
     def device(self) -> Device:
         """What its tables have columns of."""
         return _device(self.machine)
@@ -78,6 +90,9 @@ class Run(SavedRun):
         runner = engine or _of_pools(LocalEngine(), self.resolved)
         for part in request_parts(tables.request_ps(self.resolved, outcome)):
             yield "requests", part
+        latency = tables.latency_of(self.resolved, outcome)
+        for part in () if latency is None else latency_parts(latency):
+            yield "latency_breakdown", part
         yield "summary", flatten(self.summary)
         for part in runner.card_parts(machine, outcome):
             yield "cards", part
@@ -259,9 +274,12 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
         slo=scenario.slo.model_dump(),
         warmup_s=scenario.warmup_s,
         flags=flags,
+        latency=tables.latency_of(resolved, outcome),
     )
     if resolved.model.pooling:
         summary = without_output(summary)
+    if outcome.draft_j is not None:
+        summary |= with_drafts(summary, outcome.draft_j)
     costs = _costs(resolved, machine, outcome, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 
@@ -270,7 +288,10 @@ def _costs(
     resolved: Resolved, machine: Machine, outcome: Outcome, summary: Mapping[str, Any]
 ) -> dict[str, float | None]:
     """Cost of the cluster; the facility's power has its own uncertainty."""
-    if resolved.mixed is not None:
+    if resolved.mixed is not None and resolved.pools is None:
+        watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
+        purchases = purchases_with_drafts(resolved, watts, outcome)
+    elif resolved.mixed is not None:
         from cluster.disaggregated.tables import purchases as purchases_of_pools
 
         both = _of_both(machine, outcome)
@@ -322,7 +343,7 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     flags.extend(f"trace: {note}" for note in requests.notes)
     if requests.reordered:
         flags.append(f"{requests.reordered} rows of the trace were not in order and were sorted")
-    hashed, wanted = requests.hash_ids is not None, scheduler.enable_prefix_caching
+    hashed, wanted = requests.shares_prefixes, scheduler.enable_prefix_caching
     if wanted is True and not hashed:
         flags.append("prefix caching has no effect: the requests have no block hashes")
     if wanted and hashed and resolved.model.state_elements_per_sequence:

@@ -47,6 +47,11 @@ def check(
     found, lines = _served(resolved) if isinstance(resolved, Resolved) else _replayed(resolved)
     found["plan_reasons"] = list(resolved.plan_reasons)
     text = "\n".join([f"{requested.name} (run {found['run_id']})", *lines])
+    if requested.speculative is not None:
+        found["speculative"] = "not in the estimate"
+        text += (
+            "\nThe estimate is of a run without drafts (speculative); memory counts the draft model"
+        )
     terminal.show(found, text, as_json=as_json, quiet=quiet)
     for reason in resolved.plan_reasons:
         terminal.note(f"note: {reason}")
@@ -93,7 +98,7 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
 def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], list[str]]:
     """Plain values and lines; errors have the name of the pool in front."""
     from cluster.scenario.trust import trust_lines, trust_of
-    from cluster.serving.run import lay_out
+    from cluster.serving.run import lay_out, without_drafts
     from cluster.studies.best_plan import beaten
     from cluster.studies.explain import explain
     from cluster.studies.plan.estimate import estimate
@@ -101,7 +106,7 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
 
     try:
         layout = lay_out(resolved)
-        estimated = estimate(resolved, layout)
+        estimated = estimate(*without_drafts(resolved, layout))
         placement = explain(resolved, layout)
     except ValueError as error:
         if not (named and hasattr(error, "exit_code")):

@@ -8,6 +8,7 @@ import numpy as np
 from cluster.commands.sparklines import spread
 from cluster.commands.terminal import table
 from cluster.scenario.pools import POOLS
+from results.causes import said
 from results.devices import described
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def report(title: str, machine: str, summary: Mapping[str, Any], foot: str) -> s
         table(("", "mean", "p50", "p90", "p99"), rows),
         "",
         *_extras(summary),
+        *_latency(summary),
         _bounds(summary["bound_share"]),
         *energy_lines(summary),
         *_cost(summary),
@@ -125,9 +127,34 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
             f"{summary['mean_kv_transfer_ms']:.3g} ms, p99 {summary['p99_kv_transfer_ms']:.3g} ms, "
             f"{100 * (summary['kv_transfer_share_of_ttft'] or 0):.1f} % of the TTFT"
         )
+    if summary.get("spec_decode_num_drafts"):
+        lines.append(
+            f"drafts: {summary['spec_decode_acceptance_rate']:.1f} % of "
+            f"{summary['spec_decode_draft_tokens']:,} accepted, "
+            f"{summary['spec_decode_acceptance_length']:.2f} tokens a verification"
+        )
     if summary["prefix_hit_rate"] is not None:
         lines.append(f"prefix cache: {100 * summary['prefix_hit_rate']:.1f} % of prompt tokens hit")
+    if summary["sessions"] is not None:
+        lines.append(
+            f"{summary['sessions']:,} sessions of {summary['mean_turns']:.3g} turns, "
+            f"{summary['mean_session_s']:.3g} s in the mean, p99 {summary['p99_session_s']:.3g} s; "
+            f"mean TTFT of first turns {_ms(summary['mean_first_turn_ttft_ms'])}, "
+            f"of later ones {_ms(summary['mean_later_turn_ttft_ms'])}"
+        )
     return lines
+
+
+def _latency(summary: Mapping[str, Any]) -> list[str]:
+    """What the slowest first tokens and the mean latency consist of."""
+    device = described(tuple(summary["bound_share"]))
+    families = (("p99 TTFT", "p99_ttft_share"), ("mean latency", "latency_share"))
+    found = [(name, said(summary[family], device)) for name, family in families]
+    return [f"{name}: {words}" for name, words in found if words]
+
+
+def _ms(milliseconds: float | None) -> str:
+    return "-" if milliseconds is None else f"{milliseconds:.3g} ms"
 
 
 def _share(share: float | None) -> str:
@@ -137,8 +164,8 @@ def _share(share: float | None) -> str:
 def _bounds(shares: Mapping[str, float | None]) -> str:
     known = sorted(((share or 0.0, name) for name, share in shares.items()), reverse=True)
     labels = {bound.name: bound.label for bound in described(tuple(shares)).bounds}
-    said = [f"{100 * share:.1f} % {labels[name]}" for share, name in known if share >= 0.0005]
-    return "busy time: " + (", ".join(said) or "none")
+    words = [f"{100 * share:.1f} % {labels[name]}" for share, name in known if share >= 0.0005]
+    return "busy time: " + (", ".join(words) or "none")
 
 
 def energy_lines(summary: Mapping[str, Any]) -> list[str]:
@@ -153,10 +180,10 @@ def energy_lines(summary: Mapping[str, Any]) -> list[str]:
     shares = sorted(
         ((share, part) for part, share in summary["energy_share"].items()), reverse=True
     )
-    said = [f"{100 * share:.1f} % {part}" for share, part in shares if share >= 0.0005]
+    words = [f"{100 * share:.1f} % {part}" for share, part in shares if share >= 0.0005]
     return [
         f"cards draw {summary['mean_power_w']:,.0f} W on average{most}{each}{whole}",
-        "energy: " + ", ".join(said),
+        "energy: " + ", ".join(words),
     ]
 
 
@@ -165,13 +192,13 @@ def _cost(summary: Mapping[str, Any]) -> list[str]:
     hour, tokens = "cost_per_hour_usd", "cost_per_million_output_tokens_usd"
     if summary[hour] is None:
         return []
-    said = f"cost: {_dollars(summary, hour)} an hour"
+    text = f"cost: {_dollars(summary, hour)} an hour"
     if summary[tokens] is not None:
-        said += f", {_dollars(summary, tokens)} per million output tokens"
+        text += f", {_dollars(summary, tokens)} per million output tokens"
     elif summary["cost_per_request_usd"] is not None:
-        said += f", {_dollars(summary, 'cost_per_million_input_tokens_usd')} per million input"
-        said += f" tokens, {_dollars(summary, 'cost_per_request_usd')} a request"
-    return [f"{said} (prices are assumed)"]
+        text += f", {_dollars(summary, 'cost_per_million_input_tokens_usd')} per million input"
+        text += f" tokens, {_dollars(summary, 'cost_per_request_usd')} a request"
+    return [f"{text} (prices are assumed)"]
 
 
 def _dollars(summary: Mapping[str, Any], key: str) -> str:

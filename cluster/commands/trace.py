@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Describe, convert, generate request traces.", no_args_is_help=True)
 
 _SPAN = re.compile(r"(\d+)-(\d+)")
-_COLUMNS = ("time", "prompt_tokens", "output_tokens", "hash_ids")
+_COLUMNS = ("time", "prompt_tokens", "output_tokens", "hash_ids", "session", "delay")
 _LENGTHS = "256 (fixed), 100-900 (uniform) or mean=1155,p50=1020,maximum=8192 (lognormal)"
 
 File = Annotated[Path, typer.Argument(help="A trace in any known format.", show_default=False)]

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, transfer_kv
+from cluster.disaggregated.latency import joined_latency
 from cluster.disaggregated.placement import PooledMachine
 from cluster.perf_model.rebin import stretched
 from cluster.perf_model.tables import Records
@@ -210,6 +211,7 @@ def _joined(
         peak_blocks=pools[0].peak_blocks,
         request_j=request_j,
         end_ps=pools[0].end_ps,
+        latency=joined_latency(served, pools[0].latency, pools[1].latency, rows, back),
         pools=pools,
         decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
         transfer_ps=whole(transfers.received_ps - prefilled.ended_ps),

@@ -29,6 +29,7 @@ from cluster.scenario.schema import Scenario
 from cluster.serving import tables
 from cluster.serving.tables import Columns
 from corsair_common.units import Integers
+from results.engine_columns import Latency
 from results.summary import Machine as Measured
 from topology.mixed import MixedHardware
 
@@ -41,16 +42,23 @@ def request_ps(resolved: Resolved, outcome: PooledOutcome) -> dict[str, Integers
 
     The client waits for the slower of both pools' engines once a request.
     """
-    slower = max(
-        resolved.pools or (resolved,),
-        key=lambda pool: module_of(pool.hardware).request_s(pool.hardware),
-    )
     return {
-        **tables.request_ps(slower, outcome),
+        **tables.request_ps(_slower(resolved), outcome),
         "decode_replica": outcome.decode_replica,
         "kv_transfer_ps": outcome.transfer_ps,
         "kv_transfer_bytes": outcome.transfer_bytes,
     }
+
+
+def latency_of(resolved: Resolved, outcome: PooledOutcome) -> Latency | None:
+    """Latencies by cause of the whole run."""
+    return tables.latency_of(_slower(resolved), outcome)
+
+
+def _slower(resolved: Resolved) -> Resolved:
+    """The pool whose engine takes longer for a request."""
+    pools = resolved.pools or (resolved,)
+    return max(pools, key=lambda pool: module_of(pool.hardware).request_s(pool.hardware))
 
 
 def measured(resolved: Resolved, machine: PooledMachine, outcome: PooledOutcome) -> Measured:

@@ -11,6 +11,7 @@ from cluster.scenario.formats import formats_of
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import seated
 from cluster.scenario.pools import pool_scenario
+from cluster.scenario.router_settings import router_name
 from cluster.scenario.routers import STATELESS
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import AUTO, PlanSettings, Pool, Pools, Scenario
@@ -217,7 +218,7 @@ def program_plan(draft: "Resolved", choose: ChoosePlan) -> tuple[Scenario, tuple
 def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved":
     """The run with its pools, each a run on its own cards."""
     prefill, decode = (_pool(whole, find, *each) for each in _placed(whole, requested))
-    router = requested.decode.router
+    router = router_name(requested.decode.router or "round_robin")
     if decode.plan.replicas > 1 and router not in STATELESS:
         raise ScenarioError(
             f"pools.decode.router is {router!r}; must be {' or '.join(map(repr, STATELESS))} for "

@@ -3,7 +3,7 @@
 from typing import TypeVar
 
 from cluster.scenario.base import Part
-from cluster.scenario.routers import Router
+from cluster.scenario.router_settings import AnyRouter
 from cluster.scenario.schema import Pool, Pools, Power, Scenario
 
 Settings = TypeVar("Settings", bound=Part)
@@ -36,7 +36,7 @@ def pool_scenario(scenario: Scenario, pool: Pool) -> Scenario:
     return scenario.model_copy(update={**changes, "pools": None, "transfer": None})
 
 
-def _filled(scenario: Scenario, pool: Pool, router: Router) -> Pool:
+def _filled(scenario: Scenario, pool: Pool, router: AnyRouter) -> Pool:
     parts = {name: _own(getattr(scenario, name), getattr(pool, name)) for name in INHERITED}
     return pool.model_copy(
         update={**_of_hardware(scenario, pool), **parts, "router": pool.router or router}

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 
+from cluster.scenario.drafts import Draft, content_of, drafted
 from cluster.scenario.formats import Formats, formats_of
 from cluster.scenario.hardware import hardware_of, own_hardware, with_formats
 from cluster.scenario.input_digests import described, input_files
@@ -70,6 +71,8 @@ class Planned:
     """The cards of the map that it may use; None: all."""
     lost: tuple[Loss, ...] = ()
     """Replicas that are down; ``plan`` has those that are left."""
+    draft: Draft | None = None
+    """Of speculative decoding with a model."""
     mixed: MixedHardware | None = None
     """Hardware of all servers, where pools have hardware of their own; ``hardware`` is that of the
     first pool, or of the pool that this is."""
@@ -108,13 +111,14 @@ class Resolved(Planned):
         return replace(self, scenario=self.scenario.healthy)
 
     def caches(self, scenario: Scenario) -> bool:
-        """Whether prefixes are looked up: where ``scenario`` wants it and requests have hashes.
+        """Whether prefixes are looked up: where ``scenario`` wants it and requests share them.
 
         A state of fixed size is that of the last token, so no other sequence can begin with it.
         """
         wanted = scenario.scheduler.enable_prefix_caching in (True, "auto")
-        hashed = self.requests.hash_ids is not None
-        return hashed and wanted and not self.model.state_elements_per_sequence
+        return (
+            self.requests.shares_prefixes and wanted and not self.model.state_elements_per_sequence
+        )
 
     def carrying(self, requests: "Requests") -> "Resolved":
         """A copy with these requests, in its pools too."""
@@ -221,10 +225,17 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         raise ScenarioError("model is missing")
     planned = replace(planned, mixed=mixed)
     requests, concurrency = openers.traffic(scenario.workload, scenario.seed)
+    if requests.previous is not None and scenario.pools is not None:
+        raise ScenarioError(
+            "pools serve requests that arrive at known times; the workload has sessions, whose "
+            "turns wait for answers"
+        )
     if planned.model.pooling:
         requests = _without_answers(scenario, requests)
     draft = _draft(replace(planned, concurrency=concurrency), requests)
     whole = with_plan(replace(draft, prefix_caching=draft.caches(scenario)), openers.plan)
+    whole = drafted(whole, openers)
+    mixed = whole.mixed
     if whole.scenario.pools is None:
         whole = without_lost(whole, openers.losses)
     found: dict[str, object] = {
@@ -235,6 +246,8 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         "model": openers.content(whole.model),
         "requests": openers.content(requests),
     }
+    if whole.draft is not None:
+        found["draft"] = content_of(whole.draft, openers.content)
     content = {name: encoded(piece) for name, piece in found.items()}  # once, for both names
     whole = replace(
         whole,

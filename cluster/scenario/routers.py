@@ -7,21 +7,49 @@ compiled into the kernel; ``router`` is the position in ROUTERS.
 
 from typing import Literal, TypeAlias, get_args
 
-Router: TypeAlias = Literal["round_robin", "random", "least_outstanding", "least_kv", "vllm_dp"]
+Router: TypeAlias = Literal[
+    "round_robin",
+    "random",
+    "least_outstanding",
+    "least_kv",
+    "vllm_dp",
+    "kv_overlap",
+    "weighted_scorers",
+    "session_affinity",
+]
 
 ROUTERS: tuple[Router, ...] = get_args(Router)
 STATELESS: tuple[Router, ...] = ("round_robin", "random")
 """They look at no replica's state: runs can be cut by their choices, and KV be sent ahead
 (``actors/partition.py`` and ``disaggregated/run.py`` have these two)."""
+AFFINITY: Router = "session_affinity"
+"""All turns of a session go to one replica, drawn by a hash of the session's number."""
+DRAWN: tuple[Router, ...] = ("random", AFFINITY)
+"""Routers whose choices are drawn before the run."""
 
-ROUND_ROBIN, RANDOM, LEAST_OUTSTANDING, LEAST_KV, VLLM_DP = range(len(ROUTERS))
+(
+    ROUND_ROBIN,
+    RANDOM,
+    LEAST_OUTSTANDING,
+    LEAST_KV,
+    VLLM_DP,
+    KV_OVERLAP,
+    WEIGHTED_SCORERS,
+    SESSION_AFFINITY,
+) = range(len(ROUTERS))
+
+WEIGHTS: dict[str, tuple[float, ...]] = {
+    "kv_overlap": (1.0,),  # of blocks to prefill, against blocks in use
+    "weighted_scorers": (3.0, 2.0, 2.0),  # prefix, queue, KV utilization
+}
+"""Weights of the routers that look for a request's cached prefix at each replica."""
 
 
 def chosen_blindly(router: int, routed: int, drawn: int, replicas: int) -> int:
     """The replica where the router looks at none, else -1; ``routed`` requests went before."""
     if router == ROUND_ROBIN:
         return routed % replicas
-    if router == RANDOM:
+    if router in (RANDOM, SESSION_AFFINITY):
         return drawn
     return -1
 
@@ -53,3 +81,29 @@ def load(
         busy = max(outstanding, waiting + running)
         return float(busy + waiting * 6.0 * max(0.0, kv_use - 0.5))
     return float(outstanding)
+
+
+def finds_prefixes(router: int) -> bool:
+    """Whether it compares how much of a request's prompt each replica has cached."""
+    return router in (KV_OVERLAP, WEIGHTED_SCORERS)
+
+
+def overlap_cost(weight: float, prefill_tokens: int, block_size: int, blocks: int) -> float:
+    """Dynamo's cost of a worker, in its order of floating-point operations; the least is chosen.
+
+    ``prefill_tokens`` are those without KV of all prompts there, the request's included; ``blocks``
+    those of all its unfinished prompts, shared ones once, the request's included.
+    """
+    return weight * (prefill_tokens / block_size) + blocks
+
+
+def prefix_score(cached: int, blocks: int) -> float:
+    """llm-d's prefix-cache-scorer: the part of a prompt's blocks that is cached."""
+    return cached / blocks if blocks > 0 else 0.0
+
+
+def queue_score(queued: int, shortest: int, longest: int) -> float:
+    """llm-d's queue-scorer: 1 for the shortest queue, 0 for the longest."""
+    if longest == shortest:
+        return 1.0
+    return (longest - queued) / (longest - shortest)

@@ -20,7 +20,8 @@ from cluster.scenario.base import (
 from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
-from cluster.scenario.routers import Router
+from cluster.scenario.router_settings import AnyRouter
+from cluster.scenario.speculative import Speculative
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
@@ -133,7 +134,7 @@ class Pool(Part):
     plan: AnyPlan = PlanSettings()
     memory: Memory = Memory()
     scheduler: Scheduler = Scheduler()
-    router: Router | None = None
+    router: AnyRouter | None = None
 
 
 class Pools(Part):
@@ -192,11 +193,23 @@ class Slo(Part):
     e2e_s: Seconds | None = None
 
 
+MOST_BROKEN_DOWN = 200_000
+"""Requests up to which ``store.latency_breakdown: auto`` splits their latencies: about 250 bytes
+of memory each."""
+
+
 class Store(Part):
     """Optional output of a run, besides the tables that it always writes."""
 
     steps: bool = False
     bins: Annotated[int, Field(ge=2, le=1000)] | Literal["auto"] = "auto"
+    latency_breakdown: bool | Literal["auto"] = "auto"
+
+    def breaks_down(self, requests: int) -> bool:
+        """Whether the latency of each request is split by cause."""
+        if self.latency_breakdown == "auto":
+            return requests <= MOST_BROKEN_DOWN
+        return self.latency_breakdown
 
     @property
     def most_bins(self) -> int:
@@ -225,7 +238,8 @@ class Scenario(Part):
     collectives: Collectives = Collectives()
     fabric: Fabric = Fabric()
     experts: Experts = Experts()
-    router: Router = "least_outstanding"
+    router: AnyRouter = "least_outstanding"
+    speculative: Speculative | None = None
     pools: Pools | None = None
     transfer: Transfer | None = None
     workload: Workload
@@ -237,6 +251,7 @@ class Scenario(Part):
     @model_validator(mode="after")
     def _whole(self) -> "Scenario":
         self._check_pools()
+        self._check_speculative()
         replayed = self.workload.is_replayed
         generated = isinstance(self.workload.program, ProgramSteps)
         if replayed and self.collectives.overlap != "none":
@@ -274,6 +289,20 @@ class Scenario(Part):
         """The same with nothing down."""
         links = tuple(link for link in self.links if link.bandwidth_scale)
         return self.model_copy(update={"links": links, "state": ()})
+
+    def _check_speculative(self) -> None:
+        """Refuse what is not modelled together with drafts."""
+        if self.speculative is None:
+            return
+        strange = {
+            "pools": self.pools is not None,
+            "an operation trace": self.workload.is_replayed,
+            "scheduler.async_scheduling: true": self.scheduler.async_scheduling,
+            "state, or a link that is down": bool(self.down),
+        }
+        found = [name for name, there in strange.items() if there]
+        if found:
+            raise ValueError(f"speculative is not modelled together with {' and '.join(found)}")
 
     def _check_pools(self) -> None:
         """Check that pools have open-loop requests, and no more cards than the cluster."""

@@ -6,8 +6,17 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from cluster.scenario.workload import Arrivals, Columns, Lengths, Synthetic, Workload
+from cluster.scenario.workload import (
+    Arrivals,
+    Columns,
+    Delay,
+    Lengths,
+    Sessions,
+    Synthetic,
+    Workload,
+)
 from corsair_common.limits import refuse_beyond_memory
+from workloads import session_synthetic
 from workloads import synthetic as generators
 from workloads.presets import Preset, get_preset
 from workloads.readers.trace_format import GivenUnit, ReadOptions
@@ -81,7 +90,7 @@ def _generated(
 ) -> tuple[Requests, int]:
     preset: Preset | None = get_preset(requested.preset) if requested.preset else None
     concurrency = requested.arrivals.concurrency or 0 if requested.arrivals else 0
-    drawn = generators.generate(
+    what = (
         requested.requests,
         _arrivals(requested.arrivals) if requested.arrivals else _of(preset).arrivals,
         _lengths(requested.prompt_tokens, read)
@@ -91,8 +100,11 @@ def _generated(
         if requested.output_tokens
         else _of(preset).output_tokens,
         np.random.default_rng([seed, TRAFFIC_STREAM]),
-        preset.shared_prefix if preset else None,
     )
+    if requested.sessions is not None:
+        spoken = session_synthetic.generate_sessions(*what, _sessions(requested.sessions, read))
+        return session_synthetic.at_rate(spoken, rate_scale) if rate_scale != 1 else spoken, 0
+    drawn = generators.generate(*what, preset.shared_prefix if preset else None)
     if rate_scale != 1:
         drawn = replace(drawn, arrival_ps=scale_rate(drawn.arrival_ps, rate_scale))
     return drawn, concurrency
@@ -114,6 +126,24 @@ def _arrivals(requested: Arrivals) -> generators.Arrivals:
     if requested.constant is not None:
         return generators.Constant(rate_per_s=requested.constant.rate_per_s)
     return generators.Closed(concurrency=requested.concurrency or 1)
+
+
+def _sessions(requested: Sessions, read: Reader) -> session_synthetic.Sessions:
+    return session_synthetic.Sessions(
+        turns=_lengths(requested.turns, read),
+        added_tokens=_lengths(requested.added_tokens, read),
+        delay_s=_delay(requested.delay_s),
+        system_tokens=requested.system_tokens,
+    )
+
+
+def _delay(requested: Delay) -> session_synthetic.Delays:
+    if requested.exponential is not None:
+        return session_synthetic.ExponentialDelay(mean_s=requested.exponential)
+    if requested.lognormal is not None:
+        skewed = requested.lognormal
+        return session_synthetic.LognormalDelay(mean_s=skewed.mean, p50_s=skewed.p50)
+    return session_synthetic.FixedDelay(delay_s=requested.fixed or 0.0)
 
 
 def _lengths(requested: Lengths, read: Reader) -> generators.Lengths:

@@ -4,11 +4,11 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
-from cluster.scenario.base import Count, NotNegative, Part, Positive, Tokens
+from cluster.scenario.base import Count, NotNegative, NoTokens, Part, Positive, Tokens
 from corsair_common.names import Control, Phase
 from workloads.readers.trace_format import GivenUnit
 
-Choice = TypeVar("Choice", bound="Arrivals | Lengths")
+Choice = TypeVar("Choice", bound=Part)
 
 
 class Poisson(Part):
@@ -40,7 +40,7 @@ class Arrivals(Part):
 
     @model_validator(mode="after")
     def _one(self) -> "Arrivals":
-        return _exactly_one(self)
+        return exactly_one(self)
 
 
 class Uniform(Part):
@@ -77,6 +77,8 @@ class Columns(Part):
     prompt_tokens: str | None = None
     output_tokens: str | None = None
     hash_ids: str | None = None
+    session: str | None = None
+    delay: str | None = None
 
 
 class Empirical(Part):
@@ -98,23 +100,67 @@ class Lengths(Part):
 
     @model_validator(mode="after")
     def _one(self) -> "Lengths":
-        return _exactly_one(self)
+        return exactly_one(self)
+
+
+class SkewedDelay(Part):
+    """Log-normal with this mean and median, in seconds."""
+
+    mean: Positive
+    p50: Positive
+
+    @model_validator(mode="after")
+    def _skewed(self) -> "SkewedDelay":
+        if self.mean < self.p50:
+            raise ValueError(f"mean ({self.mean}) must not be below p50 ({self.p50})")
+        return self
+
+
+class Delay(Part):
+    """Seconds from an answer to the next turn; exactly one of the keys."""
+
+    fixed: NotNegative | None = None
+    exponential: Positive | None = None
+    lognormal: SkewedDelay | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> "Delay":
+        return exactly_one(self)
+
+
+class Sessions(Part):
+    """Turns of a session, tokens that a later one adds to its history, and its delay.
+
+    Arrivals and prompt_tokens are then those of first turns; ``system_tokens`` of all prompts are
+    the same.
+    """
+
+    turns: Lengths
+    added_tokens: Lengths
+    delay_s: Delay
+    system_tokens: NoTokens = 0
 
 
 class Synthetic(Part):
-    """Seeded traffic: a preset, or arrivals and lengths."""
+    """Seeded traffic: a preset, or arrivals and lengths; single requests, or sessions."""
 
     requests: Annotated[int, Field(ge=1, le=10**8)]
     preset: str | None = None
     arrivals: Arrivals | None = None
     prompt_tokens: Lengths | None = None
     output_tokens: Lengths | None = None
+    sessions: Sessions | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> "Synthetic":
         own = (self.arrivals, self.prompt_tokens, self.output_tokens)
         if self.preset is None and None in own:
             raise ValueError("give a preset, or all of arrivals, prompt_tokens and output_tokens")
+        if self.sessions and self.arrivals and self.arrivals.concurrency is not None:
+            raise ValueError(
+                "sessions need open-loop arrivals (poisson, gamma, constant); found "
+                "arrivals.concurrency"
+            )
         return self
 
 
@@ -219,7 +265,8 @@ SOURCES = ("trace", "synthetic", "program", "chakra")
 """Keys of a workload of which exactly one is set."""
 
 
-def _exactly_one(choice: Choice) -> Choice:
+def exactly_one(choice: Choice) -> Choice:
+    """The block, if one of its keys is set and no other."""
     inputs = [name for name in type(choice).model_fields if getattr(choice, name) is not None]
     if len(inputs) != 1:
         allowed = ", ".join(type(choice).model_fields)

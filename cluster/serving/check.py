@@ -5,10 +5,10 @@ import difflib
 import numpy as np
 
 from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
-from cluster.scenario.routers import ROUTERS
-from cluster.serving.interface import Arrivals, Limits
+from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
+from cluster.serving.interface import Arrivals, Limits, Speculation
 from cluster.serving.kernel.state import LAST_PS
-from corsair_common.units import Integers
+from corsair_common.units import NEVER, Integers
 
 MOST_TOKENS = 2**40
 """Of one request; more would not overflow, but is certainly a mistake."""
@@ -28,6 +28,8 @@ def check_limits(limits: Limits) -> None:
             "long_prefill_token_threshold must be 0 (none) or more, "
             f"got {limits.long_prefill_token_threshold!r}"
         )
+    if limits.speculation is not None:
+        _check_speculation(limits, limits.speculation)
     if limits.windowed is not None and limits.prefix_caching:
         raise ValueError("windowed layers free no blocks with prefix_caching")
     if not limits.sram_blocks >= 0:
@@ -38,6 +40,32 @@ def check_limits(limits: Limits) -> None:
         near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ValueError(f"unknown router {limits.router!r}, one of {', '.join(ROUTERS)}{hint}")
+    weights = len(WEIGHTS.get(limits.router, ()))
+    if limits.router_weights and len(limits.router_weights) != weights:
+        raise ValueError(
+            f"router {limits.router} has {weights} weights, got {len(limits.router_weights)}"
+        )
+
+
+def _check_speculation(limits: Limits, speculation: Speculation) -> None:
+    """At least one draft, draws within it, and budget for a token of a row."""
+    drafts = speculation.num_speculative_tokens
+    if not drafts >= 1:
+        raise ValueError(f"num_speculative_tokens must be at least 1, got {drafts!r}")
+    for name in ("num_lookahead_tokens", "max_num_new_slots_for_drafting"):
+        if not 0 <= getattr(speculation, name) <= drafts:
+            raise ValueError(f"{name} must be 0 to {drafts}, got {getattr(speculation, name)!r}")
+    if limits.async_scheduling:
+        raise ValueError("speculation is modelled without async_scheduling")
+    if not limits.max_num_batched_tokens > limits.draft_slots:
+        raise ValueError(
+            f"max_num_batched_tokens must be more than the {limits.draft_slots} that drafting "
+            f"adds to a row, got {limits.max_num_batched_tokens}"
+        )
+    if not len(speculation.accepted):
+        raise ValueError("speculation has no draws of accepted drafts")
+    _check_column("accepted", speculation.accepted, len(speculation.accepted))
+    _check_range("accepted", speculation.accepted, 0, drafts)
 
 
 def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
@@ -52,13 +80,32 @@ def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
         early = np.flatnonzero(np.diff(arrivals.arrival_ps) < 0)
         if len(early):
             raise ValueError(f"arrival_ps: request {early[0] + 1} arrives before the one before it")
-    if limits.router == "random":
+    if limits.router in DRAWN:
         _check_column("router_choice", arrivals.router_choice, requests)
         _check_range("router_choice", arrivals.router_choice, 0, replicas - 1)
     if limits.prefix_caching:
         _check_keys(arrivals, limits.block_size)
     if len(arrivals.carried_tokens):
         _check_carried(arrivals)
+    if len(arrivals.first_draw):
+        _check_column("first_draw", arrivals.first_draw, requests)
+        _check_range("first_draw", arrivals.first_draw, 0, MOST_TOKENS)
+    if len(arrivals.previous):
+        _check_sessions(arrivals, limits)
+
+
+def _check_sessions(arrivals: Arrivals, limits: Limits) -> None:
+    """Every turn stands behind its previous one, in an open loop, with a delay of at least 0."""
+    count, previous = len(arrivals.arrival_ps), arrivals.previous
+    if limits.concurrency:
+        raise ValueError(f"sessions need open arrivals, got concurrency {limits.concurrency}")
+    _check_column("previous", previous, count)
+    _check_column("delay_ps", arrivals.delay_ps, count)
+    _check_range("delay_ps", arrivals.delay_ps, 0, LAST_PS)
+    wrong = np.flatnonzero((previous < NEVER) | (previous >= np.arange(count)))
+    if len(wrong):
+        row = wrong[0]
+        raise ValueError(f"previous[{row}] is {previous[row]}, allowed is {NEVER} to {row - 1}")
 
 
 def _check_carried(arrivals: Arrivals) -> None:
@@ -75,19 +122,20 @@ def _check_carried(arrivals: Arrivals) -> None:
 
 
 def _check_keys(arrivals: Arrivals, block_size: int) -> None:
-    """Offsets in order from 0 to the end of the keys, no more keys than full prompt blocks."""
+    """Offsets in order from 0 to the end of the keys, no more keys than full blocks."""
     offsets, keys = arrivals.key_offsets, arrivals.keys
     _check_column("key_offsets", offsets, len(arrivals.arrival_ps) + 1)
     _check_column("keys", keys, len(keys))
     counts = np.diff(offsets)
     if offsets[0] != 0 or offsets[-1] != len(keys) or (counts < 0).any():
         raise ValueError(f"key_offsets must rise from 0 to the {len(keys)} keys")
-    many = np.flatnonzero(counts > arrivals.prompt_tokens // block_size)
+    most = (arrivals.prompt_tokens + arrivals.output_tokens - 1) // block_size
+    many = np.flatnonzero(counts > most)
     if len(many):
         row = many[0]
         raise ValueError(
             f"request {row} has {counts[row]} keys, but only "
-            f"{arrivals.prompt_tokens[row] // block_size} full blocks of {block_size} tokens"
+            f"{most[row]} full blocks of {block_size} tokens"
         )
     _check_range("keys", keys, 0, arrivals.key_count - 1)
 
@@ -96,11 +144,14 @@ def check_prices(prices: PriceTables, limits: Limits) -> None:
     """Tables long enough for the limits, nothing negative, no step that leaves int64."""
     if limits.async_scheduling and prices.stages > 1:
         raise ValueError(f"async_scheduling needs one pipeline stage, got {prices.stages}")
+    if prices.draft_stages and not limits.drafts:
+        raise ValueError("prices have a class of drafting, and limits no speculation")
     classes, tokens = prices.linear_ps.shape[0], limits.max_num_batched_tokens
     longest_ps = 0.0
     for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):
         table: Integers = getattr(prices, name)
-        needed = min(limits.max_num_seqs, tokens) if name == "head_ps" else tokens
+        heads = limits.max_num_seqs * (1 + limits.drafts)
+        needed = min(heads, tokens) if name == "head_ps" else tokens
         if table.ndim != 2 or table.shape[0] != classes or table.shape[1] <= needed:
             raise ValueError(
                 f"{name} has shape {table.shape}, but ({classes}, {needed + 1}) is needed"

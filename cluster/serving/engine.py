@@ -8,7 +8,7 @@ import numpy as np
 from cluster.compiled import announced, prepared
 from cluster.perf_model.tables import STEP, PriceTables, as_integers
 from cluster.serving.check import check_arrivals, check_limits, check_prices
-from cluster.serving.interface import Arrivals, Limits, Observer, OnIntervals, OnSteps, Served
+from cluster.serving.interface import Arrivals, Limits, Observer, OnLog, OnSteps, Served
 from cluster.serving.kernel.advance import advance
 from cluster.serving.kernel.build import build
 from cluster.serving.kernel.state import LATE, RUNNING, STUCK, State
@@ -40,13 +40,14 @@ def serve(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_intervals: OnIntervals | None = None,
     on_cycles: OnSteps | None = None,
+    on_log: OnLog | None = None,
 ) -> Served:
     """Serve ``arrivals`` as specified in DESIGN.md.
 
     ``on_cycles`` receives the log as it is written, with cycles that repeat in one piece;
-    ``on_steps`` every step, which are then run one by one.
+    ``on_steps`` every step, which are then run one by one; ``on_log`` is given the log as written
+    and the phases that began in it.
 
     Raises ValueError for invalid input, RunTooLongError past 106 simulated days.
     """
@@ -57,8 +58,8 @@ def serve(
         state,
         observer=observer,
         on_steps=on_steps,
-        on_intervals=on_intervals,
         on_cycles=on_cycles,
+        on_log=on_log,
     )
     if observer is not None:
         observer.finished()
@@ -78,8 +79,8 @@ def run(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_intervals: OnIntervals | None = None,
     on_cycles: OnSteps | None = None,
+    on_log: OnLog | None = None,
     window_steps: int = WINDOW_STEPS,
 ) -> None:
     """Advance ``state`` to its end in windows of at most ``window_steps`` steps and about 50 ms."""
@@ -87,7 +88,7 @@ def run(
     columns = as_integers(log)
     control = state.control[0]
     steps = min(window_steps, 256)
-    control["recording"] = on_intervals is not None
+    control["recording"] = on_log is not None
     if on_steps is not None:  # the order of steps of several replicas hangs on no window
         control["repeating"] = 0
     with announced():
@@ -101,9 +102,9 @@ def run(
             on_cycles(log[:rows])
         if on_steps is not None and rows > 0:
             on_steps(log[:rows])
-        if on_intervals is not None and control["intervals"] > 0:
-            on_intervals(state.intervals[: control["intervals"]])
-        control["intervals"] = 0
+        if on_log is not None:
+            on_log(log[:rows], state.phases[: control["phases"]])
+        control["phases"] = 0
         if observer is not None:
             now_ps, done, tokens = (int(control[name]) for name in ("now_ps", "done", "tokens"))
             observer.advanced(now_ps, done, tokens)
@@ -147,4 +148,10 @@ def served_of(state: State, *, spent: bool = False) -> Served:
         if spent:
             release(state.requests, first + len(rows))
     columns["slot"][columns["replica"] == NEVER] = NEVER
-    return Served(**columns, itl_count=state.itl_count, end_ps=int(state.control["end_ps"][0]))
+    return Served(
+        **columns,
+        itl_count=state.itl_count,
+        end_ps=int(state.control["end_ps"][0]),
+        accepted_count=state.accepted_count,
+        draft_tokens=int(state.control["draft_tokens"][0]),
+    )

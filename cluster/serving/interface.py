@@ -9,18 +9,37 @@ import numpy as np
 
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import Records
-from corsair_common.units import Integers
+from corsair_common.units import NEVER, Integers
 
 
-class IntervalKind(IntEnum):
-    """Phase of a request between two steps of its replica (dtype INTERVAL)."""
+class Phase(IntEnum):
+    """What a request enters at a step of its replica (dtype PHASE)."""
 
-    READING = 0
-    """From its admission to the last chunk of its prompt."""
-    DECODING = 1
-    """From the step after that to its last token."""
-    LOST = 2
-    """From its admission to its preemption."""
+    WAITING = 0
+    """In the queue, on arrival or after a preemption: the next step to start."""
+    READING = 1
+    """Admitted: the step with its first chunk."""
+    DECODING = 2
+    """Its prompt is computed: the step with its last chunk."""
+    FINISHED = 3
+    """The step that emitted its last token."""
+    LOST = 4
+    """Preempted: the last step that started before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """Speculative decoding of a run (DESIGN.md); the names are vLLM's where it has one."""
+
+    num_speculative_tokens: int
+    """Drafts of every request that emits a token, at least 1."""
+    num_lookahead_tokens: int = 0
+    """Tokens beyond a row for which KV is allocated: the drafts', if the draft has KV."""
+    max_num_new_slots_for_drafting: int = 0
+    """Additional budget of each row: a separate draft model keeps a token that others shift out."""
+    accepted: Integers
+    """[draws] accepted drafts of a verification, 0 to ``num_speculative_tokens`` each. Verification
+    j of a request is draw ``first_draw + j``, modulo their number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +56,8 @@ class Limits:
     """KV blocks of one replica if no layer has a window; else those of layers with full context."""
     max_model_len: int
     router: str = "least_outstanding"
+    router_weights: tuple[float, ...] = ()
+    """Of a router with weights, in the order of ``routers.WEIGHTS``; empty: those."""
     concurrency: int = 0
     """Users of a closed loop; 0 means open loop: arrivals from the columns."""
     prefix_caching: bool = False
@@ -51,11 +72,28 @@ class Limits:
     """Schedule a batch while the previous one runs (one stage only)."""
     ready_ps: int = 0
     """No step starts before this: weights are still being loaded."""
+    speculation: Speculation | None = None
+    """Never with ``async_scheduling``."""
 
     @property
     def capacity(self) -> KvCapacity:
         """KV capacity, one inequality per constraint."""
         return self.windowed or KvCapacity.of_blocks(self.blocks, self.sram_blocks)
+
+    @property
+    def drafts(self) -> int:
+        """Most tokens of a decode in one step, beside the one that it emits anyway."""
+        return self.speculation.num_speculative_tokens if self.speculation else 0
+
+    @property
+    def lookahead(self) -> int:
+        """Tokens beyond a row for which KV is allocated."""
+        return self.speculation.num_lookahead_tokens if self.speculation else 0
+
+    @property
+    def draft_slots(self) -> int:
+        """Additional budget of each row."""
+        return self.speculation.max_num_new_slots_for_drafting if self.speculation else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,20 +101,27 @@ class Arrivals:
     """The engines' request columns; the row number is arrival order and identity."""
 
     arrival_ps: Integers
-    """[n] non-decreasing; ignored in a closed loop."""
+    """[n] non-decreasing; ignored in a closed loop. Of a turn with a previous one: the earliest."""
     prompt_tokens: Integers
     output_tokens: Integers
     """At least 1 each."""
     router_choice: Integers
-    """[n] replica drawn for each request (used by ``random`` only; may be empty otherwise)."""
+    """[n] replica of each request (for the routers DRAWN only; may be empty otherwise)."""
     key_offsets: Integers
     """[n + 1] into ``keys``; all zero without prefix caching."""
     keys: Integers
-    """Dense ids of the prompt's full KV blocks, chained: equal id means equal prefix."""
+    """Dense ids of the first full KV blocks, chained: equal id means equal prefix. They may go on
+    beyond the prompt, into an answer that another prompt repeats."""
     key_count: int
     """Ids lie in 0..key_count-1."""
     carried_tokens: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """[n] prompt tokens whose KV arrives with the request, fewer than its prompt; empty: none."""
+    first_draw: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] draw of a request's first verification (``Speculation.accepted``); empty: 0."""
+    previous: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] row of the turn before in its session, an earlier row, or NEVER; empty: no sessions."""
+    delay_ps: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] least time from the end of that turn to the arrival of this one; empty: none."""
 
 
 def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
@@ -88,6 +133,12 @@ def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
     def of(column: Integers) -> Integers:
         return column[rows] if len(column) else column
 
+    previous = arrivals.previous
+    if len(previous):  # turns of one session stay together
+        place = np.full(len(previous) + 1, NEVER, np.int64)  # the last is that of NEVER
+        place[rows] = np.arange(len(rows))
+        previous = place[previous[rows]]
+
     return replace(
         arrivals,
         arrival_ps=of(arrivals.arrival_ps),
@@ -97,6 +148,9 @@ def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
         key_offsets=offsets,
         keys=arrivals.keys[first + np.arange(offsets[-1])],
         carried_tokens=of(arrivals.carried_tokens),
+        first_draw=of(arrivals.first_draw),
+        previous=previous,
+        delay_ps=of(arrivals.delay_ps),
     )
 
 
@@ -117,6 +171,10 @@ class Served:
     status: Integers
     itl_count: Integers
     """[bins] histogram of inter-token latencies, edges as in cluster.serving.histogram."""
+    accepted_count: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[k + 1] verifications by the number of drafts that they accepted; empty: no speculation."""
+    draft_tokens: int = 0
+    """Drafts verified."""
     end_ps: int
     """End of the last step."""
 
@@ -131,8 +189,9 @@ class Observer(Protocol):
     def finished(self) -> None: ...
 
 
-OnIntervals: TypeAlias = Callable[[Records], None]
-"""Receives intervals of requests (dtype INTERVAL) as they end; it must copy stored rows."""
+OnLog: TypeAlias = Callable[[Records, Records], None]
+"""Receives each window of the step log as it is written, and the phases of requests (dtype PHASE)
+that began in it; it must copy stored rows."""
 OnSteps: TypeAlias = Callable[[Records], None]
 """Receives each window of the step log (dtype STEP, in start order per replica); it must copy
 stored rows."""

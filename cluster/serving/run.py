@@ -24,13 +24,26 @@ from cluster.perf_model.timeline import Account, Bins
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.plans import Loss
 from cluster.scenario.resolve import Planned, Resolved
+from cluster.scenario.router_settings import router_name, router_weights
 from cluster.scenario.schema import Scenario
+from cluster.scenario.speculative import Speculative
 from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
+from cluster.serving.drafts import (
+    DraftLayout,
+    capacity_with,
+    draft_work,
+    lay_out_draft,
+    memory_beside,
+    priced_with,
+    speculation_of,
+)
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
+from cluster.serving.latency_breakdown import LatencyBreakdown
 from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Floats, Integers
+from results.engine_columns import Latency
 from results.window import last_ps
 from topology.build import build_pod, scale_links
 from topology.mixed import AnyHardware
@@ -52,6 +65,8 @@ class Layout:
     fit: Fit
     inputs: PriceInputs
     limits: Limits
+    speculative: Speculative | None = None
+    draft: DraftLayout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +83,8 @@ class Machine:
     joules: Joules
     facility: Facility
     peaks: Peaks
+    draft: DraftLayout | None = None
+    """A draft model, if there is one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +101,10 @@ class Outcome:
     """[request] energy of the request's work; 0 if refused."""
     end_ps: int
     """End of the window that begins with ``bins``: the last finish or refusal."""
+    latency: Latency | None = None
+    """Latencies by cause, if they are split."""
+    draft_j: float | None = None
+    """Energy of cards that drafts have for themselves."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
@@ -107,7 +128,9 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
     PriceError, TooSlowError
         A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
     """
-    return priced_as(layout, price_tables(layout.inputs, pricing))
+    prices = price_tables(layout.inputs, pricing)
+    own = layout.speculative, layout.draft, layout.inputs.hardware
+    return priced_as(layout, priced_with(prices, *own, pricing))
 
 
 def priced_as(layout: Layout, prices: PriceTables) -> Machine:
@@ -125,6 +148,7 @@ def priced_as(layout: Layout, prices: PriceTables) -> Machine:
         peaks=module_of(layout.inputs.hardware).peaks(
             layout.inputs.hardware, layout.inputs.formats
         ),
+        draft=layout.draft,
     )
 
 
@@ -182,12 +206,22 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
             replicas=plan.replicas,
             within=resolved.cards,
         ).astype(np.int64)
+    whole = routes
     if resolved.mixed is not None:
         routes = routes.between(cards)
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     inputs = price_inputs(resolved, routes, cards)
     residency = place_weights(inputs, settings, traffic_of(resolved))
-    fitted = fit(resolved.model, plan, resolved.hardware, settings, residency)
+    fitted = fit(
+        resolved.model,
+        plan,
+        resolved.hardware,
+        settings,
+        residency,
+        memory_beside(resolved, settings),
+    )
+    draft = lay_out_draft(resolved, inputs, whole, settings)
+    fitted = capacity_with(fitted, draft)
     inputs = replace(inputs, residency=residency)
     return Layout(
         graph=graph,
@@ -196,12 +230,27 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
         fit=fitted,
         inputs=inputs,
         limits=_limits(resolved, fitted),
+        speculative=resolved.scenario.speculative,
+        draft=draft,
+    )
+
+
+def without_drafts(resolved: Resolved, layout: Layout) -> tuple[Resolved, Layout]:
+    """The same cards and memory for a run without speculative decoding."""
+    if layout.speculative is None:
+        return resolved, layout
+    scenario = resolved.scenario.model_copy(update={"speculative": None})
+    plain = replace(layout.limits, speculation=None)
+    return (
+        replace(resolved, scenario=scenario, draft=None),
+        replace(layout, limits=plain, speculative=None, draft=None),
     )
 
 
 def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInputs:
     """Inputs of pricing for ``cards[replica, stage, position]``, without weight placement."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
+    rows = 1 + (scenario.speculative.num_speculative_tokens if scenario.speculative else 0)
     return PriceInputs(
         hardware=resolved.hardware,
         routes=routes,
@@ -210,7 +259,7 @@ def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInp
         formats=resolved.formats,
         cards=cards,
         max_tokens=scheduler.max_num_batched_tokens,
-        max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
+        max_rows=min(scheduler.max_num_seqs * rows, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
         all_reduce=scenario.collectives.all_reduce,
         norms=scenario.collectives.norms,
@@ -230,7 +279,8 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         block_size=scheduler.block_size,
         blocks=fitted.blocks,
         max_model_len=resolved.max_model_len,
-        router=resolved.scenario.router,
+        router=router_name(resolved.scenario.router),
+        router_weights=router_weights(resolved.scenario.router),
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
         long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
@@ -238,6 +288,7 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
         windowed=fitted.capacity if fitted.windowed else None,
         ready_ps=_ready_ps(resolved, fitted),
+        speculation=speculation_of(resolved),
     )
 
 
@@ -267,6 +318,7 @@ def execute(
     most_bins = resolved.scenario.store.most_bins
     account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
     tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
+    drafting = draft_work(machine.draft, machine.limits)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
     account.reach(least_end_ps(requested, machine.limits))  # avoids starting with the finest bins
 
@@ -274,7 +326,12 @@ def execute(
         account.add(window)
         tally.add(window)
         shares.add(window)
+        if drafting is not None:
+            drafting.add(window, len(machine.prices.kinds))
 
+    split = None
+    if resolved.scenario.store.breaks_down(len(requested.arrival_ps)):
+        split = LatencyBreakdown(machine.prices, len(requested.arrival_ps))
     served = serve(
         requested,
         machine.prices,
@@ -282,10 +339,17 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=taken,
+        on_log=split and split.add,
     )
     request_j = shares.of(attribution_columns(served, requested))
     account.reach(last_ps(served.arrival_ps, served.finish_ps))
-    return outcome_of(served, account.bins(), tally, request_j)
+    latency = split and split.of(served)
+    found = outcome_of(served, account.bins(), tally, request_j, latency)
+    if drafting is None:
+        return found
+    return replace(
+        found, draft_j=drafting.joules(len(machine.routes.card_id), found.end_ps / PS_PER_S)
+    )
 
 
 def shares_of(machine: Machine) -> SlotJoules:
@@ -293,7 +357,9 @@ def shares_of(machine: Machine) -> SlotJoules:
     return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
 
 
-def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> Outcome:
+def outcome_of(
+    served: Served, bins: Bins, tally: Tally, request_j: Floats, latency: Latency | None
+) -> Outcome:
     """Combine the results of the engine, the accounts and the counts."""
     return Outcome(
         served=served,
@@ -303,4 +369,5 @@ def outcome_of(served: Served, bins: Bins, tally: Tally, request_j: Floats) -> O
         peak_blocks=tally.peak_blocks,
         request_j=request_j,
         end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
+        latency=latency,
     )

@@ -17,16 +17,19 @@ from cluster.perf_model.tables import KINDS, MEASURED, STEP, Records
 from cluster.perf_model.timeline import Bins
 from corsair_common.lru import LruCache, Same
 from corsair_common.units import NEVER, PS_PER_S, Integers
+from results.causes import HOST
 from results.engine_columns import (
+    Latency,
     bin_columns,
     busy_columns,
     card_columns,
     energy_columns,
     load_columns,
 )
-from results.summary import Energy, Useful
+from results.summary import Drafts, Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
+from workloads.sessions import turns_of
 
 if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
@@ -56,7 +59,22 @@ def request_ps(resolved: "Resolved", outcome: "Outcome") -> dict[str, Any]:
         "cached_tokens": served.cached_tokens,
         "status": served.status,
         "energy_j": outcome.request_j,
+        **_turns(resolved),
     }
+
+
+def latency_of(resolved: "Resolved", outcome: "Outcome") -> Latency | None:
+    """Latencies by cause, with the time for which the client waits once a request."""
+    client_ps = round(PS_PER_S * module_of(resolved.hardware).request_s(resolved.hardware))
+    return outcome.latency and outcome.latency.later(HOST, client_ps)
+
+
+def _turns(resolved: "Resolved") -> dict[str, Integers]:
+    """Session and turn of each request, if there are sessions."""
+    requests = resolved.requests
+    if requests.session is None or requests.previous is None:
+        return {}
+    return {"session": requests.session, "turn": turns_of(requests.previous)}
 
 
 def _later(times_ps: Integers, by_ps: int) -> Integers:
@@ -88,6 +106,7 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
         useful=_useful(machine, outcome),
         energy=_energy(machine, outcome),
         clock_hz=clock_of(resolved.hardware),
+        drafts=_drafts(outcome) if resolved.scenario.speculative else None,
     )
 
 
@@ -111,7 +130,7 @@ def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
     energy = spent(
         machine.joules,
         outcome.bins,
-        cards=len(machine.routes.card_id),
+        cards=_own_cards(machine),
         end_ps=outcome.end_ps,
     )
     return energy_measured(energy, facility_w(machine.facility, energy))
@@ -216,6 +235,23 @@ def link_parts_of(loads: Iterable[LinkLoad], bins: Bins) -> Iterator[Columns]:
         columns = loaded.get((Same(load.sent_bytes), Same(load.busy_ps)), made)
         names = {"link": load.link, "link_name": load.name, "kind": load.kind}
         yield names | columns | times
+
+
+def _own_cards(machine: "Machine") -> int:
+    """All cards but those that drafts have for themselves."""
+    draft = machine.draft
+    if draft is None or draft.draft.cards is None:
+        return len(machine.routes.card_id)
+    return draft.draft.cards.start
+
+
+def _drafts(outcome: "Outcome") -> Drafts:
+    served = outcome.served
+    return Drafts(
+        accepted_count=served.accepted_count,
+        draft_tokens=served.draft_tokens,
+        draft_j=outcome.draft_j,
+    )
 
 
 SHOWN_MEASURES = ("decode_blocks", "prefill_passes")

@@ -16,6 +16,7 @@ from results.figures.energy import energy_by_part
 from results.figures.formats import block_sizes, by_batch
 from results.figures.gantt import critical_path, stage_gantt
 from results.figures.latency import latency_cdf, latency_over_time
+from results.figures.latency_causes import latency_by_cause
 from results.figures.links import hot_links, link_map
 from results.figures.picture import check_ending, save
 from results.figures.studies import by_axis, front_of, pareto, tornado
@@ -27,6 +28,7 @@ FIGURES: Mapping[str, Callable[[Run], Any]] = MappingProxyType(
         for figure in (
             latency_cdf,
             latency_over_time,
+            latency_by_cause,
             load_over_time,
             stage_shares,
             card_utilisation,

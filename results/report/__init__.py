@@ -13,7 +13,7 @@ from results.figures import FIGURES
 from results.figures.series import codes
 from results.report.assumptions import assumed_figures, provenance, warnings, whole_of
 from results.report.html import Quantity, bullets, figure, page, table
-from results.report.verdict import Finding, findings
+from results.report.verdict import Finding, findings, latency_words
 
 __all__ = ["Finding", "findings", "report_html", "write_report"]
 
@@ -84,6 +84,7 @@ def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
     head = "" if alone else f"<h2>{escape(_name(run))}</h2>"
     yield f'<section id="run-{run.run_id}">{head}<p class="soft">{escape(_machine(run))}</p>'
     yield _verdict(findings(run))
+    yield _latency(run)
     said = warnings(run)
     if trust := run.manifest.get("trust"):
         yield f'<p class="trust"><strong>Trust</strong> {escape(str(trust["sentence"]))}.</p>'
@@ -144,6 +145,14 @@ def _verdict(found: Sequence[Finding]) -> str:
         f'<p class="headline">{escape(first.headline)}</p><p>{escape(first.evidence)}.</p>'
         f"<p><strong>What to change:</strong> {escape(first.remedy)}.</p>{also}</div>"
     )
+
+
+def _latency(run: Run) -> str:
+    """What latencies consist of; empty if they are not split."""
+    families = (("p99 TTFT", "p99_ttft_share"), ("Mean latency", "latency_share"))
+    found = [(name, latency_words(run, family)) for name, family in families]
+    lines = [f"<strong>{name}</strong> {escape(words)}." for name, words in found if words]
+    return f'<p class="latency">{" ".join(lines)}</p>' if lines else ""
 
 
 def _numbers(run: Run) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 
 from corsair_common.units import Floats
 from results.api import Run
+from results.causes import said
 from results.figures.links import link_use
 from results.figures.series import codes, count_at, numbers, time_edges, words
 from results.report.assumptions import whole_of
@@ -87,6 +88,8 @@ def _queue(run: Run) -> Iterator[Finding]:
     taken = f"{100 * kv:.0f} % of the KV blocks"
     taken += "" if sequences is None else f" and {100 * sequences:.0f} % of max_num_seqs"
     evidence = f"{waited}; meanwhile {taken} are in use"
+    slowest = latency_words(run, "p99_ttft_share", most=1)
+    evidence += f"; p99 TTFT is {slowest}" if slowest else ""
     if kv >= FULL and (sequences is None or kv > sequences):
         yield Finding(
             what="kv",
@@ -102,6 +105,12 @@ def _queue(run: Run) -> Iterator[Finding]:
         remedy="more replicas, a lower rate, a larger scheduler.max_num_seqs where KV has room "
         "and TPOT may rise, or a plan with more throughput (corsair-sim plan)",
     )
+
+
+def latency_words(run: Run, family: str, most: int = 4) -> str:
+    """The largest causes of a latency, a family of shares of the summary; empty if unknown."""
+    shares = run.summary.get(family)
+    return said(shares, run.device, most) if isinstance(shares, Mapping) else ""
 
 
 def _taken_while_waiting(run: Run) -> tuple[float, float | None]:
@@ -187,8 +196,8 @@ def _bounds(run: Run) -> Iterator[Finding]:
     shown = [f"{name.upper()} {100 * share:.3g} %" for name, share in used if share is not None]
     then += f"; {', '.join(shown)} over the whole run" if shown else ""
     place = _place(run) if "critical" in run.tables else ""
-    said = {bound.name: (bound.label, bound.advice) for bound in run.device.bounds}
-    label, advice = {**said, **CAUSES}[most]
+    known_words = {bound.name: (bound.label, bound.advice) for bound in run.device.bounds}
+    label, advice = {**known_words, **CAUSES}[most]
     yield Finding(
         what=most,
         headline=f"Most of the {whole_of(run)} goes into {label}.",

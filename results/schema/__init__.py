@@ -20,11 +20,13 @@ from results.schema.replay import (
     replay_table,
 )
 from results.schema.serving import (
+    LATENCY_SHARES,
     METRICS,
     PERCENTILES,
     REQUESTS,
     STATUSES,
     cards_table,
+    latency_breakdown_table,
     placement_table,
     steps_table,
     summary_statistics,
@@ -51,7 +53,8 @@ def run_tables(device: Device) -> Mapping[str, Table]:
     Of ``results.devices.described``, where bounds and parts are at hand by their names.
     """
     serving = (
-        *(REQUESTS, summary_table(device), steps_table(device), cards_table(device)),
+        *(REQUESTS, latency_breakdown_table(device), summary_table(device), steps_table(device)),
+        cards_table(device),
         *(LINKS, NODES, EDGES, placement_table(device)),
     )
     replayed = (
@@ -81,6 +84,7 @@ def every_metric() -> Iterator[Column]:
 __all__ = [
     "CANDIDATES",
     "FACILITY_PARTS",
+    "LATENCY_SHARES",
     "METRICS",
     "OPS",
     "OTHER_CAUSES",

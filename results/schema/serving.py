@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
 from corsair_common.names import Status
+from results.causes import causes_of
 from results.devices import Device
 from results.schema.column import (
     BIN,
@@ -18,6 +19,7 @@ from results.schema.column import (
     whole,
     word,
 )
+from results.sessions import KEYS
 
 STATUSES = tuple(status.word for status in Status)
 """What became of a request; the position is the code that the engines give."""
@@ -84,8 +86,43 @@ REQUESTS = Table(
         real("e2e_s", "s", "finish - arrival.", True),
         real("queue_s", "s", "first_scheduled - arrival.", True),
         real("energy_j", "J", "Energy of its work on all cards: not static, no KV transfer.", True),
+        index("session", "Number of its session, from 0; null without sessions.", True),
+        index("turn", "Its place in its session, from 0.", True),
     ),
 )
+
+
+def latency_breakdown_table(device: Device) -> Table:
+    """Columns follow the causes of ``results.causes``."""
+    causes = list(causes_of(device))
+    return Table(
+        name="latency_breakdown",
+        meaning="One row per request: its latency by cause. The parts sum to its end-to-end latency"
+        " (those up to the first token to its TTFT), exactly in whole picoseconds. Null for a"
+        " refused request, and where the run cannot have the cause.",
+        distinct=("request_id",),
+        columns=(
+            whole("request_id", "", "Position in the order of arrival, from 0."),
+            *(
+                real(f"{cause.name}_s", "s", f"Of the whole latency: {cause.meaning}.", True)
+                for cause in causes
+            ),
+            *(
+                real(f"ttft_{cause.name}_s", "s", f"Up to the first token: {cause.meaning}.", True)
+                for cause in causes
+            ),
+        ),
+    )
+
+
+LATENCY_SHARES: Mapping[str, str] = MappingProxyType(
+    {
+        "latency_share": "Share of the mean end-to-end latency",
+        "ttft_share": "Share of the mean time to first token",
+        "p99_ttft_share": "Share of TTFT, of the requests with a TTFT from its p99 on",
+    }
+)
+"""Families of a summary's keys with a share for each cause."""
 
 
 def steps_table(device: Device) -> Table:
@@ -230,6 +267,24 @@ def cost_columns() -> Iterator[Column]:
             yield real(f"{name}{end}", unit, f"{meaning}{words}.", True)
 
 
+def draft_columns() -> Iterator[Column]:
+    """Of speculative decoding, of the whole run; null without."""
+    for name, unit, meaning in (
+        ("spec_decode_acceptance_rate", "%", "Accepted drafts of those verified."),
+        ("spec_decode_acceptance_length", "tokens", "1 + accepted drafts of a verification, mean."),
+    ):
+        yield real(name, unit, meaning, True)
+    for name, meaning in (
+        ("spec_decode_num_drafts", "Rows that verified drafts."),
+        ("spec_decode_draft_tokens", "Drafts that they verified."),
+        ("spec_decode_accepted_tokens", "Those of them that were accepted."),
+    ):
+        yield whole(name, "tokens", meaning, True)
+    yield real("draft_energy_j", "J", "Of cards that drafts have for themselves.", True)
+    key = "joules_per_output_token_with_drafts"
+    yield real(key, "J", "joules_per_output_token and draft_energy_j together.", True)
+
+
 def _summary_columns(device: Device) -> Iterator[Column]:
     yield from RUN
     yield whole("completed", "requests", "Completed requests.")
@@ -265,6 +320,9 @@ def _summary_columns(device: Device) -> Iterator[Column]:
     yield real("prefix_hit_rate", "1", "Share of prompt tokens found in the cache.", True)
     for bound in device.bound_names:
         yield real(f"bound_share.{bound}", "1", f"Share of busy time bound by {bound}.", True)
+    for family, words in LATENCY_SHARES.items():
+        for cause in causes_of(device):
+            yield real(f"{family}.{cause.name}", "1", f"{words}: {cause.meaning}.", True)
     for name, unit, meaning in (
         ("mean_kv_transfer_ms", "ms", "Mean time from the end of a prefill to the KV's arrival."),
         ("p99_kv_transfer_ms", "ms", "99th percentile of that time."),
@@ -272,9 +330,12 @@ def _summary_columns(device: Device) -> Iterator[Column]:
     ):
         yield real(name, unit, meaning, True)
     yield whole("kv_transfer_bytes", "B", "KV moved between the pools.", True)
+    for name, (unit, meaning) in KEYS.items():
+        yield (whole if name == "sessions" else real)(name, unit, meaning, True)
     yield CLOCK
     yield from energy_columns(device)
     yield from cost_columns()
+    yield from draft_columns()
     yield Column(name="flags", type="strings", unit="", meaning="Warnings.")
 
 

@@ -18,7 +18,10 @@ from results.schema import TABLES as DECLARED
 from results.summary import flatten
 from topology.catalog import load_hardware
 
-TABLES = {"cards", "edges", "links", "nodes", "placement", "requests", "summary"}
+TABLES = {
+    *("cards", "edges", "latency_breakdown", "links", "nodes", "placement", "requests"),
+    "summary",
+}
 
 
 def digests(run_dir: Path | None) -> dict[str, str]:

@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from cluster import Run
+from cluster.scenario.load import ScenarioError
+from cluster.scenario.routers import ROUTERS
+from results.sessions import by_turn
 
 
 def closed_loop(users: int, requests: int = 60) -> dict[str, Any]:
@@ -139,7 +142,7 @@ def test_more_users_of_a_closed_loop_wait_longer_each_and_are_served_more_in_all
     assert few["output_throughput"] < many["output_throughput"]
 
 
-@pytest.mark.parametrize("router", ["round_robin", "random", "least_outstanding", "least_kv"])
+@pytest.mark.parametrize("router", ROUTERS)
 def test_every_router_serves_all_requests_on_several_replicas(
     router: str, run_small: Callable[..., Run]
 ) -> None:
@@ -151,6 +154,43 @@ def test_every_router_serves_all_requests_on_several_replicas(
     assert (shares > 0).all()
     if router == "round_robin":
         assert shares.max() - shares.min() <= 1
+
+
+AGENTS: Mapping[str, Any] = {
+    "requests": 60,
+    "arrivals": {"constant": {"rate_per_s": 50}},
+    "prompt_tokens": {"fixed": 640},
+    "output_tokens": {"fixed": 65},
+    "sessions": {
+        "turns": {"fixed": 3},
+        "added_tokens": {"fixed": 64},
+        "delay_s": {"fixed": 0.5},
+    },
+}
+
+
+def test_a_session_on_one_replica_finds_all_of_its_history_that_fills_blocks(
+    run_small: Callable[..., Run],
+) -> None:
+    # Prompts of 640, 769 and 898 tokens. Histories of 704 and 833 tokens have KV: 11 and 13 blocks.
+    run = run_small(workload={"synthetic": AGENTS})
+    turn = np.asarray(run.requests["turn"])
+    table, summary = by_turn(run.requests), run.summary
+
+    assert summary["sessions"] == 20
+    assert np.bincount(turn).tolist() == [20, 20, 20]
+    assert table["hit_rate"].tolist() == pytest.approx([0, 11 * 64 / 769, 13 * 64 / 898])
+    assert summary["first_turn_hit_rate"] == 0
+    assert summary["mean_session_s"] == pytest.approx(1 + 3e-3 * summary["mean_e2el_ms"])
+    arrival, finish = (np.asarray(run.requests[name]) for name in ("arrival_s", "finish_s"))
+    assert np.sort(arrival[turn == 1]) == pytest.approx(np.sort(finish[turn == 0] + 0.5))
+
+
+def test_pools_serve_no_sessions(run_small: Callable[..., Run]) -> None:
+    with pytest.raises(ScenarioError, match="the workload has sessions, whose turns wait"):
+        run_small(
+            workload={"synthetic": AGENTS}, pools={"prefill": {"cards": 4}, "decode": {"cards": 4}}
+        )
 
 
 MIXTURES: Mapping[str, dict[str, Any]] = {

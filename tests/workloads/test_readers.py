@@ -12,6 +12,7 @@ S = 10**12
 
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
 BURSTGPT = "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n"
+BURSTGPT_2 = BURSTGPT.replace("Timestamp,", "Timestamp,Session ID,Elapsed time,")
 VIDUR = "arrived_at,num_prefill_tokens,num_decode_tokens\n"
 
 
@@ -88,20 +89,24 @@ def test_llmservingsim_counts_nanoseconds_and_may_leave_out_the_last_partial_blo
 
 
 @pytest.mark.parametrize(
-    ("header", "tail"),
+    ("header", "tail", "second_ps"),
     [
-        (BURSTGPT, ",Conversation log\n"),
-        (BURSTGPT.replace("Timestamp,", "Timestamp,Session ID,Elapsed time,"), ",API log\n"),
+        (BURSTGPT, ",Conversation log\n", 118 * S),
+        # A turn 112.5 s after the end of the one before, which then ended at 5.5 s.
+        (BURSTGPT_2, ",API log\n", 117.5 * S),
     ],
 )
-def test_burstgpt_skips_failures_and_counts_them(trace: Path, header: str, tail: str) -> None:
+def test_burstgpt_skips_failures_and_counts_them(
+    trace: Path, header: str, tail: str, second_ps: int
+) -> None:
     extra = "" if header == BURSTGPT else "a1,0.5,"
     rows = [f"5,{extra}ChatGPT,472,18,490", f"45.25,{extra}GPT-4,0,0,0", f"118,{extra}GPT-4,9,2,11"]
     requests = read(trace, header + "".join(row + tail for row in rows), "burstgpt")
 
-    assert requests.arrival_ps.tolist() == [5 * S, 118 * S]
+    assert requests.arrival_ps.tolist() == [5 * S, second_ps]
     assert requests.prompt_tokens.tolist() == [472, 9]
     assert requests.skipped == 1
+    assert (requests.previous is not None) == (header != BURSTGPT)
 
 
 def test_splitwise_reads_sizes_and_ignores_what_steers_its_simulator(trace: Path) -> None:

@@ -208,20 +208,37 @@ def test_a_limit_applies_before_the_span_is_judged(trace: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "key"),
+    ("line", "message"),
     [
-        ('{"session_id": "a", "delay": 500, "input_length": 9, "output_length": 1}', "delay"),
-        ('{"session_id": "a", "sub_requests": []}', "sub_requests"),
-        ('{"timestamp": 3, "parent": 1, "input_length": 9, "output_length": 1}', "parent"),
+        (
+            '{"timestamp": 3, "parent": 1, "input_length": 9, "output_length": 1}',
+            "found 'parent': a trace of sessions in a form that is not read",
+        ),
+        (
+            '{"session_id": "a", "timestamp": 3, "delay": 500, "input_length": 9, '
+            '"output_length": 1}',
+            "the first turn of session 'a' needs an arrival time and no delay",
+        ),
+        (
+            '{"timestamp": 3, "delay": 500, "input_length": 9, "output_length": 1}',
+            "column 'delay': found without 'session_id'",
+        ),
+        (
+            '{"session_id": "a", "timestamp": 3, "delay": -1, "input_length": 9, '
+            '"output_length": 1}',
+            "column 'delay': found -1; a number of ms, at least 0, is needed",
+        ),
     ],
 )
 @pytest.mark.parametrize("first", [True, False])
-def test_sessions_are_refused_by_that_name(trace: Path, line: str, key: str, first: bool) -> None:
+def test_turns_that_cannot_be_are_refused_by_line_and_key(
+    trace: Path, line: str, message: str, first: bool
+) -> None:
     plain = '{"timestamp": 0, "input_length": 9, "output_length": 1}'
     trace.write_text("\n".join([line, plain] if first else [plain, line]))
 
     number = 1 if first else 2
-    with pytest.raises(TraceError, match=f":{number}: found '{key}': a trace of sessions"):
+    with pytest.raises(TraceError, match=f":{number}: {message}"):
         read_trace(trace)
 
 

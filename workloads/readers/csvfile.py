@@ -8,6 +8,7 @@ import pyarrow.csv
 from workloads.readers.diagnose import cells_of, check_columns, first_fault, text_lines
 from workloads.readers.files import open_trace
 from workloads.readers.table import rows_of
+from workloads.readers.table_turns import turn_columns, with_turns
 from workloads.readers.trace_format import Rows, TraceFormat
 
 
@@ -22,6 +23,8 @@ def read_csv(path: Path, form: TraceFormat) -> Rows:
     types = {form.prompt: pa.int64(), form.output: pa.int64()}
     if form.time:
         types[form.time] = time
+    of_turns = turn_columns(form, header)
+    types |= of_turns
     try:
         with open_trace(path) as file:
             table = pyarrow.csv.read_csv(
@@ -38,7 +41,7 @@ def read_csv(path: Path, form: TraceFormat) -> Rows:
     rows = rows_of(table, form)
     if rows is None:
         raise first_fault(path, form, zone=zone, otherwise="holds a value out of range")
-    return rows
+    return with_turns(path, rows, table, form) if of_turns else rows
 
 
 def head(path: Path) -> tuple[list[str], list[str]]:

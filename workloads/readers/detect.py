@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from workloads.readers.files import open_trace
-from workloads.readers.published_formats import FORMS
-from workloads.readers.sessions import SESSION_KEYS, session_error
+from workloads.readers.published_formats import FORMS, LLMSERVINGSIM
+from workloads.readers.sessions import SUB_REQUESTS
 from workloads.readers.trace_format import ReadOptions, TraceFormat
 from workloads.requests import TraceError
 
@@ -30,9 +30,8 @@ def detect_form(path: Path, options: ReadOptions) -> TraceFormat | None:
     if found is None:
         return None
     container, names = found
-    sessions = [key for key in SESSION_KEYS if key in names]
-    if sessions:
-        raise session_error(path, 1, sessions[0])
+    if SUB_REQUESTS in names:
+        return LLMSERVINGSIM.adapted(options)
     forms = [form.adapted(options) for form in FORMS if form.container == container]
     fitting = [form for form in forms if set(form.needed + form.marks) <= set(names)]
     if options.time and options.prompt_tokens and options.output_tokens:
@@ -75,6 +74,8 @@ def _custom(path: Path, container: str, options: ReadOptions) -> TraceFormat:
         output=options.output_tokens,
         hash_ids=options.hash_ids,
         hash_block_tokens=options.hash_block_tokens,
+        session=options.session,
+        delay=options.delay,
     )
 
 

@@ -45,7 +45,7 @@ def first_fault(path: Path, form: TraceFormat, *, zone: bool = False, otherwise:
     lines = _csv_lines(path, form) if form.container == "csv" else _json_lines(path)
     with_ids: bool | None = None
     for number, values in lines:
-        for name, why in _wrong(form, values, zone):
+        for name, why in faults_of(form, values, zone=zone):
             return TraceError(f"{path}:{number}: column {name!r}: {why}")
         has_ids = values.get(form.hash_ids) is not None
         with_ids = has_ids if with_ids is None else with_ids
@@ -105,12 +105,12 @@ def parsed_object(path: Path, number: int, line: str) -> Mapping[str, object]:
         cut = "" if line.endswith("\n") else "; the line ends without a newline: cut off?"
         raise TraceError(f"{path}:{number}: not a JSON object ({error}{cut})") from None
     if not isinstance(value, dict):
-        raise TraceError(f"{path}:{number}: found {_shown(line)}; one JSON object is needed")
+        raise TraceError(f"{path}:{number}: found {shown(line)}; one JSON object is needed")
     return value
 
 
-def _wrong(
-    form: TraceFormat, values: Mapping[str, object], zone: bool
+def faults_of(
+    form: TraceFormat, values: Mapping[str, object], *, zone: bool
 ) -> Iterator[tuple[str, str]]:
     """Yield the column and the complaint of everything wrong on one line."""
     missing = [name for name in form.needed if name not in values]
@@ -124,13 +124,13 @@ def _wrong(
         (form.prompt, _tokens_fault(prompt)),
     )
     yield from ((name, why) for name, why in checks if why)
-    failed = 0 in (_whole(prompt), _whole(output))
+    failed = 0 in (whole(prompt), whole(output))
     if values.get(form.hash_ids) is not None and not failed and not any(w for _, w in checks):
-        why = _ids_fault(values[form.hash_ids], _whole(prompt) or 0, form.hash_block_tokens)
+        why = _ids_fault(values[form.hash_ids], whole(prompt) or 0, form.hash_block_tokens)
         if why:
             yield form.hash_ids, why
     if form.token_ids and not failed:
-        why = _tokens_ids_fault(values.get(form.token_ids), _whole(prompt) or 0)
+        why = _tokens_ids_fault(values.get(form.token_ids), whole(prompt) or 0)
         if why:
             yield form.token_ids, why
 
@@ -139,41 +139,41 @@ def _time_fault(value: object, form: TraceFormat, zone: bool) -> str:
     if form.time_unit == "wall":
         match = _MOMENT.fullmatch(str(value).strip(" \t"))
         if not match:
-            return f"found {_shown(value)}; a time like 2023-11-16 18:15:46.6805900 is needed"
+            return f"found {shown(value)}; a time like 2023-11-16 18:15:46.6805900 is needed"
         if bool(match["zone"]) != zone:
-            return f"found {_shown(value)}; a UTC offset must stand in all rows or in none"
+            return f"found {shown(value)}; a UTC offset must stand in all rows or in none"
         return ""
     if form.time_unit == "ns":
         return _count_fault(value, 0)
     number = _number(value)
     if number is None or (form.container == "jsonl" and isinstance(value, str)):
-        return f"found {_shown(value)}; a number of {form.time_unit} is needed"
+        return f"found {shown(value)}; a number of {form.time_unit} is needed"
     if not 0 <= number < 9.2e9 * {"s": 1, "ms": 1e3}.get(form.time_unit, 1e6):
-        return f"found {_shown(value)}; time counts from the trace's start, finite and not negative"
+        return f"found {shown(value)}; time counts from the trace's start, finite and not negative"
     return ""
 
 
 def _tokens_fault(value: object) -> str:
     """Complain of a count of tokens; zero marks a failed request, which is left out."""
-    return "" if _whole(value) == 0 else _count_fault(value, 1, MOST_TOKENS)
+    return "" if whole(value) == 0 else _count_fault(value, 1, MOST_TOKENS)
 
 
 def _count_fault(value: object, least: int, most: int = _INT64 - 1) -> str:
-    number = _whole(value)
+    number = whole(value)
     if number is None:
-        return f"found {_shown(value)}; a whole number is needed"
+        return f"found {shown(value)}; a whole number is needed"
     if not -_INT64 <= number < _INT64:
-        return f"found {_shown(value)}; a whole number of 64 bits is needed"
+        return f"found {shown(value)}; a whole number of 64 bits is needed"
     if number < least:
-        return f"found {_shown(value)}; at least {least} is needed"
+        return f"found {shown(value)}; at least {least} is needed"
     if number > most:
-        return f"found {_shown(value)}; at most {most} is allowed"
+        return f"found {shown(value)}; at most {most} is allowed"
     return ""
 
 
 def _ids_fault(value: object, prompt: int, block_tokens: int) -> str:
     if not isinstance(value, list) or not all(map(is_id, value)):
-        return f"found {_shown(value)}; a list of integers of 64 bits or strings is needed"
+        return f"found {shown(value)}; a list of integers of 64 bits or strings is needed"
     full, started = prompt // block_tokens, -(-prompt // block_tokens)
     if not full <= len(value) <= started:
         need = str(full) if full == started else f"{full} or {started}"
@@ -186,7 +186,7 @@ def _ids_fault(value: object, prompt: int, block_tokens: int) -> str:
 
 def _tokens_ids_fault(value: object, prompt: int) -> str:
     if not isinstance(value, list) or any(_count_fault(each, -_INT64) for each in value):
-        return f"found {_shown(value)}; a list of whole numbers is needed"
+        return f"found {shown(value)}; a list of whole numbers is needed"
     if len(value) != prompt:
         return f"found {len(value)} token ids; the prompt has {prompt} tokens"
     return ""
@@ -199,7 +199,7 @@ def is_id(value: object) -> bool:
     return isinstance(value, str) or (isinstance(value, int) and -_INT64 <= value < 2 * _INT64)
 
 
-def _whole(value: object) -> int | None:
+def whole(value: object) -> int | None:
     """Read a whole number as the parsers do, whatever its size; None if it is none."""
     if isinstance(value, str) and _WHOLE.fullmatch(value.strip(" \t")):
         return int(value.strip(" \t")) if len(value) < _DIGITS else _INT64
@@ -216,7 +216,8 @@ def _number(value: object) -> float | None:
     return number if not math.isnan(number) else None
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Show a value, cut if it is long."""
     if value == "":
         return "an empty value"
     text = repr(value)

@@ -17,7 +17,7 @@ from workloads.readers.diagnose import (
     text_lines,
 )
 from workloads.readers.files import open_trace
-from workloads.readers.sessions import refuse_sessions
+from workloads.readers.sessions import holds_sessions, read_turns
 from workloads.readers.table import rows_of
 from workloads.readers.trace_format import TOKEN_IDS, Rows, TraceFormat
 
@@ -30,7 +30,8 @@ def read_jsonl(path: Path, form: TraceFormat) -> Rows:
     Block ids may be integers of 64 bits or strings; other than signed integers are numbered in
     order of appearance. A file with token ids and no block ids gets them hashed into blocks.
     """
-    refuse_sessions(path)
+    if holds_sessions(path):
+        return read_turns(path, form)
     keys = first_object(path)
     check_columns(path, form, list(keys))
     if TOKEN_IDS in keys and form.hash_ids not in keys and form.hash_block_tokens:

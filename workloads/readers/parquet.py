@@ -1,6 +1,7 @@
 """Our own request files: Parquet with the columns of ``workloads.requests``, units included."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -16,7 +17,14 @@ from workloads.readers.diagnose import check_columns
 from workloads.readers.files import BYTES_PER_ROW, open_trace
 from workloads.readers.table import as_numpy, rows_of
 from workloads.readers.trace_format import Rows, TraceFormat
-from workloads.requests import MOST_TOKENS, REQUEST_COLUMNS, Requests, TraceError
+from workloads.requests import (
+    FIRST,
+    MOST_TOKENS,
+    REQUEST_COLUMNS,
+    SESSION_COLUMNS,
+    Requests,
+    TraceError,
+)
 
 PARQUET = TraceFormat(
     name="parquet",
@@ -29,6 +37,7 @@ PARQUET = TraceFormat(
 )
 _TYPES = {"int64": pa.int64(), "list<int64>": pa.list_(pa.int64())}
 _BLOCK_KEY = b"hash_block_tokens"
+_COMMON_KEY = b"common_tokens"
 _ROW_GROUP = 1 << 18
 _MOST_IDS = 2**31 - 1  # Arrow's lists count in 32 bits
 
@@ -41,7 +50,12 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     schema = _opened(path, pq.read_schema)
     check_columns(path, PARQUET, schema.names)
     has_ids = PARQUET.hash_ids in schema.names
-    names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else [])]
+    turns = [name for name in SESSION_COLUMNS if name in schema.names]
+    if turns and len(turns) < len(SESSION_COLUMNS):
+        raise TraceError(
+            f"{path}: found {', '.join(turns)}; session, previous and delay_ps go together"
+        )
+    names = [*PARQUET.needed, *([PARQUET.hash_ids] if has_ids else []), *turns]
     need_bytes = _opened(path, partial(_memory_of, names=names))
     refuse_beyond_memory(need_bytes, f"reading {path}", "cut it into several files")
     table = _opened(path, partial(pq.read_table, columns=names))
@@ -50,7 +64,35 @@ def read_parquet(path: Path, hash_block_tokens: int = 0) -> Rows:
     rows = rows_of(typed, PARQUET, block_tokens=block_tokens)
     if rows is None:
         raise _first_fault(path, typed, block_tokens)
-    return rows
+    return _with_turns(path, rows, typed, schema) if turns else rows
+
+
+def _with_turns(path: Path, rows: Rows, table: Any, schema: Any) -> Rows:
+    """The rows with their columns of sessions; the first row that is wrong is named."""
+    session, previous, delay = (as_numpy(table[name]) for name in SESSION_COLUMNS)
+    failed = len(previous) - len(rows)
+    wrong = np.flatnonzero((previous < FIRST) | (previous >= np.arange(len(previous))))
+    negative = np.flatnonzero((delay < 0) & (previous != FIRST))
+    if failed or len(wrong) or len(negative):
+        name, row = ("previous", wrong) if len(wrong) else ("delay_ps", negative)
+        if not len(row):
+            raise TraceError(f"{path}: has sessions and {failed} requests without tokens")
+        raise TraceError(
+            f"{path}: row {row[0]}: column {name!r}: found {table[name][int(row[0])].as_py()}; "
+            + ("an earlier row, or -1," if name == "previous" else "at least 0")
+            + " is needed"
+        )
+    own = rows.ticks > rows.ticks[previous] + delay  # else it is the earliest that it could be
+    recorded = np.where((previous == FIRST) | own, 1, 0)
+    common = (schema.metadata or {}).get(_COMMON_KEY, b"0")
+    return replace(
+        rows,
+        session=session,
+        previous=previous,
+        delay=delay,
+        recorded=recorded,
+        common_tokens=int(common) if common.isdigit() and len(common) < 13 else 0,
+    )
 
 
 def write_parquet(file: BinaryIO, requests: Requests) -> None:
@@ -63,6 +105,12 @@ def write_parquet(file: BinaryIO, requests: Requests) -> None:
     if requests.hash_ids is not None and requests.hash_offsets is not None:
         arrays.append(_as_lists(requests.hash_offsets, requests.hash_ids))
         metadata[_BLOCK_KEY] = str(requests.hash_block_tokens).encode()
+    left_out = {PARQUET.hash_ids} if requests.hash_ids is None else set()
+    if requests.previous is None:
+        left_out |= set(SESSION_COLUMNS)
+    else:
+        arrays += [_as_arrow(getattr(requests, name)) for name in SESSION_COLUMNS]
+        metadata[_COMMON_KEY] = str(requests.common_tokens).encode()
     fields = [
         pa.field(
             column.name,
@@ -70,7 +118,8 @@ def write_parquet(file: BinaryIO, requests: Requests) -> None:
             nullable=False,
             metadata={"unit": column.unit, "meaning": column.meaning},
         )
-        for column in REQUEST_COLUMNS[: len(arrays)]
+        for column in REQUEST_COLUMNS
+        if column.name not in left_out
     ]
     table = pa.Table.from_arrays(arrays, schema=pa.schema(fields, metadata=metadata))
     pq.write_table(table, file, compression="zstd", row_group_size=_ROW_GROUP)

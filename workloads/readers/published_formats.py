@@ -31,7 +31,7 @@ BAILIAN = TraceFormat(
 """Qwen-Bailian usage traces (github.com/alibaba-edu/qwen-bailian-usagetraces-anon).
 
 JSON lines like Mooncake's, but times are seconds, blocks have 16 tokens, and each request names its
-chat. Turns are replayed at their recorded times.
+chat and its parent (``readers.sessions``).
 """
 
 BURSTGPT = TraceFormat(
@@ -41,8 +41,12 @@ BURSTGPT = TraceFormat(
     time_unit="s",
     prompt="Request tokens",
     output="Response tokens",
+    session="Session ID",
+    elapsed="Elapsed time",
 )
-"""BurstGPT (github.com/HPMLL/BurstGPT), v1 and v2; v2 only adds columns that are not read.
+"""BurstGPT (github.com/HPMLL/BurstGPT), v1 and v2; v2 adds sessions and how long answers took.
+
+A turn comes as long after the end of the one before as it did there (at once if it came earlier).
 
 Times are seconds from the start of collection, over four months: more than one run can hold, so
 whole files want ``start_s`` and ``duration_s``. Zero response tokens mark a failed request,

@@ -1,11 +1,12 @@
 """Description of a trace format (columns, units, quirks), and the rows read from a file."""
 
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from corsair_common.units import Integers
+from workloads.requests import FIRST
 
 GivenUnit: TypeAlias = Literal["s", "ms", "us", "ns", "wall"]
 TimeUnit: TypeAlias = GivenUnit | Literal["ps"]
@@ -25,10 +26,13 @@ class ReadOptions:
     prompt_tokens: str = ""
     output_tokens: str = ""
     hash_ids: str = ""
+    session: str = ""
+    delay: str = ""
 
     @property
     def names_columns(self) -> bool:
-        return any((self.time, self.prompt_tokens, self.output_tokens, self.hash_ids))
+        own = (self.time, self.prompt_tokens, self.output_tokens, self.hash_ids)
+        return any((*own, self.session, self.delay))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,12 @@ class TraceFormat:
     hash_block_tokens: int = 0
     token_ids: str = ""
     """Column of the prompt's token ids, set where a file has these and no block ids."""
+    session: str = ""
+    """Column of the session, empty if the format has none; a CSV file may leave it out."""
+    elapsed: str = ""
+    """... of how long the answer took, in seconds: the next turn comes as long after its end."""
+    delay: str = ""
+    """... of the time from the end of the turn before, in the unit of the times."""
     marks: tuple[str, ...] = ()
     """Further columns that identify this format; they are not read."""
 
@@ -65,6 +75,8 @@ class TraceFormat:
             prompt=options.prompt_tokens or self.prompt,
             output=options.output_tokens or self.output,
             hash_ids=options.hash_ids or self.hash_ids,
+            session=options.session or self.session,
+            delay=options.delay or self.delay,
             hash_block_tokens=options.hash_block_tokens or self.hash_block_tokens,
         )
 
@@ -89,6 +101,16 @@ class Rows:
     timed: bool = True
     """False for lengths without arrivals; all ticks are then 0."""
     time_unit: TimeUnit = "ps"
+    session: Integers | None = None
+    """[n] equal for turns of one session; None, as the next three, without sessions."""
+    previous: Integers | None = None
+    """[n] row of the turn before, or FIRST."""
+    delay: Integers | None = None
+    """[n] ticks from the end of that turn."""
+    recorded: Integers | None = None
+    """[n] 1 where a turn has a time of its own, before which it does not come."""
+    common_tokens: int = 0
+    """First tokens that all prompts have in common (our own files only)."""
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -104,9 +126,27 @@ def take(rows: Rows, index: Integers) -> Rows:
         ids = rows.hash_ids[np.repeat(starts - offsets[:-1], counts) + np.arange(offsets[-1])]
     return replace(
         rows,
+        **_turns(rows, index),
         ticks=rows.ticks[index],
         prompt_tokens=rows.prompt_tokens[index],
         output_tokens=rows.output_tokens[index],
         hash_offsets=offsets,
         hash_ids=ids,
     )
+
+
+def _turns(rows: Rows, index: Integers) -> dict[str, Any]:
+    """The columns of sessions; a turn whose previous one is not kept comes at its own time."""
+    if rows.previous is None or rows.session is None:
+        return {}
+    if rows.delay is None or rows.recorded is None:
+        return {}
+    place = np.full(len(rows) + 1, FIRST, np.int64)  # the last is that of FIRST
+    place[index] = np.arange(len(index))
+    previous = place[rows.previous[index]]
+    return {
+        "session": rows.session[index],
+        "previous": previous,
+        "delay": np.where(previous == FIRST, 0, rows.delay[index]),
+        "recorded": np.where(previous == FIRST, 1, rows.recorded[index]),
+    }

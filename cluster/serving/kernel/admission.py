@@ -10,17 +10,20 @@ from cluster.serving.kernel.block_pool import (
     has_room,
     look_up,
     name_full,
+    reach,
     shared,
 )
-from cluster.serving.kernel.queues import chunk_of, join, leave_queue, schedule_chunk
-from cluster.serving.kernel.state import NONE, State
+from cluster.serving.kernel.queues import chunk_of, join, leave_queue, note, schedule_chunk
+from cluster.serving.kernel.state import NONE, READING, State
 
 
 @inlined
 def admit(state: State, r: int, s: int) -> None:
     """Admit requests from the head of the queue while their whole sequences have room."""
     control, replica = state.control[0], state.replicas[r]
-    while control["budget"] > 0 and replica["running"] < control["max_num_seqs"]:
+    while (
+        control["budget"] > control["draft_slots"] and replica["running"] < control["max_num_seqs"]
+    ):
         number = replica["head"]
         before = NONE
         while number != NONE and state.requests[number]["flights"] != 0:
@@ -39,11 +42,12 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     row = state.free_rows[r, replica["free_rows"] - 1]
     pool, table = state.pool[r], state.tables[row % len(state.tables)]
     hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
-    if not can_admit(state, r, request["known"], shared(pool, table, hits)):
-        return False
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
+    most = max(request["known"], reach(control, start + tokens))
+    if not can_admit(state, r, most, shared(pool, table, hits)):
+        return False
     if tokens == rest and slot["members"] == slot["max_members"]:
         return False
     leave_queue(state, r, number, before)
@@ -71,7 +75,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
     """Fill the record of an admitted request with ``hits`` cached blocks."""
     control, replica, request = state.control[0], state.replicas[r], state.requests[number]
     member["request"], member["named"] = number, hits
-    member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else number
+    member["order"] = replica["admitted"] if state.slots.shape[1] == 1 else request["age"]
     replica["admitted"] += 1
     member["prompt"], member["goal"] = request["prompt"], request["goal"]
     member["known"] = request["known"]
@@ -79,6 +83,7 @@ def begin_member(state: State, r: int, member: Any, number: int, hits: int) -> N
     member["chunk"] = member["flights"] = member["emits"] = 0
     member["emitted_ps"] = request["emitted_ps"]
     member["first_row"] = replica["steps"]
+    note(state, r, number, NONE, replica["steps"], READING)
 
 
 @inlined

@@ -24,7 +24,7 @@ from cluster.serving.kernel.state import (
     STUCK,
     State,
 )
-from cluster.serving.kernel.step import cross, finish
+from cluster.serving.kernel.step import cross, finish, finish_verified
 from corsair_common.units import Integers
 
 needs_snapshots = inlined(routers.needs_snapshots)
@@ -32,7 +32,7 @@ needs_snapshots = inlined(routers.needs_snapshots)
 
 @compiled
 def advance(state: State, log: Records, columns: Integers) -> int:
-    """Run until ``log`` or the buffer of intervals is full, or no event is left.
+    """Run until ``log`` or the buffer of phases is full, or no event is left.
 
     ``columns`` is the same log as integers (``as_integers``). Returns the rows written.
 
@@ -41,12 +41,12 @@ def advance(state: State, log: Records, columns: Integers) -> int:
     """
     control = state.control[0]
     rows = 0
-    margin = 3 * control["max_num_seqs"]  # intervals of one step, at most
+    margin = 4 * control["max_num_seqs"]  # phases of one step, at most
     forget_cycles(state)
     while (
         control["status"] == RUNNING
         and rows < len(log)
-        and control["intervals"] + margin <= len(state.intervals)
+        and control["phases"] + margin <= len(state.phases)
     ):
         r = state.replicas[0]["heap"]
         replica = state.replicas[r]
@@ -82,11 +82,14 @@ def finish_slot(state: State, r: int) -> None:
     oldest = oldest_flight(control, slot)
     end_ps = state.ends_ps[r, s, oldest]
     slot["flights"] -= 1
-    finish(state, r, s, end_ps, 1 + oldest, state.steps[r, s, oldest])
+    if control["drafts"] > 0:
+        finish_verified(state, r, s, end_ps, state.steps[r, s, oldest])
+    else:
+        finish(state, r, s, end_ps, 1 + oldest, state.steps[r, s, oldest])
     slot["state"] = IDLE
     if control["asynchronous"] or waits_for_return(state, r, s, end_ps):
         slot["state"] = READY
-        slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"])
+        slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"], slot["drafted_ps"])
     if replica["queued"] + replica["partial"] + replica["stalled"] > 0:
         wake(state, r)
 
@@ -186,9 +189,9 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
         ready_ps = max(ready_ps, before_ps + replica["return_ps"])
     slot["ready_ps"], slot["before"] = slot["at_ps"], replica["last_slot"]
     replica["last_slot"] = s
-    slot["slack_ps"] = cross(state, r, row, ready_ps, slot["at_ps"])
     row["replica"] = r
     row["slot"] = s
+    slot["slack_ps"] = cross(state, r, row, ready_ps, slot["at_ps"])
     row["more"] = row["period_ps"] = row["followers"] = 0
     row["running"] = slot["members"] + control["reading"]
     row["waiting"] = replica["queued"]

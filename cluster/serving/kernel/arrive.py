@@ -2,9 +2,11 @@
 
 from cluster.compiled import called, inlined
 from cluster.scenario import routers
-from cluster.serving.kernel.block_pool import fits_empty
+from cluster.serving.kernel.block_pool import fits_empty, reach
 from cluster.serving.kernel.clock import reschedule
+from cluster.serving.kernel.kv_routing import route_by_prefix
 from cluster.serving.kernel.queues import enqueue
+from cluster.serving.kernel.sessions import pop_due
 from cluster.serving.kernel.state import (
     FOREVER,
     IDLE,
@@ -18,6 +20,7 @@ from cluster.serving.kernel.step import send_next
 
 chosen_blindly = inlined(routers.chosen_blindly)
 first_of_ties = inlined(routers.first_of_ties)
+finds_prefixes = inlined(routers.finds_prefixes)
 load = inlined(routers.load)
 
 
@@ -25,6 +28,11 @@ load = inlined(routers.load)
 def next_arrival_ps(state: State) -> int:
     """When the next request arrives."""
     control = state.control[0]
+    if control["sessions"]:
+        if control["due"] == 0:
+            return FOREVER
+        due_ps = state.requests[state.due_heap[0]]["arrival_ps"]
+        return int(max(control["now_ps"], due_ps))  # its turn before may have ended earlier
     if control["sent"] == control["requests"]:
         return FOREVER
     if control["closed_loop"]:
@@ -37,16 +45,22 @@ def arrive(state: State) -> None:
     """Process the arrival of the next request."""
     control = state.control[0]
     number = control["sent"]
+    if control["sessions"]:
+        number = pop_due(control, state.requests, state.due_heap)
     request = state.requests[number]
+    request["age"] = control["sent"]
     control["sent"] += 1
     if control["closed_loop"]:
         control["due"] -= 1
     if request["goal"] > control["max_model_len"]:
         refuse(state, number, TOO_LONG)
-    elif not fits_empty(state, request["goal"] - 1):
+    elif not fits_empty(state, reach(control, request["goal"] - 1 + control["drafts"])):
         refuse(state, number, NO_ROOM)
     else:
-        r = choose_replica(state, request["choice"])
+        if finds_prefixes(control["router"]):
+            r = route_by_prefix(state, number)
+        else:
+            r = choose_replica(state, request["choice"])
         control["routed"] += 1
         control["last_replica"] = r
         request["replica"] = r
@@ -63,7 +77,7 @@ def refuse(state: State, number: int, status: int) -> None:
     request = state.requests[number]
     request["status"] = status
     state.control[0]["done"] += 1
-    send_next(state, request["arrival_ps"])
+    send_next(state, number, request["arrival_ps"])
 
 
 @inlined

@@ -1,10 +1,11 @@
 """The kernel's records at the start of a run, copied from the engine's inputs."""
 
 import numpy as np
+import numpy.typing as npt
 
 from cluster.perf_model.attention import ATTENTION, WIDTH, row_blocks
-from cluster.perf_model.tables import INTERVAL, PriceTables, Records, alike_attention
-from cluster.scenario.routers import ROUTERS
+from cluster.perf_model.tables import PHASE, PriceTables, Records, alike_attention
+from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
@@ -26,8 +27,8 @@ from corsair_common.pages import zeros
 from corsair_common.units import NEVER, Integers
 from results.histogram import BINS
 
-INTERVALS = 1 << 14
-"""Rows of the buffer of intervals; at least three for every running request."""
+PHASES = 1 << 14
+"""Rows of the buffer of phases; at least four for every running request."""
 
 ROWS_AT_ONCE = 1 << 13
 """Requests that are laid out together, so that they fit a core's own cache."""
@@ -62,6 +63,9 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         tables=_tables(arrivals, prices, limits),
         free_rows=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
+        due_heap=_due_heap(arrivals),
+        router_weights=_router_weights(limits),
+        prompt_uses=_prompt_uses(arrivals, prices, limits),
         rates=_rates(prices, limits),
         attention=np.array(prices.attention, order="C").view(ATTENTION),
         kinds=_kinds(prices),
@@ -69,7 +73,9 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
         works=_works(prices),
         itl_count=np.zeros(BINS, np.int64),
-        intervals=np.zeros(max(INTERVALS, 3 * limits.max_num_seqs), INTERVAL),
+        draws=np.array(limits.speculation.accepted if limits.speculation else [0], np.int64),
+        accepted_count=np.zeros(limits.drafts + 1 if limits.drafts else 0, np.int64),
+        phases=np.zeros(max(PHASES, 5 * limits.max_num_seqs), PHASE),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
     )
@@ -86,11 +92,19 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["threshold"] = limits.long_prefill_token_threshold
     control["asynchronous"], control["host_ps"] = limits.async_scheduling, prices.host_ps
     control["closed_loop"] = limits.concurrency > 0
-    # Batches in flight overlap in asynchronous scheduling; in a closed loop of several replicas
-    # the next arrival is not known.
-    several = limits.concurrency > 0 and prices.replicas > 1
-    control["repeating"] = not (limits.async_scheduling or several)
+    for name in ("drafts", "lookahead", "draft_slots"):
+        control[name] = getattr(limits, name)
+    control["draft_stages"], control["draft_apart"] = prices.draft_stages, prices.draft_apart
+    control["draft_kind"] = len(prices.kinds) - prices.draft_kinds
+    control["sessions"] = len(arrivals.previous) > 0
+    # Batches in flight overlap in asynchronous scheduling; in a closed loop or sessions on several
+    # replicas the next arrival is not known.
+    waits = limits.concurrency > 0 or len(arrivals.previous) > 0
+    unlike = limits.async_scheduling or limits.drafts  # whose accepted tokens are drawn
+    control["repeating"] = not (unlike or (waits and prices.replicas > 1))
     control["due"] = min(limits.concurrency, requests)
+    if len(arrivals.previous):
+        control["due"] = np.count_nonzero(arrivals.previous == NEVER)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
     control["ahead"] = prices.ahead
@@ -99,15 +113,17 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
 
 
 def _longest(arrivals: Arrivals, limits: Limits) -> int:
-    """Peak KV tokens of any accepted request."""
+    """Peak tokens of any accepted request for which blocks are allocated."""
     goals = arrivals.prompt_tokens + arrivals.output_tokens
-    return int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+    own = int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+    return min(own + limits.drafts + limits.lookahead, max(own, limits.max_model_len))
 
 
 def _requests(arrivals: Arrivals, limits: Limits) -> Records:
     requests = zeros(len(arrivals.arrival_ps), REQUEST)
     blank = np.zeros(1, REQUEST)
-    blank["next"] = blank["replica"] = NONE
+    for name in ("next", "replica", "follower", "sibling"):
+        blank[name] = NONE
     for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
         blank[name] = NEVER
     for first in range(0, len(requests), ROWS_AT_ONCE):
@@ -120,14 +136,40 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         rows["goal"] = prompt + arrivals.output_tokens[these]
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
-    if limits.router == "random":
+    if len(arrivals.first_draw):
+        requests["draw"] = arrivals.first_draw
+    if limits.router in DRAWN:
         requests["choice"] = arrivals.router_choice
     if limits.prefix_caching:
         requests["first_key"] = arrivals.key_offsets[:-1]
         requests["key_count"] = np.diff(arrivals.key_offsets)
         full = (requests["goal"] - 1) // limits.block_size
         requests["answer_key"] = arrivals.key_count + np.cumsum(full) - full
+    if len(arrivals.previous):
+        requests["delay_ps"] = arrivals.delay_ps
+        _chain_turns(requests, arrivals.previous)
     return requests
+
+
+def _chain_turns(requests: Records, previous: Integers) -> None:
+    """Link each request to those that follow it, the lowest number first."""
+    turns = np.flatnonzero(previous != NEVER)
+    turns = turns[np.argsort(previous[turns], kind="stable")]
+    parents = previous[turns]
+    first = np.diff(parents, prepend=NONE) != 0
+    requests["follower"][parents[first]] = turns[first]
+    later = np.flatnonzero(~first)
+    requests["sibling"][turns[later - 1]] = turns[later]
+
+
+def _due_heap(arrivals: Arrivals) -> Integers:
+    """A sorted row is a heap; there is room for all requests."""
+    if not len(arrivals.previous):
+        return np.zeros(1, np.int64)
+    heap = np.zeros(len(arrivals.previous), np.int64)
+    first = np.flatnonzero(arrivals.previous == NEVER)
+    heap[: len(first)] = first
+    return heap
 
 
 def _replicas(prices: PriceTables, limits: Limits) -> Records:
@@ -160,11 +202,12 @@ def _kinds(prices: PriceTables) -> Records:
 def _works(prices: PriceTables) -> Records:
     works = np.zeros(len(prices.linear_ps), WORK)
     works["alike"] = alike_attention(prices)
+    works["drafts"][prices.stage_class[:, prices.stages :]] = 1
     return works
 
 
 def _stages(prices: PriceTables, limits: Limits) -> Records:
-    stages = np.zeros((prices.replicas, prices.stages), STAGE)
+    stages = np.zeros(prices.stage_class.shape, STAGE)
     stages["free_ps"] = limits.ready_ps
     stages["price_class"] = prices.stage_class
     return stages
@@ -188,6 +231,18 @@ def _tables(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers
     return np.zeros(
         (prices.replicas * limits.max_num_seqs, max(1, min(longest, limits.blocks))), np.int64
     )
+
+
+def _router_weights(limits: Limits) -> npt.NDArray[np.float64]:
+    weights = limits.router_weights or WEIGHTS.get(limits.router, ())
+    return np.array(weights, np.float64)
+
+
+def _prompt_uses(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Integers:
+    """Untouched pages need no memory."""
+    if limits.router != "kv_overlap" or not limits.prefix_caching:
+        return np.zeros((1, 1), np.int64)
+    return np.zeros((prices.replicas, max(1, arrivals.key_count)), np.int64)
 
 
 def _rates(prices: PriceTables, limits: Limits) -> Records:

@@ -5,22 +5,24 @@ from typing import Any
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_pool import name_full, plan_review, release
 from cluster.serving.kernel.measure import begin_prompts, count_chunk, count_decode
-from cluster.serving.kernel.state import LOST, NONE, State
+from cluster.serving.kernel.state import DECODING, LOST, NONE, WAITING, State
 
 
 @inlined
 def enqueue(state: State, r: int, number: int) -> None:
-    """Insert a request into the queue by its number."""
+    """Insert a request into the queue by its age."""
     replica, requests = state.replicas[r], state.requests
+    age = requests[number]["age"]
+    note(state, r, number, NONE, replica["steps"], WAITING)
     replica["queued"] += 1
     before = replica["tail"]
-    if before == NONE or before < number:
+    if before == NONE or requests[before]["age"] < age:
         requests[number]["next"] = NONE
         replica["tail"] = number
     else:
         before = NONE
         after = replica["head"]
-        while after < number:
+        while requests[after]["age"] < age:
             before = after
             after = requests[after]["next"]
         requests[number]["next"] = after
@@ -68,6 +70,7 @@ def join(state: State, r: int, s: int, member: Any) -> None:
     rows[place] = member
     slot["members"] += 1
     state.requests[member["request"]]["slot"] = s
+    note(state, r, member["request"], s, state.replicas[r]["steps"], DECODING)
 
 
 @inlined
@@ -76,7 +79,8 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
     control = state.control[0]
     member["computed"] += tokens
     computed, known = member["computed"], member["known"]
-    control["budget"] -= tokens
+    control["budget"] -= tokens + control["draft_slots"]
+    control["slots_spent"] += control["draft_slots"]
     finishes = last and known + 1 == member["goal"]
     if last and tokens == 1 and known > member["prompt"]:
         count_decode(state, computed, int(finishes))  # all but its last token was cached
@@ -89,7 +93,6 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
     plan_review(state, member)
     if last:
         member["emits"] |= control["bit"]
-        member["read_row"] = state.replicas[r]["steps"]
     else:
         control["reading"] += 1
     member["flights"] |= control["bit"] * control["asynchronous"]
@@ -113,7 +116,7 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
     control["preempted"] += 1
     replica["running"] -= 1
     release(state, r, member)
-    note(state, r, number, where, member["first_row"], replica["steps"] - 1, LOST)
+    note(state, r, number, where, replica["steps"] - 1, LOST)
     request["known"] = member["known"]
     request["emitted_ps"] = member["emitted_ps"]
     request["preemptions"] += 1
@@ -126,24 +129,22 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
 
 
 @inlined
-def note(
-    state: State, r: int, number: int, slot: int, first_row: int, last_row: int, kind: int
-) -> None:
-    """Write an interval of a request to the buffer, which has room for a whole step's."""
+def note(state: State, r: int, number: int, slot: int, row: int, kind: int) -> None:
+    """Write a phase of a request to the buffer, which has room for a whole step's."""
     control = state.control[0]
     if control["recording"] == 0:
         return
-    row = state.intervals[control["intervals"]]
-    row["request"], row["replica"], row["slot"] = number, r, slot
-    row["first_row"], row["last_row"], row["kind"] = first_row, last_row, kind
-    control["intervals"] += 1
+    phase = state.phases[control["phases"]]
+    phase["request"], phase["replica"], phase["slot"] = number, r, slot
+    phase["row"], phase["kind"] = row, kind
+    control["phases"] += 1
 
 
 @inlined
 def chunk_of(state: State, r: int, rest: int) -> int:
-    """Tokens of a prompt in this step, of its remaining ``rest``."""
+    """Tokens of a row in this step that has ``rest`` to compute."""
     control = state.control[0]
-    tokens = min(rest, control["budget"])
+    tokens = min(rest, control["budget"] - control["draft_slots"])
     if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
         tokens = min(tokens, control["threshold"])
     return int(tokens)

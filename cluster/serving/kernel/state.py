@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.perf_model.tables import Records
-from cluster.serving.interface import IntervalKind
+from cluster.serving.interface import Phase
 from corsair_common.names import Status
 from corsair_common.units import PS_PER_DAY, Integers
 
@@ -25,7 +25,7 @@ RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 """Status after a window."""
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
-READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
+WAITING, READING, DECODING, FINISHED, LOST = (int(kind) for kind in Phase)
 NO_MORE, READ_ON, READ_OUT, GONE = 0, 1, 2, 3
 """Outcome for a partial prefill: refused with all others; scheduled a chunk; scheduled its last
 chunk and moved to decode; preempted."""
@@ -48,28 +48,38 @@ CONTROL = _record(
     "threshold",  # long_prefill_token_threshold
     "asynchronous",
     "host_ps",
-    "recording",  # whether intervals are written
+    "recording",  # whether phases are written
     "repeating",  # whether cycles that recur are applied at once
     "router",
     "closed_loop",
+    "sessions",  # whether turns wait for others
     "prefix_caching",
     "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without output that indicate a deadlock
+    "drafts",  # most drafts that a row verifies; 0: no speculation
+    "lookahead",  # tokens beyond a row for which KV is allocated
+    "draft_slots",  # additional budget of each row
+    "draft_stages",  # 1: the last price class of a replica is that of drafting
+    "draft_kind",  # the first kind of layers of the draft, or the number of all kinds
+    "draft_apart",  # whether drafting has cards of its own
     # progress of the run
     "now_ps",
     "end_ps",
     "sent",  # requests that have arrived, refused ones included
-    "due",  # closed loop: requests that arrive now
+    "due",  # closed loop: requests that arrive now; sessions: size of ``due_heap``
     "routed",
     "last_replica",
     "snapshot_ps",  # time of the next snapshot of loads
-    "intervals",  # rows written into the buffer
+    "phases",  # rows written into the buffer
     "done",
     "tokens",
+    "draft_tokens",  # drafts verified
     "status",
     # scratch of the step being scheduled
     "budget",
     "bit",  # bit of this batch in ``flights``, 1 or 2
+    "slots_spent",  # budget that is not of tokens
+    "verified",  # drafts in it
     "preempted",
     "fed_back",  # whether a row waits for a token of the previous batch (asynchronous)
     "finished",
@@ -84,6 +94,10 @@ CONTROL = _record(
 
 REQUEST = _record(
     "arrival_ps",
+    "age",  # its place in the order of arrivals
+    "delay_ps",  # from the end of the turn before
+    "follower",  # first turn that waits for this one, or NONE
+    "sibling",  # the next one that waits for the same
     "prompt",
     "goal",  # prompt + output
     "carried",  # tokens whose KV arrived with it; 0 after its admission
@@ -93,8 +107,12 @@ REQUEST = _record(
     "first_key",
     "key_count",
     "answer_key",  # key of its first full block beyond the prompt
+    "prefill_tokens",  # to compute as of its routing, until its first token (kv_overlap only)
     "flights",  # batches in flight with its tokens from before a preemption (bits)
     "emits",  # those of them that emit a token of it
+    "draw",  # of its next verification
+    "drafts",  # that its row in flight verifies, and
+    "accepted",  # those of them that are right
     "next",  # behind it in its queue
     "replica",
     "slot",
@@ -118,13 +136,12 @@ MEMBER = _record(
     "capacity",  # tokens that fit its blocks in layers with full context
     # the others
     "request",
-    "order",  # age: with one stage the order of admission, with several the number
+    "order",  # age: with one stage the order of admission, with several that of arrival
     "chunk",  # length of its last chunk: extent of windows
     "named",  # leading blocks with final keys
     "flights",  # batches in flight with its tokens, as bits (asynchronous scheduling only)
     "table_row",  # row of ``tables``
     "first_row",  # step of the replica at which it was admitted
-    "read_row",  # step with the last chunk of its prompt
 )
 """``known`` and ``emitted_ps`` lag behind those of the slot by its ``lag``."""
 
@@ -142,6 +159,7 @@ SLOT = _record(
     "ready_ps",  # when its last step could start
     "slack_ps",  # least time from a free stage to that step; below 0: it waited
     "before",  # slot of the replica's step before that one, or NONE
+    "drafted_ps",  # when drafts from cards of their own are back
     "marked",  # whether ``marks`` has its step of this log
 )
 
@@ -167,6 +185,8 @@ REPLICA = _record(
     "stalled",  # whether a slot may be idle although it has members
     "stale",  # preempted requests with batches in flight
     "free_rows",
+    "prefill_tokens",  # of prompts routed here without a first token (kv_overlap only)
+    "prompt_blocks",  # of the prompts of unfinished requests, shared ones once (likewise)
     "seen_waiting",  # as of the last snapshot, and what was routed here since
     "seen_running",
     "seen_used",
@@ -190,6 +210,7 @@ RATE = _record("work_ps", "floor_ps", "send_ps", "head_ps")
 """One price class at one count: of scheduled tokens, or of emitting rows for ``head_ps``."""
 
 WORK = _record(
+    "drafts",  # whether this is a class of drafting
     "serial",
     "work_ps",
     "alike",  # first price class with its attention and far memory, which has for all of them:
@@ -224,7 +245,7 @@ class State(NamedTuple):
     steps: Integers
     """[r, p, 2] their numbers among the steps of the replica"""
     stages: Records
-    """[r, p]"""
+    """[r, p], behind them those of drafts"""
     members: Records
     """[r, p, max_members] what each slot decodes, oldest first"""
     partial_prefills: Records
@@ -249,6 +270,12 @@ class State(NamedTuple):
     """[r, max_num_seqs] free rows of ``tables``"""
     keys: Integers
     """Prefix keys of all requests"""
+    due_heap: Integers
+    """[n], or [1] without sessions: requests that are due, first ``control.due`` of them"""
+    router_weights: npt.NDArray[np.float64]
+    """[weight] in the order of ``routers.WEIGHTS``"""
+    prompt_uses: Integers
+    """[r, key] unfinished requests with this block in the prompt, or [1, 1] (kv_overlap only)"""
     rates: Records
     """[price class, tokens]"""
     attention: Records
@@ -263,7 +290,11 @@ class State(NamedTuple):
     """[price class]"""
     itl_count: Integers
     """[bins]"""
-    intervals: Records
+    draws: Integers
+    """[draws] accepted drafts of a verification"""
+    accepted_count: Integers
+    """[k + 1] verifications by accepted drafts"""
+    phases: Records
     """[buffer]"""
     marks: Integers
     """[r, p, p] when a slot's last step left each stage"""

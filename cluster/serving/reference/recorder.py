@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cluster.perf_model.tables import INTERVAL, STEP
-from cluster.serving.interface import IntervalKind, Observer, OnIntervals, OnSteps
+from cluster.perf_model.tables import PHASE, STEP
+from cluster.serving.interface import Observer, OnLog, OnSteps, Phase
 from cluster.serving.reference.prices import Measures
 from cluster.serving.reference.replica import Replica, Slot, Step
 from cluster.serving.reference.request import Request
@@ -42,18 +42,21 @@ class Recorder:
     def __init__(
         self,
         on_steps: Sequence[OnSteps | None],
-        on_intervals: OnIntervals | None,
+        on_log: OnLog | None,
         observer: Observer | None,
+        drafts: int = 0,
     ) -> None:
         self.itl_count: Integers = np.zeros(ITL_BINS, np.int64)
         self.end_ps = 0
         self.done = 0
         """Requests finished or refused."""
         self.tokens = 0
+        self.accepted_count: Integers = np.zeros(drafts + 1 if drafts else 0, np.int64)
+        self.draft_tokens = 0
         self._rows: list[tuple[int, ...]] = []
-        self._intervals: list[tuple[int, ...]] = []
+        self._phases: list[tuple[int, ...]] = []
         self._on_steps = on_steps
-        self._on_intervals = on_intervals
+        self._on_log = on_log
         self._observer = observer
 
     def step(
@@ -78,20 +81,22 @@ class Recorder:
                 replica.pool.used,
                 *measures.columns(),
                 *ONCE,
+                measures.drafting,
             )
         )
 
-    def interval(
-        self, request: Request, slot: int, first_row: int, last_row: int, kind: IntervalKind
-    ) -> None:
-        """Log an interval of a request; the order of the fields is that of ``INTERVAL``."""
-        self._intervals.append(
-            (request.number, request.replica, slot, first_row, last_row, int(kind))
-        )
+    def phase(self, request: Request, slot: int, row: int, kind: Phase) -> None:
+        """Log a phase of a request; the order of the fields is that of ``PHASE``."""
+        self._phases.append((request.number, request.replica, slot, row, int(kind)))
 
-    def token(self, finish_ps: int, previous_ps: int | None) -> None:
-        """Count a token, and its latency since the previous one."""
-        self.tokens += 1
+    def verified(self, drafts: int, accepted: int) -> None:
+        """Count a verification."""
+        self.draft_tokens += drafts
+        self.accepted_count[accepted] += 1
+
+    def tokens_out(self, count: int, finish_ps: int, previous_ps: int | None) -> None:
+        """Count tokens of a request that arrive together, and the time since those before."""
+        self.tokens += count
         if previous_ps is not None:
             self.itl_count[itl_bin(finish_ps - previous_ps)] += 1
 
@@ -102,8 +107,8 @@ class Recorder:
         for on_steps in self._on_steps:
             if on_steps is not None and self._rows:
                 on_steps(np.array(self._rows, STEP))
-        if self._on_intervals is not None and self._intervals:
-            self._on_intervals(np.array(self._intervals, INTERVAL))
+        if self._on_log is not None:
+            self._on_log(np.array(self._rows, STEP), np.array(self._phases, PHASE))
         if self._observer is not None:
             self._observer.advanced(now_ps, self.done, self.tokens)
-        self._rows, self._intervals = [], []
+        self._rows, self._phases = [], []

@@ -23,9 +23,20 @@ class Step:
     prompts: list[Request] = field(default_factory=list)
     """The other rows, in scheduling order."""
     emitting: list[Request] = field(default_factory=list)
+    drafts: dict[Request, int] = field(default_factory=dict)
+    """Drafts that it verifies, of each request that has any."""
+    accepted: dict[Request, int] = field(default_factory=dict)
+    """Those of them that are right."""
     preempted: bool = False
     """Whether a request was preempted while this step was scheduled."""
     end_ps: int = 0
+    drafted_ps: int = 0
+    """Time at which the drafts that were made after it are back; 0 if they have no own cards."""
+
+    def emits(self, request: Request) -> int:
+        """Tokens that a request emits at its end, never beyond its last."""
+        left = request.output - request.done_output - request.pending
+        return min(1 + self.accepted.get(request, 0), left)
 
 
 @dataclass(slots=True, eq=False)
@@ -56,11 +67,11 @@ class Replica:
         max_members = -(-limits.max_num_seqs // stages)
         self.slots = [Slot(slot, max_members) for slot in range(stages)]
         self.queue: list[Request] = []
-        """Waiting, in the order of their numbers."""
+        """Waiting, in the order of their arrivals."""
         self.partial_prefills: list[Request] = []
         """Running, with prompt tokens left to schedule, in the order of their admission."""
-        self.free_ps = [limits.ready_ps] * stages
-        """End of the scheduled work of each stage."""
+        self.free_ps = [limits.ready_ps] * (stages + 1)
+        """End of the scheduled work of each stage, and last of the drafts' own cards."""
         self.pool = BlockPool(limits)
         self.short_for: Request | None = None
         """The oldest running request while it lacks a block."""
@@ -79,12 +90,12 @@ class Replica:
         return len(self.queue) + len(self.running)
 
     def is_oldest(self, request: Request) -> bool:
-        """Whether no running request has a lower number."""
-        return all(request.number <= other.number for other in self.running)
+        """Whether no running request arrived earlier."""
+        return all(request.age <= other.age for other in self.running)
 
     def enqueue(self, request: Request) -> None:
-        """Insert ``request`` into the queue by its number."""
-        insort(self.queue, request, key=lambda each: each.number)
+        """Insert ``request`` into the queue by its age."""
+        insort(self.queue, request, key=lambda each: each.age)
 
     def has_work_for(self, slot: Slot) -> bool:
         """Whether there is work for a step of ``slot``."""

@@ -1,17 +1,18 @@
 """The event loop: finishes, then arrivals, then starts, at each time."""
 
 from collections import deque
+from heapq import heappop, heappush
 
 import numpy as np
 
 from cluster.perf_model.tables import PriceTables
 from cluster.serving.interface import (
     Arrivals,
-    IntervalKind,
     Limits,
     Observer,
-    OnIntervals,
+    OnLog,
     OnSteps,
+    Phase,
     Served,
 )
 from cluster.serving.reference.prices import Prices
@@ -21,7 +22,10 @@ from cluster.serving.reference.request import Request, read_requests
 from cluster.serving.reference.router import Router
 from cluster.serving.reference.schedule import Scheduler, age
 from corsair_common.names import Status
-from corsair_common.units import NEVER, Integers
+from corsair_common.units import NEVER, PS_PER_DAY, Integers
+
+LAST_PS = 106 * PS_PER_DAY
+"""No run lasts longer; later arrivals are cut to just after it."""
 
 
 def serve_reference(
@@ -31,11 +35,11 @@ def serve_reference(
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
-    on_intervals: OnIntervals | None = None,
     on_cycles: OnSteps | None = None,
+    on_log: OnLog | None = None,
 ) -> Served:
     """Serve all requests; return their times. ``on_cycles`` receives every step, too."""
-    recorder = Recorder((on_steps, on_cycles), on_intervals, observer)
+    recorder = Recorder((on_steps, on_cycles), on_log, observer, limits.drafts)
     simulation = Simulation(arrivals, prices, limits, recorder)
     if observer is not None:
         observer.started(len(simulation.requests))
@@ -58,18 +62,22 @@ class Simulation:
         self.replicas = [
             Replica(number, prices.stages, limits) for number in range(prices.replicas)
         ]
-        self.router = Router(limits.router, self.replicas)
+        self.router = Router(limits.router, self.replicas, limits.router_weights)
         self.requests = read_requests(
             arrivals, prefix_caching=limits.prefix_caching, block_size=limits.block_size
         )
-        self.due = deque(self.requests)
-        """Requests with a known arrival time, in that order."""
+        waiting = {turn.number for each in self.requests for turn in each.followers}
+        self.due = [
+            (each.arrival_ps, each.number) for each in self.requests if each.number not in waiting
+        ]
+        """A heap of requests with a known arrival time."""
+        self.arrived = 0
         self.unsent: deque[Request] = deque()
         """Requests of a closed loop that wait for the end of another."""
         if limits.concurrency:
-            self.due, self.unsent = deque(), deque(self.requests)
+            self.due, self.unsent = [], deque(self.requests)
             for _ in range(limits.concurrency):
-                self._send_next(0)
+                self._send_user(0)
 
     def run(self) -> None:
         now_ps = 0
@@ -103,13 +111,15 @@ class Simulation:
             status=column("status"),
             itl_count=self.recorder.itl_count,
             end_ps=self.recorder.end_ps,
+            accepted_count=self.recorder.accepted_count,
+            draft_tokens=self.recorder.draft_tokens,
         )
 
     def _next_event_ps(self, now_ps: int) -> int | None:
         times = [replica.next_start_ps(asynchronous=self.asynchronous) for replica in self.replicas]
         times += [slot.finish_ps for replica in self.replicas for slot in replica.slots]
         if self.due:  # a user's request may have ended while its engine was busy
-            times.append(max(now_ps, self.due[0].arrival_ps))
+            times.append(max(now_ps, self.due[0][0]))
         return min((time for time in times if time is not None), default=None)
 
     # finishes -----------------------------------------------------------------------------------
@@ -127,14 +137,15 @@ class Simulation:
             request.flights.discard(step.number)
         for request in sorted(step.emitting, key=age):
             request.emits.discard(step.number)
-            self._emit(request, step.end_ps)
-            if self.asynchronous and request in slot.members:  # its token is known only now
+            self._emit(request, step)
+            late = self.asynchronous or self.limits.speculation is not None
+            if late and request in slot.members:  # its tokens are known only now
                 replica.pool.name_full(request, request.known - 1)
             if request.done_output == request.output:
                 self._leave(request, replica, step)
         if self.asynchronous or self._waits_for_return(replica, slot, step.end_ps):
             back_ps = step.end_ps + self.prices.return_ps[replica.number]
-            slot.ready_ps = max(now_ps, back_ps)
+            slot.ready_ps = max(now_ps, back_ps, step.drafted_ps)
         replica.wake(now_ps)
 
     def _waits_for_return(self, replica: Replica, slot: Slot, end_ps: int) -> bool:
@@ -150,54 +161,67 @@ class Simulation:
         waiting = bool(replica.queue) and replica.queue[0].arrival_ps < end_ps
         return waiting or bool(replica.partial_prefills)
 
-    def _emit(self, request: Request, end_ps: int) -> None:
-        request.done_output += 1
+    def _emit(self, request: Request, step: Step) -> None:
+        end_ps, tokens = step.end_ps, step.emits(request)
+        if request in step.drafts:
+            drafts, accepted = step.drafts[request], step.accepted[request]
+            self.recorder.verified(drafts, accepted)
+        request.done_output += tokens
+        if request in step.drafts:  # the next row overwrites what was rejected; blocks stay
+            request.computed = request.known - 1
         if request.first_token_ps == NEVER:
             request.first_token_ps = end_ps
-            self.recorder.token(end_ps, None)
+            self.router.computed(request)
+            self.recorder.tokens_out(tokens, end_ps, None)
         else:
-            self.recorder.token(end_ps, request.last_token_ps)
+            self.recorder.tokens_out(tokens, end_ps, request.last_token_ps)
         request.last_token_ps = end_ps
 
     def _leave(self, request: Request, replica: Replica, step: Step) -> None:
         request.finish_ps = step.end_ps
+        self.router.finished(request)
         slot = replica.slots[request.slot]
         if request in slot.members:
             slot.members.remove(request)
-            self.recorder.interval(
-                request, slot.number, request.first_row, request.read_row, IntervalKind.READING
-            )
-            if step.number > request.read_row:
-                self.recorder.interval(
-                    request, slot.number, request.read_row + 1, step.number, IntervalKind.DECODING
-                )
             replica.pool.release(request)
         else:  # it was preempted while its last token was pending
             replica.queue.remove(request)
+        self.recorder.phase(request, slot.number, step.number, Phase.FINISHED)
         self.recorder.done += 1
-        self._send_next(step.end_ps)
+        self._send_next(request, step.end_ps)
 
     # arrivals -----------------------------------------------------------------------------------
 
-    def _send_next(self, now_ps: int) -> None:
-        """Send the user's next request (closed loop only)."""
+    def _send_next(self, ended: Request, end_ps: int) -> None:
+        """Send the user's next request (closed loop), or the turns that follow ``ended``."""
+        self._send_user(end_ps)
+        for turn in ended.followers:
+            delay_ps = min(turn.delay_ps, max(0, LAST_PS + 1 - end_ps))
+            turn.arrival_ps = max(turn.arrival_ps, end_ps + delay_ps)
+            heappush(self.due, (turn.arrival_ps, turn.number))
+
+    def _send_user(self, now_ps: int) -> None:
         if self.unsent:
             request = self.unsent.popleft()
             request.arrival_ps = now_ps
-            self.due.append(request)
+            # In order of their numbers, even if an engine's step ended before it was processed.
+            last_ps = self.due[-1][0] if self.due else now_ps
+            heappush(self.due, (max(now_ps, last_ps), request.number))
 
     def _receive_arrivals(self, now_ps: int) -> None:
-        while self.due and self.due[0].arrival_ps <= now_ps:
-            request = self.due.popleft()
+        while self.due and self.due[0][0] <= now_ps:
+            request = self.requests[heappop(self.due)[1]]
+            request.age, self.arrived = self.arrived, self.arrived + 1
             request.status = self._judge(request)
             if request.status == Status.COMPLETED:
                 replica = self.router.choose(request)
                 request.replica = replica.number
                 replica.enqueue(request)
+                self.recorder.phase(request, -1, replica.steps, Phase.WAITING)
                 replica.wake(now_ps)
             else:
                 self.recorder.done += 1
-                self._send_next(request.arrival_ps)
+                self._send_next(request, request.arrival_ps)
 
     def _judge(self, request: Request) -> Status:
         if request.prompt + request.output > self.limits.max_model_len:
@@ -223,11 +247,8 @@ class Simulation:
                 self._go_on_ahead(slot, step, now_ps)
             elif slot.in_flight:
                 slot.finish_ps = slot.in_flight[0].end_ps
-            for request, was_in in scheduler.lost:
-                before = step.number - 1
-                self.recorder.interval(
-                    request, was_in, request.first_row, before, IntervalKind.LOST
-                )
+            for request, in_slot, row, kind in scheduler.phases:
+                self.recorder.phase(request, in_slot, row, kind)
             if step.preempted:
                 replica.wake(now_ps, but=slot)
             if step.rows:
@@ -245,7 +266,7 @@ class Simulation:
         there_ps = max(
             [now_ps + self.prices.host_ps, *(request.last_back_ps for request in step.rows)]
         )
-        start_ps, step.end_ps = self.prices.cross(replica, measures, there_ps)
+        start_ps, step.end_ps, step.drafted_ps = self.prices.cross(replica, measures, there_ps)
         slot.in_flight.append(step)
         replica.steps += 1
         for request in step.rows:

@@ -14,6 +14,7 @@ from cluster.perf_model.energy.coefficients import Joules
 from cluster.perf_model.tables import STEP, PriceTables, Records, expanded
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
+from corsair_common.units import NEVER
 from topology.route import LEVELS
 
 
@@ -25,6 +26,15 @@ def run_apart(part: Part, problem: Any, rows: int) -> tuple[Served, list[Records
         windows.append(window)
         if progress.result is not None:
             return progress.result[0], windows
+
+
+def of_one_replica_each(arrivals: Arrivals) -> Arrivals:
+    """Every turn goes where its session's first one goes."""
+    choice = arrivals.router_choice.copy()
+    for turn, before in enumerate(arrivals.previous.tolist()):
+        if before != NEVER:
+            choice[turn] = choice[before]
+    return replace(arrivals, router_choice=choice)
 
 
 def free(tables: PriceTables) -> Joules:
@@ -45,8 +55,12 @@ def test_replicas_run_apart_give_the_run_of_the_whole(
     data: st.DataObject, serving_problems: Any, run_and_log: Any
 ) -> None:
     arrivals, tables, limits = data.draw(serving_problems)
-    router = data.draw(st.sampled_from(["round_robin", "random"]))
+    router = data.draw(st.sampled_from(["round_robin", "random", "session_affinity"]))
     limits = replace(limits, router=router, concurrency=0)
+    if router == "session_affinity":
+        arrivals = of_one_replica_each(arrivals)
+    else:
+        arrivals = replace(arrivals, previous=np.zeros(0, np.int64))
     whole, log = run_and_log(serve, (arrivals, tables, limits))
 
     parts = independent_parts(arrivals, limits, tables.replicas)
@@ -108,6 +122,8 @@ def test_routers_that_look_at_replicas_and_closed_loops_are_one_part() -> None:
     assert requests_of(few(), replace(LIMITS, router="least_kv")) == everything
     assert requests_of(few(), replace(LIMITS, router="least_outstanding")) == everything
     assert requests_of(few(), replace(LIMITS, concurrency=2)) == everything
+    turns = replace(few(), previous=np.array([-1, 0, -1, 0, -1, -1]), delay_ps=np.zeros(6, int))
+    assert requests_of(turns, replace(LIMITS, router="random")) == everything
 
 
 @given(data=st.data())

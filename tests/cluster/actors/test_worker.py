@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cluster import load
-from cluster.actors.partition import independent_parts
+from cluster.actors.partition import independent_parts, joined_latency
 from cluster.actors.placement import pack
 from cluster.actors.worker import Place, WorkerState, joined_bins
 from cluster.perf_model.card import cards_of
@@ -50,7 +50,7 @@ def run_part(share: WorkerState, number: int, inputs: Any) -> tuple[int, Any]:
     part, prices, *_, begin_ps = inputs
     share.open(number, part.replicas, prices, 16, begin_ps)
     for window in count():
-        progress, log = share.window(number, window, 100, *inputs)
+        progress, log = share.window(number, window, 100, *inputs, True)
         share.account(number, window, log)
         if progress.result is not None:
             return window + 1, progress.result
@@ -85,18 +85,19 @@ def test_what_the_shares_account_for_is_the_account_of_the_whole(
     assert np.array_equal(bins.peak_blocks, outcome.bins.peak_blocks)
 
 
-def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
+def test_replicas_accounted_for_apart_get_the_bins_and_latencies_of_the_whole(
     resolved: Resolved, machine: Machine, whole: tuple[Outcome, list[Records]]
 ) -> None:
     arrivals = arrivals_of(resolved)
     parts = independent_parts(arrivals, machine.limits, 4)
     share = WorkerState(cards_of(machine.routes, machine.cards, machine.fit))
-    ends, windows = [], {}
+    ends, windows, latencies = [], {}, []
     request_j = np.zeros(len(arrivals.arrival_ps))
     for number, part in enumerate(parts):
-        inputs = part, machine.prices, arrivals, machine.joules, machine.limits, resolved.begin_ps
-        windows[number], result = run_part(share, number, inputs)
-        served, _, request_j[part.requests] = result
+        inputs = part, machine.prices, arrivals, machine.joules, machine.limits
+        windows[number], result = run_part(share, number, (*inputs, resolved.begin_ps))
+        served, _, request_j[part.requests], latency = result
+        latencies.append(latency)
         ends.append(served.end_ps)
     bins = joined_bins(closed(share, max(ends), windows))
 
@@ -105,6 +106,12 @@ def test_replicas_accounted_for_apart_get_the_bins_of_the_whole(
     assert np.array_equal(bins.busy_ps, whole[0].bins.busy_ps)
     assert np.array_equal(bins.kv_block_ns, whole[0].bins.kv_block_ns)
     assert np.array_equal(request_j, whole[0].request_j)
+    joined, expected = joined_latency(parts, latencies, len(request_j)), whole[0].latency
+    assert joined is not None
+    assert expected is not None
+    assert joined.causes == expected.causes
+    assert np.array_equal(joined.whole, expected.whole)
+    assert np.array_equal(joined.first, expected.first)
     assert np.array_equal(request_j > 0, whole[0].served.status == 0)
 
 
@@ -158,7 +165,7 @@ def test_shares_leave_out_the_same_warm_up_as_the_whole(
     windows = {}
     for number, part in enumerate(independent_parts(arrivals, limits, 4)):
         inputs = part, machine.prices, arrivals, machine.joules, limits, warm.begin_ps
-        windows[number], (_, tally, _) = run_part(share, number, inputs)
+        windows[number], (_, tally, *_) = run_part(share, number, inputs)
         steps, members = steps + tally.steps, members + tally.members
     bins = joined_bins(closed(share, outcome.end_ps, windows))
 

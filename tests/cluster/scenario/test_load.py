@@ -6,6 +6,7 @@ import pytest
 
 from cluster.perf_model.collectives import algorithms_of
 from cluster.scenario.load import ScenarioError, load, template_text
+from cluster.scenario.router_settings import router_content
 from cluster.scenario.schema import PlanSettings, Scenario
 from cluster.scenario.workload import ChakraFolder
 from topology.strict_yaml import DocumentError, parse_document
@@ -130,7 +131,25 @@ def test_later_set_words_win(tmp_path: Path) -> None:
         ),
         (MINIMAL + "seed: 1.5\n", "s.yaml:3: seed is 1.5"),
         (MINIMAL + "warmup_s: .nan\n", "s.yaml:3: warmup_s is nan"),
+        (
+            "model: m\nworkload: {synthetic: {requests: 1, sessions: {turn: {fixed: 2}}}}\n",
+            "did you mean 'turns'?",
+        ),
+        (
+            "model: m\nworkload: {synthetic: {requests: 1, arrivals: {concurrency: 2}, "
+            "prompt_tokens: {fixed: 1}, output_tokens: {fixed: 1}, sessions: {turns: {fixed: 2}, "
+            "added_tokens: {fixed: 1}, delay_s: {fixed: 1.0}}}}\n",
+            "sessions need open-loop arrivals",
+        ),
         (MINIMAL + "router: leest_kv\n", "did you mean 'least_kv'?"),
+        (MINIMAL + "router: {kv_overlp: {}}\n", "did you mean 'kv_overlap'?"),
+        (MINIMAL + "router: {kv_overlap: {weight: 1.0}}\n", "did you mean 'overlap_weight'?"),
+        (MINIMAL + "router: {kv_overlap: {overlap_weight: -1.0}}\n", "overlap_weight is -1.0"),
+        (MINIMAL + "router: {kv_overlap: {}, weighted_scorers: {}}\n", "give exactly one of"),
+        (
+            MINIMAL + "router: {weighted_scorers: {prefix: 0, queue: 0, kv_utilization: 0}}\n",
+            "must be above 0",
+        ),
         (MINIMAL + "scheduler:\n  max_num_seqs: 0\n", "s.yaml:4: scheduler.max_num_seqs is 0"),
         (MINIMAL + "scheduler:\n  max_num_sqes: 1\n", "did you mean 'max_num_seqs'?"),
         ("workload: {trace: t}\n", "model is missing"),
@@ -191,3 +210,18 @@ def test_a_missing_file_and_a_list_are_refused(tmp_path: Path) -> None:
         load(tmp_path / "none.yaml")
     with pytest.raises(DocumentError, match="expected keys with values"):
         load(write(tmp_path, "- 1\n"))
+
+
+def test_a_router_without_weights_has_those_of_its_default() -> None:
+    plain, spelled, other = (
+        load(router=router).router
+        for router in (
+            "kv_overlap",
+            {"kv_overlap": {"overlap_weight": 1.0}},
+            {"kv_overlap": {"overlap_weight": 2.0}},
+        )
+    )
+
+    assert router_content(plain) == router_content(spelled) == ["kv_overlap", 1.0]
+    assert router_content(other) == ["kv_overlap", 2.0]
+    assert router_content("least_kv") == "least_kv"

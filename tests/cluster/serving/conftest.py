@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 
-from cluster.perf_model.tables import INTERVAL, PriceTables, Records
+from cluster.perf_model.tables import PHASE, PriceTables, Records
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits, Served
 from cluster.serving.reference import serve_reference
@@ -52,12 +52,12 @@ def roomy() -> Limits:
 
 
 @pytest.fixture(scope="session")
-def intervals_of() -> Callable[[Callable[..., Served], Problem], Records]:
-    """Run an engine; the intervals of its requests, in the order in which they ended."""
+def phases_of() -> Callable[[Callable[..., Served], Problem], Records]:
+    """Run an engine; the phases of its requests, in the order in which they began."""
 
     def run(engine: Callable[..., Served], problem: Problem) -> Records:
         parts: list[Records] = []
-        engine(*problem, on_intervals=lambda part: parts.append(part.copy()))
-        return np.concatenate([np.zeros(0, INTERVAL), *parts])
+        engine(*problem, on_log=lambda _, part: parts.append(part.copy()))
+        return np.concatenate([np.zeros(0, PHASE), *parts])
 
     return run

@@ -213,14 +213,21 @@ def test_nothing_to_do_is_done_at_once(tables: PriceTables) -> None:
         ({"prefix_caching": True}, {"keys": np.array([3])}, "must rise from 0 to the 1 keys"),
         (
             {"prefix_caching": True},
-            {"keys": np.array([0]), "key_offsets": np.array([0, 0, 1]), "key_count": 1},
-            "request 1 has 1 keys, but only 0 full blocks of 2 tokens",
+            {"keys": np.array([0, 0]), "key_offsets": np.array([0, 0, 2]), "key_count": 1},
+            "request 1 has 2 keys, but only 1 full blocks of 2 tokens",
         ),
         ({"long_prefill_token_threshold": -1}, {}, "must be 0 .none. or more, got -1"),
         (
             {"prefix_caching": True, "windowed": KvCapacity.of_blocks(100, 100)},
             {},
             "windowed layers free no blocks with prefix_caching",
+        ),
+        ({}, {"previous": np.array([-1, 1]), "delay_ps": np.zeros(2, int)}, r"previous\[1\] is 1"),
+        ({}, {"previous": np.array([-1, 0]), "delay_ps": np.array([0, -1])}, r"delay_ps\[1\] is"),
+        (
+            {"concurrency": 1},
+            {"previous": np.array([-1, 0]), "delay_ps": np.zeros(2, int)},
+            "sessions need open arrivals, got concurrency 1",
         ),
         ({}, {"carried_tokens": np.array([2, 1])}, r"carried_tokens\[1\] is 1, allowed is 0 to 0"),
     ],

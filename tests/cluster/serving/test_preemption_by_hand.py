@@ -1,4 +1,4 @@
-"""Preemption: lost blocks, waiting requests and their return; as steps and as intervals."""
+"""Preemption: lost blocks, waiting requests and their return; as steps and as phases."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -7,16 +7,16 @@ from typing import TypeAlias
 import pytest
 
 from cluster.perf_model.tables import PriceTables, Records
-from cluster.serving.interface import Arrivals, IntervalKind, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Phase, Served
 
 Engine: TypeAlias = Callable[..., Served]
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Engine, Problem], tuple[Served, Records]]
 ConstantTables: TypeAlias = Callable[..., PriceTables]
 MakeArrivals: TypeAlias = Callable[..., Arrivals]
-IntervalsOf: TypeAlias = Callable[[Engine, Problem], Records]
+PhasesOf: TypeAlias = Callable[[Engine, Problem], Records]
 
-READING, DECODING, LOST = (int(kind) for kind in IntervalKind)
+WAITING, READING, DECODING, FINISHED, LOST = (int(kind) for kind in Phase)
 
 
 @pytest.fixture
@@ -99,20 +99,21 @@ def test_what_a_half_read_prompt_lost_belongs_to_no_slot(
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,
     tight: Limits,
-    intervals_of: IntervalsOf,
+    phases_of: PhasesOf,
 ) -> None:
-    intervals = intervals_of(
-        engine, two_stages_short_of_blocks(make_arrivals, constant_tables, tight)
-    )
+    phases = phases_of(engine, two_stages_short_of_blocks(make_arrivals, constant_tables, tight))
 
-    # request, replica, slot, first and last row of the five steps, kind; as they ended
-    assert intervals.tolist() == [
-        (2, 0, -1, 1, 1, LOST),
-        (0, 0, 0, 0, 0, READING),
-        (0, 0, 0, 1, 2, DECODING),
-        (1, 0, 0, 0, 0, READING),
-        (1, 0, 0, 1, 2, DECODING),
-        (2, 0, 1, 3, 4, READING),
+    lost = phases[phases["request"] == 2]
+    # request, replica, slot, row of the five steps, kind: it was admitted in step 1, preempted
+    # before step 2, and read in steps 3 and 4, the last of which emits its only token
+    assert lost.tolist() == [
+        (2, 0, -1, 1, WAITING),
+        (2, 0, -1, 1, READING),
+        (2, 0, -1, 1, LOST),
+        (2, 0, -1, 2, WAITING),
+        (2, 0, -1, 3, READING),
+        (2, 0, 1, 4, DECODING),
+        (2, 0, 1, 4, FINISHED),
     ]
 
 
@@ -234,24 +235,35 @@ def test_a_step_that_preempts_admits_no_request(
     assert steps["used_blocks"].tolist() == [2, 6, 8, 10, 9, 6, 6, 7, 5]
 
 
-def test_a_lost_decode_is_an_interval_of_its_slot(
+def test_a_lost_decode_is_of_its_slot(
     engine: Engine,
     constant_tables: ConstantTables,
     make_arrivals: MakeArrivals,
     tight: Limits,
-    intervals_of: IntervalsOf,
+    phases_of: PhasesOf,
 ) -> None:
-    intervals = intervals_of(engine, two_victims(make_arrivals, constant_tables, tight))
+    phases = phases_of(engine, two_victims(make_arrivals, constant_tables, tight))
 
-    # Row n of the nine steps above starts at 10 n. A loss ends with the row before the one that
+    # Row n of the nine steps above starts at 10 n. A loss is after the row before the one that
     # was scheduled; the request with its last chunk then does not decode.
-    assert intervals.tolist() == [
-        (1, 0, 0, 0, 3, LOST),
-        (3, 0, 1, 1, 4, LOST),
-        (0, 0, 0, 0, 0, READING),
-        (0, 0, 0, 1, 4, DECODING),
-        (2, 0, 1, 1, 1, READING),
-        (2, 0, 1, 2, 5, DECODING),
-        (1, 0, 1, 6, 7, READING),
-        (3, 0, 0, 7, 8, READING),
+    rows = {
+        number: phases[["slot", "row", "kind"]][phases["request"] == number].tolist()
+        for number in (1, 3)
+    }
+    assert rows[1] == [
+        (-1, 0, WAITING),
+        (-1, 0, READING),
+        (0, 0, DECODING),
+        (0, 3, LOST),
+        (-1, 4, WAITING),
+        (-1, 6, READING),
+        (1, 7, DECODING),
+        (1, 7, FINISHED),
+    ]
+    assert rows[3][3:] == [
+        (1, 4, LOST),
+        (-1, 5, WAITING),
+        (-1, 7, READING),
+        (0, 8, DECODING),
+        (0, 8, FINISHED),
     ]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.serving.admission_limits import refused
-from cluster.serving.interface import Arrivals, IntervalKind, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Phase, Served
 from cluster.serving.reference import serve_reference
 from cluster.serving.reference.recorder import Recorder
 from cluster.serving.reference.simulation import Simulation
@@ -20,16 +20,11 @@ from corsair_common.units import NEVER, Integers
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]
-IntervalsOf: TypeAlias = Callable[[Callable[..., Served], Problem], Records]
+PhasesOf: TypeAlias = Callable[[Callable[..., Served], Problem], Records]
 Problems: TypeAlias = st.SearchStrategy[Problem]
 
-LOST = int(IntervalKind.LOST)
-READ: tuple[list[IntervalKind], ...] = (
-    [],  # refused
-    [IntervalKind.READING],
-    [IntervalKind.READING, IntervalKind.DECODING],
-)
-"""What a request goes through after its last preemption."""
+LOST = int(Phase.LOST)
+ATTEMPT = [Phase.WAITING, Phase.READING]
 
 some = settings(max_examples=40, derandomize=True, database=None, deadline=None)
 
@@ -147,19 +142,19 @@ def test_no_step_exceeds_its_limits_and_none_overtakes_another(
 @some
 @given(data=st.data())
 def test_the_oldest_request_of_a_replica_never_loses_its_blocks(
-    data: st.DataObject, serving_problems: Problems, intervals_of: IntervalsOf
+    data: st.DataObject, serving_problems: Problems, phases_of: PhasesOf
 ) -> None:
     problem = data.draw(serving_problems)
 
     served = serve_reference(*problem)
-    intervals = intervals_of(serve_reference, problem)
+    phases = phases_of(serve_reference, problem)
 
     # With a threshold others may prefill beside it and decode before it: with several stages
     # they are first, and a partial prefill is not yet a member.
     overtaken = problem[1].stages > 1 and problem[2].long_prefill_token_threshold > 0
     for replica in np.unique(served.replica[served.replica >= 0]):
         oldest = np.flatnonzero(served.replica == replica)[0]
-        losses = intervals[(intervals["request"] == oldest) & (intervals["kind"] == LOST)]
+        losses = phases[(phases["request"] == oldest) & (phases["kind"] == LOST)]
         assert served.preemptions[oldest] == len(losses)
         assert np.all(losses["slot"] == -1)
         assert overtaken or not len(losses)
@@ -167,24 +162,31 @@ def test_the_oldest_request_of_a_replica_never_loses_its_blocks(
 
 @some
 @given(data=st.data())
-def test_each_admission_ends_as_one_interval_and_nothing_happens_between(
-    data: st.DataObject, serving_problems: Problems, intervals_of: IntervalsOf
+def test_each_request_waits_is_read_and_decodes_until_it_is_lost_or_finished(
+    data: st.DataObject, serving_problems: Problems, phases_of: PhasesOf
 ) -> None:
     problem = data.draw(serving_problems)
 
     served = serve_reference(*problem)
-    intervals = intervals_of(serve_reference, problem)
+    phases = phases_of(serve_reference, problem)
 
-    assert np.all(intervals["first_row"] <= intervals["last_row"])
     for request, preemptions in enumerate(served.preemptions):
-        mine = intervals[intervals["request"] == request]
+        mine = phases[phases["request"] == request]
         kinds = mine["kind"].tolist()
-        assert kinds[:preemptions] == [LOST] * preemptions
-        assert kinds[preemptions:] in READ
-        # one after the other, and decoding follows reading at once
-        assert np.all(mine["first_row"][1:] > mine["last_row"][:-1])
-        if kinds[preemptions:] == [IntervalKind.READING, IntervalKind.DECODING]:
-            assert mine["first_row"][-1] == mine["last_row"][-2] + 1
+        if served.status[request] != Status.COMPLETED:
+            assert kinds == []
+            continue
+        losses = [place for place, kind in enumerate(kinds) if kind == LOST]
+        attempts = np.split(mine, [place + 1 for place in losses])
+        assert len(losses) == preemptions
+        for attempt in attempts[:-1]:
+            assert attempt["kind"][:-1].tolist() in (ATTEMPT, [*ATTEMPT, Phase.DECODING])
+        last = [*ATTEMPT, Phase.DECODING, Phase.FINISHED]
+        late = [Phase.WAITING, Phase.FINISHED]  # its last token was in flight when it was preempted
+        assert attempts[-1]["kind"].tolist() in (last, late)
+        rising = mine["row"][mine["kind"] != int(Phase.LOST)]
+        if kinds[-2:] != late:
+            assert np.all(np.diff(rising) >= 0)
 
 
 @settings(some, max_examples=150)

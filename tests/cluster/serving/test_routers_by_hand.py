@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cluster.perf_model.tables import PriceTables
+from cluster.scenario.routers import WEIGHTS
 from cluster.serving.interface import Arrivals, Limits, Served
 
 Engine: TypeAlias = Callable[..., Served]
@@ -102,3 +103,87 @@ def test_vllms_router_knows_what_was_true_at_the_last_100_ms(
     served = engine(arrivals, constant_tables(stage_ps=[300 * MS], replicas=2), limits)
 
     assert served.replica.tolist() == [0, 1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("weight", "replicas"),
+    [
+        # Dynamo's cost is weight x (tokens to compute / 2) + blocks of unfinished prompts.
+        #
+        #  at  prompt's blocks  replica 0               replica 1                goes to
+        #   0  0 1              2 + 2                   2 + 2                    0 (a tie)
+        #  20  0 1              0 + |0 1| = 2           2 + 2                    0
+        #  40  0 5              1 + |0 1 5| = 4         2 + 2 = 4                1 (its turn)
+        #  41  6 7              2 + |0 1 6 7| = 6       (4 + 4) / 2 + |0 5 6 7|  0
+        #  61  8 9              2 + |0 1 6 7 8 9| = 8   2 + |0 5 8 9| = 6        1
+        (1.0, [0, 0, 1, 0, 1]),
+        #  40: 2 + 3 = 5 against 4 + 2; 41: 4 + 2 + |0 1 5 6 7| = 11 against 4 + 2;
+        #  61: 4 + |0 1 5 8 9| = 9 against 4 + |6 7 8 9| = 8
+        (2.0, [0, 0, 0, 1, 1]),
+        #  Blocks only. 20: 2 and 2, the turn of 1; 40: 3 and 3, of 0; 41: 5 of 0 1 5 6 7 and 4 of
+        #  0 1 6 7; 61: 5 of 0 1 5 8 9 and 6 of 0 1 6 7 8 9
+        (0.0, [0, 1, 0, 1, 0]),
+    ],
+)
+def test_kv_overlap_weighs_tokens_to_compute_against_blocks_in_use_as_dynamo_does(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    roomy: Limits,
+    weight: float,
+    replicas: list[int],
+) -> None:
+    arrivals = make_arrivals(
+        *[(at, 4, 20) for at in (0, 20, 40, 41, 61)],
+        keys=((0, 1), (0, 1), (0, 5), (6, 7), (8, 9)),
+    )
+    limits = replace(
+        roomy, router="kv_overlap", router_weights=(weight,), prefix_caching=True, max_num_seqs=8
+    )
+
+    served = engine(arrivals, constant_tables(stage_ps=[10], replicas=2), limits)
+
+    assert served.replica.tolist() == replicas
+
+
+@pytest.mark.parametrize(
+    ("weights", "replicas"),
+    [
+        # One request runs at a time; after 20 ps it holds 3 of 100 blocks. llm-d's scores are
+        # cached part of the prompt, place between the longest queue and the shortest, and free KV:
+        #
+        #  at  prompt's blocks  replica 0                  replica 1        goes to
+        #   0  0 1              0 + 2 + 2                  0 + 2 + 2        0 (a tie)
+        #  20  0 1              3 + 2 + 2 x 0.97 = 6.94    0 + 2 + 2        0
+        #  21  0 1              3 + 0 + 1.94 = 4.94        0 + 2 + 2        0
+        #  22  0 9              1.5 + 0 + 1.94 = 3.44      0 + 2 + 2        1
+        (WEIGHTS["weighted_scorers"], [0, 0, 0, 1]),
+        #  21: 1 + 0 + 1.94 against 4, where it runs; 22: 0.5 + 0 + 1.94 against 0.5 + 2 + 1.96
+        ((1.0, 2.0, 2.0), [0, 0, 1, 1]),
+        #  20: only free KV counts
+        ((0.0, 0.0, 2.0), [0, 1, 1, 1]),
+    ],
+)
+def test_weighted_scorers_add_up_prefix_queue_and_free_kv_as_llm_d_does(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    roomy: Limits,
+    weights: tuple[float, ...],
+    replicas: list[int],
+) -> None:
+    arrivals = make_arrivals(
+        *[(at, 4, 20) for at in (0, 20, 21, 22)], keys=((0, 1), (0, 1), (0, 1), (0, 9))
+    )
+    limits = replace(
+        roomy,
+        router="weighted_scorers",
+        router_weights=weights,
+        prefix_caching=True,
+        max_num_seqs=1,
+    )
+
+    served = engine(arrivals, constant_tables(stage_ps=[10], replicas=2), limits)
+
+    assert WEIGHTS["weighted_scorers"] == (3.0, 2.0, 2.0)
+    assert served.replica.tolist() == replicas

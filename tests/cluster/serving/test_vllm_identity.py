@@ -153,7 +153,7 @@ def test_engines_that_differ_from_each_other_end_with_1(
     monkeypatch.setattr(identity, "serve_reference", without_steps)
 
     assert identity.main([write(PROBLEM)]) == 1
-    assert "alone-0: kernel and reference differ in steps, intervals" in capsys.readouterr().out
+    assert "alone-0: kernel and reference differ in steps, phases" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
