@@ -58,7 +58,8 @@ class StepNumbers:
             counts = self._ends - self._begins
             first = self.known - self._begins
             self.known += counts
-            return first[replica] + np.arange(len(steps))
+            found: Integers = first[replica] + np.arange(len(steps))
+            return found
         following = steps["followers"][self.by_replica] == 0
         cycle = np.cumsum(following) - following
         heads = np.flatnonzero(np.diff(cycle, prepend=-1))
@@ -66,7 +67,9 @@ class StepNumbers:
         before = np.append(np.cumsum(counts) - counts, counts.sum())
         first = self.known - before[self._begins]
         self.known += before[self._ends] - before[self._begins]
-        return first[replica] + before[heads][cycle] + np.arange(len(steps)) - heads[cycle]
+        number: Integers = first[replica] + before[heads][cycle]
+        number += np.arange(len(steps)) - heads[cycle]
+        return number
 
     def rows(self, replica: Integers, number: Integers) -> Integers:
         """[n] rows of these steps; -1: of an earlier window."""
