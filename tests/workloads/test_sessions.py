@@ -142,6 +142,20 @@ def test_a_failed_turn_is_left_out_and_its_follower_follows_the_one_before(trace
     assert requests.skipped == 1
     assert columns(requests)["previous"] == [-1, 0]
 
+    lines = turn("a", 0, timestamp=2000) + turn("a", 9, delay=1000) + turn("a", 20, delay=500)
+    assert columns(read(trace, lines))["arrival_ps"] == [3 * S, 3500 * MS]
+
+
+def test_keys_of_json_lines_are_named_by_the_user(trace: Path) -> None:
+    lines = [
+        '{"who": "x", "timestamp": 1000, "input_length": 9, "output_length": 2}',
+        '{"who": "x", "think": 3000, "input_length": 20, "output_length": 2}',
+    ]
+    requests = read(trace, "\n".join(lines), options=ReadOptions(session="who", delay="think"))
+
+    assert columns(requests)["arrival_ps"] == [S, 4 * S]
+    assert columns(requests)["delay_ps"] == [0, 3 * S]
+
 
 def test_a_cut_leaves_later_turns_to_begin_at_their_times(trace: Path) -> None:
     requests = read(
