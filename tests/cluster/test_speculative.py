@@ -83,7 +83,7 @@ def test_a_measured_length_becomes_a_constant_rate(tmp_path: Any) -> None:
     def found(**measured: str) -> list[float]:
         acceptance = Acceptance.model_validate({"measured": {"file": str(table), **measured}})
         drafts = Speculative(method="mtp", num_speculative_tokens=1, acceptance=acceptance)
-        return probabilities(drafts).tolist()
+        return list(probabilities(drafts))
 
     assert found(set="mtp", mode="on") == pytest.approx([0.2, 0.8])
     with pytest.raises(ValueError, match="did you mean mtp"):
