@@ -351,6 +351,8 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     windows = any(layer.attention.window for layer in resolved.model.layers)
     if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
         flags.append("prefix caching: windowed layers keep all their KV blocks")
+    if resolved.scenario.speculative is not None:
+        flags.append("how many drafts are accepted is an input: speculative.acceptance")
     idle = len(resolved.requests) and outcome.steps == 0
     if idle:
         flags.append("no step was run")
