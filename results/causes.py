@@ -12,7 +12,7 @@ from results.devices import GREY, ORANGE, PINK, RED, Device
 HOST, SEND, NETWORK = "host", "send", "network"
 ADMISSION, QUEUE_PROMPTS, QUEUE_DECODES = "admission", "queue_prompts", "queue_decodes"
 RECOMPUTATION, OTHER_BATCHES, RETURN = "recomputation", "other_batches", "return"
-HAND_OVER = "hand_over"
+HAND_OVER, DRAFTS = "hand_over", "drafts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +63,12 @@ CAUSES = (
         meaning="waiting for stages that other batches hold",
         label="waiting for other batches in the pipeline",
         colour="#44aa99",
+    ),
+    Cause(
+        name=DRAFTS,
+        meaning="waiting for drafts from cards of their own, and for the first stage after them",
+        label="waiting for drafts from other cards",
+        colour="#999933",
     ),
     Cause(
         name=RETURN,

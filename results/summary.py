@@ -25,6 +25,7 @@ from results.schema import (
     PERCENTILES,
     summary_statistics,
 )
+from results.schema.serving import draft_columns
 from results.sessions import session_summary
 from results.window import window_of
 
@@ -94,6 +95,36 @@ class Machine:
     useful: "Useful | None" = None
     energy: Energy | None = None
     clock_hz: float | None = None
+    drafts: "Drafts | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Drafts:
+    """Speculative decoding of a whole run, the warm-up included."""
+
+    accepted_count: Integers
+    """[k + 1] verifications by the number of drafts that they accepted."""
+    draft_tokens: int
+    """Drafts verified."""
+    draft_j: float | None = None
+    """Energy of cards that drafts have for themselves."""
+
+    def summary(self) -> Summary:
+        """Keys of vLLM's bench serve."""
+        count = int(self.accepted_count.sum())
+        accepted = int(self.accepted_count @ np.arange(len(self.accepted_count)))
+        share = _ratio(accepted, self.draft_tokens)
+        return {
+            "spec_decode_acceptance_rate": None if share is None else 100 * share,
+            "spec_decode_acceptance_length": 1 + accepted / count if count else None,
+            "spec_decode_num_drafts": count,
+            "spec_decode_draft_tokens": self.draft_tokens,
+            "spec_decode_accepted_tokens": accepted,
+            "draft_energy_j": self.draft_j,
+        }
+
+
+_NO_DRAFTS: Summary = dict.fromkeys(column.name for column in draft_columns())
 
 
 def summarise(
@@ -148,6 +179,8 @@ def summarise(
         **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
+        **_NO_DRAFTS,
+        **(machine.drafts.summary() if machine.drafts else {}),
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
     }
@@ -168,6 +201,10 @@ def _speeds(
     good = _good(done, slo)
     card_s = None if duration_s is None else duration_s * machine.cards
     latencies = _latencies(done, itl_count)
+    if machine.drafts and itl_count is not None:  # tokens that come together are one gap
+        gaps, tokens = int(itl_count.sum()), int((done["output_tokens"] - 1).sum())
+        mean_ms = latencies["mean_itl_ms"]
+        latencies["mean_itl_ms"] = None if mean_ms is None else mean_ms * tokens / max(1, gaps)
     return {
         "completed": completed,
         "failed": arrived - completed,
@@ -199,6 +236,13 @@ def without_output(summary: Summary) -> Summary:
         for key, value in summary.items()
     }
     return found | {"total_output_tokens": 0}
+
+
+def with_drafts(summary: Mapping[str, Any], draft_j: float) -> Summary:
+    """What a token takes with the energy of cards that drafts have for themselves."""
+    each_j, tokens = summary["joules_per_output_token"], summary["total_output_tokens"]
+    own_j = None if each_j is None or not tokens else each_j + draft_j / tokens
+    return {"joules_per_output_token_with_drafts": own_j}
 
 
 def rate(summary: Mapping[str, Any], counted: str) -> float | None:

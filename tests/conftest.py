@@ -17,9 +17,16 @@ from hypothesis import strategies as st
 from cluster.perf_model.kv_capacity import KvCapacity
 from cluster.perf_model.tables import KIND, KINDS, STEP, PriceTables, Records, expanded
 from cluster.scenario.routers import ROUTERS
-from cluster.serving.interface import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Served, Speculation
 from corsair_common.names import STATE
 from corsair_common.units import NEVER, Integers
+
+BY_CLASS = (
+    *("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps", "attention", "far_block_ps"),
+    *("linear_by_bound_ps", "head_by_bound_ps", "collective_bytes", "send_bytes"),
+    *("token_counts", "head_counts", "attention_counts"),
+)
+"""Price tables whose first axis is the price class."""
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 Engine: TypeAlias = Callable[..., Served]
@@ -150,6 +157,52 @@ def starved_problems() -> st.SearchStrategy[Problem]:
 def quiet_problems() -> st.SearchStrategy[Problem]:
     """A few long answers at a time."""
     return quiet()
+
+
+@pytest.fixture(scope="session")
+def drafting_problems() -> st.SearchStrategy[Problem]:
+    """The same with drafts that are verified, and made on the same cards or on others, or free."""
+    return drafting()
+
+
+@st.composite
+def drafting(draw: st.DrawFn) -> Problem:
+    """Add drafts, and the price of making them, to a problem."""
+    arrivals, prices, limits = draw(problems() | starved() | quiet())
+    drafts = draw(st.integers(1, 5))
+    slots = draw(st.sampled_from([0, 1])) * (limits.max_num_batched_tokens > 1)
+    draws = draw(st.lists(st.integers(0, drafts), min_size=1, max_size=7))
+    limits = replace(
+        limits,
+        async_scheduling=False,
+        speculation=Speculation(
+            num_speculative_tokens=drafts,
+            num_lookahead_tokens=draw(st.sampled_from([0, drafts])),
+            max_num_new_slots_for_drafting=slots,
+            accepted=np.array(draws, np.int64),
+        ),
+    )
+    count = len(arrivals.prompt_tokens)
+    arrivals = replace(arrivals, first_draw=np.arange(count) * draw(st.sampled_from([0, 1, 5])))
+    seats = limits.max_num_seqs * (1 + drafts)
+    rng = np.random.default_rng(draw(st.integers(0, 2**16)))
+    prices = random_tables(rng, replace(limits, max_num_seqs=seats), prices.stages, prices.replicas)
+    if draw(st.booleans()):
+        prices = drafted(prices, draw(st.integers(0, 3)), apart=draw(st.booleans()))
+        prices = replace(prices, draft_kinds=draw(st.integers(0, len(prices.kinds))))
+    return arrivals, prices, limits
+
+
+def drafted(prices: PriceTables, like: int, *, apart: bool) -> PriceTables:
+    """The same with a class of drafting, which costs as another class does."""
+    own: dict[str, Any] = {
+        name: np.concatenate([table, table[like : like + 1]])
+        for name in BY_CLASS
+        for table in [getattr(prices, name)]
+    }
+    last = np.full((prices.replicas, 1), len(prices.linear_ps))
+    classes = np.hstack([prices.stage_class, last])
+    return replace(prices, **own, stage_class=classes, draft_stages=1, draft_apart=apart)
 
 
 def blank_tables(linear_ps: Integers, max_num_seqs: int, stage_class: Integers) -> PriceTables:

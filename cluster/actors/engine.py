@@ -18,10 +18,12 @@ from cluster.replay.interface import Observer as ReplayObserver
 from cluster.replay.op_tables import NamedCard, encoded_ops
 from cluster.replay.run import ReplayMachine, ReplayOutcome, assemble_replay, run_replay
 from cluster.replay.tables import by_card, card_ops, cards_of_ranks, named_cards
+from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved, ResolvedReplay
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
-from cluster.serving.run import Machine, MapOf, Outcome, lay_out, priced
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, MapOf, lay_out, priced
 from cluster.serving.tables import Columns, card_parts, rank_columns
 from results.remote_parts import ArrowBytes
 
@@ -46,6 +48,8 @@ class RayEngine:
         """Assemble the machine, create an actor for every card that has a rank, and price it."""
         from cluster.actors.worker import WorkerState
 
+        if resolved.scenario.speculative is not None:
+            raise ScenarioError("speculative runs in one process: use --engine local")
         layout = lay_out(resolved, mapped)  # before actors start: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}

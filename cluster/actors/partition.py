@@ -15,7 +15,9 @@ from corsair_common.units import NEVER, Integers
 from results.engine_columns import Latency
 
 PER_REQUEST = tuple(
-    field.name for field in fields(Served) if field.name not in ("itl_count", "end_ps")
+    field.name
+    for field in fields(Served)
+    if field.name not in ("itl_count", "end_ps", "accepted_count", "draft_tokens")
 )
 """Columns of ``Served`` with a row per request."""
 
@@ -96,7 +98,7 @@ def prices_of(prices: PriceTables, replicas: Integers) -> PriceTables:
     return replace(
         prices,
         **per_class,
-        stage_class=numbers.reshape(len(replicas), prices.stages).astype(np.int64),
+        stage_class=numbers.reshape(len(replicas), -1).astype(np.int64),
         return_ps=prices.return_ps[replicas],
     )
 
@@ -114,6 +116,8 @@ def joined(parts: Sequence[Part], served: Sequence[Served], arrivals: Arrivals) 
         **columns,
         itl_count=np.sum([own.itl_count for own in served], axis=0),
         end_ps=max(own.end_ps for own in served),
+        accepted_count=np.sum([own.accepted_count for own in served], axis=0),
+        draft_tokens=sum(own.draft_tokens for own in served),
     )
 
 

@@ -21,12 +21,14 @@ from cluster.scenario.run_id import MODEL_VERSION
 from cluster.scenario.schema import Scenario
 from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
+from cluster.serving.drafts import purchases_with_drafts
 from cluster.serving.interface import Observer, OnSteps
-from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, MapOf, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import latency_parts, request_columns, request_parts
-from results.summary import flatten, rate, summarise, without_output
+from results.summary import flatten, rate, summarise, with_drafts, without_output
 
 if TYPE_CHECKING:
     from cluster.actors.engine import RayEngine
@@ -273,6 +275,8 @@ def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str
     )
     if resolved.model.pooling:
         summary = without_output(summary)
+    if outcome.draft_j is not None:
+        summary |= with_drafts(summary, outcome.draft_j)
     costs = _costs(resolved, machine, outcome, summary)
     return {"run_id": resolved.run_id, "model_version": MODEL_VERSION, **summary, **costs}
 
@@ -281,7 +285,10 @@ def _costs(
     resolved: Resolved, machine: Machine, outcome: Outcome, summary: Mapping[str, Any]
 ) -> dict[str, float | None]:
     """Cost of the cluster; the facility's power has its own uncertainty."""
-    if resolved.mixed is not None:
+    if resolved.mixed is not None and resolved.pools is None:
+        watts = [w for part, w in summary["facility_power_w"].items() if part != "cooling"]
+        purchases = purchases_with_drafts(resolved, watts, outcome)
+    elif resolved.mixed is not None:
         from cluster.disaggregated.tables import purchases as purchases_of_pools
 
         both = _of_both(machine, outcome)
@@ -344,6 +351,8 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     windows = any(layer.attention.window for layer in resolved.model.layers)
     if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
         flags.append("prefix caching: windowed layers keep all their KV blocks")
+    if resolved.scenario.speculative is not None:
+        flags.append("how many drafts are accepted is an input: speculative.acceptance")
     idle = len(resolved.requests) and outcome.steps == 0
     if idle:
         flags.append("no step was run")

@@ -47,6 +47,11 @@ def check(
     found, lines = _served(resolved) if isinstance(resolved, Resolved) else _replayed(resolved)
     found["plan_reasons"] = list(resolved.plan_reasons)
     text = "\n".join([f"{requested.name} (run {found['run_id']})", *lines])
+    if requested.speculative is not None:
+        found["speculative"] = "not in the estimate"
+        text += (
+            "\nThe estimate is of a run without drafts (speculative); memory counts the draft model"
+        )
     terminal.show(found, text, as_json=as_json, quiet=quiet)
     for reason in resolved.plan_reasons:
         terminal.note(f"note: {reason}")

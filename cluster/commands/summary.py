@@ -127,6 +127,12 @@ def _extras(summary: Mapping[str, Any]) -> list[str]:
             f"{summary['mean_kv_transfer_ms']:.3g} ms, p99 {summary['p99_kv_transfer_ms']:.3g} ms, "
             f"{100 * (summary['kv_transfer_share_of_ttft'] or 0):.1f} % of the TTFT"
         )
+    if summary.get("spec_decode_num_drafts"):
+        lines.append(
+            f"drafts: {summary['spec_decode_acceptance_rate']:.1f} % of "
+            f"{summary['spec_decode_draft_tokens']:,} accepted, "
+            f"{summary['spec_decode_acceptance_length']:.2f} tokens a verification"
+        )
     if summary["prefix_hit_rate"] is not None:
         lines.append(f"prefix cache: {100 * summary['prefix_hit_rate']:.1f} % of prompt tokens hit")
     if summary["sessions"] is not None:

@@ -23,7 +23,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served, chosen
-from cluster.serving.run import Books, Outcome
+from cluster.serving.outcome import Books, Outcome
 from corsair_common.names import Status
 from corsair_common.units import NEVER, Integers
 
@@ -73,9 +73,7 @@ def run_pools(
 
     def on_window(pool: int, window: Records, phases: Records) -> None:
         books[pool].add(window)
-        split = books[pool].split
-        if split is not None:
-            split.add(window, phases)
+        books[pool].divide(window, phases)
         if writer is not None:
             writer(pool, window)
 
@@ -88,7 +86,7 @@ def run_pools(
         on_window=on_window,
         on_progress=None if observer is None else observer.advanced,
         stepwise=on_steps is not None,
-        recording=books[0].split is not None,
+        recording=books[0].divides,
     )
     if observer is not None:
         observer.finished()

@@ -1,6 +1,6 @@
 """Data shared by pricing, the serving engines and the timeline: price tables and the step log."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -65,6 +65,8 @@ _STEP = (
 MEASURED = len(_STEP)
 """Column of a log row at which its measures begin: those of kind 0, of kind 1, ..."""
 
+_DRAFTS = ("drafting",)  # requests that emit, for which tokens are drafted; 0: no speculation
+
 _REPEATS = (
     "more",  # how often the cycle repeats after this; 0: once
     "period_ps",  # of the step, if the cycle repeats
@@ -78,6 +80,7 @@ STEP = np.dtype(
             *_STEP,
             *(f"{name}_{kind}" if kind else name for kind in range(KINDS) for name in MEASURES),
             *_REPEATS,
+            *_DRAFTS,
         )
     ]
 )
@@ -207,16 +210,34 @@ class PriceTables:
     """Position in ``bounds`` of that time."""
     collective_by_tier_ps: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
     """[c, t, tier] the split of ``collective_ps``; empty: not split."""
+    head_by_tier_ps: Integers = field(default_factory=lambda: np.zeros((0, 0, 0), np.int64))
+    """[c, s, tier] the collectives of ``head_ps``; empty: not split."""
     tiers: tuple[str, ...] = ()
     """Names of the tiers of links."""
+    draft_stages: int = 0
+    """1: the last column of ``stage_class`` is a class of drafting, of no other stage, whose
+    ``head_ps`` is by the requests for which tokens are drafted; 0: no speculation, or free drafts.
+    """
+    draft_kinds: int = 0
+    """The last kinds of layers, which are the draft's: every row that emits counts in
+    ``decode_blocks``, beside what it counts for the first pass."""
+    draft_apart: bool = False
+    """Whether drafting has cards of its own, else those of the last stage."""
 
     @property
     def stages(self) -> int:
-        return int(self.stage_class.shape[1])
+        """Pipeline stages of the model itself."""
+        return int(self.stage_class.shape[1]) - self.draft_stages
 
     @property
     def replicas(self) -> int:
         return int(self.stage_class.shape[0])
+
+
+def without_drafting(prices: PriceTables) -> PriceTables:
+    """The stages of the model alone."""
+    own = prices.stage_class[:, : prices.stages].copy()
+    return replace(prices, stage_class=own, draft_stages=0, draft_apart=False)
 
 
 def alike_attention(prices: PriceTables) -> Integers:

@@ -25,6 +25,18 @@ def input_files(
             yield describe(use, path)
 
 
+def _of_drafts(scenario: Scenario) -> Iterator[tuple[str, str | None]]:
+    """What speculative decoding names."""
+    drafts = scenario.speculative
+    if drafts is None:
+        return
+    yield "draft model", drafts.model
+    if drafts.draft_on is not None:
+        yield "draft hardware", drafts.draft_on.hardware
+    if drafts.acceptance.measured is not None:
+        yield "acceptance", drafts.acceptance.measured.file
+
+
 def _named(scenario: Scenario) -> Iterator[tuple[str, Path]]:
     """What the scenario names that may be a file or a folder."""
     workload, synthetic = scenario.workload, scenario.workload.synthetic
@@ -38,6 +50,7 @@ def _named(scenario: Scenario) -> Iterator[tuple[str, Path]]:
         *(("hardware", name) for name in hardware),
         ("network", scenario.network),
         ("model", scenario.model),
+        *_of_drafts(scenario),
         ("trace", workload.trace),
         *zip(("prompt_tokens", "output_tokens"), traces, strict=True),
         ("program", program),

@@ -1,6 +1,6 @@
 """Loads a scenario from a YAML file, ``--set`` words and keyword overrides, and validates it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
@@ -12,6 +12,7 @@ from cluster.scenario.collectives import AlgorithmName
 from cluster.scenario.router_settings import RouterSettings
 from cluster.scenario.routers import ROUTERS
 from cluster.scenario.schema import AUTO, Scenario
+from cluster.scenario.speculative import Speculative
 from cluster.scenario.validation_errors import Keys, explain
 from cluster.scenario.workload import SOURCES, Arrivals, ChakraFolder, Delay, Lengths
 from topology.parsed_files import bundled_document
@@ -244,6 +245,8 @@ def _anchored(
             if pool.hardware is not None
         }
         changes["pools"] = scenario.pools.model_copy(update=pools)
+    if scenario.speculative is not None:
+        changes["speculative"] = _drafts_beside(scenario.speculative, anchor, base)
     if scenario.model is not None:
         changes["model"] = anchor(scenario.model, "model")
     if scenario.network is not None:
@@ -255,6 +258,24 @@ def _anchored(
         }
     )
     return scenario.model_copy(update=changes)
+
+
+def _drafts_beside(
+    drafts: Speculative, anchor: Callable[..., str], base: Callable[..., Path]
+) -> Speculative:
+    """The same drafts with the paths of their model, hardware and measured lengths absolute."""
+    update: dict[str, object] = {}
+    if drafts.model is not None:
+        update["model"] = anchor(drafts.model, "speculative", "model")
+    cards, measured = drafts.draft_on, drafts.acceptance.measured
+    if cards is not None and cards.hardware is not None:
+        name = anchor(cards.hardware, "speculative", "draft_on", "hardware")
+        update["draft_on"] = cards.model_copy(update={"hardware": name})
+    if measured is not None:
+        path = str(base("speculative", "acceptance", "measured", "file") / measured.file)
+        found = measured.model_copy(update={"file": path})
+        update["acceptance"] = drafts.acceptance.model_copy(update={"measured": found})
+    return drafts.model_copy(update=update)
 
 
 def _beside(source: object, folder: Path) -> object:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, overload
 
 import numpy as np
 
+from cluster.scenario.drafts import Draft, content_of, drafted
 from cluster.scenario.formats import Formats, formats_of
 from cluster.scenario.hardware import hardware_of, own_hardware, with_formats
 from cluster.scenario.input_digests import described, input_files
@@ -70,6 +71,8 @@ class Planned:
     """The cards of the map that it may use; None: all."""
     lost: tuple[Loss, ...] = ()
     """Replicas that are down; ``plan`` has those that are left."""
+    draft: Draft | None = None
+    """Of speculative decoding with a model."""
     mixed: MixedHardware | None = None
     """Hardware of all servers, where pools have hardware of their own; ``hardware`` is that of the
     first pool, or of the pool that this is."""
@@ -231,6 +234,8 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         requests = _without_answers(scenario, requests)
     draft = _draft(replace(planned, concurrency=concurrency), requests)
     whole = with_plan(replace(draft, prefix_caching=draft.caches(scenario)), openers.plan)
+    whole = drafted(whole, openers)
+    mixed = whole.mixed
     if whole.scenario.pools is None:
         whole = without_lost(whole, openers.losses)
     found: dict[str, object] = {
@@ -241,6 +246,8 @@ def _served(scenario: Scenario, openers: Openers) -> Resolved:
         "model": openers.content(whole.model),
         "requests": openers.content(requests),
     }
+    if whole.draft is not None:
+        found["draft"] = content_of(whole.draft, openers.content)
     content = {name: encoded(piece) for name, piece in found.items()}  # once, for both names
     whole = replace(
         whole,

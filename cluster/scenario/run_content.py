@@ -11,6 +11,7 @@ from cluster.scenario.pools import INHERITED, OF_HARDWARE
 from cluster.scenario.router_settings import router_content
 from cluster.scenario.run_id import JsonText, encoded, run_id
 from cluster.scenario.schema import Scenario, Transfer
+from cluster.scenario.speculative import Speculative, probabilities
 from cluster.scenario.workload import ProgramSteps
 from topology.catalog import Hardware
 from workloads.formats import get_format
@@ -64,6 +65,8 @@ def served_content(planned: "Planned") -> Content:
         "slo": scenario.slo.model_dump(),
         "warmup_s": scenario.warmup_s,
     }
+    if scenario.speculative is not None:
+        content["speculative"] = _speculative(scenario.speculative)
     if scenario.pools is None:
         return content
     # What each pool has of its own stands with the pool.
@@ -76,6 +79,14 @@ def served_content(planned: "Planned") -> Content:
     if formats[0] != formats[1]:
         content |= {"formats": formats, "kv_format": transfer.format}
     return content
+
+
+def _speculative(speculative: Speculative) -> Content:
+    """Drafts without names and paths; the probabilities that a table of lengths gives."""
+    content = speculative.model_dump(exclude={"model", "acceptance"})
+    if content["draft_on"] is not None:
+        del content["draft_on"]["hardware"]
+    return {**content, "acceptance": probabilities(speculative).tolist()}
 
 
 def machine_id(content: Mapping[str, object], scenario: Scenario, model: Model) -> str:

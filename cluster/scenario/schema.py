@@ -21,6 +21,7 @@ from cluster.scenario.collectives import AlgorithmName, Detail, Norms, Overlap
 from cluster.scenario.cost import Cost
 from cluster.scenario.memory_modes import Memory
 from cluster.scenario.router_settings import AnyRouter
+from cluster.scenario.speculative import Speculative
 from cluster.scenario.workload import ProgramSteps, Workload, form_of
 
 MOST_CARDS = 2**14
@@ -238,6 +239,7 @@ class Scenario(Part):
     fabric: Fabric = Fabric()
     experts: Experts = Experts()
     router: AnyRouter = "least_outstanding"
+    speculative: Speculative | None = None
     pools: Pools | None = None
     transfer: Transfer | None = None
     workload: Workload
@@ -249,6 +251,7 @@ class Scenario(Part):
     @model_validator(mode="after")
     def _whole(self) -> "Scenario":
         self._check_pools()
+        self._check_speculative()
         replayed = self.workload.is_replayed
         generated = isinstance(self.workload.program, ProgramSteps)
         if replayed and self.collectives.overlap != "none":
@@ -286,6 +289,20 @@ class Scenario(Part):
         """The same with nothing down."""
         links = tuple(link for link in self.links if link.bandwidth_scale)
         return self.model_copy(update={"links": links, "state": ()})
+
+    def _check_speculative(self) -> None:
+        """Refuse what is not modelled together with drafts."""
+        if self.speculative is None:
+            return
+        strange = {
+            "pools": self.pools is not None,
+            "an operation trace": self.workload.is_replayed,
+            "scheduler.async_scheduling: true": self.scheduler.async_scheduling,
+            "state, or a link that is down": bool(self.down),
+        }
+        found = [name for name, there in strange.items() if there]
+        if found:
+            raise ValueError(f"speculative is not modelled together with {' and '.join(found)}")
 
     def _check_pools(self) -> None:
         """Check that pools have open-loop requests, and no more cards than the cluster."""

@@ -10,7 +10,9 @@ from corsair_common.units import Integers
 def refused(arrivals: Arrivals, limits: Limits) -> Integers:
     """[n] status of each request by its size alone (``Status``), as specified in DESIGN.md."""
     total = arrivals.prompt_tokens + arrivals.output_tokens
-    fits = limits.capacity.admits(total - 1, limits.max_num_batched_tokens, limits.block_size)
+    most = np.minimum(total - 1 + limits.drafts + limits.lookahead, limits.max_model_len)
+    chunk = limits.max_num_batched_tokens + limits.lookahead
+    fits = limits.capacity.admits(most, chunk, limits.block_size)
     status = np.where(fits, Status.COMPLETED, Status.NO_ROOM)
     return np.where(total > limits.max_model_len, Status.TOO_LONG, status).astype(np.int64)
 

@@ -5,6 +5,7 @@ import numpy as np
 from cluster.scenario.resolve import Resolved
 from cluster.scenario.router_settings import router_name
 from cluster.scenario.routers import AFFINITY
+from cluster.scenario.speculative import first_draws
 from cluster.serving.interface import Arrivals
 from corsair_common.units import Integers
 from workloads.sessions import sequence_keys
@@ -50,6 +51,9 @@ def arrivals_of(resolved: Resolved) -> Arrivals:
         key_offsets=offsets,
         keys=keys,
         key_count=key_count,
+        first_draw=first_draws(count, scenario.seed)
+        if scenario.speculative
+        else np.empty(0, np.int64),
         previous=empty if requests.previous is None else requests.previous,
         delay_ps=empty if requests.delay_ps is None else requests.delay_ps,
     )

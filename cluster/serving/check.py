@@ -6,7 +6,7 @@ import numpy as np
 
 from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
 from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
-from cluster.serving.interface import Arrivals, Limits
+from cluster.serving.interface import Arrivals, Limits, Speculation
 from cluster.serving.kernel.state import LAST_PS
 from corsair_common.units import NEVER, Integers
 
@@ -28,12 +28,18 @@ def check_limits(limits: Limits) -> None:
             "long_prefill_token_threshold must be 0 (none) or more, "
             f"got {limits.long_prefill_token_threshold!r}"
         )
+    _check_speculation(limits, limits.speculation)
     if limits.windowed is not None and limits.prefix_caching:
         raise ValueError("windowed layers free no blocks with prefix_caching")
     if not limits.sram_blocks >= 0:
         raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:
         raise ValueError(f"ready_ps must lie in 0..{LAST_PS}, got {limits.ready_ps!r}")
+    _check_router(limits)
+
+
+def _check_router(limits: Limits) -> None:
+    """A known router, with as many weights as it has."""
     if limits.router not in ROUTERS:
         near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -43,6 +49,29 @@ def check_limits(limits: Limits) -> None:
         raise ValueError(
             f"router {limits.router} has {weights} weights, got {len(limits.router_weights)}"
         )
+
+
+def _check_speculation(limits: Limits, speculation: Speculation | None) -> None:
+    """At least one draft, draws within it, and budget for a token of a row."""
+    if speculation is None:
+        return
+    drafts = speculation.num_speculative_tokens
+    if not drafts >= 1:
+        raise ValueError(f"num_speculative_tokens must be at least 1, got {drafts!r}")
+    for name in ("num_lookahead_tokens", "max_num_new_slots_for_drafting"):
+        if not 0 <= getattr(speculation, name) <= drafts:
+            raise ValueError(f"{name} must be 0 to {drafts}, got {getattr(speculation, name)!r}")
+    if limits.async_scheduling:
+        raise ValueError("speculation is modelled without async_scheduling")
+    if not limits.max_num_batched_tokens > limits.draft_slots:
+        raise ValueError(
+            f"max_num_batched_tokens must be more than the {limits.draft_slots} that drafting "
+            f"adds to a row, got {limits.max_num_batched_tokens}"
+        )
+    if not len(speculation.accepted):
+        raise ValueError("speculation has no draws of accepted drafts")
+    _check_column("accepted", speculation.accepted, len(speculation.accepted))
+    _check_range("accepted", speculation.accepted, 0, drafts)
 
 
 def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
@@ -64,6 +93,9 @@ def check_arrivals(arrivals: Arrivals, limits: Limits, replicas: int) -> None:
         _check_keys(arrivals, limits.block_size)
     if len(arrivals.carried_tokens):
         _check_carried(arrivals)
+    if len(arrivals.first_draw):
+        _check_column("first_draw", arrivals.first_draw, requests)
+        _check_range("first_draw", arrivals.first_draw, 0, MOST_TOKENS)
     if len(arrivals.previous):
         _check_sessions(arrivals, limits)
 
@@ -118,11 +150,14 @@ def check_prices(prices: PriceTables, limits: Limits) -> None:
     """Tables long enough for the limits, nothing negative, no step that leaves int64."""
     if limits.async_scheduling and prices.stages > 1:
         raise ValueError(f"async_scheduling needs one pipeline stage, got {prices.stages}")
+    if prices.draft_stages and not limits.drafts:
+        raise ValueError("prices have a class of drafting, and limits no speculation")
     classes, tokens = prices.linear_ps.shape[0], limits.max_num_batched_tokens
     longest_ps = 0.0
     for name in ("linear_ps", "collective_ps", "floor_ps", "send_ps", "head_ps"):
         table: Integers = getattr(prices, name)
-        needed = min(limits.max_num_seqs, tokens) if name == "head_ps" else tokens
+        heads = limits.max_num_seqs * (1 + limits.drafts)
+        needed = min(heads, tokens) if name == "head_ps" else tokens
         if table.ndim != 2 or table.shape[0] != classes or table.shape[1] <= needed:
             raise ValueError(
                 f"{name} has shape {table.shape}, but ({classes}, {needed + 1}) is needed"

@@ -148,4 +148,10 @@ def served_of(state: State, *, spent: bool = False) -> Served:
         if spent:
             release(state.requests, first + len(rows))
     columns["slot"][columns["replica"] == NEVER] = NEVER
-    return Served(**columns, itl_count=state.itl_count, end_ps=int(state.control["end_ps"][0]))
+    return Served(
+        **columns,
+        itl_count=state.itl_count,
+        end_ps=int(state.control["end_ps"][0]),
+        accepted_count=state.accepted_count,
+        draft_tokens=int(state.control["draft_tokens"][0]),
+    )

@@ -28,6 +28,21 @@ class Phase(IntEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Speculation:
+    """Speculative decoding of a run (DESIGN.md); the names are vLLM's where it has one."""
+
+    num_speculative_tokens: int
+    """Drafts of every request that emits a token, at least 1."""
+    num_lookahead_tokens: int = 0
+    """Tokens beyond a row for which KV is allocated: the drafts', if the draft has KV."""
+    max_num_new_slots_for_drafting: int = 0
+    """Additional budget of each row: a separate draft model keeps a token that others shift out."""
+    accepted: Integers
+    """[draws] accepted drafts of a verification, 0 to ``num_speculative_tokens`` each. Verification
+    j of a request is draw ``first_draw + j``, modulo their number."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The settings of the scheduler and the size of the KV pool. Names as vLLM has them."""
 
@@ -57,11 +72,28 @@ class Limits:
     """Schedule a batch while the previous one runs (one stage only)."""
     ready_ps: int = 0
     """No step starts before this: weights are still being loaded."""
+    speculation: Speculation | None = None
+    """Never with ``async_scheduling``."""
 
     @property
     def capacity(self) -> KvCapacity:
         """KV capacity, one inequality per constraint."""
         return self.windowed or KvCapacity.of_blocks(self.blocks, self.sram_blocks)
+
+    @property
+    def drafts(self) -> int:
+        """Most tokens of a decode in one step, beside the one that it emits anyway."""
+        return self.speculation.num_speculative_tokens if self.speculation else 0
+
+    @property
+    def lookahead(self) -> int:
+        """Tokens beyond a row for which KV is allocated."""
+        return self.speculation.num_lookahead_tokens if self.speculation else 0
+
+    @property
+    def draft_slots(self) -> int:
+        """Additional budget of each row."""
+        return self.speculation.max_num_new_slots_for_drafting if self.speculation else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +116,8 @@ class Arrivals:
     """Ids lie in 0..key_count-1."""
     carried_tokens: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """[n] prompt tokens whose KV arrives with the request, fewer than its prompt; empty: none."""
+    first_draw: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[n] draw of a request's first verification (``Speculation.accepted``); empty: 0."""
     previous: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
     """[n] row of the turn before in its session, an earlier row, or NEVER; empty: no sessions."""
     delay_ps: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
@@ -114,6 +148,7 @@ def chosen(arrivals: Arrivals, rows: Integers) -> Arrivals:
         key_offsets=offsets,
         keys=arrivals.keys[first + np.arange(offsets[-1])],
         carried_tokens=of(arrivals.carried_tokens),
+        first_draw=of(arrivals.first_draw),
         previous=previous,
         delay_ps=of(arrivals.delay_ps),
     )
@@ -136,6 +171,10 @@ class Served:
     status: Integers
     itl_count: Integers
     """[bins] histogram of inter-token latencies, edges as in cluster.serving.histogram."""
+    accepted_count: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
+    """[k + 1] verifications by the number of drafts that they accepted; empty: no speculation."""
+    draft_tokens: int = 0
+    """Drafts verified."""
     end_ps: int
     """End of the last step."""
 

@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.counters import Tally
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.useful import Peaks
-from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.memory import Fit, fit
@@ -19,22 +17,27 @@ from cluster.perf_model.memory.optimizer import place_weights
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
-from cluster.perf_model.tables import PriceTables, Records
-from cluster.perf_model.timeline import Account, Bins
+from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.plans import Loss
 from cluster.scenario.resolve import Planned, Resolved
 from cluster.scenario.router_settings import router_name, router_weights
 from cluster.scenario.schema import Scenario
-from cluster.serving.admission_limits import least_end_ps
+from cluster.scenario.speculative import Speculative
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
-from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
-from cluster.serving.latency_breakdown import LatencyBreakdown
+from cluster.serving.drafts import (
+    DraftLayout,
+    capacity_with,
+    lay_out_draft,
+    memory_beside,
+    priced_with,
+    speculation_of,
+)
+from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps
+from cluster.serving.outcome import Books, Outcome
 from cluster.serving.state import broken_replicas, cards_left, levels_of
-from corsair_common.units import PS_PER_S, Floats, Integers
-from results.engine_columns import Latency
-from results.window import last_ps
+from corsair_common.units import PS_PER_S, Integers
 from topology.build import build_pod, scale_links
 from topology.mixed import AnyHardware
 from topology.route import Routes, compile_routes
@@ -55,6 +58,8 @@ class Layout:
     fit: Fit
     inputs: PriceInputs
     limits: Limits
+    speculative: Speculative | None = None
+    draft: DraftLayout | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,24 +76,8 @@ class Machine:
     joules: Joules
     facility: Facility
     peaks: Peaks
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Results of one run, in picoseconds and integers."""
-
-    served: Served
-    bins: Bins
-    steps: int
-    members: int
-    """Sum over steps of the members of their slot."""
-    peak_blocks: int
-    request_j: Floats
-    """[request] energy of the request's work; 0 if refused."""
-    end_ps: int
-    """End of the window that begins with ``bins``: the last finish or refusal."""
-    latency: Latency | None = None
-    """Latencies by cause, if they are split."""
+    draft: DraftLayout | None = None
+    """A draft model, if there is one."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
@@ -112,7 +101,9 @@ def priced(layout: Layout, pricing: Pricing = price_stages) -> Machine:
     PriceError, TooSlowError
         A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
     """
-    return priced_as(layout, price_tables(layout.inputs, pricing))
+    prices = price_tables(layout.inputs, pricing)
+    own = layout.speculative, layout.draft, layout.inputs.hardware
+    return priced_as(layout, priced_with(prices, *own, pricing))
 
 
 def priced_as(layout: Layout, prices: PriceTables) -> Machine:
@@ -130,6 +121,7 @@ def priced_as(layout: Layout, prices: PriceTables) -> Machine:
         peaks=module_of(layout.inputs.hardware).peaks(
             layout.inputs.hardware, layout.inputs.formats
         ),
+        draft=layout.draft,
     )
 
 
@@ -187,12 +179,22 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
             replicas=plan.replicas,
             within=resolved.cards,
         ).astype(np.int64)
+    whole = routes
     if resolved.mixed is not None:
         routes = routes.between(cards)
     settings = memory_settings(resolved, resolved.formats, resolved.plan)
     inputs = price_inputs(resolved, routes, cards)
     residency = place_weights(inputs, settings, traffic_of(resolved))
-    fitted = fit(resolved.model, plan, resolved.hardware, settings, residency)
+    fitted = fit(
+        resolved.model,
+        plan,
+        resolved.hardware,
+        settings,
+        residency,
+        memory_beside(resolved, settings),
+    )
+    draft = lay_out_draft(resolved, inputs, whole, settings)
+    fitted = capacity_with(fitted, draft)
     inputs = replace(inputs, residency=residency)
     return Layout(
         graph=graph,
@@ -201,12 +203,27 @@ def lay_out(resolved: Planned, mapped: MapOf | None = None) -> Layout:
         fit=fitted,
         inputs=inputs,
         limits=_limits(resolved, fitted),
+        speculative=resolved.scenario.speculative,
+        draft=draft,
+    )
+
+
+def without_drafts(resolved: Resolved, layout: Layout) -> tuple[Resolved, Layout]:
+    """The same cards and memory for a run without speculative decoding."""
+    if layout.speculative is None:
+        return resolved, layout
+    scenario = resolved.scenario.model_copy(update={"speculative": None})
+    plain = replace(layout.limits, speculation=None)
+    return (
+        replace(resolved, scenario=scenario, draft=None),
+        replace(layout, limits=plain, speculative=None, draft=None),
     )
 
 
 def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInputs:
     """Inputs of pricing for ``cards[replica, stage, position]``, without weight placement."""
     scenario, scheduler = resolved.scenario, resolved.scenario.scheduler
+    rows = 1 + (scenario.speculative.num_speculative_tokens if scenario.speculative else 0)
     return PriceInputs(
         hardware=resolved.hardware,
         routes=routes,
@@ -215,7 +232,7 @@ def price_inputs(resolved: Planned, routes: Routes, cards: Integers) -> PriceInp
         formats=resolved.formats,
         cards=cards,
         max_tokens=scheduler.max_num_batched_tokens,
-        max_rows=min(scheduler.max_num_seqs, scheduler.max_num_batched_tokens),
+        max_rows=min(scheduler.max_num_seqs * rows, scheduler.max_num_batched_tokens),
         max_context=resolved.max_model_len,
         all_reduce=scenario.collectives.all_reduce,
         norms=scenario.collectives.norms,
@@ -244,6 +261,7 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,
         windowed=fitted.capacity if fitted.windowed else None,
         ready_ps=_ready_ps(resolved, fitted),
+        speculation=speculation_of(resolved),
     )
 
 
@@ -278,57 +296,6 @@ def execute(
         observer=observer,
         on_steps=on_steps,
         on_cycles=books.add,
-        on_log=None if books.split is None else books.split.add,
+        on_log=books.divide if books.divides else None,
     )
     return books.outcome(served, requested)
-
-
-class Books:
-    """The accounts, counts and energy of a run, from its step log."""
-
-    def __init__(self, resolved: Resolved, machine: Machine, requested: Arrivals) -> None:
-        most_bins = resolved.scenario.store.most_bins
-        self._account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
-        self._tally, self._shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
-        # avoids starting with the finest bins
-        self._account.reach(least_end_ps(requested, machine.limits))
-        count = len(requested.arrival_ps)
-        breaks_down = resolved.scenario.store.breaks_down(count)
-        self.split = LatencyBreakdown(machine.prices, count) if breaks_down else None
-        """Latencies by cause, if they are wanted; it receives the phases of requests, too."""
-
-    def add(self, window: Records) -> None:
-        """Add a window of the log, in which cycles that repeat may be in one piece."""
-        self._account.add(window)
-        self._tally.add(window)
-        self._shares.add(window)
-
-    def outcome(self, served: Served, requested: Arrivals) -> Outcome:
-        """The results, once everything is served."""
-        from cluster.serving.energy_attribution import attribution_columns
-
-        request_j = self._shares.of(attribution_columns(served, requested))
-        self._account.reach(last_ps(served.arrival_ps, served.finish_ps))
-        latency = None if self.split is None else self.split.of(served)
-        return outcome_of(served, self._account.bins(), self._tally, request_j, latency)
-
-
-def shares_of(machine: Machine) -> SlotJoules:
-    """Accumulator that attributes the energy of every step to its requests."""
-    return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
-
-
-def outcome_of(
-    served: Served, bins: Bins, tally: Tally, request_j: Floats, latency: Latency | None
-) -> Outcome:
-    """Combine the results of the engine, the accounts and the counts."""
-    return Outcome(
-        served=served,
-        bins=bins,
-        steps=tally.steps,
-        members=tally.members,
-        peak_blocks=tally.peak_blocks,
-        request_j=request_j,
-        end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
-        latency=latency,
-    )

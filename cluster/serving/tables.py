@@ -26,14 +26,15 @@ from results.engine_columns import (
     energy_columns,
     load_columns,
 )
-from results.summary import Energy, Useful
+from results.summary import Drafts, Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
 from workloads.sessions import turns_of
 
 if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
-    from cluster.serving.run import Machine, Outcome
+    from cluster.serving.outcome import Outcome
+    from cluster.serving.run import Machine
 
 Columns: TypeAlias = dict[str, Any]
 
@@ -106,6 +107,7 @@ def measured(resolved: "Resolved", machine: "Machine", outcome: "Outcome") -> Me
         useful=_useful(machine, outcome),
         energy=_energy(machine, outcome),
         clock_hz=clock_of(resolved.hardware),
+        drafts=_drafts(outcome) if resolved.scenario.speculative else None,
     )
 
 
@@ -129,7 +131,7 @@ def _energy(machine: "Machine", outcome: "Outcome") -> Energy:
     energy = spent(
         machine.joules,
         outcome.bins,
-        cards=len(machine.routes.card_id),
+        cards=_own_cards(machine),
         end_ps=outcome.end_ps,
     )
     return energy_measured(energy, facility_w(machine.facility, energy))
@@ -234,6 +236,23 @@ def link_parts_of(loads: Iterable[LinkLoad], bins: Bins) -> Iterator[Columns]:
         columns = loaded.get((Same(load.sent_bytes), Same(load.busy_ps)), made)
         names = {"link": load.link, "link_name": load.name, "kind": load.kind}
         yield names | columns | times
+
+
+def _own_cards(machine: "Machine") -> int:
+    """All cards but those that drafts have for themselves."""
+    draft = machine.draft
+    if draft is None or draft.draft.cards is None:
+        return len(machine.routes.card_id)
+    return draft.draft.cards.start
+
+
+def _drafts(outcome: "Outcome") -> Drafts:
+    served = outcome.served
+    return Drafts(
+        accepted_count=served.accepted_count,
+        draft_tokens=served.draft_tokens,
+        draft_j=outcome.draft_j,
+    )
 
 
 SHOWN_MEASURES = ("decode_blocks", "prefill_passes")

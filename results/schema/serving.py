@@ -267,6 +267,24 @@ def cost_columns() -> Iterator[Column]:
             yield real(f"{name}{end}", unit, f"{meaning}{words}.", True)
 
 
+def draft_columns() -> Iterator[Column]:
+    """Of speculative decoding, of the whole run; null without."""
+    for name, unit, meaning in (
+        ("spec_decode_acceptance_rate", "%", "Accepted drafts of those verified."),
+        ("spec_decode_acceptance_length", "tokens", "1 + accepted drafts of a verification, mean."),
+    ):
+        yield real(name, unit, meaning, True)
+    for name, meaning in (
+        ("spec_decode_num_drafts", "Rows that verified drafts."),
+        ("spec_decode_draft_tokens", "Drafts that they verified."),
+        ("spec_decode_accepted_tokens", "Those of them that were accepted."),
+    ):
+        yield whole(name, "tokens", meaning, True)
+    yield real("draft_energy_j", "J", "Of cards that drafts have for themselves.", True)
+    key = "joules_per_output_token_with_drafts"
+    yield real(key, "J", "joules_per_output_token and draft_energy_j together.", True)
+
+
 def _summary_columns(device: Device) -> Iterator[Column]:
     yield from RUN
     yield whole("completed", "requests", "Completed requests.")
@@ -317,6 +335,7 @@ def _summary_columns(device: Device) -> Iterator[Column]:
     yield CLOCK
     yield from energy_columns(device)
     yield from cost_columns()
+    yield from draft_columns()
     yield Column(name="flags", type="strings", unit="", meaning="Warnings.")
 
 

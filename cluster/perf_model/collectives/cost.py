@@ -9,7 +9,7 @@ from cluster.perf_model.collectives.algorithms import CollectiveError
 from cluster.perf_model.collectives.fabric import card_tiers, tiers_of
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.resources import link_rates
-from cluster.perf_model.collectives.schedule import fastest, schedules
+from cluster.perf_model.collectives.schedule import fastest, schedules, tier_seconds
 from cluster.perf_model.protocols import Figures, Network, RouteTables
 from cluster.perf_model.tables import LONGEST_PS, TooSlowError
 from corsair_common.units import PS_PER_S, Floats, Integers
@@ -28,6 +28,9 @@ class Cost:
     tier_bytes: Integers
     """[n, tier] bytes that each card puts on each tier, in one direction (its mean over the
     cards where they differ)."""
+    tier_ps: Integers
+    """[n, tier] the split of ``ps``: latencies and overheads of a round count for the highest tier
+    that it crosses, its bytes for the tier of the busiest link."""
 
 
 def all_reduce(
@@ -74,7 +77,8 @@ def call_cost(
         return cost
     first_s = min(schedule.fixed_s for schedule in schedules(group, collective, algorithm))
     empty = _payload(payload_bytes) == 0
-    return replace(cost, ps=np.where(empty, round(first_s * PS_PER_S), cost.ps))
+    ps = np.where(empty, round(first_s * PS_PER_S), cost.ps)
+    return replace(cost, ps=ps, tier_ps=_split(ps, np.where(empty[:, None], 1.0, cost.tier_ps)))
 
 
 def send(
@@ -117,9 +121,11 @@ class SendCost:
         seconds = self.latency_s + self.s_per_byte * payload
         flows = np.array(self.tier_flows)
         tier_bytes = payload[:, None] / self.cards * (flows / self.cards)
+        ps = picoseconds(seconds, payload)
         return Cost(
-            ps=picoseconds(seconds, payload),
+            ps=ps,
             tier_bytes=np.rint(tier_bytes).astype(np.int64),
+            tier_ps=_split(ps, np.broadcast_to(flows, tier_bytes.shape)),
         )
 
 
@@ -167,10 +173,20 @@ def _cost(
         return nothing_sent(payload.size, group.fabric.tiers)
     found, best_s, which = fastest(group, collective, payload, algorithm, chunks)
     tier_share = np.stack([sum(one.tier_bytes for one in following) for following in found])
+    ps = picoseconds(best_s, payload)
     return Cost(
-        ps=picoseconds(best_s, payload),
+        ps=ps,
         tier_bytes=np.rint(tier_share[which] * payload[:, None]).astype(np.int64),
+        tier_ps=_split(ps, tier_seconds(found, which, payload, chunks)),
     )
+
+
+def _split(ps: Integers, weights: Floats) -> Integers:
+    """[n, tier] whole picoseconds that sum to ``ps``, in proportion to ``weights``."""
+    upto = np.cumsum(weights, axis=1, dtype=np.float64)
+    upto /= np.maximum(upto[:, -1:], np.finfo(np.float64).tiny)
+    upto[:, -1] = 1.0
+    return np.diff(np.rint(upto * ps[:, None]).astype(np.int64), axis=1, prepend=0)
 
 
 def _payload(payload_bytes: Integers) -> Floats:
@@ -194,4 +210,5 @@ def picoseconds(seconds: Floats, payload: Floats) -> Integers:
 
 def nothing_sent(rows: int, tiers: int) -> Cost:
     """Cost of a collective of one rank."""
-    return Cost(ps=np.zeros(rows, np.int64), tier_bytes=np.zeros((rows, tiers), np.int64))
+    nothing = np.zeros((rows, tiers), np.int64)
+    return Cost(ps=np.zeros(rows, np.int64), tier_bytes=nothing, tier_ps=nothing.copy())

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from cluster.perf_model.collectives.algorithms import CollectiveError, candidates
 from cluster.perf_model.collectives.algorithms.rounds import HALVES, Round
+from cluster.perf_model.collectives.fabric import CARD_TIERS
 from cluster.perf_model.collectives.group import Group
 from cluster.perf_model.collectives.round_cost import RoundCost, round_cost
 from corsair_common.lru import LruCache
@@ -35,6 +36,10 @@ class Schedule:
     """[line] its cost per byte of the chunk."""
     tier_bytes: Floats
     """[tier] bytes per card and byte of payload."""
+    tier_s: Floats
+    """[2, tier] the split of ``fixed_s`` and ``serial_s_per_byte``."""
+    busiest_tier: int
+    """Of the link that has most to carry in all rounds: the bottleneck of further chunks."""
 
     def seconds(self, payload_bytes: Floats, chunks: Sequence[int]) -> Floats:
         """[chunks, n] the first chunk passes every round; each further one adds the time of the
@@ -163,18 +168,24 @@ def _chunk_counts(chunks: int | str) -> tuple[int, ...]:
 def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedule:
     """Sum the rounds per resource; upward and downward rounds of a tier share its links."""
     busy_s, slope = np.zeros((2, rounds[0][1].busy_s_per_byte.size + 1))
-    tier_bytes = np.zeros(group.fabric.tiers)
+    tier_bytes, tier_s = np.zeros(group.fabric.tiers), np.zeros((2, group.fabric.tiers))
     fixed_s, serial = 0.0, 0.0
     for one, cost in rounds:
         issue_s, busy = cost.messages * group.message_s, cost.busy_s_per_byte
         add_s_per_byte = one.added * group.add_s_per_byte
         fixed_s += one.times * (cost.latency_s + issue_s)
+        top = int(np.flatnonzero(cost.tier_bytes).max(initial=0))
+        tier_s[0, top] += one.times * (cost.latency_s + issue_s)
+        bytes_s = one.share * float(busy.max()) + add_s_per_byte
+        tier_s[1, _tier_of(cost, int(busy.argmax()), top)] += one.times * bytes_s
         serial += one.times * (one.share * float(busy.max()) + add_s_per_byte)
         busy_s[:-1] += one.times * issue_s * cost.issues
         slope[:-1] += one.times * one.share * busy
         slope[-1] += one.times * add_s_per_byte
         tier_bytes += one.times * one.share * cost.tier_bytes
     lines = _upper_lines(busy_s, slope)
+    inside = len(CARD_TIERS)
+    beyond = inside + int(tier_s[1, inside:].argmax()) if len(tier_s[1]) > inside else 0
     return Schedule(
         rounds=tuple(rounds),
         fixed_s=fixed_s,
@@ -182,7 +193,35 @@ def _schedule(group: Group, rounds: Sequence[tuple[Round, RoundCost]]) -> Schedu
         busy_s=lines[:, 0],
         busy_s_per_byte=lines[:, 1],
         tier_bytes=tier_bytes,
+        tier_s=tier_s,
+        busiest_tier=_tier_of(rounds[0][1], int(slope[:-1].argmax()), beyond),
     )
+
+
+def _tier_of(cost: RoundCost, resource: int, beyond: int) -> int:
+    """The tier of a resource: one of the card's two, else ``beyond``."""
+    edges = np.cumsum([cost.d2d.size + cost.package.size, cost.out.size + cost.into.size])
+    place = int(np.searchsorted(edges, resource, side="right"))
+    return place if place < len(edges) else beyond
+
+
+def tier_seconds(
+    found: Sequence[tuple[Schedule, ...]], which: Integers, payload: Floats, chunks: int | str
+) -> Floats:
+    """[n, tier] seconds of the schedules that ``fastest`` chose, by tier; further chunks count for
+    the tier whose links are the busiest."""
+    counts = _chunk_counts(chunks)
+    split = np.zeros((payload.size, found[0][0].tier_bytes.size))
+    for index in np.unique(which).tolist():
+        rows = np.flatnonzero(which == index)
+        for one in found[index]:
+            taken = one.seconds(payload[rows], counts)
+            best = taken.argmin(axis=0)
+            each = payload[rows] / np.asarray(counts)[best]
+            own = one.tier_s[0] + one.tier_s[1] * each[:, None]
+            own[:, one.busiest_tier] += taken.min(axis=0) - own.sum(axis=1)
+            split[rows] += own
+    return split
 
 
 def _upper_lines(fixed: Floats, slope: Floats) -> npt.NDArray[np.float64]:

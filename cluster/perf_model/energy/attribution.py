@@ -28,6 +28,7 @@ from cluster.perf_model.tables import (
     PriceTables,
     Records,
     as_integers,
+    without_drafting,
 )
 from corsair_common.units import Floats, Integers
 
@@ -66,6 +67,7 @@ class SlotJoules:
         local = np.full(joules.link_j.shape[0], -1, np.int64)
         local[replicas] = np.arange(len(replicas))
         self._stages = prices.stages
+        prices = without_drafting(prices) if prices.draft_apart else prices
         self._at = np.zeros((2, slots, points), np.int64)
         self._sum = np.zeros((2, slots, points))
         self._count = np.zeros((2, slots, 4), np.int64)  # points, stride, steps seen, last place
@@ -139,18 +141,18 @@ def _scaled(raw: Floats, total: float) -> Floats:
 
 def _tables(
     prices: PriceTables, joules: Joules, replicas: Integers
-) -> tuple[Integers, Floats, Floats, Floats]:
-    """Joules of a step at all stages together, by tokens, emitting rows and attention measures.
+) -> tuple[Integers, *tuple[Floats, ...]]:
+    """Joules of a step at all stages together, by tokens, rows and attention measures.
 
-    Returns kind[replica] and [kind, t], [kind, s], [kind, measure]: replicas with equal prices and
-    equal links are of one kind.
+    Returns kind[replica] and [kind, t], [kind, s] of rows of the LM head and of requests drafted
+    for, [kind, measure]: replicas with equal prices and equal links are of one kind.
     """
     count_j = joules.cards_per_stage * joules.count_j.sum(axis=-1, keepdims=True)
     link_j = joules.cards_per_stage * joules.link_j.sum(axis=-1, keepdims=True)
     kinds: dict[bytes, int] = {}
     kind = np.zeros(len(replicas), np.int64)
     by_tokens: list[Floats] = []
-    head, attention = [], []
+    head, drafts, attention = [], [], []
     for position, replica in enumerate(replicas.tolist()):
         classes = prices.stage_class[replica]
         key = classes.tobytes() + link_j[replica].tobytes()
@@ -158,14 +160,18 @@ def _tables(
         if kind[position] < len(by_tokens):
             continue
         spent = np.zeros(prices.linear_ps.shape[1])
-        for stage, number in enumerate(classes.tolist()):
+        for place, number in enumerate(classes.tolist()):
+            stage = min(place, prices.stages - 1)  # drafts are made on the last one's cards
             spent += costing(prices.token_counts[number], count_j)[:, 0]
             spent += costing(prices.collective_bytes[number], link_j[replica, stage, :-1])[:, 0]
             spent += prices.send_bytes[number] * link_j[replica, stage, -1, 0]
         by_tokens.append(spent)
-        head.append(costing(prices.head_counts[classes].sum(axis=0), count_j)[:, 0])
+        model, drafting = np.split(prices.head_counts[classes], [prices.stages])
+        head.append(costing(model.sum(axis=0), count_j)[:, 0])
+        drafts.append(costing(drafting.sum(axis=0), count_j)[:, 0])
         attention.append(costing(prices.attention_counts[classes].sum(axis=0), count_j)[:, 0])
-    return kind, np.stack(by_tokens), np.stack(head), np.stack(attention)
+    tables = (by_tokens, head, drafts, attention)
+    return kind, *(np.stack(table) for table in tables)
 
 
 @compiled
@@ -174,6 +180,7 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
     kinds: Any,
     by_tokens: Any,
     head: Any,
+    drafts: Any,
     attention: Any,
     at: Any,
     sums: Any,
@@ -194,12 +201,18 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         decode = tokens - prefill
         linear_j, head_j, each = by_tokens[kind, tokens], head[kind, emitted], attention[kind]
         decode_j, prefill_j, far_j = _attention_j(each, columns[i, MEASURED:])
+        sharing = decode  # rows, each of a request
+        if row["drafting"] > 0:
+            sharing -= emitted - row["drafting"]  # drafts that they verify, as chunks do
+            head_j += drafts[kind, row["drafting"]]
+            decode_j += prefill_j * (decode / tokens)
+            prefill_j *= 1.0 - decode / tokens
         linear_j += far_j
         if decode > 0:
             share = decode / tokens
             decode_j += linear_j * share + head_j * (decode / emitted)
             prefill_j += linear_j * (1.0 - share) + head_j * (1.0 - decode / emitted)
-            total[_DECODE, slot] += decode_j / decode
+            total[_DECODE, slot] += decode_j / sharing
             total[2, slot] += decode_j
         else:
             prefill_j += linear_j + head_j

@@ -112,8 +112,11 @@ def fit(
     hardware: Figures,
     settings: MemorySettings,
     residency: Residency,
+    draft: StageMemory | None = None,
 ) -> Fit:
     """Place a replica's weights (by ``residency``) and KV on its chiplets.
+
+    A ``draft`` model lies beside the last stage, whose blocks have its KV as well.
 
     The blocks of a sequence are distributed in turn over the chiplets that share a head, each
     sequence starting at the next one; over the pool they count as evenly distributed.
@@ -129,8 +132,12 @@ def fit(
     """
     check_structure(model, plan)
     stages = stage_memory(model, plan, hardware, settings, residency)
+    if draft is not None:
+        stages = (*stages[:-1], stages[-1].beside(draft))
     if not all(stage.fits for stage in stages):
         lack = shortfall(model, plan, hardware, settings, stages)
+        if draft is not None:
+            raise DoesNotFit(f"{lack}, with the draft model on the cards of the last stage")
         raise DoesNotFit(lack, partial(advice, model, plan, hardware, settings))
     blocks = min(stage.blocks for stage in stages)
     sram_blocks = min(blocks, *(stage.sram_blocks for stage in stages))
@@ -153,6 +160,9 @@ def fit(
                 for position in range(plan.tensor_parallel_size)
             )
         )
+    if draft is not None:
+        own = tuple(_drafted(draft, chiplets, blocks, memories[0]))
+        holdings[-1] = tuple((*held, *own) for held in holdings[-1])
     return Fit(
         mode=settings.mode,
         block_size=settings.block_size,
@@ -163,6 +173,13 @@ def fit(
         stages=stages,
         holdings=tuple(holdings),
     )
+
+
+def _drafted(draft: StageMemory, chiplets: int, blocks: int, near: str) -> Iterator[Holding]:
+    """Weights and KV of a draft model on a card."""
+    kv = math.ceil(blocks * sum(draft.kind_bytes)) + draft.tail_bytes
+    for name, size in (("draft", draft.weight_bytes), ("draft_kv", kv)):
+        yield Holding(tensor_class=name, where=near, size_bytes=chiplets * size)
 
 
 def check_structure(model: Model, plan: Plan) -> None:

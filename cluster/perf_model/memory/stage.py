@@ -99,6 +99,16 @@ class StageMemory:
     kv: str = "sram"
     """Memory of KV blocks: sram, lpddr, or spill (either)."""
 
+    def beside(self, draft: "StageMemory") -> "StageMemory":
+        """The same with a draft's weights, and its KV in blocks of the first kind."""
+        first, *others = self.kind_bytes
+        return replace(
+            self,
+            sram_weight_bytes=self.sram_weight_bytes + draft.weight_bytes,
+            tail_bytes=self.tail_bytes + draft.tail_bytes,
+            kind_bytes=(first + sum(draft.kind_bytes), *others),
+        )
+
     @property
     def weight_bytes(self) -> int:
         return self.sram_weight_bytes + self.lpddr_weight_bytes

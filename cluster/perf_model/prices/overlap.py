@@ -46,7 +46,7 @@ class Hidden:
     counts: Integers
     """[t, COUNTS]"""
     ps: Integers
-    """[t] of collectives"""
+    """[t, tier] of collectives"""
     tier_bytes: Integers
     """[t, tier]"""
 
@@ -121,7 +121,7 @@ def _pair(
         found = Hidden(
             linear=np.where(better[:, None], change.linear, found.linear),
             counts=np.where(better[:, None], change.counts, found.counts),
-            ps=np.where(better, change.ps, found.ps),
+            ps=np.where(better[:, None], change.ps, found.ps),
             tier_bytes=np.where(better[:, None], change.tier_bytes, found.tier_bytes),
         )
     return found
@@ -131,7 +131,7 @@ def _nothing(product: Operation, cost: Cost, bounds: int) -> Hidden:
     return Hidden(
         linear=np.zeros((len(product.ps), bounds), np.int64),
         counts=np.zeros_like(product.counts),
-        ps=np.zeros_like(cost.ps),
+        ps=np.zeros_like(cost.tier_ps),
         tier_bytes=np.zeros_like(cost.tier_bytes),
     )
 
@@ -153,6 +153,6 @@ def _change(
     return Hidden(
         linear=linear,
         counts=chunks * each.counts - product.counts,
-        ps=np.where(computes, 1, chunks) * part.ps - cost.ps,
+        ps=np.where(computes, 1, chunks)[:, None] * part.tier_ps - cost.tier_ps,
         tier_bytes=chunks * part.tier_bytes - cost.tier_bytes,
     )

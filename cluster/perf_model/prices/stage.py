@@ -61,6 +61,8 @@ class StagePrice:
 
     linear_by_bound_ps: Integers
     collective_ps: Integers
+    collective_by_tier_ps: Integers
+    head_by_tier_ps: Integers
     collective_bytes: Integers
     floor_ps: Integers
     head_by_bound_ps: Integers
@@ -97,11 +99,13 @@ def stage_price(
     shared = StageParts(inputs, device, groups, tokens)
     sharded, summed = _cheaper(inputs, device, shared, stage, tokens)
     linear, token_counts, ps, tier_bytes, floor_ps = summed
-    head, head_counts = shared.head(stage.last, stage.places.head, rows)
+    head, head_counts, head_by_tier_ps = shared.head(stage.last, stage.places.head, rows)
     return StagePrice(
         sharded=sharded,
         linear_by_bound_ps=linear,
-        collective_ps=ps,
+        collective_ps=ps.sum(axis=1),
+        collective_by_tier_ps=ps,
+        head_by_tier_ps=head_by_tier_ps,
         collective_bytes=tier_bytes,
         floor_ps=floor_ps if device.memory == "prefetched" else np.zeros_like(tokens),
         head_by_bound_ps=head,
@@ -141,15 +145,16 @@ def _cheaper(
 
 def _time_ps(summed: Part) -> Integers:
     linear, _, ps, _, _ = summed
-    total: Integers = linear.sum(axis=1) + ps
+    total: Integers = linear.sum(axis=1) + ps.sum(axis=1)
     return total
 
 
 def _summed(shared: StageParts, stage: Stage, overlap: str, *, sharded: bool) -> Part:
-    """linear[t, bound], counts[t, COUNTS], collectives' ps[t] and bytes[t, tier], floor_ps[t]."""
+    """linear[t, bound], counts[t, COUNTS], collectives' ps[t, tier] and bytes[t, tier],
+    floor_ps[t]."""
     outer = shared.outer(stage.first, stage.places.embedding, last=stage.last, sharded=sharded)
     linear, token_counts, ps, tier_bytes = (part.copy() for part in outer)
-    floor_ps = np.zeros_like(ps)
+    floor_ps = np.zeros(len(ps), np.int64)
     for layer, places, count in stage.layers:
         work, counts, far_ps = shared.layer(layer, places, sharded=sharded)
         exchanged_ps, exchanged_bytes = shared.exchanges(layer, sharded=sharded)

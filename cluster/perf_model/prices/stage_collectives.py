@@ -189,10 +189,10 @@ def sharded_halves(
 
 
 def total(costs: list[tuple[Cost, int]], rows: int, tiers: int) -> tuple[Integers, Integers]:
-    """ps[rows] and tier_bytes[rows, tier] of exchanges with their multiplicities."""
-    ps = np.zeros(rows, np.int64)
+    """ps[rows, tier] and tier_bytes[rows, tier] of exchanges with their multiplicities."""
+    ps = np.zeros((rows, tiers), np.int64)
     tier_bytes = np.zeros((rows, tiers), np.int64)
     for cost, times in costs:
-        ps += cost.ps * times
+        ps += cost.tier_ps * times
         tier_bytes += cost.tier_bytes * times
     return ps, tier_bytes

@@ -76,7 +76,7 @@ class StageParts:
         return _part(("layer", Same(device), layer, places, sharded, *wires), made)
 
     def exchanges(self, layer: Layer, *, sharded: bool) -> Part:
-        """ps[t] and bytes[t, tier] of the collectives of one layer."""
+        """ps[t, tier] and bytes[t, tier] of the collectives of one layer."""
         inputs, device, groups = self._of
 
         def made() -> Part:
@@ -88,8 +88,8 @@ class StageParts:
         return _part(("exchanges", layer, sharded, *self._wires), made)
 
     def overlap(self, layer: Layer, places: LayerPlaces, *, sharded: bool) -> Part:
-        """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] that collectives beside
-        products add to one layer."""
+        """linear[t, bound], counts[t, COUNTS], ps[t, tier] and bytes[t, tier] that collectives
+        beside products add to one layer."""
         inputs, device, groups = self._of
 
         def operations(tokens: Integers) -> list[Operation]:
@@ -105,9 +105,9 @@ class StageParts:
         return _part(("overlap", Same(device), layer, places, sharded, *self._wires), made)
 
     def outer(self, first: bool, near: bool, *, last: bool, sharded: bool) -> Part:
-        """linear[t, bound], counts[t, COUNTS], ps[t] and bytes[t, tier] before the layers of the
-        ``first`` stage, whose table is in the ``near`` memory, or of another, and between those of
-        the ``last`` and its head."""
+        """linear[t, bound], counts[t, COUNTS], ps[t, tier] and bytes[t, tier] before the layers of
+        the ``first`` stage, whose table is in the ``near`` memory, or of another, and between those
+        of the ``last`` and its head."""
         gathers = last and sharded
 
         def made() -> Part:
@@ -123,14 +123,14 @@ class StageParts:
         return _part(("outer", Same(self._of[1]), *own, *self._wires), made)
 
     def head(self, last: bool, near: bool, rows: Integers) -> Part:
-        """[s, bound] and [s, COUNTS] after the layers of the ``last`` stage, whose head is in the
-        ``near`` memory; nothing of another."""
+        """[s, bound], [s, COUNTS] and the collectives' [s, tier] after the layers of the ``last``
+        stage, whose head is in the ``near`` memory; nothing of another."""
         inputs, device, groups = self._of
 
         def made() -> Part:
             if last:
                 return _head(inputs, device.holding(near), groups, rows)
-            return self._summed([], rows)
+            return (*self._summed([], rows), self._no_ps(rows))
 
         own = last, near, inputs.model.vocab, inputs.model.pooling, rows.tobytes()
         return _part(("head", Same(device), *own, *self._wires), made)
@@ -138,6 +138,9 @@ class StageParts:
     def _summed(self, operations: Sequence[Operation], rows: Integers) -> Part:
         split = by_bound(self._of[1], self._bounds, operations, rows)
         return split, counted(operations, rows, self._counts)
+
+    def _no_ps(self, rows: Integers) -> Integers:
+        return np.zeros((len(rows), self._of[2].stage.fabric.tiers), np.int64)
 
     def _total(self, costs: Sequence[Cost]) -> Part:
         tiers = self._of[2].stage.fabric.tiers
@@ -210,7 +213,7 @@ def layer_exchanges(
 
 def _head(inputs: PriceInputs, device: Device, groups: StageGroups, rows: Integers) -> Part:
     """[s, bound] and [s, COUNTS] of final norm, LM head, per-chiplet top k, and the gather of the
-    candidates.
+    candidates, whose picoseconds are also [s, tier].
 
     A head in LPDDR streams while it runs: the slower of both counts.
     """
@@ -218,13 +221,14 @@ def _head(inputs: PriceInputs, device: Device, groups: StageGroups, rows: Intege
     operations = head_operations(inputs, device, rows)
     split = by_bound(device, bounds, operations, rows)
     if inputs.model.pooling:
-        return split, counted(operations, rows, counts)
+        nothing = np.zeros((len(rows), groups.stage.fabric.tiers), np.int64)
+        return split, counted(operations, rows, counts), nothing
     gathered = all_gather(groups.stage, rows * (device.ranks * CANDIDATES * CANDIDATE_BYTES))
     split[:, bounds.index("network")] += gathered.ps
     if device.memory == "prefetched":
         far, head = bounds.index(module_of(inputs.hardware).FAR_BOUND or ""), operations[1]
         split[:, far] += np.maximum(0, head.far_ps - head.ps)
-    return split, counted(operations, rows, counts)
+    return split, counted(operations, rows, counts), gathered.tier_ps
 
 
 def head_operations(inputs: PriceInputs, device: Device, rows: Integers) -> list[Operation]:

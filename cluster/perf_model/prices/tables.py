@@ -120,6 +120,8 @@ def price_tables(inputs: PriceInputs, pricing: Pricing = price_stages) -> PriceT
         host_ps=int(host_ps[0]) if hidden else 0,
         host_rows_ps=np.zeros(0, np.int64) if hidden else host_ps,
         host_bound=module.BOUNDS.index(module.HOST_BOUND),
+        collective_by_tier_ps=np.stack([price.collective_by_tier_ps for price in prices]),
+        head_by_tier_ps=np.stack([price.head_by_tier_ps for price in prices]),
         tiers=tiers_of(inputs.routes),
     )
 

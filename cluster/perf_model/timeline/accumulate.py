@@ -4,7 +4,14 @@ from typing import ClassVar
 
 import numpy as np
 
-from cluster.perf_model.tables import STEP, PriceTables, Records, alike_attention, as_integers
+from cluster.perf_model.tables import (
+    STEP,
+    PriceTables,
+    Records,
+    alike_attention,
+    as_integers,
+    without_drafting,
+)
 from cluster.perf_model.timeline.bins import Bins
 from cluster.perf_model.timeline.columns import (
     KV_COLUMNS,
@@ -46,6 +53,8 @@ class Account:
     """
 
     def __init__(self, prices: PriceTables, *, max_bins: int = 1000, begin_ps: int = 0) -> None:
+        if prices.draft_apart:  # of other cards
+            prices = without_drafting(prices)
         if not 2 <= max_bins <= 1000:
             raise ValueError(f"max_bins is 2 to 1000, got {max_bins!r}")
         self._prices = prices
@@ -57,7 +66,8 @@ class Account:
         self._stages = np.zeros(prices.stage_class.shape, STAGE)
         self._stages["price_class"] = prices.stage_class
         self._stages["attention"] = alike[prices.stage_class]
-        for stage in range(prices.stages):
+        self._stages["drafts"][:, prices.stages :] = 1
+        for stage in range(prices.stage_class.shape[1]):
             for name, kind in (("first", "price_class"), ("attends", "attention")):
                 same = self._stages[kind] == self._stages[kind][:, stage : stage + 1]
                 self._stages[name][:, stage] = same.argmax(axis=1)
@@ -69,7 +79,7 @@ class Account:
             1 + max_bins // 2 * 2,
         )  # the first is the time before the window
         self._sums = np.zeros((*places, self._columns.sums), np.int64)
-        shape = (prices.replicas, 2 * prices.stages, self._columns.sums)
+        shape = (prices.replicas, 2 * prices.stage_class.shape[1], self._columns.sums)
         self._pending = np.zeros(shape, np.int64)
         self._room = np.zeros(self._columns.sums, np.int64)
         shape = (len(self._attends), ROWS_AT_ONCE, self._columns.attention)
@@ -97,6 +107,13 @@ class Account:
                 return
             first = last
 
+    def attention(self, rows: int) -> Integers | None:
+        """[class of attention, row, bounds | total ps, fetch ps] of the window added last, of so
+        many rows, until the next is added; None if it was added in several pieces."""
+        if rows > ROWS_AT_ONCE:
+            return None
+        return self._attention[:, :rows, len(self._columns.measures) :]
+
     def reach(self, end_ps: int) -> None:
         """Extend the bins to ``end_ps``, a lower bound of the run's end, so that later steps need
         not extend them."""
@@ -115,7 +132,10 @@ class Account:
             add_kv_blocks(stages[replica], kv[replica], self._end_ps, self._bin_ps)
         self._lent = True
         inside = self._sums[:, :, 1 : 1 + used, :-KV_COLUMNS]
-        return bins_of(inside, kv[:, 1:], self._begin_ps, self._bin_ps, self._columns, self._prices)
+        found = bins_of(
+            inside, kv[:, 1:], self._begin_ps, self._bin_ps, self._columns, self._prices
+        )
+        return found.joined() if self._prices.draft_stages else found
 
     def _keep_lent(self) -> None:
         """Leave sums that bins were returned of as they are; copies of a large run take seconds."""

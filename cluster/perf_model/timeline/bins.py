@@ -1,6 +1,8 @@
 """Sums per stage and time bin."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from corsair_common.units import Integers
 
@@ -29,3 +31,20 @@ class Bins:
     """[replica, bin] KV blocks x nanoseconds: divided by the bin's length, the mean occupancy."""
     peak_blocks: Integers
     """[replica, bin]"""
+
+    def joined(self) -> "Bins":
+        """The last stage and the one before in one, whose steps and tokens are counted once."""
+
+        def sum_of(column: Integers) -> Integers:
+            both = column[:, -2:].sum(axis=1, keepdims=True)
+            return np.concatenate([column[:, :-2], both], axis=1)
+
+        return replace(
+            self,
+            busy_ps=sum_of(self.busy_ps),
+            tokens=self.tokens[:, :-1],
+            steps=self.steps[:, :-1],
+            tier_bytes=sum_of(self.tier_bytes),
+            send_bytes=sum_of(self.send_bytes),
+            counts=sum_of(self.counts),
+        )

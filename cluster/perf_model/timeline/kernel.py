@@ -107,6 +107,12 @@ def accumulate(  # noqa: PLR0913 - a compiled loop takes arrays
 
 
 @compiled
+def heads_of(row: Any, stage: Any) -> int:
+    """Rows of a step at a stage by which its ``head`` is priced."""
+    return int(row["drafting"] if stage["drafts"] else row["emitted"])
+
+
+@compiled
 def _pass(row: Any, by_tokens: Any, head: Any, attention: Any, stages: Any, later_ps: int) -> int:
     """Find when the step of ``row``, ``later_ps`` later, ends at each stage.
 
@@ -124,9 +130,11 @@ def _pass(row: Any, by_tokens: Any, head: Any, attention: Any, stages: Any, late
             attended = attention[stage["attention"]]
             stage["waited_ps"] = wait_ps(price, attended, stage["ahead"])
             stage["work_ps"] = price[TOTAL] + attended[ATTENTION] + stage["waited_ps"]
-            stage["work_ps"] += head[stage["price_class"], row["emitted"]][HEAD]
+            stage["work_ps"] += head[stage["price_class"], heads_of(row, stage)][HEAD]
             stage["send_ps"] = price[SEND]
         start_ps = max(ready_ps, stage["free_ps"])
+        if k + 1 < len(stages) and stages[k + 1]["drafts"]:
+            start_ps = max(start_ps, stages[k + 1]["free_ps"])
         end_ps = start_ps + first["work_ps"]
         if end_ps > last_ps:
             return -1
@@ -154,9 +162,14 @@ def _hold(  # noqa: PLR0913 - a compiled function takes arrays
     Steps with as many tokens and emitting rows are counted, their prices added later.
     """
     counted = stages[0]
-    if counted["tokens"] != row["tokens"] or counted["emitted"] != row["emitted"]:
+    if (
+        counted["tokens"] != row["tokens"]
+        or counted["emitted"] != row["emitted"]
+        or counted["drafting"] != row["drafting"]
+    ):
         _add_counted(by_tokens, head, pending, stages)
         counted["tokens"], counted["emitted"] = row["tokens"], row["emitted"]
+        counted["drafting"] = row["drafting"]
     counted["counted"] += times
     loads = attention.shape[1] - 2
     for k in range(len(stages)):
@@ -179,7 +192,7 @@ def _add_counted(by_tokens: Any, head: Any, pending: Any, stages: Any) -> None:
     for k in range(len(stages)):
         if stages[k]["first"] == k:
             price = by_tokens[stages[k]["price_class"], counted["tokens"]]
-            last = head[stages[k]["price_class"], counted["emitted"]]
+            last = head[stages[k]["price_class"], heads_of(counted, stages[k])]
             own = pending[k, pending.shape[1] - 2 - columns :]
             for i in range(columns):
                 own[i] += counted["counted"] * (price[i] + last[i])
@@ -203,7 +216,7 @@ def _split(  # noqa: PLR0913 - a compiled function takes arrays
     for k in range(len(stages)):
         stage = stages[k]
         price = by_tokens[stage["price_class"], row["tokens"]]
-        last = head[stage["price_class"], row["emitted"]]
+        last = head[stage["price_class"], heads_of(row, stage)]
         attended, waited_ps = attention[stage["attention"]], stages[stage["first"]]["waited_ps"]
         start_ps, end_ps = stage["start_ps"], stage["free_ps"]
         if start_ps >= stage["edge_ps"]:

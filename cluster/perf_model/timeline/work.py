@@ -17,6 +17,7 @@ STAGE = np.dtype(
         (name, np.int64)
         for name in (
             "price_class",
+            "drafts",  # 1: of drafting, on the cards of the stage before
             "attention",  # index of its rows of attention
             "ahead",  # 1 if KV from the far memory is fetched ahead of use
             "free_ps",  # end of its last work
@@ -32,6 +33,7 @@ STAGE = np.dtype(
             "counted",  # steps of so many tokens and emitting rows whose prices are to be added
             "tokens",
             "emitted",
+            "drafting",
             "start_ps",  # of the present step at this stage
             "kv_since_ps",  # time of the last change of the replica's KV blocks
             "kv_blocks",

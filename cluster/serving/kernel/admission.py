@@ -11,6 +11,7 @@ from cluster.serving.kernel.block_pool import (
     hold_tokens,
     look_up,
     name_full,
+    reach,
     shared,
 )
 from cluster.serving.kernel.queues import chunk_of, join, leave_queue, note, schedule_chunk
@@ -25,7 +26,9 @@ def admit(state: State, r: int, s: int) -> None:
     """
     control, replica = state.control[0], state.replicas[r]
     with_blocks = replica["short_for"] != NONE
-    while control["budget"] > 0 and replica["running"] < control["max_num_seqs"]:
+    while (
+        control["budget"] > control["draft_slots"] and replica["running"] < control["max_num_seqs"]
+    ):
         number = replica["head"]
         before = NONE
         while number != NONE and (
@@ -52,11 +55,12 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     pool, table = state.pool[r], state.tables[row % len(state.tables)]
     hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
     reserved = request["reserved"]
-    if reserved == 0 and not can_admit(state, r, request["known"], shared(pool, table, hits)):
-        return False
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
+    most = max(request["known"], reach(control, start + tokens))
+    if reserved == 0 and not can_admit(state, r, most, shared(pool, table, hits)):
+        return False
     if tokens == rest and slot["members"] == slot["max_members"]:
         return False
     leave_queue(state, r, number, before)

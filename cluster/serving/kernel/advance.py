@@ -24,7 +24,7 @@ from cluster.serving.kernel.state import (
     STUCK,
     State,
 )
-from cluster.serving.kernel.step import cross, finish
+from cluster.serving.kernel.step import cross, finish, finish_verified
 from corsair_common.units import Integers
 
 needs_snapshots = inlined(routers.needs_snapshots)
@@ -107,11 +107,14 @@ def finish_slot(state: State, r: int) -> None:
     oldest = oldest_flight(control, slot)
     end_ps = state.ends_ps[r, s, oldest]
     slot["flights"] -= 1
-    finish(state, r, s, end_ps, 1 + oldest, state.steps[r, s, oldest])
+    if control["drafts"] > 0:
+        finish_verified(state, r, s, end_ps, state.steps[r, s, oldest])
+    else:
+        finish(state, r, s, end_ps, 1 + oldest, state.steps[r, s, oldest])
     slot["state"] = IDLE
     if control["asynchronous"] or waits_for_return(state, r, s, end_ps):
         slot["state"] = READY
-        slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"])
+        slot["at_ps"] = max(control["now_ps"], end_ps + replica["return_ps"], slot["drafted_ps"])
     if replica["queued"] + replica["partial"] + replica["stalled"] > 0:
         wake(state, r)
 
@@ -211,9 +214,9 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
         ready_ps = max(ready_ps, before_ps + replica["return_ps"])
     slot["ready_ps"], slot["before"] = slot["at_ps"], replica["last_slot"]
     replica["last_slot"] = s
-    slot["slack_ps"] = cross(state, r, row, ready_ps, slot["at_ps"])
     row["replica"] = r
     row["slot"] = s
+    slot["slack_ps"] = cross(state, r, row, ready_ps, slot["at_ps"])
     row["more"] = row["period_ps"] = row["followers"] = 0
     row["running"] = slot["members"] + control["reading"]
     row["waiting"] = replica["queued"]

@@ -2,9 +2,9 @@
 
 from cluster.compiled import called, inlined
 from cluster.scenario import routers
-from cluster.serving.kernel.block_pool import fits_empty
+from cluster.serving.kernel.block_pool import fits_empty, reach
 from cluster.serving.kernel.clock import reschedule
-from cluster.serving.kernel.kv_routing import choose_by_prefix, record_prompt
+from cluster.serving.kernel.kv_routing import route_by_prefix
 from cluster.serving.kernel.queues import enqueue
 from cluster.serving.kernel.sessions import pop_due
 from cluster.serving.kernel.state import (
@@ -44,7 +44,9 @@ def next_arrival_ps(state: State) -> int:
 def arrive(state: State) -> None:
     """Process the arrival of the next request."""
     control = state.control[0]
-    number = pop_due(state) if control["sessions"] else control["sent"]
+    number = control["sent"]
+    if control["sessions"]:
+        number = pop_due(control, state.requests, state.due_heap)
     request = state.requests[number]
     request["age"] = control["sent"]
     control["sent"] += 1
@@ -52,7 +54,7 @@ def arrive(state: State) -> None:
         control["due"] -= 1
     if request["goal"] > control["max_model_len"]:
         refuse(state, number, TOO_LONG)
-    elif not fits_empty(state, request["goal"] - 1):
+    elif not fits_empty(state, reach(control, request["goal"] - 1 + control["drafts"])):
         refuse(state, number, NO_ROOM)
     else:
         r = request["choice"]
@@ -61,11 +63,9 @@ def arrive(state: State) -> None:
             state.replicas[r]["holding"] += 1
         else:
             if finds_prefixes(control["router"]):
-                r = choose_by_prefix(state, number)
+                r = route_by_prefix(state, number)
             else:
                 r = choose_replica(state, r)
-            if control["router"] == routers.KV_OVERLAP:
-                record_prompt(state, r, number)
             control["routed"] += 1
             control["last_replica"] = r
             state.replicas[r]["seen_waiting"] += 1

@@ -112,7 +112,8 @@ def kind_blocks(control: Any, window: int, blocks: int, chunk: int) -> int:
     if window == 0:
         return blocks
     block_size = control["block_size"]
-    behind: int = (window - 1 + chunk + block_size - 1) // block_size + 1
+    seen = window - 1 + chunk + control["lookahead"]
+    behind: int = (seen + block_size - 1) // block_size + 1
     return min(blocks, max(behind, 1))
 
 
@@ -155,6 +156,12 @@ def hold(state: State, r: int, k: int, more: int) -> None:
 
 
 @inlined
+def reach(control: Any, tokens: int) -> int:
+    """Tokens for which blocks are allocated, of a sequence that is computed to ``tokens``."""
+    return int(min(tokens + control["lookahead"], control["max_model_len"]))
+
+
+@inlined
 def hold_tokens(state: State, r: int, tokens: int, sign: int) -> None:
     """Count the blocks of a sequence whose last token alone is new, or with -1 no longer."""
     control = state.control[0]
@@ -179,8 +186,9 @@ def keep(state: State, r: int, request: Any, member: Any) -> None:
 @inlined
 def blocks_after(state: State, member: Any, tokens: int) -> int:
     """Blocks in layers with full context after ``tokens`` more tokens of ``member``."""
-    block_size = state.control[0]["block_size"]
-    needed = (member["computed"] + tokens + block_size - 1) // block_size
+    control = state.control[0]
+    block_size = control["block_size"]
+    needed = (reach(control, member["computed"] + tokens) + block_size - 1) // block_size
     return int(max(needed, member["capacity"] // block_size))
 
 

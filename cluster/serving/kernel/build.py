@@ -74,6 +74,8 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         sums=np.zeros(len(prices.kinds) * WIDTH, np.int64),
         works=_works(prices),
         itl_count=np.zeros(BINS, np.int64),
+        draws=np.array(limits.speculation.accepted if limits.speculation else [0], np.int64),
+        accepted_count=np.zeros(limits.drafts + 1 if limits.drafts else 0, np.int64),
         phases=np.zeros(max(PHASES, 5 * limits.max_num_seqs), PHASE),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
@@ -121,11 +123,16 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["threshold"] = limits.long_prefill_token_threshold
     control["asynchronous"], control["host_ps"] = limits.async_scheduling, prices.host_ps
     control["closed_loop"] = limits.concurrency > 0
+    for name in ("drafts", "lookahead", "draft_slots"):
+        control[name] = getattr(limits, name)
+    control["draft_stages"], control["draft_apart"] = prices.draft_stages, prices.draft_apart
+    control["draft_kind"] = len(prices.kinds) - prices.draft_kinds
     control["sessions"] = len(arrivals.previous) > 0
     # Batches in flight overlap in asynchronous scheduling; in a closed loop or sessions on several
     # replicas the next arrival is not known.
     waits = limits.concurrency > 0 or len(arrivals.previous) > 0
-    control["repeating"] = not (limits.async_scheduling or (waits and prices.replicas > 1))
+    unlike = limits.async_scheduling or limits.drafts  # whose accepted tokens are drawn
+    control["repeating"] = not (unlike or (waits and prices.replicas > 1))
     control["due"] = min(limits.concurrency, requests)
     if len(arrivals.previous):
         control["due"] = np.count_nonzero(arrivals.previous == NEVER)
@@ -137,9 +144,10 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
 
 
 def _longest(arrivals: Arrivals, limits: Limits) -> int:
-    """Peak KV tokens of any accepted request."""
+    """Peak tokens of any accepted request for which blocks are allocated."""
     goals = arrivals.prompt_tokens + arrivals.output_tokens
-    return int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+    own = int(goals[goals <= limits.max_model_len].max(initial=1)) - 1
+    return min(own + limits.drafts + limits.lookahead, max(own, limits.max_model_len))
 
 
 def _requests(arrivals: Arrivals, limits: Limits) -> Records:
@@ -159,6 +167,8 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         rows["goal"] = prompt + arrivals.output_tokens[these]
     if len(arrivals.carried_tokens):
         requests["carried"] = arrivals.carried_tokens
+    if len(arrivals.first_draw):
+        requests["draw"] = arrivals.first_draw
     if limits.router in DRAWN:
         requests["choice"] = arrivals.router_choice
     if limits.prefix_caching:
@@ -223,11 +233,12 @@ def _kinds(prices: PriceTables) -> Records:
 def _works(prices: PriceTables) -> Records:
     works = np.zeros(len(prices.linear_ps), WORK)
     works["alike"] = alike_attention(prices)
+    works["drafts"][prices.stage_class[:, prices.stages :]] = 1
     return works
 
 
 def _stages(prices: PriceTables, limits: Limits) -> Records:
-    stages = np.zeros((prices.replicas, prices.stages), STAGE)
+    stages = np.zeros(prices.stage_class.shape, STAGE)
     stages["free_ps"] = limits.ready_ps
     stages["price_class"] = prices.stage_class
     return stages

@@ -54,6 +54,14 @@ def count_decode(state: State, computed: int, finishes: int) -> None:
 
 
 @inlined
+def count_drafted(state: State, computed: int) -> None:
+    """Add the later passes of a draft over a row with ``computed`` tokens."""
+    blocks = (computed + BLOCK_TOKENS - 1) >> 6
+    for kind in range(state.control[0]["draft_kind"], len(state.kinds)):
+        state.sums[kind * WIDTH + DECODE_BLOCKS] += min(blocks, state.kinds[kind]["seen"])
+
+
+@inlined
 def begin_prompts(control: Any, request: int) -> None:
     """Record the request of the step's first chunk."""
     control["prompt_request"] = request
@@ -63,11 +71,20 @@ def begin_prompts(control: Any, request: int) -> None:
 @inlined
 def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: bool) -> None:
     """Add a chunk of ``tokens`` that ends a sequence of ``computed``."""
-    control, sums = state.control[0], state.sums
+    control = state.control[0]
     control["prompts"] += 1
     control["prefill"] += tokens
     control["read_out"] += last
     control["finished"] += finishes
+    add_row(state, computed, tokens)
+    if last:
+        count_drafted(state, computed)
+
+
+@called
+def add_row(state: State, computed: int, tokens: int) -> None:
+    """Add the attention of a row of ``tokens`` that ends a sequence of ``computed``."""
+    sums = state.sums
     blocks = (computed + BLOCK_TOKENS - 1) >> 6
     for k in range(len(state.kinds)):
         kind, first = state.kinds[k], k * WIDTH
@@ -88,7 +105,7 @@ def count_chunk(state: State, computed: int, tokens: int, last: bool, finishes: 
 def measure(state: State, r: int, row: Any, columns: Any) -> None:
     """Write the measures of the scheduled step of replica ``r`` to its row of the log."""
     control, sums = state.control[0], state.sums
-    tokens = control["max_num_batched_tokens"] - control["budget"]
+    tokens = control["max_num_batched_tokens"] - control["budget"] - control["slots_spent"]
     row["tokens"] = row["emitted"] = tokens
     row["finished"] = control["finished"]
     row["prefill_tokens"] = 0
@@ -97,6 +114,9 @@ def measure(state: State, r: int, row: Any, columns: Any) -> None:
         row["emitted"] = tokens - control["prefill"] + control["read_out"]
         row["prefill_tokens"] = control["prefill"]
         row["prompt_request"] = control["prompt_request"]
+    row["drafting"] = 0
+    if control["drafts"] > 0:
+        row["drafting"] = row["emitted"] - control["verified"]
     row["used_blocks"] = state.replicas[r]["used"]
     if row["used_blocks"] > control["sram_units"]:
         fetch(state, r, tokens, row["used_blocks"])

@@ -79,7 +79,8 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
     control = state.control[0]
     member["computed"] += tokens
     computed, known = member["computed"], member["known"]
-    control["budget"] -= tokens
+    control["budget"] -= tokens + control["draft_slots"]
+    control["slots_spent"] += control["draft_slots"]
     finishes = last and known + 1 == member["goal"]
     if last and tokens == 1 and known > member["prompt"]:
         count_decode(state, computed, int(finishes))  # all but its last token was cached
@@ -160,9 +161,9 @@ def note(state: State, r: int, number: int, slot: int, row: int, kind: int) -> N
 
 @inlined
 def chunk_of(state: State, r: int, rest: int) -> int:
-    """Tokens of a prompt in this step, of its remaining ``rest``."""
+    """Tokens of a row in this step that has ``rest`` to compute."""
     control = state.control[0]
-    tokens = min(rest, control["budget"])
+    tokens = min(rest, control["budget"] - control["draft_slots"])
     if control["threshold"] > 0 and state.replicas[r]["outstanding"] > 1:
         tokens = min(tokens, control["threshold"])
     return int(tokens)

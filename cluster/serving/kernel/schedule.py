@@ -11,6 +11,7 @@ from cluster.serving.kernel.block_pool import (
     name_full,
     plan_review,
 )
+from cluster.serving.kernel.measure import add_row, count_decode, count_drafted
 from cluster.serving.kernel.queues import chunk_of, join, preempt, schedule_chunk
 from cluster.serving.kernel.state import (
     FOREVER,
@@ -21,6 +22,7 @@ from cluster.serving.kernel.state import (
     READ_OUT,
     State,
 )
+from cluster.serving.kernel.verified import draw_accepted
 
 
 @inlined
@@ -32,9 +34,13 @@ def schedule(state: State, r: int, s: int) -> None:
     if control["threshold"] > 0 and state.slots.shape[1] == 1:
         open_for_prompts = continue_by_age(state, r, s)
     else:
-        continue_decoding(state, r, s, 0, FOREVER)
+        if control["drafts"] > 0:
+            verify(state, r, s, 0, FOREVER)
+        else:
+            continue_decoding(state, r, s, 0, FOREVER)
         h = 0
-        while open_for_prompts and h < replica["partial"] and control["budget"] > 0:
+        slots = control["draft_slots"]
+        while open_for_prompts and h < replica["partial"] and control["budget"] > slots:
             outcome = continue_prefill(state, r, s, h)
             open_for_prompts = outcome != NO_MORE
             h += outcome == READ_ON
@@ -52,6 +58,7 @@ def begin(state: State, r: int, s: int) -> None:
     control["preempted"] = control["fed_back"] = control["finished"] = 0
     state.sums[:] = 0
     control["prompts"] = control["admitted"] = control["reading"] = 0
+    control["slots_spent"] = control["verified"] = 0
 
 
 @called
@@ -59,8 +66,9 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
     """With one stage and a threshold: decodes and partial prefills in order of admission."""
     replica, slot, rows = state.replicas[r], state.slots[r, s], state.members[r, s]
     open_for_prompts = True
+    slots = state.control[0]["draft_slots"]
     place = h = 0
-    while h < replica["partial"] and state.control[0]["budget"] > 0:
+    while h < replica["partial"] and state.control[0]["budget"] > slots:
         last = place
         while (
             last < slot["members"] and rows[last]["order"] < state.partial_prefills[r, h]["order"]
@@ -68,7 +76,7 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
             last += 1
         decode_some(state, r, s, place, last)
         place = last
-        if h >= replica["partial"] or state.control[0]["budget"] == 0:
+        if h >= replica["partial"] or state.control[0]["budget"] <= slots:
             break
         outcome = continue_prefill(state, r, s, h) if open_for_prompts else NO_MORE
         open_for_prompts = outcome != NO_MORE
@@ -80,8 +88,11 @@ def continue_by_age(state: State, r: int, s: int) -> bool:
 
 @called
 def decode_some(state: State, r: int, s: int, first: int, last: int) -> None:
-    """``continue_decoding``, compiled once as a call, for rare callers."""
-    continue_decoding(state, r, s, first, last)
+    """``continue_decoding`` or ``verify``, compiled once as a call, for rare callers."""
+    if state.control[0]["drafts"] > 0:
+        verify(state, r, s, first, last)
+    else:
+        continue_decoding(state, r, s, first, last)
 
 
 @inlined
@@ -104,7 +115,7 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
                 continue
         if member["computed"] >= member["review"]:
             wants = computed > member["capacity"] or member["chunk"] > 1
-            if wants and not secure(state, r, s, place):
+            if wants and not secure(state, r, s, place, 1):
                 break  # it was the youngest
             member["computed"] = computed
             if caching:
@@ -129,14 +140,45 @@ def continue_decoding(state: State, r: int, s: int, first: int, last: int) -> No
 
 
 @called
-def secure(state: State, r: int, s: int, place: int) -> bool:
-    """Make room for a token of the decode at ``place`` by preempting the youngest ones.
+def verify(state: State, r: int, s: int, first: int, last: int) -> None:
+    """One token and its drafts for each decode of ``members[first:last]`` while budget is left."""
+    control, slot, rows = state.control[0], state.slots[r, s], state.members[r, s]
+    place = first
+    while place < slot["members"] and place < last and control["budget"] > control["draft_slots"]:
+        member = rows[place]
+        request = state.requests[member["request"]]
+        tokens = chunk_of(state, r, 1 + control["drafts"])
+        tokens = min(tokens, control["max_model_len"] - member["computed"] - 1)
+        if not secure(state, r, s, place, tokens):
+            return  # it was the youngest
+        member["computed"] += tokens
+        member["emits"] = control["bit"]
+        draw_accepted(state, request, tokens - 1)
+        out = min(1 + request["accepted"], member["goal"] - member["known"])
+        finishes = int(member["known"] + out == member["goal"])
+        if tokens == 1:
+            count_decode(state, member["computed"], finishes)
+        else:
+            control["finished"] += finishes
+            add_row(state, member["computed"], tokens)
+            count_drafted(state, member["computed"])
+        if control["prefix_caching"]:
+            name_full(state, r, member, min(member["computed"], member["known"]))
+        control["verified"] += tokens - 1
+        control["budget"] -= tokens + control["draft_slots"]
+        control["slots_spent"] += control["draft_slots"]
+        place += 1
+
+
+@called
+def secure(state: State, r: int, s: int, place: int, tokens: int) -> bool:
+    """Make room for ``tokens`` of the decode at ``place`` by preempting the youngest ones.
 
     False if it was the youngest itself: it is preempted, or left out if it is the oldest.
     """
     replica, slot = state.replicas[r], state.slots[r, s]
     member = state.members[r, s, place]
-    while not has_room(state, r, member, blocks_after(state, member, 1), 1):
+    while not has_room(state, r, member, blocks_after(state, member, tokens), tokens):
         if youngest_reads(state, r, s):
             preempt(state, r, s, True)
             continue
@@ -146,7 +188,7 @@ def secure(state: State, r: int, s: int, place: int) -> bool:
         preempt(state, r, s, False)
         if slot["members"] == place:
             return False
-    grow(state, r, member, blocks_after(state, member, 1), 1)
+    grow(state, r, member, blocks_after(state, member, tokens), tokens)
     if replica["short_for"] == member["request"]:
         replica["short_for"] = NONE
     return True

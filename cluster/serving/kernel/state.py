@@ -58,6 +58,12 @@ CONTROL = _record(
     "prefix_caching",
     "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without output that indicate a deadlock
+    "drafts",  # most drafts that a row verifies; 0: no speculation
+    "lookahead",  # tokens beyond a row for which KV is allocated
+    "draft_slots",  # additional budget of each row
+    "draft_stages",  # 1: the last price class of a replica is that of drafting
+    "draft_kind",  # the first kind of layers of the draft, or the number of all kinds
+    "draft_apart",  # whether drafting has cards of its own
     "hands_over",  # of a prefill pool: AT_ONCE or BY_LAYER; else 0
     "fed",  # of a decode pool: requests come routed, one by one, with blocks reserved
     # progress of the run
@@ -72,12 +78,15 @@ CONTROL = _record(
     "phases",  # rows written into the buffer
     "done",
     "tokens",
+    "draft_tokens",  # drafts verified
     "status",
     "handed",  # requests of ``handed``
     "chunks",  # of ``chunks``
     # scratch of the step being scheduled
     "budget",
     "bit",  # bit of this batch in ``flights``, 1 or 2
+    "slots_spent",  # budget that is not of tokens
+    "verified",  # drafts in it
     "preempted",
     "fed_back",  # whether a row waits for a token of the previous batch (asynchronous)
     "finished",
@@ -112,6 +121,9 @@ REQUEST = _record(
     "prefill_tokens",  # to compute as of its routing, until its first token (kv_overlap only)
     "flights",  # batches in flight with its tokens from before a preemption (bits)
     "emits",  # those of them that emit a token of it
+    "draw",  # of its next verification
+    "drafts",  # that its row in flight verifies, and
+    "accepted",  # those of them that are right
     "next",  # behind it in its queue
     "replica",
     "slot",
@@ -158,6 +170,7 @@ SLOT = _record(
     "ready_ps",  # when its last step could start
     "slack_ps",  # least time from a free stage to that step; below 0: it waited
     "before",  # slot of the replica's step before that one, or NONE
+    "drafted_ps",  # when drafts from cards of their own are back
     "marked",  # whether ``marks`` has its step of this log
 )
 
@@ -212,6 +225,7 @@ RATE = _record("work_ps", "floor_ps", "send_ps", "head_ps")
 """One price class at one count: of scheduled tokens, or of emitting rows for ``head_ps``."""
 
 WORK = _record(
+    "drafts",  # whether this is a class of drafting
     "serial",
     "work_ps",
     "alike",  # first price class with its attention and far memory, which has for all of them:
@@ -250,7 +264,7 @@ class State(NamedTuple):
     steps: Integers
     """[r, p, 2] their numbers among the steps of the replica"""
     stages: Records
-    """[r, p]"""
+    """[r, p], behind them those of drafts"""
     members: Records
     """[r, p, max_members] what each slot decodes, oldest first"""
     partial_prefills: Records
@@ -295,6 +309,10 @@ class State(NamedTuple):
     """[price class]"""
     itl_count: Integers
     """[bins]"""
+    draws: Integers
+    """[draws] accepted drafts of a verification"""
+    accepted_count: Integers
+    """[k + 1] verifications by accepted drafts"""
     phases: Records
     """[buffer]"""
     marks: Integers

@@ -7,10 +7,11 @@ from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.scenario.routers import KV_OVERLAP
 from cluster.serving.histogram import bin_of
 from cluster.serving.kernel.block_pool import keep, name_full, release
-from cluster.serving.kernel.kv_routing import count_blocks
+from cluster.serving.kernel.kv_routing import count_prompt
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
 from cluster.serving.kernel.sessions import send_followers
 from cluster.serving.kernel.state import COMPLETED, FINISHED, NONE, State
+from cluster.serving.kernel.verified import emit_verified
 
 
 @inlined
@@ -26,17 +27,39 @@ def cross(state: State, r: int, row: Any, ready_ps: int, reached_ps: int) -> int
     end_ps = ready_ps
     slack_ps: int = reached_ps - state.stages[r, 0]["free_ps"]
     row["start_ps"] = max(end_ps, state.stages[r, 0]["free_ps"])
-    for k in range(state.stages.shape[1]):
+    for k in range(state.slots.shape[1]):
         stage = state.stages[r, k]
         price_class = stage["price_class"]
         slack_ps = min(slack_ps, end_ps - stage["free_ps"])
         start_ps = max(end_ps, stage["free_ps"])
         end_ps = start_ps + work_ps(state, price_class, row)
-        stage["free_ps"] = end_ps
-        if k + 1 < state.stages.shape[1]:
-            end_ps += state.rates[price_class, tokens]["send_ps"]
-    row["end_ps"] = end_ps
+        stage["free_ps"] = row["end_ps"] = end_ps
+        end_ps += state.rates[price_class, tokens]["send_ps"]
+    if control["draft_stages"] > 0:
+        draft(state, r, row, end_ps)
     return slack_ps
+
+
+@called
+def draft(state: State, r: int, row: Any, sent_ps: int) -> None:
+    """Draft after a step, whose tokens reach cards of their own, if drafts have any, at
+    ``sent_ps``."""
+    stages = state.slots.shape[1]
+    last, own, slot = (
+        state.stages[r, stages - 1],
+        state.stages[r, stages],
+        state.slots[r, row["slot"]],
+    )
+    price_class = own["price_class"]
+    draft_ps = work_ps(state, price_class, row)
+    slot["drafted_ps"] = 0
+    if state.control[0]["draft_apart"] == 0:  # the last stage does both, one after the other
+        row["end_ps"] += draft_ps
+        last["free_ps"] = row["end_ps"]
+        return
+    own["free_ps"] = max(sent_ps, own["free_ps"]) + draft_ps
+    if row["drafting"] > 0:
+        slot["drafted_ps"] = own["free_ps"] + state.rates[price_class, row["tokens"]]["send_ps"]
 
 
 @inlined
@@ -45,7 +68,8 @@ def work_ps(state: State, price_class: int, row: Any) -> int:
     work, rates, control = state.works[price_class], state.rates, state.control[0]
     if work["serial"] != control["serial"]:
         rate = rates[price_class, row["tokens"]]
-        head_ps = rates[price_class, row["emitted"]]["head_ps"]
+        heads = row["drafting"] if work["drafts"] else row["emitted"]
+        head_ps = rates[price_class, heads]["head_ps"]
         shared = state.works[work["alike"]]
         if shared["priced"] != control["serial"]:
             shared["priced"] = control["serial"]
@@ -144,7 +168,7 @@ def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> 
     complete(state, r, number, end_ps)
 
 
-@inlined
+@called
 def complete(state: State, r: int, number: int, end_ps: int) -> None:
     """Count a request as done; in a closed loop its user sends the next request."""
     control, request = state.control[0], state.requests[number]
@@ -152,7 +176,7 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
     request["status"] = COMPLETED
     state.replicas[r]["outstanding"] -= 1
     if control["router"] == KV_OVERLAP:
-        count_blocks(state, r, number, -1)
+        count_prompt(state, r, number, -1)
     control["done"] += 1
     send_next(state, number, end_ps)
     if control["hands_over"]:
@@ -166,12 +190,38 @@ def send_next(state: State, ended: int, now_ps: int) -> None:
     """In a closed loop the next unsent request arrives now; in a session its next turn is due."""
     control = state.control[0]
     if control["sessions"]:
-        send_followers(state, ended, now_ps)
+        send_followers(control, state.requests, state.due_heap, ended, now_ps)
     elif control["closed_loop"]:
         number = control["sent"] + control["due"]
         if number < control["requests"]:
             state.requests[number]["arrival_ps"] = now_ps
             control["due"] += 1
+
+
+@called
+def finish_verified(state: State, r: int, s: int, end_ps: int, step: int) -> None:
+    """``finish`` of a batch whose rows may emit several tokens each."""
+    slot, rows, control = state.slots[r, s], state.members[r, s], state.control[0]
+    remaining = 0
+    for place in range(slot["members"]):
+        member = rows[place]
+        leaves = False
+        if member["emits"] != 0:
+            member["emits"] = 0
+            if member["known"] == member["prompt"]:
+                end_prefill(state, member["request"], end_ps)
+            control["tokens"] += emit_verified(state, member, end_ps)
+            leaves = member["known"] == member["goal"]
+            if control["prefix_caching"]:
+                name_full(state, r, member, member["computed"])
+        if leaves:
+            leave(state, r, s, member, end_ps, step)
+        else:
+            if remaining < place:
+                rows[remaining] = member
+            remaining += 1
+    slot["members"] = remaining
+    slot["finished_ps"] = end_ps
 
 
 @called

@@ -19,6 +19,7 @@ class BlockPool:
 
     def __init__(self, limits: Limits) -> None:
         capacity: KvCapacity = limits.capacity
+        self.limits = limits
         self.block_size = limits.block_size
         self.longest_chunk = limits.max_num_batched_tokens
         self.windows: list[int] = capacity.windows.tolist()
@@ -49,7 +50,8 @@ class BlockPool:
 
     def _behind(self, window: int, chunk: int) -> int:
         """Most blocks that a window of so many tokens keeps; a state is one block."""
-        return 1 if window == STATE else ceil_div(window - 1 + chunk, self.block_size) + 1
+        seen = window - 1 + chunk + self.limits.lookahead
+        return 1 if window == STATE else ceil_div(seen, self.block_size) + 1
 
     def most(self, tokens: int) -> list[int]:
         """Peak blocks of each kind of a sequence of ``tokens``."""
@@ -65,7 +67,7 @@ class BlockPool:
 
     def fits_empty(self, request: Request) -> bool:
         """Whether the request fits an empty replica."""
-        need = self.most(request.most_kv_tokens)
+        need = self.most(request.most_kv_tokens(self.limits))
         return all(
             sum(u * count for u, count in zip(units, need, strict=True)) <= room
             for units, room in zip(self.units, self.room, strict=True)
@@ -83,17 +85,24 @@ class BlockPool:
             hits.append(block)
         return hits
 
+    def reach(self, tokens: int) -> int:
+        """Tokens for which blocks are allocated, of a sequence that is computed to ``tokens``."""
+        return min(tokens + self.limits.lookahead, self.limits.max_model_len)
+
     def cached_prompt(self, request: Request) -> int:
         """Leading blocks of its prompt that are cached, even all; without keys none is."""
         keys = request.keys[: request.prompt // self.block_size]
         cached = takewhile(lambda key: self.names and self.names.first_with(key) is not None, keys)
         return len(list(cached))
 
-    def can_admit(self, request: Request, hits: list[int]) -> bool:
-        """Whether the whole sequence of the request fits, including its hits."""
+    def can_admit(self, request: Request, hits: list[int], first: int = 0) -> bool:
+        """Whether the whole sequence of the request fits, including its hits.
+
+        So must its ``first`` tokens, computed in its first step, with lookahead.
+        """
         if request.reserved:
             return True
-        need = self.most(request.known)
+        need = self.most(max(request.known, self.reach(first)))
         if self.names is not None:
             shared = sum(self.names.references[block] > 0 for block in hits)
             need = [need[0] - shared]  # an unreferenced hit is in use once it is shared
@@ -106,14 +115,15 @@ class BlockPool:
 
     def can_extend(self, request: Request, tokens: int) -> bool:
         """Whether the next ``tokens`` of a running request fit."""
-        wanted = self.holding(request.computed + tokens, tokens)
+        reached = max(request.reached, self.reach(request.computed + tokens))
+        wanted = self.holding(reached, tokens)
         return self.has_room([new - old for new, old in zip(wanted, request.held, strict=True)])
 
     def share(self, request: Request, hits: list[int]) -> None:
         """Start ``request`` with cached blocks."""
         request.held = [0] * len(self.windows)
         request.blocks, request.named = list(hits), len(hits)
-        request.computed = len(hits) * self.block_size
+        request.computed = request.reached = len(hits) * self.block_size
         if self.names is not None:
             self.held[0] += sum(self.names.refer(block) for block in hits)
             request.held = [len(hits)]
@@ -121,7 +131,8 @@ class BlockPool:
     def compute(self, request: Request, tokens: int) -> None:
         """Allocate and fill the blocks of the next ``tokens`` of ``request``."""
         request.computed += tokens
-        wanted = self.holding(request.computed, tokens)
+        request.reached = max(request.reached, self.reach(request.computed))
+        wanted = self.holding(request.reached, tokens)
         for kind, count in enumerate(wanted):
             self.held[kind] += count - request.held[kind]
         request.held = wanted
@@ -144,7 +155,7 @@ class BlockPool:
         else:
             for kind, count in enumerate(request.held):
                 self.held[kind] -= count
-        request.blocks, request.held, request.named = [], [], 0
+        request.blocks, request.held, request.named, request.reached = [], [], 0, 0
 
 
 class NamedBlocks:

@@ -20,6 +20,8 @@ class Measures:
     tokens: int
     prefill_tokens: int
     emitted: int
+    drafting: int
+    """Requests for which tokens are drafted after the step."""
     finished: int
     by_kind: list[dict[str, int]]
     """For each kind of layers, its MEASURES."""
@@ -45,6 +47,9 @@ class Prices:
         self._attention = tables.attention
         self._far_block_ps = tables.far_block_ps
         self._ahead = tables.ahead
+        self._drafts = tables.draft_stages
+        self._draft_kinds = tables.draft_kinds
+        self._apart = tables.draft_apart
         self._kinds: list[tuple[int, int, int, int]] = tables.kinds.tolist()
 
     def measure(self, step: Step, pool: BlockPool) -> Measures:
@@ -53,13 +58,19 @@ class Prices:
         Blocks of ``pool`` in use beyond the near memory are in the far one.
         """
         by_kind = [self._sums(step, *kind) for kind in self._kinds]
+        for kind in range(len(self._kinds) - self._draft_kinds, len(self._kinds)):
+            by_kind[kind]["decode_blocks"] += self._drafted(step, *self._kinds[kind])
         tokens = sum(step.rows.values())
         self._add_far(by_kind, pool, ceil_div(tokens, ATTENTION_BLOCK_TOKENS))
         return Measures(
             tokens=tokens,
             prefill_tokens=sum(n for row, n in step.rows.items() if row not in step.decoding),
-            emitted=len(step.emitting),
-            finished=sum(row.done_output + row.pending + 1 == row.output for row in step.emitting),
+            emitted=len(step.emitting) + sum(step.drafts.values()),
+            drafting=len(step.emitting) if pool.limits.drafts else 0,
+            finished=sum(
+                row.done_output + row.pending + step.emits(row) == row.output
+                for row in step.emitting
+            ),
             by_kind=by_kind,
         )
 
@@ -78,7 +89,7 @@ class Prices:
             elif picked:
                 of_query = min(blocks, ceil_div(picked, ATTENTION_BLOCK_TOKENS))
                 blocks = min(blocks, of_query * tokens)
-            if request in step.decoding:
+            if request in step.decoding and tokens == 1:
                 sums["decode_blocks"] += of_query
                 continue
             passes = ceil_div(tokens * clocks_per_query, clocks_per_pass)
@@ -90,6 +101,21 @@ class Prices:
                 for position in range(request.computed - tokens, request.computed)
             )
         return sums
+
+    def _drafted(self, step: Step, window: int, _: int, __: int, picked: int) -> int:
+        """Blocks that later passes of a draft read: those of each emitting row, as a decode."""
+        total = 0
+        for request in step.emitting:
+            blocks = ceil_div(request.computed, ATTENTION_BLOCK_TOKENS)
+            if window == STATE:
+                blocks = 1
+            elif window:
+                blocks = min(blocks, ceil_div(window, ATTENTION_BLOCK_TOKENS) + 1)
+            elif picked:
+                blocks = min(blocks, ceil_div(picked, ATTENTION_BLOCK_TOKENS))
+            counted = request in step.decoding and step.rows[request] == 1
+            total += 0 if counted else blocks
+        return total
 
     def _add_far(self, by_kind: list[dict[str, int]], pool: BlockPool, written: int) -> None:
         """Far blocks of each kind of layer: a share of the blocks in use, old ones first."""
@@ -109,18 +135,33 @@ class Prices:
             part, whole = (over - of_full, used - full) if window else (of_full, full)
             sums["far_blocks"] = ceil_div((own + written) * part, whole) if part else 0
 
-    def cross(self, replica: Replica, step: Measures, now_ps: int) -> tuple[int, int]:
-        """Run ``step`` through all stages of ``replica``; its start at the first, and its end."""
+    def cross(self, replica: Replica, step: Measures, now_ps: int) -> tuple[int, int, int]:
+        """Run ``step`` through all stages of ``replica``, and make the drafts after it.
+
+        Its start at the first stage, its end, and the time at which the drafts are back if they
+        are made on cards of their own, else 0.
+        """
         earliest_ps = end_ps = now_ps
         first_ps = max(now_ps, replica.free_ps[0])
-        for stage, price_class in enumerate(self.stage_class[replica.number]):
+        classes = self.stage_class[replica.number]
+        stages = len(classes) - self._drafts
+        for stage, price_class in enumerate(classes[:stages]):
             start_ps = max(earliest_ps, replica.free_ps[stage])
-            end_ps = start_ps + self._work_ps(price_class, step)
+            end_ps = start_ps + self._work_ps(price_class, step, step.emitted)
             replica.free_ps[stage] = end_ps
             earliest_ps = end_ps + self._send_ps[price_class][step.tokens]
-        return first_ps, end_ps
+        for price_class in classes[stages:]:
+            draft_ps = self._work_ps(price_class, step, step.drafting)
+            if not self._apart:  # the last stage does both, one after the other
+                end_ps = replica.free_ps[stages - 1] = end_ps + draft_ps
+                continue
+            drafted_ps = max(earliest_ps, replica.free_ps[-1]) + draft_ps
+            replica.free_ps[-1] = drafted_ps
+            if step.drafting:
+                return first_ps, end_ps, drafted_ps + self._send_ps[price_class][step.tokens]
+        return first_ps, end_ps, 0
 
-    def _work_ps(self, price_class: int, step: Measures) -> int:
+    def _work_ps(self, price_class: int, step: Measures, rows: int) -> int:
         measures = np.array(step.columns(), np.int64)
         busy_ps = (
             self._linear_ps[price_class][step.tokens]
@@ -133,4 +174,4 @@ class Prices:
             layers_ps = max(floor_ps + far_ps, busy_ps)
         else:
             layers_ps = max(floor_ps, busy_ps + far_ps)
-        return layers_ps + self._head_ps[price_class][step.emitted]
+        return layers_ps + self._head_ps[price_class][rows]

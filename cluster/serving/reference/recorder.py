@@ -44,12 +44,15 @@ class Recorder:
         on_steps: Sequence[OnSteps | None],
         on_log: OnLog | None,
         observer: Observer | None,
+        drafts: int = 0,
     ) -> None:
         self.itl_count: Integers = np.zeros(ITL_BINS, np.int64)
         self.end_ps = 0
         self.done = 0
         """Requests finished or refused."""
         self.tokens = 0
+        self.accepted_count: Integers = np.zeros(drafts + 1 if drafts else 0, np.int64)
+        self.draft_tokens = 0
         self._rows: list[tuple[int, ...]] = []
         self._phases: list[tuple[int, ...]] = []
         self._on_steps = on_steps
@@ -78,6 +81,7 @@ class Recorder:
                 replica.pool.used,
                 *measures.columns(),
                 *ONCE,
+                measures.drafting,
             )
         )
 
@@ -85,9 +89,14 @@ class Recorder:
         """Log a phase of a request; the order of the fields is that of ``PHASE``."""
         self._phases.append((request.number, request.replica, slot, row, int(kind)))
 
-    def token(self, finish_ps: int, previous_ps: int | None) -> None:
-        """Count a token, and its latency since the previous one."""
-        self.tokens += 1
+    def verified(self, drafts: int, accepted: int) -> None:
+        """Count a verification."""
+        self.draft_tokens += drafts
+        self.accepted_count[accepted] += 1
+
+    def tokens_out(self, count: int, finish_ps: int, previous_ps: int | None) -> None:
+        """Count tokens of a request that arrive together, and the time since those before."""
+        self.tokens += count
         if previous_ps is not None:
             self.itl_count[itl_bin(finish_ps - previous_ps)] += 1
 

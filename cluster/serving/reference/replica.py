@@ -23,12 +23,23 @@ class Step:
     prompts: list[Request] = field(default_factory=list)
     """The other rows, in scheduling order."""
     emitting: list[Request] = field(default_factory=list)
+    drafts: dict[Request, int] = field(default_factory=dict)
+    """Drafts that it verifies, of each request that has any."""
+    accepted: dict[Request, int] = field(default_factory=dict)
+    """Those of them that are right."""
     chunks: list[tuple[Request, int, int]] = field(default_factory=list)
     """Of prompts: the first token, 0 after an admission, and the one past the last; 0 and 0 for a
     preemption."""
     preempted: bool = False
     """Whether a request was preempted while this step was scheduled."""
     end_ps: int = 0
+    drafted_ps: int = 0
+    """Time at which the drafts that were made after it are back; 0 if they have no own cards."""
+
+    def emits(self, request: Request) -> int:
+        """Tokens that a request emits at its end, never beyond its last."""
+        left = request.output - request.done_output - request.pending
+        return min(1 + self.accepted.get(request, 0), left)
 
 
 @dataclass(slots=True, eq=False)
@@ -62,8 +73,8 @@ class Replica:
         """Waiting, in the order of their arrivals."""
         self.partial_prefills: list[Request] = []
         """Running, with prompt tokens left to schedule, in the order of their admission."""
-        self.free_ps = [limits.ready_ps] * stages
-        """End of the scheduled work of each stage."""
+        self.free_ps = [limits.ready_ps] * (stages + 1)
+        """End of the scheduled work of each stage, and last of the drafts' own cards."""
         self.pool = BlockPool(limits)
         self.pulling = 0
         """Requests routed here whose KV has not arrived."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cluster.serving.interface import Arrivals
+from cluster.serving.interface import Arrivals, Limits
 from corsair_common.names import Status
 from corsair_common.units import NEVER
 
@@ -24,6 +24,8 @@ class Request:
     router_choice: int
     carried: int = 0
     """Prompt tokens whose KV arrived with it; 0 after its admission."""
+    draw: int = 0
+    """Draw of its next verification."""
     delay_ps: int = 0
     """From the end of the turn before in its session to its arrival."""
     followers: list["Request"] = field(default_factory=list)
@@ -45,6 +47,8 @@ class Request:
 
     blocks: list[int] = field(default_factory=list)
     """Its block table, in the order of its tokens (with prefix caching)."""
+    reached: int = 0
+    """Most tokens for which it was given blocks, rejected drafts and lookahead included."""
     named: int = 0
     """Leading blocks with final keys."""
     held: list[int] = field(default_factory=list)
@@ -90,10 +94,10 @@ class Request:
         """Whether its last token is emitted or pending."""
         return self.done_output + self.pending == self.output
 
-    @property
-    def most_kv_tokens(self) -> int:
-        """Peak KV tokens; the last token is never fed back."""
-        return self.prompt + self.output - 1
+    def most_kv_tokens(self, limits: Limits) -> int:
+        """Peak KV tokens; the last token is never fed back, but drafts may lie beyond it."""
+        own = self.prompt + self.output - 1
+        return min(own + limits.drafts + limits.lookahead, limits.max_model_len)
 
     def key(self, block: int) -> int:
         """The key of its full block of this number."""
@@ -106,6 +110,7 @@ def read_requests(arrivals: Arrivals, *, prefix_caching: bool, block_size: int) 
     count = len(arrivals.prompt_tokens)
     choices = arrivals.router_choice.tolist() or [0] * count
     carried = arrivals.carried_tokens.tolist() or [0] * count
+    draws = arrivals.first_draw.tolist() or [0] * count
     offsets = arrivals.key_offsets.tolist()
     full = (arrivals.prompt_tokens + arrivals.output_tokens - 1) // block_size
     answer_keys = arrivals.key_count + np.concatenate([[0], np.cumsum(full)])
@@ -115,6 +120,7 @@ def read_requests(arrivals: Arrivals, *, prefix_caching: bool, block_size: int) 
         arrivals.output_tokens.tolist(),
         choices,
         carried,
+        draws,
         strict=True,
     )
     requests = [
@@ -129,8 +135,9 @@ def read_requests(arrivals: Arrivals, *, prefix_caching: bool, block_size: int) 
             arrival_ps=arrival_ps,
             router_choice=choice,
             carried=brought,
+            draw=draw,
         )
-        for number, (arrival_ps, prompt, output, choice, brought) in enumerate(columns)
+        for number, (arrival_ps, prompt, output, choice, brought, draw) in enumerate(columns)
     ]
     for turn, before in enumerate(arrivals.previous.tolist()):
         if before != NEVER:

@@ -23,7 +23,8 @@ class Scheduler:
         self.step = Step(replica.steps, limits.max_num_batched_tokens)
         threshold = limits.long_prefill_token_threshold
         alone = replica.unfinished == 1
-        self.most_of_a_prompt = threshold if threshold and not alone else 2**62
+        self.most_of_a_row = threshold if threshold and not alone else 2**62
+        self.limits = limits
         self.phases: list[tuple[Request, int, int, Phase]] = []
         """Requests that enter a phase, with slots (or -1) and steps."""
 
@@ -37,22 +38,25 @@ class Scheduler:
         open_for_prompts = True
         for request in order:
             if request in partial_prefills:
-                if (
-                    open_for_prompts
-                    and request in self.replica.partial_prefills
-                    and self.step.budget
-                ):
+                if open_for_prompts and request in self.replica.partial_prefills and self.open:
                     open_for_prompts = self._continue_prefill(request)
-            elif request in self.slot.members and self.step.budget:
+            elif request in self.slot.members and self.open:
                 self._decode(request)
         if open_for_prompts and not self.step.preempted:
             self._admit()
         return self.step
 
+    @property
+    def open(self) -> bool:
+        """Whether there is budget for one more row."""
+        return self.step.budget > self.limits.draft_slots
+
     def _decode(self, member: Request) -> None:
-        """Schedule a token of a decode; preempt younger requests if it lacks a block."""
+        """Schedule a decode and its drafts; preempt younger requests if it lacks a block."""
         replica = self.replica
-        while not replica.pool.can_extend(member, 1):
+        room = self.limits.max_model_len - member.computed - 1 if self.limits.drafts else 1
+        tokens = min(self._chunk(1 + self.limits.drafts), room)
+        while not replica.pool.can_extend(member, tokens):
             victim = self._youngest()
             if victim is member and replica.is_oldest(member):
                 replica.short_for = member
@@ -62,12 +66,23 @@ class Scheduler:
                 return
         if replica.short_for is member:
             replica.short_for = None
-        self._give(member, 1)
+        if tokens > 1:
+            self._verify(member, tokens - 1)
+        self._give(member, tokens)
+
+    def _verify(self, member: Request, drafts: int) -> None:
+        """Have the step verify these drafts, as many of which are right as was drawn."""
+        speculation = self.limits.speculation
+        assert speculation is not None
+        drawn = int(speculation.accepted[member.draw % len(speculation.accepted)])
+        member.draw += 1
+        self.step.drafts[member] = drafts
+        self.step.accepted[member] = min(drawn, drafts)
 
     def _continue_prefill(self, request: Request) -> bool:
         """Schedule the next chunk of a partial prefill; false ends prefills of this step."""
         replica = self.replica
-        tokens = self._chunk(request)
+        tokens = self._chunk(request.remaining)
         last = tokens == request.remaining
         if last and len(self.slot.members) == self.slot.max_members:
             return False
@@ -83,8 +98,9 @@ class Scheduler:
         self._give(request, tokens)
         return True
 
-    def _chunk(self, request: Request) -> int:
-        return min(request.remaining, self.step.budget, self.most_of_a_prompt)
+    def _chunk(self, rest: int) -> int:
+        """Tokens of a row that has ``rest`` to compute."""
+        return min(rest, self.step.budget - self.limits.draft_slots, self.most_of_a_row)
 
     def _youngest(self) -> Request:
         """The first victim among partial prefills and the slot's own decodes."""
@@ -116,7 +132,7 @@ class Scheduler:
         """Admit requests from the head of the queue while their whole sequences fit."""
         replica, pool, slot = self.replica, self.replica.pool, self.slot
         with_blocks = replica.short_for is not None  # only those whose blocks are counted already
-        while self.step.budget and len(replica.running) < replica.max_num_seqs:
+        while self.open and len(replica.running) < replica.max_num_seqs:
             # batches in flight from before its preemption must end first (asynchronous only)
             waiting = [each for each in replica.queue if not each.flights]
             request = next((each for each in waiting if each.reserved or not with_blocks), None)
@@ -124,10 +140,10 @@ class Scheduler:
                 return
             hits = pool.cached_prefix(request)
             start = max(len(hits) * pool.block_size, request.carried)
-            tokens = min(request.known - start, self.step.budget, self.most_of_a_prompt)
+            tokens = self._chunk(request.known - start)
             last = tokens == request.known - start
             full = last and len(slot.members) == slot.max_members
-            if full or not pool.can_admit(request, hits):
+            if full or not pool.can_admit(request, hits, start + tokens):
                 if with_blocks or not any(each.reserved for each in replica.queue):
                     return
                 with_blocks = True
@@ -163,10 +179,10 @@ class Scheduler:
             step.decoding.add(request)
         else:
             step.prompts.append(request)
-        if tokens == request.remaining:
+        if tokens >= request.remaining:
             step.emitting.append(request)
         self.replica.pool.compute(request, tokens)
         first = 0 if admitted else request.computed - tokens
         step.chunks.append((request, first, request.computed))
         step.rows[request] = tokens
-        step.budget -= tokens
+        step.budget -= tokens + self.limits.draft_slots

@@ -39,7 +39,7 @@ def serve_reference(
     on_log: OnLog | None = None,
 ) -> Served:
     """Serve all requests; return their times. ``on_cycles`` receives every step, too."""
-    recorder = Recorder((on_steps, on_cycles), on_log, observer)
+    recorder = Recorder((on_steps, on_cycles), on_log, observer, limits.drafts)
     simulation = Simulation(arrivals, prices, limits, recorder)
     if observer is not None:
         observer.started(len(simulation.requests))
@@ -125,6 +125,8 @@ class Simulation:
             status=column("status"),
             itl_count=self.recorder.itl_count,
             end_ps=self.recorder.end_ps,
+            accepted_count=self.recorder.accepted_count,
+            draft_tokens=self.recorder.draft_tokens,
         )
 
     def next_event_ps(self, now_ps: int) -> int | None:
@@ -153,14 +155,15 @@ class Simulation:
             request.flights.discard(step.number)
         for request in sorted(step.emitting, key=age):
             request.emits.discard(step.number)
-            self._emit(request, step.end_ps)
-            if self.asynchronous and request in slot.members:  # its token is known only now
+            self._emit(request, step)
+            late = self.asynchronous or self.limits.speculation is not None
+            if late and request in slot.members:  # its tokens are known only now
                 replica.pool.name_full(request, request.known - 1)
             if request.done_output == request.output:
                 self._leave(request, replica, step)
         if self.asynchronous or self._waits_for_return(replica, slot, step.end_ps):
             back_ps = step.end_ps + self.prices.return_ps[replica.number]
-            slot.ready_ps = max(now_ps, back_ps)
+            slot.ready_ps = max(now_ps, back_ps, step.drafted_ps)
         replica.wake(now_ps)
 
     def _waits_for_return(self, replica: Replica, slot: Slot, end_ps: int) -> bool:
@@ -176,14 +179,20 @@ class Simulation:
         waiting = bool(replica.queue) and replica.queue[0].arrival_ps < end_ps
         return waiting or bool(replica.partial_prefills)
 
-    def _emit(self, request: Request, end_ps: int) -> None:
-        request.done_output += 1
+    def _emit(self, request: Request, step: Step) -> None:
+        end_ps, tokens = step.end_ps, step.emits(request)
+        if request in step.drafts:
+            drafts, accepted = step.drafts[request], step.accepted[request]
+            self.recorder.verified(drafts, accepted)
+        request.done_output += tokens
+        if request in step.drafts:  # the next row overwrites what was rejected; blocks stay
+            request.computed = request.known - 1
         if request.first_token_ps == NEVER:
             request.first_token_ps = end_ps
             self.router.computed(request)
-            self.recorder.token(end_ps, None)
+            self.recorder.tokens_out(tokens, end_ps, None)
         else:
-            self.recorder.token(end_ps, request.last_token_ps)
+            self.recorder.tokens_out(tokens, end_ps, request.last_token_ps)
         request.last_token_ps = end_ps
 
     def _leave(self, request: Request, replica: Replica, step: Step) -> None:
@@ -286,7 +295,7 @@ class Simulation:
         there_ps = max(
             [now_ps + self.prices.host_ps, *(request.last_back_ps for request in step.rows)]
         )
-        start_ps, step.end_ps = self.prices.cross(replica, measures, there_ps)
+        start_ps, step.end_ps, step.drafted_ps = self.prices.cross(replica, measures, there_ps)
         slot.in_flight.append(step)
         self.chunks += [(*chunk, start_ps, step.end_ps) for chunk in step.chunks]
         replica.steps += 1

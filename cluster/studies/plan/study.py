@@ -193,6 +193,11 @@ def plan(  # noqa: PLR0913 - each is a choice of the study
     """
     requested = scenario if isinstance(scenario, Scenario) else load(scenario)
     resolved = resolve(requested, replace(FROM_DISK, plan=placeholder))
+    if requested.speculative is not None:
+        raise ScenarioError(
+            "plan scores candidates without drafts: leave speculative out, and serve its plans "
+            "with it"
+        )
     if resolved.mixed is not None:
         raise ScenarioError(
             "plan searches undivided cards of one kind, and pools have hardware of their own: name "

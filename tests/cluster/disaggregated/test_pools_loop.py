@@ -72,12 +72,16 @@ def in_a_row(resolved: Resolved, machine: PooledMachine) -> tuple[Served, Intege
     limits = replace(target.limits, router="random")
     second = serve(chosen(come, order), target.prices, limits)
     back = np.argsort(order)
-    of_requests = {
-        field.name: getattr(second, field.name)[back]
+    names = [
+        field.name
         for field in fields(Served)
-        if field.name not in ("itl_count", "end_ps")
-    }
-    return first, received_ps, replace(second, **of_requests)
+        if len(np.atleast_1d(getattr(second, field.name))) == len(back)
+    ]
+    return (
+        first,
+        received_ps,
+        replace(second, **{name: getattr(second, name)[back] for name in names}),
+    )
 
 
 @pytest.mark.parametrize("scale", [1.0, 0.05])

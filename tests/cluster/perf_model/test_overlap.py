@@ -54,7 +54,8 @@ def by_hand(
         ]
 
     def exchange(tokens: Integers) -> Cost:
-        return Cost(ps=exchange_ps * tokens // 64, tier_bytes=tokens[:, None] * 100)
+        ps = exchange_ps * tokens // 64
+        return Cost(ps=ps, tier_bytes=tokens[:, None] * 100, tier_ps=ps[:, None])
 
     found = overlapped(device, [("O", exchange)], operations, TOKENS, BOUNDS)
     before_ps = product_ps + exchange_ps + 2 * DISPATCH_PS

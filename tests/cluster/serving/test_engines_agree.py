@@ -49,6 +49,28 @@ def test_the_kernel_and_the_reference_agree_on_every_column_and_every_step(
     )
 
 
+@settings(
+    max_examples=EXAMPLES,
+    derandomize=EXAMPLES <= 250,
+    database=None,
+    deadline=None,
+    suppress_health_check=list(HealthCheck) if EXAMPLES > 250 else [],
+)
+@given(data=st.data())
+def test_they_agree_on_drafts_that_are_verified(
+    data: st.DataObject,
+    drafting_problems: st.SearchStrategy[Problem],
+    run_and_log: RunAndLog,
+    phases_of: Callable[[Callable[..., Served], Problem], Records],
+) -> None:
+    problem = data.draw(drafting_problems)
+
+    assert columns_that_differ(problem, run_and_log) == []
+    np.testing.assert_array_equal(
+        np.sort(phases_of(serve, problem)), np.sort(phases_of(serve_reference, problem))
+    )
+
+
 def test_they_agree_on_an_overloaded_pipeline_with_real_prices(run_and_log: RunAndLog) -> None:
     scenario = load(
         {

@@ -44,7 +44,9 @@ def all_reduce(figures: Figures, group: "Group", payload_bytes: Integers) -> "Co
     tier_bytes = np.zeros((payload.size, group.fabric.tiers), np.int64)
     used = group.fabric.card_tier[0, 1]  # all pairs of such a group meet in one tier
     tier_bytes[:, used] = np.rint(sent)
-    return Cost(ps=whole(np.where(payload > 0, seconds * PS_PER_S, 0.0)), tier_bytes=tier_bytes)
+    ps, tier_ps = whole(np.where(payload > 0, seconds * PS_PER_S, 0.0)), np.zeros_like(tier_bytes)
+    tier_ps[:, used] = ps
+    return Cost(ps=ps, tier_bytes=tier_bytes, tier_ps=tier_ps)
 
 
 def bandwidth(figures: Figures, group: "Group") -> float:
