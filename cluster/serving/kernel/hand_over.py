@@ -55,7 +55,7 @@ def receive(state: State, number: int, r: int, now_ps: int) -> None:
     request = state.requests[number]
     request["arrival_ps"], request["choice"] = now_ps, r
     request["reserved"] = request["prompt"]
-    push_due(state, number)
+    push_due(state.control[0], state.requests, state.due_heap, number)
 
 
 @called
