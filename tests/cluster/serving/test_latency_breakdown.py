@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from benchmarks.linear_prices import linear_prices
 from cluster import Run, load, simulate
 from cluster.disaggregated.run import PooledOutcome
-from cluster.perf_model.tables import PriceTables
+from cluster.perf_model.tables import PriceTables, Records
 from cluster.serving.engine import begun, run, served_of
-from cluster.serving.interface import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, Limits, Phase, Served
 from cluster.serving.latency_breakdown import LatencyBreakdown
 from cluster.serving.reference import serve_reference
 from cluster.serving.tables import latency_of, request_ps
@@ -56,7 +57,7 @@ def with_bounds(prices: PriceTables) -> PriceTables:
     return replace(prices, attention=attention, linear_by_bound_ps=linear, head_by_bound_ps=head)
 
 
-@settings(max_examples=25, derandomize=True, database=None, deadline=None)
+@settings(max_examples=15, derandomize=True, database=None, deadline=None)
 @given(data=st.data())
 def test_parts_sum_to_every_latency_whatever_the_windows(
     data: st.DataObject,
@@ -161,6 +162,44 @@ def test_a_prompt_that_was_lost_half_read_is_computed_again(
         "recomputation": 10,
         "mac": 30,
     }
+
+
+def short_of_blocks(seed: int, make_arrivals: MakeArrivals) -> Problem:
+    """Batches scheduled ahead with hardly a block to spare."""
+    rng = np.random.default_rng(seed)
+    count, budget = int(rng.integers(4, 14)), int(rng.integers(2, 9))
+    rows = [(at, *rng.integers(1, 8, 2).tolist()) for at in sorted(rng.integers(0, 40, count))]
+    limits = Limits(
+        max_num_seqs=int(rng.integers(2, 6)),
+        max_num_batched_tokens=budget,
+        block_size=1,
+        blocks=max(prompt + output - 1 for _, prompt, output in rows) + int(rng.integers(0, 4)),
+        max_model_len=1000,
+        async_scheduling=True,
+    )
+    linear_ps = np.concatenate([[0], rng.integers(3, 12, budget)])[np.newaxis]
+    prices = linear_prices(linear_ps, 6, np.zeros((1, 1), np.int64), return_ps=3)
+    return make_arrivals(*rows), with_bounds(replace(prices, host_ps=2)), limits
+
+
+def test_last_tokens_in_flight_at_a_preemption_are_counted(
+    make_arrivals: MakeArrivals, phases_of: Callable[[Callable[..., Served], Problem], Records]
+) -> None:
+    late = 0
+    for seed in range(30):
+        problem = short_of_blocks(seed, make_arrivals)
+        found = phases_of(serve_reference, problem)
+        served, latency = split(problem, 2)
+
+        for request in range(len(served.status)):
+            kinds = found["kind"][found["request"] == request].tolist()
+            late += kinds[-2:] == [Phase.WAITING, Phase.FINISHED]
+        np.testing.assert_array_equal(
+            latency.whole.sum(axis=1), served.finish_ps - served.arrival_ps
+        )
+        assert (latency.whole >= latency.first).all()
+        assert (latency.first >= 0).all()
+    assert late > 3
 
 
 def test_one_request_alone_is_what_the_price_tables_say() -> None:
