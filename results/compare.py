@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from results.api import Run
 from results.errors import ResultsError
-from results.schema import LATENCY_SHARES, run_tables
+from results.schema import run_tables
 from results.summary import flatten
 
 Values: TypeAlias = tuple[object, ...]
@@ -59,7 +59,7 @@ BETTER: Mapping[str, int] = MappingProxyType(
 """Metrics to compare, in order: 1 means higher is better, -1 lower is better, 0 neither."""
 SHARES = (
     *("bound_share.", "critical_share.", "energy_share."),
-    *(f"{family}." for family in LATENCY_SHARES),
+    *("latency_share.", "p99_ttft_share."),
 )
 """Families of keys that are also compared, as shares of a whole."""
 SAME = 0.0005
