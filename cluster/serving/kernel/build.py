@@ -21,6 +21,7 @@ from cluster.serving.kernel.state import (
     SLOT,
     SNAPSHOT_PS,
     STAGE,
+    TURN,
     WORK,
     State,
 )
@@ -64,6 +65,7 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         tables=_tables(arrivals, prices, limits),
         free_rows=per_replica.reshape(prices.replicas, -1).copy(),
         keys=np.array(arrivals.keys if limits.prefix_caching else [], np.int64),
+        turns=_turns(arrivals),
         due_heap=_due_heap(arrivals),
         router_weights=_router_weights(limits),
         prompt_uses=_prompt_uses(arrivals, prices, limits),
@@ -153,7 +155,7 @@ def _longest(arrivals: Arrivals, limits: Limits) -> int:
 def _requests(arrivals: Arrivals, limits: Limits) -> Records:
     requests = zeros(len(arrivals.arrival_ps), REQUEST)
     blank = np.zeros(1, REQUEST)
-    for name in ("next", "replica", "follower", "sibling"):
+    for name in ("next", "replica"):
         blank[name] = NONE
     for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "emitted_ps"):
         blank[name] = NEVER
@@ -176,21 +178,24 @@ def _requests(arrivals: Arrivals, limits: Limits) -> Records:
         requests["key_count"] = np.diff(arrivals.key_offsets)
         full = (requests["goal"] - 1) // limits.block_size
         requests["answer_key"] = arrivals.key_count + np.cumsum(full) - full
-    if len(arrivals.previous):
-        requests["delay_ps"] = arrivals.delay_ps
-        _chain_turns(requests, arrivals.previous)
     return requests
 
 
-def _chain_turns(requests: Records, previous: Integers) -> None:
-    """Link each request to those that follow it, the lowest number first."""
+def _turns(arrivals: Arrivals) -> Records:
+    """Each request linked to those that follow it, the lowest number first."""
+    previous = arrivals.previous
+    linked = np.zeros(max(1, len(previous)), TURN)
+    linked["follower"] = linked["sibling"] = NONE
+    if len(previous):
+        linked["delay_ps"] = arrivals.delay_ps
     turns = np.flatnonzero(previous != NEVER)
     turns = turns[np.argsort(previous[turns], kind="stable")]
     parents = previous[turns]
     first = np.diff(parents, prepend=NONE) != 0
-    requests["follower"][parents[first]] = turns[first]
+    linked["follower"][parents[first]] = turns[first]
     later = np.flatnonzero(~first)
-    requests["sibling"][turns[later - 1]] = turns[later]
+    linked["sibling"][turns[later - 1]] = turns[later]
+    return linked
 
 
 def _due_heap(arrivals: Arrivals) -> Integers:

@@ -54,16 +54,16 @@ def pop_due(control: Any, requests: Records, heap: Integers) -> int:
 
 @called
 def send_followers(
-    control: Any, requests: Records, heap: Integers, number: int, end_ps: int
+    control: Any, requests: Records, turns: Records, heap: Integers, number: int, end_ps: int
 ) -> None:
     """The turns that follow a request, which has ended, arrive their delays later.
 
     None arrives before its own ``arrival_ps``; a time past LAST_PS is cut to just after it.
     """
-    next_turn = requests[number]["follower"]
+    next_turn = turns[number]["follower"]
     while next_turn != NONE:
-        turn = requests[next_turn]
+        request, turn = requests[next_turn], turns[next_turn]
         delay_ps = min(turn["delay_ps"], max(0, LAST_PS + 1 - end_ps))
-        turn["arrival_ps"] = max(turn["arrival_ps"], end_ps + delay_ps)
+        request["arrival_ps"] = max(request["arrival_ps"], end_ps + delay_ps)
         push_due(control, requests, heap, next_turn)
         next_turn = turn["sibling"]

@@ -102,9 +102,6 @@ CONTROL = _record(
 REQUEST = _record(
     "arrival_ps",
     "age",  # its place in the order of arrivals
-    "delay_ps",  # from the end of the turn before
-    "follower",  # first turn that waits for this one, or NONE
-    "sibling",  # the next one that waits for the same
     "prompt",
     "goal",  # prompt + output
     "carried",  # tokens whose KV arrived with it; 0 after its admission
@@ -134,6 +131,13 @@ REQUEST = _record(
     "cached_tokens",
     "status",
 )
+
+TURN = _record(
+    "delay_ps",  # from the end of the turn before
+    "follower",  # first turn that waits for this one, or NONE
+    "sibling",  # the next one that waits for the same
+)
+"""A request of a session."""
 
 MEMBER = _record(
     # read or written in every step
@@ -289,8 +293,10 @@ class State(NamedTuple):
     """[r, max_num_seqs] free rows of ``tables``"""
     keys: Integers
     """Prefix keys of all requests"""
+    turns: Records
+    """[n], or [1] without sessions"""
     due_heap: Integers
-    """[n], or [1] without sessions: requests that are due, first ``control.due`` of them"""
+    """Likewise: requests that are due, the first ``control.due`` of them"""
     router_weights: npt.NDArray[np.float64]
     """[weight] in the order of ``routers.WEIGHTS``"""
     prompt_uses: Integers
