@@ -48,8 +48,11 @@ class RayEngine:
         """Assemble the machine, create an actor for every card that has a rank, and price it."""
         from cluster.actors.worker import WorkerState
 
-        if resolved.scenario.speculative is not None:
-            raise ScenarioError("speculative runs in one process: use --engine local")
+        if resolved.draft is not None and resolved.draft.cards is not None:
+            raise ScenarioError(
+                "drafts with cards of their own (speculative.draft_on) run in one process: use "
+                "--engine local"
+            )
         layout = lay_out(resolved, mapped)  # before actors start: it may not fit
         cards = {card.index: card for card in cards_of(layout.routes, layout.cards, layout.fit)}
         servers = {index: int(layout.routes.server[index]) for index in cards}

@@ -21,6 +21,7 @@ pytestmark = [
 Digests: TypeAlias = Callable[[Run], dict[str, str]]
 Fault: TypeAlias = Callable[[Any], None]
 LEAST = {"router": "least_outstanding"}
+MTP = {"method": "mtp", "num_speculative_tokens": 2, "acceptance": {"rate": 0.6}}
 STEPS = {"router": "random", "store": {"steps": True, "bins": 16}}
 
 
@@ -67,8 +68,8 @@ def inject(monkeypatch: pytest.MonkeyPatch) -> Callable[[Fault, int], list[int]]
 
 @pytest.mark.parametrize(
     ("cards_per_actor", "overrides"),
-    [(16, {}), (8, STEPS), pytest.param(2, {}, marks=pytest.mark.soak)],
-    ids=["one-actor", "two-actors-and-steps", "eight-actors"],
+    [(16, {}), (8, STEPS | {"speculative": MTP}), pytest.param(2, {}, marks=pytest.mark.soak)],
+    ids=["one-actor", "two-actors-steps-and-drafts", "eight-actors"],
 )
 def test_actors_give_the_bits_of_one_process(
     cards_per_actor: int,
