@@ -168,6 +168,14 @@ def test_a_barrier_takes_the_latency_to_the_farthest_rank(
     assert run.outcome.replayed.load_bytes.sum() == 0
 
 
+def test_ranks_of_a_plain_network_are_of_no_stage_and_no_replica(replays: Replays) -> None:
+    run = replays.on(replays.lay_down([[call(BARRIER, 0)]] * 4), network=replays.network())
+
+    times = dict(run.parts())["card_times"]
+
+    assert times["stage"].mask.tolist() == times["replica"].mask.tolist() == [True] * 4
+
+
 def test_ten_barriers_in_a_row_take_ten_times_as_long(replays: Replays) -> None:
     run = replays([call(BARRIER, 0, *range(at)[-1:]) for at in range(10)])
 

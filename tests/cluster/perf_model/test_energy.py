@@ -11,8 +11,17 @@ from cluster.perf_model.calibrate import full_load_parts_w
 from cluster.perf_model.collectives import CARD_TIERS
 from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.chiplet import chiplet_of, mode_of, product_work
-from cluster.perf_model.devices.dimc.counters import COUNTS, KMAC, LPDDR, SIMD, SRAM
+from cluster.perf_model.devices.dimc.counters import (
+    COUNTS,
+    KMAC,
+    LINE_BYTES,
+    LPDDR,
+    RECIPES,
+    SIMD,
+    SRAM,
+)
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
+from cluster.perf_model.devices.dimc.facts import SIMD_NAMES, converted_joules, count_joules
 from cluster.perf_model.devices.dimc.op_counts import (
     attention_counts,
     product_counts,
@@ -244,3 +253,17 @@ def test_weights_in_lpddr_are_counted_there_and_on_their_way_through_sram() -> N
 
     assert there[LPDDR] == 8 * 4160
     assert there[SRAM] - here[SRAM] == 8 * 65
+
+
+def test_rounding_to_another_format_costs_what_a_step_would_pay_for_it() -> None:
+    hardware = load_hardware("corsair")
+    each = [
+        count_joules(hardware)[COUNTS.index(name), PARTS.index("simd")] * times
+        for name, times in zip(SIMD_NAMES, RECIPES["quantize"], strict=True)
+    ]
+
+    found = converted_joules(hardware, elements=10, moved_bytes=64)
+
+    assert found[PARTS.index("simd")] == pytest.approx(10 * sum(each), rel=1e-12)
+    line_j = count_joules(hardware)[COUNTS.index("sram_lines"), PARTS.index("sram")]
+    assert found[PARTS.index("sram")] == pytest.approx(line_j * 64 / LINE_BYTES, rel=1e-12)

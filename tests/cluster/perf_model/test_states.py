@@ -21,6 +21,8 @@ from cluster.perf_model.devices import device_of
 from cluster.perf_model.devices.dimc.attention import attention_records
 from cluster.perf_model.devices.dimc.chiplet import Chiplet, Mode
 from cluster.perf_model.devices.dimc.recurrent import state_records
+from cluster.perf_model.devices.gpu.facts import LINES, TENSOR_COUNTS
+from cluster.perf_model.devices.gpu.recurrent import state_counts as gpu_counts
 from cluster.perf_model.kv_transfer_map import kv_shares
 from cluster.perf_model.memory import MemorySettings, stage_memory
 from cluster.perf_model.memory.placement import uniform
@@ -341,6 +343,24 @@ def test_a_gpu_reads_and_writes_a_state_for_every_decoding_row() -> None:
     flop = 2 * 2 * macs_of(scan_products(DELTA), 32, 16) / 500
     sums = measures_of(1, prefill_blocks=1, prefill_passes=2, prefill_pairs=128)
     assert attention_ps(records, sums) == round(4e6 + row_ps + between + flop)
+
+
+def test_a_gpu_counts_the_flop_and_the_lines_of_a_state() -> None:
+    counts = gpu_counts(states(DELTA, 32, 16))
+
+    unit, wide = 1 << 10, TENSOR_COUNTS[16]
+    assert counts[DECODE_BLOCKS, wide] * unit == 2 * 3 * 32 * 128 * 128
+    assert counts[DECODE_BLOCKS, LINES] * 64 == 2 * (32 * 128 * 128 * 4 + 8192 * 3 * 2)
+    scan = 2 * macs_of(scan_products(DELTA), 32, 16) // 64
+    assert counts[PREFILL_PAIRS, wide] * unit == pytest.approx(scan, abs=unit / 2)
+
+
+def test_index_keys_have_no_tail_in_sixteen_bits() -> None:
+    kv = get_format("mxint8")
+    with_index, without = (kv_block(one, ONE, 8, kv) for one in (PICKING, FULL))
+
+    assert with_index.card - without.card == 64 * 64 * 65 // 64
+    assert with_index.tail_card == without.tail_card
 
 
 def test_a_sequence_keeps_one_state_whatever_its_length() -> None:

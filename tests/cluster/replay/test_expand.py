@@ -79,6 +79,17 @@ def test_calls_of_two_streams_do_not_hold_each_other_up(program: Program, links:
     assert replayed.end_ps[expanded.exit].tolist() == [240] * 4
 
 
+def test_positions_are_those_of_the_call_s_own_group(program: Program, links: Transfers) -> None:
+    """A second group of the same ranks, and a third of others."""
+    rows = [call(rank, group=1) for rank in (0, 1)] + [call(rank, group=2) for rank in (2, 3)]
+    expanded = expand(program(rows, groups=[[0, 1], [0, 1], [2, 3]]), {3: SWAP})
+
+    replayed = replay(expanded.operations, links)
+
+    # Both groups share every link: 20, then 40, and 100 + 100 on the third.
+    assert replayed.end_ps[expanded.exit].tolist() == [240] * 4
+
+
 def test_a_call_of_one_plan_follows_another_on_the_same_stream(
     program: Program, links: Transfers
 ) -> None:
