@@ -186,7 +186,9 @@ def _split(ps: Integers, weights: Floats) -> Integers:
     upto = np.cumsum(weights, axis=1, dtype=np.float64)
     upto /= np.maximum(upto[:, -1:], np.finfo(np.float64).tiny)
     upto[:, -1] = 1.0
-    return np.diff(np.rint(upto * ps[:, None]).astype(np.int64), axis=1, prepend=0)
+    parts: Integers = np.rint(upto * ps[:, None]).astype(np.int64)
+    parts[:, 1:] -= parts[:, :-1].copy()
+    return parts
 
 
 def _payload(payload_bytes: Integers) -> Floats:
