@@ -21,6 +21,7 @@ from cluster.serving.kernel.state import NONE, READING, State
 def admit(state: State, r: int, s: int) -> None:
     """Admit requests from the head of the queue while their whole sequences have room."""
     control, replica = state.control[0], state.replicas[r]
+    control["ran"] = control["budget"] < control["max_num_batched_tokens"]
     while (
         control["budget"] > control["draft_slots"] and replica["running"] < control["max_num_seqs"]
     ):
@@ -45,16 +46,21 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
+    last = tokens == rest
+    if rest == 1 and pads(control, start):
+        tokens = 1 + control["drafts"]
+        if tokens > control["budget"] - control["draft_slots"]:
+            return False
     most = max(request["known"], reach(control, start + tokens))
     if not can_admit(state, r, most, shared(pool, table, hits)):
         return False
-    if tokens == rest and slot["members"] == slot["max_members"]:
+    if last and slot["members"] == slot["max_members"]:
         return False
     leave_queue(state, r, number, before)
     replica["free_rows"] -= 1
     replica["running"] += 1
     claim(state, r, table, hits)
-    partial = state.partial_prefills[r, replica["partial"]] if tokens < rest else state.scratch[0]
+    partial = state.partial_prefills[r, replica["partial"]] if not last else state.scratch[0]
     partial["table_row"] = row
     begin_member(state, r, partial, number, hits)
     if request["preemptions"] == 0:
@@ -62,12 +68,27 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
         control["admitted"] += 1
     unpack(state, r, partial, request)
     grow(state, r, partial, blocks_after(state, partial, tokens), tokens)
-    schedule_chunk(state, r, partial, tokens, tokens == rest)
-    if tokens < rest:
-        replica["partial"] += 1
-    else:
+    schedule_chunk(state, r, partial, tokens, last)
+    if last:
         join(state, r, s, partial)
+    else:
+        replica["partial"] += 1
     return True
+
+
+@inlined
+def pads(control: Any, start: int) -> bool:
+    """Whether a request with one token left, of ``start`` and one, is padded to a row with drafts.
+
+    vLLM does so for its CUDA graphs in a step without chunks of prompts admitted before.
+    """
+    return bool(
+        control["drafts"] > 0
+        and control["continued"] == 0
+        and (control["ran"] or start > 0)
+        and start + 2 + control["drafts"] <= control["max_model_len"]
+        and 1 + control["drafts"] + control["draft_slots"] <= control["max_num_batched_tokens"]
+    )
 
 
 @inlined

@@ -27,6 +27,8 @@ class Step:
     """Drafts that it verifies, of each request that has any."""
     accepted: dict[Request, int] = field(default_factory=dict)
     """Those of them that are right."""
+    padded: dict[Request, int] = field(default_factory=dict)
+    """Tokens of padding of rows."""
     preempted: bool = False
     """Whether a request was preempted while this step was scheduled."""
     end_ps: int = 0
