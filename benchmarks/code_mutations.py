@@ -124,6 +124,16 @@ def _nodes(node: ast.AST) -> Iterator[ast.AST]:
 
 
 def _changes_of(node: Any) -> Iterator[tuple[str, Change]]:
+    yield from _of_expression(node)
+    if isinstance(node, ast.If | ast.While | ast.IfExp):
+        yield "condition negated", lambda n: _with(n, test=ast.UnaryOp(ast.Not(), n.test))
+    elif isinstance(node, ast.Return) and node.value is not None:
+        yield "returned value", _returned
+    elif _removable(node):
+        yield "statement removed", lambda _: ast.Pass()
+
+
+def _of_expression(node: Any) -> Iterator[tuple[str, Change]]:
     if isinstance(node, ast.Compare):
         for at, operator in enumerate(node.ops):
             yield "comparison", _compared(at, COMPARED[type(operator)])
@@ -138,12 +148,6 @@ def _changes_of(node: Any) -> Iterator[tuple[str, Change]]:
         yield from _constant(node)
     elif isinstance(node, ast.Call):
         yield from _call(node)
-    if isinstance(node, ast.If | ast.While | ast.IfExp):
-        yield "condition negated", lambda n: _with(n, test=ast.UnaryOp(ast.Not(), n.test))
-    elif isinstance(node, ast.Return) and node.value is not None:
-        yield "returned value", _returned
-    elif _removable(node):
-        yield "statement removed", lambda _: ast.Pass()
 
 
 def _compared(at: int, operator: type[ast.cmpop]) -> Change:
@@ -176,7 +180,7 @@ def _call(node: ast.Call) -> Iterator[tuple[str, Change]]:
         yield "function", lambda n: _with(n, func=_with(n.func, attr=CALLED[n.func.attr]))
 
 
-def _returned(node: ast.Return) -> ast.Return:
+def _returned(node: ast.Return) -> Any:
     """The opposite of a truth value, None for anything else (or a number for None)."""
     if isinstance(node.value, ast.Compare | ast.BoolOp):
         return _with(node, value=ast.UnaryOp(ast.Not(), node.value))

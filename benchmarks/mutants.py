@@ -1,15 +1,13 @@
 """Mutants of pricing, scheduling and replay: which of them the tests notice.
 
 ``python -m benchmarks.mutants --results FILE`` draws ``--count`` mutants by ``--seed``, as many of
-each area, and runs for each the tests that reach the changed function: those that noticed a mutant
-of that file before first, then the fastest; it ends at the first that fails. Kernels run as plain
-Python. One process imports and collects all; each mutant is a fork of it, in which the function's
-code is replaced. FILE keeps a line for each mutant, and a second run goes on after the last one;
+each area. For each, the tests that reach its function run until one fails: first those that noticed
+one of that file, then the area's own, the fastest first, ``--budget`` seconds of the CPU at most.
+One process imports and collects all, kernels as plain Python; each mutant is a fork of it, in which
+the function's code is replaced. FILE keeps a line for each mutant, so that a second run goes on;
 FILE.reach keeps which tests reach what, and how long each takes (measured first, some minutes).
-``--again`` runs survivors once more, with ``--budget`` seconds of tests instead of 20.
-
-Tests that start processes do not see a mutant there. Property tests draw 20 examples and do not
-shrink. Left out: tests over 12 s as plain Python, those of Ray and of studies.
+``--again`` has survivors meet more tests. Tests that start processes do not see a mutant there;
+property tests draw 20 examples. Left out: tests over 12 s, those of Ray, studies and commands.
 """
 
 import argparse
@@ -25,12 +23,12 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from functools import _lru_cache_wrapper
+from dataclasses import asdict, dataclass
+from functools import _lru_cache_wrapper, partial
 from importlib import import_module
 from pathlib import Path
 from random import Random
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
@@ -50,6 +48,8 @@ TESTS = (
     "tests/cluster", "tests/validation", "--ignore=tests/cluster/actors",
     "--ignore=tests/cluster/studies", "--ignore-glob=*/test_commands_*",
 )  # fmt: skip
+OWN = {"pricing": "/perf_model/", "scheduling": "/serving/", "replay": "/replay/"}
+"""Folders of tests that come first."""
 LONGEST_S = 12.0
 """CPU seconds of a test that is still used."""
 MEMORY_BYTES = 4 * 10**9
@@ -103,24 +103,26 @@ class Runner:
             by_file[item.path].append(item)
         found = {}
         for number, (path, tests) in enumerate(by_file.items()):
-            text = forked(lambda tests=tests: json.dumps(dict(self._traced(tests))), 1800)
+            text = forked(partial(self._traced, tests), 1800)
             found.update(json.loads(text or "{}"))
             print(f"{number + 1}/{len(by_file)} {path.name}: {len(found)}", flush=True)
         return found
 
-    def _traced(self, items: Sequence[pytest.Item]) -> Iterator[tuple[str, Any]]:
+    def _traced(self, items: Sequence[pytest.Item]) -> str:
+        found = {}
         for item, after in zip(items, (*items[1:], None), strict=True):
             codes: set[CodeType] = set()
             began_s = time.process_time()
             with limited(LONGEST_S):
-                sys.settrace(lambda frame, _event, _arg, seen=codes.add: seen(frame.f_code))
+                sys.settrace(partial(_seen, codes))
                 self.failed = ""
                 run_item(item, after)
                 sys.settrace(None)
             used_s = time.process_time() - began_s
             inside = [c for c in codes if c.co_filename.startswith(f"{ROOT}/cluster/")]
             if not self.failed and inside:
-                yield item.nodeid, (used_s, sorted({_key(code) for code in inside}))
+                found[item.nodeid] = (used_s, sorted({_key(code) for code in inside}))
+        return json.dumps(found)
 
     def _run(self, items: Sequence[pytest.Item], reach: dict[str, Any]) -> None:
         functions, tests = functions_by_key(), {item.nodeid: item for item in items}
@@ -134,8 +136,13 @@ class Runner:
                 continue
             key, known = f"{mutant.path}::{mutant.function}", killers[mutant.path]
             wanted = [name for name, (_, keys) in reach.items() if key in keys and name in tests]
-            wanted.sort(key=lambda name: (-known[name], reach[name][0]))
+            wanted.sort(key=lambda n: (-known[n], OWN[area] not in n, reach[n][0]))
+            if old:  # the others have been run
+                wanted = wanted[old["ran"] :]
             outcome = self._outcome(mutant, functions[key], wanted, reach, tests)
+            if outcome["outcome"] == "survived":
+                outcome["ran"] += old["ran"] if old else 0
+                outcome["outcome"] = "survived" if outcome["ran"] else "not reached"
             known[outcome["by"]] += 1
             row = {"drawn": number, "area": area, **asdict(mutant), **outcome}
             with self.results.open("a") as file:
@@ -163,14 +170,13 @@ class Runner:
                 if ran and spent_s + limit_s > self.wanted.budget:
                     break
                 self.failed = ""
-                with limited(2 + 6 * limit_s):
+                with limited(2 + 6 * limit_s) as clock:
                     run_item(tests[name], tests.get(after))
                 if self.failed:
-                    late = limited.expired  # type: ignore[attr-defined]
-                    return json.dumps({"outcome": "timeout" if late else "killed", "by": name})
+                    late = "timeout" if clock.expired else "killed"
+                    return json.dumps({"outcome": late, "by": name})
                 spent_s, ran = spent_s + limit_s, ran + 1
-            outcome = "survived" if wanted else "not reached"
-            return json.dumps({"outcome": outcome, "by": "", "ran": ran, "of": len(wanted)})
+            return json.dumps({"outcome": "survived", "by": "", "ran": ran})
 
         began_s = time.perf_counter()
         text = forked(child, 20 * self.wanted.budget)
@@ -178,24 +184,35 @@ class Runner:
         return {**outcome, "seconds": round(time.perf_counter() - began_s, 2)}
 
 
+def _seen(codes: set[CodeType], frame: FrameType, _event: str, _arg: object) -> None:
+    codes.add(frame.f_code)
+
+
 def run_item(item: pytest.Item, after: pytest.Item | None) -> None:
     """One test; what the one after it does not need is taken down."""
     item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
 
 
+@dataclass(slots=True)
+class Clock:
+    """Of one test."""
+
+    expired: bool = False
+
+
 @contextmanager
-def limited(seconds: float) -> Iterator[None]:
+def limited(seconds: float) -> Iterator[Clock]:
     """Fail the test that is running after so many seconds of the CPU."""
 
     def late(_number: int, _frame: Any) -> None:
-        limited.expired = True  # type: ignore[attr-defined]
+        clock.expired = True
         pytest.fail("takes too long")
 
-    limited.expired = False  # type: ignore[attr-defined]
+    clock = Clock()
     signal.signal(signal.SIGPROF, late)
     signal.setitimer(signal.ITIMER_PROF, seconds, 0.5)
     try:
-        yield
+        yield clock
     except BaseException as error:  # raised between two tests
         if not isinstance(error, pytest.fail.Exception):
             raise
@@ -250,9 +267,11 @@ def functions_by_key() -> dict[str, list[FunctionType]]:
     """Outermost functions of the project, all objects that have their code."""
     found: dict[str, list[FunctionType]] = defaultdict(list)
     for each in gc.get_objects():
-        if isinstance(each, FunctionType) and ".<locals>" not in each.__code__.co_qualname:
-            if each.__code__.co_filename.startswith(f"{ROOT}/cluster/"):
-                found[_key(each.__code__)].append(each)
+        code = each.__code__ if isinstance(each, FunctionType) else None
+        if code is None or ".<locals>" in code.co_qualname:
+            continue
+        if code.co_filename.startswith(f"{ROOT}/cluster/"):
+            found[_key(code)].append(each)
     return found
 
 
@@ -264,6 +283,7 @@ def read_rows(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def main() -> None:
+    """Measure which tests reach what, then run the mutants."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--count", type=int, default=600)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,7 +1,6 @@
 """``python -m cluster`` is ``corsair-sim``."""
 
-import sys
-
 from cluster.commands.app import main
+from corsair_common.leave import leave
 
-sys.exit(main())
+leave(main())

@@ -1,7 +1,5 @@
 """``python -m corsair_sim`` is ``corsair-sim``."""
 
-import sys
+from corsair_sim.cli import command
 
-from corsair_sim.cli import main
-
-sys.exit(main())
+command()

@@ -4,7 +4,9 @@ import gc
 import json
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
+from corsair_common.leave import leave
 from corsair_common.signals import stop_code, stops_as_interrupts
 from corsair_sim.import_check import PackageConflictError, check_packages
 
@@ -19,6 +21,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:  # while packages were imported: later ones are the command's
         sys.stderr.write("stopped; nothing was written\n")
         return stop_code()
+
+
+def command() -> NoReturn:
+    """``main`` as a process of its own."""
+    leave(main())
 
 
 def _run(words: Sequence[str]) -> int:

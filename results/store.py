@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -27,6 +28,8 @@ from results.schema import TABLES, Table
 
 ROWS_AT_ONCE = 1 << 17
 """Rows of parts that are converted together."""
+FEW_ROWS = 1 << 10
+"""Often have all words of a row group."""
 MANIFEST = "manifest.json"
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
@@ -228,18 +231,27 @@ def _own_words(column: pa.DictionaryArray) -> pa.DictionaryArray:
     if column.null_count:
         bits = np.unpackbits(np.frombuffer(validity, np.uint8), bitorder="little")
         known = bits[rows].astype(bool)
-    places = np.flatnonzero(known) if known is not None else np.arange(len(codes))
-    first = np.full(len(column.dictionary), len(codes))
-    first[codes[places][::-1]] = places[::-1]  # of equal codes the last one written is kept
-    order = np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
-    own = np.zeros(len(first) + 1, np.int32)
+    words = len(column.dictionary)
+    order = _by_first(codes[:FEW_ROWS] if known is None else codes[known], words)
+    if known is None and len(order) < words and len(codes) > FEW_ROWS:
+        order = _by_first(codes, words)
+    if len(order) == words and (order == np.arange(words)).all():
+        return column
+    own = np.zeros(words + 1, np.int32)
     own[order] = np.arange(len(order))
-    words = column.dictionary.to_pylist()
+    there = column.dictionary.to_pylist()
     return dictionary(
         own[codes if known is None else np.where(known, codes, -1)],
-        [words[place] for place in order],
+        [there[place] for place in order],
         None if known is None else ~known,
     )
+
+
+def _by_first(codes: npt.NDArray[np.int32], words: int) -> npt.NDArray[np.int64]:
+    """The codes that there are, of ``words``, by their first row."""
+    first = np.full(words, len(codes))
+    first[codes[::-1]] = np.arange(len(codes))[::-1]  # of equal codes the last one written is kept
+    return np.argsort(first, kind="stable")[: np.count_nonzero(first < len(codes))]
 
 
 def write_table(table: Table, columns: Columns, path: str | Path) -> None:

@@ -169,5 +169,5 @@ def test_a_folder_of_results_beside_the_user_is_no_conflict(tmp_path: Path) -> N
 def test_the_installed_command_starts_where_packages_are_checked() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 
-    assert project["project"]["scripts"] == {"corsair-sim": "corsair_sim.cli:main"}
+    assert project["project"]["scripts"] == {"corsair-sim": "corsair_sim.cli:command"}
     assert "corsair_sim" in project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]

@@ -1,7 +1,5 @@
 """The ``corsair-sim`` command: imports the requested command lazily and formats errors."""
 
-import atexit
-import gc
 import os
 import sys
 import traceback
@@ -46,7 +44,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if argv is None else argv)
     as_json = "--json" in words
-    atexit.register(gc.freeze)  # else Python's end would look for garbage in all that is left
     try:
         command = typer.main.get_command(_application(words))
         code = command.main(words, prog_name="corsair-sim", standalone_mode=False)

@@ -33,4 +33,4 @@ Seconds: TypeAlias = Annotated[float, Field(gt=0, le=LONGEST_S, allow_inf_nan=Fa
 class Part(BaseModel):
     """A frozen block of a scenario that refuses unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)

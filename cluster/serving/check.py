@@ -35,6 +35,11 @@ def check_limits(limits: Limits) -> None:
         raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:
         raise ValueError(f"ready_ps must lie in 0..{LAST_PS}, got {limits.ready_ps!r}")
+    _check_router(limits)
+
+
+def _check_router(limits: Limits) -> None:
+    """A known router, with as many weights as it has."""
     if limits.router not in ROUTERS:
         near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""

@@ -35,7 +35,7 @@ from workloads.model import Model
 from workloads.plan import Plan
 
 if TYPE_CHECKING:
-    from cluster.serving.run import Outcome
+    from cluster.serving.outcome import Outcome
 
 ID_BYTES = 4
 """Of a token on its way to a draft model or back."""

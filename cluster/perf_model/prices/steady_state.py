@@ -136,8 +136,9 @@ def _prompt_measures(kinds: Records, tokens: int) -> Integers:
         window, picked = int(kind["window"]), int(kind["picked"])
         each = min(blocks, reach(window + tokens - 1 if window > 0 else window, picked))
         seen = 1 if window == STATE else min(tokens, picked or window or tokens)
-        row[PREFILL_BLOCKS] = min(blocks, each * tokens)
-        row[PREFILL_PASSES] = each * -(-tokens * int(kind["clocks_per_query"]) // BLOCK_TOKENS)
+        row[PREFILL_BLOCKS] = min(blocks, each * tokens) if picked else each
+        clocks = tokens * int(kind["clocks_per_query"])
+        row[PREFILL_PASSES] = each * -(-clocks // int(kind["clocks_per_pass"]))
         row[PREFILL_PAIRS] = seen * (seen + 1) // 2 + (tokens - seen) * seen
     return found.ravel()
 

@@ -125,8 +125,8 @@ def _nothing(lost: int, reason: str) -> Estimate:
 
 
 def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
-    """The same with these requests only, and without prompt hashes if some are left out: scores do
-    not read them."""
+    """The same with these requests only, and without prompt hashes and sessions if some are left
+    out: scores do not read them."""
     own = resolved.requests
     if rows.all():
         return resolved
@@ -138,6 +138,10 @@ def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
         hash_offsets=None,
         hash_ids=None,
         hash_block_tokens=0,
+        session=None,
+        previous=None,
+        delay_ps=None,
+        common_tokens=0,
     )
     return resolved.carrying(requests)
 
