@@ -205,10 +205,13 @@ def _feed(  # noqa: PLR0913 - a compiled loop takes arrays
         if row["drafting"] > 0:
             sharing -= emitted - row["drafting"]  # drafts that they verify, as chunks do
             head_j += drafts[kind, row["drafting"]]
-            decode_j += prefill_j * (decode / tokens)
-            prefill_j *= 1.0 - decode / tokens
+            verified = decode / tokens if sharing > 0 else 0.0  # padding is of prompts
+            decode_j += prefill_j * verified
+            prefill_j *= 1.0 - verified
+            if sharing == 0:
+                prefill_j += decode_j
         linear_j += far_j
-        if decode > 0:
+        if sharing > 0:
             share = decode / tokens
             decode_j += linear_j * share + head_j * (decode / emitted)
             prefill_j += linear_j * (1.0 - share) + head_j * (1.0 - decode / emitted)

@@ -25,6 +25,7 @@ def admit(state: State, r: int, s: int) -> None:
     Those whose blocks are counted already may pass others that lack some.
     """
     control, replica = state.control[0], state.replicas[r]
+    control["ran"] = control["budget"] < control["max_num_batched_tokens"]
     with_blocks = replica["short_for"] != NONE
     while (
         control["budget"] > control["draft_slots"] and replica["running"] < control["max_num_seqs"]
@@ -58,10 +59,15 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
+    last = tokens == rest
+    if rest == 1 and pads(control, start):
+        tokens = 1 + control["drafts"]
+        if tokens > control["budget"] - control["draft_slots"]:
+            return False
     most = max(request["known"], reach(control, start + tokens))
     if reserved == 0 and not can_admit(state, r, most, shared(pool, table, hits)):
         return False
-    if tokens == rest and slot["members"] == slot["max_members"]:
+    if last and slot["members"] == slot["max_members"]:
         return False
     leave_queue(state, r, number, before)
     if reserved > 0:
@@ -71,7 +77,7 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     replica["free_rows"] -= 1
     replica["running"] += 1
     claim(state, r, table, hits)
-    partial = state.partial_prefills[r, replica["partial"]] if tokens < rest else state.scratch[0]
+    partial = state.partial_prefills[r, replica["partial"]] if not last else state.scratch[0]
     partial["table_row"] = row
     begin_member(state, r, partial, number, hits)
     if request["preemptions"] == 0:
@@ -79,12 +85,27 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
         control["admitted"] += 1
     unpack(state, r, partial, request)
     grow(state, r, partial, blocks_after(state, partial, tokens), tokens)
-    schedule_chunk(state, r, partial, tokens, tokens == rest)
-    if tokens < rest:
-        replica["partial"] += 1
-    else:
+    schedule_chunk(state, r, partial, tokens, last)
+    if last:
         join(state, r, s, partial)
+    else:
+        replica["partial"] += 1
     return True
+
+
+@inlined
+def pads(control: Any, start: int) -> bool:
+    """Whether a request with one token left, of ``start`` and one, is padded to a row with drafts.
+
+    vLLM does so for its CUDA graphs in a step without chunks of prompts admitted before.
+    """
+    return bool(
+        control["drafts"] > 0
+        and control["continued"] == 0
+        and (control["ran"] or start > 0)
+        and start + 2 + control["drafts"] <= control["max_model_len"]
+        and 1 + control["drafts"] + control["draft_slots"] <= control["max_num_batched_tokens"]
+    )
 
 
 @inlined

@@ -4,7 +4,13 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_pool import name_full, plan_review, release
-from cluster.serving.kernel.measure import begin_prompts, count_chunk, count_decode
+from cluster.serving.kernel.measure import (
+    add_row,
+    begin_prompts,
+    count_chunk,
+    count_decode,
+    count_drafted,
+)
 from cluster.serving.kernel.state import BY_LAYER, DECODING, LOST, NONE, WAITING, State
 
 
@@ -82,14 +88,22 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
     control["budget"] -= tokens + control["draft_slots"]
     control["slots_spent"] += control["draft_slots"]
     finishes = last and known + 1 == member["goal"]
-    if last and tokens == 1 and known > member["prompt"]:
-        count_decode(state, computed, int(finishes))  # all but its last token was cached
+    padded = max(0, computed - known)
+    control["verified"] += padded
+    if last and tokens - padded == 1 and known > member["prompt"]:  # but for one all was cached
+        if padded > 0:
+            control["finished"] += finishes
+            add_row(state, computed, tokens)
+            count_drafted(state, computed)
+        else:
+            count_decode(state, computed, int(finishes))
     else:
         if control["prompts"] == 0:
             begin_prompts(control, member["request"])
         count_chunk(state, computed, tokens, last, finishes)
+        control["prefill"] -= padded
     if control["prefix_caching"]:
-        name_full(state, r, member, computed)
+        name_full(state, r, member, computed - padded)
     plan_review(state, member)
     if last:
         member["emits"] |= control["bit"]

@@ -58,7 +58,7 @@ def begin(state: State, r: int, s: int) -> None:
     control["preempted"] = control["fed_back"] = control["finished"] = 0
     state.sums[:] = 0
     control["prompts"] = control["admitted"] = control["reading"] = 0
-    control["slots_spent"] = control["verified"] = 0
+    control["slots_spent"] = control["verified"] = control["continued"] = 0
 
 
 @called
@@ -245,6 +245,7 @@ def continue_prefill(state: State, r: int, s: int, h: int) -> int:
             return GONE
     grow(state, r, partial, blocks_after(state, partial, tokens), tokens)
     schedule_chunk(state, r, partial, tokens, tokens == rest)
+    state.control[0]["continued"] += 1
     if tokens < rest:
         return READ_ON
     join(state, r, s, partial)

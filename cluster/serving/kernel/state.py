@@ -86,7 +86,9 @@ CONTROL = _record(
     "budget",
     "bit",  # bit of this batch in ``flights``, 1 or 2
     "slots_spent",  # budget that is not of tokens
-    "verified",  # drafts in it
+    "verified",  # drafts in it, and tokens of padding
+    "continued",  # chunks of prompts that were admitted before
+    "ran",  # whether it had rows when admission began
     "preempted",
     "fed_back",  # whether a row waits for a token of the previous batch (asynchronous)
     "finished",

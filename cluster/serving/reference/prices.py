@@ -64,8 +64,12 @@ class Prices:
         self._add_far(by_kind, pool, ceil_div(tokens, ATTENTION_BLOCK_TOKENS))
         return Measures(
             tokens=tokens,
-            prefill_tokens=sum(n for row, n in step.rows.items() if row not in step.decoding),
-            emitted=len(step.emitting) + sum(step.drafts.values()),
+            prefill_tokens=sum(
+                n - step.padded.get(row, 0)
+                for row, n in step.rows.items()
+                if row not in step.decoding
+            ),
+            emitted=len(step.emitting) + sum(step.drafts.values()) + sum(step.padded.values()),
             drafting=len(step.emitting) if pool.limits.drafts else 0,
             finished=sum(
                 row.done_output + row.pending + step.emits(row) == row.output

@@ -27,6 +27,8 @@ class Step:
     """Drafts that it verifies, of each request that has any."""
     accepted: dict[Request, int] = field(default_factory=dict)
     """Those of them that are right."""
+    padded: dict[Request, int] = field(default_factory=dict)
+    """Tokens of padding of rows."""
     chunks: list[tuple[Request, int, int]] = field(default_factory=list)
     """Of prompts: the first token, 0 after an admission, and the one past the last; 0 and 0 for a
     preemption."""

@@ -25,6 +25,8 @@ class Scheduler:
         alone = replica.unfinished == 1
         self.most_of_a_row = threshold if threshold and not alone else 2**62
         self.limits = limits
+        self.continued = False
+        """Whether the step has a chunk of a prompt that was admitted before."""
         self.phases: list[tuple[Request, int, int, Phase]] = []
         """Requests that enter a phase, with slots (or -1) and steps."""
 
@@ -91,6 +93,7 @@ class Scheduler:
             self._preempt(victim)
             if victim is request:
                 return True
+        self.continued = True
         if last:
             replica.partial_prefills.remove(request)
             insort(self.slot.members, request, key=age)
@@ -131,6 +134,7 @@ class Scheduler:
     def _admit(self) -> None:
         """Admit requests from the head of the queue while their whole sequences fit."""
         replica, pool, slot = self.replica, self.replica.pool, self.slot
+        ran = bool(self.step.rows)
         with_blocks = replica.short_for is not None  # only those whose blocks are counted already
         while self.open and len(replica.running) < replica.max_num_seqs:
             # batches in flight from before its preemption must end first (asynchronous only)
@@ -142,8 +146,10 @@ class Scheduler:
             start = max(len(hits) * pool.block_size, request.carried)
             tokens = self._chunk(request.known - start)
             last = tokens == request.known - start
+            padding = self._padding(request.known - start, start, ran=ran)
             full = last and len(slot.members) == slot.max_members
-            if full or not pool.can_admit(request, hits, start + tokens):
+            full |= tokens + padding > self.step.budget - self.limits.draft_slots
+            if full or not pool.can_admit(request, hits, start + tokens + padding):
                 if with_blocks or not any(each.reserved for each in replica.queue):
                     return
                 with_blocks = True
@@ -166,7 +172,19 @@ class Scheduler:
                 self._enter(request, Phase.DECODING)
             else:
                 replica.partial_prefills.append(request)
-            self._give(request, tokens, admitted=True)
+            if padding:
+                self.step.padded[request] = padding
+            self._give(request, tokens + padding, admitted=True)
+
+    def _padding(self, rest: int, start: int, *, ran: bool) -> int:
+        """Tokens by which vLLM pads a row of one token to one with drafts, for its CUDA graphs.
+
+        Only in a step without chunks of prompts that were admitted before.
+        """
+        drafts, limits = self.limits.drafts, self.limits
+        fits = start + 2 + drafts <= limits.max_model_len
+        fits &= 1 + drafts + limits.draft_slots <= limits.max_num_batched_tokens
+        return drafts if rest == 1 and not self.continued and (ran or start > 0) and fits else 0
 
     def _enter(self, request: Request, kind: Phase) -> None:
         slot = self.slot.number if kind == Phase.DECODING else -1

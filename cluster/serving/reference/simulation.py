@@ -185,7 +185,7 @@ class Simulation:
             drafts, accepted = step.drafts[request], step.accepted[request]
             self.recorder.verified(drafts, accepted)
         request.done_output += tokens
-        if request in step.drafts:  # the next row overwrites what was rejected; blocks stay
+        if request in step.drafts or request in step.padded:  # overwritten; blocks stay
             request.computed = request.known - 1
         if request.first_token_ps == NEVER:
             request.first_token_ps = end_ps
