@@ -11,12 +11,14 @@ round between cards by PCIe or by the cards' own package links, which have the s
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from cluster import Run, load, simulate
 
+Machine: TypeAlias = tuple[str, str, tuple[int, int], tuple[int, int]]
+"""Hardware, model, tensor and pipeline parallel size, prompt and output tokens."""
 WITHIN = 0.05
 LEAST = 0.001
 """Share of the latency below which a cause is not counted."""
@@ -63,13 +65,13 @@ class Removal:
         return self.gained_ms / self.charged_ms - 1
 
 
-def served(hardware: str, model: str, plan: tuple[int, int], lengths: tuple[int, int],
-           **figures: float) -> Run:  # fmt: skip
+def served(machine: Machine, figures: Mapping[str, float]) -> Run:
     """Four requests of one user, one after the other."""
+    hardware, model, plan, lengths = machine
     prompt, output = ({"uniform": {"low": each, "high": each}} for each in lengths)
     scenario: dict[str, Any] = {
         "hardware": hardware,
-        "hardware_set": figures,
+        "hardware_set": dict(figures),
         "model": model,
         "plan": {"tensor_parallel_size": plan[0], "pipeline_parallel_size": plan[1], "replicas": 1},
         "workload": {
@@ -88,7 +90,7 @@ def served(hardware: str, model: str, plan: tuple[int, int], lengths: tuple[int,
 
 def mean_ms(run: Run) -> float:
     """Mean end-to-end latency."""
-    return 1e3 * float(np.mean(run.requests["e2e_s"]))
+    return 1e3 * float(np.asarray(run.requests["e2e_s"]).mean())
 
 
 def removals() -> Iterator[Removal]:
@@ -102,21 +104,21 @@ def removals() -> Iterator[Removal]:
 
 
 def of_machine(
-    machine: tuple[str, str, tuple[int, int], tuple[int, int]],
+    machine: Machine,
     causes: Mapping[str, Mapping[str, float]],
     fixed: Mapping[str, float],
 ) -> Iterator[Removal]:
     """Every cause that one machine has."""
-    before = served(*machine, **fixed)
+    before = served(machine, fixed)
     whole_ms = mean_ms(before)
     hardware, model, (tensor, pipeline), (prompt, output) = machine
     name = f"{hardware} {model} TP {tensor} PP {pipeline}, {prompt}/{output}"
     for cause, figures in causes.items():
         charged = before.latency_breakdown.get(f"{cause}_s")
-        charged_ms = 0.0 if charged is None else 1e3 * float(np.mean(charged))
+        charged_ms = 0.0 if charged is None else 1e3 * float(np.asarray(charged).mean())
         if charged_ms < LEAST * whole_ms:
             continue
-        gained_ms = whole_ms - mean_ms(served(*machine, **{**fixed, **figures}))
+        gained_ms = whole_ms - mean_ms(served(machine, {**fixed, **figures}))
         yield Removal(machine=name, cause=cause, charged_ms=charged_ms, gained_ms=gained_ms)
 
 

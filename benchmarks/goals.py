@@ -72,29 +72,32 @@ def _azure() -> list[str] | None:
 
 
 def _engine_s(*sets: str, path: str | None = None, times: int = 3) -> tuple[float, int]:
-    """Fastest CPU seconds of the engine alone, of both pools if there are two, and requests."""
+    """Fastest CPU seconds of the engine alone, of pools with their transfers, and requests."""
     from cluster import load
     from cluster.api.serving import assemble_any
+    from cluster.disaggregated.loop import serve_pools
     from cluster.disaggregated.placement import PooledMachine
     from cluster.disaggregated.run import run_pools
     from cluster.scenario.resolve import resolve
     from cluster.serving.arrivals import arrivals_of
     from cluster.serving.engine import serve
-    from cluster.serving.run import execute
 
     resolved, fastest_s = resolve(load(path, sets=sets)), []
     machine = assemble_any(resolved)
 
-    def served(of: Any, one: Any, *, arrivals: Any, **kept: Any) -> Any:
-        alone = partial(serve, arrivals, one.prices, one.limits, on_cycles=lambda _log: None)
+    def fastest(alone: Callable[[], Any]) -> None:
         fastest_s.append(min([timed(alone)[0] for _ in range(1 + times)][1:]))
-        return execute(of, one, arrivals=arrivals, **kept)
+
+    def served(*given: Any, **kept: Any) -> Any:
+        fastest(partial(serve_pools, *given, **{**kept, "on_window": lambda *_log: None}))
+        return serve_pools(*given, **kept)
 
     if isinstance(machine, PooledMachine):
-        run_pools(resolved, machine, (served, served))
+        run_pools(resolved, machine, loop=served)
     else:
-        served(resolved, machine, arrivals=arrivals_of(resolved))
-    return sum(fastest_s), len(resolved.requests)
+        alone = arrivals_of(resolved), machine.prices, machine.limits
+        fastest(partial(serve, *alone, on_cycles=lambda _log: None))
+    return fastest_s[0], len(resolved.requests)
 
 
 def azure_engine_ms() -> float | None:

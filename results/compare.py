@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from results.api import Run
 from results.errors import ResultsError
-from results.schema import LATENCY_SHARES, run_tables
+from results.schema import run_tables
 from results.summary import flatten
 
 Values: TypeAlias = tuple[object, ...]
@@ -38,6 +38,9 @@ BETTER: Mapping[str, int] = MappingProxyType(
         "mbu": 0,
         "mfu": 0,
         "prefix_hit_rate": 1,
+        "later_turn_hit_rate": 1,
+        "mean_later_turn_ttft_ms": -1,
+        "mean_session_s": -1,
         "joules_per_output_token": -1,
         "mean_power_w": -1,
         "peak_power_w": -1,
@@ -56,7 +59,7 @@ BETTER: Mapping[str, int] = MappingProxyType(
 """Metrics to compare, in order: 1 means higher is better, -1 lower is better, 0 neither."""
 SHARES = (
     *("bound_share.", "critical_share.", "energy_share."),
-    *(f"{family}." for family in LATENCY_SHARES),
+    *("latency_share.", "p99_ttft_share."),
 )
 """Families of keys that are also compared, as shares of a whole."""
 SAME = 0.0005

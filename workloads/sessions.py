@@ -111,6 +111,21 @@ def ordered(
     return earliest, np.lexsort((turn, earliest))
 
 
+def with_histories(rows: Rows) -> Rows:
+    """Rows whose later prompts are what a turn adds, with the whole prompts instead.
+
+    Block ids, which are those of what is added, are left out: histories are shared without.
+    """
+    previous = np.asarray(rows.previous)
+    turn, prompt = turns_of(previous), rows.prompt_tokens.copy()
+    for depth in range(1, int(turn.max(initial=0)) + 1):
+        row = np.flatnonzero(turn == depth)
+        prompt[row] += prompt[previous[row]] + rows.output_tokens[previous[row]]
+    return replace(
+        rows, prompt_tokens=prompt, hash_offsets=None, hash_ids=None, hash_block_tokens=0
+    )
+
+
 def in_turn(rows: Rows) -> Rows:
     """The rows of a file in the order of their earliest arrivals, which are their ticks."""
     if rows.previous is None or rows.recorded is None or rows.delay is None:

@@ -22,7 +22,7 @@ from workloads.readers.detect import detect_form, named_form
 from workloads.readers.trace_format import ReadOptions, Rows, TraceFormat, take
 from workloads.readers.unit_notes import unit_notes
 from workloads.requests import Requests, TraceError
-from workloads.sessions import in_turn, turns_at
+from workloads.sessions import in_turn, turns_at, with_histories
 
 _PS_PER_S = int(PS_PER_S)  # exact: fractions are taken of it
 _INT64_MAX = 2**63 - 1
@@ -133,6 +133,10 @@ def parse_trace(path: Path, format: str, options: ReadOptions = _AS_IT_IS) -> Ro
     if not len(rows):
         failed = f" but {rows.skipped} failed ones" if rows.skipped else ""
         raise TraceError(f"{path}: holds no requests{failed}")
+    if options.later_prompts == "added":
+        if rows.previous is None:
+            raise TraceError(f"{path}: later_prompts: added is for sessions; found none")
+        return with_histories(rows)
     return rows
 
 

@@ -22,7 +22,8 @@ from cluster.scenario.load import ScenarioError
 from cluster.scenario.resolve import Resolved, ResolvedReplay
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Observer, OnSteps
-from cluster.serving.run import Machine, MapOf, Outcome, lay_out, priced
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, MapOf, lay_out, priced
 from cluster.serving.tables import Columns, card_parts, rank_columns
 from results.remote_parts import ArrowBytes
 

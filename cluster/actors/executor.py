@@ -20,7 +20,8 @@ from cluster.perf_model.timeline import Bins
 from cluster.scenario.schema import Store
 from cluster.serving.check import check_arrivals, check_limits, check_prices
 from cluster.serving.interface import Arrivals, Observer, OnSteps, Served
-from cluster.serving.run import Machine, Outcome, outcome_of
+from cluster.serving.outcome import Outcome, outcome_of
+from cluster.serving.run import Machine
 from corsair_common.units import Floats
 from results.engine_columns import Latency
 from results.window import last_ps

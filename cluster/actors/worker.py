@@ -144,7 +144,7 @@ class PartRun:
                 served,
                 self._tally,
                 self._shares.of(attribution_columns(served, self._arrivals)),
-                self._split and self._split.of(served),
+                None if self._split is None else self._split.of(served),
             )
         return Progress(now_ps=now_ps, done=done, tokens=tokens, result=result)
 

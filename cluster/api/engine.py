@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol, Self, TypeAlias, TypeVar
 
 from cluster.scenario.resolve import Resolved
-from cluster.serving.run import Machine, MapOf, Outcome
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, MapOf
 from cluster.serving.tables import Columns
 from corsair_common.units import Integers
 from results.engine_columns import Latency

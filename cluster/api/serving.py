@@ -23,7 +23,8 @@ from cluster.scenario.warmup import check_warmup
 from cluster.serving import tables as serving_tables
 from cluster.serving.drafts import purchases_with_drafts
 from cluster.serving.interface import Observer, OnSteps
-from cluster.serving.run import Machine, MapOf, Outcome, assemble, execute
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, MapOf, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
 from results.engine_columns import latency_parts, request_columns, request_parts
@@ -263,10 +264,6 @@ def _run(
 def _summary(resolved: Resolved, machine: Machine, outcome: Outcome) -> dict[str, Any]:
     scenario, tables = resolved.scenario, _tables(resolved)
     flags = _flags(resolved, outcome)
-    if resolved.pools is not None:
-        from cluster.disaggregated.tables import flags as flags_of_pools
-
-        flags += flags_of_pools(*_of_both(machine, outcome))
     summary = summarise(
         tables.request_ps(resolved, outcome),
         machine=tables.measured(resolved, machine, outcome),
@@ -354,6 +351,8 @@ def _flags(resolved: Resolved, outcome: Outcome) -> list[str]:
     windows = any(layer.attention.window for layer in resolved.model.layers)
     if windows and any(pool.prefix_caching for pool in resolved.pools or (resolved,)):
         flags.append("prefix caching: windowed layers keep all their KV blocks")
+    if resolved.scenario.speculative is not None:
+        flags.append("how many drafts are accepted is an input: speculative.acceptance")
     idle = len(resolved.requests) and outcome.steps == 0
     if idle:
         flags.append("no step was run")

@@ -98,7 +98,7 @@ def _served(resolved: "Resolved") -> tuple[dict[str, Any], list[str]]:
 def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], list[str]]:
     """Plain values and lines; errors have the name of the pool in front."""
     from cluster.scenario.trust import trust_lines, trust_of
-    from cluster.serving.run import lay_out, without_drafts
+    from cluster.serving.run import lay_out
     from cluster.studies.best_plan import beaten
     from cluster.studies.explain import explain
     from cluster.studies.plan.estimate import estimate
@@ -106,7 +106,7 @@ def _machine(resolved: "Resolved", named: str = "") -> tuple[dict[str, Any], lis
 
     try:
         layout = lay_out(resolved)
-        estimated = estimate(*without_drafts(resolved, layout))
+        estimated = estimate(resolved, layout)
         placement = explain(resolved, layout)
     except ValueError as error:
         if not (named and hasattr(error, "exit_code")):

@@ -11,7 +11,7 @@ import typer
 from cluster.commands import terminal
 
 if TYPE_CHECKING:
-    from workloads.readers.trace_format import GivenUnit, ReadOptions
+    from workloads.readers.trace_format import GivenUnit, LaterPrompts, ReadOptions
     from workloads.requests import Requests
     from workloads.synthetic import Arrivals, Lengths
 
@@ -39,6 +39,9 @@ Columns = Annotated[
     str | None,
     typer.Option(help="The file's own names: time=T,prompt_tokens=P,output_tokens=O,hash_ids=H."),
 ]
+Later = Annotated[
+    str, typer.Option("--later-prompts", help="Of sessions, what lengths count: whole or added.")
+]
 
 
 @app.command()
@@ -50,6 +53,7 @@ def describe(  # noqa: PLR0913 - each is an option
     time_unit: TimeUnit = None,
     hash_block_tokens: BlockTokens = None,
     columns: Columns = None,
+    later_prompts: Later = "whole",
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -57,7 +61,7 @@ def describe(  # noqa: PLR0913 - each is an option
     from workloads.describe import describe as measured
     from workloads.trace import detect_format, read_trace
 
-    options = _read_options(time_unit, hash_block_tokens, columns)
+    options = _read_options(time_unit, hash_block_tokens, columns, later_prompts)
     requests = read_trace(
         file,
         format,
@@ -89,6 +93,7 @@ def convert(  # noqa: PLR0913 - each is an option
     time_unit: TimeUnit = None,
     hash_block_tokens: BlockTokens = None,
     columns: Columns = None,
+    later_prompts: Later = "whole",
     as_json: terminal.Json = False,
     quiet: terminal.Quiet = False,
 ) -> None:
@@ -102,7 +107,7 @@ def convert(  # noqa: PLR0913 - each is an option
         start_s=start_s,
         duration_s=duration_s,
         rate_scale=rate_scale,
-        options=_read_options(time_unit, hash_block_tokens, columns),
+        options=_read_options(time_unit, hash_block_tokens, columns, later_prompts),
     )
     _write(requests, out, as_json=as_json, quiet=quiet)
 
@@ -236,10 +241,10 @@ def _say_notes(requests: "Requests") -> None:
 
 
 def _read_options(
-    time_unit: str | None, hash_block_tokens: int | None, columns: str | None
+    time_unit: str | None, hash_block_tokens: int | None, columns: str | None, later_prompts: str
 ) -> "ReadOptions":
     """Check what the command line says of a file; raises TraceError with what is allowed."""
-    from workloads.readers.trace_format import GivenUnit, ReadOptions
+    from workloads.readers.trace_format import GivenUnit, LaterPrompts, ReadOptions
     from workloads.requests import TraceError
 
     units = get_args(GivenUnit)
@@ -247,6 +252,9 @@ def _read_options(
         raise TraceError(f"--time-unit: found {time_unit!r}; allowed are {', '.join(units)}")
     if hash_block_tokens is not None and hash_block_tokens < 1:
         raise TraceError(f"--hash-block-tokens: found {hash_block_tokens}; at least 1 is needed")
+    if later_prompts not in get_args(LaterPrompts):
+        allowed = " or ".join(get_args(LaterPrompts))
+        raise TraceError(f"--later-prompts: found {later_prompts!r}; allowed is {allowed}")
     names = dict(part.partition("=")[::2] for part in columns.split(",")) if columns else {}
     for key, name in names.items():
         if key not in _COLUMNS or not name:
@@ -260,6 +268,7 @@ def _read_options(
     return ReadOptions(
         time_unit=cast("GivenUnit | None", time_unit),
         hash_block_tokens=hash_block_tokens or 0,
+        later_prompts=cast("LaterPrompts", later_prompts),
         **names,
     )
 

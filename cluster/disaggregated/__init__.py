@@ -1,5 +1,5 @@
 """Disaggregated serving: one pool prefills, another decodes, KV is sent over the network.
 
-Without feedback from decode to prefill (open loop) a run is three exact runs in sequence: the
-prefill pool's, the transfers', the decode pool's. Start reading at ``run.py``.
+Both pools and the transfers are one loop: decode's blocks come before the KV. Start reading at
+``run.py``, then ``loop.py``.
 """

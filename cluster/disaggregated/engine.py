@@ -1,6 +1,6 @@
 """Engines of a disaggregated run: one for each pool."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Protocol
 
 from cluster.disaggregated.placement import Assemble, PooledMachine, assemble_pools
@@ -8,7 +8,6 @@ from cluster.disaggregated.run import PooledOutcome, run_pools
 from cluster.disaggregated.tables import card_parts
 from cluster.scenario.resolve import Resolved
 from cluster.serving.interface import Observer, OnSteps
-from cluster.serving.run import Outcome
 from cluster.serving.tables import Columns
 
 
@@ -18,12 +17,10 @@ class PoolEngine(Protocol):
     @property
     def assemble(self) -> Assemble: ...
 
-    @property
-    def execute(self) -> Callable[..., Outcome]: ...
-
 
 class PooledEngine:
-    """Two engines, run in sequence; the tables merge both."""
+    """Two engines that price; both pools and the links between them run in one loop, here: they
+    are one part. The tables merge both."""
 
     def __init__(self, prefill: PoolEngine, decode: PoolEngine) -> None:
         self._engines = prefill, decode
@@ -40,9 +37,7 @@ class PooledEngine:
         observer: Observer | None = None,
         on_steps: OnSteps | None = None,
     ) -> PooledOutcome:
-        prefill, decode = self._engines
-        executors = prefill.execute, decode.execute
-        return run_pools(resolved, machine, executors, observer=observer, on_steps=on_steps)
+        return run_pools(resolved, machine, observer=observer, on_steps=on_steps)
 
     def card_parts(self, machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
         return card_parts(machine, outcome)

@@ -1,29 +1,14 @@
 """KV transfers from the prefill to the decode pool: messages that contend on links."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from cluster.disaggregated.kv_format import KvPath
-from cluster.disaggregated.kv_messages import Messages, replay_messages
-from cluster.perf_model.collectives import Resources, link_resources
-from cluster.perf_model.collectives.point_to_point import PairPaths, pair_paths
-from corsair_common.units import PS_PER_S, Integers
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PrefilledRequests:
-    """The prefilled requests, one row each."""
-
-    began_ps: Integers
-    """Start of the first step of its prefill."""
-    ended_ps: Integers
-    """End of its last."""
-    prompt_tokens: Integers
-    replica: Integers
-    """Of the prefill pool."""
-    target: Integers
-    """Replica of the decode pool."""
+from cluster.disaggregated.kv_messages import Messages
+from cluster.disaggregated.loop import PoolsServed
+from cluster.disaggregated.transfer_plan import TransferPlan, plan_transfers
+from corsair_common.units import NEVER, PS_PER_S, Integers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -41,58 +26,53 @@ class KvTransfers:
     """[bin, link] of all transfers; sums over bins are exact."""
 
 
-def transfer_kv(
-    kv: KvPath, prefilled: PrefilledRequests, *, layerwise: bool, most_bins: int
-) -> KvTransfers:
-    """Send every prompt's KV, one message for each pair of ranks that shares some.
-
-    Each starts when its request's prefill ends. With ``layerwise`` all layers of a pair but the
-    last are sent at a constant rate, from the end of the first layer to the end of the prefill, as
-    far as links allow; the last layer follows. Layers are assumed to take equal shares of the
-    prefill. Conversion delays messages or the decode pool's start, layerwise by that of one layer;
-    last comes what the software of both pools takes to hand a request over.
-    """
-    base_ps = int(prefilled.began_ps.min()) if len(prefilled.began_ps) else 0
-    prefilled = replace(
-        prefilled, began_ps=prefilled.began_ps - base_ps, ended_ps=prefilled.ended_ps - base_ps
-    )
-    resources = link_resources(kv.routes)
-    paths, first_path = _paths(resources, kv, prefilled)
-    before_ps, after_ps = kv.conversion_ps(prefilled.prompt_tokens, last_layer=layerwise)
-    spent_ps = prefilled.ended_ps - prefilled.began_ps
-    messages = Messages(
-        kv=kv,
-        resources=resources,
-        paths=paths,
-        first_path=first_path,
-        prompt_tokens=prefilled.prompt_tokens,
-        origin_ps=before_ps + (prefilled.began_ps if layerwise else prefilled.ended_ps),
-        paced_ps=spent_ps * int(layerwise),
-    )
-    ends_ps, bin_ps, link_bytes = replay_messages(messages, most_bins)
-    tokens, which = np.unique(prefilled.prompt_tokens, return_inverse=True)
-    arrived_ps = np.maximum(ends_ps, prefilled.ended_ps)
+def transfers_of(plan: TransferPlan, found: PoolsServed) -> KvTransfers:
+    """The results of a run's transfers; those that met no others are added to the links."""
+    shares = plan.kv.shares
+    tokens, kind = np.unique(plan.prompt_tokens, return_inverse=True)
+    sizes = shares.bytes_of(tokens)
+    lone = np.flatnonzero(found.alone_ps != NEVER)
+    sent = found.sent_bytes.copy()
+    sent[lone] += sizes.sum(axis=1)[kind[lone]]
+    loads = found.loads.copy()
+    targets = plan.kv.cards[1].shape[0]
+    way = found.source[lone] * targets + found.target[lone]
+    place = (found.alone_ps[lone] - plan.base_ps) // found.bin_ps
+    pairs = sizes.shape[1]
+    for first in np.unique(way).tolist():
+        own = way == first
+        used, at = np.unique(place[own], return_inverse=True)
+        counts = np.zeros((len(used), len(tokens)), np.int64)
+        np.add.at(counts, (at, kind[lone[own]]), 1)
+        sums = counts @ sizes
+        for pair in range(pairs):
+            begin, end = plan.paths.offsets[first * pairs + pair : first * pairs + pair + 2]
+            loads[np.ix_(used, plan.paths.links[begin:end])] += sums[:, pair, None]
     return KvTransfers(
-        received_ps=base_ps + arrived_ps + after_ps + kv.hand_over_ps,
-        sent_bytes=kv.shares.bytes_of(tokens).sum(axis=1)[which],
-        start_ps=base_ps,
-        bin_ps=bin_ps,
-        link_bytes=link_bytes,
+        received_ps=found.received_ps,
+        sent_bytes=sent,
+        start_ps=plan.base_ps,
+        bin_ps=found.bin_ps,
+        link_bytes=loads[: int(np.flatnonzero(loads.any(axis=1)).max(initial=0)) + 1],
     )
 
 
 def alone_s(kv: KvPath, prompt_tokens: int) -> tuple[int, float]:
     """Bytes of one prompt's KV, and the time from its prefill to its arrival without other traffic,
     with hand-over and conversion; nothing is sent during the prefill."""
-    one = PrefilledRequests(
-        began_ps=np.zeros(1, np.int64),
-        ended_ps=np.zeros(1, np.int64),
-        prompt_tokens=np.array([prompt_tokens]),
-        replica=np.zeros(1, np.int64),
-        target=np.zeros(1, np.int64),
+    one, none = np.array([prompt_tokens]), np.zeros(1, np.int64)
+    plan = plan_transfers(kv, one, none, layerwise=False, base_ps=0)
+    messages = Messages(
+        kv=kv,
+        resources=plan.resources,
+        paths=plan.paths,
+        first_path=none,
+        prompt_tokens=one,
+        origin_ps=plan.before_ps,
+        paced_ps=none,
     )
-    moved = transfer_kv(kv, one, layerwise=False, most_bins=2)
-    return int(moved.sent_bytes[0]), float(moved.received_ps[0]) / PS_PER_S
+    received_ps = int((messages.ends_ps() + plan.after_ps)[0])
+    return int(kv.shares.bytes_of(one).sum()), received_ps / PS_PER_S
 
 
 def break_even_s(delay_s: float, output_tokens: int) -> float:
@@ -103,17 +83,3 @@ def break_even_s(delay_s: float, output_tokens: int) -> float:
     '0.671 ms'
     """
     return delay_s / output_tokens
-
-
-def _paths(
-    resources: Resources, kv: KvPath, prefilled: PrefilledRequests
-) -> tuple[PairPaths, Integers]:
-    """Paths of all pairs of replicas and ranks, and [n] the first one of each request's pair."""
-    (source, target), shares = kv.cards, kv.shares
-    from_card = source[:, shares.source_stage, shares.source_position]
-    to_card = target[:, shares.target_stage, shares.target_position]
-    first, second = np.broadcast_arrays(from_card[:, None, :], to_card[None, :, :])
-    message_s = kv.figures[0]["links.chunk_overhead_s"]
-    paths = pair_paths(resources, kv.routes, first.ravel(), second.ravel(), message_s)
-    pairs = from_card.shape[1]
-    return paths, (prefilled.replica * len(target) + prefilled.target) * pairs

@@ -71,8 +71,8 @@ def assemble_pools(
         for each in zip(POOLS, resolved.pools, assemble, strict=True)
     )
     _refuse_cut(found[1], prefill, decode)
-    # The decode replica is chosen when the prefill ends (see run.py), so its router is precomputed.
-    decode = replace(decode, limits=replace(decode.limits, router="random"))
+    if decode.prices.replicas == 1:  # whatever the router, it needs to look at nothing
+        decode = replace(decode, limits=replace(decode.limits, router="round_robin"))
     own = {field.name: getattr(prefill, field.name) for field in fields(Machine)}
     own["routes"] = found[1]
     kv = kv_path(resolved, resolved.pools, found[1], (prefill.cards, decode.cards))

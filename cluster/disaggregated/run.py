@@ -1,33 +1,37 @@
-"""A disaggregated run: prefill, KV transfer, decode. Exact, because nothing flows back.
+"""A disaggregated run: two pools and the KV transfers between them, in one loop.
 
 The prefill pool serves every request with one output token (discarded); the decode pool receives
 all of a prompt's KV, computes the last prompt token again and emits the first token and all
-others, as vLLM's instances do. Blocks of the prefill pool are free when the prefill
-ends, not when the transfer does (see ``held_blocks``).
+others, as vLLM's instances do. Its blocks come first, then the KV moves, then blocks of the prefill
+pool are free: a full decode pool stops the prefill pool.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
-from cluster.disaggregated.kv_transfer import KvTransfers, PrefilledRequests, transfer_kv
+from cluster.disaggregated.kv_transfer import KvTransfers, transfers_of
 from cluster.disaggregated.latency import joined_latency
+from cluster.disaggregated.loop import PoolsServed, serve_pools
 from cluster.disaggregated.placement import PooledMachine
+from cluster.disaggregated.transfer_plan import TransferPlan, plan_transfers
 from cluster.perf_model.rebin import stretched
 from cluster.perf_model.tables import Records
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served, chosen
-from cluster.serving.run import Outcome
+from cluster.serving.outcome import Books, Outcome
 from corsair_common.names import Status
 from corsair_common.units import NEVER, Integers
 
 ROUTER_STREAM = 2
 """Random stream of the decode pool's router, separate from others with the same seed."""
 
-Executor = Callable[..., Outcome]
+Loop: TypeAlias = Callable[..., PoolsServed]
+"""``serve_pools``, or the reference."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,70 +43,75 @@ class PooledOutcome(Outcome):
     decode_replica: Integers
     """[n] in the decode pool, numbered after those of the prefill pool; NEVER if refused."""
     transfer_ps: Integers
-    """[n] from the end of its prefill until its KV has arrived."""
+    """[n] from the end of its prefill until its KV has arrived, with the wait for blocks."""
     transfer_bytes: Integers
     """[n]"""
     transfers: KvTransfers
-    held_blocks: int
-    """Peak of the blocks that wait for their transfer in one replica of the prefill pool, in the
-    units of ``peak_blocks``."""
 
 
 def run_pools(
     resolved: Resolved,
     machine: PooledMachine,
-    executors: tuple[Executor, Executor],
     *,
     observer: Observer | None = None,
     on_steps: OnSteps | None = None,
+    loop: Loop = serve_pools,
 ) -> PooledOutcome:
-    """Run the pools one after the other, each by its own engine."""
+    """Run both pools together."""
     requested, inputs = resolved.pools or (resolved, resolved)
     source, target = machine.pools
     status = admission_status(arrivals_of(requested), source.limits, target.limits)
     rows = np.flatnonzero(status == Status.COMPLETED)
-    watch = _PoolsObserver(observer, len(rows))
     prompts = chosen(arrivals_of(requested), rows)
     prompts = replace(prompts, output_tokens=np.ones(len(rows), np.int64))
-    first = executors[0](
-        requested,
-        source,
-        arrivals=prompts,
-        observer=watch.first(),
-        on_steps=_renumbered(on_steps, 0, rows),
-    )
-    prefilled = PrefilledRequests(
-        began_ps=first.served.first_scheduled_ps,
-        ended_ps=first.served.finish_ps,
-        prompt_tokens=prompts.prompt_tokens,
-        replica=first.served.replica,
-        target=routed(inputs, first.served.finish_ps),
-    )
-    transfers = _transfers(resolved, machine, prefilled)
-    order = np.argsort(transfers.received_ps, kind="stable")
     answers = chosen(arrivals_of(inputs), rows)
-    second = executors[1](
-        inputs,
-        target,
-        arrivals=arriving(answers, order, transfers.received_ps, prefilled.target),
-        observer=watch.second(),
-        on_steps=_renumbered(on_steps, source.prices.replicas, rows[order]),
+    answers = replace(answers, router_choice=drawn(inputs, len(rows)))
+    answers = replace(answers, carried_tokens=answers.prompt_tokens - 1)
+    plan = _plan(resolved, machine, prompts, answers)
+    books = Books(requested, source, prompts), Books(inputs, target, answers)
+    writer = _renumbered(on_steps, source.prices.replicas, rows)
+
+    def on_window(pool: int, window: Records, phases: Records, requests: Integers) -> None:
+        books[pool].add(window)
+        books[pool].divide(window, phases)
+        if writer is not None:
+            writer(pool, window, requests)
+
+    if observer is not None:
+        observer.started(2 * len(rows))
+    found = loop(
+        ((prompts, source.prices, source.limits), (answers, target.prices, target.limits)),
+        plan,
+        most_bins=resolved.scenario.store.most_bins,
+        on_window=on_window,
+        on_progress=None if observer is None else observer.advanced,
+        stepwise=on_steps is not None,
+        recording=books[0].divides,
     )
-    watch.end()
+    if observer is not None:
+        observer.finished()
+    arrived = arriving(answers, found.order, found.received_ps, found.target)
+    pools = (
+        books[0].outcome(found.pools[0], prompts),
+        books[1].outcome(found.pools[1], arrived),
+    )
     last_ps = int(resolved.requests.arrival_ps.max(initial=0))
-    pools = _aligned(
-        (first, second), max(last_ps, int(transfers.received_ps.max(initial=0))), resolved
-    )
-    return _joined(resolved, machine, pools, (status, rows, order), prefilled, transfers)
+    pools = _aligned(pools, max(last_ps, int(found.received_ps.max(initial=0))), resolved)
+    return _joined(resolved, machine, pools, (status, rows), found, transfers_of(plan, found))
 
 
-def _transfers(
-    resolved: Resolved, machine: PooledMachine, prefilled: PrefilledRequests
-) -> KvTransfers:
+def _plan(
+    resolved: Resolved, machine: PooledMachine, prompts: Arrivals, answers: Arrivals
+) -> TransferPlan:
     transfer = resolved.scenario.transfer
-    layerwise = transfer is not None and transfer.mode == "layerwise"
-    most_bins = resolved.scenario.store.most_bins
-    return transfer_kv(machine.kv, prefilled, layerwise=layerwise, most_bins=most_bins)
+    first_ps = int(prompts.arrival_ps.min()) if len(prompts.arrival_ps) else 0
+    return plan_transfers(
+        machine.kv,
+        prompts.prompt_tokens,
+        answers.router_choice,
+        layerwise=transfer is not None and transfer.mode == "layerwise",
+        base_ps=max(first_ps, machine.pools[0].limits.ready_ps),
+    )
 
 
 def _aligned(
@@ -130,15 +139,10 @@ def admission_status(arrivals: Arrivals, source: Limits, target: Limits) -> Inte
     return np.where(decoded != Status.COMPLETED, decoded, refused(prompts, source))
 
 
-def routed(decode: Resolved, ended_ps: Integers) -> Integers:
-    """[n] the decode replica of each request, chosen when its prefill ends."""
-    replicas, count = decode.plan.replicas, len(ended_ps)
-    if decode.scenario.router == "random":
-        rng = np.random.default_rng([decode.scenario.seed, ROUTER_STREAM])
-        return rng.integers(replicas, size=count)
-    turn = np.empty(count, np.int64)
-    turn[np.argsort(ended_ps, kind="stable")] = np.arange(count) % replicas
-    return turn
+def drawn(decode: Resolved, count: int) -> Integers:
+    """[n] the decode replica drawn for each request, which the router ``random`` takes."""
+    rng = np.random.default_rng([decode.scenario.seed, ROUTER_STREAM])
+    return rng.integers(decode.plan.replicas, size=count)
 
 
 def arriving(
@@ -154,31 +158,16 @@ def arriving(
     return chosen(inputs, order)
 
 
-def waiting_blocks(prefilled: PrefilledRequests, received_ps: Integers, limits: Limits) -> int:
-    """Peak KV of one replica of prompts whose prefill has ended and whose transfer has not, in
-    units of its first constraint (KV blocks if no layer has a window)."""
-    most = 0
-    capacity = limits.capacity
-    kinds = capacity.most_blocks(prefilled.prompt_tokens, 1, limits.block_size)
-    blocks: Integers = kinds @ capacity.block_units[0]
-    for replica in np.unique(prefilled.replica):
-        rows = prefilled.replica == replica
-        times = np.concatenate([received_ps[rows], prefilled.ended_ps[rows]])
-        change = np.concatenate([-blocks[rows], blocks[rows]])
-        most = max(most, int(np.cumsum(change[np.argsort(times, kind="stable")]).max(initial=0)))
-    return most
-
-
 def _joined(
     resolved: Resolved,
     machine: PooledMachine,
     pools: tuple[Outcome, Outcome],
-    numbers: tuple[Integers, Integers, Integers],
-    prefilled: PrefilledRequests,
+    numbers: tuple[Integers, Integers],
+    found: PoolsServed,
     transfers: KvTransfers,
 ) -> PooledOutcome:
     """Merge the pools' columns, in the order of the whole run's requests."""
-    status, rows, order = numbers
+    (status, rows), order = numbers, found.order
     first, second = pools[0].served, pools[1].served
     back = np.empty(len(order), np.int64)
     back[order] = np.arange(len(order))
@@ -214,55 +203,24 @@ def _joined(
         latency=joined_latency(served, pools[0].latency, pools[1].latency, rows, back),
         pools=pools,
         decode_replica=whole(second.replica[back] + machine.pools[0].prices.replicas),
-        transfer_ps=whole(transfers.received_ps - prefilled.ended_ps),
+        transfer_ps=whole(found.received_ps - first.finish_ps),
         transfer_bytes=whole(transfers.sent_bytes, 0),
         transfers=transfers,
-        held_blocks=waiting_blocks(prefilled, transfers.received_ps, machine.pools[0].limits),
     )
 
 
-def _renumbered(on_steps: OnSteps | None, replicas: int, rows: Integers) -> OnSteps | None:
-    """Number a pool's replicas from ``replicas`` on, and its requests as in the whole run."""
+def _renumbered(
+    on_steps: OnSteps | None, replicas: int, rows: Integers
+) -> Callable[[int, Records, Integers], None] | None:
+    """Number replicas of the decode pool from ``replicas`` on, and requests as in the whole run."""
     if on_steps is None:
         return None
 
-    def on_window(window: Records) -> None:
+    def on_window(pool: int, window: Records, requests: Integers) -> None:
         copy = window.copy()
-        copy["replica"] += replicas
+        copy["replica"] += pool * replicas
         prompts = copy["prompt_request"]
-        prompts[prompts != NEVER] = rows[prompts[prompts != NEVER]]
+        prompts[prompts != NEVER] = rows[requests[prompts[prompts != NEVER]]]
         on_steps(copy)
 
     return on_window
-
-
-class _PoolsObserver:
-    """One observer of two runs: a request is done when both pools are done with it."""
-
-    def __init__(self, observer: Observer | None, requests: int) -> None:
-        self._observer = observer
-        self._requests = requests
-        self._before = 0
-        if observer is not None:
-            observer.started(2 * requests)
-
-    def first(self) -> Observer | None:
-        return None if self._observer is None else self
-
-    def second(self) -> Observer | None:
-        self._before = self._requests
-        return self.first()
-
-    def end(self) -> None:
-        if self._observer is not None:
-            self._observer.finished()
-
-    def started(self, total_requests: int) -> None:
-        """Ignored: the start of both pools' runs is reported once."""
-
-    def advanced(self, now_ps: int, done: int, tokens: int) -> None:
-        if self._observer is not None:
-            self._observer.advanced(now_ps, self._before + done, tokens)
-
-    def finished(self) -> None:
-        """Ignored: so is the end."""

@@ -114,18 +114,6 @@ def purchases(
     ]
 
 
-def flags(machine: PooledMachine, outcome: PooledOutcome) -> list[str]:
-    """Effects that the sequence of the three runs leaves out, if they could matter."""
-    (blocks, units), peak = machine.pools[0].fit.pool, outcome.pools[0].peak_blocks
-    if outcome.held_blocks + peak <= units:
-        return []
-    waiting, peak = (each * blocks // units for each in (outcome.held_blocks, peak))
-    return [
-        f"prefill blocks count as free when the prefill ends: up to {waiting:,} still "
-        f"waited for their transfer, beside {peak:,} of {blocks:,} in use at most"
-    ]
-
-
 def card_parts(machine: PooledMachine, outcome: PooledOutcome) -> Iterator[Columns]:
     """One part per card, in card order, with its pool; 0 for bounds and parts of other devices."""
     replicas = machine.pools[0].prices.replicas

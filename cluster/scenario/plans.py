@@ -12,7 +12,7 @@ from cluster.scenario.load import ScenarioError
 from cluster.scenario.operations import seated
 from cluster.scenario.pools import pool_scenario
 from cluster.scenario.router_settings import router_name
-from cluster.scenario.routers import STATELESS
+from cluster.scenario.routers import OF_POOLS
 from cluster.scenario.scheduler_check import check_scheduler
 from cluster.scenario.schema import AUTO, PlanSettings, Pool, Pools, Scenario
 from cluster.scenario.workload import ProgramSteps
@@ -219,11 +219,11 @@ def divided(whole: "Resolved", requested: Pools, find: FindLosses) -> "Resolved"
     """The run with its pools, each a run on its own cards."""
     prefill, decode = (_pool(whole, find, *each) for each in _placed(whole, requested))
     router = router_name(requested.decode.router or "round_robin")
-    if decode.plan.replicas > 1 and router not in STATELESS:
+    if decode.plan.replicas > 1 and router not in OF_POOLS:
         raise ScenarioError(
-            f"pools.decode.router is {router!r}; must be {' or '.join(map(repr, STATELESS))} for "
-            f"{decode.plan.replicas} replicas: KV is sent before the replica's load at "
-            "its arrival is known"
+            f"pools.decode.router is {router!r}; must be {', '.join(map(repr, OF_POOLS))} for "
+            f"{decode.plan.replicas} replicas: others look for the prefix or the session of a "
+            "request that arrives"
         )
     return replace(whole, plan=prefill.plan, pools=(prefill, decode))
 

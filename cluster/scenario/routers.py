@@ -20,8 +20,9 @@ Router: TypeAlias = Literal[
 
 ROUTERS: tuple[Router, ...] = get_args(Router)
 STATELESS: tuple[Router, ...] = ("round_robin", "random")
-"""They look at no replica's state: runs can be cut by their choices, and KV be sent ahead
-(``actors/partition.py`` and ``disaggregated/run.py`` have these two)."""
+"""They look at no replica's state: runs can be cut by their choices (``actors/partition.py``)."""
+OF_POOLS: tuple[Router, ...] = (*STATELESS, "least_outstanding", "least_kv", "vllm_dp")
+"""Those of a decode pool, whose requests are routed before they arrive."""
 AFFINITY: Router = "session_affinity"
 """All turns of a session go to one replica, drawn by a hash of the session's number."""
 DRAWN: tuple[Router, ...] = ("random", AFFINITY)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 
-MODEL_VERSION = 4
+MODEL_VERSION = 5
 """Raised whenever the same scenario gives other results; CHANGELOG.md has the reason."""
 
 

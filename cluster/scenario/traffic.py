@@ -61,7 +61,8 @@ def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[R
         )
     if read_options(workload) != ReadOptions():
         raise TraceError(
-            "workload.time_unit, hash_block_tokens and columns describe a trace's file; synthetic "
+            "workload.time_unit, hash_block_tokens, columns and later_prompts describe a trace's "
+            "file; synthetic "
             "traffic has none (lengths from a file take columns in empirical)"
         )
     requested = workload.synthetic
@@ -75,7 +76,8 @@ def traffic(workload: Workload, seed: int, read: Reader = read_trace) -> tuple[R
 
 def read_options(workload: Workload) -> ReadOptions:
     """The workload's options for its trace's file."""
-    return _options(workload.columns, workload.time_unit, workload.hash_block_tokens or 0)
+    found = _options(workload.columns, workload.time_unit, workload.hash_block_tokens or 0)
+    return replace(found, later_prompts=workload.later_prompts)
 
 
 def _options(

@@ -6,7 +6,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from cluster.scenario.base import Count, NotNegative, NoTokens, Part, Positive, Tokens
 from corsair_common.names import Control, Phase
-from workloads.readers.trace_format import GivenUnit
+from workloads.readers.trace_format import GivenUnit, LaterPrompts
 
 Choice = TypeVar("Choice", bound=Part)
 
@@ -224,6 +224,7 @@ class Workload(Part):
     time_unit: GivenUnit | None = None
     hash_block_tokens: Count | None = None
     columns: Columns | None = None
+    later_prompts: LaterPrompts = "whole"
     synthetic: Synthetic | None = None
     limit: Count | None = None
     rate_scale: Annotated[float, Field(ge=1e-9, le=1e9, allow_inf_nan=False)] = 1.0

@@ -28,14 +28,18 @@ def check_limits(limits: Limits) -> None:
             "long_prefill_token_threshold must be 0 (none) or more, "
             f"got {limits.long_prefill_token_threshold!r}"
         )
-    if limits.speculation is not None:
-        _check_speculation(limits, limits.speculation)
+    _check_speculation(limits, limits.speculation)
     if limits.windowed is not None and limits.prefix_caching:
         raise ValueError("windowed layers free no blocks with prefix_caching")
     if not limits.sram_blocks >= 0:
         raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:
         raise ValueError(f"ready_ps must lie in 0..{LAST_PS}, got {limits.ready_ps!r}")
+    _check_router(limits)
+
+
+def _check_router(limits: Limits) -> None:
+    """A known router, with as many weights as it has."""
     if limits.router not in ROUTERS:
         near = difflib.get_close_matches(limits.router, ROUTERS, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
@@ -47,8 +51,10 @@ def check_limits(limits: Limits) -> None:
         )
 
 
-def _check_speculation(limits: Limits, speculation: Speculation) -> None:
+def _check_speculation(limits: Limits, speculation: Speculation | None) -> None:
     """At least one draft, draws within it, and budget for a token of a row."""
+    if speculation is None:
+        return
     drafts = speculation.num_speculative_tokens
     if not drafts >= 1:
         raise ValueError(f"num_speculative_tokens must be at least 1, got {drafts!r}")

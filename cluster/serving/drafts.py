@@ -35,7 +35,7 @@ from workloads.model import Model
 from workloads.plan import Plan
 
 if TYPE_CHECKING:
-    from cluster.serving.run import Outcome
+    from cluster.serving.outcome import Outcome
 
 ID_BYTES = 4
 """Of a token on its way to a draft model or back."""
@@ -272,8 +272,7 @@ class DraftWork:
         counts = counts + each.T @ self._measures
         spent = float(costing(counts, joules.count_j).sum()) * layout.cards.shape[2]
         own = range(cards)[layout.draft.cards.start :] if layout.draft.cards else range(0)
-        static_w: float = joules.static_w * len(own)
-        return spent + static_w * duration_s
+        return float(spent + joules.static_w * len(own) * duration_s)
 
 
 def purchases_with_drafts(

@@ -52,33 +52,67 @@ class _Preempted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Window:
-    """Running sums of a window of the log; rows are those of ``StepNumbers``."""
+class _Reading:
+    """The first stage's work on prompts until a row of a window of the log."""
 
-    steps: Any
-    """STEP, by replica."""
+    rows: Integers
+    """With prompt tokens."""
+    sums: Integers
+    """[n, cause] of work until the ends of these, by replica."""
+    begins: Integers
+    """[replica] where those of each begin."""
+    before: Integers
+    """[replica, cause] until this window."""
+
+    def until(self, row: Integers, replica: Integers) -> Integers:
+        """[n, cause] until these rows."""
+        count, found = np.searchsorted(self.rows, row), self.before[replica]
+        some = np.flatnonzero(count > self.begins[replica])
+        found[some] = self.sums[count[some] - 1]
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Window:
+    """Running sums of a window of the log, at rows and places of ``StepNumbers``."""
+
+    start_ps: Integers
+    """[row]"""
+    end_ps: Integers
+    """[row]"""
     prompts_ps: Integers
     """[row] time with prompts until its start."""
-    reading: Integers
-    """[row, cause] sums to its start."""
+    place: Integers
+    """[row]"""
+    replica: Integers
+    """[row]"""
     passage: Integers
-    """[row, cause] sums to its end less its start."""
+    """[place, cause] sums to its end less its start."""
     decoding: Integers
-    """[row, cause] sums to its end."""
+    """[place, cause] sums to its end."""
+    reading: _Reading | None
+    """None with one stage."""
+    others: int
+    """Position of waiting for other batches."""
+
+    def read(self, row: Integers) -> Integers:
+        """[n, cause] sums to the starts of these rows."""
+        if self.reading is None:
+            found: Integers = self.decoding[self.place[row]] - self.passage[self.place[row]]
+            return found
+        found = self.reading.until(row, self.replica[row])
+        found[:, self.others] += self.start_ps[row] - found.sum(axis=1)
+        return found
 
 
 class LatencyBreakdown:
     """Running sums of a run; ``of`` completes them."""
 
     def __init__(self, prices: PriceTables, requests: int) -> None:
-        self._prices, self._work = prices, StepCauses(prices)
-        names = [*self._work.names]
-        names += [name for name in (RETURN, OTHER_BATCHES) if name not in names]
-        if prices.draft_apart:
-            names.append(DRAFTS)
-        if prices.host_ps and HOST not in names:
-            names.append(HOST)
-        self._names = names
+        others = [RETURN, OTHER_BATCHES]
+        others += [DRAFTS] * prices.draft_apart + [HOST] * bool(prices.host_ps)
+        self._prices, self._work = prices, StepCauses(prices, others)
+        self._names = names = self._work.names
         width, slots = len(names), prices.replicas * prices.stages
         self._parts = np.zeros((requests, len(QUEUE) + width), np.int64)
         self._first = np.zeros_like(self._parts)
@@ -93,15 +127,16 @@ class LatencyBreakdown:
         self._late: Records | None = None
         self._preempted: dict[int, _Preempted] = {}
 
-    def add(self, steps: Records, phases: Records) -> None:
-        """Add one window of the log (dtype STEP), and the phases that began in it (PHASE)."""
+    def add(self, steps: Records, phases: Records, attention: Integers | None = None) -> None:
+        """Add one window of the log (dtype STEP), the phases that began in it (PHASE), and the
+        steps' attention, if it is known."""
         if len(steps) == 0 and len(phases) == 0:
             return
         if self._late is not None:
             phases = np.concatenate([self._late, phases])
         numbers = self._numbers
-        steps = numbers.add(steps)
-        window = self._window(steps)
+        numbers.add(steps)
+        window = self._window(steps, attention)
         known = phases["row"] < numbers.known[phases["replica"]]
         waits = (phases["kind"] == Phase.WAITING) & ~known
         self._late = phases[waits] if waits.any() else None
@@ -127,45 +162,48 @@ class LatencyBreakdown:
             causes=(*QUEUE, *self._names), whole=self._parts, first=self._first, done=done
         )
 
-    def _window(self, steps: Records) -> _Window:
+    def _window(self, steps: Records, attention: Integers | None) -> _Window:
         """The running sums at the steps of a window."""
-        prices, width = self._prices, len(self._names)
-        whole, first = self._work.of(steps)
-        works, other = whole.shape[1], self._names.index(OTHER_BATCHES)
-        passage = np.zeros((len(steps), width), np.int64)
-        passage[:, :works] = whole
-        lasts_ps = steps["end_ps"] - steps["start_ps"]
-        passage[:, other] = lasts_ps - whole.sum(axis=1)
-        decoding = self._decoding(steps, passage, lasts_ps)
-        if prices.stages == 1:
-            reading = decoding - passage
-        else:
-            reading = self._reading(steps, first, width, other)
+        numbers, order = self._numbers, self._numbers.by_slot
+        passage = self._work.whole(steps, order, attention)
+        columns = {name: steps[name][order] for name in ("start_ps", "end_ps", "more", "replica")}
+        columns["period_ps"] = steps["period_ps"][order]
+        lasts_ps = columns["end_ps"] - columns["start_ps"]
+        passage[:, self._names.index(OTHER_BATCHES)] += lasts_ps - passage.sum(axis=1)
+        by_replica = numbers.by_replica
         return _Window(
-            steps=steps,
+            start_ps=steps["start_ps"][by_replica],
+            end_ps=steps["end_ps"][by_replica],
             prompts_ps=self._with_prompts(steps),
-            reading=reading,
+            place=numbers.place,
+            replica=numbers.replica,
+            others=self._names.index(OTHER_BATCHES),
             passage=passage,
-            decoding=decoding,
+            decoding=self._decoding(columns, passage, lasts_ps),
+            reading=None if self._prices.stages == 1 else self._reading(steps),
         )
 
-    def _decoding(self, steps: Records, passage: Integers, lasts_ps: Integers) -> Integers:
+    def _decoding(
+        self, columns: dict[str, Integers], passage: Integers, lasts_ps: Integers
+    ) -> Integers:
         """Before each step of a slot, from the end of the one before: the return of its tokens,
         host time of a batch that is scheduled ahead, and waiting for the first stage."""
-        numbers, times = self._numbers, 1 + steps["more"]
-        ends_ps = steps["end_ps"] + steps["more"] * steps["period_ps"]
+        numbers, more, period_ps = self._numbers, columns["more"], columns["period_ps"]
+        back_ps = self._prices.return_ps[columns["replica"]]
+        ends_ps, repeats = columns["end_ps"], bool(more.any())
+        sums = passage * (1 + more)[:, None] if repeats else passage.copy()
+        if repeats:
+            ends_ps = ends_ps + more * period_ps
+            self._add_gaps(sums, period_ps - lasts_ps, back_ps, more)
         before_ps = numbers.before_in_slot(ends_ps, self._slot_end_ps)
-        sums = passage * times[:, None]
-        self._add_gaps(sums, steps, steps["start_ps"] - before_ps, 1)
-        if steps["more"].any():
-            self._add_gaps(sums, steps, steps["period_ps"] - lasts_ps, steps["more"])
+        self._add_gaps(sums, columns["start_ps"] - before_ps, back_ps, 1)
         self._slot_end_ps = numbers.last_in_slot(ends_ps, self._slot_end_ps)
-        return numbers.summed_by_slot(sums, self._slot_sums)
+        return numbers.sum_by_slot(sums, self._slot_sums)
 
     def _add_gaps(
-        self, sums: Integers, steps: Records, gap_ps: Integers, times: Integers | int
+        self, sums: Integers, gap_ps: Integers, back_ps: Integers, times: Integers | int
     ) -> None:
-        back_ps = np.minimum(gap_ps, self._prices.return_ps[steps["replica"]])
+        back_ps = np.minimum(gap_ps, back_ps)
         sums[:, self._names.index(RETURN)] += times * back_ps
         gap_ps = gap_ps - back_ps
         if self._prices.host_ps:
@@ -175,25 +213,24 @@ class LatencyBreakdown:
         waits = DRAFTS if self._prices.draft_apart else OTHER_BATCHES
         sums[:, self._names.index(waits)] += times * gap_ps
 
-    def _reading(self, steps: Records, first: Integers, width: int, other: int) -> Integers:
-        """The work of the first stage until the start of each step; the rest is waiting."""
-        reading = np.zeros((len(steps), width), np.int64)
-        work = first * (1 + steps["more"])[:, None]
-        works = work.shape[1]
-        sums = self._numbers.summed_by_replica(work, self._worked[:, :works])
-        reading[:, :works] = sums - work
-        reading[:, other] = steps["start_ps"] - reading[:, :works].sum(axis=1)
-        return reading
+    def _reading(self, steps: Records) -> _Reading:
+        """The work of the first stage on steps with prompts; the rest of reading is waiting."""
+        numbers, before = self._numbers, self._worked.copy()
+        rows = np.flatnonzero(steps["prefill_tokens"][numbers.by_replica] > 0)
+        work = self._work.first(steps, numbers.by_replica[rows])
+        sums, begins = numbers.summed_rows(rows, work, self._worked)
+        return _Reading(rows=rows, sums=sums, begins=begins, before=before)
 
     def _with_prompts(self, steps: Records) -> Integers:
         """[row] time until its start in which the step that started last had prompt tokens."""
-        numbers = self._numbers
+        numbers, order = self._numbers, self._numbers.by_replica
         before_ps, last_ps, had = self._prompts
-        has = (steps["prefill_tokens"] > 0).astype(np.int64)
-        since_ps = steps["start_ps"] - numbers.before_in_replica(steps["start_ps"], last_ps)
+        has = (steps["prefill_tokens"][order] > 0).astype(np.int64)
+        start_ps = steps["start_ps"][order]
+        since_ps = start_ps - numbers.before_in_replica(start_ps, last_ps)
         since_ps *= numbers.before_in_replica(has, had)
         found: Integers = numbers.summed_by_replica(since_ps[:, None], before_ps[:, None])[:, 0]
-        last_ps[:] = numbers.last_in_replica(steps["start_ps"], last_ps)
+        last_ps[:] = numbers.last_in_replica(start_ps, last_ps)
         had[:] = numbers.last_in_replica(has, had)
         return found
 
@@ -212,11 +249,11 @@ class LatencyBreakdown:
             return
         row = self._numbers.rows(phases["replica"], phases["row"])
         if kind == Phase.DECODING:
-            parts[request, queue:] += window.reading[row] + window.passage[row]
+            parts[request, queue:] += window.read(row) + window.passage[window.place[row]]
             self._first[request] = parts[request]
-            parts[request, queue:] -= window.decoding[row]
+            parts[request, queue:] -= window.decoding[window.place[row]]
             return
-        start_ps, prompts_ps = window.steps["start_ps"][row], window.prompts_ps[row]
+        start_ps, prompts_ps = window.start_ps[row], window.prompts_ps[row]
         sign = -1 if kind == Phase.WAITING else 1
         parts[request, _PROMPTS] += sign * prompts_ps
         parts[request, _DECODES] += sign * (start_ps - prompts_ps)
@@ -224,17 +261,17 @@ class LatencyBreakdown:
             parts[request, _ADMISSION] += start_ps
         else:
             self._first[request] = parts[request]
-            parts[request, queue:] -= window.reading[row]
+            parts[request, queue:] -= window.read(row)
 
     def _ended(self, window: _Window, phases: Records) -> Integers:
         """[phase, cause] the sums at the ends of these steps of their slots."""
         numbers = self._numbers
         row = numbers.rows(phases["replica"], phases["row"])
         if (row >= 0).all():
-            return window.decoding[row]
+            return window.decoding[window.place[row]]
         found = np.empty((len(row), len(self._names)), np.int64)
         new, old = np.flatnonzero(row >= 0), np.flatnonzero(row < 0)
-        found[new] = window.decoding[row[new]]
+        found[new] = window.decoding[window.place[row[new]]]
         slot, which = numbers.in_flight(phases[old])
         found[old] = self._in_flight[slot, which]
         return found
@@ -269,8 +306,8 @@ class LatencyBreakdown:
         self, window: _Window, row: int, kind: int, request: int, state: _Preempted
     ) -> None:
         """A request that was preempted waits, is read, or decodes again."""
-        parts, queue = self._parts[request], len(QUEUE)
-        start_ps, prompts_ps = int(window.steps["start_ps"][row]), int(window.prompts_ps[row])
+        parts, queue, rows = self._parts[request], len(QUEUE), np.array([row])
+        start_ps, prompts_ps = int(window.start_ps[row]), int(window.prompts_ps[row])
         if kind == Phase.WAITING:
             into = _AGAIN if state.partial else _ADMISSION
             parts[into] += start_ps - int(parts.sum())
@@ -281,14 +318,14 @@ class LatencyBreakdown:
             parts[_PROMPTS] += prompts_ps
             parts[_DECODES] += start_ps - prompts_ps
             state.at_reading, state.before = parts.copy(), None
-            parts[queue:] -= window.reading[row]
+            parts[queue:] -= window.read(rows)[0]
             return
         if state.read:
-            end_ps = int(window.steps["end_ps"][row])
+            end_ps = int(window.end_ps[row])
             parts[:] = state.at_reading
             parts[_AGAIN] += end_ps - int(parts.sum())
         else:
-            parts[queue:] += window.reading[row] + window.passage[row]
+            parts[queue:] += window.read(rows)[0] + window.passage[window.place[row]]
             self._first[request] = parts
             state.read = True
-        parts[queue:] -= window.decoding[row]
+        parts[queue:] -= window.decoding[window.place[row]]

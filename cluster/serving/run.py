@@ -6,10 +6,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
-from cluster.perf_model.counters import Tally
 from cluster.perf_model.devices import module_of
 from cluster.perf_model.devices.useful import Peaks
-from cluster.perf_model.energy.attribution import SlotJoules
 from cluster.perf_model.energy.coefficients import Joules, joules_of
 from cluster.perf_model.energy.facility import Facility, facility_of
 from cluster.perf_model.memory import Fit, fit
@@ -19,32 +17,27 @@ from cluster.perf_model.memory.optimizer import place_weights
 from cluster.perf_model.memory.settings import memory_settings
 from cluster.perf_model.placement import place
 from cluster.perf_model.prices import PriceInputs, Pricing, price_stages, price_tables
-from cluster.perf_model.tables import PriceTables, Records
-from cluster.perf_model.timeline import Account, Bins
+from cluster.perf_model.tables import PriceTables
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.plans import Loss
 from cluster.scenario.resolve import Planned, Resolved
 from cluster.scenario.router_settings import router_name, router_weights
 from cluster.scenario.schema import Scenario
 from cluster.scenario.speculative import Speculative
-from cluster.serving.admission_limits import least_end_ps
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.check import check_prices
 from cluster.serving.drafts import (
     DraftLayout,
     capacity_with,
-    draft_work,
     lay_out_draft,
     memory_beside,
     priced_with,
     speculation_of,
 )
-from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served
-from cluster.serving.latency_breakdown import LatencyBreakdown
+from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps
+from cluster.serving.outcome import Books, Outcome
 from cluster.serving.state import broken_replicas, cards_left, levels_of
-from corsair_common.units import PS_PER_S, Floats, Integers
-from results.engine_columns import Latency
-from results.window import last_ps
+from corsair_common.units import PS_PER_S, Integers
 from topology.build import build_pod, scale_links
 from topology.mixed import AnyHardware
 from topology.route import Routes, compile_routes
@@ -85,26 +78,6 @@ class Machine:
     peaks: Peaks
     draft: DraftLayout | None = None
     """A draft model, if there is one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """Results of one run, in picoseconds and integers."""
-
-    served: Served
-    bins: Bins
-    steps: int
-    members: int
-    """Sum over steps of the members of their slot."""
-    peak_blocks: int
-    request_j: Floats
-    """[request] energy of the request's work; 0 if refused."""
-    end_ps: int
-    """End of the window that begins with ``bins``: the last finish or refusal."""
-    latency: Latency | None = None
-    """Latencies by cause, if they are split."""
-    draft_j: float | None = None
-    """Energy of cards that drafts have for themselves."""
 
 
 def assemble(resolved: Resolved, mapped: "MapOf | None" = None) -> Machine:
@@ -312,62 +285,17 @@ def execute(
     on_steps: OnSteps | None = None,
 ) -> Outcome:
     """Serve the requests (or these ``arrivals``) on the machine and account for every step."""
-    from cluster.serving.energy_attribution import attribution_columns
     from cluster.serving.engine import serve  # ``check`` lays out, and serves nothing
 
-    most_bins = resolved.scenario.store.most_bins
-    account = Account(machine.prices, max_bins=most_bins, begin_ps=resolved.begin_ps)
-    tally, shares = Tally(begin_ps=resolved.begin_ps), shares_of(machine)
-    drafting = draft_work(machine.draft, machine.limits)
     requested = arrivals_of(resolved) if arrivals is None else arrivals
-    account.reach(least_end_ps(requested, machine.limits))  # avoids starting with the finest bins
-
-    def taken(window: Records) -> None:
-        account.add(window)
-        tally.add(window)
-        shares.add(window)
-        if drafting is not None:
-            drafting.add(window, len(machine.prices.kinds))
-
-    split = None
-    if resolved.scenario.store.breaks_down(len(requested.arrival_ps)):
-        split = LatencyBreakdown(machine.prices, len(requested.arrival_ps))
+    books = Books(resolved, machine, requested)
     served = serve(
         requested,
         machine.prices,
         machine.limits,
         observer=observer,
         on_steps=on_steps,
-        on_cycles=taken,
-        on_log=split and split.add,
+        on_cycles=books.add,
+        on_log=books.divide if books.divides else None,
     )
-    request_j = shares.of(attribution_columns(served, requested))
-    account.reach(last_ps(served.arrival_ps, served.finish_ps))
-    latency = split and split.of(served)
-    found = outcome_of(served, account.bins(), tally, request_j, latency)
-    if drafting is None:
-        return found
-    return replace(
-        found, draft_j=drafting.joules(len(machine.routes.card_id), found.end_ps / PS_PER_S)
-    )
-
-
-def shares_of(machine: Machine) -> SlotJoules:
-    """Accumulator that attributes the energy of every step to its requests."""
-    return SlotJoules(machine.prices, machine.joules, np.arange(machine.prices.replicas))
-
-
-def outcome_of(
-    served: Served, bins: Bins, tally: Tally, request_j: Floats, latency: Latency | None
-) -> Outcome:
-    """Combine the results of the engine, the accounts and the counts."""
-    return Outcome(
-        served=served,
-        bins=bins,
-        steps=tally.steps,
-        members=tally.members,
-        peak_blocks=tally.peak_blocks,
-        request_j=request_j,
-        end_ps=max(bins.start_ps, last_ps(served.arrival_ps, served.finish_ps)),
-        latency=latency,
-    )
+    return books.outcome(served, requested)

@@ -27,11 +27,12 @@ _NO_MEASURES = np.zeros(0, np.int64)
 
 class StepCauses:
     """Tables of all causes by tokens and emitting rows; those that are never more than 0 are left
-    out."""
+    out, but for the ``others``, which come last."""
 
-    def __init__(self, prices: PriceTables) -> None:
+    def __init__(self, prices: PriceTables, others: Sequence[str] = ()) -> None:
         prices = without_drafting(prices) if prices.draft_apart else prices
         self._prices = prices
+        self._waits = bool(prices.floor_ps.any() or prices.far_block_ps.any())
         bounds = list(prices.bounds)
         names = [*bounds, *(name for name in (HOST, SEND) if name not in bounds)]
         tiers = prices.collective_by_tier_ps.shape[-1]
@@ -45,31 +46,46 @@ class StepCauses:
         self._kept = np.flatnonzero(used)
         self.names: tuple[str, ...] = tuple(names[column] for column in self._kept)
         """Of the columns."""
-        self._spent = np.flatnonzero(self._kept != self._send)
-        """Columns of work, without the sends to next stages."""
+        added = [name for name in others if name not in self.names]
+        self.names += tuple(added)
         self._bounds = np.flatnonzero(self._kept < self._width)
-        self._waits = bool(prices.floor_ps.any() or prices.far_block_ps.any())
         self._busy_ps = prices.linear_ps + prices.collective_ps
-        self._sum_kinds(by_tokens[..., self._kept], heads[..., self._kept])
+        self._sum_kinds(*(self._padded(table, len(added)) for table in (by_tokens, heads)))
 
-    def of(self, steps: Records) -> tuple[Integers, Integers]:
-        """[n, cause] of the passage of each step through all stages, and of its work at the first
-        (the same array with one stage)."""
-        kind, attention = self._kind[steps["replica"]], self._attention(steps)
-        tokens, emitted = steps["tokens"], steps["emitted"]
-        whole = self._by_tokens[kind, tokens] + self._heads[kind, emitted]
+    def _padded(self, table: Integers, added: int) -> Integers:
+        return np.pad(table[..., self._kept], ((0, 0), (0, 0), (0, added)))
+
+    def whole(self, steps: Records, order: Integers, attention: Integers | None = None) -> Integers:
+        """[n, cause] of the passage of steps, in this order, through all stages.
+
+        ``attention`` of the steps, if it is known (``Account.attention``).
+        """
+        kind = self._kind[steps["replica"][order]]
+        found = _looked_up(self._by_tokens, kind, steps["tokens"][order])
+        found += _looked_up(self._heads, kind, steps["emitted"][order])
         if self._prices.draft_stages:
-            whole += self._drafts[kind, steps["drafting"]]
-        several = self._prices.stages > 1
-        first = whole
-        if several:
-            first = self._first_by_tokens[kind, tokens] + self._first_heads[kind, emitted]
+            found += _looked_up(self._drafts, kind, steps["drafting"][order])
+        if attention is None:
+            self._attention = self._attended_by(steps)
+        else:
+            classes = np.unique(self._alike).tolist()
+            self._attention = dict(zip(classes, attention, strict=True))
         for number, classes in enumerate(self._classes):
-            rows = slice(None) if len(self._classes) == 1 else np.flatnonzero(kind == number)
-            self._add(whole, rows, classes, attention, steps)
-            if several:
-                self._add(first, rows, {self._first_class[number]: 1}, attention, steps)
-        return whole, first
+            rows = self._rows_of(kind, number)
+            self._add(found, rows, classes, steps, order)
+        return found
+
+    def first(self, steps: Records, order: Integers) -> Integers:
+        """[n, cause] of their work at the first stage, after ``whole`` of the same steps."""
+        kind = self._kind[steps["replica"][order]]
+        found = _looked_up(self._first_by_tokens, kind, steps["tokens"][order])
+        found += _looked_up(self._first_heads, kind, steps["emitted"][order])
+        for number, first in enumerate(self._first_class):
+            self._add(found, self._rows_of(kind, number), {first: 1}, steps, order)
+        return found
+
+    def _rows_of(self, kind: Integers, number: int) -> slice | Integers:
+        return slice(None) if len(self._classes) == 1 else np.flatnonzero(kind == number)
 
     def _class_tables(self, names: Sequence[str]) -> tuple[Integers, Integers]:
         """[class, tokens, cause] and [class, emitting rows, cause] without attention."""
@@ -95,12 +111,16 @@ class StepCauses:
 
     def _attended(self) -> npt.NDArray[np.bool_]:
         """[bound] whether attention, or waiting for the far memory, can be bound by it."""
-        prices = self._prices
-        found = np.zeros(len(prices.bounds), np.bool_)
-        present = prices.attention[prices.attention["layers"] > 0]
+        found = self._bound_by(self._prices.attention)
+        found[self._prices.far_bound] |= self._waits
+        return found
+
+    def _bound_by(self, products: Records) -> npt.NDArray[np.bool_]:
+        """[bound] whether one of these products can be bound by it."""
+        found = np.zeros(len(self._prices.bounds), np.bool_)
+        present = products[products["layers"] > 0]
         for name in ("decode_bound", "prefill_bound", "b_bound"):
             found[present[name].astype(np.int64)] = True
-        found[prices.far_bound] |= bool(prices.floor_ps.any() or prices.far_block_ps.any())
         return found
 
     def _sum_kinds(self, by_tokens: Integers, heads: Integers) -> None:
@@ -121,8 +141,9 @@ class StepCauses:
         self._first_heads = heads[kinds[:, 0]]
         self._classes = [Counter(classes.tolist()) for classes in kinds]
         self._alike = alike_attention(self._prices)
+        self._attends = np.stack([self._bound_by(one) for one in self._prices.attention])
 
-    def _attention(self, steps: Records) -> dict[int, Integers]:
+    def _attended_by(self, steps: Records) -> dict[int, Integers]:
         """[n, bounds | total, far memory] of the attention of each class, by the first alike."""
         log, prices, found = as_integers(steps), self._prices, dict[int, Integers]()
         for alike in np.unique(self._alike).tolist():
@@ -137,8 +158,8 @@ class StepCauses:
         out: Integers,
         rows: slice | Integers,
         classes: "Counter[int] | dict[int, int]",
-        attention: dict[int, Integers],
         steps: Records,
+        order: Integers,
     ) -> None:
         """Add attention, and waiting for the far memory, of so many stages of each class."""
         alike: Counter[int] = Counter()
@@ -146,13 +167,16 @@ class StepCauses:
             alike[int(self._alike[number])] += times
         kept = self._kept[self._bounds]
         for number, times in alike.items():
-            out[rows, : len(kept)] += times * attention[number][rows][:, kept]
+            attended = self._attention[number][order[rows]]
+            for column, bound in enumerate(kept.tolist()):
+                if self._attends[number, bound]:
+                    out[rows, column] += times * attended[:, bound]
         if not self._waits:
             return
         far = int(np.searchsorted(kept, self._prices.far_bound))
-        tokens = steps["tokens"][rows]
+        tokens = steps["tokens"][order[rows]]
         for number, times in classes.items():
-            attended = attention[int(self._alike[number])][rows]
+            attended = self._attention[int(self._alike[number])][order[rows]]
             total_ps, fetch_ps = attended[:, -2], attended[:, -1]
             floor_ps = self._prices.floor_ps[number, tokens]
             busy_ps = self._busy_ps[number, tokens] + total_ps
@@ -161,3 +185,10 @@ class StepCauses:
             else:
                 waited_ps = np.maximum(fetch_ps, floor_ps - busy_ps)
             out[rows, far] += times * waited_ps
+
+
+def _looked_up(tables: Integers, kind: Integers, size: Integers) -> Integers:
+    """[n, cause] the rows of these kinds and sizes."""
+    flat = tables.reshape(-1, tables.shape[-1])
+    found: Integers = flat.take(kind * tables.shape[1] + size, axis=0)
+    return found

@@ -21,35 +21,55 @@ class StepNumbers:
         self._kept = np.full((replicas * stages, 2), -1, np.int64)
         """[slot, 2] numbers of the last two steps of each slot before this window."""
 
-    def add(self, steps: Records) -> Records:
-        """The rows of the next window, by replica."""
-        replicas = len(self.known)
-        if replicas > 1:
-            steps = steps[np.argsort(steps["replica"], kind="stable")]
-        self._replica = np.ascontiguousarray(steps["replica"])
-        edges = np.searchsorted(self._replica, np.arange(replicas + 1))
-        self._begins, self._ends = edges[:-1], edges[1:]
-        following = steps["followers"] == 0
+    def add(self, steps: Records) -> None:
+        """Go on to the next window."""
+        replicas, stages = len(self.known), self._stages
+        replica, slot = steps["replica"], steps["replica"] * stages + steps["slot"]
+        same = np.arange(len(steps))
+        self.by_replica = np.argsort(replica, kind="stable") if replicas > 1 else same
+        """Steps of the window, replica by replica: the order of rows."""
+        self.by_slot = np.argsort(slot, kind="stable") if stages > 1 else self.by_replica
+        """Slot by slot: the order of places."""
+        self.place = self.by_replica
+        """[row] its place."""
+        if stages > 1:
+            inverse = np.empty_like(same)
+            inverse[self.by_slot] = same
+            self.place = inverse[self.by_replica]
+        else:
+            self.place = same
+        replica, slot = replica[self.by_replica], slot[self.by_slot]
+        self.replica = replica
+        """[row]"""
+        self._begins, self._ends = _edges(replica, replicas)
+        self._slot, (self._slot_begins, self._slot_ends) = slot, _edges(slot, replicas * stages)
+        number = self._numbered(steps, replica)
+        self._key = replica * _REPLICA + number
+        by_place = number
+        if stages > 1:
+            by_place = np.empty_like(number)
+            by_place[self.place] = number
+        self._number, self._slot_key = by_place, slot * _REPLICA + by_place
+
+    def _numbered(self, steps: Records, replica: Integers) -> Integers:
+        """[row] the number of each step; of a cycle that repeats that of its first time."""
+        more = steps["more"][self.by_replica]
+        if not more.any():
+            counts = self._ends - self._begins
+            first = self.known - self._begins
+            self.known += counts
+            found: Integers = first[replica] + np.arange(len(steps))
+            return found
+        following = steps["followers"][self.by_replica] == 0
         cycle = np.cumsum(following) - following
         heads = np.flatnonzero(np.diff(cycle, prepend=-1))
-        place = np.arange(len(steps)) - heads[cycle] if len(steps) else cycle
-        counts = 1 + steps["more"]
-        before = np.cumsum(counts) - counts
-        of_cycle = before[heads][cycle] if len(steps) else before
-        of_replica = np.append(before, counts.sum())[self._begins]
-        first = self.known - of_replica
-        self._number = first[self._replica] + of_cycle + place
-        self.known += np.append(before, counts.sum())[self._ends] - of_replica
-        self._key = self._replica * _REPLICA + self._number
-        slot = self._replica * self._stages + steps["slot"]
-        self._by_slot = (
-            np.argsort(slot, kind="stable") if self._stages > 1 else np.arange(len(steps))
-        )
-        self._slot = slot[self._by_slot]
-        edges = np.searchsorted(self._slot, np.arange(replicas * self._stages + 1))
-        self._slot_begins, self._slot_ends = edges[:-1], edges[1:]
-        self._slot_key = self._slot * _REPLICA + self._number[self._by_slot]
-        return steps
+        counts = 1 + more
+        before = np.append(np.cumsum(counts) - counts, counts.sum())
+        first = self.known - before[self._begins]
+        self.known += before[self._ends] - before[self._begins]
+        number: Integers = first[replica] + before[heads][cycle]
+        number += np.arange(len(steps)) - heads[cycle]
+        return number
 
     def rows(self, replica: Integers, number: Integers) -> Integers:
         """[n] rows of these steps; -1: of an earlier window."""
@@ -87,28 +107,26 @@ class StepNumbers:
 
     def summed_by_replica(self, values: Integers, sums: Integers) -> Integers:
         """[row, column] running sums of each replica, which are continued in ``sums``."""
-        return _summed(values, self._replica, self._begins, self._ends, sums)
+        return _summed(values, self._begins, self._ends, sums)
+
+    def summed_rows(
+        self, rows: Integers, values: Integers, sums: Integers
+    ) -> tuple[Integers, Integers]:
+        """[n, column] the same over these rows alone, and [replica] where those of each begin."""
+        begins, ends = (np.searchsorted(rows, edges) for edges in (self._begins, self._ends))
+        return _summed(values, begins, ends, sums), begins
 
     def before_in_slot(self, values: Integers, first: Integers) -> Integers:
-        """``before_in_replica`` of the slot's steps."""
-        found = np.empty_like(values)
-        ordered = values[self._by_slot]
-        found[self._by_slot] = _before(ordered, self._slot_begins, self._slot_ends, first)
-        return found
+        """[place] the value of the slot's step before; ``first[slot]`` of its first one."""
+        return _before(values, self._slot_begins, self._slot_ends, first)
 
     def last_in_slot(self, values: Integers, first: Integers) -> Integers:
-        """``last_in_replica`` of the slot's steps."""
-        return _last(values[self._by_slot], self._slot_begins, self._slot_ends, first)
+        """[slot] the last value; ``first`` without a step."""
+        return _last(values, self._slot_begins, self._slot_ends, first)
 
-    def summed_by_slot(self, values: Integers, sums: Integers) -> Integers:
-        """``summed_by_replica`` of the slot's steps."""
-        if self._stages == 1:
-            return _summed(values, self._slot, self._slot_begins, self._slot_ends, sums)
-        found = np.empty_like(values)
-        found[self._by_slot] = _summed(
-            values[self._by_slot], self._slot, self._slot_begins, self._slot_ends, sums
-        )
-        return found
+    def sum_by_slot(self, values: Integers, sums: Integers) -> Integers:
+        """[place, column] ``summed_by_replica`` of each slot."""
+        return _summed(values, self._slot_begins, self._slot_ends, sums)
 
     def keep_two(self, values: Integers, kept: Integers) -> None:
         """Keep the last two values of each slot in ``kept[slot, 2, column]``, and their numbers."""
@@ -117,9 +135,15 @@ class StepNumbers:
         for numbers_or_values in (self._kept, kept):
             numbers_or_values[one, 0] = numbers_or_values[one, 1]
         for slots, back, which in ((more, 2, 0), (more, 1, 1), (one, 1, 1)):
-            at = self._by_slot[self._slot_ends[slots] - back]
+            at = self._slot_ends[slots] - back
             self._kept[slots, which] = self._number[at]
             kept[slots, which] = values[at]
+
+
+def _edges(group: Integers, groups: int) -> tuple[Integers, Integers]:
+    """Where the rows of each group begin and end; they are contiguous and in order."""
+    edges = np.searchsorted(group, np.arange(groups + 1))
+    return edges[:-1], edges[1:]
 
 
 def _before(values: Integers, begins: Integers, ends: Integers, first: Integers) -> Integers:
@@ -137,17 +161,14 @@ def _last(values: Any, begins: Integers, ends: Integers, first: Integers) -> Int
     return found
 
 
-def _summed(
-    values: Integers, group: Integers, begins: Integers, ends: Integers, sums: Integers
-) -> Integers:
-    """Running sums over the rows of each group, which are contiguous; ``sums`` goes on."""
-    found = np.cumsum(values, axis=0)
+def _summed(values: Integers, begins: Integers, ends: Integers, sums: Integers) -> Integers:
+    """Running sums over the rows of each group, in place of ``values``; ``sums`` goes on."""
     some = np.flatnonzero(ends > begins)
-    offset = np.zeros_like(sums)
-    offset[some] = sums[some] - (found[begins[some]] - values[begins[some]])
-    if len(sums) == 1:
-        found += offset[0]
-    else:
-        found += offset[group]
-    sums[some] = found[ends[some] - 1]
-    return found
+    if len(some):  # each group begins with its own sum, less that of the one before
+        last = np.add.reduceat(values, begins[some], axis=0)
+        last += sums[some]
+        values[begins[some]] += sums[some]
+        values[begins[some[1:]]] -= last[:-1]
+        np.cumsum(values, axis=0, out=values)
+        sums[some] = last
+    return values

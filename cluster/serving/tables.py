@@ -33,7 +33,8 @@ from workloads.sessions import turns_of
 
 if TYPE_CHECKING:  # actors need columns of cards, not the assembly of a run
     from cluster.scenario.resolve import Resolved
-    from cluster.serving.run import Machine, Outcome
+    from cluster.serving.outcome import Outcome
+    from cluster.serving.run import Machine
 
 Columns: TypeAlias = dict[str, Any]
 

@@ -12,6 +12,8 @@ from results.figures.theme import WIDTH, altair, finished, plot
 
 SLOWEST = 99.0
 """Percentile from which on requests are the slowest."""
+LABEL = 320
+"""Longest label of the legend, in pixels."""
 LEAST = 0.001
 """Share below which a cause is not drawn."""
 
@@ -53,7 +55,9 @@ def _stacked(rows: list[dict[str, Any]], bars: list[str], causes: list[Any]) -> 
         .encode(
             y=plots.Y("bar:N", title=None, axis=plots.Axis(minExtent=110)),
             x=plots.X("ms:Q", title="ms" if bar == bars[-1] else None, stack=True),
-            color=plots.Color("cause:N", title="cause", scale=scale),
+            color=plots.Color(
+                "cause:N", title="cause", scale=scale, legend=plots.Legend(labelLimit=LABEL)
+            ),
             order="place:Q",
             tooltip=["cause:N", plots.Tooltip("ms:Q", format=",.4~g")],
         )

@@ -13,6 +13,7 @@ from results.figures import FIGURES
 from results.figures.series import codes
 from results.report.assumptions import assumed_figures, provenance, warnings, whole_of
 from results.report.html import Quantity, bullets, figure, page, table
+from results.report.turns import turns_table
 from results.report.verdict import Finding, findings, latency_words
 
 __all__ = ["Finding", "findings", "report_html", "write_report"]
@@ -93,6 +94,9 @@ def _of_one(run: Run, *, alone: bool) -> Iterator[str]:
     if alone:
         yield "<h2>In numbers</h2>"
         yield _numbers(run)
+    if run.summary.get("sessions"):
+        yield "<h2>Turns</h2>"
+        yield turns_table(run.requests)
     yield "<h2>Figures</h2>"
     yield f'<p class="soft small">{HOW_TO_LOOK}</p>'
     yield from _figures(run)

@@ -56,7 +56,9 @@ def test_more_requests_than_can_be_answered_are_a_queue(
 ) -> None:
     run = run_small(scheduler={"max_num_seqs": seats}, workload={"rate_scale": 20.0})
 
-    assert limits(run, tmp_path)[0] == "queueing"
+    first = findings(open_run(run.save(tmp_path)))[0]
+    assert first.what == "queueing"
+    assert "% waiting behind others' " in first.evidence.partition("p99 TTFT is ")[2]
 
 
 def test_a_queue_at_max_num_seqs_is_not_a_lack_of_memory(

@@ -83,7 +83,7 @@ def test_a_measured_length_becomes_a_constant_rate(tmp_path: Any) -> None:
     def found(**measured: str) -> list[float]:
         acceptance = Acceptance.model_validate({"measured": {"file": str(table), **measured}})
         drafts = Speculative(method="mtp", num_speculative_tokens=1, acceptance=acceptance)
-        return probabilities(drafts).tolist()
+        return list(probabilities(drafts))
 
     assert found(set="mtp", mode="on") == pytest.approx([0.2, 0.8])
     with pytest.raises(ValueError, match="did you mean mtp"):
@@ -139,6 +139,27 @@ def test_the_time_of_a_run_alone_is_its_verifications_with_their_drafts() -> Non
     expected = 1 + (geometric(0.6, 3) @ np.arange(4))
     assert summary["spec_decode_acceptance_length"] == pytest.approx(expected, rel=0.25)
     assert summary["mean_itl_ms"] > summary["mean_tpot_ms"]  # several tokens in one gap
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {},
+        {"plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2}},
+        {"speculative": DRAFT | {"draft_on": {"cards": 2}}, "cluster": {"servers_per_rack": 2}},
+    ],
+    ids=["one stage", "two stages", "other cards"],
+)
+def test_the_causes_of_a_request_s_latency_add_up_to_it(changed: dict[str, Any]) -> None:
+    run = simulate(
+        scenario(**({"speculative": DRAFT} | changed), store={"latency_breakdown": True})
+    )
+    served, latency = run.outcome.served, run.outcome.latency
+
+    assert latency is not None
+    assert (latency.whole.sum(axis=1) == served.finish_ps - served.arrival_ps).all()
+    drafts = dict(zip(latency.causes, latency.whole.sum(axis=0), strict=True)).get("drafts", 0)
+    assert (drafts > 0) == ("cluster" in changed)
 
 
 def test_drafts_on_other_hardware_wait_for_the_network_and_are_charged() -> None:

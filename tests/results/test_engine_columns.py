@@ -50,7 +50,7 @@ def test_a_difference_keeps_its_picoseconds_late_in_a_long_run(
 def test_a_request_gives_exactly_the_declared_columns(requests: dict[str, Integers]) -> None:
     declared = {column.name for column in TABLES["requests"].columns}
 
-    assert declared - set(request_columns(requests)) == OF_POOLS
+    assert declared - set(request_columns(requests)) == {*OF_POOLS, "session", "turn"}
 
 
 def test_a_request_of_a_disaggregated_run_gives_its_transfer_too(
@@ -58,6 +58,7 @@ def test_a_request_of_a_disaggregated_run_gives_its_transfer_too(
 ) -> None:
     moved = np.array([5_000_000_000, 0, 7, -1])
     own = {"decode_replica": moved, "kv_transfer_ps": moved, "kv_transfer_bytes": moved}
+    own |= {"session": np.zeros(4, np.int64), "turn": np.arange(4)}
     declared = {column.name for column in TABLES["requests"].columns}
 
     columns = request_columns(requests | own)

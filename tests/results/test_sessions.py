@@ -5,6 +5,7 @@ import pytest
 
 from corsair_common.names import Status
 from results.engine_columns import request_columns
+from results.report.turns import turns_table
 from results.sessions import KEYS, by_turn, session_summary
 
 S = 10**12
@@ -55,5 +56,6 @@ def test_figures_by_turn() -> None:
     assert table["requests"].tolist() == [2, 1]
     assert table["hit_rate"].tolist() == [0.1, 0.75]
     assert table["mean_ttft_s"].tolist() == [2.0, 2.0]
+    assert '<td class="number" data-value="75.0">75</td>' in turns_table(request_columns(served()))
     with pytest.raises(KeyError, match="no sessions"):
         by_turn({"turn": np.ma.masked_less(np.array([-1, -1]), 0)})

@@ -14,7 +14,8 @@ import pytest
 from cluster import Run, load, simulate
 from cluster.perf_model.tables import Records
 from cluster.scenario.resolve import Resolved, resolve
-from cluster.serving.run import Outcome, assemble, execute
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import assemble, execute
 from corsair_common.units import Integers
 
 TRACES = Path(__file__).resolve().parents[2] / ".." / "shared" / "data" / "traces"

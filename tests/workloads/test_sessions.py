@@ -124,12 +124,37 @@ def test_a_rate_scales_arrivals_and_no_delay(trace: Path) -> None:
     assert columns(requests)["previous"] == [-1, -1, 0]
 
 
+def test_lengths_of_what_is_added_become_whole_prompts(trace: Path) -> None:
+    lines = turn("a", 9, timestamp=0) + turn("a", 20, delay=1000) + turn("a", 5, delay=1000)
+    requests = read(trace, lines, options=ReadOptions(later_prompts="added"))
+
+    # An answer has 3 tokens.
+    assert requests.prompt_tokens.tolist() == [9, 9 + 3 + 20, 32 + 3 + 5]
+    trace.write_text('{"timestamp": 0, "input_length": 9, "output_length": 1}')
+    with pytest.raises(TraceError, match="later_prompts: added is for sessions; found none"):
+        read_trace(trace, options=ReadOptions(later_prompts="added"))
+
+
 def test_a_failed_turn_is_left_out_and_its_follower_follows_the_one_before(trace: Path) -> None:
     lines = turn("a", 9, timestamp=0) + turn("a", 0, delay=1000) + turn("a", 20, delay=500)
     requests = read(trace, lines)
 
     assert requests.skipped == 1
     assert columns(requests)["previous"] == [-1, 0]
+
+    lines = turn("a", 0, timestamp=2000) + turn("a", 9, delay=1000) + turn("a", 20, delay=500)
+    assert columns(read(trace, lines))["arrival_ps"] == [3 * S, 3500 * MS]
+
+
+def test_keys_of_json_lines_are_named_by_the_user(trace: Path) -> None:
+    lines = [
+        '{"who": "x", "timestamp": 1000, "input_length": 9, "output_length": 2}',
+        '{"who": "x", "think": 3000, "input_length": 20, "output_length": 2}',
+    ]
+    requests = read(trace, "\n".join(lines), options=ReadOptions(session="who", delay="think"))
+
+    assert columns(requests)["arrival_ps"] == [S, 4 * S]
+    assert columns(requests)["delay_ps"] == [0, 3 * S]
 
 
 def test_a_cut_leaves_later_turns_to_begin_at_their_times(trace: Path) -> None:

@@ -30,7 +30,7 @@ def read_jsonl(path: Path, form: TraceFormat) -> Rows:
     Block ids may be integers of 64 bits or strings; other than signed integers are numbered in
     order of appearance. A file with token ids and no block ids gets them hashed into blocks.
     """
-    if holds_sessions(path):
+    if holds_sessions(path, form):
         return read_turns(path, form)
     keys = first_object(path)
     check_columns(path, form, list(keys))

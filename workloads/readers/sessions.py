@@ -24,6 +24,7 @@ from workloads.readers.diagnose import faults_of, parsed_object, shown, text_lin
 from workloads.readers.files import open_trace
 from workloads.readers.trace_format import TOKEN_IDS, Rows, TraceFormat, take
 from workloads.requests import FIRST, TraceError
+from workloads.sessions import ordered
 
 Values: TypeAlias = Mapping[str, object]
 
@@ -63,9 +64,12 @@ class Turn:
     """Its place in its session, from 1."""
 
 
-def holds_sessions(path: Path) -> bool:
-    """Whether JSON lines hold turns; TraceError for a key of those that are not read."""
-    found = False
+def holds_sessions(path: Path, form: TraceFormat) -> bool:
+    """Whether JSON lines hold turns; TraceError for a key of those that are not read.
+
+    With dates for times turns are read as single requests.
+    """
+    found = bool(form.session)
     with open_trace(path) as file:
         for number, line in enumerate(file, start=1):
             for key in {each.decode() for each in _KEY.findall(line)}:
@@ -75,7 +79,7 @@ def holds_sessions(path: Path) -> bool:
                         f"not read; known are {', '.join(TURN_KEYS)}"
                     )
                 found = True
-    return found
+    return found and form.time_unit != "wall"
 
 
 def read_turns(path: Path, form: TraceFormat) -> Rows:
@@ -116,10 +120,12 @@ def without_failed(rows: Rows) -> Rows:
     served = (rows.prompt_tokens != 0) & (rows.output_tokens != 0)
     if served.all() or rows.previous is None:
         return rows
-    previous = rows.previous.copy()
+    if rows.recorded is not None and rows.delay is not None:  # one without its own time keeps one
+        rows = replace(rows, ticks=ordered(rows.ticks, rows.previous, rows.recorded, rows.delay)[0])
+    previous, before = np.array(rows.previous), np.asarray(rows.previous)
     for row in np.flatnonzero(previous != FIRST).tolist():
         while previous[row] != FIRST and not served[previous[row]]:
-            previous[row] = rows.previous[previous[row]]
+            previous[row] = before[previous[row]]
     kept = take(replace(rows, previous=previous), np.flatnonzero(served))
     return replace(kept, skipped=int(np.count_nonzero(~served)))
 
@@ -137,7 +143,7 @@ def _turns(path: Path, line: int, found: Values, form: TraceFormat) -> Iterator[
         timed=timed and delay_ns is None,
         has_time=timed,
         delay_ns=delay_ns or 0,
-        session=found.get(SESSION),
+        session=found.get(form.session or SESSION),
         chat=found.get(CHAT),
         parent=found.get(PARENT),
         turn=found.get("turn"),
@@ -167,11 +173,13 @@ def _sub_requests(path: Path, line: int, found: Values, form: TraceFormat) -> It
 
 
 def _delay_ns(path: Path, line: int, found: Values, form: TraceFormat) -> int | None:
-    for key, unit in DELAYS.items():
+    named = {form.delay: ""} if form.delay else DELAYS
+    for key, unit in named.items():
         if found.get(key) is not None:
-            if found.get(SESSION) is None:
+            name = form.session or SESSION
+            if found.get(name) is None:
                 raise TraceError(
-                    f"{path}:{line}: column {key!r}: found without {SESSION!r}, which says of what"
+                    f"{path}:{line}: column {key!r}: found without {name!r}, which says of what"
                 )
             return _duration_ns(path, line, key, found[key], unit or form.time_unit)
     return None

@@ -12,6 +12,8 @@ GivenUnit: TypeAlias = Literal["s", "ms", "us", "ns", "wall"]
 TimeUnit: TypeAlias = GivenUnit | Literal["ps"]
 """Units that a user may name; ``ps`` is our own Parquet's."""
 
+LaterPrompts: TypeAlias = Literal["whole", "added"]
+
 TOKEN_IDS = "input_tok_ids"
 """Column of the prompt's token ids, hashed into blocks where a file has no block ids."""
 
@@ -28,6 +30,9 @@ class ReadOptions:
     hash_ids: str = ""
     session: str = ""
     delay: str = ""
+    later_prompts: LaterPrompts = "whole"
+    """What lengths of later turns' prompts count: the whole prompt, or what the turn adds to the
+    one before and its answer."""
 
     @property
     def names_columns(self) -> bool:

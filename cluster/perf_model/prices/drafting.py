@@ -72,20 +72,22 @@ def with_drafting(
         attention_counts=_blocks(prices.attention_counts, _counted(passed, drafts)),
         stage_class=np.hstack([prices.stage_class, draft.stage_class + len(prices.linear_ps)]),
         kinds=np.concatenate([prices.kinds, draft.kinds]),
-        collective_by_tier_ps=_tiers(prices, draft, apart=apart),
+        collective_by_tier_ps=_tiers(
+            prices.collective_by_tier_ps, passed.collective_by_tier_ps, apart=apart
+        ),
+        head_by_tier_ps=_tiers(prices.head_by_tier_ps, passed.head_by_tier_ps, apart=apart),
         draft_stages=1,
         draft_apart=apart,
         draft_kinds=len(draft.kinds),
     )
 
 
-def _tiers(prices: PriceTables, draft: PriceTables, *, apart: bool) -> Integers:
+def _tiers(own: Integers, others: Integers, *, apart: bool) -> Integers:
     """[class, t, tier] of both, where the model's are split; those of other cards are of none."""
-    own, others = prices.collective_by_tier_ps, draft.collective_by_tier_ps
     if not own.size:
         return own
     if apart:
-        others = np.zeros((len(draft.linear_ps), *own.shape[1:]), np.int64)
+        others = np.zeros((len(others), *own.shape[1:]), np.int64)
     return np.concatenate([own, others])
 
 
@@ -101,6 +103,10 @@ def drafted_passes(draft: PriceTables, drafts: int, heads: int) -> PriceTables:
     layers[:, 0] = 0
     by_bound = drafts * draft.head_by_bound_ps[:, at] + (drafts - 1) * layers
     by_bound[:, 0] = 0  # no request emits: nothing is drafted
+    tiers = draft.head_by_tier_ps
+    if tiers.size:
+        tiers = drafts * tiers[:, at] + (drafts - 1) * draft.collective_by_tier_ps[:, tokens]
+        tiers[:, 0] = 0
     counts = drafts * draft.head_counts[:, at] + (drafts - 1) * draft.token_counts[:, tokens]
     counts[:, 0] = 0
     return replace(
@@ -108,6 +114,7 @@ def drafted_passes(draft: PriceTables, drafts: int, heads: int) -> PriceTables:
         head_by_bound_ps=by_bound,
         head_ps=by_bound.sum(axis=-1),
         head_counts=counts,
+        head_by_tier_ps=tiers,
         send_ps=np.zeros_like(draft.send_ps),
         send_bytes=np.zeros_like(draft.send_bytes),
     )
@@ -121,7 +128,7 @@ def host_drafting(prices: PriceTables, host_ps: int, bound: int) -> PriceTables:
     joined: dict[str, Any] = {
         name: np.concatenate([getattr(prices, name), table]) for name, table in zeros.items()
     }
-    tiers = prices.collective_by_tier_ps
+    tiers, of_head = prices.collective_by_tier_ps, prices.head_by_tier_ps
     last = np.full((prices.replicas, 1), len(prices.linear_ps), np.int64)
     return replace(
         prices,
@@ -130,6 +137,7 @@ def host_drafting(prices: PriceTables, host_ps: int, bound: int) -> PriceTables:
         head_ps=np.concatenate([prices.head_ps, head.sum(axis=-1)]),
         stage_class=np.hstack([prices.stage_class, last]),
         collective_by_tier_ps=np.concatenate([tiers, np.zeros_like(tiers[:1])]),
+        head_by_tier_ps=np.concatenate([of_head, np.zeros_like(of_head[:1])]),
         draft_stages=1,
     )
 

@@ -107,6 +107,13 @@ class Account:
                 return
             first = last
 
+    def attention(self, rows: int) -> Integers | None:
+        """[class of attention, row, bounds | total ps, fetch ps] of the window added last, of so
+        many rows, until the next is added; None if it was added in several pieces."""
+        if rows > ROWS_AT_ONCE:
+            return None
+        return self._attention[:, :rows, len(self._columns.measures) :]
+
     def reach(self, end_ps: int) -> None:
         """Extend the bins to ``end_ps``, a lower bound of the run's end, so that later steps need
         not extend them."""

@@ -86,6 +86,15 @@ def enter(state: State, s: int) -> None:
 @inlined
 def leave(state: State, s: int) -> None:
     """Take the leg of a slot out of the fabric and begin what follows."""
+    take_away(state, s)
+    slot = state.slots[s]
+    then = state.legs[slot["leg"]]["then"]
+    go_on(state, slot["matched_call"], then, state.control[0]["now_ps"])
+
+
+@inlined
+def take_away(state: State, s: int) -> None:
+    """Take the leg of a slot out of the fabric."""
     control, slot = state.control[0], state.slots[s]
     book(state, s, control["now_ps"], 0.0)
     leg = state.legs[slot["leg"]]
@@ -99,7 +108,6 @@ def leave(state: State, s: int) -> None:
             resource["demand"] -= use["share"]
             take_out(state, e, use["resource"])
             e += 1
-    go_on(state, slot["matched_call"], leg["then"], control["now_ps"])
 
 
 @inlined

@@ -8,6 +8,7 @@ from cluster.serving.kernel.block_pool import (
     claim,
     grow,
     has_room,
+    hold_tokens,
     look_up,
     name_full,
     reach,
@@ -19,18 +20,29 @@ from cluster.serving.kernel.state import NONE, READING, State
 
 @inlined
 def admit(state: State, r: int, s: int) -> None:
-    """Admit requests from the head of the queue while their whole sequences have room."""
+    """Admit requests from the head of the queue while their whole sequences have room.
+
+    Those whose blocks are counted already may pass others that lack some.
+    """
     control, replica = state.control[0], state.replicas[r]
+    with_blocks = replica["short_for"] != NONE
     while (
         control["budget"] > control["draft_slots"] and replica["running"] < control["max_num_seqs"]
     ):
         number = replica["head"]
         before = NONE
-        while number != NONE and state.requests[number]["flights"] != 0:
+        while number != NONE and (
+            state.requests[number]["flights"] != 0
+            or (with_blocks and state.requests[number]["reserved"] == 0)
+        ):
             before = number  # batches in flight from before its preemption must end first
             number = state.requests[number]["next"]
-        if number == NONE or not try_admit(state, r, s, number, before):
+        if number == NONE:
             return
+        if not try_admit(state, r, s, number, before):
+            if with_blocks or replica["holding"] == 0:
+                return
+            with_blocks = True
 
 
 @inlined
@@ -42,15 +54,20 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     row = state.free_rows[r, replica["free_rows"] - 1]
     pool, table = state.pool[r], state.tables[row % len(state.tables)]
     hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
+    reserved = request["reserved"]
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
     most = max(request["known"], reach(control, start + tokens))
-    if not can_admit(state, r, most, shared(pool, table, hits)):
+    if reserved == 0 and not can_admit(state, r, most, shared(pool, table, hits)):
         return False
     if tokens == rest and slot["members"] == slot["max_members"]:
         return False
     leave_queue(state, r, number, before)
+    if reserved > 0:
+        hold_tokens(state, r, reserved, -1)
+        request["reserved"] = 0
+        replica["holding"] -= 1
     replica["free_rows"] -= 1
     replica["running"] += 1
     claim(state, r, table, hits)

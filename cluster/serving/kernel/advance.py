@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cluster.compiled import compiled, inlined
+from cluster.compiled import called, compiled, inlined
 from cluster.perf_model.tables import Records
 from cluster.scenario import routers
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
@@ -40,9 +40,30 @@ def advance(state: State, log: Records, columns: Integers) -> int:
     STUCK (a deadlock: requests are left without an event).
     """
     control = state.control[0]
-    rows = 0
-    margin = 4 * control["max_num_seqs"]  # phases of one step, at most
     forget_cycles(state)
+    rows = run_until(state, log, columns, 0, FOREVER)
+    if control["status"] == RUNNING and next_event_ps(state) == FOREVER:
+        control["status"] = DONE if control["done"] == control["requests"] else STUCK
+    return rows
+
+
+@inlined
+def next_event_ps(state: State) -> int:
+    """When something happens next, or FOREVER."""
+    event_ps: int = state.replicas[state.replicas[0]["heap"]]["event_ps"]
+    return min(event_ps, next_arrival_ps(state))
+
+
+@called
+def run_until(state: State, log: Records, columns: Integers, rows: int, until_ps: int) -> int:
+    """Go on behind ``rows`` rows of ``log`` to all that is before the starts at ``until_ps``.
+
+    It ends sooner if the log or the buffer of phases is full, or something has happened that
+    concerns another pool. Returns the rows written so far.
+    """
+    control = state.control[0]
+    control["until_ps"] = until_ps
+    margin = 4 * control["max_num_seqs"]  # phases of one step, at most
     while (
         control["status"] == RUNNING
         and rows < len(log)
@@ -53,16 +74,20 @@ def advance(state: State, log: Records, columns: Integers) -> int:
         event_ps = replica["event_ps"]
         arrival_ps = next_arrival_ps(state)
         first_ps = min(event_ps, arrival_ps)
-        if first_ps == FOREVER:
-            control["status"] = DONE if control["done"] == control["requests"] else STUCK
+        arrives = arrival_ps < event_ps or (arrival_ps == event_ps and replica["event"] != FINISH)
+        starts = not arrives and replica["event"] != FINISH
+        if first_ps == FOREVER or first_ps + starts > control["until_ps"]:
             return rows
         if needs_snapshots(control["router"]) and first_ps >= control["snapshot_ps"]:
             take_snapshot(state, first_ps)
         control["now_ps"] = first_ps
-        if arrival_ps < event_ps or (arrival_ps == event_ps and replica["event"] != FINISH):
+        if arrives:
             arrive(state)
-        elif replica["event"] == FINISH:
+        elif not starts:
             finish_slot(state, r)
+            if replica["pending"] > 0:  # blocks may have become free for their KV
+                replica["freed"] = 1
+                control["until_ps"] = first_ps
             reschedule(state, r)
         else:
             if start(state, r, rows, log[rows], columns[rows]):
@@ -200,6 +225,8 @@ def launch(state: State, r: int, s: int, row: Any, columns: Any) -> None:
         and row["finished"] == 0
         and row["tokens"] - row["prefill_tokens"] == slot["members"]
     )
+    for i in range(control["chunks"]):
+        state.chunks[i]["start_ps"], state.chunks[i]["end_ps"] = row["start_ps"], row["end_ps"]
     if control["admitted"] > 0:
         note_first_start(state, r, s, row["start_ps"])
     turn = slot["turn"]

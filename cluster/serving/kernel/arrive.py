@@ -57,15 +57,20 @@ def arrive(state: State) -> None:
     elif not fits_empty(state, reach(control, request["goal"] - 1 + control["drafts"])):
         refuse(state, number, NO_ROOM)
     else:
-        if finds_prefixes(control["router"]):
-            r = route_by_prefix(state, number)
+        r = request["choice"]
+        if control["fed"]:
+            state.replicas[r]["pulling"] -= 1
+            state.replicas[r]["holding"] += 1
         else:
-            r = choose_replica(state, request["choice"])
-        control["routed"] += 1
-        control["last_replica"] = r
+            if finds_prefixes(control["router"]):
+                r = route_by_prefix(state, number)
+            else:
+                r = choose_replica(state, r)
+            control["routed"] += 1
+            control["last_replica"] = r
+            state.replicas[r]["seen_waiting"] += 1
         request["replica"] = r
         state.replicas[r]["outstanding"] += 1
-        state.replicas[r]["seen_waiting"] += 1
         enqueue(state, r, number)
         wake(state, r)
         reschedule(state, r)
@@ -120,7 +125,7 @@ def load_of(state: State, r: int) -> float:
     replica = state.replicas[r]
     return load(
         state.control[0]["router"],
-        replica["outstanding"],
+        replica["outstanding"] + replica["pulling"],
         replica["used"],
         replica["seen_waiting"],
         replica["seen_running"],

@@ -162,6 +162,28 @@ def reach(control: Any, tokens: int) -> int:
 
 
 @inlined
+def hold_tokens(state: State, r: int, tokens: int, sign: int) -> None:
+    """Count the blocks of a sequence whose last token alone is new, or with -1 no longer."""
+    control = state.control[0]
+    blocks = (tokens + control["block_size"] - 1) // control["block_size"]
+    for k in range(len(state.windows)):
+        hold(state, r, k, sign * kind_blocks(control, state.windows[k], blocks, 1))
+
+
+@inlined
+def keep(state: State, r: int, request: Any, member: Any) -> None:
+    """Leave all blocks of ``member``, whose request has ended, to it; rows of blocks without
+    numbers are free."""
+    request["kept"], request["kept_chunk"] = member["capacity"], member["chunk"]
+    request["kept_row"] = member["table_row"]
+    if not state.control[0]["prefix_caching"]:
+        replica = state.replicas[r]
+        state.free_rows[r, replica["free_rows"]] = member["table_row"]
+        replica["free_rows"] += 1
+        request["kept_row"] = NONE
+
+
+@inlined
 def blocks_after(state: State, member: Any, tokens: int) -> int:
     """Blocks in layers with full context after ``tokens`` more tokens of ``member``."""
     control = state.control[0]
@@ -208,8 +230,9 @@ def release(state: State, r: int, member: Any) -> None:
     control, replica = state.control[0], state.replicas[r]
     has = member["capacity"] // control["block_size"]
     member["capacity"] = 0
-    state.free_rows[r, replica["free_rows"]] = member["table_row"]
-    replica["free_rows"] += 1
+    if member["table_row"] != NONE:
+        state.free_rows[r, replica["free_rows"]] = member["table_row"]
+        replica["free_rows"] += 1
     if not control["prefix_caching"]:
         for k in range(len(state.windows)):
             hold(state, r, k, -kind_blocks(control, state.windows[k], has, member["chunk"]))

@@ -9,6 +9,7 @@ from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits
 from cluster.serving.kernel.state import (
     BLOCK,
+    CHUNK,
     CONTROL,
     FOREVER,
     LAYERS,
@@ -78,6 +79,29 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         phases=np.zeros(max(PHASES, 5 * limits.max_num_seqs), PHASE),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
+        handed=np.zeros(1, np.int64),
+        chunks=np.zeros(1, CHUNK),
+    )
+
+
+def hands_over(state: State, limits: Limits, how: int) -> State:
+    """The state of a prefill pool: AT_ONCE or BY_LAYER.
+
+    Blocks of requests whose KV is still to be sent have rows of ``tables`` beyond the running ones.
+    """
+    state.control["hands_over"] = how
+    rows = limits.max_num_seqs
+    if limits.prefix_caching:
+        rows += min(limits.blocks, len(state.requests))
+    replicas = len(state.replicas)
+    state.replicas["free_rows"] = rows
+    return state._replace(
+        handed=np.zeros(max(1, len(state.requests)), np.int64),
+        chunks=np.zeros(4 * (limits.max_num_seqs + 2) * (state.slots.shape[1] + 1), CHUNK),
+        free_rows=np.arange(replicas * rows).reshape(replicas, rows),
+        tables=np.zeros((replicas * rows, state.tables.shape[1]), np.int64)
+        if limits.prefix_caching
+        else state.tables,
     )
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_pool import name_full, plan_review, release
 from cluster.serving.kernel.measure import begin_prompts, count_chunk, count_decode
-from cluster.serving.kernel.state import DECODING, LOST, NONE, WAITING, State
+from cluster.serving.kernel.state import BY_LAYER, DECODING, LOST, NONE, WAITING, State
 
 
 @inlined
@@ -96,6 +96,21 @@ def schedule_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -
     else:
         control["reading"] += 1
     member["flights"] |= control["bit"] * control["asynchronous"]
+    if control["hands_over"] == BY_LAYER:
+        note_chunk(state, r, member, tokens, last)
+
+
+@called
+def note_chunk(state: State, r: int, member: Any, tokens: int, last: bool) -> None:
+    """Note a chunk for the transfer of its KV; the launch of the step adds its times."""
+    control = state.control[0]
+    chunk = state.chunks[control["chunks"]]
+    chunk["request"], chunk["last"] = member["request"], last
+    chunk["tokens"] = member["computed"] if tokens > 0 else 0
+    admitted = member["first_row"] == state.replicas[r]["steps"]
+    chunk["first"] = 0 if admitted else member["computed"] - tokens
+    control["chunks"] += 1
+    control["until_ps"] = control["now_ps"]
 
 
 @called
@@ -114,6 +129,10 @@ def preempt(state: State, r: int, s: int, reads: bool) -> None:
     number = member["request"]
     request = state.requests[number]
     control["preempted"] += 1
+    if replica["short_for"] == number:
+        replica["short_for"] = NONE
+    if control["hands_over"] == BY_LAYER:
+        note_chunk(state, r, member, 0, False)
     replica["running"] -= 1
     release(state, r, member)
     note(state, r, number, where, replica["steps"] - 1, LOST)

@@ -97,7 +97,8 @@ def repetitions(state: State, r: int, last: int, log: Records) -> tuple[int, int
     replica, members, steps, s = state.replicas[r], 0, 0, last
     own_ps = period_ps(state, r, last)
     start_ps = log[state.rows[r, last]]["start_ps"]
-    most = (min(next_arrival_ps(state), LAST_PS) - 1 - start_ps) // own_ps
+    until_ps = min(state.control[0]["until_ps"], LAST_PS)
+    most = (min(next_arrival_ps(state), until_ps) - 1 - start_ps) // own_ps
     while most > 0 and steps < state.slots.shape[1]:
         slot, row = state.slots[r, s], log[state.rows[r, s]]
         if not decodes(row, replica["used"], state.control[0]["sram_units"], slot):

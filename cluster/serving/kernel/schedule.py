@@ -44,7 +44,8 @@ def schedule(state: State, r: int, s: int) -> None:
             outcome = continue_prefill(state, r, s, h)
             open_for_prompts = outcome != NO_MORE
             h += outcome == READ_ON
-    if open_for_prompts and control["preempted"] == 0 and replica["short_for"] == NONE:
+    short = replica["short_for"] != NONE and replica["holding"] == 0
+    if open_for_prompts and control["preempted"] == 0 and not short:
         admit(state, r, s)
 
 
@@ -213,7 +214,7 @@ def oldest(state: State, r: int) -> int:
     """The running request of the replica that arrived first; there is one."""
     first = NONE
     for s in range(state.slots.shape[1]):
-        for place in range(min(1, state.slots[r, s]["members"])):
+        for place in range(state.slots[r, s]["members"]):
             first = older(state, first, state.members[r, s, place]["request"])
     for h in range(state.replicas[r]["partial"]):
         first = older(state, first, state.partial_prefills[r, h]["request"])

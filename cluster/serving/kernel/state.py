@@ -26,6 +26,8 @@ RUNNING, DONE, LATE, STUCK = 0, 1, 2, 3
 SNAPSHOT_PS = 10**11
 """vLLM's coordinator publishes the load of its engines at most every 100 ms (DESIGN.md)."""
 WAITING, READING, DECODING, FINISHED, LOST = (int(kind) for kind in Phase)
+AT_ONCE, BY_LAYER = 1, 2
+"""How a prefill pool hands KV over: when the prompt ends, or as its chunks are computed."""
 NO_MORE, READ_ON, READ_OUT, GONE = 0, 1, 2, 3
 """Outcome for a partial prefill: refused with all others; scheduled a chunk; scheduled its last
 chunk and moved to decode; preempted."""
@@ -62,8 +64,11 @@ CONTROL = _record(
     "draft_stages",  # 1: the last price class of a replica is that of drafting
     "draft_kind",  # the first kind of layers of the draft, or the number of all kinds
     "draft_apart",  # whether drafting has cards of its own
+    "hands_over",  # of a prefill pool: AT_ONCE or BY_LAYER; else 0
+    "fed",  # of a decode pool: requests come routed, one by one, with blocks reserved
     # progress of the run
     "now_ps",
+    "until_ps",  # no start from then on, nothing later
     "end_ps",
     "sent",  # requests that have arrived, refused ones included
     "due",  # closed loop: requests that arrive now; sessions: size of ``due_heap``
@@ -75,6 +80,8 @@ CONTROL = _record(
     "tokens",
     "draft_tokens",  # drafts verified
     "status",
+    "handed",  # requests of ``handed``
+    "chunks",  # of ``chunks``
     # scratch of the step being scheduled
     "budget",
     "bit",  # bit of this batch in ``flights``, 1 or 2
@@ -101,6 +108,10 @@ REQUEST = _record(
     "prompt",
     "goal",  # prompt + output
     "carried",  # tokens whose KV arrived with it; 0 after its admission
+    "reserved",  # tokens of its blocks that are counted before its admission
+    "kept",  # tokens of its blocks that are kept after its end, until its KV has been sent
+    "kept_chunk",
+    "kept_row",
     "known",  # prompt + done output; stored here while the request is no member
     "emitted_ps",  # its last token, likewise
     "choice",  # replica drawn for it
@@ -173,6 +184,10 @@ REPLICA = _record(
     "event_slot",
     "return_ps",
     "outstanding",
+    "pulling",  # routed here, not arrived
+    "pending",  # of those, that wait for blocks
+    "freed",  # whether a step has ended since then
+    "holding",  # queued requests with reserved blocks
     "running",  # members of its slots and partial prefills
     "partial",  # partial prefills
     "queued",
@@ -218,6 +233,10 @@ WORK = _record(
     "attention_ps",
     "fetch_ps",
 )
+
+CHUNK = _record("request", "first", "tokens", "last", "start_ps", "end_ps")
+"""A chunk of a prompt in a step, from its ``first`` token, 0 after an admission, up to ``tokens``;
+or without tokens a preemption."""
 
 LAYERS = _record(
     "window",
@@ -300,3 +319,7 @@ class State(NamedTuple):
     """[r, p, p] when a slot's last step left each stage"""
     rows: Integers
     """[r, p] row of the log with the last step of the slot"""
+    handed: Integers
+    """[n] requests that have ended, in that order (of a prefill pool)"""
+    chunks: Records
+    """[buffer] of the step just launched (of a prefill pool that sends by layer)"""

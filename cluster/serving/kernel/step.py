@@ -6,7 +6,7 @@ from cluster.compiled import called, inlined
 from cluster.perf_model.attention import attention_ps, fetch_ps, worked_ps
 from cluster.scenario.routers import KV_OVERLAP
 from cluster.serving.histogram import bin_of
-from cluster.serving.kernel.block_pool import name_full, release
+from cluster.serving.kernel.block_pool import keep, name_full, release
 from cluster.serving.kernel.kv_routing import count_prompt
 from cluster.serving.kernel.queues import leave_queue, note, show_lag
 from cluster.serving.kernel.sessions import send_followers
@@ -160,7 +160,10 @@ def leave(state: State, r: int, s: int, member: Any, end_ps: int, step: int) -> 
     """Finish a request at its last token: free its blocks and its place."""
     number = member["request"]
     note(state, r, number, s, step, FINISHED)
-    release(state, r, member)
+    if state.control[0]["hands_over"]:
+        keep(state, r, state.requests[number], member)
+    else:
+        release(state, r, member)
     state.replicas[r]["running"] -= 1
     complete(state, r, number, end_ps)
 
@@ -176,6 +179,10 @@ def complete(state: State, r: int, number: int, end_ps: int) -> None:
         count_prompt(state, r, number, -1)
     control["done"] += 1
     send_next(state, number, end_ps)
+    if control["hands_over"]:
+        state.handed[control["handed"]] = number
+        control["handed"] += 1
+        control["until_ps"] = control["now_ps"]
 
 
 @inlined

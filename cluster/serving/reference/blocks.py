@@ -95,16 +95,23 @@ class BlockPool:
         cached = takewhile(lambda key: self.names and self.names.first_with(key) is not None, keys)
         return len(list(cached))
 
-    def can_admit(self, request: Request, hits: list[int], first: int) -> bool:
+    def can_admit(self, request: Request, hits: list[int], first: int = 0) -> bool:
         """Whether the whole sequence of the request fits, including its hits.
 
         So must its ``first`` tokens, computed in its first step, with lookahead.
         """
+        if request.reserved:
+            return True
         need = self.most(max(request.known, self.reach(first)))
         if self.names is not None:
             shared = sum(self.names.references[block] > 0 for block in hits)
             need = [need[0] - shared]  # an unreferenced hit is in use once it is shared
         return self.has_room(need)
+
+    def reserve(self, tokens: int, sign: int = 1) -> None:
+        """Count the blocks of a sequence whose last token alone is new, or with -1 no longer."""
+        for kind, blocks in enumerate(self.holding(tokens, 1)):
+            self.held[kind] += sign * blocks
 
     def can_extend(self, request: Request, tokens: int) -> bool:
         """Whether the next ``tokens`` of a running request fit."""

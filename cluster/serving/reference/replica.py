@@ -27,6 +27,9 @@ class Step:
     """Drafts that it verifies, of each request that has any."""
     accepted: dict[Request, int] = field(default_factory=dict)
     """Those of them that are right."""
+    chunks: list[tuple[Request, int, int]] = field(default_factory=list)
+    """Of prompts: the first token, 0 after an admission, and the one past the last; 0 and 0 for a
+    preemption."""
     preempted: bool = False
     """Whether a request was preempted while this step was scheduled."""
     end_ps: int = 0
@@ -73,6 +76,8 @@ class Replica:
         self.free_ps = [limits.ready_ps] * (stages + 1)
         """End of the scheduled work of each stage, and last of the drafts' own cards."""
         self.pool = BlockPool(limits)
+        self.pulling = 0
+        """Requests routed here whose KV has not arrived."""
         self.short_for: Request | None = None
         """The oldest running request while it lacks a block."""
         self.steps = 0

@@ -33,6 +33,9 @@ class Request:
     age: int = -1
     """Its place in the order of arrivals."""
 
+    reserved: bool = False
+    """Whether its prompt's blocks are counted although it is not admitted: its KV came first."""
+
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""
     done_output: int = 0

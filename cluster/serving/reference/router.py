@@ -97,7 +97,9 @@ class Router:
             case "vllm_dp":  # its scan starts one replica later with every request
                 return self._least(self.routed, self._vllm_score)
             case "least_outstanding":
-                return self._least(self.last_chosen + 1, lambda replica: replica.unfinished)
+                return self._least(
+                    self.last_chosen + 1, lambda replica: replica.unfinished + replica.pulling
+                )
             case "kv_overlap":
                 return self._least(
                     self.last_chosen + 1, lambda replica: self._overlap_cost(replica, request)
@@ -118,7 +120,7 @@ class Router:
     def _vllm_score(self, replica: Replica) -> float:
         """In floating point, as in vLLM: rounding decides between equal loads."""
         load = self.loads[replica.number]
-        busy = max(replica.unfinished, load.waiting + load.running)
+        busy = max(replica.unfinished + replica.pulling, load.waiting + load.running)
         return busy + load.waiting * 6.0 * max(0.0, load.kv_use - 0.5)
 
     def _overlap_cost(self, replica: Replica, request: Request) -> float:

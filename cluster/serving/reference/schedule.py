@@ -42,7 +42,7 @@ class Scheduler:
                     open_for_prompts = self._continue_prefill(request)
             elif request in self.slot.members and self.open:
                 self._decode(request)
-        if open_for_prompts and not self.step.preempted and self.replica.short_for is None:
+        if open_for_prompts and not self.step.preempted:
             self._admit()
         return self.step
 
@@ -119,6 +119,9 @@ class Scheduler:
             self.replica.partial_prefills.remove(victim)
         self.phases.append((victim, slot, self.step.number - 1, Phase.LOST))
         self.phases.append((victim, -1, self.step.number, Phase.WAITING))
+        self.step.chunks.append((victim, 0, 0))
+        if self.replica.short_for is victim:
+            self.replica.short_for = None
         self.replica.pool.release(victim)
         self.replica.enqueue(victim)
         victim.computed = 0
@@ -128,20 +131,27 @@ class Scheduler:
     def _admit(self) -> None:
         """Admit requests from the head of the queue while their whole sequences fit."""
         replica, pool, slot = self.replica, self.replica.pool, self.slot
+        with_blocks = replica.short_for is not None  # only those whose blocks are counted already
         while self.open and len(replica.running) < replica.max_num_seqs:
             # batches in flight from before its preemption must end first (asynchronous only)
-            request = next((each for each in replica.queue if not each.flights), None)
+            waiting = [each for each in replica.queue if not each.flights]
+            request = next((each for each in waiting if each.reserved or not with_blocks), None)
             if request is None:
                 return
             hits = pool.cached_prefix(request)
             start = max(len(hits) * pool.block_size, request.carried)
             tokens = self._chunk(request.known - start)
-            if not pool.can_admit(request, hits, start + tokens):
-                return
             last = tokens == request.known - start
-            if last and len(slot.members) == slot.max_members:
-                return
+            full = last and len(slot.members) == slot.max_members
+            if full or not pool.can_admit(request, hits, start + tokens):
+                if with_blocks or not any(each.reserved for each in replica.queue):
+                    return
+                with_blocks = True
+                continue
             replica.queue.remove(request)
+            if request.reserved:
+                pool.reserve(request.prompt, -1)
+                request.reserved = False
             pool.share(request, hits)
             if request.cached_tokens == NEVER:
                 request.cached_tokens = request.computed
@@ -156,13 +166,13 @@ class Scheduler:
                 self._enter(request, Phase.DECODING)
             else:
                 replica.partial_prefills.append(request)
-            self._give(request, tokens)
+            self._give(request, tokens, admitted=True)
 
     def _enter(self, request: Request, kind: Phase) -> None:
         slot = self.slot.number if kind == Phase.DECODING else -1
         self.phases.append((request, slot, self.step.number, kind))
 
-    def _give(self, request: Request, tokens: int) -> None:
+    def _give(self, request: Request, tokens: int, *, admitted: bool = False) -> None:
         """Schedule tokens, whose blocks are available."""
         step = self.step
         if request.decoding:
@@ -172,5 +182,7 @@ class Scheduler:
         if tokens >= request.remaining:
             step.emitting.append(request)
         self.replica.pool.compute(request, tokens)
+        first = 0 if admitted else request.computed - tokens
+        step.chunks.append((request, first, request.computed))
         step.rows[request] = tokens
         step.budget -= tokens + self.limits.draft_slots

@@ -74,6 +74,15 @@ class Simulation:
         self.arrived = 0
         self.unsent: deque[Request] = deque()
         """Requests of a closed loop that wait for the end of another."""
+        self.pooled = False
+        """Whether requests come routed, with their KV (a decode pool)."""
+        self.keeps_blocks = False
+        """Whether blocks are kept when a request ends (a prefill pool)."""
+        self.ended: list[Request] = []
+        """Those that have ended and not been taken over."""
+        self.chunks: list[tuple[Request, int, int, int, int]] = []
+        """Chunks of the step just launched: request, first token, one past the last, and the
+        step's start and end."""
         if limits.concurrency:
             self.due, self.unsent = [], deque(self.requests)
             for _ in range(limits.concurrency):
@@ -81,17 +90,22 @@ class Simulation:
 
     def run(self) -> None:
         now_ps = 0
-        while (next_ps := self._next_event_ps(now_ps)) is not None:
+        while (next_ps := self.next_event_ps(now_ps)) is not None:
             now_ps = next_ps
             self.router.look(now_ps)
-            self._finish_steps(now_ps)
-            self._receive_arrivals(now_ps)
-            for replica in self.replicas:
-                if replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
-                    self._start_step(replica, now_ps)
-                    break  # its consequences are processed before the next replica
+            self.finish_steps(now_ps)
+            self.receive_arrivals(now_ps)
+            self.start_one(now_ps)  # its consequences are processed before the next replica
             self.recorder.look(now_ps)
         self.recorder.look(now_ps, last=True)
+
+    def start_one(self, now_ps: int) -> bool:
+        """Start a step of the first replica that can; whether there was one."""
+        for replica in self.replicas:
+            if replica.next_start_ps(asynchronous=self.asynchronous) == now_ps:
+                self._start_step(replica, now_ps)
+                return True
+        return False
 
     def served(self) -> Served:
         """The outcome as columns."""
@@ -115,7 +129,7 @@ class Simulation:
             draft_tokens=self.recorder.draft_tokens,
         )
 
-    def _next_event_ps(self, now_ps: int) -> int | None:
+    def next_event_ps(self, now_ps: int) -> int | None:
         times = [replica.next_start_ps(asynchronous=self.asynchronous) for replica in self.replicas]
         times += [slot.finish_ps for replica in self.replicas for slot in replica.slots]
         if self.due:  # a user's request may have ended while its engine was busy
@@ -124,11 +138,15 @@ class Simulation:
 
     # finishes -----------------------------------------------------------------------------------
 
-    def _finish_steps(self, now_ps: int) -> None:
+    def finish_steps(self, now_ps: int) -> list[Replica]:
+        """End the steps that end now; return their replicas."""
+        ended = []
         for replica in self.replicas:
             for slot in replica.slots:
                 if slot.finish_ps == now_ps:
                     self._finish_step(replica, slot, now_ps)
+                    ended.append(replica)
+        return ended
 
     def _finish_step(self, replica: Replica, slot: Slot, now_ps: int) -> None:
         step = slot.in_flight.popleft()
@@ -183,11 +201,13 @@ class Simulation:
         slot = replica.slots[request.slot]
         if request in slot.members:
             slot.members.remove(request)
-            replica.pool.release(request)
+            if not self.keeps_blocks:
+                replica.pool.release(request)
         else:  # it was preempted while its last token was pending
             replica.queue.remove(request)
         self.recorder.phase(request, slot.number, step.number, Phase.FINISHED)
         self.recorder.done += 1
+        self.ended.append(request)
         self._send_next(request, step.end_ps)
 
     # arrivals -----------------------------------------------------------------------------------
@@ -208,12 +228,19 @@ class Simulation:
             last_ps = self.due[-1][0] if self.due else now_ps
             heappush(self.due, (max(now_ps, last_ps), request.number))
 
-    def _receive_arrivals(self, now_ps: int) -> None:
+    def receive_arrivals(self, now_ps: int) -> None:
+        """Route the requests that arrive now, or refuse them."""
         while self.due and self.due[0][0] <= now_ps:
             request = self.requests[heappop(self.due)[1]]
             request.age, self.arrived = self.arrived, self.arrived + 1
             request.status = self._judge(request)
-            if request.status == Status.COMPLETED:
+            if self.pooled:
+                replica = self.replicas[request.replica]
+                replica.pulling -= 1
+                replica.enqueue(request)
+                self.recorder.phase(request, -1, replica.steps, Phase.WAITING)
+                replica.wake(now_ps)
+            elif request.status == Status.COMPLETED:
                 replica = self.router.choose(request)
                 request.replica = replica.number
                 replica.enqueue(request)
@@ -243,6 +270,8 @@ class Simulation:
             step = scheduler.compose()
             if step.rows:
                 self._launch(replica, slot, step, now_ps)
+            else:
+                self.chunks += [(*chunk, now_ps, now_ps) for chunk in step.chunks]
             if self.asynchronous:
                 self._go_on_ahead(slot, step, now_ps)
             elif slot.in_flight:
@@ -268,6 +297,7 @@ class Simulation:
         )
         start_ps, step.end_ps, step.drafted_ps = self.prices.cross(replica, measures, there_ps)
         slot.in_flight.append(step)
+        self.chunks += [(*chunk, start_ps, step.end_ps) for chunk in step.chunks]
         replica.steps += 1
         for request in step.rows:
             if request in slot.members:

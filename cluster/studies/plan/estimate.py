@@ -18,7 +18,7 @@ from cluster.perf_model.tables import PriceTables
 from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
-from cluster.serving.run import Layout, priced
+from cluster.serving.run import Layout, priced, without_drafts
 from cluster.studies.plan import batch_scores
 from cluster.studies.plan.chance import FULLEST
 from cluster.studies.plan.context import Demand, StudyContext, inputs_of, study_context_of
@@ -80,11 +80,14 @@ class Estimate:
 def estimate(resolved: Resolved, layout: Layout) -> Estimate:
     """Score a scenario, or one pool of it, as ``plan`` scores a candidate of the same choices.
 
+    Of speculative decoding it knows nothing: the estimate is of a run without drafts.
+
     Raises
     ------
     PriceError, TooSlowError
         A step that is not modelled or would last for hours; both carry ``exit_code`` 3.
     """
+    resolved, layout = without_drafts(resolved, layout)
     rows = refused(arrivals_of(resolved), layout.limits) == Status.COMPLETED
     lost, reason = int(np.count_nonzero(~rows)), ""
     if not rows.any():
@@ -122,8 +125,8 @@ def _nothing(lost: int, reason: str) -> Estimate:
 
 
 def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
-    """The same with these requests only, and without prompt hashes if some are left out: scores do
-    not read them."""
+    """The same with these requests only, and without prompt hashes and sessions if some are left
+    out: scores do not read them."""
     own = resolved.requests
     if rows.all():
         return resolved
@@ -135,6 +138,10 @@ def _with(resolved: Resolved, rows: npt.NDArray[np.bool_]) -> Resolved:
         hash_offsets=None,
         hash_ids=None,
         hash_block_tokens=0,
+        session=None,
+        previous=None,
+        delay_ps=None,
+        common_tokens=0,
     )
     return resolved.carrying(requests)
 

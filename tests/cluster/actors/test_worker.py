@@ -15,7 +15,8 @@ from cluster.perf_model.tables import STEP, Records
 from cluster.perf_model.timeline import Bins
 from cluster.scenario.resolve import Resolved, resolve
 from cluster.serving.arrivals import arrivals_of
-from cluster.serving.run import Machine, Outcome, assemble, execute, lay_out
+from cluster.serving.outcome import Outcome
+from cluster.serving.run import Machine, assemble, execute, lay_out
 from cluster.serving.tables import card_parts
 
 

@@ -10,11 +10,12 @@ import pytest
 from cluster import Run, load, simulate
 from cluster.disaggregated.energy import messages_j, rebinned
 from cluster.disaggregated.placement import PooledMachine
-from cluster.disaggregated.run import PooledOutcome
+from cluster.disaggregated.reference import serve_pools_reference
+from cluster.disaggregated.run import PooledOutcome, run_pools
 from cluster.perf_model.devices.dimc import PARTS
 from cluster.perf_model.devices.dimc.dvfs import energy_scale
-from cluster.replay.reference import replay_reference
-from cluster.serving.reference import serve_reference
+from cluster.perf_model.tables import Records
+from cluster.serving.run import execute
 from cluster.serving.tables import link_parts
 from corsair_common.units import NEVER
 from results import open_run
@@ -92,8 +93,9 @@ def staged(stages: int) -> dict[str, Any]:
 def test_layerwise_leaves_the_last_layer_of_a_lone_prompt(
     run_pooled: RunPooled, stages: int
 ) -> None:
-    # After the prefill one of the layers of each pair is still to go, behind the path's latency:
-    # of 32 from card 0 to card 1, or of 16 from cards 0 and 1 to cards 2 and 3.
+    # After the prefill one of the layers of each pair is still to go, behind the path's latency: of
+    # 32 from card 0 to card 1, or of 16 from cards 0 and 1 to cards 2 and 3; of the last chunk,
+    # which is 2 of 10 blocks.
     run = run_pooled(**staged(stages))
     routes, figures = run.machine.routes, run.resolved.hardware
     rate = routes.link_bandwidth_bytes_per_s[routes.path(0, stages)].min()
@@ -103,8 +105,18 @@ def test_layerwise_leaves_the_last_layer_of_a_lone_prompt(
 
     outcome = outcome_of(run)
 
-    assert outcome.transfer_ps.tolist() == [expected + round(layer / rate * 1e12)]
+    assert outcome.transfer_ps.tolist() == [expected + round(layer / 5 / rate * 1e12)]
     assert outcome.transfer_bytes.tolist() == [32 * layer]
+
+
+def steps_of(run: Run) -> Records:
+    """The log of the prefill pool, served alone."""
+    windows: list[Records] = []
+    assert run.resolved.pools is not None
+    execute(
+        run.resolved.pools[0], pools_of(run)[0], on_steps=lambda log: windows.append(log.copy())
+    )
+    return np.concatenate(windows)
 
 
 @pytest.mark.parametrize(("stages", "computed"), [(1, 1), (2, 17)])
@@ -125,7 +137,8 @@ def test_layerwise_starts_when_the_first_layer_of_a_pair_is_computed(
 
     served = outcome.pools[0].served
     prefill_ps = int(served.finish_ps[0] - served.first_scheduled_ps[0])
-    hidden_ps = prefill_ps - prefill_ps // 32 * computed
+    first_ps = int(steps_of(run)["end_ps"][0] - served.first_scheduled_ps[0])  # chunk
+    hidden_ps = prefill_ps - first_ps // 32 * computed
     assert sent_ps > 2 * prefill_ps  # so that the link is busy all the time
     assert outcome.transfer_ps[0] == pytest.approx(alone_ps + sent_ps - hidden_ps, abs=10)
 
@@ -169,17 +182,17 @@ def test_littles_law_holds_in_the_decode_pool(pooled: Mapping[str, Any], tmp_pat
 
 
 def test_the_reference_engines_give_the_same_run(
-    pooled: Mapping[str, Any], run_pooled: RunPooled, monkeypatch: pytest.MonkeyPatch
+    run_pooled: RunPooled,
 ) -> None:
     crowded: dict[str, Any] = {
         "transfer": {"mode": "layerwise"},
         "links": [{"match": "*", "bandwidth_scale": 0.1}],
     }
     expected = outcome_of(run_pooled(**crowded))
-    monkeypatch.setattr("cluster.serving.engine.serve", serve_reference)
-    monkeypatch.setattr("cluster.disaggregated.kv_messages.replay", replay_reference)
+    run = run_pooled(**crowded)
+    assert isinstance(run.machine, PooledMachine)
 
-    found = outcome_of(simulate(load(pooled, **crowded)))
+    found = run_pools(run.resolved, run.machine, loop=serve_pools_reference)
 
     for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "replica", "itl_count"):
         assert np.array_equal(getattr(found.served, name), getattr(expected.served, name)), name

@@ -77,8 +77,9 @@ def test_pools_and_transfer_name_the_run() -> None:
         ({"transfer": {"mode": "layers"}}, "did you mean 'layerwise'?"),
         ({"pools": {"decode": {"plan": {"tensor_parallel_size": 3}}}}, "pools.decode: llama"),
         (
-            {"pools": {"decode": {"cards": 4, "router": "least_kv"}}},
-            "pools.decode.router is 'least_kv'; must be 'round_robin' or 'random' for 2 replicas",
+            {"pools": {"decode": {"cards": 4, "router": "kv_overlap"}}},
+            "pools.decode.router is 'kv_overlap'; must be 'round_robin', 'random', "
+            "'least_outstanding', 'least_kv', 'vllm_dp' for 2 replicas",
         ),
         ({"workload": {"synthetic": None, "program": {"phase": "decode", "batch": 1, "context": 9,
          "steps": 1}}}, "pools serve requests"),

@@ -17,7 +17,7 @@ EXAMPLE = ("name", "model", "workload", "slo")
 """Keys whose values are said to be no defaults."""
 FILES = ("network", "endpoint", "trace", "format", "program", "chakra", "columns")
 """Examples that need a file, or go with one."""
-CUTS = ("limit", "start_s", "duration_s", "time_unit", "hash_block_tokens")
+CUTS = ("limit", "start_s", "duration_s", "time_unit", "hash_block_tokens", "later_prompts")
 """Examples that are for a trace."""
 
 

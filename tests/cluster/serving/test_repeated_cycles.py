@@ -17,7 +17,8 @@ from cluster.serving.arrivals import arrivals_of
 from cluster.serving.energy_attribution import attribution_columns
 from cluster.serving.engine import serve
 from cluster.serving.interface import Arrivals, Limits
-from cluster.serving.run import Machine, assemble, shares_of
+from cluster.serving.outcome import shares_of
+from cluster.serving.run import Machine, assemble
 
 
 @pytest.fixture(scope="module")

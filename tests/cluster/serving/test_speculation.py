@@ -90,6 +90,21 @@ def test_drafting_keeps_the_last_stage_busy_or_is_waited_for_on_cards_of_its_own
     assert served.finish_ps.tolist() == finish_ps
 
 
+def test_drafts_that_are_never_right_and_cost_nothing_change_no_time(
+    engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
+) -> None:
+    problem = make_arrivals((0, 4, 6), (7, 9, 3), (30, 2, 1)), constant_tables(stage_ps=[10])
+    plain = replace(roomy, max_num_seqs=3)
+
+    off, on = (
+        engine(*problem, limits) for limits in (plain, replace(plain, speculation=two_drafts([0])))
+    )
+
+    for name in ("first_scheduled_ps", "first_token_ps", "finish_ps", "itl_count"):
+        assert getattr(off, name).tolist() == getattr(on, name).tolist()
+    assert on.accepted_count.tolist() == [7, 0, 0]  # 5 + 2 + 0 tokens after the first
+
+
 def test_one_request_at_a_constant_rate_takes_what_the_closed_form_says() -> None:
     # Leviathan et al. 2023: a row emits (1 - a^(k + 1)) / (1 - a) tokens in the mean.
     rate, drafts, verify_ps, draft_ps, output = 0.7, 4, 1000, 90, 20001

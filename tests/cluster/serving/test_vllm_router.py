@@ -64,7 +64,7 @@ def chosen(state: State) -> int:
 def test_the_reference_chooses_as_vllms_client(situation: Situation) -> None:
     room, first, counts, choice = situation
     replicas: list[Any] = [
-        SimpleNamespace(number=number, unfinished=in_flight)
+        SimpleNamespace(number=number, unfinished=in_flight, pulling=0)
         for number, (_, _, _, in_flight) in enumerate(counts)
     ]
     router = Router("vllm_dp", replicas)

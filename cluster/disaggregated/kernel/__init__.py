@@ -1,0 +1,1 @@
+"""The compiled loop of two pools and the transfers between them."""
