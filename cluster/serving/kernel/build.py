@@ -80,24 +80,27 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         phases=np.zeros(max(PHASES, 5 * limits.max_num_seqs), PHASE),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
-        **_tiers(prices, limits),
+        **_tiers(arrivals, prices, limits),
         handed=np.zeros(1, np.int64),
         chunks=np.zeros(1, CHUNK),
     )
 
 
-def _tiers(prices: PriceTables, limits: Limits) -> dict[str, Records]:
-    """Empty tiers of every replica."""
+def _tiers(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> dict[str, Records]:
+    """Empty tiers of every replica, none larger than all blocks that there can be."""
     tiers = np.zeros(max(1, len(limits.kv_tiers)), TIER)
-    most = max((each.blocks for each in limits.kv_tiers), default=1)
+    full = (arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size
+    every = max(1, arrivals.key_count + int(full.sum()))
+    most = max((min(each.blocks, every) for each in limits.kv_tiers), default=1)
     lists = np.zeros((prices.replicas, len(tiers)), REPLICA)
     pool = np.zeros((prices.replicas, len(tiers), most), BLOCK)
     pool["key"] = pool["chain"] = pool["bucket"] = NONE
     pool["before"], pool["after"] = np.arange(most) - 1, np.arange(most) + 1
     for tier, each in enumerate(limits.kv_tiers):
         tiers[tier]["block_ps"], tiers[tier]["latency_ps"] = each.block_ps, each.latency_ps
-        pool["after"][:, tier, each.blocks - 1] = NONE
-        lists["free_tail"][:, tier] = each.blocks - 1
+        last = min(each.blocks, every) - 1
+        pool["after"][:, tier, last] = NONE
+        lists["free_tail"][:, tier] = last
     return {
         "tiers": tiers,
         "tier_pool": pool.reshape(-1, most),

@@ -7,8 +7,13 @@ from typing import TypeAlias
 import numpy as np
 import pytest
 
+from cluster import load
+from cluster.perf_model.memory.loading import lpddr_rate
 from cluster.perf_model.tables import PriceTables
+from cluster.scenario.load import ScenarioError
+from cluster.scenario.resolve import resolve
 from cluster.serving.interface import Arrivals, KvTier, Limits, Served
+from cluster.serving.run import Machine, assemble
 
 Engine: TypeAlias = Callable[..., Served]
 ConstantTables: TypeAlias = Callable[..., PriceTables]
@@ -101,3 +106,45 @@ def test_an_endless_tier_finds_what_an_endless_cache_does(
     assert (
         served(engine, arrivals, prices, tight)[1] == served(engine, arrivals, prices, endless)[1]
     )
+
+
+CHATS = {
+    "model": "llama-3.1-8b",
+    "plan": {"tensor_parallel_size": 4, "pipeline_parallel_size": 2},
+    "workload": {"synthetic": {"requests": 5, "preset": "mooncake-conversation"}},
+}
+
+
+def machine(**memory: object) -> Machine:
+    return assemble(resolve(load(CHATS, memory=memory)))
+
+
+def test_a_block_of_lpddr_takes_its_bytes_over_the_memorys_rate() -> None:
+    # A block of 64 tokens has 16 of 32 layers on a stage and 2 of 8 heads on a card: K and V of 64
+    # rows of 128 values, 65 bytes for each 64 of them; LPDDR of a card is read by its chiplets.
+    found = machine(kv_tiers=[{"tier": "lpddr", "capacity_bytes": 1e9}])
+    card = 16 * 2 * 2 * 128 * 65
+    figures = found.fit.stages[0]
+
+    (tier,) = found.limits.kv_tiers
+
+    chiplets = card / float(figures.block_bytes)
+    assert chiplets == round(chiplets)
+    assert tier.blocks == 1e9 // card
+    rate = lpddr_rate(resolve(load(CHATS)).hardware) * chiplets
+    assert tier.block_ps == pytest.approx(card / rate * 1e12, abs=1)
+
+
+@pytest.mark.parametrize(
+    ("memory", "complaint"),
+    [
+        ({"kv_tiers": [{"tier": "host"}]}, "host needs capacity_bytes"),
+        ({"kv_tiers": [{"tier": "lpddr"}, {"tier": "lpddr"}]}, "has lpddr twice"),
+        ({"kv_tiers": [{"tier": "ddr"}]}, "memory.kv_tiers"),
+        ({"kv_tiers": [{"tier": "lpddr", "capacity_bytes": 1.0}]}, "no room for a KV block"),
+        ({"pin": {"kv": "spill"}, "kv_tiers": [{"tier": "lpddr"}]}, "in LPDDR already"),
+    ],
+)
+def test_tiers_that_make_no_sense_are_refused(memory: dict[str, object], complaint: str) -> None:
+    with pytest.raises(ScenarioError, match=complaint):
+        machine(**memory)
