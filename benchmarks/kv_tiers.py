@@ -56,7 +56,7 @@ def row(rate: float, name: str) -> str:
         f"{found['mean_tpot_ms']:.3g}",
         f"{found['request_throughput']:.4g}",
         f"{found['joules_per_output_token']:.3g}",
-        f"{found['usd_per_million_tokens']:.3g}",
+        f"{found['cost_per_million_output_tokens_usd']:.3g}",
     )
     return f"| {' | '.join(cells)} |"
 
