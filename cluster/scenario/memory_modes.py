@@ -11,9 +11,11 @@ Mode: TypeAlias = Literal["performance", "capacity", "auto"]
 Place: TypeAlias = Literal["sram", "lpddr"]
 KvPlace: TypeAlias = Place | Literal["spill"]
 Tier: TypeAlias = Literal["lpddr", "host"]
+KvWrite: TypeAlias = Literal["eviction", "through"]
 LoadFrom: TypeAlias = Literal["none", "lpddr", "host"]
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 
+KV_WRITES: tuple[KvWrite, ...] = get_args(KvWrite)
 MODES: tuple[Mode, ...] = get_args(Mode)
 UNIFORM_MODES: tuple[Mode, ...] = ("performance", "capacity")
 """Those that place all weights alike; ``auto`` places them anew for every batch."""
@@ -57,3 +59,5 @@ class Memory(Part):
     kv_tiers: Annotated[tuple[KvTierSettings, ...], Field(strict=False, max_length=2)] = ()
     """Below the KV blocks, the nearest first: what a block loses goes to the first, what that drops
     (the least recently used) to the next. Needs prefix caching."""
+    kv_write: KvWrite = "eviction"
+    """When a block goes to the first tier: at its eviction, or through, once it is computed."""

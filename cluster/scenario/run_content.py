@@ -140,7 +140,7 @@ def _memory(scenario: Scenario) -> Content:
     """Without tiers the identity is as it was before there were any."""
     content = scenario.memory.model_dump()
     if not scenario.memory.kv_tiers:
-        del content["kv_tiers"]
+        del content["kv_tiers"], content["kv_write"]
     return content
 
 

@@ -74,6 +74,9 @@ class Limits:
     prefix_caching: bool = False
     kv_tiers: tuple[KvTier, ...] = ()
     """Below the blocks, the nearest first; with prefix caching only."""
+    kv_write: str = "eviction"
+    """When a block's KV goes to the first tier: at its ``eviction``, or ``through``, once it is
+    computed."""
     sram_blocks: int = 2**62
     """Number of these blocks in SRAM; the rest are in LPDDR."""
     windowed: KvCapacity | None = None

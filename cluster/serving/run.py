@@ -258,6 +258,7 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
         kv_tiers=kv_tiers(resolved, fitted),
+        kv_write=resolved.scenario.memory.kv_write,
         long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
         async_scheduling=scheduler.async_scheduling,
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,

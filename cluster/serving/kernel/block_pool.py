@@ -8,7 +8,7 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_lists import append, carry, find, forget, prepend, unlink
-from cluster.serving.kernel.block_tiers import evict
+from cluster.serving.kernel.block_tiers import evict, store
 from cluster.serving.kernel.state import NONE, State
 
 
@@ -227,5 +227,8 @@ def name_full(state: State, r: int, member: Any, tokens: int) -> None:
     request = state.requests[member["request"]]
     pool, table = state.pool[r], state.tables[member["table_row"]]
     for i in range(member["named"], full):
-        carry(pool, table[i], block_key(state, request, i))
+        key = block_key(state, request, i)
+        carry(pool, table[i], key)
+        if state.control[0]["write_through"]:
+            store(state, r, key)
     member["named"] = max(member["named"], full)

@@ -10,14 +10,20 @@ from cluster.serving.kernel.block_lists import append, carry, find, forget, unli
 from cluster.serving.kernel.state import FOREVER, NONE, State
 
 
-@called
+@inlined
 def evict(state: State, r: int, key: int) -> None:
-    """Keep ``key``, which a block of replica ``r`` has lost, in the tiers below.
+    """Keep ``key``, which a block of replica ``r`` has lost, in the tiers below, unless it was
+    written there when it was computed or another block has it."""
+    if state.control[0]["write_through"] == 0 and find(state.pool[r], key) == NONE:
+        store(state, r, key)
+
+
+@called
+def store(state: State, r: int, key: int) -> None:
+    """Keep ``key`` in the first tier of replica ``r``.
 
     Each tier passes on what it drops for it; the last one loses it.
     """
-    if find(state.pool[r], key) != NONE:
-        return
     tiers = state.control[0]["tiers"]
     for tier in range(r * tiers, (r + 1) * tiers):
         own, pool = state.tier_lists[tier], state.tier_pool[tier]

@@ -164,6 +164,7 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
     control["tiers"] = len(limits.kv_tiers)
+    control["write_through"] = limits.kv_tiers != () and limits.kv_write == "through"
     control["ahead"] = prices.ahead
     control["barren_limit"] = 1000 + 8 * limits.max_num_seqs * (_longest(arrivals, limits) + 1)
     return control

@@ -57,6 +57,7 @@ CONTROL = _record(
     "sessions",  # whether turns wait for others
     "prefix_caching",
     "tiers",  # of KV below the blocks
+    "write_through",  # whether they receive what is computed, not what is evicted
     "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without output that indicate a deadlock
     "drafts",  # most drafts that a row verifies; 0: no speculation

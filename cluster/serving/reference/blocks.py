@@ -176,6 +176,7 @@ class Tiers:
     """What the blocks have lost, by key, in memories below them; the last used last."""
 
     def __init__(self, limits: Limits) -> None:
+        self.write_through = limits.kv_write == "through"
         self._sizes = [tier.blocks for tier in limits.kv_tiers]
         self._keys = [OrderedDict[int, None]() for _ in limits.kv_tiers]
 
@@ -227,7 +228,7 @@ class NamedBlocks:
             key = self.key_of.pop(block)
             carriers = self.blocks_with[key]
             del carriers[block]
-            if not carriers:
+            if not carriers and not self.tiers.write_through:
                 self.tiers.take(key)
         self.references[block] = 1
         return block
@@ -235,6 +236,8 @@ class NamedBlocks:
     def label(self, block: int, key: int) -> None:
         """Assign ``key`` to a full block; other blocks may have the same."""
         self.key_of[block] = key
+        if self.tiers.write_through:
+            self.tiers.take(key)
         self.blocks_with.setdefault(key, {})[block] = None
 
     def release(self, blocks: list[int]) -> int:

@@ -68,6 +68,22 @@ def test_an_evicted_prefix_comes_back_at_the_price_of_its_tiers(
     assert found == [0, 0, cached]
 
 
+@pytest.mark.parametrize(("write", "starts_ps"), [("eviction", 560), ("through", 500)])
+def test_a_small_tier_has_what_was_evicted_or_what_was_computed_last(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    tight: Limits,
+    write: str,
+    starts_ps: int,
+) -> None:
+    # Two blocks: the first prompt's, which the second evicts, or the last two of the second.
+    arrivals = make_arrivals(*SHARED, keys=KEYS)
+    limits = replace(tight, kv_tiers=(KvTier(blocks=2, block_ps=30),), kv_write=write)
+
+    assert served(engine, arrivals, constant_tables(stage_ps=[100]), limits)[0][2] == starts_ps
+
+
 def test_loads_of_a_tier_follow_one_another(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, tight: Limits
 ) -> None:
