@@ -136,13 +136,21 @@ def _racks(scenario: Scenario) -> Content:
     }
 
 
+def _memory(scenario: Scenario) -> Content:
+    """Without tiers the identity is as it was before there were any."""
+    content = scenario.memory.model_dump()
+    if not scenario.memory.kv_tiers:
+        del content["kv_tiers"], content["kv_write"]
+    return content
+
+
 def _work(planned: "Planned") -> Content:
     """What the work of a model depends on."""
     scenario = planned.scenario
     return {
         "formats": formats_text(planned.formats),
         "plan": asdict(planned.plan),
-        "memory": scenario.memory.model_dump(),
+        "memory": _memory(scenario),
         "experts": scenario.experts.model_dump(),
         "seed": scenario.seed,
     }

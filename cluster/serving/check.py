@@ -5,6 +5,7 @@ import difflib
 import numpy as np
 
 from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
+from cluster.scenario.memory_modes import KV_WRITES
 from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits, Speculation
 from cluster.serving.kernel.state import LAST_PS
@@ -35,7 +36,19 @@ def check_limits(limits: Limits) -> None:
         raise ValueError(f"sram_blocks must be 0 or more, got {limits.sram_blocks!r}")
     if not 0 <= limits.ready_ps <= LAST_PS:
         raise ValueError(f"ready_ps must lie in 0..{LAST_PS}, got {limits.ready_ps!r}")
+    _check_tiers(limits)
     _check_router(limits)
+
+
+def _check_tiers(limits: Limits) -> None:
+    """Sizes and times of KV tiers, below blocks with keys."""
+    if limits.kv_write not in KV_WRITES:
+        raise ValueError(f"kv_write is one of {', '.join(KV_WRITES)}, got {limits.kv_write!r}")
+    for tier in limits.kv_tiers:
+        if not limits.prefix_caching:
+            raise ValueError("kv_tiers need prefix_caching")
+        if tier.blocks < 1 or not 0 <= tier.block_ps <= LAST_PS or not tier.latency_ps >= 0:
+            raise ValueError(f"a tier needs blocks of at least 1 and times of at least 0: {tier}")
 
 
 def _check_router(limits: Limits) -> None:

@@ -43,6 +43,17 @@ class Speculation:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KvTier:
+    """A memory below the KV blocks of a replica, which keeps what these lose."""
+
+    blocks: int
+    block_ps: int
+    """Time to load one block, of all cards of the replica at once."""
+    latency_ps: int = 0
+    """Of a load, behind its blocks."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
     """The settings of the scheduler and the size of the KV pool. Names as vLLM has them."""
 
@@ -61,6 +72,11 @@ class Limits:
     concurrency: int = 0
     """Users of a closed loop; 0 means open loop: arrivals from the columns."""
     prefix_caching: bool = False
+    kv_tiers: tuple[KvTier, ...] = ()
+    """Below the blocks, the nearest first; with prefix caching only."""
+    kv_write: str = "eviction"
+    """When a block's KV goes to the first tier: at its ``eviction``, or ``through``, once it is
+    computed."""
     sram_blocks: int = 2**62
     """Number of these blocks in SRAM; the rest are in LPDDR."""
     windowed: KvCapacity | None = None

@@ -35,6 +35,7 @@ from cluster.serving.drafts import (
     speculation_of,
 )
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps
+from cluster.serving.kv_tiers import kv_tiers
 from cluster.serving.outcome import Books, Outcome
 from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Integers
@@ -256,6 +257,8 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         router_weights=router_weights(resolved.scenario.router),
         concurrency=resolved.concurrency,
         prefix_caching=resolved.prefix_caching,
+        kv_tiers=kv_tiers(resolved, fitted),
+        kv_write=resolved.scenario.memory.kv_write,
         long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
         async_scheduling=scheduler.async_scheduling,
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,

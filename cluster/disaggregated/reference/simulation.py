@@ -176,7 +176,7 @@ class PoolsLoop:
     def _receive(self, row: int, now_ps: int) -> None:
         request = self.answers[row]
         request.arrival_ps = now_ps
-        request.replica, request.reserved = self.target[row], True
+        request.replica, request.reserved = self.target[row], request.prompt
         self.received_ps[row] = now_ps
         heappush(self.decode.due, (now_ps, row))
 

@@ -15,19 +15,24 @@ def lpddr_load_s(fit: Fit, hardware: Figures) -> float:
     Weights of the fullest chiplet are striped over the LPDDR of its card, as all weights are;
     vectors such as norms are there once and are copied to every chiplet.
     """
-    return max(stage.sram_weight_bytes for stage in fit.stages) / _lpddr_rate(hardware)
+    return max(stage.sram_weight_bytes for stage in fit.stages) / lpddr_rate(hardware)
 
 
 def host_load_s(fit: Fit, hardware: Figures, cards_per_server: int) -> float:
     """Every host sends all weights to its cards, through one x16 port of each PCIe switch."""
-    switches = int(hardware["server.pcie_switches"])
-    per_switch = min(cards_per_server, -(-int(hardware["server.cards"]) // switches))
     fullest = max(
         sum(each.size_bytes for each in card if each.tensor_class not in ("kv", "kv_tail"))
         for stage in fit.holdings
         for card in stage
     )
-    return per_switch * fullest / _pcie_rate(hardware)
+    return fullest / host_rate(hardware, cards_per_server)
+
+
+def host_rate(hardware: Figures, cards_per_server: int) -> float:
+    """Bytes a second from the host to each card, if all cards of a PCIe switch load."""
+    switches = int(hardware["server.pcie_switches"])
+    per_switch = min(cards_per_server, -(-int(hardware["server.cards"]) // switches))
+    return _pcie_rate(hardware) / per_switch
 
 
 def other_bytes(model: Model, weights: Format, plan: Plan) -> int:
@@ -42,12 +47,12 @@ def swap_s(card_bytes: int, hardware: Figures) -> tuple[float, float]:
     """
     chiplets = chiplets_of(hardware)
     usable = module_of(hardware).room(hardware).near_bytes
-    from_lpddr = min(card_bytes / chiplets, usable) / _lpddr_rate(hardware)
+    from_lpddr = min(card_bytes / chiplets, usable) / lpddr_rate(hardware)
     per_switch = -(-int(hardware["server.cards"]) // int(hardware["server.pcie_switches"]))
     return from_lpddr, per_switch * card_bytes / _pcie_rate(hardware)
 
 
-def _lpddr_rate(hardware: Figures) -> float:
+def lpddr_rate(hardware: Figures) -> float:
     """Bytes a second of one chiplet."""
     return module_of(hardware).room(hardware).far_bytes_per_s
 

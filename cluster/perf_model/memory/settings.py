@@ -49,8 +49,14 @@ def _check_memories(resolved: Planned, memory: Memory) -> None:
         **{f"pin.{name}": place for name, place in memory.pin.model_dump().items()},
         "load": memory.load,
         "also_resident": list(memory.also_resident),
+        "kv_tiers": [tier.tier for tier in memory.kv_tiers if tier.tier == "lpddr"],
     }
-    allowed = {"mode": ("performance", "auto"), "load": ("none", "host"), "also_resident": ([],)}
+    allowed = {
+        "mode": ("performance", "auto"),
+        "load": ("none", "host"),
+        "also_resident": ([],),
+        "kv_tiers": ([],),
+    }
     strange = [
         f"memory.{name}: {value}"
         for name, value in settings.items()

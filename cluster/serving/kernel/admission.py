@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from cluster.compiled import inlined
+from cluster.compiled import called, inlined
 from cluster.serving.kernel.block_pool import (
+    block_key,
     blocks_after,
     claim,
     grow,
@@ -14,6 +15,7 @@ from cluster.serving.kernel.block_pool import (
     reach,
     shared,
 )
+from cluster.serving.kernel.block_tiers import loads_until, tier_with, touch, wait_for_load
 from cluster.serving.kernel.queues import chunk_of, join, leave_queue, note, schedule_chunk
 from cluster.serving.kernel.state import NONE, READING, State
 
@@ -56,6 +58,10 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     pool, table = state.pool[r], state.tables[row % len(state.tables)]
     hits = look_up(state, r, request, row) if control["prefix_caching"] else 0
     reserved = request["reserved"]
+    if control["tiers"] > 0 and reserved + request["carried"] == 0:
+        found = further_hits(state, r, request, hits)
+        if found > 0:
+            return load(state, r, number, before, hits, found)
     start = max(hits * control["block_size"], request["carried"])
     rest = request["known"] - start
     tokens = chunk_of(state, r, rest)
@@ -81,7 +87,7 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
     partial["table_row"] = row
     begin_member(state, r, partial, number, hits)
     if request["preemptions"] == 0:
-        request["cached_tokens"] = hits * control["block_size"]
+        request["cached_tokens"] = max(hits * control["block_size"], request["loaded"])
         control["admitted"] += 1
     unpack(state, r, partial, request)
     grow(state, r, partial, blocks_after(state, partial, tokens), tokens)
@@ -90,6 +96,46 @@ def try_admit(state: State, r: int, s: int, number: int, before: int) -> bool:
         join(state, r, s, partial)
     else:
         replica["partial"] += 1
+    return True
+
+
+@called
+def further_hits(state: State, r: int, request: Any, hits: int) -> int:
+    """Number of blocks behind the cached ``hits`` that are in tiers."""
+    limit: int = (request["known"] - 1) // state.control[0]["block_size"]
+    found = hits
+    while found < limit and tier_with(state, r, block_key(state, request, found)) != NONE:
+        found += 1
+    return found - hits
+
+
+@called
+def load(state: State, r: int, number: int, before: int, hits: int, found: int) -> bool:
+    """Load ``found`` blocks behind the cached ``hits`` of a request in the queue.
+
+    Its whole sequence must be available, and is reserved meanwhile; it is queued again once all of
+    them are there. Tiers load at the same time, each one request after another.
+    """
+    control, request = state.control[0], state.requests[number]
+    if not can_admit(state, r, request["known"], 0):
+        return False
+    leave_queue(state, r, number, before)
+    loaded_ps = control["now_ps"]
+    for tier in range(control["tiers"]):
+        blocks = 0
+        for i in range(hits, hits + found):
+            key = block_key(state, request, i)
+            if tier_with(state, r, key) == tier:
+                touch(state, r, tier, key)
+                blocks += 1
+        if blocks > 0:
+            loaded_ps = max(loaded_ps, loads_until(state, r, tier, blocks))
+    hold_tokens(state, r, request["known"], 1)
+    request["reserved"] = request["known"]
+    request["carried"] = (hits + found) * control["block_size"]
+    if request["preemptions"] == 0:
+        request["loaded"] = request["carried"]
+    wait_for_load(state, r, number, loaded_ps)
     return True
 
 

@@ -6,8 +6,10 @@ from cluster.compiled import called, compiled, inlined
 from cluster.perf_model.tables import Records
 from cluster.scenario import routers
 from cluster.serving.kernel.arrive import arrive, next_arrival_ps, take_snapshot, wake
+from cluster.serving.kernel.block_tiers import take_loaded
 from cluster.serving.kernel.clock import reschedule
 from cluster.serving.kernel.measure import measure
+from cluster.serving.kernel.queues import queue_by_age
 from cluster.serving.kernel.repeat import forget_cycles, recur, repeats
 from cluster.serving.kernel.schedule import schedule
 from cluster.serving.kernel.state import (
@@ -84,7 +86,10 @@ def run_until(state: State, log: Records, columns: Integers, rows: int, until_ps
         if arrives:
             arrive(state)
         elif not starts:
-            finish_slot(state, r)
+            if replica["event_slot"] == NONE:
+                end_load(state, r)
+            else:
+                finish_slot(state, r)
             if replica["pending"] > 0:  # blocks may have become free for their KV
                 replica["freed"] = 1
                 control["until_ps"] = first_ps
@@ -96,6 +101,14 @@ def run_until(state: State, log: Records, columns: Integers, rows: int, until_ps
                     rows += recur(state, r, log, columns, rows)
             reschedule(state, r)
     return rows
+
+
+@called
+def end_load(state: State, r: int) -> None:
+    """The blocks of a request are loaded: it is queued by age, with reserved blocks."""
+    queue_by_age(state, r, take_loaded(state, r))
+    state.replicas[r]["holding"] += 1
+    wake(state, r)
 
 
 @inlined

@@ -7,100 +7,25 @@ with a key are also in a hash table, chained through ``bucket`` and ``chain``.
 from typing import Any
 
 from cluster.compiled import called, inlined
+from cluster.serving.kernel.block_lists import append, carry, find, forget, prepend, unlink
+from cluster.serving.kernel.block_tiers import evict, store
 from cluster.serving.kernel.state import NONE, State
 
 
 @inlined
-def find(pool: Any, key: int) -> int:
-    """The block that has had ``key`` longest, or NONE."""
-    block: int = pool[key % len(pool)]["bucket"]
-    while block != NONE and pool[block]["key"] != key:
-        block = pool[block]["chain"]
-    return block
-
-
-@inlined
-def carry(pool: Any, block: int, key: int) -> None:
-    """Assign ``key`` to ``block``, behind other blocks with this key."""
-    bucket = key % len(pool)
-    pool[block]["key"] = key
-    pool[block]["chain"] = NONE
-    other = pool[bucket]["bucket"]
-    if other == NONE:
-        pool[bucket]["bucket"] = block
-        return
-    while pool[other]["chain"] != NONE:
-        other = pool[other]["chain"]
-    pool[other]["chain"] = block
-
-
-@inlined
-def forget(pool: Any, block: int) -> None:
-    """Remove the key of ``block``, if it has one."""
-    key = pool[block]["key"]
-    if key == NONE:
-        return
-    bucket = key % len(pool)
-    after = pool[block]["chain"]
-    other = pool[bucket]["bucket"]
-    if other == block:
-        pool[bucket]["bucket"] = after
-    else:
-        while pool[other]["chain"] != block:
-            other = pool[other]["chain"]
-        pool[other]["chain"] = after
-    pool[block]["key"] = NONE
-
-
-@inlined
-def unlink(replica: Any, pool: Any, block: int) -> None:
-    """Remove ``block`` from the free list."""
-    before, after = pool[block]["before"], pool[block]["after"]
-    if before == NONE:
-        replica["free_head"] = after
-    else:
-        pool[before]["after"] = after
-    if after == NONE:
-        replica["free_tail"] = before
-    else:
-        pool[after]["before"] = before
-
-
-@inlined
-def append(replica: Any, pool: Any, block: int) -> None:
-    """Append ``block`` to the free list."""
-    tail = replica["free_tail"]
-    pool[block]["before"] = tail
-    pool[block]["after"] = NONE
-    if tail == NONE:
-        replica["free_head"] = block
-    else:
-        pool[tail]["after"] = block
-    replica["free_tail"] = block
-
-
-@inlined
-def prepend(replica: Any, pool: Any, block: int) -> None:
-    """Insert ``block`` at the head of the free list."""
-    head = replica["free_head"]
-    pool[block]["before"] = NONE
-    pool[block]["after"] = head
-    if head == NONE:
-        replica["free_tail"] = block
-    else:
-        pool[head]["before"] = block
-    replica["free_head"] = block
-
-
-@inlined
-def take(replica: Any, pool: Any, table: Any, first: int, last: int) -> None:
-    """Allocate ``table[first:last]`` from the head of the free list."""
+def take(state: State, r: int, table: Any, first: int, last: int) -> None:
+    """Allocate ``table[first:last]`` from the head of the free list; what a block held goes to the
+    tiers below, if no other block has it."""
+    replica, pool = state.replicas[r], state.pool[r]
     for i in range(first, last):
         block = replica["free_head"]
+        key = pool[block]["key"]
         unlink(replica, pool, block)
         forget(pool, block)
         pool[block]["references"] = 1
         table[i] = block
+        if state.control[0]["tiers"] > 0 and key != NONE:
+            evict(state, r, key)
 
 
 @inlined
@@ -201,7 +126,7 @@ def grow(state: State, r: int, member: Any, blocks: int, chunk: int) -> None:
         more = kind_blocks(control, state.windows[k], blocks, chunk)
         hold(state, r, k, more - kind_blocks(control, state.windows[k], has, member["chunk"]))
     if control["prefix_caching"]:
-        take(state.replicas[r], state.pool[r], state.tables[member["table_row"]], has, blocks)
+        take(state, r, state.tables[member["table_row"]], has, blocks)
     member["capacity"] = blocks * control["block_size"]
     member["chunk"] = chunk
 
@@ -302,5 +227,8 @@ def name_full(state: State, r: int, member: Any, tokens: int) -> None:
     request = state.requests[member["request"]]
     pool, table = state.pool[r], state.tables[member["table_row"]]
     for i in range(member["named"], full):
-        carry(pool, table[i], block_key(state, request, i))
+        key = block_key(state, request, i)
+        carry(pool, table[i], key)
+        if state.control[0]["write_through"]:
+            store(state, r, key)
     member["named"] = max(member["named"], full)

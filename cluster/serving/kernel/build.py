@@ -21,6 +21,7 @@ from cluster.serving.kernel.state import (
     SLOT,
     SNAPSHOT_PS,
     STAGE,
+    TIER,
     TURN,
     WORK,
     State,
@@ -81,9 +82,33 @@ def build(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> State:
         phases=np.zeros(max(PHASES, 5 * limits.max_num_seqs), PHASE),
         marks=np.zeros((prices.replicas, prices.stages, prices.stages), np.int64),
         rows=np.zeros((prices.replicas, prices.stages), np.int64),
+        **_tiers(arrivals, prices, limits),
         handed=np.zeros(1, np.int64),
         chunks=np.zeros(1, CHUNK),
     )
+
+
+def _tiers(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> dict[str, Records]:
+    """Empty tiers of every replica, none larger than all blocks that there can be."""
+    tiers = np.zeros(max(1, len(limits.kv_tiers)), TIER)
+    full = (arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size
+    every = max(1, arrivals.key_count + int(full.sum()))
+    most = max((min(each.blocks, every) for each in limits.kv_tiers), default=1)
+    lists = np.zeros((prices.replicas, len(tiers)), REPLICA)
+    pool = np.zeros((prices.replicas, len(tiers), most), BLOCK)
+    pool["key"] = pool["chain"] = pool["bucket"] = NONE
+    pool["before"], pool["after"] = np.arange(most) - 1, np.arange(most) + 1
+    for tier, each in enumerate(limits.kv_tiers):
+        tiers[tier]["block_ps"], tiers[tier]["latency_ps"] = each.block_ps, each.latency_ps
+        last = min(each.blocks, every) - 1
+        pool["after"][:, tier, last] = NONE
+        lists["free_tail"][:, tier] = last
+    return {
+        "tiers": tiers,
+        "tier_pool": pool.reshape(-1, most),
+        "tier_lists": lists.ravel(),
+        "tier_free_ps": np.zeros((prices.replicas, len(tiers)), np.int64),
+    }
 
 
 def hands_over(state: State, limits: Limits, how: int) -> State:
@@ -140,6 +165,8 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
         control["due"] = np.count_nonzero(arrivals.previous == NEVER)
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
+    control["tiers"] = len(limits.kv_tiers)
+    control["write_through"] = limits.kv_tiers != () and limits.kv_write == "through"
     control["ahead"] = prices.ahead
     control["barren_limit"] = 1000 + 8 * limits.max_num_seqs * (_longest(arrivals, limits) + 1)
     return control
@@ -213,8 +240,9 @@ def _replicas(prices: PriceTables, limits: Limits) -> Records:
     replicas["heap"] = replicas["place"] = np.arange(prices.replicas)
     replicas["event_ps"] = FOREVER
     replicas["return_ps"] = prices.return_ps
-    for name in ("short_for", "head", "tail", "last_slot"):
+    for name in ("short_for", "head", "tail", "last_slot", "loading"):
         replicas[name] = NONE
+    replicas["load_ps"] = FOREVER
     replicas["free_tail"] = limits.blocks - 1
     replicas["free_rows"] = limits.max_num_seqs
     return replicas

@@ -20,6 +20,8 @@ def reschedule(state: State, r: int) -> None:
         elif slot["state"] == READY and at_ps < ready_ps:
             ready_ps = at_ps
             ready = s
+    if replica["load_ps"] < finish_ps:
+        finish_ps, finishing = replica["load_ps"], NONE
     start_ps = ready_ps
     if state.control[0]["asynchronous"] == 0:  # else a step is scheduled while stage 0 is busy
         start_ps = max(ready_ps, state.stages[r, 0]["free_ps"])

@@ -9,7 +9,7 @@ from typing import Any
 
 from cluster.compiled import called, inlined
 from cluster.scenario import routers
-from cluster.serving.kernel.block_pool import find
+from cluster.serving.kernel.block_lists import find
 from cluster.serving.kernel.state import FOREVER, NONE, State
 from corsair_common.units import Integers
 

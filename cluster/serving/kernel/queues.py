@@ -16,10 +16,16 @@ from cluster.serving.kernel.state import BY_LAYER, DECODING, LOST, NONE, WAITING
 
 @inlined
 def enqueue(state: State, r: int, number: int) -> None:
+    """Insert a request into the queue, where it waits from now on."""
+    note(state, r, number, NONE, state.replicas[r]["steps"], WAITING)
+    queue_by_age(state, r, number)
+
+
+@inlined
+def queue_by_age(state: State, r: int, number: int) -> None:
     """Insert a request into the queue by its age."""
     replica, requests = state.replicas[r], state.requests
     age = requests[number]["age"]
-    note(state, r, number, NONE, replica["steps"], WAITING)
     replica["queued"] += 1
     before = replica["tail"]
     if before == NONE or requests[before]["age"] < age:

@@ -42,6 +42,7 @@ def repeats(state: State, r: int) -> bool:
         replica["running"] <= MOST_RUNNING
         and replica["stalled"] == 0
         and replica["short_for"] == NONE
+        and replica["loading"] == NONE
     )
 
 

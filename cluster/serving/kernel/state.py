@@ -56,6 +56,8 @@ CONTROL = _record(
     "closed_loop",
     "sessions",  # whether turns wait for others
     "prefix_caching",
+    "tiers",  # of KV below the blocks
+    "write_through",  # whether they receive what is computed, not what is evicted
     "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without output that indicate a deadlock
     "drafts",  # most drafts that a row verifies; 0: no speculation
@@ -108,6 +110,8 @@ REQUEST = _record(
     "goal",  # prompt + output
     "carried",  # tokens whose KV arrived with it; 0 after its admission
     "reserved",  # tokens of its blocks that are counted before its admission
+    "loaded",  # tokens of its prefix that were found with the help of tiers
+    "loaded_ps",  # when these are there
     "kept",  # tokens of its blocks that are kept after its end, until its KV has been sent
     "kept_chunk",
     "kept_row",
@@ -193,6 +197,8 @@ REPLICA = _record(
     "pulling",  # routed here, not arrived
     "pending",  # of those, that wait for blocks
     "freed",  # whether a step has ended since then
+    "loading",  # the request whose blocks from a tier are there first, or NONE
+    "load_ps",  # when, or FOREVER
     "holding",  # queued requests with reserved blocks
     "running",  # members of its slots and partial prefills
     "partial",  # partial prefills
@@ -239,6 +245,9 @@ WORK = _record(
     "attention_ps",
     "fetch_ps",
 )
+
+TIER = _record("block_ps", "latency_ps")
+"""Time to load a block from it."""
 
 CHUNK = _record("request", "first", "tokens", "last", "start_ps", "end_ps")
 """A chunk of a prompt in a step, from its ``first`` token, 0 after an admission, up to ``tokens``;
@@ -327,6 +336,14 @@ class State(NamedTuple):
     """[r, p, p] when a slot's last step left each stage"""
     rows: Integers
     """[r, p] row of the log with the last step of the slot"""
+    tiers: Records
+    """[tier]"""
+    tier_pool: Records
+    """[(replica, tier), blocks of the largest]"""
+    tier_lists: Records
+    """[(replica, tier)] dtype REPLICA, for the ends of the list"""
+    tier_free_ps: Integers
+    """[r, tier] when its loads have ended"""
     handed: Integers
     """[n] requests that have ended, in that order (of a prefill pool)"""
     chunks: Records

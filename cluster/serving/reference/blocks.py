@@ -28,7 +28,8 @@ class BlockPool:
         self.sram_units = capacity.sram_units
         self.held = [0] * len(self.windows)
         """Blocks of each kind in use."""
-        self.names = NamedBlocks(limits.blocks) if limits.prefix_caching else None
+        self.tiers = Tiers(limits)
+        self.names = NamedBlocks(limits.blocks, self.tiers) if limits.prefix_caching else None
 
     @property
     def used(self) -> int:
@@ -95,6 +96,19 @@ class BlockPool:
         cached = takewhile(lambda key: self.names and self.names.first_with(key) is not None, keys)
         return len(list(cached))
 
+    def found_below(self, request: Request, hits: list[int]) -> list[int]:
+        """The tier of each block behind its ``hits`` that is in one, up to the first that is not,
+        except its last token's."""
+        found: list[int] = []
+        if self.names is None:
+            return found
+        for index in range(len(hits), (request.known - 1) // self.block_size):
+            tier = self.tiers.first_with(request.key(index))
+            if tier is None:
+                break
+            found.append(tier)
+        return found
+
     def can_admit(self, request: Request, hits: list[int], first: int = 0) -> bool:
         """Whether the whole sequence of the request fits, including its hits.
 
@@ -158,10 +172,38 @@ class BlockPool:
         request.blocks, request.held, request.named, request.reached = [], [], 0, 0
 
 
+class Tiers:
+    """What the blocks have lost, by key, in memories below them; the last used last."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.write_through = limits.kv_write == "through"
+        self._sizes = [tier.blocks for tier in limits.kv_tiers]
+        self._keys = [OrderedDict[int, None]() for _ in limits.kv_tiers]
+
+    def first_with(self, key: int) -> int | None:
+        """The nearest tier that has it."""
+        return next((tier for tier, keys in enumerate(self._keys) if key in keys), None)
+
+    def touch(self, tier: int, key: int) -> None:
+        """Count a use."""
+        self._keys[tier].move_to_end(key)
+
+    def take(self, key: int) -> None:
+        """Keep a key; what a tier drops for it goes to the next."""
+        for keys, size in zip(self._keys, self._sizes, strict=True):
+            known = key in keys
+            keys[key] = None
+            keys.move_to_end(key)
+            if known or len(keys) <= size:
+                return
+            key, _ = keys.popitem(last=False)
+
+
 class NamedBlocks:
     """Blocks 0..blocks-1, their free list, and their keys."""
 
-    def __init__(self, blocks: int) -> None:
+    def __init__(self, blocks: int, tiers: Tiers) -> None:
+        self.tiers = tiers
         self.references = [0] * blocks
         self.free = OrderedDict.fromkeys(range(blocks))
         """Unreferenced blocks, next to be allocated first."""
@@ -183,14 +225,19 @@ class NamedBlocks:
         """Allocate the block at the head of the free list; it loses its key."""
         block, _ = self.free.popitem(last=False)
         if block in self.key_of:
-            carriers = self.blocks_with[self.key_of.pop(block)]
+            key = self.key_of.pop(block)
+            carriers = self.blocks_with[key]
             del carriers[block]
+            if not carriers and not self.tiers.write_through:
+                self.tiers.take(key)
         self.references[block] = 1
         return block
 
     def label(self, block: int, key: int) -> None:
         """Assign ``key`` to a full block; other blocks may have the same."""
         self.key_of[block] = key
+        if self.tiers.write_through:
+            self.tiers.take(key)
         self.blocks_with.setdefault(key, {})[block] = None
 
     def release(self, blocks: list[int]) -> int:

@@ -80,6 +80,10 @@ class Replica:
         self.pool = BlockPool(limits)
         self.pulling = 0
         """Requests routed here whose KV has not arrived."""
+        self.loading: list[Request] = []
+        """Requests whose blocks are loaded from tiers."""
+        self.tier_free_ps = [0] * len(limits.kv_tiers)
+        """End of the loads of each tier."""
         self.short_for: Request | None = None
         """The oldest running request while it lacks a block."""
         self.steps = 0
@@ -94,7 +98,7 @@ class Replica:
 
     @property
     def unfinished(self) -> int:
-        return len(self.queue) + len(self.running)
+        return len(self.queue) + len(self.loading) + len(self.running)
 
     def is_oldest(self, request: Request) -> bool:
         """Whether no running request arrived earlier."""

@@ -33,8 +33,12 @@ class Request:
     age: int = -1
     """Its place in the order of arrivals."""
 
-    reserved: bool = False
-    """Whether its prompt's blocks are counted although it is not admitted: its KV came first."""
+    reserved: int = 0
+    """Tokens whose blocks are counted although it is not admitted: its KV comes first."""
+    loaded: int = 0
+    """Tokens of its prefix that were found with the help of tiers."""
+    loaded_ps: int = NEVER
+    """When these are there."""
 
     computed: int = 0
     """Tokens whose KV exists once the steps scheduled so far have run."""

@@ -16,7 +16,8 @@ def age(request: Request) -> int:
 class Scheduler:
     """Schedules the next step of a slot: decodes, chunks of partial prefills, then admissions."""
 
-    def __init__(self, replica: Replica, slot: Slot, limits: Limits) -> None:
+    def __init__(self, replica: Replica, slot: Slot, limits: Limits, now_ps: int) -> None:
+        self.now_ps = now_ps
         self.replica = replica
         self.slot = slot
         self.one_stage = len(replica.slots) == 1
@@ -143,24 +144,28 @@ class Scheduler:
             if request is None:
                 return
             hits = pool.cached_prefix(request)
+            below = [] if request.reserved or request.carried else pool.found_below(request, hits)
+            if below and pool.can_admit(request, []):
+                self._load(request, len(hits), below)
+                continue
             start = max(len(hits) * pool.block_size, request.carried)
             tokens = self._chunk(request.known - start)
             last = tokens == request.known - start
             padding = self._padding(request.known - start, start, ran=ran)
             full = last and len(slot.members) == slot.max_members
             full |= tokens + padding > self.step.budget - self.limits.draft_slots
-            if full or not pool.can_admit(request, hits, start + tokens + padding):
+            if below or full or not pool.can_admit(request, hits, start + tokens + padding):
                 if with_blocks or not any(each.reserved for each in replica.queue):
                     return
                 with_blocks = True
                 continue
             replica.queue.remove(request)
             if request.reserved:
-                pool.reserve(request.prompt, -1)
-                request.reserved = False
+                pool.reserve(request.reserved, -1)
+                request.reserved = 0
             pool.share(request, hits)
             if request.cached_tokens == NEVER:
-                request.cached_tokens = request.computed
+                request.cached_tokens = max(request.computed, request.loaded)
             if request.carried > request.computed:
                 pool.compute(request, request.carried - request.computed)
             request.carried = 0
@@ -185,6 +190,27 @@ class Scheduler:
         fits = start + 2 + drafts <= limits.max_model_len
         fits &= 1 + drafts + limits.draft_slots <= limits.max_num_batched_tokens
         return drafts if rest == 1 and not self.continued and (ran or start > 0) and fits else 0
+
+    def _load(self, request: Request, hits: int, found: list[int]) -> None:
+        """Load blocks behind the ``hits`` of a request in the queue; it is queued again when they
+        are there, and all of its sequence is reserved meanwhile."""
+        replica, pool = self.replica, self.replica.pool
+        replica.queue.remove(request)
+        request.loaded_ps = self.now_ps
+        for tier, own in enumerate(self.limits.kv_tiers):
+            blocks = [hits + i for i, where in enumerate(found) if where == tier]
+            for block in blocks:
+                pool.tiers.touch(tier, request.key(block))
+            if blocks:
+                began_ps = max(self.now_ps, replica.tier_free_ps[tier])
+                end_ps = replica.tier_free_ps[tier] = began_ps + len(blocks) * own.block_ps
+                request.loaded_ps = max(request.loaded_ps, end_ps + own.latency_ps)
+        pool.reserve(request.known)
+        request.reserved = request.known
+        request.carried = (hits + len(found)) * pool.block_size
+        if not request.preemptions:
+            request.loaded = request.carried
+        replica.loading.append(request)
 
     def _enter(self, request: Request, kind: Phase) -> None:
         slot = self.slot.number if kind == Phase.DECODING else -1

@@ -132,6 +132,7 @@ class Simulation:
     def next_event_ps(self, now_ps: int) -> int | None:
         times = [replica.next_start_ps(asynchronous=self.asynchronous) for replica in self.replicas]
         times += [slot.finish_ps for replica in self.replicas for slot in replica.slots]
+        times += [each.loaded_ps for replica in self.replicas for each in replica.loading]
         if self.due:  # a user's request may have ended while its engine was busy
             times.append(max(now_ps, self.due[0][0]))
         return min((time for time in times if time is not None), default=None)
@@ -145,6 +146,12 @@ class Simulation:
             for slot in replica.slots:
                 if slot.finish_ps == now_ps:
                     self._finish_step(replica, slot, now_ps)
+                    ended.append(replica)
+            for request in sorted(replica.loading, key=lambda each: each.age):
+                if request.loaded_ps == now_ps:
+                    replica.loading.remove(request)
+                    replica.enqueue(request)
+                    replica.wake(now_ps)
                     ended.append(replica)
         return ended
 
@@ -266,7 +273,7 @@ class Simulation:
             if slot is None:
                 return
             slot.ready_ps = None
-            scheduler = Scheduler(replica, slot, self.limits)
+            scheduler = Scheduler(replica, slot, self.limits, now_ps)
             step = scheduler.compose()
             if step.rows:
                 self._launch(replica, slot, step, now_ps)

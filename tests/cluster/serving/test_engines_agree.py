@@ -11,16 +11,26 @@ from hypothesis import strategies as st
 
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.scenario.load import load
+from cluster.scenario.memory_modes import KV_WRITES
 from cluster.scenario.resolve import resolve
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import serve
-from cluster.serving.interface import Arrivals, Limits, Served
+from cluster.serving.interface import Arrivals, KvTier, Limits, Served
 from cluster.serving.reference import serve_reference
 from cluster.serving.run import assemble
 
 Problem: TypeAlias = tuple[Arrivals, PriceTables, Limits]
 RunAndLog: TypeAlias = Callable[[Callable[..., Served], Problem], tuple[Served, Records]]
 
+TIERS = st.lists(
+    st.builds(
+        KvTier,
+        blocks=st.integers(1, 12),
+        block_ps=st.integers(0, 300),
+        latency_ps=st.integers(0, 50),
+    ),
+    max_size=2,
+).map(tuple)
 EXAMPLES = int(os.environ.get("CORSAIR_SIM_EXAMPLES", "150"))
 """More than the usual number look elsewhere each time; the usual ones are always the same."""
 
@@ -42,6 +52,9 @@ def test_the_kernel_and_the_reference_agree_on_every_column_and_every_step(
     phases_of: Callable[[Callable[..., Served], Problem], Records],
 ) -> None:
     problem = data.draw(serving_problems | starved_problems | quiet_problems)
+    if problem[2].prefix_caching:
+        tiers, write = data.draw(TIERS), data.draw(st.sampled_from(KV_WRITES))
+        problem = (*problem[:2], replace(problem[2], kv_tiers=tiers, kv_write=write))
 
     assert columns_that_differ(problem, run_and_log) == []
     np.testing.assert_array_equal(  # phases that begin at one time have no order
