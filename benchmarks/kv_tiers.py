@@ -49,7 +49,7 @@ def row(rate: float, name: str, plan: dict[str, int] | None = None) -> str:
     traffic = {**BASE["workload"], "rate_scale": rate}
     write = "through" if name.endswith("through") else "eviction"
     memory = {"kv_tiers": TIERS[name], "kv_write": write}
-    changes = {"plan": plan} if plan else {}
+    changes: dict[str, Any] = {"plan": plan} if plan else {}
     found = simulate(load(BASE, workload=traffic, memory=memory, **changes)).summary
     cells = (
         f"x{rate:g}",
