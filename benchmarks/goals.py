@@ -114,7 +114,7 @@ def saturated_requests_per_s() -> float:
 
 
 def rack_day_engine_s() -> float:
-    """Of both pools."""
+    """Of both pools and the transfers between them."""
     return _engine_s(*RACK_DAY, path=str(RACK))[0]
 
 

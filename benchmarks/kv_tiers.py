@@ -26,31 +26,34 @@ TIERS: dict[str, list[dict[str, Any]]] = {
     "none": [],
     "LPDDR, 8 GB a card": [{**LPDDR, "capacity_bytes": 8e9}],
     "LPDDR, 64 GB a card": [{**LPDDR, "capacity_bytes": 64e9}],
+    "LPDDR, 64 GB a card, through": [{**LPDDR, "capacity_bytes": 64e9}],
     "LPDDR, all that is left": [LPDDR],
+    "host, endless": [{"tier": "host", "capacity_bytes": 1e17}],
     "host, 64 GB a card": [{"tier": "host", "capacity_bytes": 64e9}],
     "LPDDR, 8 GB, then host, 64 GB": [
         {**LPDDR, "capacity_bytes": 8e9},
         {"tier": "host", "capacity_bytes": 64e9},
     ],
 }
+ONE = {"tensor_parallel_size": 2, "pipeline_parallel_size": 8}
+"""One replica of all cards: a single cache."""
+OF_ONE = ("none", "LPDDR, all that is left", "host, endless")
 HEAD = (
     "| rate | tiers | hits | TTFT mean / p99, ms | TPOT mean, ms | requests/s | J/token "
     "| USD per million tokens |"
 )
 
 
-def row(rate: float, name: str) -> str:
+def row(rate: float, name: str, plan: dict[str, int] | None = None) -> str:
     """A run's figures."""
-    found = simulate(
-        load(
-            BASE,
-            workload={**BASE["workload"], "rate_scale": rate},
-            memory={"kv_tiers": TIERS[name]},
-        )
-    ).summary
+    traffic = {**BASE["workload"], "rate_scale": rate}
+    write = "through" if name.endswith("through") else "eviction"
+    memory = {"kv_tiers": TIERS[name], "kv_write": write}
+    changes: dict[str, Any] = {"plan": plan} if plan else {}
+    found = simulate(load(BASE, workload=traffic, memory=memory, **changes)).summary
     cells = (
         f"x{rate:g}",
-        name,
+        f"{name}; one replica" if plan else name,
         f"{100 * found['prefix_hit_rate']:.1f} %",
         f"{found['mean_ttft_ms']:,.4g} / {found['p99_ttft_ms']:,.4g}",
         f"{found['mean_tpot_ms']:.3g}",
@@ -67,10 +70,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true")
     lines = [HEAD, "|---" * HEAD.count("| ") + "|"]
     wanted = parser.parse_args()
-    for rate in (1.0, 3.0):
-        for name in TIERS:
-            lines.append(row(rate, name))
-            print(lines[-1], flush=True)
+    wanted_rows = [(rate, name, None) for rate in (1.0, 3.0) for name in TIERS]
+    for one in (*wanted_rows, *((1.0, name, ONE) for name in OF_ONE)):
+        lines.append(row(*one))
+        print(lines[-1], flush=True)
     if wanted.write:
         before, _, rest = PAGE.read_text("utf-8").partition(BEGIN)
         table = "\n".join(lines)
