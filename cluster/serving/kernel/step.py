@@ -190,7 +190,8 @@ def send_next(state: State, ended: int, now_ps: int) -> None:
     """In a closed loop the next unsent request arrives now; in a session its next turn is due."""
     control = state.control[0]
     if control["sessions"]:
-        send_followers(control, state.requests, state.turns, state.due_heap, ended, now_ps)
+        if not control["fed"]:  # a decode pool has the heap of arrivals alone
+            send_followers(control, state.requests, state.turns, state.due_heap, ended, now_ps)
     elif control["closed_loop"]:
         number = control["sent"] + control["due"]
         if number < control["requests"]:
