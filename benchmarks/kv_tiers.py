@@ -22,6 +22,7 @@ BASE: dict[str, Any] = {
     "slo": {"ttft_s": 2.0, "tpot_s": 0.002},
 }
 LPDDR = {"tier": "lpddr"}
+STORE = {"tier": "store", "capacity_bytes": 1e12}
 TIERS: dict[str, list[dict[str, Any]]] = {
     "none": [],
     "LPDDR, 8 GB a card": [{**LPDDR, "capacity_bytes": 8e9}],
@@ -36,6 +37,9 @@ TIERS: dict[str, list[dict[str, Any]]] = {
         {**LPDDR, "capacity_bytes": 8e9},
         {"tier": "host", "capacity_bytes": 64e9},
     ],
+    "store, 1 TB": [STORE],
+    "store, endless": [{**STORE, "capacity_bytes": 1e17}],
+    "LPDDR, 64 GB, then store, 1 TB": [{**LPDDR, "capacity_bytes": 64e9}, STORE],
 }
 ONE = {"tensor_parallel_size": 2, "pipeline_parallel_size": 8}
 """One replica of all cards: a single cache."""

@@ -10,7 +10,7 @@ Mode: TypeAlias = Literal["performance", "capacity", "auto"]
 """All weights in SRAM; all in LPDDR and streamed; or placed for the traffic at hand."""
 Place: TypeAlias = Literal["sram", "lpddr"]
 KvPlace: TypeAlias = Place | Literal["spill"]
-Tier: TypeAlias = Literal["lpddr", "host"]
+Tier: TypeAlias = Literal["lpddr", "host", "store"]
 KvWrite: TypeAlias = Literal["eviction", "through"]
 KvPolicy: TypeAlias = Literal["lru", "value"]
 LoadFrom: TypeAlias = Literal["none", "lpddr", "host"]
@@ -43,7 +43,8 @@ class KvTierSettings(Part):
 
     tier: Tier
     capacity_bytes: Annotated[float, Field(gt=0, le=1e18)] | None = None
-    """Of each card's part. LPDDR: by default all that weights leave; of the host it is needed."""
+    """Of each card's part, but of a store all. LPDDR: by default all that weights leave; others
+    need it."""
 
 
 class Memory(Part):
@@ -58,9 +59,10 @@ class Memory(Part):
     """Serving begins when weights have come to SRAM from LPDDR, or to the cards from the hosts."""
     also_resident: Annotated[tuple[str, ...], Field(strict=False)] = ()
     """Standby models in the LPDDR of the same cards, to be swapped in."""
-    kv_tiers: Annotated[tuple[KvTierSettings, ...], Field(strict=False, max_length=2)] = ()
+    kv_tiers: Annotated[tuple[KvTierSettings, ...], Field(strict=False, max_length=3)] = ()
     """Below the KV blocks, the nearest first: what a block loses goes to the first, what that drops
-    to the next. Needs prefix caching."""
+    to the next. A ``store`` over the network, which all replicas share, is the last. Needs prefix
+    caching."""
     kv_write: KvWrite = "eviction"
     """When a block goes to the first tier: at its eviction, or through, once it is computed."""
     kv_policy: KvPolicy = "lru"

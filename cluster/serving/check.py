@@ -47,11 +47,15 @@ def _check_tiers(limits: Limits) -> None:
     if limits.kv_policy not in KV_POLICIES:
         allowed = ", ".join(KV_POLICIES)
         raise ValueError(f"kv_policy is one of {allowed}, got {limits.kv_policy!r}")
+    if limits.kv_tiers and limits.max_num_seqs == 1:  # a loaded one could wait for the running one,
+        raise ValueError("kv_tiers need max_num_seqs of at least 2")  # which waits for its blocks
     for tier in limits.kv_tiers:
         if not limits.prefix_caching:
             raise ValueError("kv_tiers need prefix_caching")
         if tier.blocks < 1 or not 0 <= tier.block_ps <= LAST_PS or not tier.latency_ps >= 0:
             raise ValueError(f"a tier needs blocks of at least 1 and times of at least 0: {tier}")
+    if any(tier.shared for tier in limits.kv_tiers[:-1]):
+        raise ValueError("only the last of kv_tiers may be shared")
 
 
 def _check_router(limits: Limits) -> None:

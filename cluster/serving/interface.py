@@ -55,6 +55,8 @@ class KvTier:
     """Time to load one block, of all cards of the replica at once."""
     latency_ps: int = 0
     """Of a load, behind its blocks."""
+    shared: bool = False
+    """Whether all replicas have the same one, each with its own loads; only of the last tier."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

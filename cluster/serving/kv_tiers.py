@@ -1,13 +1,14 @@
 """KV tiers of a scenario as the engines take them: blocks of a replica, and what loading one costs.
 
 A block's load is that of the stage with the most to load, at the rate of its own memory: LPDDR of
-each chiplet, or the host's PCIe port shared by the cards of its switch. Stores cost no time.
+each chiplet, the host's PCIe port shared by the cards of its switch, or the NICs of the switch,
+shared likewise, to a store. What is written costs no time.
 """
 
 import math
 
 from cluster.perf_model.memory import Fit
-from cluster.perf_model.memory.loading import host_rate, lpddr_rate
+from cluster.perf_model.memory.loading import host_rate, lpddr_rate, nic_rate
 from cluster.perf_model.memory.stage import StageMemory, chiplets_of
 from cluster.scenario.load import ScenarioError
 from cluster.scenario.memory_modes import KvTierSettings
@@ -22,13 +23,21 @@ def kv_tiers(resolved: Planned, fitted: Fit) -> tuple[KvTier, ...]:
     Raises
     ------
     ScenarioError
-        Tiers without prefix caching, twice the same, of the host without a size, or LPDDR below KV
-        in LPDDR.
+        Tiers without prefix caching or for one request at a time, twice the same, of the host or a
+        store without a size, a store that is not the last, or LPDDR below KV in LPDDR.
     """
     wanted = resolved.scenario.memory.kv_tiers
     names = [each.tier for each in wanted]
     if len(set(names)) < len(names):
-        raise ScenarioError(f"memory.kv_tiers has {names[0]} twice")
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ScenarioError(f"memory.kv_tiers has {twice} twice")
+    if "store" in names[:-1]:
+        raise ScenarioError("memory.kv_tiers: store is the last one")
+    if names and resolved.scenario.scheduler.max_num_seqs == 1:
+        raise ScenarioError(
+            "memory.kv_tiers needs scheduler.max_num_seqs of at least 2, found 1: a request whose "
+            "blocks are loaded would wait for the running one, which may wait for its blocks"
+        )
     if not resolved.prefix_caching:
         if wanted and resolved.scenario.scheduler.enable_prefix_caching is False:
             raise ScenarioError("memory.kv_tiers needs scheduler.enable_prefix_caching")
@@ -37,31 +46,54 @@ def kv_tiers(resolved: Planned, fitted: Fit) -> tuple[KvTier, ...]:
 
 
 def _tier(wanted: KvTierSettings, resolved: Planned, fitted: Fit) -> KvTier:
-    chiplets, size = chiplets_of(resolved.hardware), wanted.capacity_bytes
-    if wanted.tier == "host":
-        if size is None:
-            raise ScenarioError("memory.kv_tiers: host needs capacity_bytes, of each card's part")
-        rate = host_rate(resolved.hardware, resolved.scenario.cluster.cards_per_server) / chiplets
-    else:
-        if fitted.residency.kv != "sram":
-            raise ScenarioError(
-                f"memory.kv_tiers: lpddr is below KV in SRAM; memory.pin.kv is "
-                f"{fitted.residency.kv}, so that blocks are in LPDDR already"
-            )
-        rate = lpddr_rate(resolved.hardware)
+    rate, shared = _rate(wanted, resolved, fitted), wanted.tier == "store"
     stages = [stage for stage in fitted.stages if stage.stores_kv]
     load_s = max((float(stage.block_bytes) / rate for stage in stages), default=0.0)
-    blocks = [_blocks(wanted, stage, None if size is None else size / chiplets) for stage in stages]
-    if min(blocks, default=1) < 1:
+    blocks = _blocks(wanted, stages, resolved)
+    if blocks < 1:
         raise ScenarioError(f"memory.kv_tiers: {wanted.tier} has no room for a KV block")
-    return KvTier(blocks=min(blocks, default=1), block_ps=math.ceil(load_s * PS_PER_S))
+    # a read over the network: there, and back with the blocks
+    latency_s = 2 * resolved.hardware["rack.network_latency_s"] if shared else 0.0
+    return KvTier(
+        blocks=blocks,
+        block_ps=math.ceil(load_s * PS_PER_S),
+        latency_ps=math.ceil(latency_s * PS_PER_S),
+        shared=shared,
+    )
 
 
-def _blocks(wanted: KvTierSettings, stage: StageMemory, size: float | None) -> int:
-    """Blocks of a stage, in ``size`` bytes of each chiplet or in all that is left of its LPDDR."""
-    left = stage.lpddr_bytes - stage.lpddr_weight_bytes
-    if size is None:
-        room: float = left
-    else:
-        room = min(size, left) if wanted.tier == "lpddr" else size
-    return int(room // stage.block_bytes)
+def _rate(wanted: KvTierSettings, resolved: Planned, fitted: Fit) -> float:
+    """Bytes a second to each chiplet."""
+    hardware, cards = resolved.hardware, resolved.scenario.cluster.cards_per_server
+    if wanted.capacity_bytes is None and wanted.tier != "lpddr":
+        whose = "each card's part" if wanted.tier == "host" else "all replicas together"
+        raise ScenarioError(f"memory.kv_tiers: {wanted.tier} needs capacity_bytes, of {whose}")
+    if wanted.tier == "host":
+        return host_rate(hardware, cards) / chiplets_of(hardware)
+    if wanted.tier == "store":
+        return nic_rate(hardware, cards) / chiplets_of(hardware)
+    if fitted.residency.kv != "sram":
+        raise ScenarioError(
+            f"memory.kv_tiers: lpddr is below KV in SRAM; memory.pin.kv is "
+            f"{fitted.residency.kv}, so that blocks are in LPDDR already"
+        )
+    return lpddr_rate(hardware)
+
+
+def _blocks(wanted: KvTierSettings, stages: list[StageMemory], resolved: Planned) -> int:
+    """Blocks of a replica, or of all in a store, which has the parts of all cards of one.
+
+    In LPDDR they have at most what weights leave.
+    """
+    chiplets, size = chiplets_of(resolved.hardware), wanted.capacity_bytes
+    if not stages:
+        return 1
+    if wanted.tier == "store" and size is not None:
+        ranks = chiplets * resolved.plan.tensor_parallel_size
+        return int(size // (ranks * math.fsum(float(stage.block_bytes) for stage in stages)))
+    part = math.inf if size is None else size / chiplets
+    left = [
+        min(part, stage.lpddr_bytes - stage.lpddr_weight_bytes) if wanted.tier == "lpddr" else part
+        for stage in stages
+    ]
+    return min(int(room // s.block_bytes) for room, s in zip(left, stages, strict=True))

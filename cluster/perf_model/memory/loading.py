@@ -35,6 +35,18 @@ def host_rate(hardware: Figures, cards_per_server: int) -> float:
     return _pcie_rate(hardware) / per_switch
 
 
+def nic_rate(hardware: Figures, cards_per_server: int) -> float:
+    """Bytes a second from the network to each card, if all cards of a PCIe switch load.
+
+    NICs are spread over the switches of a server; each is behind a port of its switch.
+    """
+    port = _pcie_rate(hardware)
+    nic = min(port, hardware["server.nic_bandwidth_bytes_per_s"] * hardware["links.efficiency"])
+    switches = int(hardware["server.pcie_switches"])
+    per_switch = min(cards_per_server, -(-int(hardware["server.cards"]) // switches))
+    return min(port, nic * hardware["server.nics"] / switches / per_switch)
+
+
 def other_bytes(model: Model, weights: Format, plan: Plan) -> int:
     """Bytes on each card of another model in LPDDR, distributed evenly over a replica."""
     return -(-weight_bytes(model, weights) // plan.cards_per_replica)

@@ -12,6 +12,14 @@ from cluster.serving.kernel.state import FOREVER, NONE, State
 
 
 @inlined
+def place_of(state: State, r: int, tier: int) -> int:
+    """The row of a tier of replica ``r``."""
+    if state.tiers[tier]["shared"]:
+        return tier
+    return int(r * state.control[0]["tiers"] + tier)
+
+
+@inlined
 def evict(state: State, r: int, key: int) -> None:
     """Keep ``key``, which a block of replica ``r`` has lost, in the tiers below, unless it was
     written there when it was computed or another block has it."""
@@ -25,9 +33,10 @@ def store(state: State, r: int, key: int) -> None:
 
     Each tier passes on what it drops for it, with its loads; the last one loses it.
     """
-    tiers, loads = state.control[0]["tiers"], 0
-    for tier in range(r * tiers, (r + 1) * tiers):
-        lists, pool = state.tier_lists[tier], state.tier_pool[tier]
+    loads = 0
+    for tier in range(state.control[0]["tiers"]):
+        place = place_of(state, r, tier)
+        lists, pool = state.tier_lists[place], state.tier_pool[place]
         block = find(pool, key)
         dropped = NONE
         if block == NONE:
@@ -56,9 +65,8 @@ def use(lists: Any, pool: Any, block: int, loads: int) -> None:
 @inlined
 def tier_with(state: State, r: int, key: int) -> int:
     """The first tier of replica ``r`` with ``key``, or NONE."""
-    tiers = state.control[0]["tiers"]
-    for tier in range(tiers):
-        if find(state.tier_pool[r * tiers + tier], key) != NONE:
+    for tier in range(state.control[0]["tiers"]):
+        if find(state.tier_pool[place_of(state, r, tier)], key) != NONE:
             return tier
     return NONE
 
@@ -66,11 +74,10 @@ def tier_with(state: State, r: int, key: int) -> int:
 @inlined
 def touch(state: State, r: int, tier: int, key: int) -> None:
     """Count a load of ``key`` from a tier that has it."""
-    control = state.control[0]
-    place = r * control["tiers"] + tier
+    place = place_of(state, r, tier)
     pool = state.tier_pool[place]
     block = find(pool, key)
-    loads = min(pool[block]["references"] + 1, control["most_loads"])
+    loads = min(pool[block]["references"] + 1, state.control[0]["most_loads"])
     use(state.tier_lists[place], pool, block, loads)
 
 

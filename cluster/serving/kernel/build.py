@@ -100,7 +100,7 @@ def _tiers(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> dict[str,
     pool["key"] = pool["chain"] = pool["bucket"] = NONE
     pool["before"], pool["after"] = np.arange(most) - 1, np.arange(most) + 1
     for tier, each in enumerate(limits.kv_tiers):
-        tiers[tier]["block_ps"], tiers[tier]["latency_ps"] = each.block_ps, each.latency_ps
+        tiers[tier] = (each.block_ps, each.latency_ps, each.shared)
         last = min(each.blocks, every) - 1
         pool["after"][:, tier, last] = NONE
         lists["free_tail"][:, tier, 0] = last

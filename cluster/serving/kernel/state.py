@@ -247,8 +247,8 @@ WORK = _record(
     "fetch_ps",
 )
 
-TIER = _record("block_ps", "latency_ps")
-"""Time to load a block from it."""
+TIER = _record("block_ps", "latency_ps", "shared")
+"""Time to load a block from it, and whether replica 0 has it for all."""
 
 CHUNK = _record("request", "first", "tokens", "last", "start_ps", "end_ps")
 """A chunk of a prompt in a step, from its ``first`` token, 0 after an admission, up to ``tokens``;

@@ -179,8 +179,14 @@ class Tiers:
         self.write_through = limits.kv_write == "through"
         self._sizes = [tier.blocks for tier in limits.kv_tiers]
         self._most_loads = limits.most_loads
+        self._shared = any(tier.shared for tier in limits.kv_tiers)
         self._loads = [OrderedDict[int, int]() for _ in limits.kv_tiers]
         """Of each key, counted to the most."""
+
+    def share(self, other: "Tiers") -> None:
+        """Have the store of ``other`` replicas, if it is shared."""
+        if self._shared:
+            self._loads[-1] = other._loads[-1]
 
     def first_with(self, key: int) -> int | None:
         """The nearest tier that has it."""

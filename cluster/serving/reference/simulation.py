@@ -62,6 +62,8 @@ class Simulation:
         self.replicas = [
             Replica(number, prices.stages, limits) for number in range(prices.replicas)
         ]
+        for replica in self.replicas:
+            replica.pool.tiers.share(self.replicas[0].pool.tiers)
         self.router = Router(limits.router, self.replicas, limits.router_weights)
         self.requests = read_requests(
             arrivals, prefix_caching=limits.prefix_caching, block_size=limits.block_size

@@ -129,6 +129,29 @@ def test_a_block_that_was_loaded_outlives_newer_ones_by_value(
     assert found == [0, 0, 2, 0, 0, cached]
 
 
+@pytest.mark.parametrize(("shared", "starts_ps", "cached"), [(True, 565, 4), (False, 500, 0)])
+def test_what_one_replica_has_evicted_another_loads_from_a_store_they_share(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    tight: Limits,
+    shared: bool,
+    starts_ps: int,
+    cached: int,
+) -> None:
+    # As above, with two replicas in turn: replica 1 has one token at 100, then the first prompt.
+    arrivals = make_arrivals(
+        *((0, 5, 1), (100, 1, 1), (200, 7, 1), (500, 5, 1)), keys=((0, 1), (), (2, 3, 4), (0, 1))
+    )
+    store = KvTier(blocks=9, block_ps=30, latency_ps=5, shared=shared)
+    limits = replace(tight, kv_tiers=(store,), router="round_robin")
+
+    first_ps, found = served(engine, arrivals, constant_tables([100], replicas=2), limits)
+
+    assert first_ps == [0, 100, 200, starts_ps]
+    assert found == [0, 0, 0, cached]
+
+
 def test_an_endless_tier_finds_what_an_endless_cache_does(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
 ) -> None:
@@ -173,12 +196,32 @@ def test_a_block_of_lpddr_takes_its_bytes_over_the_memorys_rate() -> None:
     assert tier.block_ps == pytest.approx(card / rate * 1e12, abs=1)
 
 
+def test_a_store_is_read_through_the_servers_nics_and_its_size_is_of_all_cards() -> None:
+    # Four NICs of 50 GB/s for eight cards: half of one for each. A card's part of a block is as
+    # above; a replica has eight of them.
+    hardware = resolve(load(CHATS)).hardware
+    card = 16 * 2 * 2 * 128 * 65
+
+    (tier,) = machine(kv_tiers=[{"tier": "store", "capacity_bytes": 1e12}]).limits.kv_tiers
+
+    assert tier.shared
+    assert tier.blocks == 1e12 // (8 * card)
+    rate = 4 * 50e9 / 8 * hardware["links.efficiency"]
+    assert tier.block_ps == pytest.approx(card / rate * 1e12, abs=1)
+    assert tier.latency_ps == 2 * 2_000_000
+
+
 @pytest.mark.parametrize(
     ("memory", "complaint"),
     [
         ({"kv_tiers": [{"tier": "host"}]}, "host needs capacity_bytes"),
         ({"kv_tiers": [{"tier": "lpddr"}, {"tier": "lpddr"}]}, "has lpddr twice"),
         ({"kv_tiers": [{"tier": "ddr"}]}, "memory.kv_tiers"),
+        ({"kv_tiers": [{"tier": "store"}]}, "store needs capacity_bytes, of all replicas"),
+        (
+            {"kv_tiers": [{"tier": "store", "capacity_bytes": 1e12}, {"tier": "lpddr"}]},
+            "store is the last one",
+        ),
         ({"kv_policy": "lfu"}, "memory.kv_policy"),
         ({"kv_tiers": [{"tier": "lpddr", "capacity_bytes": 1.0}]}, "no room for a KV block"),
         ({"pin": {"kv": "spill"}, "kv_tiers": [{"tier": "lpddr"}]}, "in LPDDR already"),
@@ -187,3 +230,11 @@ def test_a_block_of_lpddr_takes_its_bytes_over_the_memorys_rate() -> None:
 def test_tiers_that_make_no_sense_are_refused(memory: dict[str, object], complaint: str) -> None:
     with pytest.raises(ScenarioError, match=complaint):
         machine(**memory)
+
+
+def test_tiers_for_one_request_at_a_time_are_refused() -> None:
+    # One whose blocks are loaded holds them while the running one, which may lack some, goes on.
+    memory = {"kv_tiers": [{"tier": "lpddr"}]}
+
+    with pytest.raises(ScenarioError, match="max_num_seqs of at least 2, found 1"):
+        assemble(resolve(load(CHATS, memory=memory, scheduler={"max_num_seqs": 1})))
