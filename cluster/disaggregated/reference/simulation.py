@@ -215,6 +215,8 @@ class PoolsLoop:
         first = [each for each in replica.queue if not each.reserved] + replica.partial_prefills
         if first or replica.short_for or not replica.pool.can_admit(request, []):
             return False
+        if replica.max_num_seqs == 1 and replica.pool.used:
+            return False
         replica.pool.reserve(request.prompt)
         self.pulled_ps[row] = now_ps
         return True

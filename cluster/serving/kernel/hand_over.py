@@ -43,6 +43,8 @@ def reserve(state: State, r: int, tokens: int) -> bool:
     first = replica["queued"] - replica["holding"] + replica["partial"]
     if first > 0 or replica["short_for"] != NONE:
         return False
+    if state.control[0]["max_num_seqs"] == 1 and replica["used"] > 0:
+        return False  # the one that runs could lack a block of one that waits for its place
     if not can_admit(state, r, tokens, 0):
         return False
     hold_tokens(state, r, tokens, 1)

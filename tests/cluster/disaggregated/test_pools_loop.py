@@ -155,11 +155,17 @@ def outcome_and_log(
     return found, np.sort(np.concatenate(windows), order=["replica", "start_ps", "slot"])
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize(
+    ("seed", "alone"), [*((n, False) for n in range(6)), (7, True), (13, True)]
+)
 def test_the_kernel_and_the_reference_agree_where_blocks_run_short(
-    pooled: Mapping[str, Any], seed: int
+    pooled: Mapping[str, Any], seed: int, alone: bool
 ) -> None:
     resolved, machine = problem(seed, pooled)
+    if alone:  # decodes one request at a time, which never waits for blocks of the next
+        first, second = machine.pools
+        limits = replace(second.limits, max_num_seqs=1)
+        machine = replace(machine, pools=(first, replace(second, limits=limits)))
     found, log = outcome_and_log(resolved, machine, serve_pools)
     expected, expected_log = outcome_and_log(resolved, machine, serve_pools_reference)
 
