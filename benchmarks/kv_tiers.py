@@ -27,6 +27,8 @@ TIERS: dict[str, list[dict[str, Any]]] = {
     "LPDDR, 8 GB a card": [{**LPDDR, "capacity_bytes": 8e9}],
     "LPDDR, 64 GB a card": [{**LPDDR, "capacity_bytes": 64e9}],
     "LPDDR, 64 GB a card, through": [{**LPDDR, "capacity_bytes": 64e9}],
+    "LPDDR, 8 GB a card, by value": [{**LPDDR, "capacity_bytes": 8e9}],
+    "LPDDR, 64 GB a card, by value": [{**LPDDR, "capacity_bytes": 64e9}],
     "LPDDR, all that is left": [LPDDR],
     "host, endless": [{"tier": "host", "capacity_bytes": 1e17}],
     "host, 64 GB a card": [{"tier": "host", "capacity_bytes": 64e9}],
@@ -48,7 +50,8 @@ def row(rate: float, name: str, plan: dict[str, int] | None = None) -> str:
     """A run's figures."""
     traffic = {**BASE["workload"], "rate_scale": rate}
     write = "through" if name.endswith("through") else "eviction"
-    memory = {"kv_tiers": TIERS[name], "kv_write": write}
+    policy = "value" if name.endswith("by value") else "lru"
+    memory = {"kv_tiers": TIERS[name], "kv_write": write, "kv_policy": policy}
     changes: dict[str, Any] = {"plan": plan} if plan else {}
     found = simulate(load(BASE, workload=traffic, memory=memory, **changes)).summary
     cells = (

@@ -12,10 +12,12 @@ Place: TypeAlias = Literal["sram", "lpddr"]
 KvPlace: TypeAlias = Place | Literal["spill"]
 Tier: TypeAlias = Literal["lpddr", "host"]
 KvWrite: TypeAlias = Literal["eviction", "through"]
+KvPolicy: TypeAlias = Literal["lru", "value"]
 LoadFrom: TypeAlias = Literal["none", "lpddr", "host"]
 Layers: TypeAlias = Annotated[int, Field(ge=0, le=2**20)]
 
 KV_WRITES: tuple[KvWrite, ...] = get_args(KvWrite)
+KV_POLICIES: tuple[KvPolicy, ...] = get_args(KvPolicy)
 MODES: tuple[Mode, ...] = get_args(Mode)
 UNIFORM_MODES: tuple[Mode, ...] = ("performance", "capacity")
 """Those that place all weights alike; ``auto`` places them anew for every batch."""
@@ -58,6 +60,8 @@ class Memory(Part):
     """Standby models in the LPDDR of the same cards, to be swapped in."""
     kv_tiers: Annotated[tuple[KvTierSettings, ...], Field(strict=False, max_length=2)] = ()
     """Below the KV blocks, the nearest first: what a block loses goes to the first, what that drops
-    (the least recently used) to the next. Needs prefix caching."""
+    to the next. Needs prefix caching."""
     kv_write: KvWrite = "eviction"
     """When a block goes to the first tier: at its eviction, or through, once it is computed."""
+    kv_policy: KvPolicy = "lru"
+    """What a full tier drops: the block least recently used, or of those loaded least often."""

@@ -141,6 +141,8 @@ def _memory(scenario: Scenario) -> Content:
     content = scenario.memory.model_dump()
     if not scenario.memory.kv_tiers:
         del content["kv_tiers"], content["kv_write"]
+    if not scenario.memory.kv_tiers or scenario.memory.kv_policy == "lru":
+        del content["kv_policy"]
     return content
 
 

@@ -5,7 +5,7 @@ import difflib
 import numpy as np
 
 from cluster.perf_model.tables import KINDS, PriceTables, TooSlowError
-from cluster.scenario.memory_modes import KV_WRITES
+from cluster.scenario.memory_modes import KV_POLICIES, KV_WRITES
 from cluster.scenario.routers import DRAWN, ROUTERS, WEIGHTS
 from cluster.serving.interface import Arrivals, Limits, Speculation
 from cluster.serving.kernel.state import LAST_PS
@@ -44,6 +44,9 @@ def _check_tiers(limits: Limits) -> None:
     """Sizes and times of KV tiers, below blocks with keys."""
     if limits.kv_write not in KV_WRITES:
         raise ValueError(f"kv_write is one of {', '.join(KV_WRITES)}, got {limits.kv_write!r}")
+    if limits.kv_policy not in KV_POLICIES:
+        allowed = ", ".join(KV_POLICIES)
+        raise ValueError(f"kv_policy is one of {allowed}, got {limits.kv_policy!r}")
     for tier in limits.kv_tiers:
         if not limits.prefix_caching:
             raise ValueError("kv_tiers need prefix_caching")

@@ -42,6 +42,10 @@ class Speculation:
     j of a request is draw ``first_draw + j``, modulo their number."""
 
 
+MOST_LOADS = 7
+"""Loads of a key are counted to this: without a limit what was popular once would never go."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KvTier:
     """A memory below the KV blocks of a replica, which keeps what these lose."""
@@ -77,6 +81,9 @@ class Limits:
     kv_write: str = "eviction"
     """When a block's KV goes to the first tier: at its ``eviction``, or ``through``, once it is
     computed."""
+    kv_policy: str = "lru"
+    """What a full tier drops: the key least recently used (``lru``), or that of those which were
+    loaded least often (``value``)."""
     sram_blocks: int = 2**62
     """Number of these blocks in SRAM; the rest are in LPDDR."""
     windowed: KvCapacity | None = None
@@ -90,6 +97,11 @@ class Limits:
     """No step starts before this: weights are still being loaded."""
     speculation: Speculation | None = None
     """Never with ``async_scheduling``."""
+
+    @property
+    def most_loads(self) -> int:
+        """To which loads of a key in a tier are counted; 0: its loads do not matter."""
+        return MOST_LOADS if self.kv_policy == "value" else 0
 
     @property
     def capacity(self) -> KvCapacity:

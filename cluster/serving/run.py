@@ -259,6 +259,7 @@ def _limits(resolved: Planned, fitted: Fit) -> Limits:
         prefix_caching=resolved.prefix_caching,
         kv_tiers=kv_tiers(resolved, fitted),
         kv_write=resolved.scenario.memory.kv_write,
+        kv_policy=resolved.scenario.memory.kv_policy,
         long_prefill_token_threshold=scheduler.long_prefill_token_threshold,
         async_scheduling=scheduler.async_scheduling,
         sram_blocks=fitted.sram_blocks if fitted.residency.kv != "sram" else fitted.blocks,

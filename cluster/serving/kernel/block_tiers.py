@@ -1,6 +1,7 @@
-"""KV tiers below a replica's blocks: what these lose, by key, the least recently used first out.
+"""KV tiers below a replica's blocks: what these lose, by key.
 
-A tier is a pool whose blocks are all in its list, in the order of their last use.
+A tier is a pool whose blocks are all in the list of their loads, in the order of their last use.
+With LRU there is one list.
 """
 
 from typing import Any
@@ -22,23 +23,34 @@ def evict(state: State, r: int, key: int) -> None:
 def store(state: State, r: int, key: int) -> None:
     """Keep ``key`` in the first tier of replica ``r``.
 
-    Each tier passes on what it drops for it; the last one loses it.
+    Each tier passes on what it drops for it, with its loads; the last one loses it.
     """
-    tiers = state.control[0]["tiers"]
+    tiers, loads = state.control[0]["tiers"], 0
     for tier in range(r * tiers, (r + 1) * tiers):
-        own, pool = state.tier_lists[tier], state.tier_pool[tier]
+        lists, pool = state.tier_lists[tier], state.tier_pool[tier]
         block = find(pool, key)
         dropped = NONE
         if block == NONE:
-            block = own["free_head"]
+            least = 0
+            while lists[least]["free_head"] == NONE:
+                least += 1
+            block = lists[least]["free_head"]
             dropped = pool[block]["key"]
             forget(pool, block)
             carry(pool, block, key)
-        unlink(own, pool, block)
-        append(own, pool, block)
+        had = pool[block]["references"]
+        use(lists, pool, block, loads if dropped != NONE else max(loads, had))
         if dropped == NONE:
             return
-        key = dropped
+        key, loads = dropped, had
+
+
+@inlined
+def use(lists: Any, pool: Any, block: int, loads: int) -> None:
+    """Make ``block`` the last used of those with so many loads."""
+    unlink(lists[pool[block]["references"]], pool, block)
+    pool[block]["references"] = loads
+    append(lists[loads], pool, block)
 
 
 @inlined
@@ -53,12 +65,13 @@ def tier_with(state: State, r: int, key: int) -> int:
 
 @inlined
 def touch(state: State, r: int, tier: int, key: int) -> None:
-    """Count the use of ``key`` in a tier that has it."""
-    place = r * state.control[0]["tiers"] + tier
-    own, pool = state.tier_lists[place], state.tier_pool[place]
+    """Count a load of ``key`` from a tier that has it."""
+    control = state.control[0]
+    place = r * control["tiers"] + tier
+    pool = state.tier_pool[place]
     block = find(pool, key)
-    unlink(own, pool, block)
-    append(own, pool, block)
+    loads = min(pool[block]["references"] + 1, control["most_loads"])
+    use(state.tier_lists[place], pool, block, loads)
 
 
 @inlined

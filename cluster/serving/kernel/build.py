@@ -94,7 +94,8 @@ def _tiers(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> dict[str,
     full = (arrivals.prompt_tokens + arrivals.output_tokens - 1) // limits.block_size
     every = max(1, arrivals.key_count + int(full.sum()))
     most = max((min(each.blocks, every) for each in limits.kv_tiers), default=1)
-    lists = np.zeros((prices.replicas, len(tiers)), REPLICA)
+    lists = np.zeros((prices.replicas, len(tiers), limits.most_loads + 1), REPLICA)
+    lists["free_head"][:, :, 1:] = lists["free_tail"][:, :, 1:] = NONE
     pool = np.zeros((prices.replicas, len(tiers), most), BLOCK)
     pool["key"] = pool["chain"] = pool["bucket"] = NONE
     pool["before"], pool["after"] = np.arange(most) - 1, np.arange(most) + 1
@@ -102,11 +103,11 @@ def _tiers(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> dict[str,
         tiers[tier]["block_ps"], tiers[tier]["latency_ps"] = each.block_ps, each.latency_ps
         last = min(each.blocks, every) - 1
         pool["after"][:, tier, last] = NONE
-        lists["free_tail"][:, tier] = last
+        lists["free_tail"][:, tier, 0] = last
     return {
         "tiers": tiers,
         "tier_pool": pool.reshape(-1, most),
-        "tier_lists": lists.ravel(),
+        "tier_lists": lists.reshape(-1, limits.most_loads + 1),
         "tier_free_ps": np.zeros((prices.replicas, len(tiers)), np.int64),
     }
 
@@ -166,6 +167,7 @@ def _control(arrivals: Arrivals, prices: PriceTables, limits: Limits) -> Records
     control["last_replica"], control["snapshot_ps"] = NONE, SNAPSHOT_PS
     control["prefix_caching"] = limits.prefix_caching
     control["tiers"] = len(limits.kv_tiers)
+    control["most_loads"] = limits.most_loads
     control["write_through"] = limits.kv_tiers != () and limits.kv_write == "through"
     control["ahead"] = prices.ahead
     control["barren_limit"] = 1000 + 8 * limits.max_num_seqs * (_longest(arrivals, limits) + 1)

@@ -57,6 +57,7 @@ CONTROL = _record(
     "sessions",  # whether turns wait for others
     "prefix_caching",
     "tiers",  # of KV below the blocks
+    "most_loads",  # to which they count the loads of a key
     "write_through",  # whether they receive what is computed, not what is evicted
     "ahead",  # whether KV from the far memory is fetched ahead of use
     "barren_limit",  # steps of a replica without output that indicate a deadlock
@@ -339,9 +340,9 @@ class State(NamedTuple):
     tiers: Records
     """[tier]"""
     tier_pool: Records
-    """[(replica, tier), blocks of the largest]"""
+    """[(replica, tier), blocks of the largest], whose ``references`` are loads"""
     tier_lists: Records
-    """[(replica, tier)] dtype REPLICA, for the ends of the list"""
+    """[(replica, tier), loads] dtype REPLICA, for the ends of the list of blocks with these"""
     tier_free_ps: Integers
     """[r, tier] when its loads have ended"""
     handed: Integers

@@ -178,25 +178,38 @@ class Tiers:
     def __init__(self, limits: Limits) -> None:
         self.write_through = limits.kv_write == "through"
         self._sizes = [tier.blocks for tier in limits.kv_tiers]
-        self._keys = [OrderedDict[int, None]() for _ in limits.kv_tiers]
+        self._most_loads = limits.most_loads
+        self._loads = [OrderedDict[int, int]() for _ in limits.kv_tiers]
+        """Of each key, counted to the most."""
 
     def first_with(self, key: int) -> int | None:
         """The nearest tier that has it."""
-        return next((tier for tier, keys in enumerate(self._keys) if key in keys), None)
+        return next((tier for tier, keys in enumerate(self._loads) if key in keys), None)
 
     def touch(self, tier: int, key: int) -> None:
-        """Count a use."""
-        self._keys[tier].move_to_end(key)
+        """Count a load."""
+        loads = self._loads[tier]
+        loads[key] = min(loads[key] + 1, self._most_loads)
+        loads.move_to_end(key)
 
     def take(self, key: int) -> None:
-        """Keep a key; what a tier drops for it goes to the next."""
-        for keys, size in zip(self._keys, self._sizes, strict=True):
-            known = key in keys
-            keys[key] = None
-            keys.move_to_end(key)
-            if known or len(keys) <= size:
+        """Keep a key; what a full tier drops for it goes to the next, with its loads."""
+        carried = 0
+        for loads, size in zip(self._loads, self._sizes, strict=True):
+            if key in loads:
+                loads[key] = max(loads[key], carried)
+                loads.move_to_end(key)
                 return
-            key, _ = keys.popitem(last=False)
+            dropped = self._least(loads) if len(loads) == size else None
+            lost = 0 if dropped is None else loads.pop(dropped)
+            loads[key] = carried
+            if dropped is None:
+                return
+            key, carried = dropped, lost
+
+    def _least(self, loads: "OrderedDict[int, int]") -> int:
+        """The key to drop: of those with the fewest loads the one used longest ago."""
+        return min(loads, key=loads.__getitem__) if self._most_loads else next(iter(loads))
 
 
 class NamedBlocks:

@@ -160,15 +160,7 @@ class Scheduler:
                 with_blocks = True
                 continue
             replica.queue.remove(request)
-            if request.reserved:
-                pool.reserve(request.reserved, -1)
-                request.reserved = 0
-            pool.share(request, hits)
-            if request.cached_tokens == NEVER:
-                request.cached_tokens = max(request.computed, request.loaded)
-            if request.carried > request.computed:
-                pool.compute(request, request.carried - request.computed)
-            request.carried = 0
+            self._reuse(request, hits)
             self._enter(request, Phase.READING)
             request.order = replica.admitted if self.one_stage else request.age
             replica.admitted += 1
@@ -180,6 +172,19 @@ class Scheduler:
             if padding:
                 self.step.padded[request] = padding
             self._give(request, tokens + padding, admitted=True)
+
+    def _reuse(self, request: Request, hits: list[int]) -> None:
+        """Start ``request`` with its cached blocks, and those that were carried or loaded."""
+        pool = self.replica.pool
+        if request.reserved:
+            pool.reserve(request.reserved, -1)
+            request.reserved = 0
+        pool.share(request, hits)
+        if request.cached_tokens == NEVER:
+            request.cached_tokens = max(request.computed, request.loaded)
+        if request.carried > request.computed:
+            pool.compute(request, request.carried - request.computed)
+        request.carried = 0
 
     def _padding(self, rest: int, start: int, *, ran: bool) -> int:
         """Tokens by which vLLM pads a row of one token to one with drafts, for its CUDA graphs.

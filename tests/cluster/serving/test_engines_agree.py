@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cluster.perf_model.tables import PriceTables, Records
 from cluster.scenario.load import load
-from cluster.scenario.memory_modes import KV_WRITES
+from cluster.scenario.memory_modes import KV_POLICIES, KV_WRITES
 from cluster.scenario.resolve import resolve
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.engine import serve
@@ -54,7 +54,9 @@ def test_the_kernel_and_the_reference_agree_on_every_column_and_every_step(
     problem = data.draw(serving_problems | starved_problems | quiet_problems)
     if problem[2].prefix_caching:
         tiers, write = data.draw(TIERS), data.draw(st.sampled_from(KV_WRITES))
-        problem = (*problem[:2], replace(problem[2], kv_tiers=tiers, kv_write=write))
+        policy = data.draw(st.sampled_from(KV_POLICIES))
+        limits = replace(problem[2], kv_tiers=tiers, kv_write=write, kv_policy=policy)
+        problem = (*problem[:2], limits)
 
     assert columns_that_differ(problem, run_and_log) == []
     np.testing.assert_array_equal(  # phases that begin at one time have no order

@@ -107,6 +107,28 @@ def test_loads_of_a_tier_follow_one_another(
     assert found == [0, 0, 0, 2, 2]
 
 
+@pytest.mark.parametrize(("policy", "cached"), [("lru", 0), ("value", 2)])
+def test_a_block_that_was_loaded_outlives_newer_ones_by_value(
+    engine: Engine,
+    constant_tables: ConstantTables,
+    make_arrivals: MakeArrivals,
+    tight: Limits,
+    policy: str,
+    cached: int,
+) -> None:
+    # The tier has two blocks. Key 0 is evicted at 200 and loaded at 500; the prompts at 1000 and
+    # 1500 evict 3, 2, 1, 0, then 6, 5, 4: the last two of these are left, or by value 0 and 4.
+    arrivals = make_arrivals(
+        *((0, 3, 1), (200, 7, 1), (500, 3, 1), (1000, 7, 1), (1500, 7, 1), (2000, 3, 1)),
+        keys=((0,), (1, 2, 3), (0,), (4, 5, 6), (7, 8, 9), (0,)),
+    )
+    limits = replace(tight, kv_tiers=(KvTier(blocks=2, block_ps=30),), kv_policy=policy)
+
+    found = served(engine, arrivals, constant_tables(stage_ps=[100]), limits)[1]
+
+    assert found == [0, 0, 2, 0, 0, cached]
+
+
 def test_an_endless_tier_finds_what_an_endless_cache_does(
     engine: Engine, constant_tables: ConstantTables, make_arrivals: MakeArrivals, roomy: Limits
 ) -> None:
@@ -157,6 +179,7 @@ def test_a_block_of_lpddr_takes_its_bytes_over_the_memorys_rate() -> None:
         ({"kv_tiers": [{"tier": "host"}]}, "host needs capacity_bytes"),
         ({"kv_tiers": [{"tier": "lpddr"}, {"tier": "lpddr"}]}, "has lpddr twice"),
         ({"kv_tiers": [{"tier": "ddr"}]}, "memory.kv_tiers"),
+        ({"kv_policy": "lfu"}, "memory.kv_policy"),
         ({"kv_tiers": [{"tier": "lpddr", "capacity_bytes": 1.0}]}, "no room for a KV block"),
         ({"pin": {"kv": "spill"}, "kv_tiers": [{"tier": "lpddr"}]}, "in LPDDR already"),
     ],
