@@ -19,6 +19,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 FEW = ("--quiet", "--set", "workload.synthetic.requests=20")
 RUNS = (
     ("serve", *FEW),
+    ("serve", "examples/disaggregated-8b.yaml", *FEW),
     ("replay", "examples/replay-8b-decode.yaml", "--quiet"),
     ("check", "--quiet"),  # bursts of the bundled traffic
     ("plan", "--tp", "4", "--pp", "2", "--max-num-seqs", "8", *FEW),

@@ -4,7 +4,7 @@ The columns of ``latency_breakdown`` are CAUSES, the bounds of the device but th
 tiers of links are known, and one for each tier of links. What a run cannot have is null.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from results.devices import GREY, ORANGE, PINK, RED, Device
@@ -128,6 +128,12 @@ def causes_of(device: Device) -> Iterator[Cause]:
             label=f"collectives over {tier} links",
             colour=_TIER_COLOURS[place % len(_TIER_COLOURS)],
         )
+
+
+def bounds_of(causes: Iterable[str]) -> tuple[str, ...]:
+    """Those of these causes that are bounds of a device."""
+    other = {cause.name for cause in CAUSES} | {tier_cause(tier) for tier in TIERS}
+    return tuple(name for name in causes if name not in other)
 
 
 def labels(device: Device) -> dict[str, str]:

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from corsair_common.names import SLOS, Status
 from corsair_common.units import PS_PER_MS, PS_PER_S, Floats, Integers
-from results.causes import causes_of
-from results.devices import DIMC, Device, described
+from results.devices import DIMC, described
+from results.drafts import NO_DRAFTS, Drafts
 from results.engine_columns import Latency
 from results.histogram import BINS, deviation_ps, percentiles_ps
+from results.latency_shares import latency_shares
 from results.schema import (
     FACILITY_PARTS,
     LATENCY_SHARES,
@@ -25,8 +26,8 @@ from results.schema import (
     PERCENTILES,
     summary_statistics,
 )
-from results.schema.serving import draft_columns
 from results.sessions import session_summary
+from results.stats import ratio
 from results.window import window_of
 
 Summary: TypeAlias = dict[str, object]
@@ -95,36 +96,7 @@ class Machine:
     useful: "Useful | None" = None
     energy: Energy | None = None
     clock_hz: float | None = None
-    drafts: "Drafts | None" = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Drafts:
-    """Speculative decoding of a whole run, the warm-up included."""
-
-    accepted_count: Integers
-    """[k + 1] verifications by the number of drafts that they accepted."""
-    draft_tokens: int
-    """Drafts verified."""
-    draft_j: float | None = None
-    """Energy of cards that drafts have for themselves."""
-
-    def summary(self) -> Summary:
-        """Keys of vLLM's bench serve."""
-        count = int(self.accepted_count.sum())
-        accepted = int(self.accepted_count @ np.arange(len(self.accepted_count)))
-        share = _ratio(accepted, self.draft_tokens)
-        return {
-            "spec_decode_acceptance_rate": None if share is None else 100 * share,
-            "spec_decode_acceptance_length": 1 + accepted / count if count else None,
-            "spec_decode_num_drafts": count,
-            "spec_decode_draft_tokens": self.draft_tokens,
-            "spec_decode_accepted_tokens": accepted,
-            "draft_energy_j": self.draft_j,
-        }
-
-
-_NO_DRAFTS: Summary = dict.fromkeys(column.name for column in draft_columns())
+    drafts: Drafts | None = None
 
 
 def summarise(
@@ -176,10 +148,10 @@ def summarise(
         **_transfers(done),
         **session_summary(done),
         **_machine_side(machine, done),
-        **_latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
+        **latency_shares(latency, requests, window.begin_ps, described(machine.bounds)),
         **_utilisation(machine.useful, duration_s),
         "clock_hz": machine.clock_hz,
-        **_NO_DRAFTS,
+        **NO_DRAFTS,
         **(machine.drafts.summary() if machine.drafts else {}),
         **energy_side(machine.energy, int(done["output_tokens"].sum()), machine.parts),
         "flags": [*flags, *early],
@@ -211,17 +183,17 @@ def _speeds(
         "duration": duration_s,
         "total_input_tokens": input_tokens,
         "total_output_tokens": output_tokens,
-        "request_throughput": _ratio(completed, duration_s),
-        "request_goodput": _ratio(good, duration_s),
-        "output_throughput": _ratio(output_tokens, duration_s),
-        "total_token_throughput": _ratio(input_tokens + output_tokens, duration_s),
+        "request_throughput": ratio(completed, duration_s),
+        "request_goodput": ratio(good, duration_s),
+        "output_throughput": ratio(output_tokens, duration_s),
+        "total_token_throughput": ratio(input_tokens + output_tokens, duration_s),
         "max_output_tokens_per_s": machine.max_output_tokens_per_s,
         "max_concurrent_requests": _peak_concurrency(done),
         **latencies,
-        "goodput": _ratio(good, duration_s),
-        "slo_attainment": _ratio(good, arrived),
-        "output_tokens_per_s_per_user": _ratio(1e3, latencies["mean_tpot_ms"]),
-        "output_tokens_per_s_per_card": _ratio(output_tokens, card_s),
+        "goodput": ratio(good, duration_s),
+        "slo_attainment": ratio(good, arrived),
+        "output_tokens_per_s_per_user": ratio(1e3, latencies["mean_tpot_ms"]),
+        "output_tokens_per_s_per_card": ratio(output_tokens, card_s),
     }
 
 
@@ -238,16 +210,9 @@ def without_output(summary: Summary) -> Summary:
     return found | {"total_output_tokens": 0}
 
 
-def with_drafts(summary: Mapping[str, Any], draft_j: float) -> Summary:
-    """What a token takes with the energy of cards that drafts have for themselves."""
-    each_j, tokens = summary["joules_per_output_token"], summary["total_output_tokens"]
-    own_j = None if each_j is None or not tokens else each_j + draft_j / tokens
-    return {"joules_per_output_token_with_drafts": own_j}
-
-
 def rate(summary: Mapping[str, Any], counted: str) -> float | None:
     """What was counted by second of the run."""
-    return _ratio(summary[counted], summary["duration"])
+    return ratio(summary[counted], summary["duration"])
 
 
 def flatten(summary: Mapping[str, object]) -> dict[str, object]:
@@ -281,10 +246,6 @@ def _where(
     if chosen.all():
         return requests
     return {name: column[chosen] for name, column in requests.items()}
-
-
-def _ratio(part: float | None, whole: float | None) -> float | None:
-    return part / whole if part is not None and whole else None
 
 
 def _good(done: Mapping[str, Integers], slo: Mapping[str, float | None]) -> int | None:
@@ -330,7 +291,7 @@ def _latencies(done: Mapping[str, Integers], itl_count: Integers | None) -> dict
     }
     table = {metric: _of_sample(ps().astype(np.float64)) for metric, ps in samples.items()}
     table["itl"] = _of_histogram(
-        _ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
+        ratio(float(decode.sum(dtype=np.float64)), int(later.sum())), itl_count
     )
     return {
         key: None if ps is None else ps / PS_PER_MS
@@ -357,32 +318,6 @@ def _of_histogram(mean_ps: float | None, counts: Integers | None) -> list[float 
     return [mean_ps, float(spread[0]), deviation_ps(counts), *map(float, spread[1:])]
 
 
-def _latency_shares(
-    latency: Latency | None, requests: Mapping[str, Integers], begin_ps: int, device: Device
-) -> Summary:
-    """Shares of the mean latency and TTFT by cause, and of the slowest hundredth's TTFT."""
-    causes = [cause.name for cause in causes_of(device)]
-    nothing = dict.fromkeys(causes)
-    if latency is None:
-        return {family: dict(nothing) for family in LATENCY_SHARES}
-    rows = latency.done & (requests["arrival_ps"] >= begin_ps)
-    ttft_ps = requests["first_token_ps"] - requests["arrival_ps"]
-    slowest = rows.copy()
-    if rows.any():
-        slowest &= ttft_ps >= np.percentile(ttft_ps[rows], 99.0)
-    chosen = ((latency.whole, rows), (latency.first, rows), (latency.first, slowest))
-    return {
-        family: nothing | _shares_of(latency.causes, parts, which)
-        for family, (parts, which) in zip(LATENCY_SHARES, chosen, strict=True)
-    }
-
-
-def _shares_of(causes: Sequence[str], parts: Integers, rows: Any) -> dict[str, float | None]:
-    sums = parts.sum(axis=0, where=rows[:, None], dtype=np.float64)
-    total = float(sums.sum())
-    return {cause: _ratio(float(each), total) for cause, each in zip(causes, sums, strict=True)}
-
-
 def _transfers(done: Mapping[str, Integers]) -> Summary:
     """KV transfer times of a disaggregated run."""
     moved = done.get("kv_transfer_ps")
@@ -394,7 +329,7 @@ def _transfers(done: Mapping[str, Integers]) -> Summary:
         "mean_kv_transfer_ms": float(moved.mean()) / PS_PER_MS,
         "p99_kv_transfer_ms": float(np.percentile(moved, 99)) / PS_PER_MS,
         "kv_transfer_bytes": int(done["kv_transfer_bytes"].sum()),
-        "kv_transfer_share_of_ttft": _ratio(float(moved.sum(dtype=np.float64)), waited_ps),
+        "kv_transfer_share_of_ttft": ratio(float(moved.sum(dtype=np.float64)), waited_ps),
     }
 
 
@@ -402,18 +337,18 @@ def energy_side(energy: Energy | None, output_tokens: int | None, parts: Sequenc
     """Keys of a summary that tell of energy; ``output_tokens`` of the same window."""
     total_j = None if energy is None else energy.total_j
     parts_j = [None] * len(parts) if energy is None else energy.parts_j
-    shares = {part: _ratio(part_j, total_j) for part, part_j in zip(parts, parts_j, strict=True)}
+    shares = {part: ratio(part_j, total_j) for part, part_j in zip(parts, parts_j, strict=True)}
     facility_j = None if energy is None else energy.facility_energy_j
     facility_w = (energy.facility_power_w if energy else None) or {}
     return {
         "energy_j": total_j,
-        "joules_per_output_token": _ratio(total_j, output_tokens),
+        "joules_per_output_token": ratio(total_j, output_tokens),
         "mean_power_w": None if energy is None else energy.mean_power_w,
         "peak_power_w": None if energy is None else energy.peak_power_w,
-        "output_tokens_per_s_per_w": _ratio(output_tokens, total_j),
+        "output_tokens_per_s_per_w": ratio(output_tokens, total_j),
         "energy_share": shares,
         "facility_energy_j": facility_j,
-        "facility_joules_per_output_token": _ratio(facility_j, output_tokens),
+        "facility_joules_per_output_token": ratio(facility_j, output_tokens),
         "facility_power_w": {part: facility_w.get(part) for part in FACILITY_PARTS},
     }
 
@@ -423,19 +358,19 @@ def _utilisation(useful: Useful | None, duration_s: float | None) -> Summary:
     if useful is None:
         return {"mbu": None, "mfu": None}
     return {
-        "mbu": _ratio(_ratio(useful.moved_bytes, duration_s), useful.peak_bytes_per_s),
-        "mfu": _ratio(_ratio(useful.flop, duration_s), useful.peak_flop_per_s),
+        "mbu": ratio(ratio(useful.moved_bytes, duration_s), useful.peak_bytes_per_s),
+        "mfu": ratio(ratio(useful.flop, duration_s), useful.peak_flop_per_s),
     }
 
 
 def _machine_side(machine: Machine, done: Mapping[str, Integers]) -> Summary:
     busy_ps = machine.busy_ps or [0] * len(machine.bounds)
     total_ps = sum(busy_ps)
-    shares = {name: _ratio(ps, total_ps) for name, ps in zip(machine.bounds, busy_ps, strict=True)}
+    shares = {name: ratio(ps, total_ps) for name, ps in zip(machine.bounds, busy_ps, strict=True)}
     cached, prompts = int(done["cached_tokens"].sum()), int(done["prompt_tokens"].sum())
     return {
         "mean_batch_size": machine.mean_batch_size,
         "peak_kv_fraction": machine.peak_kv_fraction,
-        "prefix_hit_rate": _ratio(cached, prompts) if machine.prefix_caching else None,
+        "prefix_hit_rate": ratio(cached, prompts) if machine.prefix_caching else None,
         "bound_share": shares,
     }

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from results import display
+from results.causes import bounds_of
 from results.compare import BETTER
 from results.default_dirs import SWEEPS
 from results.devices import described
@@ -19,6 +20,7 @@ from results.engine_columns import names_in
 from results.errors import ResultsError
 from results.optional_deps import optional
 from results.schema import (
+    LATENCY_SHARES,
     OTHER_CAUSES,
     POINT_STATUSES,
     Column,
@@ -211,9 +213,11 @@ def metric_columns(kind: str, names: Sequence[str]) -> list[Column]:
     ResultsError
         It has no such column, as when the sweep is of another version.
     """
-    causes = dict.fromkeys((*names_in(names, "bound_share."), *names_in(names, "critical_share.")))
-    bounds = tuple(name for name in causes if name not in OTHER_CAUSES)
-    device = described(bounds, names_in(names, "energy_share."))
+    causes = (*names_in(names, "bound_share."), *names_in(names, "critical_share."))
+    bounds = [name for name in causes if name not in OTHER_CAUSES]
+    for family in LATENCY_SHARES:
+        bounds += bounds_of(names_in(names, f"{family}."))
+    device = described(tuple(dict.fromkeys(bounds)), names_in(names, "energy_share."))
     known = {column.name: column for column in run_tables(device)[kind].columns}
     strange = [name for name in names if name not in known]
     if strange:

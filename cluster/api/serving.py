@@ -27,8 +27,9 @@ from cluster.serving.outcome import Outcome
 from cluster.serving.run import Machine, MapOf, assemble, execute
 from cluster.serving.tables import card_parts, step_columns
 from results.devices import Device, described
+from results.drafts import with_drafts
 from results.engine_columns import latency_parts, request_columns, request_parts
-from results.summary import flatten, rate, summarise, with_drafts, without_output
+from results.summary import flatten, rate, summarise, without_output
 
 if TYPE_CHECKING:
     from cluster.actors.engine import RayEngine

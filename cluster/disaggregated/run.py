@@ -23,7 +23,7 @@ from cluster.scenario.resolve import Resolved
 from cluster.serving.admission_limits import refused
 from cluster.serving.arrivals import arrivals_of
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps, Served, chosen
-from cluster.serving.outcome import Books, Outcome
+from cluster.serving.outcome import Outcome, RunAccounts
 from corsair_common.names import Status
 from corsair_common.units import NEVER, Integers
 
@@ -68,12 +68,12 @@ def run_pools(
     answers = replace(answers, router_choice=drawn(inputs, len(rows)))
     answers = replace(answers, carried_tokens=answers.prompt_tokens - 1)
     plan = _plan(resolved, machine, prompts, answers)
-    books = Books(requested, source, prompts), Books(inputs, target, answers)
+    accounts = RunAccounts(requested, source, prompts), RunAccounts(inputs, target, answers)
     writer = _renumbered(on_steps, source.prices.replicas, rows)
 
     def on_window(pool: int, window: Records, phases: Records) -> None:
-        books[pool].add(window)
-        books[pool].divide(window, phases)
+        accounts[pool].add(window)
+        accounts[pool].divide(window, phases)
         if writer is not None:
             writer(pool, window)
 
@@ -86,14 +86,14 @@ def run_pools(
         on_window=on_window,
         on_progress=None if observer is None else observer.advanced,
         stepwise=on_steps is not None,
-        recording=books[0].divides,
+        recording=accounts[0].divides,
     )
     if observer is not None:
         observer.finished()
     arrived = replace(answers, arrival_ps=found.received_ps)
     pools = (
-        books[0].outcome(found.pools[0], prompts),
-        books[1].outcome(found.pools[1], arrived),
+        accounts[0].outcome(found.pools[0], prompts),
+        accounts[1].outcome(found.pools[1], arrived),
     )
     last_ps = int(resolved.requests.arrival_ps.max(initial=0))
     pools = _aligned(pools, max(last_ps, int(found.received_ps.max(initial=0))), resolved)

@@ -42,7 +42,7 @@ class Outcome:
     """Energy of cards that drafts have for themselves."""
 
 
-class Books:
+class RunAccounts:
     """The accounts, counts and energy of a run, from its step log."""
 
     def __init__(self, resolved: Resolved, machine: "Machine", requested: Arrivals) -> None:

@@ -36,7 +36,7 @@ from cluster.serving.drafts import (
 )
 from cluster.serving.interface import Arrivals, Limits, Observer, OnSteps
 from cluster.serving.kv_tiers import kv_tiers
-from cluster.serving.outcome import Books, Outcome
+from cluster.serving.outcome import Outcome, RunAccounts
 from cluster.serving.state import broken_replicas, cards_left, levels_of
 from corsair_common.units import PS_PER_S, Integers
 from topology.build import build_pod, scale_links
@@ -292,14 +292,14 @@ def execute(
     from cluster.serving.engine import serve  # ``check`` lays out, and serves nothing
 
     requested = arrivals_of(resolved) if arrivals is None else arrivals
-    books = Books(resolved, machine, requested)
+    accounts = RunAccounts(resolved, machine, requested)
     served = serve(
         requested,
         machine.prices,
         machine.limits,
         observer=observer,
         on_steps=on_steps,
-        on_cycles=books.add,
-        on_log=books.divide if books.divides else None,
+        on_cycles=accounts.add,
+        on_log=accounts.divide if accounts.divides else None,
     )
-    return books.outcome(served, requested)
+    return accounts.outcome(served, requested)

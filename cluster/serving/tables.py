@@ -18,6 +18,7 @@ from cluster.perf_model.timeline import Bins
 from corsair_common.lru import LruCache, Same
 from corsair_common.units import NEVER, PS_PER_S, Integers
 from results.causes import HOST
+from results.drafts import Drafts
 from results.engine_columns import (
     Latency,
     bin_columns,
@@ -26,7 +27,7 @@ from results.engine_columns import (
     energy_columns,
     load_columns,
 )
-from results.summary import Drafts, Energy, Useful
+from results.summary import Energy, Useful
 from results.summary import Machine as Measured
 from topology.tables import edge_records, node_records
 from workloads.sessions import turns_of
