@@ -7,7 +7,7 @@ from cluster.perf_model.tables import Records
 from cluster.replay.kernel.state import LATE as MESSAGE_LATE
 from cluster.replay.kernel.state import State as Fabric
 from cluster.serving.kernel import state as pool
-from cluster.serving.kernel.advance import next_event_ps, run_until
+from cluster.serving.kernel.advance import next_event_ps, run_pool_until
 from cluster.serving.kernel.hand_over import look
 from cluster.serving.kernel.repeat import forget_cycles
 from cluster.serving.kernel.state import FINISH, FOREVER, State
@@ -37,12 +37,12 @@ def advance_pools(
         until_ps = bound_ps(decode, moves, transfer_ps)
         noted = has_notes(prefill, moves)
         if not noted:
-            prefill_rows = run_until(prefill, logs[0], columns[0], prefill_rows, until_ps)
+            prefill_rows = run_pool_until(prefill, logs[0], columns[0], prefill_rows, until_ps)
             noted = has_notes(prefill, moves)
         now_ps = prefill.control[0]["now_ps"]
         if not noted:
             now_ps = min(transfer_ps, next_event_ps(prefill))
-        decode_rows = run_until(decode, logs[1], columns[1], decode_rows, now_ps)
+        decode_rows = run_pool_until(decode, logs[1], columns[1], decode_rows, now_ps)
         check(prefill, decode, moves, fabric)
         decode_ps = decode.control[0]["now_ps"]
         if pulls(decode, moves, decode_ps) and decode_ps < now_ps:

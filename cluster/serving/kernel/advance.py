@@ -56,7 +56,7 @@ def next_event_ps(state: State) -> int:
     return min(event_ps, next_arrival_ps(state))
 
 
-@called
+@inlined
 def run_until(state: State, log: Records, columns: Integers, rows: int, until_ps: int) -> int:
     """Go on behind ``rows`` rows of ``log`` to all that is before the starts at ``until_ps``.
 
@@ -101,6 +101,12 @@ def run_until(state: State, log: Records, columns: Integers, rows: int, until_ps
                     rows += recur(state, r, log, columns, rows)
             reschedule(state, r)
     return rows
+
+
+@called
+def run_pool_until(state: State, log: Records, columns: Integers, rows: int, until_ps: int) -> int:
+    """``run_until``, compiled once as a call, for the two pools of a run."""
+    return run_until(state, log, columns, rows, until_ps)
 
 
 @called
