@@ -54,8 +54,8 @@ def test_the_kernel_and_the_reference_agree_on_every_column_and_every_step(
     problem = data.draw(serving_problems | starved_problems | quiet_problems)
     if problem[2].prefix_caching and problem[2].max_num_seqs > 1:
         tiers, write = data.draw(TIERS), data.draw(st.sampled_from(KV_WRITES))
-        policy = data.draw(st.sampled_from(KV_POLICIES))
-        if tiers and data.draw(st.booleans()):
+        policy, share = data.draw(st.sampled_from(KV_POLICIES)), data.draw(st.booleans())
+        if tiers and share:
             tiers = (*tiers[:-1], replace(tiers[-1], shared=True))
         limits = replace(problem[2], kv_tiers=tiers, kv_write=write, kv_policy=policy)
         problem = (*problem[:2], limits)
