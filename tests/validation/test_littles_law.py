@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import TypeAlias
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,7 @@ def test_it_holds_to_the_picosecond_for_any_problem(
     assert time_integral_of_l(arrival_ps, steps) == int((finish_ps - arrival_ps).sum())
 
 
+@pytest.mark.soak
 def test_it_holds_to_the_picosecond_for_an_hour_of_chat(
     linear_tables: Callable[[Integers, int], PriceTables], run_and_log: RunAndLog
 ) -> None:

@@ -41,6 +41,7 @@ def half_hour(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.soak
 def test_undivided_cards_answer_sooner_and_pools_more_evenly(half_hour: Path) -> None:
     shared = served(
         "disaggregated-70b.yaml",
