@@ -21,7 +21,8 @@ from results.optional_deps import optional
 from results.provenance import read_manifest
 from results.schema import OTHER_CAUSES
 from results.store import MANIFEST
-from results.summary import Summary, flatten, nest
+from results.summary import flatten, nest
+from results.summary_parts import Summary
 
 Condition: TypeAlias = tuple[str, str, object]
 """A column, one of == < <= > >= and in, and what the column is compared with."""

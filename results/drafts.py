@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from corsair_common.units import Integers
 from results.schema.serving import draft_columns
-from results.stats import ratio
-
-Summary: TypeAlias = dict[str, object]
+from results.summary_parts import Summary, ratio
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

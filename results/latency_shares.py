@@ -1,7 +1,7 @@
 """Shares of latencies by cause in a run's summary."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from results.causes import causes_of
 from results.devices import Device
 from results.engine_columns import Latency
 from results.schema import LATENCY_SHARES
-from results.stats import ratio
-
-Summary: TypeAlias = dict[str, object]
+from results.summary_parts import Summary, ratio
 
 
 def latency_shares(

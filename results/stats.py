@@ -44,8 +44,3 @@ def _above(t: float, degrees: int) -> float:
             term *= (power - 1) / power * cosine2
         between = math.sin(angle) * total
     return (1 - between) / 2
-
-
-def ratio(part: float | None, whole: float | None) -> float | None:
-    """One over the other; None if either is not known, or there is none."""
-    return part / whole if part is not None and whole else None

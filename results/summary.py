@@ -7,7 +7,7 @@ requests; one-token outputs have no TPOT, and count as 0 against its SLO.
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -27,10 +27,8 @@ from results.schema import (
     summary_statistics,
 )
 from results.sessions import session_summary
-from results.stats import ratio
+from results.summary_parts import Summary, ratio
 from results.window import window_of
-
-Summary: TypeAlias = dict[str, object]
 
 NESTED = (
     *("bound_share", "critical_share", "energy_share", "facility_power_w"),

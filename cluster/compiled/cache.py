@@ -109,7 +109,7 @@ def notice() -> None:
     """Something will be compiled now."""
     if _announcing and not any(_announcing):
         _announcing[-1] = True
-        print("compiling the engine, once, about 15 seconds", file=sys.stderr)  # noqa: T201
+        print("compiling the engine, once, about 20 seconds", file=sys.stderr)  # noqa: T201
 
 
 @functools.cache

@@ -77,9 +77,9 @@ def test_an_edited_helper_is_compiled_anew_though_the_kernel_file_is_the_same(
     (small_package / "helper.py").write_text("NUMBER = 50\n")
     edited = run_kernel(small_package)
 
-    assert first == ("42\n", "compiling the engine, once, about 15 seconds\n")
+    assert first == ("42\n", "compiling the engine, once, about 20 seconds\n")
     assert again == ("42\n", "")
-    assert edited == ("100\n", "compiling the engine, once, about 15 seconds\n")
+    assert edited == ("100\n", "compiling the engine, once, about 20 seconds\n")
 
 
 def test_a_second_checkout_elsewhere_with_newer_files_finds_the_code_of_the_first(
