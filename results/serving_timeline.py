@@ -14,7 +14,6 @@ REQUESTS_PID = 2_000_000_001
 """The process of the requests' tracks; replicas have their own numbers."""
 EVENTS_PER_REQUEST = 8
 """At most: begin and end of three phases, begin and end of its flow."""
-STEP_COLUMNS = ("start_ps", "end_ps", "replica", "slot")
 _ARGUMENTS = ("tokens", "prefill_tokens", "emitted", "finished", "running", "waiting")
 _PHASES = (
     ("queue", "arrival_s", "first_scheduled_s"),

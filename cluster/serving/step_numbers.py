@@ -30,19 +30,17 @@ class StepNumbers:
         """Steps of the window, replica by replica: the order of rows."""
         self.by_slot = np.argsort(slot, kind="stable") if stages > 1 else self.by_replica
         """Slot by slot: the order of places."""
-        self.place = self.by_replica
+        self.place = same
         """[row] its place."""
         if stages > 1:
             inverse = np.empty_like(same)
             inverse[self.by_slot] = same
             self.place = inverse[self.by_replica]
-        else:
-            self.place = same
         replica, slot = replica[self.by_replica], slot[self.by_slot]
         self.replica = replica
         """[row]"""
         self._begins, self._ends = _edges(replica, replicas)
-        self._slot, (self._slot_begins, self._slot_ends) = slot, _edges(slot, replicas * stages)
+        self._slot_begins, self._slot_ends = _edges(slot, replicas * stages)
         number = self._numbered(steps, replica)
         self._key = replica * _REPLICA + number
         by_place = number

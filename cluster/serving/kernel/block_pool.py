@@ -1,7 +1,6 @@
 """KV blocks of one replica: counted, or with prefix caching numbered and found by key.
 
-``pool`` is the replica's row of blocks. Unreferenced ones are in a doubly linked free list; those
-with a key are also in a hash table, chained through ``bucket`` and ``chain``.
+``pool`` is the replica's row of blocks; unreferenced ones are in the free list (``block_lists``).
 """
 
 from typing import Any
